@@ -1,0 +1,73 @@
+"""The rules about money that the database itself keeps.
+
+- A ledger row moves the balance as it is inserted, so that the two cannot disagree.
+- A balance cannot be changed in any other way, and its check constraint keeps it from going below 0.
+- Ledger and audit rows cannot be changed or deleted.
+"""
+
+from django.db import migrations
+
+FORWARD = """
+CREATE FUNCTION ledger_move_balance() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE accounts_balance SET micro = micro + NEW.amount
+     WHERE organization_id = NEW.organization_id
+    RETURNING micro INTO NEW.balance_after;
+    IF NOT FOUND THEN
+        INSERT INTO accounts_balance (organization_id, micro)
+        VALUES (NEW.organization_id, NEW.amount)
+        ON CONFLICT (organization_id) DO UPDATE SET micro = accounts_balance.micro + NEW.amount
+        RETURNING micro INTO NEW.balance_after;
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER ledger_move_balance BEFORE INSERT ON accounts_ledgerentry
+    FOR EACH ROW EXECUTE FUNCTION ledger_move_balance();
+
+CREATE FUNCTION balance_only_by_ledger() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF pg_trigger_depth() < 2 AND (TG_OP <> 'INSERT' OR NEW.micro <> 0) THEN
+        RAISE EXCEPTION 'a balance changes only through its ledger'
+            USING ERRCODE = 'restrict_violation';
+    END IF;
+    RETURN COALESCE(NEW, OLD);
+END $$;
+CREATE TRIGGER balance_only_by_ledger BEFORE INSERT OR UPDATE OR DELETE ON accounts_balance
+    FOR EACH ROW EXECUTE FUNCTION balance_only_by_ledger();
+
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END $$;
+CREATE TRIGGER ledger_append_only BEFORE UPDATE OR DELETE ON accounts_ledgerentry
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER ledger_no_truncate BEFORE TRUNCATE ON accounts_ledgerentry
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER audit_append_only BEFORE UPDATE OR DELETE ON accounts_auditentry
+    FOR EACH ROW EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER audit_no_truncate BEFORE TRUNCATE ON accounts_auditentry
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+
+-- The hottest rows are rewritten in place: leave room on their pages.
+ALTER TABLE accounts_balance SET (fillfactor = 20, autovacuum_vacuum_threshold = 100,
+    autovacuum_vacuum_scale_factor = 0);
+"""
+
+BACKWARD = """
+ALTER TABLE accounts_balance RESET (fillfactor, autovacuum_vacuum_threshold,
+    autovacuum_vacuum_scale_factor);
+DROP TRIGGER audit_no_truncate ON accounts_auditentry;
+DROP TRIGGER audit_append_only ON accounts_auditentry;
+DROP TRIGGER ledger_no_truncate ON accounts_ledgerentry;
+DROP TRIGGER ledger_append_only ON accounts_ledgerentry;
+DROP FUNCTION refuse_change();
+DROP TRIGGER balance_only_by_ledger ON accounts_balance;
+DROP FUNCTION balance_only_by_ledger();
+DROP TRIGGER ledger_move_balance ON accounts_ledgerentry;
+DROP FUNCTION ledger_move_balance();
+"""
+
+
+class Migration(migrations.Migration):
+    dependencies = [("accounts", "0001_initial")]
+    operations = [migrations.RunSQL(FORWARD, BACKWARD)]

@@ -1,0 +1,232 @@
+"""Organizations, people, API keys, and money: a balance with its append-only ledger."""
+
+import uuid
+from typing import ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.roles import Role, Scope
+from imissive import ids
+
+MICRO = 1_000_000
+"""Micro-credits in one credit. Money is only ever an integer number of these."""
+
+
+class UserManager(BaseUserManager["User"]):
+    def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
+        """A user who logs in by e-mail. Addresses differing only in case are one address."""
+        user = self.model(email=email.strip().lower(), **fields)
+        user.set_password(password)
+        user.save(using=self._db)
+        return user
+
+    def create_superuser(self, email: str, password: str | None = None, **fields: object) -> "User":
+        """An operator who may do everything in the admin."""
+        return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
+
+    def get_by_natural_key(self, username: str | None) -> "User":
+        return self.get(email=(username or "").strip().lower())
+
+
+class User(AbstractBaseUser, PermissionsMixin):
+    email = models.EmailField(_("e-mail"), unique=True)
+    name = models.CharField(_("name"), max_length=120, blank=True)
+    language = models.CharField(_("language"), max_length=8, default="en")
+    is_staff = models.BooleanField(_("operator"), default=False)
+    is_active = models.BooleanField(_("active"), default=True)
+    date_joined = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects: ClassVar[UserManager] = UserManager()
+    USERNAME_FIELD = "email"
+
+    class Meta:
+        verbose_name = _("user")
+        constraints = [models.UniqueConstraint(Lower("email"), name="user_email_any_case")]
+
+    def __str__(self) -> str:
+        return self.email
+
+    def get_full_name(self) -> str:
+        return self.name or self.email
+
+
+class Organization(models.Model):
+    class Status(models.TextChoices):
+        ACTIVE = "active", _("Active")
+        SUSPENDED = "suspended", _("Suspended")
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    name = models.CharField(_("name"), max_length=120)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.ACTIVE
+    )
+    max_parts = models.PositiveSmallIntegerField(
+        _("parts at most"), default=10, help_text=_("Parts that one message may have, 1 to 10.")
+    )
+    low_balance_threshold = models.BigIntegerField(
+        _("low balance threshold"), default=0, help_text=_("In micro-credits.")
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Member")
+
+    class Meta:
+        verbose_name = _("organization")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(max_parts__gte=1, max_parts__lte=10), name="organization_max_parts"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Member(models.Model):
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.VIEWER)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("member")
+        constraints = [
+            models.UniqueConstraint("organization", "user", name="member_once"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="member_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class ApiKey(models.Model):
+    """A key is 256 random bits; the database holds only its SHA-256, and shows its last characters."""
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
+    name = models.CharField(_("name"), max_length=80)
+    test = models.BooleanField(_("test key"), default=False)
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    hint = models.CharField(max_length=20, editable=False)
+    scopes = ArrayField(
+        models.CharField(max_length=20, choices=Scope.choices), default=list, blank=True
+    )
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
+    revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
+    last_used_address = models.GenericIPAddressField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("API key")
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.hint})"
+
+    @property
+    def public_id(self) -> str:
+        return ids.public_id(ids.KEY, self.id)
+
+
+class Balance(models.Model):
+    """What an organization has left. A narrow table of its own: this row is the hottest there is."""
+
+    organization = models.OneToOneField(
+        Organization, models.PROTECT, primary_key=True, related_name="balance"
+    )
+    micro = models.BigIntegerField(_("balance"), default=0)
+
+    class Meta:
+        verbose_name = _("balance")
+        constraints = [
+            models.CheckConstraint(condition=Q(micro__gte=0), name="balance_not_negative")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.micro / MICRO:,.6f}"
+
+
+class LedgerEntry(models.Model):
+    """One change of a balance, in the order of `id`. A trigger refuses UPDATE, DELETE and TRUNCATE."""
+
+    class Kind(models.TextChoices):
+        TOP_UP = "top_up", _("Top-up")
+        CORRECTION = "correction", _("Correction")
+        CHARGE = "charge", _("Charge")
+        REFUND = "refund", _("Refund")
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="ledger", db_index=False
+    )
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    amount = models.BigIntegerField(_("amount"), help_text=_("Micro-credits, signed."))
+    balance_after = models.BigIntegerField(_("balance after"))
+    reference = models.UUIDField(
+        _("reference"), null=True, blank=True, help_text=_("The charged message or batch.")
+    )
+    reason = models.CharField(_("reason"), max_length=200, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, db_index=False
+    )
+    created_at = models.DateTimeField(_("time"), db_default=models.functions.Now())
+
+    class Meta:
+        verbose_name = _("ledger entry")
+        verbose_name_plural = _("ledger entries")
+        indexes = [models.Index(F("organization"), F("id").desc(), name="ledger_of_organization")]
+        constraints = [
+            # The database itself refuses to charge or refund one thing twice.
+            models.UniqueConstraint(
+                "kind", "reference", name="ledger_once", condition=Q(reference__isnull=False)
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="charge", amount__lte=0)
+                | Q(kind__in=["refund", "top_up"], amount__gte=0)
+                | Q(kind="correction"),
+                name="ledger_sign",
+            ),
+            models.CheckConstraint(
+                condition=Q(balance_after__gte=0), name="ledger_balance_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount / MICRO:+,.6f}"
+
+
+class AuditEntry(models.Model):
+    """Who did what to whom. Append-only, as the ledger is."""
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, models.PROTECT, null=True, blank=True)
+    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True)
+    action = models.CharField(_("action"), max_length=60)
+    target = models.CharField(_("target"), max_length=120, blank=True)
+    detail = models.JSONField(_("detail"), default=dict, blank=True)
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+    created_at = models.DateTimeField(_("time"), db_default=models.functions.Now())
+
+    class Meta:
+        verbose_name = _("audit entry")
+        verbose_name_plural = _("audit log")
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.target}"
+
+
+def member_organizations(user: User) -> models.QuerySet[Organization]:
+    """The organizations that a user belongs to, oldest membership first."""
+    return Organization.objects.filter(memberships__user=user).order_by("memberships__created_at")
+
+
+def organization_of(user: User, organization_id: uuid.UUID) -> Organization | None:
+    """The user's organization with that id, or None: another's is as good as missing."""
+    return member_organizations(user).filter(id=organization_id).first()

@@ -1,0 +1,150 @@
+"""Every setting that the environment may give, with its type, default and meaning, in one place.
+
+`Env` is read once by `imissive/settings.py`. A wrong value stops the start with its name and what
+was expected. `docs/operating.md` holds the same list as a table; a test keeps them equal.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _split(value: Any) -> Any:
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _scheme(*allowed: str) -> AfterValidator:
+    def check(url: str) -> str:
+        if urlsplit(url).scheme not in allowed:
+            raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in allowed)}")
+        return url
+
+    return AfterValidator(check)
+
+
+CommaList = Annotated[list[str], NoDecode]
+
+
+class Env(BaseSettings):
+    """The environment, parsed. Field names are the variables' names in lower case."""
+
+    model_config = SettingsConfigDict(extra="ignore", case_sensitive=False, env_ignore_empty=True)
+
+    debug: bool = Field(False, description="Show tracebacks in the browser. Never in production.")
+    secret_key: SecretStr = Field(
+        description="Signs sessions and tokens; 50 random characters or more. `make run` makes one."
+    )
+    field_encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
+        description=(
+            "Fernet keys, comma-separated, that encrypt carrier passwords and webhook secrets at"
+            " rest. The first encrypts, all decrypt. `make run` makes one."
+        )
+    )
+    database_url: Annotated[str, _scheme("postgresql", "postgres")] = Field(
+        description="PostgreSQL 15 or later, `postgresql://user:password@host:5432/name`."
+    )
+    redis_url: Annotated[str, _scheme("redis", "rediss", "unix")] = Field(
+        description="Redis 7 or Valkey 8 or later: the shared cache, and the broker by default."
+    )
+    broker_url: Annotated[str, _scheme("redis", "rediss", "amqp", "amqps")] | None = Field(
+        None, description="Celery's broker where it is not `REDIS_URL`, such as RabbitMQ."
+    )
+    data_dir: Path = Field(Path("var"), description="Where embedded servers and uploads are kept.")
+    host: str = Field("127.0.0.1", description="The address that web listens on.")
+    port: Port = Field(8000, description="The port that web listens on.")
+    smpp_port: Port = Field(2775, description="The port that customers bind to over SMPP.")
+    simulator_port: Port = Field(2776, description="The port of the carrier simulator.")
+    public_url: Annotated[str, _scheme("http", "https")] | None = Field(
+        None,
+        description="The URL that people use, for links and error documentation. "
+        "Default: `http://localhost:$PORT`.",
+    )
+    allowed_hosts: CommaList = Field(
+        ["localhost", "127.0.0.1", "[::1]"], description="Host names that web answers to."
+    )
+    trusted_proxies: int = Field(
+        0, ge=0, le=10, description="How many proxies in front of web append to X-Forwarded-For."
+    )
+    https: bool = Field(
+        False,
+        description="People reach web over HTTPS: secure cookies, HSTS, redirect from HTTP.",
+    )
+    web_workers: int = Field(2, ge=1, le=256, description="Web processes.")
+    web_threads: int = Field(8, ge=1, le=256, description="Threads in each web process.")
+    database_pool_size: int = Field(
+        10, ge=1, le=200, description="Connections at most, in each process."
+    )
+    webhook_allow_loopback: bool = Field(
+        False,
+        description="Let webhooks post to loopback addresses. For a demo or a test, never else.",
+    )
+    webhook_timeout: float = Field(
+        10, gt=0, le=60, description="Seconds that a webhook receiver has for its answer."
+    )
+    webhook_concurrency: int = Field(
+        20, ge=1, le=200, description="Posts under way to one endpoint at once."
+    )
+    carrier_lease: int = Field(
+        60,
+        ge=2,
+        le=3600,
+        description="Seconds after which a message that a dead carrier worker held is queued again.",
+    )
+    metrics_token: SecretStr | None = Field(
+        None, description="Bearer token for `/metrics`; without it only loopback may read them."
+    )
+    email_url: str = Field(
+        "console:",
+        description="`smtp://user:password@host:587`, `smtps://…`, or `console:` to print mails.",
+    )
+    default_from_email: str = Field(
+        "imissive <noreply@localhost>", description="The sender of the platform's mails."
+    )
+    log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level.")
+    log_json: bool = Field(False, description="Write logs as JSON lines instead of for people.")
+    bulk_max_messages: int = Field(
+        10_000, ge=1, le=10_000, description="Messages at most in one bulk call."
+    )
+
+    split_lists = field_validator("allowed_hosts", "field_encryption_keys", mode="before")(_split)
+
+    @field_validator("field_encryption_keys")
+    @classmethod
+    def _fernet_keys(cls, keys: list[SecretStr]) -> list[SecretStr]:
+        if not keys:
+            raise ValueError("needs at least one key")
+        for key in keys:
+            try:
+                Fernet(key.get_secret_value())
+            except ValueError:
+                raise ValueError("each key must be 32 url-safe base64-encoded bytes") from None
+        return keys
+
+    @field_validator("secret_key")
+    @classmethod
+    def _long_secret(cls, key: SecretStr) -> SecretStr:
+        if len(key.get_secret_value()) < 50:
+            raise ValueError("must have 50 characters or more")
+        return key
+
+
+def read_env() -> Env:
+    """The environment, completed by what `make run` wrote to `$DATA_DIR/runtime.env`.
+
+    Raises ImproperlyConfigured naming every variable that is missing or wrong.
+    """
+    runtime = Path(os.environ.get("DATA_DIR") or "var") / "runtime.env"
+    try:
+        return Env(_env_file=runtime if os.access(runtime, os.R_OK) else None)  # type: ignore[call-arg]
+    except ValidationError as error:
+        # The value itself is not repeated: it may be a secret.
+        lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        raise ImproperlyConfigured("; ".join(lines)) from None

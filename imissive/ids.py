@@ -1,0 +1,58 @@
+"""Public ids: a prefix, `_`, and a UUIDv7 in 26 characters of Crockford's base 32.
+
+The database keeps the UUID (16 bytes, time-ordered, 74 random bits: RFC 9562, 5.7), so that new rows
+land at the end of each index and nobody can guess a neighbour's id.
+"""
+
+import os
+import time
+import uuid
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+# Two characters carry ten bits: half as many steps as one character at a time.
+_PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+_VALUES = {character: value for value, character in enumerate(_ALPHABET)}
+
+MESSAGE, BATCH, ENDPOINT, DELIVERY, EVENT, SENDER, KEY, ORGANIZATION = (
+    "msg", "bat", "whk", "dlv", "evt", "snd", "key", "org",
+)  # fmt: skip
+
+
+def new_uuid() -> uuid.UUID:
+    """A fresh UUIDv7."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (
+        (milliseconds & 0xFFFF_FFFF_FFFF) << 80
+        | 0x7 << 76
+        | (random >> 62 & 0xFFF) << 64
+        | 0b10 << 62
+        | random & 0x3FFF_FFFF_FFFF_FFFF
+    )
+    return uuid.UUID(int=value)
+
+
+def public_id(prefix: str, value: uuid.UUID) -> str:
+    """The id as customers see it, such as `msg_06f4…` (prefix and 26 characters)."""
+    number = value.int
+    return (
+        f"{prefix}_{_PAIRS[number >> 120]}{_PAIRS[number >> 110 & 1023]}{_PAIRS[number >> 100 & 1023]}"
+        f"{_PAIRS[number >> 90 & 1023]}{_PAIRS[number >> 80 & 1023]}{_PAIRS[number >> 70 & 1023]}"
+        f"{_PAIRS[number >> 60 & 1023]}{_PAIRS[number >> 50 & 1023]}{_PAIRS[number >> 40 & 1023]}"
+        f"{_PAIRS[number >> 30 & 1023]}{_PAIRS[number >> 20 & 1023]}{_PAIRS[number >> 10 & 1023]}"
+        f"{_PAIRS[number & 1023]}"
+    )
+
+
+def parse_id(prefix: str, text: str) -> uuid.UUID | None:
+    """The UUID behind a public id, or None where the text is not an id of that kind."""
+    head, _, tail = text.partition("_")
+    if head != prefix or len(tail) != 26:
+        return None
+    number = 0
+    for character in tail:
+        value = _VALUES.get(character)
+        if value is None:
+            return None
+        number = number << 5 | value
+    return uuid.UUID(int=number) if number < 1 << 128 else None

@@ -1,0 +1,19 @@
+"""The tables of messaging, by subject."""
+
+from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteCarrier
+from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
+from messaging.models.senders import SenderId
+
+__all__ = [
+    "Attempt",
+    "Batch",
+    "Carrier",
+    "CarrierBind",
+    "EarlyReceipt",
+    "Message",
+    "MessagePart",
+    "Price",
+    "Route",
+    "RouteCarrier",
+    "SenderId",
+]

@@ -1,0 +1,205 @@
+"""Carriers with their binds, routes to them, and prices."""
+
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Organization
+from imissive.crypto import EncryptedTextField
+
+_prefix_validator = RegexValidator(
+    r"^\d{0,15}$", _("Digits of E.164 without the plus; empty serves every number.")
+)
+
+
+class Carrier(models.Model):
+    """An SMSC that the platform submits to, and how it wants to be spoken to."""
+
+    class BindMode(models.TextChoices):
+        TRANSCEIVER = "trx", _("Transceiver")
+        TRANSMITTER_AND_RECEIVER = "tx_rx", _("Transmitter and receiver")
+
+    class GsmEncoding(models.TextChoices):
+        UNPACKED = "unpacked", _("Default alphabet, one septet an octet (data_coding 0)")
+        PACKED = "packed", _("Default alphabet, packed (data_coding 0)")
+        LATIN1 = "latin1", _("Latin-1 (data_coding 3)")
+
+    class IdForm(models.TextChoices):
+        AS_IS = "as_is", _("As it is")
+        DECIMAL = "decimal", _("Decimal")
+        HEX = "hex", _("Hexadecimal")
+
+    slug = models.SlugField(
+        _("slug"), unique=True, help_text=_("Names its queues: carrier.<slug>.")
+    )
+    name = models.CharField(_("name"), max_length=80)
+    enabled = models.BooleanField(
+        _("enabled"), default=True, help_text=_("A disabled carrier has no worker and no binds.")
+    )
+    paused = models.BooleanField(
+        _("paused"), default=False, help_text=_("Binds stay up; nothing is submitted.")
+    )
+    is_sandbox = models.BooleanField(
+        _("sandbox"), default=False, help_text=_("Takes the messages of test keys.")
+    )
+    host = models.CharField(_("host"), max_length=253)
+    port = models.PositiveIntegerField(
+        _("port"), default=2775, validators=[MinValueValidator(1), MaxValueValidator(65535)]
+    )
+    tls = models.BooleanField(_("TLS"), default=False)
+    tls_verify = models.BooleanField(_("verify the certificate"), default=True)
+    system_id = models.CharField(_("system_id"), max_length=15)
+    password = EncryptedTextField(_("password"), blank=True, default="", max_length=8)
+    system_type = models.CharField(_("system_type"), max_length=12, blank=True)
+    bind_mode = models.CharField(
+        _("bind mode"), max_length=6, choices=BindMode.choices, default=BindMode.TRANSCEIVER
+    )
+    binds = models.PositiveSmallIntegerField(
+        _("binds"), default=1, validators=[MinValueValidator(1), MaxValueValidator(64)]
+    )
+    window = models.PositiveSmallIntegerField(
+        _("window"),
+        default=50,
+        validators=[MinValueValidator(1), MaxValueValidator(2000)],
+        help_text=_("Submits under way on one bind, those whose result is not committed included."),
+    )
+    throughput = models.PositiveIntegerField(
+        _("throughput"), default=0, help_text=_("Submits a second over all binds; 0 is unlimited.")
+    )
+    enquire_link_interval = models.PositiveSmallIntegerField(
+        _("enquire_link interval"), default=30, validators=[MinValueValidator(1)]
+    )
+    response_timeout = models.PositiveSmallIntegerField(
+        _("response timeout"), default=30, validators=[MinValueValidator(1)]
+    )
+    source_ton_alphanumeric = models.PositiveSmallIntegerField(default=5)
+    source_npi_alphanumeric = models.PositiveSmallIntegerField(default=0)
+    source_ton_numeric = models.PositiveSmallIntegerField(default=1)
+    source_npi_numeric = models.PositiveSmallIntegerField(default=1)
+    source_ton_short_code = models.PositiveSmallIntegerField(default=3)
+    source_npi_short_code = models.PositiveSmallIntegerField(default=0)
+    destination_ton = models.PositiveSmallIntegerField(default=1)
+    destination_npi = models.PositiveSmallIntegerField(default=1)
+    destination_plus = models.BooleanField(
+        default=False, help_text=_("Write the plus before the number.")
+    )
+    gsm_encoding = models.CharField(
+        _("GSM text"), max_length=10, choices=GsmEncoding.choices, default=GsmEncoding.UNPACKED
+    )
+    submit_id_form = models.CharField(
+        _("ids in submit responses"), max_length=8, choices=IdForm.choices, default=IdForm.AS_IS
+    )
+    receipt_id_form = models.CharField(
+        _("ids in receipts"), max_length=8, choices=IdForm.choices, default=IdForm.AS_IS
+    )
+    send_validity = models.BooleanField(
+        default=True, help_text=_("Tell the carrier a message's validity_period.")
+    )
+    service_type = models.CharField(max_length=5, blank=True)
+
+    class Meta:
+        verbose_name = _("carrier")
+        constraints = [
+            models.UniqueConstraint(
+                "is_sandbox", name="carrier_one_sandbox", condition=Q(is_sandbox=True)
+            ),
+            models.CheckConstraint(
+                condition=Q(port__gte=1, port__lte=65535), name="carrier_port"
+            ),
+            models.CheckConstraint(condition=Q(window__gte=1, binds__gte=1), name="carrier_window"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CarrierBind(models.Model):
+    """What a carrier worker says of one of its binds; stale when `updated_at` is."""
+
+    class State(models.TextChoices):
+        CONNECTING = "connecting", _("Connecting")
+        BOUND = "bound", _("Bound")
+        WAITING = "waiting", _("Waiting to reconnect")
+
+    STALE_AFTER_SECONDS = 15
+
+    carrier = models.ForeignKey(Carrier, models.CASCADE, related_name="live_binds")
+    worker = models.CharField(max_length=80)
+    number = models.PositiveSmallIntegerField()
+    mode = models.CharField(max_length=3)
+    state = models.CharField(max_length=10, choices=State.choices)
+    since = models.DateTimeField()
+    in_flight = models.PositiveIntegerField(default=0)
+    submitted = models.BigIntegerField(default=0)
+    throttled = models.BigIntegerField(default=0)
+    receipts = models.BigIntegerField(default=0)
+    last_error = models.CharField(max_length=200, blank=True, default="")
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = _("live bind")
+        constraints = [
+            models.UniqueConstraint("carrier", "worker", "number", name="bind_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.carrier} #{self.number} {self.state}"
+
+
+class Route(models.Model):
+    """Which carriers serve the numbers under a prefix; an organization's own route goes first."""
+
+    prefix = models.CharField(_("prefix"), max_length=15, blank=True, validators=[_prefix_validator])
+    organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True)
+    enabled = models.BooleanField(_("enabled"), default=True)
+    carriers = models.ManyToManyField(Carrier, through="RouteCarrier")
+
+    class Meta:
+        verbose_name = _("route")
+        constraints = [
+            models.UniqueConstraint(
+                "prefix", "organization", name="route_once", nulls_distinct=False
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"+{self.prefix}" if self.prefix else str(_("every number"))
+
+
+class RouteCarrier(models.Model):
+    """One carrier of a route; the lowest position is tried first."""
+
+    route = models.ForeignKey(Route, models.CASCADE, related_name="steps")
+    carrier = models.ForeignKey(Carrier, models.PROTECT)
+    position = models.PositiveSmallIntegerField(_("position"), default=0)
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.UniqueConstraint("route", "carrier", name="route_carrier_once")]
+
+    def __str__(self) -> str:
+        return f"{self.route} → {self.carrier}"
+
+
+class Price(models.Model):
+    """Credits for one part to the numbers under a prefix; an organization's own price goes first."""
+
+    prefix = models.CharField(_("prefix"), max_length=15, blank=True, validators=[_prefix_validator])
+    organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True)
+    micro = models.BigIntegerField(
+        _("price"), validators=[MinValueValidator(0)], help_text=_("Micro-credits for one part.")
+    )
+
+    class Meta:
+        verbose_name = _("price")
+        constraints = [
+            models.UniqueConstraint(
+                "prefix", "organization", name="price_once", nulls_distinct=False
+            ),
+            models.CheckConstraint(condition=Q(micro__gte=0), name="price_not_negative"),
+        ]
+
+    def __str__(self) -> str:
+        return f"+{self.prefix}: {self.micro / 1_000_000:.6f}"

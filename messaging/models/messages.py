@@ -1,0 +1,166 @@
+"""Messages with their parts, and what happened to them on the way."""
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import ApiKey, Organization
+from imissive import ids
+from messaging.models.carriers import Carrier
+from messaging.states import Status
+
+UNFINISHED = [Status.SCHEDULED, Status.QUEUED, Status.SENDING, Status.SENT]
+
+
+class Batch(models.Model):
+    """What one bulk call (later: one campaign) accepted together."""
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="batches")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name_plural = _("batches")
+
+    def __str__(self) -> str:
+        return ids.public_id(ids.BATCH, self.id)
+
+
+class Message(models.Model):
+    """One text to one number.
+
+    `due_at` is the one clock of the row. scheduled: release it then; queued: not before then;
+    sending: its worker counts as dead then; sent: it expires then. So one index serves every sweep.
+    """
+
+    STATUSES = [(str(status), str(status).capitalize()) for status in Status]
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="messages", db_index=False
+    )
+    batch = models.ForeignKey(
+        Batch, models.PROTECT, null=True, blank=True, related_name="messages", db_index=False
+    )
+    # No constraint: a key may be deleted long before its messages.
+    api_key = models.ForeignKey(
+        ApiKey, models.DO_NOTHING, null=True, blank=True, db_index=False, db_constraint=False
+    )
+    source = models.CharField(_("source"), max_length=10)
+    test = models.BooleanField(_("test"), default=False)
+    to = models.CharField(_("to"), max_length=16)
+    country = models.CharField(_("country"), max_length=2)
+    sender = models.CharField(_("sender ID"), max_length=16)
+    text = models.TextField(_("text"))
+    encoding = models.CharField(_("encoding"), max_length=4)
+    parts = models.PositiveSmallIntegerField(_("parts"))
+    price = models.BigIntegerField(_("price"), help_text=_("Micro-credits, all parts."))
+    reference = models.CharField(_("reference"), max_length=100, blank=True, default="")
+    urgent = models.BooleanField(_("urgent"), default=False)
+
+    status = models.CharField(_("status"), max_length=10, choices=STATUSES)
+    due_at = models.DateTimeField(null=True, blank=True)
+    carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False)
+    # The carriers that were asked since the route was last begun from its top.
+    tried = models.JSONField(null=True, blank=True)
+    lease = models.UUIDField(null=True, blank=True)
+    submits = models.PositiveSmallIntegerField(default=0)
+    unanswered = models.PositiveSmallIntegerField(default=0)
+
+    created_at = models.DateTimeField(_("created"))
+    scheduled_at = models.DateTimeField(_("scheduled"), null=True, blank=True)
+    expires_at = models.DateTimeField(_("expires"))
+    queued_at = models.DateTimeField(_("queued"), null=True, blank=True)
+    sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
+    final_at = models.DateTimeField(_("final"), null=True, blank=True)
+    error_code = models.CharField(max_length=40, blank=True, default="")
+    error_message = models.CharField(max_length=200, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("message")
+        indexes = [
+            models.Index(F("organization"), F("id").desc(), name="message_of_organization"),
+            models.Index("batch", name="message_of_batch", condition=Q(batch__isnull=False)),
+            # What a carrier worker claims, in this order.
+            models.Index(
+                "carrier", "urgent", "due_at", name="message_due", condition=Q(status="queued")
+            ),
+            models.Index(
+                "status",
+                "due_at",
+                name="message_sweep",
+                condition=Q(status__in=["scheduled", "sending", "sent"]),
+            ),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=[str(status) for status in Status]), name="message_status"
+            ),
+            models.CheckConstraint(condition=Q(price__gte=0), name="message_price"),
+            models.CheckConstraint(condition=Q(parts__gte=1, parts__lte=10), name="message_parts"),
+        ]
+
+    def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def public_id(self) -> str:
+        return ids.public_id(ids.MESSAGE, self.id)
+
+
+class MessagePart(models.Model):
+    """One part that a carrier accepted, under the carrier's id for it."""
+
+    id = models.BigAutoField(primary_key=True)
+    message = models.ForeignKey(
+        Message, models.CASCADE, related_name="submitted_parts", db_index=False
+    )
+    number = models.PositiveSmallIntegerField(_("part"))
+    carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False)
+    carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
+    status = models.CharField(_("status"), max_length=10, default=Status.SENT)
+    error_code = models.CharField(max_length=20, blank=True, default="")
+    submitted_at = models.DateTimeField(_("submitted"))
+    final_at = models.DateTimeField(_("final"), null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("message", "number", name="part_once")]
+        indexes = [models.Index("carrier", "carrier_message_id", name="part_by_carrier_id")]
+
+    def __str__(self) -> str:
+        return f"{self.message_id}/{self.number}"
+
+
+class EarlyReceipt(models.Model):
+    """A receipt whose submit response is not committed yet, or that belongs to nobody."""
+
+    id = models.BigAutoField(primary_key=True)
+    carrier = models.ForeignKey(Carrier, models.CASCADE)
+    carrier_message_id = models.CharField(max_length=65)
+    status = models.CharField(max_length=10)
+    error_code = models.CharField(max_length=20, blank=True, default="")
+    received_at = models.DateTimeField(db_default=models.functions.Now())
+
+    class Meta:
+        indexes = [models.Index("carrier", "carrier_message_id", name="early_receipt_by_id")]
+
+    def __str__(self) -> str:
+        return self.carrier_message_id
+
+
+class Attempt(models.Model):
+    """Why a submit did not simply succeed: throttled, refused, unanswered, sent elsewhere.
+
+    A submit that succeeds leaves a MessagePart instead, so the ordinary path writes nothing here.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    message = models.ForeignKey(Message, models.CASCADE, related_name="attempts")
+    carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False)
+    outcome = models.CharField(max_length=20)
+    command_status = models.PositiveIntegerField(null=True, blank=True)
+    detail = models.CharField(max_length=200, blank=True, default="")
+    at = models.DateTimeField(db_default=models.functions.Now())
+
+    def __str__(self) -> str:
+        return f"{self.message_id} {self.outcome}"

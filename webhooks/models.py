@@ -1,0 +1,121 @@
+"""Customers' webhook endpoints, the events, and each event's way to each endpoint."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Organization
+from imissive import ids
+from imissive.crypto import EncryptedTextField
+
+
+class EventType(models.TextChoices):
+    MESSAGE_QUEUED = "message.queued"
+    MESSAGE_SENT = "message.sent"
+    MESSAGE_DELIVERED = "message.delivered"
+    MESSAGE_FAILED = "message.failed"
+    MESSAGE_EXPIRED = "message.expired"
+    MESSAGE_CANCELED = "message.canceled"
+    SENDER_APPROVED = "sender_id.approved"
+    SENDER_REJECTED = "sender_id.rejected"
+    WEBHOOK_TEST = "webhook.test"
+    ENDPOINT_DISABLED = "endpoint.disabled"
+
+
+class Endpoint(models.Model):
+    """A URL of a customer's that events are posted to."""
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="endpoints")
+    url = models.URLField(_("URL"), max_length=500)
+    description = models.CharField(_("description"), max_length=200, blank=True)
+    events = ArrayField(
+        models.CharField(max_length=40, choices=EventType.choices),
+        default=list,
+        blank=True,
+        help_text=_("The events it wants; none listed means all."),
+    )
+    secret = EncryptedTextField(_("signing secret"))
+    previous_secret = EncryptedTextField(blank=True, default="")
+    previous_secret_until = models.DateTimeField(null=True, blank=True)
+    enabled = models.BooleanField(_("enabled"), default=True)
+    disabled_reason = models.CharField(max_length=200, blank=True)
+    failing_since = models.DateTimeField(_("failing since"), null=True, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        verbose_name = _("webhook endpoint")
+
+    def __str__(self) -> str:
+        return self.url
+
+    @property
+    def public_id(self) -> str:
+        return ids.public_id(ids.ENDPOINT, self.id)
+
+
+class Event(models.Model):
+    """Something that happened and that at least one endpoint wanted to know.
+
+    `body` is the JSON text as it is signed and posted, the same bytes on every attempt.
+    """
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, db_index=False)
+    type = models.CharField(max_length=40, choices=EventType.choices)
+    message_id = models.UUIDField(null=True, blank=True)
+    body = models.TextField()
+    created_at = models.DateTimeField(db_default=models.functions.Now())
+
+    class Meta:
+        indexes = [
+            models.Index(
+                "message_id", name="event_of_message", condition=Q(message_id__isnull=False)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.type} {ids.public_id(ids.EVENT, self.id)}"
+
+
+class Delivery(models.Model):
+    """One event on its way to one endpoint. The row holds the time of the next attempt."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending", _("Pending")
+        SENDING = "sending", _("Sending")
+        DELIVERED = "delivered", _("Delivered")
+        FAILED = "failed", _("Failed")
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries")
+    endpoint = models.ForeignKey(
+        Endpoint, models.CASCADE, related_name="deliveries", db_index=False
+    )
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    # While `sending`: when whoever holds it counts as dead. While `pending`: when it is due.
+    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    response_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    response_body = models.TextField(blank=True, default="")
+    error = models.CharField(max_length=200, blank=True, default="")
+    duration_ms = models.PositiveIntegerField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=models.functions.Now())
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("webhook delivery")
+        verbose_name_plural = _("webhook deliveries")
+        indexes = [
+            models.Index(
+                "endpoint",
+                "next_attempt_at",
+                name="delivery_due",
+                condition=Q(status__in=["pending", "sending"]),
+            ),
+            models.Index("endpoint", "id", name="delivery_of_endpoint"),
+        ]
+
+    def __str__(self) -> str:
+        return ids.public_id(ids.DELIVERY, self.id)
