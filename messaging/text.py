@@ -14,7 +14,7 @@ import codecs
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 Encoding = Literal["gsm7", "ucs2"]
 ReferenceWidth = Literal[8, 16]
@@ -50,7 +50,7 @@ _NO_OCTET: Final = 0xFF
 _FROM_ASCII: Final = bytes(_OCTET_OF.get(chr(code), _NO_OCTET) for code in range(256))
 
 
-def _encoding_map() -> tuple[object, bytes]:
+def _encoding_map() -> tuple[Any, bytes]:  # the map has no public type
     """A map for `codecs.charmap_encode`, and the translation that finishes its output.
 
     CPython only makes its fast kind of map when octet 0 stands for NUL, so '@' (code 0) is
@@ -102,7 +102,8 @@ class Segments:
     units: int
 
 
-class Concat(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Concat:
     """The concatenation element of a UDH; `octets` is the whole header's length."""
 
     reference: int
@@ -169,7 +170,8 @@ def join(encoding: Encoding, parts: Iterable[bytes]) -> str:
         raise ValueError("gsm7 user data has an octet above 0x7F")
     if _ESCAPE in data:
         data = _ESCAPED.sub(_fold, data)
-    return codecs.charmap_decode(data, "strict", _DECODING)[0]
+    # typeshed does not know that a decoding table may be a string.
+    return codecs.charmap_decode(data, "strict", _DECODING)[0]  # type: ignore[arg-type]
 
 
 def is_gsm(text: str) -> bool:
@@ -178,7 +180,7 @@ def is_gsm(text: str) -> bool:
 
 
 def forcing_ucs2(text: str) -> list[str]:
-    """The distinct characters (code points) that keep a text out of gsm7, in order of appearance."""
+    """The distinct characters (code points) that keep a text out of gsm7, in order."""
     return list(dict.fromkeys(_OUTSIDE.findall(text)))
 
 
@@ -293,7 +295,7 @@ def _octets(text: str) -> bytes | None:
         return None if _NO_OCTET in octets else octets
     if _OUTSIDE.search(text):
         return None
-    return codecs.charmap_encode(text, "strict", _ENCODING_MAP)[0].translate(_FINISH)  # type: ignore[arg-type]
+    return codecs.charmap_encode(text, "strict", _ENCODING_MAP)[0].translate(_FINISH)
 
 
 def _septets(text: str) -> bytes | None:
