@@ -1,0 +1,230 @@
+"""Numbers: what is accepted and refused, and that the fast path says what phonenumbers says."""
+
+import random
+
+import phonenumbers
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messaging import numbers
+from messaging.numbers import InvalidNumber, Number
+
+SAUDI = Number("+966501234567", "SA", 966)
+REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
+TYPES = sorted(phonenumbers.PhoneNumberType.values())
+
+
+def examples(region: str) -> list[str]:
+    """phonenumbers' example number of every type that the region has."""
+    found = [phonenumbers.example_number_for_type(region, kind) for kind in TYPES]
+    return [phonenumbers.format_number(n, phonenumbers.PhoneNumberFormat.E164) for n in found if n]
+
+
+EXAMPLES = sorted({number for region in REGIONS for number in examples(region)})
+
+
+def truth(e164: str) -> Number | None:
+    """What phonenumbers alone says."""
+    try:
+        parsed = phonenumbers.parse(e164)
+    except phonenumbers.NumberParseException:
+        return None
+    country = phonenumbers.region_code_for_number(parsed)
+    usable = phonenumbers.number_type(parsed) in (
+        phonenumbers.PhoneNumberType.MOBILE,
+        phonenumbers.PhoneNumberType.FIXED_LINE_OR_MOBILE,
+    )
+    if not usable or country in (None, "001"):
+        return None
+    written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+    return Number(written, country, parsed.country_code)
+
+
+def ours(e164: str) -> Number | None:
+    try:
+        return numbers.parse(e164)
+    except InvalidNumber:
+        return None
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        "+966501234567",
+        "00966501234567",
+        "+966 50 123 4567",
+        " +966-50-123-4567\n",
+        "+966 (50) 123.4567",
+        "(+966) 501234567",
+        "00 966 50 123 4567",
+        "+٩٦٦٥٠١٢٣٤٥٦٧",
+        "٠٠٩٦٦ ٥٠ ١٢٣ ٤٥٦٧",
+        "+۹۶۶۵۰۱۲۳۴۵۶۷",
+        "\u200e+966 50 123 4567\u200f",
+        "\u202a+966501234567\u202c",
+        "\u2066+966\u00a050\u202f123\u20114567\u2069",
+        "＋966501234567",
+        "+9660501234567",  # the national prefix is no part of the number
+        "+966 (0) 50 123 4567",
+    ],
+)
+def test_one_number_in_many_spellings(raw):
+    assert numbers.parse(raw) == SAUDI
+
+
+@pytest.mark.parametrize("last", range(1, 9))
+def test_magic_numbers_are_valid(last):
+    e164 = f"+96650000000{last}"
+    assert numbers.parse(e164) == Number(e164, "SA", 966)
+
+
+@pytest.mark.parametrize(
+    ("raw", "country", "calling_code"),
+    [
+        ("+971501234567", "AE", 971),
+        ("+201001234567", "EG", 20),
+        ("+12015550123", "US", 1),  # fixed or mobile, nobody can tell
+        ("+15062345678", "CA", 1),
+        ("+447400123456", "GB", 44),
+        ("+447781123456", "GG", 44),
+        ("+79123456789", "RU", 7),
+        ("+77710009998", "KZ", 7),
+        ("+393123456789", "IT", 39),
+        ("+2250123456789", "CI", 225),  # the leading zero stays
+        ("+5491123456789", "AR", 54),
+        ("+38343201234", "XK", 383),
+    ],
+)
+def test_countries(raw, country, calling_code):
+    assert numbers.parse(raw) == Number(raw, country, calling_code)
+
+
+@pytest.mark.parametrize(
+    ("raw", "reason"),
+    [
+        ("", "not a phone number"),
+        ("+", "not a phone number"),
+        ("hello", "not a phone number"),
+        ("+96650123456x", "not a phone number"),
+        ("++966501234567", "not a phone number"),
+        ("+966501234567;ext=5", "not a phone number"),
+        ("+966501234567\x00", "not a phone number"),
+        ("966501234567+", "not a phone number"),
+        ("+९६६५०१२३४५६७", "not a phone number"),  # Devanagari is not expected here
+        ("0501234567", "E.164"),
+        ("966501234567", "E.164"),
+        ("٠٥٠١٢٣٤٥٦٧", "E.164"),
+        ("1", "E.164"),
+        ("+1", "too short"),
+        ("+966", "too short"),
+        ("+96650123456", "too short"),
+        ("+966911", "too short"),  # a short code
+        ("+9665012345678", "too long"),
+        ("+966" + "5" * 30, "too long"),
+        ("+966 " + " " * 100, "too long"),
+        ("+999123456789", "unknown country"),
+        ("+0966501234567", "unknown country"),
+        ("+2100000000", "unknown country"),
+        ("+966112345678", "a fixed line"),
+        ("+442079460958", "a fixed line"),
+        ("+9668001234567", "toll-free"),
+        ("+18002345678", "toll-free"),
+        ("+966920012345", "shared-cost"),
+        ("+449098790123", "premium-rate"),
+        ("+445612345678", "internet telephony"),
+        ("+447012345678", "personal"),
+        ("+447640123456", "pager"),
+        ("+445512345678", "company access"),
+        ("+8821612345678", "not in any country"),
+        ("+80012345678", "not in any country"),
+        ("+966579912345", "no such number"),
+    ],
+)
+def test_refused(raw, reason):
+    with pytest.raises(InvalidNumber) as caught:
+        numbers.parse(raw)
+    assert reason in caught.value.reason
+    assert "579912345" not in caught.value.reason  # reasons go to logs
+
+
+@pytest.mark.parametrize("region", REGIONS)
+def test_every_country_agrees_with_phonenumbers(region):
+    mobile = [number for number in examples(region) if truth(number)]
+    for number in examples(region):
+        assert ours(number) == truth(number)
+    assert mobile or region == "TA"  # Tristan da Cunha has no mobile network
+    assert max(map(len, mobile), default=0) <= 16
+
+
+def test_fast_path_covers_nearly_every_calling_code():
+    slow = set()
+    for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items():
+        example = phonenumbers.example_number_for_type(
+            regions[0], phonenumbers.PhoneNumberType.MOBILE
+        )
+        if regions == ("001",) or example is None:
+            continue
+        number = f"+{code}{phonenumbers.national_significant_number(example)}"
+        if numbers._parse_quickly(number) is None:
+            slow.add(regions[0])
+    assert slow == {"AR"}  # its national prefix may be nothing at all
+
+
+@st.composite
+def near_numbers(draw):
+    """A number that exists, with a few digits changed, added or taken away."""
+    digits = list(draw(st.sampled_from(EXAMPLES))[1:])
+    for _ in range(draw(st.integers(0, 4))):
+        place = draw(st.integers(0, len(digits) - 1))
+        digit = draw(st.sampled_from("0123456789"))
+        match draw(st.sampled_from("cccid")):
+            case "c":
+                digits[place] = digit
+            case "i":
+                digits.insert(place, digit)
+            case "d" if len(digits) > 3:
+                del digits[place]
+    return "+" + "".join(digits)
+
+
+@given(near_numbers())
+def test_agrees_with_phonenumbers_near_real_numbers(e164):
+    assert ours(e164) == truth(e164)
+
+
+def test_agrees_with_phonenumbers_on_many_numbers():
+    chance = random.Random(966)  # the same numbers on every run
+    for example in EXAMPLES:
+        for _ in range(15):
+            cut = chance.randrange(3, len(example))
+            rest = "".join(chance.choice("0123456789") for _ in range(len(example) - cut))
+            number = example[:cut] + rest
+            assert ours(number) == truth(number), number
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_a_number_or_refused(raw):
+    number = ours(raw)
+    if number is not None:
+        assert numbers.parse(number.e164) == number
+
+
+@pytest.mark.parametrize(
+    ("e164", "masked"),
+    [
+        ("+966501234567", "+96650••••567"),
+        ("+12015550123", "+120•••••123"),
+        ("+447400123456", "+4474•••••456"),
+        ("+2903456", "+290••••"),
+        ("+68512345", "+685•••45"),
+        ("+9665", "+966•"),
+        ("+966", "+966"),
+        ("+999123456789", "•" * 13),
+        ("966501234567", "•" * 12),
+        ("x", "•"),
+        ("", ""),
+    ],
+)
+def test_mask(e164, masked):
+    assert numbers.mask(e164) == masked
