@@ -18,7 +18,11 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 def _split(value: Any) -> Any:
-    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+    return (
+        [item.strip() for item in value.split(",") if item.strip()]
+        if isinstance(value, str)
+        else value
+    )
 
 
 def _scheme(*allowed: str) -> AfterValidator:

@@ -49,9 +49,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    # Outermost: an API answer of any kind carries its request id, and needs nothing below it.
-    "imissive.requests.RequestIdMiddleware",
-    "imissive.requests.ApiShortcutMiddleware",
+    # Outermost: the API needs nothing of what is below it.
+    "imissive.requests.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -168,7 +167,10 @@ EMAIL_BACKEND = (
 )
 EMAIL_HOST, EMAIL_PORT = _mail.hostname or "", _mail.port or 587
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = unquote(_mail.username or ""), unquote(_mail.password or "")
-EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.scheme == "smtp" and bool(_mail.username), _mail.scheme == "smtps"
+EMAIL_USE_TLS, EMAIL_USE_SSL = (
+    _mail.scheme == "smtp" and bool(_mail.username),
+    _mail.scheme == "smtps",
+)
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
 
 # ---------------------------------------------------------------- languages
@@ -220,7 +222,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["imissive.rendering.OrjsonRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["imissive.rendering.OrjsonParser"],
+    "DEFAULT_PARSER_CLASSES": ["imissive.rendering.JsonBody"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "imissive.errors.api_exception_handler",
     "UNAUTHENTICATED_USER": None,

@@ -105,9 +105,7 @@ class Carrier(models.Model):
             models.UniqueConstraint(
                 "is_sandbox", name="carrier_one_sandbox", condition=Q(is_sandbox=True)
             ),
-            models.CheckConstraint(
-                condition=Q(port__gte=1, port__lte=65535), name="carrier_port"
-            ),
+            models.CheckConstraint(condition=Q(port__gte=1, port__lte=65535), name="carrier_port"),
             models.CheckConstraint(condition=Q(window__gte=1, binds__gte=1), name="carrier_window"),
         ]
 
@@ -151,7 +149,9 @@ class CarrierBind(models.Model):
 class Route(models.Model):
     """Which carriers serve the numbers under a prefix; an organization's own route goes first."""
 
-    prefix = models.CharField(_("prefix"), max_length=15, blank=True, validators=[_prefix_validator])
+    prefix = models.CharField(
+        _("prefix"), max_length=15, blank=True, validators=[_prefix_validator]
+    )
     organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True)
     enabled = models.BooleanField(_("enabled"), default=True)
     carriers = models.ManyToManyField(Carrier, through="RouteCarrier")
@@ -186,7 +186,9 @@ class RouteCarrier(models.Model):
 class Price(models.Model):
     """Credits for one part to the numbers under a prefix; an organization's own price goes first."""
 
-    prefix = models.CharField(_("prefix"), max_length=15, blank=True, validators=[_prefix_validator])
+    prefix = models.CharField(
+        _("prefix"), max_length=15, blank=True, validators=[_prefix_validator]
+    )
     organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True)
     micro = models.BigIntegerField(
         _("price"), validators=[MinValueValidator(0)], help_text=_("Micro-credits for one part.")

@@ -1,0 +1,107 @@
+"""Who calls the API: the bearer of an API key, and what the key may do."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+from rest_framework.authentication import BaseAuthentication
+from rest_framework.exceptions import AuthenticationFailed
+from rest_framework.permissions import BasePermission
+from rest_framework.request import Request
+
+from accounts.keys import digest
+from accounts.models import Organization
+from imissive.errors import ApiError
+from imissive.requests import client_address
+
+LAST_USE_RESOLUTION = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The API key of a request and its organization, as read for this request alone."""
+
+    key_id: uuid.UUID
+    organization_id: uuid.UUID
+    suspended: bool
+    test: bool
+    scopes: frozenset[str]
+
+    # What REST framework asks of a user.
+    is_authenticated = True
+
+    def may(self, scope: str) -> bool:
+        """Whether the key has that scope; a key without any listed scope has all."""
+        return not self.scopes or scope in self.scopes
+
+
+class ApiKeyAuthentication(BaseAuthentication):
+    """`Authorization: Bearer imk_live_…`. Sets request.user and request.auth to a Caller."""
+
+    def authenticate(self, request: Request) -> tuple[Any, Any] | None:
+        scheme, _, secret = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
+        secret = secret.strip()
+        if scheme.lower() != "bearer" or not secret.startswith("imk_") or not secret.isascii():
+            raise AuthenticationFailed
+        caller = find_caller(secret, client_address(request._request))
+        if caller is None:
+            raise AuthenticationFailed
+        return caller, caller
+
+    def authenticate_header(self, request: Request) -> str:
+        return "Bearer"
+
+
+# One plain statement: this runs for every request of the API.
+_FIND = """
+SELECT k.id, k.organization_id, o.status, k.test, k.scopes, k.last_used_at
+  FROM accounts_apikey k JOIN accounts_organization o ON o.id = k.organization_id
+ WHERE k.digest = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
+"""
+
+
+def find_caller(secret: str, address: str) -> Caller | None:
+    """The caller whose key this is, or None if it is unknown, revoked or expired."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FIND, [digest(secret)])
+        row = cursor.fetchone()
+        if row is None:
+            return None
+        key_id, organization_id, status, test, scopes, last_used_at = row
+        if _is_stale(last_used_at):
+            cursor.execute(
+                "UPDATE accounts_apikey SET last_used_at = now(), last_used_address = %s"
+                " WHERE id = %s",
+                [address or None, key_id],
+            )
+    return Caller(
+        key_id,
+        organization_id,
+        status != Organization.Status.ACTIVE,
+        test,
+        frozenset(scopes),
+    )
+
+
+def _is_stale(last_used_at: datetime | None) -> bool:
+    return last_used_at is None or last_used_at < timezone.now() - LAST_USE_RESOLUTION
+
+
+class HasScope(BasePermission):
+    """The key has the view's `required_scope`, and its organization is not suspended."""
+
+    def has_permission(self, request: Request, view: Any) -> bool:
+        caller: Caller = request.auth
+        if caller is None:
+            raise AuthenticationFailed
+        if caller.suspended:
+            raise ApiError("FORBIDDEN", "This organization is suspended. Contact support.")
+        scope = view.required_scope
+        if isinstance(scope, dict):
+            scope = scope[request.method]
+        if not caller.may(scope):
+            raise ApiError("FORBIDDEN", f"This API key lacks the scope {scope!r}.")
+        return True

@@ -1,0 +1,93 @@
+"""Money: every change of a balance is a ledger row, and the row moves the balance (by a trigger).
+
+Locking rule: messages first, then balances, and several balances in the order of their
+organization's id. Whoever keeps to it cannot deadlock.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.db import IntegrityError, connection, transaction
+
+from accounts.models import MICRO, LedgerEntry, Organization, User
+
+
+class InsufficientCredits(Exception):
+    """The balance does not cover the sum; nothing was charged."""
+
+
+@dataclass(frozen=True, slots=True)
+class Posting:
+    """A ledger row to be: `amount` in signed micro-credits, `reference` what it is for."""
+
+    organization_id: uuid.UUID
+    kind: str
+    amount: int
+    reference: uuid.UUID | None = None
+    reason: str = ""
+    actor_id: int | None = None
+
+
+_INSERT = """
+INSERT INTO accounts_ledgerentry (organization_id, kind, amount, balance_after, reference, reason,
+                                  actor_id)
+SELECT organization_id, kind, amount, 0, reference, reason, actor_id
+  FROM unnest(%s::uuid[], %s::text[], %s::bigint[], %s::uuid[], %s::text[], %s::int[])
+       AS new(organization_id, kind, amount, reference, reason, actor_id)
+"""
+
+
+def post(postings: Sequence[Posting]) -> None:
+    """Write the postings in the caller's transaction; they lock the balances until its end.
+
+    Raises InsufficientCredits if a balance would go below zero: roll the transaction back then.
+    """
+    if not postings:
+        return
+    rows = sorted(postings, key=lambda posting: posting.organization_id)
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _INSERT,
+                [
+                    [row.organization_id for row in rows],
+                    [row.kind for row in rows],
+                    [row.amount for row in rows],
+                    [row.reference for row in rows],
+                    [row.reason for row in rows],
+                    [row.actor_id for row in rows],
+                ],
+            )
+    except IntegrityError as error:
+        if is_overdraft(error):
+            raise InsufficientCredits from error
+        raise
+
+
+def is_overdraft(error: IntegrityError) -> bool:
+    """Whether the database refused because a balance would have gone below zero."""
+    diagnostics = getattr(error.__cause__, "diag", None)
+    return getattr(diagnostics, "constraint_name", None) == "balance_not_negative"
+
+
+@transaction.atomic
+def adjust(organization: Organization, micro: int, *, reason: str, actor: User | None) -> None:
+    """An operator's top-up (positive), or correction (negative) by that many micro-credits."""
+    kind = LedgerEntry.Kind.TOP_UP if micro >= 0 else LedgerEntry.Kind.CORRECTION
+    post([Posting(organization.id, kind, micro, None, reason, actor.pk if actor else None)])
+
+
+def credits_text(micro: int) -> str:
+    """Micro-credits as the API writes credits: a decimal string without needless zeros."""
+    text = f"{Decimal(micro) / MICRO:f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def parse_credits(text: str) -> int:
+    """A decimal number of credits as micro-credits. Raises ValueError for more than six decimals."""
+    micro = Decimal(text) * MICRO
+    if micro != micro.to_integral_value():
+        raise ValueError("credits have six decimals at most")
+    return int(micro)

@@ -1,0 +1,82 @@
+"""Rings a worker's bell: a Celery task that says "look in the database", after a commit.
+
+The database holds the work; the broker only shortens the wait. So a ring never blocks the request
+that caused it, several rings for one thing within a moment are one task, and a ring that cannot be
+sent is dropped: the sweeps find the work a second later.
+"""
+
+import os
+import threading
+
+import structlog
+
+from imissive.celery import app
+
+log = structlog.get_logger(__name__)
+
+COALESCE_SECONDS = 0.01
+
+Ring = tuple[str, str, tuple[str, ...]]
+
+
+class Bell:
+    """Sends rings from a thread of its own. One for each process: see `ring`."""
+
+    def __init__(self) -> None:
+        self._waiting: dict[Ring, None] = {}
+        self._wake = threading.Event()
+        self._idle = threading.Event()
+        self._idle.set()
+        threading.Thread(target=self._run, name="bell", daemon=True).start()
+
+    def add(self, ring: Ring) -> None:
+        self._waiting[ring] = None
+        self._idle.clear()
+        self._wake.set()
+
+    def flush(self, timeout: float) -> None:
+        """Wait until nothing is waiting, `timeout` seconds at most."""
+        self._idle.wait(timeout)
+
+    def _run(self) -> None:
+        broker_is_up = True
+        pause = threading.Event()
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            rings, self._waiting = self._waiting, {}
+            for task, queue, arguments in rings:
+                try:
+                    app.send_task(
+                        task, args=arguments, queue=queue, retry=False, ignore_result=True
+                    )
+                    broker_is_up = True
+                except Exception as error:
+                    if broker_is_up:
+                        log.warning(
+                            "broker_unreachable", error=str(error), effect="sweeps take over"
+                        )
+                    broker_is_up = False
+            if not self._waiting:
+                self._idle.set()
+            pause.wait(COALESCE_SECONDS)
+
+
+_bells: dict[int, Bell] = {}
+_lock = threading.Lock()
+
+
+def ring(task: str, *, queue: str, arguments: tuple[str, ...] = ()) -> None:
+    """Have `task` run on `queue` soon. Call it after the commit, never before."""
+    bell = _bells.get(os.getpid())
+    if bell is None:
+        with _lock:
+            bell = _bells.get(os.getpid()) or _bells.setdefault(os.getpid(), Bell())
+    bell.add((task, queue, arguments))
+
+
+def flush(timeout: float = 2.0) -> None:
+    """Wait for this process's rings to be sent, for a command that is about to exit."""
+    bell = _bells.get(os.getpid())
+    if bell is not None:
+        bell.flush(timeout)

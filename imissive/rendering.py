@@ -1,0 +1,36 @@
+"""JSON out, by orjson: an answer to a bulk call has up to 10,000 rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+
+
+class OrjsonRenderer(BaseRenderer):
+    media_type = "application/json"
+    format = "json"
+    charset = None
+
+    def render(
+        self,
+        data: Any,
+        accepted_media_type: str | None = None,
+        renderer_context: Mapping[str, Any] | None = None,
+    ) -> bytes:
+        return b"" if data is None else orjson.dumps(data)
+
+
+class JsonBody(BaseParser):
+    """Names the media type for the schema; bodies are read by `imissive.requests.parse_body`."""
+
+    media_type = "application/json"
+
+    def parse(
+        self,
+        stream: Any,
+        media_type: str | None = None,
+        parser_context: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return orjson.loads(stream.read())
