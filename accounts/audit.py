@@ -1,0 +1,32 @@
+"""The audit log: who did what to whom. A trigger refuses to change or delete its rows."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from accounts.models import AuditEntry, Organization, User
+
+_TARGET_LENGTH = 120
+
+
+def record(
+    action: str,
+    *,
+    actor: User | None,
+    organization: Organization | None = None,
+    target: str = "",
+    detail: Mapping[str, Any] | None = None,
+    address: str | None = None,
+) -> AuditEntry:
+    """Write that `actor` (None: the platform itself) did `action`, such as `sender_id.approved`.
+
+    Call it in the transaction of the act, so that neither is there without the other. `detail` is
+    kept for ever and shown to people: no secret, no message text.
+    """
+    return AuditEntry.objects.create(
+        action=action,
+        actor=actor,
+        organization=organization,
+        target=target[:_TARGET_LENGTH],
+        detail=dict(detail or {}),
+        address=address or None,
+    )

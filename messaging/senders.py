@@ -1,0 +1,232 @@
+"""Sender IDs: what may be one, and the way from a request to an operator's decision.
+
+Every change of status is a compare-and-swap over `_SOURCES`, with its audit entry and webhook
+event in the same transaction.
+"""
+
+import re
+from typing import Final
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts import audit
+from accounts.models import Organization, User
+from imissive.errors import ApiError
+from messaging import text
+from messaging.models import SenderId
+from webhooks import events
+from webhooks.models import EventType
+
+Status = SenderId.Status
+
+MAX_ALPHANUMERIC: Final = 11
+MAX_PURPOSE: Final = 200
+MAX_SAMPLE: Final = 2000
+
+# What a sender ID must have been for it to become that.
+_SOURCES: Final[dict[str, list[str]]] = {
+    Status.PENDING: [Status.REJECTED, Status.REVOKED],
+    Status.APPROVED: [Status.PENDING, Status.REJECTED, Status.REVOKED],
+    Status.REJECTED: [Status.PENDING],
+    Status.REVOKED: [Status.APPROVED],
+}
+_EVENTS: Final = {
+    Status.APPROVED: EventType.SENDER_APPROVED,
+    Status.REJECTED: EventType.SENDER_REJECTED,
+}
+
+_INTERNATIONAL: Final = re.compile(r"\+[1-9][0-9]{6,14}")
+_SHORT_CODE: Final = re.compile(r"[0-9]{3,8}")
+_BETWEEN_DIGITS: Final = re.compile(r"[ ().-]")
+# GSM's line ends, and its extension table, whose characters take two septets of a sender's eleven.
+_UNUSABLE: Final = frozenset("\n\r\f^{}\\[~]|€")
+
+
+def normalize(name: str) -> tuple[str, SenderId.Kind]:
+    """The sender ID as it is stored and sent, and its kind.
+
+    Alphanumeric: 1 to 11 characters of the GSM basic alphabet, at least one of them a letter.
+    Numeric: an international number with its plus (7 to 15 digits), or a short code (3 to 8).
+    Raises ApiError INVALID_REQUEST that says what is wrong.
+    """
+    name = name.strip(" ")
+    if not name:
+        raise _invalid("A sender ID needs at least one character.")
+    if name.startswith("+"):
+        number = _BETWEEN_DIGITS.sub("", name)
+        if not _INTERNATIONAL.fullmatch(number):
+            raise _invalid(
+                "A numeric sender ID is a plus and 7 to 15 digits, such as +966500000000."
+            )
+        return number, SenderId.Kind.NUMERIC
+    if name.isascii() and name.isdigit():
+        if not _SHORT_CODE.fullmatch(name):
+            raise _invalid(
+                "A short code has 3 to 8 digits; begin an international number with a plus."
+            )
+        return name, SenderId.Kind.NUMERIC
+    _check_alphanumeric(name)
+    return name, SenderId.Kind.ALPHANUMERIC
+
+
+def _check_alphanumeric(name: str) -> None:
+    if len(name) > MAX_ALPHANUMERIC:
+        raise _invalid(f"A sender ID has at most {MAX_ALPHANUMERIC} characters.")
+    strange = next((c for c in name if c in _UNUSABLE or not text.is_gsm(c)), None)
+    if strange is not None:
+        raise _invalid(
+            f"The character {strange!r} cannot be in a sender ID: handsets show only Latin"
+            " letters, digits, spaces and common punctuation there."
+        )
+    if not any(character.isalpha() for character in name):
+        raise _invalid("A sender ID needs at least one letter, unless it is a number.")
+
+
+def _invalid(message: str) -> ApiError:
+    return ApiError("INVALID_REQUEST", message, field="name")
+
+
+@transaction.atomic
+def request_sender(
+    organization: Organization,
+    name: str,
+    purpose: str = "",
+    sample: str = "",
+    *,
+    actor: User | None = None,
+    address: str | None = None,
+) -> SenderId:
+    """Put a sender ID in the operators' queue; a refused or revoked one may be asked for again.
+
+    Raises ApiError: INVALID_REQUEST where it cannot be a sender ID, CONFLICT where the
+    organization has it already or waits for it.
+    """
+    name, kind = normalize(name)
+    for field, value, limit in (("purpose", purpose, MAX_PURPOSE), ("sample", sample, MAX_SAMPLE)):
+        if len(value) > limit or "\0" in value:
+            told = f"The {field} has {limit} characters at most, NUL not among them."
+            raise ApiError("INVALID_REQUEST", told, field=field)
+    sender, created = SenderId.objects.get_or_create(
+        organization=organization,
+        name=name,
+        defaults={"kind": kind, "purpose": purpose, "sample": sample},
+    )
+    if not created:
+        again = SenderId.objects.filter(pk=sender.pk, status__in=_SOURCES[Status.PENDING]).update(
+            status=Status.PENDING, purpose=purpose, sample=sample, created_at=timezone.now()
+        )
+        if not again:
+            told = f"The sender ID {name!r} is {sender.get_status_display().lower()} already."
+            raise ApiError("CONFLICT", told, field="name")
+        sender.refresh_from_db()
+    audit.record(
+        "sender_id.requested",
+        actor=actor,
+        organization=organization,
+        target=f"{sender.public_id} {name}",
+        address=address,
+    )
+    return sender
+
+
+def approve(sender: SenderId, actor: User, *, address: str | None = None) -> None:
+    """Let the organization send with it from now on. Raises ApiError CONFLICT if it may already."""
+    _decide(sender, Status.APPROVED, actor, "", address)
+
+
+def reject(sender: SenderId, actor: User, reason: str, *, address: str | None = None) -> None:
+    """Refuse a pending request, with the reason that the customer reads.
+
+    Raises ApiError: INVALID_REQUEST without a reason, CONFLICT if it is not pending any more.
+    """
+    _decide(sender, Status.REJECTED, actor, _required(reason), address)
+
+
+def revoke(sender: SenderId, actor: User, reason: str, *, address: str | None = None) -> None:
+    """Take an approved sender ID away. What is queued with it already is still sent.
+
+    Raises ApiError: INVALID_REQUEST without a reason, CONFLICT if it is not approved.
+    """
+    _decide(sender, Status.REVOKED, actor, _required(reason), address)
+
+
+def make_default(sender: SenderId, actor: User, *, address: str | None = None) -> None:
+    """Have requests that name no sender use this one. Raises ApiError CONFLICT if not approved."""
+    with transaction.atomic():
+        # Two at once would both find no other default and trip over the unique constraint.
+        Organization.objects.select_for_update(no_key=True).get(pk=sender.organization_id)
+        others = SenderId.objects.filter(organization=sender.organization_id, is_default=True)
+        others.exclude(pk=sender.pk).update(is_default=False)
+        if not SenderId.objects.filter(pk=sender.pk, status=Status.APPROVED).update(
+            is_default=True
+        ):
+            raise ApiError("CONFLICT", "Only an approved sender ID can be the default.")
+        audit.record(
+            "sender_id.made_default",
+            actor=actor,
+            organization=sender.organization,
+            target=f"{sender.public_id} {sender.name}",
+            address=address,
+        )
+    sender.refresh_from_db()
+
+
+def _required(reason: str) -> str:
+    reason = reason.strip()
+    if not reason:
+        raise ApiError("INVALID_REQUEST", "Give a reason: the customer reads it.", field="reason")
+    return reason[: SenderId._meta.get_field("reason").max_length]
+
+
+def _decide(
+    sender: SenderId, status: SenderId.Status, actor: User, reason: str, address: str | None
+) -> None:
+    """Swap the status with its audit entry and event, all or nothing; `sender` is refreshed."""
+    now = timezone.now()
+    with transaction.atomic():
+        changes = {"status": status, "reason": reason, "decided_by": actor, "decided_at": now}
+        if status != Status.APPROVED:
+            changes["is_default"] = False
+        swapped = SenderId.objects.filter(pk=sender.pk, status__in=_SOURCES[status]).update(
+            **changes
+        )
+        sender.refresh_from_db()
+        if not swapped:
+            told = f"This sender ID is {sender.get_status_display().lower()} by now."
+            raise ApiError("CONFLICT", told)
+        audit.record(
+            f"sender_id.{status.value}",
+            actor=actor,
+            organization=sender.organization,
+            target=f"{sender.public_id} {sender.name}",
+            detail={"reason": reason} if reason else {},
+            address=address,
+        )
+        _tell(sender)
+
+
+def _tell(sender: SenderId) -> None:
+    """Write the event of the decision; its deliveries are rung for after the commit."""
+    event = _EVENTS.get(SenderId.Status(sender.status))
+    if event is None or sender.decided_at is None:
+        return
+    data: dict[str, object] = {
+        "id": sender.public_id,
+        "sender_id": sender.name,
+        "status": sender.status,
+    }
+    if sender.reason:
+        data["reason"] = sender.reason
+    endpoints = events.record(
+        [
+            events.NewEvent(
+                organization_id=sender.organization_id,
+                type=event,
+                at=sender.decided_at,
+                message_id=None,
+                data=data,
+            )
+        ]
+    )
+    transaction.on_commit(lambda: events.ring(endpoints))
