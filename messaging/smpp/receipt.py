@@ -1,0 +1,311 @@
+"""Delivery receipts: the text of SMPP 3.4 Appendix B and its TLVs, read and written. Pure.
+
+The format is the carrier's own; Appendix B only shows a typical one. So fields are looked for by
+name, in any order, case, spelling and spacing, and TLVs, which leave no room for taste, win.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Final, Literal
+
+ReceiptState = Literal["delivered", "expired", "failed", "enroute", "accepted", "unknown"]
+IdForm = Literal["as_is", "decimal", "hex"]
+
+RECEIPTED_MESSAGE_ID: Final = 0x001E  # SMPP 3.4 §5.3.2.12, C-octet string
+NETWORK_ERROR_CODE: Final = 0x0423  # §5.3.2.31, network type and two octets of code
+MESSAGE_PAYLOAD: Final = 0x0424  # §5.3.2.32, instead of short_message
+MESSAGE_STATE: Final = 0x0427  # §5.3.2.35, one octet as in §5.2.28
+
+# What carriers write after "stat:", and what it means to us. The first ten are the standard's.
+# ACCEPTD is final on paper, but carriers send it for "the network has it" and DELIVRD later.
+STATES: Final[dict[str, ReceiptState]] = {
+    "DELIVRD": "delivered",
+    "EXPIRED": "expired",
+    "DELETED": "failed",
+    "UNDELIV": "failed",
+    "ACCEPTD": "accepted",
+    "UNKNOWN": "unknown",
+    "REJECTD": "failed",
+    "ENROUTE": "enroute",
+    "SCHEDULED": "enroute",
+    "SKIPPED": "failed",
+    "DELIVERED": "delivered",
+    "FAILED": "failed",
+    "UNDELIVERED": "failed",
+    "UNDELIVERABLE": "failed",
+    "UNDELIVRD": "failed",
+    "REJECTED": "failed",
+    "ACCEPTED": "accepted",
+    "BUFFERED": "enroute",
+    "BUFFRED": "enroute",
+    "SCHEDLD": "enroute",
+}
+# After UNKNOWN a carrier may still learn better; what never does ends by its validity.
+FINAL_STATES: Final[frozenset[ReceiptState]] = frozenset({"delivered", "expired", "failed"})
+
+# message_state, SMPP 3.4 §5.2.28; 0 and 9 are SMPP 5.0's (§4.7.15).
+_STATE_BY_CODE: Final = {
+    0: "SCHEDULED", 1: "ENROUTE", 2: "DELIVRD", 3: "EXPIRED", 4: "DELETED",
+    5: "UNDELIV", 6: "ACCEPTD", 7: "UNKNOWN", 8: "REJECTD", 9: "SKIPPED",
+}  # fmt: skip
+_CODE_BY_STATE: Final = {state: code for code, state in _STATE_BY_CODE.items()}
+
+# What `format_receipt` wants for each of our states.
+RAW_STATES: Final[dict[ReceiptState, str]] = {
+    "delivered": "DELIVRD",
+    "expired": "EXPIRED",
+    "failed": "UNDELIV",
+    "enroute": "ENROUTE",
+    "accepted": "ACCEPTD",
+    "unknown": "UNKNOWN",
+}
+
+_MAX_ID: Final = 64  # §5.2.23: 65 octets with the NUL
+_MAX_WORD: Final = 20
+_MAX_TIME: Final = 32
+
+# A field's name up to its value. The longer names are found even where nothing separates them
+# from the value before; "id" and "text" end too many words for that. 0x11 is GSM's underscore.
+_NAME: Final = re.compile(
+    r"""(?:
+      (?P<id> (?<![a-z]) (?:(?:receipted[\s_-]?)?(?:message|msg|smsc)[\s_-]?)? id )
+    | (?P<sub> sub )
+    | (?P<dlvrd> dlvrd )
+    | (?P<submit> submit[\s_\x11-]?date )
+    | (?P<done> done[\s_\x11-]?date )
+    | (?P<stat> stat(?:us|e)? )
+    | (?P<err> err(?:or)?(?:[\s_\x11-]?code)? )
+    | (?P<text> (?<![a-z]) text )
+    )["']?\s*[:=]""",
+    re.ASCII | re.IGNORECASE | re.VERBOSE,
+)
+# Appendix B to the letter, as most carriers write it: the same fields, many times faster.
+_STANDARD: Final = re.compile(
+    r"id:(?P<id>[0-9A-Za-z-]+) sub:(?P<sub>[0-9]+) dlvrd:(?P<dlvrd>[0-9]+)"
+    r" submit date:(?P<submit>[0-9]+) done date:(?P<done>[0-9]+)"
+    r" stat:(?P<stat>[A-Za-z]+) err:(?P<err>[0-9A-Za-z]*)(?: [Tt]ext:|[ \0]*\Z)"
+)
+_WORD: Final = re.compile(r"""[\s"'<(\[{]*([^\s\x00"'<>()\[\]{},;|]+)""")
+_TIME: Final = re.compile(r"[\s\"']*([0-9][0-9\-/:. T]*)")
+_NOT_DIGIT: Final = re.compile(r"[^0-9]")
+_DECIMAL: Final = re.compile(r"[0-9]+")
+_HEX: Final = re.compile(r"(?:0x)?([0-9a-f]+)")
+_PRINTABLE: Final = re.compile(r"[!-~]{1,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a carrier says became of one part.
+
+    `message_id` as the carrier wrote it (`normalize_id` makes it comparable), at most 64
+    characters. `raw_state` is the carrier's word in upper case, at most 20 characters; `state` is
+    ours. `error_code` is the text's code, or "type:code" from the TLV. Dates are the carrier's
+    clock, which has no zone here.
+    """
+
+    message_id: str
+    state: ReceiptState
+    raw_state: str
+    error_code: str
+    submit_date: datetime | None
+    done_date: datetime | None
+    final: bool
+
+
+def parse_receipt(
+    short_message: bytes, tlvs: Mapping[int, bytes], data_coding: int = 0
+) -> Receipt | None:
+    """The receipt in a deliver_sm's text and TLVs, or None if there is none. Never raises.
+
+    Fields as in SMPP 3.4 Appendix B; receipted_message_id (§5.3.2.12) and message_state (§5.2.28)
+    win over the text's. A text alone is a receipt if it has an id and a state that is in STATES,
+    or an id and three more of the fields. esm_class, which says better what a deliver_sm is
+    meant to be, is the caller's to judge.
+    """
+    fields = _fields(_decode(short_message or tlvs.get(MESSAGE_PAYLOAD, b""), data_coding))
+    told_id = _c_string(tlvs.get(RECEIPTED_MESSAGE_ID, b""))
+    told_state = _told_state(tlvs.get(MESSAGE_STATE, b""))
+    message_id = told_id or _word(fields.get("id", ""), _MAX_ID)
+    raw_state = told_state or _text_state(fields.get("stat", ""))
+    if not message_id:
+        return None
+    if not (told_id or told_state or raw_state in STATES or len(fields) >= 4):
+        return None
+    state = STATES.get(raw_state, "unknown")
+    return Receipt(
+        message_id=message_id,
+        state=state,
+        raw_state=raw_state,
+        error_code=_error_code(fields.get("err", ""), tlvs.get(NETWORK_ERROR_CODE, b"")),
+        submit_date=_date(fields.get("submit", "")[:_MAX_TIME]),
+        done_date=_date(fields.get("done", "")[:_MAX_TIME]),
+        final=state in FINAL_STATES,
+    )
+
+
+def normalize_id(message_id: str, written: IdForm) -> str:
+    """A carrier's message id in the one form that is stored and compared.
+
+    A carrier has two settings: how ids are written in its submit_sm_resp, and how they are
+    written in its receipts (in receipted_message_id if it sends that, else in the text). Both
+    sides pass through here, each with its own setting, so a carrier that answers "1A2B" and
+    receipts "6699" has hex and decimal.
+
+    "decimal" and "hex" give the number in decimal, without leading zeros. "as_is" gives the id in
+    lower case with its zeros, and so does anything that is not a number of the form asked for. It
+    follows that "as_is" on one side belongs with "as_is" on the other, and that a carrier that
+    only pads one side with zeros has decimal on both (hex, if there are letters).
+    """
+    plain = message_id.strip().lower()
+    if len(plain) > _MAX_ID:  # never an id, and Python refuses to convert very long numbers
+        return plain
+    if written == "decimal" and _DECIMAL.fullmatch(plain):
+        return str(int(plain))
+    if written == "hex" and (match := _HEX.fullmatch(plain)):
+        return str(int(match[1], 16))
+    return plain
+
+
+def format_receipt(
+    message_id: str,
+    raw_state: str,
+    submit_date: datetime,
+    done_date: datetime,
+    *,
+    error_code: str = "000",
+    text: str = "",
+    dlvrd: int | None = None,
+    seconds: bool = False,
+) -> tuple[bytes, dict[int, bytes]]:
+    """A receipt's short_message (SMPP 3.4 Appendix B, ASCII) and its two TLVs.
+
+    `raw_state` is one of the standard's words: see RAW_STATES for ours. Dates are written as they
+    are given, to the minute or, with `seconds`, to the second. The first 20 characters of `text`
+    go last, '?' for what is not ASCII. `dlvrd` is 1 by default when delivered, else 0. Raises
+    ValueError for an id that is not 1 to 64 visible ASCII characters, or an unknown state.
+    """
+    if not _PRINTABLE.fullmatch(message_id):
+        raise ValueError("a message id is 1 to 64 visible ASCII characters")
+    if raw_state not in _CODE_BY_STATE:
+        raise ValueError(f"no such message state: {raw_state}")
+    if dlvrd is None:
+        dlvrd = int(raw_state == "DELIVRD")
+    style = "%y%m%d%H%M%S" if seconds else "%y%m%d%H%M"
+    shown = "".join(c if " " <= c <= "~" else "?" for c in text[:20])
+    short_message = (
+        f"id:{message_id} sub:001 dlvrd:{dlvrd:03d}"
+        f" submit date:{submit_date:{style}} done date:{done_date:{style}}"
+        f" stat:{raw_state} err:{error_code} text:{shown}"
+    )
+    return short_message.encode("ascii"), {
+        RECEIPTED_MESSAGE_ID: message_id.encode("ascii") + b"\0",
+        MESSAGE_STATE: bytes((_CODE_BY_STATE[raw_state],)),
+    }
+
+
+def _decode(octets: bytes, data_coding: int) -> str:
+    """The text, as far as field names go: any one-octet alphabet will do as Latin-1."""
+    # Some carriers say UCS-2 and write ASCII; UTF-16 of ASCII has a NUL in every other octet.
+    if data_coding == 8 and b"\0" in octets.rstrip(b"\0"):
+        return octets.decode("utf-16-be", "replace")
+    return octets.decode("latin-1")
+
+
+def _fields(text: str) -> dict[str, str]:
+    """Field values, raw, by the names of _NAME's groups, without the message's own text."""
+    standard = _STANDARD.match(text)
+    return _search_fields(text) if standard is None else standard.groupdict()
+
+
+def _search_fields(text: str) -> dict[str, str]:
+    """`_fields` in whatever order and spelling.
+
+    The message's text may look like fields, and its writer must not be able to forge a receipt.
+    So what stands before "text:" counts first, and of what follows the last counts.
+    """
+    before: dict[str, str] = {}
+    after: dict[str, str] = {}
+    in_text = False
+    name, start = "", 0
+    for match in _NAME.finditer(text):
+        _keep(after if in_text else before, name, text[start : match.start()], last=in_text)
+        name, start = match.lastgroup or "", match.end()
+        in_text = in_text or name == "text"
+    _keep(after if in_text else before, name, text[start:], last=in_text)
+    return {**after, **before}
+
+
+def _keep(fields: dict[str, str], name: str, value: str, *, last: bool) -> None:
+    if name and name != "text" and (last or name not in fields):
+        fields[name] = value
+
+
+def _word(value: str, limit: int) -> str:
+    match = _WORD.match(value)
+    return match[1][:limit] if match else ""
+
+
+def _c_string(octets: bytes) -> str:
+    return octets.split(b"\0", 1)[0].decode("latin-1").strip().strip("\"'")[:_MAX_ID]
+
+
+def _told_state(octets: bytes) -> str:
+    """The word for message_state's octet; nothing if that says nothing."""
+    return _STATE_BY_CODE.get(octets[0], "") if len(octets) == 1 else ""
+
+
+def _text_state(value: str) -> str:
+    """The word after "stat:"; a few carriers write message_state's number there."""
+    word = _word(value, _MAX_WORD).upper()
+    if len(word) == 1 and word in "0123456789":
+        return _STATE_BY_CODE[int(word)]
+    return word
+
+
+def _error_code(value: str, network: bytes) -> str:
+    """The text's code, which carriers document, or the network's where that says nothing."""
+    word = _word(value, _MAX_WORD)
+    if word.strip("0") or len(network) != 3:
+        return word
+    code = int.from_bytes(network[1:], "big")
+    return f"{network[0]}:{code}" if code else word
+
+
+@lru_cache(maxsize=1024)  # receipts come in crowds, and these are mostly the same minute
+def _date(value: str) -> datetime | None:
+    """A time written YYMMDDhhmm, YYMMDDhhmmss or YYYYMMDDhhmmss, whatever stands between.
+
+    Also YYYYMMDDhhmm, and SMPP's own YYMMDDhhmmsstnnp (§7.1.1) with its tail left away.
+    """
+    match = _TIME.match(value)
+    if match is None:
+        return None
+    digits = _NOT_DIGIT.sub("", match[1])
+    length = len(digits)
+    if length >= 14 and (date := _datetime(digits[:14])):
+        return date
+    if length >= 12 and (date := _datetime("20" + digits[:12])):
+        return date
+    if length == 12:
+        return _datetime(digits + "00")
+    return _datetime("20" + digits + "00") if length == 10 else None
+
+
+def _datetime(digits: str) -> datetime | None:
+    """YYYYMMDDhhmmss, of this century: two-digit years are tried as longer ones too."""
+    if not digits.startswith("20"):
+        return None
+    try:
+        return datetime(
+            int(digits[:4]),
+            int(digits[4:6]),
+            int(digits[6:8]),
+            int(digits[8:10]),
+            int(digits[10:12]),
+            int(digits[12:14]),
+        )
+    except ValueError:
+        return None
