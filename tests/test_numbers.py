@@ -38,7 +38,7 @@ def truth(e164: str) -> Number | None:
     if not usable or country in (None, "001"):
         return None
     written = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-    return Number(written, country, parsed.country_code)
+    return Number(written, country, parsed.country_code or 0)
 
 
 def ours(e164: str) -> Number | None:

@@ -160,6 +160,12 @@ SHAPES = {
 }
 
 
+def parsed(short_message: bytes, tlvs: dict[int, bytes] | None = None) -> Receipt:
+    found = parse_receipt(short_message, tlvs or {})
+    assert found is not None
+    return found
+
+
 def expected_receipt(message_id, state, raw_state, error="", submitted=None, done=None):
     final = state in ("delivered", "expired", "failed")
     return Receipt(message_id, state, raw_state, error, submitted, done, final)
@@ -190,10 +196,10 @@ def test_shapes(name):
     ],
 )
 def test_standard_states(raw, state, final):
-    in_text = parse_receipt(f"id:7 stat:{raw} err:000".encode(), {})
+    in_text = parsed(f"id:7 stat:{raw} err:000".encode())
     assert (in_text.raw_state, in_text.state, in_text.final) == (raw, state, final)
     code = receipt._CODE_BY_STATE[raw]
-    in_tlv = parse_receipt(b"", {RECEIPTED_MESSAGE_ID: b"7\0", MESSAGE_STATE: bytes([code])})
+    in_tlv = parsed(b"", {RECEIPTED_MESSAGE_ID: b"7\0", MESSAGE_STATE: bytes([code])})
     assert (in_tlv.raw_state, in_tlv.state, in_tlv.final) == (raw, state, final)
 
 
@@ -229,7 +235,7 @@ STANDARD = SHAPES["standard"][0].encode()
     ],
 )  # fmt: skip
 def test_tlvs(short_message, tlvs, expected):
-    found = parse_receipt(short_message, tlvs)
+    found = parsed(short_message, tlvs)
     assert (found.message_id, found.state, found.raw_state) == expected
 
 
@@ -249,7 +255,7 @@ def test_tlvs(short_message, tlvs, expected):
 )
 def test_error_codes(text, network, error_code):
     tlvs = {} if network is None else {NETWORK_ERROR_CODE: network}
-    assert parse_receipt(b"id:7 stat:UNDELIV " + text.encode(), tlvs).error_code == error_code
+    assert parsed(b"id:7 stat:UNDELIV " + text.encode(), tlvs).error_code == error_code
 
 
 @pytest.mark.parametrize(

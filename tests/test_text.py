@@ -196,9 +196,11 @@ def test_join_reads_what_others_write():
 )
 def test_concat_udh(arguments, udh):
     assert sms.concat_udh(*arguments) == bytes.fromhex(udh)
-    reference, total, index, *width = arguments
-    concat = sms.parse_concat_udh(bytes.fromhex(udh) + b"text")
-    assert concat == sms.Concat(reference, total, index, *(width or [8]), len(udh) // 2)
+    found = sms.parse_concat_udh(bytes.fromhex(udh) + b"text")
+    assert found is not None
+    assert (found.reference, found.total, found.index) == arguments[:3]
+    assert found.width == (arguments[3] if len(arguments) == 4 else 8)
+    assert found.octets == len(udh) // 2
 
 
 @pytest.mark.parametrize(
@@ -277,8 +279,8 @@ def test_packing_details():
     assert sms.pack_septets(b"1234567", pad_cr=True).hex() == "31d98c56b3dd1a"
     assert sms.udh_fill_bits(sms.concat_udh(1, 2, 1)) == 1
     assert sms.udh_fill_bits(sms.concat_udh(1, 2, 1, 16)) == 0
-    for width, size in ((8, 153), (16, 152)):  # a full part fills 140 octets exactly
-        udh = sms.concat_udh(1, 2, 1, width)
+    # A full part fills 140 octets exactly.
+    for udh, size in ((sms.concat_udh(1, 2, 1), 153), (sms.concat_udh(1, 2, 1, 16), 152)):
         assert len(udh + sms.pack_septets(b"a" * size, sms.udh_fill_bits(udh))) == 140
     with pytest.raises(ValueError, match="above 0x7F"):
         sms.pack_septets(b"\x80")
