@@ -1,0 +1,100 @@
+"""Small things about processes, private files and ports that starting the platform needs."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+LOOPBACK = "127.0.0.1"
+
+
+def stop_process(process: subprocess.Popen[bytes], first: signal.Signals, seconds: float) -> None:
+    """End a process and wait for it; kill it where it does not end in time."""
+    if process.poll() is None:
+        process.send_signal(first)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def end_leftover(pid_file: Path, mark: str, first: signal.Signals, seconds: float) -> None:
+    """End what an earlier start left, if its command line has `mark`; drop its pid file.
+
+    The mark matters: after a reboot or in a new container the number is some other process's.
+    """
+    pid = first_number(pid_file)
+    if pid is not None:
+        for number, patience in ((first, seconds), (signal.SIGKILL, 5.0)):
+            if mark in command_line(pid):
+                _signal_and_wait(pid, mark, number, patience)
+    pid_file.unlink(missing_ok=True)
+
+
+def _signal_and_wait(pid: int, mark: str, number: signal.Signals, patience: float) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+    deadline = time.monotonic() + patience
+    while mark in command_line(pid) and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def command_line(pid: int) -> str:
+    """A process's command line, or nothing where there is no such process (or only its zombie)."""
+    if Path("/proc/self/cmdline").exists():
+        try:
+            raw = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return ""
+        return raw.replace(b"\0", b" ").decode("utf-8", "replace")
+    ps = ["ps", "-ww", "-o", "command=", "-p", str(pid)]
+    return subprocess.run(ps, capture_output=True, text=True).stdout
+
+
+def first_number(path: Path) -> int | None:
+    """The number that a pid file begins with, or None."""
+    try:
+        match = re.match(r"\d+", path.read_text())
+    except OSError:
+        return None
+    return int(match.group()) if match else None
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner may read, all at once: readers never see half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def is_free(port: int, host: str = LOOPBACK) -> bool:
+    """Whether a server could listen on that port now."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            # With SO_REUSEADDR some systems let two bind, but none lets two listen.
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def free_port(wanted: int | None = None) -> int:
+    """A loopback port that nobody listens on; the wanted one if it can be had."""
+    if wanted is not None and is_free(wanted):
+        return wanted
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port

@@ -1,0 +1,143 @@
+"""How a program that refuses to run as root, as PostgreSQL does, is started by root.
+
+No user is made and no folder is opened to others. There are three ways, tried in this order:
+
+1. as `nobody`, where `nobody` can reach the program and its data;
+2. as `nobody`, keeping of root's powers only the one to pass closed folders (CAP_DAC_OVERRIDE),
+   where a folder above is closed, such as root's home;
+3. in a user namespace in which root's own files belong to `nobody`, where neither works.
+
+Containers often forbid the last and sandboxes the second, hence three.
+"""
+
+import ctypes
+import os
+import pwd
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_KEEPCAPS = 8
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_RAISE = 2
+_CAP_DAC_OVERRIDE = 1
+_CAPABILITY_VERSION_3 = 0x20080522
+_CLONE_NEWUSER = 0x10000000
+
+_PROBE = 'cd "$1" && : >.probe && rm .probe && "$2" --version'
+_LINUX = sys.platform == "linux"
+# Loaded here and not between fork and exec, where hardly anything is safe to do.
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Prepare = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to run a program: who then owns its data, and what the child does before exec."""
+
+    name: str
+    uid: int
+    gid: int
+    prepare: Prepare
+
+
+class NoWay(Exception):
+    """None of the ways works here."""
+
+
+def die_with_parent(death: signal.Signals) -> Prepare:
+    """What a child does to get that signal when its parent dies, even by SIGKILL (Linux only)."""
+    parent = os.getpid()
+
+    def prepare() -> None:
+        if _LINUX:
+            _libc.prctl(_PR_SET_PDEATHSIG, int(death), 0, 0, 0)
+            if os.getppid() != parent:
+                os._exit(1)
+
+    return prepare
+
+
+def ways() -> list[Way]:
+    """The ways to try, best first. Whoever is not root needs none and runs as who he is."""
+    if os.geteuid() != 0:
+        return [Way("as you", os.geteuid(), os.getegid(), lambda: None)]
+    try:
+        nobody = pwd.getpwnam("nobody")
+    except KeyError:
+        raise NoWay("there is no user `nobody`") from None
+    uid, gid = nobody.pw_uid, nobody.pw_gid
+    found = [Way("as nobody", uid, gid, lambda: _become(uid, gid))]
+    if _LINUX:
+        found += [
+            Way("as nobody, past closed folders", uid, gid, lambda: _become_passing(uid, gid)),
+            Way("in a user namespace", 0, 0, lambda: _enter_namespace(uid, gid)),
+        ]
+    return found
+
+
+def choose(program: Path, folder: Path) -> Way:
+    """The first way that runs `program --version` and writes to `folder`, which it comes to own."""
+    for way in ways():
+        own(folder, way)
+        try:
+            subprocess.run(
+                ["/bin/sh", "-c", _PROBE, "sh", str(folder), str(program)],
+                preexec_fn=way.prepare,
+                cwd="/",
+                check=True,
+                capture_output=True,
+                timeout=20,
+            )
+        except (OSError, subprocess.SubprocessError):
+            continue
+        return way
+    raise NoWay(f"{program} cannot be run on {folder}, neither as root nor as nobody")
+
+
+def own(folder: Path, way: Way) -> None:
+    """Give the folder and all that is in it to the way's user, if it is not his yet."""
+    if os.geteuid() != 0 or folder.stat().st_uid == way.uid:
+        return
+    for parent, folders, files in os.walk(folder):
+        for name in folders + files:
+            os.chown(Path(parent, name), way.uid, way.gid, follow_symlinks=False)
+    os.chown(folder, way.uid, way.gid)
+
+
+def _become(uid: int, gid: int) -> None:
+    os.setgroups([])
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+
+
+def _become_passing(uid: int, gid: int) -> None:
+    """Change the user and keep one capability over the change and over exec."""
+    _call(_libc.prctl, _PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    _become(uid, gid)
+    kept = 1 << _CAP_DAC_OVERRIDE
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    # Effective, permitted, inheritable; then the same for capabilities 32 and above.
+    sets = (ctypes.c_uint32 * 6)(kept, kept, kept, 0, 0, 0)
+    _call(_libc.capset, header, sets)
+    _call(_libc.prctl, _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_RAISE, _CAP_DAC_OVERRIDE, 0, 0)
+
+
+def _enter_namespace(uid: int, gid: int) -> None:
+    _call(_libc.unshare, _CLONE_NEWUSER)
+    for name, line in [
+        ("setgroups", "deny"),
+        ("uid_map", f"{uid} 0 1"),
+        ("gid_map", f"{gid} 0 1"),
+    ]:
+        Path("/proc/self", name).write_text(line)
+
+
+def _call(function: Callable[..., int], *arguments: object) -> None:
+    if function(*arguments) != 0:
+        raise OSError(ctypes.get_errno(), "system call refused")
