@@ -1,0 +1,75 @@
+"""What a link's owner gives it: timers and bounds, and what to call."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from messaging.smpp.constants import Status, command_name, status_name
+from messaging.smpp.events import Closed, RemoteProtocolError, UnexpectedResponse
+from messaging.smpp.session import SessionConfig
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from messaging.smpp.link import Link
+    from messaging.smpp.outcomes import LinkError
+    from messaging.smpp.pdus import Bind, Request, Response
+
+logger = logging.getLogger(__name__)
+
+# Called once with the request's context and its response, or why there is none.
+OnDone: TypeAlias = "Callable[[Any, Response | LinkError], None]"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkConfig(SessionConfig):
+    """A session's timers and bounds, and the connection's; seconds and octets."""
+
+    connect_timeout: float = 10.0  # TCP and TLS together
+    linger: float = 5.0  # how long what has been written may take to leave at the end
+    max_unsent: int = 1_048_576  # octets the peer leaves unread before we stop reading from it
+
+
+def _refuse_bind(link: Link, pdu: Bind) -> None:
+    link.refuse_bind(pdu, Status.ESME_RBINDFAIL)
+
+
+def _ignore(link: Link) -> None:
+    pass
+
+
+def _ignore_closed(link: Link, reason: Closed, unanswered: list[Any]) -> None:
+    pass
+
+
+def _log_protocol_error(link: Link, event: RemoteProtocolError | UnexpectedResponse) -> None:
+    # One warning for each link: a peer must not be able to fill the log.
+    level = logging.DEBUG if link.protocol_errors > 1 else logging.WARNING
+    if isinstance(event, RemoteProtocolError):
+        command, status = command_name(event.command_id), status_name(event.status)
+        logger.log(level, "SMPP peer %s: %s: %s, %s", link.peer, command, event.reason, status)
+    else:
+        command = command_name(event.pdu.command_id)
+        logger.log(level, "SMPP peer %s: unexpected %s", link.peer, command)
+
+
+@dataclass(frozen=True, slots=True)
+class Handlers:
+    """What a link tells its owner, by plain calls in the event loop; they must not block.
+
+    `on_request` gets each request and answers it by `link.respond`, now or later: reading stops
+    while max_inbound_pending of them are unanswered. `on_bind` (SMSC) answers by
+    `link.accept_bind` or `link.refuse_bind`, now or later. `on_closed` is called once, after
+    every unanswered request's own `on_done`, with those requests' contexts.
+    """
+
+    on_request: Callable[[Link, Request], None]
+    on_bind: Callable[[Link, Bind], None] = _refuse_bind
+    on_closed: Callable[[Link, Closed, list[Any]], None] = _ignore_closed
+    on_connected: Callable[[Link], None] = _ignore
+    on_peer_unbinding: Callable[[Link], None] = _ignore
+    on_protocol_error: Callable[[Link, RemoteProtocolError | UnexpectedResponse], None] = (
+        _log_protocol_error
+    )

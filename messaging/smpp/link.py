@@ -1,0 +1,515 @@
+"""One Session joined to one asyncio transport, TCP or TLS.
+
+A Protocol and not streams: a message costs four PDUs, and streams would cost a task switch for
+each. What is sent within one turn of the event loop is written at once. All of it belongs to one
+event loop and is not safe for threads.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from messaging.smpp import events as ev
+from messaging.smpp.codec import encode
+from messaging.smpp.constants import Status
+from messaging.smpp.events import Closed, CloseReason, RemoteProtocolError, UnexpectedResponse
+from messaging.smpp.handlers import Handlers, LinkConfig
+from messaging.smpp.outcomes import (
+    BindRefused,
+    ConnectError,
+    LinkClosed,
+    LinkError,
+    NotSent,
+    ResponseTimeout,
+    ResponseUnreadable,
+)
+from messaging.smpp.session import LocalProtocolError, Session
+from messaging.smpp.states import Role, State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from ssl import SSLContext
+
+    from messaging.smpp.handlers import OnDone
+    from messaging.smpp.pdus import Bind, Request, Response
+
+__all__ = [
+    "BindRefused",
+    "ConnectError",
+    "Handlers",
+    "Link",
+    "LinkClosed",
+    "LinkConfig",
+    "LinkError",
+    "NotSent",
+    "ResponseTimeout",
+    "ResponseUnreadable",
+    "connect_esme",
+    "serve_smsc",
+]
+
+logger = logging.getLogger(__name__)
+
+
+_NO_CONTEXT: Final = object()
+
+
+class Link(asyncio.Protocol):
+    """A connection to a peer. Get one by `connect_esme`, or in the handlers of `serve_smsc`."""
+
+    def __init__(self, role: Role, config: LinkConfig, handlers: Handlers) -> None:
+        self.config = config
+        self.handlers = handlers
+        self.owner: Any = None  # for whoever owns the link; it is not looked at here
+        self.bind: Bind | None = None  # the bind that was accepted
+        self.peer = "?"  # address and port, for people
+        self.protocol_errors = 0
+        self._loop = asyncio.get_running_loop()
+        self._session = Session(role, config, self._loop.time())
+        self._transport: asyncio.Transport | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._flush_scheduled = False
+        self._unwritten = 0  # requests queued since the last write: the newest of the unanswered
+        self._reading = True
+        self._stalled = False  # the session stopped taking in: too many requests unanswered
+        self._choked = False  # the peer leaves too much unread
+        self._holding = False  # unbinding: no more requests of the peer's are wanted
+        self._draining = False
+        self._write_paused = False
+        self._writable: set[asyncio.Future[None]] = set()
+        self._changed: set[asyncio.Future[None]] = set()
+        self._binding: asyncio.Future[None] | None = None
+        self._lost: asyncio.Future[None] = self._loop.create_future()
+
+    def __repr__(self) -> str:
+        return f"<Link {self._session.role.value} {self.peer} {self.state.value}>"
+
+    # -- what it is like ---------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """The session's state."""
+        return self._session.state
+
+    @property
+    def bound(self) -> bool:
+        """Whether the bind holds."""
+        return self._session.bound
+
+    @property
+    def outstanding(self) -> int:
+        """Our requests that wait for their answers."""
+        return self._session.outstanding
+
+    @property
+    def inbound_pending(self) -> int:
+        """The peer's requests that wait for our answers."""
+        return self._session.inbound_pending
+
+    @property
+    def interface_version(self) -> int | None:
+        """The lower of both sides' versions (0x34 is 3.4), once bound."""
+        return self._session.interface_version
+
+    def may_send(self, command_id: int) -> bool:
+        """Whether such a request may be sent now."""
+        return not self._draining and self._session.may_send(command_id)
+
+    # -- requests and answers ----------------------------------------------------------------
+
+    def send(self, pdu: Request, on_done: OnDone, context: Any = _NO_CONTEXT) -> int:
+        """Queue a request; the hot path, without a future or a task. Returns its sequence number.
+
+        `on_done(context, outcome)` is called once, later, with the response (look at its status;
+        it may be a GenericNack) or with a LinkError. `context` is the PDU unless given. Raises
+        NotSent if the link takes no such request now, EncodeError if a field does not fit.
+        """
+        if self._draining:
+            raise NotSent("the link is unbinding")
+        waiting = (on_done, pdu if context is _NO_CONTEXT else context)
+        try:
+            sequence = self._session.send(pdu, waiting, self._loop.time())
+        except LocalProtocolError as problem:
+            raise NotSent(str(problem)) from None
+        if pdu.response_type is not None:
+            self._unwritten += 1
+        if not self._flush_scheduled:
+            self._schedule_flush()
+        return sequence
+
+    async def request(self, pdu: Request) -> Response:
+        """Send a request and wait for its response, of whatever status.
+
+        Raises NotSent, LinkClosed, ResponseTimeout or ResponseUnreadable. If the waiting task is
+        cancelled the request still goes its way, and its outcome is not told.
+        """
+        future: asyncio.Future[Response] = self._loop.create_future()
+        self.send(pdu, partial(_settle, future))
+        return await future
+
+    def respond(self, request: Request, status: int = Status.ESME_ROK, **fields: Any) -> bool:
+        """Answer a request of the peer's; `fields` are the response's, as message_id.
+
+        False if the session ended first. Raises LocalProtocolError if it has been answered,
+        EncodeError if a field does not fit.
+        """
+        answered = self._session.respond(request, status, **fields)
+        if not self._flush_scheduled:
+            self._schedule_flush()
+        return answered
+
+    def accept_bind(self, pdu: Bind, system_id: str) -> bool:
+        """SMSC: let the peer in, naming ourselves. False if the session ended first."""
+        accepted = self._session.accept_bind(pdu, system_id, self._loop.time())
+        if accepted:
+            self.bind = pdu
+            self._schedule_flush()
+        return accepted
+
+    def refuse_bind(self, pdu: Bind, status: int) -> bool:
+        """SMSC: refuse a bind. The peer may try again until session_init_timeout."""
+        refused = self._session.refuse_bind(pdu, status)
+        self._schedule_flush()
+        return refused
+
+    async def drain(self) -> None:
+        """Wait until the transport's buffer is low again. Raises LinkClosed if the link ends."""
+        self._flush()
+        if self._session.over:
+            raise LinkClosed("the link is closed")
+        if self._write_paused:
+            await self._wait(self._writable)
+
+    # -- the end -----------------------------------------------------------------------------
+
+    async def unbind(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - it ends in a close
+        """Take no more requests, wait for the answers owed both ways, unbind and close.
+
+        Closes without more ado when `timeout` seconds have passed; what is unanswered then is
+        reported as at any end.
+        """
+        self._draining = True
+        try:
+            async with asyncio.timeout(timeout):
+                await self._settle_accounts()
+                self._start_unbind()
+                await self.wait_closed()
+        except TimeoutError:
+            self._start_unbind()
+            self.close("not unbound in time")
+
+    async def _settle_accounts(self) -> None:
+        session = self._session
+        while session.bound and session.outstanding:
+            await self._wait(self._changed)
+        self._holding = True  # or a busy peer's requests would never come to an end
+        self._update_reading()
+        while session.bound and session.inbound_pending:
+            await self._wait(self._changed)
+        self._holding = False
+        self._update_reading()
+
+    def _start_unbind(self) -> None:
+        try:
+            self._session.unbind(self._loop.time())
+        except LocalProtocolError:
+            if not self._session.bound:
+                self.close()
+        self._flush()
+
+    def close(self, detail: str = "") -> None:
+        """End the session without unbinding; what has been queued is still written."""
+        self._dispatch(self._session.close(CloseReason.LOCAL, detail))
+
+    def abort(self, detail: str = "aborted") -> None:
+        """Drop the connection at once."""
+        self._dispatch(self._session.close(CloseReason.LOCAL, detail))
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def wait_closed(self) -> None:
+        """Wait until the connection is gone."""
+        await asyncio.shield(self._lost)
+
+    # -- asyncio.Protocol --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands (with TLS: its handshake is done)."""
+        self._transport = cast("asyncio.Transport", transport)
+        name = transport.get_extra_info("peername")
+        self.peer = f"{name[0]}:{name[1]}" if name else "?"
+        self._call(self.handlers.on_connected)
+        self._schedule_flush()
+
+    def data_received(self, data: bytes) -> None:
+        """Octets from the peer."""
+        self._receive(data)
+        self._update_reading()
+        self._schedule_flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone."""
+        self._dispatch(self._session.close(CloseReason.CONNECTION_LOST, str(exc or "")))
+        if self._timer is not None:
+            self._timer.cancel()
+        if not self._lost.done():
+            self._lost.set_result(None)
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is full."""
+        self._write_paused = True
+
+    def resume_writing(self) -> None:
+        """The transport's buffer is low again."""
+        self._write_paused = False
+        self._choked = False
+        self._update_reading()
+        _wake(self._writable)
+
+    # -- within ------------------------------------------------------------------------------
+
+    def _schedule_flush(self) -> None:
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """What each turn of the event loop ends with: write, read on, set the timer."""
+        self._flush_scheduled = False
+        session, transport = self._session, self._transport
+        if transport is None or session.over:
+            return
+        self._write()
+        if self._write_paused and transport.get_write_buffer_size() > self.config.max_unsent:
+            self._choked = True
+        if self._stalled and self._may_read():
+            self._receive(b"")
+            self._schedule_flush()
+        self._update_reading()
+        self._set_timer()
+        if self._changed:
+            _wake(self._changed)
+
+    def _write(self) -> None:
+        data = self._session.data_to_send()
+        self._unwritten = 0
+        if data and self._transport is not None:
+            self._transport.write(data)
+
+    def _receive(self, data: bytes) -> None:
+        session = self._session
+        events = session.receive_data(data, self._loop.time())
+        # Before the handlers answer: frames may be left over in the session all the same.
+        self._stalled = not session.wants_read
+        self._dispatch(events)
+
+    def _may_read(self) -> bool:
+        return self._session.wants_read and not self._choked and not self._holding
+
+    def _update_reading(self) -> None:
+        wanted = self._may_read()
+        transport = self._transport
+        if wanted == self._reading or transport is None or self._session.over:
+            return
+        self._reading = wanted
+        if wanted:
+            transport.resume_reading()
+        else:
+            transport.pause_reading()
+
+    def _set_timer(self) -> None:
+        deadline = self._session.next_deadline()
+        if deadline is None:
+            return
+        # A timer that fires too early only looks again, so one that is set is left as it is.
+        if self._timer is not None:
+            if self._timer.when() <= deadline:
+                return
+            self._timer.cancel()
+        self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._timer = None
+        self._dispatch(self._session.tick(self._loop.time()))
+        self._schedule_flush()
+
+    def _dispatch(self, events: list[ev.Event]) -> None:
+        for event in events:
+            kind = type(event)
+            if kind is ev.ResponseReceived:
+                event = cast("ev.ResponseReceived", event)
+                self._finish(event.context, event.pdu)
+            elif kind is ev.RequestReceived:
+                self._handle_request(cast("ev.RequestReceived", event).pdu)
+            else:
+                self._dispatch_other(event)
+
+    def _dispatch_other(self, event: ev.Event) -> None:
+        match event:
+            case ev.BindRequested():
+                self._call(self.handlers.on_bind, event.pdu)
+            case ev.BindAccepted():
+                self._settle_bind(None)
+            case ev.BindRefused():
+                self._settle_bind(BindRefused(event.status))
+            case ev.ResponseTimedOut():
+                seconds = self.config.response_timeout
+                self._finish(event.context, ResponseTimeout(f"no answer in {seconds:g} s"))
+            case ev.ResponseMalformed():
+                self._finish(event.context, ResponseUnreadable(str(event.error)))
+            case ev.PeerUnbinding():
+                self._call(self.handlers.on_peer_unbinding)
+            case RemoteProtocolError() | UnexpectedResponse():
+                self.protocol_errors += 1
+                self._call(self.handlers.on_protocol_error, event)
+            case Closed():
+                self._end(event)
+
+    def _handle_request(self, pdu: Request) -> None:
+        try:
+            self.handlers.on_request(self, pdu)
+        except Exception:
+            logger.exception("SMPP peer %s: handler failed", self.peer)
+            try:
+                self._session.respond(pdu, Status.ESME_RSYSERR)
+            except LocalProtocolError:
+                return  # the handler had answered, or there is no answer to this
+
+    def _finish(self, waiting: tuple[OnDone, Any], outcome: Response | LinkError) -> None:
+        on_done, context = waiting
+        try:
+            on_done(context, outcome)
+        except Exception:
+            logger.exception("SMPP peer %s: on_done failed", self.peer)
+
+    def _call(self, handler: Callable[..., None], *arguments: Any) -> None:
+        try:
+            handler(self, *arguments)
+        except Exception:
+            logger.exception("SMPP peer %s: handler failed", self.peer)
+
+    def _end(self, closed: Closed) -> None:
+        """Report what is unanswered, then close what is left of the connection."""
+        unanswered: list[tuple[OnDone, Any]] = closed.unanswered
+        lost = closed.reason is CloseReason.CONNECTION_LOST
+        written = len(unanswered) - (self._unwritten if lost else 0)
+        closed.unanswered = [context for _, context in unanswered[:written]]
+        for position, waiting in enumerate(unanswered):
+            error = LinkClosed(str(closed)) if position < written else NotSent(str(closed))
+            self._finish(waiting, error)
+        self._settle_bind(ConnectError(str(closed)))
+        self._call(self.handlers.on_closed, closed, closed.unanswered)
+        _wake(self._writable, LinkClosed(str(closed)))
+        _wake(self._changed)
+        self._close_transport()
+
+    def _close_transport(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        self._write()
+        transport.close()
+        if self._timer is not None:
+            self._timer.cancel()
+        # A peer that does not read would keep a closing transport for ever.
+        self._timer = self._loop.call_later(self.config.linger, transport.abort)
+
+    async def _bind_as_esme(self, pdu: Bind) -> None:
+        self._binding = self._loop.create_future()
+        self._session.bind(pdu, self._loop.time())
+        self._schedule_flush()
+        await self._binding
+        self.bind = pdu
+
+    def _settle_bind(self, error: LinkError | None) -> None:
+        future, self._binding = self._binding, None
+        if future is None or future.done():
+            return
+        if error is None:
+            future.set_result(None)
+        else:
+            future.set_exception(error)
+
+    async def _wait(self, waiters: set[asyncio.Future[None]]) -> None:
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        waiters.add(waiter)
+        try:
+            await waiter
+        finally:
+            waiters.discard(waiter)
+
+
+def _settle(future: asyncio.Future[Response], _: Any, outcome: Response | LinkError) -> None:
+    if future.done():
+        return  # whoever waited was cancelled
+    if isinstance(outcome, LinkError):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
+
+
+def _wake(waiters: set[asyncio.Future[None]], error: LinkError | None = None) -> None:
+    for waiter in waiters:
+        if not waiter.done():
+            if error is None:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(error)
+    waiters.clear()
+
+
+async def connect_esme(
+    host: str,
+    port: int,
+    bind_pdu: Bind,
+    config: LinkConfig,
+    *,
+    handlers: Handlers,
+    ssl: SSLContext | None = None,
+) -> Link:
+    """Connect to an SMSC and bind to it.
+
+    Raises EncodeError if a field of the bind does not fit, ConnectError with the cause in words,
+    or BindRefused with the SMSC's status.
+    """
+    encode(bind_pdu)  # before anything is connected
+    loop = asyncio.get_running_loop()
+    where = f"{host}:{port}"
+    try:
+        async with asyncio.timeout(config.connect_timeout):
+            _, link = await loop.create_connection(
+                lambda: Link(Role.ESME, config, handlers), host, port, ssl=ssl
+            )
+    except TimeoutError:
+        raise ConnectError(f"{where}: no connection in {config.connect_timeout:g} s") from None
+    except OSError as problem:
+        raise ConnectError(f"{where}: {problem.strerror or problem}") from problem
+    try:
+        await link._bind_as_esme(bind_pdu)
+    except ConnectError as problem:
+        raise ConnectError(f"{where}: {problem}") from None
+    except BaseException:
+        link.close("not bound")
+        raise
+    return link
+
+
+async def serve_smsc(
+    host: str | None,
+    port: int,
+    config: LinkConfig,
+    handlers: Handlers,
+    *,
+    ssl: SSLContext | None = None,
+) -> asyncio.Server:
+    """Listen for ESMEs. Closing the server leaves its links as they are: they are the owner's."""
+    return await asyncio.get_running_loop().create_server(
+        lambda: Link(Role.SMSC, config, handlers),
+        host,
+        port,
+        ssl=ssl,
+        ssl_handshake_timeout=config.connect_timeout if ssl else None,
+    )

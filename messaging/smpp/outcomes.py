@@ -1,0 +1,37 @@
+"""What can come of a request or a link other than a response."""
+
+from __future__ import annotations
+
+from messaging.smpp.constants import status_text
+
+
+class LinkError(Exception):
+    """A request, or a link, that did not come to what was asked for."""
+
+
+class NotSent(LinkError):
+    """The request was never written to the connection: it may be sent elsewhere at once."""
+
+
+class LinkClosed(LinkError):
+    """The link ended while the request was under way: its outcome is unknown."""
+
+
+class ResponseTimeout(LinkError):
+    """No answer within response_timeout: the outcome is unknown."""
+
+
+class ResponseUnreadable(LinkError):
+    """An answer came that could not be read: the outcome is unknown."""
+
+
+class ConnectError(LinkError):
+    """No connection, or it ended before the bind was answered."""
+
+
+class BindRefused(LinkError):
+    """The SMSC refused the bind with this command_status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"bind refused: {status_text(status)}")
+        self.status = status

@@ -1,0 +1,479 @@
+"""One SMPP session as a state machine without I/O and without a clock.
+
+Bytes from the peer go in by `receive_data`, which returns events; bytes for the peer come out of
+`data_to_send`. `now` is always monotonic seconds from one clock of the caller's. After any call
+the caller sends what `data_to_send` gives, and calls `tick` when `next_deadline` has come.
+Misuse by our own side raises LocalProtocolError; the peer's is a RemoteProtocolError event.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+from messaging.smpp import events as ev
+from messaging.smpp.codec import Framer, decode, encode, response_type_of
+from messaging.smpp.constants import (
+    MAX_FRAME_LENGTH,
+    RESPONSE_BIT,
+    VERSION_3_3,
+    VERSION_3_4,
+    CommandId,
+    Status,
+    Tag,
+    command_name,
+)
+from messaging.smpp.errors import DecodeError, FrameError
+from messaging.smpp.events import CloseReason, Event
+from messaging.smpp.outstanding import MISSING, Outstanding
+from messaging.smpp.pdus import (
+    Bind,
+    BindResp,
+    EnquireLink,
+    EnquireLinkResp,
+    GenericNack,
+    Request,
+    Response,
+    Unbind,
+    UnbindResp,
+)
+from messaging.smpp.states import ALLOWED, BOUND, STATE_OF_BIND, Role, State
+
+_NOTHING: Final[frozenset[int]] = frozenset()
+_ENQUIRE_LINK: Final = int(CommandId.ENQUIRE_LINK)
+_AT_ONCE: Final = 0.0  # a deadline that has passed on every monotonic clock
+
+
+class LocalProtocolError(Exception):
+    """Our own side asked for what the session's state does not allow."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionConfig:
+    """Timers in seconds (SMPP 3.4, 7.2) and bounds. None turns a timer off."""
+
+    session_init_timeout: float | None = 10.0  # SMSC: how long a peer may stay without a bind
+    enquire_link_interval: float | None = 30.0  # silence after which the peer is asked
+    response_timeout: float = 30.0  # how long a request of ours waits for its answer
+    inactivity_timeout: float | None = None  # unbind when only enquire_link goes for so long
+    max_inbound_pending: int = 1000  # the peer's requests that may wait for our answer
+    max_frame_length: int = MAX_FRAME_LENGTH  # octets
+
+
+class _Own(Enum):
+    """What the session itself asked, in the place of a caller's context."""
+
+    BIND = auto()
+    UNBIND = auto()
+    ENQUIRE_LINK = auto()
+
+
+class Session:
+    """One side of one session. `now` is when the connection was made.
+
+    `bound` says whether a bind has been accepted and still holds; `over` that the session has
+    ended, so that the connection can be closed once `data_to_send` has been written.
+    """
+
+    def __init__(self, role: Role, config: SessionConfig, now: float) -> None:
+        self.role = role
+        self.config = config
+        # The lower of both sides' versions once bound; a peer that names none has 3.3 (3.4, 4.1).
+        self.interface_version: int | None = None
+        self._framer = Framer(config.max_frame_length)
+        self._out: list[bytes] = []
+        self._events: list[Event] = []
+        self._outstanding = Outstanding(config.response_timeout)
+        self._own: set[_Own] = set()
+        # The peer's unanswered requests by sequence; a count, for some peers repeat a sequence.
+        self._pending: dict[int, int] = {}
+        self._pending_count = 0
+        self._full = False
+        self._bind: Bind | None = None
+        self._peer_unbind: Unbind | None = None
+        self._peer_unbind_deadline = 0.0
+        self._init_started = now
+        self._last_received = now
+        self._last_operation = now
+        self._enquired = now
+        self._enter(State.OPEN)
+
+    # -- what the caller may ask -------------------------------------------------------------
+
+    @property
+    def outstanding(self) -> int:
+        """How many requests of the caller's wait for their answers."""
+        return len(self._outstanding) - len(self._own)
+
+    @property
+    def inbound_pending(self) -> int:
+        """How many of the peer's requests wait for our answers."""
+        return self._pending_count
+
+    @property
+    def wants_read(self) -> bool:
+        """False from when max_inbound_pending requests are unanswered until half of them are.
+
+        When it turns true again call `receive_data(b"", now)`: frames may have been left over.
+        """
+        return not self._full and not self.over
+
+    def may_send(self, command_id: int) -> bool:
+        """Whether this side may send such a request now."""
+        return command_id in self._may_send
+
+    def data_to_send(self) -> bytes:
+        """The octets queued for the peer; they are handed over once."""
+        data = b"".join(self._out)
+        self._out.clear()
+        return data
+
+    # -- what the caller may send ------------------------------------------------------------
+
+    def bind(self, pdu: Bind, now: float) -> int:
+        """ESME: ask to bind (SMPP 3.4, 4.1). BindAccepted, BindRefused or Closed will tell."""
+        if _Own.BIND in self._own:
+            raise LocalProtocolError("a bind is under way")
+        sequence = self._send_own(pdu, _Own.BIND, now)
+        self._bind = pdu
+        return sequence
+
+    def accept_bind(self, pdu: Bind, system_id: str, now: float) -> bool:
+        """SMSC: let the peer in. False if the session has ended meanwhile."""
+        tlvs: dict[int, bytes] = {}
+        if pdu.interface_version >= VERSION_3_4:  # an older ESME may not be sent TLVs
+            tlvs[Tag.SC_INTERFACE_VERSION] = bytes((VERSION_3_4,))
+        if not self._answer_bind(pdu, Status.ESME_ROK, system_id=system_id, tlvs=tlvs):
+            return False
+        self._enter_bound(pdu, VERSION_3_4, now)
+        return True
+
+    def refuse_bind(self, pdu: Bind, status: int) -> bool:
+        """SMSC: refuse a bind; the peer may try again until session_init_timeout."""
+        return self._answer_bind(pdu, status)
+
+    def send(self, request: Request, context: Any, now: float) -> int:
+        """Queue a request, giving it its sequence number. `context` comes back with its outcome.
+
+        Raises LocalProtocolError or EncodeError; then nothing has been queued.
+        """
+        if isinstance(request, Bind | Unbind):
+            raise LocalProtocolError("binding and unbinding have methods of their own")
+        return self._send(request, context, now)
+
+    def respond(self, request: Request, status: int = Status.ESME_ROK, **fields: Any) -> bool:
+        """Answer a RequestReceived, at once or later; `fields` are the response's, as message_id.
+
+        False if the session ended before the answer could be given. Raises LocalProtocolError
+        if the request has been answered, EncodeError if a field does not fit.
+        """
+        response_type = request.response_type
+        if response_type is None or isinstance(request, Bind):
+            raise LocalProtocolError(f"{command_name(request.command_id)} is not answered here")
+        if not self.bound:
+            return False
+        sequence = request.sequence
+        count = self._pending.get(sequence, 0)
+        if not count:
+            raise LocalProtocolError(f"request {sequence} is not waiting for an answer")
+        self._out.append(encode(response_type(status=status, sequence=sequence, **fields)))
+        if count == 1:
+            del self._pending[sequence]
+        else:
+            self._pending[sequence] = count - 1
+        self._pending_count -= 1
+        if self._full:  # not at the first free place, or reading would stop and start each time
+            self._full = self._pending_count > self.config.max_inbound_pending // 2
+        return True
+
+    def unbind(self, now: float) -> None:
+        """Ask to unbind (SMPP 3.4, 4.2). Nothing may be sent after it; Closed will follow."""
+        self._send_own(Unbind(), _Own.UNBIND, now)
+        self._may_send = _NOTHING
+
+    def close(self, reason: CloseReason = CloseReason.LOCAL, detail: str = "") -> list[Event]:
+        """End the session, or note that the connection is gone. Closed is reported once."""
+        self._close(reason, detail)
+        self._enter(State.CLOSED)
+        return self._take_events()
+
+    # -- what comes in -----------------------------------------------------------------------
+
+    def receive_data(self, data: bytes, now: float) -> list[Event]:
+        """Take octets of the peer's in. Stops between two frames when wants_read turns false."""
+        if self.over:
+            return []
+        if data:
+            self._last_received = now
+        frames = self._framer.feed(data)
+        try:
+            while self.wants_read:
+                frame = next(frames, None)
+                if frame is None:
+                    break
+                self._receive_frame(frame, now)
+        except FrameError as problem:
+            self._out.append(encode(GenericNack(status=Status.ESME_RINVCMDLEN)))
+            self._report_remote(Status.ESME_RINVCMDLEN, 0, 0, str(problem))
+            self._close(CloseReason.FRAME_ERROR, str(problem))
+        self._note_reading(now)
+        self._finish_peer_unbind(now)
+        return self._take_events()
+
+    def _receive_frame(self, frame: bytes, now: float) -> None:
+        try:
+            pdu = decode(frame)
+        except DecodeError as problem:
+            self._receive_malformed(problem)
+            return
+        if isinstance(pdu, Response):
+            self._receive_response(pdu, now)
+        elif isinstance(pdu, Request):
+            self._receive_request(pdu, now)
+
+    def _receive_request(self, pdu: Request, now: float) -> None:
+        command_id = pdu.command_id
+        if command_id not in self._may_receive:
+            self._refuse_in_this_state(pdu)
+        elif command_id == _ENQUIRE_LINK:
+            self._out.append(encode(EnquireLinkResp(sequence=pdu.sequence)))
+        elif isinstance(pdu, Bind):
+            self._receive_bind(pdu)
+        elif isinstance(pdu, Unbind):
+            self._receive_unbind(pdu, now)
+        else:
+            self._last_operation = now
+            if pdu.response_type is not None:
+                self._pending[pdu.sequence] = self._pending.get(pdu.sequence, 0) + 1
+                self._pending_count += 1
+                self._full = self._pending_count >= self.config.max_inbound_pending
+            self._events.append(ev.RequestReceived(pdu))
+
+    def _receive_bind(self, pdu: Bind) -> None:
+        if self._bind is not None:
+            self._refuse(pdu, Status.ESME_RALYBND, "a bind is under way")
+            return
+        self._bind = pdu
+        self._events.append(ev.BindRequested(pdu))
+
+    def _receive_unbind(self, pdu: Unbind, now: float) -> None:
+        if _Own.UNBIND in self._own:  # both unbind at once: ours ends the session when answered
+            self._out.append(encode(UnbindResp(sequence=pdu.sequence)))
+            return
+        self._peer_unbind = pdu
+        self._peer_unbind_deadline = now + self.config.response_timeout
+        self._may_send = _NOTHING
+        self._may_receive = frozenset({_ENQUIRE_LINK})
+        self._events.append(ev.PeerUnbinding())
+
+    def _finish_peer_unbind(self, now: float) -> None:
+        """Answer the peer's unbind once no answer is owed in either direction, or after a while."""
+        if self._peer_unbind is None or self.over:
+            return
+        if not self._drained() and now < self._peer_unbind_deadline:
+            return
+        self._out.append(encode(UnbindResp(sequence=self._peer_unbind.sequence)))
+        self._close(CloseReason.PEER_UNBOUND, then=State.UNBOUND)
+
+    def _drained(self) -> bool:
+        return not self._pending_count and not self.outstanding
+
+    def _receive_response(self, pdu: Response, now: float) -> None:
+        context = self._outstanding.take(pdu.sequence, pdu.command_id)
+        if context is MISSING:
+            self._events.append(ev.UnexpectedResponse(pdu))
+        elif type(context) is _Own:
+            self._receive_own_response(context, pdu, now)
+        else:
+            self._last_operation = now
+            self._events.append(ev.ResponseReceived(pdu, context))
+
+    def _receive_own_response(self, asked: _Own, pdu: Response, now: float) -> None:
+        self._own.discard(asked)
+        if asked is _Own.UNBIND:
+            self._close(CloseReason.UNBOUND, then=State.UNBOUND)
+        elif asked is _Own.BIND and self._bind is not None:
+            bind = self._bind
+            if pdu.status == Status.ESME_ROK and isinstance(pdu, BindResp):
+                self._enter_bound(bind, pdu.sc_interface_version or VERSION_3_3, now)
+                self._events.append(ev.BindAccepted(pdu))
+            else:
+                self._bind = None
+                self._events.append(ev.BindRefused(pdu.status))
+
+    def _receive_malformed(self, problem: DecodeError) -> None:
+        sequence, command_id = problem.sequence, problem.command_id
+        self._report_remote(problem.status, command_id, sequence, problem.reason)
+        if not command_id & RESPONSE_BIT:
+            answer = response_type_of(command_id) or GenericNack
+            self._out.append(encode(answer(status=problem.status, sequence=sequence)))
+            return
+        # An answer is never answered: two peers could go on so for ever.
+        context = self._outstanding.take(sequence, command_id)
+        if context is MISSING:
+            return
+        if type(context) is not _Own:
+            self._events.append(ev.ResponseMalformed(context, problem))
+            return
+        self._own.discard(context)
+        if context is _Own.BIND:
+            self._close(CloseReason.BIND_UNREADABLE, problem.reason)
+
+    def _refuse_in_this_state(self, pdu: Request) -> None:
+        if isinstance(pdu, Bind) and self.bound and self.role is Role.SMSC:
+            self._refuse(pdu, Status.ESME_RALYBND, "already bound")
+        else:
+            self._refuse(pdu, Status.ESME_RINVBNDSTS, f"not allowed in {self.state.value}")
+
+    def _refuse(self, pdu: Request, status: int, reason: str) -> None:
+        if pdu.response_type is not None:
+            self._out.append(encode(pdu.response_type(status=status, sequence=pdu.sequence)))
+        self._report_remote(status, pdu.command_id, pdu.sequence, reason)
+
+    def _report_remote(self, status: int, command_id: int, sequence: int, reason: str) -> None:
+        self._events.append(ev.RemoteProtocolError(status, command_id, sequence, reason))
+
+    # -- time --------------------------------------------------------------------------------
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is due, in the caller's monotonic seconds; it may lie in the past."""
+        if self.over:
+            return None
+        if self._peer_unbind is not None:
+            return _AT_ONCE if self._drained() else self._peer_unbind_deadline
+        config = self.config
+        deadlines: list[float] = []
+        if not self.bound:
+            if self._awaits_bind() and config.session_init_timeout is not None:
+                deadlines.append(self._init_started + config.session_init_timeout)
+        elif _Own.UNBIND not in self._own:
+            if config.inactivity_timeout is not None:
+                deadlines.append(self._last_operation + config.inactivity_timeout)
+            if self._may_enquire() and config.enquire_link_interval is not None:
+                deadlines.append(self._last_received + config.enquire_link_interval)
+        first = self._outstanding.first_deadline()
+        if first is not None:
+            deadlines.append(first)
+        return min(deadlines, default=None)
+
+    def tick(self, now: float) -> list[Event]:
+        """Do what time has made due: ask, unbind, give up. Harmless when nothing is due."""
+        if self.over:
+            return []
+        self._expire_responses(now)
+        self._finish_peer_unbind(now)
+        if self._peer_unbind is None:
+            self._tick_timers(now)
+        return self._take_events()
+
+    def _tick_timers(self, now: float) -> None:
+        config = self.config
+        if not self.bound:
+            init = config.session_init_timeout
+            if init is not None and self._awaits_bind() and now - self._init_started >= init:
+                self._close(CloseReason.SESSION_INIT_TIMEOUT)
+            return
+        if _Own.UNBIND in self._own:
+            return
+        inactivity, interval = config.inactivity_timeout, config.enquire_link_interval
+        if inactivity is not None and now - self._last_operation >= inactivity:
+            self.unbind(now)
+        elif interval is not None and self._may_enquire() and now - self._last_received >= interval:
+            self._send_own(EnquireLink(), _Own.ENQUIRE_LINK, now)
+            self._enquired = now
+
+    def _awaits_bind(self) -> bool:
+        return self.role is Role.SMSC and self.state is State.OPEN and self._bind is None
+
+    def _may_enquire(self) -> bool:
+        return _Own.ENQUIRE_LINK not in self._own and not self._outstanding.paused
+
+    def _note_reading(self, now: float) -> None:
+        if not self.wants_read:
+            if not self._outstanding.paused:
+                self._outstanding.pause(now)
+        elif self._outstanding.paused:
+            self._outstanding.resume(now)
+            self._last_received = now  # the silence was ours
+
+    def _expire_responses(self, now: float) -> None:
+        own: list[_Own] = []
+        for context in self._outstanding.take_expired(now):
+            if type(context) is _Own:
+                own.append(context)
+            else:
+                self._events.append(ev.ResponseTimedOut(context))
+        for asked in own:  # last, for these may end the session
+            self._expire_own(asked)
+
+    def _expire_own(self, asked: _Own) -> None:
+        self._own.discard(asked)
+        if asked is _Own.BIND:
+            self._close(CloseReason.BIND_TIMEOUT)
+        elif asked is _Own.UNBIND:
+            self._close(CloseReason.UNBIND_TIMEOUT)
+        elif self._last_received <= self._enquired:
+            # Whoever has sent anything since is alive, if lax about enquire_link.
+            self._close(CloseReason.ENQUIRE_LINK_TIMEOUT)
+
+    # -- within ------------------------------------------------------------------------------
+
+    def _send_own(self, request: Request, asked: _Own, now: float) -> int:
+        sequence = self._send(request, asked, now)
+        self._own.add(asked)
+        return sequence
+
+    def _send(self, request: Request, context: Any, now: float) -> int:
+        if request.command_id not in self._may_send:
+            raise LocalProtocolError(
+                f"{command_name(request.command_id)} may not be sent in {self.state.value}"
+            )
+        sequence = request.sequence = self._outstanding.next_sequence()
+        self._out.append(encode(request))
+        if type(context) is not _Own:
+            self._last_operation = now
+        if request.response_type is not None:
+            self._outstanding.add(sequence, request.command_id, context, now)
+        else:
+            self._outstanding.skip(sequence)
+        return sequence
+
+    def _answer_bind(self, pdu: Bind, status: int, **fields: Any) -> bool:
+        if self.over:
+            return False
+        if pdu is not self._bind or self.role is not Role.SMSC or self.bound:
+            raise LocalProtocolError("there is no such bind to answer")
+        response_type = pdu.response_type
+        assert response_type is not None  # noqa: S101 - every Bind has one
+        self._out.append(encode(response_type(status=status, sequence=pdu.sequence, **fields)))
+        self._bind = None
+        return True
+
+    def _enter_bound(self, bind: Bind, peer_version: int, now: float) -> None:
+        self._enter(STATE_OF_BIND[bind.command_id])
+        self.interface_version = min(bind.interface_version, peer_version)
+        self._last_received = self._last_operation = now
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        self.bound = state in BOUND
+        self.over = state in (State.UNBOUND, State.CLOSED)
+        self._may_send = ALLOWED[self.role, state]
+        self._may_receive = ALLOWED[self.role.peer, state]
+
+    def _close(self, reason: CloseReason, detail: str = "", then: State = State.CLOSED) -> None:
+        if self.over:
+            return
+        self._enter(then)
+        unanswered = [c for c in self._outstanding.take_all() if type(c) is not _Own]
+        self._own.clear()
+        self._pending.clear()
+        self._pending_count = 0
+        self._framer = Framer(self.config.max_frame_length)
+        self._events.append(ev.Closed(reason, detail, unanswered))
+
+    def _take_events(self) -> list[Event]:
+        events = self._events
+        self._events = []
+        return events
