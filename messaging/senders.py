@@ -218,7 +218,7 @@ def _tell(sender: SenderId) -> None:
     }
     if sender.reason:
         data["reason"] = sender.reason
-    endpoints = events.record(
+    events.record_and_ring_on_commit(
         [
             events.NewEvent(
                 organization_id=sender.organization_id,
@@ -229,4 +229,3 @@ def _tell(sender: SenderId) -> None:
             )
         ]
     )
-    transaction.on_commit(lambda: events.ring(endpoints))
