@@ -43,9 +43,16 @@ class Endpoint(models.Model):
     disabled_reason = models.CharField(max_length=200, blank=True)
     failing_since = models.DateTimeField(_("failing since"), null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    # Gone for everybody; the row waits for the purge of its deliveries, which may be millions.
+    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("webhook endpoint")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(deleted_at=None) | Q(enabled=False), name="endpoint_deleted_is_off"
+            )
+        ]
 
     def __str__(self) -> str:
         return self.url

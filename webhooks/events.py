@@ -1,0 +1,141 @@
+"""What happened, written down for those who want to know: an event, and its deliveries.
+
+`record` runs inside the transaction that made the event true, so that neither is ever without the
+other. The posting is the dispatcher's.
+"""
+
+import functools
+import uuid
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+from django.db import transaction
+
+from imissive import bell, ids
+from webhooks.sql import server_cursor
+
+_JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
+
+_ENDPOINTS = """
+SELECT id, organization_id, events
+  FROM webhooks_endpoint
+ WHERE organization_id = ANY(%b::uuid[]) AND enabled
+"""
+
+# One statement, one round trip. The foreign keys are checked at the commit, so the order of the two
+# inserts does not matter. A delivery is due at once; the microseconds (into the past, so that none
+# is due later than now) keep the events of one call in their order.
+_INSERT = """
+WITH events AS (
+    INSERT INTO webhooks_event (id, organization_id, type, message_id, body)
+    SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::text[])
+)
+INSERT INTO webhooks_delivery
+       (id, event_id, endpoint_id, status, attempts, next_attempt_at, response_body, error)
+SELECT id, event_id, endpoint_id, 'pending', 0,
+       statement_timestamp() - (%s - position) * interval '1 microsecond', '', ''
+  FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[])
+       WITH ORDINALITY AS new(id, event_id, endpoint_id, position)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """Something that has just happened. `at` and every datetime in `data` are aware, in UTC.
+
+    `data` is what JSON can say; its strings hold no lone surrogates.
+    """
+
+    organization_id: uuid.UUID
+    type: str
+    at: datetime
+    message_id: uuid.UUID | None
+    data: dict[str, Any]
+
+
+def body_of(event: NewEvent) -> str:
+    """The JSON text that is stored, signed and posted: compact, times in UTC with whole seconds."""
+    fields: dict[str, Any] = {"event": event.type}
+    if event.message_id is not None:
+        fields["message_id"] = ids.public_id(ids.MESSAGE, event.message_id)
+    fields["timestamp"] = event.at.astimezone(UTC)
+    fields["data"] = event.data
+    return orjson.dumps(fields, option=_JSON_OPTIONS).decode()
+
+
+def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
+    """Write the events and their deliveries in the caller's transaction; then comes `ring`.
+
+    Only enabled endpoints of the event's organization that want its type get a delivery, and an
+    event that nobody wants is not kept. One round trip where there is no endpoint, else two.
+    Returns the ids of the endpoints to ring once the transaction is committed.
+    """
+    if not events:
+        return frozenset()
+    endpoints = _endpoints({event.organization_id for event in events})
+    if not endpoints:
+        return frozenset()
+    recipients = [
+        [
+            endpoint
+            for endpoint, wanted in endpoints.get(event.organization_id, ())
+            if not wanted or event.type in wanted
+        ]
+        for event in events
+    ]
+    kept = [(event, to) for event, to in zip(events, recipients, strict=True) if to]
+    if kept:
+        _insert(kept)
+    return frozenset(endpoint for _, to in kept for endpoint in to)
+
+
+def ring(endpoint_ids: Iterable[uuid.UUID]) -> None:
+    """Have a worker look at these endpoints now. After the commit, never before."""
+    for endpoint_id in endpoint_ids:
+        bell.ring("webhooks.tasks.deliver", queue="webhooks", arguments=(endpoint_id.hex,))
+
+
+def record_and_ring_on_commit(events: Sequence[NewEvent]) -> None:
+    """`record`, and `ring` as soon as the caller's transaction is committed."""
+    endpoint_ids = record(events)
+    if endpoint_ids:
+        transaction.on_commit(functools.partial(ring, endpoint_ids))
+
+
+def _endpoints(
+    organization_ids: Collection[uuid.UUID],
+) -> dict[uuid.UUID, list[tuple[uuid.UUID, frozenset[str]]]]:
+    """The enabled endpoints of each organization, with the types that each wants (none: all)."""
+    found: dict[uuid.UUID, list[tuple[uuid.UUID, frozenset[str]]]] = defaultdict(list)
+    with server_cursor() as cursor:
+        cursor.execute(_ENDPOINTS, [list(organization_ids)])
+        for endpoint_id, organization_id, wanted in cursor.fetchall():
+            found[organization_id].append((endpoint_id, frozenset(wanted)))
+    return found
+
+
+def _insert(kept: Sequence[tuple[NewEvent, Sequence[uuid.UUID]]]) -> None:
+    deliveries = sum(len(to) for _, to in kept)
+    # Sorted, because ids of one millisecond come in no order, and rows inserted in the order of
+    # their primary key touch fewer index pages.
+    event_ids = sorted(ids.new_uuid() for _ in kept)
+    delivery_ids = sorted(ids.new_uuid() for _ in range(deliveries))
+    with server_cursor() as cursor:
+        cursor.execute(
+            _INSERT,
+            [
+                event_ids,
+                [event.organization_id for event, _ in kept],
+                [event.type for event, _ in kept],
+                [event.message_id for event, _ in kept],
+                [body_of(event) for event, _ in kept],
+                deliveries,
+                delivery_ids,
+                [id for id, (_, to) in zip(event_ids, kept, strict=True) for _ in to],
+                [endpoint for _, to in kept for endpoint in to],
+            ],
+        )
