@@ -1,3 +1,8 @@
-from django.urls import URLPattern, URLResolver
+"""Every address, composed of the apps' own."""
 
-urlpatterns: list[URLPattern | URLResolver] = []
+from django.urls import URLPattern, URLResolver, include, path
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("v1/", include("accounts.urls")),
+    path("v1/", include("messaging.urls")),
+]

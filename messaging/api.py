@@ -1,0 +1,184 @@
+"""The REST API of messages: thin, it reads the request and calls `messaging.sending`."""
+
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema
+from pydantic import AfterValidator, Field
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.authentication import Caller
+from accounts.ledger import InsufficientCredits, credits_text
+from accounts.roles import Scope
+from imissive import ids
+from imissive.errors import ApiError
+from imissive.requests import Body, parse_body
+from messaging import presenting
+from messaging.models import Message
+from messaging.sending import MAX_VALIDITY, MIN_VALIDITY, Acceptance, Accepted, Order, accept
+from messaging.verdicts import MAX_REFERENCE, Draft, Refusal
+
+CLOCK_SKEW = timedelta(minutes=1)
+FARTHEST_SCHEDULE = timedelta(days=90)
+
+
+def _no_nul(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+Reference = Annotated[str, Field(max_length=MAX_REFERENCE), AfterValidator(_no_nul)]
+Sender = Annotated[str, Field(max_length=50), AfterValidator(_no_nul)]
+Validity = Annotated[
+    int,
+    Field(
+        ge=int(MIN_VALIDITY.total_seconds()),
+        le=int(MAX_VALIDITY.total_seconds()),
+        description="Seconds after which the message is not worth delivering any more.",
+    ),
+]
+
+
+class SendBody(Body):
+    to: str
+    message: str
+    sender_id: Sender | None = None
+    scheduled_at: str | None = None
+    validity: Validity | None = None
+    reference: Reference | None = None
+
+
+class BulkMessage(Body):
+    to: str
+    message: str
+    sender_id: Sender | None = None
+    reference: Reference | None = None
+
+
+class BulkBody(Body):
+    messages: list[BulkMessage] = Field(min_length=1)
+    sender_id: Sender | None = None
+    scheduled_at: str | None = None
+    validity: Validity | None = None
+
+
+class SendView(APIView):
+    """`POST /v1/sms/send`"""
+
+    required_scope = Scope.SMS_SEND
+
+    @extend_schema(request=SendBody, operation_id="send_message", responses={202: dict[str, Any]})
+    def post(self, request: Request) -> Response:
+        body = parse_body(request, SendBody)
+        # One message by itself is somebody waiting for it: no bulk run may hold it up.
+        order = _order(request.auth, body, urgent=True)
+        draft = Draft(body.to, body.message, body.sender_id, body.reference or "")
+        acceptance = _accept(order, [draft])
+        outcome = acceptance.outcomes[0]
+        if isinstance(outcome, Refusal):
+            raise ApiError.of(outcome.problems[0], outcome.problems[1:])
+        return Response(presenting.accepted_messages(acceptance)[0], status=202)
+
+
+class BulkView(APIView):
+    """`POST /v1/sms/bulk`"""
+
+    required_scope = Scope.SMS_SEND
+
+    @extend_schema(request=BulkBody, operation_id="send_bulk", responses={202: dict[str, Any]})
+    def post(self, request: Request) -> Response:
+        body = parse_body(request, BulkBody)
+        if len(body.messages) > settings.BULK_MAX_MESSAGES:
+            told = f"A bulk call takes 1 to {settings.BULK_MAX_MESSAGES:,} messages."
+            raise ApiError("INVALID_REQUEST", told, field="messages")
+        order = _order(request.auth, body, as_batch=True)
+        drafts = [
+            Draft(
+                row.to,
+                row.message,
+                row.sender_id if row.sender_id is not None else body.sender_id,
+                row.reference or "",
+            )
+            for row in body.messages
+        ]
+        acceptance = _accept(order, drafts)
+        accepted = sum(isinstance(outcome, Accepted) for outcome in acceptance.outcomes)
+        answer = {
+            "batch_id": ids.public_id(ids.BATCH, acceptance.batch_id)
+            if acceptance.batch_id
+            else None,
+            "accepted": accepted,
+            "rejected": len(drafts) - accepted,
+            "credits": credits_text(acceptance.price),
+            "messages": presenting.accepted_messages(acceptance),
+        }
+        return Response(answer, status=202)
+
+
+class MessageView(APIView):
+    """`GET /v1/sms/{message_id}`"""
+
+    required_scope = Scope.SMS_READ
+
+    @extend_schema(operation_id="get_message", responses={200: dict[str, Any]})
+    def get(self, request: Request, message_id: str) -> Response:
+        message = _find(request.auth.organization_id, message_id)
+        if message is None:
+            raise ApiError("NOT_FOUND", "There is no such message.")
+        return Response(presenting.message_detail_json(message))
+
+
+def _find(organization_id: uuid.UUID, message_id: str) -> Message | None:
+    found = ids.parse_id(ids.MESSAGE, message_id)
+    return Message.objects.filter(organization_id=organization_id, id=found).first()
+
+
+def _order(
+    caller: Caller, body: SendBody | BulkBody, *, urgent: bool = False, as_batch: bool = False
+) -> Order:
+    return Order(
+        organization_id=caller.organization_id,
+        source="api",
+        test=caller.test,
+        urgent=urgent,
+        as_batch=as_batch,
+        api_key_id=caller.key_id,
+        scheduled_at=parse_schedule(body.scheduled_at),
+        validity=timedelta(seconds=body.validity) if body.validity else None,
+    )
+
+
+def parse_schedule(text: str | None) -> datetime | None:
+    """The time to send at, or None for at once, which a time of a moment ago means too.
+
+    Raises ApiError INVALID_SCHEDULE for what is no time, has no offset, is past or too far ahead.
+    """
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None:
+        told = "Write the time as ISO 8601 with its offset, such as 2027-01-15T10:00:00Z."
+        raise ApiError("INVALID_SCHEDULE", told, field="scheduled_at")
+    now = datetime.now(UTC)
+    if at < now - CLOCK_SKEW:
+        raise ApiError("INVALID_SCHEDULE", "The time has passed.", field="scheduled_at")
+    if at > now + FARTHEST_SCHEDULE:
+        told = f"The time is more than {FARTHEST_SCHEDULE.days} days ahead."
+        raise ApiError("INVALID_SCHEDULE", told, field="scheduled_at")
+    return at.astimezone(UTC) if at > now else None
+
+
+def _accept(order: Order, drafts: list[Draft]) -> Acceptance:
+    try:
+        return accept(order, drafts)
+    except InsufficientCredits:
+        told = "The balance does not cover this. Nothing was sent or charged."
+        raise ApiError("INSUFFICIENT_CREDITS", told) from None

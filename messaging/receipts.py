@@ -1,0 +1,268 @@
+"""Applying carriers' receipts: in batches, each effect once, in whatever order they come."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from messaging.sending import event_data
+from messaging.states import Status
+from webhooks import events
+from webhooks.models import EventType
+
+_EVENT_OF = {
+    Status.DELIVERED: EventType.MESSAGE_DELIVERED,
+    Status.FAILED: EventType.MESSAGE_FAILED,
+    Status.EXPIRED: EventType.MESSAGE_EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FinalReceipt:
+    """A receipt that ends a part: its carrier's id in matching form, and how it ended.
+
+    `code` is the carrier's own word for it, such as UNDELIV, with its error number where given.
+    """
+
+    carrier_message_id: str
+    status: Status
+    code: str = ""
+
+
+def apply(carrier_id: int, batch: Sequence[FinalReceipt]) -> None:
+    """Apply receipts in one transaction. After it they may be answered: their effect is committed.
+
+    A repeated or late receipt changes nothing; one that nobody submitted yet is kept for
+    `apply_early`.
+    """
+    if not batch:
+        return
+    with transaction.atomic():
+        endpoints = _apply(carrier_id, batch, keep_unknown=True)
+    events.ring(endpoints)
+
+
+def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozenset[uuid.UUID]:
+    """Apply the receipts that came before these submits were written; in the caller's transaction.
+
+    Returns the webhook endpoints to ring after the commit.
+    """
+    if not carrier_message_ids:
+        return frozenset()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM messaging_earlyreceipt WHERE carrier_id = %s"
+            " AND carrier_message_id = ANY(%s) RETURNING id, carrier_message_id, status, error_code",
+            [carrier_id, list(carrier_message_ids)],
+        )
+        rows = sorted(cursor.fetchall())
+    early = [FinalReceipt(row[1], Status(row[2]), row[3]) for row in rows]
+    return _apply(carrier_id, early, keep_unknown=False) if early else frozenset()
+
+
+def match_waiting(limit: int = 1000) -> int:
+    """Apply kept receipts whose submit was committed beside them; how many there were.
+
+    The two transactions may each have looked before the other was committed, so the sweep looks
+    once more.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT r.carrier_id, r.carrier_message_id FROM messaging_earlyreceipt r"
+            " JOIN messaging_messagepart p USING (carrier_id, carrier_message_id) LIMIT %s",
+            [limit],
+        )
+        found: dict[int, list[str]] = {}
+        for carrier_id, carrier_message_id in cursor.fetchall():
+            found.setdefault(carrier_id, []).append(carrier_message_id)
+    for carrier_id, carrier_message_ids in found.items():
+        with transaction.atomic():
+            endpoints = apply_early(carrier_id, carrier_message_ids)
+        events.ring(endpoints)
+    return sum(map(len, found.values()))
+
+
+def _apply(
+    carrier_id: int, batch: Sequence[FinalReceipt], *, keep_unknown: bool
+) -> frozenset[uuid.UUID]:
+    # The first final receipt for an id is the one that counts.
+    first: dict[str, FinalReceipt] = {}
+    for receipt in batch:
+        first.setdefault(receipt.carrier_message_id, receipt)
+    known = _known_parts(carrier_id, first)
+    if keep_unknown:
+        _keep([receipt for key, receipt in first.items() if key not in known], carrier_id)
+    open_parts = [(part, first[key]) for key, part in known.items() if part.status == Status.SENT]
+    if not open_parts:
+        return frozenset()
+    messages = _lock_messages({part.message_id for part, _ in open_parts})
+    _end_parts(open_parts)
+    return _end_messages(messages, open_parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    id: int
+    message_id: uuid.UUID
+    status: str
+
+
+def _known_parts(carrier_id: int, wanted: Iterable[str]) -> dict[str, _Part]:
+    """Parts by the carrier's id. Where a carrier used an id again, its latest use is meant."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT carrier_message_id, id, message_id, status FROM messaging_messagepart"
+            " WHERE carrier_id = %s AND carrier_message_id = ANY(%s) ORDER BY id",
+            [carrier_id, list(wanted)],
+        )
+        return {row[0]: _Part(row[1], row[2], row[3]) for row in cursor.fetchall()}
+
+
+def _keep(unknown: Sequence[FinalReceipt], carrier_id: int) -> None:
+    if not unknown:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO messaging_earlyreceipt (carrier_id, carrier_message_id, status, error_code)"
+            " SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[])",
+            [
+                carrier_id,
+                [receipt.carrier_message_id for receipt in unknown],
+                [str(receipt.status) for receipt in unknown],
+                [receipt.code[:20] for receipt in unknown],
+            ],
+        )
+
+
+def _lock_messages(message_ids: set[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
+    columns = ("id", "organization_id", "parts", "to", "reference", "batch_id", "test", "status")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT id, organization_id, parts, "to", reference, batch_id, test, status'
+            " FROM messaging_message WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
+            [list(message_ids)],
+        )
+        return {row[0]: dict(zip(columns, row, strict=True)) for row in cursor.fetchall()}
+
+
+def _end_parts(open_parts: Sequence[tuple[_Part, FinalReceipt]]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE messaging_messagepart p
+               SET status = new.status, error_code = new.error_code, final_at = now()
+              FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS new(id, status, error_code)
+             WHERE p.id = new.id AND p.status = 'sent'
+            """,
+            [
+                [part.id for part, _ in open_parts],
+                [str(receipt.status) for _, receipt in open_parts],
+                [receipt.code[:20] for _, receipt in open_parts],
+            ],
+        )
+
+
+def _end_messages(
+    messages: dict[uuid.UUID, dict[str, Any]],
+    open_parts: Sequence[tuple[_Part, FinalReceipt]],
+) -> frozenset[uuid.UUID]:
+    """Give each message whose parts are now all final its own final state."""
+    outcomes: dict[uuid.UUID, tuple[Status, str]] = {}
+    several = []
+    for part, receipt in open_parts:
+        if messages[part.message_id]["parts"] == 1:
+            outcomes[part.message_id] = (receipt.status, receipt.code)
+        else:
+            several.append(part.message_id)
+    outcomes |= _outcomes_of_several(messages, several)
+    now = datetime.now(UTC)
+    ended = _swap(outcomes, now)
+    return events.record(
+        [_event(messages[message_id], *outcomes[message_id], now) for message_id in ended]
+    )
+
+
+def _outcomes_of_several(
+    messages: dict[uuid.UUID, dict[str, Any]], message_ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, tuple[Status, str]]:
+    """The outcomes of messages with several parts, of those that have one.
+
+    One lost part makes the text unreadable: the message is delivered only if all its parts are.
+    """
+    if not message_ids:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT message_id, status, error_code FROM messaging_messagepart"
+            " WHERE message_id = ANY(%s) ORDER BY message_id, number",
+            [list(set(message_ids))],
+        )
+        parts: dict[uuid.UUID, list[tuple[str, str]]] = {}
+        for message_id, status, code in cursor.fetchall():
+            parts.setdefault(message_id, []).append((status, code))
+    outcomes = {}
+    for message_id, found in parts.items():
+        ended = [(Status(status), code) for status, code in found if status != Status.SENT]
+        if len(ended) == messages[message_id]["parts"]:
+            worst = [outcome for outcome in ended if outcome[0] is not Status.DELIVERED]
+            outcomes[message_id] = worst[0] if worst else ended[0]
+    return outcomes
+
+
+def _swap(outcomes: dict[uuid.UUID, tuple[Status, str]], now: datetime) -> list[uuid.UUID]:
+    """Compare-and-swap messages into their final state; the ids of those that changed."""
+    if not outcomes:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE messaging_message m
+               SET status = new.status, due_at = NULL, lease = NULL, final_at = %s,
+                   sent_at = COALESCE(m.sent_at, %s), error_code = new.code,
+                   error_message = new.told
+              FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[])
+                   AS new(id, status, code, told)
+             WHERE m.id = new.id AND m.status IN ('sending', 'sent')
+            RETURNING m.id
+            """,
+            [
+                now,
+                now,
+                list(outcomes),
+                [str(status) for status, _ in outcomes.values()],
+                ["" if status is Status.DELIVERED else code for status, code in outcomes.values()],
+                [failure_text(status, code) for status, code in outcomes.values()],
+            ],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def failure_text(status: Status, code: str) -> str:
+    """What the API says of a receipt that is not of delivery; empty for delivery."""
+    if status is Status.DELIVERED:
+        return ""
+    if status is Status.EXPIRED:
+        return "The carrier could not deliver the message within its validity."
+    return f"The carrier reported that the message was not delivered ({code})."
+
+
+def _event(message: dict[str, Any], status: Status, code: str, now: datetime) -> events.NewEvent:
+    failed = status is not Status.DELIVERED
+    return events.NewEvent(
+        organization_id=message["organization_id"],
+        type=_EVENT_OF[status],
+        at=now,
+        message_id=message["id"],
+        data=event_data(
+            to=message["to"],
+            status=status,
+            at=now,
+            reference=message["reference"],
+            batch_id=message["batch_id"],
+            test=message["test"],
+            error={"code": code, "message": failure_text(status, code)} if failed else None,
+        ),
+    )

@@ -1,0 +1,11 @@
+"""The API's addresses of messages, under /v1/."""
+
+from django.urls import path
+
+from messaging import api
+
+urlpatterns = [
+    path("sms/send", api.SendView.as_view()),
+    path("sms/bulk", api.BulkView.as_view()),
+    path("sms/<str:message_id>", api.MessageView.as_view()),
+]

@@ -1,0 +1,143 @@
+"""The verdict on a message before it is accepted: what it would cost, or every reason against it.
+
+One function for the REST API, the dashboard, campaigns and SMPP.
+"""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from imissive.errors import Problem
+from messaging import numbers, text
+from messaging.routing import CarrierChoice, Tables
+
+MAX_REFERENCE = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """One message as somebody asks for it. `sender` None stands for the default sender."""
+
+    to: str
+    text: str
+    sender: str | None = None
+    reference: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is known of an organization when its messages are judged."""
+
+    organization_id: uuid.UUID
+    test: bool
+    max_parts: int
+    approved_senders: frozenset[str]
+    default_sender: str | None
+    tables: Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An acceptable message: normalized, measured, priced (`price` in micro-credits, all parts)."""
+
+    to: str
+    country: str
+    sender: str
+    text: str
+    reference: str
+    encoding: str
+    parts: int
+    price: int
+    carrier: CarrierChoice
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a message is not acceptable: all reasons, the first the one to tell first."""
+
+    to: str
+    problems: tuple[Problem, ...]
+
+
+def judge(draft: Draft, terms: Terms) -> Verdict | Refusal:
+    """The verdict on a draft. Pure: reads nothing but its arguments."""
+    problems: list[Problem] = []
+    number = _number(draft.to, problems)
+    measure = _measure(draft.text, terms.max_parts, problems)
+    sender = _sender(draft.sender, terms, problems)
+    carriers: tuple[CarrierChoice, ...] = ()
+    price: int | None = None
+    if number is not None:
+        carriers = terms.tables.carriers_for(number.e164, terms.organization_id, test=terms.test)
+        price = terms.tables.price(number.e164, terms.organization_id, test=terms.test)
+        if not carriers or price is None:
+            problems.append(_not_served(number))
+    if problems or number is None or measure is None or sender is None or price is None:
+        return Refusal(draft.to, tuple(problems))
+    return Verdict(
+        number.e164,
+        number.country,
+        sender,
+        draft.text,
+        draft.reference,
+        measure.encoding,
+        measure.parts,
+        price * measure.parts,
+        carriers[0],
+    )
+
+
+def _number(raw: str, problems: list[Problem]) -> numbers.Number | None:
+    try:
+        return numbers.parse(raw)
+    except numbers.InvalidNumber as error:
+        problems.append(Problem("INVALID_PHONE", _sentence(str(error)), "to"))
+        return None
+
+
+def _measure(body: str, max_parts: int, problems: list[Problem]) -> text.Measure | None:
+    if not body.strip():
+        problems.append(Problem("INVALID_REQUEST", "The message is empty.", "message"))
+        return None
+    if "\0" in body:
+        problems.append(Problem("INVALID_REQUEST", "The message holds a NUL character.", "message"))
+        return None
+    try:
+        measure = text.measure(body)
+    except ValueError as error:
+        problems.append(Problem("INVALID_REQUEST", _sentence(str(error)), "message"))
+        return None
+    if measure.parts > max_parts:
+        told = f"The message has {measure.parts} parts; at most {max_parts} are allowed."
+        problems.append(Problem("MESSAGE_TOO_LONG", told, "message"))
+        return None
+    return measure
+
+
+def _sender(asked: str | None, terms: Terms, problems: list[Problem]) -> str | None:
+    sender = asked if asked is not None else terms.default_sender
+    if sender is None:
+        told = "Name a sender_id: this organization has no default one."
+    elif sender in terms.approved_senders:
+        return sender
+    else:
+        told = f"The sender ID {sender[:16]!r} is not approved for this organization."
+    problems.append(Problem("INVALID_SENDER", told, "sender_id"))
+    return None
+
+
+def _not_served(number: numbers.Number) -> Problem:
+    told = f"Messages to this destination ({number.country}) are not enabled."
+    return Problem("DESTINATION_BLOCKED", told, "to")
+
+
+def _sentence(reason: str) -> str:
+    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
+
+
+def default_sender(approved: Mapping[str, bool]) -> str | None:
+    """The sender used where none is named: the one marked as default, or the only one."""
+    marked = [name for name, is_default in approved.items() if is_default]
+    if marked:
+        return marked[0]
+    return next(iter(approved)) if len(approved) == 1 else None
