@@ -1,0 +1,54 @@
+# `make run` starts everything; `make test` proves it. Both need Python 3.11 or later, and nothing else.
+
+PYTHON := $(shell for python in python3.11 python3 python3.12 python3.13 python3.14 python; do \
+	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+EMBEDDED := $(BIN)/python -m imissive.embedded
+# Tests to run, such as `make test TESTS="tests/test_text.py -k arabic"`.
+TESTS ?=
+
+.PHONY: run test lint bench clean help
+
+run: $(VENV)/.run ## Start everything and say where it is
+	@exec $(BIN)/python -m imissive.launch
+
+test: $(VENV)/.dev ## Run all tests beside a PostgreSQL and a Valkey of their own
+	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+bench: $(VENV)/.dev ## Measure this machine and print a table
+	@exec $(EMBEDDED) -- $(BIN)/python -m tests.bench
+
+lint: $(VENV)/.dev ## Everything about the code that a program can judge
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(EMBEDDED) --fast -- $(BIN)/mypy .
+	$(BIN)/lint-imports
+	$(EMBEDDED) --fast -- $(BIN)/python manage.py makemigrations --check --dry-run
+	HTTPS=1 ALLOWED_HOSTS=sms.example.com PUBLIC_URL=https://sms.example.com \
+		$(EMBEDDED) --fast -- $(BIN)/python manage.py check --deploy --fail-level WARNING
+
+clean: ## Remove the environment and the caches; `var`, where the data is, stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+# The stamps are written last, so an installation that was cut short is begun again.
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "imissive needs Python 3.11 or later: none is in PATH." >&2; exit 1; }
+	@echo "Making the environment in $(VENV) with $$($(PYTHON) --version) …"
+	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make environments (on Debian: apt install python3-venv)." >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.run: requirements.lock | $(VENV)/.made
+	@echo "Installing what imissive needs; the first time takes a minute …"
+	@$(PIP) install --require-hashes -r requirements.lock
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock | $(VENV)/.made
+	@echo "Installing what imissive and its tests need; the first time takes a minute …"
+	@$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@ $(VENV)/.run
