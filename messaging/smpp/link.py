@@ -28,6 +28,7 @@ from messaging.smpp.outcomes import (
 )
 from messaging.smpp.session import LocalProtocolError, Session
 from messaging.smpp.states import Role, State
+from messaging.smpp.waiters import Waiters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,8 +80,8 @@ class Link(asyncio.Protocol):
         self._holding = False  # unbinding: no more requests of the peer's are wanted
         self._draining = False
         self._write_paused = False
-        self._writable: set[asyncio.Future[None]] = set()
-        self._changed: set[asyncio.Future[None]] = set()
+        self._writable = Waiters()
+        self._changed = Waiters()
         self._binding: asyncio.Future[None] | None = None
         self._lost: asyncio.Future[None] = self._loop.create_future()
 
@@ -181,7 +182,7 @@ class Link(asyncio.Protocol):
         if self._session.over:
             raise LinkClosed("the link is closed")
         if self._write_paused:
-            await self._wait(self._writable)
+            await self._writable.wait()
 
     # -- the end -----------------------------------------------------------------------------
 
@@ -204,13 +205,15 @@ class Link(asyncio.Protocol):
     async def _settle_accounts(self) -> None:
         session = self._session
         while session.bound and session.outstanding:
-            await self._wait(self._changed)
+            await self._changed.wait()
         self._holding = True  # or a busy peer's requests would never come to an end
         self._update_reading()
-        while session.bound and session.inbound_pending:
-            await self._wait(self._changed)
-        self._holding = False
-        self._update_reading()
+        try:
+            while session.bound and session.inbound_pending:
+                await self._changed.wait()
+        finally:
+            self._holding = False
+            self._update_reading()
 
     def _start_unbind(self) -> None:
         try:
@@ -267,7 +270,7 @@ class Link(asyncio.Protocol):
         self._write_paused = False
         self._choked = False
         self._update_reading()
-        _wake(self._writable)
+        self._writable.wake()
 
     # -- within ------------------------------------------------------------------------------
 
@@ -290,14 +293,16 @@ class Link(asyncio.Protocol):
             self._schedule_flush()
         self._update_reading()
         self._set_timer()
-        if self._changed:
-            _wake(self._changed)
+        self._changed.wake()
 
     def _write(self) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return  # what has not been taken from the session will be reported as never sent
         data = self._session.data_to_send()
         self._unwritten = 0
-        if data and self._transport is not None:
-            self._transport.write(data)
+        if data:
+            transport.write(data)
 
     def _receive(self, data: bytes) -> None:
         session = self._session
@@ -402,8 +407,8 @@ class Link(asyncio.Protocol):
             self._finish(waiting, error)
         self._settle_bind(ConnectError(str(closed)))
         self._call(self.handlers.on_closed, closed, closed.unanswered)
-        _wake(self._writable, LinkClosed(str(closed)))
-        _wake(self._changed)
+        self._writable.wake(LinkClosed(str(closed)))
+        self._changed.wake()
         self._close_transport()
 
     def _close_transport(self) -> None:
@@ -433,14 +438,6 @@ class Link(asyncio.Protocol):
         else:
             future.set_exception(error)
 
-    async def _wait(self, waiters: set[asyncio.Future[None]]) -> None:
-        waiter: asyncio.Future[None] = self._loop.create_future()
-        waiters.add(waiter)
-        try:
-            await waiter
-        finally:
-            waiters.discard(waiter)
-
 
 def _settle(future: asyncio.Future[Response], _: Any, outcome: Response | LinkError) -> None:
     if future.done():
@@ -449,16 +446,6 @@ def _settle(future: asyncio.Future[Response], _: Any, outcome: Response | LinkEr
         future.set_exception(outcome)
     else:
         future.set_result(outcome)
-
-
-def _wake(waiters: set[asyncio.Future[None]], error: LinkError | None = None) -> None:
-    for waiter in waiters:
-        if not waiter.done():
-            if error is None:
-                waiter.set_result(None)
-            else:
-                waiter.set_exception(error)
-    waiters.clear()
 
 
 async def connect_esme(
