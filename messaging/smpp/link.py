@@ -343,12 +343,10 @@ class Link(asyncio.Protocol):
 
     def _dispatch(self, events: list[ev.Event]) -> None:
         for event in events:
-            kind = type(event)
-            if kind is ev.ResponseReceived:
-                event = cast("ev.ResponseReceived", event)
+            if isinstance(event, ev.ResponseReceived):
                 self._finish(event.context, event.pdu)
-            elif kind is ev.RequestReceived:
-                self._handle_request(cast("ev.RequestReceived", event).pdu)
+            elif isinstance(event, ev.RequestReceived):
+                self._handle_request(event.pdu)
             else:
                 self._dispatch_other(event)
 

@@ -1,0 +1,795 @@
+"""The SMPP session fed with bytes and with time, without a socket and without waiting."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from messaging.smpp import pdus
+from messaging.smpp.codec import Framer, decode, encode
+from messaging.smpp.constants import MAX_SEQUENCE, CommandId, Status, Tag
+from messaging.smpp.errors import EncodeError
+from messaging.smpp.events import (
+    BindAccepted,
+    BindRefused,
+    BindRequested,
+    Closed,
+    CloseReason,
+    PeerUnbinding,
+    RemoteProtocolError,
+    RequestReceived,
+    ResponseMalformed,
+    ResponseReceived,
+    ResponseTimedOut,
+    UnexpectedResponse,
+)
+from messaging.smpp.session import LocalProtocolError, Session, SessionConfig
+from messaging.smpp.states import ALLOWED, Role, State
+
+CONFIG = SessionConfig(
+    session_init_timeout=5.0,
+    enquire_link_interval=30.0,
+    response_timeout=10.0,
+    max_inbound_pending=4,
+)
+BINDS = {
+    State.BOUND_TX: pdus.BindTransmitter,
+    State.BOUND_RX: pdus.BindReceiver,
+    State.BOUND_TRX: pdus.BindTransceiver,
+}
+START = 1000.0
+
+
+def sent_by(session: Session) -> list[pdus.Pdu]:
+    return [decode(frame) for frame in Framer().feed(session.data_to_send())]
+
+
+def open_session(role: Role, config: SessionConfig = CONFIG) -> Session:
+    return Session(role, config, START)
+
+
+def bound_session(
+    role: Role, state: State = State.BOUND_TRX, config: SessionConfig = CONFIG
+) -> Session:
+    """A session that has bound at START, with nothing left to send."""
+    session = open_session(role, config)
+    bind = BINDS[state]("me", "pw")
+    if role is Role.ESME:
+        sequence = session.bind(bind, START)
+        tlvs = {int(Tag.SC_INTERFACE_VERSION): b"\x34"}
+        response = bind.response_type("smsc", tlvs, sequence=sequence)
+        (event,) = session.receive_data(encode(response), START)
+        assert event == BindAccepted(response)
+    else:
+        bind.sequence = 1
+        (event,) = session.receive_data(encode(bind), START)
+        assert session.accept_bind(event.pdu, "smsc", START)
+    session.data_to_send()
+    assert session.state is state
+    return session
+
+
+def submit(**fields) -> pdus.SubmitSm:
+    return pdus.SubmitSm(destination_addr="1", short_message=b"x", **fields)
+
+
+# -- binding ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", BINDS)
+def test_both_sides_bind(state):
+    esme, smsc = open_session(Role.ESME), open_session(Role.SMSC)
+    bind = BINDS[state]("me", "pw")
+    esme.bind(bind, START)
+    (requested,) = smsc.receive_data(esme.data_to_send(), START)
+    assert requested == BindRequested(bind)
+
+    assert smsc.accept_bind(requested.pdu, "smsc", START)
+    (accepted,) = esme.receive_data(smsc.data_to_send(), START)
+
+    assert isinstance(accepted, BindAccepted)
+    assert accepted.pdu.system_id == "smsc"
+    assert esme.state is smsc.state is state
+    assert esme.bound
+    assert smsc.bound
+    assert esme.interface_version == smsc.interface_version == 0x34
+    assert esme.outstanding == smsc.inbound_pending == 0
+
+
+def test_a_refused_bind_leaves_the_session_open_for_another():
+    esme, smsc = open_session(Role.ESME), open_session(Role.SMSC)
+    for attempt in range(2):
+        esme.bind(pdus.BindTransceiver("me", "pw"), START)
+        (requested,) = smsc.receive_data(esme.data_to_send(), START)
+        assert smsc.refuse_bind(requested.pdu, Status.ESME_RINVPASWD), attempt
+        assert esme.receive_data(smsc.data_to_send(), START) == [BindRefused(14)]
+        assert esme.state is smsc.state is State.OPEN
+
+
+def test_a_bind_answered_by_generic_nack_is_refused():
+    esme = open_session(Role.ESME)
+    sequence = esme.bind(pdus.BindTransceiver("me", "pw"), START)
+    nack = pdus.GenericNack(status=Status.ESME_RINVCMDID, sequence=sequence)
+    assert esme.receive_data(encode(nack), START) == [BindRefused(Status.ESME_RINVCMDID)]
+
+
+@pytest.mark.parametrize(
+    ("theirs", "answered_tlv", "negotiated"),
+    [(0x34, b"\x34", 0x34), (0x33, None, 0x33), (0x00, None, 0x00), (0x50, b"\x34", 0x34)],
+)
+def test_smsc_negotiates_the_version(theirs, answered_tlv, negotiated):
+    smsc = open_session(Role.SMSC)
+    bind = pdus.BindTransceiver("me", "pw", interface_version=theirs, sequence=1)
+    (requested,) = smsc.receive_data(encode(bind), START)
+    smsc.accept_bind(requested.pdu, "smsc", START)
+    (response,) = sent_by(smsc)
+    assert response.tlvs.get(Tag.SC_INTERFACE_VERSION) == answered_tlv
+    assert smsc.interface_version == negotiated
+
+
+@pytest.mark.parametrize(("tlvs", "negotiated"), [({}, 0x33), ({0x0210: b"\x33"}, 0x33)])
+def test_esme_negotiates_the_version(tlvs, negotiated):
+    esme = open_session(Role.ESME)
+    sequence = esme.bind(pdus.BindTransceiver("me", "pw"), START)
+    esme.receive_data(encode(pdus.BindTransceiverResp("s", tlvs, sequence=sequence)), START)
+    assert esme.interface_version == negotiated
+
+
+def test_a_second_bind_is_refused_before_and_after_the_first_is_answered():
+    smsc = open_session(Role.SMSC)
+    bind = pdus.BindTransceiver("me", "pw", sequence=1)
+    (requested,) = smsc.receive_data(encode(bind), START)
+    for _ in range(2):
+        again = replace(bind, sequence=2)
+        (event,) = smsc.receive_data(encode(again), START)
+        assert event.status == Status.ESME_RALYBND
+        (response,) = sent_by(smsc)
+        assert response == pdus.BindTransceiverResp(status=Status.ESME_RALYBND, sequence=2)
+        if not smsc.bound:
+            smsc.accept_bind(requested.pdu, "smsc", START)
+            sent_by(smsc)
+
+
+def test_a_bind_is_answered_once():
+    smsc = open_session(Role.SMSC)
+    bind = pdus.BindTransceiver("me", "pw", sequence=1)
+    (requested,) = smsc.receive_data(encode(bind), START)
+    smsc.accept_bind(requested.pdu, "smsc", START)
+    with pytest.raises(LocalProtocolError):
+        smsc.accept_bind(requested.pdu, "smsc", START)
+    with pytest.raises(LocalProtocolError):
+        smsc.refuse_bind(requested.pdu, Status.ESME_RBINDFAIL)
+
+
+def test_a_bind_may_be_answered_too_late():
+    smsc = open_session(Role.SMSC)
+    (requested,) = smsc.receive_data(encode(pdus.BindReceiver(sequence=1)), START)
+    smsc.close(CloseReason.CONNECTION_LOST)
+    assert not smsc.accept_bind(requested.pdu, "smsc", START)
+    assert smsc.state is State.CLOSED
+
+
+def test_an_esme_binds_once_at_a_time():
+    esme = open_session(Role.ESME)
+    esme.bind(pdus.BindTransceiver("me", "pw"), START)
+    with pytest.raises(LocalProtocolError):
+        esme.bind(pdus.BindTransceiver("me", "pw"), START)
+
+
+# -- who may send what -----------------------------------------------------------------------
+
+REQUESTS: dict[int, pdus.Request] = {
+    CommandId.SUBMIT_SM: submit(),
+    CommandId.SUBMIT_MULTI: pdus.SubmitMulti(dest_address=[pdus.DistributionList("x")]),
+    CommandId.DATA_SM: pdus.DataSm(),
+    CommandId.QUERY_SM: pdus.QuerySm("1"),
+    CommandId.CANCEL_SM: pdus.CancelSm(message_id="1"),
+    CommandId.REPLACE_SM: pdus.ReplaceSm("1"),
+    CommandId.DELIVER_SM: pdus.DeliverSm(),
+    CommandId.ALERT_NOTIFICATION: pdus.AlertNotification(),
+    CommandId.OUTBIND: pdus.Outbind(),
+    CommandId.ENQUIRE_LINK: pdus.EnquireLink(),
+}
+# SMPP 3.4, table 2-1, once more and by hand.
+TX, RX, TRX, OPEN = State.BOUND_TX, State.BOUND_RX, State.BOUND_TRX, State.OPEN
+TABLE = {
+    Role.ESME: {
+        CommandId.SUBMIT_SM: {TX, TRX},
+        CommandId.SUBMIT_MULTI: {TX, TRX},
+        CommandId.DATA_SM: {TX, TRX},
+        CommandId.QUERY_SM: {TX, TRX},
+        CommandId.CANCEL_SM: {TX, TRX},
+        CommandId.REPLACE_SM: {TX, TRX},
+        CommandId.ENQUIRE_LINK: {TX, RX, TRX},
+    },
+    Role.SMSC: {
+        CommandId.DELIVER_SM: {RX, TRX},
+        CommandId.DATA_SM: {RX, TRX},
+        CommandId.ALERT_NOTIFICATION: {RX, TRX},
+        CommandId.OUTBIND: {OPEN},
+        CommandId.ENQUIRE_LINK: {TX, RX, TRX},
+    },
+}
+EVERY_CASE = [
+    (role, state, command_id)
+    for role in Role
+    for state in (OPEN, TX, RX, TRX)
+    for command_id in REQUESTS
+]
+
+
+def in_state(role: Role, state: State) -> Session:
+    return open_session(role) if state is OPEN else bound_session(role, state)
+
+
+@pytest.mark.parametrize(("role", "state", "command_id"), EVERY_CASE)
+def test_what_may_be_sent(role, state, command_id):
+    session = in_state(role, state)
+    allowed = state in TABLE[role].get(command_id, set())
+    assert session.may_send(command_id) is allowed
+    request = replace(REQUESTS[command_id])
+    if allowed:
+        session.send(request, None, START)
+        assert sent_by(session) == [request]
+        assert session.outstanding == (request.response_type is not None)
+    else:
+        with pytest.raises(LocalProtocolError):
+            session.send(request, None, START)
+        assert session.data_to_send() == b""
+        assert session.outstanding == 0
+
+
+@pytest.mark.parametrize(("role", "state", "command_id"), EVERY_CASE)
+def test_what_may_be_received(role, state, command_id):
+    session = in_state(role, state)
+    request = replace(REQUESTS[command_id], sequence=7)
+    events = session.receive_data(encode(request), START)
+    answers = sent_by(session)
+    if state not in TABLE[role.peer].get(command_id, set()):
+        status = Status.ESME_RINVBNDSTS
+        (error,) = events
+        assert isinstance(error, RemoteProtocolError)
+        assert (error.status, error.command_id, error.sequence) == (status, command_id, 7)
+        answer = request.response_type
+        assert answers == ([answer(status=status, sequence=7)] if answer else [])
+    elif command_id == CommandId.ENQUIRE_LINK:
+        assert events == []
+        assert answers == [pdus.EnquireLinkResp(sequence=7)]
+    else:
+        assert events == [RequestReceived(request)]
+        assert answers == []
+        assert session.inbound_pending == (request.response_type is not None)
+
+
+def test_nothing_may_be_sent_when_it_is_over():
+    assert not any(ALLOWED[role, s] for role in Role for s in (State.UNBOUND, State.CLOSED))
+
+
+# -- requests and responses ------------------------------------------------------------------
+
+
+def test_responses_find_their_requests_in_any_order():
+    esme = bound_session(Role.ESME)
+    sequences = [esme.send(submit(), f"context {i}", START) for i in range(3)]
+    assert [pdu.sequence for pdu in sent_by(esme)] == sequences == [2, 3, 4]
+    assert esme.outstanding == 3
+    answers = [pdus.SubmitSmResp(str(s), sequence=s) for s in reversed(sequences)]
+
+    events = esme.receive_data(b"".join(map(encode, answers)), START)
+
+    contexts = ["context 2", "context 1", "context 0"]
+    assert events == [ResponseReceived(a, c) for a, c in zip(answers, contexts, strict=True)]
+    assert esme.outstanding == 0
+
+
+def test_generic_nack_answers_a_request():
+    esme = bound_session(Role.ESME)
+    sequence = esme.send(submit(), "context", START)
+    nack = pdus.GenericNack(status=Status.ESME_RINVCMDID, sequence=sequence)
+    assert esme.receive_data(encode(nack), START) == [ResponseReceived(nack, "context")]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        pdus.SubmitSmResp("1", sequence=99),
+        pdus.DeliverSmResp(sequence=2),  # there is a request 2, but another one
+        pdus.GenericNack(sequence=0),
+        pdus.UnbindResp(sequence=2),
+        pdus.BindTransceiverResp("smsc", sequence=2),
+    ],
+)
+def test_a_response_that_nobody_asked_for_changes_nothing(response):
+    esme = bound_session(Role.ESME)
+    assert esme.send(submit(), "context", START) == 2
+    assert esme.receive_data(encode(response), START) == [UnexpectedResponse(response)]
+    assert esme.outstanding == 1
+    assert esme.bound
+    answer = pdus.SubmitSmResp("1", sequence=2)
+    assert esme.receive_data(encode(answer), START) == [ResponseReceived(answer, "context")]
+    assert esme.receive_data(encode(answer), START) == [UnexpectedResponse(answer)]
+
+
+def test_a_response_that_cannot_be_read_ends_its_request():
+    esme = bound_session(Role.ESME)
+    sequence = esme.send(submit(), "context", START)
+    octets = bytearray(encode(pdus.SubmitSmResp("1", sequence=sequence)))
+    octets[-1] = 0x41  # no NUL
+    error, malformed = esme.receive_data(bytes(octets), START)
+    assert isinstance(error, RemoteProtocolError)
+    assert isinstance(malformed, ResponseMalformed)
+    assert malformed.context == "context"
+    assert esme.outstanding == 0
+    assert esme.data_to_send() == b""  # an answer is never answered
+
+
+def test_a_bind_response_that_cannot_be_read_ends_the_session():
+    esme = open_session(Role.ESME)
+    sequence = esme.bind(pdus.BindTransceiver("me", "pw"), START)
+    octets = bytearray(encode(pdus.BindTransceiverResp("s", sequence=sequence)))
+    octets[-1] = 0x41
+    events = esme.receive_data(bytes(octets), START)
+    assert events[-1].reason is CloseReason.BIND_UNREADABLE
+
+
+def test_a_request_that_cannot_be_encoded_leaves_nothing_behind():
+    esme = bound_session(Role.ESME)
+    with pytest.raises(EncodeError):
+        esme.send(submit(source_addr="x" * 21), None, START)
+    assert esme.outstanding == 0
+    assert esme.data_to_send() == b""
+    assert esme.send(submit(), None, START) == 2
+
+
+def test_binding_and_unbinding_have_their_own_methods():
+    esme = bound_session(Role.ESME)
+    for pdu in (pdus.BindReceiver(), pdus.Unbind()):
+        with pytest.raises(LocalProtocolError):
+            esme.send(pdu, None, START)
+
+
+def test_sequences_wrap_and_pass_over_what_is_outstanding():
+    esme = bound_session(Role.ESME)
+    first = esme.send(submit(), "old", START)
+    esme._outstanding.skip(MAX_SEQUENCE - 1)
+    sequences = [esme.send(submit(), None, START) for _ in range(3)]
+    assert first == 2
+    assert sequences == [MAX_SEQUENCE, 1, 3]
+
+
+def test_responses_may_be_deferred_and_given_in_any_order():
+    smsc = bound_session(Role.SMSC)
+    requests = [submit(sequence=s) for s in (10, 11, 12)]
+    events = smsc.receive_data(b"".join(map(encode, requests)), START)
+    assert smsc.inbound_pending == 3
+    for event in reversed(events):
+        assert smsc.respond(event.pdu, message_id=f"m{event.pdu.sequence}")
+    assert sent_by(smsc) == [
+        pdus.SubmitSmResp(f"m{sequence}", sequence=sequence) for sequence in (12, 11, 10)
+    ]
+    assert smsc.inbound_pending == 0
+
+
+def test_a_request_is_answered_once():
+    smsc = bound_session(Role.SMSC)
+    (event,) = smsc.receive_data(encode(submit(sequence=5)), START)
+    with pytest.raises(EncodeError):
+        smsc.respond(event.pdu, message_id="x" * 65)
+    smsc.respond(event.pdu, Status.ESME_RSUBMITFAIL)
+    with pytest.raises(LocalProtocolError):
+        smsc.respond(event.pdu)
+
+
+@pytest.mark.parametrize("pdu", [pdus.AlertNotification(), pdus.BindReceiver(), pdus.Outbind()])
+def test_what_has_no_answer_is_not_answered(pdu):
+    with pytest.raises(LocalProtocolError):
+        bound_session(Role.SMSC).respond(pdu)
+
+
+def test_an_answer_that_comes_too_late_is_not_an_error():
+    smsc = bound_session(Role.SMSC)
+    (event,) = smsc.receive_data(encode(submit(sequence=5)), START)
+    smsc.close(CloseReason.CONNECTION_LOST)
+    assert smsc.respond(event.pdu, message_id="1") is False
+    assert smsc.data_to_send() == b""
+
+
+def test_a_reused_sequence_is_two_requests():
+    smsc = bound_session(Role.SMSC)
+    octets = encode(submit(sequence=5))
+    events = smsc.receive_data(octets + octets, START)
+    assert smsc.inbound_pending == 2
+    for event in events:
+        assert smsc.respond(event.pdu)
+    assert [pdu.sequence for pdu in sent_by(smsc)] == [5, 5]
+    with pytest.raises(LocalProtocolError):
+        smsc.respond(events[0].pdu)
+
+
+@pytest.mark.parametrize("sequence", [0, 0x80000000, 0xFFFFFFFF])
+def test_a_sequence_out_of_range_is_given_back(sequence):
+    smsc = bound_session(Role.SMSC)
+    (event,) = smsc.receive_data(encode(submit(sequence=sequence)), START)
+    smsc.respond(event.pdu, message_id="1")
+    assert sent_by(smsc) == [pdus.SubmitSmResp("1", sequence=sequence)]
+
+
+# -- what the peer does wrong ----------------------------------------------------------------
+
+
+def raw(command_id: int, body: bytes = b"", sequence: int = 9) -> bytes:
+    fields = (16 + len(body), command_id, 0, sequence)
+    return b"".join(field.to_bytes(4, "big") for field in fields) + body
+
+
+def test_an_unknown_command_is_refused_and_the_session_goes_on():
+    smsc = bound_session(Role.SMSC)
+    error, request = smsc.receive_data(raw(0x99) + encode(submit(sequence=10)), START)
+    assert (error.status, error.command_id, error.sequence) == (Status.ESME_RINVCMDID, 0x99, 9)
+    assert isinstance(request, RequestReceived)
+    assert sent_by(smsc) == [pdus.GenericNack(status=Status.ESME_RINVCMDID, sequence=9)]
+    assert smsc.bound
+
+
+def test_an_unknown_response_is_not_answered():
+    smsc = bound_session(Role.SMSC)
+    (error,) = smsc.receive_data(raw(0x80000099), START)
+    assert isinstance(error, RemoteProtocolError)
+    assert smsc.data_to_send() == b""
+
+
+@pytest.mark.parametrize(
+    ("octets", "answer"),
+    [
+        (
+            raw(CommandId.SUBMIT_SM, b"abcdefg\0"),
+            pdus.SubmitSmResp(status=Status.ESME_RINVSERTYP, sequence=9),
+        ),
+        (raw(CommandId.SUBMIT_SM), pdus.SubmitSmResp(status=Status.ESME_RINVCMDLEN, sequence=9)),
+        (
+            raw(CommandId.ENQUIRE_LINK, b"x"),
+            pdus.EnquireLinkResp(status=Status.ESME_RINVCMDLEN, sequence=9),
+        ),
+        (
+            raw(CommandId.BIND_RECEIVER, b"x" * 20),
+            pdus.BindReceiverResp(status=Status.ESME_RINVSYSID, sequence=9),
+        ),
+        (
+            raw(CommandId.ALERT_NOTIFICATION),
+            pdus.GenericNack(status=Status.ESME_RINVCMDLEN, sequence=9),
+        ),
+    ],
+)
+def test_a_malformed_request_is_refused_with_its_status(octets, answer):
+    smsc = bound_session(Role.SMSC)
+    (error,) = smsc.receive_data(octets, START)
+    assert isinstance(error, RemoteProtocolError)
+    assert error.status == answer.status
+    assert sent_by(smsc) == [answer]
+    assert smsc.bound
+    assert smsc.inbound_pending == 0
+
+
+@pytest.mark.parametrize("length", [0, 15, 65_537, 2_147_483_648])
+def test_a_stream_that_cannot_be_followed_ends_the_session(length):
+    esme = bound_session(Role.ESME)
+    esme.send(submit(), "context", START)
+    esme.data_to_send()
+    request = encode(pdus.DeliverSm(sequence=1))
+    events = esme.receive_data(request + length.to_bytes(4, "big") + b"rest", START)
+    received, error, closed = events
+    assert isinstance(received, RequestReceived)
+    assert error.status == Status.ESME_RINVCMDLEN
+    assert (closed.reason, closed.unanswered) == (CloseReason.FRAME_ERROR, ["context"])
+    assert sent_by(esme) == [pdus.GenericNack(status=Status.ESME_RINVCMDLEN)]
+    assert esme.receive_data(request, START) == []
+
+
+# -- no more than the bound ------------------------------------------------------------------
+
+
+def test_reading_stops_at_the_bound_and_goes_on_at_half_of_it():
+    smsc = bound_session(Role.SMSC)
+    stream = b"".join(encode(submit(sequence=s)) for s in range(1, 11))
+    events = smsc.receive_data(stream, START)
+    assert [event.pdu.sequence for event in events] == [1, 2, 3, 4]
+    assert not smsc.wants_read
+    assert smsc.receive_data(b"", START) == []
+
+    smsc.respond(events[0].pdu)
+    assert not smsc.wants_read
+    smsc.respond(events[1].pdu)
+    assert smsc.wants_read
+
+    more = smsc.receive_data(b"", START)
+    assert [event.pdu.sequence for event in more] == [5, 6]
+    assert smsc.inbound_pending == 4
+    assert not smsc.wants_read
+
+
+def test_the_smallest_bound_still_moves():
+    smsc = bound_session(Role.SMSC, config=replace(CONFIG, max_inbound_pending=1))
+    octets = encode(submit(sequence=1)) + encode(submit(sequence=2))
+    (event,) = smsc.receive_data(octets, START)
+    assert not smsc.wants_read
+    smsc.respond(event.pdu)
+    assert smsc.wants_read
+    assert len(smsc.receive_data(b"", START)) == 1
+
+
+def test_response_timers_stand_still_while_we_do_not_read():
+    smsc = bound_session(Role.SMSC)
+    smsc.send(pdus.DeliverSm(), "before", START)
+    stream = b"".join(encode(submit(sequence=s)) for s in range(1, 5))
+    events = smsc.receive_data(stream, START + 1)
+    smsc.send(pdus.DeliverSm(), "during", START + 50)
+    assert smsc.next_deadline() is None
+    assert smsc.tick(START + 100) == []  # neither timed out nor asked by enquire_link
+
+    for event in events:
+        smsc.respond(event.pdu)
+    smsc.receive_data(b"", START + 101)
+    smsc.send(pdus.DeliverSm(), "after", START + 101)
+
+    assert smsc.next_deadline() == START + 110
+    assert smsc.tick(START + 109) == []
+    assert smsc.tick(START + 110) == [ResponseTimedOut("before")]
+    assert smsc.tick(START + 111) == [ResponseTimedOut("during"), ResponseTimedOut("after")]
+
+
+# -- timers ----------------------------------------------------------------------------------
+
+
+def test_who_does_not_bind_in_time_is_sent_away():
+    smsc = open_session(Role.SMSC)
+    assert smsc.next_deadline() == START + 5
+    assert smsc.tick(START + 4.9) == []
+    (closed,) = smsc.tick(START + 5)
+    assert closed.reason is CloseReason.SESSION_INIT_TIMEOUT
+    assert smsc.next_deadline() is None
+    assert smsc.tick(START + 6) == []
+
+
+def test_whoever_waits_for_our_answer_to_the_bind_is_not_sent_away():
+    smsc = open_session(Role.SMSC)
+    (requested,) = smsc.receive_data(encode(pdus.BindReceiver(sequence=1)), START + 4)
+    assert smsc.next_deadline() is None
+    assert smsc.tick(START + 60) == []
+    assert smsc.accept_bind(requested.pdu, "smsc", START + 60)
+
+
+def test_a_bind_that_is_not_answered_ends_the_session():
+    esme = open_session(Role.ESME)
+    assert esme.next_deadline() is None
+    esme.bind(pdus.BindTransceiver("me", "pw"), START)
+    assert esme.next_deadline() == START + 10
+    (closed,) = esme.tick(START + 10)
+    assert (closed.reason, closed.unanswered) == (CloseReason.BIND_TIMEOUT, [])
+
+
+def test_a_silent_peer_is_asked_and_stays_if_it_answers():
+    esme = bound_session(Role.ESME)
+    assert esme.next_deadline() == START + 30
+    assert esme.tick(START + 30) == []
+    (asked,) = sent_by(esme)
+    assert isinstance(asked, pdus.EnquireLink)
+    assert esme.outstanding == 0  # it is not the caller's
+    assert esme.next_deadline() == START + 40
+    assert (
+        esme.receive_data(encode(pdus.EnquireLinkResp(sequence=asked.sequence)), START + 31) == []
+    )
+    assert esme.next_deadline() == START + 61
+
+
+def test_a_silent_peer_that_does_not_answer_is_given_up_with_all_its_requests():
+    esme = bound_session(Role.ESME, config=replace(CONFIG, response_timeout=100.0))
+    esme.send(submit(), "one", START)
+    esme.tick(START + 30)
+    esme.send(submit(), "two", START + 31)
+    assert esme.tick(START + 100) == [ResponseTimedOut("one")]
+    (closed,) = esme.tick(START + 130)
+    assert (closed.reason, closed.unanswered) == (CloseReason.ENQUIRE_LINK_TIMEOUT, ["two"])
+
+
+def test_a_peer_that_is_lax_about_enquire_link_but_alive_stays():
+    smsc = bound_session(Role.SMSC)
+    smsc.tick(START + 30)
+    smsc.receive_data(encode(submit(sequence=1)), START + 35)
+    assert smsc.tick(START + 40) == []
+    assert smsc.bound
+    assert smsc.next_deadline() == START + 65
+
+
+def test_whoever_talks_is_not_asked():
+    smsc = bound_session(Role.SMSC)
+    smsc.receive_data(encode(pdus.EnquireLink(sequence=1)), START + 20)
+    smsc.data_to_send()
+    smsc.tick(START + 45)
+    assert smsc.data_to_send() == b""
+
+
+def test_an_inactive_session_is_unbound_though_it_answers_enquire_link():
+    config = replace(CONFIG, inactivity_timeout=60.0)
+    smsc = bound_session(Role.SMSC, config=config)
+    (request,) = smsc.receive_data(encode(submit(sequence=1)), START + 10)
+    smsc.respond(request.pdu)
+    smsc.receive_data(encode(pdus.EnquireLink(sequence=2)), START + 60)
+    smsc.data_to_send()
+    assert smsc.tick(START + 69) == []
+    assert smsc.data_to_send() == b""
+    assert smsc.tick(START + 70) == []
+    (unbind,) = sent_by(smsc)
+    assert isinstance(unbind, pdus.Unbind)
+
+
+def test_a_request_times_out_and_its_late_answer_is_unexpected():
+    esme = bound_session(Role.ESME)
+    sequence = esme.send(submit(), "context", START + 1)
+    assert esme.next_deadline() == START + 11
+    assert esme.tick(START + 10.9) == []
+    assert esme.tick(START + 11) == [ResponseTimedOut("context")]
+    assert esme.outstanding == 0
+    late = pdus.SubmitSmResp("1", sequence=sequence)
+    assert esme.receive_data(encode(late), START + 12) == [UnexpectedResponse(late)]
+
+
+def test_timers_can_be_turned_off():
+    off = replace(CONFIG, session_init_timeout=None, enquire_link_interval=None)
+    assert open_session(Role.SMSC, off).next_deadline() is None
+    session = bound_session(Role.SMSC, config=off)
+    assert session.next_deadline() is None
+    assert session.tick(START + 1e6) == []
+    assert session.data_to_send() == b""
+
+
+# -- the end ---------------------------------------------------------------------------------
+
+
+def test_we_unbind():
+    esme, smsc = bound_session(Role.ESME), bound_session(Role.SMSC)
+    esme.unbind(START)
+    with pytest.raises(LocalProtocolError):
+        esme.send(submit(), None, START)
+    unbinding, peer_closed = smsc.receive_data(esme.data_to_send(), START)
+    assert unbinding == PeerUnbinding()
+    assert peer_closed == Closed(CloseReason.PEER_UNBOUND)
+    (closed,) = esme.receive_data(smsc.data_to_send(), START)
+    assert closed == Closed(CloseReason.UNBOUND)
+    assert esme.state is smsc.state is State.UNBOUND
+    assert esme.close() == smsc.close() == []
+    assert esme.state is smsc.state is State.CLOSED
+
+
+def test_unbind_that_is_not_answered_ends_all_the_same():
+    esme = bound_session(Role.ESME)
+    esme.send(submit(), "context", START + 1)
+    esme.unbind(START)
+    (closed,) = esme.tick(START + 10)
+    assert (closed.reason, closed.unanswered) == (CloseReason.UNBIND_TIMEOUT, ["context"])
+
+
+def test_both_unbind_at_once():
+    esme, smsc = bound_session(Role.ESME), bound_session(Role.SMSC)
+    esme.unbind(START)
+    smsc.unbind(START)
+    from_esme, from_smsc = esme.data_to_send(), smsc.data_to_send()
+    assert esme.receive_data(from_smsc, START) == smsc.receive_data(from_esme, START) == []
+    from_esme, from_smsc = esme.data_to_send(), smsc.data_to_send()
+    assert esme.receive_data(from_smsc, START) == [Closed(CloseReason.UNBOUND)]
+    assert smsc.receive_data(from_esme, START) == [Closed(CloseReason.UNBOUND)]
+
+
+def test_an_unbinding_peer_still_gets_and_gives_answers():
+    esme = bound_session(Role.ESME)
+    sequence = esme.send(submit(), "context", START)
+    (request,) = esme.receive_data(encode(pdus.DeliverSm(sequence=3)), START)
+    esme.data_to_send()
+
+    assert esme.receive_data(encode(pdus.Unbind(sequence=4)), START) == [PeerUnbinding()]
+    assert esme.data_to_send() == b""
+    assert not esme.may_send(CommandId.SUBMIT_SM)
+    (error,) = esme.receive_data(encode(pdus.DeliverSm(sequence=5)), START)
+    assert error.status == Status.ESME_RINVBNDSTS
+    sent_by(esme)
+
+    answer = pdus.SubmitSmResp("1", sequence=sequence)
+    assert esme.receive_data(encode(answer), START) == [ResponseReceived(answer, "context")]
+    assert esme.respond(request.pdu)
+    assert esme.next_deadline() is not None
+    assert esme.next_deadline() <= START
+    assert esme.tick(START) == [Closed(CloseReason.PEER_UNBOUND)]
+    assert sent_by(esme) == [pdus.DeliverSmResp(sequence=3), pdus.UnbindResp(sequence=4)]
+
+
+def test_an_unbinding_peer_is_not_waited_for_without_end():
+    esme = bound_session(Role.ESME)
+    esme.send(submit(), "context", START + 5)
+    esme.receive_data(encode(pdus.Unbind(sequence=4)), START + 5)
+    assert esme.next_deadline() == START + 15
+    esme.data_to_send()
+    events = esme.tick(START + 15)
+    assert events == [ResponseTimedOut("context"), Closed(CloseReason.PEER_UNBOUND)]
+    assert sent_by(esme) == [pdus.UnbindResp(sequence=4)]
+
+
+def test_closing_reports_what_is_unanswered_once_and_in_order():
+    esme = bound_session(Role.ESME)
+    for context in "abc":
+        esme.send(submit(), context, START)
+    esme.receive_data(encode(pdus.SubmitSmResp("1", sequence=3)), START)
+    (closed,) = esme.close(CloseReason.CONNECTION_LOST, "reset")
+    assert closed.unanswered == ["a", "c"]
+    assert str(closed) == "connection lost: reset"
+    assert esme.close() == []
+    assert esme.outstanding == 0
+    assert not esme.wants_read
+    with pytest.raises(LocalProtocolError):
+        esme.send(submit(), None, START)
+
+
+# -- any bytes -------------------------------------------------------------------------------
+
+requests = st.sampled_from([*REQUESTS.values(), pdus.Unbind(), pdus.BindTransceiver("a", "b")])
+responses = st.sampled_from(
+    [
+        pdus.SubmitSmResp("1", sequence=2),
+        pdus.DeliverSmResp(sequence=1),
+        pdus.UnbindResp(sequence=1),
+        pdus.GenericNack(sequence=2),
+        pdus.EnquireLinkResp(sequence=1),
+        pdus.BindTransceiverResp("s", sequence=1),
+    ]
+)
+pieces = (requests | responses).map(encode) | st.binary(max_size=30)
+
+
+@given(
+    role=st.sampled_from(Role),
+    bind=st.booleans(),
+    stream=st.lists(pieces, max_size=12).map(b"".join),
+    cuts=st.lists(st.integers(1, 400), max_size=12),
+    answer=st.booleans(),
+)
+@settings(max_examples=300)
+def test_any_bytes_in_any_chunks(role, bind, stream, cuts, answer):
+    config = replace(CONFIG, max_frame_length=200)
+    session = bound_session(role, config=config) if bind else open_session(role, config)
+    contexts = 0
+    if bind:
+        session.send(submit() if role is Role.ESME else pdus.DeliverSm(), "context", START)
+        contexts = 1
+    now = START
+    ends = [0, *sorted({cut for cut in cuts if cut < len(stream)}), len(stream)]
+    events = []
+    for begin, end in pairwise(ends):
+        now += 1
+        if not session.wants_read:
+            break
+        events += session.receive_data(stream[begin:end], now)
+        assert session.inbound_pending <= config.max_inbound_pending
+        if answer:
+            for event in events:
+                if isinstance(event, RequestReceived) and event.pdu.response_type:
+                    _answer(session, event.pdu)
+        events += session.tick(now)
+        assert session._framer.buffered <= 200 + len(stream)
+        session.next_deadline()
+        session.data_to_send()
+    events += session.close()
+
+    assert sum(isinstance(event, Closed) for event in events) == 1
+    assert isinstance(events[-1], Closed)
+    settled = [e for e in events if isinstance(e, ResponseReceived | ResponseTimedOut)]
+    settled += [e for e in events if isinstance(e, ResponseMalformed)]
+    assert len(settled) + len(events[-1].unanswered) == contexts
+
+
+def _answer(session: Session, request: pdus.Request) -> None:
+    try:
+        session.respond(request)
+    except LocalProtocolError:
+        return  # answered before
