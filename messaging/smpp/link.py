@@ -16,7 +16,7 @@ from messaging.smpp import events as ev
 from messaging.smpp.codec import encode
 from messaging.smpp.constants import Status
 from messaging.smpp.events import Closed, CloseReason, RemoteProtocolError, UnexpectedResponse
-from messaging.smpp.handlers import Handlers, LinkConfig
+from messaging.smpp.handlers import Handlers, LinkConfig, OnDone
 from messaging.smpp.outcomes import (
     BindRefused,
     ConnectError,
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from ssl import SSLContext
 
-    from messaging.smpp.handlers import OnDone
     from messaging.smpp.pdus import Bind, Request, Response
 
 __all__ = [
@@ -46,6 +45,7 @@ __all__ = [
     "LinkConfig",
     "LinkError",
     "NotSent",
+    "OnDone",
     "ResponseTimeout",
     "ResponseUnreadable",
     "connect_esme",
@@ -53,8 +53,6 @@ __all__ = [
 ]
 
 logger = logging.getLogger(__name__)
-
-
 _NO_CONTEXT: Final = object()
 
 
