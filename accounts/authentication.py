@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import connection
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
@@ -16,6 +15,7 @@ from accounts.keys import digest
 from accounts.models import Organization
 from imissive.errors import ApiError
 from imissive.requests import client_address
+from imissive.sql import server_cursor
 
 LAST_USE_RESOLUTION = timedelta(minutes=1)
 
@@ -65,7 +65,7 @@ SELECT k.id, k.organization_id, o.status, k.test, k.scopes, k.last_used_at
 
 def find_caller(secret: str, address: str) -> Caller | None:
     """The caller whose key this is, or None if it is unknown, revoked or expired."""
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(_FIND, [digest(secret)])
         row = cursor.fetchone()
         if row is None:

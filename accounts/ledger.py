@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from accounts.models import MICRO, LedgerEntry, Organization, User
+from imissive.sql import server_cursor
 
 
 class InsufficientCredits(Exception):
@@ -48,7 +49,7 @@ def post(postings: Sequence[Posting]) -> None:
         return
     rows = sorted(postings, key=lambda posting: posting.organization_id)
     try:
-        with connection.cursor() as cursor:
+        with server_cursor() as cursor:
             cursor.execute(
                 _INSERT,
                 [
@@ -91,3 +92,42 @@ def parse_credits(text: str) -> int:
     if micro != micro.to_integral_value():
         raise ValueError("credits have six decimals at most")
     return int(micro)
+
+
+@dataclass(frozen=True, slots=True)
+class Discrepancy:
+    """Where a balance and its ledger disagree, in micro-credits."""
+
+    organization_id: uuid.UUID
+    what: str
+    balance: int
+    ledger: int
+
+
+# A ledger is proved by its sum, and by each row's balance being the one before plus its amount.
+_DISCREPANCIES = """
+WITH rows AS (
+    SELECT organization_id, amount, balance_after,
+           lag(balance_after, 1, 0::bigint) OVER running + amount AS expected,
+           row_number() OVER (PARTITION BY organization_id ORDER BY id DESC) AS from_end
+      FROM accounts_ledgerentry WINDOW running AS (PARTITION BY organization_id ORDER BY id)
+), sums AS (
+    SELECT organization_id, sum(amount) AS total,
+           count(*) FILTER (WHERE balance_after <> expected) AS broken,
+           max(balance_after) FILTER (WHERE from_end = 1) AS last
+      FROM rows GROUP BY organization_id
+)
+SELECT COALESCE(b.organization_id, s.organization_id),
+       CASE WHEN b.micro IS DISTINCT FROM COALESCE(s.total, 0) THEN 'the sum differs'
+            ELSE 'the running balance breaks' END,
+       COALESCE(b.micro, 0), COALESCE(s.total, 0)
+  FROM accounts_balance b FULL JOIN sums s ON s.organization_id = b.organization_id
+ WHERE b.micro IS DISTINCT FROM COALESCE(s.total, 0) OR s.broken > 0 OR s.last <> b.micro
+"""
+
+
+def discrepancies() -> list[Discrepancy]:
+    """Every organization whose balance and ledger disagree; none where all is well."""
+    with server_cursor() as cursor:
+        cursor.execute(_DISCREPANCIES)
+        return [Discrepancy(row[0], row[1], int(row[2]), int(row[3])) for row in cursor.fetchall()]

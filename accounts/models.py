@@ -106,7 +106,7 @@ class Member(models.Model):
 
 
 class ApiKey(models.Model):
-    """A key is 256 random bits; the database holds only its SHA-256, and shows its last characters."""
+    """A key is 256 random bits; the database holds only its SHA-256 and its last characters."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
@@ -136,7 +136,7 @@ class ApiKey(models.Model):
 
 
 class Balance(models.Model):
-    """What an organization has left. A narrow table of its own: this row is the hottest there is."""
+    """What an organization has left. A narrow table of its own: its row is the hottest."""
 
     organization = models.OneToOneField(
         Organization, models.PROTECT, primary_key=True, related_name="balance"
@@ -154,7 +154,7 @@ class Balance(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One change of a balance, in the order of `id`. A trigger refuses UPDATE, DELETE and TRUNCATE."""
+    """One change of a balance, in the order of `id`. A trigger refuses any later change."""
 
     class Kind(models.TextChoices):
         TOP_UP = "top_up", _("Top-up")

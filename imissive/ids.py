@@ -1,7 +1,7 @@
 """Public ids: a prefix, `_`, and a UUIDv7 in 26 characters of Crockford's base 32.
 
-The database keeps the UUID (16 bytes, time-ordered, 74 random bits: RFC 9562, 5.7), so that new rows
-land at the end of each index and nobody can guess a neighbour's id.
+The database keeps the UUID (16 bytes, time-ordered, 74 random bits: RFC 9562, 5.7), so that new
+rows land at the end of each index and nobody can guess a neighbour's id.
 """
 
 import os
@@ -35,12 +35,13 @@ def new_uuid() -> uuid.UUID:
 def public_id(prefix: str, value: uuid.UUID) -> str:
     """The id as customers see it, such as `msg_06f4…` (prefix and 26 characters)."""
     number = value.int
+    pairs = _PAIRS
     return (
-        f"{prefix}_{_PAIRS[number >> 120]}{_PAIRS[number >> 110 & 1023]}{_PAIRS[number >> 100 & 1023]}"
-        f"{_PAIRS[number >> 90 & 1023]}{_PAIRS[number >> 80 & 1023]}{_PAIRS[number >> 70 & 1023]}"
-        f"{_PAIRS[number >> 60 & 1023]}{_PAIRS[number >> 50 & 1023]}{_PAIRS[number >> 40 & 1023]}"
-        f"{_PAIRS[number >> 30 & 1023]}{_PAIRS[number >> 20 & 1023]}{_PAIRS[number >> 10 & 1023]}"
-        f"{_PAIRS[number & 1023]}"
+        f"{prefix}_{pairs[number >> 120]}{pairs[number >> 110 & 1023]}"
+        f"{pairs[number >> 100 & 1023]}{pairs[number >> 90 & 1023]}{pairs[number >> 80 & 1023]}"
+        f"{pairs[number >> 70 & 1023]}{pairs[number >> 60 & 1023]}{pairs[number >> 50 & 1023]}"
+        f"{pairs[number >> 40 & 1023]}{pairs[number >> 30 & 1023]}{pairs[number >> 20 & 1023]}"
+        f"{pairs[number >> 10 & 1023]}{pairs[number & 1023]}"
     )
 
 

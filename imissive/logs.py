@@ -69,5 +69,12 @@ def configure(*, level: str, as_json: bool) -> None:
     root.handlers = [handler]
     root.setLevel(level)
     # One line for each task and each request is noise at thousands a second.
-    for chatty in ("celery.app.trace", "celery.worker.strategy", "kombu", "amqp", "_granian"):
+    for chatty in (
+        "celery.app.trace",
+        "celery.worker.strategy",
+        "kombu",
+        "amqp",
+        "_granian",
+        "psycopg.pool",
+    ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

@@ -98,7 +98,7 @@ DATABASES = {
         "PORT": _database.port or "",
         "OPTIONS": {
             "pool": {"min_size": 1, "max_size": env.database_pool_size, "timeout": 10},
-            # Statements of one shape are planned once on the server, a message path's cheapest gain.
+            # Statements of one shape are planned once on the server.
             "prepare_threshold": 3,
             "application_name": "imissive",
         },

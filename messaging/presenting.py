@@ -164,7 +164,9 @@ def timeline(
         name = f"part {part.number}{of}" if message.parts > 1 else ""
         found.append((part.submitted_at, "sent", name))
         if part.final_at and message.parts > 1:
-            found.append((part.final_at, f"part {part.status}", f"{name} {part.error_code}".strip()))
+            found.append(
+                (part.final_at, f"part {part.status}", f"{name} {part.error_code}".strip())
+            )
     if message.final_at:
         found.append((message.final_at, message.status, message.error_message))
     return [

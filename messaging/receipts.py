@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
+from imissive.sql import server_cursor
 from messaging.sending import event_data
 from messaging.states import Status
 from webhooks import events
@@ -52,10 +53,11 @@ def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozense
     """
     if not carrier_message_ids:
         return frozenset()
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             "DELETE FROM messaging_earlyreceipt WHERE carrier_id = %s"
-            " AND carrier_message_id = ANY(%s) RETURNING id, carrier_message_id, status, error_code",
+            " AND carrier_message_id = ANY(%s)"
+            " RETURNING id, carrier_message_id, status, error_code",
             [carrier_id, list(carrier_message_ids)],
         )
         rows = sorted(cursor.fetchall())
@@ -69,7 +71,7 @@ def match_waiting(limit: int = 1000) -> int:
     The two transactions may each have looked before the other was committed, so the sweep looks
     once more.
     """
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT r.carrier_id, r.carrier_message_id FROM messaging_earlyreceipt r"
             " JOIN messaging_messagepart p USING (carrier_id, carrier_message_id) LIMIT %s",
@@ -112,7 +114,7 @@ class _Part:
 
 def _known_parts(carrier_id: int, wanted: Iterable[str]) -> dict[str, _Part]:
     """Parts by the carrier's id. Where a carrier used an id again, its latest use is meant."""
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             "SELECT carrier_message_id, id, message_id, status FROM messaging_messagepart"
             " WHERE carrier_id = %s AND carrier_message_id = ANY(%s) ORDER BY id",
@@ -124,10 +126,11 @@ def _known_parts(carrier_id: int, wanted: Iterable[str]) -> dict[str, _Part]:
 def _keep(unknown: Sequence[FinalReceipt], carrier_id: int) -> None:
     if not unknown:
         return
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
-            "INSERT INTO messaging_earlyreceipt (carrier_id, carrier_message_id, status, error_code)"
-            " SELECT %s, * FROM unnest(%s::text[], %s::text[], %s::text[])",
+            "INSERT INTO messaging_earlyreceipt"
+            " (carrier_id, carrier_message_id, status, error_code)"
+            " SELECT %s, * FROM unnest(%b::text[], %b::text[], %b::text[])",
             [
                 carrier_id,
                 [receipt.carrier_message_id for receipt in unknown],
@@ -139,7 +142,7 @@ def _keep(unknown: Sequence[FinalReceipt], carrier_id: int) -> None:
 
 def _lock_messages(message_ids: set[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
     columns = ("id", "organization_id", "parts", "to", "reference", "batch_id", "test", "status")
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             'SELECT id, organization_id, parts, "to", reference, batch_id, test, status'
             " FROM messaging_message WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
@@ -149,12 +152,12 @@ def _lock_messages(message_ids: set[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any
 
 
 def _end_parts(open_parts: Sequence[tuple[_Part, FinalReceipt]]) -> None:
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             """
             UPDATE messaging_messagepart p
                SET status = new.status, error_code = new.error_code, final_at = now()
-              FROM unnest(%s::bigint[], %s::text[], %s::text[]) AS new(id, status, error_code)
+              FROM unnest(%b::bigint[], %b::text[], %b::text[]) AS new(id, status, error_code)
              WHERE p.id = new.id AND p.status = 'sent'
             """,
             [
@@ -194,7 +197,7 @@ def _outcomes_of_several(
     """
     if not message_ids:
         return {}
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             "SELECT message_id, status, error_code FROM messaging_messagepart"
             " WHERE message_id = ANY(%s) ORDER BY message_id, number",
@@ -216,14 +219,14 @@ def _swap(outcomes: dict[uuid.UUID, tuple[Status, str]], now: datetime) -> list[
     """Compare-and-swap messages into their final state; the ids of those that changed."""
     if not outcomes:
         return []
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             """
             UPDATE messaging_message m
                SET status = new.status, due_at = NULL, lease = NULL, final_at = %s,
                    sent_at = COALESCE(m.sent_at, %s), error_code = new.code,
                    error_message = new.told
-              FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[])
+              FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[])
                    AS new(id, status, code, told)
              WHERE m.id = new.id AND m.status IN ('sending', 'sent')
             RETURNING m.id

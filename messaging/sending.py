@@ -10,10 +10,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, transaction
 
 from accounts.ledger import InsufficientCredits, is_overdraft
 from imissive import bell, ids
+from imissive.sql import server_cursor
 from messaging.states import Status
 from messaging.tables import tables
 from messaging.verdicts import Draft, Refusal, Terms, Verdict, default_sender, judge
@@ -104,7 +105,7 @@ def terms_for(organization_id: uuid.UUID, *, test: bool) -> Terms:
 
 
 def _terms(order: Order) -> tuple[Terms, bool]:
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(_TERMS, [order.organization_id])
         max_parts, approved, tell_queued = cursor.fetchone()
     approved = approved or {}
@@ -220,9 +221,9 @@ SELECT new.id, %(organization)s::uuid, %(batch)s::uuid, %(api_key)s::uuid, %(sou
        %(urgent)s, new."to", new.country, new.sender, new.text, new.encoding, new.parts, new.price,
        new.reference, %(status)s, %(due)s, new.carrier_id, 0, 0, %(now)s, %(scheduled)s,
        %(expires)s, %(queued)s, '', ''
-  FROM unnest(%(id)s::uuid[], %(to)s::text[], %(country)s::text[], %(sender)s::text[],
-              %(text)s::text[], %(encoding)s::text[], %(parts)s::int[], %(prices)s::bigint[],
-              %(references)s::text[], %(carrier)s::bigint[])
+  FROM unnest(%(id)b::uuid[], %(to)b::text[], %(country)b::text[], %(sender)b::text[],
+              %(text)b::text[], %(encoding)b::text[], %(parts)b::int[], %(prices)b::bigint[],
+              %(references)b::text[], %(carrier)b::bigint[])
        AS new(id, "to", country, sender, text, encoding, parts, price, reference, carrier_id)
 """
 
@@ -231,7 +232,7 @@ def _insert(acceptance: Acceptance, accepted: list[Accepted]) -> None:
     order, now = acceptance.order, acceptance.created_at
     begins = order.scheduled_at or now
     verdicts = [outcome.verdict for outcome in accepted]
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             _INSERT,
             {

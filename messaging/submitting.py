@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
+from imissive.sql import server_cursor
 from messaging import receipts
 from messaging.dispositions import Disposition
 from messaging.sending import event_data, ring_carrier
@@ -25,7 +26,7 @@ from webhooks.models import EventType
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 60.0
 MAX_UNANSWERED = 2
-"""Submits of one message that may stay unanswered: each may have been sent, so a third is refused."""
+"""Submits of one message that may stay unanswered: each may have reached the handset."""
 RECEIPT_GRACE = timedelta(seconds=5)
 
 
@@ -88,7 +89,7 @@ RETURNING m.id, m.organization_id, m.test, m.urgent, m."to", m.sender, m.text, m
 
 def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> list[Claimed]:
     """Take up to `limit` due messages of that carrier's lane, oldest first."""
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             _CLAIM,
             {
@@ -110,7 +111,7 @@ def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> lis
 
 def hand_back(messages: Sequence[Claimed], lease: uuid.UUID) -> None:
     """Return claimed messages that were not submitted, as when the worker shuts down."""
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             "UPDATE messaging_message SET status = 'queued', lease = NULL, due_at = created_at"
             " WHERE id = ANY(%s) AND status = 'sending' AND lease = %s",
@@ -143,7 +144,9 @@ def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) 
         refunds, told = _consequences(results, changes, held, now)
         ledger.post(refunds)
         endpoints = events.record(told)
-        ids = [carrier_message_id for result in results for _, carrier_message_id, _ in result.accepted]
+        ids = [
+            carrier_message_id for result in results for _, carrier_message_id, _ in result.accepted
+        ]
         endpoints |= receipts.apply_early(carrier_id, ids)
     events.ring(endpoints)
     slugs = tables().carriers
@@ -159,9 +162,7 @@ def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) 
 def _change(carrier_id: int, result: Result, now: datetime) -> _Change:
     message = result.message
     if result.disposition is Disposition.ACCEPTED:
-        return _Change(
-            Status.SENT, message.expires_at + RECEIPT_GRACE, carrier_id, sent_at=now
-        )
+        return _Change(Status.SENT, message.expires_at + RECEIPT_GRACE, carrier_id, sent_at=now)
     if result.disposition is Disposition.REFUSED:
         return _failure(carrier_id, now, result.code, result.detail)
     if result.unanswered and message.unanswered + 1 >= MAX_UNANSWERED:
@@ -213,10 +214,10 @@ UPDATE messaging_message m
        tried = new.tried::jsonb, submits = m.submits + new.submits,
        unanswered = m.unanswered + new.unanswered, sent_at = COALESCE(new.sent_at, m.sent_at),
        final_at = new.final_at, error_code = new.error_code, error_message = new.error_message
-  FROM held JOIN unnest(%(id)s::uuid[], %(status)s::text[], %(due_at)s::timestamptz[],
-              %(carrier_id)s::bigint[], %(tried)s::text[], %(submits)s::int[],
-              %(unanswered)s::int[], %(sent_at)s::timestamptz[], %(final_at)s::timestamptz[],
-              %(error_code)s::text[], %(error_message)s::text[])
+  FROM held JOIN unnest(%(id)b::uuid[], %(status)b::text[], %(due_at)s::timestamptz[],
+              %(carrier_id)b::bigint[], %(tried)s::text[], %(submits)b::int[],
+              %(unanswered)b::int[], %(sent_at)s::timestamptz[], %(final_at)s::timestamptz[],
+              %(error_code)b::text[], %(error_message)b::text[])
        AS new(id, status, due_at, carrier_id, tried, submits, unanswered, sent_at, final_at,
               error_code, error_message) ON new.id = held.id
  WHERE m.id = held.id
@@ -228,7 +229,7 @@ def _swap(
     lease: uuid.UUID, results: Sequence[Result], changes: Sequence[_Change]
 ) -> frozenset[uuid.UUID]:
     """Compare-and-swap all of them; the ids of those that this lease still held."""
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             _SWAP,
             {
@@ -254,7 +255,7 @@ def _was_submitted(result: Result) -> bool:
 
 
 def _insert_parts(carrier_id: int, results: Sequence[Result]) -> None:
-    """Keep what the carrier accepted, whoever holds the message by now: receipts will come for it."""
+    """Keep what the carrier accepted, whoever holds the message now: receipts will come."""
     rows = [
         (result.message.id, number, carrier_message_id, at)
         for result in results
@@ -262,14 +263,14 @@ def _insert_parts(carrier_id: int, results: Sequence[Result]) -> None:
     ]
     if not rows:
         return
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO messaging_messagepart
                    (message_id, number, carrier_id, carrier_message_id, status, error_code,
                     submitted_at)
             SELECT new.message_id, new.number, %s, new.carrier_message_id, 'sent', '', new.at
-              FROM unnest(%s::uuid[], %s::int[], %s::text[], %s::timestamptz[])
+              FROM unnest(%b::uuid[], %b::int[], %b::text[], %b::timestamptz[])
                    AS new(message_id, number, carrier_message_id, at)
             ON CONFLICT (message_id, number) DO NOTHING
             """,
@@ -291,7 +292,7 @@ def _insert_attempts(carrier_id: int, results: Sequence[Result]) -> None:
     ]
     if not rows:
         return
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(
             """
             INSERT INTO messaging_attempt (message_id, carrier_id, outcome, command_status, detail)

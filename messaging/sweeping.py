@@ -8,10 +8,11 @@ import uuid
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
+from imissive.sql import server_cursor
 from messaging.models import CarrierBind
 from messaging.sending import event_data, ring_carrier
 from messaging.states import Status
@@ -25,7 +26,7 @@ _TOLD = 'm.id, m.organization_id, m."to", m.reference, m.batch_id, m.test, m.car
 
 
 def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    with connection.cursor() as cursor:
+    with server_cursor() as cursor:
         cursor.execute(sql, parameters)
         return cursor.fetchall()
 
@@ -108,7 +109,7 @@ def ring_overdue() -> int:
 
 
 def reroute_from_down(limit: int = STEP) -> int:
-    """Move what is queued for a carrier without a bind to the next carrier of its route that has one.
+    """Move what is queued for a carrier without a bind to the next one of its route that has one.
 
     Messages some of whose parts were accepted stay: no handset could join parts of two carriers.
     """
@@ -157,8 +158,9 @@ def _reroute(carrier_id: int, up: set[int], known: Any, limit: int) -> int:
             lanes.add((target, urgent))
     if targets:
         _rows(
-            "UPDATE messaging_message m SET carrier_id = new.carrier_id FROM unnest(%(ids)s::uuid[],"
-            " %(carriers)s::bigint[]) AS new(id, carrier_id) WHERE m.id = new.id RETURNING m.id",
+            "UPDATE messaging_message m SET carrier_id = new.carrier_id"
+            " FROM unnest(%(ids)s::uuid[], %(carriers)s::bigint[]) AS new(id, carrier_id)"
+            " WHERE m.id = new.id RETURNING m.id",
             {"ids": list(targets), "carriers": list(targets.values())},
         )
         transaction.on_commit(lambda: _ring_lanes(lanes))
@@ -193,7 +195,7 @@ def expire_sent(limit: int = STEP) -> int:
 
 
 def expire_queued(limit: int = STEP) -> int:
-    """Expire what could not be submitted within its validity; credits for parts not taken come back."""
+    """Expire what was not submitted within its validity, and refund the parts not taken."""
     now = datetime.now(UTC)
     with transaction.atomic():
         rows = _rows(

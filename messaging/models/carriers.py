@@ -184,7 +184,7 @@ class RouteCarrier(models.Model):
 
 
 class Price(models.Model):
-    """Credits for one part to the numbers under a prefix; an organization's own price goes first."""
+    """Credits for one part to the numbers under a prefix; an organization's own go first."""
 
     prefix = models.CharField(
         _("prefix"), max_length=15, blank=True, validators=[_prefix_validator]

@@ -1,0 +1,22 @@
+"""A cursor whose parameters PostgreSQL itself binds, for the statements of the hot path."""
+
+from typing import Any
+
+import psycopg
+from django.db import connection
+from django.db.backends.utils import CursorWrapper
+
+
+def server_cursor() -> CursorWrapper:
+    """A cursor on Django's connection of this thread that sends parameters apart from the SQL.
+
+    Django's own cursors put them into the text, so that PostgreSQL parses and plans five hundred
+    rows of JSON anew each time, `prepare_threshold` never applies, and `%b` means nothing. Measured
+    on `events.record`, 500 events a call: 40 µs of Python for each event so, 15 µs thus, and 27 and
+    19 µs of PostgreSQL. Use `%b` for arrays: text arrays are escaped character by character.
+    """
+    connection.ensure_connection()
+    raw: Any = psycopg.Cursor(connection.connection)
+    # Django's wrapper translates the exceptions, and counts queries where a test wants that.
+    wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
+    return wrap(raw)

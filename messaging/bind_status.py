@@ -1,0 +1,75 @@
+"""What a carrier worker writes of its binds, so that people see them and others know who is up."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
+from django.utils import timezone
+
+from messaging.models import Carrier, CarrierBind
+from messaging.smpp import client
+
+FORGET_AFTER = timedelta(minutes=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    number: int
+    mode: str
+    state: str
+    since: datetime
+    in_flight: int
+    submitted: int
+    throttled: int
+    receipts: int
+    last_error: str
+
+
+def row(bind: client.CarrierBind) -> Row:
+    """A bind as it stands now."""
+    return Row(
+        bind.number,
+        bind.mode,
+        bind.state,
+        datetime.fromtimestamp(bind.since, UTC),
+        bind.in_use,
+        bind.submitted,
+        bind.throttled,
+        bind.receipts,
+        bind.last_error,
+    )
+
+
+@transaction.atomic
+def report(carrier_id: int, worker: str, rows: Sequence[Row]) -> Carrier | None:
+    """Write the worker's binds; the carrier's row as it is now, or None if it is gone."""
+    now = timezone.now()
+    CarrierBind.objects.bulk_create(
+        [
+            CarrierBind(carrier_id=carrier_id, worker=worker, updated_at=now, **asdict(row))
+            for row in rows
+        ],
+        update_conflicts=True,
+        unique_fields=["carrier", "worker", "number"],
+        update_fields=[
+            "mode",
+            "state",
+            "since",
+            "in_flight",
+            "submitted",
+            "throttled",
+            "receipts",
+            "last_error",
+            "updated_at",
+        ],
+    )
+    stale = CarrierBind.objects.filter(carrier_id=carrier_id)
+    stale.filter(worker=worker, number__gte=len(rows)).delete()
+    stale.filter(updated_at__lt=now - FORGET_AFTER).delete()
+    return Carrier.objects.filter(id=carrier_id).first()
+
+
+def forget(carrier_id: int, worker: str) -> None:
+    """Take back what that worker said: it has unbound."""
+    CarrierBind.objects.filter(carrier_id=carrier_id, worker=worker).delete()

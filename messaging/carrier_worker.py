@@ -1,0 +1,481 @@
+"""A carrier worker: the Celery worker process that holds one carrier's binds.
+
+Its event loop runs in a thread of its own. One pump for each lane claims what is due, submits it
+over the binds and goes on claiming; one writer commits the results in batches and only then gives
+the window's slots back; one writer commits receipts and only then answers them. The broker's tasks
+merely wake the pumps, which look by themselves once a second too.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection
+
+from messaging import bind_status, receipts, submitting
+from messaging.dispositions import Disposition, disposition, status_name
+from messaging.models import Carrier
+from messaging.smpp.client import BindPool, CarrierBind, PoolConfig
+from messaging.smpp.link import Link, LinkError, NotSent
+from messaging.smpp.pdus import DeliverSm, Response, SubmitSmResp
+from messaging.smpp.receipt import normalize_id, parse_receipt
+from messaging.states import Status
+from messaging.submitting import Claimed, Result
+from messaging.wire import Ton, WireFormat, submit_pdus
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LANES = ("urgent", "bulk")
+POLL_SECONDS = 1.0
+STATUS_SECONDS = 2.0
+CLAIM_AT_MOST = 500
+WRITE_AT_MOST = 500
+GATHER_SECONDS = 0.004
+"""How long results and receipts are gathered: what a batch costs is its transaction."""
+STOP_SECONDS = 10.0
+_FINAL = {
+    "delivered": Status.DELIVERED,
+    "failed": Status.FAILED,
+    "expired": Status.EXPIRED,
+}
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """A message whose parts are being submitted; `result` is ready when `open_parts` is 0."""
+
+    result: Result
+    open_parts: int
+    slots: list[CarrierBind]
+
+
+class CarrierWorker:
+    """Everything that one process does for one carrier. Lives in one event loop."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.carrier = carrier
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.lease = uuid.uuid4()
+        self.format = wire_format(carrier)
+        self.pool = self._new_pool()
+        self.bells = {lane: asyncio.Event() for lane in LANES}
+        self._database = ThreadPoolExecutor(max_workers=4, thread_name_prefix="database")
+        self._results: list[_InFlight] = []
+        self._results_ready = asyncio.Event()
+        self._receipts: list[tuple[Link, DeliverSm, receipts.FinalReceipt]] = []
+        self._receipts_ready = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._flying = 0
+        self._stopping = False
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish what is under way."""
+        self.pool.start()
+        pumps = [
+            asyncio.create_task(self._pump(lane), name=f"pump {lane}")
+            for lane in ("urgent", "bulk", "bulk")
+        ]
+        writers = [
+            asyncio.create_task(self._write_results()),
+            asyncio.create_task(self._write_receipts()),
+            asyncio.create_task(self._report()),
+        ]
+        await stop.wait()
+        self._stopping = True
+        for bell in self.bells.values():
+            bell.set()
+        self.pool.wake_waiters()
+        await asyncio.wait(pumps, timeout=STOP_SECONDS / 2)
+        await self._until_landed()
+        await self.pool.stop(STOP_SECONDS / 3)
+        for task in [*pumps, *writers]:
+            task.cancel()
+        await asyncio.gather(*pumps, *writers, return_exceptions=True)
+        await self._in_database(lambda: bind_status.forget(self.carrier.id, self.name))
+        self._database.shutdown()
+
+    async def _until_landed(self) -> None:
+        deadline = time.monotonic() + STOP_SECONDS / 2
+        while (self._flying or self._receipts) and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)  # noqa: ASYNC110 - two writers, once, at the end
+
+    def _new_pool(self) -> BindPool:
+        return BindPool(
+            self.carrier.slug,
+            pool_config(self.carrier),
+            on_deliver=self._on_deliver,
+            on_change=lambda: self._changed.set(),
+        )
+
+    async def _in_database(self, work: Callable[[], T]) -> T:
+        """Run database work in a thread; a connection that failed is not used again."""
+
+        def run() -> T:
+            try:
+                return work()
+            except (DatabaseError, InterfaceError):
+                connection.close()
+                raise
+
+        return await asyncio.get_running_loop().run_in_executor(self._database, run)
+
+    async def _insist(self, work: Callable[[], T]) -> T:
+        """Database work that must be done: again and again until the database is back."""
+        pause = 0.1
+        while True:
+            try:
+                return await self._in_database(work)
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("database_failed", error=str(error).strip(), again_in_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    # -- submitting --------------------------------------------------------------------------
+
+    async def _pump(self, lane: str) -> None:
+        """Claim and submit, as long as there is something due and a bind to submit over."""
+        bell = self.bells[lane]
+        while not self._stopping:
+            try:
+                claimed = await self._claim(lane)
+                if claimed:
+                    await self._submit(claimed, urgent=lane == "urgent")
+                    continue
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("claim_failed", error=str(error).strip())
+                await asyncio.sleep(POLL_SECONDS)
+            bell.clear()
+            await _wait(bell, POLL_SECONDS)
+
+    async def _claim(self, lane: str) -> list[Claimed]:
+        if not self.pool.up or self.carrier.paused or self._stopping:
+            return []
+        limit = CLAIM_AT_MOST
+        if self.carrier.throughput:
+            # No more than can be submitted well within the lease.
+            limit = max(1, min(limit, self.carrier.throughput * settings.CARRIER_LEASE // 4))
+        carrier_id, urgent, lease = self.carrier.id, lane == "urgent", self.lease
+        return await self._in_database(
+            lambda: submitting.claim(carrier_id, urgent=urgent, limit=limit, lease=lease)
+        )
+
+    async def _submit(self, claimed: Sequence[Claimed], *, urgent: bool) -> None:
+        # What does not get a slot by then goes back: another worker may take it after the lease.
+        deadline = time.monotonic() + settings.CARRIER_LEASE / 2
+        now = datetime.now(UTC)
+        unsent: list[Claimed] = []
+        for message in claimed:
+            if self._stopping or time.monotonic() > deadline:
+                unsent.append(message)
+            else:
+                await self._submit_message(message, now, urgent=urgent)
+        if unsent:
+            await self._insist(lambda: submitting.hand_back(unsent, self.lease))
+
+    async def _submit_message(self, message: Claimed, now: datetime, *, urgent: bool) -> None:
+        self._flying += 1
+        pdus = [
+            (number, pdu)
+            for number, pdu in enumerate(
+                submit_pdus(
+                    self.format,
+                    message_id=message.id,
+                    sender=message.sender,
+                    to=message.to,
+                    body=message.text,
+                    validity=message.expires_at - now,
+                ),
+                start=1,
+            )
+            if number not in message.submitted_parts
+        ]
+        flight = _InFlight(Result(message, Disposition.ACCEPTED), len(pdus), [])
+        if not pdus:
+            self._land(flight)
+        for number, pdu in pdus:
+            bind = self.pool.try_acquire(urgent=urgent) or await self.pool.acquire(urgent=urgent)
+            if bind is None or bind.link is None:
+                if bind is not None:
+                    self.pool.release(bind)
+                self._part_done(flight, number, None, NotSent("no bind is up"))
+                continue
+            flight.slots.append(bind)
+            try:
+                bind.link.send(pdu, self._on_answer, (flight, number, bind))
+            except (LinkError, ValueError) as error:
+                self._part_done(flight, number, bind, error)
+
+    def _on_answer(self, context: Any, outcome: Response | LinkError) -> None:
+        flight, number, bind = context
+        self._part_done(flight, number, bind, outcome)
+
+    def _part_done(
+        self,
+        flight: _InFlight,
+        number: int,
+        bind: CarrierBind | None,
+        outcome: Response | Exception,
+    ) -> None:
+        result = flight.result
+        if isinstance(outcome, SubmitSmResp) and outcome.status == 0 and outcome.message_id:
+            carrier_message_id = normalize_id(
+                outcome.message_id,
+                self.carrier.submit_id_form,  # type: ignore[arg-type]
+            )
+            result.accepted.append((number, carrier_message_id, datetime.now(UTC)))
+            if bind is not None:
+                bind.submitted += 1
+        else:
+            judge_part(result, outcome)
+            if bind is not None and result.disposition is Disposition.SLOW_DOWN:
+                bind.throttled += 1
+        flight.open_parts -= 1
+        if flight.open_parts == 0:
+            self._land(flight)
+
+    def _land(self, flight: _InFlight) -> None:
+        self._results.append(flight)
+        self._results_ready.set()
+
+    async def _write_results(self) -> None:
+        while True:
+            await self._results_ready.wait()
+            if len(self._results) < WRITE_AT_MOST:
+                await asyncio.sleep(GATHER_SECONDS)
+            batch, self._results = self._results[:WRITE_AT_MOST], self._results[WRITE_AT_MOST:]
+            if not self._results:
+                self._results_ready.clear()
+            results = [flight.result for flight in batch]
+            await self._insist(
+                lambda results=results: submitting.write_results(  # type: ignore[misc]
+                    self.carrier.id, self.lease, results
+                )
+            )
+            self._flying -= len(batch)
+            for flight in batch:
+                for bind in flight.slots:
+                    self.pool.release(bind)
+
+    # -- receipts ----------------------------------------------------------------------------
+
+    def _on_deliver(self, link: Link, pdu: DeliverSm) -> None:
+        found = parse_receipt(pdu.short_message, pdu.tlvs, pdu.data_coding)
+        status = _FINAL.get(found.state) if found is not None else None
+        if found is None or status is None:
+            # A handset's text, or a state on the way: nothing of it is kept, so nothing is owed.
+            link.respond(pdu)
+            return
+        form: Any = self.carrier.receipt_id_form
+        code = "" if status is Status.DELIVERED else receipt_code(found.raw_state, found.error_code)
+        receipt = receipts.FinalReceipt(normalize_id(found.message_id, form), status, code)
+        self._receipts.append((link, pdu, receipt))
+        self._receipts_ready.set()
+
+    async def _write_receipts(self) -> None:
+        while True:
+            await self._receipts_ready.wait()
+            if len(self._receipts) < WRITE_AT_MOST:
+                await asyncio.sleep(GATHER_SECONDS)
+            batch = self._receipts[:WRITE_AT_MOST]
+            found = [receipt for _, _, receipt in batch]
+            await self._insist(
+                lambda found=found: receipts.apply(self.carrier.id, found)  # type: ignore[misc]
+            )
+            for link, pdu, _ in batch:
+                link.respond(pdu)
+            del self._receipts[: len(batch)]
+            if not self._receipts:
+                self._receipts_ready.clear()
+
+    # -- what operators see and set ----------------------------------------------------------
+
+    async def _report(self) -> None:
+        """Tell the binds' state as it changes, and take in what operators changed."""
+        while True:
+            self._changed.clear()
+            rows = [bind_status.row(bind) for bind in self.pool.binds]
+            try:
+                fresh = await self._in_database(
+                    lambda rows=rows: bind_status.report(  # type: ignore[misc]
+                        self.carrier.id, self.name, rows
+                    )
+                )
+                if fresh is not None:
+                    await self._adopt(fresh)
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("status_not_written", error=str(error).strip())
+            await _wait(self._changed, STATUS_SECONDS)
+
+    async def _adopt(self, carrier: Carrier) -> None:
+        """Take the carrier's settings as they are now; bind anew where that is called for."""
+        was, self.carrier = self.carrier, carrier
+        self.format = wire_format(carrier)
+        if pool_config(was) != pool_config(carrier):
+            log.info("carrier_changed", carrier=carrier.slug, effect="binding anew")
+            old, self.pool = self.pool, self._new_pool()
+            self.pool.start()
+            await old.stop(STOP_SECONDS)
+        if was.paused and not carrier.paused:
+            for bell in self.bells.values():
+                bell.set()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def judge_part(result: Result, outcome: Response | Exception) -> None:
+    """Fold one part's failure into its message's result; the gravest of several parts' counts."""
+    if isinstance(outcome, Response):
+        found = disposition(outcome.status)
+        name = status_name(outcome.status)
+        if found is Disposition.ACCEPTED:
+            # Accepted, but without an id: no receipt could ever be matched to it.
+            found, name = Disposition.REFUSED, "NO_MESSAGE_ID"
+        if _graver(found, result):
+            result.disposition = found
+            result.command_status = outcome.status
+            result.code = name
+            result.detail = f"The carrier answered {name}."
+    elif isinstance(outcome, NotSent):
+        if result.disposition is Disposition.ACCEPTED:
+            result.disposition = None
+    elif isinstance(outcome, LinkError):
+        result.unanswered = True
+        result.detail = str(outcome)
+        if result.disposition is Disposition.ACCEPTED:
+            result.disposition = None
+    else:
+        result.disposition = Disposition.REFUSED
+        result.code = "NOT_ENCODABLE"
+        result.detail = f"The message could not be written for the carrier: {outcome}"
+
+
+_GRAVITY = {
+    Disposition.ACCEPTED: 0,
+    None: 1,
+    Disposition.SLOW_DOWN: 2,
+    Disposition.ELSEWHERE: 3,
+    Disposition.REFUSED: 4,
+}
+
+
+def _graver(found: Disposition, result: Result) -> bool:
+    return _GRAVITY[found] > _GRAVITY[result.disposition]
+
+
+def receipt_code(raw_state: str, error_code: str) -> str:
+    """The carrier's word for a failure with its error number, such as `UNDELIV 001`."""
+    number = error_code if error_code.strip("0") else ""
+    return f"{raw_state} {number}".strip()
+
+
+def wire_format(carrier: Carrier) -> WireFormat:
+    """How that carrier wants submit_sm written."""
+    return WireFormat(
+        alphanumeric=Ton(carrier.source_ton_alphanumeric, carrier.source_npi_alphanumeric),
+        numeric=Ton(carrier.source_ton_numeric, carrier.source_npi_numeric),
+        short_code=Ton(carrier.source_ton_short_code, carrier.source_npi_short_code),
+        destination=Ton(carrier.destination_ton, carrier.destination_npi),
+        destination_plus=carrier.destination_plus,
+        gsm_encoding=carrier.gsm_encoding,
+        service_type=carrier.service_type,
+        send_validity=carrier.send_validity,
+    )
+
+
+def pool_config(carrier: Carrier) -> PoolConfig:
+    """How to bind to that carrier."""
+    return PoolConfig(
+        host=carrier.host,
+        port=carrier.port,
+        system_id=carrier.system_id,
+        password=carrier.password,
+        system_type=carrier.system_type,
+        tls=carrier.tls,
+        tls_verify=carrier.tls_verify,
+        mode=carrier.bind_mode,
+        binds=carrier.binds,
+        window=carrier.window,
+        throughput=carrier.throughput,
+        enquire_link_interval=carrier.enquire_link_interval,
+        # An answer that comes after the lease has ended would come too late.
+        response_timeout=min(carrier.response_timeout, settings.CARRIER_LEASE * 0.4),
+    )
+
+
+# -- the process -----------------------------------------------------------------------------
+
+
+class _Running:
+    """The worker of this process and the thread of its event loop."""
+
+    def __init__(self, slug: str) -> None:
+        self.slug = slug
+        self.worker: CarrierWorker | None = None
+        self.loop = asyncio.new_event_loop()
+        self.stop = asyncio.Event()
+        self.thread = threading.Thread(target=self._run, name="carrier", daemon=True)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_until_complete(self._main())
+
+    async def _main(self) -> None:
+        carrier = await self.loop.run_in_executor(None, self._carrier)
+        self.worker = CarrierWorker(carrier)
+        log.info("carrier_worker_started", carrier=self.slug)
+        await self.worker.run(self.stop)
+
+    def _carrier(self) -> Carrier:
+        """The carrier's row, as soon as the database gives it."""
+        while True:
+            try:
+                return Carrier.objects.get(slug=self.slug)
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("database_failed", error=str(error).strip())
+                connection.close()
+                time.sleep(1)
+
+
+_running: _Running | None = None
+
+
+def start(slug: str) -> None:
+    """Hold that carrier's binds in this process from now on."""
+    global _running
+    _running = _Running(slug)
+    _running.thread.start()
+
+
+def wake(lane: str) -> None:
+    """There is something to claim in that lane. From any thread."""
+    running = _running
+    if running is not None and running.worker is not None:
+        running.loop.call_soon_threadsafe(running.worker.bells[lane].set)
+
+
+def stop() -> None:
+    """Finish what is under way, unbind and return."""
+    running = _running
+    if running is not None:
+        running.loop.call_soon_threadsafe(running.stop.set)
+        running.thread.join(STOP_SECONDS * 2)
