@@ -87,7 +87,7 @@ def credits_text(micro: int) -> str:
 
 
 def parse_credits(text: str) -> int:
-    """A decimal number of credits as micro-credits. Raises ValueError for more than six decimals."""
+    """A decimal number of credits as micro-credits. Raises ValueError past six decimals."""
     micro = Decimal(text) * MICRO
     if micro != micro.to_integral_value():
         raise ValueError("credits have six decimals at most")
@@ -104,7 +104,7 @@ class Discrepancy:
     ledger: int
 
 
-# A ledger is proved by its sum, and by each row's balance being the one before plus its amount.
+# A ledger is proved by its sum, and by each row's balance: the one before plus its amount.
 _DISCREPANCIES = """
 WITH rows AS (
     SELECT organization_id, amount, balance_after,

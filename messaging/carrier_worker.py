@@ -110,8 +110,8 @@ class CarrierWorker:
 
     async def _until_landed(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS / 2
-        while (self._flying or self._receipts) and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 - two writers, once, at the end
+        while (self._flying or self._receipts) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
 
     def _new_pool(self) -> BindPool:
         return BindPool(

@@ -4,9 +4,8 @@ Each function makes one bounded step and says how many messages it moved, so tha
 directly and the task can call it again while there is more.
 """
 
-import uuid
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -19,6 +18,9 @@ from messaging.states import Status
 from messaging.tables import tables
 from webhooks import events
 from webhooks.models import EventType
+
+if TYPE_CHECKING:
+    import uuid
 
 STEP = 1000
 

@@ -19,6 +19,8 @@ BEGIN
         ON CONFLICT (organization_id) DO UPDATE SET micro = accounts_balance.micro + NEW.amount
         RETURNING micro INTO NEW.balance_after;
     END IF;
+    -- Numbered anew under the balance's lock, so that ids follow the order of the changes.
+    NEW.id := nextval('accounts_ledgerentry_id_seq');
     RETURN NEW;
 END $$;
 CREATE TRIGGER ledger_move_balance BEFORE INSERT ON accounts_ledgerentry
