@@ -1,0 +1,62 @@
+"""A connection of the simulator's: a Link whose octets can be tampered with on their way out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from messaging.smpp.codec import Framer
+from messaging.smpp.constants import CommandId
+from messaging.smpp.link import Link
+from messaging.smpp.states import Role
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from messaging.smpp.handlers import Handlers, LinkConfig
+    from messaging.smpp.simulator.accounts import Account
+    from messaging.smpp.simulator.options import Options
+
+# A command_length over every limit: whoever reads it cannot follow the stream any further.
+GARBAGE: Final = b"\xde\xad\xbe\xefHTTP/1.1 400 Bad Request\r\n\r\n\x00\xff"
+
+_ENQUIRE_LINK_RESP: Final = CommandId.ENQUIRE_LINK_RESP.to_bytes(4, "big")
+_MAX_WRITE: Final = 1 << 30  # octets: no frame of our own is cut off here
+
+
+class Line(Link):
+    """One ESME's connection."""
+
+    def __init__(self, config: LinkConfig, handlers: Handlers, options: Options) -> None:
+        super().__init__(Role.SMSC, config, handlers)
+        self.account: Account | None = None  # once bound
+        self.submits = 0
+        self._options = options
+        self._wire: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Put ourselves between the link and its transport."""
+        self._wire = cast("asyncio.Transport", transport)
+        super().connection_made(cast("asyncio.BaseTransport", _Tap(self._wire, self._options)))
+
+    def inject(self, octets: bytes) -> None:
+        """Send octets that are no part of the session."""
+        if self._wire is not None and not self._wire.is_closing():
+            self._wire.write(octets)
+
+
+class _Tap:
+    """A transport that leaves out answers to enquire_link while it is told to."""
+
+    def __init__(self, transport: asyncio.Transport, options: Options) -> None:
+        self._transport = transport
+        self._options = options
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Pass on what the link writes, which is always whole frames."""
+        if self._options.ignore_enquire_link:
+            frames = Framer(_MAX_WRITE).feed(data)
+            data = b"".join(frame for frame in frames if frame[4:8] != _ENQUIRE_LINK_RESP)
+        self._transport.write(data)
