@@ -527,6 +527,7 @@ hot_pdus = st.one_of(
     numbers=st.fixed_dictionaries({}, optional=dict.fromkeys(SMPPLIB_TLVS, octet)),
     sequence=sequences,
 )
+@settings(deadline=None)
 def test_fast_octets_are_those_of_smpplib_itself(name, values, numbers, sequence):
     theirs = smpplib.smpp.make_pdu(name, sequence=0, **values, **numbers)
     theirs.sequence = sequence
@@ -547,6 +548,7 @@ def test_fast_octets_are_those_of_smpplib_itself(name, values, numbers, sequence
 
 
 @given(name=st.sampled_from(["submit_sm_resp", "deliver_sm_resp"]), message_id=texts(64))
+@settings(deadline=None)
 def test_fast_responses_are_those_of_smpplib_itself(name, message_id):
     theirs = smpplib.smpp.make_pdu(name, sequence=0, message_id=message_id)
     theirs.sequence = 5
@@ -555,6 +557,7 @@ def test_fast_responses_are_those_of_smpplib_itself(name, message_id):
 
 
 @given(hot_pdus)
+@settings(deadline=None)
 def test_both_paths_agree(pdu):
     octets = encode_with_smpplib(pdu) if not _payload_twice(pdu) else None
     if octets is None:
@@ -590,7 +593,7 @@ def _bodies_of(command_id: int) -> st.SearchStrategy[bytes]:
 
 
 @given(st.sampled_from([*CommandId, 0x99]).flatmap(_bodies_of))
-@settings(max_examples=500)
+@settings(max_examples=500, deadline=None)
 def test_any_body_is_read_or_refused_alike_on_both_paths(octets):
     expected, read = outcome(decode_with_smpplib, octets), outcome(decode, octets)
     if isinstance(expected, DecodeError):
@@ -601,6 +604,7 @@ def test_any_body_is_read_or_refused_alike_on_both_paths(octets):
 
 
 @given(st.binary(max_size=200))
+@settings(deadline=None)
 def test_any_bytes_are_read_or_refused(octets):
     assert outcome(decode, octets) is not None
 
@@ -613,6 +617,7 @@ def feed_all(framer: Framer, chunks: list[bytes]) -> list[bytes]:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8), st.integers(1, 9))
+@settings(deadline=None)
 def test_frames_come_out_however_the_stream_is_cut(bodies, size):
     frames = [frame(CommandId.SUBMIT_SM, body) for body in bodies]
     stream = b"".join(frames)
@@ -623,6 +628,7 @@ def test_frames_come_out_however_the_stream_is_cut(bodies, size):
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
+@settings(deadline=None)
 def test_any_stream_keeps_the_framer_within_its_bound(chunks):
     framer = Framer(max_frame_length=64)
     try:

@@ -755,7 +755,7 @@ pieces = (requests | responses).map(encode) | st.binary(max_size=30)
     cuts=st.lists(st.integers(1, 400), max_size=12),
     answer=st.booleans(),
 )
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 def test_any_bytes_in_any_chunks(role, bind, stream, cuts, answer):
     config = replace(CONFIG, max_frame_length=200)
     session = bound_session(role, config=config) if bind else open_session(role, config)

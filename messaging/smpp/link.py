@@ -63,7 +63,7 @@ class Link(asyncio.Protocol):
         self.config = config
         self.handlers = handlers
         self.owner: Any = None  # for whoever owns the link; it is not looked at here
-        self.bind: Bind | None = None  # the bind that was accepted
+        self.bind: Bind | None = None  # as ESME what we asked for, as SMSC what was accepted
         self.peer = "?"  # address and port, for people
         self.protocol_errors = 0
         self._loop = asyncio.get_running_loop()
@@ -419,11 +419,11 @@ class Link(asyncio.Protocol):
         self._timer = self._loop.call_later(self.config.linger, transport.abort)
 
     async def _bind_as_esme(self, pdu: Bind) -> None:
+        self.bind = pdu
         self._binding = self._loop.create_future()
         self._session.bind(pdu, self._loop.time())
         self._schedule_flush()
         await self._binding
-        self.bind = pdu
 
     def _settle_bind(self, error: LinkError | None) -> None:
         future, self._binding = self._binding, None
