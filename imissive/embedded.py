@@ -91,8 +91,6 @@ class Postgres:
     def prepare(self) -> None:
         """Make the cluster on the first start; end what a killed starter left."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if os.geteuid() == 0:
-            _let_through(self.folder.parent)
         try:
             self._way = choose(self._bin / "postgres", self.folder)
         except NoWay as error:
@@ -127,7 +125,10 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
-            "log_line_prefix": "%m ",
+            "log_line_prefix": "",
+            # Statements and details of errors hold texts and numbers: they stay out of logs.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
         }
         if self.fast:
             options |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
@@ -299,8 +300,8 @@ def run_with_servers(command: list[str], *, fast: bool) -> int:
     try:
         data = folder / "data"
         data.mkdir(mode=0o700)
-        if os.geteuid() == 0:
-            _let_through(folder)
+        open_to_servers(folder)
+        open_to_servers(data)
         for server in (Postgres(data, fast=fast), Valkey(data)):
             running.append(Running(server, folder / f"{server.name}.log"))
         for started in running:
@@ -360,9 +361,9 @@ def main() -> int:
         return 130
 
 
-def _let_through(folder: Path) -> None:
+def open_to_servers(folder: Path) -> None:
     """Let the group of `nobody` pass a folder of root's, which stays closed to everybody else."""
-    if folder.stat().st_uid == 0:
+    if os.geteuid() == 0 and folder.stat().st_uid == 0:
         group = next((way.gid for way in ways() if way.gid), 0)
         os.chown(folder, 0, group)
         folder.chmod(0o710)

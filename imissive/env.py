@@ -140,14 +140,16 @@ class Env(BaseSettings):
         return key
 
 
-def read_env() -> Env:
+def read_env(**provisional: str) -> Env:
     """The environment, completed by what `make run` wrote to `$DATA_DIR/runtime.env`.
 
-    Raises ImproperlyConfigured naming every variable that is missing or wrong.
+    What is given as an argument goes before both. Raises ImproperlyConfigured naming every
+    variable that is missing or wrong.
     """
     runtime = Path(os.environ.get("DATA_DIR") or "var") / "runtime.env"
     try:
-        return Env(_env_file=runtime if os.access(runtime, os.R_OK) else None)  # type: ignore[call-arg]
+        file = runtime if os.access(runtime, os.R_OK) else None
+        return Env(_env_file=file, **provisional)  # type: ignore[arg-type]
     except ValidationError as error:
         # The value itself is not repeated: it may be a secret.
         lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]

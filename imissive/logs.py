@@ -71,6 +71,7 @@ def configure(*, level: str, as_json: bool) -> None:
     # One line for each task and each request is noise at thousands a second.
     for chatty in (
         "celery.app.trace",
+        "celery.beat",
         "celery.worker.strategy",
         "kombu",
         "amqp",

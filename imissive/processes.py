@@ -76,24 +76,22 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-def is_free(port: int, host: str = LOOPBACK) -> bool:
-    """Whether a server could listen on that port now."""
+def try_port(port: int, host: str = LOOPBACK) -> None:
+    """Raise OSError, such as EADDRINUSE, where a server could not listen on that port now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-            # With SO_REUSEADDR some systems let two bind, but none lets two listen.
-            probe.listen(1)
-        except OSError:
-            return False
-    return True
+        probe.bind((host, port))
+        # With SO_REUSEADDR some systems let two bind, but none lets two listen.
+        probe.listen(1)
 
 
 def free_port(wanted: int | None = None) -> int:
     """A loopback port that nobody listens on; the wanted one if it can be had."""
-    if wanted is not None and is_free(wanted):
-        return wanted
+    if wanted is not None:
+        with contextlib.suppress(OSError):
+            try_port(wanted)
+            return wanted
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]

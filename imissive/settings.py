@@ -49,6 +49,8 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    # First: a probe is answered whatever else is wrong.
+    "imissive.health.ProbeMiddleware",
     # Outermost: the API needs nothing of what is below it.
     "imissive.requests.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",

@@ -1,0 +1,98 @@
+"""What has to be done before the processes start, and whether it was done already.
+
+Migrating, collecting static files and seeding each cost seconds even where there is nothing to do.
+So each leaves in `$DATA_DIR/boot.json` what it depended on, and is left out while that is the same.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+
+from imissive.env import Env
+from imissive.processes import write_private
+from imissive.programs import ROOT
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A management command that is due, and the key under which its success is remembered."""
+
+    name: str
+    arguments: list[str]
+    key: Callable[[], str]
+
+
+def jobs(env: Env, data_dir: Path) -> list[Job]:
+    """The jobs of a start in their order."""
+    return [
+        Job("migrate", ["migrate", "--verbosity", "1"], lambda: _schema(env)),
+        Job("static", ["collectstatic", "--no-input", "-v", "0"], lambda: _static(data_dir)),
+        Job("demo", ["seed_demo"], lambda: _demo(env, data_dir)),
+    ]
+
+
+class Done:
+    """What was done at earlier starts."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self._path = data_dir / "boot.json"
+        try:
+            self._keys: dict[str, str] = json.loads(self._path.read_text())
+        except (OSError, ValueError):
+            self._keys = {}
+
+    def has(self, job: Job) -> bool:
+        return self._keys.get(job.name) == job.key()
+
+    def add(self, job: Job) -> None:
+        self._keys[job.name] = job.key()
+        write_private(self._path, json.dumps(self._keys, indent=1) + "\n")
+
+
+def _schema(env: Env) -> str:
+    """The migrations there are and the ones that this very database has."""
+    files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("*/migrations/[0-9]*.py"))
+    return _hash(_dependencies(), *files, _applied(env))
+
+
+def _applied(env: Env) -> str:
+    """The database's migrations with their times, which tell one database from another."""
+    query = (
+        "SELECT md5(string_agg(concat_ws(' ', app, name, applied), ',' ORDER BY id))"
+        " FROM django_migrations"
+    )
+    with psycopg.connect(env.database_url, connect_timeout=5) as connection:
+        there = connection.execute("SELECT to_regclass('django_migrations')").fetchone()
+        row = connection.execute(query).fetchone() if there and there[0] else None
+    return str(row[0]) if row else "none"
+
+
+def _static(data_dir: Path) -> str:
+    target = data_dir / "static"
+    files = sorted(
+        f"{path.relative_to(ROOT)} {path.stat().st_size} {path.stat().st_mtime_ns}"
+        for path in (ROOT / "static").rglob("*")
+        if path.is_file()
+    )
+    there = (target / "staticfiles.json").exists()
+    return _hash(_dependencies(), *files, str(target), str(there))
+
+
+def _demo(env: Env, data_dir: Path) -> str:
+    there = (data_dir / "demo.env").exists()
+    ports = f"{env.port} {env.simulator_port} {env.public_url}"
+    return _hash(ports, _applied(env), str(there))
+
+
+def _dependencies() -> str:
+    """The packages with migrations and static files of their own, by their locked versions."""
+    lock = ROOT / "requirements.lock"
+    return lock.read_text() if lock.exists() else ""
+
+
+def _hash(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -1,0 +1,176 @@
+"""What machines ask: does the process live, can the platform do its work, and how is it doing."""
+
+import hmac
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+
+import structlog
+from django.conf import settings
+from django.db import connection
+from django.db.models import Count
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.urls import resolve
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from imissive.celery import app
+from messaging.log import first_id_at
+from messaging.models import Carrier, CarrierBind, Message
+from webhooks.models import Delivery
+
+log = structlog.get_logger(__name__)
+
+PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
+BROKER_SECONDS = 2
+_FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
+
+
+class ProbeMiddleware:
+    """Answers probes before anything else does.
+
+    Orchestrators ask by address and over plain HTTP, so neither ALLOWED_HOSTS nor a redirect to
+    HTTPS may stand between; and a probe needs no session.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path_info not in PROBES:
+            return self.get_response(request)
+        match = resolve(request.path_info)
+        response: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+@require_safe
+def healthz(_request: HttpRequest) -> HttpResponse:
+    """The process lives. Nothing else is asked, so that a lost database restarts no process."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(_request: HttpRequest) -> HttpResponse:
+    """Database, broker and a carrier bind are there, or which of them is not."""
+    checks = {"database": has_database(), "broker": has_broker()}
+    checks["carrier"] = checks["database"] and has_bind()
+    missing = [name for name, there in checks.items() if not there]
+    body = {"status": "not ready" if missing else "ready", "missing": missing}
+    response = JsonResponse(body, status=503 if missing else 200)
+    # Django would write an error for each probe. What is missing is in the log already.
+    response._has_been_logged = True  # type: ignore[attr-defined]
+    return response
+
+
+def has_database() -> bool:
+    """Whether the database answers."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except Exception as error:  # whatever it is, it is no answer
+        log.warning("not_ready", what="database", error=type(error).__name__)
+        return False
+    return True
+
+
+def has_broker() -> bool:
+    """Whether Celery's broker takes a connection."""
+    try:
+        with app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
+            broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+    except Exception as error:
+        log.warning("not_ready", what="broker", error=type(error).__name__)
+        return False
+    return True
+
+
+def has_bind() -> bool:
+    """Whether at least one carrier bind is up and was so a moment ago."""
+    fresh = timezone.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
+    return CarrierBind.objects.filter(
+        state=CarrierBind.State.BOUND, updated_at__gte=fresh, carrier__enabled=True
+    ).exists()
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Prometheus' text format, for those who may read it; for others there is no such page."""
+    if not may_read_metrics(request):
+        return HttpResponse(status=404)
+    registry = CollectorRegistry()
+    registry.register(DatabaseCollector())
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+
+def may_read_metrics(request: HttpRequest) -> bool:
+    """With METRICS_TOKEN set: who bears it. Without: loopback, but not through a proxy on it."""
+    if settings.METRICS_TOKEN is not None:
+        given = request.headers.get("Authorization", "")
+        return hmac.compare_digest(given.encode(), f"Bearer {settings.METRICS_TOKEN}".encode())
+    if any(name in request.META for name in _FORWARDED):
+        return False
+    try:
+        return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False
+
+
+class DatabaseCollector(Collector):
+    """Gauges read from the database at each scrape: right whichever web process is asked."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        yield _gauge(
+            "imissive_messages_last_hour",
+            "Messages accepted within the last hour, by their status now.",
+            "status",
+            Message.objects.filter(id__gte=first_id_at(timezone.now() - timedelta(hours=1)))
+            .values_list("status")
+            .annotate(Count("id"))
+            .order_by(),
+        )
+        slugs = dict(Carrier.objects.values_list("id", "slug"))
+        queued = dict(
+            Message.objects.filter(status="queued")
+            .values_list("carrier_id")
+            .annotate(Count("id"))
+            .order_by()
+        )
+        yield _gauge(
+            "imissive_queued_messages",
+            "Messages that wait to be submitted, by carrier.",
+            "carrier",
+            [(slug, queued.get(key, 0)) for key, slug in slugs.items()],
+        )
+        fresh = timezone.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
+        bound = dict(
+            CarrierBind.objects.filter(state=CarrierBind.State.BOUND, updated_at__gte=fresh)
+            .values_list("carrier_id")
+            .annotate(Count("id"))
+            .order_by()
+        )
+        yield _gauge(
+            "imissive_carrier_binds_bound",
+            "Binds that are up, by carrier.",
+            "carrier",
+            [(slug, bound.get(key, 0)) for key, slug in slugs.items()],
+        )
+        pending = Delivery.objects.filter(status__in=["pending", "sending"]).count()
+        yield GaugeMetricFamily(
+            "imissive_webhook_deliveries_pending",
+            "Webhook deliveries that are not done, the ones under way included.",
+            value=pending,
+        )
+
+
+def _gauge(
+    name: str, help_text: str, label: str, rows: Iterable[tuple[str, int]]
+) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(name, help_text, labels=[label])
+    for value, count in rows:
+        family.add_metric([value], count)
+    return family

@@ -1,0 +1,330 @@
+"""`make run`: the whole platform in the foreground, with servers of its own if none are given."""
+
+import sys
+
+if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this has not read pyproject.toml
+    sys.exit(f"imissive needs Python 3.11 or later; this is {sys.version.split()[0]}.")
+
+import errno
+import fcntl
+import http.client
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+from dotenv import dotenv_values
+
+from imissive import boot
+from imissive.embedded import (
+    SERVER_ENVIRONMENT,
+    START_SECONDS,
+    STOP_SECONDS,
+    EmbeddedError,
+    Postgres,
+    Server,
+    Valkey,
+    open_to_servers,
+)
+from imissive.env import Env, read_env
+from imissive.processes import LOOPBACK, end_leftover, try_port, write_private
+from imissive.programs import ROOT, commands
+from imissive.supervisor import Program, Supervisor
+from imissive.terminal import Terminal, welcome
+
+# The platform is ended within ten seconds: this much for its processes, the rest for the servers.
+PATIENCE = 6.5
+UNREADY_NOTE_SECONDS = 15.0
+SECRETS = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS")
+
+
+class Refusal(Exception):
+    """Why the platform does not start: one line for the person who tried."""
+
+
+class Asked(Exception):
+    """Somebody asked the platform to end."""
+
+
+class Launch:
+    """One run of the platform, from the first check to the end of its last process."""
+
+    def __init__(self, data_dir: Path, runtime: dict[str, str], env: Env) -> None:
+        self.data_dir = data_dir
+        self.runtime = runtime
+        self.env = env
+        self.terminal = Terminal()
+        self.servers: list[Server] = []
+        self.asked = 0
+        self.supervisor = Supervisor(
+            data_dir / "pids", say=self.terminal.say, emit=self.terminal.line
+        )
+
+    def run(self) -> None:
+        """Start, serve until asked to end, end. Raises Refusal where the start fails."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, self._ask)
+        try:
+            self._start_servers()
+            self._prepare()
+            self._start_programs()
+            while True:
+                self._step(0.5)
+        except Asked:
+            self.terminal.say("ending …")
+        finally:
+            self._end()
+
+    # ------------------------------------------------------------ start
+
+    def _start_servers(self) -> None:
+        if not os.environ.get("DATABASE_URL"):
+            self.servers.append(Postgres(self.data_dir, url=self.runtime.get("DATABASE_URL")))
+        if not os.environ.get("REDIS_URL"):
+            self.servers.append(Valkey(self.data_dir, url=self.runtime.get("REDIS_URL")))
+        if self.servers:
+            open_to_servers(self.data_dir)
+            self.terminal.say(f"starting {' and '.join(server.name for server in self.servers)} …")
+        for server in self.servers:
+            server.prepare()
+            self.supervisor.start(
+                Program(
+                    server.name,
+                    server.command(),
+                    environment=SERVER_ENVIRONMENT,
+                    folder=Path("/"),
+                    stop_signal=server.stop_signal,
+                    grace=STOP_SECONDS,
+                    before_exec=server.before_exec,
+                )
+            )
+        self._write_runtime()
+        deadline = time.monotonic() + START_SECONDS
+        for server in self.servers:
+            while not server.is_ready():
+                if time.monotonic() > deadline:
+                    raise Refusal(f"{server.name} does not answer; what it said is above")
+                self._step(0.02)
+
+    def _write_runtime(self) -> None:
+        """Leave what the start made for `manage.py` by hand; what the environment gives stays out.
+
+        Secrets once made are kept even then, or what they encrypted could not be read again.
+        """
+        values = {name: self.runtime[name] for name in SECRETS if name in self.runtime}
+        for server in self.servers:
+            values["DATABASE_URL" if server.name == "postgres" else "REDIS_URL"] = server.url
+        lines = "".join(f"{name}={value}\n" for name, value in values.items())
+        write_private(self.data_dir / "runtime.env", lines)
+        self.runtime = values
+        self.env = _read_env(self.data_dir)
+
+    def _prepare(self) -> None:
+        """Migrate, collect static files, seed the demo: what of it is due."""
+        done = boot.Done(self.data_dir)
+        for job in boot.jobs(self.env, self.data_dir):
+            if done.has(job):
+                continue
+            self.terminal.say(f"manage.py {' '.join(job.arguments)} …")
+            self._run_once(job.name, [sys.executable, "manage.py", *job.arguments])
+            done.add(job)
+
+    def _run_once(self, name: str, command: list[str]) -> None:
+        self.supervisor.start(self._program(name, command, once=True))
+        while (code := self.supervisor.exit_code(name)) is None:
+            self._step(0.1)
+        if code:
+            raise Refusal(f"{' '.join(command[1:3])} failed with code {code}; see above")
+
+    def _start_programs(self) -> None:
+        for name, command in commands(self.env).items():
+            self.supervisor.start(self._program(name, command))
+        missing = self._wait_until_ready()
+        demo_file = self.data_dir / "demo.env"
+        demo = {name: value or "" for name, value in dotenv_values(demo_file).items()}
+        url = (self.env.public_url or f"http://localhost:{self.env.port}").rstrip("/")
+        self.terminal.write(welcome(demo, url, _short(demo_file)))
+        if missing:
+            self.terminal.say(f"not ready yet, as /readyz says: {missing}")
+
+    def _wait_until_ready(self) -> str:
+        """Wait for web as long as it takes, and a while for the rest; what is missing then."""
+        noted = time.monotonic()
+        while missing := self._missing():
+            if time.monotonic() - noted > UNREADY_NOTE_SECONDS:
+                if missing != "web":
+                    break
+                self.terminal.say("still waiting for web to answer")
+                noted = time.monotonic()
+            self._run_for(0.2)
+        return missing
+
+    def _missing(self) -> str:
+        """What /readyz says while it is not 200, or `web` where nobody answers."""
+        host = self.env.host if self.env.host not in ("0.0.0.0", "::") else LOOPBACK  # noqa: S104
+        connection = http.client.HTTPConnection(host, self.env.port, timeout=3)
+        try:
+            connection.request("GET", "/readyz")
+            answer = connection.getresponse()
+            return "" if answer.status == 200 else answer.read(500).decode("utf-8", "replace")
+        except (OSError, http.client.HTTPException):
+            return "web"
+        finally:
+            connection.close()
+
+    def _program(self, name: str, command: list[str], *, once: bool = False) -> Program:
+        environment = os.environ | {
+            "DATA_DIR": str(self.data_dir),
+            "DJANGO_SETTINGS_MODULE": "imissive.settings",
+            "PYTHONUNBUFFERED": "1",
+            # Each worker would tell root so in ten lines; README and docs/operating.md say it once.
+            "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
+        }
+        return Program(name, command, environment=environment, folder=ROOT, once=once)
+
+    # ------------------------------------------------------------ end
+
+    def _ask(self, _number: int, _frame: FrameType | None) -> None:
+        self.asked += 1
+        if self.asked > 1:
+            servers = {server.name for server in self.servers}
+            self.supervisor.hurry(set(self.supervisor.names) - servers)
+
+    def _step(self, seconds: float) -> None:
+        self.supervisor.step(seconds)
+        if self.asked:
+            raise Asked
+
+    def _run_for(self, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            self._step(left)
+
+    def _end(self) -> None:
+        """End what uses a server before the server, and the SMSC after those bound to it."""
+        servers = [server.name for server in self.servers]
+        last = [*servers, "simulator"]
+        first = [name for name in self.supervisor.names if name not in last]
+        self.supervisor.stop_all(first, patience=PATIENCE)
+        self.supervisor.stop_all(["simulator"], patience=2)
+        end_carriers(self.data_dir / "pids")
+        self.supervisor.stop_all(servers)
+
+
+def end_carriers(pids: Path) -> None:
+    """End carrier workers whose supervisor was killed, which else end by themselves but later."""
+    for pid_file in pids.glob("carrier-*.pid"):
+        end_leftover(pid_file, "celery -A imissive", signal.SIGTERM, 2.0)
+
+
+def end_leftovers(env: Env, pids: Path) -> None:
+    """End what an earlier launcher left that was killed before it could."""
+    for name, command in commands(env).items():
+        end_leftover(pids / f"{name}.pid", " ".join(command), signal.SIGTERM, PATIENCE)
+    end_carriers(pids)
+
+
+def check_ports(env: Env) -> None:
+    """Raise Refusal where a port that the platform needs cannot be had."""
+    wanted = [
+        ("PORT", env.port, env.host),
+        ("SMPP_PORT", env.smpp_port, LOOPBACK),
+        ("SIMULATOR_PORT", env.simulator_port, LOOPBACK),
+    ]
+    by_number: dict[int, str] = {}
+    for name, port, host in wanted:
+        if port in by_number:
+            raise Refusal(f"{name} {port} is taken: it is also {by_number[port]}.")
+        by_number[port] = name
+        try:
+            try_port(port, host)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise Refusal(
+                    f"{name} {port} is taken: another program listens on it."
+                    f" Stop that one, or choose another port: make run {name}={port + 10}"
+                ) from None
+            raise Refusal(f"{name} {port} on {host}: {error.strerror or error}.") from None
+
+
+@contextmanager
+def locked(data_dir: Path) -> Iterator[bool]:
+    """Whether this process is the only launcher on the folder, while the `with` lasts."""
+    with (data_dir / "launch.lock").open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+
+
+def _make_folder(data_dir: Path) -> None:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.chmod(0o700)
+    except OSError as error:
+        raise Refusal(f"DATA_DIR {data_dir}: {error.strerror}.") from None
+
+
+def _read_env(data_dir: Path, **provisional: str) -> Env:
+    os.environ["DATA_DIR"] = str(data_dir)
+    try:
+        return read_env(**provisional)
+    except ImproperlyConfigured as error:
+        raise Refusal(str(error)) from None
+
+
+def _first_values(runtime: dict[str, str]) -> dict[str, str]:
+    """Values for what has no default and is not given: new secrets, and URLs to be known later."""
+    if not os.environ.get("SECRET_KEY"):
+        runtime.setdefault("SECRET_KEY", secrets.token_urlsafe(50))
+    if not os.environ.get("FIELD_ENCRYPTION_KEYS"):
+        runtime.setdefault("FIELD_ENCRYPTION_KEYS", Fernet.generate_key().decode())
+    unknown = {"DATABASE_URL": "postgresql://unknown", "REDIS_URL": "redis://unknown"}
+    return {
+        name.lower(): value
+        for name, value in (unknown | runtime).items()
+        if not os.environ.get(name)
+    }
+
+
+def _short(path: Path) -> Path:
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def launch() -> None:
+    """Check everything that can be wrong, then run. Raises Refusal."""
+    os.umask(0o077)
+    data_dir = Path(os.environ.get("DATA_DIR") or "var").absolute()
+    kept = dotenv_values(data_dir / "runtime.env")
+    runtime = {name: value for name, value in kept.items() if value}
+    env = _read_env(data_dir, **_first_values(runtime))
+    _make_folder(data_dir)
+    with locked(data_dir) as alone:
+        if alone:
+            end_leftovers(env, data_dir / "pids")
+        check_ports(env)
+        if not alone:
+            raise Refusal(f"DATA_DIR {data_dir} is in use by another imissive.")
+        Launch(data_dir, runtime, env).run()
+
+
+def main() -> int:
+    """`python -m imissive.launch`"""
+    try:
+        launch()
+    except (Refusal, EmbeddedError) as refusal:
+        print(f"imissive: {refusal}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

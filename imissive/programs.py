@@ -1,0 +1,85 @@
+"""The platform's processes, each with its command line: the one place that says how they are run.
+
+`make run` runs them all. `python -m imissive.programs web` becomes one of them, for compose.yaml,
+systemd and the like.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+from imissive.env import Env, read_env
+from imissive.processes import LOOPBACK
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A connection occupies one of these even when it is idle, so they are many more than the threads.
+CONNECTIONS_PER_WEB_WORKER = 512
+
+
+def commands(env: Env) -> dict[str, list[str]]:
+    """The processes by name, in the order in which they are of use to each other."""
+    return {
+        "simulator": [
+            *_python("messaging.smpp.simulator"),
+            *("--host", LOOPBACK, "--port", str(env.simulator_port)),
+        ],
+        "carriers": [sys.executable, "manage.py", "carriers"],
+        "web": [
+            *_python("granian", "imissive.wsgi:application", "--interface", "wsgi"),
+            *("--host", env.host, "--port", str(env.port), "--http", "1"),
+            *("--workers", str(env.web_workers), "--blocking-threads", str(env.web_threads)),
+            *("--backpressure", str(CONNECTIONS_PER_WEB_WORKER), "--backlog", "1024"),
+            *("--workers-kill-timeout", "5", "--respawn-failed-workers", "--no-ws"),
+            *("--log-level", "error"),
+        ],
+        "worker": [
+            *_celery(env, "worker", "-Q", "default,webhooks", "-n", "worker@%h"),
+            *("-P", "threads", "-c", "4", *_QUIET),
+        ],
+        "beat": _celery(env, "beat"),
+    }
+
+
+def carrier_command(env: Env, slug: str) -> list[str]:
+    """The worker of one carrier; it also needs IMISSIVE_CARRIER=<slug> in its environment."""
+    return [
+        *_celery(env, "worker", "-Q", f"carrier.{slug},carrier.{slug}.urgent"),
+        *("-n", f"carrier-{slug}@%h", "-P", "threads", "-c", "2", *_QUIET),
+    ]
+
+
+# Workers need to know nothing of each other: the database is where they meet.
+_QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
+
+
+def _celery(env: Env, command: str, *arguments: str) -> list[str]:
+    # Django's checks are for `manage.py check`, not for each start of each process.
+    head = _python("celery", "-A", "imissive", "-q", "--skip-checks")
+    return [*head, command, *arguments, "--loglevel", env.log_level]
+
+
+def main() -> int:
+    """`python -m imissive.programs NAME`: become that process."""
+    try:
+        known = commands(read_env())
+    except ImproperlyConfigured as error:
+        print(f"imissive: {error}", file=sys.stderr)
+        return 1
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in known:
+        print(f"usage: python -m imissive.programs {{{','.join(known)}}}", file=sys.stderr)
+        return 2
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
+    os.chdir(ROOT)
+    os.execv(known[name][0], known[name])  # noqa: S606
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,263 @@
+"""Keeps programs running: starts them, starts them again when they die, ends them in time.
+
+One thread, one loop: the caller calls `step` until it is done. Programs are children in process
+groups of their own, so that Ctrl-C reaches only the supervisor, which then ends them in order; and
+they get their stop signal from the kernel should the supervisor itself be killed (on Linux).
+"""
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from imissive.processes import end_leftover, write_private
+from imissive.unprivileged import Prepare, die_with_parent
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.1, 15.0
+# A program that ran so long was well: its next death is a first one again.
+SETTLED_SECONDS = 10.0
+LONGEST_LINE = 16_384
+
+Emit = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run, and how it wants to be ended. `grace` is how many seconds it has for that."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] | None = None
+    folder: Path | None = None
+    stop_signal: signal.Signals = signal.SIGTERM
+    grace: float = 7.0
+    # Ran once to its end, such as a migration: not started again.
+    once: bool = False
+    before_exec: Prepare | None = None
+
+    @property
+    def mark(self) -> str:
+        """What its command line looks like, to know it again from its pid after a crash."""
+        return " ".join(self.command)
+
+
+@dataclass(slots=True)
+class _Child:
+    program: Program
+    process: subprocess.Popen[bytes] | None = None
+    started_at: float = 0.0
+    start_at: float = 0.0
+    failures: int = 0
+    kill_at: float | None = None
+    stopping: bool = False
+    code: int | None = None
+    rest: bytearray = field(default_factory=bytearray)
+
+
+class Supervisor:
+    """Runs programs and writes each one's pid to `pids/<name>.pid`.
+
+    With `emit`, the programs' output comes line by line as `emit(name, line)`; without, they write
+    where the supervisor writes. `say` gets what the supervisor itself has to tell.
+    """
+
+    def __init__(self, pids: Path, *, say: Callable[[str], None], emit: Emit | None = None) -> None:
+        self._pids = pids
+        self._say = say
+        self._emit = emit
+        self._children: dict[str, _Child] = {}
+        self._selector = selectors.DefaultSelector()
+        pids.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def names(self) -> list[str]:
+        """The programs that run or shall run, those on their way to the end included."""
+        return list(self._children)
+
+    def start(self, program: Program) -> None:
+        """Start a program; one that an earlier, killed supervisor left is ended first."""
+        end_leftover(self._pid_file(program.name), program.mark, program.stop_signal, program.grace)
+        child = self._children[program.name] = _Child(program)
+        self._spawn(child)
+
+    def stop(self, name: str) -> bool:
+        """Ask a program to end; `step` waits for that, and kills it after its grace.
+
+        False: it was asked before.
+        """
+        child = self._children[name]
+        if child.stopping:
+            return False
+        child.stopping = True
+        if child.process is None:
+            self._forget(child)
+        else:
+            child.kill_at = time.monotonic() + child.program.grace
+            _signal(child.process.pid, child.program.stop_signal)
+        return True
+
+    def stop_all(
+        self, names: Iterable[str] | None = None, *, patience: float | None = None
+    ) -> None:
+        """End those programs (or all) and wait until they are gone, `patience` seconds at most."""
+        going = [
+            name for name in (self.names if names is None else names) if name in self._children
+        ]
+        for name in going:
+            self.stop(name)
+            child = self._children.get(name)
+            if child and child.kill_at and patience is not None:
+                child.kill_at = min(child.kill_at, time.monotonic() + patience)
+        while any(name in self._children for name in going):
+            self.step(0.05)
+
+    def hurry(self, names: Iterable[str]) -> None:
+        """Those of the programs that are on their way to the end have no more time for it."""
+        for child in self._children.values():
+            if child.program.name in names and child.kill_at is not None:
+                child.kill_at = 0.0
+
+    def exit_code(self, name: str) -> int | None:
+        """How a `once` program ended, or None while it runs. Asking forgets it."""
+        child = self._children.get(name)
+        if child is None or child.code is None:
+            return None
+        del self._children[name]
+        return child.code
+
+    def is_running(self, name: str) -> bool:
+        """Whether the program has a living process now."""
+        child = self._children.get(name)
+        return child is not None and child.process is not None
+
+    def step(self, seconds: float) -> None:
+        """Pass output on for up to that long; then see who died, is due, or has to be killed."""
+        if self._selector.get_map():
+            for key, _ in self._selector.select(seconds):
+                self._read(key.data, key.fd)
+        else:
+            time.sleep(seconds)
+        now = time.monotonic()
+        for child in list(self._children.values()):
+            if child.process is not None and child.process.poll() is not None:
+                self._bury(child)
+            elif child.process is None and child.code is None and now >= child.start_at:
+                self._spawn(child)
+            elif child.process and child.kill_at is not None and now >= child.kill_at:
+                self._say(f"{child.program.name} did not end in time and is killed")
+                child.kill_at = now + 5
+                _signal_group(child.process.pid, signal.SIGKILL)
+
+    # ------------------------------------------------------------ one child
+
+    def _spawn(self, child: _Child) -> None:
+        program = child.program
+        death = die_with_parent(program.stop_signal)
+
+        def before_exec() -> None:
+            if program.before_exec is not None:
+                program.before_exec()
+            # After a change of user, which would undo it.
+            death()
+
+        output = None if self._emit is None else subprocess.PIPE
+        try:
+            child.process = subprocess.Popen(
+                program.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=None if output is None else subprocess.STDOUT,
+                cwd=program.folder,
+                env=program.environment,
+                process_group=0,
+                preexec_fn=before_exec,
+            )
+        except OSError as error:
+            self._say(f"{program.name} cannot be started: {error}")
+            self._plan(child, 127)
+            return
+        child.started_at = time.monotonic()
+        write_private(self._pid_file(program.name), f"{child.process.pid}\n")
+        if child.process.stdout is not None:
+            os.set_blocking(child.process.stdout.fileno(), False)
+            self._selector.register(child.process.stdout, selectors.EVENT_READ, child)
+
+    def _bury(self, child: _Child) -> None:
+        """A process ended: end what it left in its group, and plan what follows."""
+        process = child.process
+        if process is None:
+            return
+        _signal_group(process.pid, signal.SIGKILL)
+        if process.stdout is not None:
+            while self._read(child, process.stdout.fileno()):
+                pass
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(process.stdout)
+            process.stdout.close()
+        child.process = None
+        self._pid_file(child.program.name).unlink(missing_ok=True)
+        self._plan(child, process.returncode)
+
+    def _plan(self, child: _Child, code: int) -> None:
+        if child.stopping:
+            self._forget(child)
+        elif child.program.once:
+            child.code = code
+        else:
+            settled = time.monotonic() - child.started_at > SETTLED_SECONDS
+            child.failures = 1 if settled else child.failures + 1
+            pause = min(FIRST_PAUSE * 3 ** (child.failures - 1), LONGEST_PAUSE)
+            child.start_at = time.monotonic() + pause
+            self._say(f"{child.program.name} {_how(code)}; starting it again in {pause:.1f} s")
+
+    def _forget(self, child: _Child) -> None:
+        self._children.pop(child.program.name, None)
+
+    def _read(self, child: _Child, descriptor: int) -> bool:
+        """Emit the whole lines that came and keep the rest of the last. False: nothing came."""
+        try:
+            data = os.read(descriptor, 65_536)
+        except BlockingIOError:
+            return False
+        if not data:
+            if child.process is not None and child.process.stdout is not None:
+                with contextlib.suppress(KeyError):
+                    self._selector.unregister(child.process.stdout)
+            return False
+        child.rest += data
+        *lines, rest = child.rest.split(b"\n")
+        child.rest = rest
+        if len(rest) > LONGEST_LINE:
+            lines.append(rest)
+            child.rest = bytearray()
+        if self._emit is not None:
+            for line in lines:
+                self._emit(child.program.name, line.decode("utf-8", "replace").rstrip())
+        return True
+
+    def _pid_file(self, name: str) -> Path:
+        return self._pids / f"{name}.pid"
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"ended with code {code}"
+    try:
+        return f"was ended by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was ended by signal {-code}"
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, number)
