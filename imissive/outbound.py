@@ -1,0 +1,261 @@
+"""The one outbound HTTP client: posts to URLs that customers chose, and nowhere they must not.
+
+A URL is text until a socket is opened: names are resolved again, and may then mean another address.
+So the check is where the socket is made, on the very address that it will connect to.
+"""
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass
+from weakref import WeakKeyDictionary
+
+import aiohttp
+from aiohappyeyeballs import AddrInfoType
+from django.conf import settings
+from yarl import URL
+
+USER_AGENT = "imissive-webhooks/1"
+MAX_URL = 500
+"""Characters of a URL at most."""
+MAX_REQUEST_BYTES = 256 * 1024
+KEPT_RESPONSE_BYTES = 4 * 1024
+"""What is read of an answer's body; where there is more, the connection is closed instead."""
+# Receivers commonly close a connection that idled for 5 s; letting go first avoids posting into it.
+KEEP_ALIVE_SECONDS = 4
+
+# Python's is_global differs by version and calls some of these global; a table of our own does not.
+_REFUSED_V4 = [
+    ipaddress.IPv4Network(network)
+    for network in (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "100.64.0.0/10",  # shared address space, and Alibaba's metadata at 100.100.100.200
+        "127.0.0.0/8",
+        "168.63.129.16/32",  # Azure's host agent: metadata, on a public address
+        "169.254.0.0/16",  # link-local, and most clouds' metadata at 169.254.169.254
+        "172.16.0.0/12",
+        "192.0.0.0/24",  # protocol assignments, and Oracle's metadata at 192.0.0.192
+        "192.0.2.0/24",
+        "192.88.99.0/24",
+        "192.168.0.0/16",
+        "198.18.0.0/15",
+        "198.51.100.0/24",
+        "203.0.113.0/24",
+        "224.0.0.0/4",
+        "240.0.0.0/4",
+    )
+]
+_UNICAST_V6 = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+_REFUSED_V6 = [
+    ipaddress.IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments, Teredo among them, which carries an IPv4 address
+        "2001:db8::/32",
+        "2002::/16",  # 6to4, which carries an IPv4 address; no receiver of today is there
+        "3fff::/20",
+    )
+]
+
+
+class OutboundError(Exception):
+    """The post came to nothing. `reason` is a few words for the customer; it holds no secret."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+class AddressRefused(OSError):
+    """A socket was about to be connected to an address that is not for customers to reach."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the receiver answered: its status, and the beginning of its body."""
+
+    status: int
+    body: bytes
+
+    @property
+    def ok(self) -> bool:
+        """Whether it took the post: 2xx. A redirect is not followed, so it is a refusal."""
+        return 200 <= self.status < 300
+
+
+def is_allowed(address: str) -> bool:
+    """Whether posts may go to that literal IP address; what is no address may not be posted to."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    parsed = mapped or parsed
+    if parsed.is_loopback:
+        return bool(settings.WEBHOOK_ALLOW_LOOPBACK)
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return _is_allowed_v4(parsed)
+    if parsed in _NAT64:
+        return _is_allowed_v4(ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF))
+    # A zone (fe80::1%eth0) names an interface of this machine: never somewhere else.
+    return (
+        parsed in _UNICAST_V6
+        and parsed.is_global
+        and not parsed.scope_id
+        and not any(parsed in network for network in _REFUSED_V6)
+    )
+
+
+def _is_allowed_v4(address: ipaddress.IPv4Address) -> bool:
+    return address.is_global and not any(address in network for network in _REFUSED_V4)
+
+
+def parse_url(text: str) -> URL:
+    """The URL, if a webhook may be posted there as far as its text tells.
+
+    Raises OutboundError saying what is wrong. HTTPS is required unless loopback is allowed, because
+    a platform that posts to loopback is a developer's.
+    """
+    if len(text) > MAX_URL:
+        raise OutboundError(f"the URL has more than {MAX_URL} characters")
+    if any(character <= " " or character == "\x7f" for character in text) or "\\" in text:
+        raise OutboundError("the URL has a character that is not allowed in one")
+    try:
+        url = URL(text)
+        host, port = url.host, url.port
+    except ValueError:
+        raise OutboundError("this is not a valid URL") from None
+    if url.scheme not in ("http", "https"):
+        raise OutboundError("the URL must begin with https://")
+    if not host or not port:
+        raise OutboundError("the URL has no host")
+    if url.user is not None or url.password is not None:
+        raise OutboundError("the URL must not hold a user name or password")
+    if url.scheme == "http" and not settings.WEBHOOK_ALLOW_LOOPBACK:
+        raise OutboundError("the URL must begin with https://")
+    _check_host(host)
+    return url
+
+
+def _check_host(host: str) -> None:
+    """Refuse at once what needs no look-up to be refused. Raises OutboundError."""
+    name = host.rstrip(".").lower()
+    if name == "localhost" or name.endswith(".localhost"):
+        if not settings.WEBHOOK_ALLOW_LOOPBACK:
+            raise OutboundError("webhooks are not posted to loopback addresses")
+    elif _is_literal(name) and not is_allowed(name):
+        # 2130706433, 0x7f.1 and 127.1 are addresses to the resolver but not to `ipaddress`; nobody
+        # honest writes them, so they are refused whatever they mean.
+        raise OutboundError("webhooks are not posted to that address")
+
+
+def _is_literal(host: str) -> bool:
+    if ":" in host:
+        return True
+    try:
+        socket.inet_aton(host)
+    except (OSError, UnicodeError):
+        return False
+    return True
+
+
+def _checked_socket(info: AddrInfoType) -> socket.socket:
+    """aiohttp's socket factory: `info` is the address that the socket is connected to next."""
+    family, kind, protocol, _, address = info
+    if not is_allowed(str(address[0])):
+        raise AddressRefused("address not allowed")
+    return socket.socket(family, kind, protocol)
+
+
+class Client:
+    """Keep-alive connections of one event loop. Make it, use it and close it on that loop."""
+
+    def __init__(self) -> None:
+        self._timeout = settings.WEBHOOK_TIMEOUT
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # the callers bound what is under way, to each receiver
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
+                socket_factory=_checked_socket,
+            ),
+            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": USER_AGENT, "Content-Type": "application/json"},
+            skip_auto_headers=("Accept", "Accept-Encoding"),
+            auto_decompress=False,  # a few bytes may unpack to gigabytes
+            trust_env=False,  # a proxy would connect for us, unchecked
+        )
+
+    async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Post JSON and read the answer, in WEBHOOK_TIMEOUT seconds altogether (aiohttp rounds
+        the end up to a whole second of its clock where that is above 5 s).
+
+        Raises OutboundError where there is no answer, whatever the reason.
+        """
+        if len(body) > MAX_REQUEST_BYTES:
+            raise OutboundError("the event is too large")
+        try:
+            async with self._session.post(
+                url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                return Answer(response.status, await _beginning(response.content))
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            # TimeoutError is an OSError; ValueError is what a name outside IDNA ends in.
+            raise OutboundError(self._reason(error)) from None
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._session.close()
+
+    def _reason(self, error: Exception) -> str:
+        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+        for kind, reason in _REASONS:
+            if isinstance(cause, kind) or isinstance(error, kind):
+                return reason.format(timeout=self._timeout)
+        return "connection failed"
+
+
+_REASONS: list[tuple[type[Exception], str]] = [
+    (TimeoutError, "no answer within {timeout:g} s"),
+    (AddressRefused, "address not allowed"),
+    (aiohttp.ClientConnectorDNSError, "host name not found"),
+    (aiohttp.ClientConnectorCertificateError, "TLS certificate not valid"),
+    (ssl.SSLError, "TLS handshake failed"),
+    (ConnectionRefusedError, "connection refused"),
+    (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
+    (ConnectionResetError, "connection reset"),
+    (aiohttp.ClientPayloadError, "answer cut short"),
+    (aiohttp.ClientResponseError, "answer is not valid HTTP"),
+    (aiohttp.InvalidURL, "URL not valid"),
+    (ValueError, "URL not valid"),
+]
+
+
+async def _beginning(stream: aiohttp.StreamReader) -> bytes:
+    """The body's first bytes. Left unread, the rest makes aiohttp close the connection."""
+    kept = await stream.read(KEPT_RESPONSE_BYTES)
+    while kept and len(kept) < KEPT_RESPONSE_BYTES and not stream.at_eof():
+        kept += await stream.read(KEPT_RESPONSE_BYTES - len(kept))
+    return kept
+
+
+_clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictionary()
+
+
+def client() -> Client:
+    """The running event loop's client, made on first use."""
+    loop = asyncio.get_running_loop()
+    found = _clients.get(loop)
+    if found is None:
+        found = _clients[loop] = Client()
+    return found
+
+
+async def close() -> None:
+    """Close the running loop's client, if it has one."""
+    found = _clients.pop(asyncio.get_running_loop(), None)
+    if found is not None:
+        await found.close()

@@ -1,0 +1,194 @@
+"""One endpoint's deliveries on their way: claimed, posted, their outcomes handed to the dispatcher.
+
+A pump lives on the dispatcher's event loop for as long as its endpoint has something due. It claims
+ahead of what it posts, so that the posts under way are always as many as they may be.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from typing import TYPE_CHECKING
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError
+
+from imissive import ids, outbound
+from webhooks import deliveries
+from webhooks.deliveries import Claimed, Outcome, Target
+
+if TYPE_CHECKING:
+    from webhooks.dispatcher import Dispatcher
+
+log = structlog.get_logger(__name__)
+
+CLAIM_MOST = 200
+CLAIM_AHEAD_SECONDS = 2.0
+"""How much work a claim should be, judged by how long posts took lately."""
+CLAIM_EVERY_SECONDS = 0.02
+"""While the queue empties faster than events come, claims wait this long to be worth it."""
+FIRST_LIMIT = 4
+GONE = 410
+
+
+class Pump:
+    """Posts one endpoint's deliveries, at most WEBHOOK_CONCURRENCY at once.
+
+    The limit grows and shrinks by the receiver's answers: doubled by a success and halved by a
+    failure, down to one post at a time for a receiver that does not work.
+    """
+
+    def __init__(self, dispatcher: "Dispatcher", endpoint_id: uuid.UUID) -> None:
+        self.endpoint_id = endpoint_id
+        self.queue: deque[tuple[float, Claimed]] = deque()
+        self.posting: set[asyncio.Task[None]] = set()
+        self._dispatcher = dispatcher
+        self._target: Target | None = None
+        self._failing = False
+        self._limit = min(FIRST_LIMIT, settings.WEBHOOK_CONCURRENCY)
+        self._post_seconds = 0.0
+        self._rung = True
+        self._wake = asyncio.Event()
+        self._claim_not_before = 0.0
+        self._now = asyncio.get_running_loop().time
+
+    def ring(self) -> None:
+        """Something may be due."""
+        self._rung = True
+        self._wake.set()
+
+    def close(self) -> None:
+        """Claim nothing more, and give back what is not yet being posted."""
+        while self.queue:
+            self._dispatcher.hand_back(self.queue.popleft()[1])
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Claim and post until nothing is due and nobody rang."""
+        while not self._dispatcher.closing:
+            self._start_posters()
+            if self._rung and len(self.queue) <= self._claim_size() // 2:
+                await self._claim()
+            elif self.posting:
+                self._wake.clear()
+                await self._wake.wait()
+            else:
+                return
+
+    def _claim_size(self) -> int:
+        lately = int(self._limit * CLAIM_AHEAD_SECONDS / max(self._post_seconds, 0.001))
+        return self._limit if self._failing else max(self._limit, min(CLAIM_MOST, lately))
+
+    async def _claim(self) -> None:
+        wait = self._claim_not_before - self._now()
+        if wait > 0:
+            await asyncio.sleep(wait)
+        self._rung = False
+        size = self._claim_size()
+        # Counted from before the statement, the lease ends here before it does in the database.
+        ends = self._now() + deliveries.lease_seconds()
+        try:
+            target, claimed = await self._dispatcher.in_database(_claim, self.endpoint_id, size)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("webhook_claim_failed", error=str(error), effect="the sweep tries again")
+            return
+        if target is not None:
+            if self._target is None:
+                self._failing = target.failing
+                self._limit = 1 if self._failing else self._limit
+            self._target = target
+        self.queue.extend((ends, delivery) for delivery in claimed)
+        if len(claimed) == size:
+            self._rung = True
+        else:
+            self._claim_not_before = self._now() + CLAIM_EVERY_SECONDS
+
+    def _start_posters(self) -> None:
+        for _ in range(min(self._limit - len(self.posting), len(self.queue))):
+            task = asyncio.get_running_loop().create_task(self._post_queued())
+            self.posting.add(task)
+            task.add_done_callback(self._poster_ended)
+
+    def _poster_ended(self, task: asyncio.Task[None]) -> None:
+        self.posting.discard(task)
+        self._wake.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A bug of ours. The delivery stays `sending`, and its lease will end.
+            log.error("webhook_post_broke", endpoint=self._name(), exc_info=error)
+
+    async def _post_queued(self) -> None:
+        while self.queue and len(self.posting) <= self._limit:
+            ends, claimed = self.queue.popleft()
+            if len(self.queue) == self._claim_size() // 2:
+                self._wake.set()
+            if self._now() + settings.WEBHOOK_TIMEOUT + 2 > ends:
+                self._dispatcher.hand_back(claimed)
+                continue
+            try:
+                outcome = await self._post(claimed)
+            except asyncio.CancelledError:
+                self._dispatcher.hand_back(claimed)
+                raise
+            self._learn(outcome)
+            self._dispatcher.finish(outcome)
+            if outcome.response_status == GONE:
+                await self._disable()
+
+    async def _post(self, claimed: Claimed) -> Outcome:
+        target = self._target
+        assert target is not None  # noqa: S101  # nothing is claimed without one
+        event_id = ids.public_id(ids.EVENT, claimed.event_id)
+        headers = target.signer.headers(event_id, claimed.body)
+        began = time.perf_counter()
+        status, answer, error = None, b"", ""
+        try:
+            received = await outbound.client().post(target.url, claimed.body.encode(), headers)
+        except outbound.OutboundError as failure:
+            delivered, error = False, failure.reason
+        else:
+            status, answer, delivered = received.status, received.body, received.ok
+        return Outcome(
+            claimed=claimed,
+            delivered=delivered,
+            final=status == GONE,
+            response_status=status,
+            # PostgreSQL's text holds no NUL.
+            response_body=answer.decode(errors="replace").replace("\0", "�"),
+            error=error,
+            milliseconds=int((time.perf_counter() - began) * 1000),
+        )
+
+    def _learn(self, outcome: Outcome) -> None:
+        """Adapt to how the receiver fares."""
+        self._post_seconds += (outcome.milliseconds / 1000 - self._post_seconds) / 8
+        if outcome.delivered:
+            self._limit = min(self._limit * 2, settings.WEBHOOK_CONCURRENCY)
+            self._start_posters()
+        else:
+            self._limit = max(1, self._limit // 2)
+        if self._failing is outcome.delivered:
+            self._failing = not outcome.delivered
+            self._dispatcher.health(self.endpoint_id, failing=self._failing)
+            if self._failing:
+                reason = outcome.error or f"status {outcome.response_status}"
+                log.warning("webhook_endpoint_failing", endpoint=self._name(), reason=reason)
+            else:
+                log.info("webhook_endpoint_works_again", endpoint=self._name())
+
+    async def _disable(self) -> None:
+        while self.queue:
+            self._dispatcher.hand_back(self.queue.popleft()[1])
+        log.warning("webhook_endpoint_disabled", endpoint=self._name(), reason="410 Gone")
+        await self._dispatcher.in_database(
+            deliveries.disable, self.endpoint_id, "The receiver answered 410 Gone."
+        )
+
+    def _name(self) -> str:
+        # Never the URL: customers put secrets into its path.
+        return ids.public_id(ids.ENDPOINT, self.endpoint_id)
+
+
+def _claim(endpoint_id: uuid.UUID, limit: int) -> tuple[Target | None, list[Claimed]]:
+    target = deliveries.load_target(endpoint_id)
+    return target, [] if target is None else deliveries.claim(endpoint_id, limit)
