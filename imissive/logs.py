@@ -77,5 +77,6 @@ def configure(*, level: str, as_json: bool) -> None:
         "amqp",
         "_granian",
         "psycopg.pool",
+        "celery.beat",
     ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))

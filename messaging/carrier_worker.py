@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from messaging import bind_status, receipts, submitting
 from messaging.dispositions import Disposition, disposition, status_name
@@ -134,12 +134,15 @@ class CarrierWorker:
         return await asyncio.get_running_loop().run_in_executor(self._database, run)
 
     async def _insist(self, work: Callable[[], T]) -> T:
-        """Database work that must be done: again and again until the database is back."""
+        """Database work that must be done: again and again until the database is back.
+
+        Raises DatabaseError for what will not pass by waiting.
+        """
         pause = 0.1
         while True:
             try:
                 return await self._in_database(work)
-            except (DatabaseError, InterfaceError) as error:
+            except (OperationalError, InterfaceError) as error:
                 log.warning("database_failed", error=str(error).strip(), again_in_seconds=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
@@ -259,18 +262,31 @@ class CarrierWorker:
             batch, self._results = self._results[:WRITE_AT_MOST], self._results[WRITE_AT_MOST:]
             if not self._results:
                 self._results_ready.clear()
-            results = [flight.result for flight in batch]
-            await self._insist(
-                lambda results=results: submitting.write_results(  # type: ignore[misc]
-                    self.carrier.id, self.lease, results
-                )
-            )
+            await self._write([flight.result for flight in batch], self._write_result_batch)
             self._flying -= len(batch)
             for flight in batch:
                 for bind in flight.slots:
                     self.pool.release(bind)
 
+    def _write_result_batch(self, results: Sequence[Result]) -> None:
+        submitting.write_results(self.carrier.id, self.lease, results)
+
+    async def _write(self, rows: Sequence[T], write: Callable[[Sequence[T]], None]) -> None:
+        """Write a batch; if the database refuses it, each row by itself, so that one bad row
+        holds up no other."""
+        try:
+            await self._insist(lambda: write(rows))
+        except DatabaseError as error:
+            if len(rows) == 1:
+                log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
+                return
+            for row in rows:
+                await self._write([row], write)
+
     # -- receipts ----------------------------------------------------------------------------
+
+    def _apply_receipt_batch(self, batch: Sequence[receipts.FinalReceipt]) -> None:
+        receipts.apply(self.carrier.id, batch)
 
     def _on_deliver(self, link: Link, pdu: DeliverSm) -> None:
         found = parse_receipt(pdu.short_message, pdu.tlvs, pdu.data_coding)
@@ -291,10 +307,7 @@ class CarrierWorker:
             if len(self._receipts) < WRITE_AT_MOST:
                 await asyncio.sleep(GATHER_SECONDS)
             batch = self._receipts[:WRITE_AT_MOST]
-            found = [receipt for _, _, receipt in batch]
-            await self._insist(
-                lambda found=found: receipts.apply(self.carrier.id, found)  # type: ignore[misc]
-            )
+            await self._write([receipt for _, _, receipt in batch], self._apply_receipt_batch)
             for link, pdu, _ in batch:
                 link.respond(pdu)
             del self._receipts[: len(batch)]

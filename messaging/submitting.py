@@ -207,7 +207,7 @@ def retry_delay(submits: int) -> timedelta:
 _SWAP = """
 WITH held AS MATERIALIZED (
     SELECT id FROM messaging_message
-     WHERE id = ANY(%(id)s) AND status = 'sending' AND lease = %(lease)s ORDER BY id FOR UPDATE
+     WHERE id = ANY(%(id)b) AND status = 'sending' AND lease = %(lease)s ORDER BY id FOR UPDATE
 )
 UPDATE messaging_message m
    SET status = new.status, due_at = new.due_at, carrier_id = new.carrier_id, lease = NULL,

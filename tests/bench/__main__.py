@@ -1,0 +1,274 @@
+"""`make bench`: the whole platform on this machine under load, and a table of what it did.
+
+Everything is real: PostgreSQL with fsync, Valkey, two web processes, Celery, a carrier worker, the
+simulator over TCP. The simulator answers at once and sends a receipt for each message.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import orjson
+import psycopg
+from dotenv import dotenv_values
+
+from imissive.processes import free_port
+from tests.bench import cpu, load
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+TEXT = "Your order 4711 has shipped and arrives tomorrow."
+Row = tuple[str, str]
+
+
+class Site:
+    """The running platform, its receiver and its database, as the benchmark uses them."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.port, self.receiver_port = free_port(), free_port()
+        self.simulator_port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.children: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> None:
+        environment = {
+            **os.environ,
+            "DATA_DIR": str(self.data),
+            "PORT": str(self.port),
+            "SMPP_PORT": str(free_port()),
+            "SIMULATOR_PORT": str(free_port()),
+            "WEBHOOK_ALLOW_LOOPBACK": "1",
+            "LOG_LEVEL": "WARNING",
+        }
+        self._spawn("imissive.launch", environment=environment)
+        self._spawn("tests.bench.receiver", str(self.receiver_port))
+        self._spawn(
+            "messaging.smpp.simulator", "--host", "127.0.0.1",
+            "--port", str(self.simulator_port), "--instant",
+        )  # fmt: skip
+        self._until(lambda: urllib.request.urlopen(f"{self.url}/readyz").status == 200)  # noqa: S310
+        self.demo = dotenv_values(self.data / "demo.env")
+        self.key = self.demo["IMISSIVE_API_KEY"] or ""
+        self.database = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
+        self.database.execute(
+            "UPDATE messaging_carrier SET port = %s, binds = 2, window = 200", [self.simulator_port]
+        )
+        with self.database.transaction():
+            self.database.execute(
+                "INSERT INTO accounts_ledgerentry (organization_id, kind, amount, balance_after,"
+                " reason) SELECT id, 'top_up', 10^13, 0, 'bench' FROM accounts_organization"
+            )
+        self._subscribe()
+        time.sleep(4)  # the carrier worker binds to the other simulator
+
+    def _spawn(
+        self, module: str, *arguments: str, environment: dict[str, str] | None = None
+    ) -> None:
+        log = (self.data.parent / f"{module}.log").open("wb")
+        self.children.append(
+            subprocess.Popen(
+                [sys.executable, "-m", module, *arguments],
+                cwd=ROOT,
+                env=environment,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        )
+
+    def _until(self, ready: object, seconds: float = 60) -> None:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError):
+                if callable(ready) and ready():
+                    return
+            time.sleep(0.2)
+        raise TimeoutError("the platform did not get ready")
+
+    def _subscribe(self) -> None:
+        body = {"url": f"http://127.0.0.1:{self.receiver_port}/", "events": ["message.delivered"]}
+        request = urllib.request.Request(  # noqa: S310
+            f"{self.url}/v1/webhooks",
+            orjson.dumps(body),
+            {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request)  # noqa: S310
+
+    def stop(self) -> None:
+        for child in reversed(self.children):
+            child.send_signal(signal.SIGTERM)
+        for child in self.children:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(20)
+            child.kill()
+
+    def pause(self, paused: bool) -> None:
+        """Have the carrier worker submit nothing, so that accepting is measured by itself."""
+        self.database.execute("UPDATE messaging_carrier SET paused = %s", [paused])
+        time.sleep(3)
+
+    def posted(self) -> tuple[int, float]:
+        """Webhooks that the receiver has got, and when the last one came."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.receiver_port}/") as answer:
+            count, last = answer.read().split()
+        return int(count), float(last)
+
+    def drain(self, total: int, seconds: float = 300) -> float:
+        """Wait until the receiver has got that many in all; the time of the last."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            count, last = self.posted()
+            if count >= total:
+                return last
+            time.sleep(0.1)
+        raise TimeoutError(f"{self.posted()[0]} of {total} webhooks came")
+
+    def delivered_or_waiting(self) -> int:
+        row = self.database.execute("SELECT count(*) FROM messaging_message").fetchone()
+        return int(row[0]) if row else 0
+
+
+def singles(site: Site, seconds: float) -> Iterator[bytes]:
+    """Single sends for that long."""
+    number, deadline = 0, time.perf_counter() + seconds
+    while time.perf_counter() < deadline:
+        number += 1
+        to = f"+9665512{number % 100_000:05d}"
+        body = {"to": to, "message": TEXT, "sender_id": "MyCompany"}
+        yield load.post("/v1/sms/send", site.key, body)
+
+
+def bulks(site: Site, messages: int, size: int = 1000) -> list[bytes]:
+    """Bulk calls for that many messages."""
+    return [
+        load.post(
+            "/v1/sms/bulk",
+            site.key,
+            {
+                "sender_id": "MyCompany",
+                "messages": [
+                    {"to": number, "message": TEXT} for number in load.numbers(first, size)
+                ],
+            },
+        )
+        for first in range(0, messages, size)
+    ]
+
+
+def measure_singles(site: Site, seconds: float) -> list[Row]:
+    site.pause(True)
+    alone = asyncio.run(load.run(site.url, singles(site, seconds), 16))
+    site.pause(False)
+    site.drain(site.delivered_or_waiting())
+    live = asyncio.run(load.run(site.url, singles(site, seconds), 16))
+    site.drain(site.delivered_or_waiting())
+    return [
+        ("single sends accepted, nothing else going on", f"{alone.per_second:,.0f} /s"),
+        (
+            "  its answer, p50 and p99",
+            f"{alone.percentile(0.5):.1f} and {alone.percentile(0.99):.1f} ms",
+        ),
+        ("single sends accepted, all delivered meanwhile", f"{live.per_second:,.0f} /s"),
+        (
+            "  its answer, p50 and p99",
+            f"{live.percentile(0.5):.1f} and {live.percentile(0.99):.1f} ms",
+        ),
+        ("  refused", str(alone.refused + live.refused)),
+    ]
+
+
+def measure_bulk(site: Site, messages: int) -> list[Row]:
+    site.pause(True)
+    done = asyncio.run(load.run(site.url, iter(bulks(site, messages)), 4))
+    site.pause(False)
+    site.drain(site.delivered_or_waiting())
+    rate = len(done.latencies) * 1000 / done.seconds
+    return [
+        ("bulk messages accepted, 1,000 a request", f"{rate:,.0f} /s"),
+        ("  answer for 1,000, p50", f"{done.percentile(0.5):.0f} ms"),
+    ]
+
+
+def measure_end_to_end(site: Site, messages: int) -> list[Row]:
+    before, cpu_before = site.posted()[0], cpu.by_kind()
+    began = time.time()
+    asyncio.run(load.run(site.url, iter(bulks(site, messages)), 2))
+    accepted = time.time()
+    seconds = site.drain(before + messages) - began
+    used = {kind: value - cpu_before.get(kind, 0.0) for kind, value in cpu.by_kind().items()}
+    rows = [
+        (f"end to end, {messages:,} messages", f"{messages / seconds:,.0f} /s"),
+        ("  accepted after", f"{accepted - began:.1f} s of {seconds:.1f} s"),
+    ]
+    for kind, value in sorted(used.items(), key=lambda item: -item[1]):
+        rows.append((f"  CPU a message, {kind}", f"{value / messages * 1000:.3f} ms"))
+    rows.append(("  CPU a message, all", f"{sum(used.values()) / messages * 1000:.3f} ms"))
+    return rows
+
+
+def measure_urgent(site: Site, messages: int) -> list[Row]:
+    """Single sends, which are urgent, while a bulk run waits in the queue."""
+    before = site.delivered_or_waiting()
+
+    async def run() -> None:
+        await load.run(site.url, iter(bulks(site, messages)), 2)
+        for request in singles(site, 5):
+            await load.run(site.url, iter([request]), 1)
+            await asyncio.sleep(0.02)
+
+    asyncio.run(run())
+    rows = site.database.execute(
+        "SELECT percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP"
+        " (ORDER BY extract(epoch FROM p.submitted_at - m.created_at) * 1000), count(*)"
+        "  FROM (SELECT * FROM messaging_message ORDER BY id DESC LIMIT 2000) m"
+        "  JOIN messaging_messagepart p ON p.message_id = m.id WHERE m.urgent"
+    ).fetchone()
+    assert rows is not None
+    (median, late), count = rows
+    site.drain(before + messages + 1)
+    return [
+        (f"urgent while {messages:,} bulk are queued, accept to submit, p50 and p99",
+         f"{median:.0f} and {late:.0f} ms of {count}"),
+    ]  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--messages", type=int, default=20_000)
+    parser.add_argument("--seconds", type=float, default=8)
+    parser.add_argument("--only", choices=["singles", "bulk", "e2e", "urgent"])
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="imissive-bench-") as folder:
+        os.chmod(folder, 0o755)  # noqa: S103 - the embedded servers may be another user
+        site = Site(Path(folder) / "data")
+        site.data.mkdir()
+        parts = {
+            "singles": lambda: measure_singles(site, options.seconds),
+            "bulk": lambda: measure_bulk(site, options.messages),
+            "e2e": lambda: measure_end_to_end(site, options.messages),
+            "urgent": lambda: measure_urgent(site, options.messages),
+        }
+        try:
+            site.start()
+            for name, part in parts.items():
+                if options.only in (None, name):
+                    for what, value in part():
+                        print(f"{what:<70} {value:>22}", flush=True)
+        except BaseException:
+            for log in sorted(Path(folder).glob("*.log")):
+                print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
+            raise
+        finally:
+            site.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""CPU seconds by kind of process, from /proc, children and dead children included."""
+
+import os
+from pathlib import Path
+
+_TICK = os.sysconf("SC_CLK_TCK")
+
+# The first that fits names a process; from its command line.
+_KINDS = [
+    ("carrier worker", "carrier."),
+    ("web", "granian"),
+    ("worker", "default,webhooks"),
+    ("beat", " beat"),
+    ("simulator", "messaging.smpp.simulator"),
+    ("receiver (bench)", "tests.bench.receiver"),
+    ("load (bench)", "tests.bench"),
+    ("postgres", "postgres"),
+    ("valkey", "valkey"),
+]
+
+
+def by_kind() -> dict[str, float]:
+    """CPU seconds (user and system) used so far by this benchmark's processes, by kind."""
+    processes = _processes()
+    ours = _descendants(processes, os.getppid())
+    found: dict[str, float] = {}
+    for pid in ours:
+        _, command, seconds = processes[pid]
+        kind = next((name for name, mark in _KINDS if mark in command), None)
+        if kind is not None:
+            found[kind] = found.get(kind, 0.0) + seconds
+    return found
+
+
+def _processes() -> dict[int, tuple[int, str, float]]:
+    """(parent, command line, seconds of it and of the children it has waited for) by pid."""
+    found = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        found[int(entry.name)] = int(fields[1]), command, sum(map(int, fields[11:15])) / _TICK
+    return found
+
+
+def _descendants(processes: dict[int, tuple[int, str, float]], root: int) -> set[int]:
+    """Whoever started this benchmark also started the servers, so all are under its parent."""
+    family = {root}
+    grew = True
+    while grew:
+        grown = family | {pid for pid, row in processes.items() if row[0] in family}
+        grew, family = grown != family, grown
+    return family & processes.keys()
