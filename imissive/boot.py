@@ -11,10 +11,38 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+import redis
 
 from imissive.env import Env
 from imissive.processes import write_private
 from imissive.programs import ROOT
+
+
+OLDEST_POSTGRESQL = 15
+
+
+class Unusable(Exception):
+    """A server that the environment names cannot be used; the text says which and why."""
+
+
+def check_servers(env: Env) -> None:
+    """Raise Unusable where the database or Redis does not answer or is too old."""
+    try:
+        with psycopg.connect(env.database_url, connect_timeout=5) as connection:
+            version = connection.info.server_version // 10_000
+    except psycopg.Error as error:
+        raise Unusable(f"DATABASE_URL: {' '.join(str(error).split())}") from None
+    if version < OLDEST_POSTGRESQL:
+        raise Unusable(
+            f"DATABASE_URL: PostgreSQL {OLDEST_POSTGRESQL} or later is needed; this is {version}"
+        )
+    client = redis.Redis.from_url(env.redis_url, socket_connect_timeout=5, socket_timeout=5)
+    try:
+        client.ping()
+    except (redis.RedisError, OSError) as error:
+        raise Unusable(f"REDIS_URL: {error}") from None
+    finally:
+        client.close()
 
 
 @dataclass(frozen=True, slots=True)

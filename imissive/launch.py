@@ -127,6 +127,7 @@ class Launch:
 
     def _prepare(self) -> None:
         """Migrate, collect static files, seed the demo: what of it is due."""
+        boot.check_servers(self.env)
         done = boot.Done(self.data_dir)
         for job in boot.jobs(self.env, self.data_dir):
             if done.has(job):
@@ -320,7 +321,7 @@ def main() -> int:
     """`python -m imissive.launch`"""
     try:
         launch()
-    except (Refusal, EmbeddedError) as refusal:
+    except (Refusal, EmbeddedError, boot.Unusable) as refusal:
         print(f"imissive: {refusal}", file=sys.stderr)
         return 1
     return 0

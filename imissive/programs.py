@@ -26,7 +26,7 @@ def commands(env: Env) -> dict[str, list[str]]:
             *_python("messaging.smpp.simulator"),
             *("--host", LOOPBACK, "--port", str(env.simulator_port)),
         ],
-        "carriers": [sys.executable, "manage.py", "carriers"],
+        "carriers": _python("imissive.carriers"),
         "web": [
             *_python("granian", "imissive.wsgi:application", "--interface", "wsgi"),
             *("--host", env.host, "--port", str(env.port), "--http", "1"),

@@ -1,0 +1,101 @@
+"""`python -m imissive.carriers`: runs a worker for each carrier, for as long as it is enabled.
+
+It knows the carriers' table by name and no Django, so that it is there in a moment: a start waits
+for the binds, and the binds wait for this.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+import psycopg
+import structlog
+from django.core.exceptions import ImproperlyConfigured
+
+from imissive.env import Env, read_env
+from imissive.logs import configure
+from imissive.programs import ROOT, carrier_command
+from imissive.supervisor import Program, Supervisor
+
+log = structlog.get_logger(__name__)
+
+POLL_SECONDS = 2.0
+# A disabled carrier's worker gets its answers and unbinds; at the end of everything there is less.
+GRACE = 15.0
+GRACE_AT_END = 5.0
+
+
+class Carriers:
+    """The workers of one machine's carriers."""
+
+    def __init__(self, env: Env) -> None:
+        self.env = env
+        self.supervisor = Supervisor(
+            env.data_dir.absolute() / "pids",
+            say=lambda text: log.warning("carrier_worker", event_text=text),
+        )
+
+    def reconcile(self) -> None:
+        """Make the workers that run those of the carriers that are enabled."""
+        wanted = self.enabled()
+        if wanted is None:
+            return
+        names = {f"carrier-{slug}": slug for slug in wanted}
+        for name in set(self.supervisor.names) - set(names):
+            if self.supervisor.stop(name):
+                log.info("carrier_worker_ends", name=name)
+        for name in names.keys() - set(self.supervisor.names):
+            log.info("carrier_worker_starts", name=name)
+            self.supervisor.start(self._program(name, names[name]))
+
+    def enabled(self) -> list[str] | None:
+        """The carriers that need a worker, or None while the database does not say."""
+        try:
+            # One query every two seconds holds no connection.
+            with psycopg.connect(self.env.database_url, connect_timeout=5) as connection:
+                rows = connection.execute("SELECT slug FROM messaging_carrier WHERE enabled")
+                return [slug for (slug,) in rows]
+        except psycopg.Error as error:
+            log.warning("database_failed", error=str(error).strip(), effect="workers stay")
+            return None
+
+    def _program(self, name: str, slug: str) -> Program:
+        return Program(
+            name,
+            carrier_command(self.env, slug),
+            environment=os.environ | {"IMISSIVE_CARRIER": slug},
+            folder=ROOT,
+            grace=GRACE,
+        )
+
+
+def main() -> int:
+    """Run until a signal asks to end, then end the workers."""
+    try:
+        env = read_env()
+    except ImproperlyConfigured as error:
+        print(f"imissive: {error}", file=sys.stderr)
+        return 1
+    configure(level=env.log_level, as_json=env.log_json)
+    asked: list[int] = []
+
+    def ask(number: int, _frame: FrameType | None) -> None:
+        asked.append(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, ask)
+    carriers = Carriers(env)
+    try:
+        while not asked:
+            carriers.reconcile()
+            for _ in range(int(POLL_SECONDS / 0.1)):
+                if not asked:
+                    carriers.supervisor.step(0.1)
+    finally:
+        carriers.supervisor.stop_all(patience=GRACE_AT_END)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
