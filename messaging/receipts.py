@@ -25,12 +25,25 @@ _EVENT_OF = {
 class FinalReceipt:
     """A receipt that ends a part: its carrier's id in matching form, and how it ended.
 
-    `code` is the carrier's own word for it, such as UNDELIV, with its error number where given.
+    `code` is the carrier's own word for a failure with its error number, such as `UNDELIV 027`.
     """
 
     carrier_message_id: str
     status: Status
     code: str = ""
+
+
+def error_of(status: Status, code: str) -> dict[str, str] | None:
+    """A message's `error` for a final receipt: the carrier's word, and a sentence."""
+    if status is Status.DELIVERED:
+        return None
+    return {"code": code.partition(" ")[0] or str(status).upper(), "message": _told(status, code)}
+
+
+def _told(status: Status, code: str) -> str:
+    if status is Status.EXPIRED:
+        return "The carrier could not deliver the message within its validity."
+    return f"The carrier reported that the message was not delivered ({code})."
 
 
 def apply(carrier_id: int, batch: Sequence[FinalReceipt]) -> None:
@@ -219,6 +232,7 @@ def _swap(outcomes: dict[uuid.UUID, tuple[Status, str]], now: datetime) -> list[
     """Compare-and-swap messages into their final state; the ids of those that changed."""
     if not outcomes:
         return []
+    errors = [error_of(status, code) for status, code in outcomes.values()]
     with server_cursor() as cursor:
         cursor.execute(
             """
@@ -236,24 +250,14 @@ def _swap(outcomes: dict[uuid.UUID, tuple[Status, str]], now: datetime) -> list[
                 now,
                 list(outcomes),
                 [str(status) for status, _ in outcomes.values()],
-                ["" if status is Status.DELIVERED else code for status, code in outcomes.values()],
-                [failure_text(status, code) for status, code in outcomes.values()],
+                [error["code"] if error else "" for error in errors],
+                [error["message"] if error else "" for error in errors],
             ],
         )
         return [row[0] for row in cursor.fetchall()]
 
 
-def failure_text(status: Status, code: str) -> str:
-    """What the API says of a receipt that is not of delivery; empty for delivery."""
-    if status is Status.DELIVERED:
-        return ""
-    if status is Status.EXPIRED:
-        return "The carrier could not deliver the message within its validity."
-    return f"The carrier reported that the message was not delivered ({code})."
-
-
 def _event(message: dict[str, Any], status: Status, code: str, now: datetime) -> events.NewEvent:
-    failed = status is not Status.DELIVERED
     return events.NewEvent(
         organization_id=message["organization_id"],
         type=_EVENT_OF[status],
@@ -266,6 +270,6 @@ def _event(message: dict[str, Any], status: Status, code: str, now: datetime) ->
             reference=message["reference"],
             batch_id=message["batch_id"],
             test=message["test"],
-            error={"code": code, "message": failure_text(status, code)} if failed else None,
+            error=error_of(status, code),
         ),
     )

@@ -140,7 +140,7 @@ def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) 
     with transaction.atomic():
         held = _swap(lease, results, changes)
         _insert_parts(carrier_id, results)
-        _insert_attempts(carrier_id, [result for result in results if result.message.id in held])
+        _insert_attempts(carrier_id, [row for row in results if row.message.id in held], now)
         refunds, told = _consequences(results, changes, held, now)
         ledger.post(refunds)
         endpoints = events.record(told)
@@ -278,7 +278,7 @@ def _insert_parts(carrier_id: int, results: Sequence[Result]) -> None:
         )
 
 
-def _insert_attempts(carrier_id: int, results: Sequence[Result]) -> None:
+def _insert_attempts(carrier_id: int, results: Sequence[Result], now: datetime) -> None:
     rows = [
         (
             result.message.id,
@@ -295,12 +295,13 @@ def _insert_attempts(carrier_id: int, results: Sequence[Result]) -> None:
     with server_cursor() as cursor:
         cursor.execute(
             """
-            INSERT INTO messaging_attempt (message_id, carrier_id, outcome, command_status, detail)
-            SELECT new.message_id, %s, new.outcome, new.command_status, new.detail
+            INSERT INTO messaging_attempt
+                   (message_id, carrier_id, at, outcome, command_status, detail)
+            SELECT new.message_id, %s, %s, new.outcome, new.command_status, new.detail
               FROM unnest(%s::uuid[], %s::text[], %s::int[], %s::text[])
                    AS new(message_id, outcome, command_status, detail)
             """,
-            [carrier_id, *(list(column) for column in zip(*rows, strict=True))],
+            [carrier_id, now, *(list(column) for column in zip(*rows, strict=True))],
         )
 
 
