@@ -2,6 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from accounts.admin_site import site
 from imissive import health
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -10,4 +11,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("metrics", health.metrics, name="metrics"),
     path("v1/", include("accounts.urls")),
     path("v1/", include("messaging.urls")),
+    path("", include("accounts.dashboard_urls")),
+    path("dashboard/<str:organization_id>/", include("messaging.dashboard_urls")),
+    path("accounts/", include("allauth.urls")),
+    path("i18n/", include("django.conf.urls.i18n")),
+    path("admin/", site.urls),
 ]

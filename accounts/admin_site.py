@@ -1,0 +1,166 @@
+"""The operators' admin site: who comes in, what its pages may load, and its menu."""
+
+from typing import TYPE_CHECKING, Any
+
+from allauth.account.decorators import secure_admin_login
+from csp.constants import UNSAFE_EVAL, UNSAFE_INLINE
+from csp.decorators import csp_update
+from django.contrib import auth
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.templatetags.static import static
+from django.urls import reverse_lazy
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.contrib.admin import AdminSite
+else:
+    from unfold.sites import UnfoldAdminSite as AdminSite
+
+# What django-unfold needs beyond the site's own policy, and nothing more: Alpine compiles the
+# expressions in its attributes (eval), and Unfold writes its colours into a style element. Scripts
+# stay those of our own origin, inline ones stay refused. Pages outside the admin keep the strict
+# policy of settings.py: only `OperatorSite.admin_view` adds this.
+UNFOLD_CSP = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE]}
+
+_PRIMARY = {
+    "50": "oklch(97.6% .016 188)",
+    "100": "oklch(94.5% .036 187)",
+    "200": "oklch(89.4% .063 186)",
+    "300": "oklch(82.4% .089 185)",
+    "400": "oklch(73.2% .105 185)",
+    "500": "oklch(62.5% .1 187)",
+    "600": "oklch(50.2% .084 190)",
+    "700": "oklch(43.4% .072 191)",
+    "800": "oklch(37.6% .061 192)",
+    "900": "oklch(32.4% .051 193)",
+    "950": "oklch(23.2% .04 195)",
+}
+
+
+def _item(title: Any, icon: str, model: str, badge: str | None = None) -> dict[str, Any]:
+    app, name = model.split(".")
+    item: dict[str, Any] = {
+        "title": title,
+        "icon": icon,
+        "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
+        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
+    }
+    if badge:
+        item["badge"] = badge
+    return item
+
+
+def _menu(_request: HttpRequest) -> list[dict[str, Any]]:
+    return [
+        {
+            "title": _("Customers"),
+            "items": [
+                _item(_("Organizations"), "apartment", "accounts.organization"),
+                _item(_("Users"), "person", "accounts.user"),
+                _item(_("API keys"), "key", "accounts.apikey"),
+                _item(
+                    _("Sender IDs"), "badge", "messaging.senderid", "messaging.admin.pending_badge"
+                ),
+            ],
+        },
+        {
+            "title": _("Money"),
+            "items": [
+                _item(_("Balances"), "account_balance_wallet", "accounts.balance"),
+                _item(_("Ledger"), "receipt_long", "accounts.ledgerentry"),
+                _item(_("Prices"), "sell", "messaging.price"),
+            ],
+        },
+        {
+            "title": _("Traffic"),
+            "items": [
+                _item(_("Messages"), "sms", "messaging.message"),
+                _item(_("Carriers"), "cell_tower", "messaging.carrier"),
+                _item(_("Routes"), "alt_route", "messaging.route"),
+                _item(_("Unmatched receipts"), "unknown_document", "messaging.earlyreceipt"),
+            ],
+        },
+        {
+            "title": _("Webhooks"),
+            "items": [
+                _item(_("Endpoints"), "webhook", "webhooks.endpoint"),
+                _item(_("Deliveries"), "outbox", "webhooks.delivery"),
+            ],
+        },
+        {
+            "title": _("Oversight"),
+            "items": [
+                _item(_("Audit log"), "policy", "accounts.auditentry"),
+                _item(_("Operator groups"), "group", "auth.group"),
+            ],
+        },
+    ]
+
+
+_CONFIG: dict[str, Any] = {
+    "SITE_TITLE": _("imissive operators"),
+    "SITE_HEADER": "imissive",
+    "SITE_SUBHEADER": _("Operators"),
+    "SITE_ICON": lambda _request: static("img/mark.svg"),
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("img/mark.svg")}
+    ],
+    "SHOW_LANGUAGES": True,
+    "SHOW_VIEW_ON_SITE": False,
+    "SHOW_BACK_BUTTON": True,
+    "SIDEBAR": {"show_search": True, "navigation": _menu},
+}
+
+
+class OperatorSite(AdminSite):
+    """Unfold's site with our login, policy and menu.
+
+    `panels` are what the first page shows: functions from a request to a template's name and its
+    context, or to None where the operator may not see it. Each app adds its own.
+    """
+
+    index_title = _("Operations")
+    index_template = "admin/operations.html"
+
+    def __init__(self, name: str = "admin") -> None:
+        super().__init__(name)
+        self.panels: list[Callable[[HttpRequest], tuple[str, dict[str, Any]] | None]] = []
+
+    def _get_config(self, key: str, *arguments: Any) -> Any:
+        """Unfold's settings, ours where we have one: here beside the menu, not in settings.py."""
+        if key == "COLORS":
+            return {**super()._get_config(key, *arguments), "primary": dict(_PRIMARY)}  # type: ignore[misc]
+        if key in _CONFIG:
+            return self._get_value(_CONFIG[key], *arguments)  # type: ignore[attr-defined]
+        return super()._get_config(key, *arguments)  # type: ignore[misc]
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        return csp_update(UNFOLD_CSP)(super().admin_view(view, cacheable))
+
+    def index(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> TemplateResponse:
+        panels = [panel for build in self.panels if (panel := build(request)) is not None]
+        return super().index(request, {**(extra_context or {}), "panels": panels})
+
+    def login(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Operators come in by the same door as everybody: e-mail, second factor, its limits."""
+        response: HttpResponse = secure_admin_login(super().login)(request, extra_context)
+        return response
+
+    def logout(  # type: ignore[override]  # a redirect: there is no page of the admin's own
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if request.method != "POST":
+            return HttpResponseNotAllowed(["POST"])
+        auth.logout(request)
+        return redirect("home")
+
+
+site = OperatorSite()

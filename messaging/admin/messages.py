@@ -1,0 +1,222 @@
+"""Messages as operators see them: found by id, number or reference, their texts masked."""
+
+import uuid
+from datetime import timedelta
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from accounts import audit
+from accounts.admin_base import LongTableAdmin, ReadOnlyInline, ReasonForm, act, badge, operator
+from accounts.admin_site import site
+from accounts.ledger import credits_text
+from imissive import ids
+from imissive.requests import client_address
+from messaging import numbers
+from messaging.log import first_id_at
+from messaging.models import Attempt, EarlyReceipt, Message, MessagePart
+
+_COLORS = {
+    "scheduled": "info",
+    "queued": "info",
+    "sending": "info",
+    "sent": "info",
+    "delivered": "success",
+    "failed": "danger",
+    "expired": "warning",
+    "canceled": "warning",
+}
+
+
+class AcceptedFilter(admin.SimpleListFilter):
+    """A span of time, the last day where none is chosen: a range of ids, so the key serves it.
+
+    It bounds what a search or another filter may have to read through.
+    """
+
+    title = _("accepted")
+    parameter_name = "accepted"
+    hours = {"day": 24, "week": 24 * 7, "month": 24 * 30}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("day", _("Last 24 hours")),
+            ("week", _("Last 7 days")),
+            ("month", _("Last 30 days")),
+            ("ever", _("Ever")),
+        ]
+
+    def choices(self, changelist: Any) -> Any:
+        """Without "All": the default is a day, and "Ever" says what it costs."""
+        for value, title in self.lookup_choices:
+            yield {
+                "selected": (self.value() or "day") == value,
+                "query_string": changelist.get_query_string({self.parameter_name: value}),
+                "display": title,
+            }
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Message]) -> QuerySet[Message]:
+        hours = self.hours.get(self.value() or "day")
+        if hours is None:
+            return queryset
+        return queryset.filter(id__gte=first_id_at(timezone.now() - timedelta(hours=hours)))
+
+
+class PartInline(ReadOnlyInline):
+    model = MessagePart
+    ordering = ("number",)
+    verbose_name_plural = _("parts that a carrier accepted")
+    fields = readonly_fields = (
+        "number",
+        "carrier",
+        "carrier_message_id",
+        "status",
+        "error_code",
+        "submitted_at",
+        "final_at",
+    )
+
+
+class AttemptInline(ReadOnlyInline):
+    model = Attempt
+    ordering = ("id",)
+    verbose_name_plural = _("submits that did not succeed")
+    fields = readonly_fields = ("at", "carrier", "outcome", "command_status", "detail")
+
+
+@admin.register(Message, site=site)
+class MessageAdmin(LongTableAdmin):
+    inlines = (PartInline, AttemptInline)
+    list_display = (
+        "public_id",
+        "created_at",
+        "organization",
+        "to",
+        "sender",
+        "status_badge",
+        "parts",
+        "credits",
+        "carrier",
+    )
+    list_filter = (AcceptedFilter, "status", "test")
+    list_select_related = ("organization", "carrier")
+    # Named so that the search box is shown; `get_search_results` decides what is looked up.
+    search_fields = ("id",)
+    search_help_text = _("A message id, a whole number, or a reference")
+    actions_detail = ("read_text",)
+    fieldsets = (
+        (
+            None,
+            {
+                "fields": (
+                    ("public_id", "status_badge", "organization"),
+                    ("to", "country", "sender"),
+                    ("masked_text", "encoding", "parts"),
+                    ("credits", "reference", "batch"),
+                    ("source", "api_key", "test", "urgent"),
+                )
+            },
+        ),
+        (
+            _("Times"),
+            {
+                "fields": (
+                    ("created_at", "scheduled_at", "queued_at"),
+                    ("sent_at", "final_at", "expires_at", "due_at"),
+                )
+            },
+        ),
+        (
+            _("Carrier"),
+            {"fields": (("carrier", "submits", "unanswered"), ("error_code", "error_message"))},
+        ),
+    )
+
+    @badge(_("status"), _COLORS, ordering="status")
+    def status_badge(self, obj: Message) -> tuple[str, str]:
+        return obj.status, obj.get_status_display()
+
+    @admin.display(description=_("price"))
+    def credits(self, obj: Message) -> str:
+        return credits_text(obj.price)
+
+    @admin.display(description=_("text"))
+    def masked_text(self, obj: Message) -> str:
+        """A text may hold a password or a diagnosis. Reading it is an act of its own."""
+        length = len(obj.text)
+        shown = ngettext("%(count)d character", "%(count)d characters", length)
+        return f"•••••• ({shown % {'count': length}})"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
+    ) -> tuple[QuerySet[Message], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        message_id = ids.parse_id(ids.MESSAGE, term) or _uuid(term)
+        if message_id is not None:
+            # An id is an answer whatever else is filtered for.
+            return self.get_queryset(request).filter(pk=message_id), False
+        try:
+            return queryset.filter(to=numbers.parse(term).e164), False
+        except numbers.InvalidNumber:
+            return queryset.filter(reference=term), False
+
+    def has_read_text_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("messaging.change_message")
+
+    @act(_("Read the text"), permission="read_text", icon="visibility")
+    def read_text(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Shows the text in the answer to a reason that goes into the audit log."""
+        message = self.get_object(request, object_id)
+        if message is None:
+            raise Http404
+        form = ReasonForm(request.POST if request.method == "POST" else None)
+        text = None
+        if request.method == "POST" and form.is_valid():
+            audit.record(
+                "message.text_read",
+                actor=operator(request),
+                organization=message.organization,
+                target=message.public_id,
+                detail={"reason": form.cleaned_data["reason"]},
+                address=client_address(request),
+            )
+            text = message.text
+        context: dict[str, Any] = {
+            **self.admin_site.each_context(request),
+            "title": _("Read the text"),
+            "subtitle": message.public_id,
+            "explanation": _("That you read it goes into the audit log, with your reason."),
+            "form": form,
+            "text": text,
+            "back": reverse("admin:messaging_message_change", args=(message.pk,)),
+            "opts": self.model._meta,
+        }
+        response = TemplateResponse(request, "admin/act.html", context)
+        response["Cache-Control"] = "no-store"
+        return response
+
+
+def _uuid(term: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(term)
+    except ValueError:
+        return None
+
+
+@admin.register(EarlyReceipt, site=site)
+class EarlyReceiptAdmin(LongTableAdmin):
+    """Receipts whose message is not known: a moment too early, or nobody's."""
+
+    list_display = ("received_at", "carrier", "carrier_message_id", "status", "error_code")
+    list_filter = ("carrier", "status")
+    list_select_related = ("carrier",)
+    search_fields = ("=carrier_message_id",)

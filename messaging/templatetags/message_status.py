@@ -1,0 +1,14 @@
+"""A message's status as a coloured label with its word."""
+
+from typing import Any
+
+from django import template
+
+from messaging.reasons import STATUS_LABELS, STATUS_TONES
+
+register = template.Library()
+
+
+@register.inclusion_tag("dashboard/parts/status.html")
+def message_status(status: str) -> dict[str, Any]:
+    return {"label": STATUS_LABELS.get(status, status), "tone": STATUS_TONES.get(status, "still")}

@@ -1,0 +1,153 @@
+"""The timeline of one message, from its request to each webhook about it, for people to read."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+from django.utils.translation import pgettext
+
+from messaging.models import Attempt, Message, MessagePart
+from messaging.reasons import STATUS_LABELS, STATUS_TONES, reason
+from messaging.smpp.constants import status_text
+from messaging.states import FINAL, Status
+from webhooks.models import Delivery, Event
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened at a time. `tone` colours it, `code` is for support to search."""
+
+    at: datetime
+    title: str
+    tone: str = "still"
+    detail: str = ""
+    code: str = ""
+    webhook: bool = False
+    end: bool = False
+
+
+def steps_of(message: Message) -> list[Step]:
+    """Everything that the database knows of the message's way, oldest first."""
+    steps = _beginnings(message)
+    for attempt in message.attempts.select_related("carrier").order_by("id"):
+        steps.append(_attempt(attempt))
+    for part in message.submitted_parts.select_related("carrier").order_by("number"):
+        steps.extend(_part(message, part))
+    steps.extend(_end(message))
+    steps.extend(_delivery(delivery) for delivery in deliveries_of(message))
+    # Stable: what happened in the same moment keeps the order of this function.
+    return sorted(steps, key=lambda step: step.at)
+
+
+def deliveries_of(message: Message) -> QuerySet[Delivery]:
+    """The webhook deliveries about a message, those of its own organization only."""
+    told = Event.objects.filter(message_id=message.id, organization_id=message.organization_id)
+    return (
+        Delivery.objects.filter(event__in=told).select_related("event", "endpoint").order_by("id")
+    )
+
+
+def is_settled(message: Message) -> bool:
+    """Whether nothing more is to come: the message is final and every webhook is done with."""
+    under_way = [Delivery.Status.PENDING, Delivery.Status.SENDING]
+    if Status(message.status) not in FINAL:
+        return False
+    return not deliveries_of(message).filter(status__in=under_way).exists()
+
+
+def _beginnings(message: Message) -> list[Step]:
+    key = message.api_key.name if message.api_key_id and message.api_key else ""
+    how = _("By the API, with the key “%(key)s”") % {"key": key} if key else message.source
+    steps = [Step(message.created_at, _("Accepted and charged"), detail=how)]
+    if message.test:
+        steps = [Step(message.created_at, _("Accepted as a test, free of charge"), detail=how)]
+    if message.scheduled_at:
+        steps.append(Step(message.created_at, _("Scheduled to go out later")))
+    if message.queued_at:
+        steps.append(Step(message.queued_at, _("Queued for the carrier")))
+    return steps
+
+
+def _attempt(attempt: Attempt) -> Step:
+    title = {
+        "throttled": _("%(carrier)s was busy; trying again"),
+        "refused for now": _("%(carrier)s refused for now; trying again"),
+        "refused": _("%(carrier)s refused the message"),
+        "unanswered": _("%(carrier)s did not answer"),
+    }.get(attempt.outcome, _("%(carrier)s did not take the message"))
+    detail = attempt.detail
+    if attempt.command_status is not None and not detail:
+        detail = status_text(attempt.command_status)
+    return Step(
+        attempt.at,
+        title % {"carrier": attempt.carrier.name},
+        "bad" if attempt.outcome == "refused" else "late",
+        detail,
+        f"0x{attempt.command_status:08X}" if attempt.command_status is not None else "",
+    )
+
+
+def _part(message: Message, part: MessagePart) -> list[Step]:
+    names = {"number": part.number, "total": message.parts, "carrier": part.carrier.name}
+    if message.parts == 1:
+        sent = _("Sent to %(carrier)s") % names
+    else:
+        sent = _("Part %(number)d of %(total)d sent to %(carrier)s") % names
+    steps = [Step(part.submitted_at, sent, "moving", code=part.carrier_message_id)]
+    if part.final_at:
+        steps.append(
+            Step(
+                part.final_at,
+                _receipt(message, part),
+                STATUS_TONES[part.status],
+                code=part.error_code,
+            )
+        )
+    return steps
+
+
+def _receipt(message: Message, part: MessagePart) -> str:
+    status = STATUS_LABELS[part.status]
+    if message.parts == 1:
+        return _("Receipt: %(status)s") % {"status": status}
+    names = {"number": part.number, "total": message.parts, "status": status}
+    return _("Receipt for part %(number)d of %(total)d: %(status)s") % names
+
+
+def _end(message: Message) -> list[Step]:
+    if message.final_at is None or Status(message.status) not in FINAL:
+        return []
+    title = {
+        Status.DELIVERED: pgettext("message", "Delivered"),
+        Status.FAILED: pgettext("message", "Failed"),
+        Status.EXPIRED: pgettext("message", "Expired"),
+        Status.CANCELED: _("Canceled; the credits came back"),
+    }[Status(message.status)]
+    why = reason(message.error_code)
+    detail = str(why.what) if why else ""
+    tone = STATUS_TONES[message.status]
+    return [Step(message.final_at, title, tone, detail, message.error_code, end=True)]
+
+
+def _delivery(delivery: Delivery) -> Step:
+    names = {"event": delivery.event.type, "attempts": delivery.attempts}
+    if delivery.status == Delivery.Status.DELIVERED:
+        title, tone = _("Webhook %(event)s delivered"), "good"
+    elif delivery.status == Delivery.Status.FAILED:
+        title, tone = _("Webhook %(event)s failed after %(attempts)d attempts"), "bad"
+    elif delivery.attempts:
+        title, tone = _("Webhook %(event)s failed %(attempts)d times; trying again"), "late"
+    else:
+        title, tone = _("Webhook %(event)s on its way"), "still"
+    answer = str(delivery.response_status) if delivery.response_status else delivery.error
+    if delivery.duration_ms is not None and delivery.response_status:
+        answer = f"{answer} · {delivery.duration_ms} ms"
+    return Step(
+        delivery.finished_at or delivery.created_at,
+        title % names,
+        tone,
+        delivery.endpoint.url,
+        answer,
+        webhook=True,
+    )

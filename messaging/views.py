@@ -1,0 +1,182 @@
+"""The dashboard's pages about messages: overview, log, and one message with its timeline."""
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from accounts.access import frame, member_page, public_id
+from accounts.models import Balance, LedgerEntry, Member, Organization
+from accounts.roles import Action, may
+from imissive import ids
+from messaging import log, timeline
+from messaging.models import Message, SenderId
+from messaging.reasons import STATUS_LABELS, STATUS_TONES, reason
+from messaging.states import Status
+from webhooks.models import Endpoint
+
+LATEST = 10
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def overview(request: HttpRequest, member: Member) -> HttpResponse:
+    organization = member.organization
+    balance = _balance(member)
+    steps = _next_steps(organization)
+    counts = log.counts_since(organization, timezone.now() - timedelta(hours=24))
+    context = {
+        "page": "overview",
+        "balance": balance,
+        "low": balance is not None and balance <= organization.low_balance_threshold,
+        "total": sum(counts.values()),
+        "shares": _shares(counts),
+        "latest": log.messages_of(organization)[:LATEST],
+        "steps": [] if all(done for _, done in steps) else steps,
+        "sender": _example_sender(organization),
+        "public_url": settings.PUBLIC_URL,
+    }
+    return render(request, "dashboard/overview.html", {**frame(member), **context})
+
+
+def _balance(member: Member) -> int | None:
+    """What is left in micro-credits, None for roles that may not know."""
+    if not may(member.role, Action.READ_CREDITS):
+        return None
+    balance = Balance.objects.filter(organization=member.organization).first()
+    return balance.micro if balance else 0
+
+
+def _shares(counts: dict[str, int]) -> list[dict[str, Any]]:
+    """Each status that has messages, with where its part of a bar of 100 begins and ends."""
+    total = sum(counts.values())
+    shares, start = [], 0.0
+    for status in Status:
+        count = counts.get(status, 0)
+        if count:
+            width = 100 * count / total
+            shares.append(
+                {
+                    "status": str(status),
+                    "label": STATUS_LABELS[status],
+                    "tone": STATUS_TONES[status],
+                    "count": count,
+                    "start": f"{start:.3f}",
+                    "width": f"{width:.3f}",
+                }
+            )
+            start += width
+    return shares
+
+
+def _next_steps(organization: Organization) -> list[tuple[str, bool]]:
+    """What a new organization has to do before its first message arrives, and what is done."""
+    return [
+        ("key", organization.api_keys.filter(revoked_at=None).exists()),
+        ("message", log.messages_of(organization).exists()),
+        ("sender", organization.sender_ids.filter(status=SenderId.Status.APPROVED).exists()),
+        ("webhook", Endpoint.objects.filter(organization=organization, enabled=True).exists()),
+    ]
+
+
+def _example_sender(organization: Organization) -> str:
+    """A sender ID for the example of a first message, where one is approved."""
+    approved = organization.sender_ids.filter(status=SenderId.Status.APPROVED)
+    sender = approved.order_by("-is_default", "created_at").first()
+    return sender.name if sender else ""
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def message_log(request: HttpRequest, member: Member) -> HttpResponse:
+    narrowed = _asked_for(request)
+    wanted = ids.parse_id(ids.MESSAGE, narrowed.number)
+    if wanted is not None and log.message_of(member.organization, wanted) is not None:
+        return redirect("message", public_id(member.organization), narrowed.number)
+    page = _read_page(request, member, narrowed)
+    paused = request.GET.get("live") == "off"
+    context = {
+        "page": "messages",
+        "log": page,
+        "narrowed": narrowed,
+        "live": not page.has_newer and not paused,
+        "paused": paused,
+        "query": _query(request, "before", "after", "live"),
+        "statuses": STATUS_LABELS.items(),
+    }
+    return _live_page(request, member, "messages", "log", context)
+
+
+def _asked_for(request: HttpRequest) -> log.Filter:
+    status = request.GET.get("status", "")
+    number = request.GET.get("number", "").replace("\0", "").strip()
+    return log.Filter(status if status in STATUS_LABELS else "", number[:64])
+
+
+def _read_page(request: HttpRequest, member: Member, narrowed: log.Filter) -> log.Page:
+    before = ids.parse_id(ids.MESSAGE, request.GET.get("before", ""))
+    after = ids.parse_id(ids.MESSAGE, request.GET.get("after", ""))
+    page = log.page(member.organization, narrowed, before=before, after=after)
+    if after is not None and not page.has_newer:
+        # What is newer fits on one page: then that is the newest page, shown full and live.
+        return log.page(member.organization, narrowed)
+    return page
+
+
+def _query(request: HttpRequest, *without: str) -> str:
+    query = request.GET.copy()
+    for key in (*without, "seen"):
+        query.pop(key, None)
+    return query.urlencode()
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
+    wanted = ids.parse_id(ids.MESSAGE, message_id)
+    message = log.message_of(member.organization, wanted) if wanted else None
+    if message is None:
+        raise Http404
+    context = {
+        "page": "messages",
+        "message": message,
+        "reason": reason(message.error_code),
+        "refunded": _refunded(message),
+        "timeline": timeline.steps_of(message),
+        "live": not timeline.is_settled(message),
+        "query": "",
+    }
+    return _live_page(request, member, "message", "message_body", context)
+
+
+def _refunded(message: Message) -> int:
+    """What came back to the balance for it, in micro-credits."""
+    refund = LedgerEntry.objects.filter(
+        organization=message.organization_id, kind=LedgerEntry.Kind.REFUND, reference=message.id
+    ).first()
+    return refund.amount if refund else 0
+
+
+def _live_page(
+    request: HttpRequest, member: Member, page: str, part: str, context: dict[str, Any]
+) -> HttpResponse:
+    """A page whose `part` refreshes while it is open.
+
+    htmx asks again for the same address with `seen`, a digest of what it shows: it gets 204, and
+    swaps nothing, until there is something new.
+    """
+    context = {**frame(member), **context}
+    html = render_to_string(f"dashboard/parts/{part}.html", context, request)
+    seen = hashlib.blake2s(html.encode(), digest_size=8).hexdigest()
+    template = f"dashboard/{page}.html"
+    if "seen" in request.GET and request.headers.get("HX-Request"):
+        if request.GET["seen"] == seen:
+            return HttpResponse(status=204)
+        template = "dashboard/parts/live.html"
+    return render(request, template, {**context, "live_html": html, "seen": seen})

@@ -1,0 +1,51 @@
+// What the pages do better with JavaScript than without; none of it is needed to use them.
+"use strict";
+
+// Times come in UTC; show them in the reader's own zone, the UTC one as their title.
+function localTimes(root) {
+  for (const element of root.querySelectorAll("time[data-local]")) {
+    const at = new Date(element.dateTime);
+    const pad = (number) => String(number).padStart(2, "0");
+    const day = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
+    element.title = element.textContent;
+    element.textContent = `${day} ${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
+    element.removeAttribute("data-local");
+  }
+}
+
+function offerCopies(root) {
+  if (!navigator.clipboard) return;
+  for (const button of root.querySelectorAll("button[data-copy][hidden]")) button.hidden = false;
+}
+
+function prepare(root) {
+  localTimes(root);
+  offerCopies(root);
+}
+
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (button) {
+    navigator.clipboard.writeText(button.dataset.copy).then(() => {
+      document.getElementById("spoken").textContent = button.dataset.copied;
+    });
+  }
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
+});
+
+// A page in the background asks for nothing.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (document.hidden) event.preventDefault();
+});
+document.addEventListener("htmx:afterSettle", () => prepare(document));
+prepare(document);

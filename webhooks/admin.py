@@ -1,0 +1,60 @@
+"""Operators' view of customers' webhooks: to look at. Secrets and bodies are not shown."""
+
+from django.contrib import admin
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin_base import LongTableAdmin, ReadOnlyAdmin, badge
+from accounts.admin_site import site
+from webhooks.models import Delivery, Endpoint
+
+
+@admin.register(Endpoint, site=site)
+class EndpointAdmin(ReadOnlyAdmin):
+    list_display = ("url", "organization", "enabled", "failing_since", "created_at")
+    list_filter = ("enabled", ("deleted_at", admin.EmptyFieldListFilter))
+    list_select_related = ("organization",)
+    search_fields = ("url", "organization__name")
+    ordering = ("-created_at",)
+    fields = (
+        ("public_id", "organization"),
+        ("url", "description"),
+        "events",
+        ("enabled", "disabled_reason"),
+        ("created_at", "failing_since", "deleted_at"),
+    )
+
+
+@admin.register(Delivery, site=site)
+class DeliveryAdmin(LongTableAdmin):
+    list_display = (
+        "__str__",
+        "created_at",
+        "event_type",
+        "endpoint",
+        "status_badge",
+        "attempts",
+        "response_status",
+        "next_attempt_at",
+    )
+    list_filter = ("status",)
+    list_select_related = ("event", "endpoint")
+    search_fields = ("=endpoint__url",)
+    search_help_text = _("An endpoint's whole URL")
+    fields = (
+        ("__str__", "event_type", "endpoint"),
+        ("status_badge", "attempts", "next_attempt_at"),
+        ("response_status", "error", "duration_ms"),
+        ("created_at", "finished_at"),
+    )
+
+    @admin.display(description=_("event"))
+    def event_type(self, obj: Delivery) -> str:
+        return obj.event.type
+
+    @badge(
+        _("status"),
+        {"pending": "info", "sending": "info", "delivered": "success", "failed": "danger"},
+        ordering="status",
+    )
+    def status_badge(self, obj: Delivery) -> tuple[str, str]:
+        return obj.status, obj.get_status_display()
