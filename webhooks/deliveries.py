@@ -17,10 +17,10 @@ from django.utils import timezone
 from yarl import URL
 
 from imissive import ids
+from imissive.sql import server_cursor
 from webhooks import events
 from webhooks.models import Delivery, Endpoint, EventType
 from webhooks.signing import Signer
-from webhooks.sql import server_cursor
 
 RETRY_SECONDS = (
     5,

@@ -16,7 +16,7 @@ import orjson
 from django.db import transaction
 
 from imissive import bell, ids
-from webhooks.sql import server_cursor
+from imissive.sql import server_cursor
 
 _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 
