@@ -1,0 +1,145 @@
+"""The whole platform as `make run` starts it, for tests that look at it from outside."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+from imissive.processes import free_port
+from imissive.programs import ROOT
+
+READY = "imissive is ready"
+# What a test run has set for itself and a start must make of its own.
+_MADE = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_ENCRYPTION_KEYS")
+
+
+class Platform:
+    """`python -m imissive.launch` on a data folder; it may be started and ended several times."""
+
+    def __init__(self, data_dir: Path, **settings: str) -> None:
+        self.data_dir = data_dir
+        self.port = free_port()
+        self.settings = {
+            "DATA_DIR": str(data_dir),
+            "PORT": str(self.port),
+            "SMPP_PORT": str(free_port()),
+            "SIMULATOR_PORT": str(free_port()),
+            "WEB_WORKERS": "1",
+        } | settings
+        self.process: subprocess.Popen[str] | None = None
+        self.output: list[str] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def text(self) -> str:
+        """What it has written since its last start."""
+        return "".join(self.output)
+
+    @property
+    def demo(self) -> dict[str, str]:
+        values = dotenv_values(self.data_dir / "demo.env")
+        return {name: value or "" for name, value in values.items()}
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """The environment of the platform and of `manage.py` beside it."""
+        inherited = {name: value for name, value in os.environ.items() if name not in _MADE}
+        return inherited | self.settings | more
+
+    def start(self, seconds: float = 90.0) -> float:
+        """Start it and wait until it says that it is ready; how many seconds that took."""
+        self.output = []
+        begun = time.monotonic()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "imissive.launch"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=ROOT,
+            env=self.environment(),
+            start_new_session=True,
+        )
+        threading.Thread(target=self._read, args=[self.process], daemon=True).start()
+        until(lambda: READY in self.text or self._ended(), seconds, lambda: self.text)
+        assert READY in self.text, self.text
+        return time.monotonic() - begun
+
+    def stop(self, number: signal.Signals = signal.SIGINT, *, group: bool = False) -> float:
+        """End it by a signal (to its whole group, as a terminal does); how long that took."""
+        assert self.process is not None
+        begun = time.monotonic()
+        if group:
+            os.killpg(self.process.pid, number)
+        else:
+            self.process.send_signal(number)
+        self.process.wait(30)
+        return time.monotonic() - begun
+
+    def close(self) -> None:
+        """End it if it still runs, whatever a test left of it."""
+        if self.process is not None and self.process.poll() is None:
+            self.stop(signal.SIGTERM)
+
+    def get(self, path: str, **headers: str) -> tuple[int, str]:
+        """Status and body of a page."""
+        request = urllib.request.Request(self.url + path, headers=headers)  # noqa: S310
+        try:
+            with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def pid(self, name: str) -> int | None:
+        """The process of that name, while it runs."""
+        try:
+            return int((self.data_dir / "pids" / f"{name}.pid").read_text())
+        except FileNotFoundError:
+            return None
+
+    def kill(self, name: str, seconds: float = 30.0) -> None:
+        """SIGKILL a process and wait until another runs in its place."""
+        pid = self.pid(name)
+        assert pid is not None, f"{name} does not run"
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: self.pid(name) not in (None, pid), seconds, lambda: self.text)
+
+    def processes(self) -> dict[int, str]:
+        """Every process that has this platform's data folder in its environment or command."""
+        mark = str(self.data_dir).encode()
+        found = {}
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdigit() or int(folder.name) == os.getpid():
+                continue
+            try:
+                command = (folder / "cmdline").read_bytes()
+                if mark in command or mark in (folder / "environ").read_bytes():
+                    found[int(folder.name)] = command.replace(b"\0", b" ").decode()
+            except OSError:
+                continue
+        return found
+
+    def _ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.output.append(line)
+
+
+def until(true: Callable[[], object], seconds: float, told: Callable[[], object] = str) -> None:
+    """Wait until something is true; fail with what `told` tells if it is not in time."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {told()}"
+        time.sleep(0.05)
