@@ -6,10 +6,6 @@ simulator over TCP. The simulator answers at once and sends a receipt for each m
 
 import argparse
 import asyncio
-import contextlib
-import os
-import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -17,102 +13,35 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-import orjson
-import psycopg
-from dotenv import dotenv_values
-
 from imissive.processes import free_port
 from tests.bench import cpu, load
+from tests.running import Platform, wait_until
 
-ROOT = Path(__file__).resolve().parent.parent.parent
 TEXT = "Your order 4711 has shipped and arrives tomorrow."
 Row = tuple[str, str]
 
 
-class Site:
-    """The running platform, its receiver and its database, as the benchmark uses them."""
-
-    def __init__(self, data: Path) -> None:
-        self.data = data
-        self.port, self.receiver_port = free_port(), free_port()
-        self.simulator_port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.children: list[subprocess.Popen[bytes]] = []
+class Site(Platform):
+    """The running platform with a webhook receiver and a simulator that answers at once."""
 
     def start(self) -> None:
-        environment = {
-            **os.environ,
-            "DATA_DIR": str(self.data),
-            "PORT": str(self.port),
-            "SMPP_PORT": str(free_port()),
-            "SIMULATOR_PORT": str(free_port()),
-            "WEBHOOK_ALLOW_LOOPBACK": "1",
-            "LOG_LEVEL": "WARNING",
-        }
-        self._spawn("imissive.launch", environment=environment)
-        self._spawn("tests.bench.receiver", str(self.receiver_port))
-        self._spawn(
-            "messaging.smpp.simulator", "--host", "127.0.0.1",
-            "--port", str(self.simulator_port), "--instant",
+        super().start()
+        self.receiver_port, simulator_port = free_port(), free_port()
+        self.spawn("tests.bench.receiver", str(self.receiver_port))
+        self.spawn(
+            "messaging.smpp.simulator", "--host", "127.0.0.1", "--port", str(simulator_port),
+            "--instant",
         )  # fmt: skip
-        self._until(lambda: urllib.request.urlopen(f"{self.url}/readyz").status == 200)  # noqa: S310
-        self.demo = dotenv_values(self.data / "demo.env")
-        self.key = self.demo["IMISSIVE_API_KEY"] or ""
-        self.database = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
-        self.database.execute(
-            "UPDATE messaging_carrier SET port = %s, binds = 2, window = 200", [self.simulator_port]
-        )
-        with self.database.transaction():
-            self.database.execute(
-                "INSERT INTO accounts_ledgerentry (organization_id, kind, amount, balance_after,"
-                " reason) SELECT id, 'top_up', 10^13, 0, 'bench' FROM accounts_organization"
-            )
-        self._subscribe()
-        time.sleep(4)  # the carrier worker binds to the other simulator
-
-    def _spawn(
-        self, module: str, *arguments: str, environment: dict[str, str] | None = None
-    ) -> None:
-        log = (self.data.parent / f"{module}.log").open("wb")
-        self.children.append(
-            subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        )
-
-    def _until(self, ready: object, seconds: float = 60) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            with contextlib.suppress(OSError):
-                if callable(ready) and ready():
-                    return
-            time.sleep(0.2)
-        raise TimeoutError("the platform did not get ready")
-
-    def _subscribe(self) -> None:
-        body = {"url": f"http://127.0.0.1:{self.receiver_port}/", "events": ["message.delivered"]}
-        request = urllib.request.Request(  # noqa: S310
-            f"{self.url}/v1/webhooks",
-            orjson.dumps(body),
-            {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"},
-        )
-        urllib.request.urlopen(request)  # noqa: S310
-
-    def stop(self) -> None:
-        for child in reversed(self.children):
-            child.send_signal(signal.SIGTERM)
-        for child in self.children:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(20)
-            child.kill()
+        self.use_simulator(simulator_port, window=200)
+        self.top_up(10_000_000)
+        url = f"http://127.0.0.1:{self.receiver_port}/"
+        status, answer = self.post("/v1/webhooks", {"url": url, "events": ["message.delivered"]})
+        if status != 201:
+            raise RuntimeError(f"no webhook endpoint: {answer}")
 
     def pause(self, paused: bool) -> None:
         """Have the carrier worker submit nothing, so that accepting is measured by itself."""
-        self.database.execute("UPDATE messaging_carrier SET paused = %s", [paused])
+        self.sql("UPDATE messaging_carrier SET paused = %s", [paused])
         time.sleep(3)
 
     def posted(self) -> tuple[int, float]:
@@ -123,17 +52,8 @@ class Site:
 
     def drain(self, total: int, seconds: float = 300) -> float:
         """Wait until the receiver has got that many in all; the time of the last."""
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
-            count, last = self.posted()
-            if count >= total:
-                return last
-            time.sleep(0.1)
-        raise TimeoutError(f"{self.posted()[0]} of {total} webhooks came")
-
-    def delivered_or_waiting(self) -> int:
-        row = self.database.execute("SELECT count(*) FROM messaging_message").fetchone()
-        return int(row[0]) if row else 0
+        wait_until(lambda: self.posted()[0] >= total, seconds, f"{total} webhooks")
+        return self.posted()[1]
 
 
 def singles(site: Site, seconds: float) -> Iterator[bytes]:
@@ -167,9 +87,9 @@ def measure_singles(site: Site, seconds: float) -> list[Row]:
     site.pause(True)
     alone = asyncio.run(load.run(site.url, singles(site, seconds), 16))
     site.pause(False)
-    site.drain(site.delivered_or_waiting())
+    site.settle()
     live = asyncio.run(load.run(site.url, singles(site, seconds), 16))
-    site.drain(site.delivered_or_waiting())
+    site.settle()
     return [
         ("single sends accepted, nothing else going on", f"{alone.per_second:,.0f} /s"),
         (
@@ -189,7 +109,7 @@ def measure_bulk(site: Site, messages: int) -> list[Row]:
     site.pause(True)
     done = asyncio.run(load.run(site.url, iter(bulks(site, messages)), 4))
     site.pause(False)
-    site.drain(site.delivered_or_waiting())
+    site.settle()
     rate = len(done.latencies) * 1000 / done.seconds
     return [
         ("bulk messages accepted, 1,000 a request", f"{rate:,.0f} /s"),
@@ -216,7 +136,6 @@ def measure_end_to_end(site: Site, messages: int) -> list[Row]:
 
 def measure_urgent(site: Site, messages: int) -> list[Row]:
     """Single sends, which are urgent, while a bulk run waits in the queue."""
-    before = site.delivered_or_waiting()
 
     async def run() -> None:
         await load.run(site.url, iter(bulks(site, messages)), 2)
@@ -225,15 +144,13 @@ def measure_urgent(site: Site, messages: int) -> list[Row]:
             await asyncio.sleep(0.02)
 
     asyncio.run(run())
-    rows = site.database.execute(
+    [((median, late), count)] = site.sql(
         "SELECT percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP"
         " (ORDER BY extract(epoch FROM p.submitted_at - m.created_at) * 1000), count(*)"
         "  FROM (SELECT * FROM messaging_message ORDER BY id DESC LIMIT 2000) m"
         "  JOIN messaging_messagepart p ON p.message_id = m.id WHERE m.urgent"
-    ).fetchone()
-    assert rows is not None
-    (median, late), count = rows
-    site.drain(before + messages + 1)
+    )
+    site.settle()
     return [
         (f"urgent while {messages:,} bulk are queued, accept to submit, p50 and p99",
          f"{median:.0f} and {late:.0f} ms of {count}"),
@@ -247,9 +164,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["singles", "bulk", "e2e", "urgent"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imissive-bench-") as folder:
-        os.chmod(folder, 0o755)  # noqa: S103 - the embedded servers may be another user
-        site = Site(Path(folder) / "data")
-        site.data.mkdir()
+        site = Site(Path(folder), own_servers=False, LOG_LEVEL="WARNING")
         parts = {
             "singles": lambda: measure_singles(site, options.seconds),
             "bulk": lambda: measure_bulk(site, options.messages),
@@ -263,8 +178,7 @@ def main() -> None:
                     for what, value in part():
                         print(f"{what:<70} {value:>22}", flush=True)
         except BaseException:
-            for log in sorted(Path(folder).glob("*.log")):
-                print(f"--- {log.name}\n{log.read_text(errors='replace')[-3000:]}", file=sys.stderr)
+            print(site.log(), file=sys.stderr)
             raise
         finally:
             site.stop()
