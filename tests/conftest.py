@@ -1,0 +1,85 @@
+"""Fixtures that several test files share."""
+
+from collections.abc import Iterator
+
+import hypothesis
+import pytest
+
+from imissive import bell
+from messaging import tables
+from messaging.models import Carrier
+from tests.world import Api, Customer, World
+
+# The two cores are shared with servers and other test processes: time says nothing here.
+hypothesis.settings.register_profile("imissive", deadline=None)
+hypothesis.settings.load_profile("imissive")
+
+
+@pytest.fixture(autouse=True)
+def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees another's routes and prices, which a process keeps for a second."""
+    monkeypatch.setattr(tables, "_cached", None)
+
+
+@pytest.fixture
+def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...]]]:
+    """The bells rung, as (task, queue, arguments), instead of ringing them."""
+    rung: list[tuple[str, str, tuple[str, ...]]] = []
+    monkeypatch.setattr(
+        bell, "ring", lambda task, *, queue, arguments=(): rung.append((task, queue, arguments))
+    )
+    return rung
+
+
+@pytest.fixture
+def committed_db(django_db_setup: None, django_db_blocker) -> Iterator[None]:
+    """The database without a transaction around the test, for threads: what it commits stays.
+
+    pytest-django's `transaction=True` would truncate all tables, which the ledger refuses.
+    """
+    with django_db_blocker.unblock():
+        yield
+
+
+@pytest.fixture
+def world(db: None, rings: list) -> World:
+    """Makes customers and carriers that are rolled back after the test."""
+    return World()
+
+
+@pytest.fixture
+def committed_world(committed_db: None, rings: list) -> Iterator[World]:
+    """Makes customers and carriers that other threads see."""
+    made = World()
+    yield made
+    made.forget()
+
+
+@pytest.fixture
+def carrier(world: World) -> Carrier:
+    """Serves Saudi Arabia, at one credit a part."""
+    return world.serve()
+
+
+@pytest.fixture
+def customer(world: World, carrier: Carrier) -> Customer:
+    """Has 100 credits and the approved sender MyCompany."""
+    return world.customer()
+
+
+@pytest.fixture
+def outsider(world: World) -> Customer:
+    """Another organization, with a sender of its own."""
+    return world.customer(sender="Outsider")
+
+
+@pytest.fixture
+def api(customer: Customer) -> Api:
+    """The customer's live key."""
+    return customer.api
+
+
+@pytest.fixture
+def test_api(customer: Customer) -> Api:
+    """The customer's test key."""
+    return customer.test_api

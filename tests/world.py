@@ -1,0 +1,235 @@
+"""What the tests of the core act on: customers with keys and credits, carriers, routes, prices.
+
+A World makes rows in whatever transaction it is used in; `forget` deletes those of a committed one,
+save what the database refuses to delete (the ledger, and so the organizations).
+"""
+
+import itertools
+import json
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeVar
+
+from django.db import connection
+from django.test import Client
+
+from accounts import ledger
+from accounts.keys import create_key
+from accounts.models import MICRO, ApiKey, Balance, LedgerEntry, Organization
+from messaging import tables
+from messaging.models import Batch, Carrier, EarlyReceipt, Message, Price, Route, SenderId
+from messaging.models import MessagePart as Part
+from messaging.states import Status
+from webhooks.models import Delivery, Endpoint, Event
+
+T = TypeVar("T")
+
+SENDER = "MyCompany"
+PHONE = "+966501234567"
+client = Client()
+_numbers = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Api:
+    """A client of the REST API with the bearer of one key."""
+
+    secret: str
+
+    def post(self, path: str, body: Any = None, *, raw: str | bytes | None = None, **more: Any):
+        """POST `body` as JSON, or `raw` as it is; `more` are WSGI headers or `content_type`."""
+        kind = more.pop("content_type", "application/json")
+        data = json.dumps(body) if raw is None else raw
+        # Django's client says nothing of the type of an empty body unless told so.
+        return client.post(path, data, kind, CONTENT_TYPE=kind, **self._bearer(), **more)
+
+    def get(self, path: str, **more: Any):
+        return client.get(path, **self._bearer(), **more)
+
+    def _bearer(self) -> dict[str, Any]:
+        return {"HTTP_AUTHORIZATION": f"Bearer {self.secret}"} if self.secret else {}
+
+
+@dataclass(frozen=True)
+class Customer:
+    """An organization with a live and a test key."""
+
+    organization: Organization
+    api: Api
+    test_api: Api
+
+    @property
+    def id(self) -> uuid.UUID:
+        return self.organization.id
+
+    def balance(self) -> int:
+        """Micro-credits, read from the database."""
+        return Balance.objects.get(organization=self.organization).micro
+
+    def ledger(self) -> list[tuple[str, int, uuid.UUID | None]]:
+        """The ledger after the first top-up: (kind, micro-credits, reference)."""
+        rows = LedgerEntry.objects.filter(organization=self.organization).order_by("id")
+        return list(rows.values_list("kind", "amount", "reference"))[1:]
+
+    def messages(self) -> list[Message]:
+        return list(Message.objects.filter(organization=self.organization).order_by("id"))
+
+    def events(self) -> list[tuple[str, uuid.UUID | None]]:
+        """(type, message) of every event, oldest first."""
+        return [(event.type, event.message_id) for event in self.event_rows()]
+
+    def event_rows(self) -> list[Event]:
+        return list(
+            Event.objects.filter(organization=self.organization).order_by("created_at", "id")
+        )
+
+    def stored(self) -> dict[str, Any]:
+        """All that a refused request must leave as it was."""
+        mine = {"organization": self.organization}
+        return {
+            "balance": self.balance(),
+            "ledger": LedgerEntry.objects.filter(**mine).count(),
+            "messages": Message.objects.filter(**mine).count(),
+            "batches": Batch.objects.filter(**mine).count(),
+            "events": Event.objects.filter(**mine).count(),
+        }
+
+
+class World:
+    """Makes what a test needs; every name and slug is new."""
+
+    def __init__(self) -> None:
+        self.customers: list[Customer] = []
+        self.carriers: list[Carrier] = []
+        self.routes: list[Route] = []
+        self.prices: list[Price] = []
+
+    def customer(self, credits: int = 100, *, sender: str | None = SENDER) -> Customer:
+        """An active organization with that many credits and, unless None, an approved sender."""
+        organization = Organization.objects.create(name=f"Customer {next(_numbers)}")
+        ledger.adjust(organization, credits * MICRO, reason="paid", actor=None)
+        made = Customer(
+            organization,
+            Api(create_key(organization, "live", test=False)[1]),
+            Api(create_key(organization, "test", test=True)[1]),
+        )
+        self.customers.append(made)
+        if sender is not None:
+            self.sender(made, sender)
+        return made
+
+    def sender(self, customer: Customer, name: str, **fields: Any) -> SenderId:
+        fields = {"kind": SenderId.Kind.ALPHANUMERIC, "status": SenderId.Status.APPROVED} | fields
+        return SenderId.objects.create(organization=customer.organization, name=name, **fields)
+
+    def endpoint(self, customer: Customer, *events: str) -> Endpoint:
+        """A webhook endpoint that wants those events, or all."""
+        return Endpoint.objects.create(
+            organization=customer.organization,
+            url="https://example.com/hook",
+            events=list(events),
+            secret="whsec_c2VjcmV0",
+        )
+
+    def carrier(self, **fields: Any) -> Carrier:
+        name = f"carrier-{next(_numbers)}"
+        fields = {"slug": name, "name": name, "host": "127.0.0.1", "system_id": "esme"} | fields
+        carrier = Carrier.objects.create(**fields)
+        self.carriers.append(carrier)
+        tables.reload()
+        return carrier
+
+    def route(self, prefix: str, *carriers: Carrier, owner: Customer | None = None) -> Route:
+        """A route over those carriers, first choice first."""
+        route = Route.objects.create(prefix=prefix, organization=owner and owner.organization)
+        for position, carrier in enumerate(carriers):
+            route.steps.create(carrier=carrier, position=position)
+        self.routes.append(route)
+        tables.reload()
+        return route
+
+    def price(self, prefix: str, micro: int, *, owner: Customer | None = None) -> Price:
+        price = Price.objects.create(
+            prefix=prefix, micro=micro, organization=owner and owner.organization
+        )
+        self.prices.append(price)
+        tables.reload()
+        return price
+
+    def serve(self, prefix: str = "966", micro: int = MICRO) -> Carrier:
+        """A carrier that serves the numbers under a prefix at a price a part."""
+        carrier = self.carrier()
+        self.route(prefix, carrier)
+        self.price(prefix, micro)
+        return carrier
+
+    def message(self, customer: Customer, carrier: Carrier, **fields: Any) -> Message:
+        """A message as accepting leaves it: queued and due, of one part, unless fields differ."""
+        now = datetime.now(UTC)
+        fields = {
+            "source": "api",
+            "to": PHONE,
+            "country": "SA",
+            "sender": SENDER,
+            "text": "Hello",
+            "encoding": "gsm7",
+            "parts": 1,
+            "price": 0,
+            "status": Status.QUEUED,
+            "due_at": now - timedelta(seconds=5),
+            "created_at": now - timedelta(seconds=5),
+            "queued_at": now - timedelta(seconds=5),
+            "expires_at": now + timedelta(hours=1),
+        } | fields
+        message = Message.objects.create(
+            organization=customer.organization, carrier=carrier, **fields
+        )
+        if message.price:
+            charge = LedgerEntry.Kind.CHARGE
+            ledger.post([ledger.Posting(customer.id, charge, -message.price, message.id)])
+        return message
+
+    def part(self, message: Message, carrier_message_id: str, number: int = 1, **fields: Any):
+        fields = {"carrier": message.carrier, "submitted_at": datetime.now(UTC)} | fields
+        return Part.objects.create(
+            message=message, number=number, carrier_message_id=carrier_message_id, **fields
+        )
+
+    def forget(self) -> None:
+        """Delete what was committed and can be deleted."""
+        mine = {"organization__in": [customer.organization for customer in self.customers]}
+        Delivery.objects.filter(endpoint__in=Endpoint.objects.filter(**mine)).delete()
+        for model in (Event, Endpoint, Message, Batch, SenderId, ApiKey):
+            model.objects.filter(**mine).delete()
+        EarlyReceipt.objects.filter(carrier__in=self.carriers).delete()
+        for row in (*self.routes, *self.prices, *self.carriers):
+            row.delete()
+
+
+def in_threads(works: Sequence[Callable[[], T]], *, timeout: float = 60.0) -> list[T]:
+    """Run each in a thread of its own, all begun at once; their answers, or the first failure."""
+    barrier = threading.Barrier(len(works))
+    answers: dict[int, T] = {}
+    failures: list[BaseException] = []
+
+    def run(index: int) -> None:
+        try:
+            barrier.wait(timeout)
+            answers[index] = works[index]()
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(works))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout)
+    assert not any(thread.is_alive() for thread in threads), "a thread hangs"
+    if failures:
+        raise failures[0]
+    return [answers[index] for index in range(len(works))]
