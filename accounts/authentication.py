@@ -103,5 +103,5 @@ class HasScope(BasePermission):
         if isinstance(scope, dict):
             scope = scope[request.method]
         if not caller.may(scope):
-            raise ApiError("FORBIDDEN", f"This API key lacks the scope {scope!r}.")
+            raise ApiError("FORBIDDEN", f"This API key lacks the scope {str(scope)!r}.")
         return True
