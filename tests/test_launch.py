@@ -195,6 +195,6 @@ def test_database_that_does_not_answer_gives_one_line(tmp_path: Path) -> None:
 
 def test_two_settings_may_not_name_one_port() -> None:
     port = free_port()
-    env = Env(port=port, smpp_port=free_port(), simulator_port=port)  # type: ignore[call-arg]
+    env = Env(port=port, smpp_port=free_port(), simulator_port=port)
     with pytest.raises(Refusal, match=f"SIMULATOR_PORT {port} is taken: it is also PORT"):
         check_ports(env)
