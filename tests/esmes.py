@@ -183,3 +183,9 @@ def submit_sm(text: bytes = b"hello", destination: str = "966512345678") -> pdus
     return pdus.SubmitSm(
         "", 5, 0, "MyCompany", 1, 1, destination, registered_delivery=1, short_message=text
     )
+
+
+def serves(port: int) -> bool:
+    """Whether a newcomer can bind and submit."""
+    with raw_esme(port, system_id="bystander") as esme:
+        return esme.request(submit_sm()).status == 0

@@ -115,7 +115,7 @@ def running_simulator(
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="simulator", daemon=True)
     thread.start()
-    simulator = Simulator(Options(**options), seed=1, **({"config": config} if config else {}))
+    simulator = Simulator(Options(**options), seed=1, config=config)
 
     def run(coroutine: Any) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, loop).result(10)

@@ -53,7 +53,7 @@ class Simulator:
         self,
         options: Options | None = None,
         *,
-        config: LinkConfig = _CONFIG,
+        config: LinkConfig | None = None,
         journal: Journal | None = None,
         seed: int | None = None,
     ) -> None:
@@ -61,7 +61,7 @@ class Simulator:
         self.tally = Tally()
         self.submits: deque[Submit] = deque(maxlen=self.options.history)
         self.port = 0  # once it listens
-        self._config = config
+        self._config = config or _CONFIG
         self._handlers = Handlers(
             on_request=self._on_request,
             on_bind=self._on_bind,
@@ -88,7 +88,7 @@ class Simulator:
         self.port = self._server.sockets[0].getsockname()[1]
         logger.info("listening on %s:%d", host, self.port)
 
-    async def stop(self, timeout: float = 1.5) -> None:  # noqa: ASYNC109 - it ends in a close
+    async def stop(self, timeout: float = 1.2) -> None:  # noqa: ASYNC109 - it ends in a close
         """Listen no more, and unbind everyone within `timeout` seconds."""
         if self._server is not None:
             self._server.close()
@@ -112,7 +112,7 @@ class Simulator:
         for line in self.lines:
             line.abort("dropped on purpose")
 
-    async def unbind_all(self, timeout: float = 1.5) -> None:  # noqa: ASYNC109 - see `stop`
+    async def unbind_all(self, timeout: float = 1.2) -> None:  # noqa: ASYNC109 - see `stop`
         """Ask every ESME to go (SMPP 3.4, 4.2). They may come back at once."""
         await asyncio.gather(*(line.unbind(timeout) for line in self.lines if line.bound))
 
