@@ -62,7 +62,7 @@ class Owner:
     def __init__(self, answer: bool = True) -> None:
         self.answer = answer
         self.links: list[Link] = []
-        self.requests: list[pdus.Request] = []
+        self.requests: list[Any] = []
         self.closed: list[tuple[Closed, list[Any]]] = []
         self.errors: list[Any] = []
         self.unbinding = 0
@@ -83,7 +83,10 @@ class Owner:
         self.requests.append(pdu)
         self.changed.set()
         if self.answer:
-            link.respond(pdu, **_fields(pdu, len(self.requests)))
+            fields: dict[str, Any] = {}
+            if isinstance(pdu, pdus.SubmitSm):
+                fields["message_id"] = str(len(self.requests))
+            link.respond(pdu, **fields)
 
     def on_bind(self, link: Link, pdu: pdus.Bind) -> None:
         if pdu.password == "pw":
@@ -102,10 +105,6 @@ class Owner:
         while not condition():
             self.changed.clear()
             await self.changed.wait()
-
-
-def _fields(pdu: pdus.Request, number: int) -> dict[str, str]:
-    return {"message_id": str(number)} if isinstance(pdu, pdus.SubmitSm) else {}
 
 
 @asynccontextmanager
@@ -132,7 +131,9 @@ async def linked(
 
 
 @asynccontextmanager
-async def raw_smsc(after_bind: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable]):
+async def raw_smsc(
+    after_bind: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+):
     """An SMSC that accepts the bind and then does as it likes."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -150,7 +151,7 @@ async def raw_smsc(after_bind: Callable[[asyncio.StreamReader, asyncio.StreamWri
         server.close()
 
 
-async def read_pdu(reader: asyncio.StreamReader) -> pdus.Pdu:
+async def read_pdu(reader: asyncio.StreamReader) -> Any:
     head = await reader.readexactly(4)
     return decode(head + await reader.readexactly(int.from_bytes(head, "big") - 4))
 
@@ -165,7 +166,7 @@ def test_bind_submit_deliver_unbind():
             assert link.bound
             assert link.bind == BIND
             assert link.interface_version == 0x34
-            response = await link.request(submit())
+            response: Any = await link.request(submit())
             assert (response.status, response.message_id) == (0, "1")
             (served,) = other.links
             assert served.bind == BIND
@@ -260,9 +261,12 @@ def test_a_server_that_is_silent():
 def test_connecting_may_be_cancelled():
     async def test() -> None:
         esme, connected = Owner(), asyncio.Event()
-        handlers = replace(
-            esme.handlers, on_connected=lambda link: (esme.links.append(link), connected.set())
-        )
+
+        def on_connected(link: Link) -> None:
+            esme.links.append(link)
+            connected.set()
+
+        handlers = replace(esme.handlers, on_connected=on_connected)
         server = await asyncio.start_server(lambda r, w: None, HOST, 0)
         port = server.sockets[0].getsockname()[1]
         connecting = asyncio.create_task(connect_esme(HOST, port, BIND, CONFIG, handlers=handlers))
@@ -335,7 +339,8 @@ def test_tls(tmp_path):
             link = await connect_esme(
                 HOST, port, BIND, CONFIG, handlers=Owner().handlers, ssl=trusting
             )
-            assert (await link.request(submit())).message_id == "1"
+            response: Any = await link.request(submit())
+            assert response.message_id == "1"
             await link.unbind()
             distrusting = ssl.create_default_context()
             with pytest.raises(ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
@@ -384,7 +389,9 @@ def test_responses_may_be_deferred():
     async def test() -> None:
         other = Owner(answer=False)
         async with linked(Owner(), other) as link:
-            asked = [asyncio.create_task(link.request(submit())) for _ in range(3)]
+            asked: list[asyncio.Task[Any]] = [
+                asyncio.create_task(link.request(submit())) for _ in range(3)
+            ]
             await other.until(lambda: len(other.requests) == 3)
             (served,) = other.links
             assert served.inbound_pending == 3
@@ -408,6 +415,19 @@ def test_a_peer_that_never_answers():
             other.answer = True
             assert (await link.request(submit())).status == 0
             assert link.protocol_errors == 1  # the answer that came too late
+
+    run(test)
+
+
+def test_a_request_after_a_long_silence_times_out_in_its_own_time():
+    """The timer is set for a later enquire_link by then, and has to be set again."""
+
+    async def test() -> None:
+        config = replace(CONFIG, response_timeout=0.05)
+        async with linked(Owner(), Owner(answer=False), config) as link:
+            await asyncio.sleep(0.1)
+            with pytest.raises(ResponseTimeout):
+                await asyncio.wait_for(link.request(submit()), timeout=1)
 
     run(test)
 
@@ -484,11 +504,25 @@ def test_what_was_never_written_is_told_apart():
     run(test)
 
 
+def test_what_is_queued_while_the_connection_goes_down_was_never_sent():
+    async def test() -> None:
+        async with linked(Owner(), Owner()) as link:
+            outcomes: dict[Any, Any] = {}
+            assert link._transport is not None
+            link._transport.abort()  # asyncio tells the protocol only in its next turn
+            link.send(submit(), outcomes.__setitem__, "not written")
+            await link.drain()
+            await link.wait_closed()
+            assert type(outcomes["not written"]) is NotSent
+
+    run(test)
+
+
 def test_abort_reports_at_once():
     async def test() -> None:
         other = Owner(answer=False)
         async with linked(Owner(), other) as link:
-            asked = asyncio.create_task(link.request(submit()))
+            asked: asyncio.Task[Any] = asyncio.create_task(link.request(submit()))
             await other.until(lambda: bool(other.requests))
             link.abort()
             with pytest.raises(LinkClosed, match="aborted"):
@@ -502,7 +536,7 @@ def test_a_cancelled_request_does_no_harm():
     async def test() -> None:
         other = Owner(answer=False)
         async with linked(Owner(), other) as link:
-            asked = asyncio.create_task(link.request(submit()))
+            asked: asyncio.Task[Any] = asyncio.create_task(link.request(submit()))
             await other.until(lambda: bool(other.requests))
             asked.cancel()
             other.links[0].respond(other.requests[0])
@@ -531,7 +565,7 @@ def test_what_does_not_fit_is_not_sent():
         async with linked(Owner(), other) as link:
             with pytest.raises(EncodeError, match="short_message"):
                 await link.request(submit(b"x" * 255))
-            asked = asyncio.create_task(link.request(submit()))
+            asked: asyncio.Task[Any] = asyncio.create_task(link.request(submit()))
             await other.until(lambda: bool(other.requests))
             (served,), (pdu,) = other.links, other.requests
             with pytest.raises(EncodeError, match="message_id"):
@@ -557,7 +591,7 @@ def test_a_handler_that_fails_is_answered_with_a_system_error(caplog):
         server = await serve_smsc(HOST, 0, CONFIG, handlers)
         port = server.sockets[0].getsockname()[1]
         link = await connect_esme(HOST, port, BIND, CONFIG, handlers=Owner().handlers)
-        response = await link.request(submit(b"a secret text"))
+        response: Any = await link.request(submit(b"a secret text"))
         assert response.status == Status.ESME_RSYSERR
         assert (await link.request(submit())).status == Status.ESME_RSYSERR
         link.abort()
@@ -645,7 +679,6 @@ def test_a_peer_that_floods_is_not_read_until_it_has_been_answered():
             asked = asyncio.gather(*(link.request(submit()) for _ in range(100)))
             answered = 0
             while answered < 100:
-                await other.until(lambda seen=answered: len(other.requests) > seen)
                 await asyncio.sleep(0.001)
                 (served,) = other.links
                 assert served.inbound_pending <= 10
@@ -683,6 +716,10 @@ def test_a_peer_that_asks_and_does_not_read_is_not_read_either():
             writer.write(encode(replace(BIND, sequence=1)))
             await read_pdu(reader)
             (served,) = other.links
+            assert served._transport is not None
+            # The kernel would buffer megabytes before anybody noticed that nobody reads.
+            peer_socket = served._transport.get_extra_info("socket")
+            peer_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
             reader._transport.pause_reading()  # type: ignore[attr-defined]
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(flood(writer), timeout=0.7)
@@ -690,9 +727,9 @@ def test_a_peer_that_asks_and_does_not_read_is_not_read_either():
             assert served.bound
 
             reader._transport.resume_reading()  # type: ignore[attr-defined]
-            seen = 0
-            while seen < 1_000_000:
-                seen += len(await reader.read(1 << 20))
+            writer.write(encode(pdus.EnquireLink(sequence=2)))
+            while await read_pdu(reader) != pdus.EnquireLinkResp(sequence=2):
+                continue
             writer.transport.abort()
 
     run(test)
@@ -719,9 +756,32 @@ def test_drain_waits_for_a_slow_peer():
             reading.set()
             await draining
             assert link.bound
+            reading.clear()
             link.abort()
             with pytest.raises(LinkClosed):
                 await link.drain()
+
+    run(test)
+
+
+def test_drain_ends_with_the_link():
+    async def test() -> None:
+        async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            reader._transport.pause_reading()  # type: ignore[attr-defined]
+            await asyncio.sleep(1)
+
+        async with raw_smsc(deaf) as port:
+            link = await connect_esme(HOST, port, BIND, CONFIG, handlers=Owner().handlers)
+            for _ in range(300):
+                link.send(
+                    pdus.SubmitSm(tlvs={0x0424: b"x" * 60_000}), lambda context, outcome: None
+                )
+            draining = asyncio.create_task(link.drain())
+            await asyncio.sleep(0.01)
+            assert not draining.done()
+            link.abort()
+            with pytest.raises(LinkClosed, match="aborted"):
+                await asyncio.wait_for(draining, timeout=1)
 
     run(test)
 
@@ -734,7 +794,7 @@ def test_unbind_waits_for_the_answers_owed_both_ways():
         esme, other = Owner(answer=False), Owner(answer=False)
         async with linked(esme, other) as link:
             (served,) = other.links
-            asked = asyncio.create_task(link.request(submit()))
+            asked: asyncio.Task[Any] = asyncio.create_task(link.request(submit()))
             asking = asyncio.create_task(served.request(pdus.DeliverSm()))
             await other.until(lambda: bool(other.requests))
             await esme.until(lambda: bool(esme.requests))
@@ -748,10 +808,37 @@ def test_unbind_waits_for_the_answers_owed_both_ways():
             assert (await asked).message_id == "1"
             await asyncio.sleep(0.02)
             assert link.bound
+            assert other.unbinding == 0
             link.respond(esme.requests[0])
             assert (await asking).status == 0
             await unbinding
             assert esme.closed == [(Closed(CloseReason.UNBOUND), [])]
+
+    run(test)
+
+
+def test_unbind_comes_to_an_end_though_the_peer_goes_on_asking():
+    async def test() -> None:
+        esme, other = Owner(answer=False), Owner()
+        async with linked(esme, other) as link:
+            (served,) = other.links
+
+            def answer_later(link: Link, pdu: pdus.Request) -> None:
+                asyncio.get_running_loop().call_later(0.05, link.respond, pdu)
+
+            link.handlers = replace(link.handlers, on_request=answer_later)
+            asking = asyncio.create_task(keep_asking(served))
+            await asyncio.sleep(0.02)
+            assert link.inbound_pending
+            await link.unbind(timeout=2)
+            with pytest.raises(NotSent, match=r"UNBOUND|CLOSED|unbinding"):
+                await asking
+            assert esme.closed[0][0].reason is CloseReason.UNBOUND
+
+    async def keep_asking(served: Link) -> None:
+        while True:
+            served.send(pdus.DeliverSm(), lambda context, outcome: None)
+            await asyncio.sleep(0.001)
 
     run(test)
 
@@ -795,7 +882,7 @@ def test_a_peer_that_does_not_read_does_not_keep_a_closed_link():
                 )
             await asyncio.sleep(0.02)
             link.close()
-            await link.wait_closed()
+            await asyncio.wait_for(link.wait_closed(), timeout=2)
 
     run(test)
 

@@ -426,9 +426,9 @@ class Session:
 
     def _send(self, request: Request, context: Any, now: float) -> int:
         if request.command_id not in self._may_send:
-            raise LocalProtocolError(
-                f"{command_name(request.command_id)} may not be sent in {self.state.value}"
-            )
+            unbinding = self._peer_unbind is not None or _Own.UNBIND in self._own
+            where = "while unbinding" if unbinding else f"in {self.state.value}"
+            raise LocalProtocolError(f"{command_name(request.command_id)} may not be sent {where}")
         sequence = request.sequence = self._outstanding.next_sequence()
         self._out.append(encode(request))
         if type(context) is not _Own:
