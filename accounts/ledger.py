@@ -7,7 +7,7 @@ organization's id. Whoever keeps to it cannot deadlock.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 
 from django.db import IntegrityError, transaction
 
@@ -87,8 +87,16 @@ def credits_text(micro: int) -> str:
 
 
 def parse_credits(text: str) -> int:
-    """A decimal number of credits as micro-credits. Raises ValueError past six decimals."""
-    micro = Decimal(text) * MICRO
+    """A decimal number of credits as micro-credits.
+
+    Raises ValueError for what is no finite number, and past six decimals.
+    """
+    try:
+        micro = Decimal(text) * MICRO
+    except InvalidOperation:
+        raise ValueError("credits are a decimal number") from None
+    if not micro.is_finite():
+        raise ValueError("credits are a finite number")
     if micro != micro.to_integral_value():
         raise ValueError("credits have six decimals at most")
     return int(micro)
