@@ -50,6 +50,7 @@ class ApiMiddleware:
                 error = as_api_error(exception)
                 report(error, exception)
                 response = _error_response(error, request_id)
+        response["Content-Length"] = str(len(response.content))
         response["X-Request-Id"] = request_id
         response["Cache-Control"] = "no-store"
         response["X-Content-Type-Options"] = "nosniff"
