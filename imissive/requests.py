@@ -1,5 +1,6 @@
 """What every API request goes through: an id, JSON errors whatever happens, and a checked body."""
 
+import ipaddress
 import re
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -82,12 +83,29 @@ def _error_response(error: ApiError, request_id: str) -> HttpResponse:
 
 
 def client_address(request: HttpRequest) -> str:
-    """The caller's IP address, read behind as many proxies as TRUSTED_PROXIES says."""
+    """The caller's IP address, read behind as many proxies as TRUSTED_PROXIES says.
+
+    Empty where it is not known: what a proxy wrote may be anything, and the database takes
+    addresses only.
+    """
     if settings.TRUSTED_PROXIES:
-        hops = [hop.strip() for hop in request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")]
-        if len(hops) >= settings.TRUSTED_PROXIES and hops[-settings.TRUSTED_PROXIES]:
-            return hops[-settings.TRUSTED_PROXIES]
-    return str(request.META.get("REMOTE_ADDR", ""))
+        hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        if len(hops) >= settings.TRUSTED_PROXIES:
+            address = _address(hops[-settings.TRUSTED_PROXIES])
+            if address:
+                return address
+    return _address(str(request.META.get("REMOTE_ADDR", "")))
+
+
+def _address(text: str) -> str:
+    """The IP address, without the port that some proxies add to IPv4; empty if it is none."""
+    text = text.strip()
+    if text.count(":") == 1:
+        text = text.partition(":")[0]
+    try:
+        return str(ipaddress.ip_address(text)) if "%" not in text else ""
+    except ValueError:
+        return ""
 
 
 def parse_body(request: Request, model: type[BodyT]) -> BodyT:
