@@ -13,6 +13,7 @@ import smpplib.client
 
 from messaging.smpp import pdus
 from messaging.smpp.codec import Framer, decode, encode
+from messaging.smpp.constants import Status
 from messaging.smpp.receipt import Receipt, parse_receipt
 
 if TYPE_CHECKING:
@@ -129,8 +130,8 @@ class RawEsme:
         response = request.response_type(status=status, sequence=request.sequence)
         self.socket.sendall(encode(response))
 
-    def receive(self, timeout: float = 5.0) -> pdus.Pdu | None:
-        """The next PDU; None at the end of the connection. Raises TimeoutError."""
+    def receive(self, timeout: float = 5.0) -> Any:
+        """The next PDU of whatever type; None at the connection's end. Raises TimeoutError."""
         self.socket.settimeout(timeout)
         while not self._frames:
             try:
@@ -142,7 +143,7 @@ class RawEsme:
             self._frames.extend(self._framer.feed(data))
         return decode(self._frames.pop(0))
 
-    def request(self, request: pdus.Request) -> pdus.Response:
+    def request(self, request: pdus.Request) -> Any:
         """Send and wait for the answer; nothing else may come before it."""
         (sequence,) = self.send(request)
         response = self.receive()
@@ -188,4 +189,4 @@ def submit_sm(text: bytes = b"hello", destination: str = "966512345678") -> pdus
 def serves(port: int) -> bool:
     """Whether a newcomer can bind and submit."""
     with raw_esme(port, system_id="bystander") as esme:
-        return esme.request(submit_sm()).status == 0
+        return bool(esme.request(submit_sm()).status == Status.ESME_ROK)

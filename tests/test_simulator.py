@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 import smpplib.gsm
 
 from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status
-from messaging.smpp.receipt import normalize_id
+from messaging.smpp.receipt import IdForm, normalize_id
 from messaging.text import concat_udh, split
 from tests.esmes import raw_esme, smpplib_esme, submit_sm
 from tests.simulators import running_simulator
@@ -236,7 +237,7 @@ def test_id_forms_and_receipt_styles(answers, receipts, style):
         message_id = esme.submit("x").message_id.decode()
         esme.wait(lambda: esme.delivered)
         (pdu,), (receipt,) = esme.delivered, esme.receipts
-        forms = {"decimal": "decimal", "hex": "hex", "uuid": "as_is"}
+        forms: dict[str, IdForm] = {"decimal": "decimal", "hex": "hex", "uuid": "as_is"}
         assert normalize_id(receipt.message_id, forms[written]) == normalize_id(
             message_id, forms[answers]
         )
@@ -273,7 +274,7 @@ def test_a_uuid_cannot_be_written_otherwise():
 
 
 def test_query_sm(simulator, esme):
-    states = []
+    states: list[Any] = []
     esme.client.set_query_resp_handler(states.append)
     for last in "529":
         esme.submit("x", PREFIX + last)
@@ -300,7 +301,7 @@ def test_query_and_cancel_know_only_ones_own(simulator):
     with raw_esme(port) as esme, raw_esme(port, system_id="other") as other:
         answer = esme.request(submit_sm(b"x", PREFIX + "8"))
         assert isinstance(answer, pdus.SubmitSmResp)
-        mine = {"message_id": answer.message_id, "source_addr": "MyCompany"}
+        mine: dict[str, Any] = {"message_id": answer.message_id, "source_addr": "MyCompany"}
         assert other.request(pdus.QuerySm(**mine)).status == Status.ESME_RQUERYFAIL
         assert other.request(pdus.CancelSm(**mine)).status == Status.ESME_RCANCELFAIL
         stranger = {**mine, "source_addr": "Other"}

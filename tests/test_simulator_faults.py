@@ -170,9 +170,9 @@ def test_who_may_bind():
     ) as simulator:
         port = simulator.port
 
-        def bind(*credentials: str) -> int:
+        def bind(system_id: str, word: str) -> int:
             with raw_esme(port, None) as esme:
-                return esme.request(pdus.BindTransceiver(*credentials)).status
+                return int(esme.request(pdus.BindTransceiver(system_id, word)).status)
 
         assert bind("demo", "wrong") == Status.ESME_RINVPASWD
         assert bind("other", "secret") == Status.ESME_RINVSYSID

@@ -14,7 +14,7 @@ import pytest
 import smpp34
 
 from messaging.smpp import pdus
-from messaging.smpp.constants import Status
+from messaging.smpp.constants import Status, Tag
 from messaging.smpp.link import Handlers, Link, LinkConfig, NotSent, connect_esme
 from messaging.smpp.receipt import parse_receipt
 from messaging.text import concat_udh, split
@@ -90,10 +90,10 @@ def test_smpp34_client_in_a_window(simulator):
                 *(smsc.submit_sm("966512345678", b"x", registered_delivery=1) for _ in range(500))
             )
         )
-        told = set()
+        told: set[str | None] = set()
         while len(told) < 500:
             event = await soon(smsc.next())
-            told.add(smpp34.Tlv(0x001E, event.tlvs[0].value).as_string())
+            told.add(smpp34.Tlv(Tag.RECEIPTED_MESSAGE_ID, event.tlvs[0].value).as_string())
         assert told == {answer.message_id for answer in answers}
         await soon(smsc.unbind())
 
@@ -117,7 +117,7 @@ def test_smpp34_client_with_a_wrong_password(simulator):
 # -- aiosmpplib's client against the simulator -------------------------------------------------
 
 
-class Hook(aiosmpplib.AbstractHook):
+class Hook(aiosmpplib.AbstractHook):  # type: ignore[misc]  # it has no types
     def __init__(self) -> None:
         self.messages: asyncio.Queue[Any] = asyncio.Queue()
 
@@ -238,7 +238,7 @@ def test_our_esme_submits():
             assert (response.status, response.message_id) == (0, "abc-123")
 
             answer = asyncio.create_task(link.request(message()))
-            (await soon(server.next())).reject(smpp34.ESME_RTHROTTLED)
+            (await soon(server.next())).reject(Status.ESME_RTHROTTLED)
             response = await soon(answer)
             assert (response.status, response.message_id) == (Status.ESME_RTHROTTLED, "")
 
@@ -276,8 +276,8 @@ def test_our_esme_is_told_of_receipts():
                 source_addr="966512345678",
                 esm_class=0x04,
                 tlvs=[
-                    smpp34.Tlv(smpp34.TLV_RECEIPTED_MESSAGE_ID, b"abc\0"),
-                    smpp34.Tlv(smpp34.TLV_MESSAGE_STATE, b"\x02"),
+                    smpp34.Tlv(Tag.RECEIPTED_MESSAGE_ID, b"abc\0"),
+                    smpp34.Tlv(Tag.MESSAGE_STATE, b"\x02"),
                 ],
             )
             assert (await soon(answer)).is_success

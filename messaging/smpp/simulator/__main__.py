@@ -91,7 +91,7 @@ def _add_misbehaviour(parser: argparse.ArgumentParser) -> None:
     )
     add("--blackhole", action="store_true", help="never answer a submit")
     add("--drop-after", type=int, metavar="N", help="break every connection at its Nth submit")
-    add("--garbage-after", type=int, metavar="N", help="send garbage at every Nth submit")
+    add("--garbage-after", type=int, metavar="N", help="send garbage from the Nth submit on")
     add("--ignore-enquire-link", action="store_true")
 
 

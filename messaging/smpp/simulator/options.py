@@ -50,7 +50,7 @@ class Options:
     refusals: dict[int, float] = field(default_factory=dict)
     blackhole: bool = False  # submits vanish: no answer, no receipt
     drop_after: int | None = None  # every connection breaks at its so many-th submit
-    garbage_after: int | None = None  # every connection gets garbage at its so many-th submit
+    garbage_after: int | None = None  # every connection gets garbage from its so many-th submit on
     ignore_enquire_link: bool = False
 
     # -- what is kept for query_sm, and for tests

@@ -169,7 +169,7 @@ class Simulator:
         line.submits += 1
         submit = Submit(account.system_id, pdu, time.time())
         self.submits.append(submit)
-        if line.submits == options.garbage_after:
+        if options.garbage_after is not None and line.submits >= options.garbage_after:
             line.inject(GARBAGE)
         if options.blackhole:
             self._note(submit)
@@ -180,7 +180,7 @@ class Simulator:
             self.tally.refused += 1
         else:
             self._accept(submit)
-        if line.submits == options.drop_after:
+        if options.drop_after is not None and line.submits >= options.drop_after:
             self._note(submit)
             line.abort("dropped on purpose")
             self._finish_later(account, submit, behaviour)
