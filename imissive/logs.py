@@ -13,24 +13,42 @@ _SECRET = re.compile(
 )
 _API_KEY = re.compile(r"imk_(live|test)_[A-Za-z0-9]+")
 _WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]+")
-_PHONE = re.compile(r"(?<![\w+])\+(\d{5})\d{3,8}(\d{2})(?!\w)")
+_PHONE = re.compile(r"(\+|%2B)(\d{3,5})\d{2,8}(\d{2})(?!\d)", re.I)
+# PostgreSQL's details of an error show the row, a message's text included.
+_DETAIL = re.compile(
+    r"\bDETAIL:.*?(?=\n(?:CONTEXT|HINT):|\n\n(?:The above|During handling)|\Z)", re.S
+)
 
 
 def redact(_logger: Any, _method: str, event: structlog.typing.EventDict) -> Any:
     """A structlog processor: mask keys, secrets and full phone numbers in every value."""
     for key, value in event.items():
-        if _SECRET.search(key):
-            event[key] = "[redacted]"
-        elif isinstance(value, str):
-            event[key] = redact_text(value)
+        event[key] = "[redacted]" if _SECRET.search(key) else _masked(value)
     return event
 
 
+def _masked(value: Any) -> Any:
+    """The value as it may be shown, and whatever is inside it."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, str):
+        return redact_text(value)
+    if isinstance(value, dict):
+        return {
+            key: "[redacted]" if _SECRET.search(str(key)) else _masked(inner)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_masked(inner) for inner in value]
+    return redact_text(repr(value))
+
+
 def redact_text(text: str) -> str:
-    """The text with API keys and webhook secrets gone and phone numbers masked (+96650…67)."""
+    """The text with API keys, webhook secrets and rows gone, and numbers masked (+96650…67)."""
     text = _API_KEY.sub(r"imk_\1_[redacted]", text)
     text = _WEBHOOK_SECRET.sub("whsec_[redacted]", text)
-    return _PHONE.sub(r"+\1…\2", text)
+    text = _DETAIL.sub("DETAIL: [redacted]", text)
+    return _PHONE.sub(r"\1\2…\3", text)
 
 
 def configure(*, level: str, as_json: bool) -> None:
