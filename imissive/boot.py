@@ -17,7 +17,6 @@ from imissive.env import Env
 from imissive.processes import write_private
 from imissive.programs import ROOT
 
-
 OLDEST_POSTGRESQL = 15
 
 

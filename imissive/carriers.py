@@ -33,7 +33,7 @@ class Carriers:
         self.env = env
         self.supervisor = Supervisor(
             env.data_dir.absolute() / "pids",
-            say=lambda text: log.warning("carrier_worker", event_text=text),
+            say=lambda text: log.warning("carrier_worker", what=text),
         )
 
     def reconcile(self) -> None:

@@ -100,7 +100,7 @@ class Env(BaseSettings):
         60,
         ge=2,
         le=3600,
-        description="Seconds after which a message that a dead carrier worker held is queued again.",
+        description="Seconds after which a message that a dead carrier worker held is due again.",
     )
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token for `/metrics`; without it only loopback may read them."

@@ -51,6 +51,15 @@ def redact_text(text: str) -> str:
     return _PHONE.sub(r"\1\2…\3", text)
 
 
+class FirstLine(logging.Filter):
+    """Keeps a record's first line, for loggers that write a stack with each lost connection."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = record.getMessage().partition("\n")[0], ()
+        record.exc_info = record.exc_text = None
+        return True
+
+
 def configure(*, level: str, as_json: bool) -> None:
     """Send structlog's and the standard library's records through one chain to standard error."""
     shared: list[structlog.typing.Processor] = [
@@ -89,7 +98,6 @@ def configure(*, level: str, as_json: bool) -> None:
     # One line for each task and each request is noise at thousands a second.
     for chatty in (
         "celery.app.trace",
-        "celery.beat",
         "celery.worker.strategy",
         "kombu",
         "amqp",
@@ -98,3 +106,5 @@ def configure(*, level: str, as_json: bool) -> None:
         "celery.beat",
     ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
+    for wordy in ("celery.beat", "celery.worker.consumer.consumer"):
+        logging.getLogger(wordy).addFilter(FirstLine())

@@ -131,6 +131,8 @@ CELERY_BROKER_TRANSPORT_OPTIONS = (
 )
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+# Nothing here is acknowledged late, so this cancels nothing; unset, Celery warns at each loss.
+CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BEAT_SCHEDULE = {
     "release-and-sweep-messages": {"task": "messaging.tasks.sweep", "schedule": 1.0},
     "expire-messages": {"task": "messaging.tasks.expire", "schedule": 5.0},

@@ -1,0 +1,134 @@
+"""Settings: each wrong value is refused with its name, and the documentation lists them all."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.fernet import Fernet
+from django.core.exceptions import ImproperlyConfigured
+from pydantic_core import PydanticUndefined
+
+from imissive.env import Env, read_env
+from imissive.programs import ROOT
+
+GOOD = {
+    "SECRET_KEY": "s" * 50,
+    "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "DATABASE_URL": "postgresql://user:password@host/name",
+    "REDIS_URL": "redis://host",
+}
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """An environment that names what it has to and nothing else."""
+    for name in Env.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
+    for name, value in GOOD.items():
+        monkeypatch.setenv(name, value)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "http"),
+        ("PORT", "0"),
+        ("SMPP_PORT", "65536"),
+        ("SIMULATOR_PORT", "-1"),
+        ("DATABASE_URL", "mysql://host/name"),
+        ("REDIS_URL", "host:6379"),
+        ("BROKER_URL", "kafka://host"),
+        ("SECRET_KEY", "short"),
+        ("FIELD_ENCRYPTION_KEYS", "not a key"),
+        ("FIELD_ENCRYPTION_KEYS", f"{Fernet.generate_key().decode()},not a key"),
+        ("FIELD_ENCRYPTION_KEYS", ","),
+        ("PUBLIC_URL", "example.com"),
+        ("DEBUG", "perhaps"),
+        ("WEBHOOK_ALLOW_LOOPBACK", "2"),
+        ("WEBHOOK_TIMEOUT", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("WEB_WORKERS", "none"),
+        ("WEB_THREADS", "0"),
+        ("CARRIER_LEASE", "1"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("BULK_MAX_MESSAGES", "10001"),
+    ],
+)
+def test_wrong_value_is_refused_with_its_name(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured) as refusal:
+        read_env()
+    assert re.match(rf"{name}[:.]", str(refusal.value))
+    assert "\n" not in str(refusal.value)
+    if name in ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL") and len(value) > 1:
+        assert value not in str(refusal.value), "a secret is not repeated"
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_missing_value_is_named(environment: pytest.MonkeyPatch, name: str) -> None:
+    environment.delenv(name)
+    with pytest.raises(ImproperlyConfigured, match=f"{name}: Field required"):
+        read_env()
+
+
+def test_every_wrong_value_is_named_at_once(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PORT", "x")
+    environment.setenv("LOG_LEVEL", "y")
+    with pytest.raises(ImproperlyConfigured, match=r"PORT: .*; LOG_LEVEL: "):
+        read_env()
+
+
+def test_runtime_env_fills_in_what_the_environment_lacks(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.delenv("REDIS_URL")
+    (tmp_path / "runtime.env").write_text(
+        "REDIS_URL=redis://made-by-make-run\nDATABASE_URL=postgresql://made-by-make-run/x\n"
+    )
+    env = read_env()
+    assert env.redis_url == "redis://made-by-make-run"
+    assert env.database_url == GOOD["DATABASE_URL"], "the environment goes first"
+
+
+def test_lists_are_split_at_commas(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("ALLOWED_HOSTS", "sms.example.com, 10.0.0.1")
+    assert read_env().allowed_hosts == ["sms.example.com", "10.0.0.1"]
+
+
+def test_empty_value_means_the_default(environment: pytest.MonkeyPatch) -> None:
+    environment.setenv("PORT", "")
+    assert read_env().port == 8000
+
+
+def documented() -> dict[str, tuple[str, str]]:
+    """Name, default and meaning as the table in docs/operating.md has them."""
+    text = (ROOT / "docs" / "operating.md").read_text()
+    section = text.partition("## Settings")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$", section, re.M)
+    return {name: (default, meaning) for name, default, meaning in rows}
+
+
+def shown(default: Any) -> str:
+    """How the table writes a default."""
+    if default is PydanticUndefined:
+        return "needed"
+    if default is None or default == "":
+        return "—"
+    if isinstance(default, bool):
+        return f"`{int(default)}`"
+    if isinstance(default, list):
+        return f"`{','.join(default)}`"
+    return f"`{default}`"
+
+
+def test_documentation_lists_every_setting_as_it_is() -> None:
+    actual = {
+        name.upper(): (shown(field.default), field.description)
+        for name, field in Env.model_fields.items()
+    }
+    assert documented() == actual
