@@ -18,7 +18,7 @@ test: $(VENV)/.dev ## Run all tests beside a PostgreSQL and a Valkey of their ow
 	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
 
 bench: $(VENV)/.dev ## Measure this machine and print a table
-	@exec $(EMBEDDED) -- $(BIN)/python -m tests.bench
+	@exec $(BIN)/python -m tests.bench
 
 lint: $(VENV)/.dev ## Everything about the code that a program can judge
 	$(BIN)/ruff check .
