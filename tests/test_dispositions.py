@@ -1,0 +1,59 @@
+"""What a carrier's answer means for the message: every status of the specification in a table."""
+
+import pytest
+
+from messaging.dispositions import Disposition, disposition, status_name
+from messaging.smpp.constants import Status
+
+LATER = {0x58: "ESME_RTHROTTLED", 0x14: "ESME_RMSGQFUL"}
+ELSEWHERE = {
+    0x04: "ESME_RINVBNDSTS",
+    0x08: "ESME_RSYSERR",
+    0x45: "ESME_RSUBMITFAIL",
+    0x53: "ESME_RINVSYSTYP",
+    0x64: "ESME_RX_T_APPN",
+    0xFF: "ESME_RUNKNOWNERR",
+}
+REFUSED = {
+    0x01: "ESME_RINVMSGLEN",
+    0x0A: "ESME_RINVSRCADR",
+    0x0B: "ESME_RINVDSTADR",
+    0x15: "ESME_RINVSERTYP",
+    0x43: "ESME_RINVESMCLASS",
+    0x48: "ESME_RINVSRCTON",
+    0x50: "ESME_RINVDSTTON",
+    0x62: "ESME_RINVEXPIRY",
+    0x65: "ESME_RX_P_APPN",
+    0x66: "ESME_RX_R_APPN",
+    0xFE: "ESME_RDELIVERYFAILURE",
+}
+CASES = [
+    (0x00, "ESME_ROK", Disposition.ACCEPTED),
+    *((number, name, Disposition.SLOW_DOWN) for number, name in LATER.items()),
+    *((number, name, Disposition.ELSEWHERE) for number, name in ELSEWHERE.items()),
+    *((number, name, Disposition.REFUSED) for number, name in REFUSED.items()),
+]
+
+
+@pytest.mark.parametrize(("number", "name", "meaning"), CASES, ids=lambda value: str(value))
+def test_each_status_has_its_meaning_and_its_name(number, name, meaning):
+    assert disposition(number) is meaning
+    assert status_name(number) == name
+
+
+def test_every_other_status_speaks_of_the_message_and_is_final():
+    others = set(Status) - {0x00} - set(LATER) - set(ELSEWHERE)
+    assert {disposition(number) for number in others} == {Disposition.REFUSED}
+
+
+@pytest.mark.parametrize(
+    ("number", "name"), [(0x400, "0x00000400"), (0x4FF, "0x000004FF"), (2**32 - 1, "0xFFFFFFFF")]
+)
+def test_a_carriers_own_status_is_final_and_told_by_its_number(number, name):
+    assert disposition(number) is Disposition.REFUSED
+    assert status_name(number) == name
+
+
+def test_a_temporary_error_never_fails_the_message():
+    """5.1.3 calls these errors temporary or the system's: the message may be sent once more."""
+    assert Disposition.REFUSED not in {disposition(number) for number in (*LATER, *ELSEWHERE)}
