@@ -44,6 +44,7 @@ from accounts.models import (
 )
 from accounts.people import vouch_for_address
 from accounts.roles import Scope
+from accounts.templatetags.shown import credits_shown
 from imissive.errors import ApiError
 from imissive.requests import client_address
 
@@ -115,7 +116,7 @@ class OrganizationAdmin(OperatorAdmin):
     @admin.display(description=_("Balance"), ordering="balance__micro")
     def balance_credits(self, obj: Organization) -> str:
         balance = getattr(obj, "balance", None)
-        return ledger.credits_text(balance.micro if balance else 0)
+        return credits_shown(balance.micro if balance else 0)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Its ledger and messages stay: an organization is suspended, not deleted."""
@@ -343,7 +344,7 @@ class BalanceAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("Balance"), ordering="micro")
     def credits(self, obj: Balance) -> str:
-        return ledger.credits_text(obj.micro)
+        return credits_shown(obj.micro)
 
 
 @admin.register(LedgerEntry, site=site)
@@ -366,11 +367,11 @@ class LedgerAdmin(LongTableAdmin):
 
     @admin.display(description=_("amount"))
     def credits(self, obj: LedgerEntry) -> str:
-        return ledger.credits_text(obj.amount)
+        return credits_shown(obj.amount)
 
     @admin.display(description=_("balance after"))
     def after(self, obj: LedgerEntry) -> str:
-        return ledger.credits_text(obj.balance_after)
+        return credits_shown(obj.balance_after)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[LedgerEntry], search_term: str

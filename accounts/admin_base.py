@@ -83,6 +83,7 @@ class OperatorAdmin(ModelAdmin):
 
     list_per_page = 50
     list_fullwidth = True
+    compressed_fields = False  # labels above their fields: several fit on one line
     # Their values never go into the audit log; that they were changed does.
     secret_fields: tuple[str, ...] = ()
 
@@ -175,6 +176,7 @@ class ReadOnlyInline(ReadOnly, TabularInline):
     extra = 0
     can_delete = False
     show_change_link = False
+    hide_title = True
 
 
 class ConfirmForm(forms.Form):

@@ -9,11 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, QuerySet, Sum
 
 from accounts.models import Organization
 from messaging import numbers
 from messaging.models import Message
+from messaging.states import Status
 
 PAGE = 50
 
@@ -35,14 +36,37 @@ def message_of(organization: Organization, message_id: uuid.UUID) -> Message | N
     return found.filter(organization=organization, id=message_id).first()
 
 
-def counts_since(organization: Organization, moment: datetime) -> dict[str, int]:
-    """How many messages accepted since then have each status, those without any left out."""
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Messages accepted in some span: how many have each status, and what they cost (micro)."""
+
+    by_status: dict[str, int]
+    cost: int
+
+    @property
+    def messages(self) -> int:
+        return sum(self.by_status.values())
+
+    @property
+    def delivery_rate(self) -> float | None:
+        """The share of delivered ones, 0 to 100, among those that came to an end."""
+        delivered = self.by_status.get(Status.DELIVERED, 0)
+        ended = delivered + sum(self.by_status.get(s, 0) for s in (Status.FAILED, Status.EXPIRED))
+        return 100 * delivered / ended if ended else None
+
+
+def totals_since(organization: Organization, moment: datetime) -> Totals:
+    """The totals of what was accepted since then; statuses without a message are left out."""
     rows = (
         Message.objects.filter(organization=organization, id__gte=first_id_at(moment))
         .values_list("status")
-        .annotate(Count("id"))
+        .annotate(Count("id"), Sum("price"))
     )
-    return dict(rows)
+    counts, cost = {}, 0
+    for status, count, price in rows:
+        counts[status] = count
+        cost += int(price)
+    return Totals(counts, cost)
 
 
 @dataclass(frozen=True, slots=True)

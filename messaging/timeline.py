@@ -7,9 +7,9 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
+from messaging.dispositions import status_name
 from messaging.models import Attempt, Message, MessagePart
 from messaging.reasons import STATUS_LABELS, STATUS_TONES, reason
-from messaging.smpp.constants import status_text
 from messaging.states import FINAL, Status
 from webhooks.models import Delivery, Event
 
@@ -76,15 +76,12 @@ def _attempt(attempt: Attempt) -> Step:
         "refused": _("%(carrier)s refused the message"),
         "unanswered": _("%(carrier)s did not answer"),
     }.get(attempt.outcome, _("%(carrier)s did not take the message"))
-    detail = attempt.detail
-    if attempt.command_status is not None and not detail:
-        detail = status_text(attempt.command_status)
+    answer = attempt.command_status
     return Step(
         attempt.at,
         title % {"carrier": attempt.carrier.name},
         "bad" if attempt.outcome == "refused" else "late",
-        detail,
-        f"0x{attempt.command_status:08X}" if attempt.command_status is not None else "",
+        code=attempt.detail if answer is None else status_name(answer),
     )
 
 
@@ -133,13 +130,13 @@ def _end(message: Message) -> list[Step]:
 def _delivery(delivery: Delivery) -> Step:
     names = {"event": delivery.event.type, "attempts": delivery.attempts}
     if delivery.status == Delivery.Status.DELIVERED:
-        title, tone = _("Webhook %(event)s delivered"), "good"
+        title, tone = _("Webhook %(event)s: received by your server"), "good"
     elif delivery.status == Delivery.Status.FAILED:
-        title, tone = _("Webhook %(event)s failed after %(attempts)d attempts"), "bad"
+        title, tone = _("Webhook %(event)s: given up after attempt %(attempts)d"), "bad"
     elif delivery.attempts:
-        title, tone = _("Webhook %(event)s failed %(attempts)d times; trying again"), "late"
+        title, tone = _("Webhook %(event)s: attempt %(attempts)d failed, trying again"), "late"
     else:
-        title, tone = _("Webhook %(event)s on its way"), "still"
+        title, tone = _("Webhook %(event)s: on its way"), "still"
     answer = str(delivery.response_status) if delivery.response_status else delivery.error
     if delivery.duration_ms is not None and delivery.response_status:
         answer = f"{answer} · {delivery.duration_ms} ms"

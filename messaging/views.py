@@ -30,13 +30,13 @@ def overview(request: HttpRequest, member: Member) -> HttpResponse:
     organization = member.organization
     balance = _balance(member)
     steps = _next_steps(organization)
-    counts = log.counts_since(organization, timezone.now() - timedelta(hours=24))
+    totals = log.totals_since(organization, timezone.now() - timedelta(hours=24))
     context = {
         "page": "overview",
         "balance": balance,
         "low": balance is not None and balance <= organization.low_balance_threshold,
-        "total": sum(counts.values()),
-        "shares": _shares(counts),
+        "totals": totals,
+        "shares": _shares(totals.by_status),
         "latest": log.messages_of(organization)[:LATEST],
         "steps": [] if all(done for _, done in steps) else steps,
         "sender": _example_sender(organization),

@@ -42,7 +42,7 @@ class DeliveryAdmin(LongTableAdmin):
     search_help_text = _("An endpoint's whole URL")
     fields = (
         ("__str__", "event_type", "endpoint"),
-        ("status_badge", "attempts", "next_attempt_at"),
+        ("status", "attempts", "next_attempt_at"),
         ("response_status", "error", "duration_ms"),
         ("created_at", "finished_at"),
     )

@@ -42,3 +42,9 @@ def moment(at: datetime | None) -> SafeString | str:
         at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         at.strftime("%Y-%m-%d %H:%M:%S"),
     )
+
+
+@register.filter
+def percent(share: float) -> SafeString:
+    """A share of 100 with one decimal, rounded down: 100% is said only of all."""
+    return ltr(f"{int(share * 10) / 10:.1f}%")

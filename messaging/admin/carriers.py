@@ -22,7 +22,7 @@ from accounts.admin_base import (
 )
 from accounts.admin_site import site
 from accounts.credits_field import CreditsField
-from accounts.ledger import credits_text
+from accounts.templatetags.shown import credits_shown
 from imissive.requests import client_address
 from messaging.models import Carrier, CarrierBind, Price, Route, RouteCarrier
 
@@ -274,13 +274,11 @@ class PriceAdmin(OperatorAdmin):
 
     @admin.display(description=_("Credits for one part"), ordering="micro")
     def credits(self, obj: Price) -> str:
-        return credits_text(obj.micro)
+        return credits_shown(obj.micro)
 
 
-def _carriers_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
+def carriers_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
+    """Which carriers are up, for the admin's first page."""
     if not request.user.has_perm("messaging.view_carrier"):
         return None
     return "admin/panels/carriers.html", {"carriers": _with_bound(Carrier.objects.order_by("name"))}
-
-
-site.panels.append(_carriers_panel)

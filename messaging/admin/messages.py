@@ -17,6 +17,7 @@ from accounts import audit
 from accounts.admin_base import LongTableAdmin, ReadOnlyInline, ReasonForm, act, badge, operator
 from accounts.admin_site import site
 from accounts.ledger import credits_text
+from accounts.templatetags.shown import ltr
 from imissive import ids
 from imissive.requests import client_address
 from messaging import numbers
@@ -96,14 +97,11 @@ class MessageAdmin(LongTableAdmin):
     inlines = (PartInline, AttemptInline)
     list_display = (
         "public_id",
-        "created_at",
+        "number",
         "organization",
-        "to",
         "sender",
         "status_badge",
-        "parts",
-        "credits",
-        "carrier",
+        "created_at",
     )
     list_filter = (AcceptedFilter, "status", "test")
     list_select_related = ("organization", "carrier")
@@ -116,8 +114,8 @@ class MessageAdmin(LongTableAdmin):
             None,
             {
                 "fields": (
-                    ("public_id", "status_badge", "organization"),
-                    ("to", "country", "sender"),
+                    ("public_id", "status", "organization"),
+                    ("number", "country", "sender"),
                     ("masked_text", "encoding", "parts"),
                     ("credits", "reference", "batch"),
                     ("source", "api_key", "test", "urgent"),
@@ -143,9 +141,13 @@ class MessageAdmin(LongTableAdmin):
     def status_badge(self, obj: Message) -> tuple[str, str]:
         return obj.status, obj.get_status_display()
 
+    @admin.display(description=_("to"))
+    def number(self, obj: Message) -> str:
+        return ltr(obj.to)
+
     @admin.display(description=_("price"))
     def credits(self, obj: Message) -> str:
-        return credits_text(obj.price)
+        return ltr(credits_text(obj.price))
 
     @admin.display(description=_("text"))
     def masked_text(self, obj: Message) -> str:

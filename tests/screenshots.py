@@ -1,0 +1,130 @@
+"""Takes every page in both themes, both languages and two widths: `python -m tests.screenshots`.
+
+The pictures go to ./screenshots/, to be looked at. `python -m tests.screenshots overview message`
+takes only the pages that are named; `--docs` also renews the two pictures of the README.
+"""
+
+import os
+import subprocess
+import sys
+from itertools import product
+from pathlib import Path
+
+import django
+
+FOLDER = Path("screenshots")
+DOCS = Path("docs/images")
+THEMES = ("light", "dark")
+LANGUAGES = ("en", "ar")
+WIDTHS = {"wide": (1280, 860), "phone": (360, 740)}
+
+
+def main(arguments: list[str]) -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
+    if "DATABASE_URL" not in os.environ:
+        command = [sys.executable, "-m", "imissive.embedded", "--fast", "--", sys.executable]
+        command += ["-m", "tests.screenshots", *arguments]
+        raise SystemExit(subprocess.run(command, check=False).returncode)
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+    take([name for name in arguments if not name.startswith("-")], docs="--docs" in arguments)
+
+
+def take(names: list[str], *, docs: bool) -> None:
+    from playwright.sync_api import BrowserContext
+
+    from tests import browsers, showcase
+
+    shown = showcase.make()
+    pages = _pages(shown)
+    FOLDER.mkdir(exist_ok=True)
+    with browsers.live_server() as url, browsers.chromium() as browser:
+
+        def open_as(who: str, theme: str, language: str, size: tuple[int, int]) -> BrowserContext:
+            context = browser.new_context(
+                viewport={"width": size[0], "height": size[1]},
+                color_scheme="dark" if theme == "dark" else "light",
+                timezone_id="Asia/Riyadh",
+            )
+            cookies = {"theme": theme, "django_language": language}
+            context.add_cookies(
+                [{"name": name, "value": value, "url": url} for name, value in cookies.items()]
+            )
+            if who:
+                browsers.log_in(context, url, getattr(shown, who))
+            return context
+
+        for theme, language, (width, size) in product(THEMES, LANGUAGES, WIDTHS.items()):
+            for who in ("", "owner", "operator"):
+                context = open_as(who, theme, language, size)
+                page = context.new_page()
+                page.on("console", lambda message: print("console:", message.text))
+                for name, (as_whom, path) in pages.items():
+                    if as_whom != who or (names and name not in names):
+                        continue
+                    page.goto(url + path)
+                    page.wait_for_load_state("networkidle")
+                    overflow = page.evaluate("document.documentElement.scrollWidth > innerWidth")
+                    file = FOLDER / f"{name}-{theme}-{language}-{width}.png"
+                    page.screenshot(path=str(file), full_page=True)
+                    print(file, "(wider than the window!)" if overflow else "")
+                context.close()
+        if docs:
+            _docs(open_as, url, pages)
+
+
+def _docs(open_as, url, pages) -> None:
+    DOCS.mkdir(parents=True, exist_ok=True)
+    for name, source in (("overview", "overview"), ("message", "message-delivered")):
+        context = open_as("owner", "light", "en", (1280, 800))
+        page = context.new_page()
+        page.goto(url + pages[source][1])
+        page.screenshot(path=str(DOCS / f"{name}.png"))
+        context.close()
+
+
+def _pages(shown) -> dict[str, tuple[str, str]]:
+    """Each page's name with who looks at it and where it is."""
+    from tests.showcase import organization_id
+
+    home = f"/dashboard/{organization_id(shown)}/"
+    queue = "/admin/messaging/senderid/"
+    sender = shown.organization.sender_ids.get(status="pending")
+    return {
+        "landing": ("", "/"),
+        "login": ("", "/accounts/login/"),
+        "password-reset": ("", "/accounts/password/reset/"),
+        "signup-closed": ("", "/accounts/signup/"),
+        "not-found": ("", "/nothing/"),
+        "overview": ("owner", home),
+        "messages": ("owner", f"{home}messages/"),
+        "messages-none": ("owner", f"{home}messages/?number=%2B966500000000"),
+        "message-delivered": ("owner", f"{home}messages/{shown.delivered.public_id}/"),
+        "message-failed": ("owner", f"{home}messages/{shown.failed.public_id}/"),
+        "two-factor": ("owner", "/accounts/2fa/"),
+        "totp": ("owner", "/accounts/2fa/totp/activate/"),
+        "password": ("owner", "/accounts/password/change/"),
+        "email": ("owner", "/accounts/email/"),
+        "sessions": ("owner", "/accounts/sessions/"),
+        "admin": ("operator", "/admin/"),
+        "admin-senders": ("operator", queue),
+        "admin-sender": ("operator", f"{queue}{sender.pk}/change/"),
+        "admin-reject": ("operator", f"{queue}{sender.pk}/reject/"),
+        "admin-organization": (
+            "operator", f"/admin/accounts/organization/{shown.organization.pk}/change/"
+        ),
+        "admin-adjust": (
+            "operator", f"/admin/accounts/organization/{shown.organization.pk}/adjust_credits/"
+        ),
+        "admin-carrier": ("operator", f"/admin/messaging/carrier/{shown.carrier.pk}/change/"),
+        "admin-messages": ("operator", "/admin/messaging/message/"),
+        "admin-message": ("operator", f"/admin/messaging/message/{shown.failed.pk}/change/"),
+        "admin-ledger": ("operator", "/admin/accounts/ledgerentry/"),
+        "admin-audit": ("operator", "/admin/accounts/auditentry/"),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,215 @@
+"""An organization as it looks after some weeks of use, for screenshots and the browser tests."""
+
+import random
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from accounts import audit, ledger
+from accounts.keys import create_key
+from accounts.models import MICRO, Member, Organization, User
+from accounts.people import vouch_for_address
+from accounts.roles import Role
+from imissive import ids
+from messaging.log import first_id_at
+from messaging.models import (
+    Attempt,
+    Carrier,
+    CarrierBind,
+    Message,
+    MessagePart,
+    Price,
+    Route,
+    SenderId,
+)
+from messaging.states import Status
+from webhooks.models import Delivery, Endpoint, Event
+
+PASSWORD = "correct horse battery"
+_DELIVERED_TEXT = (
+    "عزيزنا العميل، شحنتك رقم 10482 خرجت للتسليم اليوم بين الساعة 4 و 8 مساءً. "
+    "لتغيير الموعد: https://najd.example/t/10482"
+)
+_FAILED_TEXT = "Your parcel 10517 arrives today. Track it: https://najd.example/t/10517"
+
+
+@dataclass(frozen=True)
+class Showcase:
+    organization: Organization
+    owner: User
+    operator: User
+    delivered: Message
+    failed: Message
+    endpoint: Endpoint
+    carrier: Carrier
+
+
+def make(now: datetime | None = None) -> Showcase:
+    """Everything, in the caller's transaction or none. Random, but the same every time."""
+    now = now or datetime.now(UTC).replace(microsecond=0)
+    dice = random.Random(966)
+    organization, owner = _organization("Najd Logistics", "sara@najd.example", "Sara Alharbi")
+    other, _ = _organization("Hala Clinics", "it@hala.example", "Huda")
+    Member.objects.create(organization=other, user=owner, role=Role.VIEWER)
+    operator = User.objects.create_superuser(
+        email="operator@imissive.example", password=PASSWORD, name="Operator"
+    )
+    vouch_for_address(operator)
+    ledger.adjust(organization, 100_000 * MICRO, reason="Invoice 2026-118", actor=operator)
+    key, _ = create_key(organization, "Order service", test=False, created_by=owner)
+    _senders(organization, other, now)
+    carrier = _carrier(now)
+    endpoint = Endpoint.objects.create(
+        organization=organization, url="https://api.najd.example/hooks/sms", secret="whsec_c2VjcmV0"
+    )
+    common = {"organization": organization, "carrier": carrier, "api_key": key}
+    _traffic(dice, now, common)
+    delivered = _delivered(now - timedelta(minutes=3), common, endpoint)
+    failed = _failed(now - timedelta(minutes=2), common, endpoint)
+    audit.record(
+        "credits.adjusted", actor=operator, organization=organization, target=str(organization),
+        detail={"credits": "100000"}, address="203.0.113.9",
+    )  # fmt: skip
+    return Showcase(organization, owner, operator, delivered, failed, endpoint, carrier)
+
+
+def _organization(name: str, email: str, person: str) -> tuple[Organization, User]:
+    organization = Organization.objects.create(name=name)
+    user = User.objects.create_user(email, PASSWORD, name=person)
+    vouch_for_address(user)
+    Member.objects.create(organization=organization, user=user, role=Role.OWNER)
+    return organization, user
+
+
+def _senders(organization: Organization, other: Organization, now: datetime) -> None:
+    alphanumeric = SenderId.Kind.ALPHANUMERIC
+    SenderId.objects.create(
+        organization=organization, name="NAJD", kind=alphanumeric, is_default=True,
+        status=SenderId.Status.APPROVED, purpose="Shipment updates", decided_at=now,
+    )  # fmt: skip
+    for owner, name, purpose in (
+        (organization, "NAJD-Offers", "Monthly offers to customers who agreed"),
+        (other, "HalaClinic", "Appointment reminders"),
+    ):
+        SenderId.objects.create(
+            organization=owner, name=name, kind=alphanumeric, purpose=purpose,
+            sample="Your appointment is tomorrow at 10:00.",
+        )  # fmt: skip
+
+
+def _carrier(now: datetime) -> Carrier:
+    carrier = Carrier.objects.create(
+        slug="gulf", name="Gulf Carrier", host="smsc.gulf.example", system_id="imissive", binds=2,
+        password="s3cret",
+    )  # fmt: skip
+    for number in (1, 2):
+        CarrierBind.objects.create(
+            carrier=carrier, worker="carrier-gulf@host", number=number, mode="trx",
+            state=CarrierBind.State.BOUND, since=now - timedelta(hours=31), in_flight=7 * number,
+            submitted=181_204 + number, receipts=180_990,
+            updated_at=now + timedelta(hours=1),
+        )  # fmt: skip
+    route = Route.objects.create(prefix="966")
+    route.steps.create(carrier=carrier, position=0)
+    Price.objects.create(prefix="966", micro=MICRO // 2)
+    return carrier
+
+
+def _message(at: datetime, **fields: Any) -> Message:
+    """A message with an id of that time: the log reads time out of ids."""
+    random_bits = uuid.uuid4().int & ((1 << 62) - 1)
+    fields = {
+        "id": uuid.UUID(int=first_id_at(at).int | random_bits),
+        "source": "api",
+        "country": "SA",
+        "sender": "NAJD",
+        "encoding": "gsm7",
+        "parts": 1,
+        "price": MICRO // 2,
+        "created_at": at,
+        "queued_at": at,
+        "expires_at": at + timedelta(days=1),
+    } | fields
+    return Message.objects.create(**fields)
+
+
+def _traffic(dice: random.Random, now: datetime, common: dict[str, Any]) -> None:
+    weights = {
+        Status.DELIVERED: 181, Status.SENT: 9, Status.QUEUED: 4, Status.FAILED: 7,
+        Status.EXPIRED: 3, Status.SCHEDULED: 2, Status.CANCELED: 1,
+    }  # fmt: skip
+    statuses = dice.choices(list(weights), list(weights.values()), k=210)
+    for index, status in enumerate(statuses):
+        at = now - timedelta(seconds=400 + index * 380 + dice.randrange(300))
+        final = status in (Status.DELIVERED, Status.FAILED, Status.EXPIRED, Status.CANCELED)
+        _message(
+            at,
+            to=f"+9665{dice.randrange(10**8):08d}",
+            text="Your order is on its way.",
+            reference=f"order-{10480 - index}",
+            status=status,
+            test=index == 4,
+            final_at=at + timedelta(seconds=dice.randrange(2, 9)) if final else None,
+            error_code="UNDELIV" if status is Status.FAILED else "",
+            **common,
+        )
+
+
+def _delivered(at: datetime, common: dict[str, Any], endpoint: Endpoint) -> Message:
+    second = timedelta(seconds=1)
+    message = _message(
+        at, to="+966501234567", text=_DELIVERED_TEXT, encoding="ucs2", parts=2, price=MICRO,
+        reference="order-10482", status=Status.DELIVERED, sent_at=at + second,
+        final_at=at + 4 * second, **common,
+    )  # fmt: skip
+    for number in (1, 2):
+        MessagePart.objects.create(
+            message=message, number=number, carrier=common["carrier"], status=Status.DELIVERED,
+            carrier_message_id=f"7C41A90{number}", submitted_at=at + 0.4 * number * second,
+            final_at=at + (3.1 + 0.4 * number) * second,
+        )  # fmt: skip
+    for kind, after in (("queued", 0.1), ("sent", 1.1), ("delivered", 4.1)):
+        _hook(message, endpoint, f"message.{kind}", at + after * second)
+    return message
+
+
+def _failed(at: datetime, common: dict[str, Any], endpoint: Endpoint) -> Message:
+    second = timedelta(seconds=1)
+    message = _message(
+        at, to="+966559876543", text=_FAILED_TEXT, reference="order-10517", status=Status.FAILED,
+        sent_at=at + 6 * second, final_at=at + 9 * second, error_code="UNDELIV 001",
+        error_message="The carrier reported that the message was not delivered.", **common,
+    )  # fmt: skip
+    attempt = Attempt.objects.create(
+        message=message, carrier=common["carrier"], outcome="throttled", command_status=0x58
+    )
+    Attempt.objects.filter(pk=attempt.pk).update(at=at + second)
+    MessagePart.objects.create(
+        message=message, number=1, carrier=common["carrier"], status=Status.FAILED,
+        carrier_message_id="7C41A977", error_code="UNDELIV 001", submitted_at=at + 6 * second,
+        final_at=at + 9 * second,
+    )  # fmt: skip
+    _hook(message, endpoint, "message.sent", at + 6.2 * second)
+    _hook(message, endpoint, "message.failed", at + 9.2 * second, Delivery.Status.PENDING)
+    return message
+
+
+def _hook(
+    message: Message, endpoint: Endpoint, kind: str, at: datetime,
+    status: Delivery.Status = Delivery.Status.DELIVERED,
+) -> None:  # fmt: skip
+    event = Event.objects.create(
+        organization=message.organization, type=kind, message_id=message.id, body="{}"
+    )
+    done = status == Delivery.Status.DELIVERED
+    Delivery.objects.create(
+        event=event, endpoint=endpoint, status=status, attempts=1, created_at=at,
+        response_status=200 if done else 503, duration_ms=38 if done else 410,
+        finished_at=at + timedelta(milliseconds=38) if done else None,
+        next_attempt_at=None if done else at + timedelta(minutes=5),
+    )  # fmt: skip
+
+
+def organization_id(showcase: Showcase) -> str:
+    return ids.public_id(ids.ORGANIZATION, showcase.organization.id)
