@@ -21,13 +21,13 @@ def services() -> dict[str, dict[str, Any]]:
 
 
 def test_every_process_is_a_service(services: dict[str, dict[str, Any]]) -> None:
-    assert set(commands(Env())) <= set(services)  # type: ignore[call-arg]
+    assert set(commands(Env())) <= set(services)
 
 
 def test_services_run_programs_and_commands_that_exist(
     services: dict[str, dict[str, Any]],
 ) -> None:
-    programs = commands(Env())  # type: ignore[call-arg]
+    programs = commands(Env())
     for name, service in services.items():
         command = service.get("command", ["python", "-m", "imissive.programs", "web"])
         if name in SERVERS:

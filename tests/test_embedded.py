@@ -22,19 +22,19 @@ from tests.platforms import until
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another")
 
 
-def wrapped(*command: str, **options: object) -> subprocess.CompletedProcess[str]:
+def wrapped(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "imissive.embedded", "--fast", "--", *command],
         capture_output=True,
         text=True,
         cwd=ROOT,
         timeout=60,
-        **options,  # type: ignore[call-overload]
+        env=os.environ | settings,
     )
 
 
 def test_exit_code_is_passed_on_and_nothing_stays(tmp_path: Path) -> None:
-    done = wrapped("sh", "-c", "echo $DATA_DIR; exit 7", env=os.environ | {"TMPDIR": str(tmp_path)})
+    done = wrapped("sh", "-c", "echo $DATA_DIR; exit 7", TMPDIR=str(tmp_path))
     assert done.returncode == 7
     assert done.stdout.startswith(str(tmp_path))
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """What probes and Prometheus get."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from django.db import connection
@@ -108,7 +109,7 @@ def test_not_ready_without_database(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_metrics_without_token_are_for_loopback(
-    db: None, given: dict[str, str], status: int
+    db: None, given: dict[str, Any], status: int
 ) -> None:
     assert client.get("/metrics", **given).status_code == status
 
