@@ -5,16 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from pydantic_core import PydanticUndefined
 
 from imissive.env import Env, read_env
 from imissive.programs import ROOT
 
+KEY = "A" * 43 + "="
 GOOD = {
     "SECRET_KEY": "s" * 50,
-    "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
+    "FIELD_ENCRYPTION_KEYS": KEY,
     "DATABASE_URL": "postgresql://user:password@host/name",
     "REDIS_URL": "redis://host",
 }
@@ -43,7 +43,7 @@ def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.Monke
         ("BROKER_URL", "kafka://host"),
         ("SECRET_KEY", "short"),
         ("FIELD_ENCRYPTION_KEYS", "not a key"),
-        ("FIELD_ENCRYPTION_KEYS", f"{Fernet.generate_key().decode()},not a key"),
+        ("FIELD_ENCRYPTION_KEYS", f"{KEY},not a key"),
         ("FIELD_ENCRYPTION_KEYS", ","),
         ("PUBLIC_URL", "example.com"),
         ("DEBUG", "perhaps"),
