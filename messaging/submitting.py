@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import orjson
 from django.conf import settings
 from django.db import transaction
 
@@ -102,7 +103,12 @@ def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> lis
         )
         rows = cursor.fetchall()
     claimed = [
-        Claimed(*row[:15], tried=tuple(row[15] or ()), submitted_parts=frozenset(row[16] or ()))
+        Claimed(
+            *row[:15],
+            # Django has psycopg hand jsonb over as text.
+            tried=tuple(orjson.loads(row[15] or "[]")),
+            submitted_parts=frozenset(row[16] or ()),
+        )
         for row in rows
     ]
     claimed.sort(key=lambda message: message.id)
