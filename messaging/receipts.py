@@ -181,6 +181,18 @@ def _end_parts(open_parts: Sequence[tuple[_Part, FinalReceipt]]) -> None:
         )
 
 
+def settle(message_ids: Sequence[uuid.UUID]) -> frozenset[uuid.UUID]:
+    """End the messages all of whose parts have ended; in the caller's transaction.
+
+    For messages that were submitted anew: receipts that came while they were queued again have
+    ended their parts only. Returns the webhook endpoints to ring after the commit.
+    """
+    if not message_ids:
+        return frozenset()
+    messages = _lock_messages(set(message_ids))
+    return _finish(messages, _outcomes_of_several(messages, list(messages)))
+
+
 def _end_messages(
     messages: dict[uuid.UUID, dict[str, Any]],
     open_parts: Sequence[tuple[_Part, FinalReceipt]],
@@ -194,6 +206,13 @@ def _end_messages(
         else:
             several.append(part.message_id)
     outcomes |= _outcomes_of_several(messages, several)
+    return _finish(messages, outcomes)
+
+
+def _finish(
+    messages: dict[uuid.UUID, dict[str, Any]], outcomes: dict[uuid.UUID, tuple[Status, str]]
+) -> frozenset[uuid.UUID]:
+    """Swap messages into these states and tell of those that changed."""
     now = datetime.now(UTC)
     ended = _swap(outcomes, now)
     return events.record(

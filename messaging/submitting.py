@@ -154,6 +154,9 @@ def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) 
             carrier_message_id for result in results for _, carrier_message_id, _ in result.accepted
         ]
         endpoints |= receipts.apply_early(carrier_id, ids)
+        endpoints |= receipts.settle(
+            [row.message.id for row in results if row.message.submitted_parts]
+        )
     events.ring(endpoints)
     slugs = tables().carriers
     for lane in {
