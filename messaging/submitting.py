@@ -292,7 +292,7 @@ def _insert_attempts(carrier_id: int, results: Sequence[Result], now: datetime) 
         (
             result.message.id,
             "unanswered" if result.unanswered else str(result.disposition.value),
-            result.command_status,
+            _stored_status(result.command_status),
             result.detail[:200],
         )
         for result in results
@@ -312,6 +312,11 @@ def _insert_attempts(carrier_id: int, results: Sequence[Result], now: datetime) 
             """,
             [carrier_id, now, *(list(column) for column in zip(*rows, strict=True))],
         )
+
+
+def _stored_status(command_status: int | None) -> int | None:
+    """A command_status as the column holds it: none beyond 31 bits. `detail` has it anyway."""
+    return command_status if command_status is None or command_status < 1 << 31 else None
 
 
 def _consequences(
