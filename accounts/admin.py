@@ -299,9 +299,7 @@ class ApiKeyAdmin(OperatorAdmin):
             "secret": obj._secret,  # type: ignore[attr-defined]
             "opts": self.model._meta,
         }
-        response = TemplateResponse(request, "admin/key_created.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/key_created.html", context)
 
     @act(_("Revoke"), permission="revoke", icon="key_off", danger=True)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -197,7 +197,7 @@ def act_page(
     title: Any,
     explanation: Any,
     done: Any,
-    do: Callable[[Any, dict[str, Any]], None],
+    do: Callable[[Any, dict[str, Any]], object],
     form_class: type[forms.Form] = ConfirmForm,
     danger: bool = False,
 ) -> HttpResponse:

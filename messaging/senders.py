@@ -27,7 +27,8 @@ MAX_SAMPLE: Final = 2000
 # What a sender ID must have been for it to become that.
 _SOURCES: Final[dict[str, list[str]]] = {
     Status.PENDING: [Status.REJECTED, Status.REVOKED],
-    Status.APPROVED: [Status.PENDING, Status.REJECTED, Status.REVOKED],
+    # Only from pending, so that of two operators the second cannot undo the first unawares.
+    Status.APPROVED: [Status.PENDING],
     Status.REJECTED: [Status.PENDING],
     Status.REVOKED: [Status.APPROVED],
 }
@@ -131,7 +132,7 @@ def request_sender(
 
 
 def approve(sender: SenderId, actor: User, *, address: str | None = None) -> None:
-    """Let the organization send with it from now on. Raises ApiError CONFLICT if it may already."""
+    """Let the organization send with it. Raises ApiError CONFLICT if it is not pending."""
     _decide(sender, Status.APPROVED, actor, "", address)
 
 

@@ -12,6 +12,7 @@ from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from accounts.models import User
+from tests.people import PLAIN_STATIC
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
 _ARGUMENTS = (
@@ -24,11 +25,6 @@ _ARGUMENTS = (
     "--disable-component-update",
     "--disable-sync",
 )
-# Files as they lie in the tree: a test neither needs nor makes the manifest of collectstatic.
-PLAIN_STATIC = {
-    **settings.STORAGES,
-    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
-}
 
 
 def has_chromium() -> bool:

@@ -202,9 +202,7 @@ class MessageAdmin(LongTableAdmin):
             "back": reverse("admin:messaging_message_change", args=(message.pk,)),
             "opts": self.model._meta,
         }
-        response = TemplateResponse(request, "admin/act.html", context)
-        response["Cache-Control"] = "no-store"
-        return response
+        return TemplateResponse(request, "admin/act.html", context)
 
 
 def _uuid(term: str) -> uuid.UUID | None:

@@ -57,7 +57,7 @@ class SenderIdAdmin(OperatorAdmin):
     list_select_related = ("organization",)
     search_fields = ("name", "organization__name")
     actions = ("approve_selected",)
-    actions_detail = ("approve", "reject", "revoke", "make_default")
+    actions_detail = ("approve", "reject", "revoke", "make_default", "reopen")
     fields = ("organization", "name", "purpose", "sample")
     view_fields = (
         ("organization", "status"),
@@ -168,6 +168,25 @@ class SenderIdAdmin(OperatorAdmin):
             ),
         )
 
+    @act(_("Back to the queue"), permission="decide", icon="undo")
+    def reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return act_page(
+            self,
+            request,
+            object_id,
+            title=_("Put this sender ID back in the queue"),
+            explanation=_("It waits for a decision again, as if the customer had asked again."),
+            done=_("The sender ID waits for a decision again."),
+            do=lambda sender, _values: senders.request_sender(
+                sender.organization,
+                sender.name,
+                sender.purpose,
+                sender.sample,
+                actor=operator(request),
+                address=client_address(request),
+            ),
+        )
+
     @admin.action(description=_("Approve the selected sender IDs"), permissions=["decide"])
     def approve_selected(self, request: HttpRequest, queryset: QuerySet[SenderId]) -> None:
         """Those that are not pending stay as they are: a revoked one is not approved by the way."""
@@ -189,8 +208,8 @@ class SenderIdAdmin(OperatorAdmin):
         offered = {
             SenderId.Status.PENDING: {"approve", "reject"},
             SenderId.Status.APPROVED: {"revoke", "make_default"},
-            SenderId.Status.REJECTED: {"approve"},
-            SenderId.Status.REVOKED: {"approve"},
+            SenderId.Status.REJECTED: {"reopen"},
+            SenderId.Status.REVOKED: {"reopen"},
         }[SenderId.Status(sender.status)]
         return [b for b in buttons if b.action_name.removeprefix("messaging_senderid_") in offered]
 

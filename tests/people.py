@@ -1,0 +1,42 @@
+"""People for the tests of pages: members in each role, operators, and their browsers."""
+
+import itertools
+
+from django.conf import settings
+from django.test import Client
+
+from accounts.models import Member, Organization, User
+from accounts.roles import Role
+
+_numbers = itertools.count(1)
+
+# Files as they lie in the tree: a test neither needs nor makes the manifest of collectstatic.
+PLAIN_STATIC = {
+    **settings.STORAGES,
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+
+
+def person(**fields: object) -> User:
+    """A user without a password, of no organization."""
+    return User.objects.create_user(f"person{next(_numbers)}@example.com", **fields)
+
+
+def member(organization: Organization, role: Role = Role.OWNER) -> User:
+    """A new user with that role in the organization."""
+    user = person()
+    Member.objects.create(organization=organization, user=user, role=role)
+    return user
+
+
+def operator() -> User:
+    """Somebody who may do everything in the admin."""
+    return person(is_staff=True, is_superuser=True)
+
+
+def browser(user: User | None) -> Client:
+    """A client logged in as that user, or as nobody."""
+    client = Client()
+    if user is not None:
+        client.force_login(user)
+    return client
