@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -14,6 +14,9 @@ from messaging.states import Status
 from webhooks import events
 from webhooks.models import EventType
 
+EARLY_AT_MOST = timedelta(hours=1)
+"""How long before its submit is written a receipt may come. An older one was somebody else's: some
+carriers count their ids anew."""
 _EVENT_OF = {
     Status.DELIVERED: EventType.MESSAGE_DELIVERED,
     Status.FAILED: EventType.MESSAGE_FAILED,
@@ -70,10 +73,10 @@ def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozense
         cursor.execute(
             "DELETE FROM messaging_earlyreceipt WHERE carrier_id = %s"
             " AND carrier_message_id = ANY(%s)"
-            " RETURNING id, carrier_message_id, status, error_code",
-            [carrier_id, list(carrier_message_ids)],
+            " RETURNING id, carrier_message_id, status, error_code, received_at > now() - %s",
+            [carrier_id, list(carrier_message_ids), EARLY_AT_MOST],
         )
-        rows = sorted(cursor.fetchall())
+        rows = sorted(row for row in cursor.fetchall() if row[4])
     early = [FinalReceipt(row[1], Status(row[2]), row[3]) for row in rows]
     return _apply(carrier_id, early, keep_unknown=False) if early else frozenset()
 
