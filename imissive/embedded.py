@@ -221,7 +221,7 @@ class Valkey:
         write_private(
             self.folder / "valkey.conf",
             f"bind {LOOPBACK}\nport {self._port}\nrequirepass {self._password}\n"
-            f"dir {self.folder}\npidfile {pid_file}\n"
+            f'dir "{self.folder}"\npidfile "{pid_file}"\n'
             'save ""\nappendonly no\nmaxmemory-policy noeviction\nloglevel warning\n'
             "always-show-logo no\ndaemonize no\ntcp-backlog 128\n",
         )
@@ -300,6 +300,7 @@ def run_with_servers(command: list[str], *, fast: bool) -> int:
     try:
         data = folder / "data"
         data.mkdir(mode=0o700)
+        (data / "static").mkdir()  # where whitenoise looks, collected or not
         open_to_servers(folder)
         open_to_servers(data)
         for server in (Postgres(data, fast=fast), Valkey(data)):
