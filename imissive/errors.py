@@ -12,6 +12,8 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from imissive.sql import forget_broken_connections
+
 log = structlog.get_logger(__name__)
 
 STATUS_OF_CODE = {
@@ -127,7 +129,10 @@ def as_api_error(error: Exception) -> ApiError:
 
 def report(error: ApiError, cause: Exception) -> None:
     """Log what is our fault; a caller's mistake is not worth a line."""
-    if error.status >= 500:
+    if error.problem.code == "UNAVAILABLE":
+        log.warning("unavailable", cause=str(cause).strip())
+        forget_broken_connections()
+    elif error.status >= 500:
         log.error("request_failed", code=error.problem.code, exc_info=cause)
 
 

@@ -1,5 +1,6 @@
-"""A cursor whose parameters PostgreSQL itself binds, for the statements of the hot path."""
+"""PostgreSQL beyond the ORM: cursors for the hot path, and getting over a restart."""
 
+import contextlib
 from typing import Any
 
 import psycopg
@@ -20,3 +21,17 @@ def server_cursor() -> CursorWrapper:
     # Django's wrapper translates the exceptions, and counts queries where a test wants that.
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     return wrap(raw)
+
+
+def forget_broken_connections() -> None:
+    """Drop this thread's connection, and those of the pool that no longer answer.
+
+    To be called after an OperationalError: after a restart of PostgreSQL every pooled connection is
+    dead, and each would fail one request more.
+    """
+    connection.close()
+    pool: Any = getattr(connection, "pool", None)
+    if pool is not None:
+        # It may be down for longer; whoever connects next will see.
+        with contextlib.suppress(psycopg.Error):
+            pool.check()

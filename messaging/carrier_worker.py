@@ -22,6 +22,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
+from imissive.sql import forget_broken_connections
 from messaging import bind_status, receipts, submitting
 from messaging.dispositions import Disposition, disposition, status_name
 from messaging.models import Carrier
@@ -94,7 +95,7 @@ class CarrierWorker:
             asyncio.create_task(self._write_receipts()),
             asyncio.create_task(self._report()),
         ]
-        await stop.wait()
+        await self._until_stopped(stop, [*pumps, *writers])
         self._stopping = True
         for bell in self.bells.values():
             bell.set()
@@ -107,6 +108,15 @@ class CarrierWorker:
         await asyncio.gather(*pumps, *writers, return_exceptions=True)
         await self._in_database(lambda: bind_status.forget(self.carrier.id, self.name))
         self._database.shutdown()
+
+    async def _until_stopped(
+        self, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Wait for `stop`. Raises what a task died of: half a worker is worse than none."""
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopped}:
+            task.result()
 
     async def _until_landed(self) -> None:
         deadline = time.monotonic() + STOP_SECONDS / 2
@@ -127,8 +137,8 @@ class CarrierWorker:
         def run() -> T:
             try:
                 return work()
-            except (DatabaseError, InterfaceError):
-                connection.close()
+            except (OperationalError, InterfaceError):
+                forget_broken_connections()
                 raise
 
         return await asyncio.get_running_loop().run_in_executor(self._database, run)
@@ -450,7 +460,12 @@ class _Running:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(self._main())
+        try:
+            self.loop.run_until_complete(self._main())
+        except Exception:
+            # What it held comes back by its lease; whoever supervises starts a whole worker.
+            log.exception("carrier_worker_died", carrier=self.slug)
+            os._exit(70)
 
     async def _main(self) -> None:
         carrier = await self.loop.run_in_executor(None, self._carrier)

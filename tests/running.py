@@ -1,17 +1,15 @@
-"""The whole platform as `make run` starts it, for tests that kill parts of it and for benchmarks.
+"""A running platform that a test talks to, breaks and looks into: for kills and for benchmarks.
 
 State is read from its database by plain SQL; nothing of the platform is imported into the test.
 """
 
 import contextlib
-import os
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,79 +17,37 @@ import orjson
 import psycopg
 from dotenv import dotenv_values
 
-from imissive.processes import free_port
-
-ROOT = Path(__file__).resolve().parent.parent
-SERVERS = ("DATABASE_URL", "REDIS_URL", "BROKER_URL")
+from imissive.programs import ROOT
+from tests.platforms import Platform, until
 
 
-class Platform:
-    """One running platform. `own_servers`: with a PostgreSQL and a Valkey that a test may kill."""
+class Site(Platform):
+    """A platform with its API, its database, and other programs beside it."""
 
-    def __init__(self, folder: Path, *, own_servers: bool, **environment: str) -> None:
+    def __init__(self, folder: Path, **settings: str) -> None:
         # The embedded servers run as another user where the tests are root.
         folder.chmod(0o755)
+        super().__init__(folder / "data", WEBHOOK_ALLOW_LOOPBACK="1", **settings)
         self.folder = folder
-        self.data = folder / "data"
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
-        self.environment = {
-            **{
-                name: value
-                for name, value in os.environ.items()
-                if not own_servers or name not in (*SERVERS, "SECRET_KEY", "FIELD_ENCRYPTION_KEYS")
-            },
-            "DATA_DIR": str(self.data),
-            "PORT": str(self.port),
-            "SMPP_PORT": str(free_port()),
-            "SIMULATOR_PORT": str(free_port()),
-            "WEBHOOK_ALLOW_LOOPBACK": "1",
-            **environment,
-        }
-        self.children: list[subprocess.Popen[bytes]] = []
+        self.beside: list[subprocess.Popen[bytes]] = []
 
-    def start(self) -> None:
-        """Start it and wait until it is ready."""
-        self.spawn("imissive.launch", environment=self.environment)
-        try:
-            wait_until(lambda: self.get("/readyz")[0] == 200, 90, "the platform to be ready")
-        except BaseException:
-            self.stop()
-            print(self.log())
-            raise
-        self.demo = dotenv_values(self.data / "demo.env")
-        self.key = self.demo["IMISSIVE_API_KEY"] or ""
-
-    def spawn(
-        self, module: str, *arguments: str, environment: dict[str, str] | None = None
-    ) -> None:
-        """Run a module beside the platform until `stop`."""
+    def spawn(self, module: str, *arguments: str) -> None:
+        """Run a module beside the platform until `close`."""
         log = (self.folder / f"{module}.log").open("ab")
-        self.children.append(
-            subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
-                cwd=ROOT,
-                env=environment,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
+        command = [sys.executable, "-m", module, *arguments]
+        self.beside.append(
+            subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         )
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """End everything that was started."""
-        for child in reversed(self.children):
+        super().close()
+        for child in self.beside:
             child.send_signal(signal.SIGTERM)
-        for child in self.children:
+        for child in self.beside:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                child.wait(30)
+                child.wait(10)
             child.kill()
-
-    def log(self, characters: int = 6000) -> str:
-        """The end of what each process said."""
-        return "\n".join(
-            f"--- {path.name}\n{path.read_text(errors='replace')[-characters:]}"
-            for path in sorted(self.folder.glob("*.log"))
-        )
 
     # -- its front doors ---------------------------------------------------------------------
 
@@ -103,7 +59,7 @@ class Platform:
             self.url + path,
             None if body is None else orjson.dumps(body),
             {
-                "Authorization": f"Bearer {key or getattr(self, 'key', '')}",
+                "Authorization": f"Bearer {key or self.demo['IMISSIVE_API_KEY']}",
                 "Content-Type": "application/json",
             },
             method=method,
@@ -116,9 +72,6 @@ class Platform:
         except OSError:
             return 0, None
 
-    def get(self, path: str) -> tuple[int, Any]:
-        return self.request("GET", path)
-
     def post(self, path: str, body: Any, *, key: str | None = None) -> tuple[int, Any]:
         return self.request("POST", path, body, key=key)
 
@@ -127,7 +80,7 @@ class Platform:
         return subprocess.run(
             [sys.executable, "manage.py", *command],
             cwd=ROOT,
-            env=self.environment,
+            env=self.environment(),
             capture_output=True,
             text=True,
             timeout=60,
@@ -137,19 +90,10 @@ class Platform:
 
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """The rows of a statement, committed, on a connection of its own."""
-        url = self.environment.get("DATABASE_URL")
-        url = url or dotenv_values(self.data / "runtime.env")["DATABASE_URL"]
-        with psycopg.connect(url or "", autocommit=True) as connection:
+        url = dotenv_values(self.data_dir / "runtime.env")["DATABASE_URL"] or ""
+        with _connected(url) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
-
-    def pid(self, name: str) -> int:
-        """The process that the platform knows by that name, such as `carrier-simulator`."""
-        return int((self.data / "pids" / f"{name}.pid").read_text().split()[0])
-
-    def kill(self, name: str, number: signal.Signals = signal.SIGKILL) -> None:
-        """Send it a signal, by default the one that nobody can catch."""
-        os.kill(self.pid(name), number)
 
     def use_simulator(self, port: int, *, binds: int = 2, window: int = 100) -> None:
         """Have the demo's carrier be the simulator on that port, and wait until it is bound."""
@@ -157,19 +101,18 @@ class Platform:
             'UPDATE messaging_carrier SET port = %s, binds = %s, "window" = %s',
             [port, binds, window],
         )
-        since = "now() - interval '1 second' * %s"
-        began = time.monotonic()
-        wait_until(
+        began = time.time()
+        until(
             lambda: (
                 self.sql(
-                    "SELECT count(*) FROM messaging_carrierbind WHERE state = 'bound'"
-                    f" AND since > {since}",
-                    [time.monotonic() - began + 0.5],
+                    "SELECT count(*) FROM messaging_carrierbind"
+                    " WHERE state = 'bound' AND since > to_timestamp(%s)",
+                    [began],
                 )
                 == [(binds,)]
             ),
             30,
-            "the carrier worker to bind to the other simulator",
+            lambda: self.sql("SELECT * FROM messaging_carrierbind"),
         )
 
     def top_up(self, credits: int) -> None:
@@ -183,7 +126,7 @@ class Platform:
 
     def settle(self, seconds: float = 120) -> None:
         """Wait until every message is final and every webhook posted."""
-        wait_until(
+        until(
             lambda: (
                 self.sql(
                     "SELECT (SELECT count(*) FROM messaging_message WHERE final_at IS NULL),"
@@ -192,17 +135,21 @@ class Platform:
                 == [(0, 0)]
             ),
             seconds,
-            "every message to be final and every webhook posted",
+            lambda: self.sql(
+                "SELECT status, count(*) FROM messaging_message GROUP BY 1 UNION ALL"
+                " SELECT 'webhook ' || status, count(*) FROM webhooks_delivery GROUP BY 1"
+            ),
         )
 
 
-def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
-    """Look again and again until it is so. Raises TimeoutError naming what was waited for."""
-    deadline = time.monotonic() + seconds
-    while not ready():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:g} s in vain for {what}")
-        time.sleep(0.1)
+def _connected(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """A connection, waited for while PostgreSQL starts again."""
+    for _ in range(100):
+        try:
+            return psycopg.connect(url, autocommit=True)
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+    return psycopg.connect(url, autocommit=True)
 
 
 def _decode(body: bytes) -> Any:

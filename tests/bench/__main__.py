@@ -15,17 +15,19 @@ from pathlib import Path
 
 from imissive.processes import free_port
 from tests.bench import cpu, load
-from tests.running import Platform, wait_until
+from tests.platforms import until
+from tests.running import Site
 
 TEXT = "Your order 4711 has shipped and arrives tomorrow."
 Row = tuple[str, str]
 
 
-class Site(Platform):
+class Bench(Site):
     """The running platform with a webhook receiver and a simulator that answers at once."""
 
-    def start(self) -> None:
-        super().start()
+    def start(self, seconds: float = 90.0) -> float:
+        taken = super().start(seconds)
+        self.key = self.demo["IMISSIVE_API_KEY"]
         self.receiver_port, simulator_port = free_port(), free_port()
         self.spawn("tests.bench.receiver", str(self.receiver_port))
         self.spawn(
@@ -38,6 +40,7 @@ class Site(Platform):
         status, answer = self.post("/v1/webhooks", {"url": url, "events": ["message.delivered"]})
         if status != 201:
             raise RuntimeError(f"no webhook endpoint: {answer}")
+        return taken
 
     def pause(self, paused: bool) -> None:
         """Have the carrier worker submit nothing, so that accepting is measured by itself."""
@@ -52,11 +55,11 @@ class Site(Platform):
 
     def drain(self, total: int, seconds: float = 300) -> float:
         """Wait until the receiver has got that many in all; the time of the last."""
-        wait_until(lambda: self.posted()[0] >= total, seconds, f"{total} webhooks")
+        until(lambda: self.posted()[0] >= total, seconds, self.posted)
         return self.posted()[1]
 
 
-def singles(site: Site, seconds: float) -> Iterator[bytes]:
+def singles(site: Bench, seconds: float) -> Iterator[bytes]:
     """Single sends for that long."""
     number, deadline = 0, time.perf_counter() + seconds
     while time.perf_counter() < deadline:
@@ -66,7 +69,7 @@ def singles(site: Site, seconds: float) -> Iterator[bytes]:
         yield load.post("/v1/sms/send", site.key, body)
 
 
-def bulks(site: Site, messages: int, size: int = 1000) -> list[bytes]:
+def bulks(site: Bench, messages: int, size: int = 1000) -> list[bytes]:
     """Bulk calls for that many messages."""
     return [
         load.post(
@@ -83,7 +86,7 @@ def bulks(site: Site, messages: int, size: int = 1000) -> list[bytes]:
     ]
 
 
-def measure_singles(site: Site, seconds: float) -> list[Row]:
+def measure_singles(site: Bench, seconds: float) -> list[Row]:
     site.pause(True)
     alone = asyncio.run(load.run(site.url, singles(site, seconds), 16))
     site.pause(False)
@@ -105,7 +108,7 @@ def measure_singles(site: Site, seconds: float) -> list[Row]:
     ]
 
 
-def measure_bulk(site: Site, messages: int) -> list[Row]:
+def measure_bulk(site: Bench, messages: int) -> list[Row]:
     site.pause(True)
     done = asyncio.run(load.run(site.url, iter(bulks(site, messages)), 4))
     site.pause(False)
@@ -117,7 +120,7 @@ def measure_bulk(site: Site, messages: int) -> list[Row]:
     ]
 
 
-def measure_end_to_end(site: Site, messages: int) -> list[Row]:
+def measure_end_to_end(site: Bench, messages: int) -> list[Row]:
     before, cpu_before = site.posted()[0], cpu.by_kind()
     began = time.time()
     asyncio.run(load.run(site.url, iter(bulks(site, messages)), 2))
@@ -134,7 +137,7 @@ def measure_end_to_end(site: Site, messages: int) -> list[Row]:
     return rows
 
 
-def measure_urgent(site: Site, messages: int) -> list[Row]:
+def measure_urgent(site: Bench, messages: int) -> list[Row]:
     """Single sends, which are urgent, while a bulk run waits in the queue."""
 
     async def run() -> None:
@@ -164,7 +167,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["singles", "bulk", "e2e", "urgent"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imissive-bench-") as folder:
-        site = Site(Path(folder), own_servers=False, LOG_LEVEL="WARNING")
+        site = Bench(Path(folder), LOG_LEVEL="WARNING", WEB_WORKERS="2")
         parts = {
             "singles": lambda: measure_singles(site, options.seconds),
             "bulk": lambda: measure_bulk(site, options.messages),
@@ -178,10 +181,10 @@ def main() -> None:
                     for what, value in part():
                         print(f"{what:<70} {value:>22}", flush=True)
         except BaseException:
-            print(site.log(), file=sys.stderr)
+            print(site.text, file=sys.stderr)
             raise
         finally:
-            site.stop()
+            site.close()
 
 
 if __name__ == "__main__":

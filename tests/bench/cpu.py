@@ -22,7 +22,7 @@ _KINDS = [
 def by_kind() -> dict[str, float]:
     """CPU seconds (user and system) used so far by this benchmark's processes, by kind."""
     processes = _processes()
-    ours = _descendants(processes, os.getppid())
+    ours = _descendants(processes, os.getpid())
     found: dict[str, float] = {}
     for pid in ours:
         _, command, seconds = processes[pid]
@@ -48,7 +48,7 @@ def _processes() -> dict[int, tuple[int, str, float]]:
 
 
 def _descendants(processes: dict[int, tuple[int, str, float]], root: int) -> set[int]:
-    """Whoever started this benchmark also started the servers, so all are under its parent."""
+    """The processes under that one, itself included."""
     family = {root}
     grew = True
     while grew:
