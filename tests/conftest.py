@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import hypothesis
 import pytest
+from django.conf import settings
+from django.db import connection
 
 from imissive import bell
 from messaging import tables
@@ -13,6 +15,8 @@ from tests.world import Api, Customer, World
 # The two cores are shared with servers and other test processes: time says nothing here.
 hypothesis.settings.register_profile("imissive", deadline=None)
 hypothesis.settings.load_profile("imissive")
+
+REAL_DATABASE = str(settings.DATABASES["default"]["NAME"])
 
 
 @pytest.fixture(autouse=True)
@@ -31,8 +35,24 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ..
     return rung
 
 
+@pytest.fixture(scope="session")
+def test_database(django_db_setup: None, django_db_blocker) -> Iterator[None]:
+    """The test database, for tests that ask for no fixture of pytest-django's own.
+
+    That makes it only where one of the collected tests has `db`; without, a run of nothing but
+    committing tests would commit to the real one.
+    """
+    if connection.settings_dict["NAME"] != REAL_DATABASE:
+        yield
+        return
+    with django_db_blocker.unblock():
+        connection.creation.create_test_db(verbosity=0, autoclobber=True)
+        yield
+        connection.creation.destroy_test_db(REAL_DATABASE, verbosity=0)
+
+
 @pytest.fixture
-def committed_db(django_db_setup: None, django_db_blocker) -> Iterator[None]:
+def committed_db(test_database: None, django_db_blocker) -> Iterator[None]:
     """The database without a transaction around the test, for threads: what it commits stays.
 
     pytest-django's `transaction=True` would truncate all tables, which the ledger refuses.

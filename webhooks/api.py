@@ -1,6 +1,5 @@
 """The REST API of webhook endpoints: thin, it reads the request and calls `webhooks.endpoints`."""
 
-import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
@@ -63,14 +62,14 @@ class WebhooksView(APIView):
 
     @extend_schema(operation_id="list_webhooks", responses={200: Webhooks})
     def get(self, request: Request) -> Response:
-        found = endpoints.endpoints_of(_organization(request))
+        found = endpoints.endpoints_of(_caller(request).organization_id)
         return Response({"data": [_as_json(endpoint) for endpoint in found], "next_cursor": None})
 
     @extend_schema(operation_id="create_webhook", request=WebhookBody, responses={201: NewWebhook})
     def post(self, request: Request) -> Response:
         body = parse_body(request, WebhookBody)
         endpoint = endpoints.create(
-            _organization(request),
+            _caller(request).organization_id,
             body.url,
             description=body.description,
             events=body.events,
@@ -93,13 +92,13 @@ class WebhookView(APIView):
         return Response(status=204)
 
 
-def _organization(request: Request) -> uuid.UUID:
-    return cast("Caller", request.auth).organization_id
+def _caller(request: Request) -> Caller:
+    return cast("Caller", request.auth)
 
 
 def _find(request: Request, webhook_id: str) -> Endpoint:
     found = ids.parse_id(ids.ENDPOINT, webhook_id)
-    return endpoints.find(_organization(request), found)
+    return endpoints.find(_caller(request).organization_id, found)
 
 
 def _as_json(endpoint: Endpoint) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Results:
 
     outcomes: list[Outcome] = field(default_factory=list)
     returned: list[Claimed] = field(default_factory=list)
+    returned_by: set[uuid.UUID] = field(default_factory=set)
     # Endpoints whose posts began to fail (True), or to succeed again (False).
     failing: dict[uuid.UUID, bool] = field(default_factory=dict)
 
@@ -129,17 +130,21 @@ def load_target(endpoint_id: uuid.UUID) -> Target | None:
     return Target(URL(endpoint.url), Signer(secrets), endpoint.failing_since is not None)
 
 
+# A common table expression runs once. A subquery in FROM may become the inner side of a nested
+# loop, and then it runs, with its LIMIT, again and again.
 _CLAIM = """
+WITH due AS MATERIALIZED (
+    SELECT id, next_attempt_at
+      FROM webhooks_delivery
+     WHERE endpoint_id = %s AND status IN ('pending', 'sending')
+       AND next_attempt_at <= statement_timestamp()
+     ORDER BY next_attempt_at
+     LIMIT %s
+       FOR UPDATE SKIP LOCKED
+)
 UPDATE webhooks_delivery delivery
    SET status = 'sending', next_attempt_at = statement_timestamp() + %s * interval '1 second'
-  FROM (SELECT id, next_attempt_at
-          FROM webhooks_delivery
-         WHERE endpoint_id = %s AND status IN ('pending', 'sending')
-           AND next_attempt_at <= statement_timestamp()
-         ORDER BY next_attempt_at
-         LIMIT %s
-           FOR UPDATE SKIP LOCKED) due,
-       webhooks_event event
+  FROM due, webhooks_event event
  WHERE delivery.id = due.id AND event.id = delivery.event_id
 RETURNING delivery.id, event.id, event.body, delivery.attempts, due.next_attempt_at,
           delivery.next_attempt_at
@@ -149,7 +154,7 @@ RETURNING delivery.id, event.id, event.body, delivery.attempts, due.next_attempt
 def claim(endpoint_id: uuid.UUID, limit: int) -> list[Claimed]:
     """Take up to `limit` due deliveries of the endpoint for `lease_seconds`, the oldest first."""
     with server_cursor() as cursor:
-        cursor.execute(_CLAIM, [lease_seconds(), endpoint_id, limit])
+        cursor.execute(_CLAIM, [endpoint_id, limit, lease_seconds()])
         claimed = [Claimed(*row) for row in cursor.fetchall()]
     # RETURNING gives the rows in the order of the join.
     claimed.sort(key=lambda delivery: delivery.due)
@@ -265,8 +270,8 @@ def disable(endpoint_id: uuid.UUID, reason: str) -> None:
 
 
 _PURGE = """
-DELETE FROM webhooks_delivery
- WHERE id IN (SELECT id FROM webhooks_delivery WHERE endpoint_id = %s LIMIT %s)
+WITH batch AS MATERIALIZED (SELECT id FROM webhooks_delivery WHERE endpoint_id = %s LIMIT %s)
+DELETE FROM webhooks_delivery USING batch WHERE webhooks_delivery.id = batch.id
 """
 
 

@@ -97,9 +97,10 @@ class Dispatcher:
         self._results.outcomes.append(outcome)
         self._results_came.set()
 
-    def hand_back(self, claimed: Claimed) -> None:
-        """Have the delivery made pending again, as if it had not been claimed."""
+    def hand_back(self, endpoint_id: uuid.UUID, claimed: Claimed) -> None:
+        """Have the delivery made pending again, as if it had not been claimed; then ring for it."""
         self._results.returned.append(claimed)
+        self._results.returned_by.add(endpoint_id)
         self._results_came.set()
 
     def health(self, endpoint_id: uuid.UUID, *, failing: bool) -> None:
@@ -159,6 +160,8 @@ class Dispatcher:
         while True:
             try:
                 await self.in_database(deliveries.write, results)
+                for endpoint_id in results.returned_by:
+                    self._ring(endpoint_id)
                 return
             except (DatabaseError, InterfaceError) as error:
                 log.warning("webhook_results_not_written", error=str(error), retry_in=wait)

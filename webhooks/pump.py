@@ -29,6 +29,9 @@ CLAIM_AHEAD_SECONDS = 2.0
 CLAIM_EVERY_SECONDS = 0.02
 """While the queue empties faster than events come, claims wait this long to be worth it."""
 FIRST_LIMIT = 4
+FIRST_POST_SECONDS = 0.5
+FAILURES_OF_A_FAILING = 5
+"""In a row, of a receiver that took something before; of another, one is enough."""
 GONE = 410
 
 
@@ -47,7 +50,9 @@ class Pump:
         self._target: Target | None = None
         self._failing = False
         self._limit = min(FIRST_LIMIT, settings.WEBHOOK_CONCURRENCY)
-        self._post_seconds = 0.0
+        self._post_seconds = FIRST_POST_SECONDS
+        self._works = False
+        self._failures = 0
         self._rung = True
         self._wake = asyncio.Event()
         self._claim_not_before = 0.0
@@ -60,8 +65,7 @@ class Pump:
 
     def close(self) -> None:
         """Claim nothing more, and give back what is not yet being posted."""
-        while self.queue:
-            self._dispatcher.hand_back(self.queue.popleft()[1])
+        self._hand_back_all_but(0)
         self._wake.set()
 
     async def run(self) -> None:
@@ -123,12 +127,12 @@ class Pump:
             if len(self.queue) == self._claim_size() // 2:
                 self._wake.set()
             if self._now() + settings.WEBHOOK_TIMEOUT + 2 > ends:
-                self._dispatcher.hand_back(claimed)
+                self._hand_back(claimed)
                 continue
             try:
                 outcome = await self._post(claimed)
             except asyncio.CancelledError:
-                self._dispatcher.hand_back(claimed)
+                self._hand_back(claimed)
                 raise
             self._learn(outcome)
             self._dispatcher.finish(outcome)
@@ -163,22 +167,33 @@ class Pump:
         """Adapt to how the receiver fares."""
         self._post_seconds += (outcome.milliseconds / 1000 - self._post_seconds) / 8
         if outcome.delivered:
+            self._works, self._failures = True, 0
             self._limit = min(self._limit * 2, settings.WEBHOOK_CONCURRENCY)
             self._start_posters()
         else:
+            self._failures += 1
             self._limit = max(1, self._limit // 2)
-        if self._failing is outcome.delivered:
-            self._failing = not outcome.delivered
-            self._dispatcher.health(self.endpoint_id, failing=self._failing)
-            if self._failing:
+        failing = self._failures >= (FAILURES_OF_A_FAILING if self._works else 1)
+        if failing is not self._failing:
+            self._failing = failing
+            self._dispatcher.health(self.endpoint_id, failing=failing)
+            if failing:
                 reason = outcome.error or f"status {outcome.response_status}"
                 log.warning("webhook_endpoint_failing", endpoint=self._name(), reason=reason)
             else:
                 log.info("webhook_endpoint_works_again", endpoint=self._name())
+        if failing:
+            self._hand_back_all_but(self._claim_size())
+
+    def _hand_back(self, claimed: Claimed) -> None:
+        self._dispatcher.hand_back(self.endpoint_id, claimed)
+
+    def _hand_back_all_but(self, count: int) -> None:
+        while len(self.queue) > count:
+            self._hand_back(self.queue.pop()[1])
 
     async def _disable(self) -> None:
-        while self.queue:
-            self._dispatcher.hand_back(self.queue.popleft()[1])
+        self._hand_back_all_but(0)
         log.warning("webhook_endpoint_disabled", endpoint=self._name(), reason="410 Gone")
         await self._dispatcher.in_database(
             deliveries.disable, self.endpoint_id, "The receiver answered 410 Gone."

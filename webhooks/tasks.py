@@ -9,13 +9,13 @@ from celery.signals import worker_process_shutdown, worker_shutdown
 from webhooks import deliveries, dispatcher
 
 
-@shared_task(name="webhooks.tasks.deliver", ignore_result=True)  # type: ignore[untyped-decorator]
+@shared_task(name="webhooks.tasks.deliver", ignore_result=True)
 def deliver(endpoint_id: str) -> None:
     """Look at one endpoint, given as 32 hex digits: something was just committed for it."""
     dispatcher.current().ring(uuid.UUID(hex=endpoint_id))
 
 
-@shared_task(name="webhooks.tasks.sweep", ignore_result=True, expires=10)  # type: ignore[untyped-decorator]
+@shared_task(name="webhooks.tasks.sweep", ignore_result=True, expires=10)
 def sweep() -> None:
     """Find what is due and nobody rang for: retries, lost rings, what a dead worker held."""
     for endpoint_id in deliveries.due_endpoints():
