@@ -92,7 +92,9 @@ class Postgres:
         """Make the cluster on the first start; end what a killed starter left."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            self._way = choose(self._bin / "postgres", self.folder)
+            # Looks at everything that making and starting a cluster needs, and makes nothing.
+            trial = [str(self._bin / "initdb"), "--show", "-D", str(self.data)]
+            self._way = choose(trial, self.folder)
         except NoWay as error:
             raise EmbeddedError(
                 f"the embedded PostgreSQL cannot run here: {error}."

