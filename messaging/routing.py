@@ -26,6 +26,11 @@ class PrefixTable(Generic[T]):
             owner: max(map(len, prefixes)) for owner, prefixes in self._of.items() if prefixes
         }
 
+    @property
+    def longest(self) -> int:
+        """Digits of the longest prefix: no digit after them has a part in what is found."""
+        return max(self._longest.values(), default=0)
+
     def find(self, e164: str, owner: uuid.UUID) -> T | None:
         """The value for a number in E.164 (with '+'): the owner's own, else everybody's."""
         for whose in (owner, None):

@@ -4,8 +4,9 @@ Each function makes one bounded step and says how many messages it moved, so tha
 directly and the task can call it again while there is more.
 """
 
+import uuid
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import transaction
 
@@ -13,14 +14,12 @@ from accounts import ledger
 from accounts.models import LedgerEntry
 from imissive.sql import server_cursor
 from messaging.models import CarrierBind
+from messaging.routing import Tables
 from messaging.sending import event_data, ring_carrier
 from messaging.states import Status
 from messaging.tables import tables
 from webhooks import events
 from webhooks.models import EventType
-
-if TYPE_CHECKING:
-    import uuid
 
 STEP = 1000
 
@@ -139,34 +138,65 @@ def _stale_before() -> datetime:
     )
 
 
-def _reroute(carrier_id: int, up: set[int], known: Any, limit: int) -> int:
+_Kind = tuple[uuid.UUID, bool, str]
+"""All that decides about a message's route: organization, test, and the number's beginning."""
+
+
+def _elsewhere(carrier_id: int, up: set[int], known: Tables) -> dict[_Kind, int]:
+    """Of the messages that wait for that carrier, which kinds can go to which other one."""
+    kinds: list[Any] = _rows(
+        """
+        SELECT DISTINCT organization_id, test, left("to", %(length)s) FROM messaging_message
+         WHERE carrier_id = %(carrier)s AND status = 'queued' AND due_at <= now()
+        """,
+        {"carrier": carrier_id, "length": 1 + known.routes.longest},
+    )
+    found: dict[_Kind, int] = {}
+    for organization_id, test, beginning in kinds:
+        for choice in known.carriers_for(beginning, organization_id, test=test):
+            if choice.id in up:
+                found[organization_id, test, beginning] = choice.id
+                break
+    return found
+
+
+def _reroute(carrier_id: int, up: set[int], known: Tables, limit: int) -> int:
+    """Move up to `limit` messages. Those that cannot go elsewhere do not stand before the others,
+    however many they are."""
+    targets = _elsewhere(carrier_id, up, known)
+    if not targets:
+        return 0
+    owners, tests, beginnings = (list(column) for column in zip(*targets, strict=True))
     rows = _rows(
         """
-        SELECT m.id, m."to", m.organization_id, m.test, m.urgent FROM messaging_message m
-         WHERE m.carrier_id = %(carrier)s AND m.status = 'queued' AND m.due_at <= now()
-           AND NOT (m.submits > 0 AND EXISTS (SELECT FROM messaging_messagepart p
-                                               WHERE p.message_id = m.id))
-         ORDER BY m.due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-        """,
-        {"carrier": carrier_id, "limit": limit},
-    )
-    targets: dict[uuid.UUID, int] = {}
-    lanes = set()
-    for message_id, to, organization_id, test, urgent in rows:
-        choices = known.carriers_for(to, organization_id, test=test)
-        target = next((carrier.id for carrier in choices if carrier.id in up), None)
-        if target is not None:
-            targets[message_id] = target
-            lanes.add((target, urgent))
-    if targets:
-        _rows(
-            "UPDATE messaging_message m SET carrier_id = new.carrier_id"
-            " FROM unnest(%(ids)s::uuid[], %(carriers)s::bigint[]) AS new(id, carrier_id)"
-            " WHERE m.id = new.id RETURNING m.id",
-            {"ids": list(targets), "carriers": list(targets.values())},
+        WITH due AS MATERIALIZED (
+            SELECT m.id, new.carrier_id
+              FROM messaging_message m
+              JOIN unnest(%(owners)s::uuid[], %(tests)s::bool[], %(beginnings)s::text[],
+                          %(targets)s::bigint[]) AS new(owner, test, beginning, carrier_id)
+                ON new.owner = m.organization_id AND new.test = m.test
+               AND new.beginning = left(m."to", %(length)s)
+             WHERE m.carrier_id = %(carrier)s AND m.status = 'queued' AND m.due_at <= now()
+               AND NOT (m.submits > 0 AND EXISTS (SELECT FROM messaging_messagepart p
+                                                   WHERE p.message_id = m.id))
+             ORDER BY m.due_at LIMIT %(limit)s FOR UPDATE OF m SKIP LOCKED
         )
-        transaction.on_commit(lambda: _ring_lanes(lanes))
-    return len(targets)
+        UPDATE messaging_message m SET carrier_id = due.carrier_id
+          FROM due WHERE m.id = due.id RETURNING m.carrier_id, m.urgent
+        """,
+        {
+            "carrier": carrier_id,
+            "length": 1 + known.routes.longest,
+            "limit": limit,
+            "owners": owners,
+            "tests": tests,
+            "beginnings": beginnings,
+            "targets": list(targets.values()),
+        },
+    )
+    lanes = {(target, urgent) for target, urgent in rows}
+    transaction.on_commit(lambda: _ring_lanes(lanes))
+    return len(rows)
 
 
 def expire_sent(limit: int = STEP) -> int:

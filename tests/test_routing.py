@@ -77,7 +77,9 @@ def test_it_finds_what_a_plain_search_through_all_rows_finds(rows, digits):
         if fitting:
             expected = last[whose, max(fitting, key=len)]
             break
-    assert PrefixTable(rows).find("+" + digits, MINE) == expected
+    table = PrefixTable(rows)
+    assert table.find("+" + digits, MINE) == expected
+    assert table.find("+" + digits[: table.longest], MINE) == expected
 
 
 # ---------------------------------------------------------------- carriers and prices
