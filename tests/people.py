@@ -17,9 +17,10 @@ PLAIN_STATIC = {
 }
 
 
-def person(**fields: object) -> User:
+def person(*, is_staff: bool = False, is_superuser: bool = False) -> User:
     """A user without a password, of no organization."""
-    return User.objects.create_user(f"person{next(_numbers)}@example.com", **fields)
+    email = f"person{next(_numbers)}@example.com"
+    return User.objects.create_user(email, is_staff=is_staff, is_superuser=is_superuser)
 
 
 def member(organization: Organization, role: Role = Role.OWNER) -> User:

@@ -8,7 +8,7 @@ from typing import Any
 
 from accounts import audit, ledger
 from accounts.keys import create_key
-from accounts.models import MICRO, Member, Organization, User
+from accounts.models import MICRO, ApiKey, Member, Organization, User
 from accounts.people import vouch_for_address
 from accounts.roles import Role
 from imissive import ids
@@ -27,6 +27,8 @@ from messaging.states import Status
 from webhooks.models import Delivery, Endpoint, Event
 
 PASSWORD = "correct horse battery"
+ORGANIZATIONS = ("Najd Logistics", "Hala Clinics")
+EMAILS = ("sara@najd.example", "it@hala.example", "operator@imissive.example")
 _DELIVERED_TEXT = (
     "عزيزنا العميل، شحنتك رقم 10482 خرجت للتسليم اليوم بين الساعة 4 و 8 مساءً. "
     "لتغيير الموعد: https://najd.example/t/10482"
@@ -49,12 +51,10 @@ def make(now: datetime | None = None) -> Showcase:
     """Everything, in the caller's transaction or none. Random, but the same every time."""
     now = now or datetime.now(UTC).replace(microsecond=0)
     dice = random.Random(966)
-    organization, owner = _organization("Najd Logistics", "sara@najd.example", "Sara Alharbi")
-    other, _ = _organization("Hala Clinics", "it@hala.example", "Huda")
+    organization, owner = _organization(ORGANIZATIONS[0], EMAILS[0], "Sara Alharbi")
+    other, _ = _organization(ORGANIZATIONS[1], EMAILS[1], "Huda")
     Member.objects.create(organization=other, user=owner, role=Role.VIEWER)
-    operator = User.objects.create_superuser(
-        email="operator@imissive.example", password=PASSWORD, name="Operator"
-    )
+    operator = User.objects.create_superuser(email=EMAILS[2], password=PASSWORD, name="Operator")
     vouch_for_address(operator)
     ledger.adjust(organization, 100_000 * MICRO, reason="Invoice 2026-118", actor=operator)
     key, _ = create_key(organization, "Order service", test=False, created_by=owner)
@@ -213,3 +213,18 @@ def _hook(
 
 def organization_id(showcase: Showcase) -> str:
     return ids.public_id(ids.ORGANIZATION, showcase.organization.id)
+
+
+def forget() -> None:
+    """Delete what was committed and can be deleted, and free the addresses of who must stay."""
+    Delivery.objects.filter(event__organization__name__in=ORGANIZATIONS).delete()
+    for model in (Event, Endpoint, Message, SenderId, ApiKey, Member):
+        model.objects.filter(organization__name__in=ORGANIZATIONS).delete()
+    Route.objects.filter(carriers__slug="gulf").delete()
+    Price.objects.filter(prefix="966").delete()
+    Carrier.objects.filter(slug="gulf").delete()
+    for user in User.objects.filter(email__in=EMAILS):
+        user.email = f"gone-{user.pk}@example.com"
+        user.save()
+        vouch_for_address(user)
+    Organization.objects.filter(name__in=ORGANIZATIONS).update(name="Gone")

@@ -33,7 +33,7 @@ def _url(model, page: str, *args: object) -> str:
 
 
 @pytest.mark.parametrize(("model", "model_admin"), ADMINS, ids=lambda value: str(value))
-def test_every_page_of_every_model(admin: Client, rings: list, model, model_admin) -> None:
+def test_every_page_of_every_model(admin: Client, rings: list[object], model, model_admin) -> None:
     made = showcase.make()
     found = admin.get(_url(model, "changelist"))
     assert found.status_code == 200
@@ -49,7 +49,7 @@ def test_every_page_of_every_model(admin: Client, rings: list, model, model_admi
             assert secret not in page.content.decode()
 
 
-def test_every_page_in_arabic_too(admin: Client, rings: list) -> None:
+def test_every_page_in_arabic_too(admin: Client, rings: list[object]) -> None:
     showcase.make()
     admin.cookies["django_language"] = "ar"
     for model, _ in ADMINS:
@@ -83,7 +83,7 @@ def test_an_operator_added_here_logs_in_by_email(admin: Client) -> None:
     answer = Client().post("/accounts/login/?next=/admin/", login, follow=True)
     assert answer.redirect_chain[-1][0] == "/admin/"
     assert answer.status_code == 200
-    entries = AuditEntry.objects.filter(action__startswith="user.").order_by("id")
+    entries = AuditEntry.objects.filter(target="new@example.com").order_by("id")
     assert [entry.action for entry in entries] == ["user.added", "user.changed"]
     assert "a long password" not in str([entry.detail for entry in entries])
     assert "argon2" not in str([entry.detail for entry in entries])
@@ -124,7 +124,7 @@ def test_an_operator_with_few_rights_cannot_make_themselves_more(db: None) -> No
 def test_only_the_admin_has_the_looser_policy(admin: Client) -> None:
     loose = admin.get("/admin/")["Content-Security-Policy"]
     assert "script-src 'self' 'unsafe-eval'" in loose
-    assert "'unsafe-inline'" not in re.search("script-src[^;]*", loose).group()
+    assert "'unsafe-inline'" not in re.findall("script-src[^;]*", loose)[0]
     strict = admin.get("/accounts/password/change/")["Content-Security-Policy"]
     assert "unsafe" not in strict
 
@@ -161,7 +161,7 @@ def test_top_up_and_correction(admin: Client, customer: Customer) -> None:
     admin.post(url, {"credits": "12.5", "reason": "Invoice 7"})
     admin.post(url, {"credits": "-0.000001", "reason": "Rounding"})
     assert customer.ledger() == [("top_up", 12_500_000, None), ("correction", -1, None)]
-    entries = AuditEntry.objects.filter(action="credits.adjusted").order_by("id")
+    entries = AuditEntry.objects.filter(organization=customer.organization).order_by("id")
     assert [entry.detail for entry in entries] == [
         {"credits": "12.5", "reason": "Invoice 7"},
         {"credits": "-0.000001", "reason": "Rounding"},
@@ -186,7 +186,7 @@ def test_what_is_no_top_up(admin: Client, customer: Customer, fields: dict[str, 
     assert answer.status_code == 200
     assert answer.context["form"].errors
     assert customer.ledger() == []
-    assert not AuditEntry.objects.filter(action="credits.adjusted").exists()
+    assert not AuditEntry.objects.filter(organization=customer.organization).exists()
 
 
 def test_prices_are_written_and_shown_in_credits(admin: Client) -> None:
@@ -222,8 +222,9 @@ def test_an_organization_with_its_members(admin: Client, customer: Customer) -> 
     assert customer.organization.status == "suspended"
     assert customer.organization.low_balance_threshold == 5_500_000
     assert Member.objects.get(user=user).role == "finance"
-    entry = AuditEntry.objects.get(action="organization.changed")
-    assert entry.organization == customer.organization
+    entry = AuditEntry.objects.get(
+        action="organization.changed", organization=customer.organization
+    )
     assert entry.detail["values"]["status"] == ["active", "suspended"]
     assert admin.get(_url(Organization, "delete", customer.id)).status_code == 403
 
@@ -249,8 +250,8 @@ def test_revoking_a_key(admin: Client, customer: Customer) -> None:
     url = reverse("admin:accounts_apikey_revoke", args=(live.pk,))
     assert admin.post(url).status_code == 302
     assert customer.api.get("/v1/balance").status_code == 401
-    entry = AuditEntry.objects.get(action="apikey.revoked")
-    assert entry.organization == customer.organization
+    entry = AuditEntry.objects.get(organization=customer.organization)
+    assert (entry.action, entry.target) == ("apikey.revoked", str(live))
     assert admin.post(_url(ApiKey, "change", live.pk), {"name": "Other"}).status_code == 403
     assert admin.post(_url(ApiKey, "delete", live.pk), {"post": "yes"}).status_code == 403
 
@@ -325,7 +326,8 @@ def test_pausing_and_disabling_a_carrier(admin: Client, carrier: Carrier) -> Non
         assert admin.post(url).status_code == 302
         carrier.refresh_from_db()
         assert getattr(carrier, field) is value
-    assert AuditEntry.objects.filter(action="carrier.switched").count() == 4
+    switched = AuditEntry.objects.filter(action="carrier.switched", target=str(carrier))
+    assert switched.count() == 4
 
 
 def test_a_route_with_its_carriers_in_order(admin: Client, carrier: Carrier, world: World) -> None:
@@ -366,9 +368,8 @@ def test_texts_are_masked_until_somebody_says_why(admin: Client, sent: Message) 
     answer = admin.post(url, {"reason": "Complaint 9"})
     assert "4711" in answer.content.decode()
     assert "no-store" in answer["Cache-Control"]
-    entry = AuditEntry.objects.get(action="message.text_read")
-    assert entry.detail == {"reason": "Complaint 9"}
-    assert entry.organization == sent.organization
+    entry = AuditEntry.objects.get(organization=sent.organization)
+    assert (entry.action, entry.detail) == ("message.text_read", {"reason": "Complaint 9"})
 
 
 @pytest.mark.parametrize("term", ["id", "uuid", "+966501234567", "00966 50 123 4567", "order-7"])
