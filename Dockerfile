@@ -19,6 +19,7 @@ COPY imissive imissive
 COPY accounts accounts
 COPY messaging messaging
 COPY webhooks webhooks
+COPY locale locale
 COPY templates templates
 COPY static static
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
