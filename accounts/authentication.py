@@ -94,8 +94,8 @@ class HasScope(BasePermission):
     """The key has the view's `required_scope`, and its organization is not suspended."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        caller: Caller = request.auth
-        if caller is None:
+        caller = request.auth
+        if not isinstance(caller, Caller):
             raise AuthenticationFailed
         if caller.suspended:
             raise ApiError("FORBIDDEN", "This organization is suspended. Contact support.")

@@ -73,8 +73,9 @@ def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozense
         cursor.execute(
             "DELETE FROM messaging_earlyreceipt WHERE carrier_id = %s"
             " AND carrier_message_id = ANY(%s)"
-            " RETURNING id, carrier_message_id, status, error_code, received_at > now() - %s",
-            [carrier_id, list(carrier_message_ids), EARLY_AT_MOST],
+            " RETURNING id, carrier_message_id, status, error_code,"
+            " received_at > now() - %s * interval '1 second'",
+            [carrier_id, list(carrier_message_ids), EARLY_AT_MOST.total_seconds()],
         )
         rows = sorted(row for row in cursor.fetchall() if row[4])
     early = [FinalReceipt(row[1], Status(row[2]), row[3]) for row in rows]

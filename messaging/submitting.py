@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import orjson
 from django.conf import settings
@@ -101,14 +102,10 @@ def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> lis
                 "seconds": settings.CARRIER_LEASE,
             },
         )
-        rows = cursor.fetchall()
+        rows: list[Any] = cursor.fetchall()
     claimed = [
-        Claimed(
-            *row[:15],
-            # Django has psycopg hand jsonb over as text.
-            tried=tuple(orjson.loads(row[15] or "[]")),
-            submitted_parts=frozenset(row[16] or ()),
-        )
+        # Django has psycopg hand jsonb (`tried`) over as text.
+        Claimed(*[*row[:15], tuple(orjson.loads(row[15] or "[]")), frozenset(row[16] or ())])
         for row in rows
     ]
     claimed.sort(key=lambda message: message.id)
@@ -291,7 +288,9 @@ def _insert_attempts(carrier_id: int, results: Sequence[Result], now: datetime) 
     rows = [
         (
             result.message.id,
-            "unanswered" if result.unanswered else str(result.disposition.value),
+            "unanswered"
+            if result.unanswered or result.disposition is None
+            else result.disposition.value,
             _stored_status(result.command_status),
             result.detail[:200],
         )

@@ -29,7 +29,8 @@ _TOLD = 'm.id, m.organization_id, m."to", m.reference, m.batch_id, m.test, m.car
 def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     with server_cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.fetchall()
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def _event(row: tuple[Any, ...], kind: EventType, status: Status, now: datetime) -> events.NewEvent:
