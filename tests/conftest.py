@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import hypothesis
 import pytest
@@ -62,13 +63,13 @@ def committed_db(test_database: None, django_db_blocker) -> Iterator[None]:
 
 
 @pytest.fixture
-def world(db: None, rings: list) -> World:
+def world(db: None, rings: list[Any]) -> World:
     """Makes customers and carriers that are rolled back after the test."""
     return World()
 
 
 @pytest.fixture
-def committed_world(committed_db: None, rings: list) -> Iterator[World]:
+def committed_world(committed_db: None, rings: list[Any]) -> Iterator[World]:
     """Makes customers and carriers that other threads see."""
     made = World()
     yield made

@@ -29,7 +29,7 @@ def organization(db):
 
 
 def use(secret: str, **more) -> int:
-    return Api(secret).get(URL, **more).status_code
+    return int(Api(secret).get(URL, **more).status_code)
 
 
 # ---------------------------------------------------------------- what is kept
@@ -172,10 +172,11 @@ def aged(key: ApiKey, seconds: int) -> ApiKey:
 
 
 def test_the_first_use_is_recorded_with_its_address(organization):
-    key, secret = create_key(organization, "k", test=False)
-    assert key.last_used_at is None
+    _, secret = create_key(organization, "k", test=False)
+    assert ApiKey.objects.get().last_used_at is None
     use(secret, REMOTE_ADDR="203.0.113.9")
-    key.refresh_from_db()
+    key = ApiKey.objects.get()
+    assert key.last_used_at is not None
     assert abs(timezone.now() - key.last_used_at) < timedelta(minutes=1)
     assert key.last_used_address == "203.0.113.9"
 
@@ -186,7 +187,7 @@ def test_a_use_is_recorded_at_most_once_a_minute(organization, seconds, written)
     before = aged(key, seconds).last_used_at
     use(secret)
     key.refresh_from_db()
-    assert (key.last_used_at > before) is written
+    assert (key.last_used_at != before) is written
 
 
 def test_within_the_minute_a_request_writes_nothing(organization, django_assert_num_queries):

@@ -16,7 +16,7 @@ def stored(column: str, table: str) -> str:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {column} FROM {table}")
         [(value,)] = cursor.fetchall()
-    return value
+    return str(value)
 
 
 def row_text(table: str) -> str:

@@ -5,6 +5,8 @@ import time
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, transaction
@@ -20,13 +22,12 @@ from tests.world import PHONE, Customer, in_threads
 SEND = "/v1/sms/send"
 
 
-def execute(sql: str, *parameters: object) -> int:
+def execute(sql: str, *parameters: Any) -> None:
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
-        return cursor.rowcount
 
 
-def refused_by_the_database(sql: str, *parameters: object) -> str:
+def refused_by_the_database(sql: str, *parameters: Any) -> str:
     """The database's reason against that statement."""
     execute("SET CONSTRAINTS ALL IMMEDIATE")  # as if what was written so far were committed
     with pytest.raises(DatabaseError) as caught, transaction.atomic():
@@ -287,7 +288,7 @@ def test_running_balances_follow_the_ids_however_many_write_at_once(committed_wo
             kind, amount = ("charge", -7) if (index + step) % 3 else ("refund", 5)
             ledger.post([Posting(customer.id, kind, amount, uuid.uuid4())])
 
-    in_threads([lambda index=index: work(index) for index in range(8)])
+    in_threads([partial(work, index) for index in range(8)])
     assert len(running_balances(customer)) == 1 + 8 * 15
     assert_running(customer)
     assert [d for d in ledger.discrepancies() if d.organization_id == customer.id] == []
@@ -303,7 +304,7 @@ def test_postings_to_several_balances_at_once_do_not_deadlock(committed_world):
             with transaction.atomic():
                 ledger.post([Posting(customer.id, "charge", -1) for customer in order])
 
-    in_threads([lambda index=index: work(index) for index in range(8)])
+    in_threads([partial(work, index) for index in range(8)])
     assert {customer.balance() for customer in customers} == {100 * MICRO - 160}
 
 
@@ -319,7 +320,7 @@ def test_a_charge_that_is_rolled_back_leaves_no_gap_in_the_running_balance(commi
         except ZeroDivisionError:
             pass
 
-    in_threads([lambda index=index: work(index) for index in range(10)])
+    in_threads([partial(work, index) for index in range(10)])
     assert customer.balance() == 100 * MICRO - 5
     assert_running(customer)
 

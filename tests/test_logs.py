@@ -20,6 +20,12 @@ KEY = "imk_live_" + "0123456789abcdef" * 4
 HOOK = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
+def direct(logger: logging.Logger, output: io.StringIO) -> None:
+    [handler] = logger.handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(output)
+
+
 @pytest.fixture(params=[True, False], ids=["json", "people"])
 def written(request) -> Iterator[io.StringIO]:
     """What comes out of the process's own logging, in both of its forms."""
@@ -27,7 +33,7 @@ def written(request) -> Iterator[io.StringIO]:
     handlers, level = root.handlers, root.level
     logs.configure(level="DEBUG", as_json=request.param)
     output = io.StringIO()
-    root.handlers[0].setStream(output)
+    direct(root, output)
     yield output
     logs.configure(level=settings.LOG_LEVEL, as_json=settings.LOG_JSON)
     root.handlers = handlers
@@ -153,7 +159,7 @@ def test_json_lines_are_one_object_a_line():
     try:
         logs.configure(level="INFO", as_json=True)
         output = io.StringIO()
-        root.handlers[0].setStream(output)
+        direct(root, output)
         structlog.get_logger("test").info("one\ntwo", count=1)
         logging.getLogger("lib").info("three")
         first, second = map(json.loads, output.getvalue().splitlines())

@@ -6,6 +6,8 @@ import random
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import transaction
@@ -437,7 +439,7 @@ def test_the_same_receipts_on_several_binds_at_once_tell_each_message_once(commi
             ]
             receipts.apply(carrier.id, batch)
 
-    in_threads([lambda seed=seed: bind(seed) for seed in range(5)])
+    in_threads([partial(bind, seed) for seed in range(5)])
     assert {state_of(message) for message in messages} <= {DELIVERED, FAILED}
     told = customer.events()
     assert len(told) == len(messages)
@@ -495,7 +497,8 @@ def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_
         for _ in range(10):
             receipts.match_waiting()
 
-    in_threads([worker, worker, lambda: receiver(1), lambda: receiver(2), sweep])
+    works: list[Any] = [worker, worker, sweep]
+    in_threads(works + [partial(receiver, seed) for seed in (1, 2)])
     receipts.match_waiting()
     assert {state_of(message) for message in messages} == {DELIVERED}
     expected = [(f"message.{kind}", m.id) for m in messages for kind in ("delivered", "sent")]

@@ -212,7 +212,7 @@ def test_a_negative_price_is_refused_by_the_database(db):
 
 def test_the_tables_are_read_once_a_second_at_most(world, monkeypatch, django_assert_num_queries):
     now = [100.0]
-    monkeypatch.setattr(tables.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr("messaging.tables.time.monotonic", lambda: now[0])
     carrier = world.carrier()
     first = tables.tables()
     world_of_others = Carrier.objects.filter(id=carrier.id)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def phone(index: int) -> str:
     return f"+9665{index:08d}"
 
 
-def rows(count: int) -> list[dict]:
+def rows(count: int) -> list[dict[str, Any]]:
     return [{"to": phone(index), "message": f"Hello {index}"} for index in range(count)]
 
 
@@ -98,6 +99,7 @@ def test_only_the_accepted_are_charged_in_one_ledger_row_under_the_batch(api, cu
     messages = [*rows(3), {"to": LANDLINE, "message": "x"}, {"to": phone(9), "message": "م" * 71}]
     body = api.post(URL, {"messages": messages}).json()
     batch = ids.parse_id("bat", body["batch_id"])
+    assert batch is not None
     assert customer.ledger() == [("charge", -5 * MICRO, batch)]
     assert customer.balance() == 95 * MICRO
     assert {message.batch_id for message in customer.messages()} == {batch}

@@ -1,6 +1,7 @@
 """GET /v1/sms/{message_id}: one's own message with its segments and timeline, nobody else's."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -28,11 +29,12 @@ def text(at: datetime) -> str:
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03}Z"
 
 
-def get(api: Api, message) -> dict:
+def get(api: Api, message) -> dict[str, Any]:
     response = api.get(f"/v1/sms/{message.public_id}")
     assert response.status_code == 200
     assert response["Content-Type"] == "application/json"
-    return response.json()
+    body: dict[str, Any] = response.json()
+    return body
 
 
 def test_a_delivered_message_shows_its_segments_and_timeline(api, customer, carrier, world):
@@ -165,9 +167,9 @@ def test_both_keys_of_the_organization_see_its_messages(api, test_api, customer,
 # ---------------------------------------------------------------- who does not see it
 
 
-def assert_not_found(response) -> dict:
+def assert_not_found(response) -> dict[str, Any]:
     assert (response.status_code, response["Content-Type"]) == (404, "application/json")
-    error = response.json()["error"]
+    error: dict[str, Any] = response.json()["error"]
     assert error["code"] == "NOT_FOUND"
     return error
 

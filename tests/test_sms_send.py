@@ -4,6 +4,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from django.conf import settings
@@ -34,7 +35,7 @@ def soon(**span) -> str:
     return (datetime.now(UTC) + timedelta(**span)).isoformat()
 
 
-def error_of(response) -> dict:
+def error_of(response) -> dict[str, Any]:
     """The answer's error, after its shape was checked."""
     assert response["Content-Type"] == "application/json"
     body = response.json()
@@ -43,10 +44,11 @@ def error_of(response) -> dict:
     assert set(body["error"]) == {"code", "message", "field", "details", "docs"}
     assert body["error"]["docs"] == f"{settings.PUBLIC_URL}/docs#{body['error']['code']}"
     assert body["error"]["message"]
-    return body["error"]
+    error: dict[str, Any] = body["error"]
+    return error
 
 
-def assert_refused(response, status: int, code: str, field: str | None = None) -> dict:
+def assert_refused(response, status: int, code: str, field: str | None = None) -> dict[str, Any]:
     assert (response.status_code, response.json()["error"]["code"]) == (status, code)
     error = error_of(response)
     assert error["field"] == field
@@ -484,7 +486,7 @@ def test_every_key_that_is_not_valid_is_answered_alike(customer):
     headers |= {f"Basic {customer.api.secret}": "Basic", customer.api.secret: "no scheme"}
     answers = set()
     for header in [None, *headers]:
-        extra = {} if header is None else {"HTTP_AUTHORIZATION": header}
+        extra: Any = {} if header is None else {"HTTP_AUTHORIZATION": header}
         response = client.post(URL, json.dumps(GOOD), content_type="application/json", **extra)
         assert_refused(response, 401, "UNAUTHORIZED")
         body = response.json()

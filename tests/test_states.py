@@ -53,7 +53,8 @@ def test_sources_are_the_table_read_backwards(target):
 
 
 def test_every_state_is_reached_from_the_two_that_messages_begin_in():
-    reached, before = {"scheduled", "queued"}, set()
+    reached = {"scheduled", "queued"}
+    before: set[str] = set()
     while reached != before:
         before = set(reached)
         reached |= {after for source, after in ALLOWED if source in before}

@@ -4,6 +4,7 @@ import json
 import threading
 import uuid
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from django.conf import settings
@@ -253,10 +254,11 @@ def test_a_batch_of_results_is_written_each_to_its_message(customer, carrier, wo
     submitting.write_results(carrier.id, lease, results)
     expected = {ACCEPTED: Status.SENT, REFUSED: Status.FAILED, SLOW_DOWN: Status.QUEUED}
     for result in results:
-        message = Message.objects.get(id=result.message.id)
-        assert message.status == expected[result.disposition]
+        written = Message.objects.get(id=result.message.id)
+        assert result.disposition is not None
+        assert written.status == expected[result.disposition]
         if result.disposition is ACCEPTED:
-            assert message.submitted_parts.get().carrier_message_id == f"c-{message.id}"
+            assert written.submitted_parts.get().carrier_message_id == f"c-{written.id}"
     assert sorted(kind for kind, _ in customer.events()) == (
         ["message.failed"] * 10 + ["message.sent"] * 10
     )
@@ -615,7 +617,7 @@ def test_results_of_several_workers_at_once_keep_messages_money_and_events_in_st
                     results.append(Result(message, ACCEPTED, [part]))
             submitting.write_results(carrier.id, lease, results)
 
-    in_threads([lambda index=index: work(index) for index in range(6)])
+    in_threads([partial(work, index) for index in range(6)])
     for customer in customers:
         messages = customer.messages()
         failed = {message.id for message in messages if message.status == Status.FAILED}

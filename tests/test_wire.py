@@ -2,6 +2,7 @@
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -21,7 +22,12 @@ UNPACKED, PACKED, LATIN1 = (
 
 
 def pdus(body: str, format: WireFormat = UNPACKED, **more) -> list[SubmitSm]:
-    given = {"message_id": ID, "sender": "MyCompany", "to": "+966501234567", "validity": None}
+    given: dict[str, Any] = {
+        "message_id": ID,
+        "sender": "MyCompany",
+        "to": "+966501234567",
+        "validity": None,
+    }
     return submit_pdus(format, body=body, **(given | more))
 
 
@@ -137,6 +143,7 @@ def test_a_handset_reads_what_was_written(body, format):
         data, header = pdu.short_message, b""
         if pdu.esm_class & 0x40:
             concat = text.parse_concat_udh(data)
+            assert concat is not None
             assert (concat.reference, concat.total, concat.index) == (0xA7, len(parts), index)
             header, data = data[:6], data[6:]
         if pdu.data_coding == 8:

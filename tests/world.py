@@ -144,7 +144,9 @@ class World:
 
     def route(self, prefix: str, *carriers: Carrier, owner: Customer | None = None) -> Route:
         """A route over those carriers, first choice first."""
-        route = Route.objects.create(prefix=prefix, organization=owner and owner.organization)
+        route = Route.objects.create(
+            prefix=prefix, organization=owner.organization if owner else None
+        )
         for position, carrier in enumerate(carriers):
             route.steps.create(carrier=carrier, position=position)
         self.routes.append(route)
@@ -153,7 +155,7 @@ class World:
 
     def price(self, prefix: str, micro: int, *, owner: Customer | None = None) -> Price:
         price = Price.objects.create(
-            prefix=prefix, micro=micro, organization=owner and owner.organization
+            prefix=prefix, micro=micro, organization=owner.organization if owner else None
         )
         self.prices.append(price)
         tables.reload()
