@@ -14,7 +14,8 @@ from imissive.celery import app
 
 log = structlog.get_logger(__name__)
 
-COALESCE_SECONDS = 0.01
+COALESCE_SECONDS = 0.025
+"""The pause after a ring: a first one goes out at once, those of a busy moment as one."""
 
 Ring = tuple[str, str, tuple[str, ...]]
 

@@ -163,24 +163,29 @@ class CarrierWorker:
         """Claim and submit, as long as there is something due and a bind to submit over."""
         bell = self.bells[lane]
         while not self._stopping:
+            bell.clear()
             try:
                 claimed = await self._claim(lane)
-                if claimed:
-                    await self._submit(claimed, urgent=lane == "urgent")
+                await self._submit(claimed, urgent=lane == "urgent")
+                if len(claimed) == self._claim_limit:
                     continue
             except (DatabaseError, InterfaceError) as error:
                 log.warning("claim_failed", error=str(error).strip())
                 await asyncio.sleep(POLL_SECONDS)
-            bell.clear()
+            # The queue was empty then. Whoever fills it rings, and the clock looks too.
             await _wait(bell, POLL_SECONDS)
+
+    @property
+    def _claim_limit(self) -> int:
+        """How many to claim at once: no more than can be submitted well within the lease."""
+        if not self.carrier.throughput:
+            return CLAIM_AT_MOST
+        return max(1, min(CLAIM_AT_MOST, self.carrier.throughput * settings.CARRIER_LEASE // 4))
 
     async def _claim(self, lane: str) -> list[Claimed]:
         if not self.pool.up or self.carrier.paused or self._stopping:
             return []
-        limit = CLAIM_AT_MOST
-        if self.carrier.throughput:
-            # No more than can be submitted well within the lease.
-            limit = max(1, min(limit, self.carrier.throughput * settings.CARRIER_LEASE // 4))
+        limit = self._claim_limit
         carrier_id, urgent, lease = self.carrier.id, lane == "urgent", self.lease
         return await self._in_database(
             lambda: submitting.claim(carrier_id, urgent=urgent, limit=limit, lease=lease)

@@ -10,11 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from accounts.ledger import InsufficientCredits, is_overdraft
 from imissive import bell, ids
 from imissive.sql import server_cursor
+from messaging.combining import Combiner
 from messaging.states import Status
 from messaging.tables import tables
 from messaging.verdicts import Draft, Refusal, Terms, Verdict, default_sender, judge
@@ -85,7 +86,8 @@ def accept(order: Order, drafts: Sequence[Draft]) -> Acceptance:
         sum(outcome.verdict.price for outcome in accepted),
     )
     if accepted:
-        _store(acceptance, accepted, tell_queued=tell_queued)
+        tell_queued = tell_queued and acceptance.status == Status.QUEUED
+        _store(_Storing(acceptance, accepted, tell_queued))
     return acceptance
 
 
@@ -120,30 +122,60 @@ def _terms(order: Order) -> tuple[Terms, bool]:
     return terms, tell_queued
 
 
-def _store(acceptance: Acceptance, accepted: list[Accepted], *, tell_queued: bool) -> None:
+@dataclass(frozen=True, slots=True)
+class _Storing:
+    """An acceptance with what of it is to be stored."""
+
+    acceptance: Acceptance
+    accepted: list[Accepted]
+    tell_queued: bool
+
+
+def _store(storing: _Storing) -> None:
     """Commit the accepted messages with their charge, and ring. All or nothing."""
-    tell_queued = tell_queued and acceptance.status == Status.QUEUED
-    endpoints: frozenset[uuid.UUID] = frozenset()
+    alone = len(storing.accepted) > COMBINED_MESSAGES or connection.in_atomic_block
     try:
-        if tell_queued:
-            with transaction.atomic():
-                _insert(acceptance, accepted)
-                endpoints = events.record(_queued_events(acceptance, accepted))
+        if alone:
+            _commit([storing])
         else:
-            # A single statement commits by itself: two round trips fewer for the ordinary send.
-            _insert(acceptance, accepted)
+            _combiner.do(storing)
     except IntegrityError as error:
         if is_overdraft(error):
             raise InsufficientCredits from error
         raise
 
+
+def _commit(batch: Sequence[_Storing]) -> None:
+    told = [storing for storing in batch if storing.tell_queued]
+    if told:
+        with transaction.atomic():
+            _insert(batch)
+            endpoints = events.record(
+                [event for storing in told for event in _queued_events(storing)]
+            )
+    else:
+        # A single statement commits by itself: two round trips fewer for the ordinary send.
+        _insert(batch)
+        endpoints = frozenset()
+    lanes = {
+        (outcome.verdict.carrier.slug, storing.acceptance.order.urgent)
+        for storing in batch
+        if storing.acceptance.status == Status.QUEUED
+        for outcome in storing.accepted
+    }
+
     def ring() -> None:
         events.ring(endpoints)
-        if acceptance.status == Status.QUEUED:
-            for slug in {outcome.verdict.carrier.slug for outcome in accepted}:
-                ring_carrier(slug, urgent=acceptance.order.urgent)
+        for slug, urgent in lanes:
+            ring_carrier(slug, urgent=urgent)
 
     transaction.on_commit(ring)
+
+
+COMBINED_MESSAGES = 20
+"""Orders of up to so many messages share a commit with others; larger ones have their own."""
+
+_combiner = Combiner(_commit, at_most=64, alone_on=IntegrityError)
 
 
 def ring_carrier(slug: str, *, urgent: bool) -> None:
@@ -157,7 +189,8 @@ def carrier_queue(slug: str, *, urgent: bool) -> str:
     return f"carrier.{slug}.urgent" if urgent else f"carrier.{slug}"
 
 
-def _queued_events(acceptance: Acceptance, accepted: list[Accepted]) -> list[events.NewEvent]:
+def _queued_events(storing: _Storing) -> list[events.NewEvent]:
+    acceptance = storing.acceptance
     order = acceptance.order
     return [
         events.NewEvent(
@@ -174,7 +207,7 @@ def _queued_events(acceptance: Acceptance, accepted: list[Accepted]) -> list[eve
                 test=order.test,
             ),
         )
-        for outcome in accepted
+        for outcome in storing.accepted
     ]
 
 
@@ -201,64 +234,90 @@ def event_data(
     return data
 
 
-# One statement, so that the lock on the balance lasts no longer than the server needs. The ledger
-# row comes first by its data dependency: no message without its charge.
+# One statement, so that the lock on a balance lasts no longer than the server needs. Foreign keys
+# are checked at its end, so the order of the inserts does not matter; a balance that would go
+# below zero undoes all of it.
 _INSERT = """
-WITH batch AS (
+WITH orders AS MATERIALIZED (
+    SELECT * FROM unnest(%(organization)b::uuid[], %(batch)s::uuid[], %(api_key)s::uuid[],
+                         %(source)b::text[], %(test)b::bool[], %(urgent)b::bool[],
+                         %(status)b::text[], %(now)b::timestamptz[], %(due)b::timestamptz[],
+                         %(scheduled)s::timestamptz[], %(expires)b::timestamptz[],
+                         %(queued)s::timestamptz[], %(total)b::bigint[], %(charged)b::uuid[])
+                  WITH ORDINALITY
+           AS o(organization_id, batch_id, api_key_id, source, test, urgent, status, now, due,
+                scheduled, expires, queued, total, charged, number)
+), batches AS (
     INSERT INTO messaging_batch (id, organization_id, created_at)
-    SELECT %(batch)s::uuid, %(organization)s::uuid, %(now)s WHERE %(batch)s::uuid IS NOT NULL
-), charge AS (
+    SELECT batch_id, organization_id, now FROM orders WHERE batch_id IS NOT NULL
+), charges AS (
     INSERT INTO accounts_ledgerentry
            (organization_id, kind, amount, balance_after, reference, reason)
-    SELECT %(organization)s::uuid, 'charge', -%(price)s::bigint, 0, %(reference)s::uuid, ''
-     WHERE %(price)s::bigint > 0
+    SELECT organization_id, 'charge', -total, 0, charged, ''
+      FROM orders WHERE total > 0 ORDER BY organization_id
 )
 INSERT INTO messaging_message
        (id, organization_id, batch_id, api_key_id, source, test, urgent, "to", country, sender,
         text, encoding, parts, price, reference, status, due_at, carrier_id, submits, unanswered,
         created_at, scheduled_at, expires_at, queued_at, error_code, error_message)
-SELECT new.id, %(organization)s::uuid, %(batch)s::uuid, %(api_key)s::uuid, %(source)s, %(test)s,
-       %(urgent)s, new."to", new.country, new.sender, new.text, new.encoding, new.parts, new.price,
-       new.reference, %(status)s, %(due)s, new.carrier_id, 0, 0, %(now)s, %(scheduled)s,
-       %(expires)s, %(queued)s, '', ''
-  FROM unnest(%(id)b::uuid[], %(to)b::text[], %(country)b::text[], %(sender)b::text[],
-              %(text)b::text[], %(encoding)b::text[], %(parts)b::int[], %(prices)b::bigint[],
-              %(references)b::text[], %(carrier)b::bigint[])
-       AS new(id, "to", country, sender, text, encoding, parts, price, reference, carrier_id)
+SELECT new.id, o.organization_id, o.batch_id, o.api_key_id, o.source, o.test, o.urgent, new."to",
+       new.country, new.sender, new.text, new.encoding, new.parts, new.price, new.reference,
+       o.status, o.due, new.carrier_id, 0, 0, o.now, o.scheduled, o.expires, o.queued, '', ''
+  FROM unnest(%(number)b::int[], %(id)b::uuid[], %(to)b::text[], %(country)b::text[],
+              %(sender)b::text[], %(text)b::text[], %(encoding)b::text[], %(parts)b::int[],
+              %(price)b::bigint[], %(reference)b::text[], %(carrier)b::bigint[])
+       AS new(number, id, "to", country, sender, text, encoding, parts, price, reference,
+              carrier_id)
+  JOIN orders o ON o.number = new.number
 """
 
 
-def _insert(acceptance: Acceptance, accepted: list[Accepted]) -> None:
-    order, now = acceptance.order, acceptance.created_at
-    begins = order.scheduled_at or now
-    verdicts = [outcome.verdict for outcome in accepted]
+def _insert(batch: Sequence[_Storing]) -> None:
+    acceptances = [storing.acceptance for storing in batch]
+    orders = [acceptance.order for acceptance in acceptances]
+    begins = [acceptance.order.scheduled_at or acceptance.created_at for acceptance in acceptances]
+    rows = [
+        (number, outcome.id, outcome.verdict)
+        for number, storing in enumerate(batch, start=1)
+        for outcome in storing.accepted
+    ]
+    verdicts = [verdict for _, _, verdict in rows]
     with server_cursor() as cursor:
         cursor.execute(
             _INSERT,
             {
-                "organization": order.organization_id,
-                "batch": acceptance.batch_id,
-                "api_key": order.api_key_id,
-                "source": order.source,
-                "test": order.test,
-                "urgent": order.urgent,
-                "status": str(acceptance.status),
-                "price": acceptance.price,
-                "reference": acceptance.batch_id or accepted[0].id,
-                "now": now,
+                "organization": [order.organization_id for order in orders],
+                "batch": [acceptance.batch_id for acceptance in acceptances],
+                "api_key": [order.api_key_id for order in orders],
+                "source": [order.source for order in orders],
+                "test": [order.test for order in orders],
+                "urgent": [order.urgent for order in orders],
+                "status": [str(acceptance.status) for acceptance in acceptances],
+                "total": [acceptance.price for acceptance in acceptances],
+                "charged": [
+                    storing.acceptance.batch_id or storing.accepted[0].id for storing in batch
+                ],
+                "now": [acceptance.created_at for acceptance in acceptances],
                 "due": begins,
-                "scheduled": order.scheduled_at,
-                "expires": begins + (order.validity or DEFAULT_VALIDITY),
-                "queued": None if order.scheduled_at else now,
-                "id": [outcome.id for outcome in accepted],
+                "scheduled": [order.scheduled_at for order in orders],
+                "expires": [
+                    begin + (order.validity or DEFAULT_VALIDITY)
+                    for begin, order in zip(begins, orders, strict=True)
+                ],
+                "queued": [
+                    None if acceptance.order.scheduled_at else acceptance.created_at
+                    for acceptance in acceptances
+                ],
+                "number": [number for number, _, _ in rows],
+                "id": [message_id for _, message_id, _ in rows],
                 "to": [verdict.to for verdict in verdicts],
                 "country": [verdict.country for verdict in verdicts],
                 "sender": [verdict.sender for verdict in verdicts],
                 "text": [verdict.text for verdict in verdicts],
                 "encoding": [verdict.encoding for verdict in verdicts],
                 "parts": [verdict.parts for verdict in verdicts],
-                "prices": [verdict.price for verdict in verdicts],
-                "references": [verdict.reference for verdict in verdicts],
+                "price": [verdict.price for verdict in verdicts],
+                "reference": [verdict.reference for verdict in verdicts],
                 "carrier": [verdict.carrier.id for verdict in verdicts],
             },
         )

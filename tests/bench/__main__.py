@@ -88,24 +88,34 @@ def bulks(site: Bench, messages: int, size: int = 1000) -> list[bytes]:
 
 def measure_singles(site: Bench, seconds: float) -> list[Row]:
     site.pause(True)
-    alone = asyncio.run(load.run(site.url, singles(site, seconds), 16))
+    rows = _singles(site, seconds, "nothing else going on")
     site.pause(False)
     site.settle()
-    live = asyncio.run(load.run(site.url, singles(site, seconds), 16))
+    rows += _singles(site, seconds, "all delivered meanwhile")
     site.settle()
+    return rows
+
+
+def _singles(site: Bench, seconds: float, when: str) -> list[Row]:
+    before = cpu.by_kind()
+    done = asyncio.run(load.run(site.url, singles(site, seconds), 16))
+    p50, p99 = done.percentile(0.5), done.percentile(0.99)
     return [
-        ("single sends accepted, nothing else going on", f"{alone.per_second:,.0f} /s"),
-        (
-            "  its answer, p50 and p99",
-            f"{alone.percentile(0.5):.1f} and {alone.percentile(0.99):.1f} ms",
-        ),
-        ("single sends accepted, all delivered meanwhile", f"{live.per_second:,.0f} /s"),
-        (
-            "  its answer, p50 and p99",
-            f"{live.percentile(0.5):.1f} and {live.percentile(0.99):.1f} ms",
-        ),
-        ("  refused", str(alone.refused + live.refused)),
+        (f"single sends accepted, {when}", f"{done.per_second:,.0f} /s"),
+        ("  answer, p50 and p99", f"{p50:.1f} and {p99:.1f} ms"),
+        ("  refused", str(done.refused)),
+        *_cpu(before, len(done.latencies)),
     ]
+
+
+def _cpu(before: dict[str, float], messages: int) -> list[Row]:
+    """What each kind of process used since then, for each of that many messages."""
+    used = {kind: value - before.get(kind, 0.0) for kind, value in cpu.by_kind().items()}
+    rows = [
+        (f"  CPU a message, {kind}", f"{value / messages * 1000:.3f} ms")
+        for kind, value in sorted(used.items(), key=lambda item: -item[1])
+    ]
+    return [*rows, ("  CPU a message, all", f"{sum(used.values()) / messages * 1000:.3f} ms")]
 
 
 def measure_bulk(site: Bench, messages: int) -> list[Row]:
@@ -126,15 +136,11 @@ def measure_end_to_end(site: Bench, messages: int) -> list[Row]:
     asyncio.run(load.run(site.url, iter(bulks(site, messages)), 2))
     accepted = time.time()
     seconds = site.drain(before + messages) - began
-    used = {kind: value - cpu_before.get(kind, 0.0) for kind, value in cpu.by_kind().items()}
     rows = [
         (f"end to end, {messages:,} messages", f"{messages / seconds:,.0f} /s"),
         ("  accepted after", f"{accepted - began:.1f} s of {seconds:.1f} s"),
     ]
-    for kind, value in sorted(used.items(), key=lambda item: -item[1]):
-        rows.append((f"  CPU a message, {kind}", f"{value / messages * 1000:.3f} ms"))
-    rows.append(("  CPU a message, all", f"{sum(used.values()) / messages * 1000:.3f} ms"))
-    return rows
+    return rows + _cpu(cpu_before, messages)
 
 
 def measure_urgent(site: Bench, messages: int) -> list[Row]:
