@@ -1,12 +1,20 @@
 """The outbound client: where it posts to, where it never does, and what it makes of answers."""
 
 import asyncio
+import contextlib
+import ipaddress
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from yarl import URL
 
 from imissive import outbound
@@ -328,6 +336,47 @@ def test_nobody_listens(allowed: Any) -> None:
 def test_no_certificate_no_post(there: Receiver, allowed: Any) -> None:
     assert refusal(there.url.replace("http://", "https://")) == "TLS handshake failed"
     assert there.posts == []
+
+
+def test_certificates_are_verified(allowed: Any, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_self_signed(tmp_path))
+    received: list[bytes] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError), listening.accept()[0] as plain:
+            received.append(context.wrap_socket(plain, server_side=True).recv(1000))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/"
+        assert refusal(url) == "TLS certificate not valid"
+        thread.join()
+    assert received == []
+
+
+def _self_signed(folder: Path) -> Path:
+    """A file with a key and a certificate for 127.0.0.1 that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.NoEncryption()
+    file = folder / "certificate.pem"
+    file.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+        + certificate.public_bytes(pem)
+    )
+    return file
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,10 +12,18 @@ from django.utils import timezone
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from imissive import ids
+from tests.dispatching import (
+    deliver,
+    endpoint_of,
+    happen,
+    make_due,
+    rows,
+    statuses,
+    wait_for_status,
+)
 from tests.receivers import Answer, Receiver, receiver, wait_until
 from tests.world import Customer, World
-from webhooks import deliveries, dispatcher, endpoints, events, tasks
-from webhooks.deliveries import RETRY_SECONDS, Claimed, Outcome, Results
+from webhooks import deliveries, dispatcher, endpoints, tasks
 from webhooks.dispatcher import Dispatcher
 from webhooks.models import Delivery, Endpoint, Event
 from webhooks.signing import new_secret
@@ -54,48 +62,6 @@ def start(committed_db: None) -> Iterator[Start]:
 @pytest.fixture
 def customer(committed_world: World) -> Customer:
     return committed_world.customer(sender=None)
-
-
-def endpoint_of(customer: Customer, url: str, *wanted: str) -> Endpoint:
-    return Endpoint.objects.create(
-        organization=customer.organization, url=url, events=list(wanted), secret=new_secret()
-    )
-
-
-def happen(customer: Customer, count: int = 1, type: str = "message.sent") -> frozenset[uuid.UUID]:
-    """So many committed events; the endpoints to ring."""
-    now = datetime.now(UTC)
-    return events.record(
-        [
-            events.NewEvent(customer.id, type, now, ids.new_uuid(), {"number": number})
-            for number in range(count)
-        ]
-    )
-
-
-def deliver(running: Dispatcher, endpoint_ids: frozenset[uuid.UUID]) -> None:
-    for endpoint_id in endpoint_ids:
-        running.ring(endpoint_id)
-
-
-def rows(endpoint: Endpoint) -> list[Delivery]:
-    return list(Delivery.objects.filter(endpoint=endpoint).order_by("id"))
-
-
-def statuses(endpoint: Endpoint) -> set[str]:
-    mine = Delivery.objects.filter(endpoint=endpoint)
-    return set(mine.order_by("status").values_list("status", flat=True).distinct())
-
-
-def wait_for_status(endpoint: Endpoint, status: str, seconds: float = 15.0) -> list[Delivery]:
-    wait_until(lambda: statuses(endpoint) == {status}, seconds, lambda: str(statuses(endpoint)))
-    return rows(endpoint)
-
-
-def make_due(endpoint: Endpoint) -> None:
-    Delivery.objects.filter(endpoint=endpoint, status="pending").update(
-        next_attempt_at=timezone.now()
-    )
 
 
 # ------------------------------------------------------------ one event
@@ -203,41 +169,6 @@ def test_loopback_is_refused_without_the_setting(
     wait_until(lambda: rows(endpoint)[0].attempts == 1)
     assert rows(endpoint)[0].error == "address not allowed"
     assert there.connections == 0
-
-
-def test_the_schedule(customer: Customer, committed_world: World) -> None:
-    """Nine retries, each after its wait and up to a tenth more; then it is given up."""
-    endpoint = endpoint_of(customer, "https://example.com/")
-    happen(customer)
-    for wait in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400):
-        fail(endpoint)
-        [row] = rows(endpoint)
-        assert row.status == "pending"
-        assert row.next_attempt_at is not None
-        waits = (row.next_attempt_at - timezone.now()).total_seconds()
-        assert wait - 1 < waits <= wait * 1.1
-        assert deliveries.claim(endpoint.id, 10) == []
-        make_due(endpoint)
-    fail(endpoint)
-    [row] = rows(endpoint)
-    assert (row.status, row.attempts, row.next_attempt_at) == ("failed", 10, None)
-    assert row.finished_at is not None
-
-
-def test_the_jitter_spreads() -> None:
-    waits = {deliveries.retry_seconds(1) for _ in range(100)}
-    assert len(waits) > 90
-    assert all(wait is not None and 5 <= wait <= 5.5 for wait in waits)
-    assert deliveries.retry_seconds(len(RETRY_SECONDS) + 1) is None
-
-
-def fail(endpoint: Endpoint) -> None:
-    [claimed] = deliveries.claim(endpoint.id, 10)
-    deliveries.write(Results(outcomes=[outcome(claimed, delivered=False)]))
-
-
-def outcome(claimed: Claimed, *, delivered: bool) -> Outcome:
-    return Outcome(claimed, delivered, False, 200 if delivered else 500, "", "", 1)
 
 
 def test_failing_is_noted_and_forgotten(customer: Customer, there: Receiver, start: Start) -> None:
@@ -359,43 +290,6 @@ def test_two_workers_share_and_post_nothing_twice(
 # ------------------------------------------------------------ claims and leases
 
 
-def test_a_claim_is_exclusive_until_its_lease_ends(customer: Customer, start: Start) -> None:
-    endpoint = endpoint_of(customer, "https://example.com/")
-    happen(customer, 3)
-    claimed = deliveries.claim(endpoint.id, 2)
-    assert [row.attempts for row in claimed] == [0, 0]
-    assert len(deliveries.claim(endpoint.id, 10)) == 1
-    assert deliveries.claim(endpoint.id, 10) == []
-    assert endpoint.id not in deliveries.due_endpoints()
-    Delivery.objects.filter(endpoint=endpoint).update(next_attempt_at=timezone.now())
-    assert endpoint.id in deliveries.due_endpoints()
-    again = deliveries.claim(endpoint.id, 10)
-    assert {row.id for row in claimed} < {row.id for row in again}
-
-
-def test_a_result_that_comes_too_late_changes_nothing(customer: Customer) -> None:
-    endpoint = endpoint_of(customer, "https://example.com/")
-    happen(customer)
-    [late] = deliveries.claim(endpoint.id, 1)
-    Delivery.objects.filter(endpoint=endpoint).update(next_attempt_at=timezone.now())
-    [ours] = deliveries.claim(endpoint.id, 1)
-    deliveries.write(Results(outcomes=[outcome(late, delivered=False)]))
-    deliveries.write(Results(returned=[late]))
-    assert (rows(endpoint)[0].status, rows(endpoint)[0].attempts) == ("sending", 0)
-    deliveries.write(Results(outcomes=[outcome(ours, delivered=True)]))
-    deliveries.write(Results(outcomes=[outcome(ours, delivered=False)]))
-    assert (rows(endpoint)[0].status, rows(endpoint)[0].attempts) == ("delivered", 1)
-
-
-def test_handed_back_it_is_as_it_was(customer: Customer) -> None:
-    endpoint = endpoint_of(customer, "https://example.com/")
-    happen(customer, 5)
-    before = Delivery.objects.filter(endpoint=endpoint).order_by("id").values()
-    as_it_was = list(before)
-    deliveries.write(Results(returned=deliveries.claim(endpoint.id, 5)))
-    assert list(before.all()) == as_it_was
-
-
 def test_what_a_dead_worker_held_is_posted_by_the_sweep(
     customer: Customer, there: Receiver, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -502,26 +396,15 @@ def test_results_outlast_a_lost_connection(
     assert len({post.id for post in there.posts}) == len(there.posts) == 300
 
 
-# ------------------------------------------------------------ deletion
-
-
-def test_a_deleted_endpoint_gets_nothing_more_and_is_purged(
-    customer: Customer, there: Receiver, start: Start, monkeypatch: pytest.MonkeyPatch
+def test_a_deleted_endpoint_gets_nothing_more(
+    customer: Customer, there: Receiver, start: Start
 ) -> None:
     endpoint = endpoint_of(customer, there.url)
-    ringing = happen(customer, 12)
+    ringing = happen(customer, 3)
     endpoints.delete(endpoint)
-    deliver(start(), ringing)
-    assert endpoint.id not in deliveries.due_endpoints()
-    monkeypatch.setattr(deliveries, "_PURGE_BATCH", 5)
-    deliveries.purge_deleted()
-    assert len(rows(endpoint)) == 12  # not yet
-    Endpoint.objects.filter(id=endpoint.id).update(
-        deleted_at=timezone.now() - deliveries.PURGE_AFTER * 2
-    )
-    for left in (7, 2, 0):
-        deliveries.purge_deleted()
-        assert len(rows(endpoint)) == left
-    deliveries.purge_deleted()
-    assert not Endpoint.objects.filter(id=endpoint.id).exists()
-    assert there.posts == []
+    running = start()
+    deliver(running, ringing)
+    other = endpoint_of(customer, there.url.replace("/hook", "/other"))
+    deliver(running, happen(customer))
+    wait_for_status(other, "delivered")
+    assert {post.path for post in there.posts} == {"/other"}

@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 import structlog
-from django.db import DatabaseError, InterfaceError, close_old_connections
+from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
 
 from imissive import outbound
+from imissive.sql import forget_broken_connections
 from webhooks import deliveries
 from webhooks.deliveries import Claimed, Outcome, Results
 from webhooks.pump import Pump
@@ -86,6 +87,9 @@ class Dispatcher:
             close_old_connections()
             try:
                 return function(*args, **kwargs)
+            except (OperationalError, InterfaceError):
+                forget_broken_connections()
+                raise
             finally:
                 # Back into the pool, unless it broke.
                 close_old_connections()

@@ -19,6 +19,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from imissive.logs import redact_text
 
 LOOPBACK = "127.0.0.1"
+DESCRIPTION = "manage.py listen"
 MAX_BODY = 1024 * 1024
 HEADERS = ("webhook-id", "webhook-timestamp", "webhook-signature")
 
@@ -39,31 +40,39 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        # Ended by a supervisor or by Ctrl-C, the endpoint is removed either way.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         platform = Platform.from_environment()
         try:
             server = ThreadingHTTPServer((LOOPBACK, options["port"]), _Handler)
         except OSError as error:
             raise CommandError(f"Port {options['port']}: {error.strerror}.") from None
         url = f"http://{LOOPBACK}:{server.server_port}/"
-        endpoint = platform.call(
-            "POST",
-            "/v1/webhooks",
-            {"url": url, "description": "manage.py listen", "events": options["events"]},
-        )
+        endpoint = register(platform, url, options["events"])
         receiver = Receiver(endpoint["secret"], self.stdout.write)
         _Handler.receiver = receiver
         threading.Thread(target=server.serve_forever, daemon=True).start()
+        # Ended by a supervisor or by Ctrl-C, the endpoint is removed either way.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             self.stdout.write(f"Listening on {url} as {endpoint['id']}. Ctrl-C ends it.")
             threading.Event().wait()
         except KeyboardInterrupt:
             pass
         finally:
-            server.shutdown()
+            # A second Ctrl-C, of the impatient or of `timeout`, must not leave the endpoint behind.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
             platform.call("DELETE", f"/v1/webhooks/{endpoint['id']}")
             self.stdout.write(f"\nRemoved {endpoint['id']}; {receiver.count} events came.")
+            server.shutdown()
+
+
+def register(platform: "Platform", url: str, events: list[str]) -> dict[str, Any]:
+    """A new endpoint with its secret. One that a killed `listen` left behind is removed first."""
+    for left in platform.call("GET", "/v1/webhooks")["data"]:
+        if (left["url"], left["description"]) == (url, DESCRIPTION):
+            platform.call("DELETE", f"/v1/webhooks/{left['id']}")
+    body = {"url": url, "description": DESCRIPTION, "events": events}
+    made: dict[str, Any] = platform.call("POST", "/v1/webhooks", body)
+    return made
 
 
 class Platform:
