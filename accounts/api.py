@@ -7,6 +7,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from accounts.authentication import caller_of
 from accounts.ledger import credits_text
 from accounts.models import Balance, Organization
 from accounts.roles import Scope
@@ -19,7 +20,7 @@ class BalanceView(APIView):
 
     @extend_schema(operation_id="get_balance", responses={200: dict[str, Any]})
     def get(self, request: Request) -> Response:
-        organization = Organization.objects.get(id=request.auth.organization_id)
+        organization = Organization.objects.get(id=caller_of(request).organization_id)
         balance = Balance.objects.filter(organization=organization).first()
         return Response(
             {

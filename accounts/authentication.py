@@ -38,6 +38,13 @@ class Caller:
         return not self.scopes or scope in self.scopes
 
 
+def caller_of(request: Request) -> Caller:
+    """Who made an authenticated request."""
+    caller: Any = request.auth
+    assert isinstance(caller, Caller)  # noqa: S101 - a view without a key is a bug of ours
+    return caller
+
+
 class ApiKeyAuthentication(BaseAuthentication):
     """`Authorization: Bearer imk_live_…`. Sets request.user and request.auth to a Caller."""
 

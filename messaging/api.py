@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import Caller
+from accounts.authentication import Caller, caller_of
 from accounts.ledger import InsufficientCredits, credits_text
 from accounts.roles import Scope
 from imissive import ids
@@ -76,7 +76,7 @@ class SendView(APIView):
     def post(self, request: Request) -> Response:
         body = parse_body(request, SendBody)
         # One message by itself is somebody waiting for it: no bulk run may hold it up.
-        order = _order(request.auth, body, urgent=True)
+        order = _order(caller_of(request), body, urgent=True)
         draft = Draft(body.to, body.message, body.sender_id, body.reference or "")
         acceptance = _accept(order, [draft])
         outcome = acceptance.outcomes[0]
@@ -96,7 +96,7 @@ class BulkView(APIView):
         if len(body.messages) > settings.BULK_MAX_MESSAGES:
             told = f"A bulk call takes 1 to {settings.BULK_MAX_MESSAGES:,} messages."
             raise ApiError("INVALID_REQUEST", told, field="messages")
-        order = _order(request.auth, body, as_batch=True)
+        order = _order(caller_of(request), body, as_batch=True)
         drafts = [
             Draft(
                 row.to,
@@ -127,7 +127,7 @@ class MessageView(APIView):
 
     @extend_schema(operation_id="get_message", responses={200: dict[str, Any]})
     def get(self, request: Request, message_id: str) -> Response:
-        message = _find(request.auth.organization_id, message_id)
+        message = _find(caller_of(request).organization_id, message_id)
         if message is None:
             raise ApiError("NOT_FOUND", "There is no such message.")
         return Response(presenting.message_detail_json(message))
@@ -135,6 +135,8 @@ class MessageView(APIView):
 
 def _find(organization_id: uuid.UUID, message_id: str) -> Message | None:
     found = ids.parse_id(ids.MESSAGE, message_id)
+    if found is None:
+        return None
     return Message.objects.filter(organization_id=organization_id, id=found).first()
 
 

@@ -154,8 +154,8 @@ def timeline(
     message: Message, parts: list[MessagePart], attempts: list[Attempt]
 ) -> list[dict[str, Any]]:
     """What happened to a message, oldest first: `{at, event, detail}`."""
-    found: list[tuple[datetime | None, str, str]] = [(message.created_at, "accepted", "")]
-    if message.scheduled_at:
+    found: list[tuple[datetime, str, str]] = [(message.created_at, "accepted", "")]
+    if message.scheduled_at and message.queued_at:
         found.append((message.queued_at, "queued", ""))
     for attempt in attempts:
         found.append((attempt.at, "attempt", f"{attempt.outcome}: {attempt.detail}".rstrip(": ")))
@@ -171,7 +171,5 @@ def timeline(
         found.append((message.final_at, message.status, message.error_message))
     return [
         {"at": time_text(at), "event": event, "detail": detail or None}
-        for at, event, detail in sorted(
-            (row for row in found if row[0] is not None), key=lambda row: row[0]
-        )
+        for at, event, detail in sorted(found, key=lambda row: row[0])
     ]

@@ -60,5 +60,6 @@ def test_what_is_nobodys_fault_fails_the_whole_batch() -> None:
     def work(items: object) -> None:
         raise ConnectionError("the database is away")
 
+    combiner: Combiner[int] = Combiner(work, at_most=4, alone_on=ValueError)
     with pytest.raises(ConnectionError):
-        Combiner(work, at_most=4, alone_on=ValueError).do(1)
+        combiner.do(1)

@@ -1,7 +1,7 @@
 """The REST API of webhook endpoints: thin, it reads the request and calls `webhooks.endpoints`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 from drf_spectacular.utils import extend_schema
 from pydantic import AfterValidator, BaseModel, Field
@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import Caller
+from accounts.authentication import caller_of
 from accounts.roles import Scope
 from imissive import ids
 from imissive.requests import Body, parse_body
@@ -62,14 +62,14 @@ class WebhooksView(APIView):
 
     @extend_schema(operation_id="list_webhooks", responses={200: Webhooks})
     def get(self, request: Request) -> Response:
-        found = endpoints.endpoints_of(_caller(request).organization_id)
+        found = endpoints.endpoints_of(caller_of(request).organization_id)
         return Response({"data": [_as_json(endpoint) for endpoint in found], "next_cursor": None})
 
     @extend_schema(operation_id="create_webhook", request=WebhookBody, responses={201: NewWebhook})
     def post(self, request: Request) -> Response:
         body = parse_body(request, WebhookBody)
         endpoint = endpoints.create(
-            _caller(request).organization_id,
+            caller_of(request).organization_id,
             body.url,
             description=body.description,
             events=body.events,
@@ -92,13 +92,9 @@ class WebhookView(APIView):
         return Response(status=204)
 
 
-def _caller(request: Request) -> Caller:
-    return cast("Caller", request.auth)
-
-
 def _find(request: Request, webhook_id: str) -> Endpoint:
     found = ids.parse_id(ids.ENDPOINT, webhook_id)
-    return endpoints.find(_caller(request).organization_id, found)
+    return endpoints.find(caller_of(request).organization_id, found)
 
 
 def _as_json(endpoint: Endpoint) -> dict[str, Any]:

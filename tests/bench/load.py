@@ -79,7 +79,7 @@ async def run(url: str, requests: Iterator[bytes], connections: int) -> Load:
     began = time.perf_counter()
     for _ in range(connections):
         await loop.create_connection(
-            lambda: _Connection(requests, load, done), parts.hostname, parts.port
+            lambda: _Connection(requests, load, done), parts.hostname or "", parts.port or 80
         )
     await asyncio.wait_for(finished.wait(), 300)
     load.seconds = time.perf_counter() - began
