@@ -40,7 +40,7 @@ from imissive.terminal import Terminal, welcome
 
 # The platform is ended within ten seconds: this much for its processes, the rest for the servers.
 PATIENCE = 6.5
-UNREADY_NOTE_SECONDS = 15.0
+UNREADY_NOTE_SECONDS = 30.0
 SECRETS = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS")
 
 

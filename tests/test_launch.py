@@ -38,6 +38,10 @@ def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     platform.close()
 
 
+def becomes_ready(platform: Platform) -> None:
+    until(lambda: platform.get("/readyz")[0] == 200, 60, lambda: platform.get("/readyz"))
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -58,7 +62,7 @@ def test_first_start_says_where_everything_is(platform: Platform) -> None:
     assert demo["IMISSIVE_TEST_KEY"] not in platform.text
     assert f"curl -X POST {demo['IMISSIVE_URL']}/v1/sms/send" in platform.text
     assert platform.get("/healthz") == (200, '{"status": "ok"}')
-    assert platform.get("/readyz")[0] == 200
+    becomes_ready(platform)
     assert "superuser privileges" not in platform.text
 
 
@@ -88,7 +92,7 @@ def test_manage_py_works_beside_it(platform: Platform) -> None:
 @pytest.mark.parametrize("name", ["worker", "carrier-simulator", "carriers", "valkey", "postgres"])
 def test_killed_process_is_started_again(platform: Platform, name: str) -> None:
     platform.kill(name)
-    until(lambda: platform.get("/readyz")[0] == 200, 40, lambda: platform.get("/readyz"))
+    becomes_ready(platform)
 
 
 @pytest.mark.platform
@@ -121,7 +125,7 @@ def test_data_folder_in_use_gives_one_line(platform: Platform) -> None:
     )
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "is in use by another imissive" in done.stderr
-    assert platform.get("/readyz")[0] == 200
+    becomes_ready(platform)
 
 
 @pytest.mark.platform
@@ -154,7 +158,7 @@ def test_changed_ports_are_taken_in(platform: Platform) -> None:
     platform.settings |= {"PORT": str(platform.port), "SIMULATOR_PORT": str(free_port())}
     platform.start()
     assert platform.demo == demo | {"IMISSIVE_URL": f"http://localhost:{platform.port}"}
-    assert platform.get("/readyz")[0] == 200
+    becomes_ready(platform)
     assert platform.stop(signal.SIGTERM) < 10
     assert platform.processes() == {}
 
