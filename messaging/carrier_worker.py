@@ -45,7 +45,7 @@ CLAIM_AT_MOST = 500
 WRITE_AT_MOST = 500
 GATHER_SECONDS = 0.004
 """How long results and receipts are gathered: what a batch costs is its transaction."""
-STOP_SECONDS = 10.0
+STOP_SECONDS = 4.0
 _FINAL = {
     "delivered": Status.DELIVERED,
     "failed": Status.FAILED,
