@@ -101,11 +101,6 @@ SELECT o.max_parts,
 """
 
 
-def terms_for(organization_id: uuid.UUID, *, test: bool) -> Terms:
-    """What drafts of that organization are judged by, as it stands now."""
-    return _terms(Order(organization_id, source="", test=test))[0]
-
-
 def _terms(order: Order) -> tuple[Terms, bool]:
     with server_cursor() as cursor:
         cursor.execute(_TERMS, [order.organization_id])
