@@ -41,7 +41,7 @@ _PRIMARY = {
 }
 
 
-def _item(title: Any, icon: str, model: str, badge: str | None = None) -> dict[str, Any]:
+def _item(title: Any, icon: str, model: str) -> dict[str, Any]:
     app, name = model.split(".")
     item: dict[str, Any] = {
         "title": title,
@@ -49,8 +49,9 @@ def _item(title: Any, icon: str, model: str, badge: str | None = None) -> dict[s
         "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
         "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
     }
-    if badge:
-        item["badge"] = badge
+    waiting = site.waiting[model]() if model in site.waiting else 0
+    if waiting:
+        item["badge"] = str(waiting)
     return item
 
 
@@ -62,9 +63,7 @@ def _menu(_request: HttpRequest) -> list[dict[str, Any]]:
                 _item(_("Organizations"), "apartment", "accounts.organization"),
                 _item(_("Users"), "person", "accounts.user"),
                 _item(_("API keys"), "key", "accounts.apikey"),
-                _item(
-                    _("Sender IDs"), "badge", "messaging.senderid", "messaging.admin.pending_badge"
-                ),
+                _item(_("Sender IDs"), "badge", "messaging.senderid"),
             ],
         },
         {
@@ -119,8 +118,9 @@ _CONFIG: dict[str, Any] = {
 class OperatorSite(AdminSite):
     """Unfold's site with our login, policy and menu.
 
-    `panels` are what the first page shows: functions from a request to a template's name and its
-    context, or to None where the operator may not see it. Each app adds its own.
+    Each app adds to two things. `panels` are what the first page shows: functions from a request to
+    a template's name and its context, or to None where the operator may not see it. `waiting` says
+    of a model, `app.name`, how many of its objects wait for an operator; the menu shows it.
     """
 
     index_title = _("Operations")
@@ -129,6 +129,7 @@ class OperatorSite(AdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self.panels: list[Callable[[HttpRequest], tuple[str, dict[str, Any]] | None]] = []
+        self.waiting: dict[str, Callable[[], int]] = {}
 
     def _get_config(self, key: str, *arguments: Any) -> Any:
         """Unfold's settings, ours where we have one: here beside the menu, not in settings.py."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from accounts import audit, ledger
 from accounts.keys import create_key
-from accounts.models import MICRO, ApiKey, Member, Organization, User
+from accounts.models import MICRO, ApiKey, LedgerEntry, Member, Organization, User
 from accounts.people import vouch_for_address
 from accounts.roles import Role
 from imissive import ids
@@ -57,6 +57,8 @@ def make(now: datetime | None = None) -> Showcase:
     operator = User.objects.create_superuser(email=EMAILS[2], password=PASSWORD, name="Operator")
     vouch_for_address(operator)
     ledger.adjust(organization, 100_000 * MICRO, reason="Invoice 2026-118", actor=operator)
+    spent = ledger.Posting(organization.id, LedgerEntry.Kind.CHARGE, -10_687_500_000)
+    ledger.post([spent])
     key, _ = create_key(organization, "Order service", test=False, created_by=owner)
     _senders(organization, other, now)
     carrier = _carrier(now)

@@ -3,7 +3,7 @@
 from accounts.admin_site import site
 from messaging.admin.carriers import CarrierAdmin, PriceAdmin, RouteAdmin, carriers_panel
 from messaging.admin.messages import EarlyReceiptAdmin, MessageAdmin
-from messaging.admin.senders import SenderIdAdmin, pending_badge, pending_panel
+from messaging.admin.senders import SenderIdAdmin, pending_panel, waiting
 
 __all__ = [
     "CarrierAdmin",
@@ -12,8 +12,8 @@ __all__ = [
     "PriceAdmin",
     "RouteAdmin",
     "SenderIdAdmin",
-    "pending_badge",
 ]
 
 # What waits for an operator first.
 site.panels += [pending_panel, carriers_panel]
+site.waiting["messaging.senderid"] = waiting

@@ -214,16 +214,15 @@ class SenderIdAdmin(OperatorAdmin):
         return [b for b in buttons if b.action_name.removeprefix("messaging_senderid_") in offered]
 
 
-def pending_badge(_request: HttpRequest) -> str:
-    """How many sender IDs wait, for the menu; nothing where none does."""
-    waiting = SenderId.objects.filter(status=SenderId.Status.PENDING).count()
-    return str(waiting) if waiting else ""
+def waiting() -> int:
+    """How many sender IDs wait for a decision."""
+    return SenderId.objects.filter(status=SenderId.Status.PENDING).count()
 
 
 def pending_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
     """The head of the queue, for the admin's first page."""
     if not request.user.has_perm("messaging.view_senderid"):
         return None
-    waiting = SenderId.objects.filter(status=SenderId.Status.PENDING)
-    rows = waiting.select_related("organization").order_by("created_at")[:10]
+    pending = SenderId.objects.filter(status=SenderId.Status.PENDING)
+    rows = pending.select_related("organization").order_by("created_at")[:10]
     return "admin/panels/senders.html", {"senders": rows}
