@@ -29,9 +29,9 @@ from messaging.models import Carrier
 from messaging.smpp.client import BindPool, CarrierBind, PoolConfig
 from messaging.smpp.link import Link, LinkError, NotSent
 from messaging.smpp.pdus import DeliverSm, Response, SubmitSmResp
-from messaging.smpp.receipt import normalize_id, parse_receipt
+from messaging.smpp.receipt import RECEIPTED_MESSAGE_ID, normalize_id, parse_receipt
 from messaging.states import Status
-from messaging.submitting import Claimed, Result
+from messaging.submitting import AcceptedPart, Claimed, Result
 from messaging.wire import Ton, WireFormat, submit_pdus
 
 log = structlog.get_logger(__name__)
@@ -62,6 +62,18 @@ class _InFlight:
     slots: list[CarrierBind]
 
 
+@dataclass(slots=True)
+class _AnsweredPart:
+    """An accepted part whose siblings are still open.
+
+    It is written at once and its slot given back: a message may have more parts than there are
+    slots, and two of them waiting for each other's slots would wait for ever.
+    """
+
+    part: AcceptedPart
+    slot: CarrierBind
+
+
 class CarrierWorker:
     """Everything that one process does for one carrier. Lives in one event loop."""
 
@@ -74,6 +86,7 @@ class CarrierWorker:
         self.bells = {lane: asyncio.Event() for lane in LANES}
         self._database = ThreadPoolExecutor(max_workers=4, thread_name_prefix="database")
         self._results: list[_InFlight] = []
+        self._answered: list[_AnsweredPart] = []
         self._results_ready = asyncio.Event()
         self._receipts: list[tuple[Link, DeliverSm, receipts.FinalReceipt]] = []
         self._receipts_ready = asyncio.Event()
@@ -254,9 +267,14 @@ class CarrierWorker:
                 outcome.message_id,
                 self.carrier.submit_id_form,  # type: ignore[arg-type]
             )
-            result.accepted.append((number, carrier_message_id, datetime.now(UTC)))
+            accepted = (number, carrier_message_id, datetime.now(UTC))
+            result.accepted.append(accepted)
             if bind is not None:
                 bind.submitted += 1
+                if flight.open_parts > 1:
+                    flight.slots.remove(bind)
+                    self._answered.append(_AnsweredPart((result.message.id, *accepted), bind))
+                    self._results_ready.set()
         else:
             judge_part(result, outcome)
             if bind is not None and result.disposition is Disposition.SLOW_DOWN:
@@ -274,14 +292,24 @@ class CarrierWorker:
             await self._results_ready.wait()
             if len(self._results) < WRITE_AT_MOST:
                 await asyncio.sleep(GATHER_SECONDS)
+            answered, self._answered = self._answered, []
             batch, self._results = self._results[:WRITE_AT_MOST], self._results[WRITE_AT_MOST:]
             if not self._results:
                 self._results_ready.clear()
+            if answered:
+                await self._write([row.part for row in answered], self._write_part_batch)
+                for row in answered:
+                    self.pool.release(row.slot)
+            if not batch:
+                continue
             await self._write([flight.result for flight in batch], self._write_result_batch)
             self._flying -= len(batch)
             for flight in batch:
                 for bind in flight.slots:
                     self.pool.release(bind)
+
+    def _write_part_batch(self, parts: Sequence[AcceptedPart]) -> None:
+        submitting.write_parts(self.carrier.id, parts)
 
     def _write_result_batch(self, results: Sequence[Result]) -> None:
         submitting.write_results(self.carrier.id, self.lease, results)
@@ -304,7 +332,9 @@ class CarrierWorker:
         receipts.apply(self.carrier.id, batch)
 
     def _on_deliver(self, link: Link, pdu: DeliverSm) -> None:
-        found = parse_receipt(pdu.short_message, pdu.tlvs, pdu.data_coding)
+        # A handset can write a text that looks like a receipt, but sets neither of these.
+        genuine = pdu.is_receipt or RECEIPTED_MESSAGE_ID in pdu.tlvs
+        found = parse_receipt(pdu.short_message, pdu.tlvs, pdu.data_coding) if genuine else None
         status = _FINAL.get(found.state) if found is not None else None
         if found is None or status is None:
             # A handset's text, or a state on the way: nothing of it is kept, so nothing is owed.

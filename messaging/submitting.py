@@ -55,6 +55,10 @@ class Claimed:
     submitted_parts: frozenset[int]
 
 
+AcceptedPart = tuple[uuid.UUID, int, str, datetime]
+"""Message, part number, the carrier's id in matching form, and when it was accepted."""
+
+
 @dataclass(slots=True)
 class Result:
     """What became of one claimed message.
@@ -142,10 +146,11 @@ def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) 
     changes = [_change(carrier_id, result, now) for result in results]
     with transaction.atomic():
         held = _swap(lease, results, changes)
-        _insert_parts(carrier_id, results)
+        write_parts(
+            carrier_id, [(row.message.id, *part) for row in results for part in row.accepted]
+        )
         _insert_attempts(carrier_id, [row for row in results if row.message.id in held], now)
         refunds, told = _consequences(results, changes, held, now)
-        ledger.post(refunds)
         endpoints = events.record(told)
         ids = [
             carrier_message_id for result in results for _, carrier_message_id, _ in result.accepted
@@ -154,6 +159,8 @@ def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) 
         endpoints |= receipts.settle(
             [row.message.id for row in results if row.message.submitted_parts]
         )
+        # Last, by the locking rule: every message is locked before any balance.
+        ledger.post(refunds)
     events.ring(endpoints)
     slugs = tables().carriers
     for lane in {
@@ -260,14 +267,9 @@ def _was_submitted(result: Result) -> bool:
     return result.disposition is not None or result.unanswered or bool(result.accepted)
 
 
-def _insert_parts(carrier_id: int, results: Sequence[Result]) -> None:
-    """Keep what the carrier accepted, whoever holds the message now: receipts will come."""
-    rows = [
-        (result.message.id, number, carrier_message_id, at)
-        for result in results
-        for number, carrier_message_id, at in result.accepted
-    ]
-    if not rows:
+def write_parts(carrier_id: int, parts: Sequence[AcceptedPart]) -> None:
+    """Keep parts that the carrier accepted, whoever holds their message: receipts will come."""
+    if not parts:
         return
     with server_cursor() as cursor:
         cursor.execute(
@@ -280,7 +282,7 @@ def _insert_parts(carrier_id: int, results: Sequence[Result]) -> None:
                    AS new(message_id, number, carrier_message_id, at)
             ON CONFLICT (message_id, number) DO NOTHING
             """,
-            [carrier_id, *(list(column) for column in zip(*rows, strict=True))],
+            [carrier_id, *(list(column) for column in zip(*parts, strict=True))],
         )
 
 
