@@ -18,8 +18,9 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from imissive.celery import app
+from messaging import bind_status
 from messaging.log import first_id_at
-from messaging.models import Carrier, CarrierBind, Message
+from messaging.models import Carrier, Message
 from webhooks.models import Delivery
 
 log = structlog.get_logger(__name__)
@@ -91,10 +92,7 @@ def has_broker() -> bool:
 
 def has_bind() -> bool:
     """Whether at least one carrier bind is up and was so a moment ago."""
-    fresh = timezone.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
-    return CarrierBind.objects.filter(
-        state=CarrierBind.State.BOUND, updated_at__gte=fresh, carrier__enabled=True
-    ).exists()
+    return bind_status.bound().exists()
 
 
 @require_safe
@@ -146,13 +144,7 @@ class DatabaseCollector(Collector):
             "carrier",
             [(slug, queued.get(key, 0)) for key, slug in slugs.items()],
         )
-        fresh = timezone.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
-        bound = dict(
-            CarrierBind.objects.filter(state=CarrierBind.State.BOUND, updated_at__gte=fresh)
-            .values_list("carrier_id")
-            .annotate(Count("id"))
-            .order_by()
-        )
+        bound = dict(bind_status.bound().values_list("carrier_id").annotate(Count("id")).order_by())
         yield _gauge(
             "imissive_carrier_binds_bound",
             "Binds that are up, by carrier.",

@@ -5,12 +5,15 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from messaging.models import Carrier, CarrierBind
 from messaging.smpp import client
 
 FORGET_AFTER = timedelta(minutes=1)
+RETURN_GRACE = timedelta(seconds=5)
+"""How long a lost bind is waited for before its carrier's queue moves to another carrier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,5 +74,35 @@ def report(carrier_id: int, worker: str, rows: Sequence[Row]) -> Carrier | None:
 
 
 def forget(carrier_id: int, worker: str) -> None:
-    """Take back what that worker said: it has unbound."""
-    CarrierBind.objects.filter(carrier_id=carrier_id, worker=worker).delete()
+    """Say that the worker has unbound. The rows stay for a minute: it may only be restarting."""
+    now = timezone.now()
+    CarrierBind.objects.filter(carrier_id=carrier_id, worker=worker).update(
+        state=CarrierBind.State.WAITING,
+        since=now,
+        updated_at=now,
+        in_flight=0,
+        last_error="the carrier worker was stopped",
+    )
+
+
+def bound() -> QuerySet[CarrierBind]:
+    """The binds that can be submitted over, as their workers said a moment ago."""
+    fresh = timezone.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
+    return CarrierBind.objects.filter(
+        state=CarrierBind.State.BOUND, updated_at__gte=fresh, carrier__enabled=True
+    ).exclude(mode="rx")
+
+
+def carriers_up() -> set[int]:
+    """The carriers that are bound."""
+    return set(bound().values_list("carrier_id", flat=True))
+
+
+def carriers_coming_back() -> set[int]:
+    """The carriers that were bound until a moment ago: a worker or a link is being restarted."""
+    recently = timezone.now() - RETURN_GRACE
+    return set(
+        CarrierBind.objects.filter(since__gte=recently, carrier__enabled=True)
+        .exclude(mode="rx")
+        .values_list("carrier_id", flat=True)
+    )

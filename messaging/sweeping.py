@@ -13,7 +13,7 @@ from django.db import transaction
 from accounts import ledger
 from accounts.models import LedgerEntry
 from imissive.sql import server_cursor
-from messaging.models import CarrierBind
+from messaging import bind_status
 from messaging.routing import Tables
 from messaging.sending import event_data, ring_carrier
 from messaging.states import Status
@@ -33,11 +33,16 @@ def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     return rows
 
 
-def _event(row: tuple[Any, ...], kind: EventType, status: Status, now: datetime) -> events.NewEvent:
+NO_RECEIPT = "No final receipt came within the validity."
+NOT_SUBMITTED = "The message could not be submitted within its validity."
+
+
+def _event(
+    row: tuple[Any, ...], kind: EventType, status: Status, now: datetime, told: str = ""
+) -> events.NewEvent:
+    """The event of one swept row; `told` is why it expired."""
     message_id, organization_id, to, reference, batch_id, test = row[:6]
-    error = None
-    if status is Status.EXPIRED:
-        error = {"code": "EXPIRED", "message": "The message was not delivered in its validity."}
+    error = {"code": "EXPIRED", "message": told} if told else None
     data = event_data(
         to=to, status=status, at=now, reference=reference, batch_id=batch_id, test=test, error=error
     )
@@ -98,11 +103,15 @@ def ring_overdue() -> int:
     """Ring for every lane that has something due: the broker may have lost a bell."""
     rows = _rows(
         """
-        SELECT c.id, lane.urgent FROM messaging_carrier c, (VALUES (true), (false)) AS lane(urgent)
-         WHERE c.enabled AND EXISTS (
+        SELECT c.id, lane.urgent FROM messaging_carrier c
+         CROSS JOIN (VALUES (true), (false)) AS lane(urgent)
+          -- A probe of the index for each lane: a semi-join would read the whole backlog.
+          CROSS JOIN LATERAL (
                SELECT FROM messaging_message m
                 WHERE m.carrier_id = c.id AND m.urgent = lane.urgent AND m.status = 'queued'
-                  AND m.due_at <= now() - interval '1 second')
+                  AND m.due_at <= now() - interval '1 second'
+                ORDER BY m.due_at LIMIT 1) AS overdue
+         WHERE c.enabled
         """,
         {},
     )
@@ -115,28 +124,19 @@ def reroute_from_down(limit: int = STEP) -> int:
 
     Messages some of whose parts were accepted stay: no handset could join parts of two carriers.
     """
-    up = set(
-        CarrierBind.objects.filter(
-            state=CarrierBind.State.BOUND, updated_at__gt=_stale_before()
-        ).values_list("carrier_id", flat=True)
-    )
+    up = bind_status.carriers_up()
     known = tables()
     down = _rows(
-        "SELECT DISTINCT carrier_id FROM messaging_message WHERE status = 'queued'"
-        " AND NOT carrier_id = ANY(%(up)s)",
-        {"up": list(up)},
+        "SELECT c.id FROM messaging_carrier c CROSS JOIN LATERAL ("
+        " SELECT FROM messaging_message m WHERE m.carrier_id = c.id AND m.status = 'queued'"
+        " LIMIT 1) AS waiting WHERE NOT c.id = ANY(%(up)s)",
+        {"up": list(up | bind_status.carriers_coming_back())},
     )
     moved = 0
     for (carrier_id,) in down:
         with transaction.atomic():
             moved += _reroute(carrier_id, up, known, limit)
     return moved
-
-
-def _stale_before() -> datetime:
-    return datetime.fromtimestamp(
-        datetime.now(UTC).timestamp() - CarrierBind.STALE_AFTER_SECONDS, UTC
-    )
 
 
 _Kind = tuple[uuid.UUID, bool, str]
@@ -215,13 +215,16 @@ def expire_sent(limit: int = STEP) -> int:
             )
             UPDATE messaging_message m
                SET status = 'expired', due_at = NULL, final_at = %(now)s, error_code = 'EXPIRED',
-                   error_message = 'No final receipt came within the validity.'
+                   error_message = %(told)s
               FROM due WHERE m.id = due.id RETURNING {_TOLD}
             """,  # noqa: S608
-            {"limit": limit, "now": now},
+            {"limit": limit, "now": now, "told": NO_RECEIPT},
         )
         endpoints = events.record(
-            [_event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now) for row in rows]
+            [
+                _event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now, NO_RECEIPT)
+                for row in rows
+            ]
         )
     events.ring(endpoints)
     return len(rows)
@@ -240,12 +243,12 @@ def expire_queued(limit: int = STEP) -> int:
             )
             UPDATE messaging_message m
                SET status = 'expired', due_at = NULL, final_at = %(now)s, error_code = 'EXPIRED',
-                   error_message = 'The message could not be submitted within its validity.'
+                   error_message = %(told)s
               FROM due WHERE m.id = due.id
             RETURNING {_TOLD}, m.price / m.parts * (m.parts - (
                 SELECT count(*) FROM messaging_messagepart p WHERE p.message_id = m.id))
             """,  # noqa: S608
-            {"limit": limit, "now": now},
+            {"limit": limit, "now": now, "told": NOT_SUBMITTED},
         )
         ledger.post(
             [
@@ -255,7 +258,10 @@ def expire_queued(limit: int = STEP) -> int:
             ]
         )
         endpoints = events.record(
-            [_event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now) for row in rows]
+            [
+                _event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now, NOT_SUBMITTED)
+                for row in rows
+            ]
         )
     events.ring(endpoints)
     return len(rows)

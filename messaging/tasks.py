@@ -1,5 +1,7 @@
 """Celery's entry points to messaging: thin."""
 
+from collections.abc import Callable
+
 from celery import shared_task
 
 from messaging import carrier_worker, receipts, sweeping
@@ -14,25 +16,29 @@ def wake(lane: str) -> None:
     carrier_worker.wake(lane)
 
 
+def _repeat(step: Callable[[], int]) -> None:
+    for _ in range(MAX_STEPS):
+        if step() < sweeping.STEP:
+            break
+
+
 @shared_task(name="messaging.tasks.sweep", ignore_result=True, expires=10)
 def sweep() -> None:
     """Every second: release, take back, reroute, match, ring."""
-    for step in (
-        sweeping.release_scheduled,
-        sweeping.requeue_abandoned,
-        sweeping.reroute_from_down,
-        receipts.match_waiting,
-    ):
-        for _ in range(MAX_STEPS):
-            if step() < sweeping.STEP:
-                break
+    _repeat(sweeping.release_scheduled)
+    _repeat(sweeping.requeue_abandoned)
+    _repeat(sweeping.reroute_from_down)
+    _repeat(receipts.match_waiting)
     sweeping.ring_overdue()
 
 
-@shared_task(name="messaging.tasks.expire", ignore_result=True, expires=30)
-def expire() -> None:
-    """Every few seconds: end what outlived its validity."""
-    for step in (sweeping.expire_sent, sweeping.expire_queued):
-        for _ in range(MAX_STEPS):
-            if step() < sweeping.STEP:
-                break
+@shared_task(name="messaging.tasks.expire_sent", ignore_result=True, expires=30)
+def expire_sent() -> None:
+    """Every few seconds: end what got no final receipt within its validity."""
+    _repeat(sweeping.expire_sent)
+
+
+@shared_task(name="messaging.tasks.expire_queued", ignore_result=True, expires=30)
+def expire_queued() -> None:
+    """Now and then: end what was not submitted within its validity."""
+    _repeat(sweeping.expire_queued)

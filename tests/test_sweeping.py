@@ -443,6 +443,7 @@ def test_the_tasks_take_step_after_step_until_all_is_moved(listening, carrier, w
     sent = [world.message(listening, carrier, status=Status.SENT, due_at=ago(1)) for _ in range(5)]
     late = [world.message(listening, carrier, expires_at=ago(1)) for _ in range(5)]
     tasks.sweep()
-    tasks.expire()
+    tasks.expire_sent()
+    tasks.expire_queued()
     assert {state_of(message) for message in scheduled + abandoned} == {Status.QUEUED}
     assert {state_of(message) for message in sent + late} == {Status.EXPIRED}
