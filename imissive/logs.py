@@ -95,6 +95,8 @@ def configure(*, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
+    # A caller's mistake is told to the caller; it is not worth a line of ours.
+    logging.getLogger("django.request").setLevel(logging.ERROR)
     # One line for each task and each request is noise at thousands a second.
     for chatty in (
         "celery.app.trace",

@@ -133,7 +133,8 @@ def _store(storing: _Storing) -> None:
         if alone:
             _commit([storing])
         else:
-            _combiner.do(storing)
+            organization_id = storing.acceptance.order.organization_id
+            _combiners[organization_id.int % len(_combiners)].do(storing)
     except IntegrityError as error:
         if is_overdraft(error):
             raise InsufficientCredits from error
@@ -170,7 +171,8 @@ def _commit(batch: Sequence[_Storing]) -> None:
 COMBINED_MESSAGES = 20
 """Orders of up to so many messages share a commit with others; larger ones have their own."""
 
-_combiner = Combiner(_commit, at_most=64, alone_on=IntegrityError)
+# By organization, so that one whose balance is locked for long does not hold up all others.
+_combiners = [Combiner(_commit, at_most=64, alone_on=IntegrityError) for _ in range(64)]
 
 
 def ring_carrier(slug: str, *, urgent: bool) -> None:

@@ -7,15 +7,17 @@ committed, not when it is answered. So what a crash may leave in doubt is never 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import ssl
 import time
 from collections import deque
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
+from messaging.smpp.constants import Status
 from messaging.smpp.link import (
     BindRefused,
     Handlers,
@@ -38,7 +40,13 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
+_Queue: TypeAlias = "deque[asyncio.Future[CarrierBind | None]]"
+
 FIRST_RECONNECT_SECONDS, LONGEST_RECONNECT_SECONDS = 0.5, 60.0
+# Wrong credentials do not mend themselves, and carriers lock out the impatient.
+REFUSED_SECONDS = 2.0
+# A bind that was held for so long was well: its loss is a first failure again.
+SETTLED_SECONDS = 10.0
 _BIND_OF_MODE: dict[str, type[Bind]] = {
     "trx": BindTransceiver,
     "tx": BindTransmitter,
@@ -69,6 +77,7 @@ class CarrierBind:
     """One bind that is kept up: connected, lost, and connected again after a growing pause."""
 
     def __init__(self, pool: BindPool, number: int, mode: str) -> None:
+        self.pool = pool
         self.number = number
         self.mode = mode
         self.state = "connecting"
@@ -79,7 +88,6 @@ class CarrierBind:
         self.receipts = 0
         self.last_error = ""
         self.link: Link | None = None
-        self._pool = pool
         self._gone = asyncio.Event()
 
     @property
@@ -95,81 +103,100 @@ class CarrierBind:
         """Keep the bind up until cancelled."""
         failures = 0
         while True:
-            began = time.monotonic()
-            await self._hold()
-            failures = 0 if time.monotonic() - began > 10 else failures + 1
-            pause = min(
-                FIRST_RECONNECT_SECONDS * 2 ** max(failures - 1, 0), LONGEST_RECONNECT_SECONDS
-            )
+            self._set_state("connecting")
+            held, pause = 0.0, 0.0
+            try:
+                held = await self._hold()
+            except (LinkError, OSError, ValueError) as error:
+                self._note_failure(str(error))
+                pause = REFUSED_SECONDS if isinstance(error, BindRefused) else 0.0
+            except Exception as error:
+                # Whatever it is, nobody but us will try again.
+                log.exception("bind_failed", carrier=self.pool.name, bind=self.number)
+                self.last_error = repr(error)[:200]
+            failures = 0 if held > SETTLED_SECONDS else failures + 1
             self._set_state("waiting")
-            # Jitter: many binds lost together must not come back together.
-            await asyncio.sleep(pause * random.uniform(0.7, 1.3))  # noqa: S311
+            await asyncio.sleep(max(pause, reconnect_pause(failures)))
 
-    async def _hold(self) -> None:
-        """Bind once, and stay until the link is gone."""
-        self._set_state("connecting")
+    async def _hold(self) -> float:
+        """Bind, and stay until the link is gone; for how many seconds it was held."""
         self._gone.clear()
-        pool, config = self._pool, self._pool.config
+        pool, config = self.pool, self.pool.config
         pdu = _BIND_OF_MODE[self.mode](
             system_id=config.system_id, password=config.password, system_type=config.system_type
         )
-        try:
-            link = await connect_esme(
-                config.host,
-                config.port,
-                pdu,
-                pool.link_config,
-                handlers=Handlers(
-                    on_request=self._on_request,
-                    on_closed=lambda link, reason, _: self._on_closed(link, str(reason)),
-                ),
-                ssl=pool.tls,
-            )
-        except (LinkError, OSError, ValueError) as error:
-            told = str(error)
-            if told != self.last_error:
-                log.warning("bind_failed", carrier=pool.name, bind=self.number, error=told)
-            self.last_error = told[:200]
-            if isinstance(error, BindRefused):
-                # Wrong credentials do not mend themselves, and carriers lock out the impatient.
-                await asyncio.sleep(2)
-            return
-        self.link = link
+        link = await connect_esme(
+            config.host,
+            config.port,
+            pdu,
+            pool.link_config,
+            handlers=Handlers(
+                on_request=self._on_request,
+                on_closed=lambda link, reason, _: self._on_lost(link, str(reason)),
+                on_peer_unbinding=lambda link: self._on_unbinding(link),
+            ),
+            ssl=pool.tls,
+        )
         if not link.bound:
-            self.link = None
-            return
+            raise LinkError("lost as soon as it was bound")
+        self.link = link
+        began = time.monotonic()
         log.info("bound", carrier=pool.name, bind=self.number, mode=self.mode, peer=link.peer)
         self.last_error = ""
         self._set_state("bound")
-        pool.wake_waiters()
+        pool.serve()
         await self._gone.wait()
+        return time.monotonic() - began
 
-    def _on_closed(self, link: Link, reason: str) -> None:
+    def _note_failure(self, told: str) -> None:
+        if told != self.last_error:
+            log.warning("bind_failed", carrier=self.pool.name, bind=self.number, error=told)
+        self.last_error = told[:200]
+
+    def _on_unbinding(self, link: Link) -> None:
+        """The carrier is about to unbind: it takes no more of us, but still answers."""
         if self.link is link:
-            self.link = None
-            self.last_error = reason[:200]
-            log.warning("bind_lost", carrier=self._pool.name, bind=self.number, reason=reason)
+            self.last_error = "the carrier is unbinding"
             self._set_state("waiting")
-            self._pool.wake_waiters()
+            self.pool.serve()
+
+    def _on_lost(self, link: Link, reason: str) -> None:
+        if self.link is not link:
+            return
+        self.link = None
+        self.last_error = reason[:200]
+        log.warning("bind_lost", carrier=self.pool.name, bind=self.number, reason=reason)
+        self._set_state("waiting")
+        self.pool.serve()
         self._gone.set()
 
     def _on_request(self, link: Link, pdu: Request) -> None:
         if isinstance(pdu, DeliverSm):
             self.receipts += 1
-            self._pool.on_deliver(link, pdu)
-        else:
-            # A carrier has nothing else to ask of us; generic refusal by the session's own rule.
-            link.respond(pdu, 0x03)
+            self.pool.on_deliver(link, pdu)
+        elif pdu.response_type is not None:
+            # A carrier has nothing else to ask of us.
+            link.respond(pdu, Status.ESME_RINVCMDID)
 
     def _set_state(self, state: str) -> None:
         if state != self.state:
             self.state = state
             self.since = time.time()
-            self._pool.on_change()
+            self.pool.on_change()
+
+
+def reconnect_pause(failures: int) -> float:
+    """Seconds to wait after so many failures in a row: doubling, with jitter, for binds that were
+    lost together must not come back together."""
+    pause = FIRST_RECONNECT_SECONDS * 2 ** min(max(failures - 1, 0), 16)
+    return min(pause, LONGEST_RECONNECT_SECONDS) * random.uniform(0.7, 1.3)  # noqa: S311
 
 
 class BindPool:
-    """All binds to one carrier, as one place to submit."""
+    """All binds to one carrier, as one place to submit.
+
+    A slot that comes free is handed to who waits for it, so nobody who comes later gets it.
+    """
 
     def __init__(
         self,
@@ -194,11 +221,10 @@ class BindPool:
             for number in range(config.binds)
             for position, mode in enumerate(modes)
         ]
+        self.stopping = False
         self._tasks: list[asyncio.Task[None]] = []
-        self._waiting: tuple[deque[asyncio.Future[None]], deque[asyncio.Future[None]]] = (
-            deque(),
-            deque(),
-        )
+        self._waiting: tuple[_Queue, _Queue] = (deque(), deque())  # urgent, bulk
+        self._closed = False
         self._pace = Pace(config.throughput)
         self._pace_timer: asyncio.TimerHandle | None = None
 
@@ -206,24 +232,36 @@ class BindPool:
         """Begin to bind."""
         self._tasks = [asyncio.create_task(bind.keep()) for bind in self.binds]
 
+    def close(self) -> None:
+        """Give out no more slots; whoever waits for one gets None."""
+        self._closed = True
+        self.serve()
+
     async def stop(self, seconds: float) -> None:
         """Unbind all, after the answers owed both ways, within that many seconds."""
+        self.close()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         links = [bind.link for bind in self.binds if bind.link is not None]
         await asyncio.gather(*(link.unbind(seconds) for link in links), return_exceptions=True)
-        self.wake_waiters()
+
+    def adapt(self, config: PoolConfig) -> bool:
+        """Take over another window and throughput. False: the rest differs too, and takes new
+        binds."""
+        was = self.config
+        if replace(config, window=was.window, throughput=was.throughput) != was:
+            return False
+        if config.throughput != was.throughput:
+            self._pace = Pace(config.throughput)
+        self.config = config
+        self.serve()
+        return True
 
     @property
     def up(self) -> bool:
         """Whether there is a bind to submit over."""
-        return any(bind.submits and bind.bound for bind in self.binds)
-
-    @property
-    def window(self) -> int:
-        """The slots of all binds together."""
-        return self.config.window * sum(bind.submits for bind in self.binds)
+        return not self._closed and any(bind.submits and bind.bound for bind in self.binds)
 
     def try_acquire(self, *, urgent: bool) -> CarrierBind | None:
         """A slot on the least busy bind if one is free now and nobody comes first, else None."""
@@ -234,35 +272,42 @@ class BindPool:
     async def acquire(self, *, urgent: bool) -> CarrierBind | None:
         """Wait for a slot; urgent waiters come first. None when no bind is up."""
         bind = self.try_acquire(urgent=urgent)
-        while bind is None:
-            if not self.up:
-                return None
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._waiting[0 if urgent else 1].append(waiter)
-            if self._pace.wait() > 0:
-                self._wake_when_paced()
-            await waiter
-            bind = self._take()
-        # Somebody else may fit beside us.
-        self._wake_next()
-        return bind
+        if bind is not None or not self.up:
+            return bind
+        waiting = self._waiting[0 if urgent else 1]
+        waiter: asyncio.Future[CarrierBind | None] = asyncio.get_running_loop().create_future()
+        waiting.append(waiter)
+        self._await_pace()
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.cancelled():
+                with contextlib.suppress(ValueError):
+                    waiting.remove(waiter)
+            elif (given := waiter.result()) is not None:
+                self.release(given)
+            raise
 
     def release(self, bind: CarrierBind, slots: int = 1) -> None:
         """Give slots back: the results of their submits are committed."""
         bind.in_use -= slots
-        for _ in range(slots):
-            self._wake_next()
+        self.serve()
 
-    def wake_waiters(self) -> None:
-        """Have everybody who waits for a slot look again."""
+    def serve(self) -> None:
+        """Give what is free to who waits, urgent first; None to all if no bind is up."""
         for waiting in self._waiting:
             while waiting:
-                waiter = waiting.popleft()
-                if not waiter.done():
-                    waiter.set_result(None)
+                if waiting[0].done():  # cancelled
+                    waiting.popleft()
+                    continue
+                bind = self._take()
+                if bind is None and self.up:
+                    self._await_pace()
+                    return
+                waiting.popleft().set_result(bind)
 
     def _take(self) -> CarrierBind | None:
-        if self._pace.wait() > 0:
+        if self._closed or self._pace.wait() > 0:
             return None
         best = None
         for bind in self.binds:
@@ -278,24 +323,16 @@ class BindPool:
             self._pace.take()
         return best
 
-    def _wake_next(self) -> None:
-        for waiting in self._waiting:
-            while waiting:
-                waiter = waiting.popleft()
-                if not waiter.done():
-                    waiter.set_result(None)
-                    return
-
-    def _wake_when_paced(self) -> None:
-        if self._pace_timer is None:
+    def _await_pace(self) -> None:
+        """Serve again when the throughput allows it, if that is what is missing."""
+        seconds = self._pace.wait()
+        if seconds > 0 and self._pace_timer is None:
             loop = asyncio.get_running_loop()
-            self._pace_timer = loop.call_later(self._pace.wait(), self._paced)
+            self._pace_timer = loop.call_later(seconds, self._paced)
 
     def _paced(self) -> None:
         self._pace_timer = None
-        self._wake_next()
-        if any(self._waiting) and self._pace.wait() > 0:
-            self._wake_when_paced()
+        self.serve()
 
 
 class Pace:
