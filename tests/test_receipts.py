@@ -399,6 +399,15 @@ def test_receipts_of_some_parts_wait_for_those_that_are_not_yet_submitted(
     assert state_of(message) == DELIVERED
 
 
+def test_a_receipt_of_a_part_that_has_ended_says_nothing_more(listening, carrier, world):
+    """Not even while its message is open, being submitted again."""
+    message = world.message(listening, carrier, status=Status.SENDING, lease=uuid.uuid4())
+    world.part(message, "c-1", status=FAILED)
+    receipts.apply(carrier.id, delivered("c-1"))
+    assert state_of(message) == Status.SENDING
+    assert listening.events() == []
+
+
 def test_a_receipt_while_a_worker_submits_again_is_final(listening, carrier, world):
     """The late worker's part was delivered while the next one holds the message."""
     message = world.message(listening, carrier, status=Status.SENDING, lease=uuid.uuid4())
@@ -466,6 +475,28 @@ def test_the_last_two_parts_at_once_end_the_message(committed_world):
 
     in_threads([first, second])
     assert state_of(message) == DELIVERED
+    assert kinds(customer) == ["message.delivered"]
+
+
+def test_two_endings_of_one_part_at_once_count_as_one(committed_world):
+    """The second one has seen the part open, and then waits for the first."""
+    carrier, customer, [message], [name] = many(committed_world, 1)
+    first_applied, second_done = threading.Event(), threading.Event()
+
+    def first():
+        with transaction.atomic():
+            receipts.apply(carrier.id, delivered(name))
+            first_applied.set()
+            assert not second_done.wait(0.3), "the second must wait for the first"
+
+    def second():
+        first_applied.wait(10)
+        receipts.apply(carrier.id, [FinalReceipt(name, FAILED, "UNDELIV")])
+        second_done.set()
+
+    in_threads([first, second])
+    part = message.submitted_parts.get()
+    assert (state_of(message), part.status, part.error_code) == (DELIVERED, "delivered", "")
     assert kinds(customer) == ["message.delivered"]
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 import pytest
 from django.conf import settings
-from django.db import DatabaseError, transaction
+from django.db import OperationalError, transaction
 
 from accounts.models import MICRO
 from messaging import receipts, submitting, sweeping
@@ -472,7 +472,11 @@ def test_a_message_that_was_begun_stays_with_its_carrier(customer, three, world,
     assert message.carrier == three[0]
     assert message.submits == 1, "or the next claim would not look for its parts"
     make_due(message)
-    assert Holder(three[0]).message.submitted_parts == {1}
+    holder = Holder(three[0])
+    assert holder.message.submitted_parts == {1}
+    holder.write(ELSEWHERE)
+    message.refresh_from_db()
+    assert message.carrier == three[0]
 
 
 @pytest.mark.parametrize(
@@ -543,6 +547,18 @@ def test_what_the_late_one_submitted_is_not_submitted_again(customer, carrier, w
     assert state_of(message) == Status.SENT
 
 
+def test_a_part_that_two_workers_submitted_is_kept_once(customer, carrier, world):
+    message = world.message(customer, carrier)
+    late = Holder(carrier)
+    make_due(message)
+    sweeping.requeue_abandoned()
+    holder = Holder(carrier)
+    late.write(ACCEPTED, [1])
+    holder.write(ACCEPTED, [1])
+    assert state_of(message) == Status.SENT
+    assert parts_of(message) == [(1, "sent")]
+
+
 @pytest.mark.parametrize(
     ("ended", "status"), [("delivered", Status.DELIVERED), ("failed", Status.FAILED)]
 )
@@ -572,22 +588,37 @@ def test_receipts_that_came_while_it_was_queued_again_are_not_lost(
 def test_a_message_that_ended_meanwhile_is_left_alone(customer, carrier, world):
     message = world.message(customer, carrier)
     holder = Holder(carrier)
-    Message.objects.filter(id=message.id).update(status=Status.DELIVERED, lease=None)
+    Message.objects.filter(id=message.id).update(status=Status.DELIVERED)
     refuse(holder)
+    submitting.hand_back([holder.message], holder.lease)
     assert state_of(message) == Status.DELIVERED
 
 
-def test_a_batch_is_written_whole_or_not_at_all(customer, carrier, world):
+@pytest.mark.parametrize("last", ["events.record", "receipts.apply_early", "ledger.post"])
+def test_a_batch_is_written_whole_or_not_at_all(customer, carrier, world, monkeypatch, last):
+    world.endpoint(customer)
     messages = [world.message(customer, carrier, price=MICRO) for _ in range(3)]
     lease = uuid.uuid4()
     results = [
-        Result(message, REFUSED, code="X", detail="a\0b" if index == 2 else "")
-        for index, message in enumerate(claim(carrier, lease=lease))
+        Result(message, kind, [(1, f"c-{message.id}", now())], code="X")
+        for message, kind in zip(
+            claim(carrier, lease=lease), (ACCEPTED, REFUSED, SLOW_DOWN), strict=True
+        )
     ]
-    with pytest.raises((DatabaseError, ValueError)), transaction.atomic():
+    before = customer.stored()
+
+    def broken(*_args):
+        raise OperationalError("the database is gone")
+
+    with monkeypatch.context() as patch, pytest.raises(OperationalError):
+        patch.setattr(f"messaging.submitting.{last}", broken)
         submitting.write_results(carrier.id, lease, results)
     assert {state_of(message) for message in messages} == {Status.SENDING}
-    assert customer.balance() == 97 * MICRO
+    assert Part.objects.filter(message__in=messages).count() == 0
+    assert Attempt.objects.filter(message__in=messages).count() == 0
+    assert customer.stored() == before
+    submitting.write_results(carrier.id, lease, results)
+    assert {state_of(m) for m in messages} == {Status.SENT, Status.FAILED, Status.QUEUED}
 
 
 # ---------------------------------------------------------------- under load

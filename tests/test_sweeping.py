@@ -418,7 +418,7 @@ def test_what_is_not_overdue_is_not_rung_for(listening, carrier, world, rings, f
 def test_a_moment_is_not_overdue_and_a_disabled_carrier_is_not_rung(
     listening, carrier, world, rings
 ):
-    world.message(listening, carrier, due_at=now())
+    world.message(listening, carrier, due_at=ago(0.5))
     disabled = world.carrier(enabled=False)
     world.message(listening, disabled)
     assert sweeping.ring_overdue() == 0
