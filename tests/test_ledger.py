@@ -17,6 +17,8 @@ from accounts import audit, ledger
 from accounts.ledger import InsufficientCredits, Posting
 from accounts.models import MICRO, AuditEntry, Balance, LedgerEntry, Organization
 from imissive import ids
+from messaging import sending
+from messaging.combining import Combiner
 from tests.world import PHONE, Customer, in_threads
 
 SEND = "/v1/sms/send"
@@ -238,6 +240,29 @@ def test_batches_at_once_are_each_taken_whole_or_not_at_all(committed_world):
     assert customer.balance() == 5 * MICRO
     assert len(customer.messages()) == len(customer.events()) == 20
     assert_running(customer)
+
+
+def test_sends_that_share_a_commit_are_each_their_own_organizations(committed_world, monkeypatch):
+    """One that cannot pay spoils it for none that it shared with."""
+    one = Combiner(sending._commit, at_most=64, alone_on=IntegrityError)
+    monkeypatch.setattr(sending, "_combiners", [one])
+    committed_world.serve()
+    customers = [committed_world.customer(credits=credits) for credits in (0, 3, 5, 50)]
+    for customer in customers[::2]:
+        committed_world.endpoint(customer)
+
+    def send(customer: Customer) -> tuple[uuid.UUID, int]:
+        return customer.id, customer.api.post(SEND, {"to": PHONE, "message": "Hi"}).status_code
+
+    answers = in_threads([partial(send, customer) for customer in customers * 8])
+    for customer, accepted in zip(customers, (0, 3, 5, 8), strict=True):
+        statuses = [status for whose, status in answers if whose == customer.id]
+        assert (statuses.count(202), statuses.count(402)) == (accepted, 8 - accepted)
+        messages = customer.messages()
+        assert sorted(customer.ledger()) == sorted(("charge", -MICRO, m.id) for m in messages)
+        assert len(messages) == accepted
+        assert_running(customer)
+    assert len(customers[2].events()) == 5
 
 
 @pytest.fixture

@@ -461,6 +461,41 @@ def test_only_the_missing_parts_are_submitted_again(customer, three, world):
     assert len(customer.ledger()) == 1
 
 
+def test_parts_written_before_the_result_are_kept_whatever_becomes_of_the_worker(
+    customer, carrier, world
+):
+    world.endpoint(customer)
+    message = world.message(customer, carrier, parts=3)
+    dead = Holder(carrier)
+    early = [(message.id, 1, "c-1", now()), (message.id, 3, "c-3", now())]
+    submitting.write_parts(carrier.id, early)
+    receipts.apply(carrier.id, [FinalReceipt("c-1", Status.DELIVERED)])
+    assert state_of(message) == Status.SENDING
+    make_due(message)
+    sweeping.requeue_abandoned()
+    receipts.apply(carrier.id, [FinalReceipt("c-3", Status.DELIVERED)])
+    holder = Holder(carrier)
+    assert holder.message.submitted_parts == {1, 3}
+    holder.write(ACCEPTED, [2])
+    dead.write(ACCEPTED, [1, 2, 3])
+    assert state_of(message) == Status.SENT
+    receipts.apply(carrier.id, [FinalReceipt(f"{message.id}-2", Status.DELIVERED)])
+    assert state_of(message) == Status.DELIVERED
+    assert [kind for kind, _ in customer.events()] == ["message.sent", "message.delivered"]
+
+
+def test_a_part_written_before_its_result_and_with_it_is_one_part(customer, carrier, world):
+    message = world.message(customer, carrier, parts=2)
+    holder = Holder(carrier)
+    receipts.apply(
+        carrier.id, [FinalReceipt(f"{message.id}-{n}", Status.DELIVERED) for n in (1, 2)]
+    )
+    submitting.write_parts(carrier.id, [(message.id, 1, f"{message.id}-1", now())])
+    holder.write(ACCEPTED, [1, 2])
+    assert state_of(message) == Status.DELIVERED, "the receipts came before both"
+    assert parts_of(message) == [(1, "delivered"), (2, "delivered")]
+
+
 @pytest.mark.parametrize(
     ("disposition", "more"), [(ELSEWHERE, {}), (None, {"unanswered": True}), (None, {})]
 )

@@ -35,15 +35,15 @@ def bell(carrier, lane: str = BULK):
     return ("messaging.tasks.wake", queue, (lane,))
 
 
-def bind(carrier, *, state=CarrierBind.State.BOUND, age: float = 0) -> None:
-    """A bind of a live worker's, as it said so many seconds ago."""
+def bind(carrier, *, state=CarrierBind.State.BOUND, age: float = 0, since: float = 60) -> None:
+    """A bind of a live worker's, as it said `age` seconds ago: so since `since` seconds."""
     CarrierBind.objects.create(
         carrier=carrier,
         worker="w",
         number=0,
         mode="trx",
         state=state,
-        since=ago(60),
+        since=ago(since),
         updated_at=timezone.now() - timedelta(seconds=age),
     )
 
@@ -189,6 +189,14 @@ def test_a_carrier_without_a_live_bind_is_down(listening, two, world, state, age
     sweeping.reroute_from_down()
     message.refresh_from_db()
     assert message.carrier == two[1]
+
+
+@pytest.mark.parametrize(("since", "moved"), [(3, 0), (7, 1)])
+def test_a_carrier_that_was_up_a_moment_ago_is_waited_for(listening, two, world, since, moved):
+    """Its worker may only be restarting."""
+    bind(two[0], state=CarrierBind.State.WAITING, since=since)
+    world.message(listening, two[0])
+    assert sweeping.reroute_from_down() == moved
 
 
 def test_what_waits_for_a_carrier_that_is_up_stays(listening, two, world):
