@@ -3,7 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
@@ -29,6 +29,7 @@ class Caller:
     suspended: bool
     test: bool
     scopes: frozenset[str]
+    extra: Any = None
 
     # What REST framework asks of a user.
     is_authenticated = True
@@ -46,14 +47,20 @@ def caller_of(request: Request) -> Caller:
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer imk_live_…`. Sets request.user and request.auth to a Caller."""
+    """`Authorization: Bearer imk_live_…`. Sets request.user and request.auth to a Caller.
+
+    `extra` is an SQL expression over the organization, `o`, that is read with the key and becomes
+    the caller's `extra`: one round trip instead of two where a view needs it anyway.
+    """
+
+    extra: ClassVar[str] = "NULL"
 
     def authenticate(self, request: Request) -> tuple[Any, Any] | None:
         scheme, _, secret = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
         secret = secret.strip()
         if scheme.lower() != "bearer" or not secret.startswith("imk_") or not secret.isascii():
             raise AuthenticationFailed
-        caller = find_caller(secret, client_address(request._request))
+        caller = find_caller(secret, client_address(request._request), self.extra)
         if caller is None:
             raise AuthenticationFailed
         return caller, caller
@@ -64,20 +71,23 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 # One plain statement: this runs for every request of the API.
 _FIND = """
-SELECT k.id, k.organization_id, o.status, k.test, k.scopes, k.last_used_at
+SELECT k.id, k.organization_id, o.status, k.test, k.scopes, k.last_used_at, {extra}
   FROM accounts_apikey k JOIN accounts_organization o ON o.id = k.organization_id
  WHERE k.digest = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 """
 
 
-def find_caller(secret: str, address: str) -> Caller | None:
-    """The caller whose key this is, or None if it is unknown, revoked or expired."""
+def find_caller(secret: str, address: str, extra: str = "NULL") -> Caller | None:
+    """The caller whose key this is, or None if it is unknown, revoked or expired.
+
+    `extra`: see ApiKeyAuthentication. It is SQL of ours, never of a caller's.
+    """
     with server_cursor() as cursor:
-        cursor.execute(_FIND, [digest(secret)])
+        cursor.execute(_FIND.format(extra=extra), [digest(secret)])
         row = cursor.fetchone()
         if row is None:
             return None
-        key_id, organization_id, status, test, scopes, last_used_at = row
+        key_id, organization_id, status, test, scopes, last_used_at, read_along = row
         if _is_stale(last_used_at):
             cursor.execute(
                 "UPDATE accounts_apikey SET last_used_at = now(), last_used_address = %s"
@@ -90,6 +100,7 @@ def find_caller(secret: str, address: str) -> Caller | None:
         status != Organization.Status.ACTIVE,
         test,
         frozenset(scopes),
+        read_along,
     )
 
 

@@ -11,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts.authentication import Caller, caller_of
+from accounts.authentication import ApiKeyAuthentication, Caller, caller_of
 from accounts.ledger import InsufficientCredits, credits_text
 from accounts.roles import Scope
 from imissive import ids
@@ -19,7 +19,15 @@ from imissive.errors import ApiError
 from imissive.requests import Body, parse_body
 from messaging import presenting
 from messaging.models import Message
-from messaging.sending import MAX_VALIDITY, MIN_VALIDITY, Acceptance, Accepted, Order, accept
+from messaging.sending import (
+    MAX_VALIDITY,
+    MIN_VALIDITY,
+    TERMS,
+    Acceptance,
+    Accepted,
+    Order,
+    accept,
+)
 from messaging.verdicts import MAX_REFERENCE, Draft, Refusal
 
 CLOCK_SKEW = timedelta(minutes=1)
@@ -67,9 +75,16 @@ class BulkBody(Body):
     validity: Validity | None = None
 
 
+class SenderAuthentication(ApiKeyAuthentication):
+    """Reads with the key what the messages will be judged by."""
+
+    extra = TERMS
+
+
 class SendView(APIView):
     """`POST /v1/sms/send`"""
 
+    authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
 
     @extend_schema(request=SendBody, operation_id="send_message", responses={202: dict[str, Any]})
@@ -78,7 +93,7 @@ class SendView(APIView):
         # One message by itself is somebody waiting for it: no bulk run may hold it up.
         order = _order(caller_of(request), body, urgent=True)
         draft = Draft(body.to, body.message, body.sender_id, body.reference or "")
-        acceptance = _accept(order, [draft])
+        acceptance = _accept(order, [draft], caller_of(request))
         outcome = acceptance.outcomes[0]
         if isinstance(outcome, Refusal):
             raise ApiError.of(outcome.problems[0], outcome.problems[1:])
@@ -88,6 +103,7 @@ class SendView(APIView):
 class BulkView(APIView):
     """`POST /v1/sms/bulk`"""
 
+    authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
 
     @extend_schema(request=BulkBody, operation_id="send_bulk", responses={202: dict[str, Any]})
@@ -106,7 +122,7 @@ class BulkView(APIView):
             )
             for row in body.messages
         ]
-        acceptance = _accept(order, drafts)
+        acceptance = _accept(order, drafts, caller_of(request))
         accepted = sum(isinstance(outcome, Accepted) for outcome in acceptance.outcomes)
         answer = {
             "batch_id": ids.public_id(ids.BATCH, acceptance.batch_id)
@@ -178,9 +194,9 @@ def parse_schedule(text: str | None) -> datetime | None:
     return at.astimezone(UTC) if at > now else None
 
 
-def _accept(order: Order, drafts: list[Draft]) -> Acceptance:
+def _accept(order: Order, drafts: list[Draft], caller: Caller) -> Acceptance:
     try:
-        return accept(order, drafts)
+        return accept(order, drafts, known=caller.extra)
     except InsufficientCredits:
         told = "The balance does not cover this. Nothing was sent or charged."
         raise ApiError("INSUFFICIENT_CREDITS", told) from None

@@ -62,13 +62,18 @@ class Acceptance:
     price: int
 
 
-def accept(order: Order, drafts: Sequence[Draft]) -> Acceptance:
+Known = tuple[int, dict[str, bool] | None, bool]
+"""What TERMS gave."""
+
+
+def accept(order: Order, drafts: Sequence[Draft], known: Known | None = None) -> Acceptance:
     """Accept what is acceptable of the drafts and charge for that, all of it or nothing.
 
     Refused drafts come back as Refusal among the outcomes. Raises InsufficientCredits when the
-    balance does not cover all accepted ones: then nothing is stored.
+    balance does not cover all accepted ones: then nothing is stored. `known`: what TERMS gave, if
+    the caller has read it a moment ago.
     """
-    terms, tell_queued = _terms(order)
+    terms, tell_queued = _terms(order, known)
     outcomes: list[Accepted | Refusal] = []
     for draft in drafts:
         verdict = judge(draft, terms)
@@ -91,20 +96,23 @@ def accept(order: Order, drafts: Sequence[Draft]) -> Acceptance:
     return acceptance
 
 
-_TERMS = """
-SELECT o.max_parts,
-       (SELECT json_object_agg(s.name, s.is_default) FROM messaging_senderid s
-         WHERE s.organization_id = o.id AND s.status = 'approved'),
-       EXISTS (SELECT FROM webhooks_endpoint e WHERE e.organization_id = o.id AND e.enabled
-                  AND (e.events = '{}' OR 'message.queued' = ANY (e.events)))
-  FROM accounts_organization o WHERE o.id = %s
-"""
+TERMS = """json_build_array(
+    o.max_parts,
+    (SELECT json_object_agg(s.name, s.is_default) FROM messaging_senderid s
+      WHERE s.organization_id = o.id AND s.status = 'approved'),
+    EXISTS (SELECT FROM webhooks_endpoint e WHERE e.organization_id = o.id AND e.enabled
+               AND (e.events = ARRAY[]::varchar[] OR 'message.queued' = ANY (e.events))))"""
+"""What drafts are judged by, as an SQL expression over their organization, `o`."""
 
 
-def _terms(order: Order) -> tuple[Terms, bool]:
-    with server_cursor() as cursor:
-        cursor.execute(_TERMS, [order.organization_id])
-        max_parts, approved, tell_queued = cursor.fetchone()
+def _terms(order: Order, known: Known | None) -> tuple[Terms, bool]:
+    """The terms, and whether an endpoint wants to hear of queued messages."""
+    if known is None:
+        with server_cursor() as cursor:
+            statement = f"SELECT {TERMS} FROM accounts_organization o WHERE o.id = %s"  # noqa: S608
+            cursor.execute(statement, [order.organization_id])
+            known = cursor.fetchone()[0]
+    max_parts, approved, tell_queued = known
     approved = approved or {}
     terms = Terms(
         order.organization_id,

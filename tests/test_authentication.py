@@ -77,6 +77,7 @@ def test_the_caller_holds_no_secret(organization):
         "suspended",
         "test",
         "scopes",
+        "extra",  # what a view asked to be read along; never anything of the key
     }
 
 

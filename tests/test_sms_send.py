@@ -602,7 +602,7 @@ def test_a_bug_of_ours_is_a_json_answer_without_its_trace(api, customer, monkeyp
 
 
 def test_a_lost_database_is_503_and_worth_another_try(api, monkeypatch):
-    def lost(*_args):
+    def lost(*_args, **_options):
         raise OperationalError("connection refused to 10.0.0.1")
 
     monkeypatch.setattr(messaging_api, "accept", lost)
