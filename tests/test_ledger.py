@@ -1,6 +1,7 @@
 """Money: what the database itself refuses, and that no charge is lost or doubled under load."""
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -317,6 +318,27 @@ def test_running_balances_follow_the_ids_however_many_write_at_once(committed_wo
     assert len(running_balances(customer)) == 1 + 8 * 15
     assert_running(customer)
     assert [d for d in ledger.discrepancies() if d.organization_id == customer.id] == []
+
+
+def test_the_first_two_credits_at_once_are_both_kept(committed_db):
+    """Neither finds a balance to move; the second waits for the first to make it."""
+    organization = Organization.objects.create(name="New")
+    first_posted, second_done = threading.Event(), threading.Event()
+
+    def first():
+        with transaction.atomic():
+            ledger.adjust(organization, 5, reason="paid", actor=None)
+            first_posted.set()
+            assert not second_done.wait(0.3), "the second must wait for the first"
+
+    def second():
+        first_posted.wait(10)
+        ledger.adjust(organization, 7, reason="paid", actor=None)
+        second_done.set()
+
+    in_threads([first, second])
+    assert Balance.objects.get(organization=organization).micro == 12
+    assert [row.balance_after for row in organization.ledger.order_by("id")] == [5, 12]
 
 
 def test_postings_to_several_balances_at_once_do_not_deadlock(committed_world):
