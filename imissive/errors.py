@@ -133,7 +133,7 @@ def report(error: ApiError, cause: Exception) -> None:
         log.warning("unavailable", cause=str(cause).strip())
         forget_broken_connections()
     elif error.status >= 500:
-        log.error("request_failed", code=error.problem.code, exc_info=cause)
+        log.error("request_failed", problem=error.problem.code, exc_info=cause)
 
 
 def api_exception_handler(exception: Exception, context: dict[str, Any]) -> Response:
