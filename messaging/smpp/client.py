@@ -179,16 +179,19 @@ class CarrierBind:
             link.respond(pdu, Status.ESME_RINVCMDID)
 
     def _set_state(self, state: str) -> None:
-        if state != self.state:
-            self.state = state
+        if state == self.state:
+            return
+        # Between two tries it is as lost as it was.
+        if "bound" in (state, self.state):
             self.since = time.time()
-            self.pool.on_change()
+        self.state = state
+        self.pool.on_change()
 
 
 def reconnect_pause(failures: int) -> float:
     """Seconds to wait after so many failures in a row: doubling, with jitter, for binds that were
     lost together must not come back together."""
-    pause = FIRST_RECONNECT_SECONDS * 2 ** min(max(failures - 1, 0), 16)
+    pause = FIRST_RECONNECT_SECONDS * 2.0 ** min(max(failures - 1, 0), 16)
     return min(pause, LONGEST_RECONNECT_SECONDS) * random.uniform(0.7, 1.3)  # noqa: S311
 
 
@@ -221,7 +224,6 @@ class BindPool:
             for number in range(config.binds)
             for position, mode in enumerate(modes)
         ]
-        self.stopping = False
         self._tasks: list[asyncio.Task[None]] = []
         self._waiting: tuple[_Queue, _Queue] = (deque(), deque())  # urgent, bulk
         self._closed = False
@@ -262,6 +264,11 @@ class BindPool:
     def up(self) -> bool:
         """Whether there is a bind to submit over."""
         return not self._closed and any(bind.submits and bind.bound for bind in self.binds)
+
+    @property
+    def has_waiters(self) -> bool:
+        """Whether somebody waits for a slot."""
+        return any(self._waiting)
 
     def try_acquire(self, *, urgent: bool) -> CarrierBind | None:
         """A slot on the least busy bind if one is free now and nobody comes first, else None."""
