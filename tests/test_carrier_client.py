@@ -345,6 +345,18 @@ def test_the_least_busy_bind_is_taken() -> None:
         run(test)
 
 
+def test_a_tenth_of_the_window_is_kept_for_the_urgent() -> None:
+    async def test() -> None:
+        async with running_pool(simulator.port, window=20) as pool:
+            assert all(pool.try_acquire(urgent=False) for _ in range(18))
+            assert pool.try_acquire(urgent=False) is None
+            assert all(pool.try_acquire(urgent=True) for _ in range(2))
+            assert pool.try_acquire(urgent=True) is None
+
+    with running_simulator() as simulator:
+        run(test)
+
+
 def test_another_window_and_throughput_need_no_new_binds() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, window=1) as pool:
@@ -539,10 +551,10 @@ def test_waiting_is_how_throughput_is_held_and_not_polling() -> None:
             looked = 0
             original = pool._take
 
-            def take() -> CarrierBind | None:
+            def take(*, urgent: bool) -> CarrierBind | None:
                 nonlocal looked
                 looked += 1
-                return original()
+                return original(urgent=urgent)
 
             pool._take = take  # type: ignore[method-assign]
             waiters = [asyncio.create_task(slot(pool)) for _ in range(30)]

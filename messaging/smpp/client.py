@@ -274,7 +274,7 @@ class BindPool:
         """A slot on the least busy bind if one is free now and nobody comes first, else None."""
         if self._waiting[0] or (not urgent and self._waiting[1]):
             return None
-        return self._take()
+        return self._take(urgent=urgent)
 
     async def acquire(self, *, urgent: bool) -> CarrierBind | None:
         """Wait for a slot; urgent waiters come first. None when no bind is up."""
@@ -302,25 +302,27 @@ class BindPool:
 
     def serve(self) -> None:
         """Give what is free to who waits, urgent first; None to all if no bind is up."""
-        for waiting in self._waiting:
+        for urgent, waiting in zip((True, False), self._waiting, strict=True):
             while waiting:
                 if waiting[0].done():  # cancelled
                     waiting.popleft()
                     continue
-                bind = self._take()
+                bind = self._take(urgent=urgent)
                 if bind is None and self.up:
                     self._await_pace()
                     return
                 waiting.popleft().set_result(bind)
 
-    def _take(self) -> CarrierBind | None:
+    def _take(self, *, urgent: bool) -> CarrierBind | None:
         if self._closed or self._pace.wait() > 0:
             return None
+        # A tenth of the window is kept for the urgent: a slot comes back only with a commit.
+        room = self.config.window - (0 if urgent else self.config.window // 10)
         best = None
         for bind in self.binds:
             if (
                 bind.submits
-                and bind.in_use < self.config.window
+                and bind.in_use < room
                 and bind.bound
                 and (best is None or bind.in_use < best.in_use)
             ):
