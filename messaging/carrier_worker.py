@@ -14,6 +14,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -28,7 +29,7 @@ from messaging.dispositions import Disposition, disposition, status_name
 from messaging.models import Carrier
 from messaging.smpp.client import BindPool, CarrierBind, PoolConfig
 from messaging.smpp.link import Link, LinkError, NotSent
-from messaging.smpp.pdus import DeliverSm, Response, SubmitSmResp
+from messaging.smpp.pdus import DeliverSm, Response, SubmitSm, SubmitSmResp
 from messaging.smpp.receipt import RECEIPTED_MESSAGE_ID, normalize_id, parse_receipt
 from messaging.states import Status
 from messaging.submitting import AcceptedPart, Claimed, Result
@@ -42,10 +43,16 @@ LANES = ("urgent", "bulk")
 POLL_SECONDS = 1.0
 STATUS_SECONDS = 2.0
 CLAIM_AT_MOST = 500
+TURN = 25
 WRITE_AT_MOST = 500
-GATHER_SECONDS = 0.004
-"""How long results and receipts are gathered: what a batch costs is its transaction."""
+GATHER_SECONDS, GATHER_WAITED_FOR_SECONDS = 0.015, 0.004
+"""How long results and receipts are gathered: what a batch costs is its transaction. The shorter
+time is for when submits wait for the slots that a commit gives back."""
 STOP_SECONDS = 4.0
+REBIND_SECONDS = 5.0
+"""How long answers are waited for when a carrier's settings take new binds."""
+DATABASE_THREADS = 6
+"""One for each pump, writer and report: an urgent claim waits for nobody else's."""
 _FINAL = {
     "delivered": Status.DELIVERED,
     "failed": Status.FAILED,
@@ -84,7 +91,9 @@ class CarrierWorker:
         self.format = wire_format(carrier)
         self.pool = self._new_pool()
         self.bells = {lane: asyncio.Event() for lane in LANES}
-        self._database = ThreadPoolExecutor(max_workers=4, thread_name_prefix="database")
+        self._database = ThreadPoolExecutor(
+            max_workers=DATABASE_THREADS, thread_name_prefix="database"
+        )
         self._results: list[_InFlight] = []
         self._answered: list[_AnsweredPart] = []
         self._results_ready = asyncio.Event()
@@ -104,23 +113,54 @@ class CarrierWorker:
             for lane in ("urgent", "bulk", "bulk")
         ]
         writers = [
-            asyncio.create_task(self._write_results()),
-            asyncio.create_task(self._write_receipts()),
-            asyncio.create_task(self._report()),
+            asyncio.create_task(self._write_results(), name="results"),
+            asyncio.create_task(self._write_receipts(), name="receipts"),
         ]
-        await self._until_stopped(stop, [*pumps, *writers])
+        reporter = asyncio.create_task(self._report(), name="report")
+        await self._until_stopped(stop, [*pumps, *writers, reporter])
+        await self._finish(pumps, reporter)
+        for task in [*pumps, *writers, reporter]:
+            task.cancel()
+        await asyncio.gather(*pumps, *writers, reporter, return_exceptions=True)
+        await self._leave()
+
+    async def _finish(
+        self, pumps: Sequence[asyncio.Task[None]], reporter: asyncio.Task[None]
+    ) -> None:
+        """Hand back what is not submitted, wait for what is, unbind; in STOP_SECONDS at most."""
+        deadline = time.monotonic() + STOP_SECONDS
         self._stopping = True
+        self._changed.set()
         for bell in self.bells.values():
             bell.set()
-        self.pool.wake_waiters()
-        await asyncio.wait(pumps, timeout=STOP_SECONDS / 2)
-        await self._until_landed()
-        await self.pool.stop(STOP_SECONDS / 3)
-        for task in [*pumps, *writers]:
-            task.cancel()
-        await asyncio.gather(*pumps, *writers, return_exceptions=True)
-        await self._in_database(lambda: bind_status.forget(self.carrier.id, self.name))
-        self._database.shutdown()
+        # Messages that are begun get their slots still, if those come soon.
+        await asyncio.wait(pumps, timeout=STOP_SECONDS / 5)
+        self.pool.close()
+        await asyncio.wait([*pumps, reporter], timeout=STOP_SECONDS / 5)
+        await self.pool.stop(max(0.5, deadline - STOP_SECONDS / 5 - time.monotonic()))
+        await self._until_landed(deadline)
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS / 5):
+                await self._in_database(lambda: bind_status.forget(self.carrier.id, self.name))
+        except (DatabaseError, InterfaceError, TimeoutError) as error:
+            # They are stale in a moment anyway.
+            log.warning("status_not_written", error=str(error).strip())
+        self._close_connections()
+
+    def _close_connections(self) -> None:
+        """Have each thread that may have one give its database connection back."""
+        threads = threading.Barrier(DATABASE_THREADS)
+
+        def close() -> None:
+            with suppress(threading.BrokenBarrierError):
+                threads.wait(1)
+            connection.close()
+
+        for _ in range(DATABASE_THREADS):
+            self._database.submit(close)
+        self._database.shutdown(wait=False)
 
     async def _until_stopped(
         self, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]
@@ -131,8 +171,7 @@ class CarrierWorker:
         for task in done - {stopped}:
             task.result()
 
-    async def _until_landed(self) -> None:
-        deadline = time.monotonic() + STOP_SECONDS / 2
+    async def _until_landed(self, deadline: float) -> None:
         while (self._flying or self._receipts) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
@@ -196,7 +235,7 @@ class CarrierWorker:
         return max(1, min(CLAIM_AT_MOST, self.carrier.throughput * settings.CARRIER_LEASE // 4))
 
     async def _claim(self, lane: str) -> list[Claimed]:
-        if not self.pool.up or self.carrier.paused or self._stopping:
+        if not self._may_begin:
             return []
         limit = self._claim_limit
         carrier_id, urgent, lease = self.carrier.id, lane == "urgent", self.lease
@@ -209,39 +248,44 @@ class CarrierWorker:
         deadline = time.monotonic() + settings.CARRIER_LEASE / 2
         now = datetime.now(UTC)
         unsent: list[Claimed] = []
-        for message in claimed:
-            if self._stopping or time.monotonic() > deadline:
-                unsent.append(message)
+        for position, message in enumerate(claimed):
+            if position % TURN == TURN - 1:
+                # Let answers, receipts and the urgent lane have the event loop meanwhile.
+                await asyncio.sleep(0)
+            if self._may_begin and time.monotonic() < deadline:
+                await self._submit_message(message, now, deadline, urgent=urgent)
             else:
-                await self._submit_message(message, now, urgent=urgent)
+                unsent.append(message)
         if unsent:
             await self._insist(lambda: submitting.hand_back(unsent, self.lease))
 
-    async def _submit_message(self, message: Claimed, now: datetime, *, urgent: bool) -> None:
+    @property
+    def _may_begin(self) -> bool:
+        """Whether to begin with a message now."""
+        return self.pool.up and not self.carrier.paused and not self._stopping
+
+    async def _submit_message(
+        self, message: Claimed, now: datetime, deadline: float, *, urgent: bool
+    ) -> None:
         self._flying += 1
-        pdus = [
-            (number, pdu)
-            for number, pdu in enumerate(
-                submit_pdus(
-                    self.format,
-                    message_id=message.id,
-                    sender=message.sender,
-                    to=message.to,
-                    body=message.text,
-                    validity=message.expires_at - now,
-                ),
-                start=1,
-            )
-            if number not in message.submitted_parts
-        ]
-        flight = _InFlight(Result(message, Disposition.ACCEPTED), len(pdus), [])
+        flight = _InFlight(Result(message, Disposition.ACCEPTED), 0, [])
+        try:
+            pdus = self._pdus(message, now)
+        except Exception as error:
+            # No text may take the worker with it, whatever is wrong with it.
+            log.exception("message_not_encoded", carrier=self.carrier.slug)
+            judge_part(flight.result, error)
+            pdus = []
+        flight.open_parts = len(pdus)
         if not pdus:
             self._land(flight)
         for number, pdu in pdus:
-            bind = self.pool.try_acquire(urgent=urgent) or await self.pool.acquire(urgent=urgent)
+            bind = self.pool.try_acquire(urgent=urgent)
+            if bind is None:
+                bind = await self._wait_for_slot(deadline, urgent=urgent)
             if bind is None or bind.link is None:
                 if bind is not None:
-                    self.pool.release(bind)
+                    bind.pool.release(bind)
                 self._part_done(flight, number, None, NotSent("no bind is up"))
                 continue
             flight.slots.append(bind)
@@ -249,6 +293,27 @@ class CarrierWorker:
                 bind.link.send(pdu, self._on_answer, (flight, number, bind))
             except (LinkError, ValueError) as error:
                 self._part_done(flight, number, bind, error)
+
+    def _pdus(self, message: Claimed, now: datetime) -> list[tuple[int, SubmitSm]]:
+        """The message's parts that no carrier has taken yet, by number."""
+        parts = submit_pdus(
+            self.format,
+            message_id=message.id,
+            sender=message.sender,
+            to=message.to,
+            body=message.text,
+            validity=message.expires_at - now,
+        )
+        taken = message.submitted_parts
+        return [(number, pdu) for number, pdu in enumerate(parts, 1) if number not in taken]
+
+    async def _wait_for_slot(self, deadline: float, *, urgent: bool) -> CarrierBind | None:
+        """A slot, or None where none comes in time: an answer after the lease helps nobody."""
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await self.pool.acquire(urgent=urgent)
+        except TimeoutError:
+            return None
 
     def _on_answer(self, context: Any, outcome: Response | LinkError) -> None:
         flight, number, bind = context
@@ -279,6 +344,10 @@ class CarrierWorker:
             judge_part(result, outcome)
             if bind is not None and result.disposition is Disposition.SLOW_DOWN:
                 bind.throttled += 1
+            if bind is not None and flight.open_parts > 1:
+                # There is nothing to write of it yet, and its siblings may wait for its slot.
+                flight.slots.remove(bind)
+                bind.pool.release(bind)
         flight.open_parts -= 1
         if flight.open_parts == 0:
             self._land(flight)
@@ -291,7 +360,8 @@ class CarrierWorker:
         while True:
             await self._results_ready.wait()
             if len(self._results) < WRITE_AT_MOST:
-                await asyncio.sleep(GATHER_SECONDS)
+                waited_for = self.pool.has_waiters
+                await asyncio.sleep(GATHER_WAITED_FOR_SECONDS if waited_for else GATHER_SECONDS)
             answered, self._answered = self._answered, []
             batch, self._results = self._results[:WRITE_AT_MOST], self._results[WRITE_AT_MOST:]
             if not self._results:
@@ -299,14 +369,15 @@ class CarrierWorker:
             if answered:
                 await self._write([row.part for row in answered], self._write_part_batch)
                 for row in answered:
-                    self.pool.release(row.slot)
+                    row.slot.pool.release(row.slot)
             if not batch:
                 continue
-            await self._write([flight.result for flight in batch], self._write_result_batch)
+            results = [flight.result for flight in batch]
+            await self._write(results, self._write_result_batch, unrecorded)
             self._flying -= len(batch)
             for flight in batch:
                 for bind in flight.slots:
-                    self.pool.release(bind)
+                    bind.pool.release(bind)
 
     def _write_part_batch(self, parts: Sequence[AcceptedPart]) -> None:
         submitting.write_parts(self.carrier.id, parts)
@@ -314,17 +385,23 @@ class CarrierWorker:
     def _write_result_batch(self, results: Sequence[Result]) -> None:
         submitting.write_results(self.carrier.id, self.lease, results)
 
-    async def _write(self, rows: Sequence[T], write: Callable[[Sequence[T]], None]) -> None:
+    async def _write(
+        self,
+        rows: Sequence[T],
+        write: Callable[[Sequence[T]], None],
+        instead: Callable[[T], T] | None = None,
+    ) -> None:
         """Write a batch; if the database refuses it, each row by itself, so that one bad row
-        holds up no other."""
+        holds up no other. `instead` of a bad one: what can surely be written of it."""
         try:
             await self._insist(lambda: write(rows))
         except DatabaseError as error:
+            for row in rows if len(rows) > 1 else ():
+                await self._write([row], write, instead)
             if len(rows) == 1:
                 log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
-                return
-            for row in rows:
-                await self._write([row], write)
+                if instead is not None:
+                    await self._write([instead(rows[0])], write)
 
     # -- receipts ----------------------------------------------------------------------------
 
@@ -350,7 +427,7 @@ class CarrierWorker:
         while True:
             await self._receipts_ready.wait()
             if len(self._receipts) < WRITE_AT_MOST:
-                await asyncio.sleep(GATHER_SECONDS)
+                await asyncio.sleep(GATHER_SECONDS / 2)
             batch = self._receipts[:WRITE_AT_MOST]
             await self._write([receipt for _, _, receipt in batch], self._apply_receipt_batch)
             for link, pdu, _ in batch:
@@ -363,7 +440,7 @@ class CarrierWorker:
 
     async def _report(self) -> None:
         """Tell the binds' state as it changes, and take in what operators changed."""
-        while True:
+        while not self._stopping:
             self._changed.clear()
             rows = [bind_status.row(bind) for bind in self.pool.binds]
             try:
@@ -382,11 +459,13 @@ class CarrierWorker:
         """Take the carrier's settings as they are now; bind anew where that is called for."""
         was, self.carrier = self.carrier, carrier
         self.format = wire_format(carrier)
-        if pool_config(was) != pool_config(carrier):
+        config = pool_config(carrier)
+        if config != self.pool.config and not self.pool.adapt(config):
             log.info("carrier_changed", carrier=carrier.slug, effect="binding anew")
-            old, self.pool = self.pool, self._new_pool()
+            # The old binds first: many carriers count them, and refuse one too many.
+            await self.pool.stop(REBIND_SECONDS)
+            self.pool = self._new_pool()
             self.pool.start()
-            await old.stop(STOP_SECONDS)
         if was.paused and not carrier.paused:
             for bell in self.bells.values():
                 bell.set()
@@ -398,6 +477,19 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         return
+
+
+def unrecorded(result: Result) -> Result:
+    """What stands in for a result that the database refuses: else the message would be submitted
+    again each time its lease ends, for as long as it is valid."""
+    told = "The carrier's answer could not be recorded."
+    return Result(
+        result.message,
+        result.disposition,
+        code="UNRECORDED",
+        detail=told,
+        unanswered=result.unanswered,
+    )
 
 
 def judge_part(result: Result, outcome: Response | Exception) -> None:
@@ -504,19 +596,23 @@ class _Running:
 
     async def _main(self) -> None:
         carrier = await self.loop.run_in_executor(None, self._carrier)
+        if carrier is None:
+            return
         self.worker = CarrierWorker(carrier)
         log.info("carrier_worker_started", carrier=self.slug)
         await self.worker.run(self.stop)
 
-    def _carrier(self) -> Carrier:
-        """The carrier's row, as soon as the database gives it."""
-        while True:
+    def _carrier(self) -> Carrier | None:
+        """The carrier's row, as soon as the database gives it; None if we shall stop before."""
+        while not self.stop.is_set():
             try:
                 return Carrier.objects.get(slug=self.slug)
             except (DatabaseError, InterfaceError) as error:
                 log.warning("database_failed", error=str(error).strip())
-                connection.close()
                 time.sleep(1)
+            finally:
+                connection.close()
+        return None
 
 
 _running: _Running | None = None
