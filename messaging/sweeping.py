@@ -125,6 +125,8 @@ def reroute_from_down(limit: int = STEP) -> int:
     Messages some of whose parts were accepted stay: no handset could join parts of two carriers.
     """
     up = bind_status.carriers_up()
+    if not up:
+        return 0
     known = tables()
     down = _rows(
         "SELECT c.id FROM messaging_carrier c CROSS JOIN LATERAL ("
