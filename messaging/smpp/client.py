@@ -165,7 +165,8 @@ class CarrierBind:
             return
         self.link = None
         self.last_error = reason[:200]
-        log.warning("bind_lost", carrier=self.pool.name, bind=self.number, reason=reason)
+        tell = log.info if self.pool.closed else log.warning
+        tell("bind_lost", carrier=self.pool.name, bind=self.number, reason=reason)
         self._set_state("waiting")
         self.pool.serve()
         self._gone.set()
@@ -264,6 +265,11 @@ class BindPool:
     def up(self) -> bool:
         """Whether there is a bind to submit over."""
         return not self._closed and any(bind.submits and bind.bound for bind in self.binds)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the pool gives out no more slots: it is being stopped."""
+        return self._closed
 
     @property
     def has_waiters(self) -> bool:
