@@ -12,7 +12,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -69,6 +69,9 @@ class _InFlight:
     slots: list[CarrierBind]
 
 
+_Owed = tuple[Link, DeliverSm, receipts.FinalReceipt]
+
+
 @dataclass(slots=True)
 class _AnsweredPart:
     """An accepted part whose siblings are still open.
@@ -97,7 +100,11 @@ class CarrierWorker:
         self._results: list[_InFlight] = []
         self._answered: list[_AnsweredPart] = []
         self._results_ready = asyncio.Event()
-        self._receipts: list[tuple[Link, DeliverSm, receipts.FinalReceipt]] = []
+        # Ids that came with answers which are not committed yet. Their receipts wait for that: who
+        # commits both at once may find neither.
+        self._uncommitted: set[str] = set()
+        self._receipts: list[_Owed] = []
+        self._owed = 0
         self._receipts_ready = asyncio.Event()
         self._changed = asyncio.Event()
         self._flying = 0
@@ -172,7 +179,7 @@ class CarrierWorker:
             task.result()
 
     async def _until_landed(self, deadline: float) -> None:
-        while (self._flying or self._receipts) and time.monotonic() < deadline:  # noqa: ASYNC110
+        while (self._flying or self._owed) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     def _new_pool(self) -> BindPool:
@@ -273,7 +280,7 @@ class CarrierWorker:
             pdus = self._pdus(message, now)
         except Exception as error:
             # No text may take the worker with it, whatever is wrong with it.
-            log.exception("message_not_encoded", carrier=self.carrier.slug)
+            log.error("message_not_encoded", id=str(message.id), error=type(error).__name__)
             judge_part(flight.result, error)
             pdus = []
         flight.open_parts = len(pdus)
@@ -333,6 +340,7 @@ class CarrierWorker:
                 self.carrier.submit_id_form,  # type: ignore[arg-type]
             )
             accepted = (number, carrier_message_id, datetime.now(UTC))
+            self._uncommitted.add(carrier_message_id)
             result.accepted.append(accepted)
             if bind is not None:
                 bind.submitted += 1
@@ -368,16 +376,23 @@ class CarrierWorker:
                 self._results_ready.clear()
             if answered:
                 await self._write([row.part for row in answered], self._write_part_batch)
+                self._committed(row.part[2] for row in answered)
                 for row in answered:
                     row.slot.pool.release(row.slot)
             if not batch:
                 continue
             results = [flight.result for flight in batch]
             await self._write(results, self._write_result_batch, unrecorded)
+            self._committed(part[1] for result in results for part in result.accepted)
             self._flying -= len(batch)
             for flight in batch:
                 for bind in flight.slots:
                     bind.pool.release(bind)
+
+    def _committed(self, carrier_message_ids: Iterable[str]) -> None:
+        self._uncommitted.difference_update(carrier_message_ids)
+        if self._receipts:
+            self._receipts_ready.set()
 
     def _write_part_batch(self, parts: Sequence[AcceptedPart]) -> None:
         submitting.write_parts(self.carrier.id, parts)
@@ -421,6 +436,7 @@ class CarrierWorker:
         code = "" if status is Status.DELIVERED else receipt_code(found.raw_state, found.error_code)
         receipt = receipts.FinalReceipt(normalize_id(found.message_id, form), status, code)
         self._receipts.append((link, pdu, receipt))
+        self._owed += 1
         self._receipts_ready.set()
 
     async def _write_receipts(self) -> None:
@@ -428,13 +444,28 @@ class CarrierWorker:
             await self._receipts_ready.wait()
             if len(self._receipts) < WRITE_AT_MOST:
                 await asyncio.sleep(GATHER_SECONDS / 2)
-            batch = self._receipts[:WRITE_AT_MOST]
+            self._receipts_ready.clear()
+            batch = self._next_receipts()
+            if not batch:
+                continue
             await self._write([receipt for _, _, receipt in batch], self._apply_receipt_batch)
             for link, pdu, _ in batch:
                 link.respond(pdu)
-            del self._receipts[: len(batch)]
-            if not self._receipts:
-                self._receipts_ready.clear()
+            self._owed -= len(batch)
+
+    def _next_receipts(self) -> list[_Owed]:
+        """Up to WRITE_AT_MOST receipts that have nothing to wait for."""
+        waiting, self._receipts = self._receipts, []
+        batch: list[_Owed] = []
+        for owed in waiting:
+            if len(batch) == WRITE_AT_MOST:
+                self._receipts.append(owed)
+                self._receipts_ready.set()
+            elif owed[2].carrier_message_id in self._uncommitted:
+                self._receipts.append(owed)
+            else:
+                batch.append(owed)
+        return batch
 
     # -- what operators see and set ----------------------------------------------------------
 
