@@ -34,14 +34,14 @@ CARRIER = os.environ.get("IMISSIVE_CARRIER", "")
 @signals.worker_ready.connect
 def _begin(**_: Any) -> None:
     if CARRIER:
-        from messaging import carrier_worker
+        from messaging import carrier_process
 
-        carrier_worker.start(CARRIER)
+        carrier_process.start(CARRIER)
 
 
 @signals.worker_shutdown.connect
 def _end(**_: Any) -> None:
     if CARRIER:
-        from messaging import carrier_worker
+        from messaging import carrier_process
 
-        carrier_worker.stop()
+        carrier_process.stop()

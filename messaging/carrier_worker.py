@@ -1,9 +1,9 @@
-"""A carrier worker: the Celery worker process that holds one carrier's binds.
+"""A carrier worker: holds one carrier's binds, submits what is queued and takes receipts.
 
-Its event loop runs in a thread of its own. One pump for each lane claims what is due, submits it
-over the binds and goes on claiming; one writer commits the results in batches and only then gives
-the window's slots back; one writer commits receipts and only then answers them. The broker's tasks
-merely wake the pumps, which look by themselves once a second too.
+It lives in one event loop, which `carrier_process` runs. One pump for each lane claims what is due,
+submits it over the binds and goes on claiming; one writer commits the results in batches and only
+then gives the window's slots back; one writer commits receipts and only then answers them. The
+broker's tasks merely wake the pumps, which look by themselves once a second too.
 """
 
 import asyncio
@@ -25,15 +25,17 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from imissive.sql import forget_broken_connections
 from messaging import bind_status, receipts, submitting
-from messaging.dispositions import Disposition, disposition, status_name
+from messaging.carrier_settings import pool_config, wire_format
+from messaging.dispositions import Disposition
+from messaging.judging import judge_part, receipt_code, unrecorded
 from messaging.models import Carrier
-from messaging.smpp.client import BindPool, CarrierBind, PoolConfig
+from messaging.smpp.client import BindPool, CarrierBind
 from messaging.smpp.link import Link, LinkError, NotSent
 from messaging.smpp.pdus import DeliverSm, Response, SubmitSm, SubmitSmResp
 from messaging.smpp.receipt import RECEIPTED_MESSAGE_ID, normalize_id, parse_receipt
 from messaging.states import Status
 from messaging.submitting import AcceptedPart, Claimed, Result
-from messaging.wire import Ton, WireFormat, submit_pdus
+from messaging.wire import submit_pdus
 
 log = structlog.get_logger(__name__)
 
@@ -508,164 +510,3 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
     except TimeoutError:
         return
-
-
-def unrecorded(result: Result) -> Result:
-    """What stands in for a result that the database refuses: else the message would be submitted
-    again each time its lease ends, for as long as it is valid."""
-    told = "The carrier's answer could not be recorded."
-    return Result(
-        result.message,
-        result.disposition,
-        code="UNRECORDED",
-        detail=told,
-        unanswered=result.unanswered,
-    )
-
-
-def judge_part(result: Result, outcome: Response | Exception) -> None:
-    """Fold one part's failure into its message's result; the gravest of several parts' counts."""
-    if isinstance(outcome, Response):
-        found = disposition(outcome.status)
-        name = status_name(outcome.status)
-        if found is Disposition.ACCEPTED:
-            # Accepted, but without an id: no receipt could ever be matched to it.
-            found, name = Disposition.REFUSED, "NO_MESSAGE_ID"
-        if _graver(found, result):
-            result.disposition = found
-            result.command_status = outcome.status
-            result.code = name
-            result.detail = f"The carrier answered {name}."
-    elif isinstance(outcome, NotSent):
-        if result.disposition is Disposition.ACCEPTED:
-            result.disposition = None
-    elif isinstance(outcome, LinkError):
-        result.unanswered = True
-        result.detail = str(outcome)
-        if result.disposition is Disposition.ACCEPTED:
-            result.disposition = None
-    else:
-        result.disposition = Disposition.REFUSED
-        result.code = "NOT_ENCODABLE"
-        result.detail = f"The message could not be written for the carrier: {outcome}"
-
-
-_GRAVITY = {
-    Disposition.ACCEPTED: 0,
-    None: 1,
-    Disposition.SLOW_DOWN: 2,
-    Disposition.ELSEWHERE: 3,
-    Disposition.REFUSED: 4,
-}
-
-
-def _graver(found: Disposition, result: Result) -> bool:
-    return _GRAVITY[found] > _GRAVITY[result.disposition]
-
-
-def receipt_code(raw_state: str, error_code: str) -> str:
-    """The carrier's word for a failure with its error number, such as `UNDELIV 001`."""
-    number = error_code if error_code.strip("0") else ""
-    return f"{raw_state} {number}".strip()
-
-
-def wire_format(carrier: Carrier) -> WireFormat:
-    """How that carrier wants submit_sm written."""
-    return WireFormat(
-        alphanumeric=Ton(carrier.source_ton_alphanumeric, carrier.source_npi_alphanumeric),
-        numeric=Ton(carrier.source_ton_numeric, carrier.source_npi_numeric),
-        short_code=Ton(carrier.source_ton_short_code, carrier.source_npi_short_code),
-        destination=Ton(carrier.destination_ton, carrier.destination_npi),
-        destination_plus=carrier.destination_plus,
-        gsm_encoding=carrier.gsm_encoding,
-        service_type=carrier.service_type,
-        send_validity=carrier.send_validity,
-    )
-
-
-def pool_config(carrier: Carrier) -> PoolConfig:
-    """How to bind to that carrier."""
-    return PoolConfig(
-        host=carrier.host,
-        port=carrier.port,
-        system_id=carrier.system_id,
-        password=carrier.password,
-        system_type=carrier.system_type,
-        tls=carrier.tls,
-        tls_verify=carrier.tls_verify,
-        mode=carrier.bind_mode,
-        binds=carrier.binds,
-        window=carrier.window,
-        throughput=carrier.throughput,
-        enquire_link_interval=carrier.enquire_link_interval,
-        # An answer that comes after the lease has ended would come too late.
-        response_timeout=min(carrier.response_timeout, settings.CARRIER_LEASE * 0.4),
-    )
-
-
-# -- the process -----------------------------------------------------------------------------
-
-
-class _Running:
-    """The worker of this process and the thread of its event loop."""
-
-    def __init__(self, slug: str) -> None:
-        self.slug = slug
-        self.worker: CarrierWorker | None = None
-        self.loop = asyncio.new_event_loop()
-        self.stop = asyncio.Event()
-        self.thread = threading.Thread(target=self._run, name="carrier", daemon=True)
-
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_until_complete(self._main())
-        except Exception:
-            # What it held comes back by its lease; whoever supervises starts a whole worker.
-            log.exception("carrier_worker_died", carrier=self.slug)
-            os._exit(70)
-
-    async def _main(self) -> None:
-        carrier = await self.loop.run_in_executor(None, self._carrier)
-        if carrier is None:
-            return
-        self.worker = CarrierWorker(carrier)
-        log.info("carrier_worker_started", carrier=self.slug)
-        await self.worker.run(self.stop)
-
-    def _carrier(self) -> Carrier | None:
-        """The carrier's row, as soon as the database gives it; None if we shall stop before."""
-        while not self.stop.is_set():
-            try:
-                return Carrier.objects.get(slug=self.slug)
-            except (DatabaseError, InterfaceError) as error:
-                log.warning("database_failed", error=str(error).strip())
-                time.sleep(1)
-            finally:
-                connection.close()
-        return None
-
-
-_running: _Running | None = None
-
-
-def start(slug: str) -> None:
-    """Hold that carrier's binds in this process from now on."""
-    global _running
-    _running = _Running(slug)
-    _running.thread.start()
-
-
-def wake(lane: str) -> None:
-    """There is something to claim in that lane. From any thread."""
-    running = _running
-    if running is not None and running.worker is not None:
-        running.loop.call_soon_threadsafe(running.worker.bells[lane].set)
-
-
-def stop() -> None:
-    """Finish what is under way, unbind and return."""
-    running = _running
-    if running is not None:
-        running.loop.call_soon_threadsafe(running.stop.set)
-        running.thread.join(STOP_SECONDS * 2)

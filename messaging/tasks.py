@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from celery import shared_task
 
-from messaging import carrier_worker, receipts, sweeping
+from messaging import carrier_process, receipts, sweeping
 
 MAX_STEPS = 20
 """Steps of one kind in one run, so that a long sweep does not hold up the others."""
@@ -13,7 +13,7 @@ MAX_STEPS = 20
 @shared_task(name="messaging.tasks.wake", ignore_result=True)
 def wake(lane: str) -> None:
     """Runs in a carrier's worker: there is something to claim in that lane."""
-    carrier_worker.wake(lane)
+    carrier_process.wake(lane)
 
 
 def _repeat(step: Callable[[], int]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from messaging import text
-from messaging.carrier_worker import wire_format
+from messaging.carrier_settings import wire_format
 from messaging.models import Carrier
 from messaging.smpp.codec import decode, encode
 from messaging.smpp.pdus import SubmitSm
