@@ -40,7 +40,8 @@ class ApiMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if not request.path_info.startswith(API_PREFIX):
+        # With its slash, so that /v1 itself is answered here too, and /v10 is not.
+        if not f"{request.path_info}/".startswith(API_PREFIX):
             return self.get_response(request)
         request_id = ids.public_id("req", ids.new_uuid())
         request.request_id = request_id  # type: ignore[attr-defined]
