@@ -3,14 +3,15 @@
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, TypeVar
 
 import orjson
 import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 from rest_framework.request import Request
 
@@ -20,12 +21,32 @@ from imissive.errors import ApiError, Problem, as_api_error, error_body, report
 API_PREFIX = "/v1/"
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
+QueryT = TypeVar("QueryT", bound="Query")
 
 
 class Body(BaseModel):
     """Base of the API's request bodies: strict types, and no field that the contract lacks."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
+
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+"""A point in time in a query: ISO 8601 with its offset; read as UTC."""
+
+Limit = Annotated[int, Field(ge=1, le=200, description="Rows on a page, 1 to 200.")]
+
+
+class Query(BaseModel):
+    """Base of the API's query parameters: every one known, each at most once, none with a NUL."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 class ApiMiddleware:
@@ -125,6 +146,27 @@ def parse_body(request: Request, model: type[BodyT]) -> BodyT:
         raise ApiError.of(problems[0], problems[1:]) from None
 
 
+def parse_query(request: Request, model: type[QueryT]) -> QueryT:
+    """The request's query parameters as that model.
+
+    Raises ApiError INVALID_REQUEST that names the first parameter at fault, and lists the others.
+    """
+    given: dict[str, str] = {}
+    for name, values in request._request.GET.lists():
+        if len(values) > 1:
+            raise ApiError("INVALID_REQUEST", f"{name!r} is given more than once.", field=name)
+        if "\0" in values[0]:
+            raise ApiError("INVALID_REQUEST", f"{name!r} holds a NUL character.", field=name)
+        given[name] = values[0]
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        problems = [
+            _problem(found, what="parameter") for found in error.errors(include_url=False)[:20]
+        ]
+        raise ApiError.of(problems[0], problems[1:]) from None
+
+
 def _read(request: HttpRequest) -> bytes:
     if request.content_type != "application/json":
         raise ApiError("UNSUPPORTED_MEDIA_TYPE", "Send Content-Type: application/json.")
@@ -139,13 +181,13 @@ def _read(request: HttpRequest) -> bytes:
     return request.body
 
 
-def _problem(found: ErrorDetails) -> Problem:
+def _problem(found: ErrorDetails, *, what: str = "field") -> Problem:
     field = _path(found["loc"])
     kind = found["type"]
     if kind == "extra_forbidden":
-        return Problem("INVALID_REQUEST", f"There is no field {field!r}.", field)
+        return Problem("INVALID_REQUEST", f"There is no {what} {field!r}.", field)
     if kind == "missing":
-        return Problem("INVALID_REQUEST", f"The field {field!r} is missing.", field)
+        return Problem("INVALID_REQUEST", f"The {what} {field!r} is missing.", field)
     if kind in ("model_type", "model_attributes_type", "dict_type") and not field:
         return Problem("INVALID_REQUEST", "The body must be a JSON object.")
     message = re.sub(r"^Value error, ", "", found["msg"])

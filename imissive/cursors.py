@@ -1,0 +1,36 @@
+"""Where a page of a list ended: a cursor that names the last row, so new rows move nothing.
+
+A list is read newest first by id, and ids grow with time; the next page is what has a smaller id.
+"""
+
+import uuid
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+from imissive import ids
+from imissive.errors import ApiError
+
+CURSOR = "cur"
+RowT = TypeVar("RowT")
+
+
+def encode_cursor(last: uuid.UUID) -> str:
+    """The cursor after the row with that id."""
+    return ids.public_id(CURSOR, last)
+
+
+def decode_cursor(text: str) -> uuid.UUID:
+    """The id of the row that a page ended with. Raises ApiError INVALID_REQUEST."""
+    found = ids.parse_id(CURSOR, text)
+    if found is None:
+        told = "This is no cursor of ours: pass on the next_cursor of the page before as it is."
+        raise ApiError("INVALID_REQUEST", told, field="cursor")
+    return found
+
+
+def page_of(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], str | None]:
+    """A page and its next_cursor, of rows with an `id` that were read with `limit` + 1."""
+    if len(rows) <= limit:
+        return rows, None
+    last: Any = rows[limit - 1]
+    return rows[:limit], encode_cursor(last.id)
