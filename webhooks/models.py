@@ -17,8 +17,11 @@ class EventType(models.TextChoices):
     MESSAGE_FAILED = "message.failed"
     MESSAGE_EXPIRED = "message.expired"
     MESSAGE_CANCELED = "message.canceled"
+    OTP_VERIFIED = "otp.verified"
+    OTP_FAILED = "otp.failed"
     SENDER_APPROVED = "sender_id.approved"
     SENDER_REJECTED = "sender_id.rejected"
+    BALANCE_LOW = "balance.low"
     WEBHOOK_TEST = "webhook.test"
     ENDPOINT_DISABLED = "endpoint.disabled"
 
