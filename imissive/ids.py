@@ -7,10 +7,12 @@ rows land at the end of each index and nobody can guess a neighbour's id.
 import os
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Two characters carry ten bits: half as many steps as one character at a time.
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 
 MESSAGE, BATCH, ENDPOINT, DELIVERY, EVENT, SENDER, KEY, ORGANIZATION = (
@@ -30,6 +32,20 @@ def new_uuid() -> uuid.UUID:
         | random & 0x3FFF_FFFF_FFFF_FFFF
     )
     return uuid.UUID(int=value)
+
+
+def first_id_at(moment: datetime) -> uuid.UUID:
+    """The smallest id that a row made at that moment or later can have (UUIDv7, RFC 9562 5.7).
+
+    The moment is aware; before 1970 it counts as 1970.
+    """
+    milliseconds = max(0, int(moment.timestamp() * 1000))
+    return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
+
+
+def time_of(value: uuid.UUID) -> datetime:
+    """When that UUIDv7 was made: in UTC, to the millisecond."""
+    return _EPOCH + timedelta(milliseconds=value.int >> 80)
 
 
 def public_id(prefix: str, value: uuid.UUID) -> str:

@@ -12,17 +12,12 @@ from datetime import datetime
 from django.db.models import Count, QuerySet, Sum
 
 from accounts.models import Organization
+from imissive.ids import first_id_at
 from messaging import numbers
 from messaging.models import Message
 from messaging.states import Status
 
 PAGE = 50
-
-
-def first_id_at(moment: datetime) -> uuid.UUID:
-    """The smallest id that a row made at that moment or later can have (UUIDv7, RFC 9562 5.7)."""
-    milliseconds = int(moment.timestamp() * 1000)
-    return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
 
 
 def messages_of(organization: Organization) -> QuerySet[Message]:

@@ -12,7 +12,6 @@ from accounts.models import MICRO, ApiKey, LedgerEntry, Member, Organization, Us
 from accounts.people import vouch_for_address
 from accounts.roles import Role
 from imissive import ids
-from messaging.log import first_id_at
 from messaging.models import (
     Attempt,
     Carrier,
@@ -122,7 +121,7 @@ def _message(at: datetime, **fields: Any) -> Message:
     """A message with an id of that time: the log reads time out of ids."""
     random_bits = uuid.uuid4().int & ((1 << 62) - 1)
     fields = {
-        "id": uuid.UUID(int=first_id_at(at).int | random_bits),
+        "id": uuid.UUID(int=ids.first_id_at(at).int | random_bits),
         "source": "api",
         "country": "SA",
         "sender": "NAJD",

@@ -12,6 +12,7 @@ from accounts import ledger
 from accounts.access import public_id
 from accounts.models import MICRO, Organization
 from accounts.roles import Role
+from imissive import ids
 from messaging import log
 from messaging.models import Carrier, Message
 from messaging.states import Status
@@ -265,7 +266,7 @@ def test_the_last_day_by_status(
     for status, count in ((Status.DELIVERED, 3), (Status.FAILED, 1), (Status.QUEUED, 2)):
         for _ in range(count):
             world.message(customer, carrier, status=status, price=MICRO // 2)
-    old = log.first_id_at(datetime.now(UTC) - timedelta(hours=25))
+    old = ids.first_id_at(datetime.now(UTC) - timedelta(hours=25))
     world.message(customer, carrier, status=Status.DELIVERED, id=old)
     totals = log.totals_since(customer.organization, datetime.now(UTC) - timedelta(hours=24))
     assert totals.by_status == {"delivered": 3, "failed": 1, "queued": 2}

@@ -21,7 +21,6 @@ from accounts.templatetags.shown import ltr
 from imissive import ids
 from imissive.requests import client_address
 from messaging import numbers
-from messaging.log import first_id_at
 from messaging.models import Attempt, EarlyReceipt, Message, MessagePart
 
 _COLORS = {
@@ -67,7 +66,7 @@ class AcceptedFilter(admin.SimpleListFilter):
         hours = self.hours.get(self.value() or "day")
         if hours is None:
             return queryset
-        return queryset.filter(id__gte=first_id_at(timezone.now() - timedelta(hours=hours)))
+        return queryset.filter(id__gte=ids.first_id_at(timezone.now() - timedelta(hours=hours)))
 
 
 class PartInline(ReadOnlyInline):
