@@ -5,15 +5,15 @@ from typing import Any
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.ledger import credits_text
 from accounts.models import Balance, Organization
 from accounts.roles import Scope
 
 
-class BalanceView(APIView):
+class BalanceView(ApiView):
     """`GET /v1/balance`"""
 
     required_scope = Scope.BALANCE

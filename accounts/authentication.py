@@ -1,5 +1,6 @@
 """Who calls the API: the bearer of an API key, and what the key may do."""
 
+import ipaddress
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from accounts.keys import digest
+from accounts.limits import Limits
 from accounts.models import Organization
 from imissive.errors import ApiError
 from imissive.requests import client_address
@@ -29,6 +31,9 @@ class Caller:
     suspended: bool
     test: bool
     scopes: frozenset[str]
+    limits: Limits
+    address: str
+    networks: tuple[str, ...]
     extra: Any = None
 
     # What REST framework asks of a user.
@@ -37,6 +42,19 @@ class Caller:
     def may(self, scope: str) -> bool:
         """Whether the key has that scope; a key without any listed scope has all."""
         return not self.scopes or scope in self.scopes
+
+    @property
+    def address_allowed(self) -> bool:
+        """Whether the key may be used from where the caller is; a key without networks may be
+        used from everywhere."""
+        if not self.networks:
+            return True
+        if not self.address:
+            return False
+        address = ipaddress.ip_address(self.address)
+        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+            address = address.ipv4_mapped
+        return any(address in ipaddress.ip_network(network) for network in self.networks)
 
 
 def caller_of(request: Request) -> Caller:
@@ -71,7 +89,8 @@ class ApiKeyAuthentication(BaseAuthentication):
 
 # One plain statement: this runs for every request of the API.
 _FIND = """
-SELECT k.id, k.organization_id, o.status, k.test, k.scopes, k.last_used_at, {extra}
+SELECT k.id, k.organization_id, o.status, k.test, k.scopes, k.last_used_at, k.networks,
+       o.send_per_minute, o.bulk_per_minute, o.calls_per_minute, {extra}
   FROM accounts_apikey k JOIN accounts_organization o ON o.id = k.organization_id
  WHERE k.digest = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 """
@@ -87,7 +106,7 @@ def find_caller(secret: str, address: str, extra: str = "NULL") -> Caller | None
         row = cursor.fetchone()
         if row is None:
             return None
-        key_id, organization_id, status, test, scopes, last_used_at, read_along = row
+        key_id, organization_id, status, test, scopes, last_used_at, networks, *rest = row
         if _is_stale(last_used_at):
             cursor.execute(
                 "UPDATE accounts_apikey SET last_used_at = now(), last_used_address = %s"
@@ -100,7 +119,10 @@ def find_caller(secret: str, address: str, extra: str = "NULL") -> Caller | None
         status != Organization.Status.ACTIVE,
         test,
         frozenset(scopes),
-        read_along,
+        Limits(*rest[:3]),
+        address,
+        tuple(networks),
+        rest[3],
     )
 
 
@@ -109,12 +131,16 @@ def _is_stale(last_used_at: datetime | None) -> bool:
 
 
 class HasScope(BasePermission):
-    """The key has the view's `required_scope`, and its organization is not suspended."""
+    """The key has the view's `required_scope` and may be used from where the caller is, and its
+    organization is not suspended."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = request.auth
         if not isinstance(caller, Caller):
             raise AuthenticationFailed
+        if not caller.address_allowed:
+            where = caller.address or "an unknown address"
+            raise ApiError("FORBIDDEN", f"This API key may not be used from {where}.")
         if caller.suspended:
             raise ApiError("FORBIDDEN", "This organization is suspended. Contact support.")
         scope = view.required_scope

@@ -6,6 +6,7 @@ from typing import ClassVar
 from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
@@ -73,6 +74,29 @@ class Organization(models.Model):
     low_balance_threshold = models.BigIntegerField(
         _("low balance threshold"), default=0, help_text=_("In micro-credits.")
     )
+    # Set when `balance.low` was told, cleared when the balance is above the threshold again.
+    low_balance_told_at = models.DateTimeField(null=True, blank=True, editable=False)
+    send_per_minute = models.PositiveIntegerField(
+        _("single messages a minute"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("One-time passwords too. Empty: the installation's default."),
+    )
+    bulk_per_minute = models.PositiveIntegerField(
+        _("bulk messages a minute"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Empty: the installation's default."),
+    )
+    calls_per_minute = models.PositiveIntegerField(
+        _("other calls a minute"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text=_("Empty: the installation's default."),
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Member")
 
@@ -81,7 +105,13 @@ class Organization(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(max_parts__gte=1, max_parts__lte=10), name="organization_max_parts"
-            )
+            ),
+            models.CheckConstraint(
+                condition=(Q(send_per_minute=None) | Q(send_per_minute__gte=1))
+                & (Q(bulk_per_minute=None) | Q(bulk_per_minute__gte=1))
+                & (Q(calls_per_minute=None) | Q(calls_per_minute__gte=1)),
+                name="organization_limits",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -117,6 +147,17 @@ class ApiKey(models.Model):
     scopes = ArrayField(
         models.CharField(max_length=20, choices=Scope.choices), default=list, blank=True
     )
+    networks = ArrayField(
+        models.CharField(max_length=43),
+        default=list,
+        blank=True,
+        verbose_name=_("addresses"),
+        help_text=_("Addresses and networks it may be used from; none listed means everywhere."),
+    )
+    # Both work until the older one expires.
+    replaces = models.ForeignKey(
+        "self", models.SET_NULL, null=True, blank=True, editable=False, related_name="replaced_by"
+    )
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
@@ -133,6 +174,25 @@ class ApiKey(models.Model):
     @property
     def public_id(self) -> str:
         return ids.public_id(ids.KEY, self.id)
+
+
+class IdempotencyRecord(models.Model):
+    """What a POST with an `Idempotency-Key` answered; see `accounts.idempotency`."""
+
+    id = models.BigAutoField(primary_key=True)
+    api_key = models.ForeignKey(ApiKey, models.CASCADE, db_index=False)
+    key = models.CharField(max_length=255)
+    fingerprint = models.BinaryField(max_length=32)
+    status = models.PositiveSmallIntegerField()
+    body = models.BinaryField()
+    created_at = models.DateTimeField(db_default=models.functions.Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint("api_key", "key", name="idempotency_once")]
+        indexes = [models.Index("created_at", name="idempotency_age")]
+
+    def __str__(self) -> str:
+        return self.key
 
 
 class Balance(models.Model):

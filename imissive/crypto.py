@@ -20,14 +20,24 @@ def _box(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
-def encrypt(text: str) -> str:
+def encrypt_bytes(plain: bytes) -> bytes:
     """Encrypt with the first of FIELD_ENCRYPTION_KEYS (Fernet: AES-128-CBC with HMAC-SHA256)."""
-    return _box(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(text.encode()).decode()
+    return _box(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(plain)
+
+
+def decrypt_bytes(token: bytes) -> bytes:
+    """Decrypt with whichever key fits. Raises cryptography.fernet.InvalidToken if none does."""
+    return _box(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(token)
+
+
+def encrypt(text: str) -> str:
+    """`encrypt_bytes` of text, as text."""
+    return encrypt_bytes(text.encode()).decode()
 
 
 def decrypt(token: str) -> str:
-    """Decrypt with whichever key fits. Raises cryptography.fernet.InvalidToken if none does."""
-    return _box(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
+    """`decrypt_bytes` of what `encrypt` gave."""
+    return decrypt_bytes(token.encode()).decode()
 
 
 class EncryptedTextField(_TextField):

@@ -117,6 +117,16 @@ class Env(BaseSettings):
     bulk_max_messages: int = Field(
         10_000, ge=1, le=10_000, description="Messages at most in one bulk call."
     )
+    rate_limit_send: int = Field(
+        6_000,
+        ge=1,
+        description="Single messages and one-time passwords that an organization may send a"
+        " minute, unless an operator has set its own limit.",
+    )
+    rate_limit_bulk: int = Field(
+        600_000, ge=1, description="Messages in bulk calls a minute, likewise."
+    )
+    rate_limit_calls: int = Field(6_000, ge=1, description="Other API calls a minute, likewise.")
 
     split_lists = field_validator("allowed_hosts", "field_encryption_keys", mode="before")(_split)
 

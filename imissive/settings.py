@@ -138,6 +138,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire-sent": {"task": "messaging.tasks.expire_sent", "schedule": 5.0},
     # Reads the whole queue, which at a million messages takes half a second.
     "expire-queued": {"task": "messaging.tasks.expire_queued", "schedule": 15.0},
+    "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
     "sweep-webhooks": {"task": "webhooks.tasks.sweep", "schedule": 1.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
@@ -246,6 +247,12 @@ SPECTACULAR_SETTINGS = {
 }
 BULK_MAX_MESSAGES = env.bulk_max_messages
 API_MAX_BODY_BYTES = 8 * 1024 * 1024
+# By lane (accounts/limits.py), a minute, where an organization has none of its own.
+RATE_LIMITS = {
+    "send": env.rate_limit_send,
+    "bulk": env.rate_limit_bulk,
+    "calls": env.rate_limit_calls,
+}
 
 WEBHOOK_ALLOW_LOOPBACK = env.webhook_allow_loopback
 WEBHOOK_TIMEOUT = env.webhook_timeout

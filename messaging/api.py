@@ -9,10 +9,11 @@ from drf_spectacular.utils import extend_schema
 from pydantic import AfterValidator, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from accounts.api_view import ApiView
 from accounts.authentication import ApiKeyAuthentication, Caller, caller_of
 from accounts.ledger import InsufficientCredits, credits_text
+from accounts.limits import Lane
 from accounts.roles import Scope
 from imissive import ids
 from imissive.errors import ApiError
@@ -81,11 +82,12 @@ class SenderAuthentication(ApiKeyAuthentication):
     extra = TERMS
 
 
-class SendView(APIView):
+class SendView(ApiView):
     """`POST /v1/sms/send`"""
 
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
+    lane = Lane.SEND
 
     @extend_schema(request=SendBody, operation_id="send_message", responses={202: dict[str, Any]})
     def post(self, request: Request) -> Response:
@@ -100,11 +102,12 @@ class SendView(APIView):
         return Response(presenting.accepted_messages(acceptance)[0], status=202)
 
 
-class BulkView(APIView):
+class BulkView(ApiView):
     """`POST /v1/sms/bulk`"""
 
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
+    lane = Lane.BULK
 
     @extend_schema(request=BulkBody, operation_id="send_bulk", responses={202: dict[str, Any]})
     def post(self, request: Request) -> Response:
@@ -112,6 +115,8 @@ class BulkView(APIView):
         if len(body.messages) > settings.BULK_MAX_MESSAGES:
             told = f"A bulk call takes 1 to {settings.BULK_MAX_MESSAGES:,} messages."
             raise ApiError("INVALID_REQUEST", told, field="messages")
+        if len(body.messages) > 1:
+            self.spend(len(body.messages) - 1)
         order = _order(caller_of(request), body, as_batch=True)
         drafts = [
             Draft(
@@ -136,7 +141,7 @@ class BulkView(APIView):
         return Response(answer, status=202)
 
 
-class MessageView(APIView):
+class MessageView(ApiView):
     """`GET /v1/sms/{message_id}`"""
 
     required_scope = Scope.SMS_READ

@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.authentication import Caller, HasScope, find_caller
 from accounts.keys import create_key, digest, revoke_key
+from accounts.limits import Limits
 from accounts.models import ApiKey, Organization
 from accounts.roles import Scope
 from imissive import ids
@@ -66,7 +67,7 @@ def test_a_key_cannot_be_used_by_its_hash(organization):
 def test_the_caller_is_the_keys_organization_with_its_kind_and_scopes(organization):
     key, secret = create_key(organization, "k", test=True, scopes=[Scope.SMS_SEND, Scope.BALANCE])
     assert find_caller(secret, "") == Caller(
-        key.id, organization.id, False, True, frozenset({"sms:send", "balance"})
+        key.id, organization.id, False, True, frozenset({"sms:send", "balance"}), Limits(), "", ()
     )
 
 
@@ -77,6 +78,9 @@ def test_the_caller_holds_no_secret(organization):
         "suspended",
         "test",
         "scopes",
+        "limits",
+        "address",
+        "networks",
         "extra",  # what a view asked to be read along; never anything of the key
     }
 
@@ -128,8 +132,12 @@ def test_suspension_is_read_anew_for_each_request(organization):
     ],
 )
 def test_a_key_may_what_its_scopes_list_and_everything_where_none_is_listed(scopes, scope, may):
-    caller = Caller(ids.new_uuid(), ids.new_uuid(), False, False, frozenset(scopes))
+    caller = _caller(scopes)
     assert caller.may(scope) is may
+
+
+def _caller(scopes) -> Caller:
+    return Caller(ids.new_uuid(), ids.new_uuid(), False, False, frozenset(scopes), Limits(), "", ())
 
 
 class _Dual:
@@ -151,7 +159,9 @@ class _Dual:
 )
 def test_a_view_may_ask_another_scope_for_each_method(method, scopes, refusal):
     request = APIView().initialize_request(RequestFactory().generic(method, "/v1/x"))
-    request.auth = Caller(ids.new_uuid(), ids.new_uuid(), False, False, frozenset(scopes))
+    request.auth = Caller(
+        ids.new_uuid(), ids.new_uuid(), False, False, frozenset(scopes), Limits(), "", ()
+    )
     if refusal is None:
         assert HasScope().has_permission(request, _Dual())
     else:

@@ -1,0 +1,115 @@
+"""The base of every view under /v1: the key, its scope, the rate limit, and idempotency."""
+
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts import idempotency, limits
+from accounts.authentication import Caller, caller_of
+from accounts.limits import Lane, Usage
+from imissive.errors import ApiError
+
+
+class ApiView(APIView):
+    """A view of the REST API. `required_scope` is one Scope, or a dict of them by method.
+
+    `lane`: which limit a call counts against, by one; a handler takes more with `spend`.
+    `fails_closed`: refuse the call where the limit cannot be asked for.
+    """
+
+    required_scope: ClassVar[Any]
+    lane: ClassVar[Lane] = Lane.CALLS
+    fails_closed: ClassVar[bool] = False
+
+    usage: Usage | None = None
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer a request, whatever happens."""
+        # REST framework's own, with idempotency around the handler.
+        self.args, self.kwargs = args, kwargs
+        self.request = wrapped = self.initialize_request(request, *args, **kwargs)
+        self.headers = self.default_response_headers
+        try:
+            self.initial(wrapped, *args, **kwargs)
+            response: Any
+            key = request.headers.get("Idempotency-Key")
+            if key is not None and request.method == "POST" and hasattr(self, "post"):
+                response = self._once(wrapped, key)
+            else:
+                response = self._handle(wrapped)
+        except Exception as error:
+            response = self.handle_exception(error)
+        self.response = self.finalize_response(wrapped, response, *args, **kwargs)
+        if self.usage is not None:
+            for name, value in self.usage.headers().items():
+                self.response[name] = value
+        return self.response
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authenticate, authorize, and count the call."""
+        try:
+            super().initial(request, *args, **kwargs)
+        except ApiError:
+            # Who calls is known, so the refusal tells of the limits too.
+            if isinstance(request.auth, Caller):
+                self.usage = self._take(request.auth, 0)
+            raise
+        self.spend(1)
+
+    def spend(self, cost: int) -> None:
+        """Count `cost` against the lane's limit.
+
+        Raises ApiError RATE_LIMITED, and nothing is counted then; UNAVAILABLE where the limit
+        cannot be asked for and the view fails closed.
+        """
+        self.usage = usage = self._take(self.request.auth, cost)
+        if usage.wait_seconds:
+            raise limits.refusal(usage, cost)
+        if self.fails_closed and not usage.known:
+            told = "This cannot be checked right now. Try again in a moment."
+            raise ApiError("UNAVAILABLE", told, headers={"Retry-After": "5"})
+
+    def _take(self, caller: Any, cost: int) -> Usage:
+        assert isinstance(caller, Caller)  # noqa: S101 - a view without a key is a bug of ours
+        return limits.take(caller.organization_id, self.lane, caller.limits.of(self.lane), cost)
+
+    def _handle(self, request: Request) -> HttpResponseBase:
+        method = (request.method or "").lower()
+        known = method in self.http_method_names
+        handler = getattr(self, method, None) if known else None
+        response: HttpResponseBase = (handler or self.http_method_not_allowed)(
+            request, *self.args, **self.kwargs
+        )
+        return response
+
+    def _once(self, request: Request, key: str) -> HttpResponseBase:
+        idempotency.check_key(key)
+        plain = request._request
+
+        def work() -> idempotency.Answer:
+            response = self._handle(request)
+            data = response.data if isinstance(response, Response) else None
+            return idempotency.Answer(
+                response.status_code, b"" if data is None else orjson.dumps(data)
+            )
+
+        answer, replayed = idempotency.once(
+            caller_of(request).key_id,
+            key,
+            idempotency.fingerprint(plain.method or "", plain.get_full_path(), plain.body),
+            work,
+        )
+        response = HttpResponse(
+            answer.body,
+            status=answer.status,
+            content_type=None if answer.status == HTTPStatus.NO_CONTENT else "application/json",
+        )
+        if replayed:
+            response["Idempotent-Replayed"] = "true"
+        return response

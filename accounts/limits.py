@@ -1,0 +1,164 @@
+"""Rate limits of an organization, by lane, shared by all processes through Redis.
+
+The generic cell rate algorithm (ITU-T I.371): a bucket of `limit` that fills evenly over a minute.
+So there is no edge between two windows at which twice the limit passes, and how long to wait is
+known exactly. One round trip: a script, so that two processes cannot both take the last token.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+import redis
+import structlog
+from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from imissive.errors import ApiError
+
+log = structlog.get_logger(__name__)
+
+PERIOD_SECONDS = 60
+SOCKET_SECONDS = 0.25
+"""How long a request waits for Redis; then it is decided without."""
+REST_SECONDS = 1.0
+"""How long Redis is left alone after it failed, so that not every request waits for it."""
+ALERT_SECONDS = 30.0
+
+
+class Lane(StrEnum):
+    """What is counted apart: messages sent singly (one-time passwords too), messages sent in bulk,
+    and all other calls."""
+
+    SEND = "send"
+    BULK = "bulk"
+    CALLS = "calls"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What an organization may do a minute in each lane. None: the installation's default."""
+
+    send: int | None = None
+    bulk: int | None = None
+    calls: int | None = None
+
+    def of(self, lane: Lane) -> int:
+        own: int | None = getattr(self, lane.value)
+        return settings.RATE_LIMITS[lane.value] if own is None else own
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Where a lane stands: `remaining` now, all `limit` again in `reset_seconds`.
+
+    `wait_seconds`: 0 where it was allowed, else how long until the same is. `known` is False where
+    Redis did not answer.
+    """
+
+    lane: Lane
+    limit: int
+    remaining: int
+    reset_seconds: float
+    wait_seconds: float = 0.0
+    known: bool = True
+
+    def headers(self) -> dict[str, str]:
+        """The documented headers and those of draft-ietf-httpapi-ratelimit-headers-10."""
+        reset = math.ceil(self.reset_seconds)
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(math.ceil(time.time() + self.reset_seconds)),
+            "RateLimit-Policy": f'"{self.lane}";q={self.limit};w={PERIOD_SECONDS}',
+            "RateLimit": f'"{self.lane}";r={self.remaining};t={reset}',
+        }
+
+
+# KEYS: the bucket. ARGV: microseconds for one token, for a full bucket, and the tokens wanted.
+# The value is the time at which the bucket is full again. Returns how far off that is, and how
+# long to wait (0: taken). A millisecond is forgiven, for what fractions of tokens leave.
+_TAKE = """
+local clock = redis.call('TIME')
+local now = clock[1] * 1000000 + clock[2]
+local each, full, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local filled = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+local after = filled + cost * each
+local wait = after - now - full
+if wait > 1000 then
+  return {math.ceil(filled - now), math.ceil(wait)}
+end
+if cost > 0 then
+  redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000))
+end
+return {math.ceil(after - now), 0}
+"""
+
+
+class _Breaker:
+    """Remembers that Redis failed a moment ago, and says so in the log now and then."""
+
+    def __init__(self) -> None:
+        self.resting_until = 0.0
+        self._alert_at = 0.0
+
+    @property
+    def open(self) -> bool:
+        return time.monotonic() < self.resting_until
+
+    def failed(self, error: Exception) -> None:
+        now = time.monotonic()
+        self.resting_until = now + REST_SECONDS
+        if now >= self._alert_at:
+            self._alert_at = now + ALERT_SECONDS
+            log.error("rate_limits_unavailable", error=str(error), effect="limits do not hold")
+
+
+_breaker = _Breaker()
+
+
+@cache
+def _script(url: str) -> Any:
+    client = redis.Redis.from_url(
+        url,
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
+        retry=Retry(NoBackoff(), 1),
+    )
+    return client.register_script(_TAKE)
+
+
+def take(organization_id: UUID, lane: Lane, limit: int, cost: int = 1) -> Usage:
+    """Take `cost` tokens of `limit` a minute, all of them or none; a cost of 0 only looks.
+
+    Where Redis does not answer, `known` is False and the tokens count as taken.
+    """
+    full = PERIOD_SECONDS * 1_000_000
+    each = full / limit
+    if not _breaker.open:
+        try:
+            used, wait = _script(settings.REDIS_URL)(
+                [f"imissive:rate:{organization_id.hex}:{lane}"], [each, full, cost]
+            )
+        except (redis.RedisError, OSError) as error:
+            _breaker.failed(error)
+        else:
+            remaining = max(0, int((full - used + 1000) / each))
+            return Usage(lane, limit, remaining, used / 1_000_000, wait / 1_000_000)
+    return Usage(lane, limit, limit, 0.0, known=False)
+
+
+def refusal(usage: Usage, cost: int = 1) -> ApiError:
+    """RATE_LIMITED, with a Retry-After that is true for the same call."""
+    told = f"This account may send {usage.limit:,} messages a minute this way."
+    if usage.lane is Lane.CALLS:
+        told = f"This account may make {usage.limit:,} calls a minute."
+    if cost > usage.limit:
+        told += f" One call with {cost:,} messages can never pass: split it."
+    headers = {"Retry-After": str(max(1, math.ceil(usage.wait_seconds)))}
+    return ApiError("RATE_LIMITED", told, headers=headers)
