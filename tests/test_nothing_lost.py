@@ -109,7 +109,8 @@ def scene(site: Site) -> Iterator[Scene]:
     with running_simulator(receipt_delay=0.05) as carrier, receiver() as customer:
         site.sql(
             "TRUNCATE messaging_message, messaging_batch, messaging_messagepart,"
-            " messaging_attempt, messaging_earlyreceipt, webhooks_event, webhooks_delivery;"
+            " messaging_attempt, messaging_earlyreceipt, webhooks_event, webhooks_delivery,"
+            " webhooks_failedattempt;"
             "DELETE FROM webhooks_endpoint;"
             "ALTER TABLE accounts_ledgerentry DISABLE TRIGGER USER;"
             "DELETE FROM accounts_ledgerentry WHERE kind IN ('charge', 'refund');"

@@ -35,11 +35,12 @@ WITH events AS (
     SELECT * FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::uuid[], %b::text[])
 )
 INSERT INTO webhooks_delivery
-       (id, event_id, endpoint_id, status, attempts, next_attempt_at, response_body, error)
-SELECT id, event_id, endpoint_id, 'pending', 0,
-       statement_timestamp() - (%s - position) * interval '1 microsecond', '', ''
-  FROM unnest(%b::uuid[], %b::uuid[], %b::uuid[])
-       WITH ORDINALITY AS new(id, event_id, endpoint_id, position)
+       (id, event_id, event_type, endpoint_id, status, attempts, next_attempt_at, signature,
+        response_body, error)
+SELECT id, event_id, event_type, endpoint_id, 'pending', 0,
+       statement_timestamp() - (%s - position) * interval '1 microsecond', '', '', ''
+  FROM unnest(%b::uuid[], %b::uuid[], %b::text[], %b::uuid[])
+       WITH ORDINALITY AS new(id, event_id, event_type, endpoint_id, position)
 """
 
 
@@ -136,6 +137,7 @@ def _insert(kept: Sequence[tuple[NewEvent, Sequence[uuid.UUID]]]) -> None:
                 deliveries,
                 delivery_ids,
                 [id for id, (_, to) in zip(event_ids, kept, strict=True) for _ in to],
+                [event.type for event, to in kept for _ in to],
                 [endpoint for _, to in kept for endpoint in to],
             ],
         )

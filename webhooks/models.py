@@ -45,6 +45,10 @@ class Endpoint(models.Model):
     enabled = models.BooleanField(_("enabled"), default=True)
     disabled_reason = models.CharField(max_length=200, blank=True)
     failing_since = models.DateTimeField(_("failing since"), null=True, blank=True)
+    # The receiver asked for a rest (Retry-After): nothing is claimed before.
+    paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
+    # A mail about the disabling is owed, from then on; whoever sends it moves this ahead.
+    notice_due_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     # Gone for everybody; the row waits for the purge of its deliveries, which may be millions.
     deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -103,10 +107,17 @@ class Delivery(models.Model):
     endpoint = models.ForeignKey(
         Endpoint, models.CASCADE, related_name="deliveries", db_index=False
     )
+    # The event's type again, because the log is filtered by it.
+    event_type = models.CharField(max_length=40, choices=EventType.choices)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
     attempts = models.PositiveSmallIntegerField(default=0)
     # While `sending`: when whoever holds it counts as dead. While `pending`: when it is due.
     next_attempt_at = models.DateTimeField(null=True, blank=True)
+    # The dispatcher that claimed it last, see webhooks/holders.py.
+    holder = models.IntegerField(null=True, blank=True, editable=False)
+    # The last attempt: when it began, the signature header as it was sent, and the answer.
+    attempted_at = models.DateTimeField(null=True, blank=True)
+    signature = models.CharField(max_length=100, blank=True, default="")
     response_status = models.PositiveSmallIntegerField(null=True, blank=True)
     response_body = models.TextField(blank=True, default="")
     error = models.CharField(max_length=200, blank=True, default="")
@@ -124,8 +135,43 @@ class Delivery(models.Model):
                 name="delivery_due",
                 condition=Q(status__in=["pending", "sending"]),
             ),
-            models.Index("endpoint", "id", name="delivery_of_endpoint"),
+            # The log, newest first. Neither has a column that changes while a delivery is under
+            # way, so neither fills with the dead entries of a queue.
+            models.Index("endpoint", "event_type", "id", name="delivery_log"),
+            models.Index(
+                "endpoint",
+                "status",
+                "event_type",
+                "id",
+                name="delivery_log_ended",
+                condition=Q(status__in=["delivered", "failed"]),
+            ),
         ]
 
     def __str__(self) -> str:
+        return self.public_id
+
+    @property
+    def public_id(self) -> str:
         return ids.public_id(ids.DELIVERY, self.id)
+
+
+class FailedAttempt(models.Model):
+    """An attempt at a delivery that failed. A delivery that succeeds at once has none.
+
+    How the last attempt went, failed or not, is in the delivery's own row too.
+    """
+
+    pk = models.CompositePrimaryKey("delivery_id", "number")
+    delivery = models.ForeignKey(
+        Delivery, models.CASCADE, related_name="failed_attempts", db_index=False
+    )
+    number = models.PositiveSmallIntegerField()
+    at = models.DateTimeField()
+    response_status = models.PositiveSmallIntegerField(null=True)
+    response_body = models.TextField()
+    error = models.CharField(max_length=200)
+    duration_ms = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.number} of {ids.public_id(ids.DELIVERY, self.delivery_id)}"
