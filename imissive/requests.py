@@ -21,6 +21,7 @@ from imissive.errors import ApiError, Problem, as_api_error, error_body, report
 API_PREFIX = "/v1/"
 
 BodyT = TypeVar("BodyT", bound=BaseModel)
+OtherT = TypeVar("OtherT", bound=BaseModel)
 QueryT = TypeVar("QueryT", bound="Query")
 
 
@@ -136,11 +137,37 @@ def parse_body(request: Request, model: type[BodyT]) -> BodyT:
     Raises ApiError: PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, or INVALID_REQUEST that names the
     first field at fault and lists the others as details.
     """
-    raw = _read(request._request)
+    return _validated(_json(request), model)
+
+
+def parse_either(
+    request: Request, model: type[BodyT], other: type[OtherT], *, marked_by: str
+) -> BodyT | OtherT:
+    """The body as one of two models: as `other` where it has the field `marked_by`."""
+    value = _json(request)
+    if isinstance(value, dict) and marked_by in value:
+        return _validated(value, other)
+    return _validated(value, model)
+
+
+def parse_no_body(request: Request) -> None:
+    """Refuse a body where there is nothing to say; null and an empty object are none."""
+    if request._request.body.strip():
+        value = _json(request)
+        if value is not None:
+            _validated(value, Body)
+
+
+def _json(request: Request) -> Any:
     try:
-        return model.model_validate(orjson.loads(raw))
+        return orjson.loads(_read(request._request))
     except orjson.JSONDecodeError:
         raise ApiError("INVALID_REQUEST", "The body is not valid JSON in UTF-8.") from None
+
+
+def _validated(value: Any, model: type[BodyT]) -> BodyT:
+    try:
+        return model.model_validate(value)
     except ValidationError as error:
         problems = [_problem(found) for found in error.errors(include_url=False)[:20]]
         raise ApiError.of(problems[0], problems[1:]) from None

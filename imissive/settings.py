@@ -29,6 +29,7 @@ INSTALLED_APPS = [
     "accounts",
     "messaging",
     "webhooks",
+    "guide",
     # Before django.contrib.admin, whose templates it replaces.
     "unfold",
     "django.contrib.admin",
@@ -134,7 +135,8 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 # Nothing here is acknowledged late, so this cancels nothing; unset, Celery warns at each loss.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BEAT_SCHEDULE = {
-    "release-and-sweep-messages": {"task": "messaging.tasks.sweep", "schedule": 1.0},
+    "release-messages": {"task": "messaging.tasks.release", "schedule": 0.5},
+    "sweep-messages": {"task": "messaging.tasks.sweep", "schedule": 1.0},
     "expire-sent": {"task": "messaging.tasks.expire_sent", "schedule": 5.0},
     # Reads the whole queue, which at a million messages takes half a second.
     "expire-queued": {"task": "messaging.tasks.expire_queued", "schedule": 15.0},

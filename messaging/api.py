@@ -2,7 +2,7 @@
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema
@@ -17,8 +17,9 @@ from accounts.limits import Lane
 from accounts.roles import Scope
 from imissive import ids
 from imissive.errors import ApiError
-from imissive.requests import Body, parse_body
-from messaging import presenting
+from imissive.requests import Body, parse_body, parse_either, parse_no_body
+from messaging import cancelling, presenting
+from messaging.estimating import estimate
 from messaging.models import Message
 from messaging.sending import (
     MAX_VALIDITY,
@@ -33,6 +34,8 @@ from messaging.verdicts import MAX_REFERENCE, Draft, Refusal
 
 CLOCK_SKEW = timedelta(minutes=1)
 FARTHEST_SCHEDULE = timedelta(days=90)
+MESSAGES_OF_A_CALL = 100
+"""Messages whose estimate counts as one call."""
 
 
 def _no_nul(text: str) -> str:
@@ -53,6 +56,15 @@ Validity = Annotated[
 ]
 
 
+OutsideWindow = Annotated[
+    Literal["hold", "refuse"],
+    Field(
+        description="What becomes of a message outside of the hours in which its country lets it"
+        " go: it waits for them, or it is refused."
+    ),
+]
+
+
 class SendBody(Body):
     to: str
     message: str
@@ -60,6 +72,7 @@ class SendBody(Body):
     scheduled_at: str | None = None
     validity: Validity | None = None
     reference: Reference | None = None
+    outside_window: OutsideWindow = "hold"
 
 
 class BulkMessage(Body):
@@ -74,6 +87,7 @@ class BulkBody(Body):
     sender_id: Sender | None = None
     scheduled_at: str | None = None
     validity: Validity | None = None
+    outside_window: OutsideWindow = "hold"
 
 
 class SenderAuthentication(ApiKeyAuthentication):
@@ -94,8 +108,7 @@ class SendView(ApiView):
         body = parse_body(request, SendBody)
         # One message by itself is somebody waiting for it: no bulk run may hold it up.
         order = _order(caller_of(request), body, urgent=True)
-        draft = Draft(body.to, body.message, body.sender_id, body.reference or "")
-        acceptance = _accept(order, [draft], caller_of(request))
+        acceptance = _accept(order, _drafts(body), caller_of(request))
         outcome = acceptance.outcomes[0]
         if isinstance(outcome, Refusal):
             raise ApiError.of(outcome.problems[0], outcome.problems[1:])
@@ -112,21 +125,10 @@ class BulkView(ApiView):
     @extend_schema(request=BulkBody, operation_id="send_bulk", responses={202: dict[str, Any]})
     def post(self, request: Request) -> Response:
         body = parse_body(request, BulkBody)
-        if len(body.messages) > settings.BULK_MAX_MESSAGES:
-            told = f"A bulk call takes 1 to {settings.BULK_MAX_MESSAGES:,} messages."
-            raise ApiError("INVALID_REQUEST", told, field="messages")
-        if len(body.messages) > 1:
-            self.spend(len(body.messages) - 1)
+        drafts = _drafts(body)
+        if len(drafts) > 1:
+            self.spend(len(drafts) - 1)
         order = _order(caller_of(request), body, as_batch=True)
-        drafts = [
-            Draft(
-                row.to,
-                row.message,
-                row.sender_id if row.sender_id is not None else body.sender_id,
-                row.reference or "",
-            )
-            for row in body.messages
-        ]
         acceptance = _accept(order, drafts, caller_of(request))
         accepted = sum(isinstance(outcome, Accepted) for outcome in acceptance.outcomes)
         answer = {
@@ -141,6 +143,25 @@ class BulkView(ApiView):
         return Response(answer, status=202)
 
 
+class EstimateView(ApiView):
+    """`POST /v1/sms/estimate`"""
+
+    authentication_classes = [SenderAuthentication]
+    required_scope = Scope.SMS_SEND
+
+    @extend_schema(
+        request=SendBody | BulkBody, operation_id="estimate", responses={200: dict[str, Any]}
+    )
+    def post(self, request: Request) -> Response:
+        body = parse_either(request, SendBody, BulkBody, marked_by="messages")
+        drafts = _drafts(body)
+        # Judging thousands of messages is work, as much as many calls.
+        if len(drafts) > MESSAGES_OF_A_CALL:
+            self.spend(len(drafts) // MESSAGES_OF_A_CALL)
+        order = _order(caller_of(request), body, as_batch=isinstance(body, BulkBody))
+        return Response(estimate(order, drafts, caller_of(request).extra))
+
+
 class MessageView(ApiView):
     """`GET /v1/sms/{message_id}`"""
 
@@ -152,6 +173,56 @@ class MessageView(ApiView):
         if message is None:
             raise ApiError("NOT_FOUND", "There is no such message.")
         return Response(presenting.message_detail_json(message))
+
+
+class CancelView(ApiView):
+    """`POST /v1/sms/{message_id}/cancel`"""
+
+    required_scope = Scope.SMS_SEND
+
+    @extend_schema(operation_id="cancel_message", request=None, responses={200: dict[str, Any]})
+    def post(self, request: Request, message_id: str) -> Response:
+        parse_no_body(request)
+        found = ids.parse_id(ids.MESSAGE, message_id)
+        message = cancelling.cancel(caller_of(request).organization_id, found)
+        return Response(presenting.message_json(message))
+
+
+class CancelBatchView(ApiView):
+    """`POST /v1/batches/{batch_id}/cancel`"""
+
+    required_scope = Scope.SMS_SEND
+
+    @extend_schema(operation_id="cancel_batch", request=None, responses={200: dict[str, Any]})
+    def post(self, request: Request, batch_id: str) -> Response:
+        parse_no_body(request)
+        found = ids.parse_id(ids.BATCH, batch_id)
+        canceled = cancelling.cancel_batch(caller_of(request).organization_id, found)
+        return Response(
+            {
+                "batch_id": batch_id,
+                "canceled": canceled.count,
+                "credits": credits_text(canceled.credits),
+            }
+        )
+
+
+def _drafts(body: SendBody | BulkBody) -> list[Draft]:
+    """The drafts of a call. Raises ApiError INVALID_REQUEST where there are too many."""
+    if isinstance(body, SendBody):
+        return [Draft(body.to, body.message, body.sender_id, body.reference or "")]
+    if len(body.messages) > settings.BULK_MAX_MESSAGES:
+        told = f"A bulk call takes 1 to {settings.BULK_MAX_MESSAGES:,} messages."
+        raise ApiError("INVALID_REQUEST", told, field="messages")
+    return [
+        Draft(
+            row.to,
+            row.message,
+            row.sender_id if row.sender_id is not None else body.sender_id,
+            row.reference or "",
+        )
+        for row in body.messages
+    ]
 
 
 def _find(organization_id: uuid.UUID, message_id: str) -> Message | None:
@@ -173,6 +244,7 @@ def _order(
         api_key_id=caller.key_id,
         scheduled_at=parse_schedule(body.scheduled_at),
         validity=timedelta(seconds=body.validity) if body.validity else None,
+        hold=body.outside_window == "hold",
     )
 
 

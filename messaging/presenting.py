@@ -65,12 +65,9 @@ def accepted_messages(acceptance: Acceptance) -> list[dict[str, Any]]:
     """One row for each draft in its order: the message, or `{to, status: "rejected", error}`."""
     order = acceptance.order
     shared: dict[str, Any] = {
-        "status": str(acceptance.status),
         "batch_id": ids.public_id(ids.BATCH, acceptance.batch_id) if acceptance.batch_id else None,
         "test": order.test,
         "created_at": time_text(acceptance.created_at),
-        "scheduled_at": time_text(order.scheduled_at),
-        "queued_at": None if order.scheduled_at else time_text(acceptance.created_at),
     }
     return [
         _accepted(outcome, shared) if isinstance(outcome, Accepted) else _rejected(outcome)
@@ -88,6 +85,9 @@ def _accepted(outcome: Accepted, shared: dict[str, Any]) -> dict[str, Any]:
         encoding=verdict.encoding,
         price=verdict.price,
         reference=verdict.reference,
+        status=str(outcome.status),
+        scheduled_at=time_text(outcome.scheduled_at),
+        queued_at=None if outcome.scheduled_at else shared["created_at"],
         **shared,
     )
 
@@ -132,7 +132,7 @@ def message_detail_json(message: Message) -> dict[str, Any]:
     attempts = list(message.attempts.order_by("id"))
     return {
         **message_json(message),
-        "text": message.text,
+        "text": message.shown_text,
         "expires_at": time_text(message.expires_at),
         "segments": [_segment(part) for part in parts],
         "timeline": timeline(message, parts, attempts),

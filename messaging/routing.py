@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from messaging.windows import Window
+
 T = TypeVar("T")
 
 Owner = uuid.UUID | None
@@ -55,7 +57,7 @@ class CarrierChoice:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Everything about carriers, routes and prices, as it stood at one moment.
+    """Everything about carriers, routes, prices and countries' rules, as it stood at one moment.
 
     `routes` holds enabled carriers only, in the order in which they are tried.
     """
@@ -66,6 +68,15 @@ class Tables:
     )
     prices: PrefixTable[int] = field(default_factory=lambda: PrefixTable[int](()))
     sandbox: CarrierChoice | None = None
+    windows: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+
+    def window(self, country: str, sender: str) -> Window | None:
+        """The hours in which messages of that sender may go to that country; None is always.
+
+        Of several rules the one with the longest ending of the sender is meant.
+        """
+        found = [rule for rule in self.windows.get(country, ()) if rule.applies_to(sender)]
+        return max(found, key=lambda rule: len(rule.sender_suffix)) if found else None
 
     def carriers_for(
         self, e164: str, organization_id: uuid.UUID, *, test: bool

@@ -5,16 +5,19 @@ and their `message.queued` events. Whoever calls answers only after that commit,
 workers' bell is rung after it.
 """
 
+import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
 from accounts.ledger import InsufficientCredits, is_overdraft
 from imissive import bell, ids
 from imissive.sql import server_cursor
+from messaging import numbers
 from messaging.combining import Combiner
 from messaging.states import Status
 from messaging.tables import tables
@@ -31,7 +34,8 @@ class Order:
     """What all drafts of one call share.
 
     `urgent`: the lane that no bulk run holds up. `as_batch`: give them a batch id.
-    `scheduled_at`: not before then (aware); None is at once.
+    `scheduled_at`: not before then (aware); None is at once. `hold`: outside of a country's hours
+    a message waits for them; else it is refused.
     """
 
     organization_id: uuid.UUID
@@ -42,12 +46,20 @@ class Order:
     api_key_id: uuid.UUID | None = None
     scheduled_at: datetime | None = None
     validity: timedelta | None = None
+    hold: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
+    """A draft that became the message with that id; `scheduled_at` None is at once."""
+
     id: uuid.UUID
     verdict: Verdict
+    scheduled_at: datetime | None
+
+    @property
+    def status(self) -> Status:
+        return Status.QUEUED if self.scheduled_at is None else Status.SCHEDULED
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +69,11 @@ class Acceptance:
     order: Order
     batch_id: uuid.UUID | None
     created_at: datetime
-    status: Status
     outcomes: list[Accepted | Refusal]
     price: int
 
 
-Known = tuple[int, dict[str, bool] | None, bool]
+Known = tuple[int, dict[str, bool] | None, bool, bool]
 """What TERMS gave."""
 
 
@@ -73,25 +84,26 @@ def accept(order: Order, drafts: Sequence[Draft], known: Known | None = None) ->
     balance does not cover all accepted ones: then nothing is stored. `known`: what TERMS gave, if
     the caller has read it a moment ago.
     """
-    terms, tell_queued = _terms(order, known)
+    known = known or _read_known(order.organization_id)
+    terms = terms_of(order, drafts, known)
     outcomes: list[Accepted | Refusal] = []
     for draft in drafts:
         verdict = judge(draft, terms)
         if isinstance(verdict, Refusal):
             outcomes.append(verdict)
         else:
-            outcomes.append(Accepted(ids.new_uuid(), verdict))
+            begins = verdict.held_until or order.scheduled_at
+            outcomes.append(Accepted(ids.new_uuid(), verdict, begins))
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
     acceptance = Acceptance(
         order,
         ids.new_uuid() if order.as_batch and accepted else None,
         datetime.now(UTC),
-        Status.SCHEDULED if order.scheduled_at else Status.QUEUED,
         outcomes,
         sum(outcome.verdict.price for outcome in accepted),
     )
     if accepted:
-        tell_queued = tell_queued and acceptance.status == Status.QUEUED
+        tell_queued = known[2] and any(outcome.scheduled_at is None for outcome in accepted)
         _store(_Storing(acceptance, accepted, tell_queued))
     return acceptance
 
@@ -101,28 +113,49 @@ TERMS = """json_build_array(
     (SELECT json_object_agg(s.name, s.is_default) FROM messaging_senderid s
       WHERE s.organization_id = o.id AND s.status = 'approved'),
     EXISTS (SELECT FROM webhooks_endpoint e WHERE e.organization_id = o.id AND e.enabled
-               AND (e.events = ARRAY[]::varchar[] OR 'message.queued' = ANY (e.events))))"""
+               AND (e.events = ARRAY[]::varchar[] OR 'message.queued' = ANY (e.events))),
+    EXISTS (SELECT FROM messaging_suppression s WHERE s.organization_id = o.id))"""
 """What drafts are judged by, as an SQL expression over their organization, `o`."""
 
 
-def _terms(order: Order, known: Known | None) -> tuple[Terms, bool]:
-    """The terms, and whether an endpoint wants to hear of queued messages."""
-    if known is None:
-        with server_cursor() as cursor:
-            statement = f"SELECT {TERMS} FROM accounts_organization o WHERE o.id = %s"  # noqa: S608
-            cursor.execute(statement, [order.organization_id])
-            known = cursor.fetchone()[0]
-    max_parts, approved, tell_queued = known
+def terms_of(order: Order, drafts: Sequence[Draft], known: Known | None = None) -> Terms:
+    """What these drafts are judged by; `known` as for `accept`."""
+    max_parts, approved, _, any_suppressed = known or _read_known(order.organization_id)
     approved = approved or {}
-    terms = Terms(
+    return Terms(
         order.organization_id,
         order.test,
         max_parts,
         frozenset(approved),
         default_sender(approved),
         tables(),
+        order.scheduled_at or datetime.now(UTC),
+        _suppressed(order.organization_id, drafts) if any_suppressed else frozenset(),
+        order.hold,
     )
-    return terms, tell_queued
+
+
+def _read_known(organization_id: uuid.UUID) -> Known:
+    with server_cursor() as cursor:
+        statement = f"SELECT {TERMS} FROM accounts_organization o WHERE o.id = %s"  # noqa: S608
+        cursor.execute(statement, [organization_id])
+        known: Known = cursor.fetchone()[0]
+    return known
+
+
+def _suppressed(organization_id: uuid.UUID, drafts: Sequence[Draft]) -> frozenset[str]:
+    """Those of the drafts' numbers that the organization must not write to."""
+    wanted = []
+    for draft in drafts:
+        with contextlib.suppress(numbers.InvalidNumber):
+            wanted.append(numbers.parse(draft.to).e164)
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT number FROM messaging_suppression"
+            " WHERE organization_id = %s AND number = ANY(%b::text[])",
+            [organization_id, wanted],
+        )
+        return frozenset(row[0] for row in cursor.fetchall())
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +197,8 @@ def _commit(batch: Sequence[_Storing]) -> None:
     lanes = {
         (outcome.verdict.carrier.slug, storing.acceptance.order.urgent)
         for storing in batch
-        if storing.acceptance.status == Status.QUEUED
         for outcome in storing.accepted
+        if outcome.scheduled_at is None
     }
 
     def ring() -> None:
@@ -213,6 +246,7 @@ def _queued_events(storing: _Storing) -> list[events.NewEvent]:
             ),
         )
         for outcome in storing.accepted
+        if outcome.scheduled_at is None
     ]
 
 
@@ -246,12 +280,10 @@ _INSERT = """
 WITH orders AS MATERIALIZED (
     SELECT * FROM unnest(%(organization)b::uuid[], %(batch)s::uuid[], %(api_key)s::uuid[],
                          %(source)b::text[], %(test)b::bool[], %(urgent)b::bool[],
-                         %(status)b::text[], %(now)b::timestamptz[], %(due)b::timestamptz[],
-                         %(scheduled)s::timestamptz[], %(expires)b::timestamptz[],
-                         %(queued)s::timestamptz[], %(total)b::bigint[], %(charged)b::uuid[])
+                         %(now)b::timestamptz[], %(total)b::bigint[], %(charged)b::uuid[])
                   WITH ORDINALITY
-           AS o(organization_id, batch_id, api_key_id, source, test, urgent, status, now, due,
-                scheduled, expires, queued, total, charged, number)
+           AS o(organization_id, batch_id, api_key_id, source, test, urgent, now, total, charged,
+                number)
 ), batches AS (
     INSERT INTO messaging_batch (id, organization_id, created_at)
     SELECT batch_id, organization_id, now FROM orders WHERE batch_id IS NOT NULL
@@ -263,16 +295,20 @@ WITH orders AS MATERIALIZED (
 )
 INSERT INTO messaging_message
        (id, organization_id, batch_id, api_key_id, source, test, urgent, "to", country, sender,
-        text, encoding, parts, price, reference, status, due_at, carrier_id, submits, unanswered,
-        created_at, scheduled_at, expires_at, queued_at, error_code, error_message)
+        text, masked_text, encoding, parts, price, reference, status, due_at, carrier_id, submits,
+        unanswered, created_at, scheduled_at, expires_at, window_closes_at, queued_at, error_code,
+        error_message)
 SELECT new.id, o.organization_id, o.batch_id, o.api_key_id, o.source, o.test, o.urgent, new."to",
-       new.country, new.sender, new.text, new.encoding, new.parts, new.price, new.reference,
-       o.status, o.due, new.carrier_id, 0, 0, o.now, o.scheduled, o.expires, o.queued, '', ''
+       new.country, new.sender, new.text, new.masked, new.encoding, new.parts, new.price,
+       new.reference, CASE WHEN new.begins IS NULL THEN 'queued' ELSE 'scheduled' END,
+       COALESCE(new.begins, o.now), new.carrier_id, 0, 0, o.now, new.begins, new.expires,
+       new.closes, CASE WHEN new.begins IS NULL THEN o.now END, '', ''
   FROM unnest(%(number)b::int[], %(id)b::uuid[], %(to)b::text[], %(country)b::text[],
-              %(sender)b::text[], %(text)b::text[], %(encoding)b::text[], %(parts)b::int[],
-              %(price)b::bigint[], %(reference)b::text[], %(carrier)b::bigint[])
-       AS new(number, id, "to", country, sender, text, encoding, parts, price, reference,
-              carrier_id)
+              %(sender)b::text[], %(text)b::text[], %(masked)b::text[], %(encoding)b::text[],
+              %(parts)b::int[], %(price)b::bigint[], %(reference)b::text[], %(carrier)b::bigint[],
+              %(begins)s::timestamptz[], %(expires)b::timestamptz[], %(closes)s::timestamptz[])
+       AS new(number, id, "to", country, sender, text, masked, encoding, parts, price, reference,
+              carrier_id, begins, expires, closes)
   JOIN orders o ON o.number = new.number
 """
 
@@ -280,49 +316,46 @@ SELECT new.id, o.organization_id, o.batch_id, o.api_key_id, o.source, o.test, o.
 def _insert(batch: Sequence[_Storing]) -> None:
     acceptances = [storing.acceptance for storing in batch]
     orders = [acceptance.order for acceptance in acceptances]
-    begins = [acceptance.order.scheduled_at or acceptance.created_at for acceptance in acceptances]
+    parameters: dict[str, Any] = {
+        "organization": [order.organization_id for order in orders],
+        "batch": [acceptance.batch_id for acceptance in acceptances],
+        "api_key": [order.api_key_id for order in orders],
+        "source": [order.source for order in orders],
+        "test": [order.test for order in orders],
+        "urgent": [order.urgent for order in orders],
+        "now": [acceptance.created_at for acceptance in acceptances],
+        "total": [acceptance.price for acceptance in acceptances],
+        "charged": [storing.acceptance.batch_id or storing.accepted[0].id for storing in batch],
+    }
+    with server_cursor() as cursor:
+        cursor.execute(_INSERT, parameters | _message_columns(batch))
+
+
+def _message_columns(batch: Sequence[_Storing]) -> dict[str, list[Any]]:
     rows = [
-        (number, outcome.id, outcome.verdict)
+        (number, storing.acceptance, outcome)
         for number, storing in enumerate(batch, start=1)
         for outcome in storing.accepted
     ]
-    verdicts = [verdict for _, _, verdict in rows]
-    with server_cursor() as cursor:
-        cursor.execute(
-            _INSERT,
-            {
-                "organization": [order.organization_id for order in orders],
-                "batch": [acceptance.batch_id for acceptance in acceptances],
-                "api_key": [order.api_key_id for order in orders],
-                "source": [order.source for order in orders],
-                "test": [order.test for order in orders],
-                "urgent": [order.urgent for order in orders],
-                "status": [str(acceptance.status) for acceptance in acceptances],
-                "total": [acceptance.price for acceptance in acceptances],
-                "charged": [
-                    storing.acceptance.batch_id or storing.accepted[0].id for storing in batch
-                ],
-                "now": [acceptance.created_at for acceptance in acceptances],
-                "due": begins,
-                "scheduled": [order.scheduled_at for order in orders],
-                "expires": [
-                    begin + (order.validity or DEFAULT_VALIDITY)
-                    for begin, order in zip(begins, orders, strict=True)
-                ],
-                "queued": [
-                    None if acceptance.order.scheduled_at else acceptance.created_at
-                    for acceptance in acceptances
-                ],
-                "number": [number for number, _, _ in rows],
-                "id": [message_id for _, message_id, _ in rows],
-                "to": [verdict.to for verdict in verdicts],
-                "country": [verdict.country for verdict in verdicts],
-                "sender": [verdict.sender for verdict in verdicts],
-                "text": [verdict.text for verdict in verdicts],
-                "encoding": [verdict.encoding for verdict in verdicts],
-                "parts": [verdict.parts for verdict in verdicts],
-                "price": [verdict.price for verdict in verdicts],
-                "reference": [verdict.reference for verdict in verdicts],
-                "carrier": [verdict.carrier.id for verdict in verdicts],
-            },
-        )
+    verdicts = [outcome.verdict for _, _, outcome in rows]
+    return {
+        "number": [number for number, _, _ in rows],
+        "id": [outcome.id for _, _, outcome in rows],
+        "to": [verdict.to for verdict in verdicts],
+        "country": [verdict.country for verdict in verdicts],
+        "sender": [verdict.sender for verdict in verdicts],
+        "text": [verdict.text for verdict in verdicts],
+        "masked": [verdict.masked for verdict in verdicts],
+        "encoding": [verdict.encoding for verdict in verdicts],
+        "parts": [verdict.parts for verdict in verdicts],
+        "price": [verdict.price for verdict in verdicts],
+        "reference": [verdict.reference for verdict in verdicts],
+        "carrier": [verdict.carrier.id for verdict in verdicts],
+        "begins": [outcome.scheduled_at for _, _, outcome in rows],
+        "expires": [
+            (outcome.scheduled_at or acceptance.created_at)
+            + (acceptance.order.validity or DEFAULT_VALIDITY)
+            for _, acceptance, outcome in rows
+        ],
+        "closes": [verdict.closes_at for verdict in verdicts],
+    }

@@ -16,7 +16,10 @@ class Status(StrEnum):
 
 TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.SCHEDULED: frozenset({Status.QUEUED, Status.CANCELED, Status.EXPIRED}),
-    Status.QUEUED: frozenset({Status.SENDING, Status.CANCELED, Status.EXPIRED, Status.FAILED}),
+    # Back to scheduled: the hours closed in which a country lets it go.
+    Status.QUEUED: frozenset(
+        {Status.SENDING, Status.SCHEDULED, Status.CANCELED, Status.EXPIRED, Status.FAILED}
+    ),
     # Back to queued: throttled, its bind lost, its worker dead. Straight to a final state: the
     # receipts of all its parts came before the submit responses were committed.
     Status.SENDING: frozenset(

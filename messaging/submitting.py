@@ -81,6 +81,7 @@ WITH due AS MATERIALIZED (
     SELECT id FROM messaging_message
      WHERE carrier_id = %(carrier)s AND urgent = %(urgent)s AND status = 'queued'
        AND due_at <= now() AND expires_at > now()
+       AND (window_closes_at IS NULL OR window_closes_at > now())
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE messaging_message m

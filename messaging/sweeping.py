@@ -66,6 +66,7 @@ def release_scheduled(limit: int = STEP) -> int:
             f"""
             WITH due AS MATERIALIZED (
                 SELECT id FROM messaging_message WHERE status = 'scheduled' AND due_at <= now()
+                   AND (window_closes_at IS NULL OR window_closes_at > now())
                  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
             UPDATE messaging_message m SET status = 'queued', queued_at = %(now)s
@@ -79,6 +80,61 @@ def release_scheduled(limit: int = STEP) -> int:
     events.ring(endpoints)
     _ring_lanes({(row[6], row[7]) for row in rows})
     return len(rows)
+
+
+def hold_late(limit: int = STEP) -> int:
+    """Put off what was not submitted before the hours closed in which its country lets it go.
+
+    It is scheduled for the next opening, and its validity counts from there. A message of which a
+    carrier has a part already goes on: half of it is of no use to anybody.
+    """
+    with transaction.atomic():
+        rows = _rows(
+            """
+            SELECT id, country, sender, submits > 0 AND EXISTS (
+                       SELECT FROM messaging_messagepart p WHERE p.message_id = m.id)
+              FROM messaging_message m
+             WHERE status IN ('scheduled', 'queued') AND window_closes_at <= now()
+               AND (status = 'queued' OR due_at <= now())
+             ORDER BY window_closes_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+            """,
+            {"limit": limit},
+        )
+        now = datetime.now(UTC)
+        hours = [_next_hours(country, sender, begun, now) for _, country, sender, begun in rows]
+        _rows(
+            """
+            UPDATE messaging_message m
+               SET status = CASE WHEN new.opens IS NULL THEN m.status ELSE 'scheduled' END,
+                   due_at = COALESCE(new.opens, m.due_at),
+                   scheduled_at = COALESCE(new.opens, m.scheduled_at),
+                   queued_at = CASE WHEN new.opens IS NULL THEN m.queued_at END,
+                   expires_at = m.expires_at
+                       + COALESCE(new.opens - COALESCE(m.scheduled_at, m.created_at), '0'),
+                   window_closes_at = new.closes
+              FROM unnest(%(ids)s::uuid[], %(opens)s::timestamptz[], %(closes)s::timestamptz[])
+                   AS new(id, opens, closes)
+             WHERE m.id = new.id
+            RETURNING m.id
+            """,
+            {
+                "ids": [row[0] for row in rows],
+                "opens": [opens for opens, _ in hours],
+                "closes": [closes for _, closes in hours],
+            },
+        )
+    return len(rows)
+
+
+def _next_hours(
+    country: str, sender: str, begun: bool, now: datetime
+) -> tuple[datetime | None, datetime | None]:
+    """When a late message may go and until when; None: at once, and at any time."""
+    window = tables().window(country, sender)
+    if window is None or begun:
+        return None, None
+    opening = window.opening(now)
+    return None if opening == now else opening, window.closing(opening)
 
 
 def requeue_abandoned(limit: int = STEP) -> int:

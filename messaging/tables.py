@@ -1,10 +1,15 @@
-"""Reads carriers, routes and prices into `routing.Tables`, once a second at most per process."""
+"""Reads carriers, routes, prices and countries' rules into `routing.Tables`.
+
+Once a second at most per process.
+"""
 
 import threading
 import time
+from zoneinfo import ZoneInfo
 
-from messaging.models import Carrier, Price, RouteCarrier
+from messaging.models import Carrier, Price, RouteCarrier, SendingRule
 from messaging.routing import CarrierChoice, PrefixTable, Tables
+from messaging.windows import Window
 
 FRESH_SECONDS = 1.0
 
@@ -45,8 +50,15 @@ def read() -> Tables:
         choice = choices.get(step.carrier_id)
         if choice is not None:
             steps.setdefault(step.route_id, (step, []))[1].append(choice)
+    windows: dict[str, tuple[Window, ...]] = {}
+    for rule in SendingRule.objects.filter(enabled=True):
+        window = Window(
+            rule.country, rule.sender_suffix, rule.opens, rule.closes, ZoneInfo(rule.time_zone)
+        )
+        windows[rule.country] = (*windows.get(rule.country, ()), window)
     return Tables(
         carriers=choices,
+        windows=windows,
         routes=PrefixTable(
             (step.route.organization_id, step.route.prefix, tuple(found))
             for step, found in steps.values()

@@ -22,10 +22,16 @@ def _repeat(step: Callable[[], int]) -> None:
             break
 
 
+@shared_task(name="messaging.tasks.release", ignore_result=True, expires=5)
+def release() -> None:
+    """Twice a second: queue what was scheduled for now, and hold what has come too late."""
+    _repeat(sweeping.hold_late)
+    _repeat(sweeping.release_scheduled)
+
+
 @shared_task(name="messaging.tasks.sweep", ignore_result=True, expires=10)
 def sweep() -> None:
-    """Every second: release, take back, reroute, match, ring."""
-    _repeat(sweeping.release_scheduled)
+    """Every second: take back, reroute, match, ring."""
     _repeat(sweeping.requeue_abandoned)
     _repeat(sweeping.reroute_from_down)
     _repeat(receipts.match_waiting)

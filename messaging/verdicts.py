@@ -1,11 +1,12 @@
 """The verdict on a message before it is accepted: what it would cost, or every reason against it.
 
-One function for the REST API, the dashboard, campaigns and SMPP.
+One function for sending and estimating, over the REST API, the dashboard, campaigns and SMPP.
 """
 
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from imissive.errors import Problem
 from messaging import numbers, text
@@ -16,17 +17,25 @@ MAX_REFERENCE = 100
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """One message as somebody asks for it. `sender` None stands for the default sender."""
+    """One message as somebody asks for it. `sender` None stands for the default sender.
+
+    `masked`: what people may see of a text that holds a secret; empty where they may see all.
+    """
 
     to: str
     text: str
     sender: str | None = None
     reference: str = ""
+    masked: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is known of an organization when its messages are judged."""
+    """What is known of an organization when its messages are judged.
+
+    `at`: when they shall go (aware). `suppressed`: those of their numbers, in E.164, that it must
+    not write to. `hold`: outside of a country's hours a message waits for them; else it is refused.
+    """
 
     organization_id: uuid.UUID
     test: bool
@@ -34,21 +43,31 @@ class Terms:
     approved_senders: frozenset[str]
     default_sender: str | None
     tables: Tables
+    at: datetime
+    suppressed: frozenset[str] = frozenset()
+    hold: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """An acceptable message: normalized, measured, priced (`price` in micro-credits, all parts)."""
+    """An acceptable message: normalized, measured, priced (`price` in micro-credits, all parts).
+
+    `held_until`: when a country's rules let it go, None where that is when it was to go anyway.
+    `closes_at`: when they do not let it go any more.
+    """
 
     to: str
     country: str
     sender: str
     text: str
+    masked: str
     reference: str
     encoding: str
     parts: int
     price: int
     carrier: CarrierChoice
+    held_until: datetime | None = None
+    closes_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,32 +78,95 @@ class Refusal:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Opinion:
+    """All that can be said of a draft, acceptable or not. None is what cannot be known of it.
+
+    `unit_price`: micro-credits for one part.
+    """
+
+    draft: Draft
+    number: numbers.Number | None
+    measure: text.Measure | None
+    sender: str | None
+    carriers: tuple[CarrierChoice, ...]
+    unit_price: int | None
+    held_until: datetime | None
+    closes_at: datetime | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def price(self) -> int | None:
+        """Micro-credits for all parts."""
+        if self.measure is None or self.unit_price is None:
+            return None
+        return self.unit_price * self.measure.parts
+
+
 def judge(draft: Draft, terms: Terms) -> Verdict | Refusal:
     """The verdict on a draft. Pure: reads nothing but its arguments."""
-    problems: list[Problem] = []
-    number = _number(draft.to, problems)
-    measure = _measure(draft.text, terms.max_parts, problems)
-    sender = _sender(draft.sender, terms, problems)
-    carriers: tuple[CarrierChoice, ...] = ()
-    price: int | None = None
-    if number is not None:
-        carriers = terms.tables.carriers_for(number.e164, terms.organization_id, test=terms.test)
-        price = terms.tables.price(number.e164, terms.organization_id, test=terms.test)
-        if not carriers or price is None:
-            problems.append(_not_served(number))
-    if problems or number is None or measure is None or sender is None or price is None:
-        return Refusal(draft.to, tuple(problems))
+    opinion = examine(draft, terms)
+    number, measure, sender, price = (
+        opinion.number,
+        opinion.measure,
+        opinion.sender,
+        opinion.price,
+    )
+    if opinion.problems or number is None or measure is None or sender is None or price is None:
+        return Refusal(draft.to, opinion.problems)
     return Verdict(
         number.e164,
         number.country,
         sender,
         draft.text,
+        draft.masked,
         draft.reference,
         measure.encoding,
         measure.parts,
-        price * measure.parts,
-        carriers[0],
+        price,
+        opinion.carriers[0],
+        opinion.held_until,
+        opinion.closes_at,
     )
+
+
+def examine(draft: Draft, terms: Terms) -> Opinion:
+    """All that can be said of a draft, and every reason against it at once. Pure."""
+    problems: list[Problem] = []
+    number = _number(draft.to, problems)
+    measure = _measure(draft.text, terms.max_parts, problems)
+    sender = _sender(draft.sender, terms, problems)
+    carriers: tuple[CarrierChoice, ...] = ()
+    price = held_until = closes_at = None
+    if number is not None:
+        carriers = terms.tables.carriers_for(number.e164, terms.organization_id, test=terms.test)
+        price = terms.tables.price(number.e164, terms.organization_id, test=terms.test)
+        if not carriers or price is None:
+            problems.append(_not_served(number))
+        if number.e164 in terms.suppressed:
+            told = "The recipient has opted out: the number is on your suppression list."
+            problems.append(Problem("DESTINATION_BLOCKED", told, "to"))
+        if sender is not None:
+            held_until, closes_at = _hours(number.country, sender, terms, problems)
+    return Opinion(
+        draft, number, measure, sender, carriers, price, held_until, closes_at, tuple(problems)
+    )
+
+
+def _hours(
+    country: str, sender: str, terms: Terms, problems: list[Problem]
+) -> tuple[datetime | None, datetime | None]:
+    """Until when the country's rules hold the message (None: not at all), and when they close."""
+    window = terms.tables.window(country, sender)
+    if window is None:
+        return None, None
+    opening = window.opening(terms.at)
+    if opening == terms.at:
+        return None, window.closing(terms.at)
+    if not terms.hold:
+        told = f"Messages of this sender go to {country} from {window.told()} only."
+        problems.append(Problem("INVALID_SCHEDULE", told, "scheduled_at"))
+    return opening, window.closing(opening)
 
 
 def _number(raw: str, problems: list[Problem]) -> numbers.Number | None:
@@ -110,7 +192,6 @@ def _measure(body: str, max_parts: int, problems: list[Problem]) -> text.Measure
     if measure.parts > max_parts:
         told = f"The message has {measure.parts} parts; at most {max_parts} are allowed."
         problems.append(Problem("MESSAGE_TOO_LONG", told, "message"))
-        return None
     return measure
 
 

@@ -17,6 +17,7 @@ ALLOWED = {
     ("queued", "expired"),
     ("queued", "failed"),
     ("sending", "queued"),
+    ("queued", "scheduled"),
     ("sending", "sent"),
     ("sending", "delivered"),
     ("sending", "failed"),

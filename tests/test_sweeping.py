@@ -450,6 +450,7 @@ def test_the_tasks_take_step_after_step_until_all_is_moved(listening, carrier, w
     ]
     sent = [world.message(listening, carrier, status=Status.SENT, due_at=ago(1)) for _ in range(5)]
     late = [world.message(listening, carrier, expires_at=ago(1)) for _ in range(5)]
+    tasks.release()
     tasks.sweep()
     tasks.expire_sent()
     tasks.expire_queued()

@@ -190,7 +190,7 @@ class MessageAdmin(LongTableAdmin):
                 detail={"reason": form.cleaned_data["reason"]},
                 address=client_address(request),
             )
-            text = message.text
+            text = message.shown_text
         context: dict[str, Any] = {
             **self.admin_site.each_context(request),
             "title": _("Read the text"),

@@ -2,6 +2,7 @@
 
 from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteCarrier
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
+from messaging.models.rules import SendingRule, Suppression
 from messaging.models.senders import SenderId
 
 __all__ = [
@@ -16,4 +17,6 @@ __all__ = [
     "Route",
     "RouteCarrier",
     "SenderId",
+    "SendingRule",
+    "Suppression",
 ]

@@ -52,6 +52,9 @@ class Message(models.Model):
     country = models.CharField(_("country"), max_length=2)
     sender = models.CharField(_("sender ID"), max_length=16)
     text = models.TextField(_("text"))
+    # What people are shown instead of `text`, which holds a one-time password. A trigger puts it
+    # in its place as soon as the text is not needed to submit the message any more.
+    masked_text = models.TextField(blank=True, default="")
     encoding = models.CharField(_("encoding"), max_length=4)
     parts = models.PositiveSmallIntegerField(_("parts"))
     price = models.BigIntegerField(_("price"), help_text=_("Micro-credits, all parts."))
@@ -70,6 +73,8 @@ class Message(models.Model):
     created_at = models.DateTimeField(_("created"))
     scheduled_at = models.DateTimeField(_("scheduled"), null=True, blank=True)
     expires_at = models.DateTimeField(_("expires"))
+    # By a country's rules; submitted later than this, it is held until the next opening.
+    window_closes_at = models.DateTimeField(null=True, blank=True)
     queued_at = models.DateTimeField(_("queued"), null=True, blank=True)
     sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
     final_at = models.DateTimeField(_("final"), null=True, blank=True)
@@ -81,6 +86,20 @@ class Message(models.Model):
         indexes = [
             models.Index(F("organization"), F("id").desc(), name="message_of_organization"),
             models.Index("batch", name="message_of_batch", condition=Q(batch__isnull=False)),
+            # One for each filter of the list, which is read by descending id.
+            *(
+                models.Index(
+                    F("organization"), F(column), F("id").desc(), name=f"message_by_{name}"
+                )
+                for column, name in (("to", "number"), ("status", "status"), ("sender", "sender"))
+            ),
+            models.Index(
+                F("organization"),
+                F("reference"),
+                F("id").desc(),
+                name="message_by_reference",
+                condition=~Q(reference=""),
+            ),
             # What a carrier worker claims, in this order.
             models.Index(
                 "carrier", "urgent", "due_at", name="message_due", condition=Q(status="queued")
@@ -90,6 +109,11 @@ class Message(models.Model):
                 "due_at",
                 name="message_sweep",
                 condition=Q(status__in=["scheduled", "sending", "sent"]),
+            ),
+            models.Index(
+                "window_closes_at",
+                name="message_window",
+                condition=Q(status__in=["scheduled", "queued"], window_closes_at__isnull=False),
             ),
         ]
         constraints = [
@@ -106,6 +130,11 @@ class Message(models.Model):
     @property
     def public_id(self) -> str:
         return ids.public_id(ids.MESSAGE, self.id)
+
+    @property
+    def shown_text(self) -> str:
+        """The text as people may see it."""
+        return self.masked_text or self.text
 
 
 class MessagePart(models.Model):

@@ -1,0 +1,73 @@
+"""What a country allows when, and who does not want to be written to."""
+
+import zoneinfo
+
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import Organization
+from imissive import ids
+
+
+def _check_zone(name: str) -> None:
+    if name not in zoneinfo.available_timezones():
+        raise ValidationError(_("Name a time zone such as Asia/Riyadh."))
+
+
+class SendingRule(models.Model):
+    """In that country, senders with that ending send between these hours only."""
+
+    country = models.CharField(
+        _("country"),
+        max_length=2,
+        validators=[RegexValidator(r"^[A-Z]{2}$", _("Two capital letters of ISO 3166."))],
+    )
+    sender_suffix = models.CharField(
+        _("sender ID ends in"),
+        max_length=11,
+        blank=True,
+        help_text=_("What marks a promotional sender, such as -AD. Empty: every sender."),
+    )
+    opens = models.TimeField(_("from"))
+    closes = models.TimeField(_("until"))
+    time_zone = models.CharField(_("time zone"), max_length=40, validators=[_check_zone])
+    enabled = models.BooleanField(_("enabled"), default=True)
+
+    class Meta:
+        verbose_name = _("country rule")
+        constraints = [
+            models.UniqueConstraint("country", "sender_suffix", name="rule_once"),
+            models.CheckConstraint(condition=~Q(opens=F("closes")), name="rule_has_hours"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.country} …{self.sender_suffix}"
+
+
+class Suppression(models.Model):
+    """A number that an organization must not write to: its owner has opted out."""
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="suppressions", db_index=False
+    )
+    number = models.CharField(_("number"), max_length=16)
+    reason = models.CharField(_("reason"), max_length=200, blank=True)
+    source = models.CharField(_("source"), max_length=10)
+    created_at = models.DateTimeField(_("time"), db_default=models.functions.Now())
+
+    class Meta:
+        verbose_name = _("suppression")
+        constraints = [
+            models.UniqueConstraint("organization", "number", name="suppression_once"),
+            models.CheckConstraint(
+                condition=Q(number__regex=r"^\+[1-9][0-9]{1,14}$"), name="suppression_e164"
+            ),
+        ]
+        indexes = [models.Index(F("organization"), F("id").desc(), name="suppression_list")]
+
+    def __str__(self) -> str:
+        return self.number

@@ -1,0 +1,54 @@
+"""When a country's rules let a message go out: pure, on rules given beforehand.
+
+A rule is data (messaging.models.SendingRule). In Saudi Arabia a sender that ends in `-AD` is an
+advertiser's, and its messages are sent between 09:00 and 19:00 Riyadh time only.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, time, timedelta
+from zoneinfo import ZoneInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The hours of the day, [opens, closes) by the clock of `zone`, for senders that end so.
+
+    Closing before it opens, a window holds midnight. `sender_suffix` is compared in any case; an
+    empty one means every sender.
+    """
+
+    country: str
+    sender_suffix: str
+    opens: time
+    closes: time
+    zone: ZoneInfo
+
+    def applies_to(self, sender: str) -> bool:
+        """Whether the rule is about messages of that sender."""
+        return sender.upper().endswith(self.sender_suffix.upper())
+
+    def is_open(self, at: datetime) -> bool:
+        """Whether messages may go at that time (aware)."""
+        clock = at.astimezone(self.zone).time()
+        if self.opens < self.closes:
+            return self.opens <= clock < self.closes
+        return clock >= self.opens or clock < self.closes
+
+    def opening(self, at: datetime) -> datetime:
+        """When the window is open: at that time if it is then, else the next time it opens. UTC."""
+        return at if self.is_open(at) else self._next(at, self.opens)
+
+    def closing(self, at: datetime) -> datetime:
+        """When the window that is open at that time closes. UTC."""
+        return self._next(at, self.closes)
+
+    def told(self) -> str:
+        """The hours as a person reads them, such as `09:00 to 19:00 (Asia/Riyadh)`."""
+        return f"{self.opens:%H:%M} to {self.closes:%H:%M} ({self.zone.key})"
+
+    def _next(self, after: datetime, clock: time) -> datetime:
+        local = after.astimezone(self.zone)
+        found = datetime.combine(local.date(), clock, self.zone)
+        if found <= local:
+            found = datetime.combine(local.date() + timedelta(days=1), clock, self.zone)
+        return found.astimezone(UTC)
