@@ -19,6 +19,7 @@ COPY imissive imissive
 COPY accounts accounts
 COPY messaging messaging
 COPY webhooks webhooks
+COPY guide guide
 COPY locale locale
 COPY templates templates
 COPY static static

@@ -1,0 +1,78 @@
+"""The guide's calls of the API: each is a file in `examples/`, with the answer that it gets.
+
+A file is JSON: `call` (method and path), and, where there is something to say, `headers` and `body`
+of the request, `status` (200) and `answer` and `answer_headers` of what comes back. What a call
+needs of an earlier one is under `uses`: the id as it is printed, and the call whose answer has the
+real one, such as `{"msg_…": "send.message_id"}`. `{today}`, `{tomorrow}` and `{month}` (its first
+day) stand for dates, so that what is printed never lies in the past.
+"""
+
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+
+FOLDER = Path(__file__).parent / "examples"
+KEY = "YOUR_API_KEY"
+"""What stands in an example where the reader's API key belongs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request of the API as the guide prints it, and its answer.
+
+    `answer` is None where the answer has no body. `again`: what it uses is made anew each time that
+    it is run from the page, since it cannot be used twice.
+    """
+
+    name: str
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: dict[str, Any] | None
+    status: int
+    answer: Any
+    answer_headers: Mapping[str, str]
+    uses: Mapping[str, str]
+    again: bool
+
+    @property
+    def status_line(self) -> str:
+        return f"{self.status} {HTTPStatus(self.status).phrase}"
+
+
+def names() -> list[str]:
+    """Every call's name, in alphabetical order."""
+    return sorted(path.stem for path in FOLDER.glob("*.json"))
+
+
+def load(name: str, today: date | None = None) -> Call:
+    """The call of that name with the dates of that day (default: today's, in UTC)."""
+    return _load(name, today or datetime.now(UTC).date())
+
+
+@functools.lru_cache(maxsize=200)
+def _load(name: str, today: date) -> Call:
+    text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
+    for mark, day in (
+        ("{today}", today),
+        ("{tomorrow}", today + timedelta(days=1)),
+        ("{month}", today.replace(day=1)),
+    ):
+        text = text.replace(mark, day.isoformat())
+    read = json.loads(text)
+    method, _, path = read.pop("call").partition(" ")
+    known = {
+        "headers": {},
+        "body": None,
+        "status": 200,
+        "answer": None,
+        "answer_headers": {},
+        "uses": {},
+        "again": False,
+    }
+    return Call(name=name, method=method, path=path, **known | read)

@@ -1,0 +1,86 @@
+"""The guide's page: its sections in both languages, and the table of contents made of them."""
+
+import functools
+import re
+from dataclasses import dataclass
+from datetime import date
+from html import unescape
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils.html import strip_tags
+from django.utils.safestring import SafeString, mark_safe
+
+from guide import calls, rendering
+
+SECTIONS = (
+    "quick-start",
+    "authentication",
+    "test-keys",
+    "sms",
+    "text",
+    "sender-ids",
+    "rules",
+    "otp",
+    "webhooks",
+    "balance",
+    "idempotency",
+    "smpp",
+    "rate-limits",
+    "errors",
+    "faq",
+    "code-examples",
+)
+"""The sections in their order: each is a template of that name in each language's folder."""
+
+_HEADING = re.compile(r'<h(?P<level>[23]) id="(?P<id>[^"]+)">(?P<title>.*?)</h[23]>', re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A line of the table of contents with those below it."""
+
+    id: str
+    title: str
+    parts: tuple["Entry", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The guide in one language, the same for every reader but for the key."""
+
+    html: str
+    contents: tuple[Entry, ...]
+
+    def with_key(self, key: str | None) -> SafeString:
+        """The page with a reader's key in its examples."""
+        html = self.html if key is None else self.html.replace(calls.KEY, key)
+        # Our own templates' output, and a key of hexadecimal digits.
+        return mark_safe(html)  # noqa: S308
+
+
+def page(language: str) -> Page:
+    """The guide in that language, English where there is none in it."""
+    known = language if language in dict(settings.LANGUAGES) else "en"
+    return _page(known, rendering.today(), settings.PUBLIC_URL)
+
+
+@functools.lru_cache(maxsize=8)
+def _page(language: str, today: date, base: str) -> Page:
+    sections, contents = [], []
+    for slug in SECTIONS:
+        context = {"section": slug, "today": today, "base": base}
+        html = render_to_string(f"guide/{language}/{slug}.html", context)
+        sections.append(f'<section class="guide-section" aria-labelledby="{slug}">{html}</section>')
+        contents.append(_entry(html))
+    return Page("\n".join(sections), tuple(contents))
+
+
+def _entry(html: str) -> Entry:
+    """A section's line of the table of contents: its h2, and each h3 that has an id."""
+    found = [
+        (match["level"], match["id"], unescape(strip_tags(match["title"])).strip())
+        for match in _HEADING.finditer(html)
+    ]
+    (_, slug, title), *parts = found
+    return Entry(slug, title, tuple(Entry(part, name) for _, part, name in parts))

@@ -1,0 +1,80 @@
+"""What the guide's sections are written with: examples in every language, and plain code."""
+
+import json
+import textwrap
+from typing import Any
+
+from django import template
+from django.conf import settings
+from django.template import Context
+from django.template.base import Node, NodeList, Parser, Token
+from django.template.loader import render_to_string
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from guide import calls, rendering
+
+register = template.Library()
+
+
+@register.simple_tag(takes_context=True)
+def example(context: Context, name: str, answer: bool = True) -> SafeString:
+    """A call of the API with its tabs, what it answers (unless `answer` is False), and Run."""
+    call = calls.load(name, context["today"])
+    body = None if call.body is None else rendering.json_text(call.body)
+    shown = answer and call.answer is not None
+    return render_to_string(
+        "guide/parts/example.html",
+        {
+            "place": _place(context, name),
+            "call": call,
+            "panels": rendering.call_panels(call, settings.PUBLIC_URL),
+            "body": body,
+            "body_rows": min(16, body.count("\n") + 2) if body else 0,
+            "uses": json.dumps(call.uses),
+            "headers": json.dumps(call.headers),
+            "answer": rendering.highlighted(rendering.json_text(call.answer), "json")
+            if shown
+            else None,
+            "bodiless": answer and call.answer is None,
+        },
+    )
+
+
+@register.simple_tag(takes_context=True)
+def source(context: Context, name: str) -> SafeString:
+    """A program that is written out in `examples/`, with its tabs."""
+    panels = rendering.source_panels(name, settings.PUBLIC_URL)
+    return render_to_string(
+        "guide/parts/source.html", {"place": _place(context, name), "panels": panels}
+    )
+
+
+def _place(context: Context, name: str) -> str:
+    """A name for this place on the page: an example may stand on it twice."""
+    return f"{context['section']}-{name}"
+
+
+@register.tag
+def code(parser: Parser, token: Token) -> "CodeNode":
+    """`{% code json %}…{% endcode %}`: a block of code as it stands there."""
+    lexer = token.split_contents()[1:]
+    nodes = parser.parse(("endcode",))
+    parser.delete_first_token()
+    return CodeNode(nodes, lexer[0] if lexer else "")
+
+
+class CodeNode(Node):
+    def __init__(self, nodelist: NodeList, lexer: str) -> None:
+        self.nodelist, self.lexer = nodelist, lexer
+
+    def render(self, context: Context) -> SafeString:
+        text = textwrap.dedent(self.nodelist.render(context)).strip("\n")
+        inner = rendering.highlighted(text, self.lexer)
+        return format_html('<pre class="code" tabindex="0"><code>{}</code></pre>', inner)
+
+
+@register.filter
+def is_on(value: Any) -> str:
+    """For a data attribute."""
+    return "true" if value else "false"
