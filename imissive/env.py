@@ -96,6 +96,9 @@ class Env(BaseSettings):
     webhook_concurrency: int = Field(
         20, ge=1, le=200, description="Posts under way to one endpoint at once."
     )
+    webhook_keep_days: int = Field(
+        30, ge=1, le=3650, description="Days that webhook events and deliveries are kept."
+    )
     carrier_lease: int = Field(
         60,
         ge=2,

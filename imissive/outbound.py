@@ -75,10 +75,11 @@ class AddressRefused(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the receiver answered: its status, and the beginning of its body."""
+    """What the receiver answered: its status, the beginning of its body, and Retry-After."""
 
     status: int
     body: bytes
+    retry_after: str = ""
 
     @property
     def ok(self) -> bool:
@@ -201,7 +202,9 @@ class Client:
             async with self._session.post(
                 url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                return Answer(response.status, await _beginning(response.content))
+                beginning = await _beginning(response.content)
+                asked = response.headers.get("Retry-After", "")
+                return Answer(response.status, beginning, asked)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # TimeoutError is an OSError; ValueError is what a name outside IDNA ends in.
             raise OutboundError(self._reason(error)) from None

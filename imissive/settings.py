@@ -142,6 +142,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire-queued": {"task": "messaging.tasks.expire_queued", "schedule": 15.0},
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
     "sweep-webhooks": {"task": "webhooks.tasks.sweep", "schedule": 1.0},
+    "clean-webhooks": {"task": "webhooks.tasks.clean_up", "schedule": 60.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 CELERY_TIMEZONE = "UTC"
@@ -259,6 +260,7 @@ RATE_LIMITS = {
 WEBHOOK_ALLOW_LOOPBACK = env.webhook_allow_loopback
 WEBHOOK_TIMEOUT = env.webhook_timeout
 WEBHOOK_CONCURRENCY = env.webhook_concurrency
+WEBHOOK_KEEP_DAYS = env.webhook_keep_days
 CARRIER_LEASE = env.carrier_lease
 
 WEB_WORKERS, WEB_THREADS = env.web_workers, env.web_threads

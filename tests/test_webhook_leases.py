@@ -5,9 +5,10 @@ from django.utils import timezone
 
 from tests.dispatching import endpoint_of, happen, make_due, rows
 from tests.world import Customer, World
-from webhooks import deliveries, endpoints
-from webhooks.deliveries import RETRY_SECONDS, Claimed, Outcome, Results
+from webhooks import deliveries, endpoints, housekeeping
+from webhooks.deliveries import Claimed, Outcome, Results
 from webhooks.models import Delivery, Endpoint
+from webhooks.retrying import RETRY_SECONDS, retry_seconds
 
 URL = "https://example.com/"
 
@@ -22,8 +23,19 @@ def fail(endpoint: Endpoint) -> None:
     deliveries.write(Results(outcomes=[outcome(claimed, delivered=False)]))
 
 
-def outcome(claimed: Claimed, *, delivered: bool) -> Outcome:
-    return Outcome(claimed, delivered, False, 200 if delivered else 500, "", "", 1)
+def outcome(claimed: Claimed, *, delivered: bool, asked: float | None = None) -> Outcome:
+    return Outcome(
+        claimed=claimed,
+        began=timezone.now(),
+        signature="v1,c2lnbmF0dXJl",
+        delivered=delivered,
+        final=False,
+        asked=asked,
+        response_status=200 if delivered else 500,
+        response_body="",
+        error="",
+        milliseconds=1,
+    )
 
 
 def test_a_claim_is_exclusive_until_its_lease_ends(customer: Customer) -> None:
@@ -83,10 +95,10 @@ def test_the_schedule(customer: Customer) -> None:
 
 
 def test_the_jitter_spreads() -> None:
-    waits = {deliveries.retry_seconds(1) for _ in range(100)}
+    waits = {retry_seconds(1) for _ in range(100)}
     assert len(waits) > 90
     assert all(wait is not None and 5 <= wait <= 5.5 for wait in waits)
-    assert deliveries.retry_seconds(len(RETRY_SECONDS) + 1) is None
+    assert retry_seconds(len(RETRY_SECONDS) + 1) is None
 
 
 def test_a_deleted_endpoint_is_purged(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,14 +107,14 @@ def test_a_deleted_endpoint_is_purged(customer: Customer, monkeypatch: pytest.Mo
     endpoints.delete(endpoint)
     assert endpoint.id not in deliveries.due_endpoints()
     assert deliveries.load_target(endpoint.id) is None
-    monkeypatch.setattr(deliveries, "_PURGE_BATCH", 5)
-    deliveries.purge_deleted()
+    monkeypatch.setattr(housekeeping, "STEP", 5)
+    housekeeping.purge_deleted()
     assert len(rows(endpoint)) == 12  # not yet
     Endpoint.objects.filter(id=endpoint.id).update(
-        deleted_at=timezone.now() - deliveries.PURGE_AFTER * 2
+        deleted_at=timezone.now() - housekeeping.PURGE_AFTER * 2
     )
     for left in (7, 2, 0):
-        deliveries.purge_deleted()
+        housekeeping.purge_deleted()
         assert len(rows(endpoint)) == left
-    deliveries.purge_deleted()
+    housekeeping.purge_deleted()
     assert not Endpoint.objects.filter(id=endpoint.id).exists()

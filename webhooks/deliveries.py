@@ -5,39 +5,20 @@ Every change is a compare-and-swap. A claim moves `pending` to `sending` and put
 else took over changes nothing.
 """
 
-import random
 import uuid
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 from yarl import URL
 
-from imissive import ids
 from imissive.sql import server_cursor
-from webhooks import events
-from webhooks.models import Delivery, Endpoint, EventType
+from webhooks.models import Delivery, Endpoint
+from webhooks.retrying import retry_seconds
 from webhooks.signing import Signer
-
-RETRY_SECONDS = (
-    5,
-    5 * 60,
-    30 * 60,
-    2 * 3600,
-    5 * 3600,
-    10 * 3600,
-    14 * 3600,
-    20 * 3600,
-    24 * 3600,
-)
-"""The wait after the first failed attempt, after the second, and so on; then it is given up."""
-JITTER = 0.1
-"""Up to this share is added to each wait, so that what failed together does not return together."""
-PURGE_AFTER = timedelta(minutes=10)
-_PURGE_BATCH = 5_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +27,7 @@ class Target:
 
     url: URL
     signer: Signer
-    failing: bool
+    failing_since: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +44,17 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. `response_status` is None where there was no answer, see `error`."""
+    """How an attempt ended. `response_status` is None where there was no answer, see `error`.
+
+    `asked` is how many seconds the receiver wants to be left alone (Retry-After).
+    """
 
     claimed: Claimed
+    began: datetime
+    signature: str
     delivered: bool
     final: bool
+    asked: float | None
     response_status: int | None
     response_body: str
     error: str
@@ -83,9 +70,11 @@ class Results:
     returned_by: set[uuid.UUID] = field(default_factory=set)
     # Endpoints whose posts began to fail (True), or to succeed again (False).
     failing: dict[uuid.UUID, bool] = field(default_factory=dict)
+    # Endpoints whose receiver asked for a rest, and how many seconds of it.
+    paused: dict[uuid.UUID, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.outcomes or self.returned or self.failing)
+        return bool(self.outcomes or self.returned or self.failing or self.paused)
 
 
 def lease_seconds() -> float:
@@ -93,17 +82,11 @@ def lease_seconds() -> float:
     return 2 * settings.WEBHOOK_TIMEOUT + 10
 
 
-def retry_seconds(attempts: int) -> float | None:
-    """The wait after that many failed attempts (1 and up); None: no attempt is left."""
-    if attempts > len(RETRY_SECONDS):
-        return None
-    return RETRY_SECONDS[attempts - 1] * (1 + random.uniform(0, JITTER))  # noqa: S311
-
-
 _DUE = """
 SELECT id
   FROM webhooks_endpoint endpoint
  WHERE enabled
+   AND (paused_until IS NULL OR paused_until <= statement_timestamp())
    AND EXISTS (SELECT FROM webhooks_delivery delivery
                 WHERE delivery.endpoint_id = endpoint.id
                   AND delivery.status IN ('pending', 'sending')
@@ -112,7 +95,10 @@ SELECT id
 
 
 def due_endpoints() -> list[uuid.UUID]:
-    """The enabled endpoints with a delivery that is due, or that a dead worker held."""
+    """The endpoints with a delivery that is due, or that a dead worker held.
+
+    Not those that are disabled, nor those whose receiver asked for a rest.
+    """
     with server_cursor() as cursor:
         cursor.execute(_DUE)
         return [row[0] for row in cursor.fetchall()]
@@ -121,13 +107,14 @@ def due_endpoints() -> list[uuid.UUID]:
 def load_target(endpoint_id: uuid.UUID) -> Target | None:
     """The endpoint as it is now, or None where nothing may be posted to it."""
     endpoint = Endpoint.objects.filter(id=endpoint_id, enabled=True).first()
-    if endpoint is None:
+    now = timezone.now()
+    if endpoint is None or (endpoint.paused_until and endpoint.paused_until > now):
         return None
     secrets = [endpoint.secret]
     until = endpoint.previous_secret_until
-    if endpoint.previous_secret and until is not None and until > timezone.now():
+    if endpoint.previous_secret and until is not None and until > now:
         secrets.append(endpoint.previous_secret)
-    return Target(URL(endpoint.url), Signer(secrets), endpoint.failing_since is not None)
+    return Target(URL(endpoint.url), Signer(secrets), endpoint.failing_since)
 
 
 # A common table expression runs once. A subquery in FROM may become the inner side of a nested
@@ -143,7 +130,8 @@ WITH due AS MATERIALIZED (
        FOR UPDATE SKIP LOCKED
 )
 UPDATE webhooks_delivery delivery
-   SET status = 'sending', next_attempt_at = statement_timestamp() + %s * interval '1 second'
+   SET status = 'sending', next_attempt_at = statement_timestamp() + %s * interval '1 second',
+       holder = %s
   FROM due, webhooks_event event
  WHERE delivery.id = due.id AND event.id = delivery.event_id
 RETURNING delivery.id, event.id, event.body, delivery.attempts, due.next_attempt_at,
@@ -151,10 +139,13 @@ RETURNING delivery.id, event.id, event.body, delivery.attempts, due.next_attempt
 """
 
 
-def claim(endpoint_id: uuid.UUID, limit: int) -> list[Claimed]:
-    """Take up to `limit` due deliveries of the endpoint for `lease_seconds`, the oldest first."""
+def claim(endpoint_id: uuid.UUID, limit: int, holder: int | None = None) -> list[Claimed]:
+    """Take up to `limit` due deliveries of the endpoint for `lease_seconds`, the oldest first.
+
+    With a `holder` (see `webhooks.holders`) they are free as soon as that is dead.
+    """
     with server_cursor() as cursor:
-        cursor.execute(_CLAIM, [endpoint_id, limit, lease_seconds()])
+        cursor.execute(_CLAIM, [endpoint_id, limit, lease_seconds(), holder])
         claimed = [Claimed(*row) for row in cursor.fetchall()]
     # RETURNING gives the rows in the order of the join.
     claimed.sort(key=lambda delivery: delivery.due)
@@ -167,14 +158,34 @@ UPDATE webhooks_delivery delivery
        attempts = delivery.attempts + 1,
        next_attempt_at = statement_timestamp() + new.wait * interval '1 second',
        finished_at = CASE WHEN new.wait IS NULL THEN statement_timestamp() END,
+       attempted_at = new.began,
+       signature = new.signature,
        response_status = new.response_status,
        response_body = new.response_body,
        error = new.error,
        duration_ms = new.milliseconds
-  FROM unnest(%b::uuid[], %b::timestamptz[], %b::text[], %b::float8[], %b::int4[], %b::text[],
-              %b::text[], %b::int4[])
-       AS new(id, lease, status, wait, response_status, response_body, error, milliseconds)
+  FROM unnest(%b::uuid[], %b::timestamptz[], %b::text[], %b::float8[], %b::timestamptz[],
+              %b::text[], %b::int4[], %b::text[], %b::text[], %b::int4[])
+       AS new(id, lease, status, wait, began, signature, response_status, response_body, error,
+              milliseconds)
  WHERE delivery.id = new.id AND delivery.status = 'sending' AND delivery.next_attempt_at = new.lease
+"""
+
+# The next attempt overwrites how this one went, so what failed is kept apart too.
+_FINISH_SOME_FAILED = f"""
+WITH finished AS ({_FINISH} RETURNING delivery.attempts, new.*)
+INSERT INTO webhooks_failedattempt
+       (delivery_id, number, at, response_status, response_body, error, duration_ms)
+SELECT id, attempts, began, response_status, response_body, error, milliseconds
+  FROM finished
+ WHERE status <> 'delivered'
+"""  # noqa: S608
+
+_PAUSE = """
+UPDATE webhooks_endpoint endpoint
+   SET paused_until = greatest(paused_until, statement_timestamp() + new.wait * interval '1 second')
+  FROM unnest(%b::uuid[], %b::float8[]) AS new(id, wait)
+ WHERE endpoint.id = new.id
 """
 
 _RETURN = """
@@ -200,13 +211,17 @@ def write(results: Results) -> None:
             )
         if working:
             Endpoint.objects.filter(id__in=working).update(failing_since=None)
+        if results.paused:
+            with server_cursor() as cursor:
+                cursor.execute(_PAUSE, [list(results.paused), list(results.paused.values())])
 
 
 def _finish(outcomes: Sequence[Outcome]) -> None:
     waits = [_wait_after(outcome) for outcome in outcomes]
+    all_delivered = all(outcome.delivered for outcome in outcomes)
     with server_cursor() as cursor:
         cursor.execute(
-            _FINISH,
+            _FINISH if all_delivered else _FINISH_SOME_FAILED,
             [
                 [outcome.claimed.id for outcome in outcomes],
                 [outcome.claimed.lease for outcome in outcomes],
@@ -215,6 +230,8 @@ def _finish(outcomes: Sequence[Outcome]) -> None:
                     for outcome, wait in zip(outcomes, waits, strict=True)
                 ],
                 waits,
+                [outcome.began for outcome in outcomes],
+                [outcome.signature for outcome in outcomes],
                 [outcome.response_status for outcome in outcomes],
                 [outcome.response_body for outcome in outcomes],
                 [outcome.error for outcome in outcomes],
@@ -225,7 +242,7 @@ def _finish(outcomes: Sequence[Outcome]) -> None:
 
 def _wait_after(outcome: Outcome) -> float | None:
     final = outcome.delivered or outcome.final
-    return None if final else retry_seconds(outcome.claimed.attempts + 1)
+    return None if final else retry_seconds(outcome.claimed.attempts + 1, outcome.asked)
 
 
 def _status(outcome: Outcome, wait: float | None) -> Delivery.Status:
@@ -244,46 +261,3 @@ def _hand_back(returned: Collection[Claimed]) -> None:
                 [claimed.due for claimed in returned],
             ],
         )
-
-
-def disable(endpoint_id: uuid.UUID, reason: str) -> None:
-    """Post nothing more to the endpoint, and tell the organization's others. Again: no effect."""
-    with transaction.atomic():
-        endpoint = Endpoint.objects.select_for_update().filter(id=endpoint_id, enabled=True).first()
-        if endpoint is None:
-            return
-        endpoint.enabled = False
-        endpoint.disabled_reason = reason
-        endpoint.save(update_fields=["enabled", "disabled_reason"])
-        event = events.NewEvent(
-            endpoint.organization_id,
-            EventType.ENDPOINT_DISABLED,
-            timezone.now(),
-            None,
-            {
-                "endpoint_id": ids.public_id(ids.ENDPOINT, endpoint.id),
-                "url": endpoint.url,
-                "reason": reason,
-            },
-        )
-        events.record_and_ring_on_commit([event])
-
-
-_PURGE = """
-WITH batch AS MATERIALIZED (SELECT id FROM webhooks_delivery WHERE endpoint_id = %s LIMIT %s)
-DELETE FROM webhooks_delivery USING batch WHERE webhooks_delivery.id = batch.id
-"""
-
-
-def purge_deleted() -> None:
-    """Remove a batch of the deliveries of deleted endpoints, and the endpoints that have none left.
-
-    Waits until long after the deletion: a transaction that saw the endpoint enabled may still be
-    about to write deliveries for it.
-    """
-    deleted = Endpoint.objects.filter(deleted_at__lt=timezone.now() - PURGE_AFTER)
-    for endpoint_id in list(deleted.values_list("id", flat=True)[:10]):
-        with server_cursor() as cursor:
-            cursor.execute(_PURGE, [endpoint_id, _PURGE_BATCH])
-            if cursor.rowcount == 0:
-                cursor.execute("DELETE FROM webhooks_endpoint WHERE id = %s", [endpoint_id])

@@ -20,6 +20,7 @@ from imissive import outbound
 from imissive.sql import forget_broken_connections
 from webhooks import deliveries
 from webhooks.deliveries import Claimed, Outcome, Results
+from webhooks.holders import Lifeline
 from webhooks.pump import Pump
 
 log = structlog.get_logger(__name__)
@@ -45,6 +46,9 @@ class Dispatcher:
         self._pumps: dict[uuid.UUID, Pump] = {}
         self._runs: set[asyncio.Task[None]] = set()
         self._results = Results()
+        # Endpoints whose pause is not yet where a claim would see it.
+        self._pausing: set[uuid.UUID] = set()
+        self._lifeline = Lifeline()
         self._results_came = asyncio.Event()
         self._no_more_results = False
         self._database = ThreadPoolExecutor(DATABASE_THREADS, "webhooks-database")
@@ -57,6 +61,7 @@ class Dispatcher:
     def start(self) -> None:
         """Start the thread."""
         _allow_open_files()
+        self._lifeline.start()
         self._thread.start()
 
     def ring(self, endpoint_id: uuid.UUID) -> None:
@@ -75,6 +80,7 @@ class Dispatcher:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(1)
         self._database.shutdown(wait=False, cancel_futures=True)
+        self._lifeline.stop()
 
     # ------------------------------------------------------------ on the loop, for the pumps
 
@@ -111,6 +117,21 @@ class Dispatcher:
         """Have it noted that the endpoint began to fail, or works again."""
         self._results.failing[endpoint_id] = failing
         self._results_came.set()
+
+    def pause(self, endpoint_id: uuid.UUID, seconds: float) -> None:
+        """Have the endpoint left alone for so long, by every worker; by this one from now on."""
+        self._results.paused[endpoint_id] = max(seconds, self._results.paused.get(endpoint_id, 0))
+        self._pausing.add(endpoint_id)
+        self._results_came.set()
+
+    def pauses(self, endpoint_id: uuid.UUID) -> bool:
+        """Whether a pause of the endpoint is about to be written."""
+        return endpoint_id in self._pausing
+
+    @property
+    def holder(self) -> int | None:
+        """Whom to claim for, see `webhooks.holders`."""
+        return self._lifeline.holder
 
     # ------------------------------------------------------------ the loop itself
 
@@ -164,6 +185,7 @@ class Dispatcher:
         while True:
             try:
                 await self.in_database(deliveries.write, results)
+                self._pausing.difference_update(results.paused)
                 for endpoint_id in results.returned_by:
                     self._ring(endpoint_id)
                 return
@@ -172,6 +194,7 @@ class Dispatcher:
             except Exception:
                 # Nothing that waiting mends. The leases end, and they are posted again.
                 log.exception("webhook_results_lost")
+                self._pausing.difference_update(results.paused)
                 return
             await asyncio.sleep(wait)
             wait = min(wait * 2, 5)

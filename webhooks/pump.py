@@ -8,6 +8,8 @@ import asyncio
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -15,8 +17,9 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
 from imissive import ids, outbound
-from webhooks import deliveries
+from webhooks import deliveries, disabling
 from webhooks.deliveries import Claimed, Outcome, Target
+from webhooks.retrying import OVERLOADED, asked_seconds
 
 if TYPE_CHECKING:
     from webhooks.dispatcher import Dispatcher
@@ -89,17 +92,21 @@ class Pump:
         if wait > 0:
             await asyncio.sleep(wait)
         self._rung = False
+        if self._dispatcher.pauses(self.endpoint_id):
+            return
         size = self._claim_size()
         # Counted from before the statement, the lease ends here before it does in the database.
         ends = self._now() + deliveries.lease_seconds()
         try:
-            target, claimed = await self._dispatcher.in_database(_claim, self.endpoint_id, size)
+            target, claimed = await self._dispatcher.in_database(
+                _claim, self.endpoint_id, size, self._dispatcher.holder
+            )
         except (DatabaseError, InterfaceError) as error:
             log.warning("webhook_claim_failed", error=str(error), effect="the sweep tries again")
             return
         if target is not None:
             if self._target is None:
-                self._failing = target.failing
+                self._failing = target.failing_since is not None
                 self._limit = 1 if self._failing else self._limit
             self._target = target
         self.queue.extend((ends, delivery) for delivery in claimed)
@@ -136,26 +143,31 @@ class Pump:
                 raise
             self._learn(outcome)
             self._dispatcher.finish(outcome)
-            if outcome.response_status == GONE:
-                await self._disable()
+            if not outcome.delivered:
+                await self._heed(outcome)
 
     async def _post(self, claimed: Claimed) -> Outcome:
         target = self._target
         assert target is not None  # noqa: S101  # nothing is claimed without one
         event_id = ids.public_id(ids.EVENT, claimed.event_id)
-        headers = target.signer.headers(event_id, claimed.body)
-        began = time.perf_counter()
-        status, answer, error = None, b"", ""
+        began, at = time.perf_counter(), datetime.now(UTC)
+        headers = target.signer.headers(event_id, claimed.body, now=at.timestamp())
+        status, answer, error, asked = None, b"", "", None
         try:
             received = await outbound.client().post(target.url, claimed.body.encode(), headers)
         except outbound.OutboundError as failure:
             delivered, error = False, failure.reason
         else:
             status, answer, delivered = received.status, received.body, received.ok
+            if not delivered and received.retry_after:
+                asked = asked_seconds(received.retry_after, datetime.now(UTC))
         return Outcome(
             claimed=claimed,
+            began=at,
+            signature=headers["webhook-signature"],
             delivered=delivered,
             final=status == GONE,
+            asked=asked,
             response_status=status,
             # PostgreSQL's text holds no NUL.
             response_body=answer.decode(errors="replace").replace("\0", "�"),
@@ -182,6 +194,9 @@ class Pump:
                 log.warning("webhook_endpoint_failing", endpoint=self._name(), reason=reason)
             else:
                 log.info("webhook_endpoint_works_again", endpoint=self._name())
+        elif outcome.delivered and self._target and self._target.failing_since:
+            # Another worker has seen it fail, and may see no more of it.
+            self._dispatcher.health(self.endpoint_id, failing=False)
         if failing:
             self._hand_back_all_but(self._claim_size())
 
@@ -192,18 +207,32 @@ class Pump:
         while len(self.queue) > count:
             self._hand_back(self.queue.pop()[1])
 
-    async def _disable(self) -> None:
+    async def _heed(self, outcome: Outcome) -> None:
+        """Do what a failure asks for: disable the endpoint, or leave it alone for a while."""
+        target = self._target
+        assert target is not None  # noqa: S101  # something was posted
+        if outcome.response_status == GONE:
+            await self._disable(disabling.disable_gone)
+        elif disabling.fails_too_long(target.failing_since):
+            await self._disable(disabling.disable_failing)
+        elif outcome.asked and outcome.response_status in OVERLOADED:
+            self._dispatcher.pause(self.endpoint_id, outcome.asked)
+            self._hand_back_all_but(0)
+
+    async def _disable(self, disable: Callable[[uuid.UUID], bool]) -> None:
         self._hand_back_all_but(0)
-        log.warning("webhook_endpoint_disabled", endpoint=self._name(), reason="410 Gone")
-        await self._dispatcher.in_database(
-            deliveries.disable, self.endpoint_id, "The receiver answered 410 Gone."
-        )
+        if await self._dispatcher.in_database(disable, self.endpoint_id):
+            log.warning(
+                "webhook_endpoint_disabled", endpoint=self._name(), because=disable.__name__
+            )
 
     def _name(self) -> str:
         # Never the URL: customers put secrets into its path.
         return ids.public_id(ids.ENDPOINT, self.endpoint_id)
 
 
-def _claim(endpoint_id: uuid.UUID, limit: int) -> tuple[Target | None, list[Claimed]]:
+def _claim(
+    endpoint_id: uuid.UUID, limit: int, holder: int | None
+) -> tuple[Target | None, list[Claimed]]:
     target = deliveries.load_target(endpoint_id)
-    return target, [] if target is None else deliveries.claim(endpoint_id, limit)
+    return target, [] if target is None else deliveries.claim(endpoint_id, limit, holder)
