@@ -183,7 +183,7 @@ def test_account_pages_look_like_ours(
     client = Client() if "login" in path or "reset" in path else owner
     client.cookies["django_language"] = language
     page = _text(client, path)
-    assert "css/components.css" in page
+    assert "css/tokens.css" in page
     assert f'dir="{"rtl" if language == "ar" else "ltr"}"' in page
 
 
@@ -218,7 +218,7 @@ def test_error_pages(client: Client, settings, db: None, language: str) -> None:
     answer = client.get("/nothing-here/")
     assert answer.status_code == 404
     page = answer.content.decode()
-    assert "css/components.css" in page
+    assert "css/tokens.css" in page
     assert ("There is nothing here" in page) is (language == "en")
 
 
