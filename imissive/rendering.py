@@ -1,11 +1,19 @@
 """JSON out, by orjson: an answer to a bulk call has up to 10,000 rows."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
+
+
+def time_text(at: datetime | None) -> str | None:
+    """A time as answers have it: ISO 8601 in UTC with milliseconds and `Z`."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class OrjsonRenderer(BaseRenderer):

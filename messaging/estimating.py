@@ -6,8 +6,8 @@ from typing import Any
 from accounts.ledger import credits_text
 from accounts.models import Balance
 from imissive.errors import Problem
+from imissive.rendering import time_text
 from messaging import text
-from messaging.presenting import time_text
 from messaging.sending import Known, Order, terms_of
 from messaging.verdicts import Draft, Opinion, examine
 

@@ -1,23 +1,17 @@
 """A message as the REST API shows it, with its parts and timeline."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from accounts.ledger import credits_text
 from imissive import ids
 from imissive.errors import Problem
+from imissive.rendering import time_text
 from messaging.models import Attempt, Message, MessagePart
 from messaging.sending import Acceptance, Accepted
 from messaging.states import Status
 from messaging.verdicts import Refusal
-
-
-def time_text(at: datetime | None) -> str | None:
-    """ISO 8601 in UTC with milliseconds and `Z`."""
-    if at is None:
-        return None
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _message(
