@@ -1,7 +1,6 @@
 """A message as the REST API shows it, with its parts and timeline."""
 
 import uuid
-from datetime import datetime
 from typing import Any
 
 from accounts.ledger import credits_text
@@ -148,7 +147,7 @@ def timeline(
     message: Message, parts: list[MessagePart], attempts: list[Attempt]
 ) -> list[dict[str, Any]]:
     """What happened to a message, oldest first: `{at, event, detail}`."""
-    found: list[tuple[datetime, str, str]] = [(message.created_at, "accepted", "")]
+    found = [(message.created_at, "accepted", "")]
     if message.scheduled_at and message.queued_at:
         found.append((message.queued_at, "queued", ""))
     for attempt in attempts:
