@@ -5,6 +5,10 @@ of the request, `status` (200) and `answer` and `answer_headers` of what comes b
 needs of an earlier one is under `uses`: the id as it is printed, and the call whose answer has the
 real one, such as `{"msg_…": "send.message_id"}`. `{today}`, `{tomorrow}` and `{month}` (its first
 day) stand for dates, so that what is printed never lies in the past.
+
+The answers are those of a live key, and of a test key where `key` is "test". The tests make every
+call in every language that they can run: `fresh` lists what must then be another text each time
+(a number, an idempotency key), `varies` the fields of the answer that have another value each time.
 """
 
 import functools
@@ -39,6 +43,9 @@ class Call:
     answer_headers: Mapping[str, str]
     uses: Mapping[str, str]
     again: bool
+    key: str
+    fresh: tuple[str, ...]
+    varies: tuple[str, ...]
 
     @property
     def status_line(self) -> str:
@@ -55,16 +62,14 @@ def load(name: str, today: date | None = None) -> Call:
     return _load(name, today or datetime.now(UTC).date())
 
 
+def events(today: date | None = None) -> dict[str, Any]:
+    """A body for each type of event, with the dates of that day (default: today's, in UTC)."""
+    return _read(Path(__file__).parent / "events.json", today or datetime.now(UTC).date())
+
+
 @functools.lru_cache(maxsize=200)
 def _load(name: str, today: date) -> Call:
-    text = (FOLDER / f"{name}.json").read_text(encoding="utf-8")
-    for mark, day in (
-        ("{today}", today),
-        ("{tomorrow}", today + timedelta(days=1)),
-        ("{month}", today.replace(day=1)),
-    ):
-        text = text.replace(mark, day.isoformat())
-    read = json.loads(text)
+    read = _read(FOLDER / f"{name}.json", today)
     method, _, path = read.pop("call").partition(" ")
     known = {
         "headers": {},
@@ -74,5 +79,20 @@ def _load(name: str, today: date) -> Call:
         "answer_headers": {},
         "uses": {},
         "again": False,
+        "key": "live",
+        "fresh": (),
+        "varies": (),
     }
     return Call(name=name, method=method, path=path, **known | read)
+
+
+def _read(file: Path, today: date) -> dict[str, Any]:
+    text = file.read_text(encoding="utf-8")
+    for mark, day in (
+        ("{today}", today),
+        ("{tomorrow}", today + timedelta(days=1)),
+        ("{month}", today.replace(day=1)),
+    ):
+        text = text.replace(mark, day.isoformat())
+    read: dict[str, Any] = json.loads(text)
+    return read

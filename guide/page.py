@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from html import unescape
@@ -34,6 +35,7 @@ SECTIONS = (
 """The sections in their order: each is a template of that name in each language's folder."""
 
 _HEADING = re.compile(r'<h(?P<level>[23]) id="(?P<id>[^"]+)">(?P<title>.*?)</h[23]>', re.S)
+_CODE = re.compile("<pre.*?</pre>", re.S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,9 +56,12 @@ class Page:
 
     def with_key(self, key: str | None) -> SafeString:
         """The page with a reader's key in its examples."""
-        html = self.html if key is None else self.html.replace(calls.KEY, key)
         # Our own templates' output, and a key of hexadecimal digits.
-        return mark_safe(html)  # noqa: S308
+        return mark_safe(self.html if key is None else _CODE.sub(_filler(key), self.html))  # noqa: S308
+
+
+def _filler(key: str) -> Callable[[re.Match[str]], str]:
+    return lambda code: code[0].replace(calls.KEY, key)
 
 
 def page(language: str) -> Page:

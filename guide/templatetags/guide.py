@@ -33,9 +33,7 @@ def example(context: Context, name: str, answer: bool = True) -> SafeString:
             "body_rows": min(16, body.count("\n") + 2) if body else 0,
             "uses": json.dumps(call.uses),
             "headers": json.dumps(call.headers),
-            "answer": rendering.highlighted(rendering.json_text(call.answer), "json")
-            if shown
-            else None,
+            "answer": _answer(call) if shown else None,
             "bodiless": answer and call.answer is None,
         },
     )
@@ -48,6 +46,11 @@ def source(context: Context, name: str) -> SafeString:
     return render_to_string(
         "guide/parts/source.html", {"place": _place(context, name), "panels": panels}
     )
+
+
+def _answer(call: calls.Call) -> SafeString:
+    text = rendering.json_text(call.answer).replace(rendering.EXAMPLE_BASE, settings.PUBLIC_URL)
+    return rendering.highlighted(text, "json")
 
 
 def _place(context: Context, name: str) -> str:
@@ -78,3 +81,13 @@ class CodeNode(Node):
 def is_on(value: Any) -> str:
     """For a data attribute."""
     return "true" if value else "false"
+
+
+@register.simple_tag(takes_context=True)
+def event_bodies(context: Context) -> SafeString:
+    """The body of every type of event, to be unfolded."""
+    bodies = [
+        (name, rendering.highlighted(rendering.json_text(body), "json"))
+        for name, body in calls.events(context["today"]).items()
+    ]
+    return render_to_string("guide/parts/events.html", {"bodies": bodies})
