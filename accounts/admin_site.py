@@ -80,6 +80,8 @@ def _menu(_request: HttpRequest) -> list[dict[str, Any]]:
                 _item(_("Messages"), "sms", "messaging.message"),
                 _item(_("Carriers"), "cell_tower", "messaging.carrier"),
                 _item(_("Routes"), "alt_route", "messaging.route"),
+                _item(_("SMPP accounts"), "hub", "messaging.smppaccount"),
+                _item(_("SMPP binds"), "lan", "messaging.smppsession"),
                 _item(_("Unmatched receipts"), "unknown_document", "messaging.earlyreceipt"),
             ],
         },

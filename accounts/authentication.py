@@ -1,6 +1,5 @@
 """Who calls the API: the bearer of an API key, and what the key may do."""
 
-import ipaddress
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +11,7 @@ from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
+from accounts import networks
 from accounts.keys import digest
 from accounts.limits import Limits
 from accounts.models import Organization
@@ -47,14 +47,7 @@ class Caller:
     def address_allowed(self) -> bool:
         """Whether the key may be used from where the caller is; a key without networks may be
         used from everywhere."""
-        if not self.networks:
-            return True
-        if not self.address:
-            return False
-        address = ipaddress.ip_address(self.address)
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        return any(address in ipaddress.ip_network(network) for network in self.networks)
+        return networks.allowed(self.address, self.networks)
 
 
 def caller_of(request: Request) -> Caller:

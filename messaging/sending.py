@@ -8,7 +8,7 @@ workers' bell is rung after it.
 import contextlib
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -73,6 +73,15 @@ class Acceptance:
     price: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Storing:
+    """An acceptance with what of it is to be stored."""
+
+    acceptance: Acceptance
+    accepted: list[Accepted]
+    tell_queued: bool
+
+
 Known = tuple[int, dict[str, bool] | None, bool, bool]
 """What TERMS gave."""
 
@@ -85,7 +94,71 @@ def accept(order: Order, drafts: Sequence[Draft], known: Known | None = None) ->
     the caller has read it a moment ago.
     """
     known = known or _read_known(order.organization_id)
-    terms = terms_of(order, drafts, known)
+    storing = _judged(order, drafts, terms_of(order, drafts, known), tell_queued=known[2])
+    if storing.accepted:
+        _store(storing)
+    return storing.acceptance
+
+
+def accept_each(
+    requests: Sequence[tuple[Order, Draft]],
+) -> list[Accepted | Refusal | InsufficientCredits]:
+    """Accept each draft for itself, in the caller's transaction: an outcome for each, in order.
+
+    The orders are all of one organization. Each message has its own charge, and one that the
+    balance does not cover leaves the others be; they are one statement where it covers all.
+    """
+    if not requests:
+        return []
+    first = requests[0][0]
+    known = _read_known(first.organization_id)
+    terms = terms_of(first, [draft for _, draft in requests], known)
+    now = terms.at if first.scheduled_at is None else datetime.now(UTC)
+    storings = [
+        _judged(
+            order,
+            [draft],
+            replace(terms, at=order.scheduled_at or now, hold=order.hold),
+            tell_queued=known[2],
+        )
+        for order, draft in requests
+    ]
+    uncovered = _store_each([storing for storing in storings if storing.accepted])
+    return [
+        InsufficientCredits() if id(storing) in uncovered else storing.acceptance.outcomes[0]
+        for storing in storings
+    ]
+
+
+def _store_each(storings: Sequence[_Storing]) -> set[int]:
+    """Store them together, or where the balance does not cover all, one by one.
+
+    Returns the `id()` of those that it did not cover.
+    """
+    if not storings:
+        return set()
+    try:
+        with transaction.atomic():
+            _commit(storings)
+    except IntegrityError as error:
+        if not is_overdraft(error):
+            raise
+    else:
+        return set()
+    if len(storings) == 1:
+        return {id(storings[0])}
+    uncovered: set[int] = set()
+    least: int | None = None
+    for storing in storings:
+        price = storing.acceptance.price
+        # Nothing comes back meanwhile: the balance is locked.
+        if (least is not None and price >= least) or _store_each([storing]):
+            uncovered.add(id(storing))
+            least = price if least is None else min(least, price)
+    return uncovered
+
+
+def _judged(order: Order, drafts: Sequence[Draft], terms: Terms, *, tell_queued: bool) -> _Storing:
     outcomes: list[Accepted | Refusal] = []
     for draft in drafts:
         verdict = judge(draft, terms)
@@ -93,7 +166,7 @@ def accept(order: Order, drafts: Sequence[Draft], known: Known | None = None) ->
             outcomes.append(verdict)
         else:
             begins = verdict.held_until or order.scheduled_at
-            outcomes.append(Accepted(ids.new_uuid(), verdict, begins))
+            outcomes.append(Accepted(draft.id or ids.new_uuid(), verdict, begins))
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
     acceptance = Acceptance(
         order,
@@ -102,10 +175,8 @@ def accept(order: Order, drafts: Sequence[Draft], known: Known | None = None) ->
         outcomes,
         sum(outcome.verdict.price for outcome in accepted),
     )
-    if accepted:
-        tell_queued = known[2] and any(outcome.scheduled_at is None for outcome in accepted)
-        _store(_Storing(acceptance, accepted, tell_queued))
-    return acceptance
+    queued = any(outcome.scheduled_at is None for outcome in accepted)
+    return _Storing(acceptance, accepted, tell_queued and queued)
 
 
 TERMS = """json_build_array(
@@ -156,15 +227,6 @@ def _suppressed(organization_id: uuid.UUID, drafts: Sequence[Draft]) -> frozense
             [organization_id, wanted],
         )
         return frozenset(row[0] for row in cursor.fetchall())
-
-
-@dataclass(frozen=True, slots=True)
-class _Storing:
-    """An acceptance with what of it is to be stored."""
-
-    acceptance: Acceptance
-    accepted: list[Accepted]
-    tell_queued: bool
 
 
 def _store(storing: _Storing) -> None:

@@ -20,6 +20,7 @@ class Draft:
     """One message as somebody asks for it. `sender` None stands for the default sender.
 
     `masked`: what people may see of a text that holds a secret; empty where they may see all.
+    `id`: the id that the message shall have, where it is known beforehand.
     """
 
     to: str
@@ -27,6 +28,7 @@ class Draft:
     sender: str | None = None
     reference: str = ""
     masked: str = ""
+    id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from accounts.admin_site import site
 from messaging.admin.carriers import CarrierAdmin, PriceAdmin, RouteAdmin, carriers_panel
 from messaging.admin.messages import EarlyReceiptAdmin, MessageAdmin
 from messaging.admin.senders import SenderIdAdmin, pending_panel, waiting
+from messaging.admin.smpp_accounts import SmppAccountAdmin, SmppSessionAdmin
 
 __all__ = [
     "CarrierAdmin",
@@ -12,6 +13,8 @@ __all__ = [
     "PriceAdmin",
     "RouteAdmin",
     "SenderIdAdmin",
+    "SmppAccountAdmin",
+    "SmppSessionAdmin",
 ]
 
 # What waits for an operator first.

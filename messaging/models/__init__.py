@@ -4,6 +4,8 @@ from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteC
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
 from messaging.models.rules import SendingRule, Suppression
 from messaging.models.senders import SenderId
+from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
+from messaging.models.smpp_submits import SmppAssembly, SmppReceipt, SmppSubmit
 
 __all__ = [
     "Attempt",
@@ -18,5 +20,11 @@ __all__ = [
     "RouteCarrier",
     "SenderId",
     "SendingRule",
+    "SmppAccount",
+    "SmppAssembly",
+    "SmppReceipt",
+    "SmppServer",
+    "SmppSession",
+    "SmppSubmit",
     "Suppression",
 ]

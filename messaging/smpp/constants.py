@@ -229,6 +229,7 @@ class MessageState(IntEnum):
 # esm_class, SMPP 3.4, 5.2.12
 ESM_MESSAGE_TYPE_MASK: Final = 0x3C
 ESM_DELIVERY_RECEIPT: Final = 0x04
+ESM_INTERMEDIATE: Final = 0x20  # intermediate delivery notification
 ESM_UDHI: Final = 0x40
 
 # registered_delivery, SMPP 3.4, 5.2.17

@@ -1,0 +1,146 @@
+"""Who is bound where: rows that all server processes share, alive while their process is seen."""
+
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from os import getpid
+from typing import Any, Final
+from uuid import UUID
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from imissive import ids
+from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
+
+FORGET_AFTER: Final = timedelta(minutes=1)
+_REPORTED: Final = (
+    "submits",
+    "refused",
+    "throttled",
+    "receipts",
+    "pending",
+    "outstanding",
+    "pace",
+    "pdus",
+    "reported_at",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Newcomer:
+    """A bind that asks to be let in."""
+
+    kind: str
+    address: str
+    port: int
+    tls: bool
+    interface_version: int
+    system_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A bind as it stands now; see SmppSession."""
+
+    id: UUID
+    account_id: UUID
+    newcomer: Newcomer
+    bound_at: datetime
+    submits: int
+    refused: int
+    throttled: int
+    receipts: int
+    pending: int
+    outstanding: int
+    pace: float
+    pdus: list[str]
+
+
+def _alive_since() -> datetime:
+    return timezone.now() - timedelta(seconds=SmppServer.LEASE_SECONDS)
+
+
+def live() -> QuerySet[SmppSession]:
+    """The binds there are, those of dead servers left out."""
+    return SmppSession.objects.filter(server__seen_at__gte=_alive_since())
+
+
+def open_server() -> UUID:
+    """Enter this process among the servers."""
+    now = timezone.now()
+    name = f"{socket.gethostname()}:{getpid()}"[:100]
+    return SmppServer.objects.create(name=name, started_at=now, seen_at=now).id
+
+
+@transaction.atomic
+def register(server_id: UUID, account: SmppAccount, newcomer: Newcomer) -> UUID | None:
+    """Take one of the account's places; its session's id, or None where all are taken."""
+    locked = SmppAccount.objects.select_for_update().get(pk=account.pk)
+    if live().filter(account=locked).count() >= locked.max_binds:
+        return None
+    now = timezone.now()
+    locked.last_bind_at, locked.last_bind_address = now, newcomer.address
+    locked.save(update_fields=("last_bind_at", "last_bind_address"))
+    session = SmppSession(
+        id=ids.new_uuid(),
+        account=locked,
+        server_id=server_id,
+        bound_at=now,
+        reported_at=now,
+        **_fields(newcomer),
+    )
+    session.save(force_insert=True)
+    return session.id
+
+
+def _fields(newcomer: Newcomer) -> dict[str, Any]:
+    return {name: getattr(newcomer, name) for name in Newcomer.__slots__}
+
+
+def release(session_ids: Iterable[UUID]) -> None:
+    """Give the places back."""
+    SmppSession.objects.filter(id__in=list(session_ids)).delete()
+
+
+@transaction.atomic
+def report(server_id: UUID, name: str, started_at: datetime, reports: Sequence[Report]) -> None:
+    """Say that this server lives, and how those of its binds stand that have changed."""
+    now = timezone.now()
+    # It may have been forgotten, as after a long time without the database.
+    SmppServer.objects.update_or_create(
+        id=server_id,
+        defaults={"seen_at": now},
+        create_defaults={"name": name, "started_at": started_at, "seen_at": now},
+    )
+    SmppSession.objects.bulk_create(
+        [
+            SmppSession(
+                id=row.id,
+                account_id=row.account_id,
+                server_id=server_id,
+                bound_at=row.bound_at,
+                reported_at=now,
+                **_fields(row.newcomer),
+                **{name: getattr(row, name) for name in _REPORTED[:-1]},
+            )
+            for row in reports
+        ],
+        update_conflicts=True,
+        unique_fields=["id"],
+        update_fields=_REPORTED,
+    )
+    SmppServer.objects.filter(seen_at__lt=now - FORGET_AFTER).delete()
+
+
+def close_server(server_id: UUID) -> None:
+    """Take this process off the list, with whatever it still holds there."""
+    SmppServer.objects.filter(id=server_id).delete()
+
+
+def accounts_of(account_ids: Iterable[UUID]) -> dict[UUID, SmppAccount]:
+    """Those accounts as they are now, with their organizations."""
+    found = SmppAccount.objects.select_related("organization").in_bulk(list(account_ids))
+    return {key: account for key, account in found.items() if isinstance(key, UUID)}

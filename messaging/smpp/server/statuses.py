@@ -1,0 +1,63 @@
+"""What the platform's refusals are called in SMPP: one table, and an account's own wishes. Pure."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from messaging.smpp.constants import Status
+
+# The first group are the platform's own codes, the second what only SMPP can get wrong.
+STATUSES: Final[dict[str, int]] = {
+    "INVALID_PHONE": Status.ESME_RINVDSTADR,
+    "DESTINATION_BLOCKED": Status.ESME_RINVDSTADR,
+    "INVALID_SENDER": Status.ESME_RINVSRCADR,
+    "MESSAGE_TOO_LONG": Status.ESME_RINVMSGLEN,
+    "INSUFFICIENT_CREDITS": Status.ESME_RSUBMITFAIL,
+    "INVALID_REQUEST": Status.ESME_RSUBMITFAIL,
+    "INVALID_SCHEDULE": Status.ESME_RINVSCHED,
+    "FORBIDDEN": Status.ESME_RSUBMITFAIL,
+    "CONFLICT": Status.ESME_RSUBMITFAIL,
+    "RATE_LIMITED": Status.ESME_RTHROTTLED,
+    "UNAVAILABLE": Status.ESME_RMSGQFUL,
+    "SERVER_ERROR": Status.ESME_RSYSERR,
+    "NOT_FOUND": Status.ESME_RINVMSGID,
+    "NOT_CANCELABLE": Status.ESME_RCANCELFAIL,
+    "NOT_REPLACEABLE": Status.ESME_RREPLACEFAIL,
+    "EMPTY_MESSAGE": Status.ESME_RINVMSGLEN,
+    "INVALID_CODING": Status.ESME_RSUBMITFAIL,
+    "INVALID_TEXT": Status.ESME_RSUBMITFAIL,
+    "INVALID_HEADER": Status.ESME_RINVESMCLASS,
+    "INVALID_ESM_CLASS": Status.ESME_RINVESMCLASS,
+    "INVALID_VALIDITY": Status.ESME_RINVEXPIRY,
+    "INVALID_PRIORITY": Status.ESME_RINVPRTFLG,
+    "INVALID_REGISTERED_DELIVERY": Status.ESME_RINVREGDLVFLG,
+    "INVALID_SOURCE_TON": Status.ESME_RINVSRCTON,
+    "INVALID_SOURCE_NPI": Status.ESME_RINVSRCNPI,
+    "INVALID_DESTINATION_TON": Status.ESME_RINVDSTTON,
+    "INVALID_DESTINATION_NPI": Status.ESME_RINVDSTNPI,
+    "REPLACE_NOT_OFFERED": Status.ESME_RINVREPFLAG,
+    "PREDEFINED_NOT_OFFERED": Status.ESME_RINVDFTMSGID,
+    "DISTRIBUTION_LIST_NOT_OFFERED": Status.ESME_RCNTSUBDL,
+    "PARAMETER_NOT_ALLOWED": Status.ESME_ROPTPARNOTALLWD,
+    "INVALID_PARAMETER": Status.ESME_RINVOPTPARAMVAL,
+    "MISSING_PARAMETER": Status.ESME_RMISSINGOPTPARAM,
+}
+_LARGEST: Final = 0xFFFFFFFF
+
+
+def status_of(code: str, own: Mapping[str, Any]) -> int:
+    """The command_status for a code; `own` is the account's table, which goes before ours."""
+    wished = own.get(code)
+    if isinstance(wished, int) and 0 < wished <= _LARGEST:
+        return wished
+    return STATUSES.get(code, Status.ESME_RSUBMITFAIL)
+
+
+def check_own(own: object) -> None:
+    """Raises ValueError, for people, where an account's table cannot be one."""
+    if not isinstance(own, dict):
+        raise ValueError('write an object, such as {"INSUFFICIENT_CREDITS": 1030}')
+    for code, status in own.items():
+        if code not in STATUSES:
+            raise ValueError(f"there is no code {code!r}; the codes are {', '.join(STATUSES)}")
+        if isinstance(status, bool) or not isinstance(status, int) or not 0 < status <= _LARGEST:
+            raise ValueError(f"{code}: a status is a number from 1 to {_LARGEST}")
