@@ -1,5 +1,6 @@
 """The base of every view under /v1: the key, its scope, the rate limit, and idempotency."""
 
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -20,14 +21,24 @@ class ApiView(APIView):
     """A view of the REST API. `required_scope` is one Scope, or a dict of them by method.
 
     `lane`: which limit a call counts against, by one; a handler takes more with `spend`.
+    `counts_content`: the handler spends for all that the call holds, at once, so that how long to
+    wait is known; the call as such counts as one of the other calls.
     `fails_closed`: refuse the call where the limit cannot be asked for.
+
+    With an Idempotency-Key a POST handler runs in one transaction, and what it wrote is undone
+    where it refuses: what has to stay of a refused call is kept elsewhere.
     """
 
     required_scope: ClassVar[Any]
     lane: ClassVar[Lane] = Lane.CALLS
+    counts_content: ClassVar[bool] = False
     fails_closed: ClassVar[bool] = False
 
+    # No OPTIONS: what the API can do is in its schema.
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+
     usage: Usage | None = None
+    _spent = 0
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Answer a request, whatever happens."""
@@ -58,26 +69,37 @@ class ApiView(APIView):
         except ApiError:
             # Who calls is known, so the refusal tells of the limits too.
             if isinstance(request.auth, Caller):
-                self.usage = self._take(request.auth, 0)
+                self.usage = self._take(self.lane, 0)
             raise
-        self.spend(1)
+        if self.counts_content:
+            self._count(Lane.CALLS, 1)
+            self.usage = self._take(self.lane, 0)
+        else:
+            self.spend(1)
 
     def spend(self, cost: int) -> None:
-        """Count `cost` against the lane's limit.
+        """Count `cost` against the lane's limit, all of it or nothing.
 
-        Raises ApiError RATE_LIMITED, and nothing is counted then; UNAVAILABLE where the limit
-        cannot be asked for and the view fails closed.
+        Raises ApiError: RATE_LIMITED; PAYLOAD_TOO_LARGE where the call's costs together are more
+        than the limit; UNAVAILABLE where the limit cannot be asked for and the view fails closed.
         """
-        self.usage = usage = self._take(self.request.auth, cost)
+        self._count(self.lane, cost)
+        self._spent += cost
+
+    def _count(self, lane: Lane, cost: int) -> None:
+        self.usage = usage = self._take(lane, cost)
         if usage.wait_seconds:
-            raise limits.refusal(usage, cost)
+            # What the call spent before stays spent: reading it was work. When it comes again it
+            # needs that much anew, so it has to wait for that too.
+            wait = usage.wait_seconds + self._spent * limits.PERIOD_SECONDS / usage.limit
+            raise limits.refusal(replace(usage, wait_seconds=wait), self._spent + cost)
         if self.fails_closed and not usage.known:
             told = "This cannot be checked right now. Try again in a moment."
             raise ApiError("UNAVAILABLE", told, headers={"Retry-After": "5"})
 
-    def _take(self, caller: Any, cost: int) -> Usage:
-        assert isinstance(caller, Caller)  # noqa: S101 - a view without a key is a bug of ours
-        return limits.take(caller.organization_id, self.lane, caller.limits.of(self.lane), cost)
+    def _take(self, lane: Lane, cost: int) -> Usage:
+        caller = caller_of(self.request)
+        return limits.take(caller.organization_id, lane, caller.limits.of(lane), cost)
 
     def _handle(self, request: Request) -> HttpResponseBase:
         method = (request.method or "").lower()
@@ -94,7 +116,8 @@ class ApiView(APIView):
 
         def work() -> idempotency.Answer:
             response = self._handle(request)
-            data = response.data if isinstance(response, Response) else None
+            assert isinstance(response, Response)  # noqa: S101 - what a handler of ours gives
+            data = response.data
             return idempotency.Answer(
                 response.status_code, b"" if data is None else orjson.dumps(data)
             )
@@ -105,11 +128,9 @@ class ApiView(APIView):
             idempotency.fingerprint(plain.method or "", plain.get_full_path(), plain.body),
             work,
         )
-        response = HttpResponse(
-            answer.body,
-            status=answer.status,
-            content_type=None if answer.status == HTTPStatus.NO_CONTENT else "application/json",
-        )
+        response = HttpResponse(answer.body, status=answer.status, content_type="application/json")
+        if answer.status == HTTPStatus.NO_CONTENT:
+            del response["Content-Type"]
         if replayed:
             response["Idempotent-Replayed"] = "true"
         return response

@@ -6,6 +6,7 @@ known exactly. One round trip: a script, so that two processes cannot both take 
 """
 
 import math
+import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -80,43 +81,76 @@ class Usage:
         }
 
 
-# KEYS: the bucket. ARGV: microseconds for one token, for a full bucket, and the tokens wanted.
-# The value is the time at which the bucket is full again. Returns how far off that is, and how
-# long to wait (0: taken). A millisecond is forgiven, for what fractions of tokens leave.
+FORGIVEN_TOKENS, FORGIVEN_MICROSECONDS = 0.1, 1000.0
+"""What may be missing at most: whole microseconds are stored, so fractions of tokens get lost."""
+
+# KEYS: the bucket. ARGV: microseconds for one token, for a full bucket, the tokens wanted, and the
+# microseconds that are forgiven. The value is the time at which the bucket is full again. Returns
+# how far off that is, and how long to wait (0: taken).
 _TAKE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
 local each, full, cost = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local forgiven = tonumber(ARGV[4])
+local function keep(at)
+  redis.call('SET', KEYS[1], string.format('%.0f', at), 'PX', math.ceil((at - now) / 1000))
+end
 local filled = math.max(tonumber(redis.call('GET', KEYS[1]) or now), now)
+if filled > now + 2 * full then
+  -- The clock was put back.
+  filled = now + full
+  keep(filled)
+end
 local after = filled + cost * each
 local wait = after - now - full
-if wait > 1000 then
+if wait > forgiven then
   return {math.ceil(filled - now), math.ceil(wait)}
 end
 if cost > 0 then
-  redis.call('SET', KEYS[1], string.format('%.0f', after), 'PX', math.ceil((after - now) / 1000))
+  keep(after)
 end
 return {math.ceil(after - now), 0}
 """
 
 
 class _Breaker:
-    """Remembers that Redis failed a moment ago, and says so in the log now and then."""
+    """Remembers that Redis failed a moment ago, and says so in the log now and then.
+
+    After the rest one caller asks Redis again; the others go on without it until it has answered,
+    so that a Redis that hangs costs one request of a second its patience, not every one.
+    """
 
     def __init__(self) -> None:
-        self.resting_until = 0.0
+        self._guard = threading.Lock()
+        self._failing = False
+        self._resting_until = 0.0
         self._alert_at = 0.0
 
-    @property
-    def open(self) -> bool:
-        return time.monotonic() < self.resting_until
+    def lets_pass(self) -> bool:
+        """Whether this caller may ask Redis."""
+        if not self._failing:
+            return True
+        with self._guard:
+            now = time.monotonic()
+            if now < self._resting_until:
+                return False
+            self._resting_until = now + REST_SECONDS
+            return True
 
     def failed(self, error: Exception) -> None:
-        now = time.monotonic()
-        self.resting_until = now + REST_SECONDS
-        if now >= self._alert_at:
-            self._alert_at = now + ALERT_SECONDS
+        with self._guard:
+            now = time.monotonic()
+            self._failing, self._resting_until = True, now + REST_SECONDS
+            alert = now >= self._alert_at
+            if alert:
+                self._alert_at = now + ALERT_SECONDS
+        if alert:
             log.error("rate_limits_unavailable", error=str(error), effect="limits do not hold")
+
+    def succeeded(self) -> None:
+        if self._failing:
+            self._failing = False
+            log.warning("rate_limits_available", effect="limits hold again")
 
 
 _breaker = _Breaker()
@@ -128,7 +162,9 @@ def _script(url: str) -> Any:
         url,
         socket_timeout=SOCKET_SECONDS,
         socket_connect_timeout=SOCKET_SECONDS,
-        retry=Retry(NoBackoff(), 1),
+        # Once more for a connection that a restart cut. Not after a timeout: Redis may have taken
+        # the tokens already, and nobody shall wait twice.
+        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
     return client.register_script(_TAKE)
 
@@ -140,25 +176,32 @@ def take(organization_id: UUID, lane: Lane, limit: int, cost: int = 1) -> Usage:
     """
     full = PERIOD_SECONDS * 1_000_000
     each = full / limit
-    if not _breaker.open:
+    forgiven = min(each * FORGIVEN_TOKENS, FORGIVEN_MICROSECONDS)
+    if _breaker.lets_pass():
         try:
             used, wait = _script(settings.REDIS_URL)(
-                [f"imissive:rate:{organization_id.hex}:{lane}"], [each, full, cost]
+                [f"imissive:rate:{organization_id.hex}:{lane}"], [each, full, cost, forgiven]
             )
         except (redis.RedisError, OSError) as error:
             _breaker.failed(error)
         else:
-            remaining = max(0, int((full - used + 1000) / each))
+            _breaker.succeeded()
+            remaining = max(0, int((full - used + forgiven) / each))
             return Usage(lane, limit, remaining, used / 1_000_000, wait / 1_000_000)
     return Usage(lane, limit, limit, 0.0, known=False)
 
 
 def refusal(usage: Usage, cost: int = 1) -> ApiError:
-    """RATE_LIMITED, with a Retry-After that is true for the same call."""
+    """Why a call of that cost is refused, all of which it needs when it comes again.
+
+    RATE_LIMITED with a Retry-After that is true for the same call; or PAYLOAD_TOO_LARGE where the
+    call can never pass, since who is told to wait would do so for ever.
+    """
+    if cost > usage.limit:
+        told = f"This call counts {cost:,}, more than the account's {usage.limit:,} a minute."
+        return ApiError("PAYLOAD_TOO_LARGE", f"{told} Split it.", field="messages")
     told = f"This account may send {usage.limit:,} messages a minute this way."
     if usage.lane is Lane.CALLS:
         told = f"This account may make {usage.limit:,} calls a minute."
-    if cost > usage.limit:
-        told += f" One call with {cost:,} messages can never pass: split it."
     headers = {"Retry-After": str(max(1, math.ceil(usage.wait_seconds)))}
     return ApiError("RATE_LIMITED", told, headers=headers)

@@ -129,6 +129,8 @@ def as_api_error(error: Exception) -> ApiError:
 
 def report(error: ApiError, cause: Exception) -> None:
     """Log what is our fault; a caller's mistake is not worth a line."""
+    if isinstance(cause, ApiError):
+        return  # whoever refuses knows why, and has logged what an operator has to know
     if error.problem.code == "UNAVAILABLE":
         log.warning("unavailable", cause=str(cause).strip())
         forget_broken_connections()

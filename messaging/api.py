@@ -121,13 +121,13 @@ class BulkView(ApiView):
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
     lane = Lane.BULK
+    counts_content = True
 
     @extend_schema(request=BulkBody, operation_id="send_bulk", responses={202: dict[str, Any]})
     def post(self, request: Request) -> Response:
         body = parse_body(request, BulkBody)
         drafts = _drafts(body)
-        if len(drafts) > 1:
-            self.spend(len(drafts) - 1)
+        self.spend(len(drafts))
         order = _order(caller_of(request), body, as_batch=True)
         acceptance = _accept(order, drafts, caller_of(request))
         accepted = sum(isinstance(outcome, Accepted) for outcome in acceptance.outcomes)
