@@ -1,0 +1,135 @@
+"""A call of every route of the API that works: what the tests of all routes are made from.
+
+The routes come from the URL resolver. One without a row here fails those tests, so that whoever
+adds a route says who may call it, and what a good call is.
+"""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from accounts.roles import Scope
+from messaging.models import Carrier
+from tests.world import PHONE, Customer, World
+
+METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+# For everybody, without a key.
+PUBLIC = {"openapi.json"}
+Request = tuple[str, Any]
+"""Path and body."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a call may be about: a customer with credits, whose numbers a carrier serves."""
+
+    world: World
+    customer: Customer
+    carrier: Carrier
+
+
+@dataclass(frozen=True)
+class Good:
+    """A call that is answered with `status` by a key that has `scope`; `make` makes its objects."""
+
+    scope: str
+    status: int
+    make: Callable[[Scene], Request]
+
+
+def routes() -> Iterator[tuple[str, type[Any]]]:
+    """(pattern below /v1/, view class) of every route of the API."""
+    for below, pattern in _patterns(get_resolver()):
+        if below.startswith("v1/") and below.removeprefix("v1/") not in PUBLIC:
+            view: Any = pattern.callback
+            yield below.removeprefix("v1/"), view.view_class
+
+
+def _patterns(resolver: URLResolver) -> Iterator[tuple[str, URLPattern]]:
+    for entry in resolver.url_patterns:
+        if isinstance(entry, URLResolver):
+            for below, pattern in _patterns(entry):
+                yield str(entry.pattern) + below, pattern
+        else:
+            yield str(entry.pattern), entry
+
+
+def calls() -> list[tuple[str, str]]:
+    """(method, pattern) of everything that the API can be asked for."""
+    return [
+        (method, pattern)
+        for pattern, view in routes()
+        for method in METHODS
+        if hasattr(view, method.lower())
+    ]
+
+
+def ask(secret: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
+    """The answer to a call; a header is written as in `idempotency_key="k"`."""
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    if secret:
+        given["Authorization"] = f"Bearer {secret}"
+    data = b"" if body is None else json.dumps(body).encode()
+    kind = "" if body is None else "application/json"
+    return Client().generic(method, path, data, content_type=kind, headers=given)
+
+
+# ---------------------------------------------------------------- the calls
+
+
+def _message(scene: Scene, **fields: Any) -> str:
+    return scene.world.message(scene.customer, scene.carrier, **fields).public_id
+
+
+def _batch(scene: Scene) -> str:
+    body = {
+        "messages": [{"to": PHONE, "message": "One of a batch"}],
+        "scheduled_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+    }
+    answer = scene.customer.api.post("/v1/sms/bulk", body).json()
+    return str(answer["batch_id"])
+
+
+def _endpoint(scene: Scene) -> str:
+    return scene.world.endpoint(scene.customer).public_id
+
+
+def _fixed(path: str, body: Any = None) -> Callable[[Scene], Request]:
+    return lambda scene: (f"/v1/{path}", body)
+
+
+def _about(made: Callable[[Scene], str], path: str, body: Any = None) -> Callable[[Scene], Request]:
+    """A call whose path has the id of what `made` makes."""
+    return lambda scene: (f"/v1/{path}".format(made(scene)), body)
+
+
+_SMS = {"to": PHONE, "message": "Hello"}
+
+GOOD: dict[tuple[str, str], Good] = {
+    ("GET", "balance"): Good(Scope.BALANCE, 200, _fixed("balance")),
+    ("POST", "sms/send"): Good(Scope.SMS_SEND, 202, _fixed("sms/send", _SMS)),
+    ("POST", "sms/bulk"): Good(Scope.SMS_SEND, 202, _fixed("sms/bulk", {"messages": [_SMS, _SMS]})),
+    ("POST", "sms/estimate"): Good(Scope.SMS_SEND, 200, _fixed("sms/estimate", _SMS)),
+    ("GET", "sms/<str:message_id>"): Good(Scope.SMS_READ, 200, _about(_message, "sms/{}")),
+    ("POST", "sms/<str:message_id>/cancel"): Good(
+        Scope.SMS_SEND, 200, _about(_message, "sms/{}/cancel")
+    ),
+    ("POST", "batches/<str:batch_id>/cancel"): Good(
+        Scope.SMS_SEND, 200, _about(_batch, "batches/{}/cancel")
+    ),
+    ("GET", "webhooks"): Good(Scope.WEBHOOKS, 200, _fixed("webhooks")),
+    ("POST", "webhooks"): Good(
+        Scope.WEBHOOKS, 201, _fixed("webhooks", {"url": "https://example.com/hook"})
+    ),
+    ("GET", "webhooks/<str:webhook_id>"): Good(
+        Scope.WEBHOOKS, 200, _about(_endpoint, "webhooks/{}")
+    ),
+    ("DELETE", "webhooks/<str:webhook_id>"): Good(
+        Scope.WEBHOOKS, 204, _about(_endpoint, "webhooks/{}")
+    ),
+}
