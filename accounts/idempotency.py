@@ -4,12 +4,14 @@ The record is written in the transaction of the effect itself. So there is no mo
 crash leaves the one without the other: either both are there and the answer is given again, or
 neither is and the call is made as if for the first time.
 
-A refused call changed nothing, so it leaves no record: the same key may be used again once the
-cause is mended. The answers are kept encrypted, as some hold a secret that is shown once.
+A refused call changes nothing, whatever its handler wrote before it refused, and leaves no record:
+the same key may be used again once the cause is mended. The answers are kept encrypted, as some
+hold a secret that is shown once.
 """
 
 import contextlib
 import hashlib
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import orjson
+from django.conf import settings
 from django.db import transaction
 
 from imissive import crypto
@@ -28,7 +31,12 @@ KEPT = timedelta(hours=24)
 MAX_KEY_LENGTH = 255
 WAIT_SECONDS, POLL_SECONDS = 2.0, 0.02
 """How long a call waits for another one with its key, and how often it looks."""
+PURGE_AFTER = KEPT + timedelta(minutes=1)
+"""Later than `KEPT`, so that no record goes between being found and being read."""
 PURGE_STEP = 5_000
+
+# A customer who repeats calls faster than they are done must not hold every thread of the process.
+_waiting = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +56,8 @@ def check_key(key: str) -> None:
 
 def fingerprint(method: str, path: str, body: bytes) -> bytes:
     """SHA-256 of a request. The order of a JSON object's fields makes no difference."""
-    # What is no JSON is refused later, with the reason.
-    with contextlib.suppress(orjson.JSONDecodeError):
+    # What is no JSON, or nested too deeply to be written again, is refused later with the reason.
+    with contextlib.suppress(orjson.JSONDecodeError, orjson.JSONEncodeError):
         body = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
 
@@ -99,28 +107,42 @@ def once(
 
 
 def _claim(api_key_id: UUID, key: str, fingerprint: bytes) -> int | None:
-    """The id of the new record, or None where there is one already."""
+    """The id of the new record, or None where there is one already.
+
+    Waits a while for another call with the key; raises ApiError IDEMPOTENCY_IN_PROGRESS after it,
+    or at once where too many wait in this process.
+    """
+    got, record_id = _try_to_claim(api_key_id, key, fingerprint)
+    if not got and _waiting.acquire(blocking=False):
+        try:
+            until = time.monotonic() + WAIT_SECONDS
+            while not got and time.monotonic() < until:
+                time.sleep(POLL_SECONDS)
+                got, record_id = _try_to_claim(api_key_id, key, fingerprint)
+        finally:
+            _waiting.release()
+    if not got:
+        told = "A call with this Idempotency-Key is still running. Ask again in a moment."
+        raise ApiError("IDEMPOTENCY_IN_PROGRESS", told, headers={"Retry-After": "1"})
+    return record_id
+
+
+def _try_to_claim(api_key_id: UUID, key: str, fingerprint: bytes) -> tuple[bool, int | None]:
+    """Whether no other call with the key runs, and the id of the new record if there was none."""
     lock = hashlib.sha256(api_key_id.bytes + key.encode()).digest()[:8]
-    until = time.monotonic() + WAIT_SECONDS
-    while True:
-        with server_cursor() as cursor:
-            cursor.execute(
-                _CLAIM,
-                {
-                    "lock": int.from_bytes(lock, "big", signed=True),
-                    "api_key": api_key_id,
-                    "key": key,
-                    "fingerprint": fingerprint,
-                    "kept": KEPT.total_seconds(),
-                },
-            )
-            got, record_id = cursor.fetchone()
-        if got:
-            return record_id  # type: ignore[no-any-return]
-        if time.monotonic() > until:
-            told = "A call with this Idempotency-Key is still running. Ask again in a moment."
-            raise ApiError("IDEMPOTENCY_IN_PROGRESS", told, headers={"Retry-After": "1"})
-        time.sleep(POLL_SECONDS)
+    with server_cursor() as cursor:
+        cursor.execute(
+            _CLAIM,
+            {
+                "lock": int.from_bytes(lock, "big", signed=True),
+                "api_key": api_key_id,
+                "key": key,
+                "fingerprint": fingerprint,
+                "kept": KEPT.total_seconds(),
+            },
+        )
+        got, record_id = cursor.fetchone()
+    return got, record_id
 
 
 def _answer_of(api_key_id: UUID, key: str, fingerprint: bytes) -> Answer:
@@ -153,7 +175,7 @@ def purge(limit: int = PURGE_STEP) -> int:
             " SELECT id FROM accounts_idempotencyrecord"
             " WHERE created_at < now() - %s * interval '1 second'"
             " ORDER BY created_at LIMIT %s FOR UPDATE SKIP LOCKED)",
-            [KEPT.total_seconds(), limit],
+            [PURGE_AFTER.total_seconds(), limit],
         )
         purged: int = cursor.rowcount
     return purged
