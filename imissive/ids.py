@@ -73,3 +73,8 @@ def parse_id(prefix: str, text: str) -> uuid.UUID | None:
             return None
         number = number << 5 | value
     return uuid.UUID(int=number) if number < 1 << 128 else None
+
+
+def pattern(prefix: str) -> str:
+    """The regular expression of the public ids with that prefix, for schemas."""
+    return f"^{prefix}_[0-7][{_ALPHABET}]{{25}}$"

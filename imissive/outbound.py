@@ -17,7 +17,8 @@ from aiohappyeyeballs import AddrInfoType
 from django.conf import settings
 from yarl import URL
 
-USER_AGENT = "imissive-webhooks/1"
+HEADERS = {"User-Agent": "imissive-webhooks/1", "Content-Type": "application/json"}
+"""What every post has, beside the headers that it is made with."""
 MAX_URL = 500
 """Characters of a URL at most."""
 MAX_REQUEST_BYTES = 256 * 1024
@@ -184,7 +185,7 @@ class Client:
             ),
             timeout=aiohttp.ClientTimeout(total=self._timeout),
             cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"User-Agent": USER_AGENT, "Content-Type": "application/json"},
+            headers=HEADERS,
             skip_auto_headers=("Accept", "Accept-Encoding"),
             auto_decompress=False,  # a few bytes may unpack to gigabytes
             trust_env=False,  # a proxy would connect for us, unchecked

@@ -41,7 +41,10 @@ def refused(response: Any, status: int, code: str, field: str | None = None) -> 
 
 def test_an_endpoint_is_made(api: Api, customer: Customer) -> None:
     made = created(api, description="orders", events=["message.sent", "message.delivered"])
-    assert set(made) == {"id", "url", "description", "events", "enabled", "secret", "created_at"}
+    assert set(made) == {
+        "id", "url", "description", "events", "enabled", "disabled_reason", "failing_since",
+        "paused_until", "previous_secret_until", "secret", "created_at",
+    }  # fmt: skip
     assert re.fullmatch(r"whk_[0-9a-hjkmnp-tv-z]{26}", made["id"])
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", made["created_at"])
     assert made["url"] == URL

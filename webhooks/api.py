@@ -1,20 +1,28 @@
 """The REST API of webhook endpoints: thin, it reads the request and calls `webhooks.endpoints`."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated
 
-from drf_spectacular.utils import extend_schema
-from pydantic import AfterValidator, BaseModel, Field
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from pydantic import AfterValidator, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
+from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.roles import Scope
-from imissive import ids
-from imissive.requests import Body, parse_body
-from webhooks import endpoints
-from webhooks.models import Endpoint, EventType
+from imissive import ids, outbound
+from imissive.cursors import CURSOR, decode_cursor, page_of
+from imissive.requests import Body, Limit, Query, parse_body, parse_no_body, parse_query
+from webhooks import delivery_log, endpoints, replaying
+from webhooks.presenting import (
+    EventName,
+    NewWebhook,
+    Webhook,
+    WebhookDelivery,
+    Webhooks,
+    delivery_json,
+    endpoint_json,
+)
 
 
 def _storable(text: str) -> str:
@@ -23,50 +31,95 @@ def _storable(text: str) -> str:
     return text
 
 
-def _known(event: str) -> str:
-    if event not in EventType.values:
-        raise ValueError(f"is not an event; the events are {', '.join(EventType.values)}")
-    return event
+Url = Annotated[
+    str,
+    Field(
+        description="Where events are posted to: HTTPS, 500 characters at most.",
+        # Told, not checked here: the one check of a URL has its own error.
+        json_schema_extra={"format": "uri", "maxLength": outbound.MAX_URL},
+    ),
+]
+Description = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
+Events = Annotated[
+    list[EventName],
+    Field(max_length=50, description="The events it wants; none listed means all."),
+]
 
 
 class WebhookBody(Body):
-    url: str = Field(description="Where events are posted to: HTTPS, 500 characters at most.")
-    description: Annotated[str, Field(max_length=200), AfterValidator(_storable)] = ""
-    events: list[Annotated[str, AfterValidator(_known)]] = Field(
-        [], max_length=50, description="The events it wants; none listed means all."
+    url: Url
+    description: Description = ""
+    events: Events = []
+
+
+class WebhookChanges(Body):
+    """What is not given stays as it is."""
+
+    # A default_factory is a default that the schema does not tell: leaving a field out is not the
+    # same as giving its default.
+    url: Url = Field(default_factory=str)
+    description: Description = Field(default_factory=str)
+    events: Events = Field(default_factory=list)
+    enabled: bool = Field(
+        default_factory=bool,
+        description="true forgets why it was disabled and since when it failed, and posts what"
+        " waits; false posts nothing more.",
     )
 
 
-class Webhook(BaseModel):
-    id: str = Field(examples=["whk_01hm6v0q8nfj2r4t6v8x0z2a4c"])
-    url: str
-    description: str
-    events: list[str]
-    enabled: bool
-    created_at: datetime
+class WebhooksQuery(Query):
+    limit: Limit = 50
+    cursor: str | None = None
 
 
-class NewWebhook(Webhook):
-    secret: str = Field(description="Signs every post (Standard Webhooks). Shown this once.")
+TAGS = ["webhooks"]
+WEBHOOK_ID = OpenApiParameter(
+    "webhook_id", str, OpenApiParameter.PATH, description="The endpoint's id, `whk_…`."
+)
+PAGE = [
+    OpenApiParameter(
+        "limit",
+        {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
+        description="Rows on a page.",
+    ),
+    OpenApiParameter(
+        "cursor",
+        {"type": "string", "pattern": ids.pattern(CURSOR)},
+        description="The `next_cursor` of the page before.",
+    ),
+]
 
 
-class Webhooks(BaseModel):
-    data: list[Webhook]
-    next_cursor: None = None
-
-
-class WebhooksView(APIView):
+class WebhooksView(ApiView):
     """`GET` and `POST /v1/webhooks`"""
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(operation_id="list_webhooks", responses={200: Webhooks})
+    @extend_schema(
+        operation_id="list_webhooks",
+        tags=TAGS,
+        summary="List the webhook endpoints",
+        parameters=PAGE,
+        responses={200: Webhooks},
+    )
     def get(self, request: Request) -> Response:
-        found = endpoints.endpoints_of(caller_of(request).organization_id)
-        return Response({"data": [_as_json(endpoint) for endpoint in found], "next_cursor": None})
+        """The organization's endpoints, oldest first."""
+        query = parse_query(request, WebhooksQuery)
+        mine = endpoints.endpoints_of(caller_of(request).organization_id)
+        if query.cursor is not None:
+            mine = mine.filter(id__gt=decode_cursor(query.cursor))
+        page, next_cursor = page_of(list(mine[: query.limit + 1]), query.limit)
+        return Response({"data": [endpoint_json(one) for one in page], "next_cursor": next_cursor})
 
-    @extend_schema(operation_id="create_webhook", request=WebhookBody, responses={201: NewWebhook})
+    @extend_schema(
+        operation_id="create_webhook",
+        tags=TAGS,
+        summary="Make a webhook endpoint",
+        request=WebhookBody,
+        responses={201: NewWebhook},
+    )
     def post(self, request: Request) -> Response:
+        """The answer has the signing secret, this once. An organization has at most 50."""
         body = parse_body(request, WebhookBody)
         endpoint = endpoints.create(
             caller_of(request).organization_id,
@@ -74,37 +127,100 @@ class WebhooksView(APIView):
             description=body.description,
             events=body.events,
         )
-        return Response(_as_json(endpoint) | {"secret": endpoint.secret}, status=201)
+        return Response(endpoint_json(endpoint) | {"secret": endpoint.secret}, status=201)
 
 
-class WebhookView(APIView):
-    """`GET` and `DELETE /v1/webhooks/{webhook_id}`"""
+class WebhookView(ApiView):
+    """`GET`, `PATCH` and `DELETE /v1/webhooks/{webhook_id}`"""
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(operation_id="get_webhook", responses={200: Webhook})
+    @extend_schema(
+        operation_id="get_webhook",
+        tags=TAGS,
+        summary="Read a webhook endpoint",
+        parameters=[WEBHOOK_ID],
+        responses={200: Webhook},
+    )
     def get(self, request: Request, webhook_id: str) -> Response:
-        return Response(_as_json(_find(request, webhook_id)))
+        """One endpoint, and how its receiver fares."""
+        found = ids.parse_id(ids.ENDPOINT, webhook_id)
+        return Response(endpoint_json(endpoints.find(caller_of(request).organization_id, found)))
 
-    @extend_schema(operation_id="delete_webhook", responses={204: None})
+    @extend_schema(
+        operation_id="change_webhook",
+        tags=TAGS,
+        summary="Change a webhook endpoint",
+        parameters=[WEBHOOK_ID],
+        request=WebhookChanges,
+        responses={200: Webhook},
+    )
+    def patch(self, request: Request, webhook_id: str) -> Response:
+        """Changes the fields that are given. What is still to be posted goes to the new URL."""
+        changes = parse_body(request, WebhookChanges).model_dump(exclude_unset=True)
+        found = ids.parse_id(ids.ENDPOINT, webhook_id)
+        endpoint = endpoints.change(caller_of(request).organization_id, found, **changes)
+        return Response(endpoint_json(endpoint))
+
+    @extend_schema(
+        operation_id="delete_webhook",
+        tags=TAGS,
+        summary="Delete a webhook endpoint",
+        parameters=[WEBHOOK_ID],
+        responses={204: None},
+    )
     def delete(self, request: Request, webhook_id: str) -> Response:
-        endpoints.delete(_find(request, webhook_id))
+        """Nothing more is posted to it, and its deliveries are gone too."""
+        found = ids.parse_id(ids.ENDPOINT, webhook_id)
+        endpoints.delete(endpoints.find(caller_of(request).organization_id, found))
         return Response(status=204)
 
 
-def _find(request: Request, webhook_id: str) -> Endpoint:
-    found = ids.parse_id(ids.ENDPOINT, webhook_id)
-    return endpoints.find(caller_of(request).organization_id, found)
+class TestView(ApiView):
+    """`POST /v1/webhooks/{webhook_id}/test`"""
+
+    required_scope = Scope.WEBHOOKS
+
+    @extend_schema(
+        operation_id="test_webhook",
+        tags=TAGS,
+        summary="Send a test event",
+        parameters=[WEBHOOK_ID],
+        request=None,
+        responses={202: WebhookDelivery},
+    )
+    def post(self, request: Request, webhook_id: str) -> Response:
+        """Sends `webhook.test` to this endpoint only, whatever events it wants.
+
+        Read the delivery by its id to see what the receiver answered. 409 `CONFLICT` where the
+        endpoint is disabled.
+        """
+        parse_no_body(request)
+        organization_id = caller_of(request).organization_id
+        found = ids.parse_id(ids.ENDPOINT, webhook_id)
+        delivery_id = replaying.send_test(organization_id, found)
+        return Response(delivery_json(delivery_log.find(organization_id, delivery_id)), status=202)
 
 
-def _as_json(endpoint: Endpoint) -> dict[str, Any]:
-    return {
-        "id": endpoint.public_id,
-        "url": endpoint.url,
-        "description": endpoint.description,
-        "events": endpoint.events,
-        "enabled": endpoint.enabled,
-        "created_at": endpoint.created_at.astimezone(UTC)
-        .isoformat(timespec="milliseconds")
-        .replace("+00:00", "Z"),
-    }
+class RotateSecretView(ApiView):
+    """`POST /v1/webhooks/{webhook_id}/rotate-secret`"""
+
+    required_scope = Scope.WEBHOOKS
+
+    @extend_schema(
+        operation_id="rotate_webhook_secret",
+        tags=TAGS,
+        summary="Rotate the signing secret",
+        parameters=[WEBHOOK_ID],
+        request=None,
+        responses={200: NewWebhook},
+    )
+    def post(self, request: Request, webhook_id: str) -> Response:
+        """The answer has the new secret, this once. For 24 hours posts are signed with both.
+
+        Rotating again within that time ends the oldest one at once: do so twice after a leak.
+        """
+        parse_no_body(request)
+        found = ids.parse_id(ids.ENDPOINT, webhook_id)
+        endpoint = endpoints.rotate_secret(caller_of(request).organization_id, found)
+        return Response(endpoint_json(endpoint) | {"secret": endpoint.secret})

@@ -1,18 +1,24 @@
-"""Webhook endpoints: made, found, deleted. What the API and the dashboard call."""
+"""Webhook endpoints: made, found, changed, deleted. What the API and the dashboard call."""
 
+import functools
 import uuid
 from collections.abc import Iterable
+from datetime import timedelta
 
+from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
 from imissive import outbound
 from imissive.errors import ApiError
+from webhooks import events
 from webhooks.models import Endpoint
 from webhooks.signing import new_secret
 
 MOST = 50
 """Endpoints of one organization: each event is written and posted once for each of them."""
+ROTATION = timedelta(hours=24)
+"""How long the secret before the present one signs too."""
 
 
 def endpoints_of(organization_id: uuid.UUID) -> QuerySet[Endpoint]:
@@ -22,7 +28,17 @@ def endpoints_of(organization_id: uuid.UUID) -> QuerySet[Endpoint]:
 
 def find(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
     """That endpoint of the organization. Raises ApiError NOT_FOUND, another's included."""
-    mine = endpoints_of(organization_id)
+    return _found(endpoints_of(organization_id), endpoint_id)
+
+
+def lock(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
+    """As `find`, held by the caller's transaction: nobody else changes it or replays to it."""
+    # NO KEY: events may be written for it meanwhile.
+    mine = endpoints_of(organization_id).select_for_update(no_key=True)
+    return _found(mine, endpoint_id)
+
+
+def _found(mine: QuerySet[Endpoint], endpoint_id: uuid.UUID | None) -> Endpoint:
     endpoint = None if endpoint_id is None else mine.filter(id=endpoint_id).first()
     if endpoint is None:
         raise ApiError("NOT_FOUND", "There is no such webhook endpoint.")
@@ -37,11 +53,7 @@ def create(
     `events` are of EventType; none means all. Raises ApiError: INVALID_URL for what may not be
     posted to, CONFLICT where there are too many already.
     """
-    try:
-        outbound.parse_url(url)
-    except outbound.OutboundError as error:
-        told = error.reason[0].upper() + error.reason[1:] + "."
-        raise ApiError("INVALID_URL", told, field="url") from None
+    _check_url(url)
     if endpoints_of(organization_id).count() >= MOST:
         raise ApiError("CONFLICT", f"An organization has at most {MOST} webhook endpoints.")
     return Endpoint.objects.create(
@@ -53,6 +65,57 @@ def create(
     )
 
 
+def change(
+    organization_id: uuid.UUID,
+    endpoint_id: uuid.UUID | None,
+    *,
+    url: str | None = None,
+    description: str | None = None,
+    events: Iterable[str] | None = None,
+    enabled: bool | None = None,
+) -> Endpoint:
+    """Change what is not None. What waited for an endpoint that is enabled again goes out at once.
+
+    Raises ApiError: NOT_FOUND, INVALID_URL.
+    """
+    with transaction.atomic():
+        endpoint = lock(organization_id, endpoint_id)
+        if url is not None and url != endpoint.url:
+            _check_url(url)
+            endpoint.url = url
+            # Another receiver, which did not fail yet.
+            endpoint.failing_since = endpoint.paused_until = None
+        if description is not None:
+            endpoint.description = description
+        if events is not None:
+            endpoint.events = list(dict.fromkeys(events))
+        if enabled is not None and enabled is not endpoint.enabled:
+            endpoint.enabled = enabled
+            endpoint.disabled_reason = ""
+            endpoint.failing_since = endpoint.paused_until = endpoint.notice_due_at = None
+        endpoint.save()
+        transaction.on_commit(functools.partial(_ring, endpoint))
+    return endpoint
+
+
+def _ring(endpoint: Endpoint) -> None:
+    if endpoint.enabled:
+        events.ring([endpoint.id])
+
+
+def rotate_secret(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
+    """Give the endpoint a fresh secret, which the caller is told this once.
+
+    The one before signs too for ROTATION; the one before that no more. Raises ApiError NOT_FOUND.
+    """
+    with transaction.atomic():
+        endpoint = lock(organization_id, endpoint_id)
+        endpoint.previous_secret, endpoint.secret = endpoint.secret, new_secret()
+        endpoint.previous_secret_until = timezone.now() + ROTATION
+        endpoint.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
+    return endpoint
+
+
 def delete(endpoint: Endpoint) -> None:
     """Post nothing more to the endpoint and show it to nobody. A sweep removes its deliveries."""
     Endpoint.objects.filter(id=endpoint.id).update(
@@ -61,3 +124,11 @@ def delete(endpoint: Endpoint) -> None:
         secret="",
         previous_secret="",
     )
+
+
+def _check_url(url: str) -> None:
+    try:
+        outbound.parse_url(url)
+    except outbound.OutboundError as error:
+        told = error.reason[0].upper() + error.reason[1:] + "."
+        raise ApiError("INVALID_URL", told, field="url") from None

@@ -94,6 +94,14 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
     return frozenset(endpoint for _, to in kept for endpoint in to)
 
 
+def record_for(event: NewEvent, endpoint_id: uuid.UUID) -> uuid.UUID:
+    """Write an event for that one endpoint, whatever it listens to; the id of its delivery.
+
+    In the caller's transaction; then comes `ring`.
+    """
+    return _insert([(event, [endpoint_id])])[0]
+
+
 def ring(endpoint_ids: Iterable[uuid.UUID]) -> None:
     """Have a worker look at these endpoints now. After the commit, never before."""
     for endpoint_id in endpoint_ids:
@@ -119,7 +127,8 @@ def _endpoints(
     return found
 
 
-def _insert(kept: Sequence[tuple[NewEvent, Sequence[uuid.UUID]]]) -> None:
+def _insert(kept: Sequence[tuple[NewEvent, Sequence[uuid.UUID]]]) -> list[uuid.UUID]:
+    """Write the events, each with a delivery to each of its endpoints; the deliveries' ids."""
     deliveries = sum(len(to) for _, to in kept)
     # Sorted, because ids of one millisecond come in no order, and rows inserted in the order of
     # their primary key touch fewer index pages.
@@ -141,3 +150,4 @@ def _insert(kept: Sequence[tuple[NewEvent, Sequence[uuid.UUID]]]) -> None:
                 [endpoint for _, to in kept for endpoint in to],
             ],
         )
+    return delivery_ids

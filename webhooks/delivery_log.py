@@ -1,0 +1,143 @@
+"""The delivery log of an endpoint: newest first, filtered, by pages.
+
+Ids are time-ordered, so a span of time is a range of ids. Each filter is served by an index:
+
+- a message by the index of its events, of which there are a few;
+- the ended by `delivery_log_ended`, all by `delivery_log`, in which each event type is a range of
+  its own: the newest of each range are read, and of these the newest;
+- what is not ended by `delivery_due`, the queue's own index, and sorted. Where there is more than
+  is quickly sorted, the endpoint has a backlog, and walking from the newest soon meets it.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.models import QuerySet
+
+from imissive.errors import ApiError
+from imissive.ids import first_id_at
+from imissive.sql import server_cursor
+from webhooks.models import Delivery, EventType
+
+SORTED_MOST = 20_000
+"""Deliveries under way that are sorted to find the newest of them."""
+_LAST = uuid.UUID(int=2**128 - 1)
+_ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What of an endpoint's log is wanted; None: whatever there is.
+
+    From `after` on and until just before `until`, to the millisecond; `below` is the last id of
+    the page before.
+    """
+
+    status: str | None = None
+    event_type: str | None = None
+    message_id: uuid.UUID | None = None
+    after: datetime | None = None
+    until: datetime | None = None
+    below: uuid.UUID | None = None
+
+
+def find(organization_id: uuid.UUID, delivery_id: uuid.UUID | None) -> Delivery:
+    """That delivery of the organization. Raises ApiError NOT_FOUND, another's included."""
+    mine = _shown(Delivery.objects.filter(endpoint__organization_id=organization_id))
+    found = None if delivery_id is None else mine.filter(id=delivery_id).first()
+    if found is None:
+        raise ApiError("NOT_FOUND", "There is no such webhook delivery.")
+    return found
+
+
+def newest(endpoint_id: uuid.UUID, wanted: Filter, limit: int) -> list[Delivery]:
+    """Up to `limit` deliveries of the endpoint, newest first, with their event and attempts."""
+    ids = _ids(_parameters(endpoint_id, wanted, limit), wanted)
+    return list(_shown(Delivery.objects.filter(id__in=ids)).order_by("-id"))
+
+
+def _shown(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
+    return (
+        deliveries.filter(endpoint__deleted_at=None)
+        .select_related("event", "endpoint")
+        .prefetch_related("failed_attempts")
+    )
+
+
+def _parameters(endpoint_id: uuid.UUID, wanted: Filter, limit: int) -> dict[str, Any]:
+    high = first_id_at(wanted.until) if wanted.until else _LAST
+    return {
+        "endpoint": endpoint_id,
+        "types": [wanted.event_type] if wanted.event_type else list(EventType.values),
+        "status": wanted.status,
+        "message": wanted.message_id,
+        "low": first_id_at(wanted.after) if wanted.after else uuid.UUID(int=0),
+        "high": min(high, wanted.below) if wanted.below else high,
+        "limit": limit,
+    }
+
+
+_OF_MESSAGE = """
+SELECT delivery.id
+  FROM webhooks_event event JOIN webhooks_delivery delivery ON delivery.event_id = event.id
+ WHERE event.message_id = %(message)s AND delivery.endpoint_id = %(endpoint)s
+   AND delivery.status = coalesce(%(status)s, delivery.status)
+   AND delivery.event_type = ANY(%(types)s)
+   AND delivery.id >= %(low)s AND delivery.id < %(high)s
+ ORDER BY delivery.id DESC
+ LIMIT %(limit)s
+"""
+_NEWEST = """
+SELECT found.id
+  FROM unnest(%(types)s::text[]) AS wanted(type)
+ CROSS JOIN LATERAL (
+       SELECT id FROM webhooks_delivery
+        WHERE endpoint_id = %(endpoint)s AND event_type = wanted.type {status}
+          AND id >= %(low)s AND id < %(high)s
+        ORDER BY id DESC LIMIT %(limit)s) found
+ ORDER BY found.id DESC
+ LIMIT %(limit)s
+"""
+_NEWEST_OF_ALL = _NEWEST.format(status="")
+_NEWEST_ENDED = _NEWEST.format(
+    # The first half is what the index is made for, so it has to be said.
+    status="AND status IN ('delivered', 'failed') AND status = %(status)s"
+)
+_NEWEST_WAITING = _NEWEST.format(status="AND status = %(status)s")
+_FEW_WAITING = """
+WITH waiting AS MATERIALIZED (
+    SELECT id, status, event_type FROM webhooks_delivery
+     WHERE endpoint_id = %(endpoint)s AND status IN ('pending', 'sending')
+     ORDER BY next_attempt_at
+     LIMIT %(most)s + 1
+),
+found AS (
+    SELECT id FROM waiting
+     WHERE status = %(status)s AND event_type = ANY(%(types)s)
+       AND id >= %(low)s AND id < %(high)s
+     ORDER BY id DESC LIMIT %(limit)s
+)
+SELECT (SELECT count(*) FROM waiting) <= %(most)s, ARRAY(SELECT id FROM found)
+"""
+
+
+def _ids(parameters: dict[str, Any], wanted: Filter) -> Sequence[uuid.UUID]:
+    if wanted.message_id is not None:
+        return _read(_OF_MESSAGE, parameters)
+    if wanted.status is None:
+        return _read(_NEWEST_OF_ALL, parameters)
+    if wanted.status in _ENDED:
+        return _read(_NEWEST_ENDED, parameters)
+    with server_cursor() as cursor:
+        cursor.execute(_FEW_WAITING, parameters | {"most": SORTED_MOST})
+        are_all, found = cursor.fetchone()
+    return found if are_all else _read(_NEWEST_WAITING, parameters)
+
+
+def _read(sql: str, parameters: dict[str, Any]) -> list[uuid.UUID]:
+    with server_cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return [row[0] for row in cursor.fetchall()]
