@@ -47,6 +47,7 @@ def _only_text(value: object) -> object:
 
 # Strict bodies take no text for a time, lax ones a number.
 At = Annotated[AwareDatetime, BeforeValidator(_only_text), Field(strict=False)]
+Cursor = Annotated[str, Field(json_schema_extra={"pattern": ids.pattern(CURSOR)})]
 
 
 class ReplayBody(Body):
@@ -58,9 +59,7 @@ class ReplayBody(Body):
         " arrived too. What is still on its way is not doubled.",
     )
     events: list[EventName] = Field([], max_length=50, description="Only these; none means all.")
-    cursor: Annotated[str, Field(json_schema_extra={"pattern": ids.pattern(CURSOR)})] | None = (
-        Field(None, description="The `next_cursor` of the call before.")
-    )
+    cursor: Cursor | None = Field(None, description="The `next_cursor` of the call before.")
 
 
 DELIVERY_ID = OpenApiParameter(
