@@ -3,8 +3,8 @@
 A file is JSON: `call` (method and path), and, where there is something to say, `headers` and `body`
 of the request, `status` (200) and `answer` and `answer_headers` of what comes back. What a call
 needs of an earlier one is under `uses`: the id as it is printed, and the call whose answer has the
-real one, such as `{"msg_…": "send.message_id"}`. `{today}`, `{tomorrow}` and `{month}` (its first
-day) stand for dates, so that what is printed never lies in the past.
+real one, such as `{"msg_…": "send.message_id"}`. `{today}`, `{tomorrow}`, `{later}` (the day
+after) and `{month}` (its first day) stand for dates, so that what is printed never lies in the past.
 
 The answers are those of a live key, and of a test key where `key` is "test". The tests make every
 call in every language that they can run: `fresh` lists what must then be another text each time
@@ -91,6 +91,7 @@ def _read(file: Path, today: date) -> dict[str, Any]:
     for mark, day in (
         ("{today}", today),
         ("{tomorrow}", today + timedelta(days=1)),
+        ("{later}", today + timedelta(days=2)),
         ("{month}", today.replace(day=1)),
     ):
         text = text.replace(mark, day.isoformat())
