@@ -1,6 +1,8 @@
 """What tests of webhook deliveries do again and again."""
 
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from django.utils import timezone
@@ -8,7 +10,8 @@ from django.utils import timezone
 from imissive import ids
 from tests.receivers import wait_until
 from tests.world import Customer
-from webhooks import events
+from webhooks import deliveries, events
+from webhooks.deliveries import Claimed, Outcome, Results
 from webhooks.dispatcher import Dispatcher
 from webhooks.models import Delivery, Endpoint
 from webhooks.signing import new_secret
@@ -53,4 +56,59 @@ def wait_for_status(endpoint: Endpoint, status: str, seconds: float = 15.0) -> l
 def make_due(endpoint: Endpoint) -> None:
     Delivery.objects.filter(endpoint=endpoint, status="pending").update(
         next_attempt_at=timezone.now()
+    )
+
+
+@contextmanager
+def dispatchers() -> Iterator[Callable[[], Dispatcher]]:
+    """Starts dispatchers; a second one stands for a second worker process."""
+    started: list[Dispatcher] = []
+
+    def start() -> Dispatcher:
+        made = Dispatcher()
+        made.start()
+        started.append(made)
+        return made
+
+    try:
+        yield start
+    finally:
+        for made in started:
+            made.stop()
+
+
+def attempted(endpoint: Endpoint, attempts: int, seconds: float = 15.0) -> list[Delivery]:
+    """The endpoint's deliveries, once they had that many attempts together."""
+    wait_until(lambda: sum(row.attempts for row in rows(endpoint)) == attempts, seconds)
+    return rows(endpoint)
+
+
+def outcome(
+    claimed: Claimed, *, delivered: bool, status: int | None = None, asked: float | None = None
+) -> Outcome:
+    """How an attempt ended: with 200, or with 500 unless `status` says otherwise."""
+    return Outcome(
+        claimed=claimed,
+        began=timezone.now(),
+        signature="v1,c2lnbmF0dXJl",
+        delivered=delivered,
+        final=False,
+        asked=asked,
+        response_status=status or (200 if delivered else 500),
+        response_body="fine" if delivered else "not fine",
+        error="",
+        milliseconds=7,
+    )
+
+
+def work_off(endpoint: Endpoint, *, delivered: bool, count: int = 1000) -> None:
+    """Attempt what is due, without a network: all succeed, or all fail."""
+    claimed = deliveries.claim(endpoint.id, count)
+    deliveries.write(Results(outcomes=[outcome(one, delivered=delivered) for one in claimed]))
+
+
+def give_up(endpoint: Endpoint) -> None:
+    """Fail what is under way for good."""
+    Delivery.objects.filter(endpoint=endpoint, status="pending").update(
+        status="failed", next_attempt_at=None, finished_at=timezone.now()
     )

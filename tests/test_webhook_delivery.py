@@ -14,6 +14,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from imissive import ids
 from tests.dispatching import (
     deliver,
+    dispatchers,
     endpoint_of,
     happen,
     make_due,
@@ -45,18 +46,8 @@ def there() -> Iterator[Receiver]:
 
 @pytest.fixture
 def start(committed_db: None) -> Iterator[Start]:
-    """Starts dispatchers; a second one stands for a second worker process."""
-    started: list[Dispatcher] = []
-
-    def run() -> Dispatcher:
-        made = Dispatcher()
-        made.start()
-        started.append(made)
-        return made
-
-    yield run
-    for made in started:
-        made.stop()
+    with dispatchers() as run:
+        yield run
 
 
 @pytest.fixture

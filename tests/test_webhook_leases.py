@@ -3,10 +3,10 @@
 import pytest
 from django.utils import timezone
 
-from tests.dispatching import endpoint_of, happen, make_due, rows
+from tests.dispatching import endpoint_of, happen, make_due, outcome, rows, work_off
 from tests.world import Customer, World
 from webhooks import deliveries, endpoints, housekeeping
-from webhooks.deliveries import Claimed, Outcome, Results
+from webhooks.deliveries import Results
 from webhooks.models import Delivery, Endpoint
 from webhooks.retrying import RETRY_SECONDS, retry_seconds
 
@@ -16,26 +16,6 @@ URL = "https://example.com/"
 @pytest.fixture
 def customer(committed_world: World) -> Customer:
     return committed_world.customer(sender=None)
-
-
-def fail(endpoint: Endpoint) -> None:
-    [claimed] = deliveries.claim(endpoint.id, 10)
-    deliveries.write(Results(outcomes=[outcome(claimed, delivered=False)]))
-
-
-def outcome(claimed: Claimed, *, delivered: bool, asked: float | None = None) -> Outcome:
-    return Outcome(
-        claimed=claimed,
-        began=timezone.now(),
-        signature="v1,c2lnbmF0dXJl",
-        delivered=delivered,
-        final=False,
-        asked=asked,
-        response_status=200 if delivered else 500,
-        response_body="",
-        error="",
-        milliseconds=1,
-    )
 
 
 def test_a_claim_is_exclusive_until_its_lease_ends(customer: Customer) -> None:
@@ -80,7 +60,7 @@ def test_the_schedule(customer: Customer) -> None:
     endpoint = endpoint_of(customer, URL)
     happen(customer)
     for wait in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400):
-        fail(endpoint)
+        work_off(endpoint, delivered=False)
         [row] = rows(endpoint)
         assert row.status == "pending"
         assert row.next_attempt_at is not None
@@ -88,7 +68,7 @@ def test_the_schedule(customer: Customer) -> None:
         assert wait - 1 < waits <= wait * 1.1
         assert deliveries.claim(endpoint.id, 10) == []
         make_due(endpoint)
-    fail(endpoint)
+    work_off(endpoint, delivered=False)
     [row] = rows(endpoint)
     assert (row.status, row.attempts, row.next_attempt_at) == ("failed", 10, None)
     assert row.finished_at is not None
