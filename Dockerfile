@@ -20,6 +20,7 @@ COPY accounts accounts
 COPY messaging messaging
 COPY webhooks webhooks
 COPY guide guide
+COPY reference reference
 COPY locale locale
 COPY templates templates
 COPY static static

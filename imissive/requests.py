@@ -76,7 +76,7 @@ class ApiMiddleware:
                 response = _error_response(error, request_id)
         response["Content-Length"] = str(len(response.content))
         response["X-Request-Id"] = request_id
-        response["Cache-Control"] = "no-store"
+        response.headers.setdefault("Cache-Control", "no-store")
         response["X-Content-Type-Options"] = "nosniff"
         return response
 

@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("messaging.urls")),
     path("v1/", include("webhooks.urls")),
     path("", include("guide.urls")),
+    path("", include("reference.urls")),
     path("", include("accounts.dashboard_urls")),
     path("dashboard/<str:organization_id>/", include("messaging.dashboard_urls")),
     path("accounts/", include("allauth.urls")),

@@ -1,0 +1,144 @@
+"""How the framework describes the API's views in OpenAPI 3.1: their models, their key, their scope.
+
+Views name pydantic models in `extend_schema`; a model of a request is described as it is read, one
+of an answer as it is written. What all operations have in common is added by `reference.answers`.
+"""
+
+import types
+import typing
+from typing import Any
+
+from drf_spectacular.drainage import set_override, warn
+from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import ResolvedComponent
+from drf_spectacular.utils import Direction
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+
+SCHEME = "ApiKey"
+"""The name of the security scheme."""
+REFERENCE = "#/components/schemas/{model}"
+
+Schema = dict[str, Any]
+
+
+class _Untitled(GenerateJsonSchema):
+    """Without the titles that only repeat the names of fields and models."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        return False
+
+    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
+        made = super().generate(schema, mode)
+        for one in (made, *made.get("$defs", {}).values()):
+            one.pop("title", None)
+        return made
+
+
+def models_of(hint: Any) -> list[type[BaseModel]]:
+    """The pydantic models of a hint: of one model itself, of a union of models each; else none."""
+    found = [hint]
+    if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
+        found = list(typing.get_args(hint))
+    if all(isinstance(one, type) and issubclass(one, BaseModel) for one in found):
+        return found
+    return []
+
+
+def components_of(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Schema]:
+    """The JSON schemas of a model and of each model in it, by their names.
+
+    `mode`: "validation" as it is read, "serialization" as it is written.
+    """
+    schema: Schema = model.model_json_schema(
+        ref_template=REFERENCE, schema_generator=_Untitled, mode=mode
+    )
+    inner: dict[str, Schema] = schema.pop("$defs", {})
+    # A model that holds itself is among its own definitions.
+    return {model.__name__: schema} | inner
+
+
+class ApiSchema(AutoSchema):
+    """REST framework's DEFAULT_SCHEMA_CLASS."""
+
+    def _get_request_for_media_type(
+        self, serializer: Any, direction: Direction = "request"
+    ) -> tuple[Schema | None, bool]:
+        models = models_of(serializer)
+        if models:
+            # A body that is read at all must be there, even where each field may be left out.
+            return self._one_of(models, "validation"), True
+        framework: Any = super()
+        described: tuple[Schema | None, bool] = framework._get_request_for_media_type(
+            serializer, direction
+        )
+        return described
+
+    def _get_response_for_code(
+        self,
+        serializer: Any,
+        status_code: str,
+        media_types: list[str] | None = None,
+        direction: Direction = "response",
+    ) -> Schema:
+        models = models_of(serializer)
+        if models:
+            serializer = self._one_of(models, "serialization")
+        framework: Any = super()
+        answer: Schema = framework._get_response_for_code(
+            serializer, status_code, media_types, direction
+        )
+        return answer
+
+    def _one_of(self, models: list[type[BaseModel]], mode: JsonSchemaMode) -> Schema:
+        for model in models:
+            for name, schema in components_of(model, mode).items():
+                self._register(name, schema)
+        refs = [{"$ref": REFERENCE.format(model=model.__name__)} for model in models]
+        return refs[0] if len(refs) == 1 else {"anyOf": refs}
+
+    def _register(self, name: str, schema: Schema) -> None:
+        component = ResolvedComponent(  # type: ignore[no-untyped-call]
+            name=name, type=ResolvedComponent.SCHEMA, object=BaseModel, schema=schema
+        )
+        if component not in self.registry:
+            self.registry.register(component)
+        elif self.registry[component].schema != schema:
+            warn(f"Two models are named {name!r}, and only one can be described. Rename one.")
+
+    def required_scope(self) -> str | None:
+        """The scope that a key needs for this operation."""
+        scope = getattr(self.view, "required_scope", None)
+        if isinstance(scope, dict):
+            scope = scope.get(self.method)
+        return str(scope) if scope else None
+
+    def get_extensions(self) -> Schema:
+        """Which rate limit the operation counts against."""
+        lane = getattr(self.view, "lane", None)
+        own: Schema = super().get_extensions()
+        return own | ({"x-rate-limit": str(lane)} if lane else {})
+
+
+class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
+    """The API key as OpenAPI says it. The scope is among the requirements, as 3.1 allows."""
+
+    target_class = "accounts.authentication.ApiKeyAuthentication"
+    match_subclasses = True
+    name = SCHEME
+
+    def get_security_requirement(self, auto_schema: Any) -> dict[str, list[Any]]:
+        scope = auto_schema.required_scope()
+        return {SCHEME: [scope] if scope else []}
+
+    def get_security_definition(self, auto_schema: Any) -> Schema:
+        # One scheme, whatever a subclass reads together with the key.
+        set_override(type(self.target), "suppress_collision_warning", True)
+        return {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "imk_live_… or imk_test_…",
+            "description": "An API key. A test key (`imk_test_…`) reaches only the simulator and is"
+            " never charged. A key without any listed scope may do everything.",
+        }
