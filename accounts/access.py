@@ -12,6 +12,9 @@ from accounts.models import Member, Organization, User, member_organizations
 from accounts.roles import Action, may
 from imissive import ids
 
+LAST_ORGANIZATION = "organization"
+"""The session's key for the public id of the organization that was looked at last."""
+
 P = ParamSpec("P")
 MemberView = Callable[Concatenate[HttpRequest, Member, P], HttpResponse]
 
@@ -34,6 +37,8 @@ def member_page(action: Action) -> Callable[[MemberView[P]], Callable[..., HttpR
                 raise Http404
             if not may(member.role, action):
                 raise PermissionDenied
+            if request.session.get(LAST_ORGANIZATION) != organization_id:
+                request.session[LAST_ORGANIZATION] = organization_id
             response = view(request, member, *args, **named)
             # What a page shows must not be in the browser's cache for the next person at it.
             response.headers.setdefault("Cache-Control", "private, no-store")

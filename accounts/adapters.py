@@ -1,16 +1,35 @@
 """How allauth behaves here."""
 
+from typing import Any, cast
+
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
-from django.http import HttpRequest
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
 
+from accounts import invitations
+from accounts.language import remember_language
+from accounts.models import User
+from accounts.people import open_wanted_organization
 from imissive import crypto
+from imissive.requests import client_address
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Closed: an operator makes organizations until sign-up is part of the dashboard."""
-        return False
+        """Whether a stranger may sign up; who was invited always may."""
+        return settings.SIGNUP_OPEN or invitations.pending(request) is not None
+
+    def format_email_subject(self, subject: str) -> str:
+        return str(subject)
+
+    def post_login(self, request: HttpRequest, user: User, **more: Any) -> HttpResponse:
+        """Only who has proved their address comes so far."""
+        open_wanted_organization(user, client_address(request))
+        response = cast("HttpResponse", super().post_login(request, user, **more))
+        if settings.LANGUAGE_COOKIE_NAME not in request.COOKIES:
+            remember_language(response, request, user.language)
+        return response
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
@@ -21,3 +40,7 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
     def decrypt(self, encrypted_text: str) -> str:
         return crypto.decrypt(encrypted_text)
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """What a passkey belongs to: the host, under the name that people know."""
+        return {**super().get_public_key_credential_rp_entity(), "name": "imissive"}

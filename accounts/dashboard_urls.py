@@ -1,11 +1,14 @@
-"""Addresses of the pages for people that belong to no organization."""
+"""Addresses of pages for people: the front door, their account, and who is in an organization."""
 
 from django.urls import path
 
-from accounts import views
+from accounts import invitation_views, language, views
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("dashboard/", views.dashboard, name="dashboard"),
+    path("new-organization/", views.new_organization, name="new_organization"),
     path("theme/", views.set_theme, name="set_theme"),
+    path("i18n/setlang/", language.set_language, name="set_language"),
+    path("invitations/<str:token>/", invitation_views.invitation_page, name="invitation"),
 ]

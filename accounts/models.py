@@ -40,6 +40,12 @@ class User(AbstractBaseUser, PermissionsMixin):
     email = models.EmailField(_("e-mail"), unique=True)
     name = models.CharField(_("name"), max_length=120, blank=True)
     language = models.CharField(_("language"), max_length=8, default="en")
+    time_zone = models.CharField(
+        _("time zone"), max_length=40, blank=True, help_text=_("Empty: the browser's own.")
+    )
+    # The name that was asked for at sign-up; the organization is opened at the first login, which
+    # needs a verified address, so that what a stranger types makes no organization.
+    wanted_organization = models.CharField(max_length=120, blank=True, editable=False)
     is_staff = models.BooleanField(_("operator"), default=False)
     is_active = models.BooleanField(_("active"), default=True)
     date_joined = models.DateTimeField(default=timezone.now, editable=False)
@@ -62,6 +68,7 @@ class Organization(models.Model):
     class Status(models.TextChoices):
         ACTIVE = "active", _("Active")
         SUSPENDED = "suspended", _("Suspended")
+        CLOSED = "closed", _("Closed")
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     name = models.CharField(_("name"), max_length=120)
@@ -133,6 +140,38 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+
+class Invitation(models.Model):
+    """An open invitation: it is deleted when it is accepted or revoked.
+
+    The mail holds 256 random bits; the database holds only their SHA-256.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="invitations")
+    email = models.EmailField(_("e-mail"))
+    role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.VIEWER)
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    invited_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.SET_NULL, null=True, related_name="+"
+    )
+    sent_at = models.DateTimeField()
+    expires_at = models.DateTimeField(_("expires"))
+
+    class Meta:
+        verbose_name = _("invitation")
+        constraints = [
+            models.UniqueConstraint("organization", Lower("email"), name="invitation_once"),
+            models.CheckConstraint(condition=Q(role__in=Role.values), name="invitation_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} ({self.role})"
+
+    @property
+    def expired(self) -> bool:
+        return self.expires_at <= timezone.now()
 
 
 class ApiKey(models.Model):

@@ -147,6 +147,11 @@ class Env(BaseSettings):
 
     @field_validator("secret_key")
     @classmethod
+    signup_open: bool = Field(
+        True,
+        description="Whoever proves an e-mail address may open an organization, without credits."
+        " Else only invited people sign up, and operators make organizations.",
+    )
     def _long_secret(cls, key: SecretStr) -> SecretStr:
         if len(key.get_secret_value()) < 50:
             raise ValueError("must have 50 characters or more")

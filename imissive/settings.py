@@ -68,6 +68,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "accounts.time_zone.TimeZoneMiddleware",
 ]
 
 ROOT_URLCONF = "imissive.urls"
@@ -90,6 +91,7 @@ TEMPLATES = [
     }
 ]
 
+                "accounts.site_context.site",
 # ---------------------------------------------------------------- data
 _database = urlsplit(env.database_url)
 DATABASES = {
@@ -170,11 +172,21 @@ ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
 # Login limits count by the same address as everything else.
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 MFA_ADAPTER = "accounts.adapters.MFAAdapter"
-MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "imissive"
 
+ACCOUNT_FORMS = {"signup": "accounts.signup.SignupForm"}
 _mail = urlsplit(env.email_url)
 EMAIL_BACKEND = (
+# In the browser that signed up; elsewhere the link verifies and the password is asked for.
+ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
+ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
+# Mails about a new password, address or second factor.
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_MAX_EMAIL_ADDRESSES = 3
+ACCOUNT_RATE_LIMITS = {"signup": "20/h/ip"}
+SIGNUP_OPEN = env.signup_open
     "django.core.mail.backends.smtp.EmailBackend"
     if _mail.scheme in ("smtp", "smtps")
     else "django.core.mail.backends.console.EmailBackend"
@@ -194,6 +206,8 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
+# Some mails are sent within a request.
+EMAIL_TIMEOUT = 10
 
 # ---------------------------------------------------------------- files
 STATIC_URL = "/static/"

@@ -12,11 +12,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("accounts.urls")),
     path("v1/", include("messaging.urls")),
     path("v1/", include("webhooks.urls")),
+    path("v1/", include("otp.urls")),
     path("", include("guide.urls")),
     path("", include("reference.urls")),
     path("", include("accounts.dashboard_urls")),
     path("dashboard/<str:organization_id>/", include("messaging.dashboard_urls")),
     path("accounts/", include("allauth.urls")),
-    path("i18n/", include("django.conf.urls.i18n")),
     path("admin/", site.urls),
 ]

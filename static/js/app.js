@@ -18,9 +18,16 @@ function offerCopies(root) {
   for (const button of root.querySelectorAll("button[data-copy][hidden]")) button.hidden = false;
 }
 
+// What works by a script only is hidden until there is one that can do it.
+function offerPasskeys(root) {
+  if (!window.PublicKeyCredential) return;
+  for (const button of root.querySelectorAll("[data-passkey][hidden]")) button.hidden = false;
+}
+
 function prepare(root) {
   localTimes(root);
   offerCopies(root);
+  offerPasskeys(root);
 }
 
 document.addEventListener("click", (event) => {
