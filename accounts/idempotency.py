@@ -84,26 +84,21 @@ def once(
 ) -> tuple[Answer, bool]:
     """Do the work, or give the answer that it gave before; the second value is whether so.
 
-    `work` runs inside a transaction; an exception, or an answer that is no success, rolls it back
-    and is not kept. Raises ApiError: IDEMPOTENCY_MISMATCH where the key was used for another
-    request, IDEMPOTENCY_IN_PROGRESS where that one still runs.
+    `work` runs inside a transaction; it refuses by an exception, which rolls that back. Raises
+    ApiError: IDEMPOTENCY_MISMATCH where the key was used for another request,
+    IDEMPOTENCY_IN_PROGRESS where that one still runs.
     """
-    refused: Answer | None = None
     with transaction.atomic():
         record_id = _claim(api_key_id, key, fingerprint)
         if record_id is None:
             return _answer_of(api_key_id, key, fingerprint), True
         answer = work()
-        if answer.status < 300:
-            with server_cursor() as cursor:
-                cursor.execute(
-                    "UPDATE accounts_idempotencyrecord SET status = %s, body = %b WHERE id = %s",
-                    [answer.status, _sealed(answer.body), record_id],
-                )
-        else:
-            refused = answer
-            transaction.set_rollback(True)
-    return refused or answer, False
+        with server_cursor() as cursor:
+            cursor.execute(
+                "UPDATE accounts_idempotencyrecord SET status = %s, body = %b WHERE id = %s",
+                [answer.status, _sealed(answer.body), record_id],
+            )
+    return answer, False
 
 
 def _claim(api_key_id: UUID, key: str, fingerprint: bytes) -> int | None:

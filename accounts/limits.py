@@ -162,9 +162,9 @@ def _script(url: str) -> Any:
         url,
         socket_timeout=SOCKET_SECONDS,
         socket_connect_timeout=SOCKET_SECONDS,
-        # Once more for a connection that a restart cut. Not after a timeout: Redis may have taken
-        # the tokens already, and nobody shall wait twice.
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
+        # Redis may have taken the tokens already, and nobody shall wait twice. A connection that a
+        # restart cut is made anew by the pool.
+        retry=Retry(NoBackoff(), 0),
     )
     return client.register_script(_TAKE)
 

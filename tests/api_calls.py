@@ -16,6 +16,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from accounts.roles import Scope
 from messaging.models import Carrier
 from tests.world import PHONE, Customer, World
+from webhooks.models import Delivery, Event, EventType
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # For everybody, without a key.
@@ -99,6 +100,21 @@ def _endpoint(scene: Scene) -> str:
     return scene.world.endpoint(scene.customer).public_id
 
 
+def _delivery(scene: Scene) -> str:
+    """One that has ended, so that it can be replayed."""
+    event = Event.objects.create(
+        organization=scene.customer.organization, type=EventType.WEBHOOK_TEST, body="{}"
+    )
+    delivery = Delivery.objects.create(
+        event=event,
+        endpoint=scene.world.endpoint(scene.customer),
+        event_type=event.type,
+        status=Delivery.Status.FAILED,
+        finished_at=datetime.now(UTC),
+    )
+    return delivery.public_id
+
+
 def _fixed(path: str, body: Any = None) -> Callable[[Scene], Request]:
     return lambda scene: (f"/v1/{path}", body)
 
@@ -126,10 +142,38 @@ GOOD: dict[tuple[str, str], Good] = {
     ("POST", "webhooks"): Good(
         Scope.WEBHOOKS, 201, _fixed("webhooks", {"url": "https://example.com/hook"})
     ),
-    ("GET", "webhooks/<str:webhook_id>"): Good(
-        Scope.WEBHOOKS, 200, _about(_endpoint, "webhooks/{}")
+    **{
+        (method, "webhooks/<str:webhook_id>"): Good(
+            Scope.WEBHOOKS, status, _about(_endpoint, "webhooks/{}", body)
+        )
+        for method, status, body in (
+            ("GET", 200, None),
+            ("PATCH", 200, {"description": "Changed"}),
+            ("DELETE", 204, None),
+        )
+    },
+    ("POST", "webhooks/<str:webhook_id>/test"): Good(
+        Scope.WEBHOOKS, 202, _about(_endpoint, "webhooks/{}/test")
     ),
-    ("DELETE", "webhooks/<str:webhook_id>"): Good(
-        Scope.WEBHOOKS, 204, _about(_endpoint, "webhooks/{}")
+    ("POST", "webhooks/<str:webhook_id>/rotate-secret"): Good(
+        Scope.WEBHOOKS, 200, _about(_endpoint, "webhooks/{}/rotate-secret")
+    ),
+    ("POST", "webhooks/<str:webhook_id>/replay"): Good(
+        Scope.WEBHOOKS,
+        202,
+        _about(
+            _endpoint,
+            "webhooks/{}/replay",
+            {"from": "2026-01-01T00:00:00Z", "to": "2027-01-01T00:00:00Z"},
+        ),
+    ),
+    ("GET", "webhooks/<str:webhook_id>/deliveries"): Good(
+        Scope.WEBHOOKS, 200, _about(_endpoint, "webhooks/{}/deliveries")
+    ),
+    ("GET", "webhooks/deliveries/<str:delivery_id>"): Good(
+        Scope.WEBHOOKS, 200, _about(_delivery, "webhooks/deliveries/{}")
+    ),
+    ("POST", "webhooks/deliveries/<str:delivery_id>/replay"): Good(
+        Scope.WEBHOOKS, 202, _about(_delivery, "webhooks/deliveries/{}/replay")
     ),
 }
