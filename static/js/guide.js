@@ -115,23 +115,28 @@ function followReading() {
 
 const answers = new Map(); // the last answer of each example, by its name
 
-// The ids that an example prints, as those that earlier answers gave.
-async function filled(form, text, before) {
+// What an example prints of earlier ones, as their answers gave it. `told` hears of those that had
+// to be run first.
+async function known(form, told) {
+  const found = [];
   for (const [printed, source] of Object.entries(JSON.parse(form.dataset.uses))) {
-    const [name, field] = source.split(".");
-    const needed = guide.querySelector(`form.run[data-name="${name}"]`);
-    if (form.dataset.again === "true" || !answers.has(name)) await before(needed);
-    text = text.replaceAll(printed, answers.get(name)?.[field] ?? printed);
+    const [name, ...path] = source.split(".");
+    if (form.dataset.again === "true" || !answers.has(name)) {
+      const needed = guide.querySelector(`form.run[data-name="${name}"]`);
+      told(needed, await send(needed, told));
+    }
+    const value = path.reduce((part, field) => part?.[field], answers.get(name));
+    if (value) found.push([printed, value]);
   }
-  return text;
+  return (text) => found.reduce((all, [printed, value]) => all.replaceAll(printed, value), text);
 }
 
-async function send(form, before) {
-  const path = await filled(form, form.elements.path.value, before);
-  const written = form.elements.body?.value;
-  const body = written === undefined ? undefined : await filled(form, written, async () => {});
+async function send(form, told) {
+  const filled = await known(form, told);
+  const path = filled(form.elements.path.value);
+  const body = form.elements.body && filled(form.elements.body.value);
   const headers = { Authorization: `Bearer ${guide.dataset.key}`, ...JSON.parse(form.dataset.headers) };
-  if (body !== undefined) headers["Content-Type"] = "application/json";
+  if (body) headers["Content-Type"] = "application/json";
   const begun = performance.now();
   const response = await fetch(path, { method: form.dataset.method, headers, body });
   const text = await response.text();
@@ -180,8 +185,8 @@ async function run(form) {
   const found = document.createDocumentFragment();
   try {
     if (body) JSON.parse(body.value);
-    const result = await send(form, async (needed) => {
-      show(found, needed, await send(needed, async () => {}), guide.dataset.first);
+    const result = await send(form, (needed, first) => {
+      show(found, needed, first, guide.dataset.first);
     });
     show(found, form, result, "");
   } catch (error) {
