@@ -115,6 +115,11 @@ class Env(BaseSettings):
     default_from_email: str = Field(
         "imissive <noreply@localhost>", description="The sender of the platform's mails."
     )
+    signup_open: bool = Field(
+        True,
+        description="Whoever proves an e-mail address may open an organization, without credits."
+        " Else only invited people sign up, and operators make organizations.",
+    )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level.")
     log_json: bool = Field(False, description="Write logs as JSON lines instead of for people.")
     bulk_max_messages: int = Field(
@@ -147,11 +152,6 @@ class Env(BaseSettings):
 
     @field_validator("secret_key")
     @classmethod
-    signup_open: bool = Field(
-        True,
-        description="Whoever proves an e-mail address may open an organization, without credits."
-        " Else only invited people sign up, and operators make organizations.",
-    )
     def _long_secret(cls, key: SecretStr) -> SecretStr:
         if len(key.get_secret_value()) < 50:
             raise ValueError("must have 50 characters or more")

@@ -63,12 +63,12 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.time_zone.TimeZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "allauth.usersessions.middleware.UserSessionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
-    "accounts.time_zone.TimeZoneMiddleware",
 ]
 
 ROOT_URLCONF = "imissive.urls"
@@ -86,12 +86,12 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
                 "csp.context_processors.nonce",
+                "accounts.site_context.site",
             ]
         },
     }
 ]
 
-                "accounts.site_context.site",
 # ---------------------------------------------------------------- data
 _database = urlsplit(env.database_url)
 DATABASES = {
@@ -166,19 +166,9 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_FORMS = {"signup": "accounts.signup.SignupForm"}
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
-ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
-# Login limits count by the same address as everything else.
-ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
-MFA_ADAPTER = "accounts.adapters.MFAAdapter"
-MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
-MFA_PASSKEY_LOGIN_ENABLED = True
-MFA_TOTP_ISSUER = "imissive"
-
-ACCOUNT_FORMS = {"signup": "accounts.signup.SignupForm"}
-_mail = urlsplit(env.email_url)
-EMAIL_BACKEND = (
 # In the browser that signed up; elsewhere the link verifies and the password is asked for.
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
@@ -187,6 +177,16 @@ ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
 ACCOUNT_RATE_LIMITS = {"signup": "20/h/ip"}
 SIGNUP_OPEN = env.signup_open
+ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+# Login limits count by the same address as everything else.
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+MFA_ADAPTER = "accounts.adapters.MFAAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "imissive"
+
+_mail = urlsplit(env.email_url)
+EMAIL_BACKEND = (
     "django.core.mail.backends.smtp.EmailBackend"
     if _mail.scheme in ("smtp", "smtps")
     else "django.core.mail.backends.console.EmailBackend"
@@ -197,6 +197,8 @@ EMAIL_USE_TLS, EMAIL_USE_SSL = (
     _mail.scheme == "smtp" and bool(_mail.username),
     _mail.scheme == "smtps",
 )
+# Some mails are sent within a request.
+EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
 
 # ---------------------------------------------------------------- languages
@@ -206,8 +208,6 @@ LOCALE_PATHS = [BASE_DIR / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
-# Some mails are sent within a request.
-EMAIL_TIMEOUT = 10
 
 # ---------------------------------------------------------------- files
 STATIC_URL = "/static/"
