@@ -111,7 +111,7 @@ def _static(data_dir: Path) -> str:
 
 def _demo(env: Env, data_dir: Path) -> str:
     there = (data_dir / "demo.env").exists()
-    ports = f"{env.port} {env.simulator_port} {env.public_url}"
+    ports = f"{env.port} {env.smpp_host} {env.smpp_port} {env.simulator_port} {env.public_url}"
     return _hash(ports, _applied(env), str(there))
 
 

@@ -65,6 +65,37 @@ class Env(BaseSettings):
     host: str = Field("127.0.0.1", description="The address that web listens on.")
     port: Port = Field(8000, description="The port that web listens on.")
     smpp_port: Port = Field(2775, description="The port that customers bind to over SMPP.")
+    smpp_host: str = Field("127.0.0.1", description="The address that the SMPP server listens on.")
+    smpp_tls_port: Port = Field(
+        3550, description="The port for SMPP over TLS; used where there is a certificate."
+    )
+    smpp_tls_cert: Path | None = Field(
+        None, description="Certificate chain of the SMPP server, PEM. Without it there is no TLS."
+    )
+    smpp_tls_key: Path | None = Field(
+        None, description="Its private key, PEM; where it is not in the certificate's file."
+    )
+    smpp_max_connections: int = Field(
+        2_000,
+        ge=1,
+        le=100_000,
+        description="Connections that one SMPP server holds; more are refused.",
+    )
+    smpp_inactivity: int = Field(
+        0,
+        ge=0,
+        description="Seconds without any request but enquire_link after which a customer's bind is"
+        " unbound; 0 is never.",
+    )
+    smpp_reuse_port: bool = Field(
+        False, description="Let several SMPP servers of one machine share their ports."
+    )
+    smpp_parts_timeout: int = Field(
+        300,
+        ge=1,
+        le=86_400,
+        description="Seconds that a long message over SMPP may wait for its missing parts.",
+    )
     simulator_port: Port = Field(2776, description="The port of the carrier simulator.")
     public_url: Annotated[str, _scheme("http", "https")] | None = Field(
         None,

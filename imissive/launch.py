@@ -11,6 +11,7 @@ import http.client
 import os
 import secrets
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ from imissive.embedded import (
     open_to_servers,
 )
 from imissive.env import Env, read_env
-from imissive.processes import LOOPBACK, end_leftover, try_port, write_private
+from imissive.processes import LOOPBACK, end_leftover, reachable, try_port, write_private
 from imissive.programs import ROOT, commands
 from imissive.supervisor import Program, Supervisor
 from imissive.terminal import Terminal, welcome
@@ -173,17 +174,22 @@ class Launch:
         return missing
 
     def _missing(self) -> str:
-        """What /readyz says while it is not 200, or `web` where nobody answers."""
-        host = self.env.host if self.env.host not in ("0.0.0.0", "::") else LOOPBACK  # noqa: S104
-        connection = http.client.HTTPConnection(host, self.env.port, timeout=3)
+        """What /readyz says while it is not 200; `web` or `smpp` where nobody answers there."""
+        connection = http.client.HTTPConnection(reachable(self.env.host), self.env.port, timeout=3)
         try:
             connection.request("GET", "/readyz")
             answer = connection.getresponse()
-            return "" if answer.status == 200 else answer.read(500).decode("utf-8", "replace")
+            if answer.status != 200:
+                return answer.read(500).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException):
             return "web"
         finally:
             connection.close()
+        try:
+            socket.create_connection((reachable(self.env.smpp_host), self.env.smpp_port), 1).close()
+        except OSError:
+            return "smpp"
+        return ""
 
     def _program(self, name: str, command: list[str], *, once: bool = False) -> Program:
         environment = os.environ | {
@@ -241,9 +247,11 @@ def check_ports(env: Env) -> None:
     """Raise Refusal where a port that the platform needs cannot be had."""
     wanted = [
         ("PORT", env.port, env.host),
-        ("SMPP_PORT", env.smpp_port, LOOPBACK),
+        ("SMPP_PORT", env.smpp_port, env.smpp_host),
         ("SIMULATOR_PORT", env.simulator_port, LOOPBACK),
     ]
+    if env.smpp_tls_cert is not None:
+        wanted.append(("SMPP_TLS_PORT", env.smpp_tls_port, env.smpp_host))
     by_number: dict[int, str] = {}
     for name, port, host in wanted:
         if port in by_number:

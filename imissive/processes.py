@@ -12,6 +12,11 @@ from pathlib import Path
 LOOPBACK = "127.0.0.1"
 
 
+def reachable(host: str) -> str:
+    """The address under which this machine reaches what listens on `host`."""
+    return LOOPBACK if host in ("0.0.0.0", "::", "") else host  # noqa: S104
+
+
 def stop_process(process: subprocess.Popen[bytes], first: signal.Signals, seconds: float) -> None:
     """End a process and wait for it; kill it where it does not end in time."""
     if process.poll() is None:

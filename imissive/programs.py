@@ -35,6 +35,7 @@ def commands(env: Env) -> dict[str, list[str]]:
             *("--workers-kill-timeout", "5", "--respawn-failed-workers", "--no-ws"),
             *("--log-level", "error"),
         ],
+        "smpp": [sys.executable, "manage.py", "smpp_server"],
         "worker": [
             *_celery(env, "worker", "-Q", "default,webhooks", "-n", "worker@%h"),
             *("-P", "threads", "-c", "4", *_QUIET),

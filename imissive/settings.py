@@ -22,6 +22,10 @@ TRUSTED_PROXIES = env.trusted_proxies
 METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else None
 HOST, PORT = env.host, env.port
 SMPP_PORT, SIMULATOR_PORT = env.smpp_port, env.simulator_port
+SMPP_HOST, SMPP_TLS_PORT = env.smpp_host, env.smpp_tls_port
+SMPP_TLS_CERT, SMPP_TLS_KEY = env.smpp_tls_cert, env.smpp_tls_key
+SMPP_MAX_CONNECTIONS, SMPP_REUSE_PORT = env.smpp_max_connections, env.smpp_reuse_port
+SMPP_INACTIVITY, SMPP_PARTS_TIMEOUT = env.smpp_inactivity, env.smpp_parts_timeout
 
 # ---------------------------------------------------------------- what runs
 INSTALLED_APPS = [
@@ -144,6 +148,7 @@ CELERY_BEAT_SCHEDULE = {
     # Reads the whole queue, which at a million messages takes half a second.
     "expire-queued": {"task": "messaging.tasks.expire_queued", "schedule": 15.0},
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
+    "sweep-smpp": {"task": "messaging.tasks.sweep_smpp", "schedule": 5.0},
     "sweep-webhooks": {"task": "webhooks.tasks.sweep", "schedule": 1.0},
     "clean-webhooks": {"task": "webhooks.tasks.clean_up", "schedule": 60.0},
 }

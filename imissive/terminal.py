@@ -13,6 +13,7 @@ _COLOURS = {
     "worker": "36",
     "beat": "34",
     "carriers": "35",
+    "smpp": "95",
     "simulator": "33",
     "postgres": "90",
     "valkey": "90",

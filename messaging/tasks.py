@@ -5,6 +5,7 @@ from collections.abc import Callable
 from celery import shared_task
 
 from messaging import carrier_process, receipts, sweeping
+from messaging.smpp.server import assembling, owed
 
 MAX_STEPS = 20
 """Steps of one kind in one run, so that a long sweep does not hold up the others."""
@@ -48,3 +49,10 @@ def expire_sent() -> None:
 def expire_queued() -> None:
     """Now and then: end what was not submitted within its validity."""
     _repeat(sweeping.expire_queued)
+
+
+@shared_task(name="messaging.tasks.sweep_smpp", ignore_result=True, expires=30)
+def sweep_smpp() -> None:
+    """Every few seconds: give long messages up whose parts do not come, and forget old receipts."""
+    _repeat(assembling.expire)
+    _repeat(owed.purge)

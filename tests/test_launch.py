@@ -19,6 +19,8 @@ from tests.platforms import Platform, until
 
 DEMO_NAMES = [
     "IMISSIVE_URL",
+    "IMISSIVE_SMPP_HOST",
+    "IMISSIVE_SMPP_PORT",
     "IMISSIVE_API_KEY",
     "IMISSIVE_TEST_KEY",
     "IMISSIVE_SENDER_ID",
@@ -27,6 +29,8 @@ DEMO_NAMES = [
     "IMISSIVE_ADMIN_EMAIL",
     "IMISSIVE_ADMIN_PASSWORD",
     "IMISSIVE_CREDITS",
+    "IMISSIVE_SMPP_SYSTEM_ID",
+    "IMISSIVE_SMPP_PASSWORD",
 ]
 
 
@@ -89,7 +93,7 @@ def test_manage_py_works_beside_it(platform: Platform) -> None:
 
 
 @pytest.mark.platform
-@pytest.mark.parametrize("name", ["worker", "carrier-simulator", "carriers", "valkey", "postgres"])
+@pytest.mark.parametrize("name", ["worker", "smpp", "carrier-simulator", "carriers", "valkey", "postgres"])
 def test_killed_process_is_started_again(platform: Platform, name: str) -> None:
     platform.kill(name)
     becomes_ready(platform)

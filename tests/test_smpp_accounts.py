@@ -204,7 +204,7 @@ def test_account_has_its_own_statuses() -> None:
     "own", [[], {"NOPE": 1}, {"FORBIDDEN": 0}, {"FORBIDDEN": "8"}, {"FORBIDDEN": True}]
 )
 def test_wrong_table_of_statuses(own) -> None:
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         statuses.check_own(own)
 
 

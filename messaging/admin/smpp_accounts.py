@@ -129,7 +129,8 @@ class SmppAccountAdmin(OperatorAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[SmppAccount]:
         since = timezone.now() - timedelta(seconds=SmppServer.LEASE_SECONDS)
         bound = Count("sessions", filter=Q(sessions__server__seen_at__gte=since))
-        return super().get_queryset(request).annotate(bound=bound)
+        found: QuerySet[SmppAccount] = super().get_queryset(request)
+        return found.annotate(bound=bound)
 
     @admin.display(description=_("Binds up"))
     def live(self, obj: Any) -> str:

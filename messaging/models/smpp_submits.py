@@ -75,7 +75,11 @@ class SmppSubmit(models.Model):
                 condition=Q(assembly__isnull=False),
             ),
         ]
-        indexes = [models.Index("message", name="smpp_submit_of_message")]
+        indexes = [
+            models.Index("message", name="smpp_submit_of_message"),
+            # By age, to forget fingerprints.
+            models.Index("id", name="smpp_submit_known", condition=Q(fingerprint__isnull=False)),
+        ]
 
     def __str__(self) -> str:
         return ids.public_id(ids.MESSAGE, self.id)

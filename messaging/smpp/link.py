@@ -113,6 +113,14 @@ class Link(asyncio.Protocol):
         """The lower of both sides' versions (0x34 is 3.4), once bound."""
         return self._session.interface_version
 
+    def adopt(self, config: LinkConfig) -> None:
+        """Take other timers and bounds over, as once it is known who the peer is.
+
+        `response_timeout`, `max_frame_length` and what concerns the connecting stay as they were.
+        """
+        self.config = self._session.config = config
+        self._schedule_flush()
+
     def may_send(self, command_id: int) -> bool:
         """Whether such a request may be sent now."""
         return not self._draining and self._session.may_send(command_id)
@@ -487,12 +495,18 @@ async def serve_smsc(
     handlers: Handlers,
     *,
     ssl: SSLContext | None = None,
+    reuse_port: bool = False,
 ) -> asyncio.Server:
-    """Listen for ESMEs. Closing the server leaves its links as they are: they are the owner's."""
+    """Listen for ESMEs. Closing the server leaves its links as they are: they are the owner's.
+
+    `reuse_port`: other processes may listen on the same port, and the system shares it out.
+    """
     return await asyncio.get_running_loop().create_server(
         lambda: Link(Role.SMSC, config, handlers),
         host,
         port,
         ssl=ssl,
         ssl_handshake_timeout=config.connect_timeout if ssl else None,
+        backlog=1024,
+        reuse_port=reuse_port or None,
     )

@@ -14,13 +14,15 @@ from accounts.keys import create_key
 from accounts.ledger import adjust
 from accounts.models import MICRO, Member, Organization, User
 from accounts.roles import Role
-from imissive.processes import LOOPBACK, write_private
+from imissive.processes import LOOPBACK, reachable, write_private
 from messaging.models import Carrier, Price, Route, RouteCarrier, SenderId
+from messaging.smpp.server.accounts import create_account
 
 CREDITS = 100_000
 SENDER = "MyCompany"
 EMAIL, ADMIN_EMAIL = "demo@example.com", "admin@example.com"
 CARRIER = "simulator"
+SYSTEM_ID = "demo"
 GCC = ("971", "965", "973", "974", "968")
 # Micro-credits for one part: Saudi Arabia, its neighbours, everybody else.
 PRICES = {"966": MICRO, "": 2 * MICRO} | dict.fromkeys(GCC, MICRO * 3 // 2)
@@ -70,9 +72,10 @@ def seed(simulator_host: str) -> dict[str, str]:
     adjust(organization, CREDITS * MICRO, reason="Demo credits", actor=admin)
     _, live_key = create_key(organization, "Demo", test=False, created_by=owner)
     _, test_key = create_key(organization, "Demo (test)", test=True, created_by=owner)
+    _, smpp_password = create_account(organization, SYSTEM_ID, name="Demo")
     seed_carrier(simulator_host)
     return {
-        "IMISSIVE_URL": settings.PUBLIC_URL,
+        **addresses(),
         "IMISSIVE_API_KEY": live_key,
         "IMISSIVE_TEST_KEY": test_key,
         "IMISSIVE_SENDER_ID": SENDER,
@@ -81,6 +84,17 @@ def seed(simulator_host: str) -> dict[str, str]:
         "IMISSIVE_ADMIN_EMAIL": ADMIN_EMAIL,
         "IMISSIVE_ADMIN_PASSWORD": admin_password,
         "IMISSIVE_CREDITS": str(CREDITS),
+        "IMISSIVE_SMPP_SYSTEM_ID": SYSTEM_ID,
+        "IMISSIVE_SMPP_PASSWORD": smpp_password,
+    }
+
+
+def addresses() -> dict[str, str]:
+    """Where the demo is reached, as the settings have it now."""
+    return {
+        "IMISSIVE_URL": settings.PUBLIC_URL,
+        "IMISSIVE_SMPP_HOST": reachable(settings.SMPP_HOST),
+        "IMISSIVE_SMPP_PORT": str(settings.SMPP_PORT),
     }
 
 
@@ -109,8 +123,9 @@ def update(file: Path, simulator_host: str) -> None:
         port=settings.SIMULATOR_PORT
     )
     values = {name: value or "" for name, value in dotenv_values(file).items()}
-    if values.get("IMISSIVE_URL") != settings.PUBLIC_URL:
-        write_demo(file, values | {"IMISSIVE_URL": settings.PUBLIC_URL})
+    fresh = values | {name: value for name, value in addresses().items() if name in values}
+    if fresh != values:
+        write_demo(file, fresh)
 
 
 def write_demo(file: Path, values: dict[str, str]) -> None:

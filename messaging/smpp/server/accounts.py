@@ -6,8 +6,7 @@ import secrets
 import string
 import time
 from datetime import datetime, timedelta
-from typing import Final
-from uuid import UUID
+from typing import TYPE_CHECKING, Final
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.db import transaction
@@ -15,6 +14,9 @@ from django.utils import timezone
 
 from accounts.models import Organization
 from messaging.models.smpp_accounts import SmppAccount
+
+if TYPE_CHECKING:
+    from uuid import UUID
 
 PASSWORD_LENGTH: Final = 8  # SMPP 3.4, 4.1.1: nine octets with the terminating NUL
 _ALPHABET: Final = string.ascii_letters + string.digits

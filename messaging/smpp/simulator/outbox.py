@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from messaging.smpp.constants import CommandId, Status
 from messaging.smpp.outcomes import LinkClosed, NotSent
+from messaging.smpp.turns import Turns
 
 if TYPE_CHECKING:
     from messaging.smpp.link import Link
@@ -52,7 +53,7 @@ class Outbox:
         self._options = options
         self._tally = tally
         self._waiting: deque[Owed] = deque()
-        self._turn = 0
+        self._turns = Turns()
 
     @property
     def waiting(self) -> int:
@@ -78,22 +79,13 @@ class Outbox:
         """Send what the windows have room for."""
         waiting = self._waiting
         while waiting:
-            line = self._choose()
+            line = self._turns.next(self.lines, self._options.receipt_window, _DELIVER_SM)
             if line is None:
                 return
             owed = waiting.popleft()
             if not self._send(line, owed):
                 waiting.appendleft(owed)
                 return
-
-    def _choose(self) -> Link | None:
-        lines, window = self.lines, self._options.receipt_window
-        for _ in lines:
-            self._turn = turn = (self._turn + 1) % len(lines)
-            line = lines[turn]
-            if line.outstanding < window and line.may_send(_DELIVER_SM):
-                return line
-        return None
 
     def _send(self, line: Link, owed: Owed) -> bool:
         try:

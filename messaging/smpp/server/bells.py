@@ -1,0 +1,50 @@
+"""Hears in the moment of their commit that receipts are owed: PostgreSQL's NOTIFY."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+import psycopg
+import structlog
+from django.db import connection
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = structlog.get_logger(__name__)
+
+CHANNEL: Final = "smpp_receipts"
+PAUSE_SECONDS: Final = 2.0
+
+
+class Bells:
+    """Calls `rung` with the account's id for each; with None after a time without hearing."""
+
+    def __init__(self, rung: Callable[[UUID | None], None]) -> None:
+        self._rung = rung
+
+    async def run(self) -> None:
+        """Listen for ever. While the database is away, the server's own looking has to do."""
+        while True:
+            try:
+                await self._listen()
+            except (psycopg.Error, OSError) as error:
+                log.warning("smpp_bells_lost", error=str(error).strip())
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    async def _listen(self) -> None:
+        async with await psycopg.AsyncConnection.connect(**_where(), autocommit=True) as heard:
+            await heard.execute(f"LISTEN {CHANNEL}")
+            self._rung(None)
+            async for notify in heard.notifies():
+                self._rung(UUID(notify.payload))
+
+
+def _where() -> dict[str, Any]:
+    """How to connect: as Django does, without its pool."""
+    known = connection.settings_dict
+    names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST"}
+    where = {name: known[key] for name, key in names.items() if known[key]}
+    return where | ({"port": known["PORT"]} if known["PORT"] else {})

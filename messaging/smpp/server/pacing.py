@@ -1,0 +1,35 @@
+"""How many submits may pass now: the account's throughput, and its organization's limit."""
+
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from accounts import limits
+from accounts.limits import Lane, Limits, Usage
+from messaging.models.smpp_accounts import SmppAccount
+from messaging.smpp.server.taking import Submit
+
+THROTTLED: Final = "RATE_LIMITED"
+
+
+def admit(account: SmppAccount, submits: Sequence[Submit]) -> list[Submit]:
+    """Those that may pass, the first ones first; the others are marked as throttled.
+
+    Parts count as what they are, one each. The organization's limit is the one that its bulk calls
+    of the API count against.
+    """
+    own = account.organization
+    limit = Limits(own.send_per_minute, own.bulk_per_minute, own.calls_per_minute).of(Lane.BULK)
+    count = _most(len(submits), lambda cost: limits.take(own.id, Lane.BULK, limit, cost))
+    for submit in submits[count:]:
+        submit.code = THROTTLED
+    return list(submits[:count])
+
+
+def _most(wanted: int, take: Callable[[int], Usage]) -> int:
+    """As many tokens as there are, `wanted` at most."""
+    while wanted > 0:
+        usage = take(wanted)
+        if not usage.wait_seconds:
+            return wanted
+        wanted = min(usage.remaining, wanted - 1)
+    return 0

@@ -1,0 +1,54 @@
+"""A batch of submits through the limits and into the database, whatever the database does."""
+
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from django.db import DatabaseError, InterfaceError, OperationalError
+
+from imissive.sql import forget_broken_connections
+from messaging.models.smpp_accounts import SmppAccount
+from messaging.smpp.server import pacing, taking
+from messaging.smpp.server.taking import Submit
+
+log = structlog.get_logger(__name__)
+
+ASK_SECONDS: Final = 20.0
+"""How long it is asked what became of a commit whose outcome was not told."""
+ASK_PAUSE: Final = 0.5
+
+
+class OutcomeUnknown(Exception):
+    """Whether the submits were stored cannot be found out."""
+
+
+def take_batch(account: SmppAccount, submits: Sequence[Submit]) -> None:
+    """Set the outcomes of the submits. Raises OutcomeUnknown: then none of them may be answered."""
+    passing = pacing.admit(account, submits)
+    if not passing:
+        return
+    try:
+        taking.take(account, passing)
+    except (OperationalError, InterfaceError) as error:
+        log.warning("smpp_database_failed", error=str(error).strip())
+        forget_broken_connections()
+        _ask(passing)
+
+
+def _ask(submits: Sequence[Submit]) -> None:
+    """The connection was lost, perhaps after the commit: answer by what is there."""
+    until = time.monotonic() + ASK_SECONDS
+    while True:
+        try:
+            stored = taking.stored(submits)
+        except (DatabaseError, InterfaceError):
+            forget_broken_connections()
+            if time.monotonic() > until:
+                raise OutcomeUnknown from None
+            time.sleep(ASK_PAUSE)
+            continue
+        for submit in submits:
+            if submit.id not in stored and not submit.code:
+                submit.code = "UNAVAILABLE"
+        return

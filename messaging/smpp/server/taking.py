@@ -1,0 +1,277 @@
+"""Submits into the database: many of one account in one transaction, each with its own outcome.
+
+Nothing is answered before that transaction is committed. What was accepted is a message like any
+other (messaging/sending.py), with a row here that says under which id and in which form.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from accounts.ledger import InsufficientCredits
+from imissive import ids
+from imissive.sql import server_cursor
+from messaging.models.smpp_accounts import SmppAccount
+from messaging.sending import Accepted, Order, accept_each, terms_of
+from messaging.smpp.server import assembling
+from messaging.smpp.server.assembling import Assembly
+from messaging.smpp.server.reading import Part, Refused, Wanted, decode_text
+from messaging.states import Status
+from messaging.verdicts import Draft, Refusal, examine
+
+log = structlog.get_logger(__name__)
+
+SOURCE: Final = "smpp"
+
+
+@dataclass(slots=True)
+class Submit:
+    """One submit on its way: afterwards `code` says why not, or `id` what it is known by.
+
+    `shown_id`: the id that its customer knows it by where that is another's (submit_multi).
+    """
+
+    wanted: Wanted
+    id: UUID
+    code: str = ""
+    shown_id: UUID | None = None
+
+
+def new_submit(wanted: Wanted, shown_id: UUID | None = None) -> Submit:
+    """A submit with the id that it will have."""
+    return Submit(wanted, ids.new_uuid(), "", shown_id)
+
+
+def take(account: SmppAccount, submits: Sequence[Submit]) -> None:
+    """Accept what is acceptable of them, in one transaction, and set their outcomes."""
+    with transaction.atomic():
+        _Taking(account, submits).run()
+
+
+def stored(submits: Sequence[Submit]) -> set[UUID]:
+    """Which of them are in the database: for when a commit's outcome was not told."""
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT id FROM messaging_smppsubmit WHERE id = ANY(%s::uuid[])",
+            [[submit.id for submit in submits]],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+_INSERT = """
+INSERT INTO messaging_smppsubmit
+       (id, account_id, message_id, registered_delivery, source_ton, source_npi, source_addr,
+        dest_ton, dest_npi, dest_addr, reference, fingerprint, assembly_id, number, content,
+        shown_id)
+SELECT new.id, %(account)s, new.message_id, new.registered, new.source_ton, new.source_npi,
+       new.source_addr, new.dest_ton, new.dest_npi, new.dest_addr, new.reference,
+       new.fingerprint, new.assembly_id, new.number, new.content, new.shown_id
+  FROM unnest(%(id)b::uuid[], %(message_id)b::uuid[], %(registered)b::int[],
+              %(source_ton)b::int[], %(source_npi)b::int[], %(source_addr)b::text[],
+              %(dest_ton)b::int[], %(dest_npi)b::int[], %(dest_addr)b::text[],
+              %(reference)b::int[], %(fingerprint)b::bytea[], %(assembly_id)b::uuid[],
+              %(number)b::int[], %(content)b::bytea[], %(shown_id)b::uuid[])
+       AS new(id, message_id, registered, source_ton, source_npi, source_addr, dest_ton, dest_npi,
+              dest_addr, reference, fingerprint, assembly_id, number, content, shown_id)
+ ORDER BY new.fingerprint, new.assembly_id, new.number
+    ON CONFLICT DO NOTHING
+RETURNING id
+"""
+
+
+class _Taking:
+    """One transaction's work."""
+
+    def __init__(self, account: SmppAccount, submits: Sequence[Submit]) -> None:
+        self.account = account
+        self.organization_id = account.organization_id
+        self.submits = submits
+        self.assemblies: dict[bytes, Assembly] = {}
+
+    def run(self) -> None:
+        parts = [part for part in (submit.wanted.part for submit in self.submits) if part]
+        self.assemblies = assembling.lock(self.account.id, parts)
+        fresh = self._insert()
+        repeated = [submit for submit in self.submits if submit.id not in fresh]
+        new = [submit for submit in self.submits if submit.id in fresh]
+        self._begin_assemblies([submit for submit in new if submit.wanted.part])
+        self._accept([submit for submit in new if not submit.wanted.part])
+        self._finish_assemblies([submit for submit in new if submit.wanted.part])
+        self._remove([submit for submit in new if submit.code])
+        self._recall(repeated)
+
+    # -- rows ------------------------------------------------------------------------------------
+
+    def _insert(self) -> set[UUID]:
+        """Write them all; the ids of those that are no repetition."""
+        rows = [self._row(submit) for submit in self.submits]
+        columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
+        with server_cursor() as cursor:
+            cursor.execute(_INSERT, {"account": self.account.id, **columns})
+            return {row[0] for row in cursor.fetchall()}
+
+    def _row(self, submit: Submit) -> dict[str, Any]:
+        wanted = submit.wanted
+        assembly = self._assembly(wanted.part)
+        return {
+            "id": submit.id,
+            "message_id": None if assembly else submit.id,
+            "registered": wanted.registered_delivery,
+            "source_ton": wanted.source.ton,
+            "source_npi": wanted.source.npi,
+            "source_addr": wanted.source.written,
+            "dest_ton": wanted.destination.ton,
+            "dest_npi": wanted.destination.npi,
+            "dest_addr": wanted.destination.written,
+            "reference": wanted.reference,
+            "fingerprint": wanted.fingerprint,
+            "assembly_id": assembly.id if assembly else None,
+            "number": wanted.part.number if wanted.part else None,
+            "content": wanted.content if assembly else b"",
+            "shown_id": submit.shown_id,
+        }
+
+    def _assembly(self, part: Part | None) -> Assembly | None:
+        return self.assemblies[part.key] if part else None
+
+    def _remove(self, refused: Sequence[Submit]) -> None:
+        if refused:
+            with server_cursor() as cursor:
+                cursor.execute(
+                    "DELETE FROM messaging_smppsubmit WHERE id = ANY(%s::uuid[])",
+                    [[submit.id for submit in refused]],
+                )
+
+    def _recall(self, repeated: Sequence[Submit]) -> None:
+        """Give repetitions the id that their first got; a part that differs has none."""
+        for submit in repeated:
+            wanted, assembly = submit.wanted, self._assembly(submit.wanted.part)
+            with server_cursor() as cursor:
+                cursor.execute(
+                    "SELECT COALESCE(shown_id, id) FROM messaging_smppsubmit"
+                    " WHERE account_id = %s AND (fingerprint = %s"
+                    " OR assembly_id = %s AND number = %s AND content = %b)",
+                    [
+                        self.account.id,
+                        wanted.fingerprint,
+                        assembly.id if assembly else None,
+                        wanted.part.number if wanted.part else None,
+                        wanted.content,
+                    ],
+                )
+                row = cursor.fetchone()
+            if row is None:
+                self._recall_refused(submit)
+            else:
+                submit.id = row[0]
+
+    def _recall_refused(self, submit: Submit) -> None:
+        """Its first came with it and was refused, or is another part of the same number."""
+        for other in self.submits:
+            if other is not submit and other.code and other.wanted.content == submit.wanted.content:
+                submit.code = other.code
+                return
+        submit.code = "CONFLICT"
+
+    # -- messages --------------------------------------------------------------------------------
+
+    def _order(self, wanted: Wanted) -> Order:
+        return Order(
+            organization_id=self.organization_id,
+            source=SOURCE,
+            test=self.account.test,
+            urgent=wanted.urgent,
+            scheduled_at=wanted.scheduled_at,
+            validity=wanted.validity,
+        )
+
+    def _accept(self, singles: Sequence[Submit]) -> None:
+        requests = [
+            (self._order(submit.wanted), _draft(submit.wanted, submit.wanted.text or "", submit.id))
+            for submit in singles
+        ]
+        for submit, outcome in zip(singles, accept_each(requests), strict=True):
+            submit.code = _code_of(outcome)
+
+    # -- long texts ------------------------------------------------------------------------------
+
+    def _begin_assemblies(self, parts: Sequence[Submit]) -> None:
+        """Judge and charge for what begins now; refuse its parts where it cannot be."""
+        codes: dict[bytes, str] = {}
+        for submit in parts:
+            part, assembly = submit.wanted.part, self._assembly(submit.wanted.part)
+            if part is None or assembly is None:
+                continue
+            if assembly.is_new and part.key not in codes:
+                codes[part.key] = self._begin(submit.wanted, assembly)
+            submit.code = codes.get(part.key, "")
+        assembling.end([self.assemblies[key].id for key, code in codes.items() if code])
+
+    def _begin(self, wanted: Wanted, assembly: Assembly) -> str:
+        # Any short text: number and sender are judged, and a part's price is known.
+        draft = _draft(wanted, "x", None)
+        terms = terms_of(self._order(wanted), [draft])
+        opinion = examine(draft, terms)
+        if opinion.problems:
+            return opinion.problems[0].code
+        if assembly.total > terms.max_parts:
+            return "MESSAGE_TOO_LONG"
+        covered = assembling.hold(
+            self.organization_id, assembly, (opinion.unit_price or 0) * assembly.total
+        )
+        return "" if covered else "INSUFFICIENT_CREDITS"
+
+    def _finish_assemblies(self, parts: Sequence[Submit]) -> None:
+        """Accept the texts that have become whole."""
+        open_parts = [submit for submit in parts if not submit.code]
+        by_id = {
+            assembly.id: assembly
+            for assembly in (self._assembly(submit.wanted.part) for submit in open_parts)
+            if assembly is not None
+        }
+        for assembly_id, (part_ids, contents) in assembling.whole(list(by_id)).items():
+            mine = [submit for submit in open_parts if submit.id in part_ids]
+            self._finish(by_id[assembly_id], part_ids, contents, mine)
+
+    def _finish(
+        self,
+        assembly: Assembly,
+        part_ids: Sequence[UUID],
+        contents: Sequence[bytes],
+        mine: Sequence[Submit],
+    ) -> None:
+        wanted = mine[0].wanted
+        assembling.give_back(self.organization_id, [assembly])
+        try:
+            draft = _draft(wanted, decode_text(wanted.coding, contents), part_ids[0])
+            code = _code_of(accept_each([(self._order(wanted), draft)])[0])
+        except Refused as refused:
+            code = refused.code
+        if not code:
+            assembling.join(part_ids[0], part_ids)
+            assembling.end([assembly.id])
+            return
+        # The parts that were answered before end as failed; those of this moment are refused.
+        assembling.drop([assembly.id], Status.FAILED, code, [submit.id for submit in mine])
+        for submit in mine:
+            submit.code = code
+
+
+def _draft(wanted: Wanted, text: str, message_id: UUID | None) -> Draft:
+    reference = "" if wanted.reference is None else str(wanted.reference)
+    return Draft(wanted.to, text, wanted.sender, reference, id=message_id)
+
+
+def _code_of(outcome: Accepted | Refusal | InsufficientCredits) -> str:
+    """Why it was refused; nothing where it was not."""
+    if isinstance(outcome, InsufficientCredits):
+        return "INSUFFICIENT_CREDITS"
+    if isinstance(outcome, Accepted):
+        return ""
+    problem = outcome.problems[0]
+    empty = problem.code == "INVALID_REQUEST" and "empty" in problem.message
+    return "EMPTY_MESSAGE" if empty else problem.code
