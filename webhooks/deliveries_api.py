@@ -1,7 +1,7 @@
 """The REST API of the delivery log and of replays: thin."""
 
 import uuid
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -18,7 +18,7 @@ from imissive.errors import ApiError
 from imissive.requests import Body, Limit, Moment, Query, parse_body, parse_no_body, parse_query
 from webhooks import delivery_log, endpoints, replaying
 from webhooks.api import PAGE, TAGS, WEBHOOK_ID
-from webhooks.models import Delivery, EventType
+from webhooks.models import EventType
 from webhooks.presenting import (
     EventName,
     StatusName,
@@ -66,7 +66,7 @@ DELIVERY_ID = OpenApiParameter(
     "delivery_id", str, OpenApiParameter.PATH, description="The delivery's id, `dlv_…`."
 )
 FILTERS = [
-    OpenApiParameter("status", str, enum=list(Delivery.Status.values)),
+    OpenApiParameter("status", str, enum=list(get_args(StatusName))),
     OpenApiParameter("event", str, enum=list(EventType.values)),
     OpenApiParameter(
         "message_id",

@@ -26,6 +26,12 @@ SORTED_MOST = 20_000
 """Deliveries under way that are sorted to find the newest of them."""
 _LAST = uuid.UUID(int=2**128 - 1)
 _ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
+_STATUSES: dict[str | None, list[str]] = {
+    None: list(Delivery.Status.values),
+    "pending": [Delivery.Status.PENDING, Delivery.Status.SENDING],
+    "delivered": [Delivery.Status.DELIVERED],
+    "failed": [Delivery.Status.FAILED],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +39,7 @@ class Filter:
     """What of an endpoint's log is wanted; None: whatever there is.
 
     From `after` on and until just before `until`, to the millisecond; `below` is the last id of
-    the page before.
+    the page before. `status` is pending, for all that have not ended, delivered or failed.
     """
 
     status: str | None = None
@@ -73,6 +79,7 @@ def _parameters(endpoint_id: uuid.UUID, wanted: Filter, limit: int) -> dict[str,
         "endpoint": endpoint_id,
         "types": [wanted.event_type] if wanted.event_type else list(EventType.values),
         "status": wanted.status,
+        "statuses": _STATUSES[wanted.status],
         "message": wanted.message_id,
         "low": first_id_at(wanted.after) if wanted.after else uuid.UUID(int=0),
         "high": min(high, wanted.below) if wanted.below else high,
@@ -84,7 +91,7 @@ _OF_MESSAGE = """
 SELECT delivery.id
   FROM webhooks_event event JOIN webhooks_delivery delivery ON delivery.event_id = event.id
  WHERE event.message_id = %(message)s AND delivery.endpoint_id = %(endpoint)s
-   AND delivery.status = coalesce(%(status)s, delivery.status)
+   AND delivery.status = ANY(%(statuses)s)
    AND delivery.event_type = ANY(%(types)s)
    AND delivery.id >= %(low)s AND delivery.id < %(high)s
  ORDER BY delivery.id DESC
@@ -106,18 +113,17 @@ _NEWEST_ENDED = _NEWEST.format(
     # The first half is what the index is made for, so it has to be said.
     status="AND status IN ('delivered', 'failed') AND status = %(status)s"
 )
-_NEWEST_WAITING = _NEWEST.format(status="AND status = %(status)s")
+_NEWEST_WAITING = _NEWEST.format(status="AND status IN ('pending', 'sending')")
 _FEW_WAITING = """
 WITH waiting AS MATERIALIZED (
-    SELECT id, status, event_type FROM webhooks_delivery
+    SELECT id, event_type FROM webhooks_delivery
      WHERE endpoint_id = %(endpoint)s AND status IN ('pending', 'sending')
      ORDER BY next_attempt_at
      LIMIT %(most)s + 1
 ),
 found AS (
     SELECT id FROM waiting
-     WHERE status = %(status)s AND event_type = ANY(%(types)s)
-       AND id >= %(low)s AND id < %(high)s
+     WHERE event_type = ANY(%(types)s) AND id >= %(low)s AND id < %(high)s
      ORDER BY id DESC LIMIT %(limit)s
 )
 SELECT (SELECT count(*) FROM waiting) <= %(most)s, ARRAY(SELECT id FROM found)

@@ -22,8 +22,8 @@ EventName = Annotated[
     AfterValidator(_event),
     WithJsonSchema({"type": "string", "enum": list(EventType.values)}),
 ]
-StatusName = Literal["pending", "sending", "delivered", "failed"]
-"""Delivery.Status, as schemas say it."""
+StatusName = Literal["pending", "delivered", "failed"]
+"""Delivery.Status as callers see it: one that is being posted is pending too, for an instant."""
 
 
 class Webhook(BaseModel):
@@ -133,7 +133,7 @@ def delivery_json(delivery: Delivery) -> dict[str, Any]:
         "event_id": ids.public_id(ids.EVENT, event.id),
         "event": event.type,
         "message_id": ids.public_id(ids.MESSAGE, message_id) if message_id else None,
-        "status": delivery.status,
+        "status": "pending" if delivery.status == "sending" else delivery.status,
         # What the log is filtered by.
         "created_at": time_text(ids.time_of(delivery.id)),
         "finished_at": time_text(delivery.finished_at),
