@@ -19,6 +19,7 @@ COPY imissive imissive
 COPY accounts accounts
 COPY messaging messaging
 COPY webhooks webhooks
+COPY otp otp
 COPY guide guide
 COPY reference reference
 COPY locale locale

@@ -86,6 +86,14 @@ def _menu(_request: HttpRequest) -> list[dict[str, Any]]:
             ],
         },
         {
+            "title": _("One-time passwords"),
+            "items": [
+                _item(_("Verifications"), "password", "otp.verification"),
+                _item(_("Rules"), "rule", "otp.otpsettings"),
+                _item(_("Held prefixes"), "front_hand", "otp.heldprefix"),
+            ],
+        },
+        {
             "title": _("Webhooks"),
             "items": [
                 _item(_("Endpoints"), "webhook", "webhooks.endpoint"),

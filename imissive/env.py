@@ -5,6 +5,7 @@ was expected. `docs/operating.md` holds the same list as a table; a test keeps t
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -166,8 +167,54 @@ class Env(BaseSettings):
         600_000, ge=1, description="Messages in bulk calls a minute, likewise."
     )
     rate_limit_calls: int = Field(6_000, ge=1, description="Other API calls a minute, likewise.")
+    otp_cooldown: int = Field(
+        60,
+        ge=0,
+        le=3600,
+        description="Seconds between two one-time passwords to one number, unless an operator has"
+        " set an organization's own.",
+    )
+    otp_limit_ten_minutes: int = Field(
+        5, ge=1, description="One-time passwords to one number in ten minutes, likewise."
+    )
+    otp_limit_day: int = Field(
+        10, ge=1, description="One-time passwords to one number in a day, likewise."
+    )
+    otp_number_limit_day: int = Field(
+        30,
+        ge=1,
+        description="One-time passwords to one number in a day, of all organizations together.",
+    )
+    otp_countries: Annotated[list[str] | None, NoDecode] = Field(
+        None,
+        description="Countries (ISO 3166) that one-time passwords may go to, unless an operator has"
+        " set an organization's own. None: every one that has a route and a price.",
+    )
+    otp_pumping: str = Field(
+        "record",
+        pattern="^(off|record|enforce)$",
+        description="What becomes of a prefix to which too few one-time passwords are verified,"
+        " likewise: `off`, `record` (operators see it), or `enforce` (it is held for 12 hours).",
+    )
+    otp_pumping_window: int = Field(
+        60, ge=5, le=1440, description="Minutes that are looked at for that, likewise."
+    )
+    otp_pumping_minimum: int = Field(
+        30,
+        ge=1,
+        description="One-time passwords to a prefix below which it is not judged, likewise.",
+    )
+    otp_pumping_share: int = Field(
+        10, ge=1, le=100, description="Percent of them verified that are no suspicion, likewise."
+    )
+    otp_pumping_digits: int = Field(
+        4, ge=0, le=8, description="Digits after the calling code that make a prefix."
+    )
+    otp_keep_days: int = Field(90, ge=2, le=3650, description="Days that verifications are kept.")
 
-    split_lists = field_validator("allowed_hosts", "field_encryption_keys", mode="before")(_split)
+    split_lists = field_validator(
+        "allowed_hosts", "field_encryption_keys", "otp_countries", mode="before"
+    )(_split)
 
     @field_validator("field_encryption_keys")
     @classmethod
@@ -180,6 +227,14 @@ class Env(BaseSettings):
             except ValueError:
                 raise ValueError("each key must be 32 url-safe base64-encoded bytes") from None
         return keys
+
+    @field_validator("otp_countries")
+    @classmethod
+    def _country_codes(cls, countries: list[str] | None) -> list[str] | None:
+        for country in countries or []:
+            if not re.fullmatch("[A-Z]{2}", country):
+                raise ValueError("each country has two capital letters, such as SA")
+        return countries
 
     @field_validator("secret_key")
     @classmethod

@@ -15,8 +15,8 @@ _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 
-MESSAGE, BATCH, ENDPOINT, DELIVERY, EVENT, SENDER, KEY, ORGANIZATION = (
-    "msg", "bat", "whk", "dlv", "evt", "snd", "key", "org",
+MESSAGE, BATCH, ENDPOINT, DELIVERY, EVENT, SENDER, KEY, ORGANIZATION, OTP = (
+    "msg", "bat", "whk", "dlv", "evt", "snd", "key", "org", "otp",
 )  # fmt: skip
 
 

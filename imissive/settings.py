@@ -33,6 +33,7 @@ INSTALLED_APPS = [
     "accounts",
     "messaging",
     "webhooks",
+    "otp",
     "guide",
     "reference",
     # Before django.contrib.admin, whose templates it replaces.
@@ -151,6 +152,9 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-smpp": {"task": "messaging.tasks.sweep_smpp", "schedule": 5.0},
     "sweep-webhooks": {"task": "webhooks.tasks.sweep", "schedule": 1.0},
     "clean-webhooks": {"task": "webhooks.tasks.clean_up", "schedule": 60.0},
+    "expire-otp": {"task": "otp.tasks.expire", "schedule": 5.0},
+    "watch-otp": {"task": "otp.tasks.watch", "schedule": 60.0},
+    "clean-otp": {"task": "otp.tasks.clean_up", "schedule": 600.0},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 CELERY_TIMEZONE = "UTC"
@@ -283,6 +287,16 @@ WEBHOOK_TIMEOUT = env.webhook_timeout
 WEBHOOK_CONCURRENCY = env.webhook_concurrency
 WEBHOOK_KEEP_DAYS = env.webhook_keep_days
 CARRIER_LEASE = env.carrier_lease
+
+# Where an organization has none of its own (otp/rules.py).
+OTP_COOLDOWN = env.otp_cooldown
+OTP_LIMIT_TEN_MINUTES, OTP_LIMIT_DAY = env.otp_limit_ten_minutes, env.otp_limit_day
+OTP_NUMBER_LIMIT_DAY = env.otp_number_limit_day
+OTP_COUNTRIES = env.otp_countries or []
+OTP_PUMPING, OTP_PUMPING_DIGITS = env.otp_pumping, env.otp_pumping_digits
+OTP_PUMPING_WINDOW, OTP_PUMPING_MINIMUM = env.otp_pumping_window, env.otp_pumping_minimum
+OTP_PUMPING_SHARE = env.otp_pumping_share
+OTP_KEEP_DAYS = env.otp_keep_days
 
 WEB_WORKERS, WEB_THREADS = env.web_workers, env.web_threads
 

@@ -1,0 +1,267 @@
+"""The REST API of one-time passwords: thin, it reads the request and calls sending or verifying."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from drf_spectacular.utils import extend_schema
+from pydantic import AfterValidator, BaseModel, Field
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api_view import ApiView
+from accounts.authentication import caller_of
+from accounts.limits import Lane
+from accounts.roles import Scope
+from imissive import ids
+from imissive.rendering import time_text
+from imissive.requests import Body, parse_body, parse_no_body
+from messaging.api import Sender, SenderAuthentication
+from otp import codes, sending, texts, verifying
+from otp.models import Verification
+from otp.sending import Asked, Sent
+
+OTP_ID = "otp_01hm6v0q8nfj2r4t6v8x0z2a4c"
+MESSAGE_ID = "msg_01hm6v0q8r7d3f5h7k9n1q3s5v"
+MAX_TEMPLATE = 2_000
+"""Characters; more than any message has."""
+
+OtpId = Annotated[str, Field(examples=[OTP_ID])]
+Phone = Annotated[str, Field(description="In E.164.", examples=["+966501234567"])]
+MessageId = Annotated[
+    str, Field(description="The message that carries the code.", examples=[MESSAGE_ID])
+]
+Status = Literal["pending", "verified", "expired", "failed"]
+Reason = Literal["expired", "superseded", "too_many_attempts", "canceled"]
+AttemptsLeft = Annotated[
+    int,
+    Field(ge=0, le=5, description="Checks that may still be made: 0 once it is not pending."),
+]
+
+
+class OtpSendBody(Body):
+    phone: str = Field(description="A mobile number.", examples=["+966501234567"])
+    length: int = Field(
+        6, ge=codes.MIN_LENGTH, le=codes.MAX_LENGTH, description="Digits of the code."
+    )
+    expiry: int = Field(300, ge=30, le=3600, description="Seconds for which the code is right.")
+    template: str | None = Field(
+        None,
+        max_length=MAX_TEMPLATE,
+        description="The text, with `{code}` in it exactly once. Without it a short text in the"
+        " language of `locale`.",
+        examples=["Your verification code is: {code}"],
+    )
+    sender_id: Sender | None = None
+    locale: texts.Locale = Field("en", description="The language of the text without a template.")
+    app_hash: str | None = Field(
+        None,
+        pattern=r"^[A-Za-z0-9+/]{11}$",
+        description="The hash of your Android app: the last line, by which SMS Retriever knows that"
+        " the message is for it. The whole text then has at most 140 bytes. Not with `origin`.",
+        examples=["FA+9qCX9VSu"],
+    )
+    origin: Annotated[str, AfterValidator(texts.host)] | None = Field(
+        None,
+        description="The host name of your site: the last line is `@host #code` then, by which"
+        " browsers and iOS fill the code in on that site only.",
+        examples=["example.com"],
+    )
+
+
+class OtpVerifyBody(Body):
+    otp_id: OtpId
+    code: Annotated[str, AfterValidator(codes.typed)] = Field(
+        max_length=32,
+        description="What the person typed in: 4 to 8 digits, Arabic ones too. Spaces and dashes"
+        " between them do not matter.",
+        examples=["123456"],
+    )
+
+
+class OtpSent(BaseModel):
+    """A code on its way."""
+
+    otp_id: OtpId
+    phone: Phone
+    status: Literal["pending"]
+    expires_at: datetime
+    message_id: MessageId
+
+
+class OtpSentInTest(OtpSent):
+    """The same for a test key, with the code: it reaches no phone."""
+
+    test_code: str = Field(pattern="^[0-9]{4,8}$", examples=["123456"])
+
+
+class OtpChecked(BaseModel):
+    """What a check of a code came to."""
+
+    otp_id: OtpId
+    verified: bool = Field(description="Whether the code was right: decide by this alone.")
+    status: Status
+    attempts_left: AttemptsLeft
+
+
+class OtpVerification(BaseModel):
+    """A verification as it stands. The code is nowhere in it."""
+
+    otp_id: OtpId
+    phone: Phone
+    status: Status
+    reason: Reason | None = Field(description="Why it is expired or failed.")
+    attempts_left: AttemptsLeft
+    created_at: datetime
+    expires_at: datetime
+    verified_at: datetime | None
+    message_id: MessageId = Field(description="The latest message that carries the code.")
+    test: bool
+
+
+class OtpSendView(ApiView):
+    """`POST /v1/otp/send`"""
+
+    authentication_classes = [SenderAuthentication]
+    required_scope = Scope.OTP
+    lane = Lane.SEND
+
+    @extend_schema(
+        operation_id="send_otp",
+        summary="Send a one-time password",
+        request=OtpSendBody,
+        responses={202: OtpSent | OtpSentInTest},
+        tags=["OTP"],
+    )
+    def post(self, request: Request) -> Response:
+        """Make a code, send it ahead of all bulk messages, and keep only a keyed hash of it.
+
+        A number has one live code of an organization: within the cooldown another one is refused
+        (`OTP_COOLDOWN`), after it the older one is void.
+        """
+        body = parse_body(request, OtpSendBody)
+        text = texts.compose(body.template, body.locale, app_hash=body.app_hash, origin=body.origin)
+        asked = Asked(
+            body.phone,
+            text,
+            body.length,
+            body.expiry,
+            body.sender_id,
+            for_retriever=body.app_hash is not None,
+        )
+        return Response(_sent(sending.send(caller_of(request), asked)), status=202)
+
+
+class OtpVerifyView(ApiView):
+    """`POST /v1/otp/verify`"""
+
+    required_scope = Scope.OTP
+    fails_closed = True
+
+    @extend_schema(
+        operation_id="verify_otp",
+        summary="Check a one-time password",
+        request=OtpVerifyBody,
+        responses={200: OtpChecked},
+        tags=["OTP"],
+    )
+    def post(self, request: Request) -> Response:
+        """Check what the person typed in. A wrong code is no error: decide by `verified` alone.
+
+        After the fifth wrong one the verification is `failed`. Once one was right, another check is
+        refused (`ALREADY_VERIFIED`).
+        """
+        body = parse_body(request, OtpVerifyBody)
+        verification = verifying.verify(caller_of(request), body.otp_id, body.code)
+        return Response(
+            {
+                "otp_id": verification.public_id,
+                "verified": verification.status == Verification.Status.VERIFIED,
+                "status": verification.status,
+                "attempts_left": verification.attempts_left,
+            }
+        )
+
+
+class OtpResendView(ApiView):
+    """`POST /v1/otp/{otp_id}/resend`"""
+
+    authentication_classes = [SenderAuthentication]
+    required_scope = Scope.OTP
+    lane = Lane.SEND
+
+    @extend_schema(
+        operation_id="resend_otp",
+        summary="Send the same code again",
+        request=None,
+        responses={200: OtpSent | OtpSentInTest},
+        tags=["OTP"],
+    )
+    def post(self, request: Request, otp_id: str) -> Response:
+        """Send a pending code to the same number once more, after the cooldown.
+
+        It is right for its full `expiry` again from now on; checks already made stay counted.
+        """
+        parse_no_body(request)
+        return Response(_sent(sending.resend(caller_of(request), otp_id)))
+
+
+class OtpCancelView(ApiView):
+    """`POST /v1/otp/{otp_id}/cancel`"""
+
+    required_scope = Scope.OTP
+
+    @extend_schema(
+        operation_id="cancel_otp",
+        summary="Cancel a verification",
+        request=None,
+        responses={200: OtpVerification},
+        tags=["OTP"],
+    )
+    def post(self, request: Request, otp_id: str) -> Response:
+        """End it: no code is right any more. A message that has not gone out yet is canceled."""
+        parse_no_body(request)
+        return Response(_verification(verifying.cancel(caller_of(request), otp_id)))
+
+
+class OtpView(ApiView):
+    """`GET /v1/otp/{otp_id}`"""
+
+    required_scope = Scope.OTP
+
+    @extend_schema(
+        operation_id="get_otp",
+        summary="Read a verification",
+        responses={200: OtpVerification},
+        tags=["OTP"],
+    )
+    def get(self, request: Request, otp_id: str) -> Response:
+        """How a verification stands, never its code."""
+        return Response(_verification(verifying.read(caller_of(request), otp_id)))
+
+
+def _sent(sent: Sent) -> dict[str, Any]:
+    verification = sent.verification
+    answer = {
+        "otp_id": verification.public_id,
+        "phone": verification.phone,
+        "status": verification.status,
+        "expires_at": time_text(verification.expires_at),
+        "message_id": ids.public_id(ids.MESSAGE, verification.message_id),
+    }
+    return answer | {"test_code": sent.code} if verification.test else answer
+
+
+def _verification(verification: Verification) -> dict[str, Any]:
+    verified = verification.status == Verification.Status.VERIFIED
+    return {
+        "otp_id": verification.public_id,
+        "phone": verification.phone,
+        "status": verification.status,
+        "reason": verification.reason or None,
+        "attempts_left": verification.attempts_left,
+        "created_at": time_text(verification.created_at),
+        "expires_at": time_text(verification.expires_at),
+        "verified_at": time_text(verification.ended_at) if verified else None,
+        "message_id": ids.public_id(ids.MESSAGE, verification.message_id),
+        "test": verification.test,
+    }

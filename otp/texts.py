@@ -1,0 +1,96 @@
+"""The text around a code: templates, defaults, and the last lines that handsets read it by. Pure.
+
+A text is kept with `{code}` where the code belongs, which may be twice: in the template and in the
+line for browsers.
+"""
+
+import re
+from typing import Final, Literal
+
+from imissive.errors import ApiError
+from messaging.text import measure
+
+Locale = Literal["en", "ar"]
+
+MARK: Final = "{code}"
+HIDDEN: Final = "•"
+DEFAULTS: Final[dict[Locale, str]] = {
+    "en": "Your verification code is {code}. Do not share it with anyone.",
+    "ar": "رمز التحقق الخاص بك هو {code}. لا تشاركه مع أحد.",
+}
+RETRIEVER_OCTETS: Final = 140
+"""What Android's SMS Retriever reads at most."""
+
+_LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_HOST: Final = re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}")
+_SCHEME: Final = "https://"
+
+
+def compose(
+    template: str | None, locale: Locale, *, app_hash: str | None, origin: str | None
+) -> str:
+    """The text to send, with `{code}` where the code belongs.
+
+    `origin` makes the last line that of an origin-bound one-time code (WICG, SMS One-Time Codes):
+    `@host #code`; `app_hash` that of Android's SMS Retriever. Each has to be the last one, so both
+    together are refused. Raises ApiError: INVALID_TEMPLATE, INVALID_REQUEST.
+    """
+    if template is None:
+        template = DEFAULTS[locale]
+    elif template.count(MARK) != 1:
+        found = f"{template.count(MARK)} times" if MARK in template else "not at all"
+        told = f"A template holds {MARK} exactly once, where the code belongs; this one {found}."
+        raise ApiError("INVALID_TEMPLATE", told, field="template")
+    elif "\0" in template:
+        raise ApiError("INVALID_TEMPLATE", "A template holds no NUL.", field="template")
+    if app_hash is not None and origin is not None:
+        told = "Give app_hash or origin, not both: each of them has to be the last line."
+        raise ApiError("INVALID_REQUEST", told, field="app_hash")
+    if origin is not None:
+        return f"{template}\n@{origin} #{MARK}"
+    if app_hash is not None:
+        return f"{template}\n{app_hash}"
+    return template
+
+
+def check_retriever(rendered: str) -> None:
+    """Refuse a text that Android's SMS Retriever would not read: 140 bytes, in one part.
+
+    Raises ApiError MESSAGE_TOO_LONG. What cannot be measured is refused later, with its reason.
+    """
+    octets = len(rendered.encode("utf-8", "surrogatepass"))
+    try:
+        parts = measure(rendered).parts
+    except ValueError:
+        return
+    if octets > RETRIEVER_OCTETS or parts > 1:
+        told = (
+            f"With app_hash the whole text has at most {RETRIEVER_OCTETS} bytes in one part, else"
+            f" Android does not read it. This one has {octets} bytes in {parts}."
+        )
+        raise ApiError("MESSAGE_TOO_LONG", told, field="template")
+
+
+def rendered(text: str, code: str) -> str:
+    """The text with the code in it."""
+    return text.replace(MARK, code)
+
+
+def masked(text: str, length: int) -> str:
+    """The text as people may see it: as long as with the code, which is hidden."""
+    return text.replace(MARK, HIDDEN * length)
+
+
+def host(origin: str) -> str:
+    """The host of a site, in lower case, as it stands in the last line.
+
+    Raises ValueError, with a text for the caller, for what is no full host name in ASCII.
+    """
+    origin = origin.lower()
+    if _HOST.fullmatch(origin):
+        return origin
+    if origin.startswith(_SCHEME) and _HOST.fullmatch(origin.removeprefix(_SCHEME)):
+        raise ValueError("must be the host name alone, without https://, such as example.com")
+    if not origin.isascii():
+        raise ValueError("must be written in its ASCII form (xn--…), such as xn--mgberp4a5d4ar")
+    raise ValueError("must be a host name without port and path, such as example.com")
