@@ -169,26 +169,42 @@ def _script(url: str) -> Any:
     return client.register_script(_TAKE)
 
 
-def take(organization_id: UUID, lane: Lane, limit: int, cost: int = 1) -> Usage:
-    """Take `cost` tokens of `limit` a minute, all of them or none; a cost of 0 only looks.
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """How a bucket stands; the fields mean what Usage's do."""
+
+    remaining: int
+    reset_seconds: float
+    wait_seconds: float = 0.0
+    known: bool = True
+
+
+def take_tokens(bucket: str, limit: int, seconds: float, cost: int = 1) -> Tokens:
+    """Take `cost` tokens of `limit` in that many seconds, all or none; a cost of 0 only looks.
 
     Where Redis does not answer, `known` is False and the tokens count as taken.
     """
-    full = PERIOD_SECONDS * 1_000_000
+    full = seconds * 1_000_000
     each = full / limit
     forgiven = min(each * FORGIVEN_TOKENS, FORGIVEN_MICROSECONDS)
     if _breaker.lets_pass():
         try:
             used, wait = _script(settings.REDIS_URL)(
-                [f"imissive:rate:{organization_id.hex}:{lane}"], [each, full, cost, forgiven]
+                [f"imissive:rate:{bucket}"], [each, full, cost, forgiven]
             )
         except (redis.RedisError, OSError) as error:
             _breaker.failed(error)
         else:
             _breaker.succeeded()
             remaining = max(0, int((full - used + forgiven) / each))
-            return Usage(lane, limit, remaining, used / 1_000_000, wait / 1_000_000)
-    return Usage(lane, limit, limit, 0.0, known=False)
+            return Tokens(remaining, used / 1_000_000, wait / 1_000_000)
+    return Tokens(limit, 0.0, known=False)
+
+
+def take(organization_id: UUID, lane: Lane, limit: int, cost: int = 1) -> Usage:
+    """`take_tokens` of what an organization may do a minute in that lane."""
+    found = take_tokens(f"{organization_id.hex}:{lane}", limit, PERIOD_SECONDS, cost)
+    return Usage(lane, limit, found.remaining, found.reset_seconds, found.wait_seconds, found.known)
 
 
 def refusal(usage: Usage, cost: int = 1) -> ApiError:

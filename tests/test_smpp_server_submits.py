@@ -389,6 +389,20 @@ def test_limit_of_the_organization(server, member) -> None:
     assert len(member.customer.messages()) == 5
 
 
+def test_throughput_of_the_account_over_two_servers(server, member) -> None:
+    member.set(throughput=10)
+    with running_server() as second, member.bound(server.port) as one:
+        with member.bound(second.port) as two:
+            for esme in (one, two):
+                esme.send(*(submit() for _ in range(10)))
+            statuses = [esme.receive().status for esme in (one, two) for _ in range(10)]
+        passed = statuses.count(0)
+        assert set(statuses) == {0, Status.ESME_RTHROTTLED}
+        assert 10 <= passed <= 14  # a second's worth, and what comes during the test
+        eventually(lambda: one.request(submit()).status == 0, 2)
+    assert len(member.customer.messages()) == passed + 1
+
+
 # -- long texts --------------------------------------------------------------------------------
 
 

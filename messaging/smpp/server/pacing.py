@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from accounts import limits
-from accounts.limits import Lane, Limits, Usage
+from accounts.limits import Lane, Limits, Tokens, Usage
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.smpp.server.taking import Submit
 
@@ -19,13 +19,17 @@ def admit(account: SmppAccount, submits: Sequence[Submit]) -> list[Submit]:
     """
     own = account.organization
     limit = Limits(own.send_per_minute, own.bulk_per_minute, own.calls_per_minute).of(Lane.BULK)
-    count = _most(len(submits), lambda cost: limits.take(own.id, Lane.BULK, limit, cost))
+    count = len(submits)
+    if account.throughput:
+        bucket, most = f"smpp:{account.id.hex}", account.throughput
+        count = _most(count, lambda cost: limits.take_tokens(bucket, most, 1.0, cost))
+    count = _most(count, lambda cost: limits.take(own.id, Lane.BULK, limit, cost))
     for submit in submits[count:]:
         submit.code = THROTTLED
     return list(submits[:count])
 
 
-def _most(wanted: int, take: Callable[[int], Usage]) -> int:
+def _most(wanted: int, take: Callable[[int], Usage | Tokens]) -> int:
     """As many tokens as there are, `wanted` at most."""
     while wanted > 0:
         usage = take(wanted)
