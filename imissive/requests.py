@@ -11,7 +11,15 @@ import structlog
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import Resolver404, resolve
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic_core import ErrorDetails
 from rest_framework.request import Request
 
@@ -31,6 +39,15 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _iso(value: object) -> object:
+    """Not a number, which would be taken for Unix seconds: "2026" is no second of 1970."""
+    text = value if isinstance(value, str) else ""
+    if not re.match(r"\d{4}-\d\d-\d\d", text):
+        raise ValueError("must be ISO 8601 with its offset, such as 2027-01-15T10:00:00Z")
+    # A plus that is not encoded in a query is a blank.
+    return re.sub(r"(T\S+) (\d\d:?\d\d)$", r"\1+\2", text)
+
+
 def _in_utc(at: datetime) -> datetime:
     try:
         return at.astimezone(UTC)
@@ -38,7 +55,7 @@ def _in_utc(at: datetime) -> datetime:
         raise ValueError("is out of range") from None
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_in_utc)]
+Moment = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_in_utc)]
 """A point in time in a query: ISO 8601 with its offset; read as UTC."""
 
 Limit = Annotated[int, Field(ge=1, le=200, description="Rows on a page, 1 to 200.")]
