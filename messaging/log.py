@@ -1,8 +1,4 @@
-"""The message log as people read it: one organization's messages, filtered, by pages, counted.
-
-Ids are time-ordered, so a span of time is a range of ids and every read here walks the one index
-`message_of_organization` from its new end.
-"""
+"""The message log as people read it: one organization's messages, filtered, by pages, counted."""
 
 import uuid
 from collections.abc import Sequence
@@ -13,7 +9,7 @@ from django.db.models import Count, QuerySet, Sum
 
 from accounts.models import Organization
 from imissive.ids import first_id_at
-from messaging import numbers
+from messaging import listing, numbers
 from messaging.models import Message
 from messaging.states import Status
 
@@ -74,31 +70,33 @@ class Filter:
     def __bool__(self) -> bool:
         return bool(self.status or self.number)
 
-    def apply(self, messages: QuerySet[Message]) -> QuerySet[Message]:
-        if self.status:
-            messages = messages.filter(status=self.status)
+    def of_list(self) -> listing.Filter:
+        """As `messaging.listing` reads it.
+
+        A whole number in any of its spellings is looked up exactly, a piece of one by its digits.
+        """
+        to = digits = None
         if self.number:
-            messages = messages.filter(**_number_lookup(self.number))
-        return messages
-
-
-def _number_lookup(typed: str) -> dict[str, str]:
-    """A whole number in any of its spellings is looked up exactly, a piece of one by its digits."""
-    try:
-        return {"to": numbers.parse(typed).e164}
-    except numbers.InvalidNumber:
-        digits = "".join(character for character in typed if character.isdecimal())
-        # Nothing to look for finds nothing, rather than everything.
-        return {"to__contains": digits} if digits else {"to": ""}
+            try:
+                to = numbers.parse(self.number).e164
+            except numbers.InvalidNumber:
+                digits = "".join(one for one in self.number if one.isdecimal())
+                # Nothing to look for finds nothing, rather than everything.
+                to = None if digits else ""
+        return listing.Filter(status=self.status or None, to=to, digits=digits or None)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some messages, newest first, and whether there are newer and older ones beside them."""
+    """Some messages, newest first, and whether there are newer and older ones beside them.
+
+    `searched`: of how many of the newest messages; None where of all.
+    """
 
     messages: Sequence[Message]
     has_newer: bool
     has_older: bool
+    searched: int | None = None
 
 
 def page(
@@ -109,15 +107,13 @@ def page(
     after: uuid.UUID | None = None,
     size: int = PAGE,
 ) -> Page:
-    """One page of the log: the newest, the one just older than `before` or newer than `after`.
-
-    Keyset, not offset: deep pages cost what the first does, and new messages shift nothing.
-    """
-    found = narrowed.apply(messages_of(organization))
+    """One page of the log: the newest, the one just older than `before` or newer than `after`."""
+    wanted = narrowed.of_list()
+    searched = None
+    if wanted.digits is not None and listing.oldest_searched(organization.id) is not None:
+        searched = listing.SEARCHED
+    rows = listing.read(organization.id, wanted, size + 1, older_than=before, newer_than=after)
+    more = len(rows) > size
     if after is not None:
-        rows = list(found.filter(id__gt=after).order_by("id")[: size + 1])
-        return Page(rows[:size][::-1], has_newer=len(rows) > size, has_older=True)
-    if before is not None:
-        found = found.filter(id__lt=before)
-    rows = list(found[: size + 1])
-    return Page(rows[:size], has_newer=before is not None, has_older=len(rows) > size)
+        return Page(rows[-size:], has_newer=more, has_older=True, searched=searched)
+    return Page(rows[:size], has_newer=before is not None, has_older=more, searched=searched)

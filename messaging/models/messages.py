@@ -85,18 +85,36 @@ class Message(models.Model):
         verbose_name = _("message")
         indexes = [
             models.Index(F("organization"), F("id").desc(), name="message_of_organization"),
-            models.Index("batch", name="message_of_batch", condition=Q(batch__isnull=False)),
-            # One for each filter of the list, which is read by descending id.
-            *(
-                models.Index(
-                    F("organization"), F(column), F("id").desc(), name=f"message_by_{name}"
-                )
-                for column, name in (("to", "number"), ("status", "status"), ("sender", "sender"))
+            # Of the lists, read by descending id (messaging.listing). What follows the id there is
+            # compared in the index. Each of them is written anew at each change of a message.
+            models.Index(
+                F("batch"),
+                F("id").desc(),
+                name="message_of_batch",
+                condition=Q(batch__isnull=False),
+            ),
+            models.Index(
+                F("organization"),
+                F("to"),
+                F("id").desc(),
+                F("status"),
+                F("sender"),
+                name="message_by_number",
+            ),
+            models.Index(
+                F("organization"),
+                F("sender"),
+                F("status"),
+                F("id").desc(),
+                name="message_by_sender_status",
             ),
             models.Index(
                 F("organization"),
                 F("reference"),
                 F("id").desc(),
+                F("status"),
+                F("sender"),
+                F("to"),
                 name="message_by_reference",
                 condition=~Q(reference=""),
             ),
@@ -104,6 +122,8 @@ class Message(models.Model):
             models.Index(
                 "carrier", "urgent", "due_at", name="message_due", condition=Q(status="queued")
             ),
+            # What waits in the queue longer than it is valid.
+            models.Index("expires_at", name="message_expiry", condition=Q(status="queued")),
             models.Index(
                 "status",
                 "due_at",
