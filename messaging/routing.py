@@ -7,6 +7,7 @@ through first, whatever the length of the general prefixes.
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Generic, TypeVar
 
 from messaging.windows import Window
@@ -77,6 +78,11 @@ class Tables:
         """
         found = [rule for rule in self.windows.get(country, ()) if rule.applies_to(sender)]
         return max(found, key=lambda rule: len(rule.sender_suffix)) if found else None
+
+    def opens(self, country: str, sender: str, at: datetime) -> bool:
+        """Whether those hours begin at that time."""
+        window = self.window(country, sender)
+        return window is not None and window.opens_at(at)
 
     def carriers_for(
         self, e164: str, organization_id: uuid.UUID, *, test: bool

@@ -5,6 +5,7 @@ directly and the task can call it again while there is more.
 """
 
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,12 +13,14 @@ from django.db import transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
+from imissive.rendering import time_text
 from imissive.sql import server_cursor
 from messaging import bind_status
 from messaging.routing import Tables
 from messaging.sending import event_data, ring_carrier
 from messaging.states import Status
 from messaging.tables import tables
+from messaging.windows import HELD
 from webhooks import events
 from webhooks.models import EventType
 
@@ -82,6 +85,35 @@ def release_scheduled(limit: int = STEP) -> int:
     return len(rows)
 
 
+_LATE = """
+SELECT id, country, sender, submits > 0 AND EXISTS (
+           SELECT FROM messaging_messagepart p WHERE p.message_id = m.id)
+  FROM messaging_message m
+ WHERE status IN ('scheduled', 'queued') AND window_closes_at <= now()
+   AND (status = 'queued' OR due_at <= now())
+ ORDER BY window_closes_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+"""
+_HOLD = """
+WITH held AS (
+    UPDATE messaging_message m
+       SET status = CASE WHEN new.opens IS NULL THEN m.status ELSE 'scheduled' END,
+           due_at = COALESCE(new.opens, m.due_at),
+           scheduled_at = COALESCE(new.opens, m.scheduled_at),
+           queued_at = CASE WHEN new.opens IS NULL THEN m.queued_at END,
+           expires_at = m.expires_at
+               + COALESCE(new.opens - COALESCE(m.scheduled_at, m.created_at), '0'),
+           window_closes_at = new.closes
+      FROM unnest(%(ids)s::uuid[], %(opens)s::timestamptz[], %(closes)s::timestamptz[],
+                  %(told)s::text[]) AS new(id, opens, closes, told)
+     WHERE m.id = new.id
+    RETURNING m.id, m.carrier_id, new.opens, new.told
+)
+INSERT INTO messaging_attempt (message_id, carrier_id, outcome, detail)
+SELECT id, carrier_id, %(held)s, told FROM held WHERE opens IS NOT NULL
+RETURNING id
+"""
+
+
 def hold_late(limit: int = STEP) -> int:
     """Put off what was not submitted before the hours closed in which its country lets it go.
 
@@ -89,52 +121,43 @@ def hold_late(limit: int = STEP) -> int:
     carrier has a part already goes on: half of it is of no use to anybody.
     """
     with transaction.atomic():
-        rows = _rows(
-            """
-            SELECT id, country, sender, submits > 0 AND EXISTS (
-                       SELECT FROM messaging_messagepart p WHERE p.message_id = m.id)
-              FROM messaging_message m
-             WHERE status IN ('scheduled', 'queued') AND window_closes_at <= now()
-               AND (status = 'queued' OR due_at <= now())
-             ORDER BY window_closes_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-            """,
-            {"limit": limit},
-        )
+        rows = _rows(_LATE, {"limit": limit})
+        if not rows:
+            return 0
         now = datetime.now(UTC)
         hours = [_next_hours(country, sender, begun, now) for _, country, sender, begun in rows]
         _rows(
-            """
-            UPDATE messaging_message m
-               SET status = CASE WHEN new.opens IS NULL THEN m.status ELSE 'scheduled' END,
-                   due_at = COALESCE(new.opens, m.due_at),
-                   scheduled_at = COALESCE(new.opens, m.scheduled_at),
-                   queued_at = CASE WHEN new.opens IS NULL THEN m.queued_at END,
-                   expires_at = m.expires_at
-                       + COALESCE(new.opens - COALESCE(m.scheduled_at, m.created_at), '0'),
-                   window_closes_at = new.closes
-              FROM unnest(%(ids)s::uuid[], %(opens)s::timestamptz[], %(closes)s::timestamptz[])
-                   AS new(id, opens, closes)
-             WHERE m.id = new.id
-            RETURNING m.id
-            """,
+            _HOLD,
             {
                 "ids": [row[0] for row in rows],
-                "opens": [opens for opens, _ in hours],
-                "closes": [closes for _, closes in hours],
+                "opens": [found.opens for found in hours],
+                "closes": [found.closes for found in hours],
+                "told": [found.told for found in hours],
+                "held": HELD,
             },
         )
     return len(rows)
 
 
-def _next_hours(
-    country: str, sender: str, begun: bool, now: datetime
-) -> tuple[datetime | None, datetime | None]:
+@dataclass(frozen=True, slots=True)
+class _Hours:
     """When a late message may go and until when; None: at once, and at any time."""
+
+    opens: datetime | None = None
+    closes: datetime | None = None
+    told: str = ""
+
+
+def _next_hours(country: str, sender: str, begun: bool, now: datetime) -> _Hours:
     window = tables().window(country, sender)
     if window is None or begun:
-        return None, None
+        return _Hours()
     opening = window.opening(now)
-    return None if opening == now else opening, window.closing(opening)
+    closing = window.closing(opening)
+    if opening == now:
+        return _Hours(None, closing)
+    told = f"Not sent in time for the hours of {country}, {window.told()}"
+    return _Hours(opening, closing, f"{told}: held until {time_text(opening)}.")
 
 
 def requeue_abandoned(limit: int = STEP) -> int:

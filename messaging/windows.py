@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+HELD = "held"
+"""The outcome of a message's Attempt that was none, because the hours had closed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Window:
@@ -41,6 +44,10 @@ class Window:
     def closing(self, at: datetime) -> datetime:
         """When the window that is open at that time closes. UTC."""
         return self._next(at, self.closes)
+
+    def opens_at(self, at: datetime) -> bool:
+        """Whether that time is an opening."""
+        return at.astimezone(self.zone).time() == self.opens
 
     def told(self) -> str:
         """The hours as a person reads them, such as `09:00 to 19:00 (Asia/Riyadh)`."""
