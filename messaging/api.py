@@ -1,11 +1,12 @@
-"""The REST API of messages: thin, it reads the request and calls `messaging.sending`."""
+"""The REST API of messages: thin, it reads the request and calls what does it."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from django.conf import settings
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import AfterValidator, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -16,26 +17,54 @@ from accounts.ledger import InsufficientCredits, credits_text
 from accounts.limits import Lane
 from accounts.roles import Scope
 from imissive import ids
+from imissive.cursors import decode_cursor, page_of
 from imissive.errors import ApiError
-from imissive.requests import Body, parse_body, parse_either, parse_no_body
-from messaging import cancelling, presenting
+from imissive.requests import (
+    Body,
+    Limit,
+    Moment,
+    Query,
+    parse_body,
+    parse_either,
+    parse_no_body,
+    parse_query,
+)
+from messaging import batches, cancelling, listing, numbers, presenting
 from messaging.estimating import estimate
 from messaging.models import Message
+from messaging.schemas import (
+    Batch,
+    BulkEstimate,
+    BulkResult,
+    CanceledBatch,
+    Estimate,
+    MessageDetail,
+    Messages,
+    StatusName,
+)
+from messaging.schemas import Message as MessageSchema
 from messaging.sending import (
     MAX_VALIDITY,
     MIN_VALIDITY,
     TERMS,
     Acceptance,
-    Accepted,
     Order,
     accept,
 )
-from messaging.verdicts import MAX_REFERENCE, Draft, Refusal
+from messaging.states import Status
+from messaging.verdicts import MAX_REFERENCE, Draft, Refusal, bad_number
+from webhooks.api import PAGE
 
 CLOCK_SKEW = timedelta(minutes=1)
 FARTHEST_SCHEDULE = timedelta(days=90)
 MESSAGES_OF_A_CALL = 100
 """Messages whose estimate counts as one call."""
+MESSAGE_ID = OpenApiParameter(
+    "message_id", str, OpenApiParameter.PATH, description="The message's id, `msg_…`."
+)
+BATCH_ID = OpenApiParameter(
+    "batch_id", str, OpenApiParameter.PATH, description="The batch's id, `bat_…`."
+)
 
 
 def _no_nul(text: str) -> str:
@@ -103,8 +132,14 @@ class SendView(ApiView):
     required_scope = Scope.SMS_SEND
     lane = Lane.SEND
 
-    @extend_schema(request=SendBody, operation_id="send_message", responses={202: dict[str, Any]})
+    @extend_schema(
+        request=SendBody,
+        operation_id="send_message",
+        summary="Send a message",
+        responses={202: MessageSchema},
+    )
     def post(self, request: Request) -> Response:
+        """Accepts one message for now or later, and charges for it."""
         body = parse_body(request, SendBody)
         # One message by itself is somebody waiting for it: no bulk run may hold it up.
         order = _order(caller_of(request), body, urgent=True)
@@ -121,26 +156,26 @@ class BulkView(ApiView):
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
     lane = Lane.BULK
-    counts_content = True
 
-    @extend_schema(request=BulkBody, operation_id="send_bulk", responses={202: dict[str, Any]})
+    @extend_schema(
+        request=BulkBody,
+        operation_id="send_bulk",
+        summary="Send many messages",
+        responses={202: BulkResult},
+    )
     def post(self, request: Request) -> Response:
+        """Accepts what can be accepted of 1 to 10,000 messages, as a batch.
+
+        Only accepted messages are charged. If the balance does not cover all of them, nothing is
+        accepted. The call counts its messages against the limit of the bulk lane.
+        """
         body = parse_body(request, BulkBody)
         drafts = _drafts(body)
-        self.spend(len(drafts))
+        if len(drafts) > 1:
+            self.spend(len(drafts) - 1)
         order = _order(caller_of(request), body, as_batch=True)
         acceptance = _accept(order, drafts, caller_of(request))
-        accepted = sum(isinstance(outcome, Accepted) for outcome in acceptance.outcomes)
-        answer = {
-            "batch_id": ids.public_id(ids.BATCH, acceptance.batch_id)
-            if acceptance.batch_id
-            else None,
-            "accepted": accepted,
-            "rejected": len(drafts) - accepted,
-            "credits": credits_text(acceptance.price),
-            "messages": presenting.accepted_messages(acceptance),
-        }
-        return Response(answer, status=202)
+        return Response(presenting.bulk_json(acceptance), status=202)
 
 
 class EstimateView(ApiView):
@@ -150,16 +185,80 @@ class EstimateView(ApiView):
     required_scope = Scope.SMS_SEND
 
     @extend_schema(
-        request=SendBody | BulkBody, operation_id="estimate", responses={200: dict[str, Any]}
+        request=SendBody | BulkBody,
+        operation_id="estimate",
+        summary="Estimate parts and credits",
+        responses={200: Estimate | BulkEstimate},
     )
     def post(self, request: Request) -> Response:
+        """Takes what a send or a bulk call takes, and says what it would cost and all that is
+        against it.
+
+        Nothing is stored, sent or charged.
+        """
         body = parse_either(request, SendBody, BulkBody, marked_by="messages")
         drafts = _drafts(body)
         # Judging thousands of messages is work, as much as many calls.
         if len(drafts) > MESSAGES_OF_A_CALL:
             self.spend(len(drafts) // MESSAGES_OF_A_CALL)
-        order = _order(caller_of(request), body, as_batch=isinstance(body, BulkBody))
-        return Response(estimate(order, drafts, caller_of(request).extra))
+        caller = caller_of(request)
+        order = _order(caller, body, as_batch=isinstance(body, BulkBody))
+        tell_balance = caller.may(Scope.BALANCE)
+        return Response(estimate(order, drafts, caller.extra, tell_balance=tell_balance))
+
+
+class ListQuery(Query):
+    """A filter that is empty is refused, rather than taken for none."""
+
+    status: StatusName | None = None
+    to: str | None = None
+    sender_id: Annotated[str, Field(min_length=1, max_length=50)] | None = None
+    batch_id: str | None = None
+    reference: Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE)] | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    limit: Limit = 50
+    cursor: str | None = None
+
+
+FILTERS = [
+    OpenApiParameter("status", str, enum=list(Status)),
+    OpenApiParameter("to", str, description="The recipient's number, in any form of a send."),
+    OpenApiParameter("sender_id", str),
+    OpenApiParameter("batch_id", {"type": "string", "pattern": ids.pattern(ids.BATCH)}),
+    OpenApiParameter("reference", str, description="Your own reference, the whole of it."),
+    OpenApiParameter(
+        "created_after", OpenApiTypes.DATETIME, description="Accepted then or later; with offset."
+    ),
+    OpenApiParameter(
+        "created_before", OpenApiTypes.DATETIME, description="Accepted earlier; with offset."
+    ),
+]
+
+
+class MessagesView(ApiView):
+    """`GET /v1/sms`"""
+
+    required_scope = Scope.SMS_READ
+
+    @extend_schema(
+        operation_id="list_messages",
+        summary="List messages",
+        parameters=[*FILTERS, *PAGE],
+        responses={200: Messages},
+    )
+    def get(self, request: Request) -> Response:
+        """The messages that match all the filters given, newest first.
+
+        Pages hold still: messages that are accepted meanwhile shift nothing.
+        """
+        query = parse_query(request, ListQuery)
+        older_than = None if query.cursor is None else decode_cursor(query.cursor)
+        organization_id = caller_of(request).organization_id
+        rows = listing.read(organization_id, _filter(query), query.limit + 1, older_than=older_than)
+        page, next_cursor = page_of(rows, query.limit)
+        data = [presenting.message_json(message) for message in page]
+        return Response({"data": data, "next_cursor": next_cursor})
 
 
 class MessageView(ApiView):
@@ -167,8 +266,14 @@ class MessageView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @extend_schema(operation_id="get_message", responses={200: dict[str, Any]})
+    @extend_schema(
+        operation_id="get_message",
+        summary="Read a message",
+        parameters=[MESSAGE_ID],
+        responses={200: MessageDetail},
+    )
     def get(self, request: Request, message_id: str) -> Response:
+        """A message with its text, what the carrier said of each part, and its timeline."""
         message = _find(caller_of(request).organization_id, message_id)
         if message is None:
             raise ApiError("NOT_FOUND", "There is no such message.")
@@ -180,12 +285,37 @@ class CancelView(ApiView):
 
     required_scope = Scope.SMS_SEND
 
-    @extend_schema(operation_id="cancel_message", request=None, responses={200: dict[str, Any]})
+    @extend_schema(
+        operation_id="cancel_message",
+        summary="Cancel a message",
+        parameters=[MESSAGE_ID],
+        request=None,
+        responses={200: MessageSchema},
+    )
     def post(self, request: Request, message_id: str) -> Response:
+        """Takes back a message that is scheduled or queued. Its credits come back in full."""
         parse_no_body(request)
         found = ids.parse_id(ids.MESSAGE, message_id)
         message = cancelling.cancel(caller_of(request).organization_id, found)
         return Response(presenting.message_json(message))
+
+
+class BatchView(ApiView):
+    """`GET /v1/batches/{batch_id}`"""
+
+    required_scope = Scope.SMS_READ
+
+    @extend_schema(
+        operation_id="get_batch",
+        summary="Read a batch",
+        parameters=[BATCH_ID],
+        responses={200: Batch},
+    )
+    def get(self, request: Request, batch_id: str) -> Response:
+        """What became of the messages of a bulk call: how many have each status."""
+        found = ids.parse_id(ids.BATCH, batch_id)
+        batch = batches.find(caller_of(request).organization_id, found)
+        return Response(batches.batch_json(batch))
 
 
 class CancelBatchView(ApiView):
@@ -193,18 +323,52 @@ class CancelBatchView(ApiView):
 
     required_scope = Scope.SMS_SEND
 
-    @extend_schema(operation_id="cancel_batch", request=None, responses={200: dict[str, Any]})
+    @extend_schema(
+        operation_id="cancel_batch",
+        summary="Cancel a batch",
+        parameters=[BATCH_ID],
+        request=None,
+        responses={200: CanceledBatch},
+    )
     def post(self, request: Request, batch_id: str) -> Response:
+        """Takes back every message of the batch that is scheduled or queued, with its credits."""
         parse_no_body(request)
         found = ids.parse_id(ids.BATCH, batch_id)
         canceled = cancelling.cancel_batch(caller_of(request).organization_id, found)
-        return Response(
-            {
-                "batch_id": batch_id,
-                "canceled": canceled.count,
-                "credits": credits_text(canceled.credits),
-            }
-        )
+        answer = {"canceled": canceled.count, "credits": credits_text(canceled.credits)}
+        return Response({"batch_id": batch_id} | answer)
+
+
+def _filter(query: ListQuery) -> listing.Filter:
+    """What the list is narrowed to. Raises ApiError: INVALID_PHONE, INVALID_REQUEST."""
+    batch_id = None
+    if query.batch_id is not None:
+        batch_id = ids.parse_id(ids.BATCH, query.batch_id)
+        if batch_id is None:
+            raise ApiError("INVALID_REQUEST", "This is no id of a batch.", field="batch_id")
+    since, until = query.created_after, query.created_before
+    if since is not None and until is not None and since >= until:
+        told = "The span is empty: created_after is not before created_before."
+        raise ApiError("INVALID_REQUEST", told, field="created_after")
+    return listing.Filter(
+        status=query.status,
+        to=None if query.to is None else _number(query.to),
+        sender=query.sender_id,
+        batch_id=batch_id,
+        reference=query.reference,
+        since=since,
+        until=until,
+    )
+
+
+def _number(written: str) -> str:
+    """A number of a query in E.164. Raises ApiError INVALID_PHONE."""
+    # A plus that is not encoded in a query is a blank.
+    written = f"+{written[1:]}" if written.startswith(" ") else written
+    try:
+        return numbers.parse(written).e164
+    except numbers.InvalidNumber as error:
+        raise ApiError.of(bad_number(error)) from None
 
 
 def _drafts(body: SendBody | BulkBody) -> list[Draft]:

@@ -15,7 +15,8 @@ from accounts import ledger
 from accounts.models import LedgerEntry
 from imissive.errors import ApiError
 from imissive.sql import server_cursor
-from messaging.models import Batch, Message
+from messaging import batches
+from messaging.models import Message
 from messaging.sending import event_data
 from messaging.states import Status
 from webhooks import events
@@ -74,12 +75,10 @@ def cancel_batch(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Canc
 
     Raises ApiError: NOT_FOUND, another organization's included; NOT_CANCELABLE where nothing can.
     """
-    mine = Batch.objects.filter(organization_id=organization_id)
-    if batch_id is None or not mine.filter(id=batch_id).exists():
-        raise ApiError("NOT_FOUND", "There is no such batch.")
+    batch = batches.find(organization_id, batch_id)
     count = credits = 0
     while True:
-        canceled = _cancel(organization_id, "m.batch_id = %(wanted)s", batch_id)
+        canceled = _cancel(organization_id, "m.batch_id = %(wanted)s", batch.id)
         count, credits = count + canceled.count, credits + canceled.credits
         if canceled.count < STEP:
             break

@@ -12,10 +12,16 @@ from messaging.sending import Known, Order, terms_of
 from messaging.verdicts import Draft, Opinion, examine
 
 
-def estimate(order: Order, drafts: Sequence[Draft], known: Known | None = None) -> dict[str, Any]:
+def estimate(
+    order: Order,
+    drafts: Sequence[Draft],
+    known: Known | None = None,
+    *,
+    tell_balance: bool = True,
+) -> dict[str, Any]:
     """The estimate of a call: that of its one message, or for a batch the sums and each message.
 
-    By the same verdicts as `sending.accept`; nothing is stored or charged.
+    By the same verdicts as `sending.accept`; nothing is stored or charged. `known`: as there.
     """
     terms = terms_of(order, drafts, known)
     opinions = [examine(draft, terms) for draft in drafts]
@@ -25,7 +31,7 @@ def estimate(order: Order, drafts: Sequence[Draft], known: Known | None = None) 
     available = balance.micro if balance else 0
     covered = price <= available
     messages = [_message(opinion, order, covered=covered) for opinion in opinions]
-    money = {"balance": credits_text(available), "covered": covered}
+    money = {"balance": credits_text(available) if tell_balance else None, "covered": covered}
     if not order.as_batch:
         return messages[0] | money
     accepted = len(acceptable) if covered else 0

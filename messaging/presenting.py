@@ -5,12 +5,13 @@ from typing import Any
 
 from accounts.ledger import credits_text
 from imissive import ids
-from imissive.errors import Problem
 from imissive.rendering import time_text
 from messaging.models import Attempt, Message, MessagePart
 from messaging.sending import Acceptance, Accepted
 from messaging.states import Status
+from messaging.tables import tables
 from messaging.verdicts import Refusal
+from messaging.windows import HELD
 
 
 def _message(
@@ -86,11 +87,20 @@ def _accepted(outcome: Accepted, shared: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rejected(refusal: Refusal) -> dict[str, Any]:
-    return {"to": refusal.to, "status": "rejected", "error": _problem(refusal.problems[0])}
+    return {"to": refusal.to, "status": "rejected", "error": refusal.problems[0].as_json()}
 
 
-def _problem(problem: Problem) -> dict[str, Any]:
-    return problem.as_json()
+def bulk_json(acceptance: Acceptance) -> dict[str, Any]:
+    """What became of a bulk call: a schemas.BulkResult."""
+    accepted = sum(isinstance(outcome, Accepted) for outcome in acceptance.outcomes)
+    batch_id = acceptance.batch_id
+    return {
+        "batch_id": ids.public_id(ids.BATCH, batch_id) if batch_id else None,
+        "accepted": accepted,
+        "rejected": len(acceptance.outcomes) - accepted,
+        "credits": credits_text(acceptance.price),
+        "messages": accepted_messages(acceptance),
+    }
 
 
 def message_json(message: Message) -> dict[str, Any]:
@@ -148,10 +158,19 @@ def timeline(
 ) -> list[dict[str, Any]]:
     """What happened to a message, oldest first: `{at, event, detail}`."""
     found = [(message.created_at, "accepted", "")]
+    held = [attempt for attempt in attempts if attempt.outcome == HELD]
+    if message.scheduled_at and not held:
+        opening = tables().opens(message.country, message.sender, message.scheduled_at)
+        until = f"until {time_text(message.scheduled_at)}"
+        found.append((message.created_at, "held" if opening else "scheduled", until))
     if message.scheduled_at and message.queued_at:
         found.append((message.queued_at, "queued", ""))
     for attempt in attempts:
-        found.append((attempt.at, "attempt", f"{attempt.outcome}: {attempt.detail}".rstrip(": ")))
+        if attempt in held:
+            found.append((attempt.at, "held", attempt.detail))
+        else:
+            told = f"{attempt.outcome}: {attempt.detail}".rstrip(": ")
+            found.append((attempt.at, "attempt", told))
     of = f" of {message.parts}"
     for part in parts:
         name = f"part {part.number}{of}" if message.parts > 1 else ""

@@ -175,8 +175,13 @@ def _number(raw: str, problems: list[Problem]) -> numbers.Number | None:
     try:
         return numbers.parse(raw)
     except numbers.InvalidNumber as error:
-        problems.append(Problem("INVALID_PHONE", _sentence(str(error)), "to"))
+        problems.append(bad_number(error))
         return None
+
+
+def bad_number(error: numbers.InvalidNumber) -> Problem:
+    """What is told of a number that cannot be sent to."""
+    return Problem("INVALID_PHONE", _sentence(error.reason), "to")
 
 
 def _measure(body: str, max_parts: int, problems: list[Problem]) -> text.Measure | None:

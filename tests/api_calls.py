@@ -131,10 +131,12 @@ GOOD: dict[tuple[str, str], Good] = {
     ("POST", "sms/send"): Good(Scope.SMS_SEND, 202, _fixed("sms/send", _SMS)),
     ("POST", "sms/bulk"): Good(Scope.SMS_SEND, 202, _fixed("sms/bulk", {"messages": [_SMS, _SMS]})),
     ("POST", "sms/estimate"): Good(Scope.SMS_SEND, 200, _fixed("sms/estimate", _SMS)),
+    ("GET", "sms"): Good(Scope.SMS_READ, 200, _fixed("sms")),
     ("GET", "sms/<str:message_id>"): Good(Scope.SMS_READ, 200, _about(_message, "sms/{}")),
     ("POST", "sms/<str:message_id>/cancel"): Good(
         Scope.SMS_SEND, 200, _about(_message, "sms/{}/cancel")
     ),
+    ("GET", "batches/<str:batch_id>"): Good(Scope.SMS_READ, 200, _about(_batch, "batches/{}")),
     ("POST", "batches/<str:batch_id>/cancel"): Good(
         Scope.SMS_SEND, 200, _about(_batch, "batches/{}/cancel")
     ),

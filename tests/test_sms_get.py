@@ -148,7 +148,11 @@ def test_a_scheduled_message_shows_when_it_was_queued(api, customer, carrier, wo
     )
     body = get(api, message)
     assert (body["scheduled_at"], body["queued_at"]) == (text(after(60)), text(after(61)))
-    assert [row["event"] for row in body["timeline"]] == ["accepted", "queued"]
+    assert [(row["event"], row["detail"]) for row in body["timeline"]] == [
+        ("accepted", None),
+        ("scheduled", f"until {text(after(60))}"),
+        ("queued", None),
+    ]
 
 
 def test_every_field_of_the_contract_is_there_from_the_beginning(api):
@@ -207,7 +211,7 @@ def test_what_is_no_id_is_not_found(api, customer, carrier, world, wrong):
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1", "/v1/", "/v1/nothing", "/v1/sms", "/v1/sms/", "/v1/sms/a/b", "/v1/%ff", "/v1/../v1/x"],
+    ["/v1", "/v1/", "/v1/nothing", "/v1/sms/", "/v1/sms/a/b", "/v1/%ff", "/v1/../v1/x"],
 )
 def test_nothing_under_v1_is_ever_html(path):
     response = client.get(path, HTTP_ACCEPT="text/html")

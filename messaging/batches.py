@@ -1,0 +1,50 @@
+"""Batches: what one call accepted together, and what has become of it."""
+
+import uuid
+from typing import Any
+
+from accounts.ledger import credits_text
+from imissive import ids
+from imissive.errors import ApiError
+from imissive.rendering import time_text
+from imissive.sql import server_cursor
+from messaging.models import Batch
+from messaging.states import Status
+
+# A refund bears its message's id; few messages have one.
+_COUNTS = """
+SELECT m.status, count(*), sum(m.parts), sum(m.price), COALESCE(sum(r.amount), 0)
+  FROM messaging_message m
+  LEFT JOIN accounts_ledgerentry r
+    ON r.kind = 'refund' AND r.reference = m.id AND m.price > 0
+   AND m.status IN ('failed', 'expired', 'canceled')
+ WHERE m.batch_id = %s
+ GROUP BY m.status
+"""
+
+
+def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Batch:
+    """That batch of the organization. Raises ApiError NOT_FOUND, another's included."""
+    mine = Batch.objects.filter(organization_id=organization_id)
+    batch = None if batch_id is None else mine.filter(id=batch_id).first()
+    if batch is None:
+        raise ApiError("NOT_FOUND", "There is no such batch.")
+    return batch
+
+
+def batch_json(batch: Batch) -> dict[str, Any]:
+    """A schemas.Batch: its messages counted by status, charged and refunded, as they stand."""
+    with server_cursor() as cursor:
+        cursor.execute(_COUNTS, [batch.id])
+        rows = cursor.fetchall()
+    counts = dict.fromkeys(map(str, Status), 0) | {row[0]: row[1] for row in rows}
+    parts, price, refunded = (int(sum(row[column] for row in rows)) for column in (2, 3, 4))
+    return {
+        "batch_id": ids.public_id(ids.BATCH, batch.id),
+        "created_at": time_text(batch.created_at),
+        "total": sum(counts.values()),
+        "parts": parts,
+        "credits": credits_text(price),
+        "refunded": credits_text(refunded),
+        "counts": counts,
+    }
