@@ -94,7 +94,8 @@ class Member:
         self.account, self.password = accounts.create_account(
             self.customer.organization, system_id, test=fields.pop("test", False)
         )
-        self.set(**fields)
+        # The form that says which message it is.
+        self.set(**{"id_format": "public"} | fields)
 
     def set(self, **fields: Any) -> None:
         SmppAccount.objects.filter(pk=self.account.pk).update(**fields)

@@ -104,7 +104,7 @@ class SmppAccount(models.Model):
         help_text=_("Hours that a receipt waits for a bind."),
     )
     id_format = models.CharField(
-        _("message ids"), max_length=7, choices=IdFormat.choices, default=IdFormat.PUBLIC
+        _("message ids"), max_length=7, choices=IdFormat.choices, default=IdFormat.HEX
     )
     default_coding = models.CharField(
         _("data_coding 0"),

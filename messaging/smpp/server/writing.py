@@ -10,6 +10,7 @@ from messaging.smpp.constants import (
     ESM_DELIVERY_RECEIPT,
     ESM_INTERMEDIATE,
     VERSION_3_4,
+    DataCoding,
     MessageState,
     Tag,
 )
@@ -120,6 +121,8 @@ def receipt_pdu(owed: Owed, *, id_form: str, receipt_format: str, version: int) 
         dest_addr_ton=owed.source.ton,
         dest_addr_npi=owed.source.npi,
         destination_addr=owed.source.written,
+        # GSM's default alphabet has another character where ASCII has the underscore of `msg_…`.
+        data_coding=DataCoding.IA5 if id_form == PUBLIC else DataCoding.DEFAULT,
         esm_class=ESM_INTERMEDIATE if owed.status == Status.SENT else ESM_DELIVERY_RECEIPT,
         short_message=short_message,
         tlvs=tlvs,
