@@ -139,9 +139,8 @@ def test_what_stands_against_it_by_now(api: Api, customer: Customer, why: str) -
         "country": (403, "DESTINATION_BLOCKED", "phone"),
     }[why]
     if why == "sender":
-        SenderId.objects.filter(organization=customer.id).update(
-            status="revoked", reason="Complaints"
-        )
+        mine = SenderId.objects.filter(organization=customer.id)
+        mine.update(status="revoked", reason="Complaints")
     elif why == "suppressed":
         Suppression.objects.create(organization=customer.organization, number=PHONE, source="api")
     elif why == "credits":

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.db import connection
-from django.test import Client
 from django.urls import reverse
 
 from accounts.access import public_id
@@ -19,6 +18,7 @@ from imissive import logs
 from messaging import submitting
 from messaging.dispositions import Disposition
 from messaging.models import Carrier, Message
+from messaging.routing import Tables
 from messaging.states import Status
 from messaging.submitting import Result
 from otp import ending, housekeeping, pumping
@@ -46,13 +46,17 @@ def code(sent: dict[str, Any]) -> str:
     return code_of(sent["otp_id"])
 
 
-def submit(carrier: Carrier) -> None:
-    """Have the carrier take what is queued, as its worker does."""
+def claim(carrier: Carrier, lease: uuid.UUID) -> list[submitting.Claimed]:
+    """What a carrier's worker has in its hands."""
     Message.objects.filter(carrier=carrier).update(due_at=datetime.now(UTC) - timedelta(minutes=1))
+    return submitting.claim(carrier.id, urgent=True, limit=10, lease=lease)
+
+
+def submit(carrier: Carrier) -> None:
+    """Have the carrier take what is queued."""
     lease = uuid.uuid4()
-    claimed = submitting.claim(carrier.id, urgent=True, limit=10, lease=lease)
     parts = [(1, "smsc-1", datetime.now(UTC))]
-    results = [Result(message, Disposition.ACCEPTED, parts) for message in claimed]
+    results = [Result(message, Disposition.ACCEPTED, parts) for message in claim(carrier, lease)]
     submitting.write_results(carrier.id, lease, results)
 
 
@@ -87,7 +91,7 @@ def test_until_it_is_submitted_its_message_alone_holds_it(
 def test_while_a_worker_holds_it_the_text_is_whole(
     sent: dict[str, Any], code: str, carrier: Carrier
 ) -> None:
-    [claimed] = submitting.claim(carrier.id, urgent=True, limit=10, lease=uuid.uuid4())
+    [claimed] = claim(carrier, uuid.uuid4())
     assert code in claimed.text
     assert code in otps.message(sent["message_id"]).text
 
@@ -160,7 +164,7 @@ def test_the_dashboard_shows_the_text_without_it(
 
 
 def test_the_admin_shows_it_to_nobody(customer: Customer, sent: dict[str, Any], code: str) -> None:
-    admin: Client = browser(operator())
+    admin = browser(operator())
     message, verification = otps.message(sent["message_id"]), otps.row(sent["otp_id"])
     read = reverse("admin:messaging_message_read_text", args=(message.pk,))
     answer = admin.post(read, {"reason": "Complaint"})
@@ -223,18 +227,13 @@ def test_a_failure_of_ours_logs_no_code(
     api: Api, customer: Customer, written: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL shows the row that it refuses, and so the text."""
-    monkeypatch.setattr("messaging.verdicts.numbers.parse", _too_long)
+    monkeypatch.setattr(Tables, "price", lambda *_arguments, **_options: -1)
     response = api.post(otps.SEND, {"phone": "+966501234567", "length": 8})
     assert response.status_code == 500
     assert customer.messages() == []
     assert otps.live(customer) == []
     out = written.getvalue()
     assert response["X-Request-Id"] in out
+    assert "message_price" in out
+    assert "DETAIL: [redacted]" in out
     assert "verification code is" not in out
-
-
-def _too_long(_raw: str) -> Any:
-    class Number:
-        e164, country, calling_code = "+966" + "5" * 20, "SA", 966
-
-    return Number()
