@@ -39,6 +39,15 @@ class Body(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _integral(value: object) -> object:
+    """1.0 is an integer to JSON Schema, and to languages whose only numbers are floats."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Whole = Annotated[int, BeforeValidator(_integral)]
+"""A whole number in a body, also where it is written as 1.0."""
+
+
 def _iso(value: object) -> object:
     """Not a number, which would be taken for Unix seconds: "2026" is no second of 1970."""
     text = value if isinstance(value, str) else ""

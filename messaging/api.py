@@ -24,6 +24,7 @@ from imissive.requests import (
     Limit,
     Moment,
     Query,
+    Whole,
     parse_body,
     parse_either,
     parse_no_body,
@@ -73,10 +74,29 @@ def _no_nul(text: str) -> str:
     return text
 
 
-Reference = Annotated[str, Field(max_length=MAX_REFERENCE), AfterValidator(_no_nul)]
-Sender = Annotated[str, Field(max_length=50), AfterValidator(_no_nul)]
+_NO_NUL = {"pattern": r"^[^\u0000]*$"}
+Reference = Annotated[
+    str,
+    Field(
+        max_length=MAX_REFERENCE,
+        description="Your own, for answers and events to carry.",
+        examples=["order-4711"],
+        json_schema_extra=_NO_NUL,
+    ),
+    AfterValidator(_no_nul),
+]
+Sender = Annotated[
+    str,
+    Field(
+        max_length=50,
+        description="An approved sender ID. Without it: the default one, or the only one.",
+        examples=["MyCompany"],
+        json_schema_extra=_NO_NUL,
+    ),
+    AfterValidator(_no_nul),
+]
 Validity = Annotated[
-    int,
+    Whole,
     Field(
         ge=int(MIN_VALIDITY.total_seconds()),
         le=int(MAX_VALIDITY.total_seconds()),
@@ -85,6 +105,30 @@ Validity = Annotated[
 ]
 
 
+Recipient = Annotated[
+    str,
+    Field(
+        description="A mobile number in E.164; with `00` for the `+`, blanks, dashes, dots and"
+        " parentheses too, and in Arabic digits.",
+        examples=["+966500000001"],
+    ),
+]
+Text = Annotated[
+    str,
+    Field(
+        description="At most 10 parts: 1,530 characters of GSM 03.38, or 670 units of UTF-16.",
+        examples=["Hello from iMissive!"],
+    ),
+]
+Schedule = Annotated[
+    str,
+    Field(
+        description="When to send it: with its offset, at most 90 days ahead. A minute in the past"
+        " is forgiven. Without it: at once.",
+        # Told, not checked here: the one check of a schedule has its own error.
+        json_schema_extra={"format": "date-time"},
+    ),
+]
 OutsideWindow = Annotated[
     Literal["hold", "refuse"],
     Field(
@@ -95,26 +139,28 @@ OutsideWindow = Annotated[
 
 
 class SendBody(Body):
-    to: str
-    message: str
+    to: Recipient
+    message: Text
     sender_id: Sender | None = None
-    scheduled_at: str | None = None
+    scheduled_at: Schedule | None = None
     validity: Validity | None = None
     reference: Reference | None = None
     outside_window: OutsideWindow = "hold"
 
 
 class BulkMessage(Body):
-    to: str
-    message: str
+    to: Recipient
+    message: Text
     sender_id: Sender | None = None
     reference: Reference | None = None
 
 
 class BulkBody(Body):
-    messages: list[BulkMessage] = Field(min_length=1)
-    sender_id: Sender | None = None
-    scheduled_at: str | None = None
+    messages: list[BulkMessage] = Field(
+        min_length=1, json_schema_extra={"maxItems": settings.BULK_MAX_MESSAGES}
+    )
+    sender_id: Sender | None = Field(None, description="For the messages that name none.")
+    scheduled_at: Schedule | None = None
     validity: Validity | None = None
     outside_window: OutsideWindow = "hold"
 
@@ -224,9 +270,13 @@ class ListQuery(Query):
 FILTERS = [
     OpenApiParameter("status", str, enum=list(Status)),
     OpenApiParameter("to", str, description="The recipient's number, in any form of a send."),
-    OpenApiParameter("sender_id", str),
+    OpenApiParameter("sender_id", {"type": "string", "minLength": 1, "maxLength": 50}),
     OpenApiParameter("batch_id", {"type": "string", "pattern": ids.pattern(ids.BATCH)}),
-    OpenApiParameter("reference", str, description="Your own reference, the whole of it."),
+    OpenApiParameter(
+        "reference",
+        {"type": "string", "minLength": 1, "maxLength": MAX_REFERENCE},
+        description="Your own reference, the whole of it.",
+    ),
     OpenApiParameter(
         "created_after", OpenApiTypes.DATETIME, description="Accepted then or later; with offset."
     ),

@@ -14,7 +14,7 @@ from accounts.limits import Lane
 from accounts.roles import Scope
 from imissive import ids
 from imissive.rendering import time_text
-from imissive.requests import Body, parse_body, parse_no_body
+from imissive.requests import Body, Whole, parse_body, parse_no_body
 from messaging.api import Sender, SenderAuthentication
 from otp import codes, sending, texts, verifying
 from otp.models import Verification
@@ -40,10 +40,10 @@ AttemptsLeft = Annotated[
 
 class OtpSendBody(Body):
     phone: str = Field(description="A mobile number.", examples=["+966501234567"])
-    length: int = Field(
+    length: Whole = Field(
         6, ge=codes.MIN_LENGTH, le=codes.MAX_LENGTH, description="Digits of the code."
     )
-    expiry: int = Field(300, ge=30, le=3600, description="Seconds for which the code is right.")
+    expiry: Whole = Field(300, ge=30, le=3600, description="Seconds for which the code is right.")
     template: str | None = Field(
         None,
         max_length=MAX_TEMPLATE,
@@ -65,6 +65,7 @@ class OtpSendBody(Body):
         description="The host name of your site: the last line is `@host #code` then, by which"
         " browsers and iOS fill the code in on that site only.",
         examples=["example.com"],
+        json_schema_extra=texts.HOST_SCHEMA,
     )
 
 
@@ -75,6 +76,7 @@ class OtpVerifyBody(Body):
         description="What the person typed in: 4 to 8 digits, Arabic ones too. Spaces and dashes"
         " between them do not matter.",
         examples=["123456"],
+        json_schema_extra={"pattern": codes.TYPED_PATTERN},
     )
 
 

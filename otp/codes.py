@@ -27,6 +27,9 @@ MIN_LENGTH, MAX_LENGTH = 4, 8
 _KEY_OCTETS, _ID_OCTETS = 32, 4
 
 _DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "01234567890123456789", " -\u200e\u200f\u00a0")
+_BETWEEN = r"[ \-\u200e\u200f\u00a0]*"
+TYPED_PATTERN = f"^{_BETWEEN}(?:[0-9٠-٩۰-۹]{_BETWEEN}){{{MIN_LENGTH},{MAX_LENGTH}}}$"
+"""What `typed` takes, for schemas."""
 _CODE = re.compile(rf"[0-9]{{{MIN_LENGTH},{MAX_LENGTH}}}")
 
 

@@ -7,6 +7,8 @@ line for browsers.
 import re
 from typing import Final, Literal
 
+from pydantic import JsonValue
+
 from imissive.errors import ApiError
 from messaging.text import measure
 
@@ -24,6 +26,13 @@ RETRIEVER_OCTETS: Final = 140
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST: Final = re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}")
 _SCHEME: Final = "https://"
+_ANY_CASE: Final = _LABEL.replace("a-z", "A-Za-z")
+HOST_SCHEMA: Final[dict[str, JsonValue]] = {
+    "minLength": 4,
+    "maxLength": 253,
+    "pattern": rf"^(?:{_ANY_CASE}\.)+(?![0-9]+$){_ANY_CASE}$",
+}
+"""What `host` takes."""
 
 
 def compose(

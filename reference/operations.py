@@ -99,8 +99,19 @@ OPERATIONS = {
         _OTP,
     ),
     "verify_otp": Operation(("NOT_FOUND", "ALREADY_VERIFIED")),
-    "resend_otp": Operation(),
-    "cancel_otp": Operation(),
+    "resend_otp": Operation(
+        (
+            "ALREADY_VERIFIED",
+            "CONFLICT",
+            "INVALID_SENDER",
+            "DESTINATION_BLOCKED",
+            "INSUFFICIENT_CREDITS",
+            "OTP_COOLDOWN",
+            "TOO_MANY_ATTEMPTS",
+        )
+    ),
+    "cancel_otp": Operation(("NOT_CANCELABLE", "ALREADY_VERIFIED")),
+    "get_otp": Operation(),
     "list_sender_ids": Operation(),
     "request_sender_id": Operation(("CONFLICT",)),
     "get_sender_id": Operation(),

@@ -157,7 +157,7 @@ def test_the_sender_is_the_one_asked_for(api: Api, customer: Customer, world: Wo
         ({"length": 3}, "length"),
         ({"length": 9}, "length"),
         ({"length": "6"}, "length"),
-        ({"length": 6.0}, "length"),
+        ({"length": 6.5}, "length"),
         ({"length": True}, "length"),
         ({"length": None}, "length"),
         ({"expiry": 29}, "expiry"),

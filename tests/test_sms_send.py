@@ -231,7 +231,7 @@ def test_a_schedule_of_a_moment_ago_is_at_once(api):
     assert (body["status"], body["scheduled_at"]) == ("queued", None)
 
 
-@pytest.mark.parametrize("seconds", [10, 3600, 7 * 86_400])
+@pytest.mark.parametrize("seconds", [10, 3600.0, 7 * 86_400])
 def test_validity_ends_the_message(api, customer, seconds):
     assert api.post(URL, GOOD | {"validity": seconds}).status_code == 202
     [message] = customer.messages()

@@ -200,6 +200,7 @@ def test_a_repeated_call_with_an_idempotency_key_replays_once(
         (SPAN | {"to": SPAN["from"]}, "to"),
         (SPAN | {"from": None}, "from"),
         (SPAN | {"from": 1_700_000_000}, "from"),
+        (SPAN | {"to": "4100000000"}, "to"),
         (SPAN | {"from": "yesterday"}, "from"),
         (SPAN | {"from": "2026-01-15T12:00:00"}, "from"),
         (SPAN | {"to": "2026-02-30T12:00:00Z"}, "to"),

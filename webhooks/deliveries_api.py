@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from pydantic import AwareDatetime, BeforeValidator, Field
+from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -39,14 +39,8 @@ class LogQuery(Query):
     cursor: str | None = None
 
 
-def _only_text(value: object) -> object:
-    if not isinstance(value, str):
-        raise ValueError("must be a text: ISO 8601 with its offset")
-    return value
-
-
-# Strict bodies take no text for a time, lax ones a number.
-At = Annotated[AwareDatetime, BeforeValidator(_only_text), Field(strict=False)]
+# Strict bodies take no text for a time.
+At = Annotated[Moment, Field(strict=False)]
 Cursor = Annotated[str, Field(json_schema_extra={"pattern": ids.pattern(CURSOR)})]
 
 
