@@ -121,6 +121,10 @@ class Connection:
             system_type=pdu.system_type,
         )
 
+    def forget_report(self) -> None:
+        """What was reported is not kept any more."""
+        self._reported = ()
+
     def report(self) -> Report | None:
         """How it stands, if that is not what was reported last."""
         link = self.link

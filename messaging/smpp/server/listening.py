@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from dataclasses import dataclass, field, replace
 from functools import partial
-from os import getpid
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
@@ -76,7 +74,6 @@ class CustomerServer:
         self.connections: set[Connection] = set()
         self.customers: dict[UUID, Customer] = {}
         self.draining = False
-        self._name = f"{socket.gethostname()}:{getpid()}"[:100]
         self._started_at = timezone.now()
         self._threads = Threads(options.threads)
         # Slow hashes have threads of their own: they must not hold up submits.
@@ -254,9 +251,9 @@ class CustomerServer:
     async def _report(self) -> None:
         """Say that we live and how the binds stand; take changed accounts over."""
         reports = [row for row in (made.report() for made in self.connections) if row is not None]
-        await self._threads.run(
-            sessions.report, self.server_id, self._name, self._started_at, reports
-        )
+        if await self._threads.run(sessions.report, self.server_id, self._started_at, reports):
+            for made in self.connections:
+                made.forget_report()
         fresh = await self._threads.run(sessions.accounts_of, list(self.customers))
         for account_id, customer in list(self.customers.items()):
             account = fresh.get(account_id)

@@ -1,10 +1,10 @@
 """Who is bound where: rows that all server processes share, alive while their process is seen."""
 
+import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from os import getpid
 from typing import Any, Final
 from uuid import UUID
 
@@ -13,8 +13,12 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from imissive import ids
+from imissive.processes import command_line
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 
+COMMAND: Final = "smpp_server"
+"""What a server's command line has."""
+_BEGAN: Final = timezone.now()
 FORGET_AFTER: Final = timedelta(minutes=1)
 _REPORTED: Final = (
     "submits",
@@ -68,11 +72,27 @@ def live() -> QuerySet[SmppSession]:
     return SmppSession.objects.filter(server__seen_at__gte=_alive_since())
 
 
+def own_name() -> str:
+    """This process as people and its successor on this machine know it."""
+    return f"{socket.gethostname()[:80]}:{os.getpid()}"
+
+
 def open_server() -> UUID:
-    """Enter this process among the servers."""
+    """Enter this process among the servers, and strike off those of this machine that died."""
     now = timezone.now()
-    name = f"{socket.gethostname()}:{getpid()}"[:100]
-    return SmppServer.objects.create(name=name, started_at=now, seen_at=now).id
+    dead = [row.pk for row in SmppServer.objects.all() if _died_here(row)]
+    SmppServer.objects.filter(pk__in=dead).delete()
+    return SmppServer.objects.create(name=own_name(), started_at=now, seen_at=now).id
+
+
+def _died_here(server: SmppServer) -> bool:
+    """Whether that server was a process of this machine that is no more."""
+    if server.name == own_name():
+        # A container's first process has the same number each time.
+        return server.started_at < _BEGAN
+    host, _, pid = server.name.rpartition(":")
+    here = host == socket.gethostname()[:80] and pid.isdigit()
+    return here and COMMAND not in command_line(int(pid))
 
 
 @transaction.atomic
@@ -106,14 +126,16 @@ def release(session_ids: Iterable[UUID]) -> None:
 
 
 @transaction.atomic
-def report(server_id: UUID, name: str, started_at: datetime, reports: Sequence[Report]) -> None:
-    """Say that this server lives, and how those of its binds stand that have changed."""
+def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> bool:
+    """Say that this server lives, and how those of its binds stand that have changed.
+
+    True: it had been forgotten, as after a long time without the database, with all its binds.
+    """
     now = timezone.now()
-    # It may have been forgotten, as after a long time without the database.
-    SmppServer.objects.update_or_create(
+    _, forgotten = SmppServer.objects.update_or_create(
         id=server_id,
         defaults={"seen_at": now},
-        create_defaults={"name": name, "started_at": started_at, "seen_at": now},
+        create_defaults={"name": own_name(), "started_at": started_at, "seen_at": now},
     )
     SmppSession.objects.bulk_create(
         [
@@ -133,6 +155,7 @@ def report(server_id: UUID, name: str, started_at: datetime, reports: Sequence[R
         update_fields=_REPORTED,
     )
     SmppServer.objects.filter(seen_at__lt=now - FORGET_AFTER).delete()
+    return forgotten
 
 
 def close_server(server_id: UUID) -> None:
