@@ -44,8 +44,8 @@ def _integral(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Whole = Annotated[int, BeforeValidator(_integral)]
-"""A whole number in a body, also where it is written as 1.0."""
+INTEGRAL = BeforeValidator(_integral)
+"""After the bounds of an `int` in a body, so that they stay in the schema."""
 
 
 def _iso(value: object) -> object:

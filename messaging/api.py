@@ -20,11 +20,11 @@ from imissive import ids
 from imissive.cursors import decode_cursor, page_of
 from imissive.errors import ApiError
 from imissive.requests import (
+    INTEGRAL,
     Body,
     Limit,
     Moment,
     Query,
-    Whole,
     parse_body,
     parse_either,
     parse_no_body,
@@ -96,12 +96,13 @@ Sender = Annotated[
     AfterValidator(_no_nul),
 ]
 Validity = Annotated[
-    Whole,
+    int,
     Field(
         ge=int(MIN_VALIDITY.total_seconds()),
         le=int(MAX_VALIDITY.total_seconds()),
         description="Seconds after which the message is not worth delivering any more.",
     ),
+    INTEGRAL,
 ]
 
 

@@ -14,7 +14,7 @@ from accounts.limits import Lane
 from accounts.roles import Scope
 from imissive import ids
 from imissive.rendering import time_text
-from imissive.requests import Body, Whole, parse_body, parse_no_body
+from imissive.requests import INTEGRAL, Body, parse_body, parse_no_body
 from messaging.api import Sender, SenderAuthentication
 from otp import codes, sending, texts, verifying
 from otp.models import Verification
@@ -40,10 +40,12 @@ AttemptsLeft = Annotated[
 
 class OtpSendBody(Body):
     phone: str = Field(description="A mobile number.", examples=["+966501234567"])
-    length: Whole = Field(
+    length: Annotated[int, INTEGRAL] = Field(
         6, ge=codes.MIN_LENGTH, le=codes.MAX_LENGTH, description="Digits of the code."
     )
-    expiry: Whole = Field(300, ge=30, le=3600, description="Seconds for which the code is right.")
+    expiry: Annotated[int, INTEGRAL] = Field(
+        300, ge=30, le=3600, description="Seconds for which the code is right."
+    )
     template: str | None = Field(
         None,
         max_length=MAX_TEMPLATE,
