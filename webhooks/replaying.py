@@ -98,19 +98,22 @@ def _lock_enabled(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> 
     return endpoint
 
 
-# An event has few deliveries to one endpoint, so the condition is a short look-up. A row that is
-# not the first of its event in the span is a replay itself.
+# By whole rows, as in `delivery_log`. An event has few deliveries to one endpoint, so the condition
+# is a short look-up. A row that is not the first of its event in the span is a replay itself.
 _CANDIDATES = """
 WITH found AS MATERIALIZED (
     SELECT one.id, one.event_id
-      FROM unnest(%(statuses)s::text[]) AS status, unnest(%(types)s::text[]) AS type
+      FROM unnest(%(statuses)s::text[]) AS wanted(status), unnest(%(types)s::text[]) AS type
      CROSS JOIN LATERAL (
            SELECT id, event_id FROM webhooks_delivery
-            WHERE endpoint_id = %(endpoint)s
-              AND status IN ('delivered', 'failed') AND status = status.status
-              AND event_type = type.type
-              AND id >= %(since)s AND id > %(above)s AND id < %(until)s
-            ORDER BY id LIMIT %(most)s) one
+            WHERE status IN ('delivered', 'failed')
+              AND (endpoint_id, status, event_type, id)
+                  >= (%(endpoint)s, wanted.status, type, %(since)s)
+              AND (endpoint_id, status, event_type, id)
+                  > (%(endpoint)s, wanted.status, type, %(above)s)
+              AND (endpoint_id, status, event_type, id)
+                  < (%(endpoint)s, wanted.status, type, %(until)s)
+            ORDER BY endpoint_id, status, event_type, id LIMIT %(most)s) one
      ORDER BY one.id
      LIMIT %(most)s
 )
