@@ -1,25 +1,23 @@
-"""Operators' pages: organizations, people, API keys, money, and the audit log."""
+"""Operators' pages: organizations, people, money, and the audit log."""
 
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
-    UnfoldAdminCheckboxSelectMultipleWidget,
     UnfoldAdminEmailInputWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
-from accounts import audit, keys, ledger
+from accounts import audit, ledger
 from accounts.admin_base import (
     LongTableAdmin,
     OperatorAdmin,
@@ -31,10 +29,10 @@ from accounts.admin_base import (
     find_organizations,
     operator,
 )
+from accounts.admin_keys import ApiKeyAdmin
 from accounts.admin_site import site
 from accounts.credits_field import CreditsField
 from accounts.models import (
-    ApiKey,
     AuditEntry,
     Balance,
     LedgerEntry,
@@ -43,7 +41,6 @@ from accounts.models import (
     User,
 )
 from accounts.people import vouch_for_address
-from accounts.roles import Scope
 from accounts.templatetags.shown import credits_shown
 from imissive.errors import ApiError
 from imissive.requests import client_address
@@ -51,10 +48,11 @@ from imissive.requests import client_address
 if TYPE_CHECKING:
     _UserAdmin = DjangoUserAdmin[User]
     OrganizationModelForm = forms.ModelForm[Organization]
-    ApiKeyModelForm = forms.ModelForm[ApiKey]
 else:
     _UserAdmin = DjangoUserAdmin
-    OrganizationModelForm = ApiKeyModelForm = forms.ModelForm
+    OrganizationModelForm = forms.ModelForm
+
+__all__ = ["ApiKeyAdmin"]  # registered by being imported
 
 
 class AdjustForm(forms.Form):
@@ -83,7 +81,21 @@ class OrganizationForm(OrganizationModelForm):
 
     class Meta:
         model = Organization
-        fields = ("name", "status", "max_parts", "low_balance_threshold")
+        fields = (
+            "name",
+            "status",
+            "max_parts",
+            "low_balance_threshold",
+            "send_per_minute",
+            "bulk_per_minute",
+            "calls_per_minute",
+        )
+
+    def clean_max_parts(self) -> int:
+        parts: int = self.cleaned_data["max_parts"]
+        if not 1 <= parts <= 10:
+            raise forms.ValidationError(_("A message may have 1 to 10 parts."))
+        return parts
 
 
 class MemberInline(TabularInline):
@@ -105,6 +117,7 @@ class OrganizationAdmin(OperatorAdmin):
     fields = (
         ("name", "status"),
         ("max_parts", "low_balance_threshold"),
+        ("send_per_minute", "bulk_per_minute", "calls_per_minute"),
         ("balance_credits", "created_at"),
     )
     actions_detail = ("adjust_credits",)
@@ -214,122 +227,6 @@ class UserAdmin(_UserAdmin, OperatorAdmin):
         super().save_model(request, obj, form, change)
         if not change or "email" in form.changed_data:
             vouch_for_address(obj)
-
-
-class ApiKeyForm(ApiKeyModelForm):
-    scopes = forms.MultipleChoiceField(
-        label=_("Scopes"),
-        choices=Scope.choices,
-        required=False,
-        widget=UnfoldAdminCheckboxSelectMultipleWidget,
-        help_text=_("None ticked means everything."),
-    )
-
-    class Meta:
-        model = ApiKey
-        fields = ("organization", "name", "test", "scopes", "expires_at")
-
-
-@admin.register(ApiKey, site=site)
-class ApiKeyAdmin(OperatorAdmin):
-    """Keys are made, shown once, and revoked; never changed, deleted or shown again."""
-
-    form = ApiKeyForm
-    autocomplete_fields = ("organization",)
-    list_display = ("name", "hint", "organization", "test", "last_used_at", "expires_at", "state")
-    list_filter = ("test", ("revoked_at", admin.EmptyFieldListFilter))
-    list_select_related = ("organization",)
-    ordering = ("-created_at",)
-    search_fields = ("name", "hint", "organization__name")
-    actions = ("revoke_selected",)
-    actions_detail = ("revoke",)
-    fields = ("organization", "name", "test", "scopes", "expires_at")
-    view_fields = (
-        "organization",
-        "name",
-        "hint",
-        "test",
-        "scopes",
-        "created_by",
-        "created_at",
-        "expires_at",
-        "revoked_at",
-        "last_used_at",
-        "last_used_address",
-    )
-
-    @badge(_("State"), {"active": "success", "revoked": "danger"}, ordering="revoked_at")
-    def state(self, obj: ApiKey) -> tuple[str, Any]:
-        return ("revoked", _("Revoked")) if obj.revoked_at else ("active", _("Active"))
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return self.view_fields if obj else self.fields
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_revoke_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return request.user.has_perm("accounts.change_apikey")
-
-    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
-        values = form.cleaned_data
-        key, secret = keys.create_key(
-            values["organization"],
-            values["name"],
-            test=values["test"],
-            scopes=values["scopes"],
-            expires_at=values["expires_at"],
-            created_by=operator(request),
-        )
-        obj.__dict__.update(key.__dict__)
-        obj._secret = secret  # type: ignore[attr-defined]
-
-    def response_add(
-        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
-    ) -> HttpResponse:
-        """The secret is in this one answer: a message would leave it in a cookie or a session."""
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("API key created"),
-            "subtitle": str(obj),
-            "key": obj,
-            "secret": obj._secret,  # type: ignore[attr-defined]
-            "opts": self.model._meta,
-        }
-        return TemplateResponse(request, "admin/key_created.html", context)
-
-    @act(_("Revoke"), permission="revoke", icon="key_off", danger=True)
-    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
-            self,
-            request,
-            object_id,
-            title=_("Revoke this key"),
-            explanation=_("Requests with it are refused from now on. It cannot be undone."),
-            done=_("The key was revoked."),
-            do=lambda key, _values: self._revoke(request, key),
-            danger=True,
-        )
-
-    @admin.action(description=_("Revoke the selected keys"), permissions=["revoke"])
-    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
-        for key in queryset.filter(revoked_at=None):
-            self._revoke(request, key)
-        messages.success(request, _("The keys were revoked."))
-
-    def _revoke(self, request: HttpRequest, key: ApiKey) -> None:
-        keys.revoke_key(key)
-        audit.record(
-            "apikey.revoked",
-            actor=operator(request),
-            organization=key.organization,
-            target=str(key),
-            detail={"id": key.public_id},
-            address=client_address(request),
-        )
 
 
 @admin.register(Balance, site=site)

@@ -199,24 +199,29 @@ def act_page(
     done: Any,
     do: Callable[[Any, dict[str, Any]], object],
     form_class: type[forms.Form] = ConfirmForm,
+    initial: Callable[[Any], dict[str, Any]] = lambda _obj: {},
     danger: bool = False,
 ) -> HttpResponse:
     """The page of one act on one object: asks on GET, does it on POST, all or nothing.
 
-    `do` takes the object and the form's values; an ApiError that it raises is shown in the form.
+    `do` takes the object and the form's values; an ApiError that it raises is shown in the form,
+    and an answer that it gives is shown instead of the object. `initial` is what the form begins
+    with.
     """
     obj = admin.get_object(request, object_id)
     if obj is None:
         raise Http404
-    form = form_class(request.POST if request.method == "POST" else None)
+    form = form_class(request.POST if request.method == "POST" else None, initial=initial(obj))
     url = reverse(_name(admin, obj, "change"), args=(obj.pk,))
     if request.method == "POST" and form.is_valid():
         try:
             with transaction.atomic():
-                do(obj, form.cleaned_data)
+                answer = do(obj, form.cleaned_data)
         except ApiError as error:
             form.add_error(None, error.problem.message)
         else:
+            if isinstance(answer, HttpResponse):
+                return answer
             messages.success(request, done)
             return HttpResponseRedirect(url)
     context = {

@@ -3,6 +3,9 @@
 import ipaddress
 from collections.abc import Iterable
 
+MOST = 50
+_MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
 
 def allowed(address: str, networks: Iterable[str]) -> bool:
     """Whether the address is in one of them; where none is listed, every address is.
@@ -21,12 +24,32 @@ def allowed(address: str, networks: Iterable[str]) -> bool:
 
 
 def clean(written: Iterable[str]) -> list[str]:
-    """Networks in their usual form. Raises ValueError that names the one that is none."""
-    found = []
+    """Networks as they are kept: each once, single addresses as they are, others in CIDR.
+
+    Bits of the host are dropped (192.0.2.7/24 is 192.0.2.0/24), and IPv4 written as IPv6 becomes
+    IPv4, as a caller's address does. Raises ValueError that names those that are none.
+    """
+    found: dict[str, None] = {}
+    wrong: list[str] = []
     for text in written:
         try:
-            found.append(str(ipaddress.ip_network(text.strip(), strict=False)))
+            found[_usual(text.strip())] = None
         except ValueError:
-            told = f"{text!r} is no address or network, such as 203.0.113.7 or 203.0.113.0/24"
-            raise ValueError(told) from None
-    return found
+            wrong.append(repr(text))
+    if wrong:
+        told = "no address or network, such as 203.0.113.7 or 203.0.113.0/24 or 2001:db8::/32"
+        raise ValueError(f"{', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} {told}")
+    if len(found) > MOST:
+        raise ValueError(f"{MOST} addresses and networks at most")
+    return list(found)
+
+
+def _usual(text: str) -> str:
+    if "%" in text:
+        raise ValueError("an address with a zone is another host on each machine")
+    network = ipaddress.ip_network(text, strict=False)
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        ipv4 = int(network.network_address) & 0xFFFF_FFFF
+        network = ipaddress.IPv4Network((ipv4, network.prefixlen - _MAPPED.prefixlen))
+    single = network.prefixlen == network.max_prefixlen
+    return str(network.network_address) if single else str(network)

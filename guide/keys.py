@@ -11,11 +11,9 @@ from datetime import timedelta
 from typing import Any
 
 from cryptography.fernet import InvalidToken
-from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts import audit
 from accounts.keys import create_key, revoke_key
 from accounts.models import ApiKey, Member, Organization, User
 from accounts.roles import Action, Role, may
@@ -61,15 +59,14 @@ def make(request: HttpRequest, user: User, organization: Organization) -> None:
     The caller has made sure that the user may make keys for the organization.
     """
     drop(request, user)
-    with transaction.atomic():
-        key, secret = create_key(
-            organization,
-            NAME,
-            test=True,
-            expires_at=timezone.now() + LIFETIME,
-            created_by=user,
-        )
-        _record(request, user, key, "apikey.added", {"test": True, "what": "for the guide"})
+    key, secret = create_key(
+        organization,
+        NAME,
+        test=True,
+        expires_at=timezone.now() + LIFETIME,
+        created_by=user,
+        address=client_address(request),
+    )
     request.session[_SESSION] = {"id": str(key.id), "secret": crypto.encrypt(secret)}
 
 
@@ -78,9 +75,7 @@ def drop(request: HttpRequest, user: User) -> None:
     kept = current(request, user)
     if kept is None:
         return
-    with transaction.atomic():
-        revoke_key(kept.key)
-        _record(request, user, kept.key, "apikey.revoked", {})
+    revoke_key(kept.key, actor=user, address=client_address(request))
     del request.session[_SESSION]
 
 
@@ -100,16 +95,3 @@ def _opened(secret: str) -> str | None:
         return crypto.decrypt(secret)
     except InvalidToken:  # the encryption key was replaced meanwhile
         return None
-
-
-def _record(
-    request: HttpRequest, user: User, key: ApiKey, action: str, detail: dict[str, Any]
-) -> None:
-    audit.record(
-        action,
-        actor=user,
-        organization=key.organization,
-        target=str(key),
-        detail={"id": key.public_id, **detail},
-        address=client_address(request),
-    )

@@ -115,7 +115,7 @@ class MessageAdmin(LongTableAdmin):
                 "fields": (
                     ("public_id", "status", "organization"),
                     ("number", "country", "sender"),
-                    ("masked_text", "encoding", "parts"),
+                    ("hidden_text", "encoding", "parts"),
                     ("credits", "reference", "batch"),
                     ("source", "api_key", "test", "urgent"),
                 )
@@ -149,7 +149,7 @@ class MessageAdmin(LongTableAdmin):
         return ltr(credits_text(obj.price))
 
     @admin.display(description=_("text"))
-    def masked_text(self, obj: Message) -> str:
+    def hidden_text(self, obj: Message) -> str:
         """A text may hold a password or a diagnosis. Reading it is an act of its own."""
         length = len(obj.text)
         shown = ngettext("%(count)d character", "%(count)d characters", length)
