@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from accounts import invitation_views, language, views
+from accounts import invitation_views, language, profile_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("dashboard/", views.dashboard, name="dashboard"),
     path("new-organization/", views.new_organization, name="new_organization"),
+    path("accounts/profile/", profile_views.profile, name="profile"),
     path("theme/", views.set_theme, name="set_theme"),
     path("i18n/setlang/", language.set_language, name="set_language"),
     path("invitations/<str:token>/", invitation_views.invitation_page, name="invitation"),

@@ -12,6 +12,16 @@ class Role(models.TextChoices):
     VIEWER = "viewer", _("Viewer")
 
 
+MEANINGS = {
+    Role.OWNER: _("Everything, and closes the organization."),
+    Role.ADMIN: _("Everything but owners, and closing the organization."),
+    Role.DEVELOPER: _("Sends, makes keys and webhooks, reads messages."),
+    Role.FINANCE: _("Reads the balance and messages, sets the low-balance alert."),
+    Role.VIEWER: _("Reads messages."),
+}
+"""What each role may do, in a sentence for people."""
+
+
 class Scope(models.TextChoices):
     """What an API key may be used for. A key without any listed scope may do everything."""
 
@@ -32,6 +42,8 @@ class Action(models.TextChoices):
     MANAGE_WEBHOOKS = "manage_webhooks"
     MANAGE_SENDERS = "manage_senders"
     READ_CREDITS = "read_credits"
+    SET_ALERTS = "set_alerts"
+    SEE_MEMBERS = "see_members"
     MANAGE_MEMBERS = "manage_members"
     MANAGE_ORGANIZATION = "manage_organization"
 
@@ -46,6 +58,8 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.MANAGE_WEBHOOKS: _RUNS_IT | {Role.DEVELOPER},
     Action.MANAGE_SENDERS: _RUNS_IT,
     Action.READ_CREDITS: _RUNS_IT | {Role.FINANCE},
+    Action.SET_ALERTS: _RUNS_IT | {Role.FINANCE},
+    Action.SEE_MEMBERS: _EVERYBODY,
     Action.MANAGE_MEMBERS: _RUNS_IT,
     Action.MANAGE_ORGANIZATION: frozenset({Role.OWNER}),
 }

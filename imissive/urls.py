@@ -17,6 +17,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("reference.urls")),
     path("", include("accounts.dashboard_urls")),
     path("dashboard/<str:organization_id>/", include("messaging.dashboard_urls")),
+    path("dashboard/<str:organization_id>/", include("accounts.organization_urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", site.urls),
 ]

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from django import template
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
@@ -33,15 +34,37 @@ def credits_shown(micro: int) -> SafeString:
 
 @register.filter
 def moment(at: datetime | None) -> SafeString | str:
-    """A time in UTC; app.js rewrites it in the reader's own zone where it runs."""
+    """A time in the zone that the reader chose; without one in UTC, which app.js rewrites in the
+    browser's own zone where it runs."""
     if at is None:
         return "—"
-    at = at.astimezone(UTC)
-    return format_html(
-        '<time datetime="{}" data-local dir="ltr">{} UTC</time>',
-        at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
-        at.strftime("%Y-%m-%d %H:%M:%S"),
-    )
+    iso = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    shown = timezone.localtime(at)
+    text = f"{shown:%Y-%m-%d %H:%M:%S}"
+    if timezone.get_current_timezone_name() == "UTC":
+        return format_html('<time datetime="{}" data-local dir="ltr">{} UTC</time>', iso, text)
+    title = f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return format_html('<time datetime="{}" title="{}" dir="ltr">{}</time>', iso, title, text)
+
+
+_BROWSERS = (
+    ("Edg", "Edge"), ("OPR", "Opera"), ("Firefox", "Firefox"), ("Chrome", "Chrome"),
+    ("Safari", "Safari"), ("curl", "curl"),
+)  # fmt: skip
+_SYSTEMS = (
+    ("iPhone", "iPhone"), ("iPad", "iPad"), ("Android", "Android"), ("Windows", "Windows"),
+    ("Mac OS", "macOS"), ("Linux", "Linux"),
+)  # fmt: skip
+
+
+@register.filter
+def browser_name(user_agent: str) -> str:
+    """A browser in a word or two, such as `Firefox, Android`, from its User-Agent header."""
+    names = [
+        next((name for sign, name in known if sign in user_agent), "")
+        for known in (_BROWSERS, _SYSTEMS)
+    ]
+    return ", ".join(filter(None, names)) or user_agent[:40] or "—"
 
 
 @register.filter

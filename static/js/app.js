@@ -50,6 +50,14 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A list with a button of its own needs the button only once another entry is chosen.
+for (const button of document.querySelectorAll("[data-when-changed]")) {
+  const select = button.form.querySelector("select");
+  const first = select.value;
+  button.hidden = true;
+  select.addEventListener("change", () => { button.hidden = select.value === first; });
+}
+
 // A page in the background asks for nothing.
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden) event.preventDefault();

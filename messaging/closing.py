@@ -1,0 +1,55 @@
+"""Closing an organization: for good, except that its ledger and messages stay.
+
+The ledger cannot be deleted, and messages are what it charged for. So the organization is closed:
+nobody is a member of it, nothing signs in for it, nothing is posted for it.
+"""
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts import audit
+from accounts.ledger import credits_text
+from accounts.models import ApiKey, Balance, Invitation, Member, Organization
+from accounts.roles import Action, may
+from accounts.team import NotAllowed
+from messaging.models import Message, SmppAccount
+from messaging.states import Status
+from webhooks import endpoints
+
+_UNDER_WAY = (Status.SCHEDULED, Status.QUEUED, Status.SENDING)
+
+
+@transaction.atomic
+def close(member: Member, address: str = "") -> None:
+    """Close the member's organization, all of it or nothing.
+
+    What is left of the balance stays in the ledger; an operator may pay it back by a correction.
+    Raises NotAllowed where the member may not, and while messages wait to be sent.
+    """
+    # The lock that whoever changes members takes: nobody joins meanwhile.
+    organization = Organization.objects.select_for_update(no_key=True).get(
+        pk=member.organization_id
+    )
+    current = Member.objects.filter(pk=member.pk).first()
+    if current is None or not may(current.role, Action.MANAGE_ORGANIZATION):
+        raise NotAllowed(_("Your role does not allow it any more."))
+    if Message.objects.filter(organization=organization, status__in=_UNDER_WAY).exists():
+        raise NotAllowed(_("Messages still wait to be sent. Cancel them, or wait for them."))
+    balance = Balance.objects.filter(organization=organization).first()
+    audit.record(
+        "organization.closed",
+        actor=member.user,
+        organization=organization,
+        target=organization.name,
+        detail={"credits": credits_text(balance.micro if balance else 0)},
+        address=address,
+    )
+    mine = {"organization": organization}
+    ApiKey.objects.filter(**mine, revoked_at=None).update(revoked_at=timezone.now())
+    SmppAccount.objects.filter(**mine).update(enabled=False)
+    for endpoint in endpoints.endpoints_of(organization.id):
+        endpoints.delete(endpoint)
+    Invitation.objects.filter(**mine).delete()
+    Member.objects.filter(**mine).delete()
+    Organization.objects.filter(pk=organization.pk).update(status=Organization.Status.CLOSED)

@@ -1,0 +1,130 @@
+"""Every page of an organization's dashboard, by everybody: one table.
+
+A new address without a row here fails. The rows say who gets in; all others get 403, an outsider
+404, and nobody is sent to the login.
+"""
+
+import re
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+
+import pytest
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.utils import timezone
+
+from accounts.access import public_id
+from accounts.keys import create_key
+from accounts.models import Invitation, Member
+from accounts.roles import Role
+from messaging.models import Carrier
+from tests.people import PLAIN_STATIC, browser, member, person
+from tests.world import Customer, World
+
+ALL = frozenset(Role)
+RUNS_IT = frozenset({Role.OWNER, Role.ADMIN})
+BUILDS = RUNS_IT | {Role.DEVELOPER}
+PAYS = RUNS_IT | {Role.FINANCE}
+OWNS = frozenset({Role.OWNER})
+
+TABLE: dict[str, tuple[str, frozenset[Role]]] = {
+    "overview": ("GET", ALL),
+    "messages": ("GET", ALL),
+    "message": ("GET", ALL),
+    "team": ("GET", ALL),
+    "invite": ("POST", RUNS_IT),
+    "leave": ("GET POST", ALL),
+    "resend_invitation": ("POST", RUNS_IT),
+    "revoke_invitation": ("POST", RUNS_IT),
+    "change_role": ("POST", RUNS_IT),
+    "remove_member": ("GET POST", RUNS_IT),
+    "keys": ("GET", BUILDS),
+    "new_key": ("GET POST", BUILDS),
+    "rotate_key": ("GET POST", BUILDS),
+    "revoke_key": ("GET POST", BUILDS),
+    "settings": ("GET", ALL),
+    "rename_organization": ("POST", OWNS),
+    "set_alert": ("POST", PAYS),
+    "close_organization": ("GET POST", OWNS),
+}
+"""Each address by its name: the methods that it answers, and the roles that it answers to."""
+
+
+def _addresses() -> dict[str, list[str]]:
+    """The names under /dashboard/<organization_id>/ with their parameters after that one."""
+    found: dict[str, list[str]] = {}
+    for route, name in _walk(get_resolver().url_patterns, ""):
+        if route.startswith("dashboard/<str:organization_id>/"):
+            assert name, route
+            found[name] = re.findall(r"<\w+:(\w+)>", route)[1:]
+    return found
+
+
+def _walk(patterns: list[URLPattern | URLResolver], before: str) -> Iterator[tuple[str, str]]:
+    for pattern in patterns:
+        route = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from _walk(pattern.url_patterns, route)
+        else:
+            yield route, pattern.name or ""
+
+
+@pytest.fixture(autouse=True)
+def _plain(settings) -> None:
+    settings.STORAGES = PLAIN_STATIC
+
+
+def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
+    """The address of something new of the customer's: an earlier request may have ended it."""
+    organization = customer.organization
+    makers: dict[str, Callable[[], object]] = {
+        "message_id": lambda: world.message(customer, carrier).public_id,
+        "member_id": lambda: Member.objects.create(organization=organization, user=person()).pk,
+        "invitation_id": lambda: _invitation(customer).pk,
+        "key_id": lambda: create_key(organization, "x", test=True)[0].public_id,
+    }
+    more = {each: makers[each]() for each in _addresses()[name]}
+    return reverse(name, kwargs={"organization_id": public_id(organization), **more})
+
+
+def _invitation(customer: Customer) -> Invitation:
+    digest = secrets.token_bytes(32)
+    now = timezone.now()
+    return Invitation.objects.create(
+        organization=customer.organization,
+        email=f"{digest.hex()[:20]}@x.example",
+        digest=digest,
+        sent_at=now - timedelta(hours=1),
+        expires_at=now + timedelta(days=1),
+    )
+
+
+def test_every_address_has_its_row() -> None:
+    assert set(TABLE) == set(_addresses())
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_who_gets_in(
+    name: str, world: World, customer: Customer, outsider: Customer, carrier: Carrier
+) -> None:
+    methods, allowed = TABLE[name]
+    for method in ("GET", "POST"):
+        answers = {}
+        for role in Role:
+            client = browser(member(customer.organization, role))
+            url = _url(name, world, customer, carrier)
+            answers[role] = client.generic(method, url).status_code
+        if method not in methods.split():
+            assert set(answers.values()) == {405}, (method, answers)
+            continue
+        refused = {role for role, status in answers.items() if status == 403}
+        assert refused == set(Role) - allowed, (method, answers)
+        assert all(answers[role] in (200, 302) for role in allowed), (method, answers)
+        for stranger in (
+            member(outsider.organization),
+            person(),
+            person(is_staff=True, is_superuser=True),
+        ):
+            assert browser(stranger).generic(method, url).status_code == 404
+        nobody = browser(None).generic(method, url)
+        assert (nobody.status_code, nobody["Location"].split("?")[0]) == (302, "/accounts/login/")
