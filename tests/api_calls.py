@@ -15,6 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.roles import Scope
 from messaging.models import Carrier
+from tests import otps
 from tests.world import PHONE, Customer, World
 from webhooks.models import Delivery, Event, EventType
 
@@ -115,6 +116,17 @@ def _delivery(scene: Scene) -> str:
     return delivery.public_id
 
 
+def _otp(scene: Scene) -> str:
+    """A pending verification, whose cooldown is over."""
+    otp_id = str(otps.send(scene.customer.api)["otp_id"])
+    otps.pass_by(scene.customer, 61)
+    return otp_id
+
+
+def _check(scene: Scene) -> Request:
+    return "/v1/otp/verify", {"otp_id": _otp(scene), "code": "12345"}
+
+
 def _fixed(path: str, body: Any = None) -> Callable[[Scene], Request]:
     return lambda scene: (f"/v1/{path}", body)
 
@@ -140,6 +152,11 @@ GOOD: dict[tuple[str, str], Good] = {
     ("POST", "batches/<str:batch_id>/cancel"): Good(
         Scope.SMS_SEND, 200, _about(_batch, "batches/{}/cancel")
     ),
+    ("POST", "otp/send"): Good(Scope.OTP, 202, _fixed("otp/send", {"phone": PHONE})),
+    ("POST", "otp/verify"): Good(Scope.OTP, 200, _check),
+    ("POST", "otp/<str:otp_id>/resend"): Good(Scope.OTP, 200, _about(_otp, "otp/{}/resend")),
+    ("POST", "otp/<str:otp_id>/cancel"): Good(Scope.OTP, 200, _about(_otp, "otp/{}/cancel")),
+    ("GET", "otp/<str:otp_id>"): Good(Scope.OTP, 200, _about(_otp, "otp/{}")),
     ("GET", "webhooks"): Good(Scope.WEBHOOKS, 200, _fixed("webhooks")),
     ("POST", "webhooks"): Good(
         Scope.WEBHOOKS, 201, _fixed("webhooks", {"url": "https://example.com/hook"})
