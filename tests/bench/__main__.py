@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from imissive.processes import free_port
-from tests.bench import cpu, load
+from tests.bench import cpu, load, smpp
 from tests.platforms import until
 from tests.running import Site
 
@@ -170,7 +170,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--messages", type=int, default=20_000)
     parser.add_argument("--seconds", type=float, default=8)
-    parser.add_argument("--only", choices=["singles", "bulk", "e2e", "urgent"])
+    parser.add_argument("--only", choices=["singles", "bulk", "e2e", "urgent", "smpp"])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="imissive-bench-") as folder:
         site = Bench(Path(folder), LOG_LEVEL="WARNING", WEB_WORKERS="2")
@@ -179,6 +179,7 @@ def main() -> None:
             "bulk": lambda: measure_bulk(site, options.messages),
             "e2e": lambda: measure_end_to_end(site, options.messages),
             "urgent": lambda: measure_urgent(site, options.messages),
+            "smpp": lambda: smpp.measure(site, options.seconds, site.pause),
         }
         try:
             site.start()

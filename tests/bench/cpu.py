@@ -9,6 +9,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 _KINDS = [
     ("carrier worker", "carrier."),
     ("web", "granian"),
+    ("smpp", "smpp_server"),
     ("worker", "default,webhooks"),
     ("beat", " beat"),
     ("simulator", "messaging.smpp.simulator"),
