@@ -4,7 +4,6 @@ import hashlib
 from datetime import timedelta
 from typing import Any
 
-from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -16,10 +15,10 @@ from accounts.models import Balance, LedgerEntry, Member, Organization
 from accounts.roles import Action, may
 from imissive import ids
 from messaging import log, timeline
+from messaging.first_steps import TestMessageForm, steps_of
 from messaging.models import Message, SenderId
 from messaging.reasons import STATUS_LABELS, STATUS_TONES, reason
 from messaging.states import Status
-from webhooks.models import Endpoint
 
 LATEST = 10
 
@@ -29,7 +28,7 @@ LATEST = 10
 def overview(request: HttpRequest, member: Member) -> HttpResponse:
     organization = member.organization
     balance = _balance(member)
-    steps = _next_steps(organization)
+    steps = steps_of(organization)
     totals = log.totals_since(organization, timezone.now() - timedelta(hours=24))
     context = {
         "page": "overview",
@@ -39,8 +38,8 @@ def overview(request: HttpRequest, member: Member) -> HttpResponse:
         "shares": _shares(totals.by_status),
         "latest": log.messages_of(organization)[:LATEST],
         "steps": [] if all(done for _, done in steps) else steps,
+        "test_form": TestMessageForm(),
         "sender": _example_sender(organization),
-        "public_url": settings.PUBLIC_URL,
     }
     return render(request, "dashboard/overview.html", {**frame(member), **context})
 
@@ -73,16 +72,6 @@ def _shares(counts: dict[str, int]) -> list[dict[str, Any]]:
             )
             start += width
     return shares
-
-
-def _next_steps(organization: Organization) -> list[tuple[str, bool]]:
-    """What a new organization has to do before its first message arrives, and what is done."""
-    return [
-        ("key", organization.api_keys.filter(revoked_at=None).exists()),
-        ("message", log.messages_of(organization).exists()),
-        ("sender", organization.sender_ids.filter(status=SenderId.Status.APPROVED).exists()),
-        ("webhook", Endpoint.objects.filter(organization=organization, enabled=True).exists()),
-    ]
 
 
 def _example_sender(organization: Organization) -> str:

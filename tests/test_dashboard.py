@@ -239,9 +239,10 @@ def test_a_new_organization_is_told_what_to_do(db: None) -> None:
     organization = Organization.objects.create(name="New")
     page = _text(browser(member(organization)), f"/dashboard/{public_id(organization)}/")
     for step in (
-        "Get an API key",
-        "Send your first message",
-        "sender ID approved",
+        "Verify your e-mail",
+        "Make an API key",
+        "Send a test message",
+        "Request a sender ID",
         "Set a webhook",
     ):
         assert step in page

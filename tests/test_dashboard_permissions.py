@@ -31,6 +31,7 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "overview": ("GET", ALL),
     "messages": ("GET", ALL),
     "message": ("GET", ALL),
+    "test_message": ("GET POST", BUILDS),
     "team": ("GET", ALL),
     "invite": ("POST", RUNS_IT),
     "leave": ("GET POST", ALL),
