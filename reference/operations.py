@@ -83,7 +83,7 @@ OPERATIONS = {
     "send_message": Operation((*_DRAFT, "INVALID_SCHEDULE", "INSUFFICIENT_CREDITS"), _MESSAGE),
     "send_bulk": Operation(("INVALID_SCHEDULE", "INSUFFICIENT_CREDITS"), _BATCH),
     "estimate": Operation(("INVALID_SCHEDULE",)),
-    "list_messages": Operation(),
+    "list_messages": Operation(("INVALID_PHONE",)),
     "get_message": Operation(),
     "cancel_message": Operation(("NOT_CANCELABLE",)),
     "get_batch": Operation(),

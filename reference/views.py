@@ -1,10 +1,14 @@
 """`/v1/openapi.json` and the reference at `/docs/reference`."""
 
-from django.http import HttpRequest, HttpResponse
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.views.decorators.gzip import gzip_page
-from django.views.decorators.http import condition
+from django.views.decorators.http import condition, require_safe
 
+from accounts.roles import Scope
 from imissive.errors import ApiError
+from reference.page import EVENTS, reference
 from reference.schema import document
 
 SCHEMA_SECONDS = 300
@@ -30,3 +34,32 @@ def openapi(request: HttpRequest) -> HttpResponse:
         told = "This address does not answer to that method."
         raise ApiError("METHOD_NOT_ALLOWED", told, headers={"Allow": "GET, HEAD"})
     return _schema(request)
+
+
+@gzip_page
+@require_safe
+def overview(request: HttpRequest) -> HttpResponse:
+    """`GET /docs/reference`: what all calls have in common, and a list of them."""
+    return _page(request, "reference/overview.html", scopes=Scope.choices)
+
+
+@gzip_page
+@require_safe
+def tag(request: HttpRequest, slug: str) -> HttpResponse:
+    """`GET /docs/reference/{tag}`: the operations of a tag."""
+    found = reference().tag(slug)
+    if found is None:
+        raise Http404
+    return _page(request, "reference/tag.html", tag=found, place=slug)
+
+
+@gzip_page
+@require_safe
+def events(request: HttpRequest) -> HttpResponse:
+    """`GET /docs/reference/events`: what is posted to webhooks."""
+    return _page(request, "reference/events.html", place=EVENTS)
+
+
+def _page(request: HttpRequest, template: str, **context: object) -> HttpResponse:
+    shared = {"reference": reference(), "base": settings.PUBLIC_URL}
+    return render(request, template, shared | context)
