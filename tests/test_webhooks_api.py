@@ -9,6 +9,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts.keys import create_key, revoke_key
+from tests.webhook_calls import refused
 from tests.world import Api, Customer
 from webhooks import endpoints
 from webhooks.models import Endpoint, EventType
@@ -29,14 +30,6 @@ def created(api: Api, **fields: Any) -> Any:
 
 def delete(api: Api, path: str):
     return Client().delete(path, headers={"Authorization": f"Bearer {api.secret}"})
-
-
-def refused(response: Any, status: int, code: str, field: str | None = None) -> Any:
-    assert response.status_code == status, response.content
-    error = response.json()["error"]
-    assert (error["code"], error["field"]) == (code, field)
-    assert response["X-Request-Id"] == response.json()["request_id"]
-    return error["message"]
 
 
 def test_an_endpoint_is_made(api: Api, customer: Customer) -> None:
@@ -82,6 +75,26 @@ def test_they_are_listed_oldest_first(api: Api) -> None:
     assert answer.status_code == 200
     assert answer.json() == {"data": made, "next_cursor": None}
     assert api.get(f"/v1/webhooks/{made[1]['id']}").json() == made[1]
+
+
+def test_they_are_listed_by_pages(api: Api) -> None:
+    made = [created(api)["id"] for _ in range(5)]
+    read, query = [], "?limit=2"
+    while True:
+        page = api.get(f"/v1/webhooks{query}").json()
+        read.append([row["id"] for row in page["data"]])
+        if page["next_cursor"] is None:
+            break
+        query = f"?limit=2&cursor={page['next_cursor']}"
+    assert read == [made[:2], made[2:4], made[4:]]
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [("limit=0", "limit"), ("limit=201", "limit"), ("cursor=x", "cursor"), ("page=2", "page")],
+)
+def test_queries_that_are_refused(api: Api, query: str, field: str) -> None:
+    refused(api.get(f"/v1/webhooks?{query}"), 400, "INVALID_REQUEST", field)
 
 
 def test_a_deleted_one_is_gone(api: Api, customer: Customer) -> None:
