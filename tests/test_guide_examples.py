@@ -96,6 +96,7 @@ class Maker:
 
     def __init__(self, site: Site, hook: Receiver) -> None:
         self.site = site
+        self.answers: dict[str, Any] = {}
         self.known = {BASE: site.demo["IMISSIVE_URL"], HOOK: hook.url}
 
     def key(self, call: Call) -> str:
@@ -106,9 +107,13 @@ class Maker:
         found = self.known | {KEY: self.key(call)}
         for text in call.fresh:
             found[text] = fresh(text)
+        # What is used up by the call is no other's.
+        answers = {} if call.again else self.answers
         for printed, source in call.uses.items():
             name, *path = source.split(".")
-            found[printed] = functools.reduce(_field, path, self.answer(name))
+            if name not in answers:
+                answers[name] = self.answer(name)
+            found[printed] = functools.reduce(_field, path, answers[name])
         return found
 
     def answer(self, name: str) -> Any:

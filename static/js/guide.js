@@ -115,17 +115,20 @@ function followReading() {
 
 const answers = new Map(); // the last answer of each example, by its name
 
-// What an example prints of earlier ones, as their answers gave it. `told` hears of those that had
-// to be run first.
+// What an example prints of earlier ones, as their answers gave it; `told` hears of those that have
+// to be run first. What an example uses up is made for it alone.
 async function known(form, told) {
+  const kept = form.dataset.again === "true" ? new Map() : answers;
   const found = [];
   for (const [printed, source] of Object.entries(JSON.parse(form.dataset.uses))) {
     const [name, ...path] = source.split(".");
-    if (form.dataset.again === "true" || !answers.has(name)) {
+    if (!kept.has(name)) {
       const needed = guide.querySelector(`form.run[data-name="${name}"]`);
-      told(needed, await send(needed, told));
+      const result = await send(needed, told);
+      told(needed, result);
+      if (result.response.ok) kept.set(name, result.answer);
     }
-    const value = path.reduce((part, field) => part?.[field], answers.get(name));
+    const value = path.reduce((part, field) => part?.[field], kept.get(name));
     if (value) found.push([printed, value]);
   }
   return (text) => found.reduce((all, [printed, value]) => all.replaceAll(printed, value), text);
@@ -141,7 +144,6 @@ async function send(form, told) {
   const response = await fetch(path, { method: form.dataset.method, headers, body });
   const text = await response.text();
   const answer = text ? JSON.parse(text) : null;
-  if (response.ok) answers.set(form.dataset.name, answer);
   return { response, answer, path, milliseconds: Math.round(performance.now() - begun) };
 }
 
@@ -188,6 +190,7 @@ async function run(form) {
     const result = await send(form, (needed, first) => {
       show(found, needed, first, guide.dataset.first);
     });
+    if (result.response.ok) answers.set(form.dataset.name, result.answer);
     show(found, form, result, "");
   } catch (error) {
     const told = error instanceof SyntaxError ? guide.dataset.badBody : guide.dataset.failed;
