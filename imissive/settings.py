@@ -150,6 +150,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire-queued": {"task": "messaging.tasks.expire_queued", "schedule": 15.0},
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
     "sweep-smpp": {"task": "messaging.tasks.sweep_smpp", "schedule": 5.0},
+    "purge-smpp": {"task": "messaging.tasks.purge_smpp", "schedule": 600.0},
     "sweep-webhooks": {"task": "webhooks.tasks.sweep", "schedule": 1.0},
     "clean-webhooks": {"task": "webhooks.tasks.clean_up", "schedule": 60.0},
     "expire-otp": {"task": "otp.tasks.expire", "schedule": 5.0},

@@ -53,6 +53,11 @@ def expire_queued() -> None:
 
 @shared_task(name="messaging.tasks.sweep_smpp", ignore_result=True, expires=30)
 def sweep_smpp() -> None:
-    """Every few seconds: give long messages up whose parts do not come, and forget old receipts."""
+    """Every few seconds: give long messages up whose parts do not come."""
     _repeat(assembling.expire)
+
+
+@shared_task(name="messaging.tasks.purge_smpp", ignore_result=True, expires=300)
+def purge_smpp() -> None:
+    """Now and then: forget receipts whose time is over, and submits nobody asks for any more."""
     _repeat(owed.purge)

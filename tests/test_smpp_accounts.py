@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.contrib.auth import hashers
 from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
@@ -74,11 +75,11 @@ def test_right_password_costs_one_slow_hash(customer: Customer, monkeypatch) -> 
     account, password = made(customer)
     verifier = accounts.Verifier()
     asked = []
-    slow = accounts.check_password
+    slow = hashers.check_password
 
-    def counted(*arguments: str) -> bool:
-        asked.append(arguments)
-        return slow(*arguments)
+    def counted(password: str, encoded: str) -> bool:
+        asked.append(encoded)
+        return slow(password, encoded)
 
     monkeypatch.setattr(accounts, "check_password", counted)
     assert [verifier.verify(account, password) for _ in range(3)] == [True] * 3
@@ -206,6 +207,18 @@ def test_report_keeps_a_server_and_its_changed_binds(customer: Customer, gate: G
     assert sessions.live().count() == 1
     sessions.close_server(gate.server_id)
     assert not SmppSession.objects.exists()
+
+
+def test_standings_are_the_organization_s_own(customer: Customer, outsider, gate: Gate) -> None:
+    _, password = made(customer)
+    made(customer, "second")
+    _, theirs = made(outsider, "theirs")
+    gate.admit("acme", password, newcomer())
+    gate.admit("theirs", theirs, newcomer())
+    found = sessions.standings(customer.id)
+    assert [row.account.system_id for row in found] == ["acme", "second"]
+    assert [len(row.binds) for row in found] == [1, 0]
+    assert {row.receipts_waiting for row in found} == {0}
 
 
 # -- the table of statuses ---------------------------------------------------------------------

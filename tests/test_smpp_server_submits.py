@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core.cache import cache
+from django.db import OperationalError
 
 from accounts.models import MICRO, Organization
 from imissive import ids
@@ -14,7 +15,7 @@ from messaging import text
 from messaging.models import Message, SmppAssembly, SmppReceipt, SmppSubmit, Suppression
 from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
-from messaging.smpp.server import assembling
+from messaging.smpp.server import assembling, submitting, taking
 from messaging.smpp.server.reading import Refused, coding_of
 from messaging.smpp.times import format_time, parse_time
 from tests.smpp_servers import (
@@ -65,7 +66,7 @@ def refused(esme, member, pdu: pdus.Request) -> int:
     assert member.customer.stored() == before
     assert not SmppSubmit.objects.exists()
     assert not getattr(answer, "message_id", "")
-    return answer.status
+    return int(answer.status)
 
 
 # -- what is accepted --------------------------------------------------------------------------
@@ -237,6 +238,7 @@ def test_relative_schedule_and_absolute_validity(esme, member) -> None:
     pdu = submit(schedule_delivery_time="000000010000000R", validity_period=format_time(until))
     assert esme.request(pdu).status == 0
     message = stored(member)
+    assert message.scheduled_at is not None
     assert abs(message.scheduled_at - now - timedelta(hours=1)) < timedelta(seconds=5)
     assert abs(message.expires_at - until) < timedelta(seconds=5)
 
@@ -567,3 +569,48 @@ def test_windows_of_many_submits(esme, member) -> None:
         known = ids.parse_id(ids.MESSAGE, answers[sequence].message_id)
         assert texts[known] == f"number {number}"
     assert member.customer.balance() == 10 * MICRO
+
+
+# -- the database fails --------------------------------------------------------------------------
+
+
+def test_commit_whose_outcome_was_not_told_is_found_out(esme, member, monkeypatch) -> None:
+    """The connection is lost right after the commit: the answer is by what is stored."""
+    take = taking.take
+
+    def cut_off(account, submits) -> None:
+        take(account, submits)
+        raise OperationalError("server closed the connection unexpectedly")
+
+    monkeypatch.setattr(taking, "take", cut_off)
+    answers = [esme.request(submit()) for _ in range(3)]
+    assert {answer.status for answer in answers} == {0}
+    known = {ids.parse_id(ids.MESSAGE, answer.message_id) for answer in answers}
+    assert known == {message.id for message in member.customer.messages()}
+
+
+def test_commit_that_was_not_is_answered_so(esme, member, monkeypatch) -> None:
+    def cut_off(account, submits) -> None:
+        raise OperationalError("deadlock detected")
+
+    monkeypatch.setattr(taking, "take", cut_off)
+    assert refused(esme, member, submit()) == Status.ESME_RMSGQFUL
+
+
+def test_nobody_is_told_what_nobody_knows(esme, member, monkeypatch) -> None:
+    def cut_off(*_) -> None:
+        raise OperationalError("the database system is shutting down")
+
+    for name in ("take", "stored"):
+        monkeypatch.setattr(taking, name, cut_off)
+    monkeypatch.setattr(submitting, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(submitting, "ASK_PAUSE", 0.01)
+    esme.send(submit())
+    assert esme.receive() is None
+
+
+def test_a_mistake_of_ours_is_a_system_error(esme, member, monkeypatch) -> None:
+    monkeypatch.setattr(taking, "take", lambda *_: 1 / 0)
+    assert refused(esme, member, submit()) == Status.ESME_RSYSERR
+    monkeypatch.undo()
+    assert esme.request(submit()).status == 0

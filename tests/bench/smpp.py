@@ -182,7 +182,7 @@ def _memory(site: Site, where: Where) -> Iterator[Row]:
             some = [where.bind(BindTransceiver, handlers) for _ in range(20)]
             links += await asyncio.gather(*some)
         await asyncio.sleep(3)
-        grown = server.memory_info().rss - before
+        grown: int = server.memory_info().rss - before
         for link in links:
             link.abort()
         return grown

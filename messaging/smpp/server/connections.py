@@ -106,8 +106,8 @@ class Connection:
 
     @property
     def address(self) -> str:
-        """The peer's address, without its port."""
-        return self.link.peer.rpartition(":")[0]
+        """The peer's address, without its port and an IPv6 address's zone."""
+        return self.link.peer.rpartition(":")[0].partition("%")[0]
 
     def introduce(self, pdu: Bind) -> Newcomer:
         """What a bind says of itself."""

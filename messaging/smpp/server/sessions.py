@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.utils import timezone
 
 from imissive import ids
@@ -161,6 +161,25 @@ def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> 
 def close_server(server_id: UUID) -> None:
     """Take this process off the list, with whatever it still holds there."""
     SmppServer.objects.filter(id=server_id).delete()
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """An account as its owner sees it: its live binds, newest first, and its receipts to come."""
+
+    account: SmppAccount
+    binds: list[SmppSession]
+    receipts_waiting: int
+
+
+def standings(organization_id: UUID) -> list[Standing]:
+    """The organization's accounts, by system_id, for a console."""
+    accounts = SmppAccount.objects.filter(organization_id=organization_id).order_by("system_id")
+    accounts = accounts.annotate(waiting=Count("smppreceipt"))
+    binds: dict[UUID, list[SmppSession]] = {}
+    for session in live().filter(account__organization_id=organization_id):
+        binds.setdefault(session.account_id, []).append(session)
+    return [Standing(account, binds.get(account.id, []), account.waiting) for account in accounts]
 
 
 def accounts_of(account_ids: Iterable[UUID]) -> dict[UUID, SmppAccount]:
