@@ -5,6 +5,7 @@ remembers every submit, and the customer's webhook receiver is a real HTTP serve
 """
 
 import os
+import re
 import signal
 import threading
 import time
@@ -18,7 +19,7 @@ import redis
 from dotenv import dotenv_values
 
 from tests.platforms import until
-from tests.receivers import Receiver, receiver
+from tests.receivers import Post, Receiver, receiver
 from tests.running import Site
 from tests.simulators import RunningSimulator, running_simulator
 
@@ -228,3 +229,40 @@ def test_web_process_is_killed_between_accepting_and_answering(scene: Scene) -> 
     delivered = {event["message_id"] for event in events if event["event"] == "message.delivered"}
     assert set(answered) <= delivered
     assert scene.site.manage("check_ledger").returncode == 0
+
+
+def test_a_one_time_password_reaches_the_handset_and_nobody_else(scene: Scene) -> None:
+    """Sent, checked, and told; one that is not checked expires. No process logs the codes."""
+    site = scene.site
+    hook = {"url": scene.customer.url, "events": ["otp.verified", "otp.failed"]}
+    secret = site.post("/v1/webhooks", hook)[1]["secret"]
+    body = {"length": 8, "origin": "example.com"}
+    sent = [site.post("/v1/otp/send", body | {"phone": f"+96657123456{n}"})[1] for n in range(2)]
+    scene.carrier.wait_for(lambda carrier: len(carrier.accepted) == 2, 20)
+    texts = {submit.destination: submit.text for submit in scene.carrier.accepted}
+    codes = [texts[answer["phone"].lstrip("+")].rpartition("#")[2] for answer in sent]
+    assert all(re.fullmatch(r"\d{8}", code) for code in codes)
+
+    check = {"otp_id": sent[0]["otp_id"], "code": codes[0]}
+    status, answer = site.post("/v1/otp/verify", check)
+    assert (status, answer["verified"], answer["status"]) == (200, True, "verified")
+    site.sql("UPDATE otp_verification SET expires_at = now() WHERE status = 'pending'")
+
+    def told() -> dict[str, str]:
+        events = [post.verified(secret) for post in list(scene.customer.posts) if _about_otp(post)]
+        return {event["data"]["otp_id"]: event["event"] for event in events}
+
+    expected = {sent[0]["otp_id"]: "otp.verified", sent[1]["otp_id"]: "otp.failed"}
+    until(lambda: told() == expected, 20, told)
+    site.settle(60)
+    stored = site.sql(
+        "SELECT text FROM messaging_message UNION ALL SELECT body FROM webhooks_event"
+    )
+    assert len(stored) >= 6
+    for code in codes:
+        assert code not in str(stored)
+        assert code not in site.text
+
+
+def _about_otp(post: Post) -> bool:
+    return b'"otp.' in post.body
