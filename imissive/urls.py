@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.admin_site import site
 from imissive import health
+from imissive.usage_api import UsageView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
@@ -13,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/", include("messaging.urls")),
     path("v1/", include("webhooks.urls")),
     path("v1/", include("otp.urls")),
+    path("v1/usage", UsageView.as_view()),
     path("", include("guide.urls")),
     path("", include("reference.urls")),
     path("", include("accounts.dashboard_urls")),

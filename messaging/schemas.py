@@ -212,3 +212,9 @@ class BulkEstimate(BaseModel):
     messages: list[EstimatedMessage] = Field(
         description="One for each message of the call, in its order."
     )
+
+
+class Usage(BaseModel):
+    messages: Count
+    parts: Count
+    credits: Credits = Field(description="Charged, less what came back.")

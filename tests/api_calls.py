@@ -143,6 +143,7 @@ GOOD: dict[tuple[str, str], Good] = {
     ("POST", "sms/send"): Good(Scope.SMS_SEND, 202, _fixed("sms/send", _SMS)),
     ("POST", "sms/bulk"): Good(Scope.SMS_SEND, 202, _fixed("sms/bulk", {"messages": [_SMS, _SMS]})),
     ("POST", "sms/estimate"): Good(Scope.SMS_SEND, 200, _fixed("sms/estimate", _SMS)),
+    ("GET", "usage"): Good(Scope.SMS_READ, 200, _fixed("usage")),
     ("GET", "sms"): Good(Scope.SMS_READ, 200, _fixed("sms")),
     ("GET", "sms/<str:message_id>"): Good(Scope.SMS_READ, 200, _about(_message, "sms/{}")),
     ("POST", "sms/<str:message_id>/cancel"): Good(

@@ -1,0 +1,171 @@
+"""`GET /v1/sms` and `GET /v1/usage` at a million messages of one organization.
+
+    python -m imissive.embedded -- python -m tests.bench.lists
+
+Fills a fresh database with SQL (tests/filling.py), another organization beside it, and asks through
+the whole API, in this process. For each filter and each pair of filters: the slowest of the first,
+the middle and the last page, of values that are frequent, rare and missing, and the indexes that it
+was read from. Each call is made three times, and the median counts.
+"""
+
+# ruff: noqa: E402 (the settings have to be known before models are imported)
+import argparse
+import itertools
+import os
+import statistics
+import time
+import urllib.parse
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
+os.environ.setdefault("RATE_LIMIT_CALLS", "1000000")
+
+import django
+
+django.setup()
+
+from django.core.management import call_command
+from django.db import connection
+
+from imissive import ids
+from imissive.cursors import encode_cursor
+from messaging.models import Message
+from tests.filling import CAMPAIGN, MONITOR, fill
+from tests.world import Api, Customer, World
+
+NOW = datetime.now(UTC)
+
+
+def day(ago: int) -> str:
+    return (NOW - timedelta(days=ago)).isoformat()
+
+
+VALUES: dict[str, list[str]] = {
+    "status": ["delivered", "failed", "canceled", "queued"],
+    "to": [MONITOR, "+966500012345", "+966599999999"],
+    "sender_id": ["Big", "Mid", "Rare", "Nobody"],
+    "reference": [CAMPAIGN, "order-12345", "none"],
+    "batch_id": [],
+    "created_after": [day(60), day(1)],
+    "created_before": [day(30), day(89)],
+}
+
+
+def prepare(messages: int) -> Customer:
+    """The customer with that many messages, and another with a fifth of them."""
+    call_command("migrate", verbosity=0)
+    world = World()
+    carrier = world.carrier()
+    customer, other = world.customer(), world.customer()
+    began = time.perf_counter()
+    batches = fill(customer.id, carrier.id, messages)
+    fill(other.id, carrier.id, messages // 5)
+    VALUES["batch_id"] = [ids.public_id(ids.BATCH, batches[len(batches) // 2])]
+    with connection.cursor() as cursor:
+        # Refunds without their trigger, which moves one balance sixty thousand times.
+        cursor.execute("ALTER TABLE accounts_ledgerentry DISABLE TRIGGER ledger_move_balance")
+        cursor.execute(
+            "INSERT INTO accounts_ledgerentry"
+            " (organization_id, kind, amount, balance_after, reference, reason)"
+            " SELECT organization_id, 'refund', price, 0, id, '' FROM messaging_message"
+            " WHERE status IN ('failed', 'expired', 'canceled')"
+        )
+        cursor.execute("ALTER TABLE accounts_ledgerentry ENABLE TRIGGER ledger_move_balance")
+        cursor.execute("VACUUM ANALYZE")
+    print(f"{messages:,} messages in {time.perf_counter() - began:.0f} s")
+    return customer
+
+
+def pages(customer: Customer, messages: int) -> dict[str, str]:
+    """The cursors of the first page, of one in the middle, and of the last."""
+    newest = Message.objects.filter(organization=customer.organization).order_by("-id")
+    found = newest.values_list("id", flat=True)
+    middle, last = found[messages // 2], found[messages - 20]
+    return {"first": "", "middle": encode_cursor(middle), "last": encode_cursor(last)}
+
+
+def asked(api: Api, path: str, query: dict[str, str]) -> float:
+    """Milliseconds of a call, the median of three."""
+    url = f"{path}?{urllib.parse.urlencode(query)}"
+    taken = []
+    for _ in range(3):
+        began = time.perf_counter()
+        answer = api.get(url)
+        taken.append((time.perf_counter() - began) * 1000)
+        if answer.status_code != 200:
+            raise RuntimeError(answer.content)
+    return statistics.median(taken)
+
+
+def indexes_of(api: Api, path: str, query: dict[str, str]) -> str:
+    """What the call reads messages from, by the plans."""
+    found: dict[str, None] = {}
+
+    def explain(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        if "messaging_message" in sql:
+            execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters, many, context)
+            [(plan,)] = context["cursor"].fetchall()
+            found.update(dict.fromkeys(_read_from(plan[0]["Plan"])))
+        return execute(sql, parameters, many, context)
+
+    with connection.execute_wrapper(explain):
+        api.get(f"{path}?{urllib.parse.urlencode(query)}")
+    return ", ".join(found)
+
+
+def _read_from(plan: dict[str, Any]) -> Iterator[str]:
+    if "Scan" in plan["Node Type"] and "Plans" not in plan and "CTE" not in plan["Node Type"]:
+        yield plan.get("Index Name") or plan["Node Type"]
+    for below in plan.get("Plans", ()):
+        yield from _read_from(below)
+
+
+def measure_lists(customer: Customer, messages: int, limit: int) -> None:
+    print(f"\n{'filters':<32}{'worst, ms':>10}  where, and read from")
+    cursors = pages(customer, messages)
+    single = [(), *((name,) for name in VALUES)]
+    for names in [*single, *itertools.combinations(VALUES, 2)]:
+        worst: tuple[float, str, dict[str, str]] = (0.0, "", {})
+        for values in itertools.product(*(VALUES[name] for name in names)):
+            query = dict(zip(names, values, strict=True))
+            if query.get("created_after", "") >= query.get("created_before", "z"):
+                continue
+            for page, cursor in cursors.items():
+                full = query | {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+                taken = asked(customer.api, "/v1/sms", full)
+                if taken > worst[0]:
+                    worst = (taken, page, full)
+        taken, page, full = worst
+        values_told = " ".join(full[name] for name in names if not name.startswith("created"))
+        told = f"{page} page {values_told}".strip()
+        read = indexes_of(customer.api, "/v1/sms", full)
+        print(f"{' + '.join(names) or 'none':<32}{taken:>10.1f}  {told}; {read}", flush=True)
+
+
+def measure_usage(customer: Customer) -> None:
+    print(f"\n{'usage by':<32}{'92 days':>10}{'30 days':>10}  milliseconds")
+    for group in ("day", "status", "sender_id", "country"):
+        taken = [
+            asked(customer.api, "/v1/usage", {"group_by": group, "from": day(days), "to": day(0)})
+            for days in (92, 30)
+        ]
+        print(f"{group:<32}{taken[0]:>10.0f}{taken[1]:>10.0f}", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.lists", description=__doc__)
+    parser.add_argument("--messages", type=int, default=1_000_000)
+    parser.add_argument("--limit", type=int, default=50)
+    parser.add_argument("--only", choices=["lists", "usage"])
+    options = parser.parse_args()
+    customer = prepare(options.messages)
+    if options.only in (None, "lists"):
+        measure_lists(customer, options.messages, options.limit)
+    if options.only in (None, "usage"):
+        measure_usage(customer)
+
+
+if __name__ == "__main__":
+    main()
