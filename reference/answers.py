@@ -65,10 +65,8 @@ PARAMETERS: Schema = {
         "name": "Idempotency-Key",
         "in": "header",
         "required": False,
-        "description": "Makes the call take effect once, however often it is repeated: for 24"
-        " hours, the same key and body give the first answer again, with `Idempotent-Replayed:"
-        " true`. Another body is refused (`IDEMPOTENCY_MISMATCH`). A refused call leaves no"
-        " trace, so its key may be used again.",
+        "description": "Makes the call take effect once, however often it is repeated within 24"
+        " hours.",
         "schema": {
             "type": "string",
             "minLength": 1,
@@ -102,7 +100,9 @@ be `HEAD`.
 **Errors.** Every refusal has the same body, with a `code` to act upon and a `message` to read. An \
 address or a method that is not described here is refused in the same way, with 404 or 405.
 
-**Once.** Give every `POST` an `Idempotency-Key`, and repeat it safely after a timeout.
+**Once.** Give every `POST` an `Idempotency-Key`, and repeat it safely after a timeout: for 24 \
+hours, the same key and body give the first answer again, with `Idempotent-Replayed: true`; \
+another body is refused. A refused call leaves no trace, so its key may be used again.
 
 **Limits.** Calls are counted by organization. Every authenticated answer says where the limit \
 stands; 429 says how long to wait.

@@ -1,5 +1,6 @@
 """JSON schemas as a reader sees them: fields with a type in words, their rules, what is in them."""
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,11 +22,19 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
+class Shape:
+    """An object that a value may be: its model's name in words, what it is, and its fields."""
+
+    name: str
+    description: SafeString
+    fields: tuple["Field", ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Field:
     """One field of an object, or one parameter.
 
-    `many`: it is a list of `type`. `variants`: the fields of each shape that it may have, one
-    where it is an object, none where it holds no fields.
+    `many`: it is a list of `type`. `shapes`: the objects that it may be, none where it is none.
     """
 
     name: str
@@ -36,7 +45,7 @@ class Field:
     description: SafeString
     rules: tuple[Rule, ...]
     choices: tuple[str, ...]
-    variants: tuple[tuple["Field", ...], ...] = ()
+    shapes: tuple[Shape, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -68,16 +77,18 @@ class Reader:
             for name, part in whole.get("properties", {}).items()
         )
 
-    def variants(self, schema: Schema, inside: tuple[str, ...] = ()) -> tuple[Any, ...]:
-        """The fields of each shape of a schema that is an object or a choice of objects."""
+    def shapes(self, schema: Schema, inside: tuple[str, ...] = ()) -> tuple[Shape, ...]:
+        """The objects that a value of that schema may be."""
         found = []
-        for shape in self._shapes(schema)[0]:
-            name = shape.get("$ref", "")
-            if name and name in inside:
+        for option in self._options(schema)[0]:
+            reference = option.get("$ref", "")
+            if reference and reference in inside:
                 continue
-            fields = self.fields(shape, (*inside, name))
+            fields = self.fields(option, (*inside, reference))
             if fields:
-                found.append(fields)
+                name = _words(reference.rpartition("/")[2])
+                described = self.resolve(option).get("description", "")
+                found.append(Shape(name, inline(" ".join(described.split())), fields))
         return tuple(found)
 
     def field(
@@ -85,15 +96,15 @@ class Reader:
     ) -> Field:
         """A field or parameter of that schema."""
         whole = self.resolve(schema)
-        shapes, nullable = self._shapes(schema)
-        inner = shapes[0] if shapes else {}
+        options, nullable = self._options(schema)
+        inner = options[0] if options else {}
         one = self.resolve(inner)
         many = one.get("type") == "array"
         outer = one
         if many:
             inner = one.get("items", {})
-            shapes = self._shapes(inner)[0]
-            one = self.resolve(shapes[0]) if shapes else {}
+            options = self._options(inner)[0]
+            one = self.resolve(options[0]) if options else {}
         return Field(
             name=name,
             type=self._type(one),
@@ -103,13 +114,14 @@ class Reader:
             description=inline(str(whole.get("description") or outer.get("description", ""))),
             rules=tuple(_rules(outer if many else one, whole.get("default"))),
             choices=tuple(str(choice) for choice in _choices(one)),
-            variants=self.variants(inner, inside),
+            shapes=self.shapes(inner, inside),
         )
 
     def sample(self, schema: Schema, inside: tuple[str, ...] = ()) -> Any:
         """A value that the schema allows: of its examples where it has some."""
         reference = schema.get("$ref", "")
-        whole = self.resolve(self._shapes(schema)[0][0] if self._shapes(schema)[0] else schema)
+        options = self._options(schema)[0]
+        whole = self.resolve(options[0] if options else schema)
         given = self.resolve(schema)
         for one in (given, whole):
             if one.get("examples"):
@@ -132,13 +144,13 @@ class Reader:
         plain = {"integer": whole.get("minimum", 1), "number": 1.0, "boolean": True}
         return plain.get(str(kind), _SAMPLES.get(whole.get("format", ""), "…"))
 
-    def _shapes(self, schema: Schema) -> tuple[list[Schema], bool]:
+    def _options(self, schema: Schema) -> tuple[list[Schema], bool]:
         """What a value may be besides null, and whether it may be null."""
         whole = self.resolve(schema)
-        options: list[Schema] = whole.get("anyOf") or whole.get("oneOf") or []
-        if options:
-            shapes = [option for option in options if option.get("type") != "null"]
-            return shapes, len(shapes) < len(options)
+        listed: list[Schema] = whole.get("anyOf") or whole.get("oneOf") or []
+        if listed:
+            options = [option for option in listed if option.get("type") != "null"]
+            return options, len(options) < len(listed)
         kind = whole.get("type")
         if isinstance(kind, list):
             rest = [one for one in kind if one != "null"]
@@ -148,6 +160,12 @@ class Reader:
     def _type(self, schema: Schema) -> str:
         kind = schema.get("format")
         return _FORMATS.get(str(kind)) or str(schema.get("type", "null"))
+
+
+def _words(name: str) -> str:
+    """A model's name as words: `OtpSentInTest` is "Otp sent in test"."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
+    return (words[:1].upper() + words[1:]).replace("Otp", "OTP")
 
 
 def _choices(schema: Schema) -> list[Any]:

@@ -16,7 +16,7 @@ from guide.rendering import Panel
 from imissive.errors import STATUS_OF_CODE
 from imissive.openapi import SCHEME, Schema
 from reference import codes
-from reference.fields import Field, Reader
+from reference.fields import Field, Reader, Shape
 from reference.prose import inline, paragraphs
 from reference.schema import document
 
@@ -40,7 +40,7 @@ class Answer:
     status: int
     phrase: str
     description: tuple[SafeString, ...]
-    variants: tuple[tuple[Field, ...], ...]
+    shapes: tuple[Shape, ...]
     headers: tuple[Header, ...]
     reasons: tuple[tuple[str, SafeString], ...]
     example: SafeString | None
@@ -63,7 +63,7 @@ class Operation:
     scope: str
     lane: str
     parameters: Mapping[str, tuple[Field, ...]]
-    body: tuple[tuple[Field, ...], ...]
+    body: tuple[Shape, ...]
     answers: tuple[Answer, ...]
     panels: tuple[Panel, ...]
 
@@ -79,7 +79,7 @@ class Event:
     id: str
     name: str
     description: SafeString
-    variants: tuple[tuple[Field, ...], ...]
+    shapes: tuple[Shape, ...]
     example: SafeString
 
 
@@ -178,12 +178,12 @@ class _Maker:
             method=method.upper(),
             path=tuple((piece, piece.startswith("{")) for piece in pieces),
             address=path,
-            summary=operation.get("summary", operation["operationId"]),
+            summary=str(operation.get("summary") or operation["operationId"]),
             description=tuple(paragraphs(operation.get("description", ""))),
             scope=next(iter(security[SCHEME]), ""),
             lane=operation.get("x-rate-limit", ""),
             parameters=self.parameters(operation),
-            body=self.reader.variants(body) if body else (),
+            body=self.reader.shapes(body) if body else (),
             answers=tuple(
                 self.answer(int(status), answer)
                 for status, answer in sorted(operation["responses"].items())
@@ -212,7 +212,7 @@ class _Maker:
             status=status,
             phrase=HTTPStatus(status).phrase,
             description=() if its_codes else tuple(paragraphs(answer["description"])),
-            variants=self.reader.variants(content["schema"]) if content and not its_codes else (),
+            shapes=self.reader.shapes(content["schema"]) if content and not its_codes else (),
             headers=tuple(
                 self.header(name, header) for name, header in answer.get("headers", {}).items()
             ),
@@ -230,7 +230,7 @@ class _Maker:
             id=operation["operationId"],
             name=name,
             description=inline(operation["description"]),
-            variants=self.reader.variants(content["schema"]),
+            shapes=self.reader.shapes(content["schema"]),
             example=_json(self._example(content)),
         )
 

@@ -94,6 +94,9 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
     sender = shown.organization.sender_ids.get(status="pending")
     return {
         "landing": ("", "/"),
+        "reference": ("", "/docs/reference"),
+        "reference-otp": ("", "/docs/reference/otp"),
+        "reference-events": ("", "/docs/reference/events"),
         "login": ("", "/accounts/login/"),
         "password-reset": ("", "/accounts/password/reset/"),
         "signup-closed": ("", "/accounts/signup/"),
