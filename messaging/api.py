@@ -1,12 +1,10 @@
 """The REST API of messages: thin, it reads the request and calls what does it."""
 
-import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 from django.conf import settings
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from pydantic import AfterValidator, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -17,31 +15,22 @@ from accounts.ledger import InsufficientCredits, credits_text
 from accounts.limits import Lane
 from accounts.roles import Scope
 from imissive import ids
-from imissive.cursors import decode_cursor, page_of
 from imissive.errors import ApiError
 from imissive.requests import (
     INTEGRAL,
     Body,
-    Limit,
-    Moment,
-    Query,
     parse_body,
     parse_either,
     parse_no_body,
-    parse_query,
 )
-from messaging import batches, cancelling, listing, numbers, presenting
+from messaging import cancelling, presenting
 from messaging.estimating import estimate
-from messaging.models import Message
+from messaging.lists_api import BATCH_ID, MESSAGE_ID
 from messaging.schemas import (
-    Batch,
     BulkEstimate,
     BulkResult,
     CanceledBatch,
     Estimate,
-    MessageDetail,
-    Messages,
-    StatusName,
 )
 from messaging.schemas import Message as MessageSchema
 from messaging.sending import (
@@ -52,20 +41,12 @@ from messaging.sending import (
     Order,
     accept,
 )
-from messaging.states import Status
-from messaging.verdicts import MAX_REFERENCE, Draft, Refusal, bad_number
-from webhooks.api import PAGE
+from messaging.verdicts import MAX_REFERENCE, Draft, Refusal
 
 CLOCK_SKEW = timedelta(minutes=1)
 FARTHEST_SCHEDULE = timedelta(days=90)
 MESSAGES_OF_A_CALL = 100
 """Messages whose estimate counts as one call."""
-MESSAGE_ID = OpenApiParameter(
-    "message_id", str, OpenApiParameter.PATH, description="The message's id, `msg_…`."
-)
-BATCH_ID = OpenApiParameter(
-    "batch_id", str, OpenApiParameter.PATH, description="The batch's id, `bat_…`."
-)
 
 
 def _no_nul(text: str) -> str:
@@ -189,7 +170,8 @@ class SendView(ApiView):
         """Accepts one message for now or later, and charges for it."""
         body = parse_body(request, SendBody)
         # One message by itself is somebody waiting for it: no bulk run may hold it up.
-        order = _order(caller_of(request), body, urgent=True)
+        scheduled_at = parse_schedule(body.scheduled_at)
+        order = _order(caller_of(request), body, scheduled_at, urgent=True)
         acceptance = _accept(order, _drafts(body), caller_of(request))
         outcome = acceptance.outcomes[0]
         if isinstance(outcome, Refusal):
@@ -220,7 +202,8 @@ class BulkView(ApiView):
         drafts = _drafts(body)
         if len(drafts) > 1:
             self.spend(len(drafts) - 1)
-        order = _order(caller_of(request), body, as_batch=True)
+        scheduled_at = parse_schedule(body.scheduled_at)
+        order = _order(caller_of(request), body, scheduled_at, as_batch=True)
         acceptance = _accept(order, drafts, caller_of(request))
         return Response(presenting.bulk_json(acceptance), status=202)
 
@@ -248,87 +231,20 @@ class EstimateView(ApiView):
         # Judging thousands of messages is work, as much as many calls.
         if len(drafts) > MESSAGES_OF_A_CALL:
             self.spend(len(drafts) // MESSAGES_OF_A_CALL)
-        caller = caller_of(request)
-        order = _order(caller, body, as_batch=isinstance(body, BulkBody))
-        tell_balance = caller.may(Scope.BALANCE)
-        return Response(estimate(order, drafts, caller.extra, tell_balance=tell_balance))
-
-
-class ListQuery(Query):
-    """A filter that is empty is refused, rather than taken for none."""
-
-    status: StatusName | None = None
-    to: str | None = None
-    sender_id: Annotated[str, Field(min_length=1, max_length=50)] | None = None
-    batch_id: str | None = None
-    reference: Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE)] | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
-    limit: Limit = 50
-    cursor: str | None = None
-
-
-FILTERS = [
-    OpenApiParameter("status", str, enum=list(Status)),
-    OpenApiParameter("to", str, description="The recipient's number, in any form of a send."),
-    OpenApiParameter("sender_id", {"type": "string", "minLength": 1, "maxLength": 50}),
-    OpenApiParameter("batch_id", {"type": "string", "pattern": ids.pattern(ids.BATCH)}),
-    OpenApiParameter(
-        "reference",
-        {"type": "string", "minLength": 1, "maxLength": MAX_REFERENCE},
-        description="Your own reference, the whole of it.",
-    ),
-    OpenApiParameter(
-        "created_after", OpenApiTypes.DATETIME, description="Accepted then or later; with offset."
-    ),
-    OpenApiParameter(
-        "created_before", OpenApiTypes.DATETIME, description="Accepted earlier; with offset."
-    ),
-]
-
-
-class MessagesView(ApiView):
-    """`GET /v1/sms`"""
-
-    required_scope = Scope.SMS_READ
-
-    @extend_schema(
-        operation_id="list_messages",
-        summary="List messages",
-        parameters=[*FILTERS, *PAGE],
-        responses={200: Messages},
-    )
-    def get(self, request: Request) -> Response:
-        """The messages that match all the filters given, newest first.
-
-        Pages hold still: messages that are accepted meanwhile shift nothing.
-        """
-        query = parse_query(request, ListQuery)
-        older_than = None if query.cursor is None else decode_cursor(query.cursor)
-        organization_id = caller_of(request).organization_id
-        rows = listing.read(organization_id, _filter(query), query.limit + 1, older_than=older_than)
-        page, next_cursor = page_of(rows, query.limit)
-        data = [presenting.message_json(message) for message in page]
-        return Response({"data": data, "next_cursor": next_cursor})
-
-
-class MessageView(ApiView):
-    """`GET /v1/sms/{message_id}`"""
-
-    required_scope = Scope.SMS_READ
-
-    @extend_schema(
-        operation_id="get_message",
-        summary="Read a message",
-        parameters=[MESSAGE_ID],
-        responses={200: MessageDetail},
-    )
-    def get(self, request: Request, message_id: str) -> Response:
-        """A message with its text, what the carrier said of each part, and its timeline."""
-        message = _find(caller_of(request).organization_id, message_id)
-        if message is None:
-            raise ApiError("NOT_FOUND", "There is no such message.")
-        return Response(presenting.message_detail_json(message))
+        caller, against = caller_of(request), []
+        try:
+            scheduled_at = parse_schedule(body.scheduled_at)
+        except ApiError as error:
+            scheduled_at, against = None, [error.problem]
+        order = _order(caller, body, scheduled_at, as_batch=isinstance(body, BulkBody))
+        told = estimate(
+            order,
+            drafts,
+            caller.extra,
+            against=against,
+            tell_balance=caller.may(Scope.BALANCE),
+        )
+        return Response(told)
 
 
 class CancelView(ApiView):
@@ -349,24 +265,6 @@ class CancelView(ApiView):
         found = ids.parse_id(ids.MESSAGE, message_id)
         message = cancelling.cancel(caller_of(request).organization_id, found)
         return Response(presenting.message_json(message))
-
-
-class BatchView(ApiView):
-    """`GET /v1/batches/{batch_id}`"""
-
-    required_scope = Scope.SMS_READ
-
-    @extend_schema(
-        operation_id="get_batch",
-        summary="Read a batch",
-        parameters=[BATCH_ID],
-        responses={200: Batch},
-    )
-    def get(self, request: Request, batch_id: str) -> Response:
-        """What became of the messages of a bulk call: how many have each status."""
-        found = ids.parse_id(ids.BATCH, batch_id)
-        batch = batches.find(caller_of(request).organization_id, found)
-        return Response(batches.batch_json(batch))
 
 
 class CancelBatchView(ApiView):
@@ -390,38 +288,6 @@ class CancelBatchView(ApiView):
         return Response({"batch_id": batch_id} | answer)
 
 
-def _filter(query: ListQuery) -> listing.Filter:
-    """What the list is narrowed to. Raises ApiError: INVALID_PHONE, INVALID_REQUEST."""
-    batch_id = None
-    if query.batch_id is not None:
-        batch_id = ids.parse_id(ids.BATCH, query.batch_id)
-        if batch_id is None:
-            raise ApiError("INVALID_REQUEST", "This is no id of a batch.", field="batch_id")
-    since, until = query.created_after, query.created_before
-    if since is not None and until is not None and since >= until:
-        told = "The span is empty: created_after is not before created_before."
-        raise ApiError("INVALID_REQUEST", told, field="created_after")
-    return listing.Filter(
-        status=query.status,
-        to=None if query.to is None else _number(query.to),
-        sender=query.sender_id,
-        batch_id=batch_id,
-        reference=query.reference,
-        since=since,
-        until=until,
-    )
-
-
-def _number(written: str) -> str:
-    """A number of a query in E.164. Raises ApiError INVALID_PHONE."""
-    # A plus that is not encoded in a query is a blank.
-    written = f"+{written[1:]}" if written.startswith(" ") else written
-    try:
-        return numbers.parse(written).e164
-    except numbers.InvalidNumber as error:
-        raise ApiError.of(bad_number(error)) from None
-
-
 def _drafts(body: SendBody | BulkBody) -> list[Draft]:
     """The drafts of a call. Raises ApiError INVALID_REQUEST where there are too many."""
     if isinstance(body, SendBody):
@@ -440,15 +306,13 @@ def _drafts(body: SendBody | BulkBody) -> list[Draft]:
     ]
 
 
-def _find(organization_id: uuid.UUID, message_id: str) -> Message | None:
-    found = ids.parse_id(ids.MESSAGE, message_id)
-    if found is None:
-        return None
-    return Message.objects.filter(organization_id=organization_id, id=found).first()
-
-
 def _order(
-    caller: Caller, body: SendBody | BulkBody, *, urgent: bool = False, as_batch: bool = False
+    caller: Caller,
+    body: SendBody | BulkBody,
+    scheduled_at: datetime | None,
+    *,
+    urgent: bool = False,
+    as_batch: bool = False,
 ) -> Order:
     return Order(
         organization_id=caller.organization_id,
@@ -457,7 +321,7 @@ def _order(
         urgent=urgent,
         as_batch=as_batch,
         api_key_id=caller.key_id,
-        scheduled_at=parse_schedule(body.scheduled_at),
+        scheduled_at=scheduled_at,
         validity=timedelta(seconds=body.validity) if body.validity else None,
         hold=body.outside_window == "hold",
     )

@@ -17,14 +17,16 @@ def estimate(
     drafts: Sequence[Draft],
     known: Known | None = None,
     *,
+    against: Sequence[Problem] = (),
     tell_balance: bool = True,
 ) -> dict[str, Any]:
     """The estimate of a call: that of its one message, or for a batch the sums and each message.
 
     By the same verdicts as `sending.accept`; nothing is stored or charged. `known`: as there.
+    `against`: why the whole call would be refused.
     """
     terms = terms_of(order, drafts, known)
-    opinions = [examine(draft, terms) for draft in drafts]
+    opinions = [examine(draft, terms).after(against) for draft in drafts]
     acceptable = [opinion for opinion in opinions if not opinion.problems]
     price = sum(opinion.price or 0 for opinion in acceptable)
     balance = Balance.objects.filter(organization_id=order.organization_id).first()

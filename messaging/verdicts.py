@@ -4,8 +4,8 @@ One function for sending and estimating, over the REST API, the dashboard, campa
 """
 
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from imissive.errors import Problem
@@ -105,6 +105,10 @@ class Opinion:
         if self.measure is None or self.unit_price is None:
             return None
         return self.unit_price * self.measure.parts
+
+    def after(self, problems: Sequence[Problem]) -> "Opinion":
+        """The same with these problems before its own."""
+        return replace(self, problems=(*problems, *self.problems)) if problems else self
 
 
 def judge(draft: Draft, terms: Terms) -> Verdict | Refusal:
