@@ -8,7 +8,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from messaging.models import SmppAccount, SmppServer
+from messaging.models import SmppAccount
 from messaging.smpp import pdus
 from messaging.smpp.server import accounts
 from messaging.smpp.server.listening import CustomerServer, Options
@@ -115,7 +115,6 @@ class Member:
             esme.socket.close()
 
     def close(self) -> None:
-        SmppServer.objects.all().delete()
         self.account.delete()
 
 

@@ -4,6 +4,7 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.conf import settings as django_settings
 from django.contrib.auth import hashers
 from django.core.cache import cache
 from django.test import Client
@@ -17,6 +18,7 @@ from messaging.smpp.server import accounts, admission, sessions, statuses
 from messaging.smpp.server.admission import Denied, Gate
 from messaging.smpp.server.sessions import Newcomer
 from tests.people import PLAIN_STATIC, browser, operator
+from tests.smpp_servers import QUICK_HASHERS
 from tests.world import Customer, World, in_threads
 
 
@@ -31,8 +33,13 @@ def made(customer: Customer, system_id: str = "acme", **fields) -> tuple[SmppAcc
     return account, password
 
 
+ARGON2 = django_settings.PASSWORD_HASHERS
+
+
 @pytest.fixture(autouse=True)
-def _no_failures_yet() -> None:
+def _quickly(settings) -> None:
+    """No failed binds yet, and a quick hash: the slow one is for two tests."""
+    settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
 
 
@@ -50,7 +57,8 @@ def denied(gate: Gate, system_id: str, password: str, who: Newcomer | None = Non
 # -- passwords ---------------------------------------------------------------------------------
 
 
-def test_password_is_eight_characters_and_kept_as_argon2(customer: Customer) -> None:
+def test_password_is_eight_characters_and_kept_as_argon2(customer: Customer, settings) -> None:
+    settings.PASSWORD_HASHERS = ARGON2
     account, password = made(customer)
     assert re.fullmatch(r"[A-Za-z0-9]{8}", password)
     assert account.password_hash.startswith("argon2")

@@ -36,9 +36,12 @@ def member(committed_world, settings):
     made.close()
 
 
-@pytest.fixture
-def server(member):
-    with running_server(link=LinkConfig(session_init_timeout=0.5)) as running:
+@pytest.fixture(scope="module")
+def server(test_database, django_db_blocker):
+    with (
+        django_db_blocker.unblock(),
+        running_server(link=LinkConfig(session_init_timeout=0.5)) as running,
+    ):
         yield running
 
 
@@ -168,8 +171,8 @@ def test_account_that_is_switched_off_is_unbound(server: RunningServer, member) 
         assert esme.closed()
 
 
-def test_draining_answers_what_was_asked_and_unbinds(server: RunningServer, member) -> None:
-    with member.bound(server.port, pdus.BindReceiver) as esme:
+def test_draining_answers_what_was_asked_and_unbinds(member) -> None:
+    with running_server() as server, member.bound(server.port, pdus.BindReceiver) as esme:
         ending = threading.Thread(target=server.stop)
         ending.start()
         asked = esme.receive()

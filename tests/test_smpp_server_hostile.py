@@ -53,12 +53,12 @@ def member(committed_world, settings):
     made.close()
 
 
-@pytest.fixture
-def server(member):
+@pytest.fixture(scope="module")
+def server(test_database, django_db_blocker):
     config = LinkConfig(
-        session_init_timeout=1.0, enquire_link_interval=0.5, response_timeout=0.5, linger=0.5
+        session_init_timeout=1.0, enquire_link_interval=10.0, response_timeout=0.5, linger=0.5
     )
-    with running_server(link=config) as running:
+    with django_db_blocker.unblock(), running_server(link=config) as running:
         yield running
 
 

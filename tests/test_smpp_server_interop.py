@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import aiosmpplib
 import pytest
@@ -15,6 +16,7 @@ import smpplib.consts
 import smpplib.gsm
 from django.contrib.auth.hashers import make_password
 from django.core.cache import cache
+from django.db import connection
 
 from messaging.models import Message, SmppAccount, SmppReceipt
 from messaging.smpp.constants import Status
@@ -22,6 +24,9 @@ from messaging.smpp.receipt import parse_receipt
 from tests.esmes import smpplib_esme
 from tests.smpp_servers import QUICK_HASHERS, Member, RunningServer, eventually, running_server
 from tests.test_smpp_interop import aiosmpplib_client, aiosmpplib_message, soon
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 PLAIN = "Your order has shipped, total 12 € [paid]"
 ARABIC = "مرحبا، رقم الطلب ٤٧١١"
@@ -41,9 +46,9 @@ def member(committed_world, settings):
     made.close()
 
 
-@pytest.fixture
-def server(member):
-    with running_server() as running:
+@pytest.fixture(scope="module")
+def server(test_database, django_db_blocker):
+    with django_db_blocker.unblock(), running_server() as running:
         yield running
 
 
@@ -54,6 +59,18 @@ def texts(member: Member) -> list[str]:
 def deliver_all() -> None:
     now = datetime.now(UTC)
     Message.objects.filter(final_at=None).update(status="delivered", sent_at=now, final_at=now)
+
+
+async def beside(work: Callable[[], Any]) -> Any:
+    """Database work in a thread, which gives its connection back."""
+
+    def closing() -> Any:
+        try:
+            return work()
+        finally:
+            connection.close()
+
+    return await asyncio.to_thread(closing)
 
 
 def all_acknowledged() -> None:
@@ -118,7 +135,7 @@ def test_smpp34(server: RunningServer, member) -> None:
                 )
                 assert answer.is_success
                 answers.append(answer.message_id)
-        await asyncio.to_thread(deliver_all)
+        await beside(deliver_all)
         told = set()
         for _ in answers:
             event = await soon(smsc.next())
@@ -172,8 +189,8 @@ def test_aiosmpplib(server: RunningServer, member, body) -> None:
             await esme.broker.enqueue(pdu)
             answer = await soon(hook.messages.get())
             assert isinstance(answer, aiosmpplib.SubmitSmResp)
-            await asyncio.to_thread(eventually, lambda: texts(member) == [body])
-            await asyncio.to_thread(deliver_all)
+            await beside(lambda: eventually(lambda: texts(member) == [body]))
+            await beside(deliver_all)
             receipt = await soon(hook.messages.get())
             assert receipt.is_receipt()
             assert receipt.log_id == "one"  # it matched them itself

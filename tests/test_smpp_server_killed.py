@@ -53,6 +53,11 @@ class Load:
     def start(self) -> None:
         self._thread.start()
 
+    def answers_more(self, site: Site) -> None:
+        """Wait until several hundred more submits have been answered."""
+        wanted = len(self.answered) + 300
+        until(lambda: len(self.answered) > wanted, 40, lambda: site.text[-3000:])
+
     def stop_sending(self) -> None:
         self._sending = False
 
@@ -128,13 +133,7 @@ def test_server_is_killed_under_load(site: Site) -> None:
     until(lambda: len(load.answered) > 300, 30, lambda: site.text[-3000:])
     for _ in range(2):
         site.kill("smpp")
-        wanted = len(load.answered) + 300
-        # Its places are free again when its lease has ended, or earlier.
-        until(
-            lambda wanted=wanted: len(load.answered) > wanted,
-            40,  # type: ignore[misc]
-            lambda: site.text[-3000:],
-        )
+        load.answers_more(site)
     load.stop_sending()
     site.settle(60)
     owed = "SELECT count(*) FROM messaging_smppreceipt"
@@ -170,8 +169,7 @@ def test_server_that_is_ended_drains(site: Site) -> None:
     assert before is not None
     os.kill(before, signal.SIGTERM)
     until(lambda: site.pid("smpp") not in (None, before), 30)
-    seen = len(load.answered)
-    until(lambda: len(load.answered) > seen + 200, 30, lambda: site.text[-3000:])
+    load.answers_more(site)
     load.stop_sending()
     site.settle(60)
     owed = "SELECT count(*) FROM messaging_smppreceipt"

@@ -41,9 +41,12 @@ def member(committed_world, settings):
     made.close()
 
 
-@pytest.fixture
-def server(member):
-    with running_server(link=LinkConfig(response_timeout=0.4)) as running:
+@pytest.fixture(scope="module")
+def server(test_database, django_db_blocker):
+    with (
+        django_db_blocker.unblock(),
+        running_server(link=LinkConfig(response_timeout=0.4)) as running,
+    ):
         yield running
 
 

@@ -42,9 +42,9 @@ def member(committed_world, settings):
     made.close()
 
 
-@pytest.fixture
-def server(member):
-    with running_server() as running:
+@pytest.fixture(scope="module")
+def server(test_database, django_db_blocker):
+    with django_db_blocker.unblock(), running_server() as running:
         yield running
 
 
