@@ -185,6 +185,7 @@ class BulkView(ApiView):
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
     lane = Lane.BULK
+    counts_content = True
 
     @extend_schema(
         request=BulkBody,
@@ -200,8 +201,7 @@ class BulkView(ApiView):
         """
         body = parse_body(request, BulkBody)
         drafts = _drafts(body)
-        if len(drafts) > 1:
-            self.spend(len(drafts) - 1)
+        self.spend(len(drafts))
         scheduled_at = parse_schedule(body.scheduled_at)
         order = _order(caller_of(request), body, scheduled_at, as_batch=True)
         acceptance = _accept(order, drafts, caller_of(request))
