@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.db import connection
 from django.test import Client, override_settings
 from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
@@ -49,7 +50,7 @@ def live_server() -> Iterator[str]:
     """The site at an address of its own, from a thread, on the process's database."""
     thread = LiveServerThread("127.0.0.1", StaticFilesHandler)
     thread.daemon = True
-    with override_settings(STORAGES=PLAIN_STATIC, ALLOWED_HOSTS=["127.0.0.1"]):
+    with override_settings(STORAGES=PLAIN_STATIC, ALLOWED_HOSTS=["127.0.0.1", "localhost"]):
         thread.start()
         thread.is_ready.wait()
         if thread.error:
@@ -58,6 +59,18 @@ def live_server() -> Iterator[str]:
             yield f"http://127.0.0.1:{thread.port}"
         finally:
             thread.terminate()
+            _end_other_sessions()
+
+
+def _end_other_sessions() -> None:
+    """End what aborted requests left open: nobody could drop the test database."""
+    connection.close()
+    connection.close_pool()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
 
 def log_in(context: BrowserContext, url: str, user: User) -> None:

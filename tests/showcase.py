@@ -8,7 +8,15 @@ from typing import Any
 
 from accounts import audit, ledger
 from accounts.keys import create_key
-from accounts.models import MICRO, ApiKey, LedgerEntry, Member, Organization, User
+from accounts.models import (
+    MICRO,
+    ApiKey,
+    Invitation,
+    LedgerEntry,
+    Member,
+    Organization,
+    User,
+)
 from accounts.people import vouch_for_address
 from accounts.roles import Role
 from imissive import ids
@@ -219,12 +227,12 @@ def organization_id(showcase: Showcase) -> str:
 def forget() -> None:
     """Delete what was committed and can be deleted, and free the addresses of who must stay."""
     Delivery.objects.filter(event__organization__name__in=ORGANIZATIONS).delete()
-    for model in (Event, Endpoint, Message, SenderId, ApiKey, Member):
+    for model in (Event, Endpoint, Message, SenderId, ApiKey, Invitation, Member):
         model.objects.filter(organization__name__in=ORGANIZATIONS).delete()
     Route.objects.filter(carriers__slug="gulf").delete()
     Price.objects.filter(prefix="966").delete()
     Carrier.objects.filter(slug="gulf").delete()
-    for user in User.objects.filter(email__in=EMAILS):
+    for user in User.objects.filter(email__in=(*EMAILS, "reem@najd.example")):
         user.email = f"gone-{user.pk}@example.com"
         user.save()
         vouch_for_address(user)

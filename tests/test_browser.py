@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pytest
+from allauth.mfa.models import Authenticator
 from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect
 
 from messaging.models import Message
 from messaging.states import Status
 from tests import browsers, showcase
+from tests.mails import link
+from tests.world import Api
 
 pytestmark = pytest.mark.browser
 
@@ -29,7 +32,8 @@ class Site:
     def open(self, *, who: str = "", phone: bool = False, **options) -> Page:
         """A page of a fresh browser, logged in as the owner, the operator, or nobody."""
         size = ViewportSize(width=360, height=740) if phone else WIDE
-        context = self.browser.new_context(viewport=size, base_url=self.url, **options)
+        options = {"base_url": self.url, **options}
+        context = self.browser.new_context(viewport=size, **options)
         context.set_default_timeout(15_000)
         if who:
             browsers.log_in(context, self.url, getattr(self.shown, who))
@@ -48,7 +52,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(django_db_setup: None, django_db_blocker) -> Iterator[Site]:
+def site(test_database: None, django_db_blocker) -> Iterator[Site]:
     if not browsers.has_chromium():
         missing = f"no Chromium at {browsers.CHROMIUM}: the pages were NOT tried in a browser"
         warnings.warn(missing, stacklevel=1)
@@ -78,7 +82,7 @@ def _sign_in(page: Page, site: Site) -> None:
     page.get_by_role("banner").get_by_role("link", name="Sign in").click()
     page.get_by_label("Email").fill(site.shown.owner.email)
     page.get_by_label("Password", exact=True).fill(showcase.PASSWORD)
-    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
 
 
 @pytest.mark.parametrize("javascript", [True, False])
@@ -96,6 +100,118 @@ def test_from_the_front_page_to_why_a_message_failed(site: Site, javascript: boo
     expect(why).to_contain_text("the phone may be off, full, or unreachable")
     expect(why).to_contain_text("Try again later")
     expect(page.get_by_text("Gulf Carrier was busy; trying again")).to_be_visible()
+
+
+def _with_a_key(page: Page) -> None:
+    """Plug an authenticator that asks no questions into the browser."""
+    devtools = page.context.new_cdp_session(page)
+    devtools.send("WebAuthn.enable")
+    options = {
+        "protocol": "ctap2", "transport": "internal", "hasResidentKey": True,
+        "hasUserVerification": True, "isUserVerified": True,
+        "automaticPresenceSimulation": True,
+    }  # fmt: skip
+    devtools.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+
+
+def test_a_passkey_is_added_and_signs_in(site: Site) -> None:
+    """At localhost, as browsers allow passkeys for names only, over HTTPS or there."""
+    page = site.open(base_url=site.url.replace("127.0.0.1", "localhost"))
+    _with_a_key(page)
+    _sign_in(page, site)
+    try:
+        page.goto("/accounts/2fa/webauthn/add/")
+        page.get_by_label("Password").fill(showcase.PASSWORD)
+        page.get_by_role("button", name="Confirm").click()
+        page.get_by_label("Name").fill("Laptop")
+        page.get_by_label("Passwordless").check()
+        page.get_by_role("button", name="Go on").click()
+        expect(page.get_by_role("heading", name="Recovery Codes")).to_be_visible()
+        codes = page.get_by_label("Unused codes").input_value().split()
+        assert len(codes) == 10
+        page.goto("/accounts/2fa/")
+        expect(page.get_by_text("Laptop")).to_be_visible()
+        page.get_by_role("link", name="Manage").click()
+        expect(page.get_by_role("row").filter(has_text="Laptop")).to_contain_text("Passkey")
+        page.context.clear_cookies()
+        page.goto("/accounts/login/")
+        page.get_by_role("button", name="Sign in with a passkey").click()
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+        _with_password_and(page, site, codes[0])
+        expect(page.get_by_role("heading", name="Overview")).to_be_visible()
+    finally:
+        Authenticator.objects.filter(user=site.shown.owner).delete()
+
+
+def _with_password_and(page: Page, site: Site, code: str) -> None:
+    page.context.clear_cookies()
+    _sign_in(page, site)
+    page.get_by_label("Code").fill(code)
+    page.get_by_role("button", name="Sign In", exact=True).click()
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_key_is_made_copied_and_rotated(site: Site, javascript: bool) -> None:
+    page = site.open(who="owner", java_script_enabled=javascript)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page.goto(site.home)
+    page.get_by_role("link", name="API keys").click()
+    page.get_by_role("link", name="New key").click()
+    name = f"Shop {javascript}"
+    page.get_by_label("Name").fill(name)
+    page.get_by_label("Read messages").check()
+    page.get_by_role("button", name="Make the key").click()
+    secret = page.locator("#the-secret").inner_text()
+    assert Api(secret).get("/v1/sms").status_code == 200
+    if javascript:
+        page.get_by_role("button", name="Copy", exact=True).click()
+        assert page.evaluate("navigator.clipboard.readText()") == secret
+    else:
+        expect(page.get_by_role("button", name="Copy", exact=True)).to_be_hidden()
+    page.get_by_role("link", name="I have copied it").click()
+    page.get_by_role("link", name=f"Rotate {name}").click()
+    page.get_by_label("The old key works").select_option("1")
+    page.get_by_role("button", name="Make the new key").click()
+    new = page.locator("#the-secret").inner_text()
+    assert new != secret
+    for each in (secret, new):
+        assert Api(each).get("/v1/sms").status_code == 200
+    page.goto(f"{site.home}keys/")
+    old = page.get_by_role("row").filter(has_text=name).filter(has_text="Being replaced")
+    expect(old).to_have_count(1)
+    page.get_by_role("link", name=f"Revoke {name}").first.click()
+    page.get_by_role("button", name="Revoke").click()
+    expect(page.get_by_text(f"{name} does not work any more.")).to_be_visible()
+
+
+def test_a_member_is_invited_and_limited_by_role(site: Site) -> None:
+    page = site.open(who="owner")
+    page.goto(f"{site.home}team/")
+    page.get_by_label("E-mail").fill("reem@najd.example")
+    page.get_by_label("Role", exact=True).select_option("viewer")
+    page.get_by_role("button", name="Send the invitation").click()
+    expect(page.get_by_text("reem@najd.example is invited.")).to_be_visible()
+    theirs = site.open()
+    theirs.goto(link("/invitations/", "reem@najd.example"))
+    theirs.get_by_role("button", name="Create your account").click()
+    theirs.get_by_label("Your name").fill("Reem")
+    theirs.get_by_label("Password").fill("a-long-and-odd-one")
+    theirs.get_by_role("button", name="Create account").click()
+    expect(theirs.get_by_role("heading", name="Overview")).to_be_visible()
+    navigation = theirs.get_by_role("navigation")
+    expect(navigation.get_by_role("link", name="Messages")).to_be_visible()
+    expect(navigation.get_by_role("link", name="API keys")).to_be_hidden()
+    answer = theirs.goto(f"{site.home}keys/")
+    assert answer is not None
+    assert answer.status == 403
+    page.reload()
+    row = page.get_by_role("row").filter(has_text="Reem")
+    expect(row.get_by_role("button", name="Save")).to_be_hidden()
+    row.get_by_label("Role of Reem").select_option("developer")
+    row.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Reem is Developer now.")).to_be_visible()
+    theirs.goto(f"{site.home}keys/")
+    expect(theirs.get_by_role("heading", name="API keys")).to_be_visible()
 
 
 def test_signing_out(site: Site) -> None:
@@ -134,6 +250,13 @@ def test_nothing_is_wider_than_a_phone(site: Site, language: str) -> None:
     for path in (
         "",
         "messages/",
+        "team/",
+        "team/leave/",
+        "keys/",
+        "keys/new/",
+        "settings/",
+        "settings/close/",
+        "test-message/",
         f"messages/{site.shown.delivered.public_id}/",
         f"messages/{site.shown.failed.public_id}/",
     ):
