@@ -1,11 +1,17 @@
 """How a verification ends: once, with its event in the same transaction, and without its secret."""
 
+import contextlib
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from django.db import transaction
 
+from imissive.errors import ApiError
 from imissive.sql import server_cursor
+from messaging import cancelling
+from messaging.models import Message
+from messaging.states import Status
 from otp.models import Verification
 from webhooks import events
 from webhooks.models import EventType
@@ -17,13 +23,22 @@ STEP = 1000
 def end(verification: Verification, reason: Verification.Reason | None, at: datetime) -> None:
     """End a pending verification: for that reason, or with None because the code was right.
 
-    The caller holds its row's lock, in a transaction.
+    A message that has not gone out is taken back, since its code is right no more. The caller holds
+    the row's lock, in a transaction.
     """
     status = Verification.STATUS_OF[reason] if reason else Verification.Status.VERIFIED
     verification.status, verification.reason = status, reason or ""
     verification.ended_at, verification.seed, verification.digest = at, b"", b""
     verification.save(update_fields=["status", "reason", "attempts", "ended_at", "seed", "digest"])
     events.record_and_ring_on_commit([_event(verification, at)])
+    if reason:
+        take_back(verification)
+
+
+def take_back(verification: Verification) -> None:
+    """Cancel the latest message, with its credits, if no carrier has it."""
+    with contextlib.suppress(ApiError):
+        cancelling.cancel(verification.organization_id, verification.message_id)
 
 
 def _event(verification: Verification, at: datetime) -> events.NewEvent:
@@ -80,4 +95,16 @@ def expire_due(limit: int = STEP) -> int:
             for row in rows
         ]
         events.record_and_ring_on_commit([_event(verification, now) for verification in ended])
+        _take_back_held(ended)
     return len(rows)
+
+
+def _take_back_held(ended: Sequence[Verification]) -> None:
+    """Cancel the messages that wait for the hours in which their country lets them go.
+
+    Others end with their validity, which is the code's; that of these counts from the next opening.
+    """
+    by_message = {verification.message_id: verification for verification in ended}
+    held = Message.objects.filter(id__in=by_message, status=Status.SCHEDULED)
+    for message_id in held.values_list("id", flat=True):
+        take_back(by_message[message_id])

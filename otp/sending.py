@@ -100,7 +100,8 @@ def resend(caller: Caller, otp_id: str) -> Sent:
             told = "This code is not valid any more. Send a new one."
             raise ApiError("CONFLICT", told) from None
         now = _admit(verification, rules)
-        verifying.take_back(verification)
+        # Two messages with one code would only confuse.
+        ending.take_back(verification)
         _deliver(caller, verification, code, now)
     return Sent(verification, code)
 
@@ -174,7 +175,7 @@ def _history(verification: Verification, now: datetime) -> allowance.History:
 
 
 def _supersede(newer: Verification, now: datetime) -> None:
-    """End what is live for the number, and its message where it has not gone out."""
+    """End what is live for the number."""
     live = Verification.objects.select_for_update().filter(
         organization_id=newer.organization_id,
         test=newer.test,
@@ -186,7 +187,6 @@ def _supersede(newer: Verification, now: datetime) -> None:
         over = verifying.is_over(older, now)
         reason = Verification.Reason.EXPIRED if over else Verification.Reason.SUPERSEDED
         ending.end(older, reason, now)
-        verifying.take_back(older)
 
 
 def _deliver(caller: Caller, verification: Verification, code: str, now: datetime) -> None:

@@ -7,10 +7,7 @@ from typing import Literal
 from imissive import ids
 from imissive.sql import server_cursor
 
-_BY = {
-    "day": "to_char(created_at AT TIME ZONE 'UTC', 'YYYY-MM-DD')",
-    "country": "country",
-}
+_BY = {"day": "(created_at AT TIME ZONE 'UTC')::date", "country": "country"}
 
 
 def conversion_by(
@@ -29,4 +26,4 @@ def conversion_by(
             " GROUP BY 1 ORDER BY 1",
             [organization_id, ids.first_id_at(start), ids.first_id_at(end)],
         )
-        return {value: (sent, verified) for value, sent, verified in cursor.fetchall()}
+        return {str(value): (sent, verified) for value, sent, verified in cursor.fetchall()}

@@ -1,6 +1,5 @@
 """Checking what people typed in, and giving a verification up."""
 
-import contextlib
 from datetime import UTC, datetime
 
 import structlog
@@ -9,7 +8,6 @@ from django.db import transaction
 from accounts.authentication import Caller
 from imissive import ids
 from imissive.errors import ApiError
-from messaging import cancelling
 from otp import codes, ending
 from otp.models import MAX_ATTEMPTS, Verification
 
@@ -108,11 +106,4 @@ def cancel(caller: Caller, otp_id: str) -> Verification:
         if not is_live(verification, now):
             raise ApiError("NOT_CANCELABLE", "The verification has ended already.")
         ending.end(verification, Verification.Reason.CANCELED, now)
-        take_back(verification)
     return verification
-
-
-def take_back(verification: Verification) -> None:
-    """Cancel the latest message if no carrier has it: two with a code would only confuse."""
-    with contextlib.suppress(ApiError):
-        cancelling.cancel(verification.organization_id, verification.message_id)

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 from django.conf import settings as django_settings
 
+from accounts.models import MICRO
 from imissive import ids
+from messaging.models import Message
 from otp import ending, housekeeping, tasks
 from otp.models import CodeSend, HeldPrefix, Verification
 from tests import otps
@@ -84,6 +86,21 @@ def test_what_ended_otherwise_does_not_expire(api: Api, customer: Customer, worl
         (verified, "otp.verified", ""),
         (failed, "otp.failed", "too_many_attempts"),
     ]
+
+
+def test_a_code_held_for_the_morning_is_not_sent_then(api: Api, customer: Customer) -> None:
+    """What was not submitted before its country's hours closed would go out at the next opening."""
+    sent = send(api)
+    message = otps.message(sent["message_id"])
+    tomorrow = datetime.now(UTC) + timedelta(hours=12)
+    Message.objects.filter(id=message.id).update(
+        status="scheduled", due_at=tomorrow, scheduled_at=tomorrow, expires_at=tomorrow
+    )
+    otps.pass_by(customer, 300)
+    assert ending.expire_due() == 1
+    message.refresh_from_db()
+    assert message.status == "canceled"
+    assert customer.balance() == 100 * MICRO
 
 
 def test_in_bounded_steps(api: Api, customer: Customer) -> None:
