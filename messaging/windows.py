@@ -4,6 +4,7 @@ A rule is data (messaging.models.SendingRule). In Saudi Arabia a sender that end
 advertiser's, and its messages are sent between 09:00 and 19:00 Riyadh time only.
 """
 
+import itertools
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -39,7 +40,10 @@ class Window:
 
     def opening(self, at: datetime) -> datetime:
         """When the window is open: at that time if it is then, else the next time it opens. UTC."""
-        return at if self.is_open(at) else self._next(at, self.opens)
+        # Once a year an hour is left out, and with it what opens and closes in it.
+        while not self.is_open(at):
+            at = self._next(at, self.opens)
+        return at
 
     def closing(self, at: datetime) -> datetime:
         """When the window that is open at that time closes. UTC."""
@@ -54,8 +58,13 @@ class Window:
         return f"{self.opens:%H:%M} to {self.closes:%H:%M} ({self.zone.key})"
 
     def _next(self, after: datetime, clock: time) -> datetime:
-        local = after.astimezone(self.zone)
-        found = datetime.combine(local.date(), clock, self.zone)
-        if found <= local:
-            found = datetime.combine(local.date() + timedelta(days=1), clock, self.zone)
-        return found.astimezone(UTC)
+        """When the clock shows that time next, later than `after`."""
+        today = after.astimezone(self.zone).date()
+        for days in itertools.count():
+            local = datetime.combine(today + timedelta(days), clock, self.zone)
+            # Once a year a time comes twice: fold 1 is the second.
+            for fold in (0, 1):
+                found = local.replace(fold=fold).astimezone(UTC)
+                if found > after:
+                    return found
+        raise AssertionError("days never end")
