@@ -64,6 +64,7 @@ def _menu(_request: HttpRequest) -> list[dict[str, Any]]:
                 _item(_("Users"), "person", "accounts.user"),
                 _item(_("API keys"), "key", "accounts.apikey"),
                 _item(_("Sender IDs"), "badge", "messaging.senderid"),
+                _item(_("Suppressions"), "do_not_disturb_on", "messaging.suppression"),
             ],
         },
         {
@@ -80,6 +81,7 @@ def _menu(_request: HttpRequest) -> list[dict[str, Any]]:
                 _item(_("Messages"), "sms", "messaging.message"),
                 _item(_("Carriers"), "cell_tower", "messaging.carrier"),
                 _item(_("Routes"), "alt_route", "messaging.route"),
+                _item(_("Country rules"), "schedule", "messaging.sendingrule"),
                 _item(_("SMPP accounts"), "hub", "messaging.smppaccount"),
                 _item(_("SMPP binds"), "lan", "messaging.smppsession"),
                 _item(_("Unmatched receipts"), "unknown_document", "messaging.earlyreceipt"),

@@ -5,6 +5,7 @@ submit that come together, one finds the message changed and does nothing.
 """
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -76,19 +77,31 @@ def cancel_batch(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Canc
     Raises ApiError: NOT_FOUND, another organization's included; NOT_CANCELABLE where nothing can.
     """
     batch = batches.find(organization_id, batch_id)
-    count = credits = 0
-    while True:
-        canceled = _cancel(organization_id, "m.batch_id = %(wanted)s", batch.id)
-        count, credits = count + canceled.count, credits + canceled.credits
-        if canceled.count < STEP:
-            break
-    if not count:
+    canceled = _cancel_all(organization_id, "m.batch_id = %(wanted)s", batch.id)
+    if not canceled.count:
         told = "No message of the batch is scheduled or queued any more."
         raise ApiError("NOT_CANCELABLE", told)
-    return Canceled(count, credits)
+    return canceled
 
 
-def _cancel(organization_id: uuid.UUID, which: str, wanted: uuid.UUID) -> Canceled:
+def cancel_to(organization_id: uuid.UUID, numbers: Sequence[str]) -> Canceled:
+    """Cancel what can be canceled of the messages to those numbers (E.164), and give the credits
+    back. Where there is none, nothing happens."""
+    which = 'm."to" = ANY(%(wanted)b::text[])'
+    return _cancel_all(organization_id, which, list(numbers))
+
+
+def _cancel_all(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled:
+    """A step at a time, until nothing is left."""
+    count = credits = 0
+    while True:
+        canceled = _cancel(organization_id, which, wanted)
+        count, credits = count + canceled.count, credits + canceled.credits
+        if canceled.count < STEP:
+            return Canceled(count, credits)
+
+
+def _cancel(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled:
     now = datetime.now(UTC)
     with transaction.atomic():
         with server_cursor() as cursor:

@@ -5,6 +5,7 @@ event in the same transaction.
 """
 
 import re
+import uuid
 from typing import Final
 
 from django.db import transaction
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import Organization, User
+from imissive import ids
 from imissive.errors import ApiError
 from messaging import text
 from messaging.models import SenderId
@@ -23,6 +25,8 @@ Status = SenderId.Status
 MAX_ALPHANUMERIC: Final = 11
 MAX_PURPOSE: Final = 200
 MAX_SAMPLE: Final = 2000
+MOST_PENDING: Final = 50
+"""Requests of one organization that may wait for a decision."""
 
 # What a sender ID must have been for it to become that.
 _SOURCES: Final[dict[str, list[str]]] = {
@@ -97,17 +101,23 @@ def request_sender(
     *,
     actor: User | None = None,
     address: str | None = None,
+    api_key_id: uuid.UUID | None = None,
 ) -> SenderId:
     """Put a sender ID in the operators' queue; a refused or revoked one may be asked for again.
 
-    Raises ApiError: INVALID_REQUEST where it cannot be a sender ID, CONFLICT where the
-    organization has it already or waits for it.
+    `actor` is who asks, or None where it was a program with that API key. Raises ApiError:
+    INVALID_REQUEST where it cannot be a sender ID, CONFLICT where the organization has it already,
+    waits for it, or waits for too many.
     """
     name, kind = normalize(name)
     for field, value, limit in (("purpose", purpose, MAX_PURPOSE), ("sample", sample, MAX_SAMPLE)):
         if len(value) > limit or "\0" in value:
             told = f"The {field} has {limit} characters at most, NUL not among them."
             raise ApiError("INVALID_REQUEST", told, field=field)
+    # One at a time, so that no more than that wait.
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    pending = SenderId.objects.filter(organization=organization, status=Status.PENDING)
+    full = pending.count() >= MOST_PENDING
     sender, created = SenderId.objects.get_or_create(
         organization=organization,
         name=name,
@@ -121,11 +131,15 @@ def request_sender(
             told = f"The sender ID {name!r} is {sender.get_status_display().lower()} already."
             raise ApiError("CONFLICT", told, field="name")
         sender.refresh_from_db()
+    if full:
+        told = f"{MOST_PENDING} sender IDs wait for a decision already: wait for one of them."
+        raise ApiError("CONFLICT", told)
     audit.record(
         "sender_id.requested",
         actor=actor,
         organization=organization,
         target=f"{sender.public_id} {name}",
+        detail={"api_key": ids.public_id(ids.KEY, api_key_id)} if api_key_id else {},
         address=address,
     )
     return sender

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from messaging import api, lists_api
+from messaging import api, lists_api, senders_api, suppressions_api
 
 urlpatterns = [
     path("sms/send", api.SendView.as_view()),
@@ -13,4 +13,8 @@ urlpatterns = [
     path("batches/<str:batch_id>", lists_api.BatchView.as_view()),
     path("batches/<str:batch_id>/cancel", api.CancelBatchView.as_view()),
     path("sms/<str:message_id>", lists_api.MessageView.as_view()),
+    path("sender-ids", senders_api.SenderIdsView.as_view()),
+    path("sender-ids/<str:sender_id>", senders_api.SenderIdView.as_view()),
+    path("suppressions", suppressions_api.SuppressionsView.as_view()),
+    path("suppressions/<str:number>", suppressions_api.SuppressionView.as_view()),
 ]

@@ -4,6 +4,7 @@ The routes come from the URL resolver. One without a row here fails those tests,
 adds a route says who may call it, and what a good call is.
 """
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,12 +15,13 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from accounts.roles import Scope
-from messaging.models import Carrier
+from messaging.models import Carrier, Suppression
 from tests import otps
 from tests.world import PHONE, Customer, World
 from webhooks.models import Delivery, Event, EventType
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
+_numbers = itertools.count(1)
 # For everybody, without a key.
 PUBLIC = {"openapi.json"}
 Request = tuple[str, Any]
@@ -116,15 +118,40 @@ def _delivery(scene: Scene) -> str:
     return delivery.public_id
 
 
+def _phone() -> str:
+    """A number that no other call was about."""
+    return f"+96650555{next(_numbers):04d}"
+
+
+def _fresh_otp(scene: Scene) -> Request:
+    return "/v1/otp/send", {"phone": _phone()}
+
+
 def _otp(scene: Scene) -> str:
     """A pending verification, whose cooldown is over."""
-    otp_id = str(otps.send(scene.customer.api)["otp_id"])
+    otp_id = str(otps.send(scene.customer.api, phone=_phone())["otp_id"])
     otps.pass_by(scene.customer, 61)
     return otp_id
 
 
 def _check(scene: Scene) -> Request:
     return "/v1/otp/verify", {"otp_id": _otp(scene), "code": "12345"}
+
+
+def _sender(scene: Scene) -> str:
+    return scene.world.sender(scene.customer, f"Shop {next(_numbers)}").public_id
+
+
+def _fresh_sender(scene: Scene) -> Request:
+    return "/v1/sender-ids", {"name": f"Shop {next(_numbers)}"}
+
+
+def _suppressed(scene: Scene) -> str:
+    number = _phone()
+    Suppression.objects.create(
+        organization=scene.customer.organization, number=number, source="api"
+    )
+    return number
 
 
 def _fixed(path: str, body: Any = None) -> Callable[[Scene], Request]:
@@ -153,11 +180,26 @@ GOOD: dict[tuple[str, str], Good] = {
     ("POST", "batches/<str:batch_id>/cancel"): Good(
         Scope.SMS_SEND, 200, _about(_batch, "batches/{}/cancel")
     ),
-    ("POST", "otp/send"): Good(Scope.OTP, 202, _fixed("otp/send", {"phone": PHONE})),
+    ("POST", "otp/send"): Good(Scope.OTP, 202, _fresh_otp),
     ("POST", "otp/verify"): Good(Scope.OTP, 200, _check),
     ("POST", "otp/<str:otp_id>/resend"): Good(Scope.OTP, 200, _about(_otp, "otp/{}/resend")),
     ("POST", "otp/<str:otp_id>/cancel"): Good(Scope.OTP, 200, _about(_otp, "otp/{}/cancel")),
     ("GET", "otp/<str:otp_id>"): Good(Scope.OTP, 200, _about(_otp, "otp/{}")),
+    ("GET", "sender-ids"): Good(Scope.SENDER_IDS, 200, _fixed("sender-ids")),
+    ("POST", "sender-ids"): Good(Scope.SENDER_IDS, 201, _fresh_sender),
+    ("GET", "sender-ids/<str:sender_id>"): Good(
+        Scope.SENDER_IDS, 200, _about(_sender, "sender-ids/{}")
+    ),
+    ("GET", "suppressions"): Good(Scope.SMS_READ, 200, _fixed("suppressions")),
+    ("POST", "suppressions"): Good(
+        Scope.SMS_SEND, 201, _fixed("suppressions", {"numbers": [PHONE]})
+    ),
+    ("GET", "suppressions/<str:number>"): Good(
+        Scope.SMS_READ, 200, _about(_suppressed, "suppressions/{}")
+    ),
+    ("DELETE", "suppressions/<str:number>"): Good(
+        Scope.SMS_SEND, 204, _about(_suppressed, "suppressions/{}")
+    ),
     ("GET", "webhooks"): Good(Scope.WEBHOOKS, 200, _fixed("webhooks")),
     ("POST", "webhooks"): Good(
         Scope.WEBHOOKS, 201, _fixed("webhooks", {"url": "https://example.com/hook"})

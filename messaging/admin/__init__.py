@@ -3,6 +3,7 @@
 from accounts.admin_site import site
 from messaging.admin.carriers import CarrierAdmin, PriceAdmin, RouteAdmin, carriers_panel
 from messaging.admin.messages import EarlyReceiptAdmin, MessageAdmin
+from messaging.admin.rules import SendingRuleAdmin, SuppressionAdmin
 from messaging.admin.senders import SenderIdAdmin, pending_panel, waiting
 from messaging.admin.smpp_accounts import SmppAccountAdmin, SmppSessionAdmin
 
@@ -13,8 +14,10 @@ __all__ = [
     "PriceAdmin",
     "RouteAdmin",
     "SenderIdAdmin",
+    "SendingRuleAdmin",
     "SmppAccountAdmin",
     "SmppSessionAdmin",
+    "SuppressionAdmin",
 ]
 
 # What waits for an operator first.

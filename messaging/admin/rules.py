@@ -1,0 +1,52 @@
+"""What countries allow when, and who does not want to be written to."""
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin_base import LongTableAdmin, OperatorAdmin, find_organizations
+from accounts.admin_site import site
+from accounts.templatetags.shown import ltr
+from messaging import numbers
+from messaging.models import SendingRule, Suppression
+
+
+@admin.register(SendingRule, site=site)
+class SendingRuleAdmin(OperatorAdmin):
+    list_display = ("country", "sender_suffix", "opens", "closes", "time_zone", "enabled")
+    list_filter = ("enabled",)
+    search_fields = ("country",)
+    ordering = ("country", "sender_suffix")
+    fields = (
+        ("country", "sender_suffix"),
+        ("opens", "closes", "time_zone"),
+        "enabled",
+    )
+
+
+@admin.register(Suppression, site=site)
+class SuppressionAdmin(LongTableAdmin):
+    """Customers' own lists: operators look numbers up, and change nothing."""
+
+    list_display = ("shown_number", "organization", "reason", "source", "created_at")
+    list_select_related = ("organization",)
+    # Named so that the search box is shown; `get_search_results` decides what is looked up.
+    search_fields = ("number",)
+    search_help_text = _("A whole number, or an organization's name")
+    fields = ("shown_number", "organization", "reason", "source", "created_at")
+
+    @admin.display(description=_("number"))
+    def shown_number(self, obj: Suppression) -> str:
+        return ltr(obj.number)
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Suppression], search_term: str
+    ) -> tuple[QuerySet[Suppression], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        try:
+            return queryset.filter(number=numbers.parse(term).e164), False
+        except numbers.InvalidNumber:
+            return queryset.filter(organization__in=find_organizations(term)), False
