@@ -1,15 +1,21 @@
 """People: the address that they log in with, their language, and the organizations they open."""
 
 import re
+from datetime import timedelta
 
 from allauth.account.models import EmailAddress
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
 from accounts.models import Member, Organization, User
 from accounts.roles import Role
+
+UNPROVED_KEPT = timedelta(days=7)
+FORGET_STEP = 500
 
 _LINK = re.compile(r"://|\bwww\.|[<>]", re.IGNORECASE)
 
@@ -86,3 +92,21 @@ def open_wanted_organization(user: User, address: str = "") -> None:
         open_organization(user, user.wanted_organization, address)
         user.wanted_organization = ""
         user.save(update_fields=["wanted_organization"])
+
+
+def forget_unproved() -> int:
+    """Delete accounts that were made a week ago and whose address was never proved; how many.
+
+    FORGET_STEP at most. Nobody was ever in them, so nothing hangs on them.
+    """
+    proved = EmailAddress.objects.filter(user=OuterRef("pk"), verified=True)
+    old = User.objects.filter(
+        ~Exists(proved),
+        is_staff=False,
+        last_login=None,
+        memberships=None,
+        date_joined__lt=timezone.now() - UNPROVED_KEPT,
+    )
+    ids = list(old.values_list("pk", flat=True)[:FORGET_STEP])
+    User.objects.filter(pk__in=ids).delete()
+    return len(ids)

@@ -148,6 +148,7 @@ CELERY_BEAT_SCHEDULE = {
     "expire-sent": {"task": "messaging.tasks.expire_sent", "schedule": 5.0},
     # Reads the whole queue, which at a million messages takes half a second.
     "expire-queued": {"task": "messaging.tasks.expire_queued", "schedule": 15.0},
+    "forget-unproved": {"task": "accounts.tasks.forget_unproved", "schedule": 3600.0},
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
     "sweep-smpp": {"task": "messaging.tasks.sweep_smpp", "schedule": 5.0},
     "purge-smpp": {"task": "messaging.tasks.purge_smpp", "schedule": 600.0},

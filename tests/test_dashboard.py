@@ -158,7 +158,6 @@ def test_members_of_several_switch_between_them(customer: Customer, outsider: Cu
     assert _home(outsider) in page
 
 
-
 @pytest.mark.parametrize(
     "path",
     [

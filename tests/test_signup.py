@@ -1,13 +1,17 @@
 """Signing up: an account, a proved address, and then an organization of one's own."""
 
+from datetime import timedelta
+
 import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
+from accounts import tasks
 from accounts.models import AuditEntry, Member, Organization, User
-from accounts.people import check_name
+from accounts.people import check_name, vouch_for_address
 from accounts.roles import Role
 from tests.mails import link
 from tests.people import PLAIN_STATIC
@@ -236,3 +240,20 @@ def test_nobody_owns_countless_organizations(client: Client, db: None) -> None:
         answer = client.post("/new-organization/", {"name": f"Hala {number}"})
     assert "too many organizations" in answer.content.decode()
     assert Member.objects.filter(user__email=EMAIL).count() == 10
+
+
+def test_accounts_that_nobody_proved_go_after_a_week(client: Client, db: None) -> None:
+    _sign_up(client)
+    kept = User.objects.create_user("kept@hala.example")
+    proved = User.objects.create_user("proved@hala.example")
+    vouch_for_address(proved)
+    operator = User.objects.create_user("op@hala.example", is_staff=True)
+    invited = User.objects.create_user("in@hala.example")
+    Organization.objects.create(name="Hala").memberships.create(user=invited)
+    week = timezone.now() - timedelta(days=7, minutes=1)
+    User.objects.exclude(pk=kept.pk).update(date_joined=week, last_login=None)
+    tasks.forget_unproved()
+    assert set(User.objects.filter(email__endswith="@hala.example")) == {
+        kept, proved, operator, invited
+    }  # fmt: skip
+    assert not EmailAddress.objects.filter(email=EMAIL).exists()
