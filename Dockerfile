@@ -33,7 +33,7 @@ RUN SECRET_KEY=00000000000000000000000000000000000000000000000000 \
     FIELD_ENCRYPTION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= \
     DATABASE_URL=postgresql://nobody@localhost/none REDIS_URL=redis://localhost \
     python manage.py collectstatic --no-input -v 0
-EXPOSE 8000
+EXPOSE 8000 2775 3550
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
 CMD ["python", "-m", "imissive.programs", "web"]

@@ -8,6 +8,8 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from django.db import IntegrityError
+
 from messaging.models import SmppAccount
 from messaging.smpp import pdus
 from messaging.smpp.server import accounts
@@ -115,7 +117,14 @@ class Member:
             esme.socket.close()
 
     def close(self) -> None:
-        self.account.delete()
+        eventually(self._deleted)
+
+    def _deleted(self) -> bool:
+        try:
+            self.account.delete()
+        except IntegrityError:
+            return False  # a bind was reported in that moment
+        return True
 
 
 def eventually(true: Callable[[], Any], seconds: float = 5.0) -> Any:

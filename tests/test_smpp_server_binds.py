@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import subprocess
@@ -15,7 +16,7 @@ from messaging.models import SmppAccount, SmppSession
 from messaging.smpp import pdus
 from messaging.smpp.constants import Status, Tag
 from messaging.smpp.handlers import LinkConfig
-from messaging.smpp.server import listening
+from messaging.smpp.server import listening, sessions
 from tests.esmes import RawEsme
 from tests.smpp_servers import (
     QUICK_HASHERS,
@@ -200,6 +201,25 @@ def test_connections_over_the_limit_are_refused_politely(member) -> None:
         eventually(lambda: not server.connections)
         with member.bound(server.port):
             pass
+
+
+def test_a_bind_that_ends_while_it_is_reported_leaves_no_place_taken(
+    server, member, monkeypatch
+) -> None:
+    """The report was made before the end and is written after it."""
+    report = sessions.report
+    with contextlib.ExitStack() as held:
+        esme = held.enter_context(member.bound(server.port))
+        esme.request(submit())
+
+        def slow(*arguments) -> bool:
+            esme.socket.close()
+            eventually(lambda: not SmppSession.objects.exists())
+            return report(*arguments)
+
+        monkeypatch.setattr(sessions, "report", slow)
+        server.report()
+    eventually(lambda: not SmppSession.objects.exists())
 
 
 def test_tls(member, tmp_path) -> None:

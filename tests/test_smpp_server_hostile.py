@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from messaging.models import Message
 from messaging.smpp import pdus
 from messaging.smpp.codec import encode
-from messaging.smpp.constants import Status
+from messaging.smpp.constants import Status, Tag
 from messaging.smpp.handlers import LinkConfig
 from tests.esmes import RawEsme
 from tests.smpp_servers import (
@@ -221,7 +221,11 @@ def test_any_octets(server, member, caplog, chunks) -> None:
             "source_addr": st.text(LATIN_1, max_size=20),
             "schedule_delivery_time": st.text("0123456789R+-", min_size=16, max_size=16),
             "validity_period": st.text("0123456789R+-", min_size=16, max_size=16),
-            "tlvs": st.dictionaries(st.integers(0, 0xFFFF), st.binary(max_size=8), max_size=4),
+            "tlvs": st.dictionaries(
+                st.one_of(st.integers(0, 0xFFFF), st.sampled_from([int(tag) for tag in Tag])),
+                st.binary(max_size=12),
+                max_size=4,
+            ),
         },
     )
 )  # fmt: skip

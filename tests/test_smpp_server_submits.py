@@ -188,6 +188,17 @@ def test_data_sm(esme, member) -> None:
     assert message.expires_at - message.created_at == timedelta(minutes=1)
 
 
+def test_data_sm_s_long_address_and_long_time(esme, member) -> None:
+    tlvs = {Tag.MESSAGE_PAYLOAD: b"hi", Tag.QOS_TIME_TO_LIVE: b"\xff" * 20}
+    written = "+966 50 - 123 - 45 - 67"
+    pdu = pdus.DataSm("", 5, 0, SENDER, 1, 1, written, registered_delivery=1, tlvs=tlvs)
+    assert esme.request(pdu).status == 0
+    assert stored(member).to == PHONE
+    now = datetime.now(UTC)
+    Message.objects.update(status="delivered", sent_at=now, final_at=now)
+    assert esme.receive().source_addr == "966501234567"
+
+
 def test_submit_multi(esme, member) -> None:
     answer = esme.request(
         pdus.SubmitMulti(
@@ -345,6 +356,7 @@ def test_refused_reference_may_be_used_again(server, member) -> None:
         ({"validity_period": "000000000001000R"}, Status.ESME_RINVEXPIRY),
         ({"validity_period": "200101000000000+"}, Status.ESME_RINVEXPIRY),
         ({"tlvs": {Tag.DESTINATION_PORT: b"\0\1"}}, Status.ESME_ROPTPARNOTALLWD),
+        ({"tlvs": {Tag.USER_MESSAGE_REFERENCE: b"\1" * 9}}, Status.ESME_RINVOPTPARAMVAL),
         ({"tlvs": {Tag.SAR_MSG_REF_NUM: b"\0\1"}}, Status.ESME_RMISSINGOPTPARAM),
         (
             {"tlvs": {Tag.SAR_MSG_REF_NUM: b"\0\1", Tag.SAR_TOTAL_SEGMENTS: b"\2",
@@ -607,6 +619,21 @@ def test_nobody_is_told_what_nobody_knows(esme, member, monkeypatch) -> None:
     monkeypatch.setattr(submitting, "ASK_PAUSE", 0.01)
     esme.send(submit())
     assert esme.receive() is None
+
+
+def test_one_submit_that_we_cannot_take_costs_no_other(esme, member, monkeypatch) -> None:
+    take = taking.take
+
+    def stumbles(account, submits) -> None:
+        if any(submit.wanted.text == "trap" for submit in submits):
+            raise ValueError("a mistake of ours")
+        take(account, submits)
+
+    monkeypatch.setattr(taking, "take", stumbles)
+    sequences = esme.send(submit(b"one"), submit(b"trap"), submit(b"two"))
+    statuses = {answer.sequence: answer.status for answer in (esme.receive() for _ in range(3))}
+    assert [statuses[n] for n in sequences] == [0, Status.ESME_RSYSERR, 0]
+    assert sorted(m.text for m in member.customer.messages()) == ["one", "two"]
 
 
 def test_a_mistake_of_ours_is_a_system_error(esme, member, monkeypatch) -> None:

@@ -251,7 +251,14 @@ class CustomerServer:
     async def _report(self) -> None:
         """Say that we live and how the binds stand; take changed accounts over."""
         reports = [row for row in (made.report() for made in self.connections) if row is not None]
-        if await self._threads.run(sessions.report, self.server_id, self._started_at, reports):
+        forgotten = await self._threads.run(
+            sessions.report, self.server_id, self._started_at, reports
+        )
+        held = {made.session_id for made in self.connections}
+        if gone := [row.id for row in reports if row.id not in held]:
+            # Given back while it was being reported, which may have entered it again.
+            await self._threads.run(sessions.release, gone)
+        if forgotten:
             for made in self.connections:
                 made.forget_report()
         fresh = await self._threads.run(sessions.accounts_of, list(self.customers))

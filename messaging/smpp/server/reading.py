@@ -22,6 +22,8 @@ _REPLY_PATH: Final = 0x80
 _NPIS: Final = frozenset({0, 1, 6, 8, 9})
 _REGISTERED: Final = 0x1F  # registered_delivery, SMPP 3.4, 5.2.17: the bits that mean something
 _HIGHEST_PRIORITY: Final = 3
+_LARGEST_REFERENCE: Final = 0xFFFF  # user_message_reference and sar_msg_ref_num
+_LONG: Final = 10**8  # seconds: longer than any validity
 _CLOCKS_DIFFER: Final = timedelta(minutes=1)
 _FURTHEST_SCHEDULE: Final = timedelta(days=365)
 _UDH_CONCAT: Final = frozenset({0x00, 0x08})  # 3GPP 23.040, 9.2.3.24
@@ -127,7 +129,7 @@ def read_data(pdu: DataSm, dialect: Dialect, now: datetime) -> Wanted:
         Address(pdu.dest_addr_ton, pdu.dest_addr_npi, pdu.destination_addr),
         dialect,
         scheduled_at=None,
-        validity=_bounded(timedelta(seconds=seconds)) if seconds else None,
+        validity=_bounded(timedelta(seconds=min(seconds, _LONG))) if seconds else None,
         urgent=False,
     )
 
@@ -153,6 +155,8 @@ def _read(
     if concat is not None:
         part = Part(_key(source, destination, coding, concat), concat.total, concat.index)
     reference = pdu.tlv_int(Tag.USER_MESSAGE_REFERENCE)
+    if reference is not None and reference > _LARGEST_REFERENCE:
+        raise Refused("INVALID_PARAMETER", "user_message_reference has two octets")
     return Wanted(
         source=source,
         destination=destination,
@@ -318,7 +322,7 @@ def _sar(pdu: SubmitSm | DataSm) -> text.Concat | None:
         return None
     if reference is None or total is None or number is None:
         raise Refused("MISSING_PARAMETER", "one of the three SAR parameters is missing")
-    if not (1 <= number <= total <= 255 and reference <= 0xFFFF):
+    if not (1 <= number <= total <= 255 and reference <= _LARGEST_REFERENCE):
         raise Refused("INVALID_PARAMETER", "there is no such part")
     return text.Concat(reference, total, number, 16, 0) if total > 1 else None
 

@@ -34,6 +34,22 @@ def take_batch(account: SmppAccount, submits: Sequence[Submit]) -> None:
         log.warning("smpp_database_failed", error=str(error).strip())
         forget_broken_connections()
         _ask(passing)
+    except Exception:
+        # A mistake of ours about one of them must not cost the others.
+        log.exception("smpp_submits_failed", account=str(account), submits=len(passing))
+        _take_singly(account, passing)
+
+
+def _take_singly(account: SmppAccount, submits: Sequence[Submit]) -> None:
+    for submit in submits:
+        submit.code = ""
+        try:
+            taking.take(account, [submit])
+        except (OperationalError, InterfaceError):
+            forget_broken_connections()
+            _ask([submit])
+        except Exception:
+            submit.code = "SERVER_ERROR"
 
 
 def _ask(submits: Sequence[Submit]) -> None:

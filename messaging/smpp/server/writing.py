@@ -21,6 +21,7 @@ from messaging.states import Status
 
 PUBLIC, UUID, HEX, DECIMAL = "public", "uuid", "hex", "decimal"
 _GSM_NETWORK: Final = 3  # network_error_code, SMPP 3.4, 5.3.2.31
+_LONGEST_ADDRESS: Final = 20
 _LARGEST_ID: Final = 1 << 128
 
 # The words of Appendix B and the codes of 5.2.28 for a message's states; failures tell by their
@@ -117,16 +118,23 @@ def receipt_pdu(owed: Owed, *, id_form: str, receipt_format: str, version: int) 
     return DeliverSm(
         source_addr_ton=owed.destination.ton,
         source_addr_npi=owed.destination.npi,
-        source_addr=owed.destination.written,
+        source_addr=_short(owed.destination.written),
         dest_addr_ton=owed.source.ton,
         dest_addr_npi=owed.source.npi,
-        destination_addr=owed.source.written,
+        destination_addr=_short(owed.source.written),
         # GSM's default alphabet has another character where ASCII has the underscore of `msg_…`.
         data_coding=DataCoding.IA5 if id_form == PUBLIC else DataCoding.DEFAULT,
         esm_class=ESM_INTERMEDIATE if owed.status == Status.SENT else ESM_DELIVERY_RECEIPT,
         short_message=short_message,
         tlvs=tlvs,
     )
+
+
+def _short(written: str) -> str:
+    """An address that fits: a data_sm's may be longer than a deliver_sm's (SMPP 3.4, 4.7.1)."""
+    if len(written) <= _LONGEST_ADDRESS:
+        return written
+    return "".join(filter(str.isalnum, written))[:_LONGEST_ADDRESS]
 
 
 def _more_tlvs(owed: Owed) -> Tlvs:
