@@ -1,10 +1,10 @@
 """The guide's calls of the API: each is a file in `examples/`, with the answer that it gets.
 
 A file is JSON: `call` (method and path), and, where there is something to say, `headers` and `body`
-of the request, `status` (200) and `answer` and `answer_headers` of what comes back. What a call
-needs of an earlier one is under `uses`: the id as it is printed, and the call whose answer has the
-real one, such as `{"msg_…": "send.message_id"}`. `{today}`, `{tomorrow}`, `{later}` (the day
-after) and `{month}` (its first day) stand for dates, so that what is printed never lies in the past.
+of the request, `status` (200), `answer` and `answer_headers` of what comes back. What a call needs
+of an earlier one is under `uses`: the id as it is printed, and the call whose answer has the real
+one, such as `{"msg_…": "send.message_id"}`. `{today}`, `{tomorrow}`, `{later}` (the day after) and
+`{month}` (its first day) stand for dates, so that what is printed never lies in the past.
 
 The answers are those of a live key, and of a test key where `key` is "test". The tests make every
 call in every language that they can run: `fresh` lists what must then be another text each time

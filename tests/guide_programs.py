@@ -92,6 +92,11 @@ def _node(folder: Path, files: list[Path]) -> tuple[list[str], dict[str, str]]:
     return ["node", "--input-type=module", "-e", _NODE, "--", *map(str, files)], {}
 
 
+def _php(folder: Path, files: list[Path]) -> tuple[list[str], dict[str, str]]:
+    script = "\n".join(f'echo "{_MARK}{file.stem}"; php "{file.name}"; echo' for file in files)
+    return ["sh", "-c", script], {}
+
+
 def _java(folder: Path, files: list[Path]) -> tuple[list[str], dict[str, str]]:
     calls = ""
     for file in files:
@@ -125,9 +130,17 @@ _COMMANDS: dict[str, Callable[[Path, list[Path]], tuple[list[str], dict[str, str
     "curl": _shell,
     "python": _python,
     "javascript": _node,
+    "php": _php,
     "java": _java,
 }
-TOOLS = {"curl": "curl", "python": sys.executable, "javascript": "node", "java": "javac"}
+TOOLS = {
+    "curl": "curl",
+    "python": sys.executable,
+    "javascript": "node",
+    "php": "php",
+    "java": "javac",
+}
+"""The languages that are run, and what has to be there for it."""
 
 
 def has(slug: str) -> bool:

@@ -219,7 +219,7 @@ def test_every_link_within_leads_somewhere(language: str) -> None:
     assert [id for id, count in ids.items() if count > 1] == []
     links = {link[1:] for link in elements.values("href") if link.startswith("#")}
     assert links - set(ids) == set()
-    assert {section for section in SECTIONS} - links == set()
+    assert set(SECTIONS) - links == set()
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
@@ -260,7 +260,7 @@ def test_it_is_compressed_for_who_takes_that() -> None:
 
 
 def _prose(html: str) -> str:
-    return re.sub(r"<pre.*?</pre>", "", html, flags=re.S)
+    return re.sub(r"<(pre|textarea).*?</\1>", "", html, flags=re.S)
 
 
 def _codes(section: str) -> Counter[str]:

@@ -3,12 +3,18 @@
 import functools
 import itertools
 import json
+import os
 import re
 import shutil
 import subprocess
+import sys
+import threading
 import time
+import urllib.error
+import urllib.request
 import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +23,10 @@ import pytest
 from guide import calls, rendering
 from guide.calls import KEY, Call
 from guide.languages import LANGUAGES
+from imissive.processes import free_port
 from tests import guide_programs
 from tests.guide_programs import Program
+from tests.hurdles import hurdles
 from tests.platforms import until
 from tests.receivers import Receiver, receiver
 from tests.running import Site
@@ -46,11 +54,14 @@ def hook() -> Iterator[Receiver]:
         yield made
 
 
+def skip_loudly(missing: str) -> None:
+    warnings.warn(missing, stacklevel=2)
+    pytest.skip(missing)
+
+
 def skip_without(slug: str) -> None:
     if not guide_programs.has(slug):
-        missing = f"there is no {guide_programs.TOOLS[slug]}: {slug} examples were NOT run"
-        warnings.warn(missing, stacklevel=2)
-        pytest.skip(missing)
+        skip_loudly(f"there is no {guide_programs.TOOLS[slug]}: the {slug} program was NOT run")
 
 
 # ---------------------------------------------------------------- printed and real answers
@@ -65,7 +76,7 @@ def differences(printed: Any, real: Any, varies: tuple[str, ...], at: str = "") 
     if isinstance(printed, dict) and isinstance(real, dict):
         wrong = [f"{at}.{key}: missing or new" for key in printed.keys() ^ real.keys()]
         for key in printed.keys() & real.keys():
-            if key in varies and type(printed[key]) is type(real[key]):
+            if key in varies and _same_kind(printed[key], real[key]):
                 continue
             wrong += differences(printed[key], real[key], varies, f"{at}.{key}")
         return wrong
@@ -76,6 +87,13 @@ def differences(printed: Any, real: Any, varies: tuple[str, ...], at: str = "") 
         return differences(json.loads(printed), json.loads(real), varies, f"{at}(JSON)")
     same = printed == real and type(printed) is type(real)
     return [] if same or _same_form(printed, real) else [f"{at}: {printed!r} is {real!r}"]
+
+
+def _same_kind(printed: Any, real: Any) -> bool:
+    """Whether both are of one type of JSON, or nothing."""
+    numbers = (int, float)
+    both_numbers = type(printed) in numbers and type(real) in numbers
+    return both_numbers or type(printed) is type(real) or None in (printed, real)
 
 
 def _same_form(printed: Any, real: Any) -> bool:
@@ -170,14 +188,12 @@ def fresh(text: str) -> str:
     return f"Shop{number:04d}-AD"[-11:] if text.endswith("-AD") else f"{text}-{number}"
 
 
-RUNNABLE = ("curl", "python", "javascript", "java")
-
-
 @pytest.mark.platform
-@pytest.mark.parametrize("slug", RUNNABLE)
+@pytest.mark.parametrize("slug", guide_programs.TOOLS)
 def test_every_example_answers_as_printed(
     site: Site, hook: Receiver, slug: str, tmp_path: Path
 ) -> None:
+    """They run in the order of their names, so what `suppress` does `unsuppress` undoes."""
     skip_without(slug)
     maker = Maker(site, hook)
     made, wrong = {}, {}
@@ -221,19 +237,156 @@ def test_every_program_of_the_guide_is_in_every_language() -> None:
         assert set(rendering.sources(name, BASE)) == {language.slug for language in LANGUAGES}
 
 
-@pytest.mark.parametrize(("tool", "slug"), [(["php", "-l"], "php"), (["gofmt", "-l", "-e"], "go")])
-def test_syntax(tool: list[str], slug: str, tmp_path: Path) -> None:
-    """Of the languages that are not run."""
-    if shutil.which(tool[0]) is None:
-        missing = f"there is no {tool[0]}: {slug} examples were NOT checked"
-        warnings.warn(missing, stacklevel=1)
-        pytest.skip(missing)
-    language = guide_programs.language(slug)
-    codes = {name: language.call(calls.load(name), BASE) for name in NAMES}
-    codes |= {name: rendering.sources(name, BASE)[slug] for name in ("receive", "send-safely")}
+def test_syntax_of_go(tmp_path: Path) -> None:
+    """Go is compiled, so running each example would take too long."""
+    if shutil.which("gofmt") is None:
+        skip_loudly("there is no gofmt: Go's examples were NOT checked")
+    codes = {name: guide_programs.language("go").call(calls.load(name), BASE) for name in NAMES}
+    codes |= {name: rendering.sources(name, BASE)["go"] for name in ("receive", "send-safely")}
     for name, code in codes.items():
-        file = tmp_path / f"{name}.{language.suffix}"
-        file.write_text(code + "\n")
-        done = subprocess.run([*tool, str(file)], capture_output=True, text=True, timeout=20)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert slug != "go" or done.stdout == "", f"{name} is not formatted"
+        (tmp_path / f"{name}.go").write_text(code + "\n")
+    done = subprocess.run(["gofmt", "-l", "-e", tmp_path], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+# ---------------------------------------------------------------- a program that sends, and repeats
+
+ORDER = "order-10482"
+"""The idempotency key and the reference in the program that sends."""
+NODE_MODULES = Path(os.environ.get("NODE_MODULES", "node_modules"))
+"""Where JavaScript's standardwebhooks is, if it is: make test needs no npm."""
+
+
+def command(slug: str, name: str, code: str, folder: Path) -> list[str]:
+    """How a written-out program is run; it is put into that folder."""
+    file = folder / f"{name}.{guide_programs.language(slug).suffix}"
+    file.write_text(code + "\n", encoding="utf-8")
+    if slug != "java":
+        programs = {"curl": "sh", "python": sys.executable, "javascript": "node", "php": "php"}
+        return [programs[slug], str(file)]
+    main = "".join(word.capitalize() for word in name.split("-"))
+    file.rename(folder / f"{main}.java")
+    guide_programs.compile_java(folder)
+    return ["java", "-Xshare:auto", "-XX:TieredStopAtLevel=1", "-cp", str(folder), main]
+
+
+def test_a_send_that_is_repeated_sends_once(site: Site, tmp_path: Path) -> None:
+    """In all languages at once, since each waits for seconds between its calls."""
+    slugs = [slug for slug in guide_programs.TOOLS if guide_programs.has(slug)]
+    for missing in guide_programs.TOOLS.keys() - set(slugs):
+        warnings.warn(f"no {guide_programs.TOOLS[missing]}: {missing} was NOT run", stacklevel=1)
+    running = {}
+    with hurdles(site.url) as before:
+        for slug in slugs:
+            code = rendering.sources("send-safely", before.url)[slug]
+            code = code.replace(KEY, site.demo["IMISSIVE_API_KEY"])
+            folder = tmp_path / slug
+            folder.mkdir()
+            arguments = command(slug, "send-safely", code.replace(ORDER, f"{ORDER}-{slug}"), folder)
+            running[slug] = subprocess.Popen(
+                arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+        printed = {slug: child.communicate(timeout=60)[0] for slug, child in running.items()}
+    for slug, child in running.items():
+        assert child.returncode == 0, printed[slug]
+        assert before.seen[f"{ORDER}-{slug}"] == 3, printed[slug]
+        sent = site.sql(
+            "SELECT count(*), min(price) FROM messaging_message WHERE reference = %s",
+            [f"{ORDER}-{slug}"],
+        )
+        assert sent == [(1, 1_000_000)], slug
+        assert "msg_" in printed[slug]
+
+
+# ---------------------------------------------------------------- a receiver of webhooks
+
+
+@contextmanager
+def running(slug: str, folder: Path, secret: str, port: int) -> Iterator[list[str]]:
+    """The receiver of the guide while it runs; the lines that it prints."""
+    code = rendering.sources("receive", "")[slug]
+    arguments = command(slug, "receive", code, folder)
+    if slug == "php":
+        arguments[1:1] = ["-S", f"127.0.0.1:{port}"]
+    child = subprocess.Popen(
+        arguments,
+        env=os.environ | {"WEBHOOK_SECRET": secret, "PORT": str(port)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines: list[str] = []
+    assert child.stdout is not None
+    threading.Thread(target=lines.extend, args=[child.stdout], daemon=True).start()
+    try:
+        until(lambda: answers(port) or child.poll() is not None, 20, lambda: lines)
+        yield lines
+    finally:
+        child.kill()
+        child.wait(10)
+
+
+def answers(port: int) -> int:
+    """The status of a post that nobody signed; 0 while nobody listens."""
+    headers = {
+        "Content-Type": "application/json",
+        "webhook-id": "evt_1",
+        "webhook-timestamp": str(int(time.time())),
+        "webhook-signature": "v1,Zm9yZ2Vk",
+    }
+    url = f"http://127.0.0.1:{port}/"
+    request = urllib.request.Request(url, b'{"event":"x"}', headers)
+    try:
+        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
+
+
+@pytest.mark.parametrize("slug", ["python", "javascript", "php", "java"])
+def test_a_receiver_takes_what_is_genuine_alone(site: Site, slug: str, tmp_path: Path) -> None:
+    skip_without(slug)
+    if slug == "javascript":
+        if not (NODE_MODULES / "standardwebhooks").exists():
+            skip_loudly("NODE_MODULES has no standardwebhooks: the JavaScript receiver was NOT run")
+        shutil.copytree(NODE_MODULES, tmp_path / "node_modules")
+    port = free_port()
+    _, endpoint = site.post("/v1/webhooks", {"url": f"http://127.0.0.1:{port}/"})
+    with running(slug, tmp_path, endpoint["secret"], port) as lines:
+        assert answers(port) == 400
+        # While the secret is rotated there are two signatures, the new one first.
+        site.post(f"/v1/webhooks/{endpoint['id']}/rotate-secret", None)
+        _, delivery = site.post(f"/v1/webhooks/{endpoint['id']}/test", None)
+        until(lambda: any("webhook.test" in line for line in lines), 15, lambda: lines)
+        log = f"/v1/webhooks/deliveries/{delivery['id']}"
+        until(lambda: site.request("GET", log)[1]["status"] == "delivered", 15)
+        attempts = site.request("GET", log)[1]["attempts"]
+        assert [attempt["response_status"] for attempt in attempts] == [204]
+    site.request("DELETE", f"/v1/webhooks/{endpoint['id']}")
+
+
+def test_a_signature_by_hand(site: Site, tmp_path: Path) -> None:
+    skip_without("curl")
+    with receiver() as hook:
+        _, endpoint = site.post("/v1/webhooks", {"url": hook.url, "events": ["webhook.test"]})
+        site.post(f"/v1/webhooks/{endpoint['id']}/test", None)
+        post = hook.wait_for(1)[0]
+    code = rendering.sources("receive", "")["curl"]
+    arguments = command("curl", "receive", code, tmp_path)
+    given = {
+        "WEBHOOK_SECRET": endpoint["secret"],
+        "WEBHOOK_ID": post.id,
+        "WEBHOOK_TIMESTAMP": post.headers["webhook-timestamp"],
+        "WEBHOOK_SIGNATURE": post.headers["webhook-signature"],
+    }
+    for body, said in ((post.body.decode(), (0, "genuine\n")), ("{}", (1, "forged\n"))):
+        done = subprocess.run(
+            arguments,
+            env=os.environ | given | {"BODY": body},
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert (done.returncode, done.stdout) == said, done.stderr

@@ -1,6 +1,6 @@
-# curl waits as Retry-After says, or longer each time, and repeats.
+# Without an answer, or with 429 or 5xx, curl repeats: after Retry-After, or longer each time.
 curl -X POST https://api.example.com/v1/sms/send \
-  --retry 5 --retry-connrefused --max-time 30 \
+  --retry 5 --retry-all-errors --max-time 30 \
   -H "Authorization: Bearer YOUR_API_KEY" \
   -H "Content-Type: application/json" \
   -H "Idempotency-Key: order-10482" \
