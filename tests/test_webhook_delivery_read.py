@@ -119,6 +119,15 @@ def test_what_arrives_at_once_has_no_row_more(world: World, customer: Customer) 
     assert (attempt["number"], attempt["response_status"], attempt["duration_ms"]) == (1, 200, 7)
 
 
+def test_only_what_failed_of_a_batch_has_one(customer: Customer, endpoint: Endpoint) -> None:
+    happen(customer, 2)
+    fine, broken = deliveries.claim(endpoint.id, 2)
+    outcomes = [outcome(fine, delivered=True), outcome(broken, delivered=False)]
+    deliveries.write(deliveries.Results(outcomes=outcomes))
+    [attempt] = FailedAttempt.objects.filter(delivery__endpoint=endpoint)
+    assert (attempt.delivery_id, attempt.number) == (broken.id, 1)
+
+
 def test_before_the_first_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     happen(customer)
     told = read(api, endpoint)
