@@ -146,8 +146,11 @@ CELERY_BEAT_SCHEDULE = {
     "release-messages": {"task": "messaging.tasks.release", "schedule": 0.5},
     "sweep-messages": {"task": "messaging.tasks.sweep", "schedule": 1.0},
     "expire-sent": {"task": "messaging.tasks.expire_sent", "schedule": 5.0},
-    # Reads the whole queue, which at a million messages takes half a second.
-    "expire-queued": {"task": "messaging.tasks.expire_queued", "schedule": 15.0},
+    "expire-queued": {"task": "messaging.tasks.expire_queued", "schedule": 5.0},
+    "forget-early-receipts": {
+        "task": "messaging.tasks.forget_early_receipts",
+        "schedule": 60.0,
+    },
     "forget-unproved": {"task": "accounts.tasks.forget_unproved", "schedule": 3600.0},
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
     "sweep-smpp": {"task": "messaging.tasks.sweep_smpp", "schedule": 5.0},

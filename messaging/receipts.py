@@ -14,6 +14,8 @@ from messaging.states import Status
 from webhooks import events
 from webhooks.models import EventType
 
+KEEP_EARLY = timedelta(days=3)
+"""How long a receipt of no message of ours is kept, for who asks its carrier about it."""
 EARLY_AT_MOST = timedelta(hours=1)
 """How long before its submit is written a receipt may come. An older one was somebody else's: some
 carriers count their ids anew."""
@@ -102,6 +104,24 @@ def match_waiting(limit: int = 1000) -> int:
             endpoints = apply_early(carrier_id, carrier_message_ids)
         events.ring(endpoints)
     return sum(map(len, found.values()))
+
+
+def forget_early(limit: int = 1000) -> int:
+    """Delete kept receipts that never matched; how many those were.
+
+    The oldest are looked at, whose ids are the smallest, and no others: no index is needed.
+    """
+    with server_cursor() as cursor:
+        cursor.execute(
+            "WITH oldest AS MATERIALIZED ("
+            " SELECT id, received_at FROM messaging_earlyreceipt"
+            " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)"
+            " DELETE FROM messaging_earlyreceipt r USING oldest"
+            " WHERE r.id = oldest.id AND oldest.received_at < now() - %s * interval '1 second'",
+            [limit, KEEP_EARLY.total_seconds()],
+        )
+        forgotten: int = cursor.rowcount
+    return forgotten
 
 
 def _apply(

@@ -320,7 +320,7 @@ def expire_queued(limit: int = STEP) -> int:
             WITH due AS MATERIALIZED (
                 SELECT id FROM messaging_message
                  WHERE status = 'queued' AND expires_at <= now()
-                 ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+                 ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
             UPDATE messaging_message m
                SET status = 'expired', due_at = NULL, final_at = %(now)s, error_code = 'EXPIRED',

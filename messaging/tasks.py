@@ -47,8 +47,14 @@ def expire_sent() -> None:
 
 @shared_task(name="messaging.tasks.expire_queued", ignore_result=True, expires=30)
 def expire_queued() -> None:
-    """Now and then: end what was not submitted within its validity."""
+    """Every few seconds: end what was not submitted within its validity."""
     _repeat(sweeping.expire_queued)
+
+
+@shared_task(name="messaging.tasks.forget_early_receipts", ignore_result=True, expires=60)
+def forget_early_receipts() -> None:
+    """Every minute: delete receipts that never matched."""
+    _repeat(receipts.forget_early)
 
 
 @shared_task(name="messaging.tasks.sweep_smpp", ignore_result=True, expires=30)

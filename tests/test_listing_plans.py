@@ -3,6 +3,7 @@
 How long that takes at a million messages is measured by `python -m tests.bench.lists`.
 """
 
+import contextlib
 import itertools
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from messaging import listing
+from messaging import listing, sweeping
 from messaging.listing import Filter
 from messaging.models import Message
 from tests.filling import CAMPAIGN, MONITOR, fill
@@ -60,17 +61,25 @@ def many(filled: Many, db: None) -> Many:
     return filled
 
 
-def plans_of(organization_id: uuid.UUID, narrowed: Filter, **page: Any) -> list[dict[str, Any]]:
-    """Every node of the plans by which that page is read."""
+@contextlib.contextmanager
+def explained() -> Iterator[list[dict[str, Any]]]:
+    """Collects every node of the plans of the statements within."""
     nodes: list[dict[str, Any]] = []
 
     def explain(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
-        execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters, many, context)
-        [(plan,)] = context["cursor"].fetchall()
-        nodes.extend(_nodes(plan[0]["Plan"]))
+        if sql.lstrip().startswith(("SELECT", "WITH", "(")):
+            execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters, many, context)
+            [(plan,)] = context["cursor"].fetchall()
+            nodes.extend(_nodes(plan[0]["Plan"]))
         return execute(sql, parameters, many, context)
 
     with connection.execute_wrapper(explain):
+        yield nodes
+
+
+def plans_of(organization_id: uuid.UUID, narrowed: Filter, **page: Any) -> list[dict[str, Any]]:
+    """Every node of the plans by which that page is read."""
+    with explained() as nodes:
         listing.read(organization_id, narrowed, 51, **page)
     return nodes
 
@@ -158,3 +167,15 @@ def test_the_senders_are_found_by_steps(many):
     nodes = plans_of(many[0], Filter(status="queued"))
     assert "Aggregate" not in {node["Node Type"] for node in nodes}
     assert listing.senders_used(uuid.uuid4()) == []
+
+
+def test_what_expires_in_the_queue_is_found_by_its_index(many):
+    """However long the queue is: `sweeping.expire_queued` runs every few seconds."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE messaging_message SET status = 'queued', due_at = now()")
+        cursor.execute("ANALYZE messaging_message")
+    with explained() as nodes:
+        assert sweeping.expire_queued() == 0
+    found = [node for node in nodes if node.get("Index Name") == "message_expiry"]
+    assert found
+    assert "Seq Scan" not in {node["Node Type"] for node in nodes}

@@ -535,3 +535,30 @@ def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_
     expected = [(f"message.{kind}", m.id) for m in messages for kind in ("delivered", "sent")]
     assert sorted(customer.events(), key=str) == sorted(expected, key=str)
     assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
+
+
+# ---------------------------------------------------------------- receipts of nobody's
+
+
+def kept(carrier, name: str, days: float) -> EarlyReceipt:
+    receipts.apply(carrier.id, delivered(name))
+    found = EarlyReceipt.objects.get(carrier=carrier, carrier_message_id=name)
+    EarlyReceipt.objects.filter(id=found.id).update(received_at=now() - timedelta(days=days))
+    return found
+
+
+def test_what_never_matched_is_forgotten_after_three_days(carrier):
+    EarlyReceipt.objects.all().delete()
+    for name, days in (("a", 4), ("b", 3.01), ("c", 2.99), ("d", 0)):
+        kept(carrier, name, days)
+    assert receipts.forget_early() == 2
+    left = EarlyReceipt.objects.values_list("carrier_message_id", flat=True)
+    assert sorted(left) == ["c", "d"]
+    assert receipts.forget_early() == 0
+
+
+def test_forgetting_goes_by_bounded_steps(carrier):
+    EarlyReceipt.objects.all().delete()
+    for number in range(5):
+        kept(carrier, str(number), 4)
+    assert [receipts.forget_early(limit=2) for _ in range(4)] == [2, 2, 1, 0]
