@@ -34,7 +34,9 @@ def check(api: Api, otp_id: str, code: str) -> dict[str, Any]:
 
 
 def row(otp_id: str) -> Verification:
-    return Verification.objects.get(id=ids.parse_id(ids.OTP, otp_id))
+    found = ids.parse_id(ids.OTP, otp_id)
+    assert found is not None
+    return Verification.objects.get(id=found)
 
 
 def code_of(otp_id: str) -> str:
@@ -50,12 +52,17 @@ def wrong(otp_id: str) -> str:
 
 
 def message(message_id: str) -> Message:
-    return Message.objects.get(id=ids.parse_id(ids.MESSAGE, message_id))
+    found = ids.parse_id(ids.MESSAGE, message_id)
+    assert found is not None
+    return Message.objects.get(id=found)
 
 
 def pass_by(customer: Customer, seconds: float) -> None:
     """Let that much time pass for a customer's codes: all that happened is so much longer ago."""
-    span = timedelta(seconds=seconds)
+    parameters: dict[str, Any] = {
+        "span": timedelta(seconds=seconds),
+        "organization": customer.id,
+    }
     with connection.cursor() as cursor:
         for table, columns in (
             ("otp_verification", ("created_at", "expires_at", "ended_at")),
@@ -65,7 +72,7 @@ def pass_by(customer: Customer, seconds: float) -> None:
             sets = ", ".join(f"{column} = {column} - %(span)s" for column in columns)
             cursor.execute(
                 f"UPDATE {table} SET {sets} WHERE organization_id = %(organization)s",
-                {"span": span, "organization": customer.id},
+                parameters,
             )
 
 

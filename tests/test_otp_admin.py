@@ -1,6 +1,7 @@
 """Operators' pages of one-time passwords: to look at, to rule, and to lift a hold."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission
@@ -125,7 +126,7 @@ def test_rules_are_made_changed_and_audited(admin: Client, api: Api, customer: C
     ],
     ids=str,
 )
-def test_rules_that_are_refused(admin: Client, customer: Customer, fields: dict) -> None:
+def test_rules_that_are_refused(admin: Client, customer: Customer, fields: dict[str, Any]) -> None:
     answer = admin.post("/admin/otp/otpsettings/add/", {"organization": customer.id, **fields})
     assert answer.status_code == 200
     assert set(answer.context["adminform"].form.errors) == set(fields)
@@ -153,9 +154,9 @@ def test_a_hold_is_counted_in_the_menu_and_lifted(
     assert held.lifted_at is None, "a GET changes nothing"
     answer = admin.post(_page(held, "lift"), follow=True)
     assert "was lifted" in answer.content.decode()
-    held.refresh_from_db()
-    assert held.lifted_at is not None
-    assert held.notice_due_at is None
+    lifted = HeldPrefix.objects.get(pk=held.pk)
+    assert lifted.lifted_at is not None
+    assert lifted.notice_due_at is None
     send(api)
     entry = AuditEntry.objects.filter(organization=customer.organization).latest("id")
     assert (entry.action, entry.target, entry.address) == (

@@ -297,7 +297,7 @@ def test_owners_and_admins_get_a_mail_in_their_language(
     traffic.add(10)
     tasks.watch()
     tasks.watch()
-    mails = {sent.to[0]: sent for sent in mail.outbox}
+    mails: dict[str, Any] = {sent.to[0]: sent for sent in mail.outbox}
     assert set(mails) == {people["owner"], people["admin"]}
     assert len(mail.outbox) == 2
     english, arabic = mails[people["owner"]], mails[people["admin"]]

@@ -297,7 +297,7 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         time.sleep(0.02)
         return matches(id, secret, code)
 
-    monkeypatch.setattr(verifying.codes, "matches", slowly)
+    monkeypatch.setattr(codes, "matches", slowly)
     return seen
 
 
@@ -339,13 +339,17 @@ def test_a_right_code_is_right_once(racing: Customer, compared: list[str]) -> No
     assert [event["event"] for event in events(racing)] == ["otp.verified"]
 
 
+def sweep() -> tuple[int, str]:
+    return ending.expire_due(), "swept"
+
+
 def test_a_check_and_the_sweep_end_it_once(racing: Customer) -> None:
     for _ in range(5):
-        racing_id = send(racing.api, expiry=30)["otp_id"]
-        code = code_of(racing_id)
+        otp_id = send(racing.api, expiry=30)["otp_id"]
+        code = code_of(otp_id)
         otps.pass_by(racing, 3600)
-        in_threads([partial(guess, racing, racing_id, code), ending.expire_due])
-        assert otps.row(racing_id).status == "expired"
+        in_threads([lambda: guess(racing, otp_id, code), sweep])  # noqa: B023
+        assert otps.row(otp_id).status == "expired"
     assert [event["data"]["reason"] for event in events(racing)] == ["expired"] * 5
 
 
