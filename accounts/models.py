@@ -81,8 +81,10 @@ class Organization(models.Model):
     low_balance_threshold = models.BigIntegerField(
         _("low balance threshold"), default=0, help_text=_("In micro-credits.")
     )
-    # Set when `balance.low` was told, cleared when the balance is above the threshold again.
+    # Set when `balance.low` was told, cleared when the balance covers the threshold again.
     low_balance_told_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # A mail about it is owed from then on; see `messaging.low_balance`.
+    low_balance_mail_due_at = models.DateTimeField(null=True, blank=True, editable=False)
     send_per_minute = models.PositiveIntegerField(
         _("single messages a minute"),
         null=True,

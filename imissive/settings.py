@@ -151,6 +151,7 @@ CELERY_BEAT_SCHEDULE = {
         "task": "messaging.tasks.forget_early_receipts",
         "schedule": 60.0,
     },
+    "watch-balances": {"task": "messaging.tasks.watch_balances", "schedule": 5.0},
     "forget-unproved": {"task": "accounts.tasks.forget_unproved", "schedule": 3600.0},
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
     "sweep-smpp": {"task": "messaging.tasks.sweep_smpp", "schedule": 5.0},

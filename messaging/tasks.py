@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from celery import shared_task
 
-from messaging import carrier_process, receipts, sweeping
+from messaging import carrier_process, low_balance, receipts, sweeping
 from messaging.smpp.server import assembling, owed
 
 MAX_STEPS = 20
@@ -67,3 +67,10 @@ def sweep_smpp() -> None:
 def purge_smpp() -> None:
     """Now and then: forget receipts whose time is over, and submits nobody asks for any more."""
     _repeat(owed.purge)
+
+
+@shared_task(name="messaging.tasks.watch_balances", ignore_result=True, expires=10)
+def watch_balances() -> None:
+    """Every few seconds: tell those whose balance has fallen below their threshold."""
+    low_balance.watch()
+    low_balance.send_mails()
