@@ -80,7 +80,7 @@ class Filter:
             try:
                 to = numbers.parse(self.number).e164
             except numbers.InvalidNumber:
-                digits = "".join(one for one in self.number if one.isdecimal())
+                digits = "".join(str(int(one)) for one in self.number if one.isdecimal())
                 # Nothing to look for finds nothing, rather than everything.
                 to = None if digits else ""
         return listing.Filter(status=self.status or None, to=to, digits=digits or None)

@@ -11,6 +11,8 @@ from messaging.dispositions import status_name
 from messaging.models import Attempt, Message, MessagePart
 from messaging.reasons import STATUS_LABELS, STATUS_TONES, reason
 from messaging.states import FINAL, Status
+from messaging.tables import tables
+from messaging.windows import HELD
 from webhooks.models import Delivery, Event
 
 
@@ -62,14 +64,25 @@ def _beginnings(message: Message) -> list[Step]:
     steps = [Step(message.created_at, _("Accepted and charged"), detail=how)]
     if message.test:
         steps = [Step(message.created_at, _("Accepted as a test, free of charge"), detail=how)]
-    if message.scheduled_at:
-        steps.append(Step(message.created_at, _("Scheduled to go out later")))
+    if message.scheduled_at and not message.attempts.filter(outcome=HELD).exists():
+        steps.append(_waiting(message, message.scheduled_at))
     if message.queued_at:
         steps.append(Step(message.queued_at, _("Queued for the carrier")))
     return steps
 
 
+def _waiting(message: Message, until: datetime) -> Step:
+    window = tables().window(message.country, message.sender)
+    if window is None or not window.opens_at(until):
+        return Step(message.created_at, _("Scheduled to go out later"))
+    title = _("Held until the hours in which its country lets it go")
+    return Step(message.created_at, title, detail=window.told())
+
+
 def _attempt(attempt: Attempt) -> Step:
+    if attempt.outcome == HELD:
+        title = _("Its country's hours ended before it was sent: held until they begin again")
+        return Step(attempt.at, title, "late", code=attempt.detail)
     title = {
         "throttled": _("%(carrier)s was busy; trying again"),
         "refused for now": _("%(carrier)s refused for now; trying again"),

@@ -9,7 +9,7 @@ from django.test import Client
 from accounts import ledger
 from accounts.access import public_id
 from accounts.models import MICRO, LedgerEntry
-from messaging import log
+from messaging import listing, log
 from messaging.models import Attempt, Carrier, Message
 from messaging.reasons import STATUS_LABELS, reason
 from messaging.states import Status
@@ -93,6 +93,7 @@ def test_the_log_filtered_by_status(owner: Client, customer: Customer, many: lis
         ("00966 50 000 0042", 1),
         ("00042", 1),
         ("0004", 11),
+        ("٠٠٠٤٢", 1),
         ("nobody", 0),
         ("%", 0),
     ],
@@ -103,6 +104,34 @@ def test_the_log_filtered_by_number(
     page = _text(owner, f"{_home(customer)}messages/", number=typed)
     assert len(_numbers(page)) == found
     assert ("No message matches" in page) is (found == 0)
+
+
+def test_a_piece_of_a_number_is_looked_for_among_the_newest(
+    owner: Client, customer: Customer, many: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "SEARCHED", 40)
+    url = f"{_home(customer)}messages/"
+    page = _text(owner, url, number="0")
+    assert _numbers(page) == many[:40]
+    assert "Only the newest" in page
+    assert "Only the newest" not in _text(owner, url, number="+966500000042")
+    monkeypatch.setattr(listing, "SEARCHED", 120)
+    assert "Only the newest" not in _text(owner, url, number="0")
+
+
+def test_the_log_of_a_status_goes_both_ways(
+    owner: Client, customer: Customer, many: list[str]
+) -> None:
+    url = f"{_home(customer)}messages/"
+    first = _text(owner, url, status="delivered")
+    second = _follow(owner, url, first, "next")
+    third = _follow(owner, url, second, "next")
+    pages = [_numbers(page) for page in (first, second, third)]
+    assert [len(page) for page in pages] == [50, 50, 8]
+    assert [number for page in pages for number in page] == [
+        number for number in many if not number.endswith("0")
+    ]
+    assert _numbers(_follow(owner, url, third, "prev")) == pages[1]
 
 
 def test_an_id_in_the_search_box_leads_to_its_message(
@@ -179,6 +208,37 @@ def test_the_timeline_tells_all_that_the_database_knows(rings: list[object], db:
     assert "Try again later" in failed
     assert "ESME_RTHROTTLED" in failed
     assert "hx-get" in failed
+
+
+def test_what_waits_says_for_what(
+    owner: Client, world: World, customer: Customer, carrier: Carrier
+) -> None:
+    nine = datetime(2027, 1, 15, 6, tzinfo=UTC)  # in Riyadh
+    url = f"{_home(customer)}messages/"
+    waiting = {"status": Status.SCHEDULED, "queued_at": None}
+    scheduled = world.message(customer, carrier, scheduled_at=nine, **waiting)
+    held = world.message(customer, carrier, scheduled_at=nine, sender="Shop-AD", **waiting)
+    assert _timeline(_text(owner, f"{url}{scheduled.public_id}/")) == [
+        "Accepted and charged",
+        "Scheduled to go out later",
+    ]
+    page = _text(owner, f"{url}{held.public_id}/")
+    assert _timeline(page)[1] == "Held until the hours in which its country lets it go"
+    assert "09:00 to 19:00 (Asia/Riyadh)" in page
+    Attempt.objects.create(message=held, carrier=carrier, outcome="held", detail="Not in time.")
+    page = _text(owner, f"{url}{held.public_id}/")
+    assert len(_timeline(page)) == 2
+    assert _timeline(page)[1].startswith("Its country&#x27;s hours ended before it was sent")
+
+
+def test_what_was_canceled_says_so(owner: Client, customer: Customer, carrier: Carrier) -> None:
+    body = {"to": "+966501234567", "message": "Hello"}
+    message_id = customer.api.post("/v1/sms/send", body).json()["message_id"]
+    customer.api.post(f"/v1/sms/{message_id}/cancel")
+    page = _text(owner, f"{_home(customer)}messages/{message_id}/")
+    assert _timeline(page)[-1] == "Canceled; the credits came back"
+    listed = _text(owner, f"{_home(customer)}messages/", status="canceled")
+    assert _numbers(listed) == ["+966501234567"]
 
 
 def test_every_status_has_a_page(
