@@ -92,18 +92,24 @@ def resend(caller: Caller, otp_id: str) -> Sent:
         lock_number(phone)
         verification = verifying.find(caller, otp_id, lock=True)
         verifying.refuse_verified(verification)
-        try:
-            if not verifying.is_live(verification, datetime.now(UTC)):
-                raise codes.KeyLost
-            code = codes.code_of(verification.id, verification.length, verification.secret)
-        except codes.KeyLost:
-            told = "This code is not valid any more. Send a new one."
-            raise ApiError("CONFLICT", told) from None
+        code = _code_again(verification)
+        if code is None:
+            raise ApiError("CONFLICT", "This code is not valid any more. Send a new one.")
         now = _admit(verification, rules)
         # Two messages with one code would only confuse.
         ending.take_back(verification)
         _deliver(caller, verification, code, now)
     return Sent(verification, code)
+
+
+def _code_again(verification: Verification) -> str | None:
+    """The code of a verification, or None where it is right no more."""
+    if not verifying.is_live(verification, datetime.now(UTC)):
+        return None
+    try:
+        return codes.code_of(verification.id, verification.length, verification.secret)
+    except codes.KeyLost:
+        return None
 
 
 @contextlib.contextmanager
