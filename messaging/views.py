@@ -33,7 +33,7 @@ def overview(request: HttpRequest, member: Member) -> HttpResponse:
     context = {
         "page": "overview",
         "balance": balance,
-        "low": balance is not None and balance <= organization.low_balance_threshold,
+        "low": balance is not None and balance.micro <= organization.low_balance_threshold,
         "totals": totals,
         "shares": _shares(totals.by_status),
         "latest": log.messages_of(organization)[:LATEST],
@@ -44,12 +44,11 @@ def overview(request: HttpRequest, member: Member) -> HttpResponse:
     return render(request, "dashboard/overview.html", {**frame(member), **context})
 
 
-def _balance(member: Member) -> int | None:
-    """What is left in micro-credits, None for roles that may not know."""
+def _balance(member: Member) -> Balance | None:
+    """What is left; None where nothing was ever paid in, and for roles that may not know."""
     if not may(member.role, Action.READ_CREDITS):
         return None
-    balance = Balance.objects.filter(organization=member.organization).first()
-    return balance.micro if balance else 0
+    return Balance.objects.filter(organization=member.organization).first()
 
 
 def _shares(counts: dict[str, int]) -> list[dict[str, Any]]:

@@ -57,7 +57,7 @@ def take(names: list[str], *, docs: bool) -> None:
             return context
 
         for theme, language, (width, size) in product(THEMES, LANGUAGES, WIDTHS.items()):
-            for who in ("", "owner", "operator"):
+            for who in ("", "owner", "newcomer", "operator"):
                 context = open_as(who, theme, language, size)
                 page = context.new_page()
                 page.on("console", lambda message: print("console:", message.text))
@@ -87,6 +87,7 @@ def _docs(open_as, url, pages) -> None:
 
 def _pages(shown) -> dict[str, tuple[str, str]]:
     """Each page's name with who looks at it and where it is."""
+    from accounts.access import public_id
     from tests.showcase import organization_id
 
     home = f"/dashboard/{organization_id(shown)}/"
@@ -99,13 +100,25 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
         "reference-events": ("", "/docs/reference/events"),
         "login": ("", "/accounts/login/"),
         "password-reset": ("", "/accounts/password/reset/"),
-        "signup-closed": ("", "/accounts/signup/"),
+        "signup": ("", "/accounts/signup/"),
+        "check-mail": ("", "/accounts/confirm-email/"),
+        "link-ended": ("", "/invitations/ended/"),
         "not-found": ("", "/nothing/"),
         "overview": ("owner", home),
         "messages": ("owner", f"{home}messages/"),
         "messages-none": ("owner", f"{home}messages/?number=%2B966500000000"),
         "message-delivered": ("owner", f"{home}messages/{shown.delivered.public_id}/"),
         "message-failed": ("owner", f"{home}messages/{shown.failed.public_id}/"),
+        "test-message": ("owner", f"{home}test-message/"),
+        "first-steps": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/"),
+        "keys": ("owner", f"{home}keys/"),
+        "key-new": ("owner", f"{home}keys/new/"),
+        "team": ("owner", f"{home}team/"),
+        "team-leave": ("owner", f"{home}team/leave/"),
+        "settings": ("owner", f"{home}settings/"),
+        "close": ("owner", f"{home}settings/close/"),
+        "new-organization": ("owner", "/new-organization/"),
+        "profile": ("owner", "/accounts/profile/"),
         "two-factor": ("owner", "/accounts/2fa/"),
         "totp": ("owner", "/accounts/2fa/totp/activate/"),
         "password": ("owner", "/accounts/password/change/"),

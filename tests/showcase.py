@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from accounts import audit, ledger
-from accounts.keys import create_key
+from accounts.keys import create_key, revoke_key, rotate_key
 from accounts.models import (
     MICRO,
     ApiKey,
@@ -34,8 +34,11 @@ from messaging.states import Status
 from webhooks.models import Delivery, Endpoint, Event
 
 PASSWORD = "correct horse battery"
-ORGANIZATIONS = ("Najd Logistics", "Hala Clinics")
-EMAILS = ("sara@najd.example", "it@hala.example", "operator@imissive.example")
+ORGANIZATIONS = ("Najd Logistics", "Hala Clinics", "Reem Bakery")
+EMAILS = (
+    "sara@najd.example", "it@hala.example", "operator@imissive.example", "reem@bakery.example",
+    "noor@najd.example", "fahad@najd.example", "layla@najd.example",
+)  # fmt: skip
 _DELIVERED_TEXT = (
     "عزيزنا العميل، شحنتك رقم 10482 خرجت للتسليم اليوم بين الساعة 4 و 8 مساءً. "
     "لتغيير الموعد: https://najd.example/t/10482"
@@ -52,6 +55,8 @@ class Showcase:
     failed: Message
     endpoint: Endpoint
     carrier: Carrier
+    fresh: Organization
+    newcomer: User
 
 
 def make(now: datetime | None = None) -> Showcase:
@@ -80,7 +85,34 @@ def make(now: datetime | None = None) -> Showcase:
         "credits.adjusted", actor=operator, organization=organization, target=str(organization),
         detail={"credits": "100000"}, address="203.0.113.9",
     )  # fmt: skip
-    return Showcase(organization, owner, operator, delivered, failed, endpoint, carrier)
+    _team(organization, owner, now)
+    fresh, newcomer = _organization(ORGANIZATIONS[2], EMAILS[3], "Reem Bakr")
+    return Showcase(
+        organization, owner, operator, delivered, failed, endpoint, carrier, fresh, newcomer
+    )
+
+
+def _team(organization: Organization, owner: User, now: datetime) -> None:
+    """Colleagues, an open invitation, and keys of each kind."""
+    roles = {"Noor Saleh": Role.DEVELOPER, "Fahad Almutairi": Role.FINANCE, "Layla": Role.ADMIN}
+    for email, (name, role) in zip(EMAILS[4:], roles.items(), strict=True):
+        user = User.objects.create_user(email, PASSWORD, name=name)
+        Member.objects.create(organization=organization, user=user, role=role)
+    Invitation.objects.create(
+        organization=organization, email="omar@najd.example", role=Role.VIEWER, digest=b"0" * 32,
+        invited_by=owner, sent_at=now - timedelta(hours=5), expires_at=now + timedelta(days=6),
+    )  # fmt: skip
+    tests, _ = create_key(
+        organization, "CI tests", test=True, scopes=["sms:send", "sms:read"],
+        allowed=["203.0.113.0/24"], created_by=owner,
+    )  # fmt: skip
+    ApiKey.objects.filter(pk=tests.pk).update(
+        last_used_at=now - timedelta(minutes=4), last_used_address="203.0.113.9"
+    )
+    warehouse, _ = create_key(organization, "Warehouse", test=False, created_by=owner)
+    rotate_key(warehouse, actor=owner)
+    old, _ = create_key(organization, "Old shop", test=False, created_by=owner)
+    revoke_key(old, actor=owner)
 
 
 def _organization(name: str, email: str, person: str) -> tuple[Organization, User]:

@@ -108,6 +108,12 @@ def test_each_role_is_told_what_it_can_do(fresh: Organization, role: Role) -> No
     assert "Next steps" in page
 
 
+def test_who_never_paid_is_not_told_that_the_balance_is_low(fresh: Organization) -> None:
+    page = browser(member(fresh)).get(f"/dashboard/{public_id(fresh)}/").content.decode()
+    assert "Test messages are free" in page
+    assert "balance is low" not in page
+
+
 def test_an_api_call_with_a_test_key_needs_no_sender_either(world: World) -> None:
     newcomer = world.customer(0, sender=None)
     body = {"to": TO, "message": "Hello"}

@@ -129,6 +129,15 @@ def test_another_persons_invitation_is_of_no_use(owner: Client, customer: Custom
     assert Invitation.objects.filter(email=EMAIL).exists()
 
 
+def test_accepting_asks_for_the_address_itself(owner: Client, customer: Customer) -> None:
+    """Whoever calls it: signing up does too."""
+    _invite(owner, customer)
+    stranger = _known("evil@evil.example")
+    with pytest.raises(NotAllowed, match="another address"):
+        invitations.accept(Invitation.objects.get(email=EMAIL), stranger)
+    assert not Member.objects.filter(user=stranger).exists()
+
+
 def test_an_address_that_is_not_proved_does_not_count(owner: Client, customer: Customer) -> None:
     url = _invite(owner, customer)
     claims = _known("claims@evil.example")
