@@ -21,6 +21,7 @@ from messaging.smpp.constants import Tag
 from messaging.smpp.handlers import Handlers, LinkConfig
 from messaging.smpp.link import LinkError, connect_esme
 from messaging.smpp.pdus import BindTransceiver, DeliverSm, SubmitSm
+from messaging.smpp.receipt import parse_receipt
 from tests.platforms import until
 from tests.running import Site
 
@@ -125,6 +126,54 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     site.start()
     yield site
     site.close()
+
+
+def test_magic_numbers_of_a_test_account(site: Site) -> None:
+    """To the simulator and back, for nothing; before the demo's account is used as a live one."""
+    site.sql("UPDATE messaging_smppaccount SET test = true")
+    demo, told = site.demo, {}
+    before = site.sql("SELECT micro FROM accounts_balance")
+    fates = {
+        "966500000001": "DELIVRD",
+        "966500000002": "UNDELIV",
+        "966500000003": "REJECTD",
+        "966500000004": "DELIVRD",
+        "966500000006": "DELIVRD",
+        "966500000007": "DELIVRD",
+    }
+
+    async def run() -> None:
+        done = asyncio.Event()
+
+        def received(link: Link, pdu: Request) -> None:
+            assert isinstance(pdu, DeliverSm)
+            receipt = parse_receipt(pdu.short_message, pdu.tlvs)
+            assert receipt is not None
+            assert pdu.source_addr not in told
+            told[pdu.source_addr] = receipt.raw_state
+            link.respond(pdu)
+            if len(told) == len(fates):
+                done.set()
+
+        bind = BindTransceiver(demo["IMISSIVE_SMPP_SYSTEM_ID"], demo["IMISSIVE_SMPP_PASSWORD"])
+        link = await connect_esme(
+            demo["IMISSIVE_SMPP_HOST"], int(demo["IMISSIVE_SMPP_PORT"]), bind, LinkConfig(),
+            handlers=Handlers(on_request=received),
+        )  # fmt: skip
+        for number in fates:
+            pdu = SubmitSm(
+                "", 5, 0, "MyCompany", 1, 1, number, registered_delivery=1, short_message=b"magic"
+            )
+            assert (await link.request(pdu)).status == 0
+        await asyncio.wait_for(done.wait(), 40)
+        await asyncio.sleep(0.5)  # nothing comes twice, whatever the carrier does
+        await link.unbind()
+
+    asyncio.run(run())
+    assert told == fates
+    assert site.sql("SELECT micro FROM accounts_balance") == before
+    site.sql("UPDATE messaging_smppaccount SET test = false")
+    site.sql("TRUNCATE messaging_message, messaging_smppsubmit CASCADE")
 
 
 def test_server_is_killed_under_load(site: Site) -> None:

@@ -200,6 +200,8 @@ class CustomerServer:
         if customer is None:
             customer = Customer(self.server_id, account, self._threads)
             self.customers[account.id] = customer
+        else:
+            customer.adopt(account)  # as read for this bind
         return customer
 
     def _on_request(self, link: Link, pdu: Request) -> None:
