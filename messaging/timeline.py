@@ -82,7 +82,7 @@ def _waiting(message: Message, until: datetime) -> Step:
 def _attempt(attempt: Attempt) -> Step:
     if attempt.outcome == HELD:
         title = _("Its country's hours ended before it was sent: held until they begin again")
-        return Step(attempt.at, title, "late", code=attempt.detail)
+        return Step(attempt.at, title, "late")
     title = {
         "throttled": _("%(carrier)s was busy; trying again"),
         "refused for now": _("%(carrier)s refused for now; trying again"),
