@@ -92,6 +92,7 @@ OPERATIONS = {
         (
             *_DRAFT,
             "INVALID_TEMPLATE",
+            "INVALID_SCHEDULE",
             "INSUFFICIENT_CREDITS",
             "OTP_COOLDOWN",
             "TOO_MANY_ATTEMPTS",
@@ -105,6 +106,7 @@ OPERATIONS = {
             "CONFLICT",
             "INVALID_SENDER",
             "DESTINATION_BLOCKED",
+            "INVALID_SCHEDULE",
             "INSUFFICIENT_CREDITS",
             "OTP_COOLDOWN",
             "TOO_MANY_ATTEMPTS",
