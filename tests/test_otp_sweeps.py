@@ -39,7 +39,7 @@ def told(customer: Customer) -> list[tuple[str, str, str]]:
 def test_what_is_over_ends_with_one_event(api: Api, customer: Customer, world: World) -> None:
     world.endpoint(customer, "otp.failed")
     over = send(api, expiry=30)["otp_id"]
-    young = send(api, expiry=300, phone="+966501234568")["otp_id"]
+    young = send(api, expiry=45, phone="+966501234568")["otp_id"]
     otps.pass_by(customer, 30)
     assert ending.expire_due() == 1
     assert ending.expire_due() == 0
