@@ -11,6 +11,8 @@ from django.db import connection
 from imissive import bell
 from messaging import tables
 from messaging.models import Carrier
+from tests.dispatching import Start, dispatchers
+from tests.receivers import Receiver, receiver
 from tests.world import Api, Customer, World
 
 # The two cores are shared with servers and other test processes: time says nothing here.
@@ -74,6 +76,21 @@ def committed_world(committed_db: None, rings: list[Any]) -> Iterator[World]:
     made = World()
     yield made
     made.forget()
+
+
+@pytest.fixture
+def there(settings: Any) -> Iterator[Receiver]:
+    """A webhook receiver on loopback, to which the platform may post."""
+    settings.WEBHOOK_ALLOW_LOOPBACK = True
+    with receiver() as made:
+        yield made
+
+
+@pytest.fixture
+def start(committed_db: None) -> Iterator[Start]:
+    """Starts webhook dispatchers, which see what is committed and are stopped after the test."""
+    with dispatchers() as run:
+        yield run
 
 
 @pytest.fixture

@@ -59,8 +59,11 @@ def make_due(endpoint: Endpoint) -> None:
     )
 
 
+Start = Callable[[], Dispatcher]
+
+
 @contextmanager
-def dispatchers() -> Iterator[Callable[[], Dispatcher]]:
+def dispatchers() -> Iterator[Start]:
     """Starts dispatchers; a second one stands for a second worker process."""
     started: list[Dispatcher] = []
 

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +13,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from imissive import ids
 from tests.dispatching import (
+    Start,
     deliver,
-    dispatchers,
     endpoint_of,
     happen,
     make_due,
@@ -25,29 +25,14 @@ from tests.dispatching import (
 from tests.receivers import Answer, Receiver, receiver, wait_until
 from tests.world import Customer, World
 from webhooks import deliveries, dispatcher, endpoints, tasks
-from webhooks.dispatcher import Dispatcher
 from webhooks.models import Delivery, Endpoint, Event
 from webhooks.signing import new_secret
-
-Start = Callable[[], Dispatcher]
 
 
 @pytest.fixture(autouse=True)
 def _allowed(settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = True
     settings.WEBHOOK_TIMEOUT = 2
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as made:
-        yield made
-
-
-@pytest.fixture
-def start(committed_db: None) -> Iterator[Start]:
-    with dispatchers() as run:
-        yield run
 
 
 @pytest.fixture

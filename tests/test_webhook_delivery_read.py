@@ -1,6 +1,5 @@
 """GET /v1/webhooks/deliveries/{id}: the request, each attempt, and when the next is."""
 
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,9 +9,9 @@ from standardwebhooks import Webhook
 
 from imissive import ids
 from tests.dispatching import (
+    Start,
     attempted,
     deliver,
-    dispatchers,
     endpoint_of,
     happen,
     make_due,
@@ -21,7 +20,7 @@ from tests.dispatching import (
     wait_for_status,
     work_off,
 )
-from tests.receivers import Answer, Receiver, receiver
+from tests.receivers import Answer, Receiver
 from tests.webhook_calls import (
     UNKNOWN_DELIVERIES,
     answer,
@@ -32,21 +31,7 @@ from tests.webhook_calls import (
 )
 from tests.world import Api, Customer, World
 from webhooks import deliveries
-from webhooks.dispatcher import Dispatcher
 from webhooks.models import Delivery, Endpoint, FailedAttempt
-
-
-@pytest.fixture
-def start(committed_db: None) -> Iterator[Callable[[], Dispatcher]]:
-    with dispatchers() as run:
-        yield run
-
-
-@pytest.fixture
-def there(settings: Any) -> Iterator[Receiver]:
-    settings.WEBHOOK_ALLOW_LOOPBACK = True
-    with receiver() as made:
-        yield made
 
 
 @pytest.fixture
@@ -61,7 +46,7 @@ def read(api: Api, endpoint: Endpoint) -> Any:
 
 
 def test_every_attempt_and_what_was_sent(
-    committed_world: World, there: Receiver, start: Callable[[], Dispatcher]
+    committed_world: World, there: Receiver, start: Start
 ) -> None:
     customer = committed_world.customer(sender=None)
     bodies = iter([b"down", b"still down", b"thanks"])
@@ -98,7 +83,7 @@ def test_every_attempt_and_what_was_sent(
 
 
 def test_no_answer_is_told(
-    committed_world: World, there: Receiver, start: Callable[[], Dispatcher], settings: Any
+    committed_world: World, there: Receiver, start: Start, settings: Any
 ) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
     customer = committed_world.customer(sender=None)

@@ -1,6 +1,5 @@
 """Five days of failure, and 410: the endpoint is disabled, others are told, a mail is owed."""
 
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,41 +7,27 @@ import pytest
 from django.utils import timezone
 
 from tests.dispatching import (
+    Start,
     attempted,
     deliver,
-    dispatchers,
     endpoint_of,
     happen,
     make_due,
     statuses,
     wait_for_status,
 )
-from tests.receivers import Answer, Receiver, receiver, wait_until
+from tests.receivers import Answer, Receiver, wait_until
 from tests.webhook_calls import answer
 from tests.world import Customer, World, in_threads
 from webhooks import deliveries, disabling
-from webhooks.dispatcher import Dispatcher
 from webhooks.models import Endpoint, Event
 
-Start = Callable[[], Dispatcher]
 NOTICE = "webhooks.tasks.tell_people"
 
 
 @pytest.fixture(autouse=True)
 def _allowed(settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = True
-
-
-@pytest.fixture
-def start(committed_db: None) -> Iterator[Start]:
-    with dispatchers() as run:
-        yield run
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as made:
-        yield made
 
 
 @pytest.fixture

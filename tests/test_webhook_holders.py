@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -13,7 +13,7 @@ import pytest
 from django.db import connection
 
 from tests.dispatching import (
-    dispatchers,
+    Start,
     endpoint_of,
     happen,
     outcome,
@@ -21,10 +21,9 @@ from tests.dispatching import (
     statuses,
     wait_for_status,
 )
-from tests.receivers import Answer, Receiver, receiver, wait_until
+from tests.receivers import Answer, Receiver, wait_until
 from tests.world import Customer, World
 from webhooks import deliveries, dispatcher, holders, tasks
-from webhooks.dispatcher import Dispatcher
 from webhooks.holders import GRACE_SECONDS, Lifeline, Watch
 from webhooks.models import Endpoint
 
@@ -165,18 +164,6 @@ def test_without_its_lock_nobody_is_named(committed_db: None) -> None:
 # ------------------------------------------------------------ a real process, killed
 
 
-@pytest.fixture
-def start(committed_db: None) -> Iterator[Callable[[], Dispatcher]]:
-    with dispatchers() as run:
-        yield run
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as made:
-        yield made
-
-
 @contextmanager
 def worker(endpoint: Endpoint) -> Iterator[subprocess.Popen[bytes]]:
     """A process that begins to post what is due at the endpoint."""
@@ -195,7 +182,7 @@ def worker(endpoint: Endpoint) -> Iterator[subprocess.Popen[bytes]]:
 def test_the_next_worker_takes_over_within_seconds(
     customer: Customer,
     there: Receiver,
-    start: Callable[[], Dispatcher],
+    start: Start,
     monkeypatch: pytest.MonkeyPatch,
     settings: Any,
 ) -> None:

@@ -71,7 +71,7 @@ def sent(
     notices.tell_people(endpoint.id)
     [one] = mail.outbox
     assert isinstance(one, EmailMultiAlternatives)
-    [(html, kind)] = [(part.content, part.mimetype) for part in one.alternatives]
+    [(html, kind)] = one.alternatives
     assert kind == "text/html"
     return one, str(html)
 

@@ -1,13 +1,12 @@
 """POST /v1/webhooks/deliveries/{id}/replay"""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from tests.dispatching import (
+    Start,
     deliver,
-    dispatchers,
     endpoint_of,
     give_up,
     happen,
@@ -15,7 +14,7 @@ from tests.dispatching import (
     wait_for_status,
     work_off,
 )
-from tests.receivers import Receiver, receiver
+from tests.receivers import Receiver
 from tests.webhook_calls import (
     UNKNOWN_DELIVERIES,
     answer,
@@ -26,7 +25,6 @@ from tests.webhook_calls import (
 )
 from tests.world import Api, Customer, World, in_threads
 from webhooks import endpoints
-from webhooks.dispatcher import Dispatcher
 from webhooks.models import Delivery, Endpoint
 
 
@@ -47,21 +45,8 @@ def ended(customer: Customer, endpoint: Endpoint) -> Delivery:
     return rows(endpoint)[0]
 
 
-@pytest.fixture
-def start(committed_db: None) -> Iterator[Callable[[], Dispatcher]]:
-    with dispatchers() as run:
-        yield run
-
-
-@pytest.fixture
-def there(settings: Any) -> Iterator[Receiver]:
-    settings.WEBHOOK_ALLOW_LOOPBACK = True
-    with receiver() as made:
-        yield made
-
-
 def test_the_same_event_comes_again(
-    committed_world: World, there: Receiver, start: Callable[[], Dispatcher], rings: list[Any]
+    committed_world: World, there: Receiver, start: Start, rings: list[Any]
 ) -> None:
     customer = committed_world.customer(sender=None)
     endpoint = endpoint_of(customer, there.url)

@@ -1,6 +1,5 @@
 """POST /v1/webhooks/{id}/replay with a span of time"""
 
-from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from tests.dispatching import (
-    dispatchers,
+    Start,
     endpoint_of,
     give_up,
     happen,
@@ -17,7 +16,7 @@ from tests.dispatching import (
     wait_for_status,
     work_off,
 )
-from tests.receivers import Receiver, receiver
+from tests.receivers import Receiver
 from tests.webhook_calls import (
     UNKNOWN_WEBHOOKS,
     answer,
@@ -28,7 +27,6 @@ from tests.webhook_calls import (
 )
 from tests.world import Api, Customer, World
 from webhooks import replaying
-from webhooks.dispatcher import Dispatcher
 from webhooks.models import Delivery, Endpoint
 
 SPAN = {"from": "2026-01-15T12:00:00Z", "to": "2100-01-15T12:00:00+03:00"}
@@ -41,19 +39,6 @@ def path(endpoint: Endpoint) -> str:
 @pytest.fixture
 def endpoint(world: World, customer: Customer) -> Endpoint:
     return world.endpoint(customer)
-
-
-@pytest.fixture
-def start(committed_db: None) -> Iterator[Callable[[], Dispatcher]]:
-    with dispatchers() as run:
-        yield run
-
-
-@pytest.fixture
-def there(settings: Any) -> Iterator[Receiver]:
-    settings.WEBHOOK_ALLOW_LOOPBACK = True
-    with receiver() as made:
-        yield made
 
 
 def replay(api: Api, endpoint: Endpoint, **body: Any) -> Any:
@@ -76,7 +61,7 @@ def pending(endpoint: Endpoint) -> list[Delivery]:
 
 
 def test_what_failed_comes_again_in_its_order(
-    committed_world: World, there: Receiver, start: Callable[[], Dispatcher], settings: Any
+    committed_world: World, there: Receiver, start: Start, settings: Any
 ) -> None:
     settings.WEBHOOK_CONCURRENCY = 1
     customer = committed_world.customer(sender=None)
@@ -147,8 +132,8 @@ def test_only_of_the_span_and_of_this_endpoint(
     work_off(other, delivered=False)
     give_up(other)
     now = timezone.now()
-    past = {"from": (now - timedelta(hours=2)).isoformat(), "to": (now - timedelta(hours=1))}
-    assert replay(api, endpoint, **{**past, "to": past["to"].isoformat()})["replayed"] == 0
+    past = [(now - timedelta(hours=hours)).isoformat() for hours in (2, 1)]
+    assert replay(api, endpoint, **{"from": past[0], "to": past[1]})["replayed"] == 0
     ahead = {"from": (now + timedelta(hours=1)).isoformat()}
     assert replay(api, endpoint, **ahead)["replayed"] == 0
     assert replay(api, endpoint)["replayed"] == 1

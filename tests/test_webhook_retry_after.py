@@ -1,6 +1,5 @@
 """`Retry-After` of a receiver: read in both forms, never undercut, and heeded for all its posts."""
 
-from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -9,9 +8,9 @@ import pytest
 from django.utils import timezone
 
 from tests.dispatching import (
+    Start,
     attempted,
     deliver,
-    dispatchers,
     endpoint_of,
     happen,
     make_due,
@@ -19,33 +18,19 @@ from tests.dispatching import (
     statuses,
     wait_for_status,
 )
-from tests.receivers import Answer, Receiver, receiver, wait_until
+from tests.receivers import Answer, Receiver, wait_until
 from tests.webhook_calls import answer
 from tests.world import Customer, World
 from webhooks import deliveries
-from webhooks.dispatcher import Dispatcher
 from webhooks.models import Endpoint
 from webhooks.retrying import LONGEST_ASKED, RETRY_SECONDS, asked_seconds, retry_seconds
 
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
-Start = Callable[[], Dispatcher]
 
 
 @pytest.fixture(autouse=True)
 def _allowed(settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = True
-
-
-@pytest.fixture
-def start(committed_db: None) -> Iterator[Start]:
-    with dispatchers() as run:
-        yield run
-
-
-@pytest.fixture
-def there() -> Iterator[Receiver]:
-    with receiver() as made:
-        yield made
 
 
 @pytest.fixture

@@ -1,16 +1,14 @@
 """POST /v1/webhooks/{id}/rotate-secret"""
 
-from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from typing import Any
 
 import pytest
 from django.db import connection
 from django.utils import timezone
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from tests.dispatching import deliver, dispatchers, endpoint_of, happen, wait_for_status
-from tests.receivers import Receiver, receiver
+from tests.dispatching import Start, deliver, endpoint_of, happen, wait_for_status
+from tests.receivers import Receiver
 from tests.webhook_calls import (
     UNKNOWN_WEBHOOKS,
     answer,
@@ -21,7 +19,6 @@ from tests.webhook_calls import (
 )
 from tests.world import Api, Customer, World, in_threads
 from webhooks import housekeeping
-from webhooks.dispatcher import Dispatcher
 from webhooks.models import Endpoint
 
 
@@ -29,21 +26,8 @@ def path(endpoint: Endpoint) -> str:
     return f"/v1/webhooks/{endpoint.public_id}/rotate-secret"
 
 
-@pytest.fixture
-def start(committed_db: None) -> Iterator[Callable[[], Dispatcher]]:
-    with dispatchers() as run:
-        yield run
-
-
-@pytest.fixture
-def there(settings: Any) -> Iterator[Receiver]:
-    settings.WEBHOOK_ALLOW_LOOPBACK = True
-    with receiver() as made:
-        yield made
-
-
 def test_both_secrets_verify_for_a_day(
-    committed_world: World, there: Receiver, start: Callable[[], Dispatcher]
+    committed_world: World, there: Receiver, start: Start
 ) -> None:
     customer = committed_world.customer(sender=None)
     endpoint = endpoint_of(customer, there.url)

@@ -1,12 +1,11 @@
 """POST /v1/webhooks/{id}/test"""
 
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.dispatching import dispatchers, endpoint_of, rows
-from tests.receivers import Answer, Receiver, receiver, wait_until
+from tests.dispatching import Start, endpoint_of, rows
+from tests.receivers import Answer, Receiver, wait_until
 from tests.webhook_calls import (
     UNKNOWN_WEBHOOKS,
     answer,
@@ -16,7 +15,6 @@ from tests.webhook_calls import (
     refused,
 )
 from tests.world import Api, Customer, World
-from webhooks.dispatcher import Dispatcher
 from webhooks.models import Delivery, Endpoint
 
 
@@ -24,23 +22,10 @@ def path(endpoint: Endpoint) -> str:
     return f"/v1/webhooks/{endpoint.public_id}/test"
 
 
-@pytest.fixture
-def start(committed_db: None) -> Iterator[Callable[[], Dispatcher]]:
-    with dispatchers() as run:
-        yield run
-
-
-@pytest.fixture
-def there(settings: Any) -> Iterator[Receiver]:
-    settings.WEBHOOK_ALLOW_LOOPBACK = True
-    with receiver() as made:
-        yield made
-
-
 def test_it_reaches_that_endpoint_alone_whatever_it_wants(
     committed_world: World,
     there: Receiver,
-    start: Callable[[], Dispatcher],
+    start: Start,
     rings: list[Any],
 ) -> None:
     there.answer = lambda _post: Answer(200, body=b"seen")

@@ -20,7 +20,7 @@ class EndpointAdmin(ReadOnlyAdmin):
         ("url", "description"),
         "events",
         ("enabled", "disabled_reason"),
-        ("created_at", "failing_since", "deleted_at"),
+        ("created_at", "failing_since", "paused_until", "deleted_at"),
     )
 
 
