@@ -23,6 +23,8 @@ from typing import Any
 FOLDER = Path(__file__).parent / "examples"
 KEY = "YOUR_API_KEY"
 """What stands in an example where the reader's API key belongs."""
+SENDER = "MyCompany"
+"""What stands in one where a sender ID of the reader's organization belongs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,7 @@ def events(today: date | None = None) -> dict[str, Any]:
 def _load(name: str, today: date) -> Call:
     read = _read(FOLDER / f"{name}.json", today)
     method, _, path = read.pop("call").partition(" ")
-    known = {
+    known: dict[str, Any] = {
         "headers": {},
         "body": None,
         "status": 200,

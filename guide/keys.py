@@ -5,6 +5,7 @@ of its own instead: a test key, which reaches only the simulator and is never ch
 kept in the reader's session, encrypted, and nowhere else.
 """
 
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,6 +20,7 @@ from accounts.models import ApiKey, Member, Organization, User
 from accounts.roles import Action, Role, may
 from imissive import crypto
 from imissive.requests import client_address
+from messaging.models import SenderId
 
 NAME = "Documentation"
 LIFETIME = timedelta(hours=24)
@@ -51,6 +53,21 @@ def current(request: HttpRequest, user: User) -> ReaderKey | None:
         del request.session[_SESSION]
         return None
     return ReaderKey(found, secret)
+
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
+
+
+def plain_sender(organization: Organization) -> str | None:
+    """An approved sender ID to fill in, the default one rather than another.
+
+    Only one that reads the same in every language of the examples, without quoting.
+    """
+    approved = SenderId.objects.filter(
+        organization=organization, status=SenderId.Status.APPROVED
+    ).order_by("-is_default", "name")
+    names = approved.values_list("name", flat=True)
+    return next((name for name in names if _PLAIN.fullmatch(name)), None)
 
 
 def make(request: HttpRequest, user: User, organization: Organization) -> None:

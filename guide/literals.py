@@ -30,7 +30,7 @@ class Style:
     string: Callable[[str], str] = _double
     key: Callable[[str], str] = _double
     colon: str = ": "
-    braces: str = "{}"
+    braces: tuple[str, str] = ("{", "}")
     padded: bool = True  # { "a": 1 } instead of {"a": 1}
     last_comma: bool = True
     constants: tuple[str, str, str] = ("null", "true", "false")
@@ -39,7 +39,7 @@ class Style:
 JSON = Style(2, last_comma=False)
 PYTHON = Style(4, padded=False, constants=("None", "True", "False"))
 JAVASCRIPT = Style(2, key=_javascript_key)
-PHP = Style(4, string=_single, key=_single, colon=" => ", braces="[]", padded=False)
+PHP = Style(4, string=_single, key=_single, colon=" => ", braces=("[", "]"), padded=False)
 
 
 def write(value: Any, style: Style, depth: int = 0, *, prefix: int = 0) -> str:
@@ -59,7 +59,7 @@ def write(value: Any, style: Style, depth: int = 0, *, prefix: int = 0) -> str:
     lines = []
     for key, item in _items(value, style):
         lines.append(f"{pad}{key}{write(item, style, depth + 1, prefix=len(key))}")
-    first, last = style.braces if isinstance(value, dict) else "[]"
+    first, last = style.braces if isinstance(value, dict) else ("[", "]")
     end = "," if style.last_comma else ""
     body = ",\n".join(lines)
     return f"{first}\n{body}{end}\n{' ' * style.indent * depth}{last}"
@@ -68,7 +68,7 @@ def write(value: Any, style: Style, depth: int = 0, *, prefix: int = 0) -> str:
 def _flat(value: Any, style: Style) -> str:
     if not isinstance(value, dict | list):
         return _scalar(value, style)
-    first, last = style.braces if isinstance(value, dict) else "[]"
+    first, last = style.braces if isinstance(value, dict) else ("[", "]")
     body = ", ".join(f"{key}{_flat(item, style)}" for key, item in _items(value, style))
     pad = " " if body and style.padded and isinstance(value, dict) else ""
     return f"{first}{pad}{body}{pad}{last}"

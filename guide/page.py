@@ -2,7 +2,6 @@
 
 import functools
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
 from html import unescape
@@ -35,7 +34,12 @@ SECTIONS = (
 """The sections in their order: each is a template of that name in each language's folder."""
 
 _HEADING = re.compile(r'<h(?P<level>[23]) id="(?P<id>[^"]+)">(?P<title>.*?)</h[23]>', re.S)
-_CODE = re.compile("<pre.*?</pre>", re.S)
+_CODE = re.compile(r"<(pre|textarea)\b.*?</\1>", re.S)
+# The sender in a request's body, with the comma that parts it from its neighbours.
+_NAMED = re.compile(
+    rf"\s*&quot;sender_id&quot;: &quot;{calls.SENDER}&quot;,"
+    rf"|,\s*&quot;sender_id&quot;: &quot;{calls.SENDER}&quot;"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +58,25 @@ class Page:
     html: str
     contents: tuple[Entry, ...]
 
-    def with_key(self, key: str | None) -> SafeString:
-        """The page with a reader's key in its examples."""
-        # Our own templates' output, and a key of hexadecimal digits.
-        return mark_safe(self.html if key is None else _CODE.sub(_filler(key), self.html))  # noqa: S308
+    def for_reader(self, key: str, sender: str | None) -> SafeString:
+        """The page with a reader's key, and an approved sender ID, in its examples.
 
+        Without a sender ID the examples are run without naming one. The key is hexadecimal and the
+        sender plain (`keys.plain_sender`), so neither can be anything else than text in the code.
+        """
 
-def _filler(key: str) -> Callable[[re.Match[str]], str]:
-    return lambda code: code[0].replace(calls.KEY, key)
+        def fill(code: re.Match[str]) -> str:
+            text = code[0].replace(calls.KEY, key)
+            if sender is not None:
+                return text.replace(calls.SENDER, sender)
+            return _NAMED.sub("", text) if code[1] == "textarea" else text
+
+        return mark_safe(_CODE.sub(fill, self.html))  # noqa: S308
+
+    @property
+    def for_nobody(self) -> SafeString:
+        """The page as it is without a key."""
+        return mark_safe(self.html)  # noqa: S308 - our own templates' output
 
 
 def page(language: str) -> Page:

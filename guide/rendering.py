@@ -22,6 +22,7 @@ class Panel:
     """One example in one language."""
 
     language: Language
+    name: str
     code: SafeString
 
 
@@ -34,7 +35,7 @@ def today() -> date:
 def highlighted(code: str, lexer: str) -> SafeString:
     """Code as HTML; `lexer` is a name of pygments' or empty for plain text."""
     made = get_lexer_by_name(lexer or "text", stripnl=False, ensurenl=False)
-    html = highlight(code, made, HtmlFormatter(nowrap=True))
+    html: str = highlight(code, made, HtmlFormatter(nowrap=True))
     # The lexer's tokens are escaped by the formatter; there is nothing else in it.
     return mark_safe(html.rstrip("\n"))  # noqa: S308
 
@@ -53,19 +54,21 @@ def sources(name: str, base: str) -> dict[str, str]:
 def call_panels(call: Call, base: str) -> list[Panel]:
     """The call in every language."""
     return [
-        Panel(language, highlighted(language.call(call, base), language.lexer))
+        Panel(language, language.name, highlighted(language.call(call, base), language.lexer))
         for language in LANGUAGES
     ]
 
 
 def source_panels(name: str, base: str) -> list[Panel]:
     """A written-out example in every language that it is written in."""
-    written = sources(name, base)
-    return [
-        Panel(language, highlighted(written[language.slug], language.lexer))
-        for language in LANGUAGES
-        if language.slug in written
-    ]
+    panels = []
+    for language in LANGUAGES:
+        code = sources(name, base).get(language.slug)
+        if code is not None:
+            shell = language.lexer == "bash" and "curl " not in code
+            title = "Shell" if shell else language.name
+            panels.append(Panel(language, title, highlighted(code, language.lexer)))
+    return panels
 
 
 def json_text(value: object) -> str:

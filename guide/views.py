@@ -25,14 +25,16 @@ from imissive import ids
 @require_safe
 def guide(request: HttpRequest) -> HttpResponse:
     """The whole guide, for everybody; with the reader's own test key in it where there is one."""
-    user = cast("User", request.user) if request.user.is_authenticated else None
+    user = request.user if request.user.is_authenticated else None
     kept = keys.current(request, user) if user else None
+    sender = keys.plain_sender(kept.key.organization) if kept else None
     made = page(get_language() or "en")
     context = {
         "base": settings.PUBLIC_URL,
         "contents": made.contents,
-        "body": made.with_key(kept.secret if kept else None),
+        "body": made.for_reader(kept.secret, sender) if kept else made.for_nobody,
         "kept": kept,
+        "sender": sender,
         "login_url": f"{reverse(settings.LOGIN_URL)}?next={reverse('guide')}",
         "organizations": [
             (public_id(organization), organization.name)

@@ -1,5 +1,7 @@
 """The test key that a reader makes for the guide's examples: who may, and where its secret is."""
 
+import json
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -13,8 +15,9 @@ from accounts.keys import digest, revoke_key
 from accounts.models import ApiKey, AuditEntry, Member
 from accounts.roles import Role
 from guide import keys
+from messaging.models import SenderId
 from tests.people import PLAIN_STATIC, browser, member, person
-from tests.world import Api, Customer
+from tests.world import Api, Customer, World
 
 pytestmark = pytest.mark.django_db
 KINDS = {"owner": 302, "admin": 302, "developer": 302, "finance": 403, "viewer": 403}
@@ -181,3 +184,35 @@ def test_a_replaced_encryption_key_forgets_it(
     make(reader, customer)
     settings.FIELD_ENCRYPTION_KEYS = ["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]
     assert shown(reader) is None
+
+
+def bodies(client: Client) -> list[dict[str, Any]]:
+    """The bodies that the examples are run with."""
+    html = client.get("/docs").content.decode()
+    found = re.findall(r"<textarea[^>]*>(.*?)</textarea>", html, re.S)
+    return [json.loads(text.replace("&quot;", '"')) for text in found]
+
+
+def test_a_sender_of_the_readers_is_filled_in(
+    reader: Client, customer: Customer, world: World
+) -> None:
+    SenderId.objects.filter(organization=customer.organization).delete()
+    world.sender(customer, "Pending", status=SenderId.Status.PENDING)
+    world.sender(customer, 'It\'s "us"', is_default=True)
+    world.sender(customer, "Najd Shop")
+    make(reader, customer)
+    senders = {body["sender_id"] for body in bodies(reader) if "sender_id" in body}
+    assert senders == {"Najd Shop", "NotMine"}
+    codes = re.findall(r"<pre.*?</pre>", reader.get("/docs").content.decode(), re.S)
+    assert "MyCompany" not in "".join(codes)
+
+
+def test_without_a_sender_none_is_named(reader: Client, customer: Customer) -> None:
+    before = bodies(reader)
+    make(reader, customer)
+    SenderId.objects.filter(organization=customer.organization).delete()
+    for body in before:
+        if body.get("sender_id") == "MyCompany":
+            del body["sender_id"]
+    assert bodies(reader) == before
+    assert b"No sender ID is approved yet" in reader.get("/docs").content

@@ -1,4 +1,4 @@
-# Without an answer, or with 429 or 5xx, curl repeats: after Retry-After, or longer each time.
+# curl repeats it after Retry-After, or waits longer each time.
 curl -X POST https://api.example.com/v1/sms/send \
   --retry 5 --retry-all-errors --max-time 30 \
   -H "Authorization: Bearer YOUR_API_KEY" \

@@ -173,8 +173,10 @@ function show(box, form, { response, answer, path, milliseconds }, label) {
     .map((name) => `${name}: ${response.headers.get(name)}`)
     .join("\n");
   const text = answer === null ? "" : `\n\n${JSON.stringify(answer, null, 2)}`;
-  const code = element("pre", `${headers}${text}`, "code");
+  const code = document.createElement("pre");
+  code.className = "code";
   code.tabIndex = 0;
+  code.append(element("code", `${headers}${text}`));
   box.append(code);
 }
 
