@@ -18,6 +18,7 @@ from guide.page import SECTIONS
 from imissive.errors import STATUS_OF_CODE
 from messaging import text
 from messaging.states import Status
+from reference.events import KINDS
 from tests.people import PLAIN_STATIC
 from webhooks.models import EventType
 from webhooks.retrying import RETRY_SECONDS
@@ -314,6 +315,13 @@ def test_tables_list_all_there_is() -> None:
     assert [row[0] for row in _rows(html, "event-types")] == list(EventType.values)
     assert list(calls.events()) == list(EventType.values)
     assert [row[0] for row in _rows(html, "rate-limits")] == [lane.value for lane in Lane]
+
+
+def test_every_event_fits_its_model() -> None:
+    models = {kind.event.value: kind.model() for kind in KINDS}
+    for event, body in calls.events().items():
+        read = models[event].model_validate(body)
+        assert read.model_dump(mode="json", exclude_unset=True) == body
 
 
 def test_the_retries_are_the_real_ones() -> None:

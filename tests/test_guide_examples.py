@@ -1,5 +1,6 @@
 """Every example of the guide, made against the running platform, answers as the guide prints."""
 
+import copy
 import functools
 import itertools
 import json
@@ -213,6 +214,43 @@ def test_every_example_answers_as_printed(
         found = differences(expected, answer, call.varies)
         if status != call.status or found:
             wrong[name] = [f"{status}", *found]
+    assert not wrong, json.dumps(wrong, indent=1)
+
+
+# ---------------------------------------------------------------- events
+
+OPTIONAL = {"reference", "batch_id", "test"}
+"""What an event's data has only where there is something to say; `error` belongs to its type."""
+
+
+@pytest.mark.platform
+def test_events_come_as_printed(site: Site) -> None:
+    """Those that a customer can bring about; `test_guide.py` holds all against their models."""
+    live = site.demo["IMISSIVE_API_KEY"]
+    with receiver() as hook:
+        _, endpoint = site.post("/v1/webhooks", {"url": hook.url})
+        site.post(f"/v1/webhooks/{endpoint['id']}/test", None)
+        for to in ("+966500000001", "+966500000002"):
+            site.post("/v1/sms/send", {"to": to, "message": "Hello", "reference": "order-10482"})
+        later = calls.load("schedule").body
+        scheduled = site.post("/v1/sms/send", later)[1]["message_id"]
+        site.post(f"/v1/sms/{scheduled}/cancel", None)
+        sent = site.post("/v1/otp/send", {"phone": fresh("+966")}, key=live)[1]
+        site.post(f"/v1/otp/{sent['otp_id']}/cancel", None)
+        wanted = {f"message.{name}" for name in ("queued", "sent", "delivered", "failed")}
+        wanted |= {"message.canceled", "otp.failed", "webhook.test"}
+        until(lambda: wanted <= {json.loads(post.body)["event"] for post in hook.posts}, 20)
+        posts = [post.verified(endpoint["secret"]) for post in hook.posts]
+    site.request("DELETE", f"/v1/webhooks/{endpoint['id']}")
+    printed = copy.deepcopy(calls.events())
+    wrong = {}
+    for event in posts:
+        as_printed = printed[event["event"]]
+        for data in (event["data"], as_printed["data"]):
+            for name in OPTIONAL:
+                data.pop(name, None)
+        if found := differences(as_printed, event, ("to", "phone", "reason")):
+            wrong[event["event"]] = found
     assert not wrong, json.dumps(wrong, indent=1)
 
 
