@@ -322,6 +322,14 @@ def test_what_is_only_recorded_is_told_to_nobody(
     assert mail.outbox == []
 
 
+def test_two_workers_send_it_once(people: dict[str, str], held: HeldPrefix) -> None:
+    """Both saw that it is owed."""
+    assert notices.due() == notices.due() == [held.pk]
+    notices.tell_people(held.pk)
+    notices.tell_people(held.pk)
+    assert len(mail.outbox) == 2
+
+
 def test_while_the_mail_server_is_away_the_mail_stays_owed(
     people: dict[str, str], held: HeldPrefix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
