@@ -16,6 +16,7 @@ from django.db import connection
 from messaging import listing, sweeping
 from messaging.listing import Filter
 from messaging.models import Message
+from messaging.states import Status
 from tests.filling import CAMPAIGN, MONITOR, fill
 from tests.world import World
 
@@ -152,6 +153,14 @@ def test_filters_that_never_meet_are_compared_in_the_index(many, pair, index):
         assert "Filter" not in node, node
         assert narrowed.status is None or "status" in node["Index Cond"]
         assert narrowed.sender is None or "sender" in node["Index Cond"]
+
+
+@pytest.mark.parametrize("status", list(map(str, Status)))
+@pytest.mark.parametrize("more", [{}, {"sender": "Mid"}, {"to": MONITOR}], ids=str)
+def test_no_status_is_read_from_an_index_of_what_waits(many, status, more):
+    """They are small, or were when they were counted last, and hold all organizations'."""
+    read = indexes(plans_of(many[0], Filter(status=status, **more)))
+    assert read == {INDEX_OF["to"] if "to" in more else INDEX_OF["status"]}
 
 
 def test_a_piece_of_a_number_is_looked_for_among_the_newest_only(many, monkeypatch):

@@ -373,6 +373,7 @@ def test_a_held_one_can_be_canceled(late, shop):
     sweeping.hold_late()
     assert shop.api.post(f"/v1/sms/{late.public_id}/cancel").status_code == 200
     assert shop.balance() == 100 * MICRO
+    assert only(shop).window_closes_at is None
 
 
 def test_holding_is_bounded_and_takes_the_latest_first(late, shop, world, carrier):
