@@ -128,6 +128,10 @@ OPERATIONS = {
     "get_webhook_delivery": Operation(),
     "replay_webhook_delivery": Operation(("CONFLICT",), _DELIVERY),
     "replay_webhook_deliveries": Operation(("CONFLICT",)),
+    "list_suppressions": Operation(("INVALID_PHONE",)),
+    "add_suppressions": Operation(("INVALID_PHONE",)),
+    "get_suppression": Operation(("INVALID_PHONE",)),
+    "remove_suppression": Operation(("INVALID_PHONE",)),
     "get_balance": Operation(),
     "get_usage": Operation(),
 }
