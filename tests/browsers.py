@@ -65,7 +65,7 @@ def live_server() -> Iterator[str]:
 def _end_other_sessions() -> None:
     """End what aborted requests left open: nobody could drop the test database."""
     connection.close()
-    connection.close_pool()
+    connection.close_pool()  # type: ignore[attr-defined]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -63,7 +63,7 @@ def test_the_mail_says_who_invites_to_what(owner: Client, customer: Customer) ->
     assert customer.organization.name in message.subject
     assert "as Developer" in message.body
     assert "7 days" in message.body
-    html = message.alternatives[0].content
+    html = message.alternatives[0].content  # type: ignore[attr-defined]
     assert link("/invitations/", EMAIL) in html
     kept = Invitation.objects.get(email=EMAIL)
     token = link("/invitations/", EMAIL).split("/")[2]
@@ -310,7 +310,7 @@ def test_accepted_by_several_clicks_at_once(committed_world: World) -> None:
         invitations.invite(by, user.email, Role.VIEWER)
         url = link("/invitations/", user.email)
         mine = [browser(user) for _ in range(4)]
-        answers = in_threads([lambda each=each: each.post(url).status_code for each in mine])
+        answers = in_threads([lambda each=each: each.post(url).status_code for each in mine])  # type: ignore[misc]
         assert set(answers) <= {302, 404}
         assert Member.objects.filter(user=user).count() == 1
         joined = AuditEntry.objects.filter(

@@ -24,7 +24,7 @@ from allauth.mfa.totp.internal.auth import (
 )
 from django.core.cache import cache
 from django.test import Client
-from django.urls import get_resolver, reverse
+from django.urls import URLResolver, get_resolver, reverse
 
 from accounts.models import User
 from accounts.people import vouch_for_address
@@ -96,6 +96,7 @@ def secured(db: None) -> User:
 def _names() -> Iterator[str]:
     for resolver in get_resolver().url_patterns:
         if str(resolver.pattern) == "accounts/":
+            assert isinstance(resolver, URLResolver)
             yield from (str(name) for name in resolver.reverse_dict if isinstance(name, str))
 
 
@@ -106,7 +107,7 @@ def _url(name: str) -> str:
         "mfa_remove_webauthn": {"pk": 1},
         "mfa_edit_webauthn": {"pk": 1},
     }
-    return reverse(name, kwargs=more.get(name))
+    return reverse(name, kwargs=more.get(name))  # type: ignore[arg-type]
 
 
 def _client(user: User) -> Client:

@@ -191,7 +191,7 @@ def test_data_sm(esme, member) -> None:
 def test_data_sm_s_long_address_and_long_time(esme, member) -> None:
     tlvs = {Tag.MESSAGE_PAYLOAD: b"hi", Tag.QOS_TIME_TO_LIVE: b"\xff" * 20}
     written = "+966 50 - 123 - 45 - 67"
-    pdu = pdus.DataSm("", 5, 0, SENDER, 1, 1, written, registered_delivery=1, tlvs=tlvs)
+    pdu = pdus.DataSm("", 5, 0, SENDER, 1, 1, written, registered_delivery=1, tlvs=dict(tlvs))
     assert esme.request(pdu).status == 0
     assert stored(member).to == PHONE
     now = datetime.now(UTC)

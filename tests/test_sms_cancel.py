@@ -20,7 +20,8 @@ from messaging.states import Status
 from messaging.submitting import Claimed
 from tests.world import PHONE, Api, Customer, World, in_threads
 
-First, Second = TypeVar("First"), TypeVar("Second")
+First = TypeVar("First")
+Second = TypeVar("Second")
 REFUND = "refund"
 
 

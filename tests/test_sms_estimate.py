@@ -197,7 +197,9 @@ SENDERS = [SENDER, CLOSED_SENDER, "Nobody", "", None]
 
 
 def draft() -> st.SearchStrategy[dict[str, Any]]:
-    sender = st.one_of(st.just({}), st.fixed_dictionaries({"sender_id": st.sampled_from(SENDERS)}))
+    sender: Any = st.one_of(
+        st.just({}), st.fixed_dictionaries({"sender_id": st.sampled_from(SENDERS)})
+    )
     return st.builds(
         lambda to, message, named: {"to": to, "message": message} | named,
         st.sampled_from(NUMBERS),
@@ -207,7 +209,7 @@ def draft() -> st.SearchStrategy[dict[str, Any]]:
 
 
 def shared() -> st.SearchStrategy[dict[str, Any]]:
-    times = st.sampled_from([{"hours": 1.5}, {"hours": 30}, {"days": 91}, {"minutes": -2}])
+    times: Any = st.sampled_from([{"hours": 1.5}, {"hours": 30}, {"days": 91}, {"minutes": -2}])
     return st.fixed_dictionaries(
         {},
         optional={

@@ -166,7 +166,7 @@ def test_two_owners_leave_at_once(committed_world: World) -> None:
     customer, owners = _two_owners(committed_world)
     clients = [browser(user) for user in owners]
     try:
-        in_threads([lambda each=each: each.post(_team(customer, "leave/")) for each in clients])
+        in_threads([lambda each=each: each.post(_team(customer, "leave/")) for each in clients])  # type: ignore[misc]
         left = Member.objects.filter(organization=customer.organization, role=Role.OWNER)
         assert left.count() == 1
     finally:
@@ -181,7 +181,7 @@ def test_two_owners_unmake_each_other_at_once(committed_world: World) -> None:
     try:
         in_threads(
             [
-                lambda client=client, url=url: client.post(url, {"role": "viewer"})
+                lambda client=client, url=url: client.post(url, {"role": "viewer"})  # type: ignore[misc]
                 for client, url in zip(clients, urls, strict=True)
             ]
         )
@@ -209,5 +209,5 @@ def test_without_the_lock_nobody_would_be_left(
     monkeypatch.setattr(team, "_check_another_owner", slowly)
     monkeypatch.setattr(team, "_locked", unlocked)
     mine = list(Member.objects.filter(user__in=owners))
-    in_threads([lambda each=each: team.leave(each) for each in mine])
+    in_threads([lambda each=each: team.leave(each) for each in mine])  # type: ignore[misc]
     assert not Member.objects.filter(organization=customer.organization).exists()
