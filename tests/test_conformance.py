@@ -129,7 +129,7 @@ def test_one_call_leads_to_the_next(member: Caller) -> None:
     """Chains of calls along the schema's links: what is made is read, changed, and gone then."""
     led: set[str] = set()
 
-    class Chain(everything.as_state_machine()):
+    class Chain(everything.as_state_machine()):  # type: ignore[misc]
         def setup(self) -> None:
             self.undoing = conformance.undone()
             self.undoing.__enter__()

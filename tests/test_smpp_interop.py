@@ -117,7 +117,7 @@ def test_smpp34_client_with_a_wrong_password(simulator):
 # -- aiosmpplib's client against the simulator -------------------------------------------------
 
 
-class Hook(aiosmpplib.AbstractHook):  # type: ignore[misc]  # it has no types
+class Hook(aiosmpplib.AbstractHook):
     def __init__(self) -> None:
         self.messages: asyncio.Queue[Any] = asyncio.Queue()
 

@@ -191,7 +191,17 @@ def test_data_sm(esme, member) -> None:
 def test_data_sm_s_long_address_and_long_time(esme, member) -> None:
     tlvs = {Tag.MESSAGE_PAYLOAD: b"hi", Tag.QOS_TIME_TO_LIVE: b"\xff" * 20}
     written = "+966 50 - 123 - 45 - 67"
-    pdu = pdus.DataSm("", 5, 0, SENDER, 1, 1, written, registered_delivery=1, tlvs=dict(tlvs))
+    pdu = pdus.DataSm(
+        "",
+        5,
+        0,
+        SENDER,
+        1,
+        1,
+        written,
+        registered_delivery=1,
+        tlvs={int(tag): value for tag, value in tlvs.items()},
+    )
     assert esme.request(pdu).status == 0
     assert stored(member).to == PHONE
     now = datetime.now(UTC)
@@ -298,12 +308,18 @@ def test_reference_once(server, member) -> None:
     member.set(references_once=True)
     tlvs = {Tag.USER_MESSAGE_REFERENCE: b"\x12\x34"}
     with member.bound(server.port) as one, member.bound(server.port) as two:
-        sequences = one.send(*(submit(tlvs=dict(tlvs)) for _ in range(20)))
-        two.send(*(submit(tlvs=dict(tlvs)) for _ in range(20)))
+        sequences = one.send(
+            *(submit(tlvs={int(tag): value for tag, value in tlvs.items()}) for _ in range(20))
+        )
+        two.send(
+            *(submit(tlvs={int(tag): value for tag, value in tlvs.items()}) for _ in range(20))
+        )
         answers = [esme.receive() for esme in (one, two) for _ in sequences]
         assert {answer.status for answer in answers} == {0}
         assert len({answer.message_id for answer in answers}) == 1
-        other = one.request(submit(b"another text", tlvs=dict(tlvs)))
+        other = one.request(
+            submit(b"another text", tlvs={int(tag): value for tag, value in tlvs.items()})
+        )
         assert other.message_id != answers[0].message_id
     assert len(member.customer.messages()) == 2
     assert member.customer.balance() == 98 * MICRO
