@@ -10,6 +10,7 @@ import pytest
 from accounts.keys import create_key
 from accounts.models import MICRO, Organization
 from imissive import ids
+from messaging import tables
 from messaging.models import Carrier, SendingRule, Suppression
 from messaging.states import Status
 from otp.models import OtpSettings, Verification
@@ -286,6 +287,7 @@ def test_a_sender_that_its_country_lets_send_by_day_only(
         closes=(now + timedelta(hours=3)).time(),
         time_zone="UTC",
     )
+    tables.reload()
     body = {"phone": PHONE, "sender_id": "Shop-AD"}
     refused(api.post(SEND, body), 400, "INVALID_SCHEDULE", "sender_id")
     assert otps.live(customer) == []
