@@ -48,6 +48,20 @@ INTEGRAL = BeforeValidator(_integral)
 """After the bounds of an `int` in a body, so that they stay in the schema."""
 
 
+NO_NUL = r"^[^\u0000]*$"
+"""The regular expression of texts that the database can keep, for schemas."""
+
+
+def _storable(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("must not hold a NUL character")
+    return text
+
+
+STORABLE = AfterValidator(_storable)
+"""Refuses a text with a NUL; the schema is told by NO_NUL."""
+
+
 def _iso(value: object) -> object:
     """Not a number, which would be taken for Unix seconds: "2026" is no second of 1970."""
     text = value if isinstance(value, str) else ""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from django.conf import settings
 from drf_spectacular.utils import extend_schema
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -18,6 +18,8 @@ from imissive import ids
 from imissive.errors import ApiError
 from imissive.requests import (
     INTEGRAL,
+    NO_NUL,
+    STORABLE,
     Body,
     parse_body,
     parse_either,
@@ -49,22 +51,15 @@ MESSAGES_OF_A_CALL = 100
 """Messages whose estimate counts as one call."""
 
 
-def _no_nul(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not hold a NUL character")
-    return text
-
-
-_NO_NUL = {"pattern": r"^[^\u0000]*$"}
 Reference = Annotated[
     str,
     Field(
         max_length=MAX_REFERENCE,
         description="Your own, for answers and events to carry.",
         examples=["order-4711"],
-        json_schema_extra=_NO_NUL,
+        json_schema_extra={"pattern": NO_NUL},
     ),
-    AfterValidator(_no_nul),
+    STORABLE,
 ]
 Sender = Annotated[
     str,
@@ -72,9 +67,9 @@ Sender = Annotated[
         max_length=50,
         description="An approved sender ID. Without it: the default one, or the only one.",
         examples=["MyCompany"],
-        json_schema_extra=_NO_NUL,
+        json_schema_extra={"pattern": NO_NUL},
     ),
-    AfterValidator(_no_nul),
+    STORABLE,
 ]
 Validity = Annotated[
     int,

@@ -16,7 +16,7 @@ from imissive import ids
 from imissive.cursors import decode_cursor, page_of
 from imissive.errors import ApiError
 from imissive.rendering import time_text
-from imissive.requests import Body, Limit, Query, parse_body, parse_query
+from imissive.requests import NO_NUL, Body, Limit, Query, parse_body, parse_query
 from messaging import senders
 from messaging.models import SenderId
 from messaging.schemas import NextCursor, SenderName
@@ -27,7 +27,6 @@ SENDER_ID = OpenApiParameter(
     "sender_id", str, OpenApiParameter.PATH, description="The sender ID's id, `snd_…`."
 )
 SenderStatus = Literal["pending", "approved", "rejected", "revoked"]
-NO_NUL = r"^[^\u0000]*$"
 
 
 class SenderIdBody(Body):

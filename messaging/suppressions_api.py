@@ -13,7 +13,7 @@ from accounts.authentication import caller_of
 from accounts.roles import Scope
 from imissive.cursors import decode_cursor, page_of
 from imissive.rendering import time_text
-from imissive.requests import Body, Limit, Query, parse_body, parse_query
+from imissive.requests import NO_NUL, Body, Limit, Query, parse_body, parse_query
 from messaging import suppressions
 from messaging.models import Suppression as SuppressionRow
 from messaging.schemas import E164, Count, MessageProblem, NextCursor
@@ -26,7 +26,6 @@ NUMBER = OpenApiParameter(
     OpenApiParameter.PATH,
     description="The number in E.164, such as `+966501234567`; the plus may be left out.",
 )
-NO_NUL = r"^[^\u0000]*$"
 
 
 class SuppressionsBody(Body):

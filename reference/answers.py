@@ -11,6 +11,7 @@ from django.conf import settings
 
 from imissive.errors import STATUS_OF_CODE
 from imissive.openapi import REFERENCE, Schema, components_of
+from imissive.requests import NO_NUL
 from reference import codes, events
 from reference.examples import add_examples
 from reference.operations import OPERATIONS, TAGS, Operation, tag_of
@@ -155,6 +156,8 @@ def _ordered(paths: Schema) -> Schema:
 def _complete(path: str, method: str, operation: Schema) -> None:
     """Add to one operation what its kind brings with it."""
     operation["tags"] = [tag_of(path)]
+    for parameter in operation.get("parameters", []):
+        _without_nul(parameter)
     if method == "post":
         operation.setdefault("parameters", []).append({"$ref": _IDEMPOTENCY_KEY})
     for name, answer in operation["responses"].items():
@@ -169,6 +172,14 @@ def _complete(path: str, method: str, operation: Schema) -> None:
             by_status[status].append(code)
     for status, its_codes in by_status.items():
         operation["responses"][str(status)] = _refusal(status, its_codes)
+
+
+def _without_nul(parameter: Schema) -> None:
+    """No query parameter may hold a NUL (imissive.requests.parse_query): say so of free texts."""
+    schema = parameter.get("schema", {})
+    free = schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "format"}
+    if parameter.get("in") == "query" and free:
+        schema["pattern"] = NO_NUL
 
 
 def _common_codes(method: str, *, in_path: bool, queried: bool) -> set[str]:

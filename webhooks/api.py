@@ -3,7 +3,7 @@
 from typing import Annotated
 
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -12,7 +12,16 @@ from accounts.authentication import caller_of
 from accounts.roles import Scope
 from imissive import ids, outbound
 from imissive.cursors import CURSOR, decode_cursor, page_of
-from imissive.requests import Body, Limit, Query, parse_body, parse_no_body, parse_query
+from imissive.requests import (
+    NO_NUL,
+    STORABLE,
+    Body,
+    Limit,
+    Query,
+    parse_body,
+    parse_no_body,
+    parse_query,
+)
 from webhooks import delivery_log, endpoints, replaying
 from webhooks.presenting import (
     EventName,
@@ -24,13 +33,6 @@ from webhooks.presenting import (
     endpoint_json,
 )
 
-
-def _storable(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("must not hold a NUL character")
-    return text
-
-
 Url = Annotated[
     str,
     Field(
@@ -39,7 +41,11 @@ Url = Annotated[
         json_schema_extra={"format": "uri", "maxLength": outbound.MAX_URL},
     ),
 ]
-Description = Annotated[str, Field(max_length=200), AfterValidator(_storable)]
+Description = Annotated[
+    str,
+    Field(max_length=200, description="For yourself.", json_schema_extra={"pattern": NO_NUL}),
+    STORABLE,
+]
 Events = Annotated[
     list[EventName],
     Field(max_length=50, description="The events it wants; none listed means all."),
