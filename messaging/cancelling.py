@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
@@ -92,7 +92,13 @@ def cancel_to(organization_id: uuid.UUID, numbers: Sequence[str]) -> Canceled:
 
 
 def _cancel_all(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled:
-    """A step at a time, until nothing is left."""
+    """A step at a time, until nothing is left.
+
+    All in one where the caller's transaction goes on: a second step would lock messages after the
+    balance, against the locking rule.
+    """
+    if connection.in_atomic_block:
+        return _cancel(organization_id, which, wanted, limit=None)
     count = credits = 0
     while True:
         canceled = _cancel(organization_id, which, wanted)
@@ -101,13 +107,15 @@ def _cancel_all(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled
             return Canceled(count, credits)
 
 
-def _cancel(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled:
+def _cancel(
+    organization_id: uuid.UUID, which: str, wanted: Any, limit: int | None = STEP
+) -> Canceled:
     now = datetime.now(UTC)
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(
                 _CANCEL.format(which=which),
-                {"organization": organization_id, "wanted": wanted, "limit": STEP, "now": now},
+                {"organization": organization_id, "wanted": wanted, "limit": limit, "now": now},
             )
             rows: list[Any] = cursor.fetchall()
         events.record_and_ring_on_commit([_event(organization_id, row, now) for row in rows])

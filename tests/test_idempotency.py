@@ -4,6 +4,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import orjson
@@ -12,6 +13,7 @@ from cryptography.fernet import Fernet
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from accounts import idempotency, ledger, tasks
 from accounts.api_view import ApiView
@@ -20,7 +22,7 @@ from accounts.keys import create_key, revoke_key
 from accounts.models import MICRO, IdempotencyRecord, Organization
 from accounts.roles import Scope
 from messaging import api as messaging_api
-from messaging import presenting
+from messaging import cancelling, presenting
 from messaging.models import Carrier
 from tests.api_calls import GOOD, Scene, ask, calls
 from tests.world import PHONE, SENDER, Api, Customer, World, in_threads
@@ -180,6 +182,29 @@ def test_keys(api: Api, key: str) -> None:
 def test_what_is_no_key(api: Api, customer: Customer, key: str) -> None:
     assert_refused(send(api, key=key), 400, "INVALID_REQUEST", "Idempotency-Key")
     assert customer.messages() == []
+
+
+def test_a_canceled_batch_locks_messages_before_the_balance(
+    committed_world: World, monkeypatch: Any
+) -> None:
+    """All of it is one transaction then, so several steps would lock them the other way round."""
+    committed_world.serve()
+    customer = committed_world.customer()
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    body = {"messages": [SMS] * 5, "scheduled_at": tomorrow}
+    batch_id = customer.api.post(BULK, body).json()["batch_id"]
+    monkeypatch.setattr(cancelling, "STEP", 2)
+    with CaptureQueriesContext(connection) as captured:
+        answer = send(customer.api, None, path=f"/v1/batches/{batch_id}/cancel")
+    assert answer.json()["canceled"] == 5
+    locks = [
+        found
+        for query in captured.captured_queries
+        for found in ("FOR UPDATE", "accounts_ledgerentry")
+        if found in query["sql"]
+    ]
+    assert locks == ["FOR UPDATE", "accounts_ledgerentry"]
+    assert customer.balance() == 100 * MICRO
 
 
 # ---------------------------------------------------------------- refused calls
