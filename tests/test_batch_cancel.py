@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts import ledger
 from accounts.models import MICRO
@@ -63,10 +65,14 @@ def test_other_batches_and_messages_stay(api, customer, carrier):
     assert sorted(statuses(customer)) == ["canceled", "queued", "scheduled"]
 
 
-def test_a_large_batch_is_canceled_in_steps(api, customer, carrier, monkeypatch):
+def test_a_large_batch_is_canceled_in_steps(committed_world, monkeypatch):
     monkeypatch.setattr(cancelling, "STEP", 4)
-    batch_id = bulk(api, 11)
-    assert cancel(api, batch_id).json()["canceled"] == 11
+    committed_world.serve()
+    customer = committed_world.customer()
+    batch_id = bulk(customer.api, 11)
+    with CaptureQueriesContext(connection) as captured:
+        assert cancel(customer.api, batch_id).json()["canceled"] == 11
+    assert sum("SET status = 'canceled'" in query["sql"] for query in captured) == 3
     assert customer.balance() == 100 * MICRO
 
 
