@@ -59,7 +59,7 @@ def cancel(organization_id: uuid.UUID, message_id: uuid.UUID | None) -> Message:
     """
     canceled, message = None, None
     if message_id is not None:
-        canceled = _cancel(organization_id, "m.id = %(wanted)s", message_id)
+        canceled = _cancel(organization_id, "m.id = %(wanted)s", message_id, limit=1)
         message = Message.objects.filter(organization_id=organization_id, id=message_id).first()
     if message is None or canceled is None:
         raise ApiError("NOT_FOUND", "There is no such message.")
@@ -101,15 +101,13 @@ def _cancel_all(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled
         return _cancel(organization_id, which, wanted, limit=None)
     count = credits = 0
     while True:
-        canceled = _cancel(organization_id, which, wanted)
+        canceled = _cancel(organization_id, which, wanted, limit=STEP)
         count, credits = count + canceled.count, credits + canceled.credits
         if canceled.count < STEP:
             return Canceled(count, credits)
 
 
-def _cancel(
-    organization_id: uuid.UUID, which: str, wanted: Any, limit: int | None = STEP
-) -> Canceled:
+def _cancel(organization_id: uuid.UUID, which: str, wanted: Any, *, limit: int | None) -> Canceled:
     now = datetime.now(UTC)
     with transaction.atomic():
         with server_cursor() as cursor:
