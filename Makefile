@@ -9,13 +9,21 @@ EMBEDDED := $(BIN)/python -m imissive.embedded
 # Tests to run, such as `make test TESTS="tests/test_text.py -k arabic"`.
 TESTS ?=
 
-.PHONY: run test lint bench clean help
+# What `make conformance` draws its calls from: the same number draws the same ones again.
+SEED := $(shell date +%s)
+
+.PHONY: run test conformance lint bench clean help
 
 run: $(VENV)/.run ## Start everything and say where it is
 	@exec $(BIN)/python -m imissive.launch
 
 test: $(VENV)/.dev ## Run all tests beside a PostgreSQL and a Valkey of their own
 	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist loadfile $(TESTS)
+
+conformance: $(VENV)/.dev ## Judge the API by its own schema for some minutes; SEED=… repeats a run
+	@echo "SEED=$(SEED)"
+	@CONFORMANCE_EXAMPLES=400 CONFORMANCE_SEED=$(SEED) exec $(EMBEDDED) --fast -- \
+		$(BIN)/python -m pytest -n 2 --timeout 1800 tests/test_conformance.py
 
 bench: $(VENV)/.dev ## Measure this machine and print a table
 	@exec $(BIN)/python -m tests.bench

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.conf import settings
 
+from imissive import ids
 from imissive.errors import STATUS_OF_CODE
 from imissive.openapi import REFERENCE, Schema, components_of
 from imissive.requests import NO_NUL
@@ -78,6 +79,16 @@ PARAMETERS: Schema = {
     }
 }
 
+_ID_OF = {
+    "message_id": ids.MESSAGE,
+    "batch_id": ids.BATCH,
+    "otp_id": ids.OTP,
+    "webhook_id": ids.ENDPOINT,
+    "delivery_id": ids.DELIVERY,
+    "sender_id": ids.SENDER,
+}
+"""What the parameters of paths are the ids of."""
+_EXAMPLE = "01m83snhn8fsjsf5h41ebt60cg"
 _RATE_HEADERS = [name for name in HEADERS if name.lower().lstrip("x-").startswith("ratelimit")]
 # Refused before it is known who calls, or by what failed while it was to be found out.
 _WITHOUT_RATE = (401, 406, 500, 503)
@@ -157,7 +168,7 @@ def _complete(path: str, method: str, operation: Schema) -> None:
     """Add to one operation what its kind brings with it."""
     operation["tags"] = [tag_of(path)]
     for parameter in operation.get("parameters", []):
-        _without_nul(parameter)
+        _refine(parameter)
     if method == "post":
         operation.setdefault("parameters", []).append({"$ref": _IDEMPOTENCY_KEY})
     for name, answer in operation["responses"].items():
@@ -174,11 +185,17 @@ def _complete(path: str, method: str, operation: Schema) -> None:
         operation["responses"][str(status)] = _refusal(status, its_codes)
 
 
-def _without_nul(parameter: Schema) -> None:
-    """No query parameter may hold a NUL (imissive.requests.parse_query): say so of free texts."""
-    schema = parameter.get("schema", {})
-    free = schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "format"}
-    if parameter.get("in") == "query" and free:
+def _refine(parameter: Schema) -> None:
+    """Say of a parameter what its name and place tell: how an id is written; that there is no NUL
+    in a query (imissive.requests.parse_query)."""
+    schema, place = parameter["schema"], parameter["in"]
+    prefix = _ID_OF.get(parameter["name"])
+    if place == "path" and prefix is not None:
+        schema |= {"pattern": ids.pattern(prefix), "examples": [f"{prefix}_{_EXAMPLE}"]}
+        parameter.setdefault("description", f"Its id, `{prefix}_…`.")
+    elif place == "path":
+        schema.setdefault("examples", ["+966501234567"])
+    elif schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "format"}:
         schema["pattern"] = NO_NUL
 
 
