@@ -4,14 +4,17 @@ A list is read newest first by id, and ids grow with time; the next page is what
 """
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
+
+from django.db.models import Model, QuerySet
 
 from imissive import ids
 from imissive.errors import ApiError
 
 CURSOR = "cur"
 RowT = TypeVar("RowT")
+ModelT = TypeVar("ModelT", bound=Model)
 
 
 def encode_cursor(last: uuid.UUID) -> str:
@@ -34,3 +37,19 @@ def page_of(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], str | Non
         return rows, None
     last: Any = rows[limit - 1]
     return rows[:limit], encode_cursor(last.id)
+
+
+def newest_first(
+    rows: QuerySet[ModelT],
+    limit: int,
+    cursor: str | None,
+    shown: Callable[[ModelT], Any],
+) -> dict[str, Any]:
+    """The body of a list: a page of the rows after the cursor, each as it is shown.
+
+    Raises ApiError INVALID_REQUEST for a wrong cursor.
+    """
+    if cursor is not None:
+        rows = rows.filter(id__lt=decode_cursor(cursor))
+    page, next_cursor = page_of(list(rows.order_by("-id")[: limit + 1]), limit)
+    return {"data": [shown(row) for row in page], "next_cursor": next_cursor}

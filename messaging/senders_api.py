@@ -13,7 +13,7 @@ from accounts.authentication import caller_of
 from accounts.models import Organization
 from accounts.roles import Scope
 from imissive import ids
-from imissive.cursors import decode_cursor, page_of
+from imissive.cursors import newest_first
 from imissive.errors import ApiError
 from imissive.rendering import time_text
 from imissive.requests import NO_NUL, Body, Limit, Query, parse_body, parse_query
@@ -101,11 +101,7 @@ class SenderIdsView(ApiView):
         found = SenderId.objects.filter(organization=caller_of(request).organization_id)
         if query.status is not None:
             found = found.filter(status=query.status)
-        if query.cursor is not None:
-            found = found.filter(id__lt=decode_cursor(query.cursor))
-        rows = list(found.order_by("-id")[: query.limit + 1])
-        page, next_cursor = page_of(rows, query.limit)
-        return Response({"data": [_as_json(one) for one in page], "next_cursor": next_cursor})
+        return Response(newest_first(found, query.limit, query.cursor, _as_json))
 
     @extend_schema(
         operation_id="request_sender_id",

@@ -11,7 +11,7 @@ from rest_framework.response import Response
 from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.roles import Scope
-from imissive.cursors import decode_cursor, page_of
+from imissive.cursors import newest_first
 from imissive.rendering import time_text
 from imissive.requests import NO_NUL, Body, Limit, Query, parse_body, parse_query
 from messaging import suppressions
@@ -96,11 +96,7 @@ class SuppressionsView(ApiView):
         found = SuppressionRow.objects.filter(organization=caller_of(request).organization_id)
         if query.number is not None:
             found = found.filter(number=suppressions.number_of(query.number))
-        if query.cursor is not None:
-            found = found.filter(id__lt=decode_cursor(query.cursor))
-        rows = list(found.order_by("-id")[: query.limit + 1])
-        page, next_cursor = page_of(rows, query.limit)
-        return Response({"data": [_as_json(one) for one in page], "next_cursor": next_cursor})
+        return Response(newest_first(found, query.limit, query.cursor, _as_json))
 
     @extend_schema(
         operation_id="add_suppressions",

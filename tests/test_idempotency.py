@@ -13,7 +13,6 @@ from cryptography.fernet import Fernet
 from django.apps import apps
 from django.conf import settings as django_settings
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
 
 from accounts import idempotency, ledger, tasks
 from accounts.api_view import ApiView
@@ -25,7 +24,7 @@ from messaging import api as messaging_api
 from messaging import cancelling, presenting
 from messaging.models import Carrier
 from tests.api_calls import GOOD, Scene, ask, calls
-from tests.world import PHONE, SENDER, Api, Customer, World, in_threads
+from tests.world import PHONE, SENDER, Api, Customer, World, in_threads, noting
 
 SEND, BULK, ESTIMATE = "/v1/sms/send", "/v1/sms/bulk", "/v1/sms/estimate"
 SMS = {"to": PHONE, "message": "Hello", "sender_id": SENDER}
@@ -194,14 +193,15 @@ def test_a_canceled_batch_locks_messages_before_the_balance(
     body = {"messages": [SMS] * 5, "scheduled_at": tomorrow}
     batch_id = customer.api.post(BULK, body).json()["batch_id"]
     monkeypatch.setattr(cancelling, "STEP", 2)
-    with CaptureQueriesContext(connection) as captured:
+    statements: list[str] = []
+    with connection.execute_wrapper(noting(statements)):
         answer = send(customer.api, None, path=f"/v1/batches/{batch_id}/cancel")
     assert answer.json()["canceled"] == 5
     locks = [
         found
-        for query in captured.captured_queries
+        for statement in statements
         for found in ("FOR UPDATE", "accounts_ledgerentry")
-        if found in query["sql"]
+        if found in statement
     ]
     assert locks == ["FOR UPDATE", "accounts_ledgerentry"]
     assert customer.balance() == 100 * MICRO

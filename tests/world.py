@@ -211,6 +211,17 @@ class World:
             row.delete()
 
 
+def noting(statements: list[str]) -> Callable[..., Any]:
+    """For `connection.execute_wrapper`: notes each statement, prepared ones too, which Django's
+    own capturing does not know the text of."""
+
+    def note(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        statements.append(sql)
+        return execute(sql, parameters, many, context)
+
+    return note
+
+
 def in_threads(works: Sequence[Callable[[], T]], *, timeout: float = 60.0) -> list[T]:
     """Run each in a thread of its own, all begun at once; their answers, or the first failure."""
     barrier = threading.Barrier(len(works))
