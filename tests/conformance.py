@@ -8,7 +8,7 @@ field and no error code that its operation does not declare.
 import copy
 import itertools
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,18 +138,18 @@ def undone() -> Iterator[None]:
 class Caller:
     """Who makes the calls, and what is put into them so that they are about something.
 
-    `ids`: by the names of the parameters in a path. `values`: by the names of fields of a body.
-    `spans`: the same for a body with `from` and `to`. They go into every other call, and the ids
-    into every call where `always`.
+    `ids`: by the names of the parameters in a path, several in turn. `values`: by the names of
+    fields of a body. `spans`: the same for a body with `from` and `to`. They go into every other
+    call, and the ids into every call where `always`.
     """
 
     secret: str
-    ids: Mapping[str, str]
+    ids: Sequence[Mapping[str, str]]
     values: Mapping[str, Any] = field(default_factory=dict)
     spans: Mapping[str, str] = field(default_factory=dict)
     always: bool = False
     answers: list[Any] = field(default_factory=list)
-    _turns: Iterator[bool] = field(default_factory=lambda: itertools.cycle((True, False)))
+    _turns: Iterator[int] = field(default_factory=itertools.count)
 
     def make(self, case: Any) -> Any:
         """Make the call, judge the answer, and undo what it did."""
@@ -168,10 +168,12 @@ class Caller:
 
     def _prepare(self, case: Any) -> None:
         turn = next(self._turns)
-        if (turn or self.always) and not case.meta.is_negative_at(ParameterLocation.PATH):
+        filled = turn % 2 == 0
+        if (filled or self.always) and not case.meta.is_negative_at(ParameterLocation.PATH):
+            ids = self.ids[turn // 2 % len(self.ids)]
             for name in case.path_parameters or {}:
-                case.path_parameters[name] = self.ids[name]
-        if turn:
+                case.path_parameters[name] = ids[name]
+        if filled:
             self.fill(case)
 
     def fill(self, case: Any) -> None:

@@ -14,13 +14,14 @@ from schemathesis.generation.stateful.state_machine import StepInput, StepOutput
 
 from accounts.models import Organization
 from messaging.models import Batch, Suppression
+from messaging.states import Status
 from otp.models import CodeSend
 from tests import conformance
 from tests.conformance import Caller
 from tests.world import SENDER, Customer, World
 from webhooks import events
 from webhooks.events import NewEvent
-from webhooks.models import Delivery, EventType
+from webhooks.models import Delivery, Endpoint, EventType
 
 everything = conformance.load()
 of_objects = conformance.load(examples=conformance.EXAMPLES // 4, wrong=False).include(
@@ -54,17 +55,42 @@ def objects(world: World, owner: Customer) -> dict[str, str]:
     endpoint = world.endpoint(owner)
     happened = datetime.now(UTC)
     events.record([NewEvent(owner.id, EventType.MESSAGE_SENT, happened, message.id, {})])
-    Delivery.objects.update(status=Delivery.Status.DELIVERED, finished_at=happened)
+    Delivery.objects.filter(endpoint=endpoint).update(
+        status=Delivery.Status.DELIVERED, finished_at=happened
+    )
     return {
         "message_id": message.public_id,
         "batch_id": str(batch),
         "webhook_id": endpoint.public_id,
-        "delivery_id": Delivery.objects.get().public_id,
+        "delivery_id": Delivery.objects.get(endpoint=endpoint).public_id,
         "otp_id": otp.json()["otp_id"],
         "number": Suppression.objects.create(
             organization=owner.organization, number="+966500000009", source="api"
         ).number,
         "sender_id": world.sender(owner, "Another", status="pending").public_id,
+    }
+
+
+@pytest.fixture
+def over(world: World, owner: Customer) -> dict[str, str]:
+    """The owner's that nothing can be done with any more."""
+    now = datetime.now(UTC)
+    ended = {"status": Status.DELIVERED, "due_at": None, "final_at": now}
+    batch = Batch.objects.create(organization=owner.organization)
+    message = world.message(owner, world.carriers[0], batch=batch, **ended)
+    endpoint = world.endpoint(owner)
+    events.record([NewEvent(owner.id, EventType.MESSAGE_SENT, now, message.id, {})])
+    Endpoint.objects.filter(id=endpoint.id).update(enabled=False)
+    otp = owner.api.post("/v1/otp/send", {"phone": "+966500000003"}).json()["otp_id"]
+    assert owner.api.post(f"/v1/otp/{otp}/cancel").status_code == 200
+    return {
+        "message_id": message.public_id,
+        "batch_id": str(batch),
+        "webhook_id": endpoint.public_id,
+        "delivery_id": Delivery.objects.get(endpoint=endpoint).public_id,
+        "otp_id": otp,
+        "number": "+966500000008",
+        "sender_id": world.sender(owner, "Refused", status="rejected").public_id,
     }
 
 
@@ -75,7 +101,7 @@ def _unlimited(customer: Customer) -> Customer:
 
 
 @pytest.fixture
-def member(owner: Customer, objects: dict[str, str]) -> Caller:
+def member(owner: Customer, objects: dict[str, str], over: dict[str, str]) -> Caller:
     mobile = "+966500000001"
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
     values = {
@@ -86,7 +112,7 @@ def member(owner: Customer, objects: dict[str, str]) -> Caller:
         "scheduled_at": tomorrow,
         "otp_id": objects["otp_id"],
     }
-    return Caller(owner.api.secret, objects, values, spans=SPAN)
+    return Caller(owner.api.secret, (objects, over), values, spans=SPAN)
 
 
 @pytest.fixture
@@ -106,7 +132,7 @@ def test_member(case: Any, succeeding: Caller) -> None:
 @relaxed
 def test_outsider(case: Any, objects: dict[str, str], outsider_key: str) -> None:
     """Has a key, and asks for the owner's objects: never found, never told of."""
-    response = Caller(outsider_key, objects, always=True).make(case)
+    response = Caller(outsider_key, [objects], always=True).make(case)
     assert response.status_code != 401
     if case.path_parameters:
         assert response.status_code >= 400
@@ -122,7 +148,7 @@ def outsider_key(outsider: Customer) -> str:
 @relaxed
 def test_nobody(case: Any, objects: dict[str, str]) -> None:
     """Has no key: is told nothing else."""
-    assert Caller("", objects, always=True).make(case).status_code == 401
+    assert Caller("", [objects], always=True).make(case).status_code == 401
 
 
 def test_one_call_leads_to_the_next(member: Caller) -> None:

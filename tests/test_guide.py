@@ -1,8 +1,10 @@
 """The guide's page: what customers were told before, every error code, and both languages alike."""
 
+import functools
 import json
 import re
 from collections import Counter
+from html import unescape
 from html.parser import HTMLParser
 from typing import Any
 
@@ -154,7 +156,9 @@ def _settings(settings: Any) -> None:
     settings.PUBLIC_URL = "https://sms.example.com"
 
 
+@functools.cache
 def read(language: str = "en") -> str:
+    """The page, asked for once: it says the same to everybody without a key."""
     client = Client()
     client.cookies["django_language"] = language
     response = client.get("/docs")
@@ -162,24 +166,19 @@ def read(language: str = "en") -> str:
     return response.content.decode()
 
 
+@functools.cache
 def plain(html: str) -> str:
     """The text of HTML, each run of white space being one space."""
     spaced = re.sub(r"(</(?:td|th|dt|dd|li|span|code|p)>)", r"\1 ", html)
-    words = strip_tags(spaced).replace("&quot;", '"').replace("&#x27;", "'").replace("&#39;", "'")
-    return " ".join(words.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&").split())
+    return " ".join(unescape(strip_tags(spaced)).split())
 
 
+@functools.cache
 def blocks(html: str) -> list[str]:
     """The code blocks of a page, without the indentation of their lines."""
     found = re.findall(r"<pre[^>]*>(.*?)</pre>", html, re.S)
-    unquoted = [
-        strip_tags(block).replace("&quot;", '"').replace("&#39;", "'").replace("&lt;", "<")
-        for block in found
-    ]
-    return [
-        "\n".join(line.strip() for line in block.replace("&gt;", ">").strip().splitlines())
-        for block in unquoted
-    ]
+    codes = [unescape(strip_tags(block)).strip() for block in found]
+    return ["\n".join(line.strip() for line in code.splitlines()) for code in codes]
 
 
 # ---------------------------------------------------------------- what was documented before
