@@ -24,7 +24,7 @@ from schemathesis.specs.openapi.checks import ignored_auth
 
 from reference.schema import document
 
-EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "12"))
 """Random calls of each operation by each caller, beside the examples and the borders."""
 SEED = int(os.environ.get("CONFORMANCE_SEED", "1"))
 REPEATED = "CONFORMANCE_SEED" not in os.environ

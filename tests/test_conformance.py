@@ -55,9 +55,8 @@ def objects(world: World, owner: Customer) -> dict[str, str]:
     endpoint = world.endpoint(owner)
     happened = datetime.now(UTC)
     events.record([NewEvent(owner.id, EventType.MESSAGE_SENT, happened, message.id, {})])
-    Delivery.objects.filter(endpoint=endpoint).update(
-        status=Delivery.Status.DELIVERED, finished_at=happened
-    )
+    arrived = {"status": Delivery.Status.DELIVERED, "finished_at": happened}
+    Delivery.objects.filter(endpoint=endpoint).update(**arrived)
     return {
         "message_id": message.public_id,
         "batch_id": str(batch),
@@ -90,7 +89,7 @@ def over(world: World, owner: Customer) -> dict[str, str]:
         "delivery_id": Delivery.objects.get(endpoint=endpoint).public_id,
         "otp_id": otp,
         "number": "+966500000008",
-        "sender_id": world.sender(owner, "Refused", status="rejected").public_id,
+        "sender_id": world.sender(owner, "Refused", status="rejected", reason="No").public_id,
     }
 
 
