@@ -71,6 +71,9 @@ def _end_other_sessions() -> None:
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
+    # The new pool may have opened more than this one, which have just been ended too.
+    connection.close()
+    connection.close_pool()  # type: ignore[attr-defined]
 
 
 def log_in(context: BrowserContext, url: str, user: User) -> None:

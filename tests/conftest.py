@@ -5,9 +5,11 @@ from typing import Any
 
 import hypothesis
 import pytest
+import structlog
 from django.conf import settings
 from django.db import connection
 
+from accounts import limits
 from imissive import bell
 from messaging import tables
 from messaging.models import Carrier
@@ -26,6 +28,21 @@ REAL_DATABASE = str(settings.DATABASES["default"]["NAME"])
 def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's routes and prices, which a process keeps for a second."""
     monkeypatch.setattr(tables, "_cached", None)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_limits() -> None:
+    """A request waits a quarter of a second for Redis. Two cores that run all this may need more,
+    and a limit that is not known limits nothing: the client that is kept waits longer."""
+    patience, limits.SOCKET_SECONDS = limits.SOCKET_SECONDS, 10.0
+    limits._script(settings.REDIS_URL)
+    limits.SOCKET_SECONDS = patience
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _loggers_are_found_anew() -> None:
+    """A logger that was used once would be kept, and nothing that captures logs would see it."""
+    structlog.configure(cache_logger_on_first_use=False)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.db import connection
 from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize, expect
 
 from messaging.models import Message
@@ -62,7 +63,11 @@ def site(test_database: None, django_db_blocker) -> Iterator[Site]:
         made = showcase.make()
         try:
             with browsers.live_server() as url, browsers.chromium() as browser:
+                # Within Playwright's loop Django has another connection than outside of it, and what
+                # ends this one's server ends the sessions of both.
+                connection.close()
                 yield Site(url, browser, made)
+                connection.close()
         finally:
             showcase.forget()
 
