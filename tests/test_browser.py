@@ -63,8 +63,8 @@ def site(test_database: None, django_db_blocker) -> Iterator[Site]:
         made = showcase.make()
         try:
             with browsers.live_server() as url, browsers.chromium() as browser:
-                # Within Playwright's loop Django has another connection than outside of it, and what
-                # ends this one's server ends the sessions of both.
+                # Within Playwright's loop Django has another connection than outside of it, and
+                # what ends this one's server ends the sessions of both.
                 connection.close()
                 yield Site(url, browser, made)
                 connection.close()
