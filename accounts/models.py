@@ -323,6 +323,45 @@ class AuditEntry(models.Model):
         return f"{self.action} {self.target}"
 
 
+class StoredFile(models.Model):
+    """A file that an organization gave or is to fetch: in the database, since several machines
+    read and write it, and nothing but PostgreSQL holds what matters. See `accounts.files`."""
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    organization = models.ForeignKey(Organization, models.CASCADE, related_name="files")
+    name = models.CharField(_("name"), max_length=200)
+    content_type = models.CharField(_("type"), max_length=100)
+    size = models.BigIntegerField(_("size"), help_text=_("In bytes."))
+    created_at = models.DateTimeField(_("time"), db_default=models.functions.Now())
+    expires_at = models.DateTimeField(
+        _("kept until"), null=True, blank=True, help_text=_("Empty: until it is deleted.")
+    )
+
+    class Meta:
+        verbose_name = _("file")
+        indexes = [
+            models.Index("expires_at", name="file_expiry", condition=Q(expires_at__isnull=False))
+        ]
+        constraints = [models.CheckConstraint(condition=Q(size__gte=0), name="file_size")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class FileChunk(models.Model):
+    """A piece of a stored file; the pieces in the order of `position` are the file."""
+
+    file = models.ForeignKey(StoredFile, models.CASCADE, related_name="chunks", db_index=False)
+    position = models.PositiveIntegerField()
+    data = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint("file", "position", name="chunk_once")]
+
+    def __str__(self) -> str:
+        return f"{self.file_id}/{self.position}"
+
+
 def member_organizations(user: User) -> models.QuerySet[Organization]:
     """The organizations that a user belongs to, oldest membership first."""
     return Organization.objects.filter(memberships__user=user).order_by("memberships__created_at")

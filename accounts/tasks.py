@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from accounts import idempotency, people
+from accounts import files, idempotency, people
 
 
 @shared_task(name="accounts.tasks.purge_idempotency", ignore_result=True, expires=600)
@@ -16,4 +16,11 @@ def purge_idempotency() -> None:
 def forget_unproved() -> None:
     """Now and then: accounts that nobody ever got into go."""
     while people.forget_unproved() == people.FORGET_STEP:
+        pass
+
+
+@shared_task(name="accounts.tasks.purge_files", ignore_result=True, expires=600)
+def purge_files() -> None:
+    """Now and then: files that are kept no longer go."""
+    while files.purge() == files.PURGE_STEP:
         pass

@@ -153,6 +153,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "watch-balances": {"task": "messaging.tasks.watch_balances", "schedule": 5.0},
     "forget-unproved": {"task": "accounts.tasks.forget_unproved", "schedule": 3600.0},
+    "purge-files": {"task": "accounts.tasks.purge_files", "schedule": 600.0},
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
     "sweep-smpp": {"task": "messaging.tasks.sweep_smpp", "schedule": 5.0},
     "purge-smpp": {"task": "messaging.tasks.purge_smpp", "schedule": 600.0},

@@ -1,0 +1,34 @@
+"""CSV for spreadsheets: Arabic that Excel reads, and cells that compute nothing."""
+
+import csv
+import io
+
+import pytest
+
+from imissive.spreadsheets import csv_lines, safe_cell
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "@SUM(A1)", "+1+cmd|'/C calc'!A0", "-2+3", "\t=1", "\r=1", " =1", "＝1", "+", "-x"],
+)
+def test_a_formula_is_text(text: str) -> None:
+    assert safe_cell(text) == "'" + text
+
+
+@pytest.mark.parametrize("text", ["+966501234567", "-1.5", "MyCompany", "", "a=b", "مرحبا", "5"])
+def test_what_computes_nothing_is_left(text: str) -> None:
+    assert safe_cell(text) == text
+
+
+def test_what_is_missing_is_empty() -> None:
+    assert safe_cell(None) == ""
+
+
+def test_the_file_is_read_again_as_it_was() -> None:
+    rows = [["to", "text"]] + [[f"+9665{n:08}", 'مرحبا، "a"\nb'] for n in range(1200)]
+    pieces = list(csv_lines(rows))
+    assert len(pieces) == 3
+    text = b"".join(pieces).decode("utf-8-sig")
+    assert b"".join(pieces).startswith(b"\xef\xbb\xbf")
+    assert list(csv.reader(io.StringIO(text, newline=""))) == rows
