@@ -1,16 +1,15 @@
 """The dashboard's pages about messages: overview, log, and one message with its timeline."""
 
-import hashlib
 from datetime import timedelta
 from typing import Any
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.template.loader import render_to_string
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from accounts.access import frame, member_page, public_id
+from accounts.live import live_page, query_without
 from accounts.models import Balance, LedgerEntry, Member, Organization
 from accounts.roles import Action, may
 from imissive import ids
@@ -95,10 +94,10 @@ def message_log(request: HttpRequest, member: Member) -> HttpResponse:
         "narrowed": narrowed,
         "live": not page.has_newer and not paused,
         "paused": paused,
-        "query": _query(request, "before", "after", "live"),
+        "query": query_without(request, "before", "after", "live"),
         "statuses": STATUS_LABELS.items(),
     }
-    return _live_page(request, member, "messages", "log", context)
+    return live_page(request, member, "messages", "log", context)
 
 
 def _asked_for(request: HttpRequest) -> log.Filter:
@@ -117,13 +116,6 @@ def _read_page(request: HttpRequest, member: Member, narrowed: log.Filter) -> lo
     return page
 
 
-def _query(request: HttpRequest, *without: str) -> str:
-    query = request.GET.copy()
-    for key in (*without, "seen"):
-        query.pop(key, None)
-    return query.urlencode()
-
-
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
@@ -140,7 +132,7 @@ def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpR
         "live": not timeline.is_settled(message),
         "query": "",
     }
-    return _live_page(request, member, "message", "message_body", context)
+    return live_page(request, member, "message", "message_body", context)
 
 
 def _refunded(message: Message) -> int:
@@ -149,22 +141,3 @@ def _refunded(message: Message) -> int:
         organization=message.organization_id, kind=LedgerEntry.Kind.REFUND, reference=message.id
     ).first()
     return refund.amount if refund else 0
-
-
-def _live_page(
-    request: HttpRequest, member: Member, page: str, part: str, context: dict[str, Any]
-) -> HttpResponse:
-    """A page whose `part` refreshes while it is open.
-
-    htmx asks again for the same address with `seen`, a digest of what it shows: it gets 204, and
-    swaps nothing, until there is something new.
-    """
-    context = {**frame(member), **context}
-    html = render_to_string(f"dashboard/parts/{part}.html", context, request)
-    seen = hashlib.blake2s(html.encode(), digest_size=8).hexdigest()
-    template = f"dashboard/{page}.html"
-    if "seen" in request.GET and request.headers.get("HX-Request"):
-        if request.GET["seen"] == seen:
-            return HttpResponse(status=204)
-        template = "dashboard/parts/live.html"
-    return render(request, template, {**context, "live_html": html, "seen": seen})

@@ -62,5 +62,17 @@ for (const button of document.querySelectorAll("[data-when-changed]")) {
 document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden) event.preventDefault();
 });
-document.addEventListener("htmx:afterSettle", () => prepare(document));
+
+// What a person unfolded in a part that refreshes stays unfolded, where it has an id.
+let unfolded = [];
+document.addEventListener("htmx:beforeSwap", (event) => {
+  unfolded = [...event.target.querySelectorAll("details[open][id]")].map((details) => details.id);
+});
+document.addEventListener("htmx:afterSettle", () => {
+  for (const id of unfolded) {
+    const details = document.getElementById(id);
+    if (details) details.open = true;
+  }
+  prepare(document);
+});
 prepare(document);
