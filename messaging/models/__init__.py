@@ -1,5 +1,12 @@
 """The tables of messaging, by subject."""
 
+from messaging.models.audience import (
+    Composition,
+    Contact,
+    ContactList,
+    ListEntry,
+    TextTemplate,
+)
 from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteCarrier
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
 from messaging.models.rules import SendingRule, Suppression
@@ -12,7 +19,11 @@ __all__ = [
     "Batch",
     "Carrier",
     "CarrierBind",
+    "Composition",
+    "Contact",
+    "ContactList",
     "EarlyReceipt",
+    "ListEntry",
     "Message",
     "MessagePart",
     "Price",
@@ -27,4 +38,5 @@ __all__ = [
     "SmppSession",
     "SmppSubmit",
     "Suppression",
+    "TextTemplate",
 ]
