@@ -1,6 +1,6 @@
 """The REST API of messages: thin, it reads the request and calls what does it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from django.conf import settings
@@ -28,6 +28,7 @@ from imissive.requests import (
 from messaging import cancelling, presenting
 from messaging.estimating import estimate
 from messaging.lists_api import BATCH_ID, MESSAGE_ID
+from messaging.schedules import parse_schedule
 from messaging.schemas import (
     BulkEstimate,
     BulkResult,
@@ -45,8 +46,6 @@ from messaging.sending import (
 )
 from messaging.verdicts import MAX_REFERENCE, Draft, Refusal
 
-CLOCK_SKEW = timedelta(minutes=1)
-FARTHEST_SCHEDULE = timedelta(days=90)
 MESSAGES_OF_A_CALL = 100
 """Messages whose estimate counts as one call."""
 
@@ -320,29 +319,6 @@ def _order(
         validity=timedelta(seconds=body.validity) if body.validity else None,
         hold=body.outside_window == "hold",
     )
-
-
-def parse_schedule(text: str | None) -> datetime | None:
-    """The time to send at, or None for at once, which a time of a moment ago means too.
-
-    Raises ApiError INVALID_SCHEDULE for what is no time, has no offset, is past or too far ahead.
-    """
-    if text is None:
-        return None
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None:
-        told = "Write the time as ISO 8601 with its offset, such as 2027-01-15T10:00:00Z."
-        raise ApiError("INVALID_SCHEDULE", told, field="scheduled_at")
-    now = datetime.now(UTC)
-    if at < now - CLOCK_SKEW:
-        raise ApiError("INVALID_SCHEDULE", "The time has passed.", field="scheduled_at")
-    if at > now + FARTHEST_SCHEDULE:
-        told = f"The time is more than {FARTHEST_SCHEDULE.days} days ahead."
-        raise ApiError("INVALID_SCHEDULE", told, field="scheduled_at")
-    return at.astimezone(UTC) if at > now else None
 
 
 def _accept(order: Order, drafts: list[Draft], caller: Caller) -> Acceptance:
