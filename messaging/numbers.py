@@ -7,6 +7,7 @@ it does not match (refusals, secondary countries of a shared calling code, natio
 written by mistake) goes to phonenumbers itself. The tests prove that the two agree.
 """
 
+import contextlib
 import re
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -122,6 +123,31 @@ def parse(raw: str) -> Number:
         if number is not None:
             return number
     return _parse_slowly(e164)
+
+
+def parse_written(raw: str, calling_code: int | None) -> Number:
+    """The number as people write it in a list: without the plus, or as it is dialled at home.
+
+    `calling_code` is of the country whose numbers stand there without one; None: each has its own.
+    Spreadsheets take the plus and the first zero from numbers. Raises InvalidNumber.
+    """
+    try:
+        return parse(raw)
+    except InvalidNumber as error:
+        digits = raw[: _MAX_RAW + 1].translate(_CLEANING)
+        if not (digits.isascii() and digits.isdigit()) or len(raw) > _MAX_RAW:
+            raise
+        tries = [f"+{digits}"]
+        if calling_code is not None:
+            tries.insert(0, f"+{calling_code}{digits.lstrip('0')}")
+        for each in tries:
+            found = _parse_quickly(each)
+            if found is not None:
+                return found
+        for each in tries:
+            with contextlib.suppress(InvalidNumber):
+                return _parse_slowly(each)
+        raise error
 
 
 def mask(e164: str) -> str:

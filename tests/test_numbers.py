@@ -228,3 +228,45 @@ def test_any_text_is_a_number_or_refused(raw):
 )
 def test_mask(e164, masked):
     assert numbers.mask(e164) == masked
+
+
+@pytest.mark.parametrize(
+    ("raw", "calling_code", "e164"),
+    [
+        ("+966501234567", 966, "+966501234567"),
+        ("00966501234567", 966, "+966501234567"),
+        ("966501234567", 966, "+966501234567"),
+        ("0501234567", 966, "+966501234567"),
+        ("501234567", 966, "+966501234567"),
+        ("050 123 4567", 966, "+966501234567"),
+        ("٠٥٠١٢٣٤٥٦٧", 966, "+966501234567"),
+        ("971501234567", 966, "+971501234567"),
+        ("+971501234567", 966, "+971501234567"),
+        ("966501234567", None, "+966501234567"),
+        ("447911123456", 966, "+447911123456"),
+        ("07911123456", 44, "+447911123456"),
+    ],
+)
+def test_numbers_as_people_write_them_in_lists(
+    raw: str, calling_code: int | None, e164: str
+) -> None:
+    assert numbers.parse_written(raw, calling_code).e164 == e164
+
+
+@pytest.mark.parametrize(
+    ("raw", "calling_code"),
+    [
+        ("0501234567", None),
+        ("501234567", None),
+        ("9.66501E+11", 966),
+        ("Sara", 966),
+        ("", 966),
+        ("0112345678", 966),
+        ("12345", 966),
+        ("5" * 65, 966),
+        ("+501234567", 966),
+    ],
+)
+def test_what_no_country_makes_a_number(raw: str, calling_code: int | None) -> None:
+    with pytest.raises(numbers.InvalidNumber):
+        numbers.parse_written(raw, calling_code)
