@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from celery import shared_task
 
-from messaging import carrier_process, low_balance, receipts, sweeping
+from messaging import carrier_process, low_balance, receipts, summing, sweeping
 from messaging.smpp.server import assembling, owed
 
 MAX_STEPS = 20
@@ -74,3 +74,9 @@ def watch_balances() -> None:
     """Every few seconds: tell those whose balance has fallen below their threshold."""
     low_balance.watch()
     low_balance.send_mails()
+
+
+@shared_task(name="messaging.tasks.sum_usage", ignore_result=True, expires=60)
+def sum_usage() -> None:
+    """Every minute: sum the hours that are over, for usage and charts."""
+    summing.sum_up()

@@ -13,6 +13,7 @@ from messaging.models.rules import SendingRule, Suppression
 from messaging.models.senders import SenderId
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 from messaging.models.smpp_submits import SmppAssembly, SmppReceipt, SmppSubmit
+from messaging.models.usage import UsageMark, UsageOpen, UsageSum
 
 __all__ = [
     "Attempt",
@@ -39,4 +40,7 @@ __all__ = [
     "SmppSubmit",
     "Suppression",
     "TextTemplate",
+    "UsageMark",
+    "UsageOpen",
+    "UsageSum",
 ]
