@@ -38,17 +38,6 @@ _fresh = itertools.count(int(time.time()) % 100_000)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One platform for this file, its carrier the simulator."""
-    made = Site(tmp_path_factory.mktemp("guide"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(scope="module")
 def hook() -> Iterator[Receiver]:
     """Where the endpoints that examples make really are."""
     with receiver() as made:
