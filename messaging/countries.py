@@ -17,6 +17,11 @@ def name_of(country: str) -> str:
     return names[(get_language() or "").startswith("ar")] if names else country
 
 
+def country_choices() -> list[tuple[str, str]]:
+    """Every country as (code, name), by name in the language of the page."""
+    return sorted(((code, name_of(code)) for code in _NAMES), key=lambda pair: pair[1])
+
+
 def countries_of(prefix: str) -> tuple[str, ...]:
     """The countries that numbers under a prefix (digits of E.164) may belong to.
 
