@@ -7,6 +7,7 @@ from messaging.models.audience import (
     ListEntry,
     TextTemplate,
 )
+from messaging.models.campaigns import Campaign, CampaignChunk
 from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteCarrier
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
 from messaging.models.rules import SendingRule, Suppression
@@ -18,6 +19,8 @@ from messaging.models.usage import UsageMark, UsageOpen, UsageSum
 __all__ = [
     "Attempt",
     "Batch",
+    "Campaign",
+    "CampaignChunk",
     "Carrier",
     "CarrierBind",
     "Composition",
