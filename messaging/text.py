@@ -138,6 +138,14 @@ def measure(text: str, width: ReferenceWidth = 8) -> Measure:
     return Measure("ucs2", units, -(-units // size))
 
 
+def room(measure: Measure) -> int:
+    """How many units more fit before another part is needed, about: no pair is split."""
+    gsm = measure.encoding == "gsm7"
+    if measure.parts == 1:
+        return (SINGLE_SEPTETS if gsm else SINGLE_UNITS) - measure.units
+    return measure.parts * _PART_LIMITS[8][0 if gsm else 1] - measure.units
+
+
 def split(text: str, width: ReferenceWidth = 8) -> Segments:
     """Encode a text and cut it into parts, never inside an escape or surrogate pair.
 

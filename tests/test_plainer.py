@@ -1,0 +1,68 @@
+"""Plain characters for those that force UCS-2, and Arabic without its marks."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from messaging import plainer, text
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("“Hello” – it’s here…", '"Hello" - it\'s here...'),
+        ("a\u00a0b\u202fc\td", "a b c d"),
+        ("zero\u200bwidth\ufeff soft\u00adhyphen", "zerowidth softhyphen"),
+        ("façade, São João, Łódź", "facade, Sao Joao, Lodz"),
+        ("cafe\u0301 e\u0302", "café e"),
+        ("١٢٣ ۴۵", "123 45"),
+        ("№ 5 ½ ™", "No 5 1/2 (TM)"),
+        ("ＡＢＣ", "ABC"),
+        ("{€} ^ ~ [x] @ £ ñ é Δ", "{€} ^ ~ [x] @ £ ñ é Δ"),
+        ("Hi 😀", "Hi 😀"),
+        ("مرحبا", "مرحبا"),
+        ("", ""),
+    ],
+)
+def test_plain(written: str, plain: str) -> None:
+    assert plainer.plain(written) == plain
+
+
+def test_what_forces() -> None:
+    found = plainer.forcing("“a” 😀 م")
+    shown = [(each.character, each.replacement, each.is_letter) for each in found]
+    assert shown == [("“", '"', False), ("”", '"', False), ("😀", None, False), ("م", None, True)]
+    assert (found[2].code, found[0].name) == ("U+1F600", "Left double quotation mark")
+
+
+@pytest.mark.parametrize(
+    ("written", "beyond"), [("“a”", False), ("“a” 😀", False), ("“م”", True), ("日本", True)]
+)
+def test_replacing_is_worth_it_only_without_other_letters(written: str, beyond: bool) -> None:
+    assert plainer.has_words_beyond(plainer.forcing(written)) is beyond
+
+
+@pytest.mark.parametrize(
+    ("written", "bare"),
+    [
+        ("مَرْحَبًا بِكُمْ", "مرحبا بكم"),
+        ("العـــربية", "العربية"),
+        ("هٰذا", "هذا"),
+        ("أؤئإآء", "أؤئإآء"),
+        ("ا\u0653لآن", "آلآن"),
+        ("no Arabic, é", "no Arabic, é"),
+    ],
+)
+def test_marks_are_taken_away(written: str, bare: str) -> None:
+    assert plainer.without_marks(written) == bare
+    assert plainer.has_marks(written) is (written != bare)
+
+
+@given(st.text(max_size=40))
+def test_plain_text_is_done_with(written: str) -> None:
+    plain = plainer.plain(written)
+    left = plainer.forcing(plain)
+    assert all(each.replacement is None for each in left)
+    assert plainer.plain(plain) == plain
+    assert text.is_gsm(plain) is (not left)
+    assert plainer.without_marks(plainer.without_marks(written)) == plainer.without_marks(written)
