@@ -93,6 +93,7 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
     home = f"/dashboard/{organization_id(shown)}/"
     queue = "/admin/messaging/senderid/"
     sender = shown.organization.sender_ids.get(status="pending")
+    arabic = shown.organization.text_templates.get(name__startswith="ت").public_id
     return {
         "landing": ("", "/"),
         "reference": ("", "/docs/reference"),
@@ -107,13 +108,13 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
         "overview": ("owner", home),
         "messages": ("owner", f"{home}messages/"),
         "messages-none": ("owner", f"{home}messages/?number=%2B966500000000"),
-        "messages-filtered": (
-            "owner", f"{home}messages/?status=delivered&country=SA&source=api&since=2026-01-01&sender=NAJD"
-        ),
-        "messages-wrong": ("owner", f"{home}messages/?since=2026-03-10&until=2026-03-09&batch=x"),
         "message-delivered": ("owner", f"{home}messages/{shown.delivered.public_id}/"),
         "message-failed": ("owner", f"{home}messages/{shown.failed.public_id}/"),
         "test-message": ("owner", f"{home}test-message/"),
+        "compose": ("owner", f"{home}compose/"),
+        "compose-arabic": ("owner", f"{home}compose/?to=%2B966550000001&template={arabic}"),
+        "templates": ("owner", f"{home}templates/"),
+        "template-new": ("owner", f"{home}templates/new/"),
         "first-steps": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/"),
         "keys": ("owner", f"{home}keys/"),
         "key-new": ("owner", f"{home}keys/new/"),

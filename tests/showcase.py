@@ -24,11 +24,17 @@ from messaging.models import (
     Attempt,
     Carrier,
     CarrierBind,
+    Composition,
+    Contact,
+    ContactList,
+    ListEntry,
     Message,
     MessagePart,
     Price,
     Route,
     SenderId,
+    Suppression,
+    TextTemplate,
 )
 from messaging.states import Status
 from webhooks.models import Delivery, Endpoint, Event
@@ -86,6 +92,7 @@ def make(now: datetime | None = None) -> Showcase:
         detail={"credits": "100000"}, address="203.0.113.9",
     )  # fmt: skip
     _team(organization, owner, now)
+    _audience(organization)
     fresh, newcomer = _organization(ORGANIZATIONS[2], EMAILS[3], "Reem Bakr")
     return Showcase(
         organization, owner, operator, delivered, failed, endpoint, carrier, fresh, newcomer
@@ -113,6 +120,32 @@ def _team(organization: Organization, owner: User, now: datetime) -> None:
     rotate_key(warehouse, actor=owner)
     old, _ = create_key(organization, "Old shop", test=False, created_by=owner)
     revoke_key(old, actor=owner)
+
+
+def _audience(organization: Organization) -> None:
+    """Templates, and contacts on two lists."""
+    for name, text in (
+        ("Out for delivery", "Hello {name}, order {order} is on its way to you."),
+        ("تذكير بالموعد", "مرحبًا {name}، نذكّرك بموعدك غدًا الساعة {time}."),
+    ):
+        TextTemplate.objects.create(organization=organization, name=name, text=text)
+    lists = [
+        ContactList.objects.create(organization=organization, name=name)
+        for name in ("Riyadh drivers", "عملاء جدة")
+    ]
+    people = ("Sara Alharbi", "نورة القحطاني", "Omar", "خالد", "Maha Alotaibi", "", "Yousef", "ريم")
+    for index in range(60):
+        contact = Contact.objects.create(
+            organization=organization, number=f"+96655{index:07d}", name=people[index % 8],
+            fields={"city": ("Riyadh", "جدة")[index % 2], "order": str(10480 + index)},
+        )  # fmt: skip
+        for contact_list in lists[: 1 + index % 2]:
+            ListEntry.objects.create(contact_list=contact_list, contact=contact)
+    for index, reason in enumerate(("Replied STOP", "", "طلب عدم الإزعاج")):
+        Suppression.objects.create(
+            organization=organization, number=f"+96659{index:07d}", reason=reason,
+            source="api" if index % 2 else "dashboard",
+        )  # fmt: skip
 
 
 def _organization(name: str, email: str, person: str) -> tuple[Organization, User]:
@@ -259,7 +292,8 @@ def organization_id(showcase: Showcase) -> str:
 def forget() -> None:
     """Delete what was committed and can be deleted, and free the addresses of who must stay."""
     Delivery.objects.filter(event__organization__name__in=ORGANIZATIONS).delete()
-    for model in (Event, Endpoint, Message, SenderId, ApiKey, Invitation, Member):
+    for model in (Event, Endpoint, Message, SenderId, ApiKey, Invitation, Member, Composition,
+                  TextTemplate, ContactList, Contact, Suppression):  # fmt: skip
         model.objects.filter(organization__name__in=ORGANIZATIONS).delete()
     Route.objects.filter(carriers__slug="gulf").delete()
     Price.objects.filter(prefix="966").delete()

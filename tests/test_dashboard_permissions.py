@@ -17,7 +17,7 @@ from accounts.access import public_id
 from accounts.keys import create_key
 from accounts.models import Invitation, Member
 from accounts.roles import Role
-from messaging.models import Carrier
+from messaging.models import Carrier, TextTemplate
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
 
@@ -32,6 +32,13 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "messages": ("GET", ALL),
     "message": ("GET", ALL),
     "test_message": ("GET POST", BUILDS),
+    "compose": ("GET POST", BUILDS),
+    "compose_estimate": ("POST", BUILDS),
+    "send_composed": ("POST", BUILDS),
+    "templates": ("GET", ALL),
+    "new_template": ("GET POST", BUILDS),
+    "template": ("GET POST", BUILDS),
+    "remove_template": ("GET POST", BUILDS),
     "team": ("GET", ALL),
     "invite": ("POST", RUNS_IT),
     "leave": ("GET POST", ALL),
@@ -82,6 +89,11 @@ def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
         "message_id": lambda: world.message(customer, carrier).public_id,
         "member_id": lambda: Member.objects.create(organization=organization, user=person()).pk,
         "invitation_id": lambda: _invitation(customer).pk,
+        "template_id": lambda: (
+            TextTemplate.objects.create(
+                organization=organization, name=secrets.token_hex(8), text="Hello {name}"
+            ).public_id
+        ),
         "key_id": lambda: create_key(organization, "x", test=True)[0].public_id,
     }
     more = {each: makers[each]() for each in _addresses()[name]}
