@@ -19,6 +19,7 @@ MESSAGE, BATCH, ENDPOINT, DELIVERY, EVENT, SENDER, KEY, ORGANIZATION, OTP = (
     "msg", "bat", "whk", "dlv", "evt", "snd", "key", "org", "otp",
 )  # fmt: skip
 TEMPLATE, CONTACT, CONTACT_LIST = "tpl", "con", "lst"
+CAMPAIGN = "cam"
 
 
 def new_uuid() -> uuid.UUID:

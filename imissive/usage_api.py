@@ -19,7 +19,7 @@ from imissive.errors import ApiError
 from imissive.rendering import time_text
 from imissive.requests import Moment, Query, parse_query
 from messaging.schemas import Count, Country, SenderName, StatusName, Usage
-from messaging.usage import Group, Used, used_by
+from messaging.usage import NOTHING, Group, Used, total, used_by
 from otp.usage import conversion_by
 
 DAY = timedelta(days=1)
@@ -181,9 +181,6 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-_NOTHING = Used(0, 0, 0)
-
-
 def _rows(
     used: dict[str, Used], otp: dict[str, tuple[int, int]] | None, group: Group
 ) -> dict[str, Any]:
@@ -192,19 +189,13 @@ def _rows(
     names = sorted(keys) if group == "day" else list(keys)
     data = []
     for name in names:
-        row = {group: name} | _used_json(used.get(name, _NOTHING))
+        row = {group: name} | _used_json(used.get(name, NOTHING))
         data.append(row if otp is None else row | {"otp": _otp_json(*otp.get(name, (0, 0)))})
-    total = _used_json(
-        Used(
-            sum(one.messages for one in used.values()),
-            sum(one.parts for one in used.values()),
-            sum(one.credits for one in used.values()),
-        )
-    )
+    all_of_it = _used_json(total(used.values()))
     if otp is not None:
         sums = [sum(column) for column in zip(*otp.values(), strict=True)] or [0, 0]
-        total["otp"] = _otp_json(*sums)
-    return {"data": data, "total": total}
+        all_of_it["otp"] = _otp_json(*sums)
+    return {"data": data, "total": all_of_it}
 
 
 def _used_json(used: Used) -> dict[str, Any]:

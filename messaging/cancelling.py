@@ -84,6 +84,12 @@ def cancel_batch(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Canc
     return canceled
 
 
+def cancel_some(organization_id: uuid.UUID, batch_id: uuid.UUID) -> Canceled:
+    """Cancel STEP messages at most of a batch of the organization, in the caller's transaction if
+    there is one. None are left where it finds none."""
+    return _cancel(organization_id, "m.batch_id = %(wanted)s", batch_id, limit=STEP)
+
+
 def cancel_to(organization_id: uuid.UUID, numbers: Sequence[str]) -> Canceled:
     """Cancel what can be canceled of the messages to those numbers (E.164), and give the credits
     back. Where there is none, nothing happens."""

@@ -6,6 +6,9 @@ Ids are time-ordered, so the order is theirs, and a span of time is a range of i
 Every page is read from an index in its own order (docs/decisions.md, 66). The indexes of a number
 and of a reference hold the status and the sender behind the id, so that two filters that hardly
 ever meet are compared in the index alone.
+
+What no index serves (`search`: a piece of a number, source, country, live or test) is looked for
+among so many messages at a time, from where the last search ended.
 """
 
 import contextlib
@@ -23,26 +26,46 @@ from messaging.states import Status
 
 CLOCKS_DIFFER = timedelta(minutes=1)
 """An id is made a moment before its row's `created_at`, and the clock may be set between them."""
-SEARCHED = 50_000
-"""How many of the newest messages are searched for a piece of a number, which no index serves."""
+SEARCHED = 40_000
+"""How many messages one search looks through for what no index serves."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
     """What a list is narrowed to; what is None narrows nothing.
 
-    `to` in E.164. `digits`: a piece of a number, among the newest SEARCHED messages. `since` is
-    inclusive and `until` is not, so that neighbouring spans share nothing (aware).
+    `to` in E.164. `since` is inclusive and `until` is not, so that neighbouring spans share nothing
+    (aware). No index serves the last five, which only `search` may be asked for. `digits`: a piece
+    of a number. `batched`: whether they came as one of many.
     """
 
     status: str | None = None
     to: str | None = None
-    digits: str | None = None
     sender: str | None = None
     batch_id: uuid.UUID | None = None
     reference: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    digits: str | None = None
+    source: str | None = None
+    batched: bool | None = None
+    country: str | None = None
+    test: bool | None = None
+
+    @property
+    def served(self) -> bool:
+        """Whether an index serves all of it."""
+        unserved = (self.digits, self.source, self.batched, self.country, self.test)
+        return all(value is None for value in unserved)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search found, newest first, and the last message that it looked at, beyond which there
+    are more; None where it has seen all there are, or found more than it was asked for."""
+
+    messages: list[Message]
+    up_to: uuid.UUID | None = None
 
 
 def read(
@@ -53,19 +76,88 @@ def read(
     older_than: uuid.UUID | None = None,
     newer_than: uuid.UUID | None = None,
 ) -> list[Message]:
-    """Up to `limit` messages, newest first: the newest, or those next older or newer than one."""
-    found = Message.objects.filter(organization=organization_id, **_lookups(narrowed))
-    if narrowed.digits is not None:
-        found = _with_digits(found, organization_id, narrowed.digits)
-    if older_than is not None:
-        found = found.filter(id__lt=older_than)
-    if newer_than is not None:
-        found = found.filter(id__gt=newer_than)
+    """Up to `limit` messages, newest first: the newest, or those next older or newer than one.
+
+    By filters that an index serves; `search` takes all of them.
+    """
+    if not narrowed.served:
+        raise ValueError("no index serves this filter")
+    found = _page(organization_id, narrowed, older_than, newer_than)
     order = "-id" if newer_than is None else "id"
     if _by_one_of_two(narrowed):
         found = _merged(found, organization_id, narrowed, order, limit)
     rows = list(found.order_by(order)[:limit])
     return rows if newer_than is None else rows[::-1]
+
+
+def search(
+    organization_id: uuid.UUID,
+    narrowed: Filter,
+    limit: int,
+    *,
+    older_than: uuid.UUID | None = None,
+    newer_than: uuid.UUID | None = None,
+) -> Found:
+    """As `read`, for any filter: of those that an index gives, SEARCHED at most are looked at."""
+    if narrowed.served:
+        rows = read(organization_id, narrowed, limit, older_than=older_than, newer_than=newer_than)
+        return Found(rows)
+    found = _page(organization_id, narrowed, older_than, newer_than)
+    order = "-id" if newer_than is None else "id"
+    end = _end(organization_id, narrowed, found, order)
+    if end is not None:
+        found = found.filter(id__gte=end) if newer_than is None else found.filter(id__lte=end)
+    found = found.filter(**_unserved(narrowed))
+    if _by_one_of_two(narrowed):
+        found = _merged(found, organization_id, narrowed, order, limit)
+    rows = list(found.order_by(order)[:limit])
+    if len(rows) == limit:
+        # There is more than was asked for: where the search ended is of no interest.
+        end = None
+    return Found(rows if newer_than is None else rows[::-1], end)
+
+
+def count(organization_id: uuid.UUID, narrowed: Filter) -> int:
+    """How many there are: the one thing here that takes the longer, the more there are."""
+    found = Message.objects.filter(organization=organization_id, **_lookups(narrowed))
+    return found.filter(**_unserved(narrowed)).count()
+
+
+def _end(
+    organization_id: uuid.UUID, narrowed: Filter, found: QuerySet[Message], order: str
+) -> uuid.UUID | None:
+    """The last message that a search looks at; None where it sees all there are."""
+    candidates: QuerySet[Message, Any] = found.values_list("id", flat=True)
+    if _by_one_of_two(narrowed):
+        candidates = _merged(candidates, organization_id, narrowed, order, SEARCHED + 1)
+    last_and_next = list(candidates.order_by(order)[SEARCHED - 1 : SEARCHED + 1])
+    return last_and_next[0] if len(last_and_next) == 2 else None
+
+
+def _page(
+    organization_id: uuid.UUID,
+    narrowed: Filter,
+    older_than: uuid.UUID | None,
+    newer_than: uuid.UUID | None,
+) -> QuerySet[Message]:
+    """What indexes give, between the two."""
+    found = Message.objects.filter(organization=organization_id, **_lookups(narrowed))
+    if older_than is not None:
+        found = found.filter(id__lt=older_than)
+    if newer_than is not None:
+        found = found.filter(id__gt=newer_than)
+    return found
+
+
+def _unserved(narrowed: Filter) -> dict[str, Any]:
+    lookups: dict[str, Any] = {
+        "to__contains": narrowed.digits,
+        "source": narrowed.source,
+        "batch__isnull": None if narrowed.batched is None else not narrowed.batched,
+        "country": narrowed.country,
+        "test": narrowed.test,
+    }
+    return {name: value for name, value in lookups.items() if value is not None}
 
 
 def _lookups(narrowed: Filter) -> dict[str, Any]:
@@ -103,15 +195,19 @@ def _status(status: str) -> Func:
 
 def _by_one_of_two(narrowed: Filter) -> bool:
     """Whether all there is to look up by is the sender or the status, but not both."""
-    others = (narrowed.to, narrowed.reference, narrowed.batch_id, narrowed.digits)
+    others = (narrowed.to, narrowed.reference, narrowed.batch_id)
     if any(value is not None for value in others):
         return False
     return (narrowed.sender is None) != (narrowed.status is None)
 
 
 def _merged(
-    found: QuerySet[Message], organization_id: uuid.UUID, narrowed: Filter, order: str, limit: int
-) -> QuerySet[Message]:
+    found: QuerySet[Message, Any],
+    organization_id: uuid.UUID,
+    narrowed: Filter,
+    order: str,
+    limit: int,
+) -> QuerySet[Message, Any]:
     """The same messages as sorted runs of the index by sender and status, one for each pair.
 
     So one index, of which each change of a message is an entry, serves what two would.
@@ -146,18 +242,3 @@ def senders_used(organization_id: uuid.UUID) -> list[str]:
     with server_cursor() as cursor:
         cursor.execute(_SENDERS_USED, {"organization": organization_id})
         return [row[0] for row in cursor.fetchall()]
-
-
-def _with_digits(
-    found: QuerySet[Message], organization_id: uuid.UUID, digits: str
-) -> QuerySet[Message]:
-    oldest = oldest_searched(organization_id)
-    if oldest is not None:
-        found = found.filter(id__gt=oldest)
-    return found.filter(to__contains=digits)
-
-
-def oldest_searched(organization_id: uuid.UUID) -> uuid.UUID | None:
-    """The message below which no piece of a number is looked for; None where all are searched."""
-    newest = Message.objects.filter(organization=organization_id).order_by("-id")
-    return newest.values_list("id", flat=True)[SEARCHED : SEARCHED + 1].first()

@@ -8,8 +8,8 @@ from datetime import datetime
 from django.db.models import Count, QuerySet, Sum
 
 from accounts.models import Organization
-from imissive.ids import first_id_at
-from messaging import listing, numbers
+from imissive.ids import MESSAGE, first_id_at, public_id, time_of
+from messaging import listing
 from messaging.models import Message
 from messaging.states import Status
 
@@ -61,59 +61,48 @@ def totals_since(organization: Organization, moment: datetime) -> Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
-    """What the log is narrowed to; empty fields narrow nothing."""
-
-    status: str = ""
-    number: str = ""
-
-    def __bool__(self) -> bool:
-        return bool(self.status or self.number)
-
-    def of_list(self) -> listing.Filter:
-        """As `messaging.listing` reads it.
-
-        A whole number in any of its spellings is looked up exactly, a piece of one by its digits.
-        """
-        to = digits = None
-        if self.number:
-            try:
-                to = numbers.parse(self.number).e164
-            except numbers.InvalidNumber:
-                digits = "".join(str(int(one)) for one in self.number if one.isdecimal())
-                # Nothing to look for finds nothing, rather than everything.
-                to = None if digits else ""
-        return listing.Filter(status=self.status or None, to=to, digits=digits or None)
-
-
-@dataclass(frozen=True, slots=True)
 class Page:
-    """Some messages, newest first, and whether there are newer and older ones beside them.
+    """Some messages, newest first, and from where the pages beside it are read (None: there is
+    none).
 
-    `searched`: of how many of the newest messages; None where of all.
+    `searched_to`: the last message that was looked at, where there are more that were not.
     """
 
     messages: Sequence[Message]
-    has_newer: bool
-    has_older: bool
-    searched: int | None = None
+    newer: uuid.UUID | None
+    older: uuid.UUID | None
+    searched_to: uuid.UUID | None = None
+
+    @property
+    def newer_id(self) -> str:
+        return public_id(MESSAGE, self.newer) if self.newer else ""
+
+    @property
+    def older_id(self) -> str:
+        return public_id(MESSAGE, self.older) if self.older else ""
+
+    @property
+    def searched_back_to(self) -> datetime | None:
+        """When the last message was accepted that was looked at."""
+        return time_of(self.searched_to) if self.searched_to else None
 
 
 def page(
     organization: Organization,
-    narrowed: Filter,
+    narrowed: listing.Filter,
     *,
     before: uuid.UUID | None = None,
     after: uuid.UUID | None = None,
     size: int = PAGE,
 ) -> Page:
     """One page of the log: the newest, the one just older than `before` or newer than `after`."""
-    wanted = narrowed.of_list()
-    searched = None
-    if wanted.digits is not None and listing.oldest_searched(organization.id) is not None:
-        searched = listing.SEARCHED
-    rows = listing.read(organization.id, wanted, size + 1, older_than=before, newer_than=after)
-    more = len(rows) > size
+    found = listing.search(organization.id, narrowed, size + 1, older_than=before, newer_than=after)
+    rows, more = found.messages, len(found.messages) > size
     if after is not None:
-        return Page(rows[-size:], has_newer=more, has_older=True, searched=searched)
-    return Page(rows[:size], has_newer=before is not None, has_older=more, searched=searched)
+        rows = rows[-size:]
+        newer = rows[0].id if more else found.up_to
+        return Page(rows, newer, rows[-1].id if rows else after, found.up_to)
+    rows = rows[:size]
+    older = rows[-1].id if more else found.up_to
+    newer = None if before is None else rows[0].id if rows else before
+    return Page(rows, newer, older, found.up_to)

@@ -35,7 +35,8 @@ class Order:
 
     `urgent`: the lane that no bulk run holds up. `as_batch`: give them a batch id.
     `scheduled_at`: not before then (aware); None is at once. `hold`: outside of a country's hours
-    a message waits for them; else it is refused.
+    a message waits for them; else it is refused. `batch_id`: a batch that they join, made where
+    there is none with that id.
     """
 
     organization_id: uuid.UUID
@@ -47,6 +48,7 @@ class Order:
     scheduled_at: datetime | None = None
     validity: timedelta | None = None
     hold: bool = True
+    batch_id: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +172,7 @@ def _judged(order: Order, drafts: Sequence[Draft], terms: Terms, *, tell_queued:
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
     acceptance = Acceptance(
         order,
-        ids.new_uuid() if order.as_batch and accepted else None,
+        order.batch_id or (ids.new_uuid() if order.as_batch and accepted else None),
         datetime.now(UTC),
         outcomes,
         sum(outcome.verdict.price for outcome in accepted),
@@ -349,6 +351,7 @@ WITH orders AS MATERIALIZED (
 ), batches AS (
     INSERT INTO messaging_batch (id, organization_id, created_at)
     SELECT batch_id, organization_id, now FROM orders WHERE batch_id IS NOT NULL
+        ON CONFLICT (id) DO NOTHING
 ), charges AS (
     INSERT INTO accounts_ledgerentry
            (organization_id, kind, amount, balance_after, reference, reason)
@@ -387,10 +390,19 @@ def _insert(batch: Sequence[_Storing]) -> None:
         "urgent": [order.urgent for order in orders],
         "now": [acceptance.created_at for acceptance in acceptances],
         "total": [acceptance.price for acceptance in acceptances],
-        "charged": [storing.acceptance.batch_id or storing.accepted[0].id for storing in batch],
+        "charged": [_charged(storing) for storing in batch],
     }
     with server_cursor() as cursor:
         cursor.execute(_INSERT, parameters | _message_columns(batch))
+
+
+def _charged(storing: _Storing) -> uuid.UUID:
+    """What the charge names: a batch as a whole, or a message, of several that join a batch the
+    first, since one thing is charged once."""
+    batch_id = storing.acceptance.batch_id
+    if batch_id is None or storing.acceptance.order.batch_id is not None:
+        return storing.accepted[0].id
+    return batch_id
 
 
 def _message_columns(batch: Sequence[_Storing]) -> dict[str, list[Any]]:

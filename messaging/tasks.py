@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from celery import shared_task
 
-from messaging import carrier_process, low_balance, receipts, sweeping
+from messaging import carrier_process, low_balance, receipts, summing, sweeping
+from messaging.campaigns import clock
+from messaging.campaigns.moving import ring as ring_campaigns
 from messaging.smpp.server import assembling, owed
 
 MAX_STEPS = 20
@@ -74,3 +76,20 @@ def watch_balances() -> None:
     """Every few seconds: tell those whose balance has fallen below their threshold."""
     low_balance.watch()
     low_balance.send_mails()
+
+
+@shared_task(name="messaging.tasks.sum_usage", ignore_result=True, expires=60)
+def sum_usage() -> None:
+    """Every minute: sum the hours that are over, for usage and charts."""
+    summing.sum_up()
+
+
+CAMPAIGN_SECONDS = 3.0
+"""How long one run of campaigns holds a worker's thread, a step more or less."""
+
+
+@shared_task(name="messaging.tasks.run_campaigns", ignore_result=True, expires=30)
+def run_campaigns() -> None:
+    """Every two seconds, and when rung: check, begin, go on with, cancel and count campaigns."""
+    if clock.run(CAMPAIGN_SECONDS):
+        ring_campaigns()

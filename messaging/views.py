@@ -1,22 +1,20 @@
-"""The dashboard's pages about messages: overview, log, and one message with its timeline."""
+"""The dashboard's overview."""
 
 from datetime import timedelta
 from typing import Any
 
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounts.access import frame, member_page, public_id
-from accounts.live import live_page, query_without
-from accounts.models import Balance, LedgerEntry, Member, Organization
+from accounts.access import frame, member_page
+from accounts.models import Balance, Member, Organization
 from accounts.roles import Action, may
-from imissive import ids
-from messaging import log, timeline
+from messaging import log
 from messaging.first_steps import TestMessageForm, steps_of
-from messaging.models import Message, SenderId
-from messaging.reasons import STATUS_LABELS, STATUS_TONES, reason
+from messaging.models import SenderId
+from messaging.reasons import STATUS_LABELS, STATUS_TONES
 from messaging.states import Status
 
 LATEST = 10
@@ -77,67 +75,3 @@ def _example_sender(organization: Organization) -> str:
     approved = organization.sender_ids.filter(status=SenderId.Status.APPROVED)
     sender = approved.order_by("-is_default", "created_at").first()
     return sender.name if sender else ""
-
-
-@require_safe
-@member_page(Action.READ_MESSAGES)
-def message_log(request: HttpRequest, member: Member) -> HttpResponse:
-    narrowed = _asked_for(request)
-    wanted = ids.parse_id(ids.MESSAGE, narrowed.number)
-    if wanted is not None and log.message_of(member.organization, wanted) is not None:
-        return redirect("message", public_id(member.organization), narrowed.number)
-    page = _read_page(request, member, narrowed)
-    paused = request.GET.get("live") == "off"
-    context = {
-        "page": "messages",
-        "log": page,
-        "narrowed": narrowed,
-        "live": not page.has_newer and not paused,
-        "paused": paused,
-        "query": query_without(request, "before", "after", "live"),
-        "statuses": STATUS_LABELS.items(),
-    }
-    return live_page(request, member, "messages", "log", context)
-
-
-def _asked_for(request: HttpRequest) -> log.Filter:
-    status = request.GET.get("status", "")
-    number = request.GET.get("number", "").replace("\0", "").strip()
-    return log.Filter(status if status in STATUS_LABELS else "", number[:64])
-
-
-def _read_page(request: HttpRequest, member: Member, narrowed: log.Filter) -> log.Page:
-    before = ids.parse_id(ids.MESSAGE, request.GET.get("before", ""))
-    after = ids.parse_id(ids.MESSAGE, request.GET.get("after", ""))
-    page = log.page(member.organization, narrowed, before=before, after=after)
-    if after is not None and not page.has_newer:
-        # What is newer fits on one page: then that is the newest page, shown full and live.
-        return log.page(member.organization, narrowed)
-    return page
-
-
-@require_safe
-@member_page(Action.READ_MESSAGES)
-def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
-    wanted = ids.parse_id(ids.MESSAGE, message_id)
-    message = log.message_of(member.organization, wanted) if wanted else None
-    if message is None:
-        raise Http404
-    context = {
-        "page": "messages",
-        "message": message,
-        "reason": reason(message.error_code),
-        "refunded": _refunded(message),
-        "timeline": timeline.steps_of(message),
-        "live": not timeline.is_settled(message),
-        "query": "",
-    }
-    return live_page(request, member, "message", "message_body", context)
-
-
-def _refunded(message: Message) -> int:
-    """What came back to the balance for it, in micro-credits."""
-    refund = LedgerEntry.objects.filter(
-        organization=message.organization_id, kind=LedgerEntry.Kind.REFUND, reference=message.id
-    ).first()
-    return refund.amount if refund else 0

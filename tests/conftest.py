@@ -1,7 +1,9 @@
 """Fixtures that several test files share."""
 
+import os
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import hypothesis
 import pytest
@@ -15,13 +17,66 @@ from messaging import tables
 from messaging.models import Carrier
 from tests.dispatching import Start, dispatchers
 from tests.receivers import Receiver, receiver
+from tests.running import Site
 from tests.world import Api, Customer, World
 
 # The two cores are shared with servers and other test processes: time says nothing here.
 hypothesis.settings.register_profile("imissive", deadline=None)
 hypothesis.settings.load_profile("imissive")
 
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+
+# Each of the processes that run tests counts in a Redis database of its own: tests empty it.
+_redis = urlsplit(settings.REDIS_URL)._replace(path=f"/{WORKER.removeprefix('gw')}").geturl()
+os.environ["REDIS_URL"] = settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = _redis
+
+LONGEST_FIRST = ("tests/test_launch.py",)
+"""Files that start with nothing else left to do would be what everybody waits for."""
+
 REAL_DATABASE = str(settings.DATABASES["default"]["NAME"])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A file's tests run in one process, and in one for all files the tests of one platform.
+
+    What takes longest goes first (`--no-loadscope-reorder`): nobody waits for it at the end.
+    """
+    for item in items:
+        group = "site" if "site_of_all" in _fixtures(item) else item.location[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(
+        key=lambda item: (
+            "site_of_all" not in _fixtures(item),
+            item.location[0] not in LONGEST_FIRST,
+        )
+    )
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
+
+
+@pytest.fixture(scope="session")
+def site_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """The one platform of the tests that look at it from outside: a start takes 25 s of CPU."""
+    site = Site(
+        tmp_path_factory.mktemp("site"), CARRIER_LEASE="5", WEBHOOK_TIMEOUT="2", WEB_WORKERS="2"
+    )
+    try:
+        site.start()
+        site.remember()
+        yield site
+    finally:
+        site.close()
+
+
+@pytest.fixture(scope="module")
+def site(site_of_all: Site) -> Iterator[Site]:
+    """The running platform, as if it had just been started for this file."""
+    site_of_all.reset()
+    yield site_of_all
+    print(site_of_all.text[-8000:])
 
 
 @pytest.fixture(autouse=True)

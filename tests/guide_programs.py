@@ -1,7 +1,7 @@
 """Runs the guide's examples as a customer would: one program for each call and language.
 
 The programs of one language run one after the other in one process of its own (a shell, a Python, a
-Node, a JVM), so that a hundred of them take seconds.
+Node, a JVM, a binary of Go), so that a hundred of them take seconds.
 """
 
 import ast
@@ -126,12 +126,41 @@ def compile_java(folder: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def _go(folder: Path, files: list[Path]) -> tuple[list[str], dict[str, str]]:
+    """One binary of them all: each `main` gets a name of its own, since linking takes longest."""
+    calls = ""
+    for number, file in enumerate(files):
+        code = file.read_text(encoding="utf-8")
+        main = "func main() {"
+        assert code.count(main) == 1, file.name
+        file.write_text(code.replace(main, f"func example{number}() {{"), encoding="utf-8")
+        calls += f'\tfmt.Println("{_MARK}{file.stem}")\n\texample{number}()\n'
+    every = folder / "every_example.go"
+    every.write_text(f'package main\n\nimport "fmt"\n\nfunc main() {{\n{calls}}}\n')
+    return [str(compile_go([every, *files]))], {}
+
+
+def compile_go(files: list[Path]) -> Path:
+    """The binary of one package's files, beside them; fails with the compiler's words."""
+    binary = files[0].with_suffix("")
+    done = subprocess.run(
+        ["go", "build", "-o", str(binary), *map(str, files)],
+        cwd=binary.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return binary
+
+
 _COMMANDS: dict[str, Callable[[Path, list[Path]], tuple[list[str], dict[str, str]]]] = {
     "curl": _shell,
     "python": _python,
     "javascript": _node,
     "php": _php,
     "java": _java,
+    "go": _go,
 }
 TOOLS = {
     "curl": "curl",
@@ -139,6 +168,7 @@ TOOLS = {
     "javascript": "node",
     "php": "php",
     "java": "javac",
+    "go": "go",
 }
 """The languages that are run, and what has to be there for it."""
 

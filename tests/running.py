@@ -20,6 +20,10 @@ from dotenv import dotenv_values
 from imissive.programs import ROOT
 from tests.platforms import Platform, until
 
+REMEMBERED = "remembered"
+# Who is bound to whom: the processes that write these rows go on.
+OF_PROCESSES = ("messaging_carrierbind", "messaging_smppserver", "messaging_smppsession")
+
 
 class Site(Platform):
     """A platform with its API, its database, and other programs beside it."""
@@ -89,6 +93,40 @@ class Site(Platform):
         )
 
     # -- its insides -------------------------------------------------------------------------
+
+    def remember(self) -> None:
+        """Keep what is in its database now, for `reset`."""
+        for table in self._tables():
+            self.sql(f"CREATE TABLE {REMEMBERED}_{table} AS TABLE {table}")
+
+    def reset(self) -> None:
+        """Put back what `remember` kept, while the platform runs: as if it had just been started.
+
+        Deletes and inserts in one transaction, since its processes look at any time; foreign keys
+        are checked at the end of it, and triggers (of the ledger, of messages) stand aside.
+        """
+        tables = self._tables()
+        ours = ", ".join(tables)
+        statements = [f"LOCK TABLE {ours} IN SHARE ROW EXCLUSIVE MODE"]
+        statements += [f"ALTER TABLE {table} DISABLE TRIGGER USER" for table in tables]
+        statements += [f"DELETE FROM {table}" for table in tables]
+        statements += [f"INSERT INTO {table} TABLE {REMEMBERED}_{table}" for table in tables]
+        statements += ["SET CONSTRAINTS ALL IMMEDIATE"]
+        statements += [f"ALTER TABLE {table} ENABLE TRIGGER USER" for table in tables]
+        for left in reversed(range(5)):
+            try:
+                self.sql("BEGIN; " + "; ".join(statements) + "; COMMIT")
+                return
+            except psycopg.errors.DeadlockDetected:
+                # Some process held one of the tables and wanted another.
+                if not left:
+                    raise
+
+    def _tables(self) -> list[str]:
+        """The tables that hold anything but what its processes say of themselves."""
+        found = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
+        names = [str(name) for (name,) in found]
+        return [name for name in names if not name.startswith((f"{REMEMBERED}_", *OF_PROCESSES))]
 
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """The rows of a statement, committed, on a connection of its own."""

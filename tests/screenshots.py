@@ -108,6 +108,10 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
         "overview": ("owner", home),
         "messages": ("owner", f"{home}messages/"),
         "messages-none": ("owner", f"{home}messages/?number=%2B966500000000"),
+        "messages-filtered": (
+            "owner", f"{home}messages/?status=delivered&country=SA&source=api&since=2026-01-01&sender=NAJD"
+        ),
+        "messages-wrong": ("owner", f"{home}messages/?since=2026-03-10&until=2026-03-09&batch=x"),
         "message-delivered": ("owner", f"{home}messages/{shown.delivered.public_id}/"),
         "message-failed": ("owner", f"{home}messages/{shown.failed.public_id}/"),
         "test-message": ("owner", f"{home}test-message/"),

@@ -9,7 +9,6 @@ import time
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,15 +24,6 @@ from tests.running import Site
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(180)]
 
 CLIENTS = 12
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("processes"), WEB_WORKERS="2")
-    site.start()
-    yield site
-    print(site.text[-8000:])
-    site.close()
 
 
 @dataclass(frozen=True)

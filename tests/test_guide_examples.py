@@ -38,17 +38,6 @@ _fresh = itertools.count(int(time.time()) % 100_000)
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """One platform for this file, its carrier the simulator."""
-    made = Site(tmp_path_factory.mktemp("guide"))
-    try:
-        made.start()
-        yield made
-    finally:
-        made.close()
-
-
-@pytest.fixture(scope="module")
 def hook() -> Iterator[Receiver]:
     """Where the endpoints that examples make really are."""
     with receiver() as made:
@@ -276,7 +265,7 @@ def test_every_program_of_the_guide_is_in_every_language() -> None:
 
 
 def test_syntax_of_go(tmp_path: Path) -> None:
-    """Go is compiled, so running each example would take too long."""
+    """Their form too: gofmt would not change a line."""
     if shutil.which("gofmt") is None:
         skip_loudly("there is no gofmt: Go's examples were NOT checked")
     codes = {name: guide_programs.language("go").call(calls.load(name), BASE) for name in NAMES}
@@ -299,6 +288,8 @@ def command(slug: str, name: str, code: str, folder: Path) -> list[str]:
     """How a written-out program is run; it is put into that folder."""
     file = folder / f"{name}.{guide_programs.language(slug).suffix}"
     file.write_text(code + "\n", encoding="utf-8")
+    if slug == "go":
+        return [str(guide_programs.compile_go([file]))]
     if slug != "java":
         programs = {"curl": "sh", "python": sys.executable, "javascript": "node", "php": "php"}
         return [programs[slug], str(file)]
@@ -383,7 +374,7 @@ def answers(port: int) -> int:
         return 0
 
 
-@pytest.mark.parametrize("slug", ["python", "javascript", "php", "java"])
+@pytest.mark.parametrize("slug", ["python", "javascript", "php", "java", "go"])
 def test_a_receiver_takes_what_is_genuine_alone(site: Site, slug: str, tmp_path: Path) -> None:
     skip_without(slug)
     if slug == "javascript":

@@ -3,57 +3,44 @@
 import re
 import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from tests import browsers
-from tests.platforms import Platform, until
+from tests.platforms import until
+from tests.running import Site
 
 pytestmark = pytest.mark.browser
 
 EMAIL = "huda@hala.example"
 
 
-@pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+@pytest.fixture
+def page(site: Site) -> Iterator[Page]:
     if not browsers.has_chromium():
         missing = f"no Chromium at {browsers.CHROMIUM}: the journey was NOT tried"
         warnings.warn(missing, stacklevel=1)
         pytest.skip(missing)
-    folder = tmp_path_factory.mktemp("journey")
-    # The embedded servers run as another user where the tests are root.
-    folder.chmod(0o755)
-    running = Platform(Path(folder) / "data")
-    running.start()
-    try:
-        yield running
-    finally:
-        running.close()
-
-
-@pytest.fixture
-def page(platform: Platform) -> Iterator[Page]:
     refused: list[str] = []
     with browsers.chromium() as browser:
-        page = browser.new_context(base_url=platform.url).new_page()
+        page = browser.new_context(base_url=site.url).new_page()
         page.on("pageerror", lambda error: refused.append(str(error)))
         yield page
     assert refused == []
 
 
-def _printed_link(platform: Platform) -> str:
+def _printed_link(site: Site) -> str:
     """The path of the link in the mail that `make run` prints."""
     pattern = re.compile(r"http://\S+(/accounts/confirm-email/\S+/)")
-    until(lambda: pattern.search(platform.text), 15, lambda: platform.text[-3000:])
-    found = pattern.search(platform.text)
+    until(lambda: pattern.search(site.text), 15, lambda: site.text[-3000:])
+    found = pattern.search(site.text)
     assert found
     return urlsplit(found[1]).path
 
 
-def test_from_sign_up_to_the_first_delivered_message(platform: Platform, page: Page) -> None:
+def test_from_sign_up_to_the_first_delivered_message(site: Site, page: Page) -> None:
     page.goto("/")
     page.get_by_role("link", name="Create an account").first.click()
     page.get_by_label("Your name").fill("Huda")
@@ -62,7 +49,7 @@ def test_from_sign_up_to_the_first_delivered_message(platform: Platform, page: P
     page.get_by_label("Password").fill("a-long-and-odd-one")
     page.get_by_role("button", name="Create account").click()
     expect(page.get_by_role("heading", name="Check your mail")).to_be_visible()
-    page.goto(_printed_link(platform))
+    page.goto(_printed_link(site))
     page.get_by_role("button", name="Yes, confirm").click()
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     expect(page.locator("#sidebar").get_by_text("Hala Clinics")).to_be_visible()

@@ -4,6 +4,7 @@ How long that takes at a million messages is measured by `python -m tests.bench.
 """
 
 import contextlib
+import dataclasses
 import itertools
 import uuid
 from collections.abc import Iterator
@@ -81,7 +82,7 @@ def explained() -> Iterator[list[dict[str, Any]]]:
 def plans_of(organization_id: uuid.UUID, narrowed: Filter, **page: Any) -> list[dict[str, Any]]:
     """Every node of the plans by which that page is read."""
     with explained() as nodes:
-        listing.read(organization_id, narrowed, 51, **page)
+        listing.search(organization_id, narrowed, 51, **page)
     return nodes
 
 
@@ -163,12 +164,35 @@ def test_no_status_is_read_from_an_index_of_what_waits(many, status, more):
     assert read == {INDEX_OF["to"] if "to" in more else INDEX_OF["status"]}
 
 
-def test_a_piece_of_a_number_is_looked_for_among_the_newest_only(many, monkeypatch):
+UNSERVED: list[dict[str, Any]] = [
+    {"digits": "4711"},
+    {"source": "api", "batched": False, "country": "EG", "test": True},
+]
+
+
+@pytest.mark.parametrize("more", UNSERVED, ids=str)
+@pytest.mark.parametrize("name", ["", *INDEX_OF])
+def test_what_no_index_serves_is_looked_for_among_so_many(many, monkeypatch, name, more):
+    """Of those that an index gives, in its order, from a page's edge to another edge."""
     monkeypatch.setattr(listing, "SEARCHED", 100)
-    nodes = plans_of(many[0], Filter(digits="4711"))
-    assert indexes(nodes) == {"message_of_organization"}
-    [condition] = [node["Index Cond"] for node in nodes if "Filter" in node]
-    assert "id >" in condition
+    organization_id, narrowed = chosen(many, *filter(None, [name]))
+    narrowed = dataclasses.replace(narrowed, **more)
+    expected = {INDEX_OF[name]} if name else {"message_of_organization"}
+    for page in pages(organization_id):
+        nodes = plans_of(organization_id, narrowed, **page)
+        # A batch is small: it may be read whole.
+        used = indexes(nodes, ordered=name != "batch_id")
+        # So many by an index may also be found among so many of all.
+        assert used <= expected | {"message_of_organization"}
+        assert used & expected
+    for node in plans_of(organization_id, narrowed):
+        if "Filter" in node and name not in ("batch_id", "since", "until"):
+            assert "id >=" in node["Index Cond"], node
+
+
+def test_a_list_is_not_read_by_what_no_index_serves(many):
+    with pytest.raises(ValueError, match="no index"):
+        listing.read(many[0], Filter(country="SA"), 10)
 
 
 def test_the_senders_are_found_by_steps(many):

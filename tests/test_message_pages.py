@@ -9,7 +9,7 @@ from django.test import Client
 from accounts import ledger
 from accounts.access import public_id
 from accounts.models import MICRO, LedgerEntry
-from messaging import listing, log
+from messaging import log
 from messaging.models import Attempt, Carrier, Message
 from messaging.reasons import STATUS_LABELS, reason
 from messaging.states import Status
@@ -104,19 +104,6 @@ def test_the_log_filtered_by_number(
     page = _text(owner, f"{_home(customer)}messages/", number=typed)
     assert len(_numbers(page)) == found
     assert ("No message matches" in page) is (found == 0)
-
-
-def test_a_piece_of_a_number_is_looked_for_among_the_newest(
-    owner: Client, customer: Customer, many: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(listing, "SEARCHED", 40)
-    url = f"{_home(customer)}messages/"
-    page = _text(owner, url, number="0")
-    assert _numbers(page) == many[:40]
-    assert "Only the newest" in page
-    assert "Only the newest" not in _text(owner, url, number="+966500000042")
-    monkeypatch.setattr(listing, "SEARCHED", 120)
-    assert "Only the newest" not in _text(owner, url, number="0")
 
 
 def test_the_log_of_a_status_goes_both_ways(

@@ -96,35 +96,11 @@ class Scene:
         self.secret = next(answer["secret"] for status, answer in answers if status == 201)
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("lost"), CARRIER_LEASE="5", WEBHOOK_TIMEOUT="1")
-    site.start()
-    yield site
-    site.close()
-
-
 @pytest.fixture
 def scene(site: Site) -> Iterator[Scene]:
     """A carrier and a receiver for one test, on a platform emptied of earlier messages."""
     with running_simulator(receipt_delay=0.05) as carrier, receiver() as customer:
-        site.sql(
-            "TRUNCATE messaging_message, messaging_batch, messaging_messagepart,"
-            " messaging_attempt, messaging_earlyreceipt, webhooks_event, webhooks_delivery,"
-            " webhooks_failedattempt;"
-            "DELETE FROM webhooks_endpoint;"
-            "ALTER TABLE accounts_ledgerentry DISABLE TRIGGER USER;"
-            "DELETE FROM accounts_ledgerentry WHERE kind IN ('charge', 'refund');"
-            "ALTER TABLE accounts_balance DISABLE TRIGGER USER;"
-            "WITH fresh AS (SELECT organization_id, id, sum(amount) OVER"
-            " (PARTITION BY organization_id ORDER BY id) AS total FROM accounts_ledgerentry)"
-            " UPDATE accounts_ledgerentry l SET balance_after = fresh.total FROM fresh"
-            " WHERE fresh.id = l.id;"
-            "UPDATE accounts_balance b SET micro = (SELECT sum(amount) FROM accounts_ledgerentry l"
-            " WHERE l.organization_id = b.organization_id);"
-            "ALTER TABLE accounts_balance ENABLE TRIGGER USER;"
-            "ALTER TABLE accounts_ledgerentry ENABLE TRIGGER USER"
-        )
+        site.reset()
         site.use_simulator(carrier.port, binds=BINDS, window=WINDOW)
         yield Scene(site, carrier, customer, set())
         print(site.text[-8000:])

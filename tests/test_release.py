@@ -1,7 +1,6 @@
 """Scheduled messages on the running platform: out within a second of their time, late or not."""
 
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -15,14 +14,6 @@ SECONDS = 1.0
 """The promise, on a machine that has time for it."""
 BUSY = 4.0
 """What is forgiven where other tests have the cores."""
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("release"))
-    site.start()
-    yield site
-    site.close()
 
 
 def schedule(site: Site, *seconds: float) -> list[str]:

@@ -23,13 +23,11 @@ from messaging.smpp.link import LinkError, connect_esme
 from messaging.smpp.pdus import BindTransceiver, DeliverSm, SubmitSm
 from messaging.smpp.receipt import parse_receipt
 from tests.platforms import until
-from tests.running import Site
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from messaging.smpp.link import Link
     from messaging.smpp.pdus import Request, Response
+    from tests.running import Site
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(180)]
 
@@ -118,14 +116,6 @@ class Load:
         assert isinstance(pdu, DeliverSm)
         self.receipts[pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) or ""] += 1
         link.respond(pdu)
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("smpp"), CARRIER_LEASE="5")
-    site.start()
-    yield site
-    site.close()
 
 
 def test_magic_numbers_of_a_test_account(site: Site) -> None:

@@ -20,7 +20,7 @@ from accounts import ledger
 from accounts.keys import create_key
 from accounts.models import MICRO, ApiKey, Balance, LedgerEntry, Organization
 from messaging import tables
-from messaging.models import Batch, Carrier, EarlyReceipt, Message, Price, Route, SenderId
+from messaging.models import Batch, Campaign, Carrier, EarlyReceipt, Message, Price, Route, SenderId
 from messaging.models import MessagePart as Part
 from messaging.states import Status
 from webhooks.models import Delivery, Endpoint, Event
@@ -204,7 +204,7 @@ class World:
         """Delete what was committed and can be deleted."""
         mine = {"organization__in": [customer.organization for customer in self.customers]}
         Delivery.objects.filter(endpoint__in=Endpoint.objects.filter(**mine)).delete()
-        for model in (Event, Endpoint, Message, Batch, SenderId, ApiKey):
+        for model in (Event, Endpoint, Campaign, Message, Batch, SenderId, ApiKey):
             model.objects.filter(**mine).delete()
         EarlyReceipt.objects.filter(carrier__in=self.carriers).delete()
         for row in (*self.routes, *self.prices, *self.carriers):

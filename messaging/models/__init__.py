@@ -7,16 +7,20 @@ from messaging.models.audience import (
     ListEntry,
     TextTemplate,
 )
+from messaging.models.campaigns import Campaign, CampaignChunk
 from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteCarrier
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
 from messaging.models.rules import SendingRule, Suppression
 from messaging.models.senders import SenderId
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 from messaging.models.smpp_submits import SmppAssembly, SmppReceipt, SmppSubmit
+from messaging.models.usage import UsageMark, UsageOpen, UsageSum
 
 __all__ = [
     "Attempt",
     "Batch",
+    "Campaign",
+    "CampaignChunk",
     "Carrier",
     "CarrierBind",
     "Composition",
@@ -39,4 +43,7 @@ __all__ = [
     "SmppSubmit",
     "Suppression",
     "TextTemplate",
+    "UsageMark",
+    "UsageOpen",
+    "UsageSum",
 ]

@@ -1,0 +1,137 @@
+"""What has become of a campaign's messages: counted by a worker now and then, shown from its row.
+
+Counting 100,000 messages takes longer than a page may, so no page does it.
+"""
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from imissive.sql import server_cursor
+from messaging.campaigns.moving import move
+from messaging.campaigns.states import State
+from messaging.models import Campaign
+from messaging.states import FINAL, Status
+
+SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
+"""Between two counts: short at the beginning, longer as the campaign ages."""
+_AGE_SHARE: Final = 60
+
+_COUNTED: Final = [str(state) for state in (State.RUNNING, State.PAUSED, State.DELIVERING,
+                                            State.CANCELING, State.CANCELED)]  # fmt: skip
+
+# A refund bears its message's id; few messages have one.
+_COUNTS = """
+SELECT m.status, m.error_code, count(*), sum(m.parts), sum(m.price), COALESCE(sum(r.amount), 0)
+  FROM messaging_message m
+  LEFT JOIN accounts_ledgerentry r
+    ON r.kind = 'refund' AND r.reference = m.id AND m.price > 0
+   AND m.status IN ('failed', 'expired', 'canceled')
+ WHERE m.batch_id = %s
+ GROUP BY m.status, m.error_code
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """Messages by status, and of the failed and expired ones by reason; credits in micro."""
+
+    by_status: dict[str, int] = field(default_factory=dict)
+    by_reason: dict[str, int] = field(default_factory=dict)
+    parts: int = 0
+    price: int = 0
+    refunded: int = 0
+
+    @property
+    def messages(self) -> int:
+        return sum(self.by_status.values())
+
+    @property
+    def unfinished(self) -> int:
+        return sum(count for status, count in self.by_status.items() if status not in FINAL)
+
+    @property
+    def cancelable(self) -> int:
+        return sum(self.by_status.get(s, 0) for s in (Status.SCHEDULED, Status.QUEUED))
+
+    @property
+    def failures(self) -> int:
+        return sum(self.by_status.get(s, 0) for s in (Status.FAILED, Status.EXPIRED))
+
+    @property
+    def delivery_rate(self) -> float | None:
+        """The share of delivered ones, 0 to 100, among those that came to an end."""
+        delivered = self.by_status.get(Status.DELIVERED, 0)
+        ended = delivered + self.failures
+        return 100 * delivered / ended if ended else None
+
+    @property
+    def cost(self) -> int:
+        """What was charged, less what came back."""
+        return self.price - self.refunded
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "by_status": self.by_status,
+            "by_reason": self.by_reason,
+            "parts": self.parts,
+            "price": self.price,
+            "refunded": self.refunded,
+        }
+
+
+def results_of(campaign: Campaign) -> Results:
+    """As they were counted last."""
+    return Results(**campaign.results)
+
+
+def count(campaign_id: uuid.UUID) -> bool:
+    """Count the messages of a campaign that is due for it; it is over when all came to an end."""
+    now = datetime.now(UTC)
+    due = Campaign.objects.filter(pk=campaign_id, state__in=_COUNTED, due_at__lte=now)
+    campaign = due.first()
+    if campaign is None or campaign.state in (State.RUNNING, State.CANCELING):
+        return False
+    found = counted(campaign.batch_id)
+    settled = not found.unfinished
+    if campaign.state == State.DELIVERING and settled:
+        move(campaign_id, State.FINISHED, due_at=None, results=found.as_json(), counted_at=now)
+    else:
+        # Paused or canceled, it is looked at again only while something of it is on its way.
+        again = None if settled else now + _interval(campaign, now)
+        same = Campaign.objects.filter(pk=campaign_id, state=campaign.state)
+        same.update(due_at=again, results=found.as_json(), counted_at=now)
+    return True
+
+
+def refresh(campaign_id: uuid.UUID) -> None:
+    """Count while it runs, where the last count is not of this moment."""
+    now = datetime.now(UTC)
+    campaign = Campaign.objects.only("counted_at", "batch_id").get(pk=campaign_id)
+    if campaign.counted_at is not None and now - campaign.counted_at < SHORTEST:
+        return
+    found = counted(campaign.batch_id)
+    Campaign.objects.filter(pk=campaign_id).update(results=found.as_json(), counted_at=now)
+
+
+def _interval(campaign: Campaign, now: datetime) -> timedelta:
+    age = now - (campaign.ended_at or campaign.started_at or now)
+    return min(max(SHORTEST, age / _AGE_SHARE), LONGEST)
+
+
+def counted(batch_id: uuid.UUID | None) -> Results:
+    """The results of a batch, straight from its messages."""
+    if batch_id is None:
+        return Results()
+    with server_cursor() as cursor:
+        cursor.execute(_COUNTS, [batch_id])
+        rows = cursor.fetchall()
+    statuses, reasons = Counter[str](), Counter[str]()
+    for status, code, number, *_ in rows:
+        statuses[status] += number
+        if status in (Status.FAILED, Status.EXPIRED):
+            reasons[code or status.upper()] += number
+    parts, price, refunded = (int(sum(row[column] for row in rows)) for column in (3, 4, 5))
+    return Results(dict(statuses), dict(reasons.most_common(20)), parts, price, refunded)
