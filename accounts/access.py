@@ -6,7 +6,7 @@ from typing import Any, Concatenate, ParamSpec, cast
 
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponseBase
 
 from accounts.models import Member, Organization, User, member_organizations
 from accounts.roles import Action, may
@@ -16,22 +16,22 @@ LAST_ORGANIZATION = "organization"
 """The session's key for the public id of the organization that was looked at last."""
 
 P = ParamSpec("P")
-MemberView = Callable[Concatenate[HttpRequest, Member, P], HttpResponse]
+MemberView = Callable[Concatenate[HttpRequest, Member, P], HttpResponseBase]
 
 
-def member_page(action: Action) -> Callable[[MemberView[P]], Callable[..., HttpResponse]]:
+def member_page(action: Action) -> Callable[[MemberView[P]], Callable[..., HttpResponseBase]]:
     """A view for members whose role may do `action`; it is given the Member, not an id.
 
     Nobody is sent to the login; an outsider gets 404, as for an organization that does not exist;
     a member without the right gets 403.
     """
 
-    def decorate(view: MemberView[P]) -> Callable[..., HttpResponse]:
+    def decorate(view: MemberView[P]) -> Callable[..., HttpResponseBase]:
         @login_required
         @wraps(view)
         def guarded(
             request: HttpRequest, organization_id: str, *args: P.args, **named: P.kwargs
-        ) -> HttpResponse:
+        ) -> HttpResponseBase:
             member = _member(cast("User", request.user), organization_id)
             if member is None:
                 raise Http404

@@ -153,6 +153,7 @@ CELERY_BEAT_SCHEDULE = {
     },
     "watch-balances": {"task": "messaging.tasks.watch_balances", "schedule": 5.0},
     "sum-usage": {"task": "messaging.tasks.sum_usage", "schedule": 60.0},
+    "mail-senders": {"task": "messaging.tasks.mail_senders", "schedule": 5.0},
     "forget-unproved": {"task": "accounts.tasks.forget_unproved", "schedule": 3600.0},
     "purge-files": {"task": "accounts.tasks.purge_files", "schedule": 600.0},
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},

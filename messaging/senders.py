@@ -1,11 +1,12 @@
 """Sender IDs: what may be one, and the way from a request to an operator's decision.
 
-Every change of status is a compare-and-swap over `_SOURCES`, with its audit entry and webhook
-event in the same transaction.
+Every change of status is a compare-and-swap over `_SOURCES`, with its step of the history, its
+audit entry and its webhook event in the same transaction.
 """
 
 import re
 import uuid
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from django.db import transaction
@@ -15,8 +16,9 @@ from accounts import audit
 from accounts.models import Organization, User
 from imissive import ids
 from imissive.errors import ApiError
-from messaging import text
-from messaging.models import SenderId
+from messaging import sender_documents, text
+from messaging.models import SenderId, SenderStep
+from messaging.sender_documents import Document
 from webhooks import events
 from webhooks.models import EventType
 
@@ -30,12 +32,18 @@ MOST_PENDING: Final = 50
 
 # What a sender ID must have been for it to become that.
 _SOURCES: Final[dict[str, list[str]]] = {
-    Status.PENDING: [Status.REJECTED, Status.REVOKED],
+    Status.PENDING: [Status.REJECTED, Status.REVOKED, Status.WITHDRAWN],
     # Only from pending, so that of two operators the second cannot undo the first unawares.
     Status.APPROVED: [Status.PENDING],
     Status.REJECTED: [Status.PENDING],
     Status.REVOKED: [Status.APPROVED],
+    Status.WITHDRAWN: [Status.PENDING],
 }
+DECIDED: Final = [Status.APPROVED, Status.REJECTED, Status.REVOKED]
+_MOST_NOTICES: Final = 5
+PROMOTIONAL_SUFFIX: Final = "-AD"
+"""What promotional sender IDs end in, by the rule of Saudi Arabia's regulator."""
+
 _EVENTS: Final = {
     Status.APPROVED: EventType.SENDER_APPROVED,
     Status.REJECTED: EventType.SENDER_REJECTED,
@@ -99,15 +107,19 @@ def request_sender(
     purpose: str = "",
     sample: str = "",
     *,
+    use: str = "",
+    documents: Sequence[Document] = (),
+    without: Collection[uuid.UUID] = (),
     actor: User | None = None,
     address: str | None = None,
     api_key_id: uuid.UUID | None = None,
 ) -> SenderId:
-    """Put a sender ID in the operators' queue; a refused or revoked one may be asked for again.
+    """Put a sender ID in the operators' queue; one that is not in use may be asked for again.
 
-    `actor` is who asks, or None where it was a program with that API key. Raises ApiError:
-    INVALID_REQUEST where it cannot be a sender ID, CONFLICT where the organization has it already,
-    waits for it, or waits for too many.
+    `documents` are kept beside those of earlier requests, of which the ids in `without` go. `actor`
+    is who asks, or None where it was a program with that API key. Raises ApiError:
+    INVALID_REQUEST where it cannot be a sender ID or has too many documents, CONFLICT where the
+    organization has it already, waits for it, or waits for too many.
     """
     name, kind = normalize(name)
     for field, value, limit in (("purpose", purpose, MAX_PURPOSE), ("sample", sample, MAX_SAMPLE)):
@@ -121,11 +133,12 @@ def request_sender(
     sender, created = SenderId.objects.get_or_create(
         organization=organization,
         name=name,
-        defaults={"kind": kind, "purpose": purpose, "sample": sample},
+        defaults={"kind": kind, "purpose": purpose, "sample": sample, "use": use},
     )
     if not created:
+        asked = {"purpose": purpose, "sample": sample, "use": use, "created_at": timezone.now()}
         again = SenderId.objects.filter(pk=sender.pk, status__in=_SOURCES[Status.PENDING]).update(
-            status=Status.PENDING, purpose=purpose, sample=sample, created_at=timezone.now()
+            status=Status.PENDING, **asked
         )
         if not again:
             told = f"The sender ID {name!r} is {sender.get_status_display().lower()} already."
@@ -134,6 +147,12 @@ def request_sender(
     if full:
         told = f"{MOST_PENDING} sender IDs wait for a decision already: wait for one of them."
         raise ApiError("CONFLICT", told)
+    sender_documents.keep(sender, documents, without)
+    # What was decided before does not count any more.
+    SenderStep.objects.filter(sender=sender, dismissed_at=None).update(dismissed_at=timezone.now())
+    SenderStep.objects.create(
+        sender=sender, status=Status.PENDING, actor=actor, at=sender.created_at
+    )
     audit.record(
         "sender_id.requested",
         actor=actor,
@@ -164,6 +183,26 @@ def revoke(sender: SenderId, actor: User, reason: str, *, address: str | None = 
     Raises ApiError: INVALID_REQUEST without a reason, CONFLICT if it is not approved.
     """
     _decide(sender, Status.REVOKED, actor, _required(reason), address)
+
+
+def withdraw(sender: SenderId, actor: User, *, address: str | None = None) -> None:
+    """Take a request back before it is decided. Raises ApiError CONFLICT if it was decided."""
+    _decide(sender, Status.WITHDRAWN, actor, "", address)
+
+
+def notices_of(organization: Organization) -> list[SenderStep]:
+    """Decisions that nobody of the organization has dismissed yet, newest first."""
+    told = SenderStep.objects.filter(
+        sender__organization=organization, status__in=DECIDED, dismissed_at=None
+    )
+    return list(told.select_related("sender").order_by("-id")[:_MOST_NOTICES])
+
+
+def dismiss(organization: Organization, step_id: int) -> bool:
+    """Show a notice no more; whether the organization has it."""
+    mine = SenderStep.objects.filter(sender__organization=organization, pk=step_id)
+    mine.filter(dismissed_at=None).update(dismissed_at=timezone.now())
+    return mine.exists()
 
 
 def make_default(sender: SenderId, actor: User, *, address: str | None = None) -> None:
@@ -210,6 +249,16 @@ def _decide(
         if not swapped:
             told = f"This sender ID is {sender.get_status_display().lower()} by now."
             raise ApiError("CONFLICT", told)
+        told_to_customer = status in DECIDED
+        SenderStep.objects.create(
+            sender=sender,
+            status=status,
+            reason=reason,
+            actor=actor,
+            at=now,
+            mail_due_at=now if told_to_customer else None,
+            dismissed_at=None if told_to_customer else now,
+        )
         audit.record(
             f"sender_id.{status.value}",
             actor=actor,

@@ -26,7 +26,7 @@ TAGS = ["sender-ids"]
 SENDER_ID = OpenApiParameter(
     "sender_id", str, OpenApiParameter.PATH, description="The sender ID's id, `snd_…`."
 )
-SenderStatus = Literal["pending", "approved", "rejected", "revoked"]
+SenderStatus = Literal["pending", "approved", "rejected", "revoked", "withdrawn"]
 
 
 class SenderIdBody(Body):
@@ -113,9 +113,9 @@ class SenderIdsView(ApiView):
     def post(self, request: Request) -> Response:
         """Puts it before an operator; `sender_id.approved` or `sender_id.rejected` tells the end.
 
-        A rejected or revoked one may be asked for again. 409 `CONFLICT` where it is approved or
-        waits already, or where 50 wait. A test key's request counts like any other: sender IDs
-        are the organization's.
+        A rejected, revoked or withdrawn one may be asked for again. 409 `CONFLICT` where it is
+        approved or waits already, or where 50 wait. A test key's request counts like any other:
+        sender IDs are the organization's.
         """
         body = parse_body(request, SenderIdBody)
         caller = caller_of(request)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from celery import shared_task
 
-from messaging import carrier_process, low_balance, receipts, summing, sweeping
+from messaging import carrier_process, low_balance, receipts, sender_mails, summing, sweeping
 from messaging.campaigns import clock
 from messaging.campaigns.moving import ring as ring_campaigns
 from messaging.smpp.server import assembling, owed
@@ -76,6 +76,12 @@ def watch_balances() -> None:
     """Every few seconds: tell those whose balance has fallen below their threshold."""
     low_balance.watch()
     low_balance.send_mails()
+
+
+@shared_task(name="messaging.tasks.mail_senders", ignore_result=True, expires=10)
+def mail_senders() -> None:
+    """Every few seconds: mail what was decided about sender IDs."""
+    sender_mails.send_mails()
 
 
 @shared_task(name="messaging.tasks.sum_usage", ignore_result=True, expires=60)

@@ -15,6 +15,7 @@ from messaging import log
 from messaging.first_steps import TestMessageForm, steps_of
 from messaging.models import SenderId
 from messaging.reasons import STATUS_LABELS, STATUS_TONES
+from messaging.sender_history import notices_for
 from messaging.states import Status
 
 LATEST = 10
@@ -37,6 +38,7 @@ def overview(request: HttpRequest, member: Member) -> HttpResponse:
         "steps": [] if all(done for _, done in steps) else steps,
         "test_form": TestMessageForm(),
         "sender": _example_sender(organization),
+        "notices": notices_for(member),
     }
     return render(request, "dashboard/overview.html", {**frame(member), **context})
 

@@ -92,7 +92,8 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
 
     home = f"/dashboard/{organization_id(shown)}/"
     queue = "/admin/messaging/senderid/"
-    sender = shown.organization.sender_ids.get(status="pending")
+    sender = shown.organization.sender_ids.get(name="NAJD-Care")
+    refused = shown.organization.sender_ids.get(status="rejected")
     arabic = shown.organization.text_templates.get(name__startswith="ت").public_id
     return {
         "landing": ("", "/"),
@@ -109,7 +110,8 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
         "messages": ("owner", f"{home}messages/"),
         "messages-none": ("owner", f"{home}messages/?number=%2B966500000000"),
         "messages-filtered": (
-            "owner", f"{home}messages/?status=delivered&country=SA&source=api&since=2026-01-01&sender=NAJD"
+            "owner",
+            f"{home}messages/?status=delivered&country=SA&source=api&since=2026-01-01&sender=NAJD",
         ),
         "messages-wrong": ("owner", f"{home}messages/?since=2026-03-10&until=2026-03-09&batch=x"),
         "message-delivered": ("owner", f"{home}messages/{shown.delivered.public_id}/"),
@@ -124,6 +126,10 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
         "key-new": ("owner", f"{home}keys/new/"),
         "team": ("owner", f"{home}team/"),
         "team-leave": ("owner", f"{home}team/leave/"),
+        "sender-ids": ("owner", f"{home}sender-ids/"),
+        "sender-id": ("owner", f"{home}sender-ids/{sender.public_id}/"),
+        "sender-new": ("owner", f"{home}sender-ids/new/"),
+        "sender-again": ("owner", f"{home}sender-ids/{refused.public_id}/again/"),
         "settings": ("owner", f"{home}settings/"),
         "close": ("owner", f"{home}settings/close/"),
         "new-organization": ("owner", "/new-organization/"),

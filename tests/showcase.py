@@ -15,11 +15,13 @@ from accounts.models import (
     LedgerEntry,
     Member,
     Organization,
+    StoredFile,
     User,
 )
 from accounts.people import vouch_for_address
 from accounts.roles import Role
 from imissive import ids
+from messaging import sender_documents, senders
 from messaging.models import (
     Attempt,
     Carrier,
@@ -37,6 +39,7 @@ from messaging.models import (
     TextTemplate,
 )
 from messaging.states import Status
+from tests.world import PDF
 from webhooks.models import Delivery, Endpoint, Event
 
 PASSWORD = "correct horse battery"
@@ -79,6 +82,7 @@ def make(now: datetime | None = None) -> Showcase:
     ledger.post([spent])
     key, _ = create_key(organization, "Order service", test=False, created_by=owner)
     _senders(organization, other, now)
+    _requests(organization, owner, operator)
     carrier = _carrier(now)
     endpoint = Endpoint.objects.create(
         organization=organization, url="https://api.najd.example/hooks/sms", secret="whsec_c2VjcmV0"
@@ -170,6 +174,22 @@ def _senders(organization: Organization, other: Organization, now: datetime) -> 
             organization=owner, name=name, kind=alphanumeric, purpose=purpose,
             sample="Your appointment is tomorrow at 10:00.",
         )  # fmt: skip
+
+
+def _requests(organization: Organization, owner: User, operator: User) -> None:
+    """A request with documents that waits, and one that was rejected."""
+    letter = sender_documents.document("commercial-registration.pdf", PDF)
+    senders.request_sender(
+        organization, "NAJD-Care", "Answers of customer care to people who wrote to us",
+        "Najd: your complaint 118 is settled. Thank you for your patience.", use="transactional",
+        documents=[letter, sender_documents.document("authorization.pdf", PDF)], actor=owner,
+    )  # fmt: skip
+    refused = senders.request_sender(
+        organization, "NajdExpress", "Deliveries", "Your parcel arrives today.",
+        use="transactional", actor=owner,
+    )  # fmt: skip
+    told = "The commercial registration is for another company. Attach one that names yours."
+    senders.reject(refused, operator, told)
 
 
 def _carrier(now: datetime) -> Carrier:
@@ -292,8 +312,8 @@ def organization_id(showcase: Showcase) -> str:
 def forget() -> None:
     """Delete what was committed and can be deleted, and free the addresses of who must stay."""
     Delivery.objects.filter(event__organization__name__in=ORGANIZATIONS).delete()
-    for model in (Event, Endpoint, Message, SenderId, ApiKey, Invitation, Member, Composition,
-                  TextTemplate, ContactList, Contact, Suppression):  # fmt: skip
+    for model in (Event, Endpoint, Message, SenderId, StoredFile, ApiKey, Invitation, Member,
+                  Composition, TextTemplate, ContactList, Contact, Suppression):  # fmt: skip
         model.objects.filter(organization__name__in=ORGANIZATIONS).delete()
     Route.objects.filter(carriers__slug="gulf").delete()
     Price.objects.filter(prefix="966").delete()

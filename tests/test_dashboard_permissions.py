@@ -18,6 +18,8 @@ from accounts.keys import create_key
 from accounts.models import Invitation, Member
 from accounts.roles import Role
 from messaging.models import Carrier, TextTemplate
+from messaging import senders
+from messaging.models import Carrier, SenderStep
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
 
@@ -50,6 +52,14 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "new_key": ("GET POST", BUILDS),
     "rotate_key": ("GET POST", BUILDS),
     "revoke_key": ("GET POST", BUILDS),
+    "sender_ids": ("GET", ALL),
+    "sender_id": ("GET", ALL),
+    "new_sender": ("GET POST", RUNS_IT),
+    "ask_sender_again": ("GET POST", RUNS_IT),
+    "default_sender": ("POST", RUNS_IT),
+    "withdraw_sender": ("GET POST", RUNS_IT),
+    "sender_document": ("GET", RUNS_IT),
+    "dismiss_sender_notice": ("POST", RUNS_IT),
     "settings": ("GET", ALL),
     "rename_organization": ("POST", OWNS),
     "set_alert": ("POST", PAYS),
@@ -95,7 +105,13 @@ def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
             ).public_id
         ),
         "key_id": lambda: create_key(organization, "x", test=True)[0].public_id,
+        "sender_id": lambda: world.document(customer).sender.public_id,
+        "notice_id": lambda: _notice(world, customer).pk,
     }
+    if name == "sender_document":
+        document = world.document(customer)
+        makers["sender_id"] = lambda: document.sender.public_id
+        makers["document_id"] = lambda: document.id
     more = {each: makers[each]() for each in _addresses()[name]}
     return reverse(name, kwargs={"organization_id": public_id(organization), **more})
 
@@ -110,6 +126,12 @@ def _invitation(customer: Customer) -> Invitation:
         sent_at=now - timedelta(hours=1),
         expires_at=now + timedelta(days=1),
     )
+
+
+def _notice(world: World, customer: Customer) -> SenderStep:
+    sender = world.document(customer).sender
+    senders.reject(sender, person(), "No")
+    return SenderStep.objects.get(sender=sender, status="rejected")
 
 
 def test_every_address_has_its_row() -> None:

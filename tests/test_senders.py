@@ -13,7 +13,7 @@ from tests.people import operator
 from tests.world import Customer, World, in_threads
 
 ALPHANUMERIC, NUMERIC = SenderId.Kind.ALPHANUMERIC, SenderId.Kind.NUMERIC
-PENDING, APPROVED, REJECTED, REVOKED = SenderId.Status
+PENDING, APPROVED, REJECTED, REVOKED, WITHDRAWN = SenderId.Status
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_is_there_already_is_not_asked_for_again(
     assert caught.value.problem.code == "CONFLICT"
 
 
-@pytest.mark.parametrize("status", [REJECTED, REVOKED])
+@pytest.mark.parametrize("status", [REJECTED, REVOKED, WITHDRAWN])
 def test_what_was_refused_may_be_asked_for_again(
     world: World, customer: Customer, status: str
 ) -> None:
@@ -116,10 +116,12 @@ _DECISIONS: dict[str, Callable[[SenderId, User], None]] = {
     APPROVED: lambda sender, actor: senders.approve(sender, actor),
     REJECTED: lambda sender, actor: senders.reject(sender, actor, "Not yours"),
     REVOKED: lambda sender, actor: senders.revoke(sender, actor, "Complaints"),
+    WITHDRAWN: lambda sender, actor: senders.withdraw(sender, actor),
 }
 _ALLOWED = {
     (PENDING, APPROVED),
     (PENDING, REJECTED),
+    (PENDING, WITHDRAWN),
     (APPROVED, REVOKED),
 }
 
@@ -136,8 +138,11 @@ def test_every_decision_from_every_status(
     if (before, after) in _ALLOWED:
         _DECISIONS[after](sender, actor)
         assert (sender.status, sender.decided_by) == (after, actor)
-        assert sender.reason == ("" if after == APPROVED else sender.reason != "" and sender.reason)
+        assert bool(sender.reason) == (after in (REJECTED, REVOKED))
         assert AuditEntry.objects.get(organization=customer.organization).actor == actor
+        step = sender.steps.get()
+        assert (step.status, step.actor, step.reason) == (after, actor, sender.reason)
+        assert (step.mail_due_at is None) == (after == WITHDRAWN)
     else:
         with pytest.raises(ApiError) as caught:
             _DECISIONS[after](sender, actor)

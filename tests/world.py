@@ -19,8 +19,18 @@ from django.test import Client
 from accounts import ledger
 from accounts.keys import create_key
 from accounts.models import MICRO, ApiKey, Balance, LedgerEntry, Organization
-from messaging import tables
-from messaging.models import Batch, Campaign, Carrier, EarlyReceipt, Message, Price, Route, SenderId
+from messaging import sender_documents, senders, tables
+from messaging.models import (
+    Batch,
+    Campaign,
+    Carrier,
+    EarlyReceipt,
+    Message,
+    Price,
+    Route,
+    SenderDocument,
+    SenderId,
+)
 from messaging.models import MessagePart as Part
 from messaging.states import Status
 from webhooks.models import Delivery, Endpoint, Event
@@ -29,6 +39,7 @@ T = TypeVar("T")
 
 SENDER = "MyCompany"
 PHONE = "+966501234567"
+PDF = b"%PDF-1.7\n1 0 obj<<>>endobj\nstartxref\n9\n%%EOF\n"
 client = Client()
 _numbers = itertools.count(1)
 
@@ -124,6 +135,17 @@ class World:
     def sender(self, customer: Customer, name: str, **fields: Any) -> SenderId:
         fields = {"kind": SenderId.Kind.ALPHANUMERIC, "status": SenderId.Status.APPROVED} | fields
         return SenderId.objects.create(organization=customer.organization, name=name, **fields)
+
+    def document(self, customer: Customer) -> SenderDocument:
+        """The document of a new sender ID that waits for a decision."""
+        sender = senders.request_sender(
+            customer.organization,
+            f"Sender {next(_numbers)}",
+            "Orders",
+            "Hello",
+            documents=[sender_documents.document("letter.pdf", PDF)],
+        )
+        return SenderDocument.objects.get(sender=sender)
 
     def endpoint(self, customer: Customer, *events: str) -> Endpoint:
         """A webhook endpoint that wants those events, or all."""

@@ -11,7 +11,7 @@ from messaging.models.campaigns import Campaign, CampaignChunk
 from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteCarrier
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
 from messaging.models.rules import SendingRule, Suppression
-from messaging.models.senders import SenderId
+from messaging.models.senders import SenderDocument, SenderId, SenderStep
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 from messaging.models.smpp_submits import SmppAssembly, SmppReceipt, SmppSubmit
 from messaging.models.usage import UsageMark, UsageOpen, UsageSum
@@ -33,7 +33,9 @@ __all__ = [
     "Price",
     "Route",
     "RouteCarrier",
+    "SenderDocument",
     "SenderId",
+    "SenderStep",
     "SendingRule",
     "SmppAccount",
     "SmppAssembly",

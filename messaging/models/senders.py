@@ -1,11 +1,12 @@
-"""Sender IDs: what a handset shows as sender, usable once an operator approved it."""
+"""Sender IDs: what a handset shows as sender, usable once an operator approved it; with their
+history and their documents."""
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Organization
+from accounts.models import Organization, StoredFile
 from imissive import ids
 
 
@@ -15,10 +16,15 @@ class SenderId(models.Model):
         APPROVED = "approved", _("Approved")
         REJECTED = "rejected", _("Rejected")
         REVOKED = "revoked", _("Revoked")
+        WITHDRAWN = "withdrawn", _("Withdrawn")
 
     class Kind(models.TextChoices):
         ALPHANUMERIC = "alphanumeric", _("Alphanumeric")
         NUMERIC = "numeric", _("Numeric")
+
+    class Use(models.TextChoices):
+        TRANSACTIONAL = "transactional", _("Transactional")
+        PROMOTIONAL = "promotional", _("Promotional")
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="sender_ids")
@@ -26,6 +32,14 @@ class SenderId(models.Model):
     kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
     status = models.CharField(
         _("status"), max_length=10, choices=Status.choices, default=Status.PENDING
+    )
+    use = models.CharField(
+        _("use"),
+        max_length=13,
+        choices=Use.choices,
+        blank=True,
+        default="",
+        help_text=_("Empty: it was not said, as in requests by the API."),
     )
     purpose = models.CharField(_("purpose"), max_length=200, blank=True)
     sample = models.TextField(_("sample message"), blank=True)
@@ -60,3 +74,47 @@ class SenderId(models.Model):
     @property
     def public_id(self) -> str:
         return ids.public_id(ids.SENDER, self.id)
+
+
+class SenderStep(models.Model):
+    """One step of a sender ID's history: what it became, when, by whom and why.
+
+    A decision is told to the customer: by a mail, which is owed from `mail_due_at` on, and by a
+    notice on the dashboard until somebody dismisses it.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    sender = models.ForeignKey(SenderId, models.CASCADE, related_name="steps")
+    status = models.CharField(_("status"), max_length=10, choices=SenderId.Status.choices)
+    reason = models.CharField(_("reason"), max_length=300, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, db_index=False
+    )
+    at = models.DateTimeField(_("time"))
+    mail_due_at = models.DateTimeField(null=True, blank=True)
+    dismissed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("step of a sender ID")
+        indexes = [
+            models.Index(
+                "mail_due_at", name="sender_mail_owed", condition=Q(mail_due_at__isnull=False)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sender_id} {self.status}"
+
+
+class SenderDocument(models.Model):
+    """A document that proves a right to a sender ID; its bytes are in `accounts.files`."""
+
+    id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
+    sender = models.ForeignKey(SenderId, models.CASCADE, related_name="documents")
+    file = models.OneToOneField(StoredFile, models.CASCADE, related_name="+")
+
+    class Meta:
+        verbose_name = _("document")
+
+    def __str__(self) -> str:
+        return str(self.file)

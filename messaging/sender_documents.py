@@ -1,0 +1,172 @@
+"""Documents that prove a right to a sender ID: which files are taken, and where they are kept.
+
+What a file is, its bytes say; neither its name nor what the browser calls it counts. Images are
+read to their end: a picture that a viewer would show is one, what merely begins like one is not.
+"""
+
+import struct
+import uuid
+import zlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Final
+
+from accounts import files
+from accounts.models import StoredFile
+from imissive.errors import ApiError
+from messaging.models import SenderDocument, SenderId
+
+MOST_DOCUMENTS: Final = 5
+MAX_BYTES: Final = 5 * 1024 * 1024
+_MOST_PIXELS: Final = 100_000_000
+_SUFFIXES: Final = {"application/pdf": ".pdf", "image/png": ".png", "image/jpeg": ".jpg"}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A file whose content was found to be of that type."""
+
+    name: str
+    content_type: str
+    content: bytes
+
+
+class NotADocument(ValueError):
+    """The file is none of the types that are taken."""
+
+
+def document(name: str, content: bytes) -> Document:
+    """The file as it is kept: under the type of its content, and with the ending of that type.
+
+    Raises NotADocument.
+    """
+    content_type = kind_of(content)
+    if content_type is None:
+        raise NotADocument(name)
+    suffix = _SUFFIXES[content_type]
+    path = PurePath(name.replace("\\", "/").rsplit("/", 1)[-1].replace("\0", "") or "document")
+    usual = {suffix, ".jpeg"} if suffix == ".jpg" else {suffix}
+    if path.suffix.lower() not in usual:
+        path = PurePath(f"{path.name[:190]}{suffix}")
+    return Document(path.name, content_type, content)
+
+
+def kind_of(content: bytes) -> str | None:
+    """The type of a whole PDF, PNG or JPEG; None for anything else, or for a part of one."""
+    if content.startswith(b"%PDF-"):
+        return "application/pdf" if _is_pdf(content) else None
+    if content.startswith(_PNG):
+        return "image/png" if _is_png(content) else None
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg" if _is_jpeg(content) else None
+    return None
+
+
+def _is_pdf(content: bytes) -> bool:
+    """A version after the signature, and at the end where the table of objects begins."""
+    tail = content[-2048:]
+    end = tail.rfind(b"%%EOF")
+    return content[5:8] in _PDF_VERSIONS and end >= 0 and b"startxref" in tail[:end]
+
+
+_PDF_VERSIONS: Final = (b"1.0", b"1.1", b"1.2", b"1.3", b"1.4", b"1.5", b"1.6", b"1.7", b"2.0")
+_PNG: Final = b"\x89PNG\r\n\x1a\n"
+# Samples of each pixel by the colour type.
+_PNG_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+
+
+def _is_png(content: bytes) -> bool:
+    """Every chunk with its checksum, from the header to the end, and data that unpacks."""
+    at, data, header = len(_PNG), [], b""
+    while at + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, at)
+        body = content[at + 8 : at + 8 + length]
+        checksum = content[at + 8 + length : at + 12 + length]
+        if len(checksum) != 4 or zlib.crc32(kind + body) != int.from_bytes(checksum):
+            return False
+        if (kind == b"IHDR") != (not header):
+            return False
+        header = header or body
+        if kind == b"IDAT":
+            data.append(body)
+        at += 12 + length
+        if kind == b"IEND":
+            return at == len(content) and _png_unpacks(header, b"".join(data))
+    return False
+
+
+def _png_unpacks(header: bytes, data: bytes) -> bool:
+    if len(header) != 13:
+        return False
+    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", header)
+    if not width or not height or width * height > _MOST_PIXELS or colour not in _PNG_SAMPLES:
+        return False
+    rows = height * (1 + (width * depth * _PNG_SAMPLES[colour] + 7) // 8)
+    # An interlaced picture has a filter's byte for each row of seven smaller ones.
+    most = rows * 2 + 64 if interlaced else rows
+    unpacked, unpacker = 0, zlib.decompressobj()
+    try:
+        while unpacked <= most and not unpacker.eof:
+            piece = unpacker.decompress(data, 65536)
+            data = unpacker.unconsumed_tail
+            unpacked += len(piece)
+            if not piece:
+                break
+    except zlib.error:
+        return False
+    return unpacker.eof and (rows <= unpacked <= most)
+
+
+# Markers that begin a frame (SOF0 to SOF15) but for the three that mean something else.
+_JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+
+def _is_jpeg(content: bytes) -> bool:
+    """Segment after segment to the scan, a frame with a size before it, and the end's marker."""
+    at, framed = 2, False
+    while at + 4 <= len(content):
+        mark, kind, length = struct.unpack_from(">BBH", content, at)
+        if mark != 0xFF:
+            return False
+        if kind == 0xFF:
+            at += 1
+            continue
+        if length < 2 or at + 2 + length > len(content):
+            return False
+        if kind in _JPEG_FRAMES and length >= 8:
+            height, width = struct.unpack_from(">HH", content, at + 5)
+            framed = bool(width) and width * height <= _MOST_PIXELS
+        at += 2 + length
+        if kind == 0xDA:
+            return framed and content.rfind(b"\xff\xd9") > at
+    return False
+
+
+def keep(
+    sender: SenderId, documents: Sequence[Document], without: Collection[uuid.UUID] = ()
+) -> None:
+    """Add documents to a sender ID's, once those in `without` are gone; in its transaction.
+
+    Raises ApiError INVALID_REQUEST where it would have too many.
+    """
+    # The file takes its document and its pieces with it.
+    gone = SenderDocument.objects.filter(sender=sender, id__in=list(without))
+    StoredFile.objects.filter(id__in=list(gone.values_list("file_id", flat=True))).delete()
+    had = SenderDocument.objects.filter(sender=sender).count()
+    if had + len(documents) > MOST_DOCUMENTS:
+        told = f"A sender ID has at most {MOST_DOCUMENTS} documents."
+        raise ApiError("INVALID_REQUEST", told, field="documents")
+    for each in documents:
+        file = files.store(
+            sender.organization,
+            name=each.name,
+            content_type=each.content_type,
+            content=[each.content],
+        )
+        SenderDocument.objects.create(sender=sender, file=file)
+
+
+def documents_of(sender: SenderId) -> list[SenderDocument]:
+    """The sender ID's documents in the order in which they came."""
+    return list(SenderDocument.objects.filter(sender=sender).select_related("file").order_by("id"))

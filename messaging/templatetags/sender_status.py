@@ -1,0 +1,15 @@
+"""A sender ID's status as a coloured label with its word."""
+
+from typing import Any
+
+from django import template
+
+from messaging.models import SenderId
+from messaging.sender_history import TONES
+
+register = template.Library()
+
+
+@register.inclusion_tag("dashboard/parts/status.html")
+def sender_status(sender: SenderId) -> dict[str, Any]:
+    return {"label": sender.get_status_display(), "tone": TONES[SenderId.Status(sender.status)]}
