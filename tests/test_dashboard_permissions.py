@@ -17,9 +17,8 @@ from accounts.access import public_id
 from accounts.keys import create_key
 from accounts.models import Invitation, Member
 from accounts.roles import Role
-from messaging.models import Carrier, TextTemplate
 from messaging import senders
-from messaging.models import Carrier, SenderStep
+from messaging.models import Carrier, SenderStep, TextTemplate
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
 
