@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
-from django.core.files.uploadedfile import UploadedFile
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
@@ -54,7 +53,7 @@ class DocumentsField(forms.FileField):
         return [_document(upload) for upload in uploads]
 
 
-def _document(upload: UploadedFile) -> Document:
+def _document(upload: Any) -> Document:
     name = upload.name or ""
     if (upload.size or 0) > MAX_BYTES:
         told = _("%(name)s is larger than 5 MB.")
@@ -142,9 +141,9 @@ class AgainForm(RequestForm):
     )
     field_order = ("use", "purpose", "sample", "without", "documents")
 
-    def __init__(self, sender: SenderId, *args: Any, **options: Any) -> None:
+    def __init__(self, sender: SenderId, data: Any = None, uploads: Any = None) -> None:
         known = {"use": sender.use, "purpose": sender.purpose, "sample": sender.sample}
-        super().__init__(*args, initial=known, **options)
+        super().__init__(data, uploads, initial=known)
         self.sender = sender
         self.fields["name"] = forms.CharField(required=False, widget=forms.HiddenInput)
         had = sender_documents.documents_of(sender)

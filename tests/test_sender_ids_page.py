@@ -305,8 +305,8 @@ def test_the_default(owner: Client, world: World, customer: Customer) -> None:
     assert customer.api.post("/v1/sms/send", {"to": PHONE, "message": "x"}).status_code == 202
     assert customer.messages()[0].sender == "Second"
     waits = world.sender(customer, "Third", status="pending")
-    page = owner.post(_url(customer, f"{waits.public_id}/default/"), follow=True)
-    assert "Only an approved" in page.content.decode()
+    refused = owner.post(_url(customer, f"{waits.public_id}/default/"), follow=True)
+    assert "Only an approved" in refused.content.decode()
     assert SenderId.objects.get(pk=sender.pk).is_default
 
 
