@@ -12,4 +12,6 @@ urlpatterns = [
     path("", include("messaging.compose_urls")),
     path("", include("messaging.sender_urls")),
     path("messages/<str:message_id>/", message_views.message_page, name="message"),
+    path("messages/<str:message_id>/", message_views.message_page, name="message"),
+    path("", include("messaging.compose_urls")),
 ]
