@@ -2,10 +2,10 @@
 
 from django.urls import include, path
 
-from messaging import closing_views, first_steps, log_views, message_views, views
+from messaging import closing_views, first_steps, log_views, message_views, overview_views
 
 urlpatterns = [
-    path("", views.overview, name="overview"),
+    path("", overview_views.overview, name="overview"),
     path("test-message/", first_steps.send_test_message, name="test_message"),
     path("settings/close/", closing_views.close_organization, name="close_organization"),
     path("messages/", log_views.message_log, name="messages"),

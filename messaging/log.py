@@ -5,13 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Count, QuerySet, Sum
+from django.db.models import QuerySet
 
 from accounts.models import Organization
-from imissive.ids import MESSAGE, first_id_at, public_id, time_of
+from imissive.ids import MESSAGE, public_id, time_of
 from messaging import listing
 from messaging.models import Message
-from messaging.states import Status
 
 PAGE = 50
 
@@ -25,39 +24,6 @@ def message_of(organization: Organization, message_id: uuid.UUID) -> Message | N
     """The organization's message with that id, or None: another's is as good as missing."""
     found = Message.objects.select_related("batch", "api_key", "carrier")
     return found.filter(organization=organization, id=message_id).first()
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Messages accepted in some span: how many have each status, and what they cost (micro)."""
-
-    by_status: dict[str, int]
-    cost: int
-
-    @property
-    def messages(self) -> int:
-        return sum(self.by_status.values())
-
-    @property
-    def delivery_rate(self) -> float | None:
-        """The share of delivered ones, 0 to 100, among those that came to an end."""
-        delivered = self.by_status.get(Status.DELIVERED, 0)
-        ended = delivered + sum(self.by_status.get(s, 0) for s in (Status.FAILED, Status.EXPIRED))
-        return 100 * delivered / ended if ended else None
-
-
-def totals_since(organization: Organization, moment: datetime) -> Totals:
-    """The totals of what was accepted since then; statuses without a message are left out."""
-    rows = (
-        Message.objects.filter(organization=organization, id__gte=first_id_at(moment))
-        .values_list("status")
-        .annotate(Count("id"), Sum("price"))
-    )
-    counts, cost = {}, 0
-    for status, count, price in rows:
-        counts[status] = count
-        cost += int(price)
-    return Totals(counts, cost)
 
 
 @dataclass(frozen=True, slots=True)

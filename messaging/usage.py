@@ -8,7 +8,7 @@ messages of summed hours that had not come to an end. So it is true at any momen
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal
 
 from imissive.sql import server_cursor
@@ -59,6 +59,7 @@ SELECT o.hour, m.status, m.sender, m.country, 1, m.parts,
 """
 # Plain arithmetic: a fifth faster than a conversion to UTC's date.
 _BIN = "date_bin('1 {step}', at, '2000-01-01T00:00Z'::timestamptz)"
+_DAY_THERE = "date_trunc('day', at, %(zone)s)"
 _KEYS: dict[Group, str] = {
     "day": _BIN.format(step="day"),
     "status": "status",
@@ -104,6 +105,7 @@ def used_by(
         start,
         end,
         "SELECT {key}, {sums} FROM counted GROUP BY 1 ORDER BY {order}",
+        {},
         key=_KEYS[group],
         order="1" if group == "day" else "2 DESC, 1",
     )
@@ -145,18 +147,23 @@ def delivery_rate(counts: dict[str, int]) -> float | None:
     return 100 * delivered / ended if ended else None
 
 
-def traffic(organization_id: uuid.UUID, start: datetime, end: datetime, step: Step) -> Traffic:
+def traffic(
+    organization_id: uuid.UUID, start: datetime, end: datetime, step: Step, zone: tzinfo = UTC
+) -> Traffic:
     """What was accepted from `start` to before `end` (aware), without tests: in one statement.
 
-    Senders and countries come with the most used first.
+    Senders and countries come with the most used first. Days are those of the zone, which has to be
+    whole hours away from UTC.
     """
+    key = _BIN.format(step=step) if step == "hour" or zone is UTC else _DAY_THERE
     rows = _read(
         organization_id,
         start,
         end,
         "SELECT {key}, status, sender, country, {sums} FROM counted"
         " GROUP BY GROUPING SETS ((1, 2), (3), (4)) ORDER BY 5 DESC, 3, 4",
-        key=_BIN.format(step=step),
+        {"zone": str(zone)},
+        key=key,
     )
     found = Traffic()
     for at, status, sender, country, *sums in rows:
@@ -170,10 +177,15 @@ def traffic(organization_id: uuid.UUID, start: datetime, end: datetime, step: St
 
 
 def _read(
-    organization_id: uuid.UUID, start: datetime, end: datetime, statement: str, **names: str
+    organization_id: uuid.UUID,
+    start: datetime,
+    end: datetime,
+    statement: str,
+    more: dict[str, str],
+    **names: str,
 ) -> list[Any]:
     """The rows of a statement over `counted`, which holds all that was used in the span."""
-    parameters: dict[str, Any] = {"organization": organization_id, "back": list(BACK)}
+    parameters: dict[str, Any] = {"organization": organization_id, "back": list(BACK)} | more
     sources = []
     whole_start, whole_end = _summed_hours(organization_id, start, end)
     if whole_start < whole_end:

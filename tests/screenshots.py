@@ -107,6 +107,7 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
         "link-ended": ("", "/invitations/ended/"),
         "not-found": ("", "/nothing/"),
         "overview": ("owner", home),
+        "overview-month": ("owner", f"{home}?span=30d"),
         "messages": ("owner", f"{home}messages/"),
         "messages-none": ("owner", f"{home}messages/?number=%2B966500000000"),
         "messages-filtered": (

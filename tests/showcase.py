@@ -88,6 +88,7 @@ def make(now: datetime | None = None) -> Showcase:
         organization=organization, url="https://api.najd.example/hooks/sms", secret="whsec_c2VjcmV0"
     )
     common = {"organization": organization, "carrier": carrier, "api_key": key}
+    _month(dice, now, common)
     _traffic(dice, now, common)
     delivered = _delivered(now - timedelta(minutes=3), common, endpoint)
     failed = _failed(now - timedelta(minutes=2), common, endpoint)
@@ -211,10 +212,8 @@ def _carrier(now: datetime) -> Carrier:
 
 
 def _message(at: datetime, **fields: Any) -> Message:
-    """A message with an id of that time: the log reads time out of ids."""
-    random_bits = uuid.uuid4().int & ((1 << 62) - 1)
     fields = {
-        "id": uuid.UUID(int=ids.first_id_at(at).int | random_bits),
+        "id": _id(at),
         "source": "api",
         "country": "SA",
         "sender": "NAJD",
@@ -248,6 +247,36 @@ def _traffic(dice: random.Random, now: datetime, common: dict[str, Any]) -> None
             error_code="UNDELIV" if status is Status.FAILED else "",
             **common,
         )
+
+
+def _month(dice: random.Random, now: datetime, common: dict[str, Any]) -> None:
+    """Thirty days of messages before the last one, more on working days, to four countries."""
+    countries = {"SA": "+9665", "AE": "+9715", "KW": "+9655", "EG": "+2010"}
+    codes = ["UNDELIV", "UNDELIV", "REJECTD", "ESME_RINVDSTADR", "ESME_RTHROTTLED"]
+    rows = []
+    for day in range(1, 31):
+        quiet = (now - timedelta(days=day)).weekday() in (4, 5)
+        for _ in range(dice.randrange(8, 16) if quiet else dice.randrange(24, 48)):
+            at = now - timedelta(days=day, seconds=dice.randrange(86_400))
+            country = dice.choices(list(countries), [80, 9, 7, 4])[0]
+            status = dice.choices([Status.DELIVERED, Status.FAILED, Status.EXPIRED], [94, 4, 2])[0]
+            rows.append(
+                Message(
+                    id=_id(at), source="api", country=country, sender="NAJD", encoding="gsm7",
+                    parts=1, price=MICRO // 2 if country == "SA" else 2 * MICRO, created_at=at,
+                    queued_at=at, expires_at=at + timedelta(days=1), text="Your order is here.",
+                    to=f"{countries[country]}{dice.randrange(10**7, 10**8):08d}", status=status,
+                    sent_at=at, final_at=at + timedelta(seconds=1 + dice.expovariate(0.3)),
+                    error_code={"failed": dice.choice(codes), "expired": "EXPIRED"}.get(status, ""),
+                    **common,
+                )
+            )  # fmt: skip
+    Message.objects.bulk_create(rows)
+
+
+def _id(at: datetime) -> uuid.UUID:
+    """An id of that time: the log reads time out of ids."""
+    return uuid.UUID(int=ids.first_id_at(at).int | uuid.uuid4().int & ((1 << 62) - 1))
 
 
 def _delivered(at: datetime, common: dict[str, Any], endpoint: Endpoint) -> Message:

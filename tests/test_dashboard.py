@@ -1,7 +1,5 @@
 """The pages for people: who may see which, and that they show what the database holds."""
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 from django.db import connection
 from django.test import Client
@@ -12,10 +10,8 @@ from accounts import ledger
 from accounts.access import public_id
 from accounts.models import MICRO, Organization
 from accounts.roles import Role
-from imissive import ids
 from messaging import log
 from messaging.models import Carrier, Message
-from messaging.states import Status
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
 
@@ -223,7 +219,7 @@ def test_a_bug_of_ours_is_not_shown(
     def broken(*_arguments: object) -> None:
         raise RuntimeError("with a secret in it")
 
-    monkeypatch.setattr(log, "totals_since", broken)
+    monkeypatch.setattr(log, "messages_of", broken)
     owner.raise_request_exception = False
     answer = owner.get(_home(customer))
     assert answer.status_code == 500
@@ -254,22 +250,6 @@ def test_what_is_done_needs_no_words(
     assert "Set a webhook" in _text(owner, _home(customer))
     world.endpoint(customer)
     assert "Next steps" not in _text(owner, _home(customer))
-
-
-def test_the_last_day_by_status(
-    owner: Client, world: World, customer: Customer, carrier: Carrier
-) -> None:
-    for status, count in ((Status.DELIVERED, 3), (Status.FAILED, 1), (Status.QUEUED, 2)):
-        for _ in range(count):
-            world.message(customer, carrier, status=status, price=MICRO // 2)
-    old = ids.first_id_at(datetime.now(UTC) - timedelta(hours=25))
-    world.message(customer, carrier, status=Status.DELIVERED, id=old)
-    totals = log.totals_since(customer.organization, datetime.now(UTC) - timedelta(hours=24))
-    assert totals.by_status == {"delivered": 3, "failed": 1, "queued": 2}
-    assert (totals.messages, totals.cost, totals.delivery_rate) == (6, 3 * MICRO, 75)
-    page = _text(owner, _home(customer))
-    assert "75.0%" in page
-    assert "?status=delivered" in page
 
 
 def test_a_low_balance_is_said(owner: Client, customer: Customer) -> None:

@@ -71,3 +71,13 @@ def browser_name(user_agent: str) -> str:
 def percent(share: float) -> SafeString:
     """A share of 100 with one decimal, rounded down: 100% is said only of all."""
     return ltr(f"{int(share * 10) / 10:.1f}%")
+
+
+@register.filter
+def lasting(seconds: float) -> SafeString:
+    """How long something took: `0.8 s`, `42 s`, from two minutes on `3 min`, later `5 h`."""
+    if seconds < 10:
+        return ltr(f"{seconds:.1f} s")
+    if seconds < 120:
+        return ltr(f"{seconds:.0f} s")
+    return ltr(f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h")

@@ -1,0 +1,69 @@
+"""How an organization's webhook endpoints do: which fail, what waits, and what arrived last."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+
+from imissive.sql import server_cursor
+from webhooks.models import EventType
+
+COUNTED = 10_000
+"""Waiting deliveries of one endpoint that are counted; where there are more, that is said."""
+
+# The log's own indexes: what waits is in the queue's, and the last success is the newest of those
+# of each event type, which is a range of its own there.
+_HEALTH = """
+SELECT e.id, e.url, e.enabled, e.disabled_reason, e.failing_since, e.paused_until,
+       (SELECT count(*) FROM (
+            SELECT 1 FROM webhooks_delivery d
+             WHERE d.endpoint_id = e.id AND d.status IN ('pending', 'sending')
+             LIMIT %(counted)s) AS waiting),
+       (SELECT max(newest.finished_at) FROM unnest(%(types)s::text[]) AS type
+         CROSS JOIN LATERAL (
+               SELECT d.finished_at FROM webhooks_delivery d
+                WHERE d.endpoint_id = e.id AND d.status = 'delivered' AND d.event_type = type
+                ORDER BY d.id DESC LIMIT 1) AS newest)
+  FROM webhooks_endpoint e
+ WHERE e.organization_id = %(organization)s AND e.deleted_at IS NULL
+ ORDER BY e.id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """`waiting`: deliveries that have not ended, COUNTED at most."""
+
+    endpoint_id: uuid.UUID
+    url: str
+    enabled: bool
+    disabled_reason: str
+    failing_since: datetime | None
+    paused_until: datetime | None
+    waiting: int
+    last_success: datetime | None
+
+    @property
+    def state(self) -> str:
+        """`disabled`, `failing`, or `working`."""
+        if not self.enabled:
+            return "disabled"
+        return "failing" if self.failing_since is not None else "working"
+
+    @property
+    def many(self) -> bool:
+        """Whether more wait than were counted."""
+        return self.waiting >= COUNTED
+
+
+def health_of(organization_id: uuid.UUID) -> list[Health]:
+    """The organization's endpoints, oldest first, in one statement."""
+    with server_cursor() as cursor:
+        cursor.execute(
+            _HEALTH,
+            {
+                "organization": organization_id,
+                "counted": COUNTED,
+                "types": list(EventType.values),
+            },
+        )
+        return [Health(*row) for row in cursor.fetchall()]
