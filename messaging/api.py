@@ -64,7 +64,8 @@ Sender = Annotated[
     str,
     Field(
         max_length=50,
-        description="An approved sender ID. Without it: the default one, or the only one.",
+        description="An approved sender ID; with a test key, anything that may be one. Without it:"
+        " the default one, or the only one.",
         examples=["MyCompany"],
         json_schema_extra={"pattern": NO_NUL},
     ),

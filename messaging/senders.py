@@ -4,7 +4,6 @@ Every change of status is a compare-and-swap over `_SOURCES`, with its step of t
 audit entry and its webhook event in the same transaction.
 """
 
-import re
 import uuid
 from collections.abc import Collection, Sequence
 from typing import Final
@@ -16,7 +15,7 @@ from accounts import audit
 from accounts.models import Organization, User
 from imissive import ids
 from imissive.errors import ApiError
-from messaging import sender_documents, text
+from messaging import sender_documents, sender_names
 from messaging.models import SenderId, SenderStep
 from messaging.sender_documents import Document
 from webhooks import events
@@ -24,7 +23,6 @@ from webhooks.models import EventType
 
 Status = SenderId.Status
 
-MAX_ALPHANUMERIC: Final = 11
 MAX_PURPOSE: Final = 200
 MAX_SAMPLE: Final = 2000
 MOST_PENDING: Final = 50
@@ -49,55 +47,17 @@ _EVENTS: Final = {
     Status.REJECTED: EventType.SENDER_REJECTED,
 }
 
-_INTERNATIONAL: Final = re.compile(r"\+[1-9][0-9]{6,14}")
-_SHORT_CODE: Final = re.compile(r"[0-9]{3,8}")
-_BETWEEN_DIGITS: Final = re.compile(r"[ ().-]")
-# GSM's line ends, and its extension table, whose characters take two septets of a sender's eleven.
-_UNUSABLE: Final = frozenset("\n\r\f^{}\\[~]|€")
-
 
 def normalize(name: str) -> tuple[str, SenderId.Kind]:
     """The sender ID as it is stored and sent, and its kind.
 
-    Alphanumeric: 1 to 11 characters of the GSM basic alphabet, at least one of them a letter.
-    Numeric: an international number with its plus (7 to 15 digits), or a short code (3 to 8).
     Raises ApiError INVALID_REQUEST that says what is wrong.
     """
-    name = name.strip(" ")
-    if not name:
-        raise _invalid("A sender ID needs at least one character.")
-    if name.startswith("+"):
-        number = _BETWEEN_DIGITS.sub("", name)
-        if not _INTERNATIONAL.fullmatch(number):
-            raise _invalid(
-                "A numeric sender ID is a plus and 7 to 15 digits, such as +966500000000."
-            )
-        return number, SenderId.Kind.NUMERIC
-    if name.isascii() and name.isdigit():
-        if not _SHORT_CODE.fullmatch(name):
-            raise _invalid(
-                "A short code has 3 to 8 digits; begin an international number with a plus."
-            )
-        return name, SenderId.Kind.NUMERIC
-    _check_alphanumeric(name)
-    return name, SenderId.Kind.ALPHANUMERIC
-
-
-def _check_alphanumeric(name: str) -> None:
-    if len(name) > MAX_ALPHANUMERIC:
-        raise _invalid(f"A sender ID has at most {MAX_ALPHANUMERIC} characters.")
-    strange = next((c for c in name if c in _UNUSABLE or not text.is_gsm(c)), None)
-    if strange is not None:
-        raise _invalid(
-            f"The character {strange!r} cannot be in a sender ID: handsets show only Latin"
-            " letters, digits, spaces and common punctuation there."
-        )
-    if not any(character.isalpha() for character in name):
-        raise _invalid("A sender ID needs at least one letter, unless it is a number.")
-
-
-def _invalid(message: str) -> ApiError:
-    return ApiError("INVALID_REQUEST", message, field="name")
+    try:
+        name, numeric = sender_names.normalize(name)
+    except sender_names.InvalidSenderName as error:
+        raise ApiError("INVALID_REQUEST", str(error), field="name") from None
+    return name, SenderId.Kind.NUMERIC if numeric else SenderId.Kind.ALPHANUMERIC
 
 
 @transaction.atomic

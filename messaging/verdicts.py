@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from imissive.errors import Problem
-from messaging import numbers, text
+from messaging import numbers, sender_names, text
 from messaging.routing import CarrierChoice, Tables
 
 MAX_REFERENCE = 100
@@ -216,10 +216,24 @@ def _sender(asked: str | None, terms: Terms, problems: list[Problem]) -> str | N
         told = "Name a sender_id: this organization has no default one."
     elif sender in terms.approved_senders:
         return sender
+    elif terms.test:
+        wrong = _unusable(sender)
+        if wrong is None:
+            return sender
+        told = wrong
     else:
         told = f"The sender ID {sender[:16]!r} is not approved for this organization."
     problems.append(Problem("INVALID_SENDER", told, "sender_id"))
     return None
+
+
+def _unusable(sender: str) -> str | None:
+    """Why no operator could approve that sender ID as it is written."""
+    try:
+        written = sender_names.normalize(sender)[0]
+    except sender_names.InvalidSenderName as error:
+        return str(error)
+    return None if written == sender else f"Write the sender ID as it is sent: {written!r}."
 
 
 def _not_served(number: numbers.Number) -> Problem:

@@ -90,7 +90,8 @@ CODES = {
         "This API key lacks the scope 'sms:send'.",
     ),
     "INVALID_SENDER": Code(
-        "The sender ID is not approved for this organization.",
+        "The sender ID is not approved for this organization; of a test message: it could never"
+        " be one.",
         "'Nobody' is not an approved sender ID of this account.",
         "sender_id",
     ),

@@ -150,7 +150,7 @@ def test_what_cannot_be_sent_is_told(site: Site, sandbox: None) -> None:
     body.fill("{")
     run.click()
     expect(sending.locator(".run-answer")).to_have_text("The body is not valid JSON.")
-    body.fill('{"to": "+966501234567", "message": "Hello", "sender_id": "MyCompany"}')
+    body.fill('{"to": "+966501234567", "message": "Hello", "sender_id": "My[Company]"}')
     run.click()
     expect(sending.locator(".run-answer")).to_contain_text("403 Forbidden")
     expect(sending.locator(".run-answer")).to_contain_text("INVALID_SENDER")

@@ -273,6 +273,12 @@ def test_a_sender_that_is_not_approved(api: Api, customer: Customer) -> None:
     assert stored(customer) == before
 
 
+def test_a_test_key_names_any_sender(customer: Customer, world: World) -> None:
+    world.carrier(is_sandbox=True)
+    sent = send(customer.test_api, sender_id="Stranger")
+    assert otps.message(sent["message_id"]).sender == "Stranger"
+
+
 def test_a_sender_that_its_country_lets_send_by_day_only(
     api: Api, customer: Customer, world: World
 ) -> None:

@@ -241,6 +241,24 @@ def test_test_account_is_never_charged(committed_world, server, member, settings
         tester.close()
 
 
+def test_test_account_names_any_sender_that_may_be_one(
+    committed_world, server, member, settings
+) -> None:
+    committed_world.carrier(is_sandbox=True)
+    tester = Member(committed_world, "tester", test=True)
+    answers = {}
+    try:
+        with tester.bound(server.port) as esme:
+            for sender in ("NewShop", "New[Shop]"):
+                pdu = submit()
+                pdu.source_addr = sender
+                answers[sender] = esme.request(pdu).status
+        assert answers == {"NewShop": 0, "New[Shop]": Status.ESME_RINVSRCADR}
+        assert stored(tester).sender == "NewShop"
+    finally:
+        tester.close()
+
+
 # -- times, lanes, references ------------------------------------------------------------------
 
 

@@ -193,6 +193,38 @@ def test_a_test_key_needs_no_credits_and_no_route(world):
     assert poor.test_api.post(URL, GOOD | {"to": "+201001234567"}).status_code == 202
 
 
+@pytest.mark.parametrize("sender", ["NewShop", "MYCOMPANY", "My Shop", "+966500000000", "1234"])
+def test_a_test_key_names_any_sender_that_may_be_one(test_api, customer, world, sender):
+    """The first example of the guide runs before an operator has approved anything."""
+    world.carrier(is_sandbox=True)
+    response = test_api.post(URL, GOOD | {"sender_id": sender})
+    assert (response.status_code, response.json()["sender_id"]) == (202, sender)
+    assert [(message.sender, message.test) for message in customer.messages()] == [(sender, True)]
+
+
+@pytest.mark.parametrize(
+    ("sender", "told"),
+    [
+        ("", "A sender ID needs at least one character."),
+        ("TwelveLetter", "A sender ID has at most 11 characters."),
+        ("شركتي", "The character 'ش' cannot be in a sender ID"),
+        ("My[Shop]", "The character '[' cannot be in a sender ID"),
+        ("12", "A short code has 3 to 8 digits"),
+        (" MyShop", "Write the sender ID as it is sent: 'MyShop'."),
+        ("+966 500000000", "Write the sender ID as it is sent: '+966500000000'."),
+    ],
+)
+def test_a_test_key_names_no_sender_that_could_never_be_one(
+    test_api, customer, world, sender, told
+):
+    world.carrier(is_sandbox=True)
+    before = customer.stored()
+    response = test_api.post(URL, GOOD | {"sender_id": sender})
+    assert_refused(response, 403, "INVALID_SENDER", "sender_id")
+    assert response.json()["error"]["message"].startswith(told)
+    assert customer.stored() == before
+
+
 def test_a_live_key_never_reaches_the_sandbox(api, customer, carrier, world):
     world.carrier(is_sandbox=True)
     api.post(URL, GOOD)
