@@ -78,10 +78,11 @@ def submitted(message: Message, disposition: Disposition) -> None:
     Message.objects.filter(id=message.id).update(due_at=datetime.now(UTC) - timedelta(minutes=1))
     claimed = submitting.claim(message.carrier_id, urgent=message.urgent, limit=9, lease=lease)
     [mine] = [one for one in claimed if one.id == message.id]
-    taken = disposition is Disposition.ACCEPTED
-    accepted = [(1, str(message.id), datetime.now(UTC))] if taken else []
-    told = {} if taken else {"code": "ESME_RINVDSTADR", "detail": "Refused."}
-    result = Result(mine, disposition, accepted, **told)
+    result = Result(mine, disposition)
+    if disposition is Disposition.ACCEPTED:
+        result.accepted.append((1, str(message.id), datetime.now(UTC)))
+    else:
+        result.code, result.detail = "ESME_RINVDSTADR", "Refused."
     submitting.write_results(message.carrier_id, lease, [result])
 
 

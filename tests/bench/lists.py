@@ -31,6 +31,7 @@ from django.db import connection
 
 from imissive import ids
 from imissive.cursors import encode_cursor
+from messaging import summing
 from messaging.models import Message
 from tests.filling import CAMPAIGN, MONITOR, fill
 from tests.world import Api, Customer, World
@@ -145,13 +146,26 @@ def measure_lists(customer: Customer, messages: int, limit: int) -> None:
 
 
 def measure_usage(customer: Customer) -> None:
+    """Before beat has summed anything, and after: the answers have to be the same."""
     print(f"\n{'usage by':<32}{'92 days':>10}{'30 days':>10}  milliseconds")
+    counted = _usage_by_each(customer, "counted")
+    began = time.perf_counter()
+    summing.sum_up(NOW)
+    print(f"summed in {time.perf_counter() - began:.1f} s")
+    if _usage_by_each(customer, "summed") != counted:
+        raise RuntimeError("The sums are not what is counted.")
+
+
+def _usage_by_each(customer: Customer, how: str) -> list[Any]:
+    answers = []
     for group in ("day", "status", "sender_id", "country"):
-        taken = [
-            asked(customer.api, "/v1/usage", {"group_by": group, "from": day(days), "to": day(0)})
-            for days in (92, 30)
-        ]
-        print(f"{group:<32}{taken[0]:>10.0f}{taken[1]:>10.0f}", flush=True)
+        taken = []
+        for days in (92, 30):
+            query = {"group_by": group, "from": day(days), "to": day(0)}
+            taken.append(asked(customer.api, "/v1/usage", query))
+            answers.append(customer.api.get(f"/v1/usage?{urllib.parse.urlencode(query)}").json())
+        print(f"{f'{group}, {how}':<32}{taken[0]:>10.1f}{taken[1]:>10.1f}", flush=True)
+    return answers
 
 
 def main() -> None:
