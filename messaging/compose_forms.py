@@ -2,7 +2,7 @@
 
 import zoneinfo
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -12,19 +12,16 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization, User
 from imissive import ids
-from imissive.errors import ApiError
 from messaging import templating
 from messaging.composing import MOST, Asked, Recipients, TooMany, recipients_of
 from messaging.models import ContactList, SenderId, TextTemplate
-from messaging.problem_words import told
-from messaging.schedules import check_schedule
+from messaging.schedule_forms import clock_time, zone_named
 
 LONGEST = 5000
 """Characters of a text: more than ten parts hold, so that the verdict says how many they are."""
 MAX_VALUE = 500
 VALUE = "value_"
 """What the names of the fields begin with that hold the values of variables."""
-_AT = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M")
 
 
 class ComposeForm(forms.Form):
@@ -116,17 +113,14 @@ class ComposeForm(forms.Form):
         field.choices = choices
 
     def clean_zone(self) -> zoneinfo.ZoneInfo:
-        name = self.cleaned_data["zone"] or timezone.get_current_timezone_name()
-        if name not in zoneinfo.available_timezones():
-            raise forms.ValidationError(_("There is no such time zone."))
-        return zoneinfo.ZoneInfo(name)
+        return zone_named(self.cleaned_data["zone"] or timezone.get_current_timezone_name())
 
     def clean(self) -> dict[str, Any]:
         cleaned = self.cleaned_data
         cleaned["scheduled_at"] = None
         if cleaned.get("when") == "later" and "zone" in cleaned:
             try:
-                cleaned["scheduled_at"] = _time(cleaned.get("at", ""), cleaned["zone"])
+                cleaned["scheduled_at"] = clock_time(cleaned.get("at", ""), cleaned["zone"])
             except forms.ValidationError as error:
                 self.add_error("at", error)
         try:
@@ -202,21 +196,3 @@ def list_of(lists: Sequence[ContactList], public_id: str) -> ContactList | None:
     """The one of the lists with that id."""
     wanted = ids.parse_id(ids.CONTACT_LIST, public_id)
     return next((each for each in lists if each.id == wanted), None)
-
-
-def _time(written: str, zone: zoneinfo.ZoneInfo) -> datetime | None:
-    """A time by the clock of that zone, None for at once. Raises ValidationError."""
-    for form in _AT:
-        try:
-            local = datetime.strptime(written.strip(), form)
-        except ValueError:
-            continue
-        at = local.replace(tzinfo=zone)
-        # Once a year an hour is left out.
-        if timezone.localtime(at.astimezone(zoneinfo.ZoneInfo("UTC")), zone) != at:
-            raise forms.ValidationError(_("The clocks go forward then: there is no such time."))
-        try:
-            return check_schedule(at)
-        except ApiError as error:
-            raise forms.ValidationError(told(error.problem)) from None
-    raise forms.ValidationError(_("Choose a day and a time."))

@@ -10,8 +10,7 @@ urlpatterns = [
     path("settings/close/", closing_views.close_organization, name="close_organization"),
     path("messages/", log_views.message_log, name="messages"),
     path("", include("messaging.compose_urls")),
+    path("campaigns/", include("messaging.campaigns.urls")),
     path("", include("messaging.sender_urls")),
     path("messages/<str:message_id>/", message_views.message_page, name="message"),
-    path("messages/<str:message_id>/", message_views.message_page, name="message"),
-    path("", include("messaging.compose_urls")),
 ]

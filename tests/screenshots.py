@@ -92,6 +92,7 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
 
     home = f"/dashboard/{organization_id(shown)}/"
     queue = "/admin/messaging/senderid/"
+    campaigns = {each.name: each.public_id for each in shown.organization.campaigns.all()}
     sender = shown.organization.sender_ids.get(name="NAJD-Care")
     refused = shown.organization.sender_ids.get(status="rejected")
     arabic = shown.organization.text_templates.get(name__startswith="ت").public_id
@@ -125,6 +126,23 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
         "first-steps": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/"),
         "keys": ("owner", f"{home}keys/"),
         "key-new": ("owner", f"{home}keys/new/"),
+        "campaigns": ("owner", f"{home}campaigns/"),
+        "campaigns-none": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/campaigns/"),
+        "campaign-new": ("owner", f"{home}campaigns/new/"),
+        **{
+            f"campaign-{name}": ("owner", f"{home}campaigns/{campaigns[whose]}/{page}")
+            for name, (whose, page) in {
+                "columns": ("Eid greetings", "columns/"),
+                "text": ("Eid greetings", "text/"),
+                "check": ("May offers", "check/"),
+                "start": ("May offers", "start/"),
+                "running": ("Delivery windows", ""),
+                "paused": ("Loyalty points", ""),
+                "scheduled": ("National day", ""),
+                "finished": ("Parcels waiting", ""),
+                "cancel": ("Delivery windows", "cancel/"),
+            }.items()
+        },
         "team": ("owner", f"{home}team/"),
         "team-leave": ("owner", f"{home}team/leave/"),
         "sender-ids": ("owner", f"{home}sender-ids/"),

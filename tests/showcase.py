@@ -24,6 +24,8 @@ from imissive import ids
 from messaging import sender_documents, senders
 from messaging.models import (
     Attempt,
+    Batch,
+    Campaign,
     Carrier,
     CarrierBind,
     Composition,
@@ -39,6 +41,7 @@ from messaging.models import (
     TextTemplate,
 )
 from messaging.states import Status
+from tests import showcase_campaigns
 from tests.world import PDF
 from webhooks.models import Delivery, Endpoint, Event
 
@@ -98,6 +101,7 @@ def make(now: datetime | None = None) -> Showcase:
     )  # fmt: skip
     _team(organization, owner, now)
     _audience(organization)
+    showcase_campaigns.make(organization, owner, now)
     fresh, newcomer = _organization(ORGANIZATIONS[2], EMAILS[3], "Reem Bakr")
     return Showcase(
         organization, owner, operator, delivered, failed, endpoint, carrier, fresh, newcomer
@@ -341,8 +345,9 @@ def organization_id(showcase: Showcase) -> str:
 def forget() -> None:
     """Delete what was committed and can be deleted, and free the addresses of who must stay."""
     Delivery.objects.filter(event__organization__name__in=ORGANIZATIONS).delete()
-    for model in (Event, Endpoint, Message, SenderId, StoredFile, ApiKey, Invitation, Member,
-                  Composition, TextTemplate, ContactList, Contact, Suppression):  # fmt: skip
+    for model in (Event, Endpoint, Campaign, Message, Batch, SenderId, StoredFile, ApiKey,
+                  Invitation, Member, Composition, TextTemplate, ContactList, Contact,
+                  Suppression):  # fmt: skip
         model.objects.filter(organization__name__in=ORGANIZATIONS).delete()
     Route.objects.filter(carriers__slug="gulf").delete()
     Price.objects.filter(prefix="966").delete()

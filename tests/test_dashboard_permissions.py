@@ -19,6 +19,7 @@ from accounts.models import Invitation, Member
 from accounts.roles import Role
 from messaging import senders
 from messaging.models import Carrier, SenderStep, TextTemplate
+from tests import campaigns
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
 
@@ -40,6 +41,21 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "new_template": ("GET POST", BUILDS),
     "template": ("GET POST", BUILDS),
     "remove_template": ("GET POST", BUILDS),
+    "campaigns": ("GET", ALL),
+    "new_campaign": ("GET POST", BUILDS),
+    "campaign": ("GET", ALL),
+    "campaign_recipients": ("GET POST", BUILDS),
+    "campaign_columns": ("GET POST", BUILDS),
+    "campaign_text": ("GET POST", BUILDS),
+    "campaign_check": ("GET", BUILDS),
+    "campaign_start": ("GET POST", BUILDS),
+    "pause_campaign": ("POST", BUILDS),
+    "resume_campaign": ("POST", BUILDS),
+    "unschedule_campaign": ("POST", BUILDS),
+    "cancel_campaign": ("GET POST", BUILDS),
+    "delete_campaign": ("GET POST", BUILDS),
+    "campaign_problems": ("GET", ALL),
+    "campaign_failures": ("GET", ALL),
     "team": ("GET", ALL),
     "invite": ("POST", RUNS_IT),
     "leave": ("GET POST", ALL),
@@ -103,6 +119,7 @@ def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
                 organization=organization, name=secrets.token_hex(8), text="Hello {name}"
             ).public_id
         ),
+        "campaign_id": lambda: campaigns.made(customer, [("0501234567", "Sara")]).public_id,
         "key_id": lambda: create_key(organization, "x", test=True)[0].public_id,
         "sender_id": lambda: world.document(customer).sender.public_id,
         "notice_id": lambda: _notice(world, customer).pk,

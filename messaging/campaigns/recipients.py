@@ -79,9 +79,8 @@ def _looks_telephonic(heading: str) -> int:
 
 def recipients(campaign: Campaign) -> Iterator[Recipient]:
     """The campaign's recipients in their order."""
-    if campaign.file is not None:
-        return _of_file(campaign)
-    return _of_lists(campaign)
+    # The file may be kept no longer; then there is nobody, rather than whoever is on no list.
+    return _of_file(campaign) if campaign.columns else _of_lists(campaign)
 
 
 def _of_file(campaign: Campaign) -> Iterator[Recipient]:
@@ -127,7 +126,7 @@ def _of_lists(campaign: Campaign) -> Iterator[Recipient]:
 
 def variables_known(campaign: Campaign) -> list[str]:
     """The variables that its text may have."""
-    if campaign.file_id is not None:
+    if campaign.columns:
         return variables(campaign.columns)
     seen: dict[str, None] = {"number": None, "name": None}
     found = Contact.objects.filter(

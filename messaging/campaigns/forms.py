@@ -1,0 +1,284 @@
+"""What a member fills in on the way to a campaign."""
+
+import uuid
+import zoneinfo
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import Organization, User
+from imissive import ids
+from messaging import csv_encoding, templating
+from messaging.campaigns import uploads
+from messaging.campaigns.recipients import COUNTRIES, variables_known
+from messaging.campaigns.uploads import NotUsable, Reading
+from messaging.compose_forms import LONGEST, approved_senders
+from messaging.countries import name_of
+from messaging.csv_reading import DELIMITERS, Shape
+from messaging.models import Campaign, ContactList
+from messaging.schedule_forms import clock_time, zone_named
+
+_DELIMITER_NAMES = {
+    ",": gettext_lazy("Comma"),
+    ";": gettext_lazy("Semicolon"),
+    "\t": gettext_lazy("Tab"),
+    "|": gettext_lazy("Vertical bar"),
+    "،": gettext_lazy("Arabic comma"),
+    "؛": gettext_lazy("Arabic semicolon"),
+}
+# Not the characters themselves: a browser may trim a tab.
+_DELIMITER_KEYS = {str(ord(each)): each for each in DELIMITERS}
+
+
+class RecipientsForm(forms.Form):
+    """Whom it goes to: a file, or contact lists."""
+
+    campaign_id = forms.CharField(max_length=40, widget=forms.HiddenInput)
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=80,
+        required=False,
+        help_text=gettext_lazy("Only your team sees it. Empty: the file's name."),
+    )
+    file = forms.FileField(
+        label=gettext_lazy("CSV file"),
+        required=False,
+        allow_empty_file=True,
+        widget=forms.FileInput(
+            attrs={"accept": ".csv,.txt,.tsv,text/csv,text/plain", "data-max-bytes": "20971520"}
+        ),
+        help_text=gettext_lazy("One row for each person, up to 100,000 rows and 20 MB."),
+    )
+    lists = forms.MultipleChoiceField(
+        label=gettext_lazy("Or contact lists"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+    reading: Reading | None = None
+
+    def __init__(
+        self, organization: Organization, data: Any = None, sent_files: Any = None, **more: Any
+    ) -> None:
+        super().__init__(data, sent_files, **more)
+        self.contact_lists = list(organization.contact_lists.order_by("name", "id"))
+        field = self.fields["lists"]
+        assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101 - as declared above
+        field.choices = [(each.public_id, each.name) for each in self.contact_lists]
+        if not self.contact_lists:
+            del self.fields["lists"]
+        fresh = ids.public_id(ids.CAMPAIGN, ids.new_uuid())
+        self.initial.setdefault("campaign_id", fresh)
+
+    def clean_campaign_id(self) -> uuid.UUID:
+        found = ids.parse_id(ids.CAMPAIGN, self.cleaned_data["campaign_id"])
+        if found is None:
+            raise forms.ValidationError(_("Please begin anew."))
+        return found
+
+    def clean_file(self) -> Any:
+        upload = self.cleaned_data["file"]
+        if upload:
+            try:
+                self.reading = uploads.judge(upload)
+            except NotUsable as refusal:
+                raise forms.ValidationError(str(refusal.why)) from None
+        return upload
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        wanted = set(cleaned.get("lists") or ())
+        cleaned["lists"] = [each for each in self.contact_lists if each.public_id in wanted]
+        if "file" in cleaned and not cleaned["file"] and not cleaned["lists"]:
+            self.add_error("file", _("Choose a CSV file."))
+        if cleaned.get("file") and cleaned["lists"]:
+            self.add_error("lists", _("Choose a file or lists, not both."))
+        if not cleaned.get("name"):
+            cleaned["name"] = self._usual_name(cleaned)
+        return cleaned
+
+    def _usual_name(self, cleaned: dict[str, Any]) -> str:
+        upload, lists = cleaned.get("file"), cleaned.get("lists", [])
+        if upload:
+            return str(upload.name).rsplit(".", 1)[0][:80] or _("Campaign")
+        return ", ".join(each.name for each in lists)[:80] or _("Campaign")
+
+    @property
+    def chosen_lists(self) -> list[ContactList]:
+        return list(self.cleaned_data["lists"])
+
+
+class ColumnsForm(forms.Form):
+    """How the file is read, and which column is what."""
+
+    number_column = forms.TypedChoiceField(
+        label=gettext_lazy("Column with the numbers"), coerce=int, empty_value=None
+    )
+    calling_code = forms.TypedChoiceField(
+        label=gettext_lazy("Numbers without a country code are of"),
+        required=False,
+        coerce=int,
+        empty_value=None,
+        help_text=gettext_lazy("Such as 0501234567, or 501234567 as spreadsheets leave it."),
+    )
+    reference_column = forms.TypedChoiceField(
+        label=gettext_lazy("Column with your reference"),
+        required=False,
+        coerce=int,
+        empty_value=None,
+        help_text=gettext_lazy("Such as an order number: it stands with each message."),
+    )
+    encoding = forms.ChoiceField(
+        label=gettext_lazy("Encoding"), choices=list(csv_encoding.NAMES.items())
+    )
+    delimiter = forms.ChoiceField(
+        label=gettext_lazy("Delimiter"),
+        choices=[(key, _DELIMITER_NAMES[each]) for key, each in _DELIMITER_KEYS.items()],
+    )
+    has_header = forms.BooleanField(
+        label=gettext_lazy("The first row names the columns"), required=False
+    )
+
+    def __init__(self, campaign: Campaign, data: Any = None) -> None:
+        now = {
+            "number_column": campaign.number_column,
+            "calling_code": 966 if campaign.state == "draft" and not campaign.text
+            and campaign.calling_code is None else campaign.calling_code,
+            "reference_column": campaign.reference_column,
+            "encoding": campaign.encoding,
+            "delimiter": str(ord(campaign.delimiter or ",")),
+            "has_header": campaign.has_header,
+        }  # fmt: skip
+        super().__init__(data, initial=now)
+        columns = [(position, name) for position, name in enumerate(campaign.columns)]
+        self._choices("number_column", [("", _("Choose…")), *columns])
+        self._choices("reference_column", [("", _("None")), *columns])
+        codes = [(code, f"{name_of(country)} (+{code})") for code, country in COUNTRIES.items()]
+        self._choices("calling_code", [("", _("Nowhere: each has its own")), *codes])
+
+    def _choices(self, name: str, choices: list[tuple[Any, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - as declared above
+        field.choices = choices
+
+    def clean_delimiter(self) -> str:
+        return _DELIMITER_KEYS[self.cleaned_data["delimiter"]]
+
+    def shape(self) -> Shape | None:
+        """How the file shall be read; None where that is not right itself."""
+        self.full_clean()
+        chosen = self.cleaned_data
+        if "encoding" not in chosen or "delimiter" not in chosen:
+            return None
+        return Shape(chosen["encoding"], chosen["delimiter"], chosen["has_header"])
+
+
+class TextForm(forms.Form):
+    """What is sent, and from whom."""
+
+    sender = forms.ChoiceField(label=gettext_lazy("From"))
+    text = forms.CharField(
+        label=gettext_lazy("Text"),
+        max_length=LONGEST,
+        strip=False,
+        widget=forms.Textarea(attrs={"rows": 6, "dir": "auto"}),
+    )
+
+    def __init__(
+        self, campaign: Campaign, data: Any = None, initial: dict[str, Any] | None = None
+    ) -> None:
+        senders = approved_senders(campaign.organization)
+        usual = {"sender": campaign.sender, "text": campaign.text}
+        super().__init__(data, initial={**usual, **(initial or {})})
+        self.known = variables_known(campaign)
+        self.senders = senders
+        field = self.fields["sender"]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - as declared above
+        field.choices = [(name, name) for name in senders]
+
+    def clean_text(self) -> str:
+        # Browsers post CR LF; a message counts, and says, one character for a new line.
+        text: str = self.cleaned_data["text"].replace("\r\n", "\n")
+        if "\0" in text:
+            raise forms.ValidationError(_("Null characters are not allowed."))
+        unknown = [name for name in templating.variables_of(text) if name not in self.known]
+        if unknown:
+            told = _("There is no column for %(names)s.")
+            names = ", ".join(f"{{{name}}}" for name in unknown[:5])
+            raise forms.ValidationError(told % {"names": names})
+        return text
+
+
+class StartForm(forms.Form):
+    """When it goes, how fast, and for how long each message is tried."""
+
+    seen = forms.CharField(max_length=80, widget=forms.HiddenInput)
+    when = forms.ChoiceField(
+        label=gettext_lazy("When"),
+        choices=[("now", gettext_lazy("Now")), ("later", gettext_lazy("At a time"))],
+        widget=forms.RadioSelect,
+        initial="now",
+    )
+    at = forms.CharField(
+        label=gettext_lazy("Time"),
+        required=False,
+        max_length=30,
+        widget=forms.TextInput(attrs={"type": "datetime-local"}),
+    )
+    zone = forms.CharField(max_length=60, required=False, widget=forms.HiddenInput)
+    per_minute = forms.TypedChoiceField(
+        label=gettext_lazy("Pace"),
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=[
+            ("", gettext_lazy("As fast as possible")),
+            ("60", gettext_lazy("60 messages a minute")),
+            ("300", gettext_lazy("300 messages a minute")),
+            ("1000", gettext_lazy("1,000 messages a minute")),
+            ("5000", gettext_lazy("5,000 messages a minute")),
+        ],
+        help_text=gettext_lazy("Slower, if those who answer shall not all call at once."),
+    )
+    validity = forms.TypedChoiceField(
+        label=gettext_lazy("Try to deliver"),
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=[
+            ("", gettext_lazy("for 2 days")),
+            ("600", gettext_lazy("for 10 minutes")),
+            ("3600", gettext_lazy("for an hour")),
+            ("21600", gettext_lazy("for 6 hours")),
+            ("86400", gettext_lazy("for a day")),
+            ("604800", gettext_lazy("for 7 days")),
+        ],
+        help_text=gettext_lazy("A phone that is off until then does not get it any more."),
+    )
+    uncovered = forms.BooleanField(
+        label=gettext_lazy("Begin all the same: it pauses when the credits are used up"),
+        required=True,
+    )
+
+    def __init__(self, user: User, data: Any = None, *, covered: bool, seen: str) -> None:
+        zone = timezone.get_current_timezone_name()
+        super().__init__(data, initial={"seen": seen, "zone": zone})
+        # Who chose no zone gets the browser's, by a script.
+        self.zone_is_chosen = bool(user.time_zone)
+        if covered:
+            del self.fields["uncovered"]
+
+    def clean_zone(self) -> zoneinfo.ZoneInfo:
+        return zone_named(self.cleaned_data["zone"] or timezone.get_current_timezone_name())
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        cleaned["scheduled_at"] = None
+        if cleaned.get("when") == "later" and "zone" in cleaned:
+            try:
+                cleaned["scheduled_at"] = clock_time(cleaned.get("at", ""), cleaned["zone"])
+            except forms.ValidationError as error:
+                self.add_error("at", error)
+        return cleaned

@@ -1,0 +1,319 @@
+"""The way to a campaign, a page for each step: whom, which columns, what, the check, the start.
+
+What a step was given is kept in the campaign's row, and each step has its address: a page can be
+reloaded, left and come back to, and the back button undoes nothing by itself.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.access import frame, member_page, public_id
+from accounts.live import live_page
+from accounts.models import Balance, Member, Organization
+from accounts.roles import Action, may
+from imissive import ids
+from imissive.requests import client_address
+from messaging import csv_encoding, text
+from messaging.campaigns import problems, writing
+from messaging.campaigns.chunks import Good, bad_rows, chunk_of, good_rows
+from messaging.campaigns.forms import ColumnsForm, RecipientsForm, StartForm, TextForm
+from messaging.campaigns.recipients import shape_of, variables_known
+from messaging.campaigns.states import UNSENT, State
+from messaging.campaigns.views import found
+from messaging.compose_forms import template_of
+from messaging.countries import name_of
+from messaging.models import Campaign
+from messaging.tables import tables
+
+SHOWN_BUBBLES = 4
+SHOWN_PROBLEMS = 20
+StepView = Callable[[HttpRequest, Member, Campaign], HttpResponse]
+
+
+def _step(view: StepView) -> Callable[..., HttpResponseBase]:
+    """A step of a campaign that is still written; of another one its page says how it stands."""
+
+    @member_page(Action.SEND)
+    def guarded(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
+        campaign = found(member, campaign_id)
+        if campaign.state not in UNSENT:
+            return _to("campaign", member, campaign)
+        return view(request, member, campaign)
+
+    return guarded
+
+
+def _to(name: str, member: Member, campaign: Campaign) -> HttpResponse:
+    return redirect(name, public_id(member.organization), campaign.public_id)
+
+
+def _context(member: Member, campaign: Campaign | None, step: str, **more: Any) -> dict[str, Any]:
+    """What each step shows: which steps there are, where one is, and which can be gone back to."""
+    names = [
+        ("recipients", _("Recipients"), "campaign_recipients"),
+        ("columns", _("Columns"), "campaign_columns"),
+        ("text", _("Text"), "campaign_text"),
+        ("check", _("Check"), "campaign_check"),
+        ("start", _("Send"), "campaign_start"),
+    ]
+    if campaign is not None and not campaign.columns:
+        names = [each for each in names if each[0] != "columns"]
+    at = [each[0] for each in names].index(step)
+    steps = [
+        {"label": label, "url": url if position < at else "", "here": position == at}
+        for position, (_key, label, url) in enumerate(names)
+    ]
+    more = {"page": "campaigns", "campaign": campaign, "steps": steps, **more}
+    return {**frame(member), **more}
+
+
+# ---------------------------------------------------------------- whom
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.SEND)
+def new_campaign(request: HttpRequest, member: Member) -> HttpResponse:
+    form = _recipients_form(request, member)
+    if form.is_bound and form.is_valid():
+        return _begin(member, form)
+    return render(
+        request, "dashboard/campaign_new.html", _context(member, None, "recipients", form=form)
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@_step
+def recipients(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
+    """Choose another file or other lists for a campaign that is being written."""
+    initial = {
+        "campaign_id": campaign.public_id,
+        "name": campaign.name,
+        "lists": [each.public_id for each in campaign.lists.all()],
+    }
+    form = _recipients_form(request, member, initial)
+    if form.is_bound and form.is_valid():
+        form.cleaned_data["campaign_id"] = campaign.id
+        return _begin(member, form)
+    context = _context(member, campaign, "recipients", form=form)
+    return render(request, "dashboard/campaign_new.html", context)
+
+
+def _recipients_form(
+    request: HttpRequest, member: Member, initial: dict[str, Any] | None = None
+) -> RecipientsForm:
+    if request.method == "POST":
+        return RecipientsForm(member.organization, request.POST, request.FILES)
+    return RecipientsForm(member.organization, initial=initial)
+
+
+def _begin(member: Member, form: RecipientsForm) -> HttpResponse:
+    asked = form.cleaned_data
+    campaign = writing.begin(
+        member,
+        asked["campaign_id"],
+        asked["name"],
+        asked["file"] or None,
+        form.reading,
+        form.chosen_lists,
+    )
+    if campaign is None:
+        # The form of a campaign that was sent, come back to: there is nothing to begin.
+        campaign = writing.campaign_of(
+            member.organization, ids.public_id(ids.CAMPAIGN, asked["campaign_id"])
+        )
+        if campaign is None:
+            return redirect("campaigns", public_id(member.organization))
+        return _to("campaign", member, campaign)
+    return _to("campaign_columns" if campaign.columns else "campaign_text", member, campaign)
+
+
+# ---------------------------------------------------------------- which columns
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@_step
+def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
+    if not campaign.columns:
+        return _to("campaign_text", member, campaign)
+    form = ColumnsForm(campaign, request.POST if request.method == "POST" else None)
+    if form.is_bound:
+        shape = form.shape()
+        if shape is not None and shape != shape_of(campaign):
+            # Other columns, perhaps: they are looked at again before one goes on.
+            if not writing.read_anew(campaign, shape):
+                messages.error(request, _file_gone())
+            return _to("campaign_columns", member, campaign)
+        if form.is_valid():
+            writing.change(
+                campaign,
+                **{
+                    name: form.cleaned_data[name]
+                    for name in ("number_column", "calling_code", "reference_column")
+                },
+            )
+            return _to("campaign_text", member, campaign)
+    reading = writing.reading_of(campaign)
+    context = _context(
+        member,
+        campaign,
+        "columns",
+        form=form,
+        sample=reading.sample if reading else [],
+        encoding=csv_encoding.NAMES.get(campaign.encoding, campaign.encoding),
+        gone=None if reading else _file_gone(),
+    )
+    return render(request, "dashboard/campaign_columns.html", context)
+
+
+def _file_gone() -> str:
+    return _("The file was kept for 90 days. Upload it again.")
+
+
+# ---------------------------------------------------------------- what
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@_step
+def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
+    """Write the text; a template may be put into the form first."""
+    templates = list(member.organization.text_templates.order_by("name", "id"))
+    if campaign.columns and campaign.number_column is None:
+        return _to("campaign_columns", member, campaign)
+    chosen = template_of(templates, request.POST.get("template", ""))
+    if request.method == "POST" and request.POST.get("act") == "template" and chosen:
+        given = {"sender": request.POST.get("sender", ""), "text": chosen.text}
+        form = TextForm(campaign, initial=given)
+    else:
+        form = TextForm(campaign, request.POST if request.method == "POST" else None)
+        if form.is_bound and form.is_valid():
+            writing.have_checked(campaign, **form.cleaned_data)
+            return _to("campaign_check", member, campaign)
+    context = _context(
+        member,
+        campaign,
+        "text",
+        form=form,
+        templates=templates,
+        chosen=chosen,
+        variables=variables_known(campaign),
+    )
+    return render(request, "dashboard/campaign_text.html", context)
+
+
+# ---------------------------------------------------------------- the check
+
+
+@require_safe
+@_step
+def check(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
+    """What the check found, while it runs and after."""
+    if campaign.state == State.DRAFT:
+        return _to("campaign_text", member, campaign)
+    context = _context(member, campaign, "check", live=campaign.state == State.CHECKING)
+    context |= {"query": "", "every": "1s"}
+    if campaign.state == State.READY:
+        context |= _found(member, campaign)
+    return live_page(request, member, "campaign_check", "campaign_check_body", context)
+
+
+def _found(member: Member, campaign: Campaign) -> dict[str, Any]:
+    findings = campaign.findings
+    first = chunk_of(campaign, 0)
+    good = good_rows(first)[:SHOWN_BUBBLES] if first else []
+    bad = bad_rows(first)[:SHOWN_PROBLEMS] if first else []
+    encodings: dict[str, int] = findings.get("encodings", {})
+    forcing = text.forcing_ucs2(campaign.text) if encodings.get("ucs2") else []
+    return {
+        "bubbles": [_bubble(row) for row in good],
+        "bad_count": campaign.rows - campaign.good,
+        "kinds": [
+            (problems.WORDS.get(kind, problems.WORDS[problems.Kind.OTHER]), count)
+            for kind, count in findings.get("problems", {}).items()
+        ],
+        "bad": [(row, problems.told(row.kind, row.detail)) for row in bad],
+        "gsm7": encodings.get("gsm7", 0),
+        "ucs2": encodings.get("ucs2", 0),
+        "forcing": forcing[:12],
+        "countries": [
+            (name_of(country), count) for country, count in findings.get("countries", {}).items()
+        ],
+        "sizes": sorted((int(size), count) for size, count in findings.get("sizes", {}).items()),
+        "windows": _windows(campaign),
+        "held": findings.get("held", 0),
+        "too_many": findings.get("too_many", False),
+        **_money(member, campaign),
+    }
+
+
+def _bubble(row: Good) -> dict[str, Any]:
+    return {"row": row, "measure": text.measure(row.text)}
+
+
+def _windows(campaign: Campaign) -> list[tuple[str, str]]:
+    """The hours in which countries of this campaign let this sender's messages go."""
+    found_ones = []
+    for country in campaign.findings.get("countries", {}):
+        window = tables().window(country, campaign.sender)
+        if window is not None:
+            found_ones.append((name_of(country), window.told()))
+    return found_ones
+
+
+def _money(member: Member, campaign: Campaign) -> dict[str, Any]:
+    balance = Balance.objects.filter(organization=member.organization).first()
+    micro = balance.micro if balance else 0
+    knows = may(member.role, Action.READ_CREDITS)
+    return {"covered": campaign.price <= micro, "balance": micro if knows else None}
+
+
+# ---------------------------------------------------------------- the start
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@_step
+def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
+    """Choose when, and say yes to what it costs."""
+    if campaign.state != State.READY or not campaign.good:
+        return _to("campaign_check", member, campaign)
+    suspended = member.organization.status != Organization.Status.ACTIVE
+    money, seen = _money(member, campaign), _seen(campaign)
+    form = StartForm(
+        member.user,
+        request.POST if request.method == "POST" else None,
+        covered=money["covered"],
+        seen=seen,
+    )
+    if form.is_bound and form.is_valid() and not suspended:
+        asked = form.cleaned_data
+        if asked["seen"] != seen:
+            messages.warning(request, _("The campaign was changed meanwhile. Look at it again."))
+            return _to("campaign_check", member, campaign)
+        chosen = {name: asked[name] for name in ("scheduled_at", "per_minute", "validity")}
+        if writing.start(member, campaign, client_address(request), **chosen):
+            told = _("The campaign is scheduled.") if asked["scheduled_at"] else _("It is begun.")
+            messages.success(request, told)
+        return _to("campaign", member, campaign)
+    context = _context(
+        member,
+        campaign,
+        "start",
+        form=form,
+        suspended=suspended,
+        windows=_windows(campaign),
+        bad_count=campaign.rows - campaign.good,
+        **money,
+    )
+    return render(request, "dashboard/campaign_start.html", context)
+
+
+def _seen(campaign: Campaign) -> str:
+    """What a member agrees to: this check's messages at this price."""
+    at = campaign.checked_at.isoformat() if campaign.checked_at else ""
+    return f"{campaign.good}:{campaign.price}:{at}"
