@@ -178,6 +178,12 @@ class ReadOnlyInline(ReadOnly, TabularInline):
     show_change_link = False
     hide_title = True
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With the objects that its columns name, or each row would ask for its own."""
+        shown = self.get_fields(request)
+        names = [field.name for field in self.model._meta.fields if field.is_relation]
+        return super().get_queryset(request).select_related(*(n for n in names if n in shown))
+
 
 class ConfirmForm(forms.Form):
     """No field: the question is only whether to do it."""
