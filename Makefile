@@ -12,7 +12,7 @@ TESTS ?=
 # What `make conformance` draws its calls from: the same number draws the same ones again.
 SEED := $(shell date +%s)
 
-.PHONY: run test conformance lint bench clean help
+.PHONY: run test conformance axe screenshots lint bench clean help
 
 run: $(VENV)/.run ## Start everything and say where it is
 	@exec $(BIN)/python -m imissive.launch
@@ -25,6 +25,12 @@ conformance: $(VENV)/.dev ## Judge the API by its own schema for some minutes; S
 	@echo "SEED=$(SEED)"
 	@CONFORMANCE_EXAMPLES=400 CONFORMANCE_SEED=$(SEED) exec $(EMBEDDED) --fast -- \
 		$(BIN)/python -m pytest -n 2 --timeout 1800 tests/test_conformance.py
+
+axe: $(VENV)/.dev ## Judge every page by axe, in both themes, both languages and two widths
+	@AXE_ALL=1 exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist load --timeout 1800 tests/test_axe.py
+
+screenshots: $(VENV)/.dev ## Take every page in both themes, both languages and two widths, into ./screenshots
+	@exec $(BIN)/python -m tests.screenshots
 
 bench: $(VENV)/.dev ## Measure this machine and print a table
 	@exec $(BIN)/python -m tests.bench

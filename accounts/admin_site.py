@@ -120,6 +120,7 @@ _CONFIG: dict[str, Any] = {
     "SITE_FAVICONS": [
         {"rel": "icon", "type": "image/svg+xml", "href": lambda _request: static("img/mark.svg")}
     ],
+    "STYLES": [lambda _request: static("css/admin.css")],
     "SHOW_LANGUAGES": True,
     "SHOW_VIEW_ON_SITE": False,
     "SHOW_BACK_BUTTON": True,
@@ -142,6 +143,12 @@ class OperatorSite(AdminSite):
         super().__init__(name)
         self.panels: list[Callable[[HttpRequest], tuple[str, dict[str, Any]] | None]] = []
         self.waiting: dict[str, Callable[[], int]] = {}
+
+    def _get_list(self, key: str, *arguments: Any) -> list[Any]:
+        """Unfold reads its lists past `_get_config`."""
+        if key in _CONFIG:
+            return [item(*arguments) for item in _CONFIG[key]]
+        return list(super()._get_list(key, *arguments))  # type: ignore[misc]
 
     def _get_config(self, key: str, *arguments: Any) -> Any:
         """Unfold's settings, ours where we have one: here beside the menu, not in settings.py."""

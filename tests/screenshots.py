@@ -38,7 +38,7 @@ def take(names: list[str], *, docs: bool) -> None:
     from tests import browsers, showcase
 
     shown = showcase.make()
-    pages = _pages(shown)
+    pages = pages_of(shown)
     FOLDER.mkdir(exist_ok=True)
     with browsers.live_server() as url, browsers.chromium() as browser:
 
@@ -85,7 +85,7 @@ def _docs(open_as, url, pages) -> None:
         context.close()
 
 
-def _pages(shown) -> dict[str, tuple[str, str]]:
+def pages_of(shown) -> dict[str, tuple[str, str]]:
     """Each page's name with who looks at it and where it is."""
     from accounts.access import public_id
     from tests.showcase import organization_id
@@ -98,6 +98,7 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
     arabic = shown.organization.text_templates.get(name__startswith="ت").public_id
     return {
         "landing": ("", "/"),
+        "guide": ("", "/docs"),
         "reference": ("", "/docs/reference"),
         "reference-otp": ("", "/docs/reference/otp"),
         "reference-events": ("", "/docs/reference/events"),
@@ -113,7 +114,8 @@ def _pages(shown) -> dict[str, tuple[str, str]]:
         "messages-none": ("owner", f"{home}messages/?number=%2B966500000000"),
         "messages-filtered": (
             "owner",
-            f"{home}messages/?status=delivered&country=SA&source=api&since=2026-01-01&sender=NAJD",
+            f"{home}messages/?status=delivered&country=SA&source=api"
+            "&since=2026-01-01&sender=NAJD",
         ),
         "messages-wrong": ("owner", f"{home}messages/?since=2026-03-10&until=2026-03-09&batch=x"),
         "message-delivered": ("owner", f"{home}messages/{shown.delivered.public_id}/"),

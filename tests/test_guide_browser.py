@@ -11,7 +11,7 @@ from guide import keys
 from messaging import tables
 from messaging.models import Carrier, Message
 from tests import test_browser
-from tests.test_browser import Site
+from tests.shown import Site
 
 pytestmark = pytest.mark.browser
 site, _nothing_refused = test_browser.site, test_browser._nothing_refused
