@@ -18,7 +18,7 @@ _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
 MESSAGE, BATCH, ENDPOINT, DELIVERY, EVENT, SENDER, KEY, ORGANIZATION, OTP = (
     "msg", "bat", "whk", "dlv", "evt", "snd", "key", "org", "otp",
 )  # fmt: skip
-TEMPLATE, CONTACT, CONTACT_LIST = "tpl", "con", "lst"
+TEMPLATE, CONTACT, CONTACT_LIST, SUPPRESSION = "tpl", "con", "lst", "sup"
 CAMPAIGN = "cam"
 
 

@@ -9,8 +9,12 @@ urlpatterns = [
     path("test-message/", first_steps.send_test_message, name="test_message"),
     path("settings/close/", closing_views.close_organization, name="close_organization"),
     path("messages/", log_views.message_log, name="messages"),
+    path("", include("messaging.audience_urls")),
     path("", include("messaging.compose_urls")),
     path("campaigns/", include("messaging.campaigns.urls")),
     path("", include("messaging.sender_urls")),
     path("messages/<str:message_id>/", message_views.message_page, name="message"),
+    path("messages/<str:message_id>/", message_views.message_page, name="message"),
+    path("", include("messaging.audience_urls")),
+    path("", include("messaging.compose_urls")),
 ]

@@ -20,6 +20,15 @@ from accounts.roles import Role
 from messaging import senders
 from messaging.models import Carrier, SenderStep, TextTemplate
 from tests import campaigns
+from messaging.contacts_import import keep_rejected
+from messaging.models import (
+    Carrier,
+    Contact,
+    ContactList,
+    SenderStep,
+    Suppression,
+    TextTemplate,
+)
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
 
@@ -37,6 +46,19 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "compose": ("GET POST", BUILDS),
     "compose_estimate": ("POST", BUILDS),
     "send_composed": ("POST", BUILDS),
+    "contacts": ("GET", ALL),
+    "new_contact": ("GET POST", BUILDS),
+    "import_contacts": ("GET POST", BUILDS),
+    "not_imported": ("GET", BUILDS),
+    "export_contacts": ("POST", BUILDS),
+    "contact_lists": ("GET POST", ALL),
+    "contact_list": ("GET POST", BUILDS),
+    "remove_contact_list": ("GET POST", BUILDS),
+    "contact": ("GET POST", BUILDS),
+    "remove_contact": ("GET POST", BUILDS),
+    "suppressions": ("GET", ALL),
+    "add_suppressions": ("GET POST", BUILDS),
+    "remove_suppression": ("GET POST", BUILDS),
     "templates": ("GET", ALL),
     "new_template": ("GET POST", BUILDS),
     "template": ("GET POST", BUILDS),
@@ -114,6 +136,18 @@ def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
         "message_id": lambda: world.message(customer, carrier).public_id,
         "member_id": lambda: Member.objects.create(organization=organization, user=person()).pk,
         "invitation_id": lambda: _invitation(customer).pk,
+        "file_id": lambda: keep_rejected(organization, []).id,
+        "contact_id": lambda: (
+            Contact.objects.create(organization=organization, number=_number()).public_id
+        ),
+        "list_id": lambda: (
+            ContactList.objects.create(
+                organization=organization, name=secrets.token_hex(8)
+            ).public_id
+        ),
+        "number": lambda: (
+            Suppression.objects.create(organization=organization, number=_number()).number
+        ),
         "template_id": lambda: (
             TextTemplate.objects.create(
                 organization=organization, name=secrets.token_hex(8), text="Hello {name}"
@@ -130,6 +164,10 @@ def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
         makers["document_id"] = lambda: document.id
     more = {each: makers[each]() for each in _addresses()[name]}
     return reverse(name, kwargs={"organization_id": public_id(organization), **more})
+
+
+def _number() -> str:
+    return f"+9665{secrets.randbelow(10**8):08d}"
 
 
 def _invitation(customer: Customer) -> Invitation:

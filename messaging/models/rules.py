@@ -71,3 +71,7 @@ class Suppression(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    @property
+    def public_id(self) -> str:
+        return ids.public_id(ids.SUPPRESSION, self.id)

@@ -1,0 +1,29 @@
+"""Addresses of contacts and suppressions, under /dashboard/<organization_id>/."""
+
+from django.urls import path
+
+from messaging import contacts_views, suppressions_views
+
+urlpatterns = [
+    path("contacts/", contacts_views.contact_list_page, name="contacts"),
+    path("contacts/new/", contacts_views.new_contact, name="new_contact"),
+    path("contacts/import/", contacts_views.import_contacts, name="import_contacts"),
+    path("contacts/import/<uuid:file_id>/", contacts_views.not_imported, name="not_imported"),
+    path("contacts/export/", contacts_views.export_contacts, name="export_contacts"),
+    path("contacts/lists/", contacts_views.contact_lists, name="contact_lists"),
+    path("contacts/lists/<str:list_id>/", contacts_views.change_list, name="contact_list"),
+    path(
+        "contacts/lists/<str:list_id>/remove/",
+        contacts_views.remove_list,
+        name="remove_contact_list",
+    ),
+    path("contacts/<str:contact_id>/", contacts_views.change_contact, name="contact"),
+    path("contacts/<str:contact_id>/remove/", contacts_views.remove_contact, name="remove_contact"),
+    path("suppressions/", suppressions_views.suppression_list, name="suppressions"),
+    path("suppressions/add/", suppressions_views.add_suppressions, name="add_suppressions"),
+    path(
+        "suppressions/<str:number>/remove/",
+        suppressions_views.remove_suppression,
+        name="remove_suppression",
+    ),
+]

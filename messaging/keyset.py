@@ -1,0 +1,50 @@
+"""Pages of a table that is read newest first by its ids, which grow with time."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+
+from imissive import ids
+
+PAGE = 50
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[ModelT]):
+    """Some rows, newest first, and whether there are newer and older ones beside them."""
+
+    rows: Sequence[ModelT]
+    has_newer: bool
+    has_older: bool
+
+
+def page_of(
+    found: QuerySet[ModelT],
+    *,
+    before: uuid.UUID | None = None,
+    after: uuid.UUID | None = None,
+    size: int = PAGE,
+) -> Page[ModelT]:
+    """The newest rows, or those just older than `before` or just newer than `after`."""
+    if after is not None:
+        rows = list(found.filter(pk__gt=after).order_by("pk")[: size + 1])
+        if len(rows) > size:
+            return Page(rows[size - 1 :: -1], has_newer=True, has_older=True)
+        # What is newer fits on one page: then that is the newest page, shown full.
+        before = None
+    if before is not None:
+        found = found.filter(pk__lt=before)
+    rows = list(found.order_by("-pk")[: size + 1])
+    return Page(rows[:size], has_newer=before is not None, has_older=len(rows) > size)
+
+
+def page_asked_for(found: QuerySet[ModelT], request: HttpRequest, prefix: str) -> Page[ModelT]:
+    """The page that the address asks for by `before` or `after`, public ids with that prefix."""
+    before = ids.parse_id(prefix, request.GET.get("before", ""))
+    after = ids.parse_id(prefix, request.GET.get("after", ""))
+    return page_of(found, before=before, after=after)
