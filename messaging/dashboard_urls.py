@@ -14,7 +14,4 @@ urlpatterns = [
     path("campaigns/", include("messaging.campaigns.urls")),
     path("", include("messaging.sender_urls")),
     path("messages/<str:message_id>/", message_views.message_page, name="message"),
-    path("messages/<str:message_id>/", message_views.message_page, name="message"),
-    path("", include("messaging.audience_urls")),
-    path("", include("messaging.compose_urls")),
 ]

@@ -18,8 +18,6 @@ from accounts.keys import create_key
 from accounts.models import Invitation, Member
 from accounts.roles import Role
 from messaging import senders
-from messaging.models import Carrier, SenderStep, TextTemplate
-from tests import campaigns
 from messaging.contacts_import import keep_rejected
 from messaging.models import (
     Carrier,
@@ -29,6 +27,7 @@ from messaging.models import (
     Suppression,
     TextTemplate,
 )
+from tests import campaigns
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
 
