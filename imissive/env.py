@@ -147,6 +147,11 @@ class Env(BaseSettings):
     default_from_email: str = Field(
         "imissive <noreply@localhost>", description="The sender of the platform's mails."
     )
+    top_up_text: str = Field(
+        "",
+        max_length=2000,
+        description="How customers pay, shown on their credits page; addresses become links.",
+    )
     signup_open: bool = Field(
         True,
         description="Whoever proves an e-mail address may open an organization, without credits."

@@ -197,6 +197,7 @@ ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
 ACCOUNT_RATE_LIMITS = {"signup": "20/h/ip"}
 SIGNUP_OPEN = env.signup_open
+TOP_UP_TEXT = env.top_up_text
 ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
 # Login limits count by the same address as everything else.
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES

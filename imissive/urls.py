@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from accounts.admin_site import site
 from imissive import health
 from imissive.usage_api import UsageView
+from imissive.usage_views import usage_file, usage_page
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
@@ -19,6 +20,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("reference.urls")),
     path("", include("accounts.dashboard_urls")),
     path("dashboard/<str:organization_id>/", include("messaging.dashboard_urls")),
+    path("dashboard/<str:organization_id>/usage/", usage_page, name="usage"),
+    path("dashboard/<str:organization_id>/usage/usage.csv", usage_file, name="usage_file"),
     path("dashboard/<str:organization_id>/", include("accounts.organization_urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", site.urls),

@@ -2,7 +2,14 @@
 
 from django.urls import include, path
 
-from messaging import closing_views, first_steps, log_views, message_views, overview_views
+from messaging import (
+    closing_views,
+    credits_views,
+    first_steps,
+    log_views,
+    message_views,
+    overview_views,
+)
 
 urlpatterns = [
     path("", overview_views.overview, name="overview"),
@@ -13,5 +20,8 @@ urlpatterns = [
     path("", include("messaging.compose_urls")),
     path("campaigns/", include("messaging.campaigns.urls")),
     path("", include("messaging.sender_urls")),
+    path("credits/", credits_views.credits_page, name="credits"),
+    path("credits/ledger.csv", credits_views.ledger_file, name="ledger_file"),
+    path("credits/prices/", credits_views.prices_page, name="prices"),
     path("messages/<str:message_id>/", message_views.message_page, name="message"),
 ]

@@ -47,6 +47,26 @@ class PrefixTable(Generic[T]):
                     return value
         return None
 
+    def applying(self, owner: uuid.UUID) -> list[tuple[str, T, bool]]:
+        """All that `find` can find for that owner: prefix, value, and whether it is its own.
+
+        What is everybody's under a prefix of the owner's own is never found, and left out.
+        """
+        own = self._of.get(owner, {})
+        rows = [(prefix, value, True) for prefix, value in own.items()]
+        for prefix, value in self._of.get(None, {}).items():
+            if not any(prefix[:length] in own for length in range(len(prefix) + 1)):
+                rows.append((prefix, value, False))
+        return rows
+
+    def meets(self, prefix: str, owner: uuid.UUID) -> bool:
+        """Whether some number under the prefix has a value."""
+        return any(
+            prefix.startswith(known) or known.startswith(prefix)
+            for whose in (owner, None)
+            for known in self._of.get(whose, ())
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class CarrierChoice:

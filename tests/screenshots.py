@@ -110,6 +110,11 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
         "not-found": ("", "/nothing/"),
         "overview": ("owner", home),
         "overview-month": ("owner", f"{home}?span=30d"),
+        "usage": ("owner", f"{home}usage/?span=30d"),
+        "usage-country": ("owner", f"{home}usage/?span=30d&by=country"),
+        "usage-wrong": ("owner", f"{home}usage/?since=2026-01-01&until=2025-01-01"),
+        "credits": ("owner", f"{home}credits/"),
+        "prices": ("owner", f"{home}credits/prices/"),
         "messages": ("owner", f"{home}messages/"),
         "messages-none": ("owner", f"{home}messages/?number=%2B966500000000"),
         "messages-filtered": (

@@ -51,6 +51,10 @@ EMAILS = (
     "sara@najd.example", "it@hala.example", "operator@imissive.example", "reem@bakery.example",
     "noor@najd.example", "fahad@najd.example", "layla@najd.example",
 )  # fmt: skip
+PRICED = {
+    "966": 500_000, "971": 2_000_000, "965": 2_200_000, "20": 1_750_000, "1242": 3_000_000,
+    "44": 1_900_000, "": 4_000_000,
+}  # fmt: skip
 _DELIVERED_TEXT = (
     "عزيزنا العميل، شحنتك رقم 10482 خرجت للتسليم اليوم بين الساعة 4 و 8 مساءً. "
     "لتغيير الموعد: https://najd.example/t/10482"
@@ -99,6 +103,7 @@ def make(now: datetime | None = None) -> Showcase:
         "credits.adjusted", actor=operator, organization=organization, target=str(organization),
         detail={"credits": "100000"}, address="203.0.113.9",
     )  # fmt: skip
+    _ledger_rows(organization, delivered, failed)
     _team(organization, owner, now)
     _audience(organization)
     showcase_campaigns.make(organization, owner, now)
@@ -106,6 +111,24 @@ def make(now: datetime | None = None) -> Showcase:
     return Showcase(
         organization, owner, operator, delivered, failed, endpoint, carrier, fresh, newcomer
     )
+
+
+def _ledger_rows(organization: Organization, delivered: Message, failed: Message) -> None:
+    """Charges of single messages and of a batch, what came back, and prices of all kinds."""
+    batch = Batch.objects.create(organization=organization)
+    kinds = LedgerEntry.Kind
+    for kind, micro, reference, reason in (
+        (kinds.CHARGE, -1_250 * MICRO, batch.id, ""),
+        (kinds.CHARGE, -MICRO, delivered.id, ""),
+        (kinds.CHARGE, -MICRO // 2, failed.id, ""),
+        (kinds.REFUND, MICRO // 2, failed.id, "not accepted"),
+        (kinds.CORRECTION, -25 * MICRO, None, "Invoice 2026-118: rounding"),
+    ):
+        ledger.post([ledger.Posting(organization.id, kind, micro, reference, reason)])
+    Price.objects.bulk_create(
+        Price(prefix=prefix, micro=micro) for prefix, micro in PRICED.items() if prefix != "966"
+    )
+    Price.objects.create(prefix="96656", micro=450_000, organization=organization)
 
 
 def _team(organization: Organization, owner: User, now: datetime) -> None:
@@ -350,7 +373,7 @@ def forget() -> None:
                   Suppression):  # fmt: skip
         model.objects.filter(organization__name__in=ORGANIZATIONS).delete()
     Route.objects.filter(carriers__slug="gulf").delete()
-    Price.objects.filter(prefix="966").delete()
+    Price.objects.filter(prefix__in=PRICED).delete()
     Carrier.objects.filter(slug="gulf").delete()
     for user in User.objects.filter(email__in=(*EMAILS, "reem@najd.example")):
         user.email = f"gone-{user.pk}@example.com"

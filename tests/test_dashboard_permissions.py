@@ -99,6 +99,11 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "settings": ("GET", ALL),
     "rename_organization": ("POST", OWNS),
     "set_alert": ("POST", PAYS),
+    "usage": ("GET", ALL),
+    "usage_file": ("GET", ALL),
+    "credits": ("GET", PAYS),
+    "ledger_file": ("GET", PAYS),
+    "prices": ("GET", PAYS),
     "close_organization": ("GET POST", OWNS),
 }
 """Each address by its name: the methods that it answers, and the roles that it answers to."""

@@ -25,11 +25,22 @@ def count(value: int) -> SafeString:
     return ltr(f"{value:,}")
 
 
-@register.filter
-def credits_shown(micro: int) -> SafeString:
+def credits_written(micro: int) -> str:
     """Micro-credits as credits, thousands apart and without needless zeros."""
     text = f"{Decimal(micro) / MICRO:,f}"
-    return ltr(text.rstrip("0").rstrip(".") if "." in text else text)
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+@register.filter
+def credits_shown(micro: int) -> SafeString:
+    """As `credits_written`, left to right."""
+    return ltr(credits_written(micro))
+
+
+@register.filter
+def change_shown(micro: int) -> SafeString:
+    """A change of a balance, with its sign."""
+    return ltr(f"{'+' if micro > 0 else '−' if micro < 0 else ''}{credits_written(abs(micro))}")
 
 
 @register.filter
