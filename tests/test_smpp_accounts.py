@@ -216,28 +216,16 @@ def test_report_keeps_a_server_and_its_changed_binds(customer: Customer, gate: G
     _, session_id = gate.admit("acme", password, newcomer())
     now = timezone.now()
     row = sessions.Report(
-        session_id, account.id, newcomer(), now, 5, 1, 2, 3, 4, 6, 7.5, ["one", "two"]
+        session_id, account.id, newcomer(), now, 5, 1, 2, 3, 4, 6, 7.5, now, [{"one": 1}], []
     )
     SmppServer.objects.all().delete()  # forgotten meanwhile, its sessions with it
     assert sessions.report(gate.server_id, now, [row])
     assert not sessions.report(gate.server_id, now, [])
     found = SmppSession.objects.get()
-    assert (found.submits, found.outstanding, found.pdus) == (5, 6, ["one", "two"])
+    assert (found.submits, found.outstanding, found.pdus) == (5, 6, [{"one": 1}])
     assert sessions.live().count() == 1
     sessions.close_server(gate.server_id)
     assert not SmppSession.objects.exists()
-
-
-def test_standings_are_the_organization_s_own(customer: Customer, outsider, gate: Gate) -> None:
-    _, password = made(customer)
-    made(customer, "second")
-    _, theirs = made(outsider, "theirs")
-    gate.admit("acme", password, newcomer())
-    gate.admit("theirs", theirs, newcomer())
-    found = sessions.standings(customer.id)
-    assert [row.account.system_id for row in found] == ["acme", "second"]
-    assert [len(row.binds) for row in found] == [1, 0]
-    assert {row.receipts_waiting for row in found} == {0}
 
 
 # -- the table of statuses ---------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
+import struct
 import subprocess
 import threading
 import time
@@ -248,9 +249,41 @@ def test_console_has_the_last_pdus_masked(server: RunningServer, member) -> None
         esme.request(submit(b"the secret text", "966509999999"))
         server.report()
         session = SmppSession.objects.get()
-    shown = "\n".join(session.pdus)
-    assert "submit_sm #2" in shown
+    shown = "\n".join(str(line) for line in session.pdus)
+    assert [line["command"] for line in session.pdus[1:]] == ["submit_sm", "submit_sm_resp"]
     assert "destination_addr=96650…99" in shown
     assert session.system_type == "VMS"
     for hidden in ("secret text", "966509999999", member.password):
         assert hidden not in shown
+
+
+def test_operator_ends_a_bind(server: RunningServer, member) -> None:
+    """Within the next report; what was asked is answered, and the owner is told why."""
+    with member.bound(server.port) as esme, member.bound(server.port) as other:
+        session = SmppSession.objects.order_by("bound_at").first()
+        assert session is not None
+        sessions.end(session)
+        server.report()
+        unbind = esme.receive()
+        assert isinstance(unbind, pdus.Unbind)
+        esme.answer(unbind)
+        assert esme.closed()
+        assert other.request(pdus.EnquireLink()).status == 0
+    told = member.account.smpphappening_set.filter(what="ended", reason="ended by an operator")
+    eventually(told.exists)
+
+
+def test_owner_is_told_what_became_of_binds(server: RunningServer, member) -> None:
+    with member.bound(server.port) as esme:
+        esme.send_raw(struct.pack(">IIII", 16, 0x00000063, 0, 9))  # no such command
+        assert esme.receive().status == Status.ESME_RINVCMDID
+        server.report()
+        (error,) = SmppSession.objects.get().errors
+        assert (error["sequence"], error["status"]) == (9, "ESME_RINVCMDID")
+        assert esme.request(pdus.Unbind()).status == 0
+    history = member.account.smpphappening_set.order_by("id")
+    eventually(lambda: history.count() == 2)
+    assert [(row.what, row.reason) for row in history] == [
+        ("bound", ""),
+        ("ended", "unbound by the peer"),
+    ]

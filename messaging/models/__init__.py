@@ -12,7 +12,12 @@ from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteC
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
 from messaging.models.rules import SendingRule, Suppression
 from messaging.models.senders import SenderDocument, SenderId, SenderStep
-from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
+from messaging.models.smpp_accounts import (
+    SmppAccount,
+    SmppHappening,
+    SmppServer,
+    SmppSession,
+)
 from messaging.models.smpp_submits import SmppAssembly, SmppReceipt, SmppSubmit
 from messaging.models.usage import UsageMark, UsageOpen, UsageSum
 
@@ -39,6 +44,7 @@ __all__ = [
     "SendingRule",
     "SmppAccount",
     "SmppAssembly",
+    "SmppHappening",
     "SmppReceipt",
     "SmppServer",
     "SmppSession",

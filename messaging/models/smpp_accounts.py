@@ -5,7 +5,7 @@ from typing import Final
 from django.contrib.postgres.fields import ArrayField
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
@@ -207,8 +207,13 @@ class SmppSession(models.Model):
         _("receipts under way"), default=0, help_text=_("deliver_sm without an answer.")
     )
     pace = models.FloatField(_("submits a second"), default=0)
-    # The latest, oldest first; texts and numbers masked.
+    heard_at = models.DateTimeField(_("last heard of"), null=True)
+    # The latest, oldest first, as console.py writes them; texts and numbers masked.
     pdus = models.JSONField(_("last PDUs"), default=list)
+    errors = models.JSONField(
+        _("last errors"), default=list, db_default=Value([], models.JSONField())
+    )
+    end_asked_at = models.DateTimeField(_("told to end"), null=True)
 
     class Meta:
         verbose_name = _("SMPP bind")
@@ -217,3 +222,28 @@ class SmppSession(models.Model):
 
     def __str__(self) -> str:
         return f"{self.account} {self.kind} {self.address}:{self.port}"
+
+
+class SmppHappening(models.Model):
+    """A bind that was let in, refused or ended: the latest of each account are kept."""
+
+    class What(models.TextChoices):
+        BOUND = "bound", _("Bound")
+        REFUSED = "refused", _("Refused")
+        ENDED = "ended", _("Ended")
+
+    id = models.BigAutoField(primary_key=True)
+    account = models.ForeignKey(SmppAccount, models.CASCADE, db_index=False)
+    at = models.DateTimeField(_("time"))
+    what = models.CharField(_("what"), max_length=7, choices=What.choices)
+    kind = models.CharField(_("kind"), max_length=3, choices=SmppSession.Kind.choices)
+    address = models.GenericIPAddressField(_("address"))
+    status = models.CharField(_("status"), max_length=40, blank=True, default="")
+    reason = models.CharField(_("reason"), max_length=120, blank=True, default="")
+
+    class Meta:
+        verbose_name = _("SMPP bind, past")
+        indexes = [models.Index("account", F("id").desc(), name="smpp_happening_latest")]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.what} {self.at}"

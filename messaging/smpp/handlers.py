@@ -44,7 +44,8 @@ def _ignore_closed(link: Link, reason: Closed, unanswered: list[Any]) -> None:
     pass
 
 
-def _log_protocol_error(link: Link, event: RemoteProtocolError | UnexpectedResponse) -> None:
+def log_protocol_error(link: Link, event: RemoteProtocolError | UnexpectedResponse) -> None:
+    """What is done about an error of the peer's where nothing else is: it is logged."""
     # One warning for each link: a peer must not be able to fill the log.
     level = logging.DEBUG if link.protocol_errors > 1 else logging.WARNING
     if isinstance(event, RemoteProtocolError):
@@ -71,5 +72,5 @@ class Handlers:
     on_connected: Callable[[Link], None] = _ignore
     on_peer_unbinding: Callable[[Link], None] = _ignore
     on_protocol_error: Callable[[Link, RemoteProtocolError | UnexpectedResponse], None] = (
-        _log_protocol_error
+        log_protocol_error
     )

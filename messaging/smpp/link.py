@@ -113,6 +113,11 @@ class Link(asyncio.Protocol):
         """The lower of both sides' versions (0x34 is 3.4), once bound."""
         return self._session.interface_version
 
+    @property
+    def silence(self) -> float:
+        """Seconds since the peer was heard of."""
+        return max(0.0, self._loop.time() - self._session.heard)
+
     def adopt(self, config: LinkConfig) -> None:
         """Take other timers and bounds over, as once it is known who the peer is.
 

@@ -112,6 +112,11 @@ class Session:
         return self._pending_count
 
     @property
+    def heard(self) -> float:
+        """When the peer was heard of last."""
+        return self._last_received
+
+    @property
     def wants_read(self) -> bool:
         """False from when max_inbound_pending requests are unanswered until half of them are.
 

@@ -10,7 +10,7 @@ from accounts import networks
 from accounts.models import Organization
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.smpp.constants import Status, status_name
-from messaging.smpp.server import sessions
+from messaging.smpp.server import history, sessions
 from messaging.smpp.server.accounts import Verifier
 from messaging.smpp.server.sessions import Newcomer
 
@@ -24,12 +24,16 @@ FAILURES_OF_ACCOUNT: Final = 5
 
 
 class Denied(Exception):
-    """A bind that is not let in. `reason` is for the log, `status` for the peer."""
+    """A bind that is not let in. `reason` is for the log, `status` for the peer.
 
-    def __init__(self, status: int, reason: str) -> None:
+    `account`: whose bind it was meant to be, where that is somebody's.
+    """
+
+    def __init__(self, status: int, reason: str, account: SmppAccount | None = None) -> None:
         super().__init__(reason)
         self.status = status
         self.reason = reason
+        self.account = account
 
 
 class Gate:
@@ -52,6 +56,8 @@ class Gate:
                 reason=denied.reason,
                 status=status_name(denied.status),
             )
+            if denied.account is not None:
+                history.refused(denied.account.id, newcomer, denied.status, denied.reason)
             raise
 
     def _admit(self, system_id: str, password: str, newcomer: Newcomer) -> tuple[SmppAccount, UUID]:
@@ -63,23 +69,23 @@ class Gate:
         if not self._verifier.verify(account, password) or account is None:
             _count_failure(keys)
             # One answer for both: it tells nobody which system_ids there are.
-            reason = "wrong password" if account else "no such system_id"
-            raise Denied(Status.ESME_RINVPASWD, reason)
+            reason = history.PASSWORD if account else "no such system_id"
+            raise Denied(Status.ESME_RINVPASWD, reason, account)
         _check(account, newcomer)
         session_id = sessions.register(self.server_id, account, newcomer)
         if session_id is None:
-            told = f"all {account.max_binds} binds are taken"
-            raise Denied(Status.ESME_RALYBND, told)
+            raise Denied(Status.ESME_RALYBND, history.TAKEN, account)
+        history.bound(account.id, newcomer)
         return account, session_id
 
 
 def _check(account: SmppAccount, newcomer: Newcomer) -> None:
     if not is_open(account):
-        raise Denied(Status.ESME_RBINDFAIL, "the account or its organization is off")
+        raise Denied(Status.ESME_RBINDFAIL, history.OFF, account)
     if not networks.allowed(newcomer.address, account.networks):
-        raise Denied(Status.ESME_RBINDFAIL, "the address is not among the account's")
+        raise Denied(Status.ESME_RBINDFAIL, history.ADDRESS, account)
     if account.tls_only and not newcomer.tls:
-        raise Denied(Status.ESME_RBINDFAIL, "the account needs TLS")
+        raise Denied(Status.ESME_RBINDFAIL, history.TLS, account)
 
 
 def is_open(account: SmppAccount) -> bool:

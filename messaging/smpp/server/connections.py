@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
 
 from imissive.sql import forget_broken_connections
 from messaging.smpp.constants import CommandId
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+HEARD_SECONDS: Final = 10.0
+"""A bind that only says that it is there is reported at most so often."""
 KINDS: Final = {
     CommandId.BIND_TRANSMITTER: "tx",
     CommandId.BIND_RECEIVER: "rx",
@@ -77,6 +81,7 @@ class Connection:
         "bound_at",
         "console",
         "customer",
+        "ended_by",
         "link",
         "newcomer",
         "receipts",
@@ -100,6 +105,7 @@ class Connection:
         self.bound_at: datetime | None = None
         self.submits = self.refused = self.throttled = self.receipts = 0
         self.silent = 0  # deliver_sm in a row that it did not answer
+        self.ended_by = ""  # whose wish it was, in history.py's words
         self.console = Console()
         self._paced = (time.monotonic(), 0)
         self._reported: tuple[int, ...] = ()
@@ -128,7 +134,10 @@ class Connection:
     def report(self) -> Report | None:
         """How it stands, if that is not what was reported last."""
         link = self.link
+        now = time.monotonic()
+        heard = now - link.silence
         marks = (
+            int(heard / HEARD_SECONDS),
             self.submits,
             self.refused,
             self.throttled,
@@ -136,7 +145,6 @@ class Connection:
             link.inbound_pending,
             link.outstanding,
         )
-        now = time.monotonic()
         since, before = self._paced
         pace = (self.submits - before) / max(now - since, 0.001)
         self._paced = (now, self.submits)
@@ -150,7 +158,9 @@ class Connection:
             self.customer.account.id,
             self.newcomer,
             self.bound_at,
-            *marks,
+            *marks[1:],
             round(pace, 1),
+            timezone.now() - timedelta(seconds=link.silence),
             self.console.lines(),
+            self.console.error_lines(),
         )

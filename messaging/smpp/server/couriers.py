@@ -9,8 +9,15 @@ import structlog
 
 from messaging.smpp.constants import CommandId, Status
 from messaging.smpp.errors import EncodeError
-from messaging.smpp.outcomes import LinkClosed, LinkError, NotSent, ResponseTimeout
+from messaging.smpp.outcomes import (
+    LinkClosed,
+    LinkError,
+    NotSent,
+    ResponseTimeout,
+    ResponseUnreadable,
+)
 from messaging.smpp.server import owed
+from messaging.smpp.server.console import NOT_ANSWERED, UNREADABLE
 from messaging.smpp.server.writing import receipt_pdu
 from messaging.smpp.turns import Turns
 
@@ -135,7 +142,7 @@ class Courier:
                 receipt_format=self.account.receipt_format,
                 version=link.interface_version or 0,
             )
-            link.send(pdu, self._answered, (receipt, link))
+            link.send(pdu, self._answered, (receipt, link, pdu))
         except NotSent:
             self._put_back(receipt, 0)
         except (EncodeError, ValueError) as error:
@@ -145,15 +152,17 @@ class Courier:
             _connection(link).console.note(">", pdu)
 
     def _answered(self, context: Any, outcome: Response | LinkError) -> None:
-        receipt, link = context
+        receipt, link, pdu = context
         connection = _connection(link)
         if isinstance(outcome, NotSent | LinkClosed):
             self._put_back(receipt, 0)
             return
         if isinstance(outcome, LinkError):
             self._put_back(receipt, owed.retry_seconds(receipt.attempts))
+            connection.console.note_silence(pdu, _why(outcome))
             self._count_silence(link, outcome)
             return
+        connection.console.note("<", outcome)
         connection.silent = 0
         if outcome.status in _GOOD:
             connection.receipts += 1
@@ -182,6 +191,10 @@ class Courier:
         self._again.append((receipt.id, seconds))
         self._more = True
         self._bell.set()
+
+
+def _why(error: LinkError) -> str:
+    return UNREADABLE if isinstance(error, ResponseUnreadable) else NOT_ANSWERED
 
 
 def _connection(link: Link) -> Connection:

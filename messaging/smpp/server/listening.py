@@ -13,12 +13,13 @@ import structlog
 from django.utils import timezone
 
 from messaging.smpp.constants import Status
-from messaging.smpp.handlers import Handlers, LinkConfig
+from messaging.smpp.events import RemoteProtocolError
+from messaging.smpp.handlers import Handlers, LinkConfig, log_protocol_error
 from messaging.smpp.link import Link, serve_smsc
-from messaging.smpp.server import owed, sessions
+from messaging.smpp.server import history, owed, sessions
 from messaging.smpp.server.admission import Denied, Gate, is_open
 from messaging.smpp.server.bells import Bells
-from messaging.smpp.server.connections import KINDS, Connection, Threads
+from messaging.smpp.server.connections import Connection, Threads
 from messaging.smpp.server.customers import Customer
 
 if TYPE_CHECKING:
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
     from ssl import SSLContext
 
     from messaging.models.smpp_accounts import SmppAccount
-    from messaging.smpp.events import Closed
+    from messaging.smpp.events import Closed, UnexpectedResponse
     from messaging.smpp.pdus import Bind, Request
+    from messaging.smpp.server.sessions import Newcomer
 
 log = structlog.get_logger(__name__)
 
@@ -127,6 +129,7 @@ class CustomerServer:
             on_request=self._on_request,
             on_bind=self._on_bind,
             on_closed=self._on_closed,
+            on_protocol_error=self._on_protocol_error,
             on_connected=partial(self._on_connected, tls=tls is not None),
         )
         server = await serve_smsc(
@@ -181,7 +184,7 @@ class CustomerServer:
             self._admissions -= 1
         if self.draining or not link.accept_bind(pdu, SYSTEM_ID):
             link.close("the server ends")
-            await self._release(session_id)
+            await self._release(session_id, account.id, who, "it was gone before it was let in")
             return
         asking.newcomer, asking.bound_at = who, timezone.now()
         asking.session_id = session_id
@@ -212,17 +215,27 @@ class CustomerServer:
     def _on_closed(self, link: Link, reason: Closed, _: object) -> None:
         gone: Connection = link.owner
         self.connections.discard(gone)
-        if gone.customer is None or gone.session_id is None:
+        if gone.customer is None or gone.session_id is None or gone.newcomer is None:
             return
         gone.customer.remove(gone)
-        system_id = gone.customer.account.system_id
-        kind = KINDS[link.bind.command_id] if link.bind else ""  # type: ignore[index]
-        log.info("smpp_gone", system_id=system_id, kind=kind, peer=link.peer, reason=str(reason))
-        self._start(self._release(gone.session_id))
+        account, who = gone.customer.account, gone.newcomer
+        why = gone.ended_by or str(reason)
+        log.info(
+            "smpp_gone", system_id=account.system_id, kind=who.kind, peer=link.peer, reason=why
+        )
+        self._start(self._release(gone.session_id, account.id, who, why))
 
-    async def _release(self, session_id: UUID) -> None:
+    def _on_protocol_error(
+        self, link: Link, event: RemoteProtocolError | UnexpectedResponse
+    ) -> None:
+        log_protocol_error(link, event)
+        if isinstance(event, RemoteProtocolError):
+            link.owner.console.note_fault(event)
+
+    async def _release(self, session_id: UUID, account_id: UUID, who: Newcomer, why: str) -> None:
         try:
             await self._threads.run(sessions.release, [session_id])
+            await self._threads.run(history.ended, account_id, who, why)
         except Exception as error:
             # The next report says that the server lives; this row ends with the server.
             log.warning("smpp_session_not_released", error=str(error).strip())
@@ -272,6 +285,16 @@ class CustomerServer:
                 self._turn_out(customer)
             if customer.idle:
                 del self.customers[account_id]
+
+        await self._end_asked()
+
+    async def _end_asked(self) -> None:
+        """Unbind the binds that operators have told to end."""
+        asked = await self._threads.run(sessions.asked_to_end, self.server_id)
+        for made in list(self.connections):
+            if made.session_id in asked and not made.ended_by:
+                made.ended_by = history.OPERATOR
+                self._start(made.link.unbind(self.options.link.response_timeout))
 
     def _turn_out(self, customer: Customer) -> None:
         for made in list(customer.connections):

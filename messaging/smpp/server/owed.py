@@ -19,6 +19,7 @@ from messaging.smpp.server.reading import Address
 from messaging.smpp.server.writing import Owed
 
 STEP: Final = 1000
+COUNTED_AT_MOST: Final = 10_000
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5, 300
 KNOWN_FOR: Final = timedelta(days=30)
 """How long a message can be asked for by the id that answered its submit."""
@@ -107,6 +108,19 @@ def due(account_ids: Sequence[UUID]) -> set[UUID]:
             [list(account_ids)],
         )
         return {row[0] for row in cursor.fetchall()}
+
+
+def waiting(account_ids: Sequence[UUID]) -> dict[UUID, int]:
+    """How many receipts of those accounts wait for a bind; counted to COUNTED_AT_MOST."""
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT wanted.id, counted.found FROM unnest(%b::uuid[]) AS wanted(id)"
+            " CROSS JOIN LATERAL (SELECT count(*) AS found FROM ("
+            " SELECT FROM messaging_smppreceipt r WHERE r.account_id = wanted.id"
+            " AND r.lease IS NULL LIMIT %s) AS few) AS counted",
+            [list(account_ids), COUNTED_AT_MOST],
+        )
+        return dict(cursor.fetchall())
 
 
 def reclaim() -> int:

@@ -9,7 +9,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from imissive import ids
@@ -28,7 +28,9 @@ _REPORTED: Final = (
     "pending",
     "outstanding",
     "pace",
+    "heard_at",
     "pdus",
+    "errors",
     "reported_at",
 )
 
@@ -60,7 +62,9 @@ class Report:
     pending: int
     outstanding: int
     pace: float
-    pdus: list[str]
+    heard_at: datetime
+    pdus: list[dict[str, Any]]
+    errors: list[dict[str, Any]]
 
 
 def _alive_since() -> datetime:
@@ -158,28 +162,20 @@ def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> 
     return forgotten
 
 
+def end(session: SmppSession) -> None:
+    """Have the bind ended by the server that holds it, within two seconds."""
+    SmppSession.objects.filter(pk=session.pk).update(end_asked_at=timezone.now())
+
+
+def asked_to_end(server_id: UUID) -> set[UUID]:
+    """The binds of that server that shall end."""
+    found = SmppSession.objects.filter(server_id=server_id, end_asked_at__isnull=False)
+    return set(found.values_list("id", flat=True))
+
+
 def close_server(server_id: UUID) -> None:
     """Take this process off the list, with whatever it still holds there."""
     SmppServer.objects.filter(id=server_id).delete()
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """An account as its owner sees it: its live binds, newest first, and its receipts to come."""
-
-    account: SmppAccount
-    binds: list[SmppSession]
-    receipts_waiting: int
-
-
-def standings(organization_id: UUID) -> list[Standing]:
-    """The organization's accounts, by system_id, for a console."""
-    accounts = SmppAccount.objects.filter(organization_id=organization_id).order_by("system_id")
-    accounts = accounts.annotate(waiting=Count("smppreceipt"))
-    binds: dict[UUID, list[SmppSession]] = {}
-    for session in live().filter(account__organization_id=organization_id):
-        binds.setdefault(session.account_id, []).append(session)
-    return [Standing(account, binds.get(account.id, []), account.waiting) for account in accounts]
 
 
 def accounts_of(account_ids: Iterable[UUID]) -> dict[UUID, SmppAccount]:
