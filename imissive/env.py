@@ -67,6 +67,9 @@ class Env(BaseSettings):
     port: Port = Field(8000, description="The port that web listens on.")
     smpp_port: Port = Field(2775, description="The port that customers bind to over SMPP.")
     smpp_host: str = Field("127.0.0.1", description="The address that the SMPP server listens on.")
+    smpp_public_host: str = Field(
+        "", description="The host that customers are told to bind to. Default: `PUBLIC_URL`'s."
+    )
     smpp_tls_port: Port = Field(
         3550, description="The port for SMPP over TLS; used where there is a certificate."
     )

@@ -23,6 +23,7 @@ METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else N
 HOST, PORT = env.host, env.port
 SMPP_PORT, SIMULATOR_PORT = env.smpp_port, env.simulator_port
 SMPP_HOST, SMPP_TLS_PORT = env.smpp_host, env.smpp_tls_port
+SMPP_PUBLIC_HOST = env.smpp_public_host or urlsplit(PUBLIC_URL).hostname or env.smpp_host
 SMPP_TLS_CERT, SMPP_TLS_KEY = env.smpp_tls_cert, env.smpp_tls_key
 SMPP_MAX_CONNECTIONS, SMPP_REUSE_PORT = env.smpp_max_connections, env.smpp_reuse_port
 SMPP_INACTIVITY, SMPP_PARTS_TIMEOUT = env.smpp_inactivity, env.smpp_parts_timeout

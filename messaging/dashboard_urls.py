@@ -23,5 +23,6 @@ urlpatterns = [
     path("credits/", credits_views.credits_page, name="credits"),
     path("credits/ledger.csv", credits_views.ledger_file, name="ledger_file"),
     path("credits/prices/", credits_views.prices_page, name="prices"),
+    path("", include("messaging.smpp_urls")),
     path("messages/<str:message_id>/", message_views.message_page, name="message"),
 ]

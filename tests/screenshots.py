@@ -96,6 +96,8 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
     sender = shown.organization.sender_ids.get(name="NAJD-Care")
     refused = shown.organization.sender_ids.get(status="rejected")
     arabic = shown.organization.text_templates.get(name__startswith="ت").public_id
+    smpp_account = shown.organization.smpp_accounts.get()
+    smpp = f"/admin/messaging/smppaccount/{smpp_account.pk}/"
     return {
         "landing": ("", "/"),
         "guide": ("", "/docs"),
@@ -163,6 +165,9 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
         "sender-id": ("owner", f"{home}sender-ids/{sender.public_id}/"),
         "sender-new": ("owner", f"{home}sender-ids/new/"),
         "sender-again": ("owner", f"{home}sender-ids/{refused.public_id}/again/"),
+        "smpp": ("owner", f"{home}smpp/"),
+        "smpp-none": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/smpp/"),
+        "smpp-password": ("owner", f"{home}smpp/{smpp_account.pk}/password/"),
         "settings": ("owner", f"{home}settings/"),
         "close": ("owner", f"{home}settings/close/"),
         "new-organization": ("owner", "/new-organization/"),
@@ -183,6 +188,11 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
             "operator", f"/admin/accounts/organization/{shown.organization.pk}/adjust_credits/"
         ),
         "admin-carrier": ("operator", f"/admin/messaging/carrier/{shown.carrier.pk}/change/"),
+        "admin-smpp": ("operator", f"{smpp}change/"),
+        "admin-smpp-console": ("operator", f"{smpp}console/"),
+        "admin-smpp-end": (
+            "operator", f"/admin/messaging/smppsession/{smpp_account.sessions.first().pk}/end/"
+        ),
         "admin-messages": ("operator", "/admin/messaging/message/"),
         "admin-message": ("operator", f"/admin/messaging/message/{shown.failed.pk}/change/"),
         "admin-ledger": ("operator", "/admin/accounts/ledgerentry/"),

@@ -41,7 +41,7 @@ from messaging.models import (
     TextTemplate,
 )
 from messaging.states import Status
-from tests import showcase_campaigns
+from tests import showcase_campaigns, showcase_smpp
 from tests.world import PDF
 from webhooks.models import Delivery, Endpoint, Event
 
@@ -107,6 +107,7 @@ def make(now: datetime | None = None) -> Showcase:
     _team(organization, owner, now)
     _audience(organization)
     showcase_campaigns.make(organization, owner, now)
+    showcase_smpp.make(organization, now)
     fresh, newcomer = _organization(ORGANIZATIONS[2], EMAILS[3], "Reem Bakr")
     return Showcase(
         organization, owner, operator, delivered, failed, endpoint, carrier, fresh, newcomer
@@ -367,6 +368,7 @@ def organization_id(showcase: Showcase) -> str:
 
 def forget() -> None:
     """Delete what was committed and can be deleted, and free the addresses of who must stay."""
+    showcase_smpp.forget(ORGANIZATIONS)
     Delivery.objects.filter(event__organization__name__in=ORGANIZATIONS).delete()
     for model in (Event, Endpoint, Campaign, Message, Batch, SenderId, StoredFile, ApiKey,
                   Invitation, Member, Composition, TextTemplate, ContactList, Contact,

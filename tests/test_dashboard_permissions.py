@@ -96,6 +96,8 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "withdraw_sender": ("GET POST", RUNS_IT),
     "sender_document": ("GET", RUNS_IT),
     "dismiss_sender_notice": ("POST", RUNS_IT),
+    "smpp": ("GET", ALL),
+    "smpp_password": ("GET POST", BUILDS),
     "settings": ("GET", ALL),
     "rename_organization": ("POST", OWNS),
     "set_alert": ("POST", PAYS),
@@ -158,6 +160,7 @@ def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
             ).public_id
         ),
         "campaign_id": lambda: campaigns.made(customer, [("0501234567", "Sara")]).public_id,
+        "account_id": lambda: organization.smpp_accounts.create(system_id=secrets.token_hex(4)).pk,
         "key_id": lambda: create_key(organization, "x", test=True)[0].public_id,
         "sender_id": lambda: world.document(customer).sender.public_id,
         "notice_id": lambda: _notice(world, customer).pk,

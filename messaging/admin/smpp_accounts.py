@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 from django import forms
 from django.contrib import admin, messages
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html_join
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit, networks
@@ -22,6 +23,8 @@ from accounts.admin_base import (
 )
 from accounts.admin_site import site
 from imissive.requests import client_address
+from messaging import smpp_console
+from messaging.admin import smpp_panels
 from messaging.models import SmppAccount, SmppServer, SmppSession
 from messaging.smpp.server import accounts, sessions, statuses
 
@@ -90,7 +93,7 @@ class SmppAccountAdmin(OperatorAdmin):
     list_select_related = ("organization",)
     search_fields = ("system_id", "name", "organization__name")
     ordering = ("system_id",)
-    actions_detail = ("rotate",)
+    actions_detail = ("console", "rotate")
     fieldsets = (
         (
             None,
@@ -156,6 +159,23 @@ class SmppAccountAdmin(OperatorAdmin):
         told = _("The password of %(system_id)s is %(password)s. It is not shown again.")
         messages.warning(request, told % {"system_id": account.system_id, "password": password})
 
+    @act(_("Console"), permission="view", icon="monitor_heart")
+    def console(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What its owner sees too: binds, errors, the last PDUs."""
+        account = self.get_object(request, object_id)
+        if account is None:
+            raise Http404
+        (standing,) = smpp_console.standings([account])
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("SMPP console"),
+            "subtitle": f"{account.organization}: {account.system_id}",
+            "standing": standing,
+            "opts": self.model._meta,
+            **smpp_panels.panels(standing),
+        }
+        return TemplateResponse(request, "admin/smpp_console.html", context)
+
     @act(_("New password"), permission="rotate", icon="key")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(account: SmppAccount, values: dict[str, Any]) -> None:
@@ -185,7 +205,9 @@ class SmppAccountAdmin(OperatorAdmin):
 
 @admin.register(SmppSession, site=site)
 class SmppSessionAdmin(ReadOnlyAdmin):
-    """The live console: what each bind does, with its last PDUs."""
+    """Every live bind: what it does, with its last PDUs. An operator may end it."""
+
+    actions_detail = ("end",)
 
     list_display = (
         "account",
@@ -199,6 +221,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
         "pending",
         "receipts",
         "outstanding",
+        "heard_at",
     )
     list_filter = ("kind", "tls")
     list_select_related = ("account",)
@@ -207,12 +230,13 @@ class SmppSessionAdmin(ReadOnlyAdmin):
         ("account", "kind", "server"),
         ("address", "port", "tls"),
         ("interface_version", "system_type"),
-        ("bound_at", "reported_at"),
+        ("bound_at", "heard_at", "reported_at"),
         ("submits", "refused", "throttled", "pace", "pending"),
         ("receipts", "outstanding"),
+        "last_errors",
         "last_pdus",
     )
-    readonly_fields = ("last_pdus",)
+    readonly_fields = ("last_errors", "last_pdus")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SmppSession]:
         shown = super().get_queryset(request)
@@ -220,4 +244,41 @@ class SmppSessionAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("Last PDUs"))
     def last_pdus(self, obj: SmppSession) -> str:
-        return format_html_join("", "<div dir='ltr'>{}</div>", ((line,) for line in obj.pdus))
+        return smpp_panels.written(smpp_console.lines(obj.pdus))
+
+    @admin.display(description=_("Last errors"))
+    def last_errors(self, obj: SmppSession) -> str:
+        return smpp_panels.written(smpp_console.lines(obj.errors))
+
+    def has_end_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("messaging.change_smppaccount")
+
+    @act(_("End this bind"), permission="end", icon="link_off", danger=True)
+    def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        def do(session: SmppSession, _values: dict[str, Any]) -> HttpResponse:
+            sessions.end(session)
+            audit.record(
+                "smpp_bind.ended",
+                actor=operator(request),
+                organization=session.account.organization,
+                target=session.account.system_id,
+                detail={"kind": session.kind, "address": f"{session.address}:{session.port}"},
+                address=client_address(request),
+            )
+            messages.success(request, _("The bind ends within two seconds."))
+            # Its own page is gone in a moment.
+            return HttpResponseRedirect(reverse("admin:messaging_smppsession_changelist"))
+
+        return act_page(
+            self,
+            request,
+            object_id,
+            title=_("End this bind"),
+            explanation=_(
+                "It is answered what it is owed, then unbound. Clients usually bind again at once:"
+                " to keep one out, switch its account off."
+            ),
+            done="",
+            do=do,
+            danger=True,
+        )

@@ -1,0 +1,112 @@
+"""The SMPP console's tables as the admin shows them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.translation import gettext as _
+
+from messaging.smpp_console import Bind, Line, Standing
+
+Table = dict[str, Any]
+
+
+def panels(standing: Standing) -> dict[str, Any]:
+    """The tables of an account: its binds, its errors, its past binds, and each bind's PDUs."""
+    numbers = {
+        "pace": standing.pace,
+        "submits": standing.submits,
+        "throttled": standing.throttled,
+        "waiting": standing.waiting,
+    }
+    told = _(
+        "%(pace)s submits a second; %(submits)s so far, %(throttled)s throttled;"
+        " %(waiting)s receipts wait."
+    )
+    return {
+        "summary": told % numbers,
+        "binds": _binds(standing),
+        "errors": _lines(standing.errors),
+        "past": _past(standing),
+        "pdus": [(_title(bind), _lines(bind.pdus)) for bind in standing.binds],
+    }
+
+
+def _title(bind: Bind) -> str:
+    return f"{bind.session.get_kind_display()}, {bind.session.address}:{bind.session.port}"
+
+
+def _binds(standing: Standing) -> Table:
+    headers = [
+        _("Bind"),
+        _("Since"),
+        _("Last heard of"),
+        _("Window in use"),
+        _("Submits a second"),
+        _("Submits"),
+        _("Throttled"),
+        _("Receipts"),
+        "",
+    ]
+    return {"headers": headers, "rows": [_bind(standing, bind) for bind in standing.binds]}
+
+
+def _bind(standing: Standing, bind: Bind) -> list[Any]:
+    session = bind.session
+    return [
+        _title(bind) + (" TLS" if session.tls else ""),
+        _time(session.bound_at),
+        _time(session.heard_at),
+        f"{session.pending} / {standing.account.window}",
+        session.pace,
+        session.submits,
+        session.throttled,
+        f"{session.receipts} + {session.outstanding}",
+        format_html(
+            '<a class="text-primary-600 dark:text-primary-500" href="{}">{}</a>',
+            reverse("admin:messaging_smppsession_end", args=(session.pk,)),
+            _("End this bind"),
+        ),
+    ]
+
+
+def _lines(lines: Sequence[Line]) -> Table:
+    return {
+        "headers": [_("Time"), "", "PDU", _("Status"), _("What it says")],
+        "rows": [
+            [_time(line.at), line.way, f"{line.command} #{line.sequence}", line.status, line.told]
+            for line in lines
+        ],
+    }
+
+
+def _past(standing: Standing) -> Table:
+    rows = [
+        [
+            _time(each.row.at),
+            each.row.get_what_display(),
+            each.row.get_kind_display(),
+            each.row.address,
+            each.row.status,
+            each.reason,
+        ]
+        for each in standing.happenings
+    ]
+    headers = [_("Time"), _("What"), _("Kind"), _("Address"), _("Status"), _("Why")]
+    return {"headers": headers, "rows": rows}
+
+
+def written(lines: Sequence[Line]) -> str:
+    """PDUs or errors as lines of text, newest first."""
+    rows = [
+        (f"{line.at:%H:%M:%S} {line.way} {line.command} #{line.sequence}", line.status, line.told)
+        for line in lines
+    ]
+    return format_html_join("", "<div dir='ltr'>{} {} {}</div>", rows) or "—"
+
+
+def _time(at: Any) -> str:
+    return date_format(timezone.localtime(at), "Y-m-d H:i:s") if at else "—"
