@@ -436,9 +436,6 @@ def test_cancel_of_a_text_that_is_not_whole(server, member) -> None:
 
 def test_what_is_not_offered_is_refused(server, member) -> None:
     with member.bound(server.port) as esme:
-        known = accepted(esme)
-        replaced = esme.request(pdus.ReplaceSm(known, 5, 0, "MyCompany", short_message=b"other"))
-        assert replaced.status == Status.ESME_RREPLACEFAIL
         listed = pdus.SubmitMulti(
             "", 5, 0, "MyCompany", [pdus.DistributionList("friends")], short_message=b"hi"
         )

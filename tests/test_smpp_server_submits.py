@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.cache import cache
@@ -12,7 +13,14 @@ from django.db import OperationalError
 from accounts.models import MICRO, Organization
 from imissive import ids
 from messaging import text
-from messaging.models import Message, SmppAssembly, SmppReceipt, SmppSubmit, Suppression
+from messaging.models import (
+    Message,
+    SmppAccount,
+    SmppAssembly,
+    SmppReceipt,
+    SmppSubmit,
+    Suppression,
+)
 from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.server import assembling, submitting, taking
@@ -27,6 +35,9 @@ from tests.smpp_servers import (
     submit,
 )
 from tests.world import PHONE, SENDER
+
+if TYPE_CHECKING:
+    from tests.esmes import RawEsme
 
 ARABIC = "رسالة طويلة إلى العميل رقم ٤٧١١ " * 8
 LONG = "All of it in one text, with {brackets} and the € sign. " * 8
@@ -123,10 +134,22 @@ def test_default_coding_of_an_account(server, member, coding, octets, expected) 
 
 
 def test_coding_of_table() -> None:
+    plain = SmppAccount()
     for data_coding in (5, 6, 9, 13, 0x1C, 0x40, 0xC0):
         with pytest.raises(Refused):
-            coding_of(data_coding, "gsm")
-    assert coding_of(0x11, "packed") == "packed"
+            coding_of(data_coding, plain)
+    assert coding_of(0x11, SmppAccount(default_coding="packed")) == "packed"
+
+
+def test_gsm_under_data_coding_1(server, member) -> None:
+    """As node-smpp writes it: its control characters are refused, or the account reads it so."""
+    octets = text.split("12 € [paid] a_b").parts[0]
+    with member.bound(server.port) as esme:
+        assert refused(esme, member, submit(octets, data_coding=1)) == Status.ESME_RSUBMITFAIL
+    member.set(ascii_coding="gsm")
+    with member.bound(server.port) as esme:
+        assert esme.request(submit(octets, data_coding=1)).status == 0
+    assert stored(member).text == "12 € [paid] a_b"
 
 
 @pytest.mark.parametrize(
@@ -531,15 +554,77 @@ def test_parts_are_charged_from_the_first_on_and_given_back(esme, member) -> Non
     assert assembling.expire() == 0
 
 
-def test_repeated_part_is_the_same_and_a_different_one_a_conflict(esme, member) -> None:
-    one, two, *rest = parts_of(LONG, "8")
+def both(esme: RawEsme, answers: int, receipts: int) -> tuple[list[Any], list[Any]]:
+    """So many answers and receipts, whichever come first: both go out after the commit."""
+    got: tuple[list[Any], list[Any]] = [], []
+    while (len(got[0]), len(got[1])) != (answers, receipts):
+        pdu = esme.receive()
+        got[isinstance(pdu, pdus.DeliverSm)].append(pdu)
+    return got
+
+
+def test_repeated_part_is_the_same(esme, member) -> None:
+    one, *rest = parts_of(LONG, "8")
     first = esme.request(one).message_id
     assert esme.request(one).message_id == first
-    other = submit(one.short_message[:-1] + b"x", esm_class=0x40)
-    assert esme.request(other).status == Status.ESME_RSUBMITFAIL
-    for pdu in (two, *rest):
+    again = [esme.receive().message_id for _ in esme.send(rest[0], rest[0])]  # in one batch
+    assert again[0] == again[1]
+    for pdu in rest[1:]:
         assert esme.request(pdu).status == 0
     assert stored(member).text == LONG
+    assert not SmppAssembly.objects.exists()
+
+
+OTHER = "Quite another text under the same reference, and as many parts! " * 9
+
+
+def test_reference_used_again_by_a_bind_gives_the_first_text_up(esme, member) -> None:
+    """No mixture of both is ever sent, and what the first was charged comes back."""
+    one, *_ = parts_of(LONG, "8", receipt=1)
+    second = parts_of(OTHER, "8")
+    assert len(second) == len(parts_of(LONG, "8"))
+    first = esme.request(one).message_id
+    answers, (told,) = both(esme, len(esme.send(*second)), 1)
+    assert told.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == first
+    assert told.tlv_int(Tag.MESSAGE_STATE) == MessageState.EXPIRED
+    esme.answer(told)
+    assert {answer.status for answer in answers} == {0}
+    assert stored(member).text == OTHER
+    assert member.customer.balance() == 100 * MICRO - stored(member).price
+    assert not SmppAssembly.objects.exists()
+
+
+def test_two_texts_under_one_reference_in_one_write(esme, member) -> None:
+    sequences = esme.send(*parts_of(LONG, "8"), *parts_of(OTHER, "8"))
+    assert {esme.receive().status for _ in sequences} == {0}
+    assert sorted(m.text for m in member.customer.messages()) == sorted([LONG, OTHER])
+
+
+def test_two_binds_under_one_reference_each_send_their_text(server, member) -> None:
+    """Two programs of one customer that count their references alike."""
+    with member.bound(server.port) as one, member.bound(server.port) as two:
+        for mine, theirs in zip(parts_of(LONG, "8"), parts_of(OTHER, "8"), strict=True):
+            assert one.request(mine).status == two.request(theirs).status == 0
+        assert sorted(m.text for m in member.customer.messages()) == sorted([LONG, OTHER])
+        # And both go on: neither bind is held to what was.
+        for esme, pdu in zip((one, two, one), parts_of(LONG, "8", 8)[:3], strict=True):
+            assert esme.request(pdu).status == 0
+    assert (
+        member.customer.balance()
+        == 100 * MICRO
+        - sum(m.price for m in member.customer.messages())
+        - len(parts_of(LONG, "8")) * MICRO * SmppAssembly.objects.count()
+    )
+
+
+def test_reference_used_for_one_text_after_the_other_is_refused_in_the_end(esme, member) -> None:
+    """So often in one write that nobody could mean it: it costs no more than a few rounds."""
+    header = text.concat_udh(7, 2, 1)
+    wild = [submit(header + f"text {n}".encode(), esm_class=0x40) for n in range(40)]
+    statuses = {esme.receive().status for _ in esme.send(*wild)}
+    assert statuses <= {0, Status.ESME_RSUBMITFAIL}
+    assert SmppAssembly.objects.count() == 1
+    assert member.customer.balance() == 98 * MICRO
 
 
 @pytest.mark.parametrize(
@@ -577,10 +662,11 @@ def test_text_that_is_refused_when_whole(esme, member) -> None:
     *first, last = parts_of(ARABIC, "8", receipt=1)
     answers = [esme.request(pdu) for pdu in first]
     last.short_message = last.short_message[:-1]  # half a character
-    assert esme.request(last).status == Status.ESME_RSUBMITFAIL
+    esme.send(last)
+    (refusal,), receipts = both(esme, 1, len(answers))
+    assert refusal.status == Status.ESME_RSUBMITFAIL
     told = {}
-    for _ in answers:
-        receipt = esme.receive()
+    for receipt in receipts:
         told[receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID)] = receipt.tlv_int(Tag.MESSAGE_STATE)
         esme.answer(receipt)
     assert set(told) == {answer.message_id for answer in answers}

@@ -121,7 +121,7 @@ class SmppAccountAdmin(OperatorAdmin):
             {
                 "fields": (
                     ("receipt_format", "receipt_window", "receipt_hours"),
-                    ("id_format", "default_coding", "country_code"),
+                    ("id_format", "default_coding", "ascii_coding", "country_code"),
                     ("may_be_urgent", "references_once"),
                     "statuses",
                 )

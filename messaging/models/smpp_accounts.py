@@ -34,6 +34,10 @@ class SmppAccount(models.Model):
         LATIN_1 = "latin1", _("Latin-1")
         UTF_8 = "utf8", _("UTF-8")
 
+    class AsciiCoding(models.TextChoices):
+        ASCII = "ascii", _("ASCII, as the specification says")
+        GSM = "gsm", _("GSM default alphabet, one septet an octet")
+
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
         Organization, models.PROTECT, related_name="smpp_accounts", verbose_name=_("organization")
@@ -112,6 +116,14 @@ class SmppAccount(models.Model):
         choices=DefaultCoding.choices,
         default=DefaultCoding.GSM,
         help_text=_("What its texts with data_coding 0 are written in."),
+    )
+    ascii_coding = models.CharField(
+        _("data_coding 1"),
+        max_length=6,
+        choices=AsciiCoding.choices,
+        default=AsciiCoding.ASCII,
+        db_default=AsciiCoding.ASCII,
+        help_text=_("What its texts with data_coding 1 are written in."),
     )
     country_code = models.CharField(
         _("country code"),

@@ -15,9 +15,12 @@ class SmppAssembly(models.Model):
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     account = models.ForeignKey(SmppAccount, models.CASCADE, db_index=False)
-    # Digest of what its parts share: addresses, kind of reference, reference, total, coding.
+    # Digest of what its parts share: addresses, kind of reference, reference, total, coding; and
+    # of the bind where another text has the same of all these.
     key = models.BinaryField(max_length=16)
     total = models.PositiveSmallIntegerField()
+    # The session that its first part came by.
+    bind = models.UUIDField(null=True)
     held = models.BigIntegerField(default=0, help_text=_("Micro-credits."))
     expires_at = models.DateTimeField()
 
@@ -52,6 +55,8 @@ class SmppSubmit(models.Model):
     dest_npi = models.PositiveSmallIntegerField()
     dest_addr = models.CharField(max_length=64)
     reference = models.PositiveIntegerField(null=True, help_text="user_message_reference")
+    # What a replace_sm, which names no coding, is written in.
+    data_coding = models.PositiveSmallIntegerField(null=True)
     # Set for as long as a repetition is known by it.
     fingerprint = models.BinaryField(max_length=16, null=True)
     assembly = models.ForeignKey(

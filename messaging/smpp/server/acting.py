@@ -33,7 +33,7 @@ class Answer:
     fields: dict[str, Any] = field(default_factory=dict)
 
 
-def _find(account: SmppAccount, message_id: str, source_addr: str) -> SmppSubmit | None:
+def find(account: SmppAccount, message_id: str, source_addr: str) -> SmppSubmit | None:
     """The submit meant: its source address must be the same (SMPP 3.4, 4.8.1 and 4.9.1)."""
     wanted = parse_id_text(message_id, account.id_format)
     if wanted is None:
@@ -44,7 +44,7 @@ def _find(account: SmppAccount, message_id: str, source_addr: str) -> SmppSubmit
 
 def query(account: SmppAccount, pdu: QuerySm) -> Answer:
     """query_sm (SMPP 3.4, 4.8)."""
-    submit = _find(account, pdu.message_id, pdu.source_addr)
+    submit = find(account, pdu.message_id, pdu.source_addr)
     if submit is None:
         fields = {"message_id": pdu.message_id, "message_state": MessageState.UNKNOWN}
         return Answer(status=Status.ESME_RQUERYFAIL, fields=fields)
@@ -68,7 +68,7 @@ def _state(submit: SmppSubmit) -> tuple[MessageState, str]:
 def cancel(account: SmppAccount, pdu: CancelSm) -> Answer:
     """cancel_sm (SMPP 3.4, 4.9): one message by its id, or all from one address to another."""
     if pdu.message_id:
-        submit = _find(account, pdu.message_id, pdu.source_addr)
+        submit = find(account, pdu.message_id, pdu.source_addr)
         if submit is None:
             return Answer("NOT_FOUND")
         return Answer() if _cancel(account, submit) else Answer("NOT_CANCELABLE")

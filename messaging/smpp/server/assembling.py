@@ -1,5 +1,10 @@
 """Long texts whose parts come one by one, in any order, over any bind of their account.
 
+Which text a part belongs to is said by its reference, its addresses and the number of parts. Where
+a part's place is taken by another one, its sender has used the reference again: by the same bind,
+it has given the earlier text up; by another one, both texts go on, and what else that bind sends
+under the reference belongs to its own.
+
 Each part is answered as soon as it is stored. The first one has the whole text charged for; when
 the last one is there that comes back and the message is accepted as any other. A text that never
 becomes whole gives back what it was charged.
@@ -34,21 +39,27 @@ class Assembly:
     total: int
     is_new: bool
     held: int
+    bind: UUID | None
 
 
 _LOCK = """
-INSERT INTO messaging_smppassembly AS a (id, account_id, key, total, held, expires_at)
-SELECT new.id, %(account)s, new.key, new.total, 0, now() + %(kept)s * interval '1 second'
-  FROM unnest(%(id)b::uuid[], %(key)b::bytea[], %(total)b::int[]) AS new(id, key, total)
+INSERT INTO messaging_smppassembly AS a (id, account_id, key, total, held, expires_at, bind)
+SELECT new.id, %(account)s, new.key, new.total, 0, now() + %(kept)s * interval '1 second', new.bind
+  FROM unnest(%(id)b::uuid[], %(key)b::bytea[], %(total)b::int[], %(bind)b::uuid[])
+       AS new(id, key, total, bind)
  ORDER BY new.key
     ON CONFLICT (account_id, key) DO UPDATE SET total = a.total
-RETURNING id, key, total, xmax = 0, held
+RETURNING id, key, total, xmax = 0, held, bind
 """
 
 
-def lock(account_id: UUID, parts: Iterable[Part]) -> dict[bytes, Assembly]:
-    """The assemblies of those parts, begun where there is none. By key, so nobody deadlocks."""
-    totals = {part.key: part.total for part in parts}
+def lock(account_id: UUID, parts: Sequence[tuple[Part, UUID | None]]) -> dict[bytes, Assembly]:
+    """The assemblies of those parts, begun where there is none. By key, so nobody deadlocks.
+
+    With each part comes the bind that it came by.
+    """
+    totals = {part.key: part.total for part, _ in parts}
+    binds = {part.key: bind for part, bind in reversed(parts)}
     if not totals:
         return {}
     with server_cursor() as cursor:
@@ -60,13 +71,35 @@ def lock(account_id: UUID, parts: Iterable[Part]) -> dict[bytes, Assembly]:
                 "id": [ids.new_uuid() for _ in totals],
                 "key": list(totals),
                 "total": list(totals.values()),
+                "bind": [binds[key] for key in totals],
             },
         )
-        return {bytes(row[1]): Assembly(row[0], *_rest(row)) for row in cursor.fetchall()}
+        found = [Assembly(row[0], bytes(row[1]), *row[2:]) for row in cursor.fetchall()]
+        return {assembly.key: assembly for assembly in found}
 
 
-def _rest(row: tuple[UUID, bytes, int, bool, int]) -> tuple[bytes, int, bool, int]:
-    return bytes(row[1]), row[2], row[3], row[4]
+def begun(account_id: UUID, keys: Iterable[bytes]) -> set[bytes]:
+    """Which of those keys there are assemblies for."""
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT key FROM messaging_smppassembly WHERE account_id = %s"
+            " AND key = ANY(%b::bytea[])",
+            [account_id, list(keys)],
+        )
+        return {bytes(row[0]) for row in cursor.fetchall()}
+
+
+def places(assembly_ids: Sequence[UUID]) -> dict[tuple[UUID, int], bytes]:
+    """What is there of those texts: by assembly and number a digest of the part's octets."""
+    if not assembly_ids:
+        return {}
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT assembly_id, number, sha256(content) FROM messaging_smppsubmit"
+            " WHERE assembly_id = ANY(%b::uuid[])",
+            [list(assembly_ids)],
+        )
+        return {(row[0], row[1]): bytes(row[2]) for row in cursor.fetchall()}
 
 
 def hold(organization_id: UUID, assembly: Assembly, price: int) -> bool:
@@ -175,6 +208,11 @@ def cancel(assembly_id: UUID) -> bool:
     """Give up a text on its customer's wish; False where it is whole by now."""
     which = "s.id = %(id)s"
     return _give_up(which, {"limit": 1, "id": assembly_id}, Status.CANCELED) == 1
+
+
+def supersede(assembly_id: UUID) -> None:
+    """Give up a text whose reference its sender uses for another one by now."""
+    _give_up("s.id = %(id)s", {"limit": 1, "id": assembly_id}, Status.EXPIRED)
 
 
 def _give_up(which: str, parameters: dict[str, Any], status: Status) -> int:

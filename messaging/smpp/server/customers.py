@@ -20,7 +20,7 @@ from messaging.smpp.pdus import (
     SubmitSm,
     UnsuccessfulSme,
 )
-from messaging.smpp.server import acting, submitting
+from messaging.smpp.server import acting, replacing, submitting
 from messaging.smpp.server.batching import Batcher
 from messaging.smpp.server.couriers import Courier
 from messaging.smpp.server.reading import (
@@ -113,17 +113,18 @@ class Customer:
         elif isinstance(pdu, CancelSm):
             self._act(connection, pdu, acting.cancel)
         elif isinstance(pdu, ReplaceSm):
-            self._answer(connection, pdu, self._status("NOT_REPLACEABLE"))
+            self._act(connection, pdu, replacing.replace)
         else:
             self._answer(connection, pdu, Status.ESME_RINVCMDID)
 
     def _submit(self, connection: Connection, pdu: Request, read: Callable[..., Any]) -> None:
         connection.submits += 1
         try:
-            submit = new_submit(read(self.account, datetime.now(UTC)))
+            wanted = read(self.account, datetime.now(UTC))
         except Refused as refused:
             self._refuse(connection, pdu, refused.code)
         else:
+            submit = new_submit(wanted, bind=connection.session_id)
             self._batcher.put(_Asked(connection, pdu, [submit], []))
 
     def _submit_multi(self, connection: Connection, pdu: SubmitMulti) -> None:
@@ -142,7 +143,8 @@ class Customer:
             except Refused as refused:
                 failed.append(self._unsuccessful(destination, refused.code))
             else:
-                submits.append(new_submit(wanted, submits[0].id if submits else None))
+                shown_id = submits[0].id if submits else None
+                submits.append(new_submit(wanted, shown_id, connection.session_id))
         self._batcher.put(_Asked(connection, pdu, submits, failed))
 
     def _unsuccessful(self, destination: Address, code: str) -> UnsuccessfulSme:
@@ -197,6 +199,9 @@ class Customer:
         except (DatabaseError, InterfaceError) as error:
             log.warning("smpp_database_failed", error=str(error))
             answer = acting.Answer("UNAVAILABLE")
+        except Exception:
+            log.exception("smpp_act_failed", account=str(self.account))
+            answer = acting.Answer("SERVER_ERROR")
         status = answer.status or (self._status(answer.code) if answer.code else Status.ESME_ROK)
         self._answer(connection, pdu, status, **answer.fields)
 

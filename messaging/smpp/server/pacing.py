@@ -17,16 +17,24 @@ def admit(account: SmppAccount, submits: Sequence[Submit]) -> list[Submit]:
     Parts count as what they are, one each. The organization's limit is the one that its bulk calls
     of the API count against.
     """
-    own = account.organization
-    limit = Limits(own.send_per_minute, own.bulk_per_minute, own.calls_per_minute).of(Lane.BULK)
-    count = len(submits)
-    if account.throughput:
-        bucket, most = f"smpp:{account.id.hex}", account.throughput
-        count = _most(count, lambda cost: limits.take_tokens(bucket, most, 1.0, cost))
-    count = _most(count, lambda cost: limits.take(own.id, Lane.BULK, limit, cost))
+    count = _admitted(account, len(submits))
     for submit in submits[count:]:
         submit.code = THROTTLED
     return list(submits[:count])
+
+
+def admit_one(account: SmppAccount) -> bool:
+    """Whether something that costs as much as a submit may pass."""
+    return _admitted(account, 1) == 1
+
+
+def _admitted(account: SmppAccount, count: int) -> int:
+    own = account.organization
+    limit = Limits(own.send_per_minute, own.bulk_per_minute, own.calls_per_minute).of(Lane.BULK)
+    if account.throughput:
+        bucket, most = f"smpp:{account.id.hex}", account.throughput
+        count = _most(count, lambda cost: limits.take_tokens(bucket, most, 1.0, cost))
+    return _most(count, lambda cost: limits.take(own.id, Lane.BULK, limit, cost))
 
 
 def _most(wanted: int, take: Callable[[int], Usage | Tokens]) -> int:

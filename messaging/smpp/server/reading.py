@@ -4,17 +4,22 @@ Raises Refused with a code of statuses.py; what any message can have wrong (numb
 is judged later, by the one function that judges all messages.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import blake2b
-from typing import Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from messaging import text
 from messaging.sending import MAX_VALIDITY, MIN_VALIDITY
 from messaging.smpp.constants import ESM_MESSAGE_TYPE_MASK, ESM_UDHI, Tag, Ton
-from messaging.smpp.pdus import DataSm, DistributionList, SubmitMulti, SubmitSm
+from messaging.smpp.pdus import DataSm, DistributionList, ReplaceSm, SubmitMulti, SubmitSm
 from messaging.smpp.times import parse_time
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
 
 _MODE_MASK: Final = 0x03  # esm_class, SMPP 3.4, 5.2.12
 _MODES: Final = frozenset({0x00, 0x03})  # the default, and store and forward
@@ -30,9 +35,10 @@ _UDH_CONCAT: Final = frozenset({0x00, 0x08})  # 3GPP 23.040, 9.2.3.24
 _NOT_OFFERED: Final = (Tag.SOURCE_PORT, Tag.DESTINATION_PORT, Tag.USSD_SERVICE_OP)
 
 GSM, PACKED, LATIN_1, UTF_8, ASCII, UCS2 = "gsm", "packed", "latin1", "utf8", "ascii", "ucs2"
-# data_coding, SMPP 3.4, 5.2.19; 0 is the account's. 8-bit data is read as Latin-1.
-_CODINGS: Final = {0x01: ASCII, 0x02: LATIN_1, 0x03: LATIN_1, 0x04: LATIN_1, 0x08: UCS2}
+# data_coding, SMPP 3.4, 5.2.19; 0 and 1 are the account's. 8-bit data is read as Latin-1.
+_CODINGS: Final = {0x02: LATIN_1, 0x03: LATIN_1, 0x04: LATIN_1, 0x08: UCS2}
 # 3GPP 23.038, 4: the alphabet in bits 3 and 2 of the general group, in bit 2 of the last one.
+_CONTROLS: Final = frozenset(map(chr, (*range(32), 127))) - frozenset("\t\n\f\r")
 _GENERAL: Final = (GSM, LATIN_1, UCS2, None)
 
 
@@ -49,6 +55,8 @@ class Dialect(Protocol):
 
     @property
     def default_coding(self) -> str: ...
+    @property
+    def ascii_coding(self) -> str: ...
     @property
     def country_code(self) -> str: ...
     @property
@@ -68,11 +76,17 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The place of a part in a long text. `key` is the same for all its parts and no other's."""
+    """The place of a part in a long text. `key` is the same for all its parts, and for those of
+    another text only where its sender used the reference again."""
 
     key: bytes
     total: int
     number: int
+
+    def apart(self, bind: UUID) -> Part:
+        """The part as that of a text that this bind alone has under the same reference."""
+        key = blake2b(self.key + bind.bytes, digest_size=16).digest()
+        return Part(key, self.total, self.number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +100,7 @@ class Wanted:
     destination: Address
     to: str
     sender: str | None
+    data_coding: int
     coding: str
     content: bytes
     text: str | None
@@ -108,13 +123,13 @@ def read_submit(pdu: SubmitSm, dialect: Dialect, now: datetime) -> Wanted:
         raise Refused("INVALID_PRIORITY", "priority_flag is 0 to 3")
     if pdu.short_message and Tag.MESSAGE_PAYLOAD in pdu.tlvs:
         raise Refused("PARAMETER_NOT_ALLOWED", "short_message and message_payload are both there")
-    scheduled_at = _schedule(pdu.schedule_delivery_time, now)
+    scheduled_at = schedule(pdu.schedule_delivery_time, now)
     return _read(
         pdu,
         Address(pdu.dest_addr_ton, pdu.dest_addr_npi, pdu.destination_addr),
         dialect,
         scheduled_at=scheduled_at,
-        validity=_validity(pdu.validity_period, scheduled_at or now, now),
+        validity=validity(pdu.validity_period, scheduled_at or now, now),
         urgent=dialect.may_be_urgent and pdu.priority_flag > 0,
     )
 
@@ -145,7 +160,7 @@ def _read(
 ) -> Wanted:
     _check_classes(pdu)
     source = Address(pdu.source_addr_ton, pdu.source_addr_npi, pdu.source_addr)
-    coding = coding_of(pdu.data_coding, dialect.default_coding)
+    coding = coding_of(pdu.data_coding, dialect)
     concat, content, fill = _user_data(pdu, coding)
     if coding == PACKED:
         content, coding = _unpacked(content, fill), GSM
@@ -162,6 +177,7 @@ def _read(
         destination=destination,
         to=_number(destination, dialect.country_code),
         sender=_sender(source),
+        data_coding=pdu.data_coding,
         coding=coding,
         content=content,
         text=None if part else decode_text(coding, [content]),
@@ -256,13 +272,16 @@ def _sender(address: Address) -> str | None:
 # -- text ------------------------------------------------------------------------------------
 
 
-def coding_of(data_coding: int, default: str) -> str:
+def coding_of(data_coding: int, dialect: Dialect) -> str:
     """What a text with that data_coding is written in. Raises Refused where we cannot read it.
 
     A message class (3GPP 23.038, 4) only says how a handset shows the text, and is let go.
     """
+    default = dialect.default_coding
     if data_coding == 0:
         return default
+    if data_coding == 1:
+        return dialect.ascii_coding
     found = _CODINGS.get(data_coding)
     if found is None and data_coding & 0xF0 == 0x10:
         found = _GENERAL[data_coding >> 2 & 3]
@@ -280,9 +299,27 @@ def decode_text(coding: str, parts: Sequence[bytes]) -> str:
             return text.join("gsm7", parts)
         if coding == UCS2:
             return text.join("ucs2", parts)
-        return b"".join(parts).decode({LATIN_1: "latin-1", UTF_8: "utf-8", ASCII: "ascii"}[coding])
+        octets = b"".join(parts)
+        if coding == ASCII and not _CONTROLS.isdisjoint(octets.decode("ascii")):
+            # Most likely GSM's alphabet, which some clients write with data_coding 1.
+            raise ValueError("there are control characters in it")
+        return octets.decode({LATIN_1: "latin-1", UTF_8: "utf-8", ASCII: "ascii"}[coding])
     except ValueError as error:
         raise Refused("INVALID_TEXT", f"the octets are no {coding} text: {error}") from None
+
+
+def read_replacement(pdu: ReplaceSm, data_coding: int, dialect: Dialect) -> str:
+    """The text of a replace_sm (SMPP 3.4, 4.10.1), in the coding of what it replaces."""
+    if pdu.sm_default_msg_id:
+        raise Refused("PREDEFINED_NOT_OFFERED", "there are no predefined messages")
+    if pdu.registered_delivery & ~_REGISTERED:
+        raise Refused("INVALID_REGISTERED_DELIVERY", "a reserved bit is set")
+    content, coding = pdu.short_message, coding_of(data_coding, dialect)
+    if not content:
+        raise Refused("EMPTY_MESSAGE", "the message is empty")
+    if coding == PACKED:
+        content, coding = _unpacked(content, 0), GSM
+    return decode_text(coding, [content])
 
 
 def _unpacked(octets: bytes, fill_bits: int) -> bytes:
@@ -345,7 +382,8 @@ def _fingerprint(
 # -- times -----------------------------------------------------------------------------------
 
 
-def _schedule(written: str, now: datetime) -> datetime | None:
+def schedule(written: str, now: datetime) -> datetime | None:
+    """A schedule_delivery_time; None where it is empty or just passed. Raises Refused."""
     if not written:
         return None
     try:
@@ -357,7 +395,8 @@ def _schedule(written: str, now: datetime) -> datetime | None:
     return at if at > now else None
 
 
-def _validity(written: str, begin: datetime, now: datetime) -> timedelta | None:
+def validity(written: str, begin: datetime, now: datetime) -> timedelta | None:
+    """A validity_period, from when the message begins; None where it is empty. Raises Refused."""
     if not written:
         return None
     try:

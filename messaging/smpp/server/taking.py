@@ -5,7 +5,8 @@ other (messaging/sending.py), with a row here that says under which id and in wh
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -26,6 +27,8 @@ from messaging.verdicts import Draft, Refusal, examine
 log = structlog.get_logger(__name__)
 
 SOURCE: Final = "smpp"
+USED_AGAIN: Final = 10
+"""How often a reference may be used again among the submits of one transaction."""
 
 
 @dataclass(slots=True)
@@ -33,17 +36,19 @@ class Submit:
     """One submit on its way: afterwards `code` says why not, or `id` what it is known by.
 
     `shown_id`: the id that its customer knows it by where that is another's (submit_multi).
+    `bind`: the session that it came by.
     """
 
     wanted: Wanted
     id: UUID
     code: str = ""
     shown_id: UUID | None = None
+    bind: UUID | None = None
 
 
-def new_submit(wanted: Wanted, shown_id: UUID | None = None) -> Submit:
+def new_submit(wanted: Wanted, shown_id: UUID | None = None, bind: UUID | None = None) -> Submit:
     """A submit with the id that it will have."""
-    return Submit(wanted, ids.new_uuid(), "", shown_id)
+    return Submit(wanted, ids.new_uuid(), "", shown_id, bind)
 
 
 def take(account: SmppAccount, submits: Sequence[Submit]) -> None:
@@ -66,18 +71,19 @@ _INSERT = """
 INSERT INTO messaging_smppsubmit
        (id, account_id, message_id, registered_delivery, source_ton, source_npi, source_addr,
         dest_ton, dest_npi, dest_addr, reference, fingerprint, assembly_id, number, content,
-        shown_id)
+        shown_id, data_coding)
 SELECT new.id, %(account)s, new.message_id, new.registered, new.source_ton, new.source_npi,
        new.source_addr, new.dest_ton, new.dest_npi, new.dest_addr, new.reference,
-       new.fingerprint, new.assembly_id, new.number, new.content, new.shown_id
+       new.fingerprint, new.assembly_id, new.number, new.content, new.shown_id, new.data_coding
   FROM unnest(%(id)b::uuid[], %(message_id)b::uuid[], %(registered)b::int[],
               %(source_ton)b::int[], %(source_npi)b::int[], %(source_addr)b::text[],
               %(dest_ton)b::int[], %(dest_npi)b::int[], %(dest_addr)b::text[],
               %(reference)b::int[], %(fingerprint)b::bytea[], %(assembly_id)b::uuid[],
-              %(number)b::int[], %(content)b::bytea[], %(shown_id)b::uuid[])
+              %(number)b::int[], %(content)b::bytea[], %(shown_id)b::uuid[], %(data_coding)b::int[])
        AS new(id, message_id, registered, source_ton, source_npi, source_addr, dest_ton, dest_npi,
-              dest_addr, reference, fingerprint, assembly_id, number, content, shown_id)
- ORDER BY new.fingerprint, new.assembly_id, new.number
+              dest_addr, reference, fingerprint, assembly_id, number, content, shown_id,
+              data_coding)
+ ORDER BY new.fingerprint, new.assembly_id, new.number, new.id
     ON CONFLICT DO NOTHING
 RETURNING id
 """
@@ -91,10 +97,54 @@ class _Taking:
         self.organization_id = account.organization_id
         self.submits = submits
         self.assemblies: dict[bytes, Assembly] = {}
+        self.ended: set[UUID] = set()
 
     def run(self) -> None:
-        parts = [part for part in (submit.wanted.part for submit in self.submits) if part]
+        self._find_own()
+        left = self._round()
+        for _again in range(USED_AGAIN):
+            if not left:
+                return
+            self.submits = self._elsewhere(left)
+            left = self._round()
+        for submit in left:
+            submit.code = "CONFLICT"
+
+    def _find_own(self) -> None:
+        """Parts of binds that have a text of their own under a reference used twice."""
+        apart = {
+            submit.id: submit.wanted.part.apart(submit.bind)
+            for submit in self.submits
+            if submit.wanted.part is not None and submit.bind is not None
+        }
+        if not apart:
+            return
+        begun = assembling.begun(self.account.id, {part.key for part in apart.values()})
+        for submit in self.submits:
+            part = apart.get(submit.id)
+            if part is not None and part.key in begun:
+                submit.wanted = replace(submit.wanted, part=part)
+
+    def _elsewhere(self, left: Sequence[Submit]) -> Sequence[Submit]:
+        """Make room for parts whose places are taken by those of another text."""
+        for submit in left:
+            part, assembly = submit.wanted.part, self._assembly(submit.wanted.part)
+            if part is None or assembly is None or assembly.id in self.ended:
+                continue
+            if submit.bind is None or assembly.bind == submit.bind:
+                assembling.supersede(assembly.id)
+                self.ended.add(assembly.id)
+            else:
+                submit.wanted = replace(submit.wanted, part=part.apart(submit.bind))
+        return left
+
+    def _round(self) -> list[Submit]:
+        """Take the submits; those are left whose places are taken."""
+        parts = [(part, s.bind) for s in self.submits if (part := s.wanted.part) is not None]
         self.assemblies = assembling.lock(self.account.id, parts)
+        self.submits, left = self._in_order()
+        if not self.submits:
+            return left
         fresh = self._insert()
         repeated = [submit for submit in self.submits if submit.id not in fresh]
         new = [submit for submit in self.submits if submit.id in fresh]
@@ -102,7 +152,33 @@ class _Taking:
         self._accept([submit for submit in new if not submit.wanted.part])
         self._finish_assemblies([submit for submit in new if submit.wanted.part])
         self._remove([submit for submit in new if submit.code])
-        self._recall(repeated)
+        self._recall(repeated, new)
+        return left
+
+    def _in_order(self) -> tuple[list[Submit], list[Submit]]:
+        """Those whose places are free, or theirs, and the others.
+
+        What a bind sends after a part that has no place is of that part's text, not of the one that
+        is there: or a mixture of both would be sent.
+        """
+        there = assembling.places([a.id for a in self.assemblies.values() if not a.is_new])
+        another: set[tuple[UUID, UUID | None]] = set()
+        taken, left = [], []
+        for submit in self.submits:
+            part, assembly = submit.wanted.part, self._assembly(submit.wanted.part)
+            if part is None or assembly is None:
+                taken.append(submit)
+                continue
+            place, octets = (assembly.id, part.number), sha256(submit.wanted.content).digest()
+            if there.get(place) == octets:
+                taken.append(submit)
+            elif place in there or (assembly.id, submit.bind) in another:
+                another.add((assembly.id, submit.bind))
+                left.append(submit)
+            else:
+                there[place] = octets
+                taken.append(submit)
+        return taken, left
 
     # -- rows ------------------------------------------------------------------------------------
 
@@ -133,6 +209,7 @@ class _Taking:
             "number": wanted.part.number if wanted.part else None,
             "content": wanted.content if assembly else b"",
             "shown_id": submit.shown_id,
+            "data_coding": wanted.data_coding,
         }
 
     def _assembly(self, part: Part | None) -> Assembly | None:
@@ -146,9 +223,13 @@ class _Taking:
                     [[submit.id for submit in refused]],
                 )
 
-    def _recall(self, repeated: Sequence[Submit]) -> None:
-        """Give repetitions the id that their first got; a part that differs has none."""
+    def _recall(self, repeated: Sequence[Submit], new: Sequence[Submit]) -> None:
+        """Give repetitions the id that their first got, or its refusal."""
         for submit in repeated:
+            first = _first_of(submit, new)
+            if first is not None:
+                submit.id, submit.code = first.id, first.code
+                continue
             wanted, assembly = submit.wanted, self._assembly(submit.wanted.part)
             with server_cursor() as cursor:
                 cursor.execute(
@@ -165,17 +246,9 @@ class _Taking:
                 )
                 row = cursor.fetchone()
             if row is None:
-                self._recall_refused(submit)
+                submit.code = "CONFLICT"
             else:
                 submit.id = row[0]
-
-    def _recall_refused(self, submit: Submit) -> None:
-        """Its first came with it and was refused, or is another part of the same number."""
-        for other in self.submits:
-            if other is not submit and other.code and other.wanted.content == submit.wanted.content:
-                submit.code = other.code
-                return
-        submit.code = "CONFLICT"
 
     # -- messages --------------------------------------------------------------------------------
 
@@ -195,7 +268,7 @@ class _Taking:
             for submit in singles
         ]
         for submit, outcome in zip(singles, accept_each(requests), strict=True):
-            submit.code = _code_of(outcome)
+            submit.code = code_of(outcome)
 
     # -- long texts ------------------------------------------------------------------------------
 
@@ -209,7 +282,9 @@ class _Taking:
             if assembly.is_new and part.key not in codes:
                 codes[part.key] = self._begin(submit.wanted, assembly)
             submit.code = codes.get(part.key, "")
-        assembling.end([self.assemblies[key].id for key, code in codes.items() if code])
+        refused = [self.assemblies[key].id for key, code in codes.items() if code]
+        assembling.end(refused)
+        self.ended.update(refused)
 
     def _begin(self, wanted: Wanted, assembly: Assembly) -> str:
         # Any short text: number and sender are judged, and a part's price is known.
@@ -248,17 +323,31 @@ class _Taking:
         assembling.give_back(self.organization_id, [assembly])
         try:
             draft = _draft(wanted, decode_text(wanted.coding, contents), part_ids[0])
-            code = _code_of(accept_each([(self._order(wanted), draft)])[0])
+            code = code_of(accept_each([(self._order(wanted), draft)])[0])
         except Refused as refused:
             code = refused.code
         if not code:
             assembling.join(part_ids[0], part_ids)
             assembling.end([assembly.id])
+            self.ended.add(assembly.id)
             return
         # The parts that were answered before end as failed; those of this moment are refused.
         assembling.drop([assembly.id], Status.FAILED, code, [submit.id for submit in mine])
+        self.ended.add(assembly.id)
         for submit in mine:
             submit.code = code
+
+
+def _first_of(submit: Submit, new: Sequence[Submit]) -> Submit | None:
+    """What came with a submit and is the same: its fingerprint, or the part and its octets."""
+    wanted = submit.wanted
+    for other in new:
+        if wanted.fingerprint is not None and other.wanted.fingerprint == wanted.fingerprint:
+            return other
+        same = other.wanted.part == wanted.part and other.wanted.content == wanted.content
+        if wanted.part is not None and same:
+            return other
+    return None
 
 
 def _draft(wanted: Wanted, text: str, message_id: UUID | None) -> Draft:
@@ -266,7 +355,7 @@ def _draft(wanted: Wanted, text: str, message_id: UUID | None) -> Draft:
     return Draft(wanted.to, text, wanted.sender, reference, id=message_id)
 
 
-def _code_of(outcome: Accepted | Refusal | InsufficientCredits) -> str:
+def code_of(outcome: Accepted | Refusal | InsufficientCredits) -> str:
     """Why it was refused; nothing where it was not."""
     if isinstance(outcome, InsufficientCredits):
         return "INSUFFICIENT_CREDITS"
