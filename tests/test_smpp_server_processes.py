@@ -16,6 +16,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
+from messaging.models import SmppServer
 from messaging.smpp import pdus
 from messaging.smpp.constants import Status
 from messaging.smpp.server import sessions
@@ -90,7 +91,7 @@ def _listening(running: list[subprocess.Popen[bytes]], port: int) -> bool:
 
 
 def _names() -> list[str]:
-    return list(sessions.SmppServer.objects.values_list("name", flat=True))
+    return list(SmppServer.objects.values_list("name", flat=True))
 
 
 def _bind(port: int, member: Member) -> tuple[RawEsme, int]:
