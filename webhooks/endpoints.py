@@ -53,7 +53,7 @@ def create(
     `events` are of EventType; none means all. Raises ApiError: INVALID_URL for what may not be
     posted to, CONFLICT where there are too many already.
     """
-    _check_url(url)
+    check_url(url)
     if endpoints_of(organization_id).count() >= MOST:
         raise ApiError("CONFLICT", f"An organization has at most {MOST} webhook endpoints.")
     return Endpoint.objects.create(
@@ -81,7 +81,7 @@ def change(
     with transaction.atomic():
         endpoint = lock(organization_id, endpoint_id)
         if url is not None and url != endpoint.url:
-            _check_url(url)
+            check_url(url)
             endpoint.url = url
             # Another receiver, which did not fail yet.
             endpoint.failing_since = endpoint.paused_until = None
@@ -103,15 +103,21 @@ def _ring(endpoint: Endpoint) -> None:
         events.ring([endpoint.id])
 
 
-def rotate_secret(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
+def rotate_secret(
+    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, overlap: timedelta = ROTATION
+) -> Endpoint:
     """Give the endpoint a fresh secret, which the caller is told this once.
 
-    The one before signs too for ROTATION; the one before that no more. Raises ApiError NOT_FOUND.
+    The one before signs too for the overlap; the one before that no more. Raises ApiError
+    NOT_FOUND.
     """
     with transaction.atomic():
         endpoint = lock(organization_id, endpoint_id)
-        endpoint.previous_secret, endpoint.secret = endpoint.secret, new_secret()
-        endpoint.previous_secret_until = timezone.now() + ROTATION
+        endpoint.previous_secret, endpoint.previous_secret_until = "", None
+        if overlap:
+            endpoint.previous_secret = endpoint.secret
+            endpoint.previous_secret_until = timezone.now() + overlap
+        endpoint.secret = new_secret()
         endpoint.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
     return endpoint
 
@@ -126,7 +132,8 @@ def delete(endpoint: Endpoint) -> None:
     )
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
+    """Raises ApiError INVALID_URL where nothing may be posted there, as far as its text tells."""
     try:
         outbound.parse_url(url)
     except outbound.OutboundError as error:

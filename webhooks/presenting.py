@@ -1,5 +1,6 @@
 """Endpoints and deliveries as the REST API shows them."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -137,20 +138,21 @@ def delivery_json(delivery: Delivery) -> dict[str, Any]:
         # What the log is filtered by.
         "created_at": time_text(ids.time_of(delivery.id)),
         "finished_at": time_text(delivery.finished_at),
-        "next_attempt_at": time_text(_next_attempt_at(delivery)),
-        "request": {"headers": _headers(delivery), "body": event.body},
-        "attempts": _attempts(delivery),
+        "next_attempt_at": time_text(next_attempt_at(delivery)),
+        "request": {"headers": request_headers(delivery), "body": event.body},
+        "attempts": [_attempt_json(one) for one in attempts_of(delivery)],
     }
 
 
-def _next_attempt_at(delivery: Delivery) -> datetime | None:
+def next_attempt_at(delivery: Delivery) -> datetime | None:
+    """When it is tried next; None where it ended, is being posted, or its endpoint is off."""
     due, endpoint = delivery.next_attempt_at, delivery.endpoint
     if delivery.status != Delivery.Status.PENDING or due is None or not endpoint.enabled:
         return None
     return max(due, endpoint.paused_until) if endpoint.paused_until else due
 
 
-def _headers(delivery: Delivery) -> dict[str, str] | None:
+def request_headers(delivery: Delivery) -> dict[str, str] | None:
     """Those of the last attempt. Its signature is kept; the secret never was in it."""
     if delivery.attempted_at is None:
         return None
@@ -161,23 +163,46 @@ def _headers(delivery: Delivery) -> dict[str, str] | None:
     return headers | ({"webhook-signature": delivery.signature} if delivery.signature else {})
 
 
-def _attempts(delivery: Delivery) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One attempt and how it went; `body` is None where there was no answer."""
+
+    number: int
+    at: datetime
+    status: int | None
+    body: str | None
+    error: str
+    milliseconds: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether the receiver took it."""
+        return self.status is not None and 200 <= self.status < 300
+
+
+def attempts_of(delivery: Delivery) -> list[Tried]:
+    """Each attempt, in their order."""
     attempts = [
-        _attempt(earlier, earlier.number, earlier.at)
+        _tried(earlier, earlier.number, earlier.at)
         for earlier in sorted(delivery.failed_attempts.all(), key=lambda attempt: attempt.number)
     ]
     # How the last one went is always in the row itself; if it failed, it is among the others too.
-    if delivery.attempted_at and delivery.attempts > (attempts[-1]["number"] if attempts else 0):
-        attempts.append(_attempt(delivery, delivery.attempts, delivery.attempted_at))
+    if delivery.attempted_at and delivery.attempts > (attempts[-1].number if attempts else 0):
+        attempts.append(_tried(delivery, delivery.attempts, delivery.attempted_at))
     return attempts
 
 
-def _attempt(row: Delivery | FailedAttempt, number: int, at: datetime) -> dict[str, Any]:
+def _tried(row: Delivery | FailedAttempt, number: int, at: datetime) -> Tried:
+    body = row.response_body if row.response_status else None
+    return Tried(number, at, row.response_status, body, row.error, row.duration_ms or 0)
+
+
+def _attempt_json(tried: Tried) -> dict[str, Any]:
     return {
-        "number": number,
-        "at": time_text(at),
-        "response_status": row.response_status,
-        "response_body": row.response_body if row.response_status else None,
-        "error": row.error or None,
-        "duration_ms": row.duration_ms or 0,
+        "number": tried.number,
+        "at": time_text(tried.at),
+        "response_status": tried.status,
+        "response_body": tried.body,
+        "error": tried.error or None,
+        "duration_ms": tried.milliseconds,
     }

@@ -7,6 +7,7 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 
 from accounts.models import MICRO
 
@@ -92,3 +93,15 @@ def lasting(seconds: float) -> SafeString:
     if seconds < 120:
         return ltr(f"{seconds:.0f} s")
     return ltr(f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h")
+
+
+@register.filter
+def milliseconds(value: int) -> SafeString:
+    """A short time: `38 ms`, from ten seconds on in seconds."""
+    return ltr(f"{value:,} ms" if value < 10_000 else f"{value / 1000:,.1f} s")
+
+
+@register.filter
+def told(words: str) -> str:
+    """Words of the platform's own that it keeps in English, in the reader's language."""
+    return gettext(words) if words else ""

@@ -1,0 +1,192 @@
+"""Pages of deliveries: one with its attempts, replays of one or of a span, and the live feed."""
+
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.access import frame, member_page, public_id
+from accounts.live import live_page, query_without
+from accounts.models import Member
+from accounts.roles import Action
+from imissive import ids
+from imissive.cursors import CURSOR, encode_cursor
+from imissive.errors import ApiError
+from imissive.requests import client_address
+from webhooks import acts, delivery_log, endpoints, feed, replaying, showing
+from webhooks.forms import FeedForm, ReplayForm
+from webhooks.models import Delivery
+from webhooks.presenting import attempts_of, request_headers
+from webhooks.views import PAGE, endpoint_of
+
+_ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
+
+
+@require_safe
+@member_page(Action.MANAGE_WEBHOOKS)
+def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
+    """What was posted, and how each attempt went; live until the receiver has it."""
+    delivery = _delivery_of(member, delivery_id)
+    row = showing.row(delivery)
+    ended = delivery.status in _ENDED
+    context = {
+        "page": "webhooks",
+        "delivery": delivery,
+        "endpoint": delivery.endpoint,
+        "row": row,
+        "event_id": ids.public_id(ids.EVENT, delivery.event_id),
+        "meaning": showing.MEANINGS.get(delivery.event.type, ""),
+        "headers": request_headers(delivery),
+        "payload": showing.pretty(delivery.event.body),
+        "attempts": attempts_of(delivery),
+        "may_replay": ended and delivery.endpoint.enabled,
+        "live": not ended and delivery.endpoint.enabled,
+        "query": "",
+    }
+    return live_page(request, member, "webhook_delivery", "webhook_delivery_body", context)
+
+
+@require_POST
+@member_page(Action.MANAGE_WEBHOOKS)
+def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
+    """Deliver the event again, and show what becomes of it.
+
+    A second click finds it on its way, and is told so.
+    """
+    delivery = _delivery_of(member, delivery_id)
+    try:
+        new_id = acts.replay(member, client_address(request), delivery)
+    except ApiError as refusal:
+        messages.error(request, showing.translated(refusal.problem.message))
+        return redirect("webhook_delivery", public_id(member.organization), delivery_id)
+    messages.success(request, _("The event is on its way again."))
+    public = ids.public_id(ids.DELIVERY, new_id)
+    return redirect("webhook_delivery", public_id(member.organization), public)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_WEBHOOKS)
+def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
+    """Ask which deliveries; a POST makes them again, so many at once as one call may."""
+    endpoint = endpoint_of(member, webhook_id)
+    form = ReplayForm(request.POST) if request.method == "POST" else _filled_in(request)
+    if not form.is_bound or not form.is_valid():
+        context = {
+            "page": "webhooks",
+            "form": form,
+            "endpoint": endpoint,
+            "more": "cursor" in request.GET and not form.is_bound,
+        }
+        return render(request, "dashboard/webhook_replay.html", {**frame(member), **context})
+    to_endpoint = redirect("webhook", public_id(member.organization), webhook_id)
+    if not form.is_first():
+        messages.warning(request, _("That was done already."))
+        return to_endpoint
+    try:
+        replayed, last = acts.replay_span(
+            member, client_address(request), endpoint, _span(form.cleaned_data)
+        )
+    except ApiError as refusal:
+        messages.error(request, showing.translated(refusal.problem.message))
+        return to_endpoint
+    told = ngettext(
+        "%(count)d event is on its way again.", "%(count)d events are on their way again.", replayed
+    )
+    messages.success(request, told % {"count": replayed})
+    if last is None:
+        return to_endpoint
+    address = reverse("replay_webhook", args=[public_id(member.organization), webhook_id])
+    return redirect(f"{address}?{_go_on(request, encode_cursor(last))}")
+
+
+def _filled_in(request: HttpRequest) -> ReplayForm:
+    """The form as the address asks for it; without, for the last day."""
+    now = timezone.localtime()
+    initial: dict[str, Any] = {
+        "since": now - timedelta(days=1),
+        "until": now + timedelta(minutes=1),
+    }
+    for name in ("since", "until", "status", "cursor"):
+        if name in request.GET:
+            initial[name] = request.GET[name]
+    initial["events"] = request.GET.getlist("events")
+    return ReplayForm(initial=initial)
+
+
+def _go_on(request: HttpRequest, cursor: str) -> str:
+    """The query that fills the form in again, for what is left of the span."""
+    asked = [(name, request.POST.get(name, "")) for name in ("since", "until", "status")]
+    events = [("events", event) for event in request.POST.getlist("events")]
+    return urlencode([*asked, *events, ("cursor", cursor)])
+
+
+def _span(asked: dict[str, Any]) -> replaying.Span:
+    return replaying.Span(
+        since=asked["since"],
+        until=asked["until"],
+        delivered_too=asked["status"] == "all",
+        event_types=asked["events"],
+        above=ids.parse_id(CURSOR, asked["cursor"]),
+    )
+
+
+@require_safe
+@member_page(Action.MANAGE_WEBHOOKS)
+def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
+    """The last events that any endpoint was told, with what they held, live while open."""
+    form = FeedForm(request.GET)
+    form.is_valid()
+    below = ids.parse_id(ids.DELIVERY, request.GET.get("before", ""))
+    event_type = form.cleaned_data.get("event") or None
+    found = feed.newest(member.organization_id, event_type=event_type, below=below, limit=PAGE)
+    paused = request.GET.get("live") == "off"
+    context = {
+        "page": "webhooks",
+        "form": form,
+        "narrowed": bool(event_type),
+        "events": [_told(told) for told in found.events],
+        "older": ids.public_id(ids.DELIVERY, found.older_than) if found.older_than else "",
+        "newest": below is None,
+        "live": below is None and not paused,
+        "paused": paused,
+        "query": query_without(request, "before", "live"),
+        "any_endpoint": endpoints.endpoints_of(member.organization_id).exists(),
+    }
+    return live_page(request, member, "event_feed", "event_feed_body", context)
+
+
+def _told(told: feed.Told) -> dict[str, Any]:
+    event = told.event
+    return {
+        "id": ids.public_id(ids.EVENT, event.id),
+        "type": event.type,
+        "meaning": showing.MEANINGS.get(event.type, ""),
+        "at": event.created_at,
+        "message_id": ids.public_id(ids.MESSAGE, event.message_id) if event.message_id else "",
+        "payload": showing.pretty(event.body),
+        "raw": event.body,
+        "deliveries": [
+            {
+                "id": delivery.public_id,
+                "url": delivery.endpoint.url,
+                "state": showing.delivery_state(delivery),
+            }
+            for delivery in told.deliveries
+        ],
+    }
+
+
+def _delivery_of(member: Member, delivery_id: str) -> Delivery:
+    try:
+        found = ids.parse_id(ids.DELIVERY, delivery_id)
+        return delivery_log.find(member.organization_id, found)
+    except ApiError as error:
+        raise Http404 from error

@@ -1,0 +1,170 @@
+"""The forms of the webhooks' pages."""
+
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.once import OnceForm
+from imissive import ids
+from imissive.errors import ApiError
+from webhooks import endpoints, showing
+from webhooks.models import EventType
+from webhooks.showing import FILTERS, MEANINGS
+
+ROTATIONS = {"24": 24, "1": 1, "0": 0}
+
+
+def _event_choices() -> list[tuple[str, SafeString]]:
+    shown = '<span><code dir="ltr">{}</code> <span class="soft small">{}</span></span>'
+    return [(str(event), format_html(shown, event, MEANINGS[event])) for event in EventType]
+
+
+class _EventsField(forms.MultipleChoiceField):
+    def __init__(self, label: Any, **more: Any) -> None:
+        super().__init__(
+            label=label,
+            required=False,
+            widget=forms.CheckboxSelectMultiple,
+            # Called anew for each form: in the language of its page.
+            choices=_event_choices,
+            help_text=gettext_lazy("None ticked means all, also those that are added later."),
+            **more,
+        )
+
+
+class EndpointForm(OnceForm):
+    """What an endpoint is made or changed with. The URL is judged by `webhooks.endpoints`."""
+
+    url = forms.CharField(
+        label=gettext_lazy("URL"),
+        max_length=2000,
+        widget=forms.URLInput(
+            attrs={"dir": "ltr", "placeholder": "https://api.example.com/hooks/sms",
+                   "autocomplete": "off", "spellcheck": "false"},
+        ),
+        help_text=gettext_lazy("Where events are posted to: HTTPS, reachable from the internet."),
+    )  # fmt: skip
+    description = forms.CharField(
+        label=gettext_lazy("Description"),
+        required=False,
+        max_length=200,
+        help_text=gettext_lazy("For yourselves, such as “Order service, production”."),
+    )
+    events = _EventsField(gettext_lazy("Events"))
+
+    def clean_url(self) -> str:
+        url: str = self.cleaned_data["url"].strip()
+        try:
+            endpoints.check_url(url)
+        except ApiError as refusal:
+            raise forms.ValidationError(showing.translated(refusal.problem.message)) from None
+        return url
+
+
+class RotationForm(OnceForm):
+    overlap = forms.ChoiceField(
+        label=gettext_lazy("The old secret signs too"),
+        initial="24",
+        choices=[
+            ("24", gettext_lazy("for 24 more hours")),
+            ("1", gettext_lazy("for one more hour")),
+            ("0", gettext_lazy("no longer: it has leaked")),
+        ],
+    )
+
+
+class _Moment(forms.DateTimeField):
+    """A time in the reader's zone, to the minute."""
+
+    def __init__(self, **more: Any) -> None:
+        widget = forms.DateTimeInput(attrs={"type": "datetime-local", "dir": "ltr"},
+                                     format="%Y-%m-%dT%H:%M")  # fmt: skip
+        super().__init__(widget=widget, **more)
+
+
+def _zone() -> str:
+    return timezone.get_current_timezone_name()
+
+
+class _SpanForm(forms.Form):
+    """A form with the times `since` and `until`, labelled with the zone that they are in."""
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["since"].label = _("From (%(zone)s)") % {"zone": _zone()}
+        self.fields["until"].label = _("Until (%(zone)s)") % {"zone": _zone()}
+
+
+class LogForm(_SpanForm):
+    """What of the delivery log is shown."""
+
+    status = forms.ChoiceField(
+        label=gettext_lazy("Status"),
+        required=False,
+        choices=[("", gettext_lazy("Any")), *FILTERS.items()],
+    )
+    event = forms.ChoiceField(
+        label=gettext_lazy("Event"),
+        required=False,
+        choices=[("", gettext_lazy("Any")), *((str(event), str(event)) for event in EventType)],
+    )
+    message = forms.CharField(
+        label=gettext_lazy("Message id"),
+        required=False,
+        max_length=64,
+        widget=forms.TextInput(
+            attrs={"dir": "ltr", "placeholder": "msg_…", "autocomplete": "off",
+                   "spellcheck": "false"}
+        ),
+    )  # fmt: skip
+    since = _Moment(required=False)
+    until = _Moment(required=False)
+
+    def clean_message(self) -> Any:
+        text: str = self.cleaned_data["message"].strip()
+        if not text:
+            return None
+        found = ids.parse_id(ids.MESSAGE, text)
+        if found is None:
+            raise forms.ValidationError(_("This is no id of a message."))
+        return found
+
+
+class ReplayForm(_SpanForm, OnceForm):
+    """Which deliveries of an endpoint are made again."""
+
+    since = _Moment()
+    until = _Moment()
+    status = forms.ChoiceField(
+        label=gettext_lazy("Which"),
+        widget=forms.RadioSelect,
+        initial="failed",
+        choices=[
+            ("failed", gettext_lazy("Those given up that have not arrived since")),
+            ("all", gettext_lazy("All that have ended, those received too")),
+        ],
+    )
+    events = _EventsField(gettext_lazy("Events"))
+    cursor = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
+
+    def clean(self) -> dict[str, Any]:
+        asked: dict[str, Any] = super().clean() or self.cleaned_data
+        since, until = asked.get("since"), asked.get("until")
+        if since and until and since >= until:
+            self.add_error("until", _("This must be later than the beginning."))
+        return asked
+
+
+class FeedForm(forms.Form):
+    """Which events the feed shows."""
+
+    event = forms.ChoiceField(
+        label=gettext_lazy("Event"),
+        required=False,
+        choices=[("", gettext_lazy("Any")), *((str(event), str(event)) for event in EventType)],
+    )
