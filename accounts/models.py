@@ -317,7 +317,9 @@ class AuditEntry(models.Model):
     """Who did what to whom. Append-only, as the ledger is."""
 
     id = models.BigAutoField(primary_key=True)
-    organization = models.ForeignKey(Organization, models.PROTECT, null=True, blank=True)
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, null=True, blank=True, db_index=False
+    )
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True)
     action = models.CharField(_("action"), max_length=60)
     target = models.CharField(_("target"), max_length=120, blank=True)
@@ -328,6 +330,7 @@ class AuditEntry(models.Model):
     class Meta:
         verbose_name = _("audit entry")
         verbose_name_plural = _("audit log")
+        indexes = [models.Index(F("organization"), F("id").desc(), name="audit_of_organization")]
 
     def __str__(self) -> str:
         return f"{self.action} {self.target}"
