@@ -95,7 +95,7 @@ class OtpSettingsAdmin(OperatorAdmin):
     fields = (
         "organization",
         ("cooldown", "ten_minutes", "day"),
-        "countries",
+        ("countries", "chosen_countries"),
         "pumping",
         ("pumping_minutes", "pumping_minimum", "pumping_share"),
     )

@@ -188,6 +188,17 @@ class OtpSettings(models.Model):
         verbose_name=_("countries"),
         help_text=_("That codes may go to, such as SA,AE. Empty: the installation's default."),
     )
+    # Only ever narrows what `countries` allows.
+    chosen_countries = ArrayField(
+        models.CharField(
+            max_length=2,
+            validators=[RegexValidator(r"^[A-Z]{2}$", _("Two capital letters of ISO 3166."))],
+        ),
+        default=list,
+        blank=True,
+        verbose_name=_("countries of their choice"),
+        help_text=_("What the organization itself narrows that to. Empty: nothing."),
+    )
     pumping = models.CharField(
         _("pumped traffic"),
         max_length=10,

@@ -13,15 +13,21 @@ from otp.models import OtpSettings
 class Rules:
     """How often codes go to one number, and where to.
 
-    `countries`: ISO 3166; none named means every country that has a route and a price. `enforces`:
-    whether prefixes that look pumped are held.
+    `countries`: ISO 3166, as operators allow it; none named means every country that has a route
+    and a price. `chosen`: of these what the organization itself wants; none named means all.
+    `enforces`: whether prefixes that look pumped are held.
     """
 
     cooldown: timedelta
     ten_minutes: int
     day: int
     countries: frozenset[str]
+    chosen: frozenset[str]
     enforces: bool
+
+    def allow(self, country: str) -> bool:
+        """Whether codes may go to that country."""
+        return all(not named or country in named for named in (self.countries, self.chosen))
 
 
 def rules_of(organization_id: uuid.UUID) -> Rules:
@@ -33,5 +39,6 @@ def rules_of(organization_id: uuid.UUID) -> Rules:
         own.ten_minutes or settings.OTP_LIMIT_TEN_MINUTES,
         own.day or settings.OTP_LIMIT_DAY,
         frozenset(own.countries or settings.OTP_COUNTRIES),
+        frozenset(own.chosen_countries),
         (own.pumping or settings.OTP_PUMPING) == "enforce",
     )

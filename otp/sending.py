@@ -12,7 +12,6 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from accounts.authentication import Caller
 from accounts.ledger import InsufficientCredits
 from imissive import ids
 from imissive.errors import ApiError, Problem
@@ -21,6 +20,7 @@ from messaging import numbers
 from messaging.sending import Order, accept
 from messaging.verdicts import Draft, Refusal
 from otp import allowance, codes, ending, pumping, texts, verifying
+from otp.askers import Asker
 from otp.models import CodeSend, Verification
 from otp.rules import Rules, rules_of
 
@@ -48,7 +48,7 @@ class Sent:
     code: str
 
 
-def send(caller: Caller, asked: Asked) -> Sent:
+def send(caller: Asker, asked: Asked) -> Sent:
     """Begin a verification and send its code. One that is still live for the number ends.
 
     Raises ApiError: what a message is refused for (with this call's field names), and
@@ -81,7 +81,7 @@ def send(caller: Caller, asked: Asked) -> Sent:
     return Sent(verification, code)
 
 
-def resend(caller: Caller, otp_id: str) -> Sent:
+def resend(caller: Asker, otp_id: str) -> Sent:
     """Send a pending verification's code once more, and give it its full time again.
 
     Raises ApiError: NOT_FOUND; ALREADY_VERIFIED; CONFLICT where it has ended; and as `send`.
@@ -140,7 +140,7 @@ def _parse(phone: str) -> numbers.Number:
 
 def _admit(verification: Verification, rules: Rules) -> datetime:
     """Refuse where the rules do, else say what time it is. The number's lock is held."""
-    if rules.countries and verification.country not in rules.countries:
+    if not rules.allow(verification.country):
         told = f"Codes to this country ({verification.country}) are not enabled."
         raise ApiError("DESTINATION_BLOCKED", told, field="phone")
     now = datetime.now(UTC)
@@ -195,7 +195,7 @@ def _supersede(newer: Verification, now: datetime) -> None:
         ending.end(older, reason, now)
 
 
-def _deliver(caller: Caller, verification: Verification, code: str, now: datetime) -> None:
+def _deliver(caller: Asker, verification: Verification, code: str, now: datetime) -> None:
     """Store the verification and accept a message with its code, on the lane nothing holds up."""
     span = timedelta(seconds=verification.expiry)
     verification.message_id, verification.expires_at = ids.new_uuid(), now + span

@@ -1,6 +1,8 @@
-"""How many codes came back: conversion, by day or country."""
+"""How many codes came back: conversion, by day or country, and lately by country."""
 
 import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
@@ -36,3 +38,31 @@ def conversion_by(
             },
         )
         return {str(value): (sent, verified) for value, sent, verified in cursor.fetchall()}
+
+
+NEWEST = 50_000
+"""Verifications at most that the dashboard's conversion is counted of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Verifications begun and those verified, by country, the most begun first; `capped`: there
+    are more than NEWEST, and only these were counted."""
+
+    countries: Sequence[tuple[str, int, int]]
+    capped: bool
+
+
+def recent_conversion(organization_id: uuid.UUID, since: datetime) -> Conversion:
+    """Of the newest verifications since then, test keys' not."""
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT country, count(*) AS begun, count(*) FILTER (WHERE status = 'verified')"
+            "  FROM (SELECT country, status FROM otp_verification"
+            "         WHERE organization_id = %s AND id >= %s AND NOT test"
+            "         ORDER BY id DESC LIMIT %s) newest"
+            " GROUP BY country ORDER BY begun DESC, country",
+            [organization_id, ids.first_id_at(since), NEWEST],
+        )
+        countries = cursor.fetchall()
+    return Conversion(countries, sum(begun for _, begun, _ in countries) >= NEWEST)
