@@ -27,7 +27,34 @@ _LIVES = {"30": 30, "90": 90, "365": 365}
 _OVERLAPS = {"0": 0, "1": 1, "24": 24, "168": 168}
 
 
-class KeyForm(OnceForm):
+class NetworksForm(forms.Form):
+    """From where a key may be used."""
+
+    networks = forms.CharField(
+        label=gettext_lazy("Only from these addresses"),
+        required=False,
+        max_length=4000,
+        widget=forms.Textarea(attrs={"rows": 2, "dir": "ltr", "spellcheck": "false"}),
+        help_text=gettext_lazy(
+            "Addresses or networks of your servers, such as 203.0.113.7 or 203.0.113.0/24, one a"
+            " line. None means from everywhere."
+        ),
+    )
+
+    def clean_networks(self) -> list[str]:
+        written: list[str] = self.cleaned_data["networks"].replace(",", " ").split()
+        if len(written) > networks.MOST:
+            told = _("At most %(most)d addresses can be listed.")
+            raise forms.ValidationError(told, params={"most": networks.MOST})
+        wrong = [each for each in written if not _is_network(each)]
+        if wrong:
+            told = _("That is no address or network: %(wrong)s")
+            raise forms.ValidationError(told, params={"wrong": ", ".join(wrong)[:200]})
+        return written
+
+
+class KeyForm(NetworksForm, OnceForm):
+    field_order = ["name", "kind", "scopes", "networks", "life"]
     name = forms.CharField(
         label=gettext_lazy("Name"),
         max_length=80,
@@ -49,16 +76,6 @@ class KeyForm(OnceForm):
         choices=Scope.choices,
         help_text=gettext_lazy("None ticked means everything."),
     )
-    networks = forms.CharField(
-        label=gettext_lazy("Only from these addresses"),
-        required=False,
-        max_length=4000,
-        widget=forms.Textarea(attrs={"rows": 2, "dir": "ltr", "spellcheck": "false"}),
-        help_text=gettext_lazy(
-            "Addresses or networks of your servers, such as 203.0.113.7 or 203.0.113.0/24, one a"
-            " line. None means from everywhere."
-        ),
-    )
     life = forms.ChoiceField(
         label=gettext_lazy("Works"),
         required=False,
@@ -69,17 +86,6 @@ class KeyForm(OnceForm):
             ("365", gettext_lazy("for a year")),
         ],
     )
-
-    def clean_networks(self) -> list[str]:
-        written: list[str] = self.cleaned_data["networks"].replace(",", " ").split()
-        if len(written) > networks.MOST:
-            told = _("At most %(most)d addresses can be listed.")
-            raise forms.ValidationError(told, params={"most": networks.MOST})
-        wrong = [each for each in written if not _is_network(each)]
-        if wrong:
-            told = _("That is no address or network: %(wrong)s")
-            raise forms.ValidationError(told, params={"wrong": ", ".join(wrong)[:200]})
-        return written
 
 
 class RotationForm(OnceForm):
@@ -187,6 +193,35 @@ def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
         "text": _("Whatever uses it is refused at once. It cannot be undone."),
         "act": _("Revoke"),
         "back": "keys",
+    }
+    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_KEYS)
+def restrict(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
+    """Ask from which addresses the key shall work; a POST has it work from these only."""
+    key = _key_of(member, key_id)
+    now = {"networks": "\n".join(key.networks)}
+    form = NetworksForm(request.POST if request.method == "POST" else None, initial=now)
+    if form.is_bound and form.is_valid():
+        allowed = form.cleaned_data["networks"]
+        try:
+            keys.restrict_key(key, allowed, actor=member.user, address=client_address(request))
+        except ApiError:
+            messages.error(request, _("This key has ended."))
+        else:
+            messages.success(request, _("Saved."))
+        return _back(member)
+    context = {
+        "page": "keys",
+        "title": _("Where may %(name)s be used from?") % {"name": key.name},
+        "text": _("Calls from everywhere else are refused at once. You are at %(address)s now.")
+        % {"address": client_address(request)},
+        "act": _("Save"),
+        "calm": True,
+        "back": "keys",
+        "form": form,
     }
     return render(request, "dashboard/confirm.html", {**frame(member), **context})
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import keys_views, settings_views, team_views
+from accounts import audit_views, keys_views, settings_views, team_views
 
 urlpatterns = [
     path("team/", team_views.team_page, name="team"),
@@ -19,7 +19,10 @@ urlpatterns = [
     path("keys/", keys_views.key_list, name="keys"),
     path("keys/new/", keys_views.new_key, name="new_key"),
     path("keys/<str:key_id>/rotate/", keys_views.rotate, name="rotate_key"),
+    path("keys/<str:key_id>/addresses/", keys_views.restrict, name="restrict_key"),
     path("keys/<str:key_id>/revoke/", keys_views.revoke, name="revoke_key"),
+    path("audit/", audit_views.audit_page, name="audit"),
+    path("audit/export/", audit_views.export_audit, name="export_audit"),
     path("settings/", settings_views.settings_page, name="settings"),
     path("settings/name/", settings_views.rename, name="rename_organization"),
     path("settings/alert/", settings_views.set_alert, name="set_alert"),

@@ -45,6 +45,8 @@ class Action(models.TextChoices):
     SET_ALERTS = "set_alerts"
     SEE_MEMBERS = "see_members"
     MANAGE_MEMBERS = "manage_members"
+    MANAGE_OTP = "manage_otp"
+    READ_AUDIT = "read_audit"
     MANAGE_ORGANIZATION = "manage_organization"
 
 
@@ -61,6 +63,8 @@ ALLOWED: dict[Action, frozenset[Role]] = {
     Action.SET_ALERTS: _RUNS_IT | {Role.FINANCE},
     Action.SEE_MEMBERS: _EVERYBODY,
     Action.MANAGE_MEMBERS: _RUNS_IT,
+    Action.MANAGE_OTP: _RUNS_IT | {Role.DEVELOPER},
+    Action.READ_AUDIT: _RUNS_IT,
     Action.MANAGE_ORGANIZATION: frozenset({Role.OWNER}),
 }
 

@@ -1,21 +1,26 @@
-"""An organization's settings: its name, and when it is told that its balance is low."""
+"""An organization's settings: its name, its low-balance alert, its limits, where its keys work."""
+
+from typing import Any
 
 from django import forms
 from django.contrib import messages
 from django.db import transaction
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts import audit
+from accounts import audit, limits
 from accounts.access import frame, member_page, public_id
 from accounts.credits_field import CreditsField
 from accounts.ledger import credits_text
-from accounts.models import Member, Organization
+from accounts.limits import Lane
+from accounts.models import ApiKey, Member, Organization
 from accounts.people import check_name
-from accounts.roles import Action
+from accounts.roles import Action, may
 from imissive.requests import client_address
 
 
@@ -52,8 +57,44 @@ def _show(
         "page": "settings",
         "name_form": name_form or NameForm(initial={"name": organization.name}),
         "alert_form": alert_form or AlertForm(initial=threshold),
+        "lanes": _lanes(organization),
+        "restricted": _restricted(member),
+        "time_zone": member.user.time_zone.replace("_", " "),
     }
     return render(request, "dashboard/settings.html", {**frame(member), **context})
+
+
+_LANES = {
+    Lane.SEND: gettext_lazy("Messages sent singly, and one-time passwords"),
+    Lane.BULK: gettext_lazy("Messages sent in bulk"),
+    Lane.CALLS: gettext_lazy("Other calls of the API"),
+}
+
+
+def _lanes(organization: Organization) -> list[dict[str, Any]]:
+    """Each lane's limit a minute, and how much of it is taken right now (None: not known)."""
+    own = limits.Limits(
+        organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
+    )
+    shown = []
+    for lane, name in _LANES.items():
+        now = limits.take(organization.id, lane, own.of(lane), cost=0)
+        used = now.limit - now.remaining if now.known else None
+        width = f"{100 * (used or 0) / now.limit:.2f}"
+        shown.append({"name": name, "limit": now.limit, "used": used, "width": width})
+    return shown
+
+
+def _restricted(member: Member) -> dict[str, Any]:
+    """The working keys that are bound to addresses, and how many work from everywhere."""
+    if not may(member.role, Action.MANAGE_KEYS):
+        return {}
+    working = ApiKey.objects.filter(organization=member.organization, revoked_at=None).filter(
+        Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    )
+    keys = list(working.order_by("name"))
+    bound = [key for key in keys if key.networks]
+    return {"keys": bound, "free": len(keys) - len(bound), "any": bool(keys)}
 
 
 @require_POST

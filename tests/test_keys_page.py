@@ -181,6 +181,23 @@ def test_overlaps_that_do_not_exist(developer: Client, customer: Customer, overl
     assert old.expires_at is None
 
 
+def test_the_addresses_of_a_key_are_changed(developer: Client, customer: Customer) -> None:
+    secret = _make(developer, customer, networks="203.0.113.7")
+    key = _made(secret)
+    url = _keys(customer, f"{key.public_id}/addresses/")
+    assert "203.0.113.7" in developer.get(url).content.decode()
+    assert Api(secret).get("/v1/balance").status_code == 403
+    wrong = developer.post(url, {"networks": "203.0.113.0/33"}).content.decode()
+    assert "no address or network: 203.0.113.0/33" in wrong
+    assert _made(secret).networks == ["203.0.113.7"]
+    assert "Saved." in developer.post(url, {"networks": ""}, follow=True).content.decode()
+    assert Api(secret).get("/v1/balance").status_code == 200
+    keys.revoke_key(key)
+    ended = developer.post(url, {"networks": "203.0.113.8"}, follow=True).content.decode()
+    assert "This key has ended." in ended
+    assert _made(secret).networks == []
+
+
 def test_revoking(developer: Client, customer: Customer) -> None:
     secret = _make(developer, customer)
     url = _keys(customer, f"{_made(secret).public_id}/revoke/")
@@ -200,7 +217,7 @@ def test_another_organizations_key_is_not_found(
 ) -> None:
     theirs = ApiKey.objects.filter(organization=outsider.organization).first()
     assert theirs is not None
-    for act in ("rotate", "revoke"):
+    for act in ("rotate", "revoke", "addresses"):
         for key_id in (theirs.public_id, "key_x", "msg_" + "0" * 26):
             url = _keys(customer, f"{key_id}/{act}/")
             assert developer.get(url).status_code == 404

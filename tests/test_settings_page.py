@@ -1,12 +1,14 @@
 """Settings of an organization and of a person, and closing an organization."""
 
+import re
 from datetime import UTC, datetime
 
 import pytest
 from django.test import Client
 
-from accounts import invitations
+from accounts import invitations, limits
 from accounts.access import public_id
+from accounts.keys import create_key, revoke_key
 from accounts.models import (
     MICRO,
     ApiKey,
@@ -45,6 +47,31 @@ def _stored(customer: Customer) -> Organization:
 
 
 # ---------------------------------------------------------------- the organization
+
+
+def test_limits_as_they_are(owner: Client, customer: Customer) -> None:
+    Organization.objects.filter(pk=customer.id).update(calls_per_minute=4321, max_parts=7)
+    bucket = f"{customer.id.hex}:calls"
+    limits.take_tokens(bucket, 4321, 60, cost=2000)
+    page = re.sub(r"<[^>]+>", "", owner.get(_settings(customer)).content.decode())
+    row = " ".join(page.partition("Other calls of the API")[2].split()[:2])
+    limit, used = row.split()
+    assert limit == "4,321"
+    # The bucket fills again, 72 a second.
+    assert 1000 < int(used.replace(",", "")) <= 2000
+    assert " ".join(page.partition("Parts of one message")[2].split()[:1]) == "7"
+
+
+def test_from_where_keys_work(owner: Client, customer: Customer) -> None:
+    create_key(customer.organization, "Bound", test=True, allowed=["203.0.113.7"])
+    over, _ = create_key(customer.organization, "Over", test=True, allowed=["203.0.113.8"])
+    revoke_key(over)
+    page = owner.get(_settings(customer)).content.decode()
+    assert "203.0.113.7" in page
+    assert "203.0.113.8" not in page
+    assert "2 keys work from everywhere" in page
+    viewer = browser(member(customer.organization, Role.VIEWER))
+    assert "203.0.113.7" not in viewer.get(_settings(customer)).content.decode()
 
 
 def test_renaming(owner: Client, customer: Customer) -> None:
