@@ -10,6 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests import browsers
 from tests.platforms import until
+from tests.receivers import Answer, receiver
 from tests.running import Site
 
 pytestmark = pytest.mark.browser
@@ -61,3 +62,46 @@ def test_from_sign_up_to_the_first_delivered_message(site: Site, page: Page) -> 
     expect(page.get_by_role("listitem").filter(has_text="Send a test message")).to_contain_text(
         "Done"
     )
+
+
+def _secret(page: Page) -> str:
+    return page.locator("#the-secret").inner_text()
+
+
+def test_a_webhook_is_made_tested_and_replayed(site: Site, page: Page) -> None:
+    """With a real receiver, which checks the signature and refuses the first post."""
+    page.goto("/accounts/login/")
+    page.get_by_label("Email").fill(site.demo["IMISSIVE_EMAIL"])
+    page.get_by_label("Password", exact=True).fill(site.demo["IMISSIVE_PASSWORD"])
+    page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
+    with receiver() as there:
+        there.answer = lambda _post: Answer(500 if len(there.posts) == 1 else 200, body=b"got it")
+        page.get_by_role("navigation").get_by_role("link", name="Webhooks").click()
+        page.get_by_role("link", name="New endpoint").or_(
+            page.get_by_role("link", name="Make an endpoint")
+        ).first.click()
+        page.get_by_label("URL").fill("https://localhost:0/")
+        page.get_by_role("button", name="Make the endpoint").click()
+        expect(page.get_by_text("The URL has no host.")).to_be_visible()
+        page.get_by_label("URL").fill(there.url)
+        page.get_by_label("message.delivered").check()
+        page.get_by_role("button", name="Make the endpoint").click()
+        secret = _secret(page)
+        page.get_by_role("button", name="Send a test event").click()
+        # Live: nobody reloads. It is refused, and tried again after five seconds.
+        expect(page.get_by_text("Answered 500")).to_be_visible(timeout=20_000)
+        expect(page.get_by_text("Answered 200")).to_be_visible(timeout=30_000)
+        expect(page.get_by_text("got it").first).to_be_visible()
+        assert there.posts[1].verified(secret)["event"] == "webhook.test"
+        page.get_by_role("button", name="Deliver it again").click()
+        expect(page.get_by_text("The event is on its way again.")).to_be_visible()
+        expect(page.get_by_text("Answered 200")).to_be_visible(timeout=20_000)
+        assert [post.id for post in there.posts] == [there.posts[0].id] * 3
+        page.get_by_role("link", name=there.url).first.click()
+        expect(page.get_by_role("row").filter(has_text="webhook.test")).to_have_count(2)
+        page.get_by_role("navigation").get_by_role("link", name="Webhooks").click()
+        page.get_by_role("link", name="Live events").click()
+        event = page.locator("details").filter(has_text="webhook.test").first
+        event.locator("summary").click()
+        expect(event.locator("pre")).to_contain_text('"endpoint_id"')
+        expect(event.get_by_role("link", name=there.url)).to_have_count(2)
