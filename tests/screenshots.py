@@ -141,6 +141,7 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
         "template-new": ("owner", f"{home}templates/new/"),
         "first-steps": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/"),
         "keys": ("owner", f"{home}keys/"),
+        **_building_pages(shown, home),
         "key-new": ("owner", f"{home}keys/new/"),
         "campaigns": ("owner", f"{home}campaigns/"),
         "campaigns-none": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/campaigns/"),
@@ -198,6 +199,29 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
         "admin-ledger": ("operator", "/admin/accounts/ledgerentry/"),
         "admin-audit": ("operator", "/admin/accounts/auditentry/"),
     }  # fmt: skip
+
+
+def _building_pages(shown, home: str) -> dict[str, tuple[str, str]]:
+    """Webhooks, and what else developers look at."""
+    from accounts.access import public_id
+
+    late = shown.endpoint.deliveries.filter(status="pending").latest("id")
+    one = f"{home}webhooks/{shown.endpoint.public_id}/"
+    key = shown.organization.api_keys.get(name="CI tests")
+    return {
+        "webhooks": ("owner", f"{home}webhooks/"),
+        "webhook": ("owner", one),
+        "webhook-new": ("owner", f"{home}webhooks/new/"),
+        "webhook-replay": ("owner", f"{one}replay/"),
+        "webhook-delivery": ("owner", f"{home}webhooks/deliveries/{late.public_id}/"),
+        "webhooks-none": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/webhooks/"),
+        "audit": ("owner", f"{home}audit/"),
+        "event-feed": ("owner", f"{home}webhooks/events/"),
+        "otp": ("owner", f"{home}otp/"),
+        "otp-none": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/otp/"),
+        "otp-try": ("owner", f"{home}otp/try/{shown.code.public_id}/"),
+        "key-addresses": ("owner", f"{home}keys/{key.public_id}/addresses/"),
+    }
 
 
 if __name__ == "__main__":

@@ -41,9 +41,12 @@ from messaging.models import (
     TextTemplate,
 )
 from messaging.states import Status
+from otp import codes
+from otp.models import HeldPrefix, Verification
 from tests import showcase_campaigns, showcase_smpp
 from tests.world import PDF
-from webhooks.models import Delivery, Endpoint, Event
+from webhooks import events
+from webhooks.models import Delivery, Endpoint, Event, FailedAttempt
 
 PASSWORD = "correct horse battery"
 ORGANIZATIONS = ("Najd Logistics", "Hala Clinics", "Reem Bakery")
@@ -73,6 +76,7 @@ class Showcase:
     carrier: Carrier
     fresh: Organization
     newcomer: User
+    code: Verification
 
 
 def make(now: datetime | None = None) -> Showcase:
@@ -91,9 +95,7 @@ def make(now: datetime | None = None) -> Showcase:
     _senders(organization, other, now)
     _requests(organization, owner, operator)
     carrier = _carrier(now)
-    endpoint = Endpoint.objects.create(
-        organization=organization, url="https://api.najd.example/hooks/sms", secret="whsec_c2VjcmV0"
-    )
+    endpoint = _endpoints(organization, now)
     common = {"organization": organization, "carrier": carrier, "api_key": key}
     _month(dice, now, common)
     _traffic(dice, now, common)
@@ -105,12 +107,22 @@ def make(now: datetime | None = None) -> Showcase:
     )  # fmt: skip
     _ledger_rows(organization, delivered, failed)
     _team(organization, owner, now)
+    code = _codes(dice, organization, now)
     _audience(organization)
     showcase_campaigns.make(organization, owner, now)
     showcase_smpp.make(organization, now)
     fresh, newcomer = _organization(ORGANIZATIONS[2], EMAILS[3], "Reem Bakr")
     return Showcase(
-        organization, owner, operator, delivered, failed, endpoint, carrier, fresh, newcomer
+        organization,
+        owner,
+        operator,
+        delivered,
+        failed,
+        endpoint,
+        carrier,
+        fresh,
+        newcomer,
+        code,
     )
 
 
@@ -219,6 +231,62 @@ def _requests(organization: Organization, owner: User, operator: User) -> None:
     )  # fmt: skip
     told = "The commercial registration is for another company. Attach one that names yours."
     senders.reject(refused, operator, told)
+
+
+def _endpoints(organization: Organization, now: datetime) -> Endpoint:
+    """One that takes everything, and one that is failing."""
+    common = {"organization": organization, "secret": "whsec_c2VjcmV0"}
+    endpoint = Endpoint.objects.create(
+        url="https://api.najd.example/hooks/sms", description="Order service", **common
+    )
+    Endpoint.objects.create(
+        url="https://erp.najd.example/in/sms", description="Accounting", **common,
+        events=["balance.low", "otp.failed"], failing_since=now - timedelta(hours=7),
+    )  # fmt: skip
+    return endpoint
+
+
+def _codes(dice: random.Random, organization: Organization, now: datetime) -> Verification:
+    """A week of codes to three countries, a held prefix, and a test that waits for its code."""
+    countries = {"SA": "+9665", "AE": "+9715", "EG": "+2010"}
+    rows = []
+    for number in range(140):
+        at = now - timedelta(hours=1 + number, seconds=dice.randrange(3000))
+        country = dice.choices(list(countries), [80, 15, 8])[0]
+        status = dice.choices(["verified", "expired"], [30 if country == "EG" else 88, 12])[0]
+        rows.append(
+            Verification(
+                id=_id(at), organization=organization, country=country, length=6, expiry=300,
+                phone=f"{countries[country]}{dice.randrange(10**8):08d}", text="{code}",
+                prefix=f"{countries[country]}0", message_id=ids.new_uuid(), status=status,
+                reason="" if status == "verified" else "expired", created_at=at, ended_at=at,
+                attempts=int(status == "verified"), expires_at=at + timedelta(minutes=5),
+            )
+        )  # fmt: skip
+    Verification.objects.bulk_create(rows)
+    HeldPrefix.objects.create(
+        organization=organization, prefix="+2010123", enforced=True, sent=64, verified=1,
+        created_at=now - timedelta(hours=2), until=now + timedelta(hours=10),
+    )  # fmt: skip
+    id = _id(now)
+    _code, secret = codes.make(id, 6)
+    return Verification.objects.create(
+        id=id,
+        organization=organization,
+        test=True,
+        phone="+966500000001",
+        country="SA",
+        prefix="+96650",
+        length=6,
+        expiry=300,
+        text="{code}",
+        message_id=ids.new_uuid(),
+        seed=secret.seed,
+        key_id=secret.key_id,
+        digest=secret.digest,
+        created_at=now,
+        expires_at=now + timedelta(hours=1),
+    )
 
 
 def _carrier(now: datetime) -> Carrier:
@@ -350,16 +418,23 @@ def _hook(
     message: Message, endpoint: Endpoint, kind: str, at: datetime,
     status: Delivery.Status = Delivery.Status.DELIVERED,
 ) -> None:  # fmt: skip
+    data = {"to": message.to, "status": kind.split(".")[1], "reference": message.reference}
+    body = events.body_of(events.NewEvent(message.organization_id, kind, at, message.id, data))
     event = Event.objects.create(
-        organization=message.organization, type=kind, message_id=message.id, body="{}"
-    )
-    done = status == Delivery.Status.DELIVERED
-    Delivery.objects.create(
-        event=event, endpoint=endpoint, status=status, attempts=1, created_at=at,
-        response_status=200 if done else 503, duration_ms=38 if done else 410,
-        finished_at=at + timedelta(milliseconds=38) if done else None,
-        next_attempt_at=None if done else at + timedelta(minutes=5),
+        id=_id(at), organization=message.organization, type=kind, message_id=message.id,
+        body=body, created_at=at,
     )  # fmt: skip
+    done = status == Delivery.Status.DELIVERED
+    answer = {"response_status": 200 if done else 503, "duration_ms": 38 if done else 410,
+              "response_body": '{"ok": true}' if done else "upstream unavailable"}  # fmt: skip
+    delivery = Delivery.objects.create(
+        id=_id(at), event=event, event_type=kind, endpoint=endpoint, status=status, attempts=1,
+        created_at=at, attempted_at=at, signature="v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4=",
+        finished_at=at + timedelta(milliseconds=38) if done else None,
+        next_attempt_at=None if done else at + timedelta(minutes=5), **answer,
+    )  # fmt: skip
+    if not done:
+        FailedAttempt.objects.create(delivery=delivery, number=1, at=at, error="", **answer)
 
 
 def organization_id(showcase: Showcase) -> str:
@@ -370,6 +445,8 @@ def forget() -> None:
     """Delete what was committed and can be deleted, and free the addresses of who must stay."""
     showcase_smpp.forget(ORGANIZATIONS)
     Delivery.objects.filter(event__organization__name__in=ORGANIZATIONS).delete()
+    Verification.objects.filter(organization__name__in=ORGANIZATIONS).delete()
+    HeldPrefix.objects.filter(organization__name__in=ORGANIZATIONS).delete()
     for model in (Event, Endpoint, Campaign, Message, Batch, SenderId, StoredFile, ApiKey,
                   Invitation, Member, Composition, TextTemplate, ContactList, Contact,
                   Suppression):  # fmt: skip

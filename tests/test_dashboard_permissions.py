@@ -17,6 +17,7 @@ from accounts.access import public_id
 from accounts.keys import create_key
 from accounts.models import Invitation, Member
 from accounts.roles import Role
+from imissive import ids
 from messaging import senders
 from messaging.contacts_import import keep_rejected
 from messaging.models import (
@@ -27,9 +28,11 @@ from messaging.models import (
     Suppression,
     TextTemplate,
 )
+from otp.models import Verification
 from tests import campaigns
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
+from webhooks.models import Delivery, Event
 
 ALL = frozenset(Role)
 RUNS_IT = frozenset({Role.OWNER, Role.ADMIN})
@@ -87,6 +90,7 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "keys": ("GET", BUILDS),
     "new_key": ("GET POST", BUILDS),
     "rotate_key": ("GET POST", BUILDS),
+    "restrict_key": ("GET POST", BUILDS),
     "revoke_key": ("GET POST", BUILDS),
     "sender_ids": ("GET", ALL),
     "sender_id": ("GET", ALL),
@@ -98,6 +102,24 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "dismiss_sender_notice": ("POST", RUNS_IT),
     "smpp": ("GET", ALL),
     "smpp_password": ("GET POST", BUILDS),
+    "webhooks": ("GET", BUILDS),
+    "new_webhook": ("GET POST", BUILDS),
+    "event_feed": ("GET", BUILDS),
+    "webhook_delivery": ("GET", BUILDS),
+    "replay_delivery": ("POST", BUILDS),
+    "webhook": ("GET", BUILDS),
+    "edit_webhook": ("GET POST", BUILDS),
+    "rotate_webhook": ("GET POST", BUILDS),
+    "switch_webhook": ("POST", BUILDS),
+    "delete_webhook": ("GET POST", BUILDS),
+    "test_webhook": ("POST", BUILDS),
+    "replay_webhook": ("GET POST", BUILDS),
+    "otp": ("GET", ALL),
+    "choose_countries": ("POST", BUILDS),
+    "send_try": ("POST", BUILDS),
+    "otp_try": ("GET POST", BUILDS),
+    "audit": ("GET", RUNS_IT),
+    "export_audit": ("GET", RUNS_IT),
     "settings": ("GET", ALL),
     "rename_organization": ("POST", OWNS),
     "set_alert": ("POST", PAYS),
@@ -164,6 +186,9 @@ def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
         "key_id": lambda: create_key(organization, "x", test=True)[0].public_id,
         "sender_id": lambda: world.document(customer).sender.public_id,
         "notice_id": lambda: _notice(world, customer).pk,
+        "otp_id": lambda: _test_verification(customer).public_id,
+        "webhook_id": lambda: world.endpoint(customer).public_id,
+        "delivery_id": lambda: _delivery(world, customer).public_id,
     }
     if name == "sender_document":
         document = world.document(customer)
@@ -193,6 +218,22 @@ def _notice(world: World, customer: Customer) -> SenderStep:
     sender = world.document(customer).sender
     senders.reject(sender, person(), "No")
     return SenderStep.objects.get(sender=sender, status="rejected")
+
+
+def _delivery(world: World, customer: Customer) -> Delivery:
+    endpoint = world.endpoint(customer)
+    kind = "webhook.test"
+    event = Event.objects.create(organization=customer.organization, type=kind, body="{}")
+    return Delivery.objects.create(event=event, endpoint=endpoint, event_type=kind)
+
+
+def _test_verification(customer: Customer) -> Verification:
+    now = timezone.now()
+    return Verification.objects.create(
+        organization=customer.organization, test=True, phone=f"+96650{secrets.randbelow(10**7):07}",
+        country="SA", prefix="+96650", length=6, expiry=60, text="{code}",
+        message_id=ids.new_uuid(), created_at=now, expires_at=now + timedelta(minutes=1),
+    )  # fmt: skip
 
 
 def test_every_address_has_its_row() -> None:
