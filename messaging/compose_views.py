@@ -184,8 +184,8 @@ def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResp
         "sender": assessment.opinions[0].sender,
         "refused": refused,
         "more_refused": len(assessment.refused) - len(refused),
-        "texts": list(composing.told_texts(asked, SHOWN_TEXTS)),
-        "more_texts": max(0, len(asked.recipients.all) - SHOWN_TEXTS),
+        "texts": composing.first_texts(assessment, SHOWN_TEXTS),
+        "more_texts": max(0, len(assessment.accepted) - SHOWN_TEXTS),
         "once": str(_once(request) or ids.new_uuid()),
         "carried": _carried(request.POST),
     }

@@ -4,10 +4,11 @@ Verdicts and prices are those of `messaging.verdicts`, as for the API: nothing i
 what the API does not know, a variable without a value.
 """
 
+import itertools
 import re
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -337,7 +338,8 @@ def _record(
     )
 
 
-def told_texts(asked: Asked, most: int) -> Iterable[tuple[Recipient, str]]:
-    """The first recipients with the text that each of them gets."""
-    for recipient in asked.recipients.all[:most]:
-        yield recipient, templating.fill(asked.text, recipient.values)
+def first_texts(assessment: Assessment, most: int) -> list[tuple[Recipient, str]]:
+    """The first of who would get it, with the text that each of them gets."""
+    pairs = zip(assessment.asked.recipients.all, assessment.opinions, strict=True)
+    accepted = ((recipient, each.draft.text) for recipient, each in pairs if not each.problems)
+    return list(itertools.islice(accepted, most))

@@ -156,6 +156,7 @@ def test_what_cannot_be_sent_is_told_and_left_out(owner: Client, customer: Custo
     ):
         assert why in page
     assert "Send 1 message" in page
+    assert page.split("Not sent")[0].count("Hello") == 1
     owner.post(_url(customer, "send/"), form)
     assert [each.to for each in customer.messages()] == [PHONE]
 
