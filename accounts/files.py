@@ -33,18 +33,35 @@ def store(
     `expires_at` the file goes some time after that.
     """
     with transaction.atomic():
-        file = StoredFile.objects.create(
-            organization=organization,
-            name=name.replace("\\", "/").rsplit("/", 1)[-1].replace("\0", "")[:200] or "file",
-            content_type=content_type,
-            size=0,
-            expires_at=expires_at,
-        )
-        for position, data in enumerate(_pieces(content)):
-            FileChunk.objects.create(file=file, position=position, data=data)
-            file.size += len(data)
-        file.save(update_fields=["size"])
+        file = begin(organization, name=name, content_type=content_type, expires_at=expires_at)
+        append(file, content)
     return file
+
+
+def begin(
+    organization: Organization, *, name: str, content_type: str, expires_at: datetime | None
+) -> StoredFile:
+    """An empty file, for `append` to write. Whoever does so keeps it from being fetched before it
+    is whole; `expires_at` is also when what was never finished goes."""
+    return StoredFile.objects.create(
+        organization=organization,
+        name=name.replace("\\", "/").rsplit("/", 1)[-1].replace("\0", "")[:200] or "file",
+        content_type=content_type,
+        size=0,
+        expires_at=expires_at,
+    )
+
+
+@transaction.atomic
+def append(file: StoredFile, content: Iterable[bytes]) -> None:
+    """Write that to the end of the file, all of it or nothing. One writer at a time."""
+    positions = FileChunk.objects.filter(file=file).values_list("position", flat=True)
+    last = positions.order_by("-position").first()
+    first = 0 if last is None else last + 1
+    for position, data in enumerate(_pieces(content), first):
+        FileChunk.objects.create(file=file, position=position, data=data)
+        file.size += len(data)
+    file.save(update_fields=["size"])
 
 
 def _pieces(content: Iterable[bytes]) -> Iterator[bytes]:

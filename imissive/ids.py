@@ -20,6 +20,7 @@ MESSAGE, BATCH, ENDPOINT, DELIVERY, EVENT, SENDER, KEY, ORGANIZATION, OTP = (
 )  # fmt: skip
 TEMPLATE, CONTACT, CONTACT_LIST, SUPPRESSION = "tpl", "con", "lst", "sup"
 CAMPAIGN = "cam"
+EXPORT = "exp"
 
 
 def new_uuid() -> uuid.UUID:

@@ -159,6 +159,8 @@ CELERY_BEAT_SCHEDULE = {
     "forget-unproved": {"task": "accounts.tasks.forget_unproved", "schedule": 3600.0},
     "purge-files": {"task": "accounts.tasks.purge_files", "schedule": 600.0},
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
+    "write-exports": {"task": "messaging.tasks.write_exports", "schedule": 5.0},
+    "purge-exports": {"task": "messaging.tasks.purge_exports", "schedule": 3600.0},
     "run-campaigns": {"task": "messaging.tasks.run_campaigns", "schedule": 2.0},
     "sweep-smpp": {"task": "messaging.tasks.sweep_smpp", "schedule": 5.0},
     "purge-smpp": {"task": "messaging.tasks.purge_smpp", "schedule": 600.0},

@@ -28,10 +28,14 @@ def safe_cell(value: object) -> str:
     return "'" + text
 
 
-def csv_lines(rows: Iterable[Iterable[object]]) -> Iterator[bytes]:
-    """The rows as CSV in UTF-8 (RFC 4180, with a byte order mark), in pieces of some hundred."""
+def csv_lines(rows: Iterable[Iterable[object]], *, marked: bool = True) -> Iterator[bytes]:
+    """The rows as CSV in UTF-8 (RFC 4180), in pieces of some hundred.
+
+    With a byte order mark, unless they are to follow others in a file.
+    """
     buffer = io.StringIO()
-    buffer.write(BYTE_ORDER_MARK)
+    if marked:
+        buffer.write(BYTE_ORDER_MARK)
     writer = csv.writer(buffer)
     for number, row in enumerate(rows, 1):
         writer.writerow([safe_cell(value) for value in row])

@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.admin_site import site
 from imissive import health
+from imissive.search import search
 from imissive.usage_api import UsageView
 from imissive.usage_views import usage_file, usage_page
 
@@ -19,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("guide.urls")),
     path("", include("reference.urls")),
     path("", include("accounts.dashboard_urls")),
+    path("dashboard/<str:organization_id>/search/", search, name="search"),
     path("dashboard/<str:organization_id>/", include("messaging.dashboard_urls")),
     path("dashboard/<str:organization_id>/usage/", usage_page, name="usage"),
     path("dashboard/<str:organization_id>/usage/usage.csv", usage_file, name="usage_file"),

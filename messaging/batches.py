@@ -1,6 +1,7 @@
 """Batches: what one call accepted together, and what has become of it."""
 
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from accounts.ledger import credits_text
@@ -9,7 +10,7 @@ from imissive.errors import ApiError
 from imissive.rendering import time_text
 from imissive.sql import server_cursor
 from messaging.models import Batch
-from messaging.states import Status
+from messaging.states import CANCELABLE, FINAL, Status
 
 # A refund bears its message's id; few messages have one.
 _COUNTS = """
@@ -32,19 +33,49 @@ def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Batch:
     return batch
 
 
-def batch_json(batch: Batch) -> dict[str, Any]:
-    """A schemas.Batch: its messages counted by status, charged and refunded, as they stand."""
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A batch's messages as they stand: `counts` by every status; micro-credits charged for all
+    their parts, and refunded."""
+
+    counts: dict[str, int]
+    parts: int
+    price: int
+    refunded: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+    @property
+    def ended(self) -> int:
+        return sum(self.counts[status] for status in FINAL)
+
+    @property
+    def cancelable(self) -> int:
+        """How many may be canceled still; a carrier may have some of them already."""
+        return sum(self.counts[status] for status in CANCELABLE)
+
+
+def summary(batch: Batch) -> Summary:
+    """Its messages, counted now."""
     with server_cursor() as cursor:
         cursor.execute(_COUNTS, [batch.id])
         rows = cursor.fetchall()
     counts = dict.fromkeys(map(str, Status), 0) | {row[0]: row[1] for row in rows}
     parts, price, refunded = (int(sum(row[column] for row in rows)) for column in (2, 3, 4))
+    return Summary(counts, parts, price, refunded)
+
+
+def batch_json(batch: Batch) -> dict[str, Any]:
+    """A schemas.Batch: its messages counted by status, charged and refunded, as they stand."""
+    found = summary(batch)
     return {
         "batch_id": ids.public_id(ids.BATCH, batch.id),
         "created_at": time_text(batch.created_at),
-        "total": sum(counts.values()),
-        "parts": parts,
-        "credits": credits_text(price),
-        "refunded": credits_text(refunded),
-        "counts": counts,
+        "total": found.total,
+        "parts": found.parts,
+        "credits": credits_text(found.price),
+        "refunded": credits_text(found.refunded),
+        "counts": found.counts,
     }

@@ -6,8 +6,6 @@ from messaging import (
     closing_views,
     credits_views,
     first_steps,
-    log_views,
-    message_views,
     overview_views,
 )
 
@@ -15,8 +13,8 @@ urlpatterns = [
     path("", overview_views.overview, name="overview"),
     path("test-message/", first_steps.send_test_message, name="test_message"),
     path("settings/close/", closing_views.close_organization, name="close_organization"),
-    path("messages/", log_views.message_log, name="messages"),
     path("", include("messaging.audience_urls")),
+    path("", include("messaging.log_urls")),
     path("", include("messaging.compose_urls")),
     path("campaigns/", include("messaging.campaigns.urls")),
     path("", include("messaging.sender_urls")),
@@ -24,5 +22,4 @@ urlpatterns = [
     path("credits/ledger.csv", credits_views.ledger_file, name="ledger_file"),
     path("credits/prices/", credits_views.prices_page, name="prices"),
     path("", include("messaging.smpp_urls")),
-    path("messages/<str:message_id>/", message_views.message_page, name="message"),
 ]

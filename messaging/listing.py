@@ -26,7 +26,7 @@ from messaging.states import Status
 
 CLOCKS_DIFFER = timedelta(minutes=1)
 """An id is made a moment before its row's `created_at`, and the clock may be set between them."""
-SEARCHED = 40_000
+SEARCHED = 20_000
 """How many messages one search looks through for what no index serves."""
 
 

@@ -1,6 +1,7 @@
 """What the message log can be narrowed to: the form, its words, and what it asks of the list."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import date, datetime, time, timedelta
 from typing import Any
@@ -92,9 +93,12 @@ class LogFilters(forms.Form):
     reference = _Line(gettext_lazy("Reference"), MAX_REFERENCE)
     batch = _Line(gettext_lazy("Batch"), 40, placeholder="bat_…")
 
-    def __init__(self, organization: Organization, asked: QueryDict) -> None:
+    def __init__(
+        self, organization: Organization, asked: QueryDict, senders: Sequence[str] | None = None
+    ) -> None:
+        """`senders`: what senders there are to choose from, where that is of interest at all."""
         super().__init__(asked, auto_id="%s")
-        self.senders = listing.senders_used(organization.id)
+        self.senders = listing.senders_used(organization.id) if senders is None else senders
         self._asked = asked
 
     def clean_sender(self) -> str:

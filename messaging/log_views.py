@@ -7,6 +7,7 @@ from django.views.decorators.http import require_safe
 from accounts.access import member_page, public_id
 from accounts.live import live_page, query_without
 from accounts.models import Member
+from accounts.once import OnceForm
 from accounts.roles import Action
 from imissive import ids
 from messaging import listing, log
@@ -30,6 +31,7 @@ def message_log(request: HttpRequest, member: Member) -> HttpResponse:
         "live": page is not None and page.newer is None and not paused,
         "paused": paused,
         "searched": listing.SEARCHED,
+        "export_form": OnceForm(),
         "query": query_without(request, "before", "after", "live"),
     }
     return live_page(request, member, "messages", "log", context)

@@ -10,6 +10,7 @@ from typing import Final
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from messaging.models import Message
 from messaging.states import Status
 
 Text = str | Promise
@@ -78,6 +79,14 @@ _EXPIRED = Reason(
     _("The message was not delivered within its validity: the phone was off or out of reach."),
     _("Send it again, with a longer validity if it may arrive late."),
 )
+_NEVER_SENT = Reason(
+    _("No carrier took the message before its validity was over."),
+    _("Send it again. If the carriers are down or busy for long, ask support."),
+)
+_NOT_OURS = Reason(
+    _("The carrier's answer could not be used, so it is not known whether the message arrived."),
+    _("Ask the recipient before sending it again, and tell support the message id."),
+)
 _REJECTED = Reason(
     _("The carrier or the recipient's network rejected the message, often as unwanted content."),
     _("Check the text for links and words that filters dislike, and that the person agreed to it."),
@@ -107,6 +116,12 @@ _REASONS: Final[dict[str, Reason]] = {
     "NO_RESPONSE": Reason(
         _("The carrier did not answer several times, so the message may or may not have arrived."),
         _("Ask the recipient before sending it again, to avoid a second copy."),
+    ),
+    "NO_MESSAGE_ID": _NOT_OURS,
+    "UNRECORDED": _NOT_OURS,
+    "NOT_ENCODABLE": Reason(
+        _("The text could not be written in a form that the carrier takes."),
+        _("Remove unusual characters, then send it again."),
     ),
     # Command statuses, SMPP 3.4, 5.1.3.
     "ESME_RINVDSTADR": _BAD_NUMBER,
@@ -138,6 +153,24 @@ _REASONS: Final[dict[str, Reason]] = {
     "ESME_RINVCMDLEN": _OUR_CONNECTION,
     "ESME_ROPTPARNOTALLWD": _OUR_CONNECTION,
     "ESME_RINVOPTPARAMVAL": _OUR_CONNECTION,
+    "ESME_RALYBND": _OUR_CONNECTION,
+    "ESME_RBINDFAIL": _OUR_CONNECTION,
+    "ESME_RINVPRTFLG": _OUR_CONNECTION,
+    "ESME_RINVREGDLVFLG": _OUR_CONNECTION,
+    "ESME_RINVMSGID": _OUR_CONNECTION,
+    "ESME_RINVREPFLAG": _OUR_CONNECTION,
+    "ESME_RINVDFTMSGID": _OUR_CONNECTION,
+    "ESME_RINVOPTPARSTREAM": _OUR_CONNECTION,
+    "ESME_RMISSINGOPTPARAM": _OUR_CONNECTION,
+    "ESME_RCANCELFAIL": _CARRIER_TROUBLE,
+    "ESME_RREPLACEFAIL": _CARRIER_TROUBLE,
+    "ESME_RQUERYFAIL": _CARRIER_TROUBLE,
+    "ESME_RINVNUMDESTS": _BAD_NUMBER,
+    "ESME_RINVDLNAME": _BAD_NUMBER,
+    "ESME_RINVDESTFLAG": _BAD_NUMBER,
+    "ESME_RINVSUBREP": _CARRIER_TROUBLE,
+    "ESME_RCNTSUBDL": _CARRIER_TROUBLE,
+    "ESME_RINVNUMMSGS": _CARRIER_TROUBLE,
     # Receipts' states, SMPP 3.4, appendix B, and what carriers make of them.
     "UNDELIV": _UNDELIVERED,
     "UNDELIVRD": _UNDELIVERED,
@@ -147,6 +180,11 @@ _REASONS: Final[dict[str, Reason]] = {
     "EXPIRED": _EXPIRED,
     "REJECTD": _REJECTED,
     "REJECTED": _REJECTED,
+    "BLOCKED": _REJECTED,
+    "UNKNOWN": Reason(
+        _("The carrier lost track of the message: it may or may not have arrived."),
+        _("Ask the recipient before sending it again, to avoid a second copy."),
+    ),
     "DELETED": Reason(
         _("The carrier deleted the message before it was delivered."),
         _("Send it again. If it happens again, tell support the message id."),
@@ -171,3 +209,10 @@ def reason(code: str) -> Reason | None:
         return None
     state = code.upper().replace(":", " ").replace("/", " ").split()
     return _REASONS.get(state[0], _UNKNOWN) if state else _UNKNOWN
+
+
+def reason_of(message: Message) -> Reason | None:
+    """Why a message ended as it did, and what to do; None where there is nothing to explain."""
+    if message.status == Status.EXPIRED and message.sent_at is None and not message.unanswered:
+        return _NEVER_SENT
+    return reason(message.error_code)

@@ -4,7 +4,15 @@ from collections.abc import Callable
 
 from celery import shared_task
 
-from messaging import carrier_process, low_balance, receipts, sender_mails, summing, sweeping
+from messaging import (
+    carrier_process,
+    exporting,
+    low_balance,
+    receipts,
+    sender_mails,
+    summing,
+    sweeping,
+)
 from messaging.campaigns import clock
 from messaging.campaigns.moving import ring as ring_campaigns
 from messaging.smpp.server import assembling, owed
@@ -99,3 +107,20 @@ def run_campaigns() -> None:
     """Every two seconds, and when rung: check, begin, go on with, cancel and count campaigns."""
     if clock.run(CAMPAIGN_SECONDS):
         ring_campaigns()
+
+
+EXPORT_SECONDS = 5.0
+"""How long one run writes exports before others get the worker."""
+
+
+@shared_task(name="messaging.tasks.write_exports", ignore_result=True, expires=30)
+def write_exports() -> None:
+    """When one is asked for, and every few seconds: write on what is due."""
+    exporting.write_for(EXPORT_SECONDS)
+
+
+@shared_task(name="messaging.tasks.purge_exports", ignore_result=True, expires=600)
+def purge_exports() -> None:
+    """Now and then: exports that are told of no longer go."""
+    while exporting.purge() == exporting.PURGE_STEP:
+        pass

@@ -9,16 +9,18 @@ from django.utils.translation import pgettext
 
 from messaging.dispositions import status_name
 from messaging.models import Attempt, Message, MessagePart
-from messaging.reasons import STATUS_LABELS, STATUS_TONES, reason
+from messaging.reasons import STATUS_LABELS, STATUS_TONES, reason_of
+from messaging.sources import how_it_came
 from messaging.states import FINAL, Status
 from messaging.tables import tables
 from messaging.windows import HELD
-from webhooks.models import Delivery, Event
+from webhooks.models import Delivery, Event, FailedAttempt
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that happened at a time. `tone` colours it, `code` is for support to search."""
+    """Something that happened at a time. `tone` colours it, `code` is for support to search,
+    and `next_at` when it is tried again."""
 
     at: datetime
     title: str
@@ -27,6 +29,7 @@ class Step:
     code: str = ""
     webhook: bool = False
     end: bool = False
+    next_at: datetime | None = None
 
 
 def steps_of(message: Message) -> list[Step]:
@@ -37,7 +40,8 @@ def steps_of(message: Message) -> list[Step]:
     for part in message.submitted_parts.select_related("carrier").order_by("number"):
         steps.extend(_part(message, part))
     steps.extend(_end(message))
-    steps.extend(_delivery(delivery) for delivery in deliveries_of(message))
+    for delivery in deliveries_of(message).prefetch_related("failed_attempts"):
+        steps.extend(_delivery(delivery))
     # Stable: what happened in the same moment keeps the order of this function.
     return sorted(steps, key=lambda step: step.at)
 
@@ -59,8 +63,10 @@ def is_settled(message: Message) -> bool:
 
 
 def _beginnings(message: Message) -> list[Step]:
-    key = message.api_key.name if message.api_key_id and message.api_key else ""
-    how = _("By the API, with the key “%(key)s”") % {"key": key} if key else message.source
+    how = how_it_came(message)
+    if message.api_key_id and message.api_key:
+        names = {"how": how, "key": message.api_key.name, "hint": message.api_key.hint}
+        how = _("%(how)s, with the key “%(key)s” (%(hint)s)") % names
     steps = [Step(message.created_at, _("Accepted and charged"), detail=how)]
     if message.test:
         steps = [Step(message.created_at, _("Accepted as a test, free of charge"), detail=how)]
@@ -134,30 +140,60 @@ def _end(message: Message) -> list[Step]:
         Status.EXPIRED: pgettext("message", "Expired"),
         Status.CANCELED: _("Canceled; the credits came back"),
     }[Status(message.status)]
-    why = reason(message.error_code)
+    why = reason_of(message)
     detail = str(why.what) if why else ""
     tone = STATUS_TONES[message.status]
     return [Step(message.final_at, title, tone, detail, message.error_code, end=True)]
 
 
-def _delivery(delivery: Delivery) -> Step:
+def _delivery(delivery: Delivery) -> list[Step]:
+    """Each attempt at a webhook that failed, and how the delivery stands or ended."""
+    failed = sorted(delivery.failed_attempts.all(), key=lambda attempt: attempt.number)
+    # The last one is how the delivery stands, and told by its own row.
+    earlier = [attempt for attempt in failed if attempt.number < delivery.attempts]
+    if delivery.status == Delivery.Status.DELIVERED:
+        earlier = failed
+    return [*(_failed(delivery, attempt) for attempt in earlier), _standing(delivery)]
+
+
+def _failed(delivery: Delivery, attempt: FailedAttempt) -> Step:
+    names = {"event": delivery.event.type, "attempts": attempt.number}
+    title = _("Webhook %(event)s: attempt %(attempts)d failed") % names
+    code = _answer(attempt)
+    return Step(attempt.at, title, "late", delivery.endpoint.url, code, webhook=True)
+
+
+def _standing(delivery: Delivery) -> Step:
     names = {"event": delivery.event.type, "attempts": delivery.attempts}
+    at, next_at = delivery.finished_at or delivery.created_at, None
     if delivery.status == Delivery.Status.DELIVERED:
         title, tone = _("Webhook %(event)s: received by your server"), "good"
+        if delivery.attempts > 1:
+            title = _("Webhook %(event)s: received by your server at attempt %(attempts)d")
     elif delivery.status == Delivery.Status.FAILED:
         title, tone = _("Webhook %(event)s: given up after attempt %(attempts)d"), "bad"
     elif delivery.attempts:
         title, tone = _("Webhook %(event)s: attempt %(attempts)d failed, trying again"), "late"
+        at = delivery.attempted_at or at
+        if delivery.status == Delivery.Status.PENDING:
+            next_at = delivery.next_attempt_at
     else:
         title, tone = _("Webhook %(event)s: on its way"), "still"
-    answer = str(delivery.response_status) if delivery.response_status else delivery.error
-    if delivery.duration_ms is not None and delivery.response_status:
-        answer = f"{answer} · {delivery.duration_ms} ms"
     return Step(
-        delivery.finished_at or delivery.created_at,
+        at,
         title % names,
         tone,
         delivery.endpoint.url,
-        answer,
+        _answer(delivery),
         webhook=True,
+        next_at=next_at,
     )
+
+
+def _answer(attempt: Delivery | FailedAttempt) -> str:
+    """What the receiver answered, and how long that took; else why there is no answer."""
+    if not attempt.response_status:
+        return attempt.error
+    if attempt.duration_ms is None:
+        return str(attempt.response_status)
+    return f"{attempt.response_status} · {attempt.duration_ms} ms"

@@ -98,6 +98,7 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
     arabic = shown.organization.text_templates.get(name__startswith="ت").public_id
     smpp_account = shown.organization.smpp_accounts.get()
     smpp = f"/admin/messaging/smppaccount/{smpp_account.pk}/"
+    batch = shown.organization.batches.filter(campaign=None).earliest("id")
     return {
         "landing": ("", "/"),
         "guide": ("", "/docs"),
@@ -127,6 +128,12 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
         "messages-wrong": ("owner", f"{home}messages/?since=2026-03-10&until=2026-03-09&batch=x"),
         "message-delivered": ("owner", f"{home}messages/{shown.delivered.public_id}/"),
         "message-failed": ("owner", f"{home}messages/{shown.failed.public_id}/"),
+        "search": ("owner", f"{home}search/?q=NAJD"),
+        "search-none": ("owner", f"{home}search/?q=nobody"),
+        "exports": ("owner", f"{home}messages/exports/"),
+        "resend": ("owner", f"{home}messages/{shown.failed.public_id}/resend/"),
+        "batch": ("owner", f"{home}batches/{batch}/"),
+        "batch-cancel": ("owner", f"{home}batches/{batch}/cancel/"),
         "test-message": ("owner", f"{home}test-message/"),
         "compose": ("owner", f"{home}compose/"),
         "compose-arabic": ("owner", f"{home}compose/?to=%2B966550000001&template={arabic}"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from accounts import audit, ledger
+from accounts import audit, files, ledger
 from accounts.keys import create_key, revoke_key, rotate_key
 from accounts.models import (
     MICRO,
@@ -31,6 +31,7 @@ from messaging.models import (
     Composition,
     Contact,
     ContactList,
+    Export,
     ListEntry,
     Message,
     MessagePart,
@@ -108,6 +109,7 @@ def make(now: datetime | None = None) -> Showcase:
     _ledger_rows(organization, delivered, failed)
     _team(organization, owner, now)
     code = _codes(dice, organization, now)
+    _exports(organization, owner, now)
     _audience(organization)
     showcase_campaigns.make(organization, owner, now)
     showcase_smpp.make(organization, now)
@@ -142,6 +144,23 @@ def _ledger_rows(organization: Organization, delivered: Message, failed: Message
         Price(prefix=prefix, micro=micro) for prefix, micro in PRICED.items() if prefix != "966"
     )
     Price.objects.create(prefix="96656", micro=450_000, organization=organization)
+
+
+def _exports(organization: Organization, owner: User, now: datetime) -> None:
+    """The log as a file: one that is under way, one that is done."""
+    file = files.store(
+        organization, name="messages.csv", content_type="text/csv", content=[b"x" * 1_482_113],
+        expires_at=now + timedelta(days=6),
+    )  # fmt: skip
+    common = {"organization": organization, "requested_by": owner}
+    Export.objects.create(
+        **common, query="status=failed&since=2026-11-01", status=Export.Status.DONE, total=6_218,
+        written=6_218, file=file, ended_at=now - timedelta(hours=3),
+    )  # fmt: skip
+    Export.objects.create(
+        **common, status=Export.Status.RUNNING, total=181_204, written=66_000,
+        due_at=now + timedelta(days=1),
+    )  # fmt: skip
 
 
 def _team(organization: Organization, owner: User, now: datetime) -> None:
@@ -329,6 +348,7 @@ def _traffic(dice: random.Random, now: datetime, common: dict[str, Any]) -> None
         Status.EXPIRED: 3, Status.SCHEDULED: 2, Status.CANCELED: 1,
     }  # fmt: skip
     statuses = dice.choices(list(weights), list(weights.values()), k=210)
+    batch = Batch.objects.create(organization=common["organization"])
     for index, status in enumerate(statuses):
         at = now - timedelta(seconds=400 + index * 380 + dice.randrange(300))
         final = status in (Status.DELIVERED, Status.FAILED, Status.EXPIRED, Status.CANCELED)
@@ -339,6 +359,7 @@ def _traffic(dice: random.Random, now: datetime, common: dict[str, Any]) -> None
             reference=f"order-{10480 - index}",
             status=status,
             test=index == 4,
+            batch=batch if 20 <= index < 60 else None,
             final_at=at + timedelta(seconds=dice.randrange(2, 9)) if final else None,
             error_code="UNDELIV" if status is Status.FAILED else "",
             **common,
@@ -447,8 +468,8 @@ def forget() -> None:
     Delivery.objects.filter(event__organization__name__in=ORGANIZATIONS).delete()
     Verification.objects.filter(organization__name__in=ORGANIZATIONS).delete()
     HeldPrefix.objects.filter(organization__name__in=ORGANIZATIONS).delete()
-    for model in (Event, Endpoint, Campaign, Message, Batch, SenderId, StoredFile, ApiKey,
-                  Invitation, Member, Composition, TextTemplate, ContactList, Contact,
+    for model in (Export, Event, Endpoint, Campaign, Composition, Message, Batch, SenderId,
+                  StoredFile, ApiKey, Invitation, Member, TextTemplate, ContactList, Contact,
                   Suppression):  # fmt: skip
         model.objects.filter(organization__name__in=ORGANIZATIONS).delete()
     Route.objects.filter(carriers__slug="gulf").delete()

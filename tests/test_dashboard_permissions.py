@@ -21,9 +21,11 @@ from imissive import ids
 from messaging import senders
 from messaging.contacts_import import keep_rejected
 from messaging.models import (
+    Batch,
     Carrier,
     Contact,
     ContactList,
+    Export,
     SenderStep,
     Suppression,
     TextTemplate,
@@ -44,6 +46,15 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "overview": ("GET", ALL),
     "messages": ("GET", ALL),
     "message": ("GET", ALL),
+    "search": ("GET", ALL),
+    "exports": ("GET", ALL),
+    "new_export": ("POST", ALL),
+    "fetch_export": ("GET", ALL),
+    "cancel_export": ("GET POST", ALL),
+    "cancel_message": ("GET POST", BUILDS),
+    "resend_message": ("GET POST", BUILDS),
+    "batch": ("GET", ALL),
+    "cancel_batch": ("GET POST", BUILDS),
     "test_message": ("GET POST", BUILDS),
     "compose": ("GET POST", BUILDS),
     "compose_estimate": ("POST", BUILDS),
@@ -162,6 +173,10 @@ def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
     organization = customer.organization
     makers: dict[str, Callable[[], object]] = {
         "message_id": lambda: world.message(customer, carrier).public_id,
+        "export_id": lambda: (
+            Export.objects.create(organization=organization, due_at=timezone.now()).public_id
+        ),
+        "batch_id": lambda: Batch.objects.create(organization=organization),
         "member_id": lambda: Member.objects.create(organization=organization, user=person()).pk,
         "invitation_id": lambda: _invitation(customer).pk,
         "file_id": lambda: keep_rejected(organization, []).id,

@@ -1,7 +1,7 @@
 """The message log, and one message's page with its timeline and its reasons in plain words."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.test import Client
@@ -12,11 +12,12 @@ from accounts.models import MICRO, LedgerEntry
 from messaging import log
 from messaging.models import Attempt, Carrier, Message
 from messaging.reasons import STATUS_LABELS, reason
+from messaging.smpp.constants import Status as CommandStatus
 from messaging.states import Status
 from tests import showcase
 from tests.people import PLAIN_STATIC, browser, member
 from tests.world import Customer, World
-from webhooks.models import Delivery, Event
+from webhooks.models import Delivery, Event, FailedAttempt
 
 
 @pytest.fixture(autouse=True)
@@ -275,6 +276,98 @@ def test_every_delivery_has_words(
     Delivery.objects.create(event=event, endpoint=endpoint, status=status, attempts=attempts)
     page = _text(owner, f"{_home(customer)}messages/{sent.public_id}/")
     assert _timeline(page)[-1].startswith("Webhook message.sent: ")
+
+
+def test_each_attempt_at_a_webhook_has_its_place(
+    owner: Client, world: World, customer: Customer, sent: Message
+) -> None:
+    """With the receiver's answer, and when it is tried again."""
+    endpoint = world.endpoint(customer)
+    event = Event.objects.create(
+        organization=customer.organization, type="message.sent", message_id=sent.id, body="{}"
+    )
+    now = datetime.now(UTC)
+    delivery = Delivery.objects.create(
+        event=event,
+        endpoint=endpoint,
+        attempts=3,
+        attempted_at=now + timedelta(minutes=3),
+        next_attempt_at=datetime(2031, 1, 2, 3, 4, 5, tzinfo=UTC),
+        response_status=500,
+        duration_ms=77,
+    )
+    for number, answer in ((1, 502), (2, None), (3, 500)):
+        FailedAttempt.objects.create(
+            delivery=delivery,
+            number=number,
+            at=now + timedelta(minutes=number),
+            response_status=answer,
+            response_body="",
+            error="" if answer else "timed out",
+            duration_ms=10 * number,
+        )
+    page = _text(owner, f"{_home(customer)}messages/{sent.public_id}/")
+    assert _timeline(page)[-3:] == [
+        "Webhook message.sent: attempt 1 failed",
+        "Webhook message.sent: attempt 2 failed",
+        "Webhook message.sent: attempt 3 failed, trying again",
+    ]
+    for told in ("502 · 10 ms", "timed out", "500 · 77 ms", "2031-01-02 03:04:05"):
+        assert told in page
+    delivery.status, delivery.attempts = Delivery.Status.DELIVERED, 4
+    delivery.finished_at, delivery.response_status = now + timedelta(minutes=4), 204
+    delivery.save()
+    page = _text(owner, f"{_home(customer)}messages/{sent.public_id}/")
+    assert _timeline(page)[-2:] == [
+        "Webhook message.sent: attempt 3 failed",
+        "Webhook message.sent: received by your server at attempt 4",
+    ]
+    assert "204 · 77 ms" in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"source": "otp"}, "As a one-time password"),
+        ({"source": "smpp"}, "Over SMPP"),
+        ({"source": "dashboard"}, "From the dashboard"),
+        ({"source": "else"}, "else"),
+    ],
+)
+def test_the_timeline_says_how_it_came(
+    owner: Client, world: World, customer: Customer, carrier: Carrier, fields: dict, words: str
+) -> None:
+    message = world.message(customer, carrier, **fields)
+    assert words in _text(owner, f"{_home(customer)}messages/{message.public_id}/")
+
+
+def test_the_timeline_names_key_and_batch(
+    owner: Client, customer: Customer, carrier: Carrier
+) -> None:
+    rows = [{"to": "+966501234567", "message": "Hello"}]
+    answer = customer.api.post("/v1/sms/bulk", {"messages": rows}).json()
+    message_id, batch_id = answer["messages"][0]["message_id"], answer["batch_id"]
+    page = _text(owner, f"{_home(customer)}messages/{message_id}/")
+    assert "By the API, in a bulk call, with the key “live” (" in page
+    assert f"{_home(customer)}batches/{batch_id}/" in page
+
+
+def test_what_no_carrier_took_says_so(
+    owner: Client, world: World, customer: Customer, carrier: Carrier
+) -> None:
+    over = {"status": Status.EXPIRED, "final_at": datetime.now(UTC), "error_code": "EXPIRED"}
+    never = world.message(customer, carrier, **over)
+    sent = world.message(customer, carrier, sent_at=datetime.now(UTC), **over)
+    url = f"{_home(customer)}messages/"
+    assert "No carrier took" in _text(owner, f"{url}{never.public_id}/")
+    assert "out of reach" in _text(owner, f"{url}{sent.public_id}/")
+
+
+@pytest.mark.parametrize("status", [each for each in CommandStatus if each])
+def test_every_answer_of_a_carrier_has_words(status: CommandStatus) -> None:
+    found = reason(status.name)
+    assert found is not None
+    assert found != reason("0x00000500")
 
 
 def test_another_organizations_webhooks_do_not_show(

@@ -9,6 +9,7 @@ from messaging.models.audience import (
 )
 from messaging.models.campaigns import Campaign, CampaignChunk
 from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteCarrier
+from messaging.models.exports import Export
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
 from messaging.models.rules import SendingRule, Suppression
 from messaging.models.senders import SenderDocument, SenderId, SenderStep
@@ -32,6 +33,7 @@ __all__ = [
     "Contact",
     "ContactList",
     "EarlyReceipt",
+    "Export",
     "ListEntry",
     "Message",
     "MessagePart",

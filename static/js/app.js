@@ -50,6 +50,19 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A slash goes to the search, from wherever nothing is being written.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "/" || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, [contenteditable]")) return;
+  const field = document.querySelector("[data-search]");
+  if (!field) return;
+  event.preventDefault();
+  const drawer = field.closest("[popover]");
+  if (drawer && !field.checkVisibility()) drawer.showPopover();
+  field.focus();
+  field.select();
+});
+
 // A list with a button of its own needs the button only once another entry is chosen.
 for (const button of document.querySelectorAll("[data-when-changed]")) {
   const select = button.form.querySelector("select");

@@ -1,11 +1,12 @@
-"""`GET /v1/sms` and `GET /v1/usage` at a million messages of one organization.
+"""Lists, the dashboard's log and usage at a million messages of one organization.
 
     python -m imissive.embedded -- python -m tests.bench.lists
 
 Fills a fresh database with SQL (tests/filling.py), another organization beside it, and asks through
 the whole API, in this process. For each filter and each pair of filters: the slowest of the first,
 the middle and the last page, of values that are frequent, rare and missing, and the indexes that it
-was read from. Each call is made three times, and the median counts.
+was read from. Each call is made three times, and the median counts. Of the dashboard's log: what no
+index serves, alone and with each other filter, on the page that it is slowest on.
 """
 
 # ruff: noqa: E402 (the settings have to be known before models are imported)
@@ -28,12 +29,15 @@ django.setup()
 
 from django.core.management import call_command
 from django.db import connection
+from django.test import override_settings
 
+from accounts.access import public_id
 from imissive import ids
 from imissive.cursors import encode_cursor
 from messaging import summing
 from messaging.models import Message
 from tests.filling import CAMPAIGN, MONITOR, fill
+from tests.people import PLAIN_STATIC, browser, member
 from tests.world import Api, Customer, World
 
 NOW = datetime.now(UTC)
@@ -145,6 +149,56 @@ def measure_lists(customer: Customer, messages: int, limit: int) -> None:
         print(f"{' + '.join(names) or 'none':<32}{taken:>10.1f}  {told}; {read}", flush=True)
 
 
+UNSERVED: dict[str, list[str]] = {
+    "number": ["4711", "99999999"],
+    "country": ["SA", "AE", "FR"],
+    "source": ["api", "otp"],
+    "mode": ["test"],
+}
+"""What only the dashboard's log can be narrowed to: frequent, rare and missing."""
+LOG_NAMES = {"sender_id": "sender", "batch_id": "batch"}
+
+
+def measure_log(customer: Customer, messages: int) -> None:
+    """Each filter of the dashboard's log that no index serves, with nothing and with each other."""
+    print(f"\n{'filters of the log':<32}{'worst, ms':>10}  where", flush=True)
+    client = browser(member(customer.organization))
+    url = f"/dashboard/{public_id(customer.organization)}/messages/"
+    newest = Message.objects.filter(organization=customer.organization).order_by("-id")
+    found = newest.values_list("id", flat=True)
+    places = {
+        "first": {},
+        "middle": {"before": ids.public_id(ids.MESSAGE, found[messages // 2])},
+        "back": {"after": ids.public_id(ids.MESSAGE, found[messages // 2])},
+    }
+    served = {LOG_NAMES.get(name, name): VALUES[name] for name in VALUES if name[:3] != "cre"}
+    served["number"] = served.pop("to")
+    days = [str((NOW - timedelta(days=ago)).date()) for ago in (60, 1)]
+    served["since"] = served["until"] = days
+    pairs = [
+        (one, other)
+        for one in UNSERVED
+        for other in ("", *served)
+        if one != other and not (one == "source" and other == "batch")
+    ]
+    for one, other in [("", ""), *pairs]:
+        worst = (0.0, "")
+        for value, beside in itertools.product(UNSERVED.get(one, [""]), served.get(other, [""])):
+            narrowed = {name: each for name, each in ((one, value), (other, beside)) if name}
+            for place, cursor in places.items():
+                query = urllib.parse.urlencode(narrowed | cursor)
+                taken = []
+                for _ in range(3):
+                    began = time.perf_counter()
+                    answer = client.get(f"{url}?{query}")
+                    taken.append((time.perf_counter() - began) * 1000)
+                    if answer.status_code != 200:
+                        raise RuntimeError(answer.content)
+                worst = max(worst, (statistics.median(taken), f"{place} {value} {beside}"))
+        name = " + ".join(filter(None, (one, other))) or "none"
+        print(f"{name:<32}{worst[0]:>10.1f}  {worst[1]}", flush=True)
+
+
 def measure_usage(customer: Customer) -> None:
     """Before beat has summed anything, and after: the answers have to be the same."""
     print(f"\n{'usage by':<32}{'92 days':>10}{'30 days':>10}  milliseconds")
@@ -172,11 +226,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.lists", description=__doc__)
     parser.add_argument("--messages", type=int, default=1_000_000)
     parser.add_argument("--limit", type=int, default=50)
-    parser.add_argument("--only", choices=["lists", "usage"])
+    parser.add_argument("--only", choices=["lists", "log", "usage"])
     options = parser.parse_args()
     customer = prepare(options.messages)
     if options.only in (None, "lists"):
         measure_lists(customer, options.messages, options.limit)
+    if options.only in (None, "log"):
+        with override_settings(STORAGES=PLAIN_STATIC, ALLOWED_HOSTS=["testserver"]):
+            measure_log(customer, options.messages)
     if options.only in (None, "usage"):
         measure_usage(customer)
 

@@ -1,0 +1,82 @@
+"""What the dashboard's search finds of webhooks: endpoints, deliveries and events."""
+
+from django.utils.translation import gettext as _
+
+from accounts.finding import AT_MOST, Hit, page
+from accounts.models import Member
+from accounts.roles import Action, may
+from imissive import ids
+from webhooks.models import Delivery, Endpoint, Event
+
+SHORTEST_URL = 4
+
+
+def find(member: Member, text: str) -> list[Hit]:
+    """By their ids, and endpoints by a piece of their address; for who manages them."""
+    if not may(member.role, Action.MANAGE_WEBHOOKS):
+        return _messages_of_event(member, text)
+    return [*_endpoints(member, text), *_deliveries(member, text)]
+
+
+def _endpoints(member: Member, text: str) -> list[Hit]:
+    mine = Endpoint.objects.filter(organization=member.organization, deleted_at=None)
+    wanted = ids.parse_id(ids.ENDPOINT, text)
+    if wanted is not None:
+        mine = mine.filter(id=wanted)
+    elif len(text) >= SHORTEST_URL:
+        mine = mine.filter(url__icontains=text)
+    else:
+        return []
+    return [
+        Hit(_("Webhooks"), endpoint.url, url, endpoint.description, left_to_right=True)
+        for endpoint in mine.order_by("created_at")[:AT_MOST]
+        if (url := page(member, "webhook", endpoint.public_id))
+    ]
+
+
+def _deliveries(member: Member, text: str) -> list[Hit]:
+    """A delivery by its id, or those of an event."""
+    delivery_id, event_id = ids.parse_id(ids.DELIVERY, text), ids.parse_id(ids.EVENT, text)
+    mine = Delivery.objects.filter(
+        endpoint__organization=member.organization, endpoint__deleted_at=None
+    ).select_related("event", "endpoint")
+    if delivery_id is not None:
+        mine = mine.filter(id=delivery_id)
+    elif event_id is not None:
+        mine = mine.filter(event_id=event_id)
+    else:
+        return []
+    return [
+        Hit(
+            _("Webhook deliveries"),
+            f"{delivery.event.type} → {delivery.endpoint.url}",
+            url,
+            str(delivery.get_status_display()),
+            left_to_right=True,
+        )
+        for delivery in mine.order_by("id")[:AT_MOST]
+        if (url := page(member, "webhook_delivery", delivery.public_id))
+    ] or _messages_of_event(member, text)
+
+
+def _messages_of_event(member: Member, text: str) -> list[Hit]:
+    """The message that an event or a delivery is about, whose page tells of its webhooks too."""
+    mine = Event.objects.filter(organization=member.organization, message_id__isnull=False)
+    delivery_id, event_id = ids.parse_id(ids.DELIVERY, text), ids.parse_id(ids.EVENT, text)
+    if event_id is not None:
+        mine = mine.filter(id=event_id)
+    elif delivery_id is not None:
+        mine = mine.filter(deliveries__id=delivery_id)
+    else:
+        return []
+    return [
+        Hit(
+            _("Messages"),
+            ids.public_id(ids.MESSAGE, event.message_id),
+            page(member, "message", ids.public_id(ids.MESSAGE, event.message_id)),
+            event.type,
+            left_to_right=True,
+        )
+        for event in mine[:1]
+        if event.message_id is not None
+    ]
