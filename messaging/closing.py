@@ -13,7 +13,8 @@ from accounts.ledger import credits_text
 from accounts.models import ApiKey, Balance, Invitation, Member, Organization
 from accounts.roles import Action, may
 from accounts.team import NotAllowed
-from messaging.models import Message, SmppAccount
+from messaging.campaigns.states import ACCEPTING
+from messaging.models import Campaign, Message, SmppAccount
 from messaging.states import Status
 from webhooks import endpoints
 
@@ -36,6 +37,8 @@ def close(member: Member, address: str = "") -> None:
         raise NotAllowed(_("Your role does not allow it any more."))
     if Message.objects.filter(organization=organization, status__in=_UNDER_WAY).exists():
         raise NotAllowed(_("Messages still wait to be sent. Cancel them, or wait for them."))
+    if Campaign.objects.filter(organization=organization, state__in=ACCEPTING).exists():
+        raise NotAllowed(_("A campaign is not over yet. Cancel it, or wait for it."))
     balance = Balance.objects.filter(organization=organization).first()
     audit.record(
         "organization.closed",

@@ -77,12 +77,12 @@ def _sent(now: datetime, mine: dict[str, Any]) -> None:
         batch=Batch.objects.create(organization=mine["organization"]),
         started_at=now, counted_at=now, due_at=now + day,
     )  # fmt: skip
+    paused = {**running, "by_status": {"delivered": 1000}, "by_reason": {}, "refunded": 0}
     Campaign.objects.create(
-        **common, name="Loyalty points", state=State.PAUSED, pause=Campaign.Pause.CREDITS,
-        good=60_000, position=1000, parts=120_000, price=120_000 * MICRO, charged=2000 * MICRO,
-        results={**running, "by_status": {"delivered": 1000}, "by_reason": {}, "refunded": 0},
-        batch=Batch.objects.create(organization=mine["organization"]), counted_at=now,
-        started_at=now,
+        **{**common, "rows": 60_012}, name="Loyalty points", state=State.PAUSED,
+        pause=Campaign.Pause.CREDITS, good=60_000, position=1000, parts=120_000,
+        price=120_000 * MICRO, charged=2000 * MICRO, results=paused, counted_at=now,
+        batch=Batch.objects.create(organization=mine["organization"]), started_at=now,
     )  # fmt: skip
     Campaign.objects.create(
         **common, name="National day", state=State.SCHEDULED, good=4980, parts=4980,

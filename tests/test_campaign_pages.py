@@ -622,3 +622,13 @@ def test_a_fixed_number_of_queries(
         _page(developer, url)
         with django_assert_max_num_queries(16):
             _page(developer, url)
+
+
+def test_an_organization_with_a_campaign_under_way_is_not_closed(customer: Customer) -> None:
+    owner = browser(member(customer.organization))
+    campaign = running_one(customer, 3)
+    url = f"/dashboard/{public_id(customer.organization)}/settings/close/"
+    answer = owner.post(url, {"name": customer.organization.name})
+    assert "A campaign is not over yet" in answer.content.decode()
+    Campaign.objects.filter(pk=campaign.pk).update(state=State.CANCELED, due_at=None)
+    assert owner.post(url, {"name": customer.organization.name}).status_code == 302

@@ -34,9 +34,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 UNSENT = frozenset({State.DRAFT, State.CHECKING, State.READY})
 """In which it is written still, and can be deleted."""
 
-UNDER_WAY = frozenset(
-    {State.SCHEDULED, State.RUNNING, State.PAUSED, State.DELIVERING, State.CANCELING}
-)
+ACCEPTING = frozenset({State.SCHEDULED, State.RUNNING, State.PAUSED, State.CANCELING})
+"""In which more of it may become messages, or some are being taken back."""
+
+UNDER_WAY = ACCEPTING | {State.DELIVERING}
 
 
 def sources(target: State) -> list[str]:
