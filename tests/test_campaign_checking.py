@@ -182,6 +182,23 @@ def test_the_check_that_began_last_is_the_one_that_counts(
     assert _good(checked(campaign))[0].text == "Changed"
 
 
+def test_a_check_that_finds_nothing_good_holds_its_lease_too(
+    customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checking, "CHUNK", 2)
+    told: list[int] = []
+    goes_on = checking._goes_on
+
+    def noting(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
+        told.append(rows)
+        return goes_on(campaign_id, check_id, rows)
+
+    monkeypatch.setattr(checking, "_goes_on", noting)
+    campaign = checked(campaigns.made(customer, [("12345", "Sara")] * 7))
+    assert told == [2, 4, 6, 7]
+    assert (campaign.state, campaign.good, len(_bad(campaign))) == (State.READY, 0, 7)
+
+
 def test_a_check_whose_worker_died_is_begun_anew(customer: Customer) -> None:
     campaign = campaigns.made(customer, [(ONE, "Sara")])
     mine = Campaign.objects.filter(pk=campaign.pk)

@@ -3,7 +3,7 @@
 import itertools
 import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -85,11 +85,9 @@ def check(campaign_id: uuid.UUID) -> bool:
     if begun is None:
         return False
     campaign, check_id = begun
-    found, chunks = _Found(), []
-    for number, (good, bad) in enumerate(_judged(campaign, found)):
-        chunks.append((number, pack(good), pack(bad)))
-        if not _goes_on(campaign_id, check_id, found.rows):
-            return True
+    found, chunks = _Found(), list[tuple[int, bytes, bytes]]()
+    for good, bad in _judged(campaign, found, lambda: _goes_on(campaign_id, check_id, found.rows)):
+        chunks.append((len(chunks), pack(good), pack(bad)))
     with transaction.atomic():
         if move(
             campaign_id,
@@ -130,8 +128,13 @@ def _goes_on(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
     return mine.update(rows=rows, due_at=datetime.now(UTC) + LEASE) == 1
 
 
-def _judged(campaign: Campaign, found: _Found) -> Iterator[tuple[list[Good], list[Bad]]]:
-    """The rows in chunks: the good ones, CHUNK of them in each but the last, and the bad ones."""
+def _judged(
+    campaign: Campaign, found: _Found, goes_on: Callable[[], bool]
+) -> Iterator[tuple[list[Good], list[Bad]]]:
+    """The rows in chunks: the good ones, CHUNK of them in each but the last, and the bad ones.
+
+    Broken off where it does not go on, for which some of the rows are asked each time.
+    """
     good: list[Good] = []
     bad: list[Bad] = []
     seen: dict[str, int] = {}
@@ -148,7 +151,7 @@ def _judged(campaign: Campaign, found: _Found) -> Iterator[tuple[list[Good], lis
             if len(good) == CHUNK:
                 yield good, bad
                 good, bad = [], []
-        if found.too_many:
+        if found.too_many or not goes_on():
             break
     yield good, bad
 

@@ -14,6 +14,7 @@ import resource
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
@@ -85,7 +86,7 @@ def pages(customer: Customer, campaign: Campaign, client: Client, paths: list[st
     for path in paths:
         url = home + path.format(campaign.public_id)
         client.get(url)
-        answer = timed(f"page {path.format('…') or 'of all'}", lambda url=url: client.get(url))
+        answer = timed(f"page {path.format('…') or 'of all'}", partial(client.get, url))
         assert answer.status_code == 200, (url, answer.status_code)
 
 
