@@ -161,6 +161,7 @@ CELERY_BEAT_SCHEDULE = {
     "purge-idempotency": {"task": "accounts.tasks.purge_idempotency", "schedule": 600.0},
     "write-exports": {"task": "messaging.tasks.write_exports", "schedule": 5.0},
     "purge-exports": {"task": "messaging.tasks.purge_exports", "schedule": 3600.0},
+    "forget-compositions": {"task": "messaging.tasks.forget_compositions", "schedule": 3600.0},
     "run-campaigns": {"task": "messaging.tasks.run_campaigns", "schedule": 2.0},
     "sweep-smpp": {"task": "messaging.tasks.sweep_smpp", "schedule": 5.0},
     "purge-smpp": {"task": "messaging.tasks.purge_smpp", "schedule": 600.0},

@@ -16,6 +16,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts import audit, limits
@@ -29,6 +30,8 @@ from messaging.models import Composition, Contact, ContactList, ListEntry
 from messaging.sending import Accepted, Order, accept, terms_of
 from messaging.verdicts import Draft, Opinion, examine
 
+KEPT = timedelta(days=30)
+"""How long a form that comes again is known."""
 MOST: int = settings.BULK_MAX_MESSAGES
 """Recipients at once, as in a bulk call."""
 _BETWEEN = re.compile(r"[\n\r\t,;،؛|]+")
@@ -299,6 +302,12 @@ def send(member: Member, asked: Asked, once: uuid.UUID, address: str) -> Sent:
         composition.save(update_fields=["message_id", "batch_id"])
         _record(member, composition, len(accepted), acceptance.price, address, test=asked.test)
     return Sent(composition.message_id, composition.batch_id, first=True)
+
+
+def forget() -> int:
+    """Delete what was noted longer than KEPT ago; how many."""
+    old = Composition.objects.filter(created_at__lt=timezone.now() - KEPT)
+    return old.delete()[0]
 
 
 def _spend(asked: Asked) -> None:

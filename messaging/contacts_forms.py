@@ -1,5 +1,6 @@
 """What is filled in about contacts, their lists, and numbers that are not written to."""
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
@@ -149,6 +150,19 @@ class ContactForm(forms.Form):
         if len(found) > MOST_FIELDS:
             raise forms.ValidationError(_("At most %(most)s of these.") % {"most": MOST_FIELDS})
         return found
+
+    def is_saved_already(self) -> bool:
+        """Whether a new contact is just so: then the form came twice."""
+        if self.contact is not None or set(self.errors) != {"number"}:
+            return False
+        with contextlib.suppress(numbers.InvalidNumber):
+            same = contacts_of(self.organization).filter(
+                number=numbers.parse(self.data.get("number", "")).e164,
+                name=self.cleaned_data["name"],
+                fields=self.cleaned_data["fields_text"],
+            )
+            return same.exists()
+        return False
 
     def chosen_lists(self) -> list[ContactList]:
         chosen = set(self.cleaned_data.get("lists") or ())

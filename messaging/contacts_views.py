@@ -243,6 +243,8 @@ def _edit(
     lists = contacts.lists_of(member.organization)
     data = request.POST if request.method == "POST" else None
     form = ContactForm(member.organization, lists, data, contact, initial)
+    if form.is_bound and not form.is_valid() and form.is_saved_already():
+        return _back(member)
     if form.is_bound and form.is_valid():
         try:
             saved = _save_contact(request, member, form)

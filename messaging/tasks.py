@@ -6,6 +6,7 @@ from celery import shared_task
 
 from messaging import (
     carrier_process,
+    composing,
     exporting,
     low_balance,
     receipts,
@@ -124,3 +125,9 @@ def purge_exports() -> None:
     """Now and then: exports that are told of no longer go."""
     while exporting.purge() == exporting.PURGE_STEP:
         pass
+
+
+@shared_task(name="messaging.tasks.forget_compositions", ignore_result=True, expires=600)
+def forget_compositions() -> None:
+    """Forget which forms were sent long ago."""
+    composing.forget()

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client
 from django.utils import timezone, translation
 
@@ -28,7 +29,7 @@ from messaging.models import (
 )
 from messaging.problem_words import told
 from tests.people import PLAIN_STATIC, browser, member
-from tests.world import PHONE, SENDER, Customer, World, in_threads
+from tests.world import PHONE, SENDER, Customer, World, in_threads, noting
 
 OTHER = "+966501234568"
 LATER = {"when": "later", "zone": "Asia/Riyadh"}
@@ -249,6 +250,27 @@ def test_the_limit_of_a_minute_counts(owner: Client, customer: Customer) -> None
     page = _page(owner, _url(customer, "send/"), form)
     assert "more than the account" in page
     assert customer.messages() == []
+
+
+def test_forms_of_long_ago_are_forgotten(customer: Customer) -> None:
+    ages = {uuid.uuid4(): composing.KEPT + timedelta(hours=1), uuid.uuid4(): timedelta(days=1)}
+    for each, age in ages.items():
+        Composition.objects.create(id=each, organization=customer.organization)
+        Composition.objects.filter(id=each).update(created_at=timezone.now() - age)
+    composing.forget()
+    mine = Composition.objects.filter(organization=customer.organization)
+    assert list(mine.values_list("id", flat=True)) == list(ages)[1:]
+
+
+def test_the_number_of_queries_is_fixed(owner: Client, customer: Customer) -> None:
+    def count(to: str) -> int:
+        statements: list[str] = []
+        with connection.execute_wrapper(noting(statements)):
+            _page(owner, _url(customer, "estimate/"), _filled(to=to))
+        return len(statements)
+
+    owner.get(_url(customer))
+    assert count(PHONE) == count("\n".join(f"+9665012{index:05d}" for index in range(50)))
 
 
 # ---------------------------------------------------------------- bad input

@@ -153,6 +153,15 @@ def test_anothers_are_not_found(owner: Client, customer: Customer, outsider: Cus
     assert _stored(outsider) == {PHONE: ("Secret", {})}
 
 
+def test_a_double_click_makes_one(owner: Client, customer: Customer) -> None:
+    fields = {"number": PHONE, "name": "Sara", "fields_text": "city: Jeddah"}
+    for _ in range(2):
+        assert owner.post(_url(customer, "new/"), fields).status_code == 302
+    assert _stored(customer) == {PHONE: ("Sara", {"city": "Jeddah"})}
+    assert owner.post(_url(customer, "new/"), fields | {"name": "Other"}).status_code == 200
+    assert AuditEntry.objects.filter(organization=customer.organization).count() == 1
+
+
 # ---------------------------------------------------------------- many
 
 

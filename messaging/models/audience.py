@@ -122,7 +122,7 @@ class Composition(models.Model):
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
 
     class Meta:
-        indexes = [models.Index("organization", "created_at", name="composition_age")]
+        indexes = [models.Index("created_at", name="composition_age")]
 
     def __str__(self) -> str:
         return str(self.id)
