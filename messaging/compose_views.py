@@ -6,7 +6,6 @@ from typing import Any
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
-from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
@@ -219,7 +218,4 @@ def _to_what_was_sent(
         message_id = ids.public_id(ids.MESSAGE, sent.message_id)
         return redirect("message", organization_id, message_id)
     batch_id = ids.public_id(ids.BATCH, sent.batch_id or uuid.UUID(int=0))
-    try:
-        return redirect(reverse("batch", args=[organization_id, batch_id]))
-    except NoReverseMatch:
-        return redirect("messages", organization_id)
+    return redirect("batch", organization_id, batch_id)

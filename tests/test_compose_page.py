@@ -116,7 +116,9 @@ def test_one_message(owner: Client, customer: Customer) -> None:
 
 
 def test_several_are_a_batch(owner: Client, customer: Customer) -> None:
-    _send(owner, customer, to=f"{PHONE}, {OTHER}\n00966 50 123 4567")
+    url = _send(owner, customer, to=f"{PHONE}, {OTHER}\n00966 50 123 4567")
+    assert "/batches/bat_" in url
+    assert owner.get(url).status_code == 200
     messages = customer.messages()
     assert sorted(each.to for each in messages) == [PHONE, OTHER]
     assert len({each.batch_id for each in messages}) == 1
