@@ -1,6 +1,6 @@
 """The one-time passwords' page: conversion, held prefixes, rules, recent codes, and a try."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -8,6 +8,7 @@ from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -55,12 +56,12 @@ def _show(
     before = ids.parse_id(ids.OTP, request.GET.get("before", ""))
     mine = Verification.objects.filter(organization=organization).order_by("-id")
     rows = list((mine.filter(id__lt=before) if before else mine)[: PAGE + 1])
-    conversion = usage.recent_conversion(organization.id, timezone.now() - timedelta(days=DAYS))
+    since = timezone.now() - timedelta(days=DAYS)
     context = {
         "page": "otp",
         "days": DAYS,
-        "conversion": [_converted(*row) for row in conversion.countries],
-        "capped": usage.NEWEST if conversion.capped else 0,
+        # What refreshes does not show it, so it is not counted every few seconds.
+        "conversion": SimpleLazyObject(lambda: _conversion(organization, since)),
         "held": _held(organization),
         "rules": rules,
         "number_limit": settings.OTP_NUMBER_LIMIT_DAY,
@@ -76,6 +77,14 @@ def _show(
         "query": query_without(request, "before"),
     }
     return live_page(request, member, "otp", "otp_recent", context)
+
+
+def _conversion(organization: Organization, since: datetime) -> dict[str, Any]:
+    found = usage.recent_conversion(organization.id, since)
+    return {
+        "rows": [_converted(*row) for row in found.countries],
+        "capped": usage.NEWEST if found.capped else 0,
+    }
 
 
 def _converted(country: str, begun: int, verified: int) -> dict[str, Any]:
