@@ -40,7 +40,7 @@ def conversion_by(
         return {str(value): (sent, verified) for value, sent, verified in cursor.fetchall()}
 
 
-NEWEST = 50_000
+NEWEST = 20_000
 """Verifications at most that the dashboard's conversion is counted of."""
 
 
