@@ -269,6 +269,7 @@ def fields(customer: Customer, **more) -> dict[str, object]:
         "receipt_hours": 24,
         "id_format": "public",
         "default_coding": "gsm",
+        "ascii_coding": "ascii",
         "statuses": "{}",
         "sessions-TOTAL_FORMS": 0,
         "sessions-INITIAL_FORMS": 0,

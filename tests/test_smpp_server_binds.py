@@ -223,6 +223,30 @@ def test_a_bind_that_ends_while_it_is_reported_leaves_no_place_taken(
     eventually(lambda: not SmppSession.objects.exists())
 
 
+def test_a_bind_that_begins_while_accounts_are_read_stays(
+    server: RunningServer, member, monkeypatch
+) -> None:
+    """The first of its account: the answer does not speak of it."""
+    eventually(lambda: not server.connections)
+    server.report()
+    read = sessions.accounts_of
+    begun: list[tuple[RawEsme, pdus.BindResp]] = []
+
+    def slow(account_ids):
+        found = read(account_ids)
+        if not begun:
+            begun.append(bind(server.port, system_id="acme", password=member.password))
+        return found
+
+    monkeypatch.setattr(sessions, "accounts_of", slow)
+    server.report()
+    ((esme, answer),) = begun
+    assert answer.status == 0
+    assert esme.request(pdus.EnquireLink()).status == 0
+    assert server.bound == 1
+    esme.socket.close()
+
+
 def test_tls(member, tmp_path) -> None:
     member.set(tls_only=True)
     server_side, client_side = certificate(tmp_path)

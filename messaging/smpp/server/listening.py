@@ -276,8 +276,9 @@ class CustomerServer:
         if forgotten:
             for made in self.connections:
                 made.forget_report()
-        fresh = await self._threads.run(sessions.accounts_of, list(self.customers))
-        for account_id, customer in list(self.customers.items()):
+        known = dict(self.customers)  # whose first bind comes meanwhile is not asked about
+        fresh = await self._threads.run(sessions.accounts_of, list(known))
+        for account_id, customer in known.items():
             account = fresh.get(account_id)
             if account is not None and is_open(account):
                 customer.adopt(account)
@@ -285,7 +286,6 @@ class CustomerServer:
                 self._turn_out(customer)
             if customer.idle:
                 del self.customers[account_id]
-
         await self._end_asked()
 
     async def _end_asked(self) -> None:
