@@ -1,5 +1,6 @@
 """Operators' pages: organizations, people, money, and the audit log."""
 
+from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 from django import forms
@@ -7,8 +8,9 @@ from django.contrib import admin
 from django.contrib.auth.admin import GroupAdmin as DjangoGroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.contrib.auth.models import Group
-from django.db.models import Field, QuerySet
+from django.db.models import Field, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
@@ -17,11 +19,13 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from accounts import audit, ledger
+from accounts import acting, admin_panels, audit, ledger, suspending
+from accounts.access import public_id
 from accounts.admin_base import (
     LongTableAdmin,
     OperatorAdmin,
     ReadOnlyAdmin,
+    ReasonForm,
     TabularInline,
     act,
     act_page,
@@ -54,6 +58,8 @@ else:
 
 __all__ = ["ApiKeyAdmin"]  # registered by being imported
 
+site.organization_panels += [admin_panels.money, admin_panels.keys, admin_panels.acts]
+
 
 class AdjustForm(forms.Form):
     credits = CreditsField(
@@ -83,7 +89,6 @@ class OrganizationForm(OrganizationModelForm):
         model = Organization
         fields = (
             "name",
-            "status",
             "max_parts",
             "low_balance_threshold",
             "send_per_minute",
@@ -122,14 +127,45 @@ class OrganizationAdmin(OperatorAdmin):
     list_filter = ("status",)
     list_select_related = ("balance",)
     search_fields = ("name",)
-    readonly_fields = ("balance_credits", "created_at")
+    readonly_fields = ("status", "suspended_because", "created_at")
+    change_form_before_template = "admin/organization.html"
     fields = (
-        ("name", "status"),
+        ("name", "created_at"),
+        ("status", "suspended_because"),
         ("max_parts", "low_balance_threshold"),
         ("send_per_minute", "bulk_per_minute", "calls_per_minute"),
-        ("balance_credits", "created_at"),
     )
-    actions_detail = ("adjust_credits",)
+    actions_detail = ("adjust_credits", "suspend", "reinstate", "act_as")
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """The organization with all that belongs to it, as far as the operator may see it."""
+        organization = self.get_object(request, object_id)
+        panels = []
+        if organization and self.has_view_permission(request, organization):
+            panels = [build(request, organization) for build in site.organization_panels]
+        context = {**(extra_context or {}), "organization_panels": filter(None, panels)}
+        shown: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return shown
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Only what the organization's status has room for."""
+        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        organization = self.get_object(request, str(object_id))
+        if organization is None:
+            return buttons
+        offered = {
+            Organization.Status.ACTIVE: {"adjust_credits", "suspend", "act_as"},
+            Organization.Status.SUSPENDED: {"adjust_credits", "reinstate", "act_as"},
+            Organization.Status.CLOSED: {"adjust_credits", "act_as"},
+        }[Organization.Status(organization.status)]
+        prefix = "accounts_organization_"
+        return [b for b in buttons if b.action_name.removeprefix(prefix) in offered]
 
     @badge(_("status"), {"active": "success", "suspended": "danger"}, ordering="status")
     def status_badge(self, obj: Organization) -> tuple[str, str]:
@@ -174,6 +210,79 @@ class OrganizationAdmin(OperatorAdmin):
             done=_("The balance was changed."),
             do=do,
             form_class=AdjustForm,
+        )
+
+    def has_suspend_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return operator(request).has_perm("accounts.change_organization")
+
+    @act(_("Suspend"), permission="suspend", icon="block", danger=True)
+    def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return act_page(
+            self,
+            request,
+            object_id,
+            title=_("Suspend this organization"),
+            explanation=_(
+                "Its calls and new messages are refused at once; what is queued still goes. Its"
+                " members read the reason on every page."
+            ),
+            done=_("The organization is suspended."),
+            do=lambda organization, values: suspending.suspend(
+                organization,
+                operator(request),
+                values["reason"],
+                address=client_address(request),
+            ),
+            form_class=ReasonForm,
+            danger=True,
+        )
+
+    @act(_("Lift the suspension"), permission="suspend", icon="check_circle")
+    def reinstate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return act_page(
+            self,
+            request,
+            object_id,
+            title=_("Lift the suspension"),
+            explanation=_("Its calls and messages are accepted again. The reason is for the log."),
+            done=_("The organization is active again."),
+            do=lambda organization, values: suspending.reinstate(
+                organization,
+                operator(request),
+                values["reason"],
+                address=client_address(request),
+            ),
+            form_class=ReasonForm,
+        )
+
+    def has_acting_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return operator(request).has_perm(acting.PERMISSION)
+
+    @act(_("Act as this customer"), permission="acting", icon="person_search")
+    def act_as(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        def do(organization: Organization, values: dict[str, Any]) -> HttpResponse:
+            acting.begin(
+                request.session,
+                operator(request),
+                organization,
+                values["reason"],
+                address=client_address(request),
+            )
+            return redirect("overview", public_id(organization))
+
+        return act_page(
+            self,
+            request,
+            object_id,
+            title=_("Act as this customer"),
+            explanation=_(
+                "For half an hour you see and do what an admin of the organization does, without"
+                " its keys, secrets and members. Its members read in their audit log that you did,"
+                " what you changed, and the reason."
+            ),
+            done="",
+            do=do,
+            form_class=ReasonForm,
         )
 
 
@@ -285,13 +394,75 @@ class LedgerAdmin(LongTableAdmin):
         return queryset, False
 
 
+class ActorKind(admin.SimpleListFilter):
+    """Who did it, by kind: operators' acts are what is looked for most."""
+
+    title = _("who")
+    parameter_name = "who"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [
+            ("operator", _("Operators")),
+            ("acting", _("Operators acting as a customer")),
+            ("member", _("Members")),
+            ("platform", _("Programs and the platform itself")),
+        ]
+
+    def queryset(
+        self, request: HttpRequest, queryset: QuerySet[AuditEntry]
+    ) -> QuerySet[AuditEntry]:
+        acting_ones = Q(action__startswith="acting.") | Q(detail__has_key="acting_because")
+        kinds = {
+            "operator": Q(actor__is_staff=True),
+            "acting": acting_ones,
+            "member": Q(actor__is_staff=False),
+            "platform": Q(actor=None),
+        }
+        return queryset.filter(kinds.get(self.value() or "", Q()))
+
+
 @admin.register(AuditEntry, site=site)
 class AuditAdmin(LongTableAdmin):
-    list_display = ("created_at", "action", "target", "organization", "actor", "address")
+    """Only to look at and to search: a trigger of the database refuses every change, whoever
+    asks for it."""
+
+    list_display = ("created_at", "action", "target", "organization", "actor", "address", "why")
+    list_filter = (ActorKind,)
     list_select_related = ("organization", "actor")
-    search_fields = ("action", "target", "actor__email")
-    search_help_text = _("An action, a target or an operator's e-mail")
+    search_fields = ("action",)
+    search_help_text = _(
+        "An action, a target, a reason, an organization, a person's e-mail or an address"
+    )
     fields = ("created_at", "action", "target", "organization", "actor", "address", "detail")
+
+    @admin.display(description=_("reason"))
+    def why(self, obj: AuditEntry) -> str:
+        return str(obj.detail.get("acting_because") or obj.detail.get("reason") or "—")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
+    ) -> tuple[QuerySet[AuditEntry], bool]:
+        """Every word has to be found in something of the entry."""
+        for word in search_term.replace("\0", "").split():
+            people = User.objects.filter(Q(email__icontains=word) | Q(name__icontains=word))
+            queryset = queryset.filter(
+                Q(action__icontains=word)
+                | Q(target__icontains=word)
+                | Q(detail__reason__icontains=word)
+                | Q(detail__acting_because__icontains=word)
+                | (Q(address=word) if _is_address(word) else Q())
+                | Q(organization__in=find_organizations(word))
+                | Q(actor__in=list(people.values_list("pk", flat=True)[:50]))
+            )
+        return queryset, False
+
+
+def _is_address(word: str) -> bool:
+    try:
+        ip_address(word)
+    except ValueError:
+        return False
+    return True
 
 
 @admin.register(Group, site=site)

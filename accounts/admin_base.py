@@ -165,6 +165,12 @@ class LongTableAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     paginator = BoundedPaginator
 
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Also the rows of one organization, which its page in the admin links to."""
+        if lookup == "organization__id__exact":
+            return True
+        return bool(super().lookup_allowed(lookup, value, request))
+
     def get_sortable_by(self, request: HttpRequest) -> tuple[str, ...]:
         # Ordering by a column without an index would sort the whole table.
         return ()

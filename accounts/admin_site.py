@@ -131,9 +131,11 @@ _CONFIG: dict[str, Any] = {
 class OperatorSite(AdminSite):
     """Unfold's site with our login, policy and menu.
 
-    Each app adds to two things. `panels` are what the first page shows: functions from a request to
-    a template's name and its context, or to None where the operator may not see it. `waiting` says
-    of a model, `app.name`, how many of its objects wait for an operator; the menu shows it.
+    Each app adds to three things. `panels` are what the first page shows: functions from a request
+    to a template's name and its context, or to None where the operator may not see it;
+    `organization_panels` are the same for an organization's page, from a request and the
+    organization. `waiting` says of a model, `app.name`, how many of its objects wait for an
+    operator; the menu shows it.
     """
 
     index_title = _("Operations")
@@ -142,6 +144,9 @@ class OperatorSite(AdminSite):
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)
         self.panels: list[Callable[[HttpRequest], tuple[str, dict[str, Any]] | None]] = []
+        self.organization_panels: list[
+            Callable[[HttpRequest, Any], tuple[str, dict[str, Any]] | None]
+        ] = []
         self.waiting: dict[str, Callable[[], int]] = {}
 
     def _get_list(self, key: str, *arguments: Any) -> list[Any]:

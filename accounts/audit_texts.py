@@ -177,6 +177,7 @@ _NAMES: dict[str, str | Promise] = {
     "name": gettext_lazy("name"),
     "credits": gettext_lazy("credits"),
     "reason": gettext_lazy("reason"),
+    "acting_because": gettext_lazy("reason for acting"),
     "networks": gettext_lazy("addresses"),
     "scopes": gettext_lazy("may be used to"),
     "expires_at": gettext_lazy("ends"),

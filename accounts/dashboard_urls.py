@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from accounts import invitation_views, language, profile_views, views
+from accounts import acting_views, invitation_views, language, profile_views, views
 
 urlpatterns = [
     path("", views.home, name="home"),
     path("dashboard/", views.dashboard, name="dashboard"),
     path("new-organization/", views.new_organization, name="new_organization"),
     path("accounts/profile/", profile_views.profile, name="profile"),
+    path("acting/end/", acting_views.end, name="end_acting"),
     path("theme/", views.set_theme, name="set_theme"),
     path("i18n/setlang/", language.set_language, name="set_language"),
     path("invitations/<str:token>/", invitation_views.invitation_page, name="invitation"),

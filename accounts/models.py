@@ -75,6 +75,9 @@ class Organization(models.Model):
     status = models.CharField(
         _("status"), max_length=10, choices=Status.choices, default=Status.ACTIVE
     )
+    suspended_because = models.CharField(
+        _("why it is suspended"), max_length=200, blank=True, default="", editable=False
+    )
     max_parts = models.PositiveSmallIntegerField(
         _("parts at most"), default=10, help_text=_("Parts that one message may have, 1 to 10.")
     )
@@ -111,6 +114,7 @@ class Organization(models.Model):
 
     class Meta:
         verbose_name = _("organization")
+        permissions = [("act_as_customer", "Can act as a customer")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(max_parts__gte=1, max_parts__lte=10), name="organization_max_parts"
@@ -133,6 +137,9 @@ class Member(models.Model):
     role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.VIEWER)
     created_at = models.DateTimeField(auto_now_add=True)
 
+    acting: "Acting | None" = None
+    """Set where this is an operator who acts as the customer, and no row of the table."""
+
     class Meta:
         verbose_name = _("member")
         constraints = [
@@ -142,6 +149,28 @@ class Member(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+
+class Acting(models.Model):
+    """An operator acting as a customer, once; see `accounts.acting`."""
+
+    operator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
+    reason = models.CharField(_("reason"), max_length=200)
+    started_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name = _("acting as a customer")
+        constraints = [models.CheckConstraint(condition=~Q(reason=""), name="acting_with_reason")]
+
+    def __str__(self) -> str:
+        return f"{self.operator} → {self.organization}"
+
+    @property
+    def over(self) -> bool:
+        return self.ended_at is not None or self.ends_at <= timezone.now()
 
 
 class Invitation(models.Model):

@@ -69,6 +69,14 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 }
 
 
+ACTING = "acting"
+"""What an operator who acts as a customer has for a role: an admin's, without what follows."""
+
+_NOT_ACTING = frozenset({Action.MANAGE_KEYS, Action.MANAGE_MEMBERS, Action.MANAGE_ORGANIZATION})
+
+
 def may(role: str, action: Action) -> bool:
     """Whether a member with that role may do that."""
+    if role == ACTING:
+        return action not in _NOT_ACTING and Role.ADMIN in ALLOWED[action]
     return role in ALLOWED[action]

@@ -133,7 +133,7 @@ def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEE_MEMBERS)
+@member_page(Action.SEE_MEMBERS, acting=False)
 def leave(request: HttpRequest, member: Member) -> HttpResponse:
     """Ask first; a POST leaves."""
     name = member.organization.name

@@ -8,6 +8,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from messaging import carrier_traffic
+from messaging.carrier_traffic import Tally
 from messaging.models import Carrier, CarrierBind
 from messaging.smpp import client
 
@@ -45,9 +47,14 @@ def row(bind: client.CarrierBind) -> Row:
 
 
 @transaction.atomic
-def report(carrier_id: int, worker: str, rows: Sequence[Row]) -> Carrier | None:
-    """Write the worker's binds; the carrier's row as it is now, or None if it is gone."""
+def report(
+    carrier_id: int, worker: str, rows: Sequence[Row], counted: Tally | None = None
+) -> Carrier | None:
+    """Write the worker's binds, and what the carrier answered since the last time; the carrier's
+    row as it is now, or None if it is gone."""
     now = timezone.now()
+    if counted is not None:
+        carrier_traffic.record(carrier_id, counted, now)
     CarrierBind.objects.bulk_create(
         [
             CarrierBind(carrier_id=carrier_id, worker=worker, updated_at=now, **asdict(row))
@@ -94,15 +101,17 @@ def bound() -> QuerySet[CarrierBind]:
 
 
 def carriers_up() -> set[int]:
-    """The carriers that are bound."""
-    return set(bound().values_list("carrier_id", flat=True))
+    """The carriers that are bound and take messages: a drained one does not."""
+    return set(bound().filter(carrier__draining=False).values_list("carrier_id", flat=True))
 
 
 def carriers_coming_back() -> set[int]:
     """The carriers that were bound until a moment ago: a worker or a link is being restarted."""
     recently = timezone.now() - RETURN_GRACE
     return set(
-        CarrierBind.objects.filter(since__gte=recently, carrier__enabled=True)
+        CarrierBind.objects.filter(
+            since__gte=recently, carrier__enabled=True, carrier__draining=False
+        )
         .exclude(mode="rx")
         .values_list("carrier_id", flat=True)
     )

@@ -26,6 +26,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from imissive.sql import forget_broken_connections
 from messaging import bind_status, receipts, submitting
 from messaging.carrier_settings import pool_config, wire_format
+from messaging.carrier_traffic import Tally
 from messaging.dispositions import Disposition
 from messaging.judging import judge_part, receipt_code, unrecorded
 from messaging.models import Carrier
@@ -110,6 +111,7 @@ class CarrierWorker:
         self._receipts_ready = asyncio.Event()
         self._changed = asyncio.Event()
         self._flying = 0
+        self._tally = Tally()
         self._stopping = False
 
     # -- life --------------------------------------------------------------------------------
@@ -271,7 +273,8 @@ class CarrierWorker:
     @property
     def _may_begin(self) -> bool:
         """Whether to begin with a message now."""
-        return self.pool.up and not self.carrier.paused and not self._stopping
+        held = self.carrier.paused or self.carrier.draining
+        return self.pool.up and not held and not self._stopping
 
     async def _submit_message(
         self, message: Claimed, now: datetime, deadline: float, *, urgent: bool
@@ -336,6 +339,7 @@ class CarrierWorker:
         outcome: Response | Exception,
     ) -> None:
         result = flight.result
+        self._tally.answer(outcome)
         if isinstance(outcome, SubmitSmResp) and outcome.status == 0 and outcome.message_id:
             carrier_message_id = normalize_id(
                 outcome.message_id,
@@ -451,8 +455,9 @@ class CarrierWorker:
             if not batch:
                 continue
             await self._write([receipt for _, _, receipt in batch], self._apply_receipt_batch)
-            for link, pdu, _ in batch:
+            for link, pdu, receipt in batch:
                 link.respond(pdu)
+                self._tally.receipt(receipt.status)
             self._owed -= len(batch)
 
     def _next_receipts(self) -> list[_Owed]:
@@ -476,15 +481,17 @@ class CarrierWorker:
         while not self._stopping:
             self._changed.clear()
             rows = [bind_status.row(bind) for bind in self.pool.binds]
+            counted = self._tally.take()
             try:
                 fresh = await self._in_database(
-                    lambda rows=rows: bind_status.report(  # type: ignore[misc]
-                        self.carrier.id, self.name, rows
+                    lambda rows=rows, counted=counted: bind_status.report(  # type: ignore[misc]
+                        self.carrier.id, self.name, rows, counted
                     )
                 )
                 if fresh is not None:
                     await self._adopt(fresh)
             except (DatabaseError, InterfaceError) as error:
+                self._tally.add(counted)
                 log.warning("status_not_written", error=str(error).strip())
             await _wait(self._changed, STATUS_SECONDS)
 
@@ -499,7 +506,7 @@ class CarrierWorker:
             await self.pool.stop(REBIND_SECONDS)
             self.pool = self._new_pool()
             self.pool.start()
-        if was.paused and not carrier.paused:
+        if (was.paused or was.draining) and not (carrier.paused or carrier.draining):
             for bell in self.bells.values():
                 bell.set()
 

@@ -36,6 +36,11 @@ class PrefixTable(Generic[T]):
 
     def find(self, e164: str, owner: uuid.UUID) -> T | None:
         """The value for a number in E.164 (with '+'): the owner's own, else everybody's."""
+        found = self.match(e164, owner)
+        return found[2] if found else None
+
+    def match(self, e164: str, owner: uuid.UUID) -> tuple[Owner, str, T] | None:
+        """That value, with the owner and the prefix that it is kept under."""
         for whose in (owner, None):
             prefixes = self._of.get(whose)
             if not prefixes:
@@ -44,7 +49,7 @@ class PrefixTable(Generic[T]):
             for length in range(len(digits), -1, -1):
                 value = prefixes.get(digits[:length])
                 if value is not None:
-                    return value
+                    return whose, digits[:length], value
         return None
 
     def applying(self, owner: uuid.UUID) -> list[tuple[str, T, bool]]:

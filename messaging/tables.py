@@ -40,7 +40,8 @@ def reload() -> Tables:
 def read() -> Tables:
     """The tables straight from the database."""
     carriers = {
-        row.id: row for row in Carrier.objects.filter(enabled=True).only("id", "slug", "is_sandbox")
+        row.id: row
+        for row in Carrier.objects.filter(enabled=True).only("id", "slug", "is_sandbox", "draining")
     }
     choices = {row.id: CarrierChoice(row.id, row.slug) for row in carriers.values()}
     steps: dict[int, tuple[RouteCarrier, list[CarrierChoice]]] = {}
@@ -50,6 +51,9 @@ def read() -> Tables:
         choice = choices.get(step.carrier_id)
         if choice is not None:
             steps.setdefault(step.route_id, (step, []))[1].append(choice)
+    for _, found in steps.values():
+        # What is drained is used only where there is nothing else: then messages wait for it.
+        found.sort(key=lambda choice: carriers[choice.id].draining)
     windows: dict[str, tuple[Window, ...]] = {}
     for rule in SendingRule.objects.filter(enabled=True):
         window = Window(

@@ -12,7 +12,8 @@ from django.test import Client, override_settings
 from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from accounts.models import User
+from accounts import acting
+from accounts.models import Organization, User
 from tests.people import PLAIN_STATIC
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -76,9 +77,16 @@ def _end_other_sessions() -> None:
     connection.close_pool()  # type: ignore[attr-defined]
 
 
-def log_in(context: BrowserContext, url: str, user: User) -> None:
-    """Give the browser a session of that user's, as logging in by the form would."""
+def log_in(
+    context: BrowserContext, url: str, user: User, acting_as: Organization | None = None
+) -> None:
+    """Give the browser a session of that user's, as logging in by the form would; of an operator
+    who acts as that organization."""
     client = Client()
     client.force_login(user)
+    if acting_as is not None:
+        held = client.session
+        acting.begin(held, user, acting_as, "Ticket 118: wants help with a sender ID")
+        held.save()
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])

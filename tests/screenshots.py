@@ -52,12 +52,14 @@ def take(names: list[str], *, docs: bool) -> None:
             context.add_cookies(
                 [{"name": name, "value": value, "url": url} for name, value in cookies.items()]
             )
-            if who:
+            if who == "acting":
+                browsers.log_in(context, url, shown.operator, acting_as=shown.organization)
+            elif who:
                 browsers.log_in(context, url, getattr(shown, who))
             return context
 
         for theme, language, (width, size) in product(THEMES, LANGUAGES, WIDTHS.items()):
-            for who in ("", "owner", "newcomer", "operator"):
+            for who in ("", "owner", "newcomer", "operator", "acting"):
                 context = open_as(who, theme, language, size)
                 page = context.new_page()
                 page.on("console", lambda message: print("console:", message.text))
@@ -192,6 +194,20 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
         "admin-organization": (
             "operator", f"/admin/accounts/organization/{shown.organization.pk}/change/"
         ),
+        "admin-suspend": (
+            "operator", f"/admin/accounts/organization/{shown.organization.pk}/suspend/"
+        ),
+        "admin-act-as": (
+            "operator", f"/admin/accounts/organization/{shown.organization.pk}/act_as/"
+        ),
+        "admin-carriers": ("operator", "/admin/messaging/carrier/"),
+        "admin-try": (
+            "operator",
+            f"/admin/messaging/route/try_it/?organization={organization_id(shown)}"
+            "&to=%2B966501234567&sender=NAJD&text=Your+order+is+on+its+way",
+        ),
+        "acting": ("acting", home),
+        "acting-sender": ("acting", f"{home}sender-ids/{sender.public_id}/"),
         "admin-adjust": (
             "operator", f"/admin/accounts/organization/{shown.organization.pk}/adjust_credits/"
         ),

@@ -21,7 +21,8 @@ from accounts.models import (
 from accounts.people import vouch_for_address
 from accounts.roles import Role
 from imissive import ids
-from messaging import sender_documents, senders
+from messaging import carrier_traffic, sender_documents, senders
+from messaging.carrier_traffic import Tally
 from messaging.models import (
     Attempt,
     Batch,
@@ -97,6 +98,7 @@ def make(now: datetime | None = None) -> Showcase:
     _requests(organization, owner, operator)
     carrier = _carrier(now)
     endpoint = _endpoints(organization, now)
+    Price.objects.create(organization=organization, prefix="966", micro=MICRO // 2)
     common = {"organization": organization, "carrier": carrier, "api_key": key}
     _month(dice, now, common)
     _traffic(dice, now, common)
@@ -226,6 +228,10 @@ def _senders(organization: Organization, other: Organization, now: datetime) -> 
         organization=organization, name="NAJD", kind=alphanumeric, is_default=True,
         status=SenderId.Status.APPROVED, purpose="Shipment updates", decided_at=now,
     )  # fmt: skip
+    SenderId.objects.create(
+        organization=other, name="NajdCare", kind=alphanumeric, purpose="Home nursing",
+        status=SenderId.Status.APPROVED, decided_at=now, use="transactional",
+    )  # fmt: skip
     for owner, name, purpose in (
         (organization, "NAJD-Offers", "Monthly offers to customers who agreed"),
         (other, "HalaClinic", "Appointment reminders"),
@@ -320,6 +326,10 @@ def _carrier(now: datetime) -> Carrier:
             submitted=181_204 + number, receipts=180_990,
             updated_at=now + timedelta(hours=1),
         )  # fmt: skip
+    for minutes in range(1, 300):
+        answered = Tally(accepted=310 + minutes % 7 * 9, throttled=2, refused=1, delivered=290)
+        answered.failed = 9
+        carrier_traffic.record(carrier.pk, answered, now - timedelta(minutes=minutes))
     route = Route.objects.create(prefix="966")
     route.steps.create(carrier=carrier, position=0)
     Price.objects.create(prefix="966", micro=MICRO // 2)

@@ -26,11 +26,15 @@ class Site:
     refused: list[str] = field(default_factory=list)
 
     def open(self, *, who: str = "", phone: bool = False, **options) -> Page:
-        """A page of a fresh browser, logged in as the owner, the operator, or nobody."""
+        """A page of a fresh browser, logged in as the owner, the operator, the
+        operator who acts as the owner's organization (`acting`), or nobody."""
         options = {"base_url": self.url, **options}
         context = self.browser.new_context(viewport=PHONE if phone else WIDE, **options)
         context.set_default_timeout(15_000)
-        if who:
+        if who == "acting":
+            customer = self.shown.organization
+            browsers.log_in(context, self.url, self.shown.operator, acting_as=customer)
+        elif who:
             browsers.log_in(context, self.url, getattr(self.shown, who))
         page = context.new_page()
         page.on("console", self._listen)

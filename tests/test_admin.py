@@ -1,14 +1,18 @@
 """The operators' admin: who comes in, what can be changed there, and that each act is audited."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.admin_site import site
 from accounts.models import MICRO, AuditEntry, LedgerEntry, Member, Organization, User
+from messaging import carrier_traffic
+from messaging.carrier_traffic import Tally
 from messaging.models import Carrier, Message, Price, Route
 from tests import showcase
 from tests.people import PLAIN_STATIC, browser, member, operator, person
@@ -208,7 +212,6 @@ def test_an_organization_with_its_members(admin: Client, customer: Customer) -> 
     user = person()
     fields = {
         "name": "Renamed",
-        "status": "suspended",
         "max_parts": "3",
         "low_balance_threshold": "5.5",
         "send_per_minute": "120",
@@ -221,7 +224,6 @@ def test_an_organization_with_its_members(admin: Client, customer: Customer) -> 
     }
     assert admin.post(_url(Organization, "change", customer.id), fields).status_code == 302
     customer.organization.refresh_from_db()
-    assert customer.organization.status == "suspended"
     assert customer.organization.low_balance_threshold == 5_500_000
     assert customer.organization.send_per_minute == 120
     assert customer.organization.bulk_per_minute is None
@@ -230,7 +232,6 @@ def test_an_organization_with_its_members(admin: Client, customer: Customer) -> 
     entry = AuditEntry.objects.get(
         action="organization.changed", organization=customer.organization
     )
-    assert entry.detail["values"]["status"] == ["active", "suspended"]
     assert entry.detail["values"]["send_per_minute"] == [None, 120]
     assert entry.detail["values"]["low_balance_threshold"][1] == 5_500_000
     assert admin.get(_url(Organization, "delete", customer.id)).status_code == 403
@@ -251,7 +252,6 @@ def test_an_organization_with_its_members(admin: Client, customer: Customer) -> 
 def test_limits_that_are_none(admin: Client, customer: Customer, field: str, value: str) -> None:
     fields = {
         "name": "Renamed",
-        "status": "active",
         "max_parts": "3",
         "low_balance_threshold": "0",
         "memberships-TOTAL_FORMS": "0",
@@ -324,6 +324,8 @@ def test_pausing_and_disabling_a_carrier(admin: Client, carrier: Carrier) -> Non
     for act, field, value in (
         ("pause", "paused", True),
         ("resume", "paused", False),
+        ("drain", "draining", True),
+        ("resume", "draining", False),
         ("disable", "enabled", False),
         ("enable", "enabled", True),
     ):
@@ -334,7 +336,44 @@ def test_pausing_and_disabling_a_carrier(admin: Client, carrier: Carrier) -> Non
         carrier.refresh_from_db()
         assert getattr(carrier, field) is value
     switched = AuditEntry.objects.filter(action="carrier.switched", target=str(carrier))
-    assert switched.count() == 4
+    assert switched.count() == 6
+
+
+@pytest.mark.parametrize(
+    ("state", "offered"),
+    [
+        ({}, {"pause", "drain", "disable"}),
+        ({"paused": True}, {"resume", "drain", "disable"}),
+        ({"draining": True}, {"resume", "pause", "disable"}),
+        ({"enabled": False}, {"pause", "drain", "enable"}),
+    ],
+)
+def test_only_what_would_change_something_is_offered(
+    admin: Client, world: World, state: dict[str, bool], offered: set[str]
+) -> None:
+    carrier = world.carrier(**state)
+    page = admin.get(_url(Carrier, "change", carrier.pk)).content.decode()
+    acts = ("pause", "resume", "drain", "enable", "disable")
+    urls = {act: reverse(f"admin:messaging_carrier_{act}", args=(carrier.pk,)) for act in acts}
+    assert {act for act, url in urls.items() if url in page} == offered
+
+
+def test_a_carriers_figures(
+    admin: Client, carrier: Carrier, world: World, customer: Customer
+) -> None:
+    now = timezone.now()
+    for minutes, tally in (
+        (5, Tally(accepted=900, throttled=80, refused=15, unanswered=5, delivered=300, failed=100)),
+        (600, Tally(accepted=4321)),
+    ):
+        carrier_traffic.record(carrier.pk, tally, now - timedelta(minutes=minutes))
+    for _ in range(3):
+        world.message(customer, carrier)
+    page = admin.get(_url(Carrier, "change", carrier.pk)).content.decode()
+    for told in (">900<", ">5,221<", "10.0%", "75.0%", ">3<"):
+        assert told in page, told
+    row = admin.get(_url(Carrier, "changelist"), {"q": carrier.name}).content.decode()
+    assert "10.0%" in row
 
 
 def test_a_route_with_its_carriers_in_order(admin: Client, carrier: Carrier, world: World) -> None:

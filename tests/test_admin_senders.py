@@ -1,14 +1,17 @@
 """The operators' queue of sender IDs, page by page."""
 
+from datetime import timedelta
+
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from accounts.models import AuditEntry
 from messaging import senders
 from messaging.models import SenderId
-from tests.people import PLAIN_STATIC, browser, operator, person
-from tests.world import Customer, World
+from tests.people import PLAIN_STATIC, browser, member, operator, person
+from tests.world import PDF, Customer, World
 
 LIST = "/admin/messaging/senderid/"
 
@@ -105,7 +108,7 @@ def test_approving_many_leaves_the_revoked_alone(
 
 
 def test_an_operator_asks_for_a_customer(admin: Client, customer: Customer) -> None:
-    fields = {"organization": customer.id, "purpose": "Orders", "sample": "Hello"}
+    fields = {"organization": customer.id, "purpose": "Orders", "sample": "Hello", "use": ""}
     refused = admin.post(f"{LIST}add/", {**fields, "name": "TwelveLetter"})
     assert "at most 11" in refused.content.decode()
     assert admin.post(f"{LIST}add/", {**fields, "name": "Shop"}).status_code == 302
@@ -127,3 +130,83 @@ def test_an_operator_without_the_permission_only_looks(pending: SenderId) -> Non
     chosen = {"action": "approve_selected", "_selected_action": [pending.pk]}
     client.post(LIST, chosen)
     assert SenderId.objects.get(pk=pending.pk).status == "pending"
+
+
+def test_what_waits_longest_is_looked_at_first(
+    admin: Client, world: World, customer: Customer
+) -> None:
+    now = timezone.now()
+    for name, status, days in (
+        ("Newest", "pending", 1),
+        ("Oldest", "pending", 9),
+        ("Long ago", "approved", 20),
+        ("Lately", "approved", 2),
+    ):
+        sender = world.sender(customer, name, status=status)
+        at = now - timedelta(days=days)
+        SenderId.objects.filter(pk=sender.pk).update(created_at=at)
+    rows = admin.get(LIST, {"q": customer.organization.name}).context["cl"].result_list
+    names = [row.name for row in rows if row.name != "MyCompany"]
+    assert names == ["Oldest", "Newest", "Lately", "Long ago"]
+
+
+def test_what_an_operator_weighs(
+    admin: Client, world: World, customer: Customer, outsider: Customer
+) -> None:
+    world.sender(outsider, "NAJD BANK7")
+    world.sender(customer, "Refused", status="rejected", reason="Too vague")
+    document = world.document(customer)
+    SenderId.objects.filter(pk=document.sender.pk).update(name="NajdBank7")
+    page = admin.get(_page(document.sender, "change")).content.decode()
+    for told in ("NAJD BANK7", str(outsider.organization), "letter.pdf", "Too vague"):
+        assert told in page
+    assert "Looks the same" in page
+    asked = admin.get(_page(document.sender, "approve")).content.decode()
+    assert f"NAJD BANK7 ({outsider.organization})" in asked
+
+
+def test_an_operator_saves_a_document_and_that_is_written_down(
+    admin: Client, world: World, customer: Customer, outsider: Customer
+) -> None:
+    document = world.document(customer)
+    path = reverse("admin:messaging_senderid_document", args=(document.sender_id, document.pk))
+    answer = admin.get(path)
+    assert b"".join(answer) == PDF
+    assert answer["Content-Disposition"].startswith("attachment")
+    entry = AuditEntry.objects.filter(organization=customer.organization).latest("id")
+    assert (entry.action, entry.detail) == ("sender_id.document_opened", {"file": "letter.pdf"})
+    other = world.document(outsider)
+    wrong = reverse("admin:messaging_senderid_document", args=(other.sender_id, document.pk))
+    assert admin.get(wrong).status_code == 404
+    assert browser(person(is_staff=True)).get(path).status_code == 403
+    assert browser(member(customer.organization)).get(path).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("usual", "written", "stored"),
+    [
+        ("The document names another company than yours.", "", None),
+        ("The document names another company than yours.", "See page 2.", None),
+        ("", "See page 2.", None),
+        ("", "", "Choose a reason or write"),
+        ("Not on the list", "", "not one of the available choices"),
+        ("The document names another company than yours.", "x" * 201, "at most 200"),
+    ],
+)
+def test_reasons_are_chosen_or_written(
+    admin: Client, pending: SenderId, usual: str, written: str, stored: str | None
+) -> None:
+    answer = admin.post(_page(pending, "reject"), {"usual": usual, "reason": written})
+    pending.refresh_from_db()
+    if stored is None:
+        assert pending.status == "rejected"
+        assert pending.reason == f"{usual} {written}".strip()
+    else:
+        assert stored in answer.content.decode()
+        assert pending.status == "pending"
+
+
+def test_a_withdrawn_one_has_no_buttons(admin: Client, pending: SenderId) -> None:
+    senders.withdraw(pending, operator())
+    page = admin.get(_page(pending, "change")).content.decode()
+    assert not any(_page(pending, act) in page for act in ("approve", "reject", "reopen"))

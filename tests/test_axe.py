@@ -39,7 +39,7 @@ def site(test_database: None, django_db_blocker) -> Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("who", ["", "owner", "newcomer", "operator"])
+@pytest.mark.parametrize("who", ["", "owner", "newcomer", "operator", "acting"])
 @pytest.mark.parametrize("way", EVERYTHING if os.environ.get("AXE_ALL") else [None])
 def test_no_page_keeps_anybody_out(site: Site, who: str, way: Way | None) -> None:
     pages = [(name, path) for name, (whose, path) in pages_of(site.shown).items() if whose == who]

@@ -26,7 +26,17 @@ from django.utils import timezone
 from accounts.models import MICRO
 from imissive.env import read_env
 from imissive.programs import ROOT, carrier_command
-from messaging import bind_status, carrier_worker, receipts, submitting, sweeping, text, wire
+from messaging import (
+    bind_status,
+    carrier_traffic,
+    carrier_worker,
+    receipts,
+    submitting,
+    sweeping,
+    text,
+    wire,
+)
+from messaging.carrier_traffic import Tally
 from messaging.carrier_worker import CarrierWorker
 from messaging.models import Attempt, Carrier, CarrierBind, EarlyReceipt, Message
 from messaging.smpp import receipt as smpp_receipt
@@ -647,6 +657,31 @@ def test_pause_stops_submitting_within_a_claim_and_unpause_goes_on(scene: Scene)
             # Neither that nor another throughput costs the binds.
             assert [bind.link for bind in running.worker.pool.binds] == links
         assert scene.statuses() == {"delivered": 301}
+        assert set(times_submitted(simulator).values()) == {1}
+
+
+def test_draining_ends_submitting_while_receipts_still_come(scene: Scene) -> None:
+    with running_simulator(receipt_delay=1) as simulator:
+        [carrier] = scene.carriers(simulator, throughput=40)
+        scene.queue_many(carrier, 120)
+        with working(carrier) as running:
+            simulator.wait_for(lambda carrier: len(carrier.submits) >= 10, SECONDS)
+            change(carrier, draining=True)
+            until(lambda: running.worker.carrier.draining, SECONDS)
+            until(lambda: set(scene.statuses()) == {"queued", "delivered"}, SECONDS, scene.statuses)
+            delivered = scene.statuses()["delivered"]
+            assert delivered == len(simulator.submits) < 120
+            assert running.bound
+
+            def told() -> bool:
+                counted = carrier_traffic.since(timezone.now() - timedelta(hours=1))
+                tally = counted.get(carrier.pk, Tally())
+                return (tally.accepted, tally.delivered) == (delivered, delivered)
+
+            until(told, SECONDS)
+            change(carrier, draining=False, throughput=0)
+            scene.settle()
+        assert scene.statuses() == {"delivered": 120}
         assert set(times_submitted(simulator).values()) == {1}
 
 

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import audit, ledger
+from accounts import acting, audit, ledger
 from accounts.keys import create_key
 from accounts.models import MICRO, Invitation, LedgerEntry
 from messaging.models import (
@@ -60,6 +60,7 @@ def _queries(shown: showcase.Showcase) -> dict[str, int]:
     for who in ("owner", "newcomer", "operator"):
         clients[who] = Client()
         clients[who].force_login(getattr(shown, who))
+    clients["acting"] = acting_client(shown)
     found = {}
     for name, (who, path) in pages_of(shown).items():
         clients[who].get(path)
@@ -68,6 +69,16 @@ def _queries(shown: showcase.Showcase) -> dict[str, int]:
         assert answer.status_code in (200, 404), (name, answer.status_code)
         found[name] = len(captured)
     return found
+
+
+def acting_client(shown: showcase.Showcase) -> Client:
+    """The browser of the operator who acts as the showcase's organization."""
+    client = Client()
+    client.force_login(shown.operator)
+    held = client.session
+    acting.begin(held, shown.operator, shown.organization, "Ticket 118")
+    held.save()
+    return client
 
 
 def _more(shown: showcase.Showcase, number: int) -> None:

@@ -8,8 +8,8 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import MICRO
-from messaging import receipts, submitting, sweeping, tasks
-from messaging.models import CarrierBind, Message
+from messaging import receipts, submitting, sweeping, tables, tasks
+from messaging.models import Carrier, CarrierBind, Message
 from messaging.receipts import FinalReceipt
 from messaging.states import Status
 from tests.world import PHONE, in_threads
@@ -197,6 +197,25 @@ def test_a_carrier_that_was_up_a_moment_ago_is_waited_for(listening, two, world,
     bind(two[0], state=CarrierBind.State.WAITING, since=since)
     world.message(listening, two[0])
     assert sweeping.reroute_from_down() == moved
+
+
+def test_what_waits_for_a_drained_carrier_moves_on(listening, two, world):
+    bind(two[0])
+    Carrier.objects.filter(pk=two[0].pk).update(draining=True)
+    message = world.message(listening, two[0])
+    tables.reload()
+    assert sweeping.reroute_from_down() == 1
+    message.refresh_from_db()
+    assert message.carrier == two[1]
+
+
+def test_what_has_only_a_drained_carrier_waits(listening, two, world):
+    bind(two[0])
+    Carrier.objects.update(draining=True)
+    message = world.message(listening, two[0])
+    tables.reload()
+    assert sweeping.reroute_from_down() == 0
+    assert state_of(message) == Status.QUEUED
 
 
 def test_what_waits_for_a_carrier_that_is_up_stays(listening, two, world):

@@ -55,7 +55,7 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
 
 
 @require_POST
-@member_page(Action.MANAGE_WEBHOOKS)
+@member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
     """Deliver the event again, and show what becomes of it.
 
@@ -73,7 +73,7 @@ def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> H
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS)
+@member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Ask which deliveries; a POST makes them again, so many at once as one call may."""
     endpoint = endpoint_of(member, webhook_id)

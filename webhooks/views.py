@@ -48,7 +48,7 @@ def _with_health(endpoint: Endpoint, health: feed.Health) -> dict[str, Any]:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS)
+@member_page(Action.MANAGE_WEBHOOKS, acting=False)
 def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
     """Ask for its URL and events; a POST makes it and shows its secret, once."""
     form = EndpointForm(request.POST if request.method == "POST" else None)
@@ -109,7 +109,7 @@ def _wanted(form: LogForm, below: Any) -> delivery_log.Filter:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS)
+@member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     endpoint = endpoint_of(member, webhook_id)
     now = {
@@ -127,7 +127,7 @@ def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> Http
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS)
+@member_page(Action.MANAGE_WEBHOOKS, acting=False)
 def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Ask how long both secrets shall sign; a POST makes the new one and shows it, once."""
     endpoint = endpoint_of(member, webhook_id)
@@ -153,7 +153,7 @@ def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
 
 
 @require_POST
-@member_page(Action.MANAGE_WEBHOOKS)
+@member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def switch(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Enable or disable, by `enabled`: 1 or 0."""
     endpoint = endpoint_of(member, webhook_id)
@@ -190,7 +190,7 @@ def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
 
 
 @require_POST
-@member_page(Action.MANAGE_WEBHOOKS)
+@member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Send a test event, and show what the receiver answers."""
     endpoint = endpoint_of(member, webhook_id)

@@ -1,36 +1,39 @@
-"""Carriers with their live binds, routes, and prices."""
+"""Carriers with their live binds and figures, and how they are started, drained and stopped."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.widgets import UnfoldAdminPasswordWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminPasswordWidget
 
 from accounts import audit
 from accounts.admin_base import (
     OperatorAdmin,
     ReadOnlyInline,
-    TabularInline,
     act,
     act_page,
+    badge,
     operator,
 )
 from accounts.admin_site import site
-from accounts.credits_field import CreditsField
-from accounts.templatetags.shown import credits_shown
+from accounts.templatetags.shown import percent
 from imissive.requests import client_address
-from messaging.models import Carrier, CarrierBind, Price, Route, RouteCarrier
+from messaging import carrier_traffic
+from messaging.models import Carrier, CarrierBind
 
 if TYPE_CHECKING:
+    from django.contrib.admin.views.main import ChangeList
+
     CarrierModelForm = forms.ModelForm[Carrier]
-    PriceModelForm = forms.ModelForm[Price]
 else:
-    CarrierModelForm = PriceModelForm = forms.ModelForm
+    from unfold.views import ChangeList
+
+    CarrierModelForm = forms.ModelForm
 
 
 class CarrierForm(CarrierModelForm):
@@ -87,6 +90,23 @@ def _stale_before() -> Any:
     return timezone.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
 
 
+def state_of(carrier: Any) -> tuple[str, Any]:
+    """A carrier's state in a word; `bound` is what `_with_bound` counted."""
+    if not carrier.enabled:
+        return "stopped", _("Stopped")
+    if not carrier.bound:
+        return "down", _("Down")
+    if carrier.draining:
+        return "draining", _("Draining")
+    return ("paused", _("Paused")) if carrier.paused else ("up", _("Up"))
+
+
+def _in_flight(carrier: Carrier) -> int:
+    """Submits under way over all binds that were heard of lately."""
+    fresh = CarrierBind.objects.filter(carrier=carrier, updated_at__gte=_stale_before())
+    return fresh.aggregate(all=Sum("in_flight"))["all"] or 0
+
+
 def _with_bound(carriers: QuerySet[Carrier]) -> QuerySet[Carrier]:
     bound = Q(
         live_binds__state=CarrierBind.State.BOUND, live_binds__updated_at__gte=_stale_before()
@@ -94,19 +114,31 @@ def _with_bound(carriers: QuerySet[Carrier]) -> QuerySet[Carrier]:
     return carriers.annotate(bound=Count("live_binds", filter=bound))
 
 
+class _WithFigures(ChangeList):
+    """The list with each carrier's figures, read once for all of them."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        figures = carrier_traffic.figures()
+        self.result_list = list(self.result_list)
+        for carrier in self.result_list:
+            carrier.figures = figures[carrier.pk]
+
+
 @admin.register(Carrier, site=site)
 class CarrierAdmin(OperatorAdmin):
     form = CarrierForm
     inlines = (BindInline,)
-    list_display = ("name", "slug", "host", "port", "live", "enabled", "paused", "is_sandbox")
-    list_filter = ("enabled", "paused", "is_sandbox")
+    list_display = ("name", "state", "live", "waiting", "rate", "errors", "host", "is_sandbox")
+    list_filter = ("enabled", "paused", "draining", "is_sandbox")
+    change_form_before_template = "admin/carrier_figures.html"
     search_fields = ("name", "slug", "host")
     ordering = ("name",)
     prepopulated_fields = {"slug": ("name",)}
     secret_fields = ("password",)
-    actions_detail = ("pause", "resume", "enable", "disable")
+    actions_detail = ("resume", "pause", "drain", "enable", "disable")
     fieldsets = (
-        (None, {"fields": (("name", "slug"), ("enabled", "paused", "is_sandbox"))}),
+        (None, {"fields": (("name", "slug"), ("enabled", "paused", "draining", "is_sandbox"))}),
         (
             _("Connection"),
             {
@@ -140,13 +172,54 @@ class CarrierAdmin(OperatorAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Carrier]:
         return _with_bound(super().get_queryset(request))
 
+    def get_changelist(self, request: HttpRequest, **_named: Any) -> type[ChangeList]:
+        return _WithFigures
+
+    @admin.display(description=_("Queue"))
+    def waiting(self, obj: Any) -> str:
+        return str(obj.figures.queued_shown)
+
+    @admin.display(description=_("Parts a second"))
+    def rate(self, obj: Any) -> str:
+        return str(obj.figures.per_second_shown)
+
+    @admin.display(description=_("Errors in the last hour"))
+    def errors(self, obj: Any) -> str:
+        share = obj.figures.hour.error_rate
+        return "—" if share is None else percent(share)
+
+    @badge(
+        _("State"),
+        {"up": "success", "down": "danger", "paused": "warning", "draining": "warning"},
+        ordering="enabled",
+    )
+    def state(self, obj: Any) -> tuple[str, Any]:
+        return state_of(obj)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        carrier = self.get_object(request, object_id)
+        context = dict(extra_context or {})
+        if carrier and self.has_view_permission(request):
+            context["figures"] = carrier_traffic.figures().get(carrier.pk)
+            context["carrier_state"] = state_of(carrier)
+            context["in_flight"] = _in_flight(carrier)
+            context["bound"] = carrier.bound
+        shown: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return shown
+
     @admin.display(description=_("Binds up"))
     def live(self, obj: Any) -> str:
         return f"{obj.bound} / {obj.binds}"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         # The slug names queues that workers listen to; on and off are acts of their own.
-        return ("slug", "enabled", "paused") if obj else ("paused",)
+        return ("slug", "enabled", "paused", "draining") if obj else ("paused", "draining")
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, Any]:
         return {} if obj else dict(self.prepopulated_fields)
@@ -157,22 +230,37 @@ class CarrierAdmin(OperatorAdmin):
     @act(_("Pause"), permission="switch", icon="pause")
     def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _("Nothing more is submitted; binds stay up and receipts still come.")
-        return self._switch(request, object_id, _("Pause this carrier"), explanation, paused=True)
+        title = _("Pause this carrier")
+        return self._switch(request, object_id, title, explanation, paused=True, draining=False)
+
+    @act(_("Drain"), permission="switch", icon="water_drop")
+    def drain(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        explanation = _(
+            "Nothing more is submitted; what is under way finishes, and receipts still come. What"
+            " waits, and what is accepted from now on, goes to the next carrier of its route, or"
+            " waits here where there is none."
+        )
+        title = _("Drain this carrier")
+        return self._switch(request, object_id, title, explanation, draining=True, paused=False)
 
     @act(_("Resume"), permission="switch", icon="play_arrow")
     def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _("Submitting goes on with what waits.")
-        return self._switch(request, object_id, _("Resume this carrier"), explanation, paused=False)
+        title = _("Resume this carrier")
+        return self._switch(request, object_id, title, explanation, paused=False, draining=False)
 
-    @act(_("Enable"), permission="switch", icon="power")
+    @act(_("Start"), permission="switch", icon="power")
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _("Its worker binds, and routes use it.")
-        return self._switch(request, object_id, _("Enable this carrier"), explanation, enabled=True)
+        return self._switch(request, object_id, _("Start this carrier"), explanation, enabled=True)
 
-    @act(_("Disable"), permission="switch", icon="power_off", danger=True)
+    @act(_("Stop"), permission="switch", icon="power_off", danger=True)
     def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        explanation = _("Its binds close and routes pass it over. Receipts cannot come any more.")
-        title = _("Disable this carrier")
+        explanation = _(
+            "Its binds close and routes pass it over. Receipts cannot come any more: drain it first"
+            " where there is time."
+        )
+        title = _("Stop this carrier")
         return self._switch(request, object_id, title, explanation, danger=True, enabled=False)
 
     def _switch(
@@ -213,72 +301,23 @@ class CarrierAdmin(OperatorAdmin):
         carrier = self.get_object(request, str(object_id))
         if carrier is None:
             return buttons
+        held = carrier.paused or carrier.draining
         offered = {
-            "resume" if carrier.paused else "pause",
+            *(["resume"] if held else []),
+            *([] if carrier.paused else ["pause"]),
+            *([] if carrier.draining else ["drain"]),
             "disable" if carrier.enabled else "enable",
         }
         return [b for b in buttons if b.action_name.removeprefix("messaging_carrier_") in offered]
-
-
-class StepInline(TabularInline):
-    model = RouteCarrier
-    extra = 1
-    ordering = ("position", "id")
-    fields = ("position", "carrier")
-    verbose_name = _("carrier")
-    verbose_name_plural = _("carriers, the lowest position first")
-
-
-@admin.register(Route, site=site)
-class RouteAdmin(OperatorAdmin):
-    inlines = (StepInline,)
-    autocomplete_fields = ("organization",)
-    list_display = ("__str__", "organization", "order", "enabled")
-    list_filter = ("enabled",)
-    list_select_related = ("organization",)
-    search_fields = ("prefix", "organization__name")
-    ordering = ("prefix", "organization")
-    fields = ("prefix", "organization", "enabled")
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Route]:
-        return super().get_queryset(request).prefetch_related("steps__carrier")
-
-    @admin.display(description=_("carriers"))
-    def order(self, obj: Route) -> str:
-        return " → ".join(step.carrier.name for step in obj.steps.all()) or "—"
-
-
-class PriceForm(PriceModelForm):
-    micro = CreditsField(
-        label=_("Credits for one part"), min_value=0, widget=UnfoldAdminTextInputWidget
-    )
-
-    class Meta:
-        model = Price
-        fields = ("prefix", "organization", "micro")
-        widgets = {"prefix": UnfoldAdminTextInputWidget}
-
-
-@admin.register(Price, site=site)
-class PriceAdmin(OperatorAdmin):
-    form = PriceForm
-    autocomplete_fields = ("organization",)
-    list_display = ("destination", "organization", "credits")
-    list_select_related = ("organization",)
-    search_fields = ("prefix", "organization__name")
-    ordering = ("prefix", "organization")
-
-    @admin.display(description=_("prefix"), ordering="prefix")
-    def destination(self, obj: Price) -> str:
-        return f"+{obj.prefix}" if obj.prefix else str(_("every number"))
-
-    @admin.display(description=_("Credits for one part"), ordering="micro")
-    def credits(self, obj: Price) -> str:
-        return credits_shown(obj.micro)
 
 
 def carriers_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
     """Which carriers are up, for the admin's first page."""
     if not request.user.has_perm("messaging.view_carrier"):
         return None
-    return "admin/panels/carriers.html", {"carriers": _with_bound(Carrier.objects.order_by("name"))}
+    figures = carrier_traffic.figures()
+    rows = [
+        (carrier, state_of(carrier), figures.get(carrier.pk))
+        for carrier in _with_bound(Carrier.objects.order_by("name"))
+    ]
+    return "admin/panels/carriers.html", {"carriers": rows}

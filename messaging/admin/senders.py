@@ -1,20 +1,29 @@
 """The queue of sender IDs that wait for an operator."""
 
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.db.models import Case, IntegerField, QuerySet, Value, When
-from django.http import HttpRequest, HttpResponse
+from django.core.exceptions import PermissionDenied
+from django.db.models import Case, Count, F, IntegerField, QuerySet, Value, When
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.urls import path
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
-from accounts.admin_base import OperatorAdmin, ReasonForm, act, act_page, badge, operator
+from accounts import audit, files
+from accounts.admin_base import OperatorAdmin, act, act_page, badge, operator
 from accounts.admin_site import site
 from imissive.errors import ApiError
 from imissive.requests import client_address
-from messaging import senders
-from messaging.models import SenderId
+from messaging import lookalikes, sender_documents, sender_history, senders
+from messaging.models import SenderDocument, SenderId
 
 if TYPE_CHECKING:
     SenderModelForm = forms.ModelForm[SenderId]
@@ -27,6 +36,65 @@ _WAITING_FIRST = Case(
     default=Value(1),
     output_field=IntegerField(),
 )
+_WAITING_SINCE = Case(When(status=SenderId.Status.PENDING, then=F("created_at")))
+
+
+# Said often enough to be chosen instead of typed; in both languages, since customers read them.
+_REASONS = {
+    _("Rejections"): (
+        "Attach a document that shows the name is yours: a commercial registration, a trademark or"
+        " a letter.",
+        "The document names another company than yours.",
+        "The name is taken, or looks like another company's.",
+        "A promotional sender ID must end in -AD.",
+        "The sample message does not fit the purpose.",
+        "أرفق مستندًا يثبت أن الاسم لك: سجلًا تجاريًا أو علامة تجارية أو خطابًا.",
+        "المستند باسم شركة غير شركتك.",
+        "الاسم مستخدم، أو يشبه اسم شركة أخرى.",
+        "اسم المرسل الترويجي يجب أن ينتهي بـ -AD.",
+        "الرسالة النموذجية لا تناسب الغرض.",
+    ),
+    _("Revocations"): (
+        "Recipients complained about messages from this sender ID.",
+        "Offers were sent from a transactional sender ID.",
+        "The carrier or the regulator asked for it.",
+        "وردت شكاوى من مستلمي رسائل هذا الاسم.",
+        "أُرسلت عروض باسم مرسل خدمي.",
+        "طلبت ذلك شركة الاتصالات أو الجهة المنظمة.",
+    ),
+}
+
+
+class RefusalForm(forms.Form):
+    """A reason that is chosen, or written, or both."""
+
+    usual = forms.ChoiceField(
+        label=_("A usual reason"),
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+        choices=[
+            ("", _("None: I write it myself")),
+            *((name, [(text, text) for text in texts]) for name, texts in _REASONS.items()),
+        ],
+    )
+    reason = forms.CharField(
+        label=_("Reason"),
+        required=False,
+        max_length=200,
+        widget=UnfoldAdminTextareaWidget(attrs={"rows": 3, "dir": "auto"}),
+        help_text=_("The customer reads it, after the usual one where you chose that."),
+    )
+
+    def clean(self) -> None:
+        told = (self.cleaned_data.get("usual", ""), self.cleaned_data.get("reason", ""))
+        reason = " ".join(filter(None, told))
+        longest = SenderId._meta.get_field("reason").max_length or 0
+        if not reason:
+            self.add_error("reason", gettext("Choose a reason or write one."))
+        elif len(reason) > longest:
+            self.add_error("reason", gettext("Together with the usual reason that is too long."))
+        else:
+            self.cleaned_data["reason"] = reason
 
 
 class RequestForm(SenderModelForm):
@@ -34,7 +102,7 @@ class RequestForm(SenderModelForm):
 
     class Meta:
         model = SenderId
-        fields = ("organization", "name", "purpose", "sample")
+        fields = ("organization", "name", "use", "purpose", "sample")
         widgets = {
             "name": UnfoldAdminTextInputWidget,
             "purpose": UnfoldAdminTextInputWidget,
@@ -52,16 +120,25 @@ class RequestForm(SenderModelForm):
 class SenderIdAdmin(OperatorAdmin):
     form = RequestForm
     autocomplete_fields = ("organization",)
-    list_display = ("name", "organization", "kind", "status_badge", "purpose", "created_at")
-    list_filter = ("status", "kind")
+    list_display = (
+        "name",
+        "organization",
+        "status_badge",
+        "use",
+        "purpose",
+        "attached",
+        "created_at",
+    )
+    list_filter = ("status", "use", "kind")
+    change_form_before_template = "admin/sender_review.html"
     list_select_related = ("organization",)
     search_fields = ("name", "organization__name")
     actions = ("approve_selected",)
     actions_detail = ("approve", "reject", "revoke", "make_default", "reopen")
-    fields = ("organization", "name", "purpose", "sample")
+    fields = ("organization", "name", "use", "purpose", "sample")
     view_fields = (
         ("organization", "status"),
-        ("name", "kind"),
+        ("name", "kind", "use"),
         "purpose",
         "sample",
         "reason",
@@ -70,7 +147,55 @@ class SenderIdAdmin(OperatorAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SenderId]:
-        return super().get_queryset(request).order_by(_WAITING_FIRST, "-created_at")
+        """What waits comes first, the longest first; then what was decided, the newest first."""
+        found = super().get_queryset(request).annotate(attachments=Count("documents"))
+        ordered: QuerySet[SenderId] = found.order_by(_WAITING_FIRST, _WAITING_SINCE, "-created_at")
+        return ordered
+
+    @admin.display(description=_("Documents"))
+    def attached(self, obj: Any) -> str:
+        return str(obj.attachments or "—")
+
+    def get_urls(self) -> list[Any]:
+        document = path(
+            "<uuid:object_id>/documents/<uuid:document_id>/",
+            self.admin_site.admin_view(self.document),
+            name="messaging_senderid_document",
+        )
+        return [document, *super().get_urls()]
+
+    def document(
+        self, request: HttpRequest, object_id: uuid.UUID, document_id: uuid.UUID
+    ) -> HttpResponseBase:
+        """A customer's document, to be saved: who opened it is in the audit log."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        mine = SenderDocument.objects.filter(sender=object_id, pk=document_id)
+        found = mine.select_related("file", "sender__organization").first()
+        if found is None:
+            raise Http404
+        audit.record(
+            "sender_id.document_opened",
+            actor=operator(request),
+            organization=found.sender.organization,
+            target=f"{found.sender.public_id} {found.sender.name}",
+            detail={"file": found.file.name},
+            address=client_address(request),
+        )
+        return files.download(found.file)
+
+    def change_view(
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        sender = self.get_object(request, object_id)
+        review = _review(sender) if sender and self.has_view_permission(request) else None
+        context = {**(extra_context or {}), "review": review}
+        shown: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return shown
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.view_fields if obj else self.fields
@@ -100,6 +225,7 @@ class SenderIdAdmin(OperatorAdmin):
             values["name"],
             values["purpose"],
             values["sample"],
+            use=values["use"],
             actor=operator(request),
             address=client_address(request),
         )
@@ -115,12 +241,22 @@ class SenderIdAdmin(OperatorAdmin):
             request,
             object_id,
             title=_("Approve this sender ID"),
-            explanation=_("The organization can send with it at once, and is told by webhook."),
+            explanation=self._approval(request, object_id),
             done=_("The sender ID was approved."),
             do=lambda sender, _values: senders.approve(
                 sender, operator(request), address=client_address(request)
             ),
         )
+
+    def _approval(self, request: HttpRequest, object_id: str) -> str:
+        """What approving does, and whose name it could be taken for."""
+        told = gettext("The organization can send with it at once. Mail and webhook tell it.")
+        sender = self.get_object(request, object_id)
+        near = lookalikes.lookalikes_of(sender) if sender else []
+        if near:
+            names = ", ".join(f"{each.sender.name} ({each.sender.organization})" for each in near)
+            told += " " + gettext("Careful, it looks like: %(names)s.") % {"names": names}
+        return told
 
     @act(_("Reject"), permission="decide", icon="close", danger=True)
     def reject(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -134,7 +270,7 @@ class SenderIdAdmin(OperatorAdmin):
             do=lambda sender, values: senders.reject(
                 sender, operator(request), values["reason"], address=client_address(request)
             ),
-            form_class=ReasonForm,
+            form_class=RefusalForm,
             danger=True,
         )
 
@@ -150,7 +286,7 @@ class SenderIdAdmin(OperatorAdmin):
             do=lambda sender, values: senders.revoke(
                 sender, operator(request), values["reason"], address=client_address(request)
             ),
-            form_class=ReasonForm,
+            form_class=RefusalForm,
             danger=True,
         )
 
@@ -182,6 +318,7 @@ class SenderIdAdmin(OperatorAdmin):
                 sender.name,
                 sender.purpose,
                 sender.sample,
+                use=sender.use,
                 actor=operator(request),
                 address=client_address(request),
             ),
@@ -210,8 +347,27 @@ class SenderIdAdmin(OperatorAdmin):
             SenderId.Status.APPROVED: {"revoke", "make_default"},
             SenderId.Status.REJECTED: {"reopen"},
             SenderId.Status.REVOKED: {"reopen"},
+            SenderId.Status.WITHDRAWN: set(),
         }[SenderId.Status(sender.status)]
         return [b for b in buttons if b.action_name.removeprefix("messaging_senderid_") in offered]
+
+
+_COLOURS = {"good": "success", "bad": "danger", "late": "warning", "still": "default"}
+
+
+def _review(sender: SenderId) -> dict[str, Any]:
+    """What an operator weighs: look-alikes, documents, its history and its organization's."""
+    mine = SenderId.objects.filter(organization=sender.organization_id).exclude(pk=sender.pk)
+    others = list(sender_history.in_order(mine)[:20])
+    for other in others:
+        tone = sender_history.TONES[SenderId.Status(other.status)]
+        other.colour = _COLOURS[tone]  # type: ignore[attr-defined]
+    return {
+        "lookalikes": lookalikes.lookalikes_of(sender),
+        "documents": sender_documents.documents_of(sender),
+        "history": sender_history.history_of(sender),
+        "others": others,
+    }
 
 
 def waiting() -> int:

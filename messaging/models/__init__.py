@@ -8,7 +8,14 @@ from messaging.models.audience import (
     TextTemplate,
 )
 from messaging.models.campaigns import Campaign, CampaignChunk
-from messaging.models.carriers import Carrier, CarrierBind, Price, Route, RouteCarrier
+from messaging.models.carriers import (
+    Carrier,
+    CarrierBind,
+    CarrierTraffic,
+    Price,
+    Route,
+    RouteCarrier,
+)
 from messaging.models.exports import Export
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
 from messaging.models.rules import SendingRule, Suppression
@@ -29,6 +36,7 @@ __all__ = [
     "CampaignChunk",
     "Carrier",
     "CarrierBind",
+    "CarrierTraffic",
     "Composition",
     "Contact",
     "ContactList",

@@ -41,6 +41,14 @@ class Carrier(models.Model):
     paused = models.BooleanField(
         _("paused"), default=False, help_text=_("Binds stay up; nothing is submitted.")
     )
+    draining = models.BooleanField(
+        _("draining"),
+        default=False,
+        help_text=_(
+            "Nothing more is submitted; what waits moves along its route, and waits where there is"
+            " no other carrier."
+        ),
+    )
     is_sandbox = models.BooleanField(
         _("sandbox"), default=False, help_text=_("Takes the messages of test keys.")
     )
@@ -144,6 +152,26 @@ class CarrierBind(models.Model):
 
     def __str__(self) -> str:
         return f"{self.carrier} #{self.number} {self.state}"
+
+
+class CarrierTraffic(models.Model):
+    """What a carrier answered within one minute, over all workers: parts, and final receipts."""
+
+    id = models.BigAutoField(primary_key=True)
+    carrier = models.ForeignKey(Carrier, models.CASCADE, db_index=False)
+    minute = models.DateTimeField()
+    accepted = models.BigIntegerField(default=0)
+    throttled = models.BigIntegerField(default=0)
+    refused = models.BigIntegerField(default=0)
+    unanswered = models.BigIntegerField(default=0)
+    delivered = models.BigIntegerField(default=0)
+    failed = models.BigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("carrier", "minute", name="traffic_once")]
+
+    def __str__(self) -> str:
+        return f"{self.carrier_id} {self.minute}"
 
 
 class Route(models.Model):

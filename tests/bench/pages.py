@@ -30,6 +30,7 @@ from tests import showcase
 from tests.filling import fill
 from tests.people import PLAIN_STATIC
 from tests.screenshots import pages_of
+from tests.test_page_queries import acting_client
 
 LIMIT = 300
 """What a page may take, in milliseconds."""
@@ -72,6 +73,7 @@ def measure(shown: showcase.Showcase, only: list[str]) -> None:
     for who in ("owner", "newcomer", "operator"):
         clients[who] = Client()
         clients[who].force_login(getattr(shown, who))
+    clients["acting"] = acting_client(shown)
     for name, (who, path) in pages_of(shown).items():
         if only and not name.startswith(tuple(only)):
             continue

@@ -1,0 +1,69 @@
+"""What an organization's page in the admin shows of messaging: traffic, sender IDs, routing."""
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.access import public_id
+from accounts.models import Organization
+from messaging import usage
+from messaging.models import Price, Route, SenderId, SmppAccount
+from messaging.reasons import STATUS_LABELS
+from messaging.states import Status
+
+DAYS = 7
+_ROWS = 20
+
+Panel = tuple[str, dict[str, Any]]
+
+
+def traffic(request: HttpRequest, organization: Organization) -> Panel | None:
+    """Live messages of the last days, and what became of them."""
+    if not request.user.has_perm("messaging.view_message"):
+        return None
+    now = timezone.now()
+    midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    start = midnight - timedelta(days=DAYS - 1)
+    by_status = usage.used_by(organization.id, start, now, "status")
+    return "admin/panels/traffic.html", {
+        "organization": organization,
+        "days": list(reversed(usage.used_by(organization.id, start, now, "day").items())),
+        "statuses": [
+            (STATUS_LABELS[status], by_status[status].messages)
+            for status in Status
+            if status in by_status
+        ],
+    }
+
+
+def sender_ids(request: HttpRequest, organization: Organization) -> Panel | None:
+    """Its sender IDs by status, and the approved ones by name."""
+    if not request.user.has_perm("messaging.view_senderid"):
+        return None
+    mine = SenderId.objects.filter(organization=organization)
+    counts = mine.values("status").annotate(count=Count("id")).order_by()
+    by_status = {row["status"]: row["count"] for row in counts}
+    labels = SenderId.Status
+    return "admin/panels/organization_senders.html", {
+        "organization": organization,
+        "counts": [(s.label, by_status[s.value]) for s in labels if s.value in by_status],
+        "approved": mine.filter(status=labels.APPROVED).order_by("-is_default", "name")[:_ROWS],
+        "waiting": mine.filter(status=labels.PENDING).order_by("created_at")[:_ROWS],
+    }
+
+
+def routing(request: HttpRequest, organization: Organization) -> Panel | None:
+    """What is its own: prices, routes, SMPP accounts. Everything else is everybody's."""
+    if not request.user.has_perm("messaging.view_price"):
+        return None
+    routes = Route.objects.filter(organization=organization).prefetch_related("steps__carrier")
+    return "admin/panels/organization_routing.html", {
+        "organization": organization,
+        "organization_id": public_id(organization),
+        "prices": Price.objects.filter(organization=organization).order_by("prefix")[:_ROWS],
+        "routes": routes.order_by("prefix")[:_ROWS],
+        "accounts": SmppAccount.objects.filter(organization=organization)[:_ROWS],
+    }
