@@ -5,6 +5,7 @@ accents, spaces and punctuation go. Names that are then the same look the same; 
 differ in a letter or two, or of which one holds the other, look near.
 """
 
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ MOST: Final = 20
 _SHORTEST_NEAR, _SHORTEST_FAR = 4, 8
 """From how many characters on one, and two, of them may differ."""
 
+_PLAIN: Final = re.compile("[^a-z0-9]")
 _PAIRS: Final = (("rn", "m"), ("vv", "w"))
 _ALIKE: Final = str.maketrans(
     {
@@ -46,12 +48,18 @@ class Lookalike:
 
 def skeleton(name: str) -> str:
     """What the eye keeps of a name."""
+    if name.isascii():
+        return _joined(_PLAIN.sub("", name.casefold().translate(_ALIKE)))
     # Digits first, whatever script they are of: compatibility forms would not change Arabic ones.
     digits = "".join(
         str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in name
     )
     plain = unicodedata.normalize("NFKD", digits.casefold().translate(_ALIKE))
     kept = "".join(c for c in plain if c.isalnum()).translate(_ALIKE)
+    return _joined(kept)
+
+
+def _joined(kept: str) -> str:
     for pair, one in _PAIRS:
         kept = kept.replace(pair, one)
     return kept
@@ -79,7 +87,10 @@ def _likeness(one: str, two: str) -> str:
     if short in long:
         return "near"
     allowed = 2 if len(short) >= _SHORTEST_FAR else 1
-    return "near" if len(long) - len(short) <= allowed and _apart(one, two) <= allowed else ""
+    # Each change brings two characters at most that the other has not: most names end here.
+    if len(long) - len(short) > allowed or len(set(one) ^ set(two)) > 2 * allowed:
+        return ""
+    return "near" if _apart(one, two) <= allowed else ""
 
 
 def _apart(one: str, two: str) -> int:

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('messaging', '0013_exports'),
+        ('messaging', '0014_composition_age'),
     ]
 
     operations = [
