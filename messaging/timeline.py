@@ -20,7 +20,7 @@ from webhooks.models import Delivery, Event, FailedAttempt
 @dataclass(frozen=True, slots=True)
 class Step:
     """Something that happened at a time. `tone` colours it, `code` is for support to search,
-    and `next_at` when it is tried again."""
+    `next_at` is when it is tried again, `delivery` the webhook delivery that it belongs to."""
 
     at: datetime
     title: str
@@ -30,6 +30,7 @@ class Step:
     webhook: bool = False
     end: bool = False
     next_at: datetime | None = None
+    delivery: str = ""
 
 
 def steps_of(message: Message) -> list[Step]:
@@ -160,7 +161,15 @@ def _failed(delivery: Delivery, attempt: FailedAttempt) -> Step:
     names = {"event": delivery.event.type, "attempts": attempt.number}
     title = _("Webhook %(event)s: attempt %(attempts)d failed") % names
     code = _answer(attempt)
-    return Step(attempt.at, title, "late", delivery.endpoint.url, code, webhook=True)
+    return Step(
+        attempt.at,
+        title,
+        "late",
+        delivery.endpoint.url,
+        code,
+        webhook=True,
+        delivery="" if delivery.endpoint.deleted_at else delivery.public_id,
+    )
 
 
 def _standing(delivery: Delivery) -> Step:
@@ -187,6 +196,7 @@ def _standing(delivery: Delivery) -> Step:
         _answer(delivery),
         webhook=True,
         next_at=next_at,
+        delivery="" if delivery.endpoint.deleted_at else delivery.public_id,
     )
 
 

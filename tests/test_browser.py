@@ -58,6 +58,26 @@ def test_from_the_front_page_to_why_a_message_failed(site: Site, javascript: boo
     expect(page.get_by_text("Gulf Carrier was busy; trying again")).to_be_visible()
 
 
+def test_a_slash_searches_everything(site: Site) -> None:
+    """From any page, but not out of a field; on a phone it opens the drawer with the field."""
+    page = site.open()
+    _sign_in(page, site)
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox", name="Search everything")).to_be_focused()
+    page.keyboard.type("055 987 6543")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name=f"To {site.shown.failed.to}")).to_be_visible()
+    page.get_by_role("link", name="Messages", exact=True).first.click()
+    number = page.get_by_label("Number or message id")
+    number.focus()
+    page.keyboard.press("/")
+    expect(number).to_have_value("/")
+    page.set_viewport_size({"width": 360, "height": 740})
+    number.blur()
+    page.keyboard.press("/")
+    expect(page.get_by_role("searchbox", name="Search everything")).to_be_focused()
+
+
 def _with_a_key(page: Page) -> None:
     """Plug an authenticator that asks no questions into the browser."""
     devtools = page.context.new_cdp_session(page)
