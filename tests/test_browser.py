@@ -46,7 +46,7 @@ def test_from_the_front_page_to_why_a_message_failed(site: Site, javascript: boo
     page = site.open(java_script_enabled=javascript)
     _sign_in(page, site)
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-    expect(page.get_by_text("89,312.5")).to_be_visible()
+    expect(page.get_by_text("88,036.5")).to_be_visible()
     page.get_by_role("link", name="All messages").click()
     page.get_by_label("Status").select_option("failed")
     page.get_by_role("button", name="Filter").click()
