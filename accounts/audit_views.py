@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Collection, Iterator
-from datetime import datetime, time, timedelta
+from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -26,13 +27,22 @@ from imissive.spreadsheets import csv_lines
 PAGE = 50
 
 
+class _Day(forms.DateField):
+    """A day far from the ends of the calendar, where a day more is none."""
+
+    def __init__(self, **more: Any) -> None:
+        bounds = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1))]
+        widget = forms.DateInput(attrs={"type": "date"})
+        super().__init__(required=False, widget=widget, validators=bounds, **more)
+
+
 class AuditForm(forms.Form):
     """What the log is narrowed to."""
 
     who = forms.ChoiceField(label=gettext_lazy("Who"), required=False)
     what = forms.ChoiceField(label=gettext_lazy("What"), required=False)
-    since = forms.DateField(label=gettext_lazy("From"), required=False, widget=forms.DateInput)
-    until = forms.DateField(label=gettext_lazy("Until"), required=False, widget=forms.DateInput)
+    since = _Day(label=gettext_lazy("From"))
+    until = _Day(label=gettext_lazy("Until"))
 
     def __init__(self, member: Member, data: Any) -> None:
         super().__init__(data)
@@ -42,8 +52,6 @@ class AuditForm(forms.Form):
             ("", _("Anybody")), *people, (SUPPORT, _("Support")), (PLATFORM, _("The platform")),
         ]  # fmt: skip
         self.fields["what"].choices = [("", _("Anything")), *_areas()]  # type: ignore[attr-defined]
-        for name in ("since", "until"):
-            self.fields[name].widget.input_type = "date"
 
     def narrowed(self) -> audit_log.Filter:
         """What was filled in wrongly narrows nothing. The last day is included."""

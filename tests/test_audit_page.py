@@ -14,7 +14,7 @@ from django.utils import timezone, translation
 from accounts import audit
 from accounts.access import public_id
 from accounts.audit_texts import AREAS, SENTENCES, details, sentence
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from tests.people import PLAIN_STATIC, browser, member, operator
 from tests.world import Customer, noting
@@ -120,6 +120,18 @@ def test_filters(owner: Client, customer: Customer) -> None:
         exported = str(_rows(owner, _page(customer, query, export=True)))
         assert [word for word in ("First", "Second", "Third") if word in exported] == found
     assert "Nothing matches" in _text(owner, _page(customer, f"?since={tomorrow}"))
+
+
+@pytest.mark.parametrize("zone", ["", "Pacific/Kiritimati", "America/Los_Angeles"])
+def test_the_ends_of_the_calendar(customer: Customer, zone: str) -> None:
+    someone = member(customer.organization)
+    User.objects.filter(pk=someone.pk).update(time_zone=zone)
+    client = browser(someone)
+    _record(customer, target="Always")
+    for query in ("?since=0001-01-01&until=9999-12-31", "?since=9999-12-31", "?until=0001-01-01"):
+        for export in (False, True):
+            assert client.get(_page(customer, query, export)).status_code == 200, query
+    assert "Always" in _text(client, _page(customer, "?since=0001-01-01&until=9999-12-31"))
 
 
 def test_pages(owner: Client, customer: Customer, monkeypatch) -> None:

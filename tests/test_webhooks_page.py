@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.access import public_id
-from accounts.models import AuditEntry
+from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from imissive import ids
 from tests.people import PLAIN_STATIC, browser, member
@@ -298,6 +298,21 @@ def test_deliveries_are_filtered(developer: Client, customer: Customer, world: W
         text = _text(developer, page + query)
         assert _ids(text) == [row.public_id for row in found], query
     assert "This is no id of a message." in _text(developer, f"{page}?message=z")
+
+
+@pytest.mark.parametrize("zone", ["", "Pacific/Kiritimati", "America/Los_Angeles"])
+def test_the_ends_of_the_calendar(customer: Customer, world: World, zone: str) -> None:
+    someone = member(customer.organization)
+    User.objects.filter(pk=someone.pk).update(time_zone=zone)
+    client = browser(someone)
+    endpoint = world.endpoint(customer)
+    delivery = _failed(endpoint, ago=timedelta(minutes=5))
+    page = _page(customer, f"{endpoint.public_id}/")
+    first, last = "0001-01-01T00:00", "9999-12-31T23:59"
+    assert _ids(_text(client, f"{page}?since={first}&until={last}")) == [delivery.public_id]
+    assert _ids(_text(client, f"{page}?since={last}")) == []
+    form = {"since": first, "until": last, "status": "all", "once": _once(client, f"{page}replay/")}
+    assert client.post(f"{page}replay/", form).status_code == 302
 
 
 def test_deliveries_come_by_pages(
