@@ -33,6 +33,12 @@ def by_kind() -> dict[str, float]:
     return found
 
 
+def milliseconds_of(*pids: int) -> float:
+    """CPU that these processes used so far."""
+    processes = _processes()
+    return 1000 * sum(processes[pid][2] for pid in pids)
+
+
 def _processes() -> dict[int, tuple[int, str, float]]:
     """(parent, command line, seconds of it and of the children it has waited for) by pid."""
     found = {}

@@ -36,6 +36,7 @@ from imissive import ids
 from imissive.cursors import encode_cursor
 from messaging import summing
 from messaging.models import Message
+from tests.bench.cpu import milliseconds_of
 from tests.filling import CAMPAIGN, MONITOR, fill
 from tests.people import PLAIN_STATIC, browser, member
 from tests.world import Api, Customer, World
@@ -201,24 +202,32 @@ def measure_log(customer: Customer, messages: int) -> None:
 
 def measure_usage(customer: Customer) -> None:
     """Before beat has summed anything, and after: the answers have to be the same."""
-    print(f"\n{'usage by':<32}{'92 days':>10}{'30 days':>10}  milliseconds")
-    counted = _usage_by_each(customer, "counted")
+    print(f"\n{'usage by':<32}{'92 days':>10}{'CPU':>8}{'30 days':>10}{'CPU':>8}  milliseconds")
+    counted = _usage_by_each(customer, "counted", calls=4)
     began = time.perf_counter()
     summing.sum_up(NOW)
     print(f"summed in {time.perf_counter() - began:.1f} s")
-    if _usage_by_each(customer, "summed") != counted:
+    if _usage_by_each(customer, "summed", calls=25) != counted:
         raise RuntimeError("The sums are not what is counted.")
 
 
-def _usage_by_each(customer: Customer, how: str) -> list[Any]:
+def _usage_by_each(customer: Customer, how: str, calls: int) -> list[Any]:
+    """Prints how long a call takes, and how much CPU: of this process and of PostgreSQL's."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        both = os.getpid(), cursor.fetchone()[0]
     answers = []
     for group in ("day", "status", "sender_id", "country"):
-        taken = []
+        told = f"{f'{group}, {how}':<32}"
         for days in (92, 30):
             query = {"group_by": group, "from": day(days), "to": day(0)}
-            taken.append(asked(customer.api, "/v1/usage", query))
-            answers.append(customer.api.get(f"/v1/usage?{urllib.parse.urlencode(query)}").json())
-        print(f"{f'{group}, {how}':<32}{taken[0]:>10.1f}{taken[1]:>10.1f}", flush=True)
+            taken = asked(customer.api, "/v1/usage", query)
+            before = milliseconds_of(*both)
+            for _ in range(calls):
+                answer = customer.api.get(f"/v1/usage?{urllib.parse.urlencode(query)}").json()
+            told += f"{taken:>10.0f}{(milliseconds_of(*both) - before) / calls:>8.0f}"
+            answers.append(answer)
+        print(told, flush=True)
     return answers
 
 
