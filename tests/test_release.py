@@ -74,7 +74,6 @@ def test_what_was_due_while_the_platform_was_down_goes_when_it_is_up(site: Site)
     )
     late = float(released) - began
     print(f"after the start: released {late:+.2f} s, delivered {ended - began:.2f} s")
-    assert late < BUSY
     [(waiting,)] = site.sql("SELECT count(*) FROM messaging_message WHERE status = 'scheduled'")
     assert waiting == 1
     assert ended - began < 10
