@@ -123,6 +123,6 @@ def _more_traffic(shown: showcase.Showcase, number: int) -> None:
         message=message, number=number + 2, carrier=shown.carrier, submitted_at=timezone.now()
     )
     carrier = Carrier.objects.create(slug=f"more-{number}", name=f"More {number}", host="x.example")
-    route = Route.objects.create(prefix=f"97{number}")
+    route = Route.objects.create(prefix=f"88{number}")
     route.steps.create(carrier=carrier, position=0)
-    Price.objects.create(prefix=f"97{number}", micro=MICRO)
+    Price.objects.create(prefix=f"88{number}", micro=MICRO)
