@@ -348,8 +348,10 @@ def test_a_fixed_number_of_queries(
     world: World,
     customer: Customer,
     carrier: Carrier,
+    monkeypatch: pytest.MonkeyPatch,
     django_assert_num_queries,
 ) -> None:
+    monkeypatch.setattr(tables, "FRESH_SECONDS", 600.0)
     world.message(customer, carrier, price=1)
     owner.get(_url(customer))
     with CaptureQueriesContext(connection) as queries:
