@@ -279,7 +279,7 @@ def send(member: Member, asked: Asked, once: uuid.UUID, address: str) -> Sent:
     against = _against(organization)
     if against:
         raise ApiError.of(against[0])
-    _spend(asked)
+    spend(asked.organization, len(asked.recipients.all))
     drafts = [
         draft
         for draft, recipient in zip(asked.drafts(), asked.recipients.all, strict=True)
@@ -310,9 +310,11 @@ def forget() -> int:
     return old.delete()[0]
 
 
-def _spend(asked: Asked) -> None:
-    """Count the messages against the organization's limits, as the API does."""
-    organization, count = asked.organization, len(asked.recipients.all)
+def spend(organization: Organization, count: int) -> None:
+    """Count that many messages against the organization's limits, as the API does.
+
+    Raises ApiError where they are more than may be sent now.
+    """
     lane = Lane.SEND if count == 1 else Lane.BULK
     allowed = Limits(
         organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute

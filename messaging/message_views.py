@@ -21,6 +21,7 @@ from imissive.requests import client_address
 from messaging import cancelling, log, resending, timeline
 from messaging.countries import name_of
 from messaging.models import Message
+from messaging.problem_words import told
 from messaging.reasons import reason_of
 from messaging.sources import source_name
 from messaging.states import CANCELABLE
@@ -125,6 +126,9 @@ def _resent(request: HttpRequest, member: Member, message: Message, form: OnceFo
         return redirect("message", organization_id, message.public_id)
     try:
         sent = resending.resend(message, member, client_address(request))
+    except ApiError as error:
+        messages.error(request, told(error.problem))
+        return redirect("resend_message", organization_id, message.public_id)
     except InsufficientCredits:
         sent = None
     if sent is None:

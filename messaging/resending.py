@@ -11,6 +11,7 @@ from accounts import audit
 from accounts.models import Member, Organization
 from imissive import ids
 from imissive.errors import Problem
+from messaging.composing import spend
 from messaging.estimating import estimate
 from messaging.models import Message
 from messaging.problem_words import told
@@ -49,10 +50,11 @@ def verdict(message: Message) -> Verdict:
 def resend(message: Message, member: Member, address: str) -> uuid.UUID | None:
     """Send it once more; the new message's id, or None where it is refused.
 
-    Raises InsufficientCredits.
+    Raises InsufficientCredits, and ApiError where the organization's limit is reached.
     """
     if _is_suspended(message.organization):
         return None
+    spend(message.organization, 1)
     with transaction.atomic():
         outcome = accept(_order(message), [_draft(message)]).outcomes[0]
         if not isinstance(outcome, Accepted):

@@ -173,3 +173,12 @@ def test_a_waiting_message_is_canceled(owner: Client, customer: Customer, carrie
 def test_who_only_reads_is_offered_nothing(customer: Customer, failed: Message) -> None:
     page = browser(member(customer.organization, Role.VIEWER)).get(_url(failed, ""))
     assert "Send again" not in page.content.decode()
+
+
+def test_it_counts_against_the_limit(owner: Client, customer: Customer, failed: Message) -> None:
+    Organization.objects.filter(id=customer.id).update(send_per_minute=1)
+    owner.post(_url(failed), _form(owner, failed))
+    answer = owner.post(_url(failed), _form(owner, failed), follow=True)
+    assert answer.redirect_chain[0][0] == _url(failed)
+    assert "1 messages a minute" in answer.content.decode()
+    assert len(customer.messages()) == 2
