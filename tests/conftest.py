@@ -18,6 +18,7 @@ from messaging.models import Carrier
 from tests.dispatching import Start, dispatchers
 from tests.receivers import Receiver, receiver
 from tests.running import Site
+from tests.scheduling import LONGEST_FIRST, SITE_FILES, BySite
 from tests.world import Api, Customer, World
 
 # The two cores are shared with servers and other test processes: time says nothing here.
@@ -30,31 +31,25 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 _redis = urlsplit(settings.REDIS_URL)._replace(path=f"/{WORKER.removeprefix('gw')}").geturl()
 os.environ["REDIS_URL"] = settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = _redis
 
-LONGEST_FIRST = ("tests/test_launch.py",)
-"""Files that start with nothing else left to do would be what everybody waits for."""
-
 REAL_DATABASE = str(settings.DATABASES["default"]["NAME"])
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A file's tests run in one process, and in one for all files the tests of one platform.
-
-    What takes longest goes first (`--no-loadscope-reorder`): nobody waits for it at the end.
-    """
+    """What takes longest goes first (`--no-loadscope-reorder`): nobody waits for it at the end."""
+    places = {file: place for place, file in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: places.get(item.location[0], len(places)))
     for item in items:
-        group = "site" if "site_of_all" in _fixtures(item) else item.location[0]
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(
-        key=lambda item: (
-            "site_of_all" not in _fixtures(item),
-            item.location[0] not in LONGEST_FIRST,
-        )
-    )
+        if (
+            "site_of_all" in getattr(item, "fixturenames", [])
+            and item.location[0] not in SITE_FILES
+        ):
+            raise pytest.UsageError(f"{item.location[0]} belongs into tests.scheduling.SITE_FILES")
 
 
-def _fixtures(item: pytest.Item) -> list[str]:
-    return getattr(item, "fixturenames", [])
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySite | None:
+    return BySite(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")

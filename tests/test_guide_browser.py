@@ -124,7 +124,7 @@ def test_examples_run_with_a_key_of_the_readers_own(site: Site, sandbox: None) -
     answer = listed.locator(".run-answer")
     expect(answer).to_contain_text("200 OK")
     expect(answer).to_contain_text("x-ratelimit-remaining")
-    expect(answer).to_contain_text('"credits": "89312.5"')
+    expect(answer).to_contain_text('"credits": "88036.5"')
 
     canceled = example(page, "cancel")
     canceled.get_by_role("button", name="Run").click()
