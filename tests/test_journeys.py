@@ -57,7 +57,7 @@ def test_from_sign_up_to_the_first_delivered_message(site: Site, page: Page) -> 
     page.get_by_role("button", name="Send the test message").click()
     expect(page.get_by_role("heading", name="To +966500000001")).to_be_visible()
     # The page is live: nobody reloads it.
-    expect(page.locator(".timeline .end")).to_contain_text("Delivered", timeout=20_000)
+    expect(page.locator(".timeline .ended")).to_contain_text("Delivered", timeout=20_000)
     page.get_by_role("navigation").get_by_role("link", name="Overview").click()
     expect(page.get_by_role("listitem").filter(has_text="Send a test message")).to_contain_text(
         "Done"
