@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 import structlog
 from django.conf import settings
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection
 
 from accounts import limits
@@ -30,6 +31,10 @@ WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 # Each of the processes that run tests counts in a Redis database of its own: tests empty it.
 _redis = urlsplit(settings.REDIS_URL)._replace(path=f"/{WORKER.removeprefix('gw')}").geturl()
 os.environ["REDIS_URL"] = settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = _redis
+
+# Argon2 as it is, but quick: what makes it dear to who guesses makes each test that signs in dear.
+Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost = 1, 8
+Argon2PasswordHasher.parallelism = 1
 
 REAL_DATABASE = str(settings.DATABASES["default"]["NAME"])
 

@@ -62,6 +62,7 @@ def test_a_slash_searches_everything(site: Site) -> None:
     """From any page, but not out of a field; on a phone it opens the drawer with the field."""
     page = site.open()
     _sign_in(page, site)
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
     page.keyboard.press("/")
     expect(page.get_by_role("searchbox", name="Search everything")).to_be_focused()
     page.keyboard.type("055 987 6543")
