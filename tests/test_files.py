@@ -34,8 +34,8 @@ def test_what_breaks_off_leaves_nothing(customer: Customer) -> None:
 
     with pytest.raises(OSError, match="cut"):
         files.store(customer.organization, name="a", content_type="text/csv", content=broken())
-    assert not StoredFile.objects.exists()
-    assert not FileChunk.objects.exists()
+    assert not StoredFile.objects.filter(organization=customer.organization).exists()
+    assert not FileChunk.objects.filter(file__organization=customer.organization).exists()
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,5 @@ def test_what_is_over_goes(customer: Customer, monkeypatch: pytest.MonkeyPatch) 
         _store(customer, [b"x"], expires_at=now + timedelta(hours=1)).id,
     }
     tasks.purge_files()
-    assert set(StoredFile.objects.values_list("id", flat=True)) == kept
+    left = StoredFile.objects.filter(organization=customer.organization)
+    assert set(left.values_list("id", flat=True)) == kept
