@@ -36,9 +36,10 @@ def new_uuid() -> uuid.UUID:
     of a millisecond leaves its highest bit for the others; the step between two has 58 random bits.
     """
     global _last
-    milliseconds = time.time_ns() // 1_000_000
     random = int.from_bytes(os.urandom(10), "big") >> 7
     with _guard:
+        # Read here: a thread that had read it before would go back behind the others.
+        milliseconds = time.time_ns() // 1_000_000
         if _last[0] == milliseconds and (after := _last[1] + 1 + (random >> 15)) < 1 << 74:
             random = after
         _last = (milliseconds, random)
@@ -57,7 +58,7 @@ def first_id_at(moment: datetime) -> uuid.UUID:
 
     The moment is aware; before 1970 it counts as 1970.
     """
-    milliseconds = max(0, int(moment.timestamp() * 1000))
+    milliseconds = max(0, (moment - _EPOCH) // timedelta(milliseconds=1))
     return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
 
 

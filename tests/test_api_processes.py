@@ -187,7 +187,7 @@ def test_without_redis_calls_are_answered_as_fast_and_the_log_says_so(site: Site
     site.sql("UPDATE accounts_organization SET calls_per_minute = 1")
     valkey = site.pid("valkey")
     assert valkey is not None
-    assert "rate_limits_unavailable" not in site.text
+    before = len(site.text)
     os.kill(valkey, signal.SIGSTOP)  # it hangs: worse than one that is away
     try:
         ask(site, "/v1/balance")
@@ -197,7 +197,7 @@ def test_without_redis_calls_are_answered_as_fast_and_the_log_says_so(site: Site
         assert {answer.status for answer in answers} == {200}
         # Each of the two processes asks again once a second, and waits a quarter for that.
         assert elapsed < 4, elapsed
-        until(lambda: "rate_limits_unavailable" in site.text, 10)
+        until(lambda: "rate_limits_unavailable" in site.text[before:], 10)
         otp = ask(site, "/v1/otp/verify", {"otp_id": "otp_x", "code": "123456"})
         assert (otp.status, otp.body["error"]["code"]) == (503, "UNAVAILABLE")
     finally:

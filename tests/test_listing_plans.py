@@ -212,4 +212,5 @@ def test_what_expires_in_the_queue_is_found_by_its_index(many):
     found = [node for node in nodes if node.get("Index Name") == "message_expiry"]
     assert found
     scanned = {n.get("Relation Name") for n in nodes if n["Node Type"] == "Seq Scan"}
-    assert "messaging_message" not in scanned
+    # There are no parts here: an empty table may be scanned.
+    assert scanned <= {"messaging_messagepart"}
