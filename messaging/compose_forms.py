@@ -1,12 +1,10 @@
 """What a member fills in to write to people."""
 
-import zoneinfo
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 from django import forms
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -15,7 +13,7 @@ from imissive import ids
 from messaging import templating
 from messaging.composing import MOST, Asked, Recipients, TooMany, recipients_of
 from messaging.models import ContactList, SenderId, TextTemplate
-from messaging.schedule_forms import clock_time, zone_named
+from messaging.schedule_forms import WhenForm
 
 LONGEST = 5000
 """Characters of a text: more than ten parts hold, so that the verdict says how many they are."""
@@ -24,7 +22,7 @@ VALUE = "value_"
 """What the names of the fields begin with that hold the values of variables."""
 
 
-class ComposeForm(forms.Form):
+class ComposeForm(WhenForm):
     """Bound, it judges nothing that `messaging.verdicts` judges: that comes with the review."""
 
     to = forms.CharField(
@@ -56,30 +54,6 @@ class ComposeForm(forms.Form):
         strip=False,
         widget=forms.Textarea(attrs={"rows": 5, "dir": "auto"}),
     )
-    when = forms.ChoiceField(
-        label=gettext_lazy("When"),
-        choices=[("now", gettext_lazy("Now")), ("later", gettext_lazy("At a time"))],
-        widget=forms.RadioSelect,
-    )
-    at = forms.CharField(
-        label=gettext_lazy("Time"),
-        required=False,
-        widget=forms.TextInput(attrs={"type": "datetime-local"}),
-    )
-    zone = forms.CharField(max_length=60, required=False, widget=forms.HiddenInput)
-    validity = forms.ChoiceField(
-        label=gettext_lazy("Try to deliver"),
-        required=False,
-        choices=[
-            ("", gettext_lazy("for 2 days")),
-            ("600", gettext_lazy("for 10 minutes")),
-            ("3600", gettext_lazy("for an hour")),
-            ("21600", gettext_lazy("for 6 hours")),
-            ("86400", gettext_lazy("for a day")),
-            ("604800", gettext_lazy("for 7 days")),
-        ],
-        help_text=gettext_lazy("A phone that is off until then does not get it any more."),
-    )
 
     def __init__(
         self,
@@ -92,14 +66,8 @@ class ComposeForm(forms.Form):
         self.contact_lists = list(organization.contact_lists.order_by("name", "id"))
         self.senders = approved_senders(organization)
         self.templates = list(organization.text_templates.order_by("name", "id"))
-        usual = {
-            "kind": "live" if self.senders else "test",
-            "when": "now",
-            "zone": timezone.get_current_timezone_name(),
-        }
-        super().__init__(data, initial={**usual, **(initial or {})})
-        # Who chose no zone gets the browser's, by a script.
-        self.zone_is_chosen = bool(user.time_zone)
+        usual = {"kind": "live" if self.senders else "test"}
+        super().__init__(user, data, {**usual, **(initial or {})})
         self._choices("lists", [(each.public_id, each.name) for each in self.contact_lists])
         self._choices("sender", [(name, name) for name in self.senders])
         if not self.contact_lists:
@@ -112,17 +80,8 @@ class ComposeForm(forms.Form):
         assert isinstance(field, forms.ChoiceField)  # noqa: S101 - as declared above
         field.choices = choices
 
-    def clean_zone(self) -> zoneinfo.ZoneInfo:
-        return zone_named(self.cleaned_data["zone"] or timezone.get_current_timezone_name())
-
     def clean(self) -> dict[str, Any]:
-        cleaned = self.cleaned_data
-        cleaned["scheduled_at"] = None
-        if cleaned.get("when") == "later" and "zone" in cleaned:
-            try:
-                cleaned["scheduled_at"] = clock_time(cleaned.get("at", ""), cleaned["zone"])
-            except forms.ValidationError as error:
-                self.add_error("at", error)
+        cleaned = super().clean()
         try:
             cleaned["recipients"] = self._recipients()
         except TooMany:
@@ -176,7 +135,7 @@ class ComposeForm(forms.Form):
             cleaned.get("sender") or None,
             cleaned.get("kind") == "test",
             cleaned.get("scheduled_at"),
-            timedelta(seconds=int(validity)) if validity else None,
+            timedelta(seconds=validity) if validity else None,
         )
 
 

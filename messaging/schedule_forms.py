@@ -1,11 +1,15 @@
-"""A time to send at, as people choose it in a form: by the clock of a time zone."""
+"""When to send and how long to try, as people choose it in a form: by the clock of a time zone."""
 
 import zoneinfo
 from datetime import UTC, datetime
+from typing import Any
 
 from django import forms
+from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
 
+from accounts.models import User
 from imissive.errors import ApiError
 from messaging.problem_words import told
 from messaging.schedules import check_schedule
@@ -42,3 +46,55 @@ def _checked(at: datetime) -> datetime | None:
         return check_schedule(at)
     except ApiError as error:
         raise forms.ValidationError(told(error.problem)) from None
+
+
+class WhenForm(forms.Form):
+    """Leaves `scheduled_at` in what is cleaned, an aware time or None for at once, and `validity`
+    in seconds, or None for the platform's own."""
+
+    when = forms.ChoiceField(
+        label=gettext_lazy("When"),
+        choices=[("now", gettext_lazy("Now")), ("later", gettext_lazy("At a time"))],
+        widget=forms.RadioSelect,
+    )
+    at = forms.CharField(
+        label=gettext_lazy("Time"),
+        required=False,
+        max_length=30,
+        widget=forms.TextInput(attrs={"type": "datetime-local"}),
+    )
+    zone = forms.CharField(max_length=60, required=False, widget=forms.HiddenInput)
+    validity = forms.TypedChoiceField(
+        label=gettext_lazy("Try to deliver"),
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=[
+            ("", gettext_lazy("for 2 days")),
+            ("600", gettext_lazy("for 10 minutes")),
+            ("3600", gettext_lazy("for an hour")),
+            ("21600", gettext_lazy("for 6 hours")),
+            ("86400", gettext_lazy("for a day")),
+            ("604800", gettext_lazy("for 7 days")),
+        ],
+        help_text=gettext_lazy("A phone that is off until then does not get it any more."),
+    )
+
+    def __init__(self, user: User, data: Any = None, initial: dict[str, Any] | None = None) -> None:
+        usual = {"when": "now", "zone": timezone.get_current_timezone_name()}
+        super().__init__(data, initial={**usual, **(initial or {})})
+        # Who chose no zone gets the browser's, by a script.
+        self.zone_is_chosen = bool(user.time_zone)
+
+    def clean_zone(self) -> zoneinfo.ZoneInfo:
+        return zone_named(self.cleaned_data["zone"] or timezone.get_current_timezone_name())
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        cleaned["scheduled_at"] = None
+        if cleaned.get("when") == "later" and "zone" in cleaned:
+            try:
+                cleaned["scheduled_at"] = clock_time(cleaned.get("at", ""), cleaned["zone"])
+            except forms.ValidationError as error:
+                self.add_error("at", error)
+        return cleaned

@@ -8,6 +8,7 @@ is CAMPAIGN.
 """
 
 import uuid
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -60,11 +61,17 @@ SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7'
 
 
 def fill(
-    organization_id: uuid.UUID, carrier_id: int, messages: int, *, batch: int = 10_000
+    organization_id: uuid.UUID,
+    carrier_id: int,
+    messages: int,
+    *,
+    batch: int = 10_000,
+    run: Callable[[str, dict[str, Any]], object] | None = None,
 ) -> list[uuid.UUID]:
     """Insert that many messages without any charge, and have them counted for the planner.
 
-    Every second `batch` in a row are a batch; returns the ids of those.
+    Every second `batch` in a row are a batch; returns the ids of those. `run` runs the statements,
+    where they are not for Django's own connection.
     """
     batches = [ids.new_uuid() for _ in range(messages // batch // 2 + 1)]
     parameters: dict[str, Any] = {
@@ -78,8 +85,11 @@ def fill(
         "begin": datetime.now(UTC) - timedelta(days=DAYS),
         "span": timedelta(days=DAYS),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(_BATCHES, parameters)
-        cursor.execute(_MESSAGES, parameters)
-        cursor.execute("ANALYZE messaging_message")
+    for statement in (_BATCHES, _MESSAGES, "ANALYZE messaging_message"):
+        (run or _execute)(statement, parameters)
     return batches
+
+
+def _execute(statement: str, parameters: dict[str, Any]) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)

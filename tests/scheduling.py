@@ -11,6 +11,7 @@ SITE_FILES = (
     "tests/test_smpp_server_killed.py",
     "tests/test_release.py",
     "tests/test_campaign_journey.py",
+    "tests/test_exports_killed.py",
 )
 """Whose tests look at the running platform: it is started once for all of them."""
 

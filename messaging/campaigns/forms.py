@@ -1,11 +1,9 @@
 """What a member fills in on the way to a campaign."""
 
 import uuid
-import zoneinfo
 from typing import Any
 
 from django import forms
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -19,7 +17,7 @@ from messaging.compose_forms import LONGEST, approved_senders
 from messaging.countries import name_of
 from messaging.csv_reading import DELIMITERS, Shape
 from messaging.models import Campaign, ContactList
-from messaging.schedule_forms import clock_time, zone_named
+from messaging.schedule_forms import WhenForm
 
 _DELIMITER_NAMES = {
     ",": gettext_lazy("Comma"),
@@ -211,23 +209,10 @@ class TextForm(forms.Form):
         return text
 
 
-class StartForm(forms.Form):
+class StartForm(WhenForm):
     """When it goes, how fast, and for how long each message is tried."""
 
     seen = forms.CharField(max_length=80, widget=forms.HiddenInput)
-    when = forms.ChoiceField(
-        label=gettext_lazy("When"),
-        choices=[("now", gettext_lazy("Now")), ("later", gettext_lazy("At a time"))],
-        widget=forms.RadioSelect,
-        initial="now",
-    )
-    at = forms.CharField(
-        label=gettext_lazy("Time"),
-        required=False,
-        max_length=30,
-        widget=forms.TextInput(attrs={"type": "datetime-local"}),
-    )
-    zone = forms.CharField(max_length=60, required=False, widget=forms.HiddenInput)
     per_minute = forms.TypedChoiceField(
         label=gettext_lazy("Pace"),
         required=False,
@@ -242,43 +227,12 @@ class StartForm(forms.Form):
         ],
         help_text=gettext_lazy("Slower, if those who answer shall not all call at once."),
     )
-    validity = forms.TypedChoiceField(
-        label=gettext_lazy("Try to deliver"),
-        required=False,
-        coerce=int,
-        empty_value=None,
-        choices=[
-            ("", gettext_lazy("for 2 days")),
-            ("600", gettext_lazy("for 10 minutes")),
-            ("3600", gettext_lazy("for an hour")),
-            ("21600", gettext_lazy("for 6 hours")),
-            ("86400", gettext_lazy("for a day")),
-            ("604800", gettext_lazy("for 7 days")),
-        ],
-        help_text=gettext_lazy("A phone that is off until then does not get it any more."),
-    )
     uncovered = forms.BooleanField(
         label=gettext_lazy("Begin all the same: it pauses when the credits are used up"),
         required=True,
     )
 
     def __init__(self, user: User, data: Any = None, *, covered: bool, seen: str) -> None:
-        zone = timezone.get_current_timezone_name()
-        super().__init__(data, initial={"seen": seen, "zone": zone})
-        # Who chose no zone gets the browser's, by a script.
-        self.zone_is_chosen = bool(user.time_zone)
+        super().__init__(user, data, {"seen": seen})
         if covered:
             del self.fields["uncovered"]
-
-    def clean_zone(self) -> zoneinfo.ZoneInfo:
-        return zone_named(self.cleaned_data["zone"] or timezone.get_current_timezone_name())
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = self.cleaned_data
-        cleaned["scheduled_at"] = None
-        if cleaned.get("when") == "later" and "zone" in cleaned:
-            try:
-                cleaned["scheduled_at"] = clock_time(cleaned.get("at", ""), cleaned["zone"])
-            except forms.ValidationError as error:
-                self.add_error("at", error)
-        return cleaned
