@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts import audit
-from accounts.models import Member, Organization, User
+from accounts.models import AuditEntry, Member, Organization, User
 from accounts.roles import Role
 
 UNPROVED_KEPT = timedelta(days=7)
@@ -97,11 +97,14 @@ def open_wanted_organization(user: User, address: str = "") -> None:
 def forget_unproved() -> int:
     """Delete accounts that were made a week ago and whose address was never proved; how many.
 
-    FORGET_STEP at most. Nobody was ever in them, so nothing hangs on them.
+    FORGET_STEP at most. Nobody was ever in them, so nothing hangs on them; one that the audit log
+    names all the same is kept, as the log is.
     """
     proved = EmailAddress.objects.filter(user=OuterRef("pk"), verified=True)
+    named = AuditEntry.objects.filter(actor=OuterRef("pk"))
     old = User.objects.filter(
         ~Exists(proved),
+        ~Exists(named),
         is_staff=False,
         last_login=None,
         memberships=None,

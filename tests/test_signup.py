@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from accounts import tasks
+from accounts import audit, tasks
 from accounts.models import AuditEntry, Member, Organization, User
 from accounts.people import check_name, vouch_for_address
 from accounts.roles import Role
@@ -251,9 +251,10 @@ def test_accounts_that_nobody_proved_go_after_a_week(client: Client, db: None) -
     invited = User.objects.create_user("in@hala.example")
     Organization.objects.create(name="Hala").memberships.create(user=invited)
     week = timezone.now() - timedelta(days=7, minutes=1)
-    User.objects.exclude(pk=kept.pk).update(date_joined=week, last_login=None)
+    named = User.objects.create_user("named@hala.example")
+    audit.record("member.left", actor=named)
+    ours = User.objects.filter(email__endswith="@hala.example")
+    ours.exclude(pk=kept.pk).update(date_joined=week, last_login=None)
     tasks.forget_unproved()
-    assert set(User.objects.filter(email__endswith="@hala.example")) == {
-        kept, proved, operator, invited
-    }  # fmt: skip
+    assert set(ours) == {kept, proved, operator, invited, named}
     assert not EmailAddress.objects.filter(email=EMAIL).exists()
