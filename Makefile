@@ -12,13 +12,16 @@ TESTS ?=
 # What `make conformance` draws its calls from: the same number draws the same ones again.
 SEED := $(shell date +%s)
 
+# Each of many processes would compile all of our code anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: run test conformance axe screenshots lint bench clean help
 
 run: $(VENV)/.run ## Start everything and say where it is
 	@exec $(BIN)/python -m imissive.launch
 
 test: $(VENV)/.dev ## Run all tests beside a PostgreSQL and a Valkey of their own
-	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist loadfile \
+	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 3 --dist loadfile \
 		--no-loadscope-reorder $(TESTS)
 
 conformance: $(VENV)/.dev ## Judge the API by its own schema for some minutes; SEED=… repeats a run

@@ -1,7 +1,7 @@
 """Takes every page in both themes, both languages and two widths: `python -m tests.screenshots`.
 
 The pictures go to ./screenshots/, to be looked at. `python -m tests.screenshots overview message`
-takes only the pages that are named; `--docs` also renews the two pictures of the README.
+takes only the pages that are named; `--docs` also renews the pictures of the README.
 """
 
 import os
@@ -16,6 +16,13 @@ FOLDER = Path("screenshots")
 DOCS = Path("docs/images")
 THEMES = ("light", "dark")
 LANGUAGES = ("en", "ar")
+IN_README = {
+    "overview": ("light", "en", "wide"),
+    "message-delivered": ("light", "en", "wide"),
+    "compose-arabic": ("light", "ar", "wide"),
+    "campaign-finished": ("dark", "en", "wide"),
+    "messages": ("dark", "ar", "phone"),
+}
 WIDTHS = {"wide": (1280, 860), "phone": (360, 740)}
 
 
@@ -79,10 +86,10 @@ def take(names: list[str], *, docs: bool) -> None:
 
 def _docs(open_as, url, pages) -> None:
     DOCS.mkdir(parents=True, exist_ok=True)
-    for name, source in (("overview", "overview"), ("message", "message-delivered")):
-        context = open_as("owner", "light", "en", (1280, 800))
+    for name, (theme, language, width) in IN_README.items():
+        context = open_as("owner", theme, language, WIDTHS[width])
         page = context.new_page()
-        page.goto(url + pages[source][1])
+        page.goto(url + pages[name][1])
         page.screenshot(path=str(DOCS / f"{name}.png"))
         context.close()
 
