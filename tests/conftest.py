@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import gc
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -50,6 +51,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             and item.location[0] not in SITE_FILES
         ):
             raise pytest.UsageError(f"{item.location[0]} belongs into tests.scheduling.SITE_FILES")
+
+
+def pytest_collection_finish() -> None:
+    """What was imported and collected stays: the garbage collector need not look at it again, nor
+    every 700 objects at what is new. A twelfth of the suite's CPU."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import cache
 
 import pytest
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -144,6 +145,7 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
 """Each address by its name: the methods that it answers, and the roles that it answers to."""
 
 
+@cache
 def _addresses() -> dict[str, list[str]]:
     """The names under /dashboard/<organization_id>/ with their parameters after that one."""
     found: dict[str, list[str]] = {}
@@ -260,11 +262,18 @@ def test_who_gets_in(
     name: str, world: World, customer: Customer, outsider: Customer, carrier: Carrier
 ) -> None:
     methods, allowed = TABLE[name]
+    members = {role: browser(member(customer.organization, role)) for role in Role}
+    strangers = [
+        browser(member(outsider.organization)),
+        browser(person()),
+        browser(person(is_staff=True, is_superuser=True)),
+    ]
+    url = _url(name, world, customer, carrier)
     for method in ("GET", "POST"):
         answers = {}
-        for role in Role:
-            client = browser(member(customer.organization, role))
-            url = _url(name, world, customer, carrier)
+        for role, client in members.items():
+            if method == "POST":
+                url = _url(name, world, customer, carrier)
             answers[role] = client.generic(method, url).status_code
         if method not in methods.split():
             assert set(answers.values()) == {405}, (method, answers)
@@ -272,11 +281,7 @@ def test_who_gets_in(
         refused = {role for role, status in answers.items() if status == 403}
         assert refused == set(Role) - allowed, (method, answers)
         assert all(answers[role] in (200, 302) for role in allowed), (method, answers)
-        for stranger in (
-            member(outsider.organization),
-            person(),
-            person(is_staff=True, is_superuser=True),
-        ):
-            assert browser(stranger).generic(method, url).status_code == 404
+        for stranger in strangers:
+            assert stranger.generic(method, url).status_code == 404
         nobody = browser(None).generic(method, url)
         assert (nobody.status_code, nobody["Location"].split("?")[0]) == (302, "/accounts/login/")
