@@ -238,6 +238,26 @@ def test_an_organization_with_its_members(admin: Client, customer: Customer) -> 
     assert admin.get(_url(Organization, "delete", customer.id)).status_code == 403
 
 
+def test_a_members_role_changes_but_not_who_it_is(admin: Client, customer: Customer) -> None:
+    user = member(customer.organization, "viewer")
+    row = Member.objects.get(user=user)
+    page = _url(Organization, "change", customer.id)
+    fields = {
+        "name": "Renamed",
+        "max_parts": "3",
+        "low_balance_threshold": "0",
+        "memberships-TOTAL_FORMS": "1",
+        "memberships-INITIAL_FORMS": "1",
+        "memberships-0-id": row.pk,
+        "memberships-0-user": person().pk,
+        "memberships-0-role": "finance",
+    }
+    assert user.email in admin.get(page).content.decode()
+    assert admin.post(page, fields).status_code == 302
+    row.refresh_from_db()
+    assert (row.user, row.role) == (user, "finance")
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
