@@ -111,7 +111,8 @@ class MemberForm(MemberModelForm):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        if self.instance.pk and (user := self.fields.get("user")):
+        user = self.fields.get("user")
+        if self.instance.pk and isinstance(user, forms.ModelChoiceField):
             names = {"aria-label": str(user.label)}
             # Within the widget that adds the links to the person's page.
             user.widget.widget = UnfoldAdminSelectWidget(attrs=names)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.admin_site import site
 from accounts.models import MICRO, AuditEntry, LedgerEntry, Member, Organization, User
+from accounts.roles import Role
 from messaging import carrier_traffic
 from messaging.carrier_traffic import Tally
 from messaging.models import Carrier, Message, Price, Route
@@ -239,7 +240,7 @@ def test_an_organization_with_its_members(admin: Client, customer: Customer) -> 
 
 
 def test_a_members_role_changes_but_not_who_it_is(admin: Client, customer: Customer) -> None:
-    user = member(customer.organization, "viewer")
+    user = member(customer.organization, Role.VIEWER)
     row = Member.objects.get(user=user)
     page = _url(Organization, "change", customer.id)
     fields = {
