@@ -17,7 +17,7 @@ from accounts import audit
 from accounts.admin_base import LongTableAdmin, ReadOnlyInline, ReasonForm, act, badge, operator
 from accounts.admin_site import site
 from accounts.ledger import credits_text
-from accounts.templatetags.shown import ltr
+from accounts.templatetags.shown import ltr, told
 from imissive import ids
 from imissive.requests import client_address
 from messaging import numbers
@@ -132,7 +132,7 @@ class MessageAdmin(LongTableAdmin):
         ),
         (
             _("Carrier"),
-            {"fields": (("carrier", "submits", "unanswered"), ("error_code", "error_message"))},
+            {"fields": (("carrier", "submits", "unanswered"), ("error_code", "error"))},
         ),
     )
 
@@ -154,6 +154,10 @@ class MessageAdmin(LongTableAdmin):
         length = len(obj.text)
         shown = ngettext("%(count)d character", "%(count)d characters", length)
         return f"•••••• ({shown % {'count': length}})"
+
+    @admin.display(description=_("error"))
+    def error(self, obj: Message) -> str:
+        return told(obj.error_message)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Message], search_term: str

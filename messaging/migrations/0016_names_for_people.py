@@ -94,7 +94,7 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='attempt',
             name='command_status',
-            field=models.PositiveIntegerField(blank=True, null=True, verbose_name='command_status'),
+            field=models.PositiveIntegerField(blank=True, null=True, verbose_name='command status'),
         ),
         migrations.AlterField(
             model_name='attempt',

@@ -252,7 +252,7 @@ class Attempt(models.Model):
     message = models.ForeignKey(Message, models.CASCADE, related_name="attempts")
     carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
     outcome = models.CharField(_("outcome"), choices=OUTCOMES, max_length=20)
-    command_status = models.PositiveIntegerField(_("command_status"), null=True, blank=True)
+    command_status = models.PositiveIntegerField(_("command status"), null=True, blank=True)
     detail = models.CharField(_("detail"), max_length=200, blank=True, default="")
     at = models.DateTimeField(_("time"), db_default=models.functions.Now())
 
