@@ -17,7 +17,7 @@ from accounts import audit
 from accounts.admin_base import LongTableAdmin, ReadOnlyInline, ReasonForm, act, badge, operator
 from accounts.admin_site import site
 from accounts.ledger import credits_text
-from accounts.templatetags.shown import ltr, told
+from accounts.templatetags.shown import ltr
 from imissive import ids
 from imissive.requests import client_address
 from messaging import numbers
@@ -157,7 +157,8 @@ class MessageAdmin(LongTableAdmin):
 
     @admin.display(description=_("error"))
     def error(self, obj: Message) -> str:
-        return told(obj.error_message)
+        """As the API tells it, in English."""
+        return ltr(obj.error_message) if obj.error_message else "—"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Message], search_term: str
