@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 from unfold.widgets import (
     UnfoldAdminEmailInputWidget,
+    UnfoldAdminSelectWidget,
     UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
@@ -52,9 +53,11 @@ from imissive.requests import client_address
 if TYPE_CHECKING:
     _UserAdmin = DjangoUserAdmin[User]
     OrganizationModelForm = forms.ModelForm[Organization]
+    MemberModelForm = forms.ModelForm[Member]
 else:
     _UserAdmin = DjangoUserAdmin
     OrganizationModelForm = forms.ModelForm
+    MemberModelForm = forms.ModelForm
 
 __all__ = ["ApiKeyAdmin"]  # registered by being imported
 
@@ -103,11 +106,31 @@ class OrganizationForm(OrganizationModelForm):
         return parts
 
 
+class MemberForm(MemberModelForm):
+    """Who a member is does not change, so that a row need not ask for whom it could become."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        user = self.fields.get("user")
+        if self.instance.pk and isinstance(user, forms.ModelChoiceField):
+            names = {"aria-label": str(user.label)}
+            # Within the widget that adds the links to the person's page.
+            user.widget.widget = UnfoldAdminSelectWidget(attrs=names)
+            user.choices = [(self.instance.user_id, str(self.instance.user))]
+            user.disabled = True
+
+
 class MemberInline(TabularInline):
     model = Member
+    form = MemberForm
     extra = 0
+    hide_title = True
     autocomplete_fields = ("user",)
     fields = ("user", "role")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Member]:
+        found: QuerySet[Member] = super().get_queryset(request)
+        return found.select_related("user")
 
     def formfield_for_choice_field(
         self, db_field: "Field[Any, Any]", request: HttpRequest, **options: Any

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import unfold.decorators
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin.models import LogEntry
 from django.core.paginator import Paginator
 from django.db import transaction
@@ -25,8 +25,6 @@ from imissive.errors import ApiError
 from imissive.requests import client_address
 
 if TYPE_CHECKING:
-    from django.contrib import admin
-
     ModelAdmin = admin.ModelAdmin[Any]
     TabularInline = admin.TabularInline[Any, Any]
     _Paginator = Paginator[Any]
@@ -86,6 +84,11 @@ class OperatorAdmin(ModelAdmin):
     compressed_fields = False  # labels above their fields: several fit on one line
     # Their values never go into the audit log; that they were changed does.
     secret_fields: tuple[str, ...] = ()
+
+    @admin.display(description=_("id"))
+    def public_id(self, obj: Any) -> str:
+        """Before the model's property, which has no title to translate."""
+        return str(obj.public_id)
 
     def organization_of(self, obj: Any) -> Organization | None:
         """Whose object it is, for the audit log."""

@@ -12,6 +12,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.roles import Role, Scope
 from imissive import ids
@@ -48,13 +49,14 @@ class User(AbstractBaseUser, PermissionsMixin):
     wanted_organization = models.CharField(max_length=120, blank=True, editable=False)
     is_staff = models.BooleanField(_("operator"), default=False)
     is_active = models.BooleanField(_("active"), default=True)
-    date_joined = models.DateTimeField(default=timezone.now, editable=False)
+    date_joined = models.DateTimeField(_("date joined"), default=timezone.now, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()
     USERNAME_FIELD = "email"
 
     class Meta:
         verbose_name = _("user")
+        verbose_name_plural = _("users")
         constraints = [models.UniqueConstraint(Lower("email"), name="user_email_any_case")]
 
     def __str__(self) -> str:
@@ -109,11 +111,12 @@ class Organization(models.Model):
         validators=[MinValueValidator(1)],
         help_text=_("Empty: the installation's default."),
     )
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
     members = models.ManyToManyField(settings.AUTH_USER_MODEL, through="Member")
 
     class Meta:
-        verbose_name = _("organization")
+        verbose_name = pgettext_lazy("model", "organization")
+        verbose_name_plural = _("organizations")
         permissions = [("act_as_customer", "Can act as a customer")]
         constraints = [
             models.CheckConstraint(
@@ -132,8 +135,18 @@ class Organization(models.Model):
 
 
 class Member(models.Model):
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="memberships")
-    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="memberships")
+    organization = models.ForeignKey(
+        Organization,
+        models.CASCADE,
+        related_name="memberships",
+        verbose_name=_("organization"),
+    )
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.CASCADE,
+        related_name="memberships",
+        verbose_name=_("user"),
+    )
     role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.VIEWER)
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -142,6 +155,7 @@ class Member(models.Model):
 
     class Meta:
         verbose_name = _("member")
+        verbose_name_plural = _("members")
         constraints = [
             models.UniqueConstraint("organization", "user", name="member_once"),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="member_role"),
@@ -209,13 +223,18 @@ class ApiKey(models.Model):
     """A key is 256 random bits; the database holds only its SHA-256 and its last characters."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="api_keys")
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="api_keys", verbose_name=_("organization")
+    )
     name = models.CharField(_("name"), max_length=80)
     test = models.BooleanField(_("test key"), default=False)
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
-    hint = models.CharField(max_length=20, editable=False)
+    hint = models.CharField(_("hint"), max_length=20, editable=False)
     scopes = ArrayField(
-        models.CharField(max_length=20, choices=Scope.choices), default=list, blank=True
+        models.CharField(max_length=20, choices=Scope.choices),
+        default=list,
+        blank=True,
+        verbose_name=_("scopes"),
     )
     networks = ArrayField(
         models.CharField(max_length=43),
@@ -226,17 +245,32 @@ class ApiKey(models.Model):
     )
     # Both work until the older one expires.
     replaces = models.ForeignKey(
-        "self", models.SET_NULL, null=True, blank=True, editable=False, related_name="replaced_by"
+        "self",
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        editable=False,
+        related_name="replaced_by",
+        verbose_name=_("replaces"),
     )
-    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.SET_NULL, null=True, blank=True)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.SET_NULL,
+        null=True,
+        blank=True,
+        verbose_name=_("created by"),
+    )
+    created_at = models.DateTimeField(_("time created"), auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"), null=True, blank=True)
     revoked_at = models.DateTimeField(_("revoked"), null=True, blank=True)
     last_used_at = models.DateTimeField(_("last used"), null=True, blank=True, editable=False)
-    last_used_address = models.GenericIPAddressField(null=True, blank=True, editable=False)
+    last_used_address = models.GenericIPAddressField(
+        _("last used from"), null=True, blank=True, editable=False
+    )
 
     class Meta:
         verbose_name = _("API key")
+        verbose_name_plural = _("API keys")
 
     def __str__(self) -> str:
         return f"{self.name} ({self.hint})"
@@ -269,12 +303,17 @@ class Balance(models.Model):
     """What an organization has left. A narrow table of its own: its row is the hottest."""
 
     organization = models.OneToOneField(
-        Organization, models.PROTECT, primary_key=True, related_name="balance"
+        Organization,
+        models.PROTECT,
+        primary_key=True,
+        related_name="balance",
+        verbose_name=_("organization"),
     )
     micro = models.BigIntegerField(_("balance"), default=0)
 
     class Meta:
-        verbose_name = _("balance")
+        verbose_name = pgettext_lazy("model", "balance")
+        verbose_name_plural = _("balances")
         constraints = [
             models.CheckConstraint(condition=Q(micro__gte=0), name="balance_not_negative")
         ]
@@ -294,7 +333,11 @@ class LedgerEntry(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     organization = models.ForeignKey(
-        Organization, models.PROTECT, related_name="ledger", db_index=False
+        Organization,
+        models.PROTECT,
+        related_name="ledger",
+        db_index=False,
+        verbose_name=_("organization"),
     )
     kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
     amount = models.BigIntegerField(_("amount"), help_text=_("Micro-credits, signed."))
@@ -304,7 +347,12 @@ class LedgerEntry(models.Model):
     )
     reason = models.CharField(_("reason"), max_length=200, blank=True)
     actor = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, db_index=False
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        verbose_name=_("actor"),
     )
     created_at = models.DateTimeField(_("time"), db_default=models.functions.Now())
 
@@ -347,9 +395,16 @@ class AuditEntry(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     organization = models.ForeignKey(
-        Organization, models.PROTECT, null=True, blank=True, db_index=False
+        Organization,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        verbose_name=_("organization"),
     )
-    actor = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, verbose_name=_("actor")
+    )
     action = models.CharField(_("action"), max_length=60)
     target = models.CharField(_("target"), max_length=120, blank=True)
     detail = models.JSONField(_("detail"), default=dict, blank=True)
@@ -358,7 +413,7 @@ class AuditEntry(models.Model):
 
     class Meta:
         verbose_name = _("audit entry")
-        verbose_name_plural = _("audit log")
+        verbose_name_plural = _("audit entries")
         indexes = [models.Index(F("organization"), F("id").desc(), name="audit_of_organization")]
 
     def __str__(self) -> str:

@@ -15,16 +15,7 @@ from messaging.states import Status
 
 Text = str | Promise
 
-STATUS_LABELS: Final[dict[str, Text]] = {
-    Status.SCHEDULED: _("Scheduled"),
-    Status.QUEUED: _("Queued"),
-    Status.SENDING: _("Sending"),
-    Status.SENT: _("Sent"),
-    Status.DELIVERED: _("Delivered"),
-    Status.FAILED: _("Failed"),
-    Status.EXPIRED: _("Expired"),
-    Status.CANCELED: _("Canceled"),
-}
+STATUS_LABELS: Final[dict[str, Text]] = dict(Message.STATUSES)
 
 _GOOD, _BAD, _LATE, _MOVING, _STILL = "good", "bad", "late", "moving", "still"
 STATUS_TONES: Final[dict[str, str]] = {

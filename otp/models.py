@@ -47,7 +47,11 @@ class Verification(models.Model):
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
-        Organization, models.PROTECT, related_name="verifications", db_index=False
+        Organization,
+        models.PROTECT,
+        related_name="verifications",
+        db_index=False,
+        verbose_name=_("organization"),
     )
     test = models.BooleanField(_("test"), default=False)
     phone = models.CharField(_("number"), max_length=16)
@@ -78,6 +82,7 @@ class Verification(models.Model):
 
     class Meta:
         verbose_name = _("verification")
+        verbose_name_plural = _("verifications")
         indexes = [
             models.Index(F("organization"), F("id").desc(), name="verification_of_organization"),
             models.Index("expires_at", name="verification_expiring", condition=Q(status="pending")),
@@ -155,7 +160,11 @@ class OtpSettings(models.Model):
     """An organization's own rules for codes. What is empty is as the installation has it."""
 
     organization = models.OneToOneField(
-        Organization, models.CASCADE, primary_key=True, related_name="otp_settings"
+        Organization,
+        models.CASCADE,
+        primary_key=True,
+        related_name="otp_settings",
+        verbose_name=_("organization"),
     )
     cooldown = models.PositiveSmallIntegerField(
         _("cooldown"),
@@ -242,7 +251,11 @@ class HeldPrefix(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     organization = models.ForeignKey(
-        Organization, models.CASCADE, related_name="held_prefixes", db_index=False
+        Organization,
+        models.CASCADE,
+        related_name="held_prefixes",
+        db_index=False,
+        verbose_name=_("organization"),
     )
     prefix = models.CharField(_("prefix"), max_length=16)
     enforced = models.BooleanField(_("held"))

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.admin_site import site
 from accounts.models import MICRO, AuditEntry, LedgerEntry, Member, Organization, User
+from accounts.roles import Role
 from messaging import carrier_traffic
 from messaging.carrier_traffic import Tally
 from messaging.models import Carrier, Message, Price, Route
@@ -236,6 +237,26 @@ def test_an_organization_with_its_members(admin: Client, customer: Customer) -> 
     assert entry.detail["values"]["send_per_minute"] == [None, 120]
     assert entry.detail["values"]["low_balance_threshold"][1] == 5_500_000
     assert admin.get(_url(Organization, "delete", customer.id)).status_code == 403
+
+
+def test_a_members_role_changes_but_not_who_it_is(admin: Client, customer: Customer) -> None:
+    user = member(customer.organization, Role.VIEWER)
+    row = Member.objects.get(user=user)
+    page = _url(Organization, "change", customer.id)
+    fields = {
+        "name": "Renamed",
+        "max_parts": "3",
+        "low_balance_threshold": "0",
+        "memberships-TOTAL_FORMS": "1",
+        "memberships-INITIAL_FORMS": "1",
+        "memberships-0-id": row.pk,
+        "memberships-0-user": person().pk,
+        "memberships-0-role": "finance",
+    }
+    assert user.email in admin.get(page).content.decode()
+    assert admin.post(page, fields).status_code == 302
+    row.refresh_from_db()
+    assert (row.user, row.role) == (user, "finance")
 
 
 @pytest.mark.parametrize(

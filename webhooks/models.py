@@ -30,31 +30,35 @@ class Endpoint(models.Model):
     """A URL of a customer's that events are posted to."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
-    organization = models.ForeignKey(Organization, models.CASCADE, related_name="endpoints")
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, related_name="endpoints", verbose_name=_("organization")
+    )
     url = models.URLField(_("URL"), max_length=500)
     description = models.CharField(_("description"), max_length=200, blank=True)
     events = ArrayField(
         models.CharField(max_length=40, choices=EventType.choices),
         default=list,
         blank=True,
+        verbose_name=_("events"),
         help_text=_("The events it wants; none listed means all."),
     )
     secret = EncryptedTextField(_("signing secret"))
     previous_secret = EncryptedTextField(blank=True, default="")
     previous_secret_until = models.DateTimeField(null=True, blank=True)
     enabled = models.BooleanField(_("enabled"), default=True)
-    disabled_reason = models.CharField(max_length=200, blank=True)
+    disabled_reason = models.CharField(_("why it is disabled"), max_length=200, blank=True)
     failing_since = models.DateTimeField(_("failing since"), null=True, blank=True)
     # The receiver asked for a rest (Retry-After): nothing is claimed before.
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
     # A mail about the disabling is owed, from then on; whoever sends it moves this ahead.
     notice_due_at = models.DateTimeField(null=True, blank=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(_("time created"), auto_now_add=True)
     # Gone for everybody; the row waits for the purge of its deliveries, which may be millions.
-    deleted_at = models.DateTimeField(null=True, blank=True, editable=False)
+    deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
 
     class Meta:
         verbose_name = _("webhook endpoint")
+        verbose_name_plural = _("webhook endpoints")
         constraints = [
             models.CheckConstraint(
                 condition=Q(deleted_at=None) | Q(enabled=False), name="endpoint_deleted_is_off"
@@ -105,25 +109,31 @@ class Delivery(models.Model):
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     event = models.ForeignKey(Event, models.CASCADE, related_name="deliveries")
     endpoint = models.ForeignKey(
-        Endpoint, models.CASCADE, related_name="deliveries", db_index=False
+        Endpoint,
+        models.CASCADE,
+        related_name="deliveries",
+        db_index=False,
+        verbose_name=_("webhook endpoint"),
     )
     # The event's type again, because the log is filtered by it.
-    event_type = models.CharField(max_length=40, choices=EventType.choices)
-    status = models.CharField(max_length=10, choices=Status.choices, default=Status.PENDING)
-    attempts = models.PositiveSmallIntegerField(default=0)
+    event_type = models.CharField(_("event"), max_length=40, choices=EventType.choices)
+    status = models.CharField(
+        _("status"), max_length=10, choices=Status.choices, default=Status.PENDING
+    )
+    attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     # While `sending`: when whoever holds it counts as dead. While `pending`: when it is due.
-    next_attempt_at = models.DateTimeField(null=True, blank=True)
+    next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
     # The dispatcher that claimed it last, see webhooks/holders.py.
     holder = models.IntegerField(null=True, blank=True, editable=False)
     # The last attempt: when it began, the signature header as it was sent, and the answer.
     attempted_at = models.DateTimeField(null=True, blank=True)
     signature = models.CharField(max_length=100, blank=True, default="")
-    response_status = models.PositiveSmallIntegerField(null=True, blank=True)
+    response_status = models.PositiveSmallIntegerField(_("response status"), null=True, blank=True)
     response_body = models.TextField(blank=True, default="")
-    error = models.CharField(max_length=200, blank=True, default="")
-    duration_ms = models.PositiveIntegerField(null=True, blank=True)
-    created_at = models.DateTimeField(db_default=models.functions.Now())
-    finished_at = models.DateTimeField(null=True, blank=True)
+    error = models.CharField(_("error"), max_length=200, blank=True, default="")
+    duration_ms = models.PositiveIntegerField(_("milliseconds"), null=True, blank=True)
+    created_at = models.DateTimeField(_("time created"), db_default=models.functions.Now())
+    finished_at = models.DateTimeField(_("finished"), null=True, blank=True)
 
     class Meta:
         verbose_name = _("webhook delivery")

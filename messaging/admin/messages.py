@@ -132,7 +132,7 @@ class MessageAdmin(LongTableAdmin):
         ),
         (
             _("Carrier"),
-            {"fields": (("carrier", "submits", "unanswered"), ("error_code", "error_message"))},
+            {"fields": (("carrier", "submits", "unanswered"), ("error_code", "error"))},
         ),
     )
 
@@ -154,6 +154,11 @@ class MessageAdmin(LongTableAdmin):
         length = len(obj.text)
         shown = ngettext("%(count)d character", "%(count)d characters", length)
         return f"•••••• ({shown % {'count': length}})"
+
+    @admin.display(description=_("error"))
+    def error(self, obj: Message) -> str:
+        """As the API tells it, in English."""
+        return ltr(obj.error_message) if obj.error_message else "—"
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Message], search_term: str

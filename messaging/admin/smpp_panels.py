@@ -57,9 +57,14 @@ def _binds(standing: Standing) -> Table:
 def _bind(standing: Standing, bind: Bind) -> list[Any]:
     session = bind.session
     return [
-        _title(bind) + (" TLS" if session.tls else ""),
+        format_html(
+            "{}, {}{}",
+            session.get_kind_display(),
+            _whole(f"{session.address}:{session.port}"),
+            " TLS" if session.tls else "",
+        ),
         _time(session.bound_at),
-        _time(session.heard_at),
+        _time(session.heard_at, "H:i:s"),  # moments ago, or it were no bind
         f"{session.pending} / {standing.account.window}",
         session.pace,
         session.submits,
@@ -89,7 +94,7 @@ def _past(standing: Standing) -> Table:
             _time(each.row.at),
             each.row.get_what_display(),
             each.row.get_kind_display(),
-            each.row.address,
+            _whole(each.row.address),
             each.row.status,
             each.reason,
         ]
@@ -108,5 +113,10 @@ def written(lines: Sequence[Line]) -> str:
     return format_html_join("", "<div dir='ltr'>{} {} {}</div>", rows) or "—"
 
 
-def _time(at: Any) -> str:
-    return date_format(timezone.localtime(at), "Y-m-d H:i:s") if at else "—"
+def _time(at: Any, form: str = "Y-m-d H:i:s") -> str:
+    return _whole(date_format(timezone.localtime(at), form)) if at else "—"
+
+
+def _whole(text: object) -> str:
+    """On one line."""
+    return format_html('<bdi class="unbroken">{}</bdi>', text)

@@ -5,6 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import Organization
 from imissive.crypto import EncryptedTextField
@@ -82,16 +83,22 @@ class Carrier(models.Model):
     response_timeout = models.PositiveSmallIntegerField(
         _("response timeout"), default=30, validators=[MinValueValidator(1)]
     )
-    source_ton_alphanumeric = models.PositiveSmallIntegerField(default=5)
-    source_npi_alphanumeric = models.PositiveSmallIntegerField(default=0)
-    source_ton_numeric = models.PositiveSmallIntegerField(default=1)
-    source_npi_numeric = models.PositiveSmallIntegerField(default=1)
-    source_ton_short_code = models.PositiveSmallIntegerField(default=3)
-    source_npi_short_code = models.PositiveSmallIntegerField(default=0)
-    destination_ton = models.PositiveSmallIntegerField(default=1)
-    destination_npi = models.PositiveSmallIntegerField(default=1)
+    source_ton_alphanumeric = models.PositiveSmallIntegerField(
+        _("TON of alphanumeric senders"), default=5
+    )
+    source_npi_alphanumeric = models.PositiveSmallIntegerField(
+        _("NPI of alphanumeric senders"), default=0
+    )
+    source_ton_numeric = models.PositiveSmallIntegerField(_("TON of numbers as senders"), default=1)
+    source_npi_numeric = models.PositiveSmallIntegerField(_("NPI of numbers as senders"), default=1)
+    source_ton_short_code = models.PositiveSmallIntegerField(_("TON of short codes"), default=3)
+    source_npi_short_code = models.PositiveSmallIntegerField(_("NPI of short codes"), default=0)
+    destination_ton = models.PositiveSmallIntegerField(_("TON of destinations"), default=1)
+    destination_npi = models.PositiveSmallIntegerField(_("NPI of destinations"), default=1)
     destination_plus = models.BooleanField(
-        default=False, help_text=_("Write the plus before the number.")
+        _("plus of destinations"),
+        default=False,
+        help_text=_("Write the plus before the number."),
     )
     gsm_encoding = models.CharField(
         _("GSM text"), max_length=10, choices=GsmEncoding.choices, default=GsmEncoding.UNPACKED
@@ -103,12 +110,15 @@ class Carrier(models.Model):
         _("ids in receipts"), max_length=8, choices=IdForm.choices, default=IdForm.AS_IS
     )
     send_validity = models.BooleanField(
-        default=True, help_text=_("Tell the carrier a message's validity_period.")
+        _("send the validity"),
+        default=True,
+        help_text=_("Tell the carrier a message's validity_period."),
     )
-    service_type = models.CharField(max_length=5, blank=True)
+    service_type = models.CharField(_("service_type"), max_length=5, blank=True)
 
     class Meta:
-        verbose_name = _("carrier")
+        verbose_name = pgettext_lazy("model", "carrier")
+        verbose_name_plural = pgettext_lazy("model", "carriers")
         constraints = [
             models.UniqueConstraint(
                 "is_sandbox", name="carrier_one_sandbox", condition=Q(is_sandbox=True)
@@ -131,21 +141,24 @@ class CarrierBind(models.Model):
 
     STALE_AFTER_SECONDS = 15
 
-    carrier = models.ForeignKey(Carrier, models.CASCADE, related_name="live_binds")
-    worker = models.CharField(max_length=80)
-    number = models.PositiveSmallIntegerField()
-    mode = models.CharField(max_length=3)
-    state = models.CharField(max_length=10, choices=State.choices)
-    since = models.DateTimeField()
-    in_flight = models.PositiveIntegerField(default=0)
-    submitted = models.BigIntegerField(default=0)
-    throttled = models.BigIntegerField(default=0)
-    receipts = models.BigIntegerField(default=0)
-    last_error = models.CharField(max_length=200, blank=True, default="")
-    updated_at = models.DateTimeField(default=timezone.now)
+    carrier = models.ForeignKey(
+        Carrier, models.CASCADE, related_name="live_binds", verbose_name=_("carrier")
+    )
+    worker = models.CharField(_("worker"), max_length=80)
+    number = models.PositiveSmallIntegerField(_("bind"))
+    mode = models.CharField(_("mode"), max_length=3)
+    state = models.CharField(_("state"), max_length=10, choices=State.choices)
+    since = models.DateTimeField(_("since"))
+    in_flight = models.PositiveIntegerField(_("in flight"), default=0)
+    submitted = models.BigIntegerField(_("submits"), default=0)
+    throttled = models.BigIntegerField(_("throttled"), default=0)
+    receipts = models.BigIntegerField(_("receipts"), default=0)
+    last_error = models.CharField(_("last error"), max_length=200, blank=True, default="")
+    updated_at = models.DateTimeField(_("reported"), default=timezone.now)
 
     class Meta:
         verbose_name = _("live bind")
+        verbose_name_plural = _("live binds")
         constraints = [
             models.UniqueConstraint("carrier", "worker", "number", name="bind_once"),
         ]
@@ -180,12 +193,15 @@ class Route(models.Model):
     prefix = models.CharField(
         _("prefix"), max_length=15, blank=True, validators=[_prefix_validator]
     )
-    organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True)
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, null=True, blank=True, verbose_name=_("organization")
+    )
     enabled = models.BooleanField(_("enabled"), default=True)
     carriers = models.ManyToManyField(Carrier, through="RouteCarrier")
 
     class Meta:
         verbose_name = _("route")
+        verbose_name_plural = _("routes")
         constraints = [
             models.UniqueConstraint(
                 "prefix", "organization", name="route_once", nulls_distinct=False
@@ -200,10 +216,12 @@ class RouteCarrier(models.Model):
     """One carrier of a route; the lowest position is tried first."""
 
     route = models.ForeignKey(Route, models.CASCADE, related_name="steps")
-    carrier = models.ForeignKey(Carrier, models.PROTECT)
+    carrier = models.ForeignKey(Carrier, models.PROTECT, verbose_name=_("carrier"))
     position = models.PositiveSmallIntegerField(_("position"), default=0)
 
     class Meta:
+        verbose_name = _("carrier of a route")
+        verbose_name_plural = _("carriers of a route")
         ordering = ["position", "id"]
         constraints = [models.UniqueConstraint("route", "carrier", name="route_carrier_once")]
 
@@ -217,13 +235,16 @@ class Price(models.Model):
     prefix = models.CharField(
         _("prefix"), max_length=15, blank=True, validators=[_prefix_validator]
     )
-    organization = models.ForeignKey(Organization, models.CASCADE, null=True, blank=True)
+    organization = models.ForeignKey(
+        Organization, models.CASCADE, null=True, blank=True, verbose_name=_("organization")
+    )
     micro = models.BigIntegerField(
         _("price"), validators=[MinValueValidator(0)], help_text=_("Micro-credits for one part.")
     )
 
     class Meta:
-        verbose_name = _("price")
+        verbose_name = pgettext_lazy("model", "price")
+        verbose_name_plural = _("prices")
         constraints = [
             models.UniqueConstraint(
                 "prefix", "organization", name="price_once", nulls_distinct=False

@@ -3,6 +3,7 @@
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import ApiKey, Organization
 from imissive import ids
@@ -11,15 +12,38 @@ from messaging.states import Status
 
 UNFINISHED = [Status.SCHEDULED, Status.QUEUED, Status.SENDING, Status.SENT]
 
+# With the words that people read.
+STATUSES = [
+    (str(Status.SCHEDULED), _("Scheduled")),
+    (str(Status.QUEUED), _("Queued")),
+    (str(Status.SENDING), _("Sending")),
+    (str(Status.SENT), _("Sent")),
+    (str(Status.DELIVERED), _("Delivered")),
+    (str(Status.FAILED), _("Failed")),
+    (str(Status.EXPIRED), _("Expired")),
+    (str(Status.CANCELED), _("Canceled")),
+]
+
+OUTCOMES = [
+    ("throttled", _("Throttled")),
+    ("refused for now", _("Refused for now")),
+    ("refused", _("Refused")),
+    ("unanswered", _("Unanswered")),
+    ("held", _("Held back")),
+]
+
 
 class Batch(models.Model):
     """What one bulk call (later: one campaign) accepted together."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
-    organization = models.ForeignKey(Organization, models.PROTECT, related_name="batches")
-    created_at = models.DateTimeField(auto_now_add=True)
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="batches", verbose_name=_("organization")
+    )
+    created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
+        verbose_name = _("batch")
         verbose_name_plural = _("batches")
 
     def __str__(self) -> str:
@@ -33,18 +57,34 @@ class Message(models.Model):
     sending: its worker counts as dead then; sent: it expires then. So one index serves every sweep.
     """
 
-    STATUSES = [(str(status), str(status).capitalize()) for status in Status]
+    STATUSES = STATUSES
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
-        Organization, models.PROTECT, related_name="messages", db_index=False
+        Organization,
+        models.PROTECT,
+        related_name="messages",
+        db_index=False,
+        verbose_name=_("organization"),
     )
     batch = models.ForeignKey(
-        Batch, models.PROTECT, null=True, blank=True, related_name="messages", db_index=False
+        Batch,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="messages",
+        db_index=False,
+        verbose_name=_("batch"),
     )
     # No constraint: a key may be deleted long before its messages.
     api_key = models.ForeignKey(
-        ApiKey, models.DO_NOTHING, null=True, blank=True, db_index=False, db_constraint=False
+        ApiKey,
+        models.DO_NOTHING,
+        null=True,
+        blank=True,
+        db_index=False,
+        db_constraint=False,
+        verbose_name=_("API key"),
     )
     source = models.CharField(_("source"), max_length=10)
     test = models.BooleanField(_("test"), default=False)
@@ -62,13 +102,13 @@ class Message(models.Model):
     urgent = models.BooleanField(_("urgent"), default=False)
 
     status = models.CharField(_("status"), max_length=10, choices=STATUSES)
-    due_at = models.DateTimeField(null=True, blank=True)
-    carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False)
+    due_at = models.DateTimeField(_("due"), null=True, blank=True)
+    carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
     # The carriers that were asked since the route was last begun from its top.
     tried = models.JSONField(null=True, blank=True)
     lease = models.UUIDField(null=True, blank=True)
-    submits = models.PositiveSmallIntegerField(default=0)
-    unanswered = models.PositiveSmallIntegerField(default=0)
+    submits = models.PositiveSmallIntegerField(_("submits"), default=0)
+    unanswered = models.PositiveSmallIntegerField(_("unanswered"), default=0)
 
     created_at = models.DateTimeField(_("created"))
     scheduled_at = models.DateTimeField(_("scheduled"), null=True, blank=True)
@@ -78,11 +118,12 @@ class Message(models.Model):
     queued_at = models.DateTimeField(_("queued"), null=True, blank=True)
     sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
     final_at = models.DateTimeField(_("final"), null=True, blank=True)
-    error_code = models.CharField(max_length=40, blank=True, default="")
-    error_message = models.CharField(max_length=200, blank=True, default="")
+    error_code = models.CharField(_("error code"), max_length=40, blank=True, default="")
+    error_message = models.CharField(_("error"), max_length=200, blank=True, default="")
 
     class Meta:
         verbose_name = _("message")
+        verbose_name_plural = pgettext_lazy("model", "messages")
         indexes = [
             models.Index(F("organization"), F("id").desc(), name="message_of_organization"),
             # Of the lists, read by descending id (messaging.listing). What follows the id there is
@@ -165,14 +206,16 @@ class MessagePart(models.Model):
         Message, models.CASCADE, related_name="submitted_parts", db_index=False
     )
     number = models.PositiveSmallIntegerField(_("part"))
-    carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False)
+    carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
     carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
-    status = models.CharField(_("status"), max_length=10, default=Status.SENT)
-    error_code = models.CharField(max_length=20, blank=True, default="")
+    status = models.CharField(_("status"), max_length=10, choices=STATUSES, default=Status.SENT)
+    error_code = models.CharField(_("error code"), max_length=20, blank=True, default="")
     submitted_at = models.DateTimeField(_("submitted"))
     final_at = models.DateTimeField(_("final"), null=True, blank=True)
 
     class Meta:
+        verbose_name = _("part")
+        verbose_name_plural = _("parts")
         constraints = [models.UniqueConstraint("message", "number", name="part_once")]
         indexes = [models.Index("carrier", "carrier_message_id", name="part_by_carrier_id")]
 
@@ -184,13 +227,15 @@ class EarlyReceipt(models.Model):
     """A receipt whose submit response is not committed yet, or that belongs to nobody."""
 
     id = models.BigAutoField(primary_key=True)
-    carrier = models.ForeignKey(Carrier, models.CASCADE)
-    carrier_message_id = models.CharField(max_length=65)
-    status = models.CharField(max_length=10)
-    error_code = models.CharField(max_length=20, blank=True, default="")
-    received_at = models.DateTimeField(db_default=models.functions.Now())
+    carrier = models.ForeignKey(Carrier, models.CASCADE, verbose_name=_("carrier"))
+    carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
+    status = models.CharField(_("status"), choices=STATUSES, max_length=10)
+    error_code = models.CharField(_("error code"), max_length=20, blank=True, default="")
+    received_at = models.DateTimeField(_("received"), db_default=models.functions.Now())
 
     class Meta:
+        verbose_name = _("unmatched receipt")
+        verbose_name_plural = _("unmatched receipts")
         indexes = [models.Index("carrier", "carrier_message_id", name="early_receipt_by_id")]
 
     def __str__(self) -> str:
@@ -205,11 +250,15 @@ class Attempt(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     message = models.ForeignKey(Message, models.CASCADE, related_name="attempts")
-    carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False)
-    outcome = models.CharField(max_length=20)
-    command_status = models.PositiveIntegerField(null=True, blank=True)
-    detail = models.CharField(max_length=200, blank=True, default="")
-    at = models.DateTimeField(db_default=models.functions.Now())
+    carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
+    outcome = models.CharField(_("outcome"), choices=OUTCOMES, max_length=20)
+    command_status = models.PositiveIntegerField(_("command status"), null=True, blank=True)
+    detail = models.CharField(_("detail"), max_length=200, blank=True, default="")
+    at = models.DateTimeField(_("time"), db_default=models.functions.Now())
+
+    class Meta:
+        verbose_name = _("unsuccessful submit")
+        verbose_name_plural = _("unsuccessful submits")
 
     def __str__(self) -> str:
         return f"{self.message_id} {self.outcome}"

@@ -38,6 +38,7 @@ class SendingRule(models.Model):
 
     class Meta:
         verbose_name = _("country rule")
+        verbose_name_plural = _("country rules")
         constraints = [
             models.UniqueConstraint("country", "sender_suffix", name="rule_once"),
             models.CheckConstraint(condition=~Q(opens=F("closes")), name="rule_has_hours"),
@@ -52,7 +53,11 @@ class Suppression(models.Model):
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
-        Organization, models.CASCADE, related_name="suppressions", db_index=False
+        Organization,
+        models.CASCADE,
+        related_name="suppressions",
+        db_index=False,
+        verbose_name=_("organization"),
     )
     number = models.CharField(_("number"), max_length=16)
     reason = models.CharField(_("reason"), max_length=200, blank=True)
@@ -61,6 +66,7 @@ class Suppression(models.Model):
 
     class Meta:
         verbose_name = _("suppression")
+        verbose_name_plural = _("suppressions")
         constraints = [
             models.UniqueConstraint("organization", "number", name="suppression_once"),
             models.CheckConstraint(

@@ -5,6 +5,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from accounts.models import Organization, StoredFile
 from imissive import ids
@@ -27,7 +28,9 @@ class SenderId(models.Model):
         PROMOTIONAL = "promotional", _("Promotional")
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
-    organization = models.ForeignKey(Organization, models.PROTECT, related_name="sender_ids")
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="sender_ids", verbose_name=_("organization")
+    )
     name = models.CharField(_("sender ID"), max_length=16)
     kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
     status = models.CharField(
@@ -50,13 +53,19 @@ class SenderId(models.Model):
         _("default"), default=False, help_text=_("Used when a request names no sender.")
     )
     decided_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, models.PROTECT, null=True, blank=True, editable=False
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        editable=False,
+        verbose_name=_("decided by"),
     )
     decided_at = models.DateTimeField(_("decided"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("requested"), auto_now_add=True)
 
     class Meta:
-        verbose_name = _("sender ID")
+        verbose_name = pgettext_lazy("model", "sender ID")
+        verbose_name_plural = _("sender IDs")
         constraints = [
             models.UniqueConstraint("organization", "name", name="sender_once"),
             models.UniqueConstraint(
@@ -96,6 +105,7 @@ class SenderStep(models.Model):
 
     class Meta:
         verbose_name = _("step of a sender ID")
+        verbose_name_plural = _("steps of a sender ID")
         indexes = [
             models.Index(
                 "mail_due_at", name="sender_mail_owed", condition=Q(mail_due_at__isnull=False)
@@ -115,6 +125,7 @@ class SenderDocument(models.Model):
 
     class Meta:
         verbose_name = _("document")
+        verbose_name_plural = _("documents")
 
     def __str__(self) -> str:
         return str(self.file)

@@ -152,7 +152,9 @@ class SmppAccount(models.Model):
 
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
     last_bind_at = models.DateTimeField(_("last bind"), null=True, blank=True, editable=False)
-    last_bind_address = models.GenericIPAddressField(null=True, blank=True, editable=False)
+    last_bind_address = models.GenericIPAddressField(
+        _("last bind from"), null=True, blank=True, editable=False
+    )
 
     class Meta:
         verbose_name = _("SMPP account")
@@ -180,6 +182,7 @@ class SmppServer(models.Model):
 
     class Meta:
         verbose_name = _("SMPP server")
+        verbose_name_plural = _("SMPP servers")
 
     def __str__(self) -> str:
         return self.name
