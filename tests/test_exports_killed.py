@@ -58,17 +58,20 @@ def test_workers_are_killed_while_they_write(site: Site) -> None:
         return status, written
 
     owner.send(home, f"{home}exports/new/")
-    killed_at = []
-    for _ in range(KILLS):
-        seen = killed_at[-1] if killed_at else 0
-        until(lambda seen=seen: state()[1] > seen, 60, state)
+    killed_at = [0]
+
+    def kill() -> None:
         pid = site.pid("worker")
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         status, written = state()
         assert (status, written < MESSAGES) == ("running", True)
         killed_at.append(written)
-        until(lambda pid=pid: site.pid("worker") not in (None, pid), 30)
+        until(lambda: site.pid("worker") not in (None, pid), 30)
+
+    for _ in range(KILLS):
+        until(lambda: state()[1] > killed_at[-1], 60, state)
+        kill()
     until(lambda: state()[0] == "done", 120, state)
     assert state() == ("done", MESSAGES)
 
