@@ -69,3 +69,20 @@ def shown_site(django_db_blocker: Any) -> Iterator[Site]:
                 connection.close()
         finally:
             showcase.forget()
+
+
+@pytest.fixture(scope="module")
+def site(test_database: None, django_db_blocker: Any) -> Iterator[Site]:
+    """The showcase for the tests of one file, which takes this for a fixture of its own."""
+    with shown_site(django_db_blocker) as made:
+        yield made
+
+
+@pytest.fixture(autouse=True)
+def nothing_refused(site: Site) -> Iterator[None]:
+    """No page tries what its policy forbids, and no script fails."""
+    site.refused.clear()
+    yield
+    assert site.refused == []
+    for context in site.browser.contexts:
+        context.close()

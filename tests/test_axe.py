@@ -5,7 +5,6 @@ once, the one in light English, the next in dark Arabic on a phone: an eighth of
 """
 
 import os
-from collections.abc import Iterator
 from itertools import product
 from typing import Literal
 
@@ -13,10 +12,12 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
+from tests import shown
 from tests.screenshots import LANGUAGES, THEMES, WIDTHS, pages_of
-from tests.shown import Site, shown_site
+from tests.shown import Site
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
+site = shown.site
 
 Way = tuple[str, str, str]
 """A theme, a language and a width."""
@@ -31,12 +32,6 @@ MISSING = ("not-found", "link-ended")
 """The pages that are shown instead of another."""
 
 SERIOUS = ("serious", "critical")
-
-
-@pytest.fixture(scope="module")
-def site(test_database: None, django_db_blocker) -> Iterator[Site]:
-    with shown_site(django_db_blocker) as site:
-        yield site
 
 
 @pytest.mark.parametrize("who", ["", "owner", "newcomer", "operator", "acting"])

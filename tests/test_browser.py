@@ -1,7 +1,6 @@
 """The pages in a real Chromium, against a live server."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -9,28 +8,14 @@ from playwright.sync_api import Page, expect
 
 from messaging.models import Message
 from messaging.states import Status
-from tests import showcase
+from tests import showcase, shown
+from tests.contrast import contrast
 from tests.mails import link
-from tests.shown import Site, shown_site
+from tests.shown import Site
 from tests.world import Api
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def site(test_database: None, django_db_blocker) -> Iterator[Site]:
-    with shown_site(django_db_blocker) as site:
-        yield site
-
-
-@pytest.fixture(autouse=True)
-def _nothing_refused(site: Site) -> Iterator[None]:
-    """No page tries what its policy forbids, and no script fails."""
-    site.refused.clear()
-    yield
-    assert site.refused == []
-    for context in site.browser.contexts:
-        context.close()
+site, _nothing_refused = shown.site, shown.nothing_refused
 
 
 def _sign_in(page: Page, site: Site) -> None:
@@ -324,19 +309,6 @@ _READ_COLOURS = """names => names.map(name => {
 })"""
 
 
-def _luminance(colour: list[int]) -> float:
-    def linear(value: float) -> float:
-        return value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
-
-    red, green, blue = (linear(value / 255) for value in colour)
-    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
-
-
-def _contrast(one: list[int], other: list[int]) -> float:
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)
-
-
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_colours_contrast_enough(site: Site, theme: str) -> None:
     page = site.open(color_scheme=theme)
@@ -344,8 +316,8 @@ def test_colours_contrast_enough(site: Site, theme: str) -> None:
     names = sorted({name for pair in _PAIRS for name in pair[:2]})
     colours = dict(zip(names, page.evaluate(_READ_COLOURS, names), strict=True))
     weak = {
-        (front, back): round(_contrast(colours[front], colours[back]), 2)
+        (front, back): round(contrast(colours[front], colours[back]), 2)
         for front, back, least in _PAIRS
-        if _contrast(colours[front], colours[back]) < least
+        if contrast(colours[front], colours[back]) < least
     }
     assert weak == {}

@@ -1,33 +1,16 @@
 """Compose in a real Chromium, in Arabic: from signing in to the sent message."""
 
-from collections.abc import Iterator
-
 import pytest
 from playwright.sync_api import Page, expect
 
 from messaging.models import Message
-from tests import showcase
-from tests.shown import Site, shown_site
+from tests import showcase, shown
+from tests.shown import Site
 
 pytestmark = pytest.mark.browser
+site, _nothing_refused = shown.site, shown.nothing_refused
 
 NUMBER = "+966501112233"
-
-
-@pytest.fixture(scope="module")
-def site(test_database: None, django_db_blocker) -> Iterator[Site]:
-    with shown_site(django_db_blocker) as site:
-        yield site
-
-
-@pytest.fixture(autouse=True)
-def _nothing_refused(site: Site) -> Iterator[None]:
-    """No page tries what its policy forbids, and no script fails."""
-    site.refused.clear()
-    yield
-    assert site.refused == []
-    for context in site.browser.contexts:
-        context.close()
 
 
 def _signed_in(site: Site, **options) -> Page:

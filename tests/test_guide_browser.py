@@ -10,11 +10,12 @@ from accounts.models import ApiKey
 from guide import keys
 from messaging import tables
 from messaging.models import Carrier, Message
-from tests import test_browser
+from tests import shown
+from tests.contrast import contrast
 from tests.shown import Site
 
 pytestmark = pytest.mark.browser
-site, _nothing_refused = test_browser.site, test_browser._nothing_refused
+site, _nothing_refused = shown.site, shown.nothing_refused
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def example(page: Page, name: str) -> Locator:
     return page.locator(".example").filter(has=form).first
 
 
-def shown(example: Locator) -> list[str]:
+def tabs_shown(example: Locator) -> list[str]:
     """The languages whose code is to be seen in an example."""
     codes = example.locator("pre[data-language]")
     return [
@@ -52,9 +53,9 @@ def test_a_tab_shows_its_language(site: Site, javascript: bool) -> None:
     page = site.open(java_script_enabled=javascript)
     page.goto("/docs")
     first = example(page, "send")
-    assert shown(first) == ["curl"]
+    assert tabs_shown(first) == ["curl"]
     first.get_by_role("radio", name="Python", exact=True).check()
-    assert shown(first) == ["python"]
+    assert tabs_shown(first) == ["python"]
     expect(first).to_contain_text("requests.post(")
 
 
@@ -62,10 +63,10 @@ def test_the_language_holds_for_the_page_and_the_next_visit(site: Site) -> None:
     page = site.open()
     page.goto("/docs")
     example(page, "send").get_by_role("radio", name="Go", exact=True).check()
-    assert shown(example(page, "bulk")) == ["go"]
+    assert tabs_shown(example(page, "bulk")) == ["go"]
     page.reload()
     expect(example(page, "send")).to_contain_text("package main")
-    assert shown(example(page, "webhook-create")) == ["go"]
+    assert tabs_shown(example(page, "webhook-create")) == ["go"]
 
 
 def test_tabs_go_by_keyboard(site: Site) -> None:
@@ -75,7 +76,7 @@ def test_tabs_go_by_keyboard(site: Site) -> None:
     first.get_by_role("radio", name="curl").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowRight")
-    assert shown(first) == ["javascript"]
+    assert tabs_shown(first) == ["javascript"]
     expect(first.get_by_role("radio", name="JavaScript")).to_be_focused()
 
 
@@ -248,8 +249,8 @@ def test_every_text_contrasts_enough(site: Site, theme: str) -> None:
     pairs = page.evaluate(_COLOURS)
     assert len(pairs) > 12
     weak = {
-        name: round(test_browser._contrast(front[:3], back[:3]), 2)
+        name: round(contrast(front[:3], back[:3]), 2)
         for name, front, back in pairs
-        if test_browser._contrast(front[:3], back[:3]) < 4.5
+        if contrast(front[:3], back[:3]) < 4.5
     }
     assert weak == {}

@@ -1,31 +1,17 @@
 """A sender ID's whole way in a real Chromium: asked for with a document, approved, sent with."""
 
-from collections.abc import Iterator
-
 import pytest
 from django.db import connection
 from playwright.sync_api import FilePayload, Page, expect
 
 from accounts.keys import create_key
 from messaging.models import SenderId
-from tests.shown import Site, shown_site
+from tests import shown
+from tests.shown import Site
 from tests.world import PDF, PHONE
 
 pytestmark = pytest.mark.browser
-
-
-@pytest.fixture(scope="module")
-def site(test_database: None, django_db_blocker) -> Iterator[Site]:
-    with shown_site(django_db_blocker) as site:
-        yield site
-
-
-@pytest.fixture(autouse=True)
-def _nothing_refused(site: Site) -> Iterator[None]:
-    """No page tries what its policy forbids, and no script fails."""
-    site.refused.clear()
-    yield
-    assert site.refused == []
+site, _nothing_refused = shown.site, shown.nothing_refused
 
 
 def test_asked_for_by_a_customer_approved_by_an_operator_used_to_send(site: Site) -> None:
