@@ -21,7 +21,7 @@ run: $(VENV)/.run ## Start everything and say where it is
 	@exec $(BIN)/python -m imissive.launch
 
 test: $(VENV)/.dev ## Run all tests beside a PostgreSQL and a Valkey of their own
-	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 3 --dist loadfile \
+	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist loadfile \
 		--no-loadscope-reorder $(TESTS)
 
 conformance: $(VENV)/.dev ## Judge the API by its own schema for some minutes; SEED=… repeats a run

@@ -71,6 +71,7 @@ def _end_other_sessions() -> None:
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            " AND backend_type = 'client backend'"
         )
     # The new pool may have opened more than this one, which have just been ended too.
     connection.close()

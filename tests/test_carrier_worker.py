@@ -772,7 +772,7 @@ def test_binds_are_reported_as_they_stand(scene: Scene) -> None:
             scene.queue_many(carrier, 10)
             until(lambda: sum(row.submitted for row in mine()) == 10, SECONDS)
             until(lambda: sum(row.receipts for row in mine()) == 10, SECONDS)
-            assert [row.in_flight for row in mine()] == [0, 0]
+            until(lambda: [row.in_flight for row in mine()] == [0, 0], SECONDS)
             simulator.options.blackhole = True
             scene.queue_many(carrier, 10)
             until(lambda: [row.in_flight for row in mine()] == [3, 3], SECONDS)
@@ -875,7 +875,7 @@ def database_down() -> Iterator[None]:
         try:
             other.execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                " WHERE datname = %s AND pid <> %s",
+                " WHERE datname = %s AND pid <> %s AND backend_type = 'client backend'",
                 [name, mine],
             )
             yield
@@ -925,6 +925,7 @@ def test_sessions_that_are_cut_again_and_again_lose_nothing(scene: Scene, settin
                     cursor.execute(
                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                        " AND backend_type = 'client backend'"
                     )
             scene.settle(sweeping.requeue_abandoned)
         assert scene.statuses() == {"delivered": 300}
