@@ -229,11 +229,7 @@ def test_cells_compute_nothing_and_codes_are_masked(
     world.message(customer, carrier, text='سطر\nثان, "مقتبس"', price=1_500_000)
     _ask(owner, customer)
     _finish()
-    # Newest first; these may be of one millisecond.
-    rows = _fetch(owner, customer)
-    [first] = [row for row in rows if row["reference"]]
-    [second] = [row for row in rows if row["source"] == "otp"]
-    [third] = [row for row in rows if row not in (first, second)]
+    third, second, first = _fetch(owner, customer)
     assert (first["text"], first["reference"]) == (f"'{formula}", "'@SUM(A1)")
     assert first["to"] == "+966501234567"
     assert (second["text"], second["live"], second["source"]) == ("Code ••••••", "no", "otp")

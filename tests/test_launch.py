@@ -93,9 +93,11 @@ def test_manage_py_works_beside_it(platform: Platform) -> None:
 
 
 @pytest.mark.platform
-def test_killed_processes_are_started_again(platform: Platform) -> None:
-    for name in ("worker", "smpp", "carrier-simulator", "carriers", "valkey", "postgres"):
-        platform.kill(name)
+@pytest.mark.parametrize(
+    "name", ["worker", "smpp", "carrier-simulator", "carriers", "valkey", "postgres"]
+)
+def test_killed_process_is_started_again(platform: Platform, name: str) -> None:
+    platform.kill(name)
     becomes_ready(platform)
 
 
