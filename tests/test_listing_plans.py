@@ -206,11 +206,16 @@ def test_what_expires_in_the_queue_is_found_by_its_index(many):
     """However long the queue is: `sweeping.expire_queued` runs every few seconds."""
     with connection.cursor() as cursor:
         cursor.execute("UPDATE messaging_message SET status = 'queued', due_at = now()")
-        cursor.execute("ANALYZE messaging_message")
+        # An empty table is scanned, as it should be.
+        cursor.execute(
+            "INSERT INTO messaging_messagepart"
+            " (message_id, number, carrier_id, carrier_message_id, status, error_code,"
+            "  submitted_at)"
+            " SELECT id, 1, carrier_id, id::text, 'sent', '', now() FROM messaging_message"
+        )
+        cursor.execute("ANALYZE messaging_message, messaging_messagepart")
     with explained() as nodes:
         assert sweeping.expire_queued() == 0
     found = [node for node in nodes if node.get("Index Name") == "message_expiry"]
     assert found
-    scanned = {n.get("Relation Name") for n in nodes if n["Node Type"] == "Seq Scan"}
-    # There are no parts here: an empty table may be scanned.
-    assert scanned <= {"messaging_messagepart"}
+    assert "Seq Scan" not in {node["Node Type"] for node in nodes}
