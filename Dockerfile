@@ -1,4 +1,4 @@
-# One image for every process: `python -m imissive.programs web` (or worker, beat, carriers) is what
+# One image for every process: `python -m imissive.run.programs web` (or worker, beat, carriers) is what
 # a container runs. Nothing that matters is kept in it: the database is PostgreSQL's.
 
 FROM python:3.11-slim AS build
@@ -38,4 +38,4 @@ RUN SECRET_KEY=00000000000000000000000000000000000000000000000000 \
 EXPOSE 8000 2775 3550
 HEALTHCHECK --interval=10s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
-CMD ["python", "-m", "imissive.programs", "web"]
+CMD ["python", "-m", "imissive.run.programs", "web"]

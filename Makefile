@@ -5,7 +5,7 @@ PYTHON := $(shell for python in python3.11 python3 python3.12 python3.13 python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-EMBEDDED := $(BIN)/python -m imissive.embedded
+EMBEDDED := $(BIN)/python -m imissive.run.embedded
 # Tests to run, such as `make test TESTS="tests/test_text.py -k arabic"`.
 TESTS ?=
 
@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .PHONY: run test conformance axe screenshots lint bench clean help
 
 run: $(VENV)/.run ## Start everything and say where it is
-	@exec $(BIN)/python -m imissive.launch
+	@exec $(BIN)/python -m imissive.run.launch
 
 test: $(VENV)/.dev ## Run all tests beside a PostgreSQL and a Valkey of their own
 	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist loadfile \

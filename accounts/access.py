@@ -15,8 +15,8 @@ from accounts import audit
 from accounts.acting import acting_as, member_for
 from accounts.models import Acting, Member, Organization, User, member_organizations
 from accounts.roles import Action, may
-from imissive import ids
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
 
 LAST_ORGANIZATION = "organization"
 """The session's key for the public id of the organization that was looked at last."""

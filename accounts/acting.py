@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts import audit
 from accounts.models import Acting, Member, Organization, User
 from accounts.roles import ACTING
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 
 LONGEST: Final = timedelta(minutes=30)
 PERMISSION: Final = "accounts.act_as_customer"

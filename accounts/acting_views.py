@@ -7,7 +7,7 @@ from django.views.decorators.http import require_POST
 
 from accounts import acting
 from accounts.admin_base import operator
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 
 
 @require_POST

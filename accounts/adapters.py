@@ -11,8 +11,8 @@ from accounts import invitations
 from accounts.language import remember_language
 from accounts.models import User
 from accounts.people import open_wanted_organization
-from imissive import crypto
-from imissive.requests import client_address
+from imissive.core import crypto
+from imissive.core.api.requests import client_address
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]

@@ -47,8 +47,8 @@ from accounts.models import (
 )
 from accounts.people import vouch_for_address
 from accounts.templatetags.shown import credits_shown
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 
 if TYPE_CHECKING:
     _UserAdmin = DjangoUserAdmin[User]

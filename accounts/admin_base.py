@@ -21,8 +21,8 @@ from unfold.widgets import UnfoldAdminTextareaWidget
 
 from accounts import audit
 from accounts.models import Organization, User
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]

@@ -23,7 +23,7 @@ from accounts.admin_base import OperatorAdmin, act, act_page, badge, operator
 from accounts.admin_site import site
 from accounts.models import ApiKey
 from accounts.roles import Scope
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 
 if TYPE_CHECKING:
     ApiKeyModelForm = forms.ModelForm[ApiKey]

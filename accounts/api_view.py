@@ -14,7 +14,7 @@ from rest_framework.views import APIView
 from accounts import idempotency, limits
 from accounts.authentication import Caller, caller_of
 from accounts.limits import Lane, Usage
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 
 
 class ApiView(APIView):

@@ -21,8 +21,8 @@ from accounts.audit_texts import AREAS, details, sentence
 from accounts.live import query_without
 from accounts.models import AuditEntry, Member
 from accounts.roles import Action
-from imissive.rendering import time_text
-from imissive.spreadsheets import csv_lines
+from imissive.core.api.rendering import time_text
+from imissive.core.spreadsheets import csv_lines
 
 PAGE = 50
 

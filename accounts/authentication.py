@@ -15,9 +15,9 @@ from accounts import networks
 from accounts.keys import digest
 from accounts.limits import Limits
 from accounts.models import Organization
-from imissive.errors import ApiError
-from imissive.requests import client_address
-from imissive.sql import server_cursor
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
+from imissive.core.sql import server_cursor
 
 LAST_USE_RESOLUTION = timedelta(minutes=1)
 

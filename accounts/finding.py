@@ -1,6 +1,6 @@
 """The dashboard's search: what is looked for, what is found, and the members and keys among it.
 
-Each area finds its own things by a function of the type Finder; `imissive.search` puts them
+Each area finds its own things by a function of the type Finder; `imissive.pages.search` puts them
 together, as nothing below it may know all areas.
 """
 
@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from accounts.access import public_id
 from accounts.models import ApiKey, Member
 from accounts.roles import Action, may
-from imissive import ids
+from imissive.core import ids
 
 LONGEST = 100
 SHORTEST_NAME = 2

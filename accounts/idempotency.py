@@ -23,9 +23,9 @@ import orjson
 from django.conf import settings
 from django.db import transaction
 
-from imissive import crypto
-from imissive.errors import ApiError
-from imissive.sql import server_cursor
+from imissive.core import crypto
+from imissive.core.errors import ApiError
+from imissive.core.sql import server_cursor
 
 KEPT = timedelta(hours=24)
 MAX_KEY_LENGTH = 255

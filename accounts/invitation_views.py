@@ -12,7 +12,7 @@ from accounts.access import public_id
 from accounts.models import Invitation, User
 from accounts.people import has_address
 from accounts.team import NotAllowed
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 
 
 @never_cache

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts import audit, networks
 from accounts.models import ApiKey, Organization, User
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 
 _RANDOM_BYTES = 32
 OVERLAP = timedelta(hours=24)

@@ -19,9 +19,9 @@ from accounts.access import frame, member_page, public_id
 from accounts.models import ApiKey, Member
 from accounts.once import OnceForm
 from accounts.roles import Action, Scope
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 
 _LIVES = {"30": 30, "90": 90, "365": 365}
 _OVERLAPS = {"0": 0, "1": 1, "24": 24, "168": 168}

@@ -12,7 +12,7 @@ from decimal import Decimal, InvalidOperation
 from django.db import IntegrityError, transaction
 
 from accounts.models import MICRO, LedgerEntry, Organization, User
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 
 
 class InsufficientCredits(Exception):

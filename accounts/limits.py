@@ -20,7 +20,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.roles import Role, Scope
-from imissive import ids
+from imissive.core import ids
 
 MICRO = 1_000_000
 """Micro-credits in one credit. Money is only ever an integer number of these."""

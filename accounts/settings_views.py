@@ -21,7 +21,7 @@ from accounts.limits import Lane
 from accounts.models import ApiKey, Member, Organization
 from accounts.people import check_name
 from accounts.roles import Action, may
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 
 
 class NameForm(forms.Form):

@@ -14,7 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import invitations
 from accounts.models import User
 from accounts.people import check_name, vouch_for_address
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 
 
 class SignupForm(AllauthSignupForm):  # type: ignore[misc]

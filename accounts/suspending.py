@@ -4,7 +4,7 @@ from django.db import transaction
 
 from accounts import audit
 from accounts.models import Organization, User
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 
 Status = Organization.Status
 

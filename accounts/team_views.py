@@ -17,7 +17,7 @@ from accounts.access import frame, member_page, public_id
 from accounts.models import Invitation, Member
 from accounts.roles import MEANINGS, Action, Role
 from accounts.team import NotAllowed
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 
 
 class InviteForm(forms.Form):

@@ -17,7 +17,7 @@ from accounts.access import LAST_ORGANIZATION, public_id
 from accounts.models import Member, User, member_organizations
 from accounts.people import check_name, open_organization
 from accounts.roles import Role
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 
 OWNED_AT_MOST = 10
 THEMES = ("light", "dark", "auto")

@@ -18,8 +18,8 @@ from django.utils import timezone
 from accounts.keys import create_key, revoke_key
 from accounts.models import ApiKey, Member, Organization, User
 from accounts.roles import Action, Role, may
-from imissive import crypto
-from imissive.requests import client_address
+from imissive.core import crypto
+from imissive.core.api.requests import client_address
 from messaging.models import SenderId
 
 NAME = "Documentation"

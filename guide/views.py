@@ -18,7 +18,7 @@ from accounts.models import Member, User
 from accounts.roles import Action, may
 from guide import keys
 from guide.page import page
-from imissive import ids
+from imissive.core import ids
 
 
 @gzip_page

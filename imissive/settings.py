@@ -5,8 +5,8 @@ from urllib.parse import unquote, urlsplit
 
 from csp.constants import NONE, SELF
 
+from imissive.core.logs import configure
 from imissive.env import read_env
-from imissive.logs import configure
 
 env = read_env()
 
@@ -58,16 +58,16 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     # First: a probe is answered whatever else is wrong.
-    "imissive.health.ProbeMiddleware",
+    "imissive.pages.health.ProbeMiddleware",
     # Outermost: the API needs nothing of what is below it.
-    "imissive.requests.ApiMiddleware",
+    "imissive.core.api.requests.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
-    "imissive.uploads.UploadLimitMiddleware",
+    "imissive.core.uploads.UploadLimitMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.time_zone.TimeZoneMiddleware",
@@ -244,7 +244,7 @@ STORAGES = {
 }
 MEDIA_ROOT = DATA_DIR / "media"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
-# A page's files, with what the form around them needs; refused unread (imissive/uploads.py).
+# A page's files, with what the form around them needs; refused unread (imissive/core/uploads.py).
 UPLOAD_MAX_BYTES = 21 * 1024 * 1024
 
 # ---------------------------------------------------------------- security
@@ -276,10 +276,10 @@ CONTENT_SECURITY_POLICY = {
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
     "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasScope"],
-    "DEFAULT_RENDERER_CLASSES": ["imissive.rendering.OrjsonRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["imissive.rendering.JsonBody"],
-    "DEFAULT_SCHEMA_CLASS": "imissive.openapi.ApiSchema",
-    "EXCEPTION_HANDLER": "imissive.errors.api_exception_handler",
+    "DEFAULT_RENDERER_CLASSES": ["imissive.core.api.rendering.OrjsonRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["imissive.core.api.rendering.JsonBody"],
+    "DEFAULT_SCHEMA_CLASS": "imissive.core.api.openapi.ApiSchema",
+    "EXCEPTION_HANDLER": "imissive.core.errors.api_exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {

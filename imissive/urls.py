@@ -3,10 +3,10 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.admin_site import site
-from imissive import health
-from imissive.search import search
-from imissive.usage_api import UsageView
-from imissive.usage_views import usage_file, usage_page
+from imissive.pages import health
+from imissive.pages.search import search
+from imissive.pages.usage_api import UsageView
+from imissive.pages.usage_views import usage_file, usage_page
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),

@@ -14,9 +14,8 @@ from accounts.authentication import ApiKeyAuthentication, Caller, caller_of
 from accounts.ledger import InsufficientCredits, credits_text
 from accounts.limits import Lane
 from accounts.roles import Scope
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import (
+from imissive.core import ids
+from imissive.core.api.requests import (
     INTEGRAL,
     NO_NUL,
     STORABLE,
@@ -25,6 +24,7 @@ from imissive.requests import (
     parse_either,
     parse_no_body,
 )
+from imissive.core.errors import ApiError
 from messaging import cancelling, presenting
 from messaging.estimating import estimate
 from messaging.lists_api import BATCH_ID, MESSAGE_ID

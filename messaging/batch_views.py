@@ -13,9 +13,9 @@ from accounts.access import frame, member_page, public_id
 from accounts.live import live_page
 from accounts.models import Member
 from accounts.roles import Action, may
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 from messaging import batches, cancelling, listing
 from messaging.models import Batch, Campaign
 from messaging.shares import shares_of

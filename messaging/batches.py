@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounts.ledger import credits_text
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.rendering import time_text
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.api.rendering import time_text
+from imissive.core.errors import ApiError
+from imissive.core.sql import server_cursor
 from messaging.models import Batch
 from messaging.states import CANCELABLE, FINAL, Status
 

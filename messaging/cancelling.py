@@ -14,8 +14,8 @@ from django.db import connection, transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
-from imissive.errors import ApiError
-from imissive.sql import server_cursor
+from imissive.core.errors import ApiError
+from imissive.core.sql import server_cursor
 from messaging import batches
 from messaging.models import Message
 from messaging.sending import event_data

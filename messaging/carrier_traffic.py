@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from django.db.models import Sum
 from django.utils import timezone
 
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from messaging.dispositions import Disposition, disposition
 from messaging.models import CarrierTraffic
 from messaging.smpp.link import LinkError, NotSent

@@ -23,7 +23,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
-from imissive.sql import forget_broken_connections
+from imissive.core.sql import forget_broken_connections
 from messaging import bind_status, receipts, submitting
 from messaging.carrier_settings import pool_config, wire_format
 from messaging.carrier_traffic import Tally

@@ -14,7 +14,7 @@ from accounts.access import frame, member_page
 from accounts.models import Balance, Member
 from accounts.roles import Action
 from accounts.team import NotAllowed
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 from messaging.closing import close
 
 

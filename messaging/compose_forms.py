@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization, User
-from imissive import ids
+from imissive.core import ids
 from messaging import templating
 from messaging.composing import MOST, Asked, Recipients, TooMany, recipients_of
 from messaging.models import ContactList, SenderId, TextTemplate

@@ -13,9 +13,9 @@ from accounts.access import frame, member_page, public_id
 from accounts.ledger import InsufficientCredits
 from accounts.models import Balance, Member
 from accounts.roles import Action, may
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 from messaging import composing, plainer, templating
 from messaging.compose_forms import VALUE, ComposeForm, list_of, template_of
 from messaging.composing import Asked, Assessment

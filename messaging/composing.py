@@ -23,8 +23,8 @@ from accounts import audit, limits
 from accounts.ledger import credits_text
 from accounts.limits import Lane, Limits
 from accounts.models import Member, Organization
-from imissive import ids
-from imissive.errors import ApiError, Problem
+from imissive.core import ids
+from imissive.core.errors import ApiError, Problem
 from messaging import numbers, templating
 from messaging.models import Composition, Contact, ContactList, ListEntry
 from messaging.sending import Accepted, Order, accept, terms_of

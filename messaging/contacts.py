@@ -9,8 +9,8 @@ from django.db import transaction
 from django.db.models import Count, Q, QuerySet
 
 from accounts.models import Organization
-from imissive import ids
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.sql import server_cursor
 from messaging import numbers
 from messaging.models import Contact, ContactList, ListEntry
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 
 from accounts import files
 from accounts.models import Organization, StoredFile
-from imissive.spreadsheets import csv_lines
+from imissive.core.spreadsheets import csv_lines
 from messaging import csv_reading, numbers, templating
 from messaging.campaigns import problems
 from messaging.campaigns.recipients import guess_number_column, variables

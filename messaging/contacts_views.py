@@ -24,10 +24,10 @@ from accounts.access import frame, member_page, public_id
 from accounts.live import query_without
 from accounts.models import Member
 from accounts.roles import Action
-from imissive import ids
-from imissive.logs import redact_text
-from imissive.requests import client_address
-from imissive.spreadsheets import csv_lines
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.logs import redact_text
+from imissive.core.spreadsheets import csv_lines
 from messaging import contacts, contacts_import
 from messaging.contacts_forms import ContactForm, ImportForm, ListForm
 from messaging.contacts_import import NotUsable, Reading

@@ -16,7 +16,7 @@ from accounts.charts import Chart, Series, stacked
 from accounts.models import MICRO, Balance, LedgerEntry, Member
 from accounts.roles import Action
 from accounts.templatetags.shown import credits_written
-from imissive.spreadsheets import csv_download
+from imissive.core.spreadsheets import csv_download
 from messaging import overview, statement
 from messaging.days import DaysForm
 from messaging.price_list import price_list, search

@@ -5,8 +5,8 @@ from typing import Any
 
 from accounts.ledger import credits_text
 from accounts.models import Balance
-from imissive.errors import Problem
-from imissive.rendering import time_text
+from imissive.core.api.rendering import time_text
+from imissive.core.errors import Problem
 from messaging import text
 from messaging.sending import Known, Order, terms_of
 from messaging.verdicts import Draft, Opinion, examine

@@ -15,8 +15,8 @@ from accounts.live import live_page
 from accounts.models import Member
 from accounts.once import OnceForm
 from accounts.roles import Action
-from imissive import ids
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
 from messaging import exporting
 from messaging.log_filters import Chip, LogFilters
 from messaging.models import Export

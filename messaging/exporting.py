@@ -20,9 +20,9 @@ from django.utils import timezone
 from accounts import audit, files
 from accounts.ledger import credits_text
 from accounts.models import Member, Organization
-from imissive import bell, ids
-from imissive.rendering import time_text
-from imissive.spreadsheets import csv_lines
+from imissive.core import ids, wakeups
+from imissive.core.api.rendering import time_text
+from imissive.core.spreadsheets import csv_lines
 from messaging import listing
 from messaging.log_filters import as_json, from_json
 from messaging.models import Export, Message
@@ -130,7 +130,7 @@ def cancel(export: Export, member: Member, address: str | None) -> bool:
 
 def ring() -> None:
     """Have a worker write what is due."""
-    bell.ring("messaging.tasks.write_exports", queue="default")
+    wakeups.ring("messaging.tasks.write_exports", queue="default")
 
 
 def write_for(seconds: float) -> None:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from accounts.finding import AT_MOST, SHORTEST_NAME, Hit, page
 from accounts.models import Member
 from accounts.roles import Action, may
-from imissive import ids
+from imissive.core import ids
 from messaging import listing, log, numbers
 from messaging.models import (
     Batch,

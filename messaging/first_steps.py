@@ -14,7 +14,7 @@ from accounts.access import frame, member_page, public_id
 from accounts.models import Member, Organization
 from accounts.once import OnceForm
 from accounts.roles import Action
-from imissive import ids
+from imissive.core import ids
 from messaging.models import Message, SenderId
 from messaging.sending import Order, accept
 from messaging.verdicts import Draft, Refusal

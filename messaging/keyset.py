@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
-from imissive import ids
+from imissive.core import ids
 
 PAGE = 50
 ModelT = TypeVar("ModelT", bound=Model)

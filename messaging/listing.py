@@ -19,8 +19,8 @@ from typing import Any
 
 from django.db.models import CharField, Func, QuerySet, Value
 
-from imissive.ids import first_id_at
-from imissive.sql import server_cursor
+from imissive.core.ids import first_id_at
+from imissive.core.sql import server_cursor
 from messaging.models import Message
 from messaging.states import Status
 

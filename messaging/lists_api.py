@@ -12,10 +12,15 @@ from rest_framework.response import Response
 from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.roles import Scope
-from imissive import ids
-from imissive.cursors import decode_cursor, page_of
-from imissive.errors import ApiError
-from imissive.requests import Limit, Moment, Query, parse_query
+from imissive.core import ids
+from imissive.core.api.requests import (
+    Limit,
+    Moment,
+    Query,
+    parse_query,
+)
+from imissive.core.cursors import decode_cursor, page_of
+from imissive.core.errors import ApiError
 from messaging import batches, listing, numbers, presenting
 from messaging.models import Message
 from messaging.schemas import Batch, MessageDetail, Messages, StatusName

@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db.models import QuerySet
 
 from accounts.models import Organization
-from imissive.ids import MESSAGE, public_id, time_of
+from imissive.core.ids import MESSAGE, public_id, time_of
 from messaging import listing
 from messaging.models import Message
 

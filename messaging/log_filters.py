@@ -14,7 +14,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts.models import Organization
-from imissive import ids
+from imissive.core import ids
 from messaging import listing, numbers
 from messaging.countries import country_choices
 from messaging.reasons import STATUS_LABELS

@@ -9,7 +9,7 @@ from accounts.live import live_page, query_without
 from accounts.models import Member
 from accounts.once import OnceForm
 from accounts.roles import Action
-from imissive import ids
+from imissive.core import ids
 from messaging import listing, log
 from messaging.log_filters import LogFilters
 

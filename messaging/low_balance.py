@@ -19,7 +19,7 @@ from accounts.access import public_id
 from accounts.ledger import credits_text
 from accounts.models import Balance, Organization
 from accounts.roles import Role
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from webhooks import events
 from webhooks.models import EventType
 

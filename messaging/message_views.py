@@ -15,9 +15,9 @@ from accounts.live import live_page
 from accounts.models import LedgerEntry, Member
 from accounts.once import OnceForm
 from accounts.roles import Action, may
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 from messaging import cancelling, log, resending, timeline
 from messaging.countries import name_of
 from messaging.models import Message

@@ -15,7 +15,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts.charts import Chart, Place, Series, stacked
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from messaging import listing
 from messaging.reasons import STATUS_LABELS, STATUS_TONES, Text, reason
 from messaging.states import Status

@@ -4,8 +4,8 @@ import uuid
 from typing import Any
 
 from accounts.ledger import credits_text
-from imissive import ids
-from imissive.rendering import time_text
+from imissive.core import ids
+from imissive.core.api.rendering import time_text
 from messaging.models import Attempt, Message, MessagePart
 from messaging.sending import Acceptance, Accepted
 from messaging.states import Status

@@ -11,7 +11,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from imissive.errors import Problem
+from imissive.core.errors import Problem
 
 # Named here so that they are translated: where they are made, nobody knows of languages.
 _SENTENCES: Final = (

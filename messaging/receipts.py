@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import transaction
 
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from messaging.sending import event_data
 from messaging.states import Status
 from webhooks import events

@@ -9,8 +9,8 @@ from django.utils.translation import gettext as _
 
 from accounts import audit
 from accounts.models import Member, Organization
-from imissive import ids
-from imissive.errors import Problem
+from imissive.core import ids
+from imissive.core.errors import Problem
 from messaging.composing import spend
 from messaging.estimating import estimate
 from messaging.models import Message

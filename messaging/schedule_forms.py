@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import User
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 from messaging.problem_words import told
 from messaging.schedules import check_schedule
 

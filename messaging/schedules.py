@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 
 CLOCK_SKEW = timedelta(minutes=1)
 FARTHEST_SCHEDULE = timedelta(days=90)

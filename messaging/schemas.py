@@ -8,8 +8,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, Field
 
-from imissive import ids
-from imissive.cursors import CURSOR
+from imissive.core import ids
+from imissive.core.cursors import CURSOR
 
 StatusName = Literal[
     "scheduled", "queued", "sending", "sent", "delivered", "failed", "expired", "canceled"

@@ -14,7 +14,7 @@ from typing import Final
 
 from accounts import files
 from accounts.models import StoredFile
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 from messaging.models import SenderDocument, SenderId
 
 MOST_DOCUMENTS: Final = 5

@@ -13,8 +13,8 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import Organization, User
-from imissive import ids
-from imissive.errors import ApiError
+from imissive.core import ids
+from imissive.core.errors import ApiError
 from messaging import sender_documents, sender_names
 from messaging.models import SenderId, SenderStep
 from messaging.sender_documents import Document

@@ -12,11 +12,18 @@ from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.models import Organization
 from accounts.roles import Scope
-from imissive import ids
-from imissive.cursors import newest_first
-from imissive.errors import ApiError
-from imissive.rendering import time_text
-from imissive.requests import NO_NUL, Body, Limit, Query, parse_body, parse_query
+from imissive.core import ids
+from imissive.core.api.rendering import time_text
+from imissive.core.api.requests import (
+    NO_NUL,
+    Body,
+    Limit,
+    Query,
+    parse_body,
+    parse_query,
+)
+from imissive.core.cursors import newest_first
+from imissive.core.errors import ApiError
 from messaging import senders
 from messaging.models import SenderId
 from messaging.schemas import NextCursor, SenderName

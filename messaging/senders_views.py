@@ -15,9 +15,9 @@ from accounts import files
 from accounts.access import frame, member_page, public_id
 from accounts.models import Member
 from accounts.roles import Action
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 from messaging import sender_documents, sender_history, senders
 from messaging.models import SenderDocument, SenderId
 from messaging.sender_documents import MAX_BYTES, MOST_DOCUMENTS, Document, NotADocument

@@ -15,8 +15,8 @@ from typing import Any
 from django.db import IntegrityError, connection, transaction
 
 from accounts.ledger import InsufficientCredits, is_overdraft
-from imissive import bell, ids
-from imissive.sql import server_cursor
+from imissive.core import ids, wakeups
+from imissive.core.sql import server_cursor
 from messaging import numbers
 from messaging.combining import Combiner
 from messaging.states import Status
@@ -283,7 +283,9 @@ _combiners = [Combiner(_commit, at_most=64, alone_on=IntegrityError) for _ in ra
 def ring_carrier(slug: str, *, urgent: bool) -> None:
     """Wake the carrier's workers: there is something in that lane."""
     lane = "urgent" if urgent else "bulk"
-    bell.ring("messaging.tasks.wake", queue=carrier_queue(slug, urgent=urgent), arguments=(lane,))
+    wakeups.ring(
+        "messaging.tasks.wake", queue=carrier_queue(slug, urgent=urgent), arguments=(lane,)
+    )
 
 
 def carrier_queue(slug: str, *, urgent: bool) -> str:

@@ -21,7 +21,7 @@ from accounts.live import live_page
 from accounts.models import Member
 from accounts.once import OnceForm
 from accounts.roles import Action
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 from messaging import smpp_console
 from messaging.models import SmppAccount
 from messaging.smpp.server import accounts

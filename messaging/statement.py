@@ -15,9 +15,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.ledger import credits_text
 from accounts.models import LedgerEntry, Organization
-from imissive import ids
-from imissive.rendering import time_text
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.api.rendering import time_text
+from imissive.core.sql import server_cursor
 from messaging.models import Batch, Message
 
 PAGE = 50

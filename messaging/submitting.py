@@ -17,7 +17,7 @@ from django.db import transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from messaging import receipts
 from messaging.dispositions import Disposition
 from messaging.sending import event_data, ring_carrier

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 
 from accounts.models import Organization
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from messaging.listing import CLOCKS_DIFFER
 from messaging.models import Message, UsageMark
 from messaging.usage import BACK, ENDED, LIVE, floor_hour, live_parameters

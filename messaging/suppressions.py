@@ -10,10 +10,10 @@ from django.db import transaction
 
 from accounts import audit
 from accounts.models import Organization, User
-from imissive import ids
-from imissive.errors import ApiError, Problem
-from imissive.logs import redact_text
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.errors import ApiError, Problem
+from imissive.core.logs import redact_text
+from imissive.core.sql import server_cursor
 from messaging import cancelling, numbers
 from messaging.models import Suppression
 

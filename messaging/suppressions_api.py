@@ -11,9 +11,16 @@ from rest_framework.response import Response
 from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.roles import Scope
-from imissive.cursors import newest_first
-from imissive.rendering import time_text
-from imissive.requests import NO_NUL, Body, Limit, Query, parse_body, parse_query
+from imissive.core.api.rendering import time_text
+from imissive.core.api.requests import (
+    NO_NUL,
+    Body,
+    Limit,
+    Query,
+    parse_body,
+    parse_query,
+)
+from imissive.core.cursors import newest_first
 from messaging import suppressions
 from messaging.models import Suppression as SuppressionRow
 from messaging.schemas import E164, Count, MessageProblem, NextCursor

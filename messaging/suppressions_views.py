@@ -12,9 +12,9 @@ from accounts.access import frame, member_page, public_id
 from accounts.live import query_without
 from accounts.models import Member
 from accounts.roles import Action
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 from messaging import contacts_import, numbers, suppressions
 from messaging.contacts_forms import SuppressForm
 from messaging.contacts_import import NotUsable, Reading, Rejected

@@ -13,8 +13,8 @@ from django.db import transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
-from imissive.rendering import time_text
-from imissive.sql import server_cursor
+from imissive.core.api.rendering import time_text
+from imissive.core.sql import server_cursor
 from messaging import bind_status
 from messaging.routing import Tables
 from messaging.sending import event_data, ring_carrier

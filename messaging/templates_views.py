@@ -15,8 +15,8 @@ from accounts import audit
 from accounts.access import frame, member_page, public_id
 from accounts.models import Member, Organization
 from accounts.roles import Action
-from imissive import ids
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
 from messaging import templating, text
 from messaging.compose_forms import LONGEST
 from messaging.models import TextTemplate

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any, Literal
 
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from messaging.listing import CLOCKS_DIFFER, id_bound
 from messaging.models import UsageMark
 from messaging.states import FINAL

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from imissive.errors import Problem
+from imissive.core.errors import Problem
 from messaging import numbers, sender_names, text
 from messaging.routing import CarrierChoice, Tables
 

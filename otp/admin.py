@@ -19,8 +19,8 @@ from accounts.admin_base import (
 )
 from accounts.admin_site import site
 from accounts.templatetags.shown import ltr
-from imissive import ids
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
 from messaging import numbers
 from otp import pumping
 from otp.models import HeldPrefix, OtpSettings, Verification

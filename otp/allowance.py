@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 from otp.rules import Rules
 
 TEN_MINUTES, DAY = timedelta(minutes=10), timedelta(days=1)

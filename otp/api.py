@@ -12,9 +12,14 @@ from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.limits import Lane
 from accounts.roles import Scope
-from imissive import ids
-from imissive.rendering import time_text
-from imissive.requests import INTEGRAL, Body, parse_body, parse_no_body
+from imissive.core import ids
+from imissive.core.api.rendering import time_text
+from imissive.core.api.requests import (
+    INTEGRAL,
+    Body,
+    parse_body,
+    parse_no_body,
+)
 from messaging.api import Sender, SenderAuthentication
 from otp import codes, sending, texts, verifying
 from otp.models import Verification

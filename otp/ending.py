@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db import transaction
 
-from imissive.errors import ApiError
-from imissive.sql import server_cursor
+from imissive.core.errors import ApiError
+from imissive.core.sql import server_cursor
 from messaging import cancelling
 from messaging.models import Message
 from messaging.states import Status

@@ -2,7 +2,7 @@
 
 from accounts.finding import Hit
 from accounts.models import Member
-from imissive import ids
+from imissive.core import ids
 from messaging import log
 from messaging.finding import message_hit
 from otp.models import Verification

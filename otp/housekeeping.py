@@ -5,8 +5,8 @@ from datetime import timedelta
 from django.conf import settings
 from django.utils import timezone
 
-from imissive.ids import first_id_at
-from imissive.sql import server_cursor
+from imissive.core.ids import first_id_at
+from imissive.core.sql import server_cursor
 
 STEP = 5_000
 

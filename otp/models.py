@@ -10,7 +10,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
-from imissive import ids
+from imissive.core import ids
 from otp.codes import Secret
 
 MAX_ATTEMPTS = 5

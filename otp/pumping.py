@@ -17,10 +17,10 @@ from django.utils import timezone
 
 from accounts import audit
 from accounts.models import Organization, User
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.rendering import time_text
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.api.rendering import time_text
+from imissive.core.errors import ApiError
+from imissive.core.sql import server_cursor
 from messaging.numbers import Number
 from otp.models import HeldPrefix, PumpingMode
 

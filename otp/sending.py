@@ -13,9 +13,9 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.ledger import InsufficientCredits
-from imissive import ids
-from imissive.errors import ApiError, Problem
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.errors import ApiError, Problem
+from imissive.core.sql import server_cursor
 from messaging import numbers
 from messaging.sending import Order, accept
 from messaging.verdicts import Draft, Refusal

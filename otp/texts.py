@@ -9,7 +9,7 @@ from typing import Final, Literal
 
 from pydantic import JsonValue
 
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 from messaging.text import measure
 
 Locale = Literal["en", "ar"]

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from imissive import ids
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.sql import server_cursor
 
 _BY = {"day": "(created_at AT TIME ZONE %(zone)s)::date", "country": "country"}
 

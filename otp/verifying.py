@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import structlog
 from django.db import transaction
 
-from imissive import ids
-from imissive.errors import ApiError
+from imissive.core import ids
+from imissive.core.errors import ApiError
 from otp import codes, ending
 from otp.askers import Asker
 from otp.models import MAX_ATTEMPTS, Verification

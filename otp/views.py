@@ -17,9 +17,9 @@ from accounts.limits import take_tokens
 from accounts.live import live_page, query_without
 from accounts.models import Member, Organization
 from accounts.roles import Action
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 from messaging import numbers
 from messaging.countries import name_of
 from messaging.problem_words import told

@@ -9,10 +9,10 @@ from typing import Any
 
 from django.conf import settings
 
-from imissive import ids
-from imissive.errors import STATUS_OF_CODE
-from imissive.openapi import REFERENCE, Schema, components_of
-from imissive.requests import NO_NUL
+from imissive.core import ids
+from imissive.core.api.openapi import REFERENCE, Schema, components_of
+from imissive.core.api.requests import NO_NUL
+from imissive.core.errors import STATUS_OF_CODE
 from reference import codes, events
 from reference.examples import add_examples
 from reference.operations import OPERATIONS, TAGS, Operation, tag_of
@@ -187,7 +187,7 @@ def _complete(path: str, method: str, operation: Schema) -> None:
 
 def _refine(parameter: Schema) -> None:
     """Say of a parameter what its name and place tell: how an id is written; that there is no NUL
-    in a query (imissive.requests.parse_query)."""
+    in a query (imissive.core.api.requests.parse_query)."""
     schema, place = parameter["schema"], parameter["in"]
     prefix = _ID_OF.get(parameter["name"])
     if place == "path" and prefix is not None:

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from imissive.errors import STATUS_OF_CODE
+from imissive.core.errors import STATUS_OF_CODE
 
-# The one list of codes is that of imissive.errors.
+# The one list of codes is that of imissive.core.errors.
 ErrorCode = StrEnum("ErrorCode", {code: code for code in STATUS_OF_CODE})  # type: ignore[misc]
 ErrorCode.__doc__ = "Why a call was refused. New codes may come: treat one by its HTTP status then."
 

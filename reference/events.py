@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, create_model
 
-from imissive.openapi import REFERENCE, Schema, components_of
+from imissive.core.api.openapi import REFERENCE, Schema, components_of
 from webhooks.models import EventType
 
 _EXAMPLE_ID = "01m83snhn8fsjsf5h41ebt60cg"

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.utils.safestring import SafeString
 
-from imissive.openapi import Schema
+from imissive.core.api.openapi import Schema
 from reference.prose import inline
 
 _FORMATS = {"date-time": "time", "uri": "URL"}

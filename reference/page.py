@@ -13,8 +13,8 @@ from django.utils.text import slugify
 
 from guide import calls, rendering
 from guide.rendering import Panel
-from imissive.errors import STATUS_OF_CODE
-from imissive.openapi import SCHEME, Schema
+from imissive.core.api.openapi import SCHEME, Schema
+from imissive.core.errors import STATUS_OF_CODE
 from reference import codes
 from reference.fields import Field, Reader, Shape
 from reference.prose import inline, paragraphs

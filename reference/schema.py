@@ -10,7 +10,7 @@ from django.conf import settings
 from django.utils import translation
 from drf_spectacular.generators import SchemaGenerator
 
-from imissive.openapi import Schema
+from imissive.core.api.openapi import Schema
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import condition, require_safe
 
 from accounts.roles import Scope
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 from reference.page import EVENTS, reference
 from reference.schema import document
 

@@ -14,7 +14,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection
 
 from accounts import limits
-from imissive import bell
+from imissive.core import wakeups
 from messaging import tables
 from messaging.models import Carrier
 from tests.dispatching import Start, dispatchers
@@ -114,7 +114,7 @@ def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ..
     """The bells rung, as (task, queue, arguments), instead of ringing them."""
     rung: list[tuple[str, str, tuple[str, ...]]] = []
     monkeypatch.setattr(
-        bell, "ring", lambda task, *, queue, arguments=(): rung.append((task, queue, arguments))
+        wakeups, "ring", lambda task, *, queue, arguments=(): rung.append((task, queue, arguments))
     )
     return rung
 

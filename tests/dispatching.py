@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from django.utils import timezone
 
-from imissive import ids
+from imissive.core import ids
 from tests.receivers import wait_until
 from tests.world import Customer
 from webhooks import deliveries, events

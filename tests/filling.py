@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import connection
 
-from imissive import ids
+from imissive.core import ids
 
 MONITOR = "+966500000099"
 CAMPAIGN = "campaign"

@@ -8,7 +8,7 @@ from typing import Any
 from django.db import connection
 
 from accounts import limits
-from imissive import ids
+from imissive.core import ids
 from messaging.models import Message
 from otp import codes
 from otp.models import CodeSend, Verification

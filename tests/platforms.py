@@ -13,8 +13,8 @@ from pathlib import Path
 
 from dotenv import dotenv_values
 
-from imissive.processes import free_port
-from imissive.programs import ROOT
+from imissive.run.processes import free_port
+from imissive.run.programs import ROOT
 
 READY = "imissive is ready"
 # What a test run has set for itself and a start must make of its own.
@@ -22,7 +22,7 @@ _MADE = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_ENCRYPT
 
 
 class Platform:
-    """`python -m imissive.launch` on a data folder; it may be started and ended several times."""
+    """`python -m imissive.run.launch` on a data folder; it may be started and ended several times."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -61,7 +61,7 @@ class Platform:
         self.output = []
         begun = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "imissive.launch"],
+            [sys.executable, "-m", "imissive.run.launch"],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

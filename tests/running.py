@@ -17,7 +17,7 @@ import orjson
 import psycopg
 from dotenv import dotenv_values
 
-from imissive.programs import ROOT
+from imissive.run.programs import ROOT
 from tests.platforms import Platform, until
 
 REMEMBERED = "remembered"

@@ -29,7 +29,7 @@ WIDTHS = {"wide": (1280, 860), "phone": (360, 740)}
 def main(arguments: list[str]) -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
     if "DATABASE_URL" not in os.environ:
-        command = [sys.executable, "-m", "imissive.embedded", "--fast", "--", sys.executable]
+        command = [sys.executable, "-m", "imissive.run.embedded", "--fast", "--", sys.executable]
         command += ["-m", "tests.screenshots", *arguments]
         raise SystemExit(subprocess.run(command, check=False).returncode)
     django.setup()

@@ -20,7 +20,7 @@ from accounts.models import (
 )
 from accounts.people import vouch_for_address
 from accounts.roles import Role
-from imissive import ids
+from imissive.core import ids
 from messaging import carrier_traffic, sender_documents, senders
 from messaging.carrier_traffic import Tally
 from messaging.models import (

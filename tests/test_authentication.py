@@ -15,9 +15,9 @@ from accounts.keys import create_key, digest, revoke_key
 from accounts.limits import Limits
 from accounts.models import ApiKey, Organization
 from accounts.roles import Scope
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 from tests.world import Api, client
 
 URL = "/v1/balance"

@@ -8,7 +8,7 @@ from django.db import connection
 
 from accounts import ledger
 from accounts.models import MICRO
-from imissive import ids
+from imissive.core import ids
 from messaging import cancelling
 from messaging.models import Message
 from messaging.states import Status

@@ -8,7 +8,7 @@ from django.test import Client
 
 from accounts.access import public_id
 from accounts.models import MICRO, AuditEntry
-from imissive import ids
+from imissive.core import ids
 from messaging.models import Batch, Campaign, Carrier
 from messaging.states import Status
 from tests.people import PLAIN_STATIC, browser, member

@@ -6,7 +6,7 @@ import pytest
 
 from accounts import ledger
 from accounts.models import MICRO, LedgerEntry
-from imissive import ids
+from imissive.core import ids
 from messaging.models import Message
 from messaging.states import Status
 from tests.world import PHONE, Api, Customer

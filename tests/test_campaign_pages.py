@@ -14,7 +14,7 @@ from accounts import ledger
 from accounts.access import public_id
 from accounts.models import MICRO, AuditEntry, Organization, StoredFile
 from accounts.roles import Role
-from imissive import ids
+from imissive.core import ids
 from messaging.campaigns import clock, results
 from messaging.campaigns.states import State
 from messaging.models import (

@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from accounts.models import MICRO
 from imissive.env import read_env
-from imissive.programs import ROOT, carrier_command
+from imissive.run.programs import ROOT, carrier_command
 from messaging import (
     bind_status,
     carrier_traffic,

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from imissive.env import Env
-from imissive.programs import ROOT, commands
+from imissive.run.programs import ROOT, commands
 
 SERVERS = {"postgres", "redis", "rabbitmq"}
 
@@ -29,11 +29,11 @@ def test_services_run_programs_and_commands_that_exist(
 ) -> None:
     programs = commands(Env())
     for name, service in services.items():
-        command = service.get("command", ["python", "-m", "imissive.programs", "web"])
+        command = service.get("command", ["python", "-m", "imissive.run.programs", "web"])
         if name in SERVERS:
             continue
         assert command[0] == "python"
-        if command[1:3] == ["-m", "imissive.programs"]:
+        if command[1:3] == ["-m", "imissive.run.programs"]:
             assert command[3] in programs
         elif command[1] == "manage.py":
             assert command[2] == "migrate" or list(

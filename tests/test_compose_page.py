@@ -15,7 +15,7 @@ from django.utils import timezone, translation
 from accounts.access import public_id
 from accounts.models import MICRO, AuditEntry, Member, Organization
 from accounts.roles import Role
-from imissive.errors import Problem
+from imissive.core.errors import Problem
 from messaging import composing, numbers
 from messaging.composing import written_numbers
 from messaging.models import (

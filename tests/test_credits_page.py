@@ -15,7 +15,7 @@ from django.utils import timezone, translation
 from accounts import ledger
 from accounts.access import public_id
 from accounts.models import MICRO, LedgerEntry, Organization
-from imissive import ids
+from imissive.core import ids
 from messaging import statement, tables
 from messaging.models import Batch, Carrier
 from messaging.price_list import price_list, search

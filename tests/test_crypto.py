@@ -4,7 +4,7 @@ import pytest
 from cryptography.fernet import Fernet, InvalidToken
 from django.db import connection
 
-from imissive import crypto
+from imissive.core import crypto
 from messaging.models import Carrier
 from webhooks.models import Endpoint
 

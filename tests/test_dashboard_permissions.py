@@ -18,7 +18,7 @@ from accounts.access import public_id
 from accounts.keys import create_key
 from accounts.models import Invitation, Member
 from accounts.roles import Role
-from imissive import ids
+from imissive.core import ids
 from messaging import senders
 from messaging.contacts_import import keep_rejected
 from messaging.models import (

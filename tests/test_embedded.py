@@ -13,10 +13,15 @@ from urllib.parse import urlsplit
 import psycopg
 import pytest
 
-from imissive.embedded import Postgres, Running, Valkey
-from imissive.processes import command_line, first_number
-from imissive.programs import ROOT
-from imissive.unprivileged import Way, choose, own, ways
+from imissive.run.embedded import Postgres, Running, Valkey
+from imissive.run.processes import command_line, first_number
+from imissive.run.programs import ROOT
+from imissive.run.unprivileged import (
+    Way,
+    choose,
+    own,
+    ways,
+)
 from tests.platforms import until
 
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to become another")
@@ -24,7 +29,7 @@ ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="only root has to becom
 
 def wrapped(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "imissive.embedded", "--fast", "--", *command],
+        [sys.executable, "-m", "imissive.run.embedded", "--fast", "--", *command],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -49,7 +54,7 @@ def test_servers_end_with_a_killed_wrapper(tmp_path: Path) -> None:
         pytest.skip("only Linux tells children of their parent's death")
     wrapper = subprocess.Popen(
         [
-            *(sys.executable, "-m", "imissive.embedded", "--fast", "--"),
+            *(sys.executable, "-m", "imissive.run.embedded", "--fast", "--"),
             *("sh", "-c", "echo $DATA_DIR; exec sleep 60"),
         ],
         stdout=subprocess.PIPE,

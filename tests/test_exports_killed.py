@@ -11,7 +11,7 @@ import urllib.request
 
 import pytest
 
-from imissive import ids
+from imissive.core import ids
 from tests.filling import fill
 from tests.platforms import until
 from tests.running import Site

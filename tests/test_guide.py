@@ -16,7 +16,7 @@ from accounts.limits import Lane
 from accounts.roles import Scope
 from guide import calls
 from guide.page import SECTIONS
-from imissive.errors import STATUS_OF_CODE
+from imissive.core.errors import STATUS_OF_CODE
 from messaging import text
 from messaging.states import Status
 from reference.events import KINDS

@@ -24,7 +24,7 @@ import pytest
 from guide import calls, rendering
 from guide.calls import KEY, Call
 from guide.languages import LANGUAGES
-from imissive.processes import free_port
+from imissive.run.processes import free_port
 from tests import guide_programs
 from tests.guide_programs import Program
 from tests.hurdles import hurdles

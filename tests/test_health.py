@@ -8,7 +8,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from imissive import health
+from imissive.pages import health
 from messaging.models import Carrier, CarrierBind
 
 # The address of a probe is whatever the orchestrator knows the process by.

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imissive import ids
+from imissive.core import ids
 from tests.world import in_threads
 
 MANY = 5_000

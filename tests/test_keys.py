@@ -10,7 +10,7 @@ from accounts import keys, networks
 from accounts.keys import create_key, restrict_key, revoke_key, rotate_key
 from accounts.models import ApiKey, AuditEntry, Organization
 from accounts.roles import Scope
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 from tests.people import person
 from tests.world import Api, World, in_threads
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from imissive.env import Env
-from imissive.launch import Refusal, check_ports
-from imissive.processes import free_port
-from imissive.programs import ROOT
+from imissive.run.launch import Refusal, check_ports
+from imissive.run.processes import free_port
+from imissive.run.programs import ROOT
 from tests.platforms import Platform, until
 
 DEMO_NAMES = [
@@ -105,7 +105,7 @@ def test_killed_process_is_started_again(platform: Platform, name: str) -> None:
 def test_taken_port_gives_one_line(platform: Platform, tmp_path: Path) -> None:
     other = Platform(tmp_path / "var", PORT=str(platform.port))
     done = subprocess.run(
-        [sys.executable, "-m", "imissive.launch"],
+        [sys.executable, "-m", "imissive.run.launch"],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -122,7 +122,7 @@ def test_taken_port_gives_one_line(platform: Platform, tmp_path: Path) -> None:
 def test_data_folder_in_use_gives_one_line(platform: Platform) -> None:
     other = Platform(platform.data_dir)
     done = subprocess.run(
-        [sys.executable, "-m", "imissive.launch"],
+        [sys.executable, "-m", "imissive.run.launch"],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -175,7 +175,7 @@ def test_changed_ports_are_taken_in(platform: Platform) -> None:
 def test_wrong_value_gives_one_line_with_its_name(tmp_path: Path, setting: str, value: str) -> None:
     platform = Platform(tmp_path / "var", **{setting: value})
     done = subprocess.run(
-        [sys.executable, "-m", "imissive.launch"],
+        [sys.executable, "-m", "imissive.run.launch"],
         capture_output=True,
         text=True,
         cwd=ROOT,
@@ -190,7 +190,7 @@ def test_database_that_does_not_answer_gives_one_line(tmp_path: Path) -> None:
     platform = Platform(tmp_path / "var")
     url = f"postgresql://somebody:hidden@127.0.0.1:{free_port()}/nothing"
     done = subprocess.run(
-        [sys.executable, "-m", "imissive.launch"],
+        [sys.executable, "-m", "imissive.run.launch"],
         capture_output=True,
         text=True,
         cwd=ROOT,

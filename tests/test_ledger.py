@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from accounts import audit, ledger
 from accounts.ledger import InsufficientCredits, Posting
 from accounts.models import MICRO, AuditEntry, Balance, LedgerEntry, Organization
-from imissive import ids
+from imissive.core import ids
 from messaging import sending
 from messaging.combining import Combiner
 from tests.world import PHONE, Customer, in_threads

@@ -28,7 +28,7 @@ from django.urls import URLResolver, get_resolver, reverse
 
 from accounts.models import User
 from accounts.people import vouch_for_address
-from imissive import crypto
+from imissive.core import crypto
 from tests.people import PLAIN_STATIC
 
 PASSWORD = "a-long-and-odd-one"

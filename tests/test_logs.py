@@ -12,8 +12,8 @@ from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imissive import logs
-from imissive.logs import redact, redact_text
+from imissive.core import logs
+from imissive.core.logs import redact, redact_text
 from tests.world import PHONE, SENDER
 
 KEY = "imk_live_" + "0123456789abcdef" * 4

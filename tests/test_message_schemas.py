@@ -6,8 +6,13 @@ from typing import Any, get_args
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from imissive import ids
-from imissive.usage_api import UsageByCountry, UsageByDay, UsageBySender, UsageByStatus
+from imissive.core import ids
+from imissive.pages.usage_api import (
+    UsageByCountry,
+    UsageByDay,
+    UsageBySender,
+    UsageByStatus,
+)
 from messaging import schemas, usage
 from messaging.models import Attempt, Message
 from messaging.states import Status

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from accounts.access import public_id
-from imissive import ids
+from imissive.core import ids
 from messaging import listing, log
 from messaging.models import Batch, Carrier, Message
 from messaging.states import Status

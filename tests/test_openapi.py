@@ -12,7 +12,7 @@ from django.test import Client
 from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from imissive.errors import STATUS_OF_CODE
+from imissive.core.errors import STATUS_OF_CODE
 from reference import codes
 from reference.answers import PARAMETERS
 from reference.operations import OPERATIONS, TAGS

@@ -14,7 +14,7 @@ from django.db import connection
 from django.urls import reverse
 
 from accounts.access import public_id
-from imissive import logs
+from imissive.core import logs
 from messaging import submitting
 from messaging.dispositions import Disposition
 from messaging.models import Carrier, Message

@@ -9,7 +9,7 @@ import pytest
 
 from accounts.keys import create_key
 from accounts.models import MICRO, Organization
-from imissive import ids
+from imissive.core import ids
 from messaging import tables
 from messaging.models import Carrier, SendingRule, Suppression
 from messaging.states import Status

@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings as django_settings
 
 from accounts.models import MICRO
-from imissive import ids
+from imissive.core import ids
 from messaging.models import Message
 from otp import ending, housekeeping, tasks
 from otp.models import CodeSend, HeldPrefix, Verification

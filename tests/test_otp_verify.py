@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from accounts.keys import create_key
-from imissive import ids
+from imissive.core import ids
 from messaging.models import Carrier
 from otp import codes, ending, sending, verifying
 from otp.models import CodeSend, Verification

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from yarl import URL
 
-from imissive import outbound
+from imissive.core import outbound
 from tests.receivers import Answer, Receiver, receiver
 
 REFUSED = [

@@ -15,7 +15,7 @@ from accounts import ledger
 from accounts.access import public_id
 from accounts.models import MICRO, LedgerEntry
 from accounts.roles import Role
-from imissive import ids
+from imissive.core import ids
 from messaging import overview, summing
 from messaging.models import Carrier, Message
 from messaging.states import Status

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from accounts.roles import Scope
-from imissive.errors import STATUS_OF_CODE
+from imissive.core.errors import STATUS_OF_CODE
 from reference.page import EVENTS, reference
 from reference.schema import document
 from tests.markup import Elements, beyond_the_policy

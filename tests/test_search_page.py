@@ -9,7 +9,7 @@ from django.utils import timezone
 from accounts.access import public_id
 from accounts.keys import create_key
 from accounts.roles import Role
-from imissive import ids
+from imissive.core import ids
 from messaging import listing
 from messaging.models import (
     Batch,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from accounts.models import AuditEntry, User
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 from messaging import senders
 from messaging.models import SenderId
 from tests.people import operator

@@ -9,7 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pydantic_core import PydanticUndefined
 
 from imissive.env import Env, read_env
-from imissive.programs import ROOT
+from imissive.run.programs import ROOT
 
 KEY = "A" * 43 + "="
 GOOD = {

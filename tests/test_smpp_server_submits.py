@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.db import OperationalError
 
 from accounts.models import MICRO, Organization
-from imissive import ids
+from imissive.core import ids
 from messaging import text
 from messaging.models import (
     Message,

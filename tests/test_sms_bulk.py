@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from accounts.models import MICRO
-from imissive import ids
+from imissive.core import ids
 from messaging.models import Batch, Message
 from messaging.states import Status
 from tests.world import PHONE, SENDER

@@ -12,8 +12,8 @@ from django.db import transaction
 
 from accounts import ledger
 from accounts.models import MICRO
-from imissive import ids
-from imissive.errors import ApiError
+from imissive.core import ids
+from imissive.core.errors import ApiError
 from messaging import cancelling, submitting, sweeping
 from messaging.models import Message
 from messaging.states import Status

@@ -8,7 +8,7 @@ import pytest
 from accounts.keys import create_key
 from accounts.models import MICRO
 from accounts.roles import Scope
-from imissive import ids
+from imissive.core import ids
 from messaging.models import Attempt
 from messaging.states import Status
 from tests.world import PHONE, SENDER, Api, client

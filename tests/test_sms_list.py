@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from imissive import ids
-from imissive.cursors import encode_cursor
+from imissive.core import ids
+from imissive.core.cursors import encode_cursor
 from messaging.models import Batch, Message
 from messaging.states import Status
 from tests.world import PHONE, Api, in_threads

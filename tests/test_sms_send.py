@@ -12,7 +12,7 @@ from django.db import OperationalError
 from accounts.keys import create_key, revoke_key
 from accounts.models import MICRO, Organization
 from accounts.roles import Scope
-from imissive import ids
+from imissive.core import ids
 from messaging import api as messaging_api
 from messaging.models import Message, SenderId
 from messaging.states import Status

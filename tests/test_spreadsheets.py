@@ -5,7 +5,7 @@ import io
 
 import pytest
 
-from imissive.spreadsheets import csv_lines, safe_cell
+from imissive.core.spreadsheets import csv_lines, safe_cell
 
 
 @pytest.mark.parametrize(

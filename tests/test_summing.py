@@ -10,7 +10,7 @@ from django.db import transaction
 
 from accounts import ledger
 from accounts.models import MICRO, LedgerEntry
-from imissive import ids
+from imissive.core import ids
 from messaging import summing, usage
 from messaging.models import Carrier, Message, UsageMark, UsageOpen, UsageSum
 from messaging.states import FINAL, Status

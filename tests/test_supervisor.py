@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from imissive.processes import command_line, first_number
-from imissive.supervisor import Program, Supervisor
+from imissive.run.processes import command_line, first_number
+from imissive.run.supervisor import Program, Supervisor
 
 
 class Watched(Supervisor):
@@ -108,7 +108,7 @@ def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
     code = f"""
 import time
 from pathlib import Path
-from imissive.supervisor import Program, Supervisor
+from imissive.run.supervisor import Program, Supervisor
 inner = Supervisor(Path({str(tmp_path)!r}), say=print)
 inner.start(Program("inner", ["/bin/sleep", "60"]))
 print("on")

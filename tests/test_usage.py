@@ -8,7 +8,7 @@ import pytest
 
 from accounts import ledger
 from accounts.models import MICRO, LedgerEntry
-from imissive import ids
+from imissive.core import ids
 from messaging.states import Status
 from otp.models import Verification
 from tests.test_sms_list import at as after_noon

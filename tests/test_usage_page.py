@@ -17,7 +17,8 @@ from accounts import ledger
 from accounts.access import public_id
 from accounts.models import MICRO, LedgerEntry
 from accounts.roles import Role
-from imissive import ids, usage_views
+from imissive.core import ids
+from imissive.pages import usage_views
 from messaging import summing
 from messaging.models import Carrier, Message
 from messaging.states import Status

@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from imissive import ids
+from imissive.core import ids
 from tests.dispatching import give_up, happen, rows, statuses, work_off
 from tests.webhook_calls import (
     UNKNOWN_WEBHOOKS,

@@ -11,7 +11,7 @@ from django.db import connection
 from django.utils import timezone
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from imissive import ids
+from imissive.core import ids
 from tests.dispatching import (
     Start,
     deliver,

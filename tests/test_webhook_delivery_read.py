@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 from standardwebhooks import Webhook
 
-from imissive import ids
+from imissive.core import ids
 from tests.dispatching import (
     Start,
     attempted,

@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from imissive import ids
+from imissive.core import ids
 from tests.world import Customer, World
 from webhooks import endpoints, events
 from webhooks.events import NewEvent

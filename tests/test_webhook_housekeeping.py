@@ -9,7 +9,7 @@ from django.conf import settings as django_settings
 from django.db import connection, transaction
 from django.utils import timezone
 
-from imissive import ids
+from imissive.core import ids
 from tests.dispatching import endpoint_of, give_up, happen, make_due, rows, work_off
 from tests.world import Customer, World, in_threads
 from webhooks import housekeeping, replaying, tasks

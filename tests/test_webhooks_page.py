@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.access import public_id
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
-from imissive import ids
+from imissive.core import ids
 from tests.people import PLAIN_STATIC, browser, member
 from tests.world import Customer, World, noting
 from webhooks.models import Delivery, Endpoint, Event, EventType

@@ -10,9 +10,8 @@ from rest_framework.response import Response
 from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.roles import Scope
-from imissive import ids, outbound
-from imissive.cursors import CURSOR, decode_cursor, page_of
-from imissive.requests import (
+from imissive.core import ids, outbound
+from imissive.core.api.requests import (
     NO_NUL,
     STORABLE,
     Body,
@@ -22,6 +21,7 @@ from imissive.requests import (
     parse_no_body,
     parse_query,
 )
+from imissive.core.cursors import CURSOR, decode_cursor, page_of
 from webhooks import delivery_log, endpoints, replaying
 from webhooks.presenting import (
     EventName,

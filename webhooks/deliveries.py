@@ -15,7 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 from yarl import URL
 
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from webhooks.models import Delivery, Endpoint
 from webhooks.retrying import retry_seconds
 from webhooks.signing import Signer

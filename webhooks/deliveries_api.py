@@ -12,10 +12,23 @@ from rest_framework.response import Response
 from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.roles import Scope
-from imissive import ids
-from imissive.cursors import CURSOR, decode_cursor, encode_cursor, page_of
-from imissive.errors import ApiError
-from imissive.requests import Body, Limit, Moment, Query, parse_body, parse_no_body, parse_query
+from imissive.core import ids
+from imissive.core.api.requests import (
+    Body,
+    Limit,
+    Moment,
+    Query,
+    parse_body,
+    parse_no_body,
+    parse_query,
+)
+from imissive.core.cursors import (
+    CURSOR,
+    decode_cursor,
+    encode_cursor,
+    page_of,
+)
+from imissive.core.errors import ApiError
 from webhooks import delivery_log, endpoints, replaying
 from webhooks.api import PAGE, TAGS, WEBHOOK_ID
 from webhooks.models import EventType

@@ -17,9 +17,9 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from imissive.errors import ApiError
-from imissive.ids import first_id_at
-from imissive.sql import server_cursor
+from imissive.core.errors import ApiError
+from imissive.core.ids import first_id_at
+from imissive.core.sql import server_cursor
 from webhooks.models import Delivery, EventType
 
 SORTED_MOST = 10_000

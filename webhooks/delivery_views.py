@@ -17,10 +17,10 @@ from accounts.access import frame, member_page, public_id
 from accounts.live import live_page, query_without
 from accounts.models import Member
 from accounts.roles import Action
-from imissive import ids
-from imissive.cursors import CURSOR, encode_cursor
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.cursors import CURSOR, encode_cursor
+from imissive.core.errors import ApiError
 from webhooks import acts, delivery_log, endpoints, feed, replaying, showing
 from webhooks.forms import FeedForm, ReplayForm
 from webhooks.models import Delivery

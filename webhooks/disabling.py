@@ -9,7 +9,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from imissive import bell, ids
+from imissive.core import ids, wakeups
 from webhooks import events
 from webhooks.models import Endpoint, EventType
 
@@ -69,4 +69,4 @@ def _disable(reason: str, **which: Any) -> bool:
 
 
 def _ring_for_notice(endpoint_id: uuid.UUID) -> None:
-    bell.ring("webhooks.tasks.tell_people", queue="webhooks", arguments=(endpoint_id.hex,))
+    wakeups.ring("webhooks.tasks.tell_people", queue="webhooks", arguments=(endpoint_id.hex,))

@@ -16,8 +16,8 @@ from typing import ParamSpec, TypeVar
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
 
-from imissive import outbound
-from imissive.sql import forget_broken_connections
+from imissive.core import outbound
+from imissive.core.sql import forget_broken_connections
 from webhooks import deliveries
 from webhooks.deliveries import Claimed, Outcome, Results
 from webhooks.holders import Lifeline

@@ -9,8 +9,8 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from imissive import outbound
-from imissive.errors import ApiError
+from imissive.core import outbound
+from imissive.core.errors import ApiError
 from webhooks import events
 from webhooks.models import Endpoint
 from webhooks.signing import new_secret

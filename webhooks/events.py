@@ -15,8 +15,8 @@ from typing import Any
 import orjson
 from django.db import transaction
 
-from imissive import bell, ids
-from imissive.sql import server_cursor
+from imissive.core import ids, wakeups
+from imissive.core.sql import server_cursor
 
 _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 
@@ -105,7 +105,7 @@ def record_for(event: NewEvent, endpoint_id: uuid.UUID) -> uuid.UUID:
 def ring(endpoint_ids: Iterable[uuid.UUID]) -> None:
     """Have a worker look at these endpoints now. After the commit, never before."""
     for endpoint_id in endpoint_ids:
-        bell.ring("webhooks.tasks.deliver", queue="webhooks", arguments=(endpoint_id.hex,))
+        wakeups.ring("webhooks.tasks.deliver", queue="webhooks", arguments=(endpoint_id.hex,))
 
 
 def record_and_ring_on_commit(events: Sequence[NewEvent]) -> None:

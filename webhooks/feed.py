@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from webhooks.models import Delivery, Event, EventType
 
 RECENT = 50

@@ -5,7 +5,7 @@ from django.utils.translation import gettext as _
 from accounts.finding import AT_MOST, Hit, page
 from accounts.models import Member
 from accounts.roles import Action, may
-from imissive import ids
+from imissive.core import ids
 from webhooks.models import Delivery, Endpoint, Event
 
 SHORTEST_URL = 4

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.once import OnceForm
-from imissive import ids
-from imissive.errors import ApiError
+from imissive.core import ids
+from imissive.core.errors import ApiError
 from webhooks import endpoints, showing
 from webhooks.models import EventType
 from webhooks.showing import FILTERS, MEANINGS

@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime
 
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from webhooks.models import EventType
 
 COUNTED = 10_000

@@ -14,7 +14,7 @@ import psycopg
 import structlog
 from django.db import connection
 
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 
 log = structlog.get_logger(__name__)
 

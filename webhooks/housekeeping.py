@@ -7,8 +7,8 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from imissive.ids import first_id_at
-from imissive.sql import server_cursor
+from imissive.core.ids import first_id_at
+from imissive.core.sql import server_cursor
 from webhooks.models import Endpoint
 
 PURGE_AFTER = timedelta(minutes=10)

@@ -6,8 +6,8 @@ from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
-from imissive import ids
-from imissive.crypto import EncryptedTextField
+from imissive.core import ids
+from imissive.core.crypto import EncryptedTextField
 
 
 class EventType(models.TextChoices):

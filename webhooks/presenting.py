@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal
 from django.utils import timezone
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
-from imissive import ids, outbound
-from imissive.rendering import time_text
+from imissive.core import ids, outbound
+from imissive.core.api.rendering import time_text
 from webhooks.models import Delivery, Endpoint, EventType, FailedAttempt
 
 

@@ -16,7 +16,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from imissive import ids, outbound
+from imissive.core import ids, outbound
 from webhooks import deliveries, disabling
 from webhooks.deliveries import Claimed, Outcome, Target
 from webhooks.retrying import OVERLOADED, asked_seconds

@@ -15,9 +15,9 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.errors import ApiError
+from imissive.core.sql import server_cursor
 from webhooks import endpoints, events
 from webhooks.models import Delivery, Endpoint, EventType
 

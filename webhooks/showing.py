@@ -9,7 +9,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, pgettext
 
-from imissive import ids
+from imissive.core import ids
 from webhooks.models import Delivery, Endpoint, EventType
 from webhooks.presenting import next_attempt_at
 
@@ -44,7 +44,7 @@ _REFUSALS = (
     gettext_noop("The endpoint is disabled. Enable it first."),
     gettext_noop("The event is still on its way to this endpoint."),
 )
-# Why an attempt got no answer, as `imissive.outbound` says it.
+# Why an attempt got no answer, as `imissive.core.outbound` says it.
 _ERRORS = (
     gettext_noop("address not allowed"),
     gettext_noop("host name not found"),

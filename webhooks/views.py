@@ -16,9 +16,9 @@ from accounts.limits import take_tokens
 from accounts.live import live_page, query_without
 from accounts.models import Member
 from accounts.roles import Action
-from imissive import ids
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 from webhooks import acts, delivery_log, endpoints, feed, replaying, showing
 from webhooks.forms import ROTATIONS, EndpointForm, LogForm, RotationForm
 from webhooks.models import Endpoint

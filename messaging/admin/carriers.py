@@ -22,7 +22,7 @@ from accounts.admin_base import (
 )
 from accounts.admin_site import site
 from accounts.templatetags.shown import percent
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 from messaging import carrier_traffic
 from messaging.models import Carrier, CarrierBind
 

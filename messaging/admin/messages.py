@@ -18,8 +18,8 @@ from accounts.admin_base import LongTableAdmin, ReadOnlyInline, ReasonForm, act,
 from accounts.admin_site import site
 from accounts.ledger import credits_text
 from accounts.templatetags.shown import ltr
-from imissive import ids
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
 from messaging import numbers
 from messaging.models import Attempt, EarlyReceipt, Message, MessagePart
 

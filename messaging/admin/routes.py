@@ -21,7 +21,7 @@ from accounts.admin_site import site
 from accounts.credits_field import CreditsField
 from accounts.models import Organization
 from accounts.templatetags.shown import credits_shown
-from imissive import ids
+from imissive.core import ids
 from messaging.models import Price, Route, RouteCarrier
 from messaging.trying import try_out
 from messaging.verdicts import Draft

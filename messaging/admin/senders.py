@@ -20,8 +20,8 @@ from unfold.widgets import (
 from accounts import audit, files
 from accounts.admin_base import OperatorAdmin, act, act_page, badge, operator
 from accounts.admin_site import site
-from imissive.errors import ApiError
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
 from messaging import lookalikes, sender_documents, sender_history, senders
 from messaging.models import SenderDocument, SenderId
 

@@ -22,7 +22,7 @@ from accounts.admin_base import (
     operator,
 )
 from accounts.admin_site import site
-from imissive.requests import client_address
+from imissive.core.api.requests import client_address
 from messaging import smpp_console
 from messaging.admin import smpp_panels
 from messaging.models import SmppAccount, SmppServer, SmppSession

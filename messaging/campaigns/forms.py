@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization, User
-from imissive import ids
+from imissive.core import ids
 from messaging import csv_encoding, templating
 from messaging.campaigns import uploads
 from messaging.campaigns.recipients import COUNTRIES, variables_known

@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
-from imissive import bell
+from imissive.core import wakeups
 from messaging.campaigns.states import State, sources
 from messaging.models import Campaign
 
@@ -27,4 +27,4 @@ def move(
 
 def ring() -> None:
     """Wake a worker: a campaign is due."""
-    bell.ring("messaging.tasks.run_campaigns", queue="default")
+    wakeups.ring("messaging.tasks.run_campaigns", queue="default")

@@ -8,7 +8,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from imissive.errors import Problem
+from imissive.core.errors import Problem
 from messaging.csv_reading import Fault
 
 

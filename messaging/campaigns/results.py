@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from messaging.campaigns.moving import move
 from messaging.campaigns.states import State
 from messaging.models import Campaign

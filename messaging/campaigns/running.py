@@ -19,7 +19,7 @@ from accounts import limits
 from accounts.ledger import InsufficientCredits
 from accounts.limits import Lane, Limits
 from accounts.models import Organization
-from imissive import ids
+from imissive.core import ids
 from messaging import sending
 from messaging.campaigns.checking import order_of
 from messaging.campaigns.chunks import CHUNK, Bad, Good, chunk_of, good_rows

@@ -15,9 +15,9 @@ from accounts.access import frame, member_page, public_id
 from accounts.live import live_page
 from accounts.models import Balance, Member
 from accounts.roles import Action, may
-from imissive import ids
-from imissive.requests import client_address
-from imissive.spreadsheets import csv_lines
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.spreadsheets import csv_lines
 from messaging.campaigns import exports, writing
 from messaging.campaigns.results import Results, results_of
 from messaging.campaigns.states import UNDER_WAY, UNSENT, State

@@ -18,8 +18,8 @@ from accounts.access import frame, member_page, public_id
 from accounts.live import live_page
 from accounts.models import Balance, Member, Organization
 from accounts.roles import Action, may
-from imissive import ids
-from imissive.requests import client_address
+from imissive.core import ids
+from imissive.core.api.requests import client_address
 from messaging import csv_encoding, text
 from messaging.campaigns import problems, writing
 from messaging.campaigns.chunks import Good, bad_rows, chunk_of, good_rows

@@ -12,7 +12,7 @@ from django.db.models import QuerySet
 from accounts import audit, files
 from accounts.ledger import credits_text
 from accounts.models import Member, Organization
-from imissive import ids
+from imissive.core import ids
 from messaging.campaigns import uploads
 from messaging.campaigns.moving import move, ring
 from messaging.campaigns.recipients import shape_of

@@ -4,8 +4,8 @@ import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import django.utils.timezone
-import imissive.crypto
-import imissive.ids
+import imissive.core.crypto
+import imissive.core.ids
 import messaging.states
 from django.conf import settings
 from django.db import migrations, models
@@ -24,7 +24,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Batch',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('organization', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='batches', to='accounts.organization')),
             ],
@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
                 ('tls', models.BooleanField(default=False, verbose_name='TLS')),
                 ('tls_verify', models.BooleanField(default=True, verbose_name='verify the certificate')),
                 ('system_id', models.CharField(max_length=15, verbose_name='system_id')),
-                ('password', imissive.crypto.EncryptedTextField(blank=True, default='', max_length=8, verbose_name='password')),
+                ('password', imissive.core.crypto.EncryptedTextField(blank=True, default='', max_length=8, verbose_name='password')),
                 ('system_type', models.CharField(blank=True, max_length=12, verbose_name='system_type')),
                 ('bind_mode', models.CharField(choices=[('trx', 'Transceiver'), ('tx_rx', 'Transmitter and receiver')], default='trx', max_length=6, verbose_name='bind mode')),
                 ('binds', models.PositiveSmallIntegerField(default=1, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(64)], verbose_name='binds')),
@@ -77,7 +77,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Message',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('source', models.CharField(max_length=10, verbose_name='source')),
                 ('test', models.BooleanField(default=False, verbose_name='test')),
                 ('to', models.CharField(max_length=16, verbose_name='to')),
@@ -182,7 +182,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='SenderId',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=16, verbose_name='sender ID')),
                 ('kind', models.CharField(choices=[('alphanumeric', 'Alphanumeric'), ('numeric', 'Numeric')], max_length=12, verbose_name='kind')),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('approved', 'Approved'), ('rejected', 'Rejected'), ('revoked', 'Revoked')], default='pending', max_length=10, verbose_name='status')),

@@ -5,7 +5,7 @@ import datetime
 import django.core.validators
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import imissive.ids
+import imissive.core.ids
 import messaging.models.rules
 from django.db import migrations, models
 
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Suppression',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('number', models.CharField(max_length=16, verbose_name='number')),
                 ('reason', models.CharField(blank=True, max_length=200, verbose_name='reason')),
                 ('source', models.CharField(max_length=10, verbose_name='source')),

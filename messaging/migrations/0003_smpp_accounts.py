@@ -3,7 +3,7 @@
 import django.contrib.postgres.fields
 import django.core.validators
 import django.db.models.deletion
-import imissive.ids
+import imissive.core.ids
 from django.db import migrations, models
 
 
@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='SmppServer',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=100, verbose_name='server')),
                 ('started_at', models.DateTimeField(verbose_name='started')),
                 ('seen_at', models.DateTimeField(verbose_name='seen')),
@@ -78,7 +78,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='SmppAccount',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(help_text='For people.', max_length=80, verbose_name='name')),
                 ('system_id', models.CharField(max_length=15, unique=True, validators=[django.core.validators.RegexValidator('^[!-~]{1,15}$', '1 to 15 visible ASCII characters.')], verbose_name='system_id')),
                 ('enabled', models.BooleanField(default=True, help_text='Off: its binds are unbound and none is let in.', verbose_name='enabled')),
@@ -114,7 +114,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='SmppAssembly',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('key', models.BinaryField(max_length=16)),
                 ('total', models.PositiveSmallIntegerField()),
                 ('held', models.BigIntegerField(default=0, help_text='Micro-credits.')),
@@ -125,7 +125,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='SmppSession',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('kind', models.CharField(choices=[('tx', 'Transmitter'), ('rx', 'Receiver'), ('trx', 'Transceiver')], max_length=3, verbose_name='kind')),
                 ('address', models.GenericIPAddressField(verbose_name='address')),
                 ('port', models.PositiveIntegerField(verbose_name='port')),
@@ -154,7 +154,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='SmppSubmit',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('shown_id', models.UUIDField(null=True)),
                 ('registered_delivery', models.PositiveSmallIntegerField()),
                 ('source_ton', models.PositiveSmallIntegerField()),

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import imissive.ids
+import imissive.core.ids
 import messaging.campaigns.states
 from django.conf import settings
 from django.db import migrations, models
@@ -20,7 +20,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Campaign',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=80, verbose_name='name')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='created')),
                 ('state', models.CharField(choices=[('draft', 'Draft'), ('checking', 'Checking'), ('ready', 'Ready'), ('scheduled', 'Scheduled'), ('running', 'Running'), ('paused', 'Paused'), ('delivering', 'Delivering'), ('finished', 'Finished'), ('canceling', 'Canceling'), ('canceled', 'Canceled')], default=messaging.campaigns.states.State['DRAFT'], max_length=10, verbose_name='state')),

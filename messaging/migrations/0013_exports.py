@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import imissive.ids
+import imissive.core.ids
 from django.conf import settings
 from django.db import migrations, models
 
@@ -19,7 +19,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Export',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('query', models.TextField(blank=True, default='')),
                 ('narrowed', models.JSONField(default=dict)),
                 ('status', models.CharField(choices=[('waiting', 'Waiting'), ('running', 'Running'), ('done', 'Done'), ('failed', 'Failed'), ('canceled', 'Canceled')], default='waiting', max_length=10)),

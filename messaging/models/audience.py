@@ -6,7 +6,7 @@ from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
-from imissive import ids
+from imissive.core import ids
 
 
 class TextTemplate(models.Model):

@@ -6,7 +6,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, StoredFile
-from imissive import ids
+from imissive.core import ids
 from messaging.campaigns.states import State
 from messaging.models.audience import ContactList
 from messaging.models.messages import Batch

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import Organization
-from imissive.crypto import EncryptedTextField
+from imissive.core.crypto import EncryptedTextField
 
 _prefix_validator = RegexValidator(
     r"^\d{0,15}$", _("Digits of E.164 without the plus; empty serves every number.")

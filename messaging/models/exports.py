@@ -5,7 +5,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, StoredFile, User
-from imissive import ids
+from imissive.core import ids
 
 
 class Export(models.Model):

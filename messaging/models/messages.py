@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import ApiKey, Organization
-from imissive import ids
+from imissive.core import ids
 from messaging.models.carriers import Carrier
 from messaging.states import Status
 

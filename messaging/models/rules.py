@@ -9,7 +9,7 @@ from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
-from imissive import ids
+from imissive.core import ids
 
 
 def _check_zone(name: str) -> None:

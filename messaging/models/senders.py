@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models import Organization, StoredFile
-from imissive import ids
+from imissive.core import ids
 
 
 class SenderId(models.Model):

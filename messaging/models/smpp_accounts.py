@@ -9,7 +9,7 @@ from django.db.models import F, Q, Value
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
-from imissive import ids
+from imissive.core import ids
 
 MAX_SYSTEM_ID: Final = 15  # SMPP 3.4, 4.1.1: 16 octets with the terminating NUL
 

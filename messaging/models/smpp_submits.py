@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-from imissive import ids
+from imissive.core import ids
 from messaging.models.messages import Message
 from messaging.models.smpp_accounts import SmppAccount
 

@@ -13,7 +13,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from imissive.processes import free_port
+from imissive.run.processes import free_port
 from tests.bench import cpu, load, smpp
 from tests.platforms import until
 from tests.running import Site

@@ -1,6 +1,6 @@
 """A campaign of 100,000 rows: read, checked and accepted, in this process.
 
-    python -m imissive.embedded -- python -m tests.bench.campaigns
+    python -m imissive.run.embedded -- python -m tests.bench.campaigns
 
 Makes a file in Windows-1256 with a value for each person, uploads it as the page does, checks it,
 and accepts it step by step as a worker does, with nothing delivered meanwhile. Then the pages, the
@@ -30,7 +30,7 @@ from django.test import Client, override_settings
 
 from accounts.access import public_id
 from accounts.models import Member
-from imissive import ids
+from imissive.core import ids
 from messaging.campaigns import exports, results, running, uploads, writing
 from messaging.campaigns.checking import check
 from messaging.campaigns.states import State

@@ -1,6 +1,6 @@
 """Lists, the dashboard's log and usage at a million messages of one organization.
 
-    python -m imissive.embedded -- python -m tests.bench.lists
+    python -m imissive.run.embedded -- python -m tests.bench.lists
 
 Fills a fresh database with SQL (tests/filling.py), another organization beside it, and asks through
 the whole API, in this process. For each filter and each pair of filters: the slowest of the first,
@@ -32,8 +32,8 @@ from django.db import connection
 from django.test import override_settings
 
 from accounts.access import public_id
-from imissive import ids
-from imissive.cursors import encode_cursor
+from imissive.core import ids
+from imissive.core.cursors import encode_cursor
 from messaging import summing
 from messaging.models import Message
 from tests.bench.cpu import milliseconds_of

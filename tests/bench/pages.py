@@ -1,6 +1,6 @@
 """Every page at a million messages of its organization: how long it takes, and how many queries.
 
-    python -m imissive.embedded -- python -m tests.bench.pages
+    python -m imissive.run.embedded -- python -m tests.bench.pages
 
 Fills a fresh database (tests/showcase.py, and tests/filling.py for the same organization, with a
 row in the ledger for each message), sums the hours as beat does, and asks for each page of

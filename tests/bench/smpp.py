@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import smpp34
 
-from imissive.processes import free_port
+from imissive.run.processes import free_port
 from messaging.smpp.handlers import Handlers, LinkConfig
 from messaging.smpp.link import LinkError, connect_esme
 from messaging.smpp.pdus import BindReceiver, BindTransceiver, BindTransmitter, SubmitSm

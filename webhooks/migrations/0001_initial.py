@@ -3,8 +3,8 @@
 import django.contrib.postgres.fields
 import django.db.models.deletion
 import django.db.models.functions.datetime
-import imissive.crypto
-import imissive.ids
+import imissive.core.crypto
+import imissive.core.ids
 from django.db import migrations, models
 
 
@@ -20,12 +20,12 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Endpoint',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('url', models.URLField(max_length=500, verbose_name='URL')),
                 ('description', models.CharField(blank=True, max_length=200, verbose_name='description')),
                 ('events', django.contrib.postgres.fields.ArrayField(base_field=models.CharField(choices=[('message.queued', 'Message Queued'), ('message.sent', 'Message Sent'), ('message.delivered', 'Message Delivered'), ('message.failed', 'Message Failed'), ('message.expired', 'Message Expired'), ('message.canceled', 'Message Canceled'), ('sender_id.approved', 'Sender Approved'), ('sender_id.rejected', 'Sender Rejected'), ('webhook.test', 'Webhook Test'), ('endpoint.disabled', 'Endpoint Disabled')], max_length=40), blank=True, default=list, help_text='The events it wants; none listed means all.', size=None)),
-                ('secret', imissive.crypto.EncryptedTextField(verbose_name='signing secret')),
-                ('previous_secret', imissive.crypto.EncryptedTextField(blank=True, default='')),
+                ('secret', imissive.core.crypto.EncryptedTextField(verbose_name='signing secret')),
+                ('previous_secret', imissive.core.crypto.EncryptedTextField(blank=True, default='')),
                 ('previous_secret_until', models.DateTimeField(blank=True, null=True)),
                 ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
                 ('disabled_reason', models.CharField(blank=True, max_length=200)),
@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Event',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('type', models.CharField(choices=[('message.queued', 'Message Queued'), ('message.sent', 'Message Sent'), ('message.delivered', 'Message Delivered'), ('message.failed', 'Message Failed'), ('message.expired', 'Message Expired'), ('message.canceled', 'Message Canceled'), ('sender_id.approved', 'Sender Approved'), ('sender_id.rejected', 'Sender Rejected'), ('webhook.test', 'Webhook Test'), ('endpoint.disabled', 'Endpoint Disabled')], max_length=40)),
                 ('message_id', models.UUIDField(blank=True, null=True)),
                 ('body', models.TextField()),
@@ -51,7 +51,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Delivery',
             fields=[
-                ('id', models.UUIDField(default=imissive.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
+                ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('status', models.CharField(choices=[('pending', 'Pending'), ('sending', 'Sending'), ('delivered', 'Delivered'), ('failed', 'Failed')], default='pending', max_length=10)),
                 ('attempts', models.PositiveSmallIntegerField(default=0)),
                 ('next_attempt_at', models.DateTimeField(blank=True, null=True)),

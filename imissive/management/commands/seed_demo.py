@@ -14,7 +14,7 @@ from accounts.keys import create_key
 from accounts.ledger import adjust
 from accounts.models import MICRO, Member, Organization, User
 from accounts.roles import Role
-from imissive.processes import LOOPBACK, reachable, write_private
+from imissive.run.processes import LOOPBACK, reachable, write_private
 from messaging.models import Carrier, Price, Route, RouteCarrier, SenderId
 from messaging.smpp.server.accounts import create_account
 

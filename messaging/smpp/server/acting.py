@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db.models import Q
 
-from imissive.errors import ApiError
+from imissive.core.errors import ApiError
 from messaging import cancelling, numbers
 from messaging.models.messages import Message
 from messaging.models.smpp_accounts import SmppAccount

@@ -20,8 +20,8 @@ from django.db import transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
-from imissive import ids
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.sql import server_cursor
 from messaging.smpp.server.reading import Part
 from messaging.states import Status
 

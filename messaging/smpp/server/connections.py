@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from django.db import DatabaseError, InterfaceError, connection
 from django.utils import timezone
 
-from imissive.sql import forget_broken_connections
+from imissive.core.sql import forget_broken_connections
 from messaging.smpp.constants import CommandId
 from messaging.smpp.server.console import Console
 from messaging.smpp.server.sessions import Newcomer, Report

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from imissive.sql import server_cursor
+from imissive.core.sql import server_cursor
 from messaging.models.smpp_accounts import SmppHappening
 from messaging.smpp.events import CloseReason
 from messaging.smpp.server.console import short_status

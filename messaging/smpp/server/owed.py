@@ -12,8 +12,8 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from imissive import ids
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.sql import server_cursor
 from messaging.models.smpp_accounts import SmppServer
 from messaging.smpp.server.reading import Address
 from messaging.smpp.server.writing import Owed

@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 
-from imissive import ids
-from imissive.errors import ApiError
+from imissive.core import ids
+from imissive.core.errors import ApiError
 from messaging import cancelling
 from messaging.models.messages import Message
 from messaging.models.smpp_accounts import SmppAccount

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from django.db import DatabaseError, InterfaceError, OperationalError
 
-from imissive.sql import forget_broken_connections
+from imissive.core.sql import forget_broken_connections
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.smpp.server import pacing, taking
 from messaging.smpp.server.taking import Submit

@@ -14,8 +14,8 @@ import structlog
 from django.db import transaction
 
 from accounts.ledger import InsufficientCredits
-from imissive import ids
-from imissive.sql import server_cursor
+from imissive.core import ids
+from imissive.core.sql import server_cursor
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.sending import Accepted, Order, accept_each, terms_of
 from messaging.smpp.server import assembling

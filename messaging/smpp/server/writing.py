@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from imissive import ids
+from imissive.core import ids
 from messaging.smpp.constants import (
     ESM_DELIVERY_RECEIPT,
     ESM_INTERMEDIATE,

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from imissive.logs import redact_text
+from imissive.core.logs import redact_text
 
 LOOPBACK = "127.0.0.1"
 DESCRIPTION = "manage.py listen"

@@ -22,8 +22,9 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from dotenv import dotenv_values
 
-from imissive import boot
-from imissive.embedded import (
+from imissive.env import Env, read_env
+from imissive.run import boot
+from imissive.run.embedded import (
     SERVER_ENVIRONMENT,
     START_SECONDS,
     STOP_SECONDS,
@@ -33,11 +34,16 @@ from imissive.embedded import (
     Valkey,
     open_to_servers,
 )
-from imissive.env import Env, read_env
-from imissive.processes import LOOPBACK, end_leftover, reachable, try_port, write_private
-from imissive.programs import ROOT, commands
-from imissive.supervisor import Program, Supervisor
-from imissive.terminal import Terminal, welcome
+from imissive.run.processes import (
+    LOOPBACK,
+    end_leftover,
+    reachable,
+    try_port,
+    write_private,
+)
+from imissive.run.programs import ROOT, commands
+from imissive.run.supervisor import Program, Supervisor
+from imissive.run.terminal import Terminal, welcome
 
 # The platform is ended within ten seconds: this much for its processes, the rest for the servers.
 PATIENCE = 6.5
@@ -332,7 +338,7 @@ def launch() -> None:
 
 
 def main() -> int:
-    """`python -m imissive.launch`"""
+    """`python -m imissive.run.launch`"""
     try:
         launch()
     except (Refusal, EmbeddedError, boot.Unusable) as refusal:

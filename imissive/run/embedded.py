@@ -2,7 +2,7 @@
 
 `make run` starts them under `$DATA_DIR`. For tests and benchmarks,
 
-    python -m imissive.embedded [--fast] -- COMMAND…
+    python -m imissive.run.embedded [--fast] -- COMMAND…
 
 runs the command with throw-away servers in its environment (DATABASE_URL, REDIS_URL, SECRET_KEY,
 FIELD_ENCRYPTION_KEYS, DATA_DIR), removes them, and passes the exit code on.
@@ -32,14 +32,20 @@ from urllib.parse import urlsplit
 import psycopg
 from cryptography.fernet import Fernet
 
-from imissive.processes import (
+from imissive.run.processes import (
     LOOPBACK,
     end_leftover,
     free_port,
     stop_process,
     write_private,
 )
-from imissive.unprivileged import NoWay, Way, choose, die_with_parent, ways
+from imissive.run.unprivileged import (
+    NoWay,
+    Way,
+    choose,
+    die_with_parent,
+    ways,
+)
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -341,9 +347,9 @@ def _run_to_end(command: list[str], environment: dict[str, str]) -> int:
 
 
 def main() -> int:
-    """`python -m imissive.embedded [--fast] -- COMMAND…`"""
+    """`python -m imissive.run.embedded [--fast] -- COMMAND…`"""
     parser = argparse.ArgumentParser(
-        prog="python -m imissive.embedded",
+        prog="python -m imissive.run.embedded",
         description="Run a command beside a throw-away PostgreSQL and Valkey.",
     )
     parser.add_argument("--fast", action="store_true", help="no fsync: for tests only")
@@ -358,7 +364,7 @@ def main() -> int:
     try:
         return run_with_servers(command, fast=arguments.fast)
     except (EmbeddedError, OSError) as error:
-        print(f"imissive.embedded: {error}", file=sys.stderr)
+        print(f"imissive.run.embedded: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

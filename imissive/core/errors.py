@@ -12,7 +12,7 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from imissive.sql import forget_broken_connections
+from imissive.core.sql import forget_broken_connections
 
 log = structlog.get_logger(__name__)
 

@@ -14,8 +14,8 @@ import psycopg
 import redis
 
 from imissive.env import Env
-from imissive.processes import write_private
-from imissive.programs import ROOT
+from imissive.run.processes import write_private
+from imissive.run.programs import ROOT
 
 OLDEST_POSTGRESQL = 15
 

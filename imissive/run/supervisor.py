@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from imissive.processes import end_leftover, write_private
-from imissive.unprivileged import Prepare, die_with_parent
+from imissive.run.processes import end_leftover, write_private
+from imissive.run.unprivileged import Prepare, die_with_parent
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 15.0
 # A program that ran so long was well: its next death is a first one again.

@@ -21,7 +21,7 @@ from accounts.charts import Chart, meter, stacked
 from accounts.ledger import credits_text
 from accounts.models import Member
 from accounts.roles import Action, may
-from imissive.spreadsheets import csv_download
+from imissive.core.spreadsheets import csv_download
 from messaging import overview
 from messaging.countries import name_of
 from messaging.days import DaysForm

@@ -15,9 +15,9 @@ from accounts.api_view import ApiView
 from accounts.authentication import caller_of
 from accounts.ledger import credits_text
 from accounts.roles import Scope
-from imissive.errors import ApiError
-from imissive.rendering import time_text
-from imissive.requests import Moment, Query, parse_query
+from imissive.core.api.rendering import time_text
+from imissive.core.api.requests import Moment, Query, parse_query
+from imissive.core.errors import ApiError
 from messaging.schemas import Count, Country, SenderName, StatusName, Usage
 from messaging.usage import NOTHING, Group, Used, total, used_by
 from otp.usage import conversion_by

@@ -1,6 +1,6 @@
 """The platform's processes, each with its command line: the one place that says how they are run.
 
-`make run` runs them all. `python -m imissive.programs web` becomes one of them, for compose.yaml,
+`make run` runs them all. `python -m imissive.run.programs web` becomes one of them, for compose.yaml,
 systemd and the like.
 """
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from django.core.exceptions import ImproperlyConfigured
 
 from imissive.env import Env, read_env
-from imissive.processes import LOOPBACK
+from imissive.run.processes import LOOPBACK
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 
 # A connection occupies one of these even when it is idle, so they are many more than the threads.
 CONNECTIONS_PER_WEB_WORKER = 512
@@ -26,7 +26,7 @@ def commands(env: Env) -> dict[str, list[str]]:
             *_python("messaging.smpp.simulator"),
             *("--host", LOOPBACK, "--port", str(env.simulator_port)),
         ],
-        "carriers": _python("imissive.carriers"),
+        "carriers": _python("imissive.run.carriers"),
         "web": [
             *_python("granian", "imissive.wsgi:application", "--interface", "wsgi"),
             *("--host", env.host, "--port", str(env.port), "--http", "1"),
@@ -67,7 +67,7 @@ def _celery(env: Env, command: str, *arguments: str) -> list[str]:
 
 
 def main() -> int:
-    """`python -m imissive.programs NAME`: become that process."""
+    """`python -m imissive.run.programs NAME`: become that process."""
     try:
         known = commands(read_env())
     except ImproperlyConfigured as error:
@@ -75,7 +75,7 @@ def main() -> int:
         return 1
     name = sys.argv[1] if len(sys.argv) == 2 else ""
     if name not in known:
-        print(f"usage: python -m imissive.programs {{{','.join(known)}}}", file=sys.stderr)
+        print(f"usage: python -m imissive.run.programs {{{','.join(known)}}}", file=sys.stderr)
         return 2
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
     os.chdir(ROOT)

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
 
-from imissive import ids
-from imissive.errors import ApiError
+from imissive.core import ids
+from imissive.core.errors import ApiError
 
 CURSOR = "cur"
 RowT = TypeVar("RowT")

@@ -1,4 +1,4 @@
-"""`python -m imissive.carriers`: runs a worker for each carrier, for as long as it is enabled.
+"""`python -m imissive.run.carriers`: runs a worker for each carrier, for as long as it is enabled.
 
 It knows the carriers' table by name and no Django, so that it is there in a moment: a start waits
 for the binds, and the binds wait for this.
@@ -13,10 +13,10 @@ import psycopg
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
+from imissive.core.logs import configure
 from imissive.env import Env, read_env
-from imissive.logs import configure
-from imissive.programs import ROOT, carrier_command
-from imissive.supervisor import Program, Supervisor
+from imissive.run.programs import ROOT, carrier_command
+from imissive.run.supervisor import Program, Supervisor
 
 log = structlog.get_logger(__name__)
 

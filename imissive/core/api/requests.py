@@ -23,8 +23,14 @@ from pydantic import (
 from pydantic_core import ErrorDetails
 from rest_framework.request import Request
 
-from imissive import ids
-from imissive.errors import ApiError, Problem, as_api_error, error_body, report
+from imissive.core import ids
+from imissive.core.errors import (
+    ApiError,
+    Problem,
+    as_api_error,
+    error_body,
+    report,
+)
 
 API_PREFIX = "/v1/"
 
