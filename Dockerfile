@@ -20,13 +20,10 @@ COPY accounts accounts
 COPY messaging messaging
 COPY webhooks webhooks
 COPY otp otp
-COPY guide guide
-COPY reference reference
-COPY locale locale
 COPY templates templates
 COPY static static
 # Or each process would compile them anew at each start: nobody may write there later.
-RUN python -m compileall -q imissive accounts messaging webhooks otp guide reference
+RUN python -m compileall -q imissive accounts messaging webhooks otp
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data HOST=0.0.0.0 PORT=8000
 USER imissive

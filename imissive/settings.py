@@ -35,8 +35,8 @@ INSTALLED_APPS = [
     "messaging",
     "webhooks",
     "otp",
-    "guide",
-    "reference",
+    "imissive.guide",
+    "imissive.reference",
     # Before django.contrib.admin, whose templates it replaces.
     "unfold",
     "django.contrib.admin",
@@ -229,7 +229,7 @@ DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
 # ---------------------------------------------------------------- languages
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("ar", "العربية")]
-LOCALE_PATHS = [BASE_DIR / "locale"]
+LOCALE_PATHS = [BASE_DIR / "imissive" / "locale"]
 USE_I18N = True
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -289,7 +289,7 @@ SPECTACULAR_SETTINGS = {
     "LICENSE": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
     "SERVE_INCLUDE_SCHEMA": False,
     "SORT_OPERATION_PARAMETERS": False,
-    "POSTPROCESSING_HOOKS": ["reference.answers.complete"],
+    "POSTPROCESSING_HOOKS": ["imissive.reference.answers.complete"],
 }
 BULK_MAX_MESSAGES = env.bulk_max_messages
 API_MAX_BODY_BYTES = 8 * 1024 * 1024

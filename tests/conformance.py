@@ -22,7 +22,7 @@ from schemathesis.config import SchemathesisConfig
 from schemathesis.core.parameters import ParameterLocation
 from schemathesis.specs.openapi.checks import ignored_auth
 
-from reference.schema import document
+from imissive.reference.schema import document
 
 EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "12"))
 """Random calls of each operation by each caller, beside the examples and the borders."""

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from guide.languages import LANGUAGES, Language
+from imissive.guide.languages import LANGUAGES, Language
 
 _MARK = "=== "
 Answer = tuple[int, Any]

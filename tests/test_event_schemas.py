@@ -12,6 +12,7 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from accounts.models import Organization
+from imissive.reference.schema import document
 from messaging import low_balance, receipts, senders, submitting, sweeping
 from messaging.dispositions import Disposition
 from messaging.models import Message
@@ -19,7 +20,6 @@ from messaging.receipts import FinalReceipt
 from messaging.states import Status
 from messaging.submitting import Result
 from otp import ending
-from reference.schema import document
 from tests import otps
 from tests.people import operator
 from tests.world import PHONE, Api, Customer, World

@@ -14,12 +14,12 @@ from django.utils.html import strip_tags
 from accounts.idempotency import KEPT, MAX_KEY_LENGTH
 from accounts.limits import Lane
 from accounts.roles import Scope
-from guide import calls
-from guide.page import SECTIONS
 from imissive.core.errors import STATUS_OF_CODE
+from imissive.guide import calls
+from imissive.guide.page import SECTIONS
+from imissive.reference.events import KINDS
 from messaging import text
 from messaging.states import Status
-from reference.events import KINDS
 from tests.markup import Elements, beyond_the_policy
 from tests.people import PLAIN_STATIC
 from webhooks.models import EventType

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from accounts.models import ApiKey
-from guide import keys
+from imissive.guide import keys
 from messaging import tables
 from messaging.models import Carrier, Message
 from tests import shown

@@ -21,9 +21,9 @@ from typing import Any
 
 import pytest
 
-from guide import calls, rendering
-from guide.calls import KEY, Call
-from guide.languages import LANGUAGES
+from imissive.guide import calls, rendering
+from imissive.guide.calls import KEY, Call
+from imissive.guide.languages import LANGUAGES
 from imissive.run.processes import free_port
 from tests import guide_programs
 from tests.guide_programs import Program

@@ -14,7 +14,7 @@ from accounts.access import public_id
 from accounts.keys import digest, revoke_key
 from accounts.models import ApiKey, AuditEntry, Member
 from accounts.roles import Role
-from guide import keys
+from imissive.guide import keys
 from messaging.models import SenderId
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Api, Customer, World

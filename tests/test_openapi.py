@@ -13,10 +13,10 @@ from jsonschema import Draft202012Validator, FormatChecker
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imissive.core.errors import STATUS_OF_CODE
-from reference import codes
-from reference.answers import PARAMETERS
-from reference.operations import OPERATIONS, TAGS
-from reference.schema import document
+from imissive.reference import codes
+from imissive.reference.answers import PARAMETERS
+from imissive.reference.operations import OPERATIONS, TAGS
+from imissive.reference.schema import document
 from webhooks.models import EventType
 
 URL = "/v1/openapi.json"

@@ -13,8 +13,8 @@ from django.utils.html import strip_tags
 
 from accounts.roles import Scope
 from imissive.core.errors import STATUS_OF_CODE
-from reference.page import EVENTS, reference
-from reference.schema import document
+from imissive.reference.page import EVENTS, reference
+from imissive.reference.schema import document
 from tests.markup import Elements, beyond_the_policy
 from tests.people import PLAIN_STATIC
 

@@ -5,7 +5,7 @@ import gettext
 import re
 from pathlib import Path
 
-FOLDER = Path(__file__).parent.parent / "locale/ar/LC_MESSAGES"
+FOLDER = Path(__file__).parent.parent / "imissive/locale/ar/LC_MESSAGES"
 _ENTRY = re.compile(r'^(msgctxt|msgid|msgid_plural|msgstr(?:\[\d\])?) (".*")$', re.MULTILINE)
 _HOLE = re.compile(r"%\(\w+\)[sd]")
 

@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from guide import calls, rendering
+from imissive.guide import calls, rendering
 
 register = template.Library()
 

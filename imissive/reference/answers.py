@@ -13,9 +13,14 @@ from imissive.core import ids
 from imissive.core.api.openapi import REFERENCE, Schema, components_of
 from imissive.core.api.requests import NO_NUL
 from imissive.core.errors import STATUS_OF_CODE
-from reference import codes, events
-from reference.examples import add_examples
-from reference.operations import OPERATIONS, TAGS, Operation, tag_of
+from imissive.reference import codes, events
+from imissive.reference.examples import add_examples
+from imissive.reference.operations import (
+    OPERATIONS,
+    TAGS,
+    Operation,
+    tag_of,
+)
 
 _WITH_BODY = ("post", "patch", "put")
 _METHODS = ("get", *_WITH_BODY, "delete")

@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from reference import views
+from imissive.reference import views
 
 urlpatterns = [
     path("v1/openapi.json", views.openapi, name="openapi"),

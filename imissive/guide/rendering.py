@@ -11,9 +11,9 @@ from django.utils.safestring import SafeString, mark_safe
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Literal, Name, Operator
 
-from guide.calls import FOLDER, Call
-from guide.languages import LANGUAGES, Language
-from guide.literals import JSON, write
+from imissive.guide.calls import FOLDER, Call
+from imissive.guide.languages import LANGUAGES, Language
+from imissive.guide.literals import JSON, write
 
 EXAMPLE_BASE = "https://api.example.com"
 """What stands in a written-out example where the platform's address belongs."""

@@ -8,8 +8,8 @@ from django.views.decorators.http import condition, require_safe
 
 from accounts.roles import Scope
 from imissive.core.errors import ApiError
-from reference.page import EVENTS, reference
-from reference.schema import document
+from imissive.reference.page import EVENTS, reference
+from imissive.reference.schema import document
 
 SCHEMA_SECONDS = 300
 

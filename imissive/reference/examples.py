@@ -6,9 +6,9 @@ from typing import Any
 
 from django.conf import settings
 
-from guide import calls
-from guide.rendering import EXAMPLE_BASE
 from imissive.core.api.openapi import Schema
+from imissive.guide import calls
+from imissive.guide.rendering import EXAMPLE_BASE
 
 _DAY, _OTHER_DAY = date(2026, 11, 23), date(2026, 11, 24)
 """Answers have this day in their times, so that the schema is the same every day."""

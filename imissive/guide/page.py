@@ -11,7 +11,7 @@ from django.template.loader import render_to_string
 from django.utils.html import strip_tags
 from django.utils.safestring import SafeString, mark_safe
 
-from guide import calls, rendering
+from imissive.guide import calls, rendering
 
 SECTIONS = (
     "quick-start",

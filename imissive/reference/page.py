@@ -11,14 +11,14 @@ from django.conf import settings
 from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
-from guide import calls, rendering
-from guide.rendering import Panel
 from imissive.core.api.openapi import SCHEME, Schema
 from imissive.core.errors import STATUS_OF_CODE
-from reference import codes
-from reference.fields import Field, Reader, Shape
-from reference.prose import inline, paragraphs
-from reference.schema import document
+from imissive.guide import calls, rendering
+from imissive.guide.rendering import Panel
+from imissive.reference import codes
+from imissive.reference.fields import Field, Reader, Shape
+from imissive.reference.prose import inline, paragraphs
+from imissive.reference.schema import document
 
 EVENTS = "events"
 _JSON = "application/json"

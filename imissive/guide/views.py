@@ -16,9 +16,9 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access import public_id
 from accounts.models import Member, User
 from accounts.roles import Action, may
-from guide import keys
-from guide.page import page
 from imissive.core import ids
+from imissive.guide import keys
+from imissive.guide.page import page
 
 
 @gzip_page

@@ -3,7 +3,7 @@
 from django.urls import path
 from django.views.generic import RedirectView
 
-from guide import views
+from imissive.guide import views
 
 urlpatterns = [
     path("docs", views.guide, name="guide"),

@@ -10,8 +10,14 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from guide.calls import KEY, Call
-from guide.literals import JAVASCRIPT, JSON, PHP, PYTHON, write
+from imissive.guide.calls import KEY, Call
+from imissive.guide.literals import (
+    JAVASCRIPT,
+    JSON,
+    PHP,
+    PYTHON,
+    write,
+)
 
 
 @dataclass(frozen=True, slots=True)

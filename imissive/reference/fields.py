@@ -7,7 +7,7 @@ from typing import Any
 from django.utils.safestring import SafeString
 
 from imissive.core.api.openapi import Schema
-from reference.prose import inline
+from imissive.reference.prose import inline
 
 _FORMATS = {"date-time": "time", "uri": "URL"}
 _SAMPLES = {"date-time": "2026-11-23T08:52:01.640Z", "uri": "https://example.com/webhook"}
