@@ -166,7 +166,7 @@ class Member(models.Model):
 
 
 class Acting(models.Model):
-    """An operator acting as a customer, once; see `accounts.acting`."""
+    """An operator acting as a customer, once; see `accounts.operators.impersonation`."""
 
     operator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
@@ -281,7 +281,7 @@ class ApiKey(models.Model):
 
 
 class IdempotencyRecord(models.Model):
-    """What a POST with an `Idempotency-Key` answered; see `accounts.idempotency`."""
+    """What a POST with an `Idempotency-Key` answered; see `accounts.api.idempotency`."""
 
     id = models.BigAutoField(primary_key=True)
     api_key = models.ForeignKey(ApiKey, models.CASCADE, db_index=False)
@@ -422,7 +422,7 @@ class AuditEntry(models.Model):
 
 class StoredFile(models.Model):
     """A file that an organization gave or is to fetch: in the database, since several machines
-    read and write it, and nothing but PostgreSQL holds what matters. See `accounts.files`."""
+    read and write it, and nothing but PostgreSQL holds what matters. See `accounts.ui.stored_files`."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="files")

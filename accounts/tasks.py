@@ -2,7 +2,9 @@
 
 from celery import shared_task
 
-from accounts import files, idempotency, people
+from accounts.api import idempotency
+from accounts.members import people
+from accounts.ui import stored_files
 
 
 @shared_task(name="accounts.tasks.purge_idempotency", ignore_result=True, expires=600)
@@ -22,5 +24,5 @@ def forget_unproved() -> None:
 @shared_task(name="accounts.tasks.purge_files", ignore_result=True, expires=600)
 def purge_files() -> None:
     """Now and then: files that are kept no longer go."""
-    while files.purge() == files.PURGE_STEP:
+    while stored_files.purge() == stored_files.PURGE_STEP:
         pass

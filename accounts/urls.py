@@ -2,6 +2,6 @@
 
 from django.urls import path
 
-from accounts import api
+from accounts.api import balance
 
-urlpatterns = [path("balance", api.BalanceView.as_view())]
+urlpatterns = [path("balance", balance.BalanceView.as_view())]

@@ -70,7 +70,7 @@ MIDDLEWARE = [
     "imissive.core.uploads.UploadLimitMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "accounts.time_zone.TimeZoneMiddleware",
+    "accounts.access.time_zone.TimeZoneMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -93,7 +93,7 @@ TEMPLATES = [
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.i18n",
                 "csp.context_processors.nonce",
-                "accounts.site_context.site",
+                "accounts.access.site_context.site",
             ]
         },
     }
@@ -190,7 +190,7 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "home"
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
-ACCOUNT_FORMS = {"signup": "accounts.signup.SignupForm"}
+ACCOUNT_FORMS = {"signup": "accounts.members.signup.SignupForm"}
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
 # In the browser that signed up; elsewhere the link verifies and the password is asked for.
@@ -202,10 +202,10 @@ ACCOUNT_MAX_EMAIL_ADDRESSES = 3
 ACCOUNT_RATE_LIMITS = {"signup": "20/h/ip"}
 SIGNUP_OPEN = env.signup_open
 TOP_UP_TEXT = env.top_up_text
-ACCOUNT_ADAPTER = "accounts.adapters.AccountAdapter"
+ACCOUNT_ADAPTER = "accounts.members.allauth_adapters.AccountAdapter"
 # Login limits count by the same address as everything else.
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
-MFA_ADAPTER = "accounts.adapters.MFAAdapter"
+MFA_ADAPTER = "accounts.members.allauth_adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "imissive"
@@ -274,8 +274,8 @@ CONTENT_SECURITY_POLICY = {
 
 # ---------------------------------------------------------------- the API
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.authentication.ApiKeyAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["accounts.authentication.HasScope"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["accounts.api.authentication.ApiKeyAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["accounts.api.authentication.HasScope"],
     "DEFAULT_RENDERER_CLASSES": ["imissive.core.api.rendering.OrjsonRenderer"],
     "DEFAULT_PARSER_CLASSES": ["imissive.core.api.rendering.JsonBody"],
     "DEFAULT_SCHEMA_CLASS": "imissive.core.api.openapi.ApiSchema",
@@ -293,7 +293,7 @@ SPECTACULAR_SETTINGS = {
 }
 BULK_MAX_MESSAGES = env.bulk_max_messages
 API_MAX_BODY_BYTES = 8 * 1024 * 1024
-# By lane (accounts/limits.py), a minute, where an organization has none of its own.
+# By lane (accounts/api/rate_limits.py), a minute, where an organization has none of its own.
 RATE_LIMITS = {
     "send": env.rate_limit_send,
     "bulk": env.rate_limit_bulk,

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from accounts.admin_site import site
+from accounts.operators.site import site
 from imissive.pages import health
 from imissive.pages.search import search
 from imissive.pages.usage_api import UsageView
@@ -19,14 +19,14 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("v1/usage", UsageView.as_view()),
     path("", include("imissive.guide.urls")),
     path("", include("imissive.reference.urls")),
-    path("", include("accounts.dashboard_urls")),
+    path("", include("accounts.access.urls")),
     path("dashboard/<str:organization_id>/search/", search, name="search"),
     path("dashboard/<str:organization_id>/", include("messaging.dashboard_urls")),
     path("dashboard/<str:organization_id>/usage/", usage_page, name="usage"),
     path("dashboard/<str:organization_id>/usage/usage.csv", usage_file, name="usage_file"),
     path("dashboard/<str:organization_id>/", include("webhooks.dashboard_urls")),
     path("dashboard/<str:organization_id>/", include("otp.dashboard_urls")),
-    path("dashboard/<str:organization_id>/", include("accounts.organization_urls")),
+    path("dashboard/<str:organization_id>/", include("accounts.members.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", site.urls),
 ]

@@ -9,10 +9,10 @@ from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api_view import ApiView
-from accounts.authentication import ApiKeyAuthentication, Caller, caller_of
-from accounts.ledger import InsufficientCredits, credits_text
-from accounts.limits import Lane
+from accounts.api.authentication import ApiKeyAuthentication, Caller, caller_of
+from accounts.api.rate_limits import Lane
+from accounts.api.view import ApiView
+from accounts.credits.ledger import InsufficientCredits, credits_text
 from accounts.roles import Scope
 from imissive.core import ids
 from imissive.core.api.requests import (

@@ -8,11 +8,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import audit
-from accounts.access import frame, member_page, public_id
-from accounts.live import live_page
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
 from accounts.models import Member
 from accounts.roles import Action, may
+from accounts.ui.live_fragments import live_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -82,7 +82,7 @@ def _cancel(request: HttpRequest, member: Member, batch: Batch) -> None:
     except ApiError:
         messages.error(request, _("Nothing of it waits any more."))
         return
-    audit.record(
+    record.record(
         "batch.canceled",
         actor=member.user,
         organization=member.organization,

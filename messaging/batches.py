@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from accounts.ledger import credits_text
+from accounts.credits.ledger import credits_text
 from imissive.core import ids
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError

@@ -12,7 +12,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import LedgerEntry
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor

@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from accounts.access import frame, member_page
+from accounts.access.page_access import frame, member_page
+from accounts.members.team import NotAllowed
 from accounts.models import Balance, Member
 from accounts.roles import Action
-from accounts.team import NotAllowed
 from imissive.core.api.requests import client_address
 from messaging.closing import close
 

@@ -9,8 +9,8 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.access import frame, member_page, public_id
-from accounts.ledger import InsufficientCredits
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.credits.ledger import InsufficientCredits
 from accounts.models import Balance, Member
 from accounts.roles import Action, may
 from imissive.core import ids

@@ -19,9 +19,10 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import audit, limits
-from accounts.ledger import credits_text
-from accounts.limits import Lane, Limits
+from accounts.api import rate_limits
+from accounts.api.rate_limits import Lane, Limits
+from accounts.audit import record
+from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
 from imissive.core import ids
 from imissive.core.errors import ApiError, Problem
@@ -319,9 +320,9 @@ def spend(organization: Organization, count: int) -> None:
     allowed = Limits(
         organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
     ).of(lane)
-    usage = limits.take(organization.id, lane, allowed, count)
+    usage = rate_limits.take(organization.id, lane, allowed, count)
     if usage.wait_seconds:
-        raise limits.refusal(usage, count)
+        raise rate_limits.refusal(usage, count)
 
 
 def _record(
@@ -339,7 +340,7 @@ def _record(
         if composition.batch_id
         else ids.public_id(ids.MESSAGE, composition.message_id or composition.id)
     )
-    audit.record(
+    record.record(
         "messages.sent",
         actor=member.user,
         organization=member.organization,

@@ -13,8 +13,8 @@ from typing import Final
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts import files
 from accounts.models import Organization, StoredFile
+from accounts.ui import stored_files
 from imissive.core.spreadsheets import csv_lines
 from messaging import csv_reading, numbers, templating
 from messaging.campaigns import problems
@@ -130,7 +130,7 @@ def keep_rejected(organization: Organization, rejected: Sequence[Rejected]) -> S
     """A file of what was left out, for a day."""
     heading = (_("Line"), _("As written"), _("Why"))
     rows = ((each.line, each.written, each.why) for each in rejected)
-    return files.store(
+    return stored_files.store(
         organization,
         name="not-imported.csv",
         content_type="text/csv; charset=utf-8",
@@ -141,5 +141,5 @@ def keep_rejected(organization: Organization, rejected: Sequence[Rejected]) -> S
 
 def read_rejected(organization: Organization, file_id: uuid.UUID) -> StoredFile | None:
     """That file, while it is kept."""
-    found = files.file_of(organization, file_id)
+    found = stored_files.file_of(organization, file_id)
     return found if found is not None and found.name == "not-imported.csv" else None

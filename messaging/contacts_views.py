@@ -19,11 +19,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import audit, files
-from accounts.access import frame, member_page, public_id
-from accounts.live import query_without
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
 from accounts.models import Member
 from accounts.roles import Action
+from accounts.ui import stored_files
+from accounts.ui.live_fragments import query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.logs import redact_text
@@ -154,8 +155,8 @@ def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> Ht
     if kept is None:
         raise Http404
     if "download" in request.GET:
-        return files.download(kept)
-    text = b"".join(files.read(kept)).decode("utf-8-sig")
+        return stored_files.download(kept)
+    text = b"".join(stored_files.read(kept)).decode("utf-8-sig")
     rows = list(csv.reader(io.StringIO(text)))[1:]
     context = {
         "page": "contacts",
@@ -313,7 +314,7 @@ def _list_or_404(member: Member, list_id: str) -> ContactList:
 
 
 def _record(request: HttpRequest, member: Member, act: str, target: str, **detail: int) -> None:
-    audit.record(
+    record.record(
         act,
         actor=member.user,
         organization=member.organization,

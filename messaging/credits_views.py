@@ -11,11 +11,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from accounts.access import frame, member_page
-from accounts.charts import Chart, Series, stacked
+from accounts.access.page_access import frame, member_page
 from accounts.models import MICRO, Balance, LedgerEntry, Member
 from accounts.roles import Action
 from accounts.templatetags.shown import credits_written
+from accounts.ui.charts import Chart, Series, stacked
 from imissive.core.spreadsheets import csv_download
 from messaging import overview, statement
 from messaging.days import DaysForm

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from accounts.ledger import credits_text
+from accounts.credits.ledger import credits_text
 from accounts.models import Balance
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import Problem

@@ -9,12 +9,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import audit, files
-from accounts.access import frame, member_page, public_id
-from accounts.live import live_page
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
 from accounts.models import Member
-from accounts.once import OnceForm
 from accounts.roles import Action
+from accounts.ui import stored_files
+from accounts.ui.live_fragments import live_page
+from accounts.ui.single_use_forms import OnceForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from messaging import exporting
@@ -75,12 +76,12 @@ def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpRe
     export = _export_for(member, export_id)
     file = None
     if export.status == Export.Status.DONE and export.file_id:
-        file = files.file_of(member.organization, export.file_id)
+        file = stored_files.file_of(member.organization, export.file_id)
     if file is None:
         messages.error(request, _("There is no file: it is not ready yet, or kept no longer."))
         return redirect("exports", public_id(member.organization))
     if request.method == "GET":
-        audit.record(
+        record.record(
             "messages.export_fetched",
             actor=member.user,
             organization=member.organization,
@@ -88,7 +89,7 @@ def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpRe
             detail={"messages": export.written},
             address=client_address(request),
         )
-    return cast("HttpResponse", files.download(file))
+    return cast("HttpResponse", stored_files.download(file))
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -17,9 +17,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts import audit, files
-from accounts.ledger import credits_text
+from accounts.audit import record
+from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
+from accounts.ui import stored_files
 from imissive.core import ids, wakeups
 from imissive.core.api.rendering import time_text
 from imissive.core.spreadsheets import csv_lines
@@ -84,7 +85,7 @@ def request_export(
             narrowed=as_json(narrowed),
             due_at=timezone.now(),
         )
-        audit.record(
+        record.record(
             "messages.exported",
             actor=member.user,
             organization=organization,
@@ -118,7 +119,7 @@ def cancel(export: Export, member: Member, address: str | None) -> bool:
         held.save()
         if file is not None:
             file.delete()
-        audit.record(
+        record.record(
             "messages.export_canceled",
             actor=member.user,
             organization=member.organization,
@@ -163,7 +164,7 @@ def _write_piece(export: Export) -> None:
     narrowed = from_json(export.narrowed)
     first = export.file is None
     if export.file is None:
-        export.file = files.begin(
+        export.file = stored_files.begin(
             export.organization,
             name=f"messages-{export.created_at:%Y-%m-%d-%H%M}.csv",
             content_type="text/csv; charset=utf-8",
@@ -175,7 +176,7 @@ def _write_piece(export: Export) -> None:
         export.status = Export.Status.RUNNING
     found = listing.search(export.organization_id, narrowed, STEP + 1, older_than=export.position)
     messages, more = found.messages[:STEP], len(found.messages) > STEP
-    files.append(export.file, csv_lines(_rows(messages, headed=first), marked=first))
+    stored_files.append(export.file, csv_lines(_rows(messages, headed=first), marked=first))
     export.written += len(messages)
     export.failures = 0
     now = timezone.now()

@@ -6,9 +6,14 @@ from urllib.parse import urlencode
 from django.db.models import Model, QuerySet
 from django.utils.translation import gettext as _
 
-from accounts.finding import AT_MOST, SHORTEST_NAME, Hit, page
 from accounts.models import Member
 from accounts.roles import Action, may
+from accounts.ui.search import (
+    AT_MOST,
+    SHORTEST_NAME,
+    Hit,
+    page,
+)
 from imissive.core import ids
 from messaging import listing, log, numbers
 from messaging.models import (

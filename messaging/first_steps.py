@@ -10,10 +10,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
-from accounts.access import frame, member_page, public_id
+from accounts.access.page_access import frame, member_page, public_id
 from accounts.models import Member, Organization
-from accounts.once import OnceForm
 from accounts.roles import Action
+from accounts.ui.single_use_forms import OnceForm
 from imissive.core import ids
 from messaging.models import Message, SenderId
 from messaging.sending import Order, accept

@@ -9,8 +9,8 @@ from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api_view import ApiView
-from accounts.authentication import caller_of
+from accounts.api.authentication import caller_of
+from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
 from imissive.core.api.requests import (

@@ -4,11 +4,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.views.decorators.http import require_safe
 
-from accounts.access import member_page, public_id
-from accounts.live import live_page, query_without
+from accounts.access.page_access import member_page, public_id
 from accounts.models import Member
-from accounts.once import OnceForm
 from accounts.roles import Action
+from accounts.ui.live_fragments import live_page, query_without
+from accounts.ui.single_use_forms import OnceForm
 from imissive.core import ids
 from messaging import listing, log
 from messaging.log_filters import LogFilters

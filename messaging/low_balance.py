@@ -14,11 +14,11 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import mails
-from accounts.access import public_id
-from accounts.ledger import credits_text
+from accounts.access.page_access import public_id
+from accounts.credits.ledger import credits_text
 from accounts.models import Balance, Organization
 from accounts.roles import Role
+from accounts.ui import mails
 from imissive.core.sql import server_cursor
 from webhooks import events
 from webhooks.models import EventType

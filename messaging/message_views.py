@@ -8,13 +8,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import audit
-from accounts.access import frame, member_page, public_id
-from accounts.ledger import InsufficientCredits
-from accounts.live import live_page
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
+from accounts.credits.ledger import InsufficientCredits
 from accounts.models import LedgerEntry, Member
-from accounts.once import OnceForm
 from accounts.roles import Action, may
+from accounts.ui.live_fragments import live_page
+from accounts.ui.single_use_forms import OnceForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -75,7 +75,7 @@ def cancel_message(request: HttpRequest, member: Member, message_id: str) -> Htt
         try:
             with transaction.atomic():
                 cancelling.cancel(member.organization_id, message.id)
-                audit.record(
+                record.record(
                     "message.canceled",
                     actor=member.user,
                     organization=member.organization,

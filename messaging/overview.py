@@ -14,7 +14,12 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.charts import Chart, Place, Series, stacked
+from accounts.ui.charts import (
+    Chart,
+    Place,
+    Series,
+    stacked,
+)
 from imissive.core.sql import server_cursor
 from messaging import listing
 from messaging.reasons import STATUS_LABELS, STATUS_TONES, Text, reason

@@ -9,10 +9,10 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from accounts.access import frame, member_page
-from accounts.charts import meter
+from accounts.access.page_access import frame, member_page
 from accounts.models import Balance, Member, Organization
 from accounts.roles import Action, may
+from accounts.ui.charts import meter
 from messaging import log
 from messaging import overview as figures
 from messaging.first_steps import TestMessageForm, steps_of

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from accounts.ledger import credits_text
+from accounts.credits.ledger import credits_text
 from imissive.core import ids
 from imissive.core.api.rendering import time_text
 from messaging.models import Attempt, Message, MessagePart

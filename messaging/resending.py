@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts import audit
+from accounts.audit import record
 from accounts.models import Member, Organization
 from imissive.core import ids
 from imissive.core.errors import Problem
@@ -59,7 +59,7 @@ def resend(message: Message, member: Member, address: str) -> uuid.UUID | None:
         outcome = accept(_order(message), [_draft(message)]).outcomes[0]
         if not isinstance(outcome, Accepted):
             return None
-        audit.record(
+        record.record(
             "message.resent",
             actor=member.user,
             organization=member.organization,

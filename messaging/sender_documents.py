@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
-from accounts import files
 from accounts.models import StoredFile
+from accounts.ui import stored_files
 from imissive.core.errors import ApiError
 from messaging.models import SenderDocument, SenderId
 
@@ -158,7 +158,7 @@ def keep(
         told = f"A sender ID has at most {MOST_DOCUMENTS} documents."
         raise ApiError("INVALID_REQUEST", told, field="documents")
     for each in documents:
-        file = files.store(
+        file = stored_files.store(
             sender.organization,
             name=each.name,
             content_type=each.content_type,

@@ -12,9 +12,9 @@ from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import mails
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.roles import Role
+from accounts.ui import mails
 from messaging.models import SenderStep
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import audit
+from accounts.audit import record
 from accounts.models import Organization, User
 from imissive.core import ids
 from imissive.core.errors import ApiError
@@ -113,7 +113,7 @@ def request_sender(
     SenderStep.objects.create(
         sender=sender, status=Status.PENDING, actor=actor, at=sender.created_at
     )
-    audit.record(
+    record.record(
         "sender_id.requested",
         actor=actor,
         organization=organization,
@@ -176,7 +176,7 @@ def make_default(sender: SenderId, actor: User, *, address: str | None = None) -
             is_default=True
         ):
             raise ApiError("CONFLICT", "Only an approved sender ID can be the default.")
-        audit.record(
+        record.record(
             "sender_id.made_default",
             actor=actor,
             organization=sender.organization,
@@ -219,7 +219,7 @@ def _decide(
             mail_due_at=now if told_to_customer else None,
             dismissed_at=None if told_to_customer else now,
         )
-        audit.record(
+        record.record(
             f"sender_id.{status.value}",
             actor=actor,
             organization=sender.organization,

@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api_view import ApiView
-from accounts.authentication import caller_of
+from accounts.api.authentication import caller_of
+from accounts.api.view import ApiView
 from accounts.models import Organization
 from accounts.roles import Scope
 from imissive.core import ids

@@ -11,10 +11,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts import files
-from accounts.access import frame, member_page, public_id
+from accounts.access.page_access import frame, member_page, public_id
 from accounts.models import Member
 from accounts.roles import Action
+from accounts.ui import stored_files
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -302,10 +302,10 @@ def document(
 ) -> HttpResponseBase:
     sender = _sender_of(member, sender_id)
     found = SenderDocument.objects.filter(sender=sender, id=document_id).first()
-    file = files.file_of(member.organization, found.file_id) if found else None
+    file = stored_files.file_of(member.organization, found.file_id) if found else None
     if file is None:
         raise Http404
-    return files.download(file)
+    return stored_files.download(file)
 
 
 @require_POST

@@ -14,7 +14,7 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
-from accounts.ledger import InsufficientCredits, is_overdraft
+from accounts.credits.ledger import InsufficientCredits, is_overdraft
 from imissive.core import ids, wakeups
 from imissive.core.sql import server_cursor
 from messaging import numbers

@@ -15,12 +15,12 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import audit
-from accounts.access import frame, member_page, public_id
-from accounts.live import live_page
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
 from accounts.models import Member
-from accounts.once import OnceForm
 from accounts.roles import Action
+from accounts.ui.live_fragments import live_page
+from accounts.ui.single_use_forms import OnceForm
 from imissive.core.api.requests import client_address
 from messaging import smpp_console
 from messaging.models import SmppAccount
@@ -72,7 +72,7 @@ def new_password(request: HttpRequest, member: Member, account_id: UUID) -> Http
     overlap = _OVERLAPS[form.cleaned_data["overlap"]]
     with transaction.atomic():
         password = accounts.rotate_password(account, timedelta(hours=overlap))
-        audit.record(
+        record.record(
             "smpp_account.password_rotated",
             actor=member.user,
             organization=member.organization,

@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.ledger import credits_text
+from accounts.credits.ledger import credits_text
 from accounts.models import LedgerEntry, Organization
 from imissive.core import ids
 from imissive.core.api.rendering import time_text

@@ -15,7 +15,7 @@ import orjson
 from django.conf import settings
 from django.db import transaction
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import LedgerEntry
 from imissive.core.sql import server_cursor
 from messaging import receipts

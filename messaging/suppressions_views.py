@@ -7,11 +7,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import audit
-from accounts.access import frame, member_page, public_id
-from accounts.live import query_without
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
 from accounts.models import Member
 from accounts.roles import Action
+from accounts.ui.live_fragments import query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -81,7 +81,7 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
         Rejected(position, number[:64], told(problem))
         for position, (number, problem) in enumerate(done.rejected, 1)
     ]
-    audit.record(
+    record.record(
         "suppressions.added",
         actor=member.user,
         organization=organization,

@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import transaction
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import LedgerEntry
 from imissive.core.api.rendering import time_text
 from imissive.core.sql import server_cursor

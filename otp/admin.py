@@ -8,7 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin_base import (
+from accounts.operators.base import (
     LongTableAdmin,
     OperatorAdmin,
     act,
@@ -17,7 +17,7 @@ from accounts.admin_base import (
     find_organizations,
     operator,
 )
-from accounts.admin_site import site
+from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from imissive.core import ids
 from imissive.core.api.requests import client_address

@@ -8,9 +8,9 @@ from pydantic import AfterValidator, BaseModel, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api_view import ApiView
-from accounts.authentication import caller_of
-from accounts.limits import Lane
+from accounts.api.authentication import caller_of
+from accounts.api.rate_limits import Lane
+from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
 from imissive.core.api.rendering import time_text

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 class Asker(Protocol):
     """Whose codes they are; `test`: they reach nobody; `key_id` of the API key that asks.
 
-    `extra` is what was read with the key, see `accounts.authentication`.
+    `extra` is what was read with the key, see `accounts.api.authentication`.
     """
 
     @property

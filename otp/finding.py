@@ -1,7 +1,7 @@
 """What the dashboard's search finds of one-time passwords: the message of one, by its id."""
 
-from accounts.finding import Hit
 from accounts.models import Member
+from accounts.ui.search import Hit
 from imissive.core import ids
 from messaging import log
 from messaging.finding import message_hit

@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.once import OnceForm
+from accounts.ui.single_use_forms import OnceForm
 from messaging.countries import country_choices
 from otp import codes
 from otp.rules import Rules

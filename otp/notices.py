@@ -10,8 +10,8 @@ import structlog
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts import mails
 from accounts.roles import Role
+from accounts.ui import mails
 from otp.models import HeldPrefix
 
 log = structlog.get_logger(__name__)

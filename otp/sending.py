@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from accounts.ledger import InsufficientCredits
+from accounts.credits.ledger import InsufficientCredits
 from imissive.core import ids
 from imissive.core.errors import ApiError, Problem
 from imissive.core.sql import server_cursor

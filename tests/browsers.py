@@ -12,8 +12,8 @@ from django.test import Client, override_settings
 from django.test.testcases import LiveServerThread
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
-from accounts import acting
 from accounts.models import Organization, User
+from accounts.operators import impersonation
 from tests.people import PLAIN_STATIC
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or "/usr/bin/chromium"
@@ -87,7 +87,7 @@ def log_in(
     client.force_login(user)
     if acting_as is not None:
         held = client.session
-        acting.begin(held, user, acting_as, "Ticket 118: wants help with a sender ID")
+        impersonation.begin(held, user, acting_as, "Ticket 118: wants help with a sender ID")
         held.save()
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from accounts import files
+from accounts.ui import stored_files
 from messaging.campaigns import checking, running
 from messaging.campaigns.states import State
 from messaging.models import Campaign
@@ -24,7 +24,7 @@ def made(customer: Customer, rows: Sequence[Sequence[str]], **fields: Any) -> Ca
 
 
 def made_of(customer: Customer, content: Iterable[bytes], **fields: Any) -> Campaign:
-    file = files.store(
+    file = stored_files.store(
         customer.organization, name="people.csv", content_type="text/csv", content=content
     )
     fields = {

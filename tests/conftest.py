@@ -13,7 +13,7 @@ from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection
 
-from accounts import limits
+from accounts.api import rate_limits
 from imissive.core import wakeups
 from messaging import tables
 from messaging.models import Carrier
@@ -98,9 +98,9 @@ def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 def _patient_limits() -> None:
     """A request waits a quarter of a second for Redis. Two cores that run all this may need more,
     and a limit that is not known limits nothing: the client that is kept waits longer."""
-    patience, limits.SOCKET_SECONDS = limits.SOCKET_SECONDS, 10.0
-    limits._script(settings.REDIS_URL)
-    limits.SOCKET_SECONDS = patience
+    patience, rate_limits.SOCKET_SECONDS = rate_limits.SOCKET_SECONDS, 10.0
+    rate_limits._script(settings.REDIS_URL)
+    rate_limits.SOCKET_SECONDS = patience
 
 
 @pytest.fixture(scope="session", autouse=True)

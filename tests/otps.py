@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db import connection
 
-from accounts import limits
+from accounts.api import rate_limits
 from imissive.core import ids
 from messaging.models import Message
 from otp import codes
@@ -100,10 +100,10 @@ def waits(customer: Customer, ask: Any, code: str) -> int:
 def without_redis(settings: Any) -> Iterator[None]:
     """Nobody answers where Redis should be."""
     before, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
-    limits._breaker = limits._Breaker()
+    rate_limits._breaker = rate_limits._Breaker()
     yield
     settings.REDIS_URL = before
-    limits._breaker = limits._Breaker()
+    rate_limits._breaker = rate_limits._Breaker()
 
 
 def live(customer: Customer) -> list[Verification]:

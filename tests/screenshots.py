@@ -96,7 +96,7 @@ def _docs(open_as, url, pages) -> None:
 
 def pages_of(shown) -> dict[str, tuple[str, str]]:
     """Each page's name with who looks at it and where it is."""
-    from accounts.access import public_id
+    from accounts.access.page_access import public_id
     from tests.showcase import organization_id
 
     home = f"/dashboard/{organization_id(shown)}/"
@@ -233,7 +233,7 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
 
 def _building_pages(shown, home: str) -> dict[str, tuple[str, str]]:
     """Webhooks, and what else developers look at."""
-    from accounts.access import public_id
+    from accounts.access.page_access import public_id
 
     late = shown.endpoint.deliveries.filter(status="pending").latest("id")
     one = f"{home}webhooks/{shown.endpoint.public_id}/"

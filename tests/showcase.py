@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from accounts import audit, files, ledger
-from accounts.keys import create_key, revoke_key, rotate_key
+from accounts.audit import record
+from accounts.credits import ledger
+from accounts.keys.api_keys import create_key, revoke_key, rotate_key
+from accounts.members.people import vouch_for_address
 from accounts.models import (
     MICRO,
     ApiKey,
@@ -18,8 +20,8 @@ from accounts.models import (
     StoredFile,
     User,
 )
-from accounts.people import vouch_for_address
 from accounts.roles import Role
+from accounts.ui import stored_files
 from imissive.core import ids
 from messaging import carrier_traffic, sender_documents, senders
 from messaging.carrier_traffic import Tally
@@ -104,7 +106,7 @@ def make(now: datetime | None = None) -> Showcase:
     _traffic(dice, now, common)
     delivered = _delivered(now - timedelta(minutes=3), common, endpoint)
     failed = _failed(now - timedelta(minutes=2), common, endpoint)
-    audit.record(
+    record.record(
         "credits.adjusted", actor=operator, organization=organization, target=str(organization),
         detail={"credits": "100000"}, address="203.0.113.9",
     )  # fmt: skip
@@ -150,7 +152,7 @@ def _ledger_rows(organization: Organization, delivered: Message, failed: Message
 
 def _exports(organization: Organization, owner: User, now: datetime) -> None:
     """The log as a file: one that is under way, one that is done."""
-    file = files.store(
+    file = stored_files.store(
         organization, name="messages.csv", content_type="text/csv", content=[b"x" * 1_482_113],
         expires_at=now + timedelta(days=6),
     )  # fmt: skip

@@ -6,8 +6,8 @@ import random
 from datetime import datetime, timedelta
 from typing import Any
 
-from accounts import files
 from accounts.models import MICRO, Organization, User
+from accounts.ui import stored_files
 from messaging.campaigns import checking
 from messaging.campaigns.states import State
 from messaging.models import Batch, Campaign
@@ -36,7 +36,7 @@ def _draft(organization: Organization, dice: random.Random, fields: dict[str, An
         wrong = {7: "12345", 31: "9.66501E+11", 64: "+966112345678", 90: ""}
         name = "" if index in (12, 55) else dice.choice(_NAMES)
         writer.writerow([wrong.get(index, number), name, f"N{index:04d}", "الرياض"])
-    stored = files.store(
+    stored = stored_files.store(
         organization,
         name="customers-may.csv",
         content_type="text/csv",

@@ -8,7 +8,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import Acting, AuditEntry, Member, Organization, User
 from accounts.roles import Role
 from messaging.models import Carrier

@@ -9,8 +9,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts.admin_site import site
 from accounts.models import MICRO, AuditEntry, LedgerEntry, Member, Organization, User
+from accounts.operators.site import site
 from accounts.roles import Role
 from messaging import carrier_traffic
 from messaging.carrier_traffic import Tally

@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
-from accounts import keys
+from accounts.keys import api_keys
 from accounts.models import ApiKey, AuditEntry
 from tests.people import PLAIN_STATIC, browser, operator, person
 from tests.world import Api, Customer
@@ -64,7 +64,7 @@ def test_a_key_is_shown_once_and_never_again(admin: Client, customer: Customer) 
     secret = shown_secret(admin.post(reverse(ADD), fields))
     assert secret.startswith("imk_live_")
     key = ApiKey.objects.get(name="Shop")
-    assert bytes(key.digest) == keys.digest(secret)
+    assert bytes(key.digest) == api_keys.digest(secret)
     assert key.scopes == ["sms:send"]
     assert key.networks == ["192.0.2.0/24", "2001:db8::1", "10.0.0.1"]
     entry = entry_of(customer)
@@ -118,7 +118,7 @@ def test_overlaps_that_are_none(admin: Client, live: ApiKey, overlap: str) -> No
 
 
 def test_changing_where_a_key_may_be_used(admin: Client, customer: Customer, live: ApiKey) -> None:
-    keys.restrict_key(live, ["192.0.2.0/24"])
+    api_keys.restrict_key(live, ["192.0.2.0/24"])
     assert "192.0.2.0/24" in admin.get(url("restrict", live)).content.decode()
     refused = admin.post(url("restrict", live), {"networks": "192.0.2.0/24 nowhere"})
     assert "nowhere" in str(refused.context["form"].errors)
@@ -155,8 +155,8 @@ def test_revoking_several(admin: Client, customer: Customer) -> None:
     ("spoil", "state", "buttons"),
     [
         (lambda key: None, "active", {"rotate", "restrict", "revoke"}),
-        (keys.rotate_key, "rotated", {"restrict", "revoke"}),
-        (keys.revoke_key, "revoked", set()),
+        (api_keys.rotate_key, "rotated", {"restrict", "revoke"}),
+        (api_keys.revoke_key, "revoked", set()),
         (
             lambda key: ApiKey.objects.filter(pk=key.pk).update(expires_at=timezone.now()),
             "expired",

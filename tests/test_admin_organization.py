@@ -8,8 +8,8 @@ from django.db import DatabaseError, transaction
 from django.test import Client
 from django.urls import reverse
 
-from accounts import audit
-from accounts.access import public_id
+from accounts.access.page_access import public_id
+from accounts.audit import record
 from accounts.models import MICRO, AuditEntry, Organization
 from messaging.models import Carrier
 from tests.people import PLAIN_STATIC, browser, member, operator, person
@@ -78,7 +78,7 @@ def test_queries_do_not_grow(
 ) -> None:  # fmt: skip
     for number in range(12):
         world.sender(customer, f"Name {number}")
-        audit.record("x.y", actor=operator(), organization=customer.organization)
+        record.record("x.y", actor=operator(), organization=customer.organization)
         world.message(customer, carrier)
         member(customer.organization)
     admin.get(_page(customer))
@@ -164,24 +164,24 @@ def test_money_goes_through_the_ledger(admin: Client, customer: Customer) -> Non
 def log(customer: Customer, outsider: Customer) -> dict[str, AuditEntry]:
     boss, owner = operator(), member(customer.organization)
     made = {
-        "approved": audit.record(
+        "approved": record.record(
             "sender_id.approved", actor=boss, organization=customer.organization,
             target="snd_9 NajdShop", address="203.0.113.9",
         ),
-        "rejected": audit.record(
+        "rejected": record.record(
             "sender_id.rejected", actor=boss, organization=outsider.organization,
             target="snd_8 Other", detail={"reason": "No letter attached"},
         ),
-        "renamed": audit.record(
+        "renamed": record.record(
             "organization.renamed", actor=owner, organization=customer.organization,
             target="Najd",
         ),
-        "by a key": audit.record(
+        "by a key": record.record(
             "sender_id.requested", actor=None, organization=customer.organization, target="Keyed",
         ),
     }  # fmt: skip
-    with audit.because("Ticket 7731"):
-        made["acting"] = audit.record(
+    with record.because("Ticket 7731"):
+        made["acting"] = record.record(
             "organization.alert_changed", actor=boss, organization=customer.organization
         )
     return made

@@ -3,7 +3,7 @@
 import pytest
 from django.test import Client
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import MICRO
 from messaging import tables
 from messaging.models import Carrier, Route

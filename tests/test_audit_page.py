@@ -11,9 +11,14 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone, translation
 
-from accounts import audit
-from accounts.access import public_id
-from accounts.audit_texts import AREAS, SENTENCES, details, sentence
+from accounts.access.page_access import public_id
+from accounts.audit import record
+from accounts.audit.texts import (
+    AREAS,
+    SENTENCES,
+    details,
+    sentence,
+)
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from tests.people import PLAIN_STATIC, browser, member, operator
@@ -54,7 +59,7 @@ def _rows(client: Client, url: str) -> list[list[str]]:
 
 def _record(customer: Customer, action: str = "apikey.added", **fields) -> AuditEntry:
     fields = {"actor": None, "target": "Shop"} | fields
-    return audit.record(action, organization=customer.organization, **fields)
+    return record.record(action, organization=customer.organization, **fields)
 
 
 def test_who_did_what_when_and_from_where(owner: Client, customer: Customer) -> None:
@@ -135,7 +140,7 @@ def test_the_ends_of_the_calendar(customer: Customer, zone: str) -> None:
 
 
 def test_pages(owner: Client, customer: Customer, monkeypatch) -> None:
-    monkeypatch.setattr("accounts.audit_views.PAGE", 2)
+    monkeypatch.setattr("accounts.audit.views.PAGE", 2)
     for number in range(5):
         _record(customer, target=f"Key-{number}")
     seen: list[str] = []

@@ -10,9 +10,9 @@ from django.test import RequestFactory
 from django.utils import timezone
 from rest_framework.views import APIView
 
-from accounts.authentication import Caller, HasScope, find_caller
-from accounts.keys import create_key, digest, revoke_key
-from accounts.limits import Limits
+from accounts.api.authentication import Caller, HasScope, find_caller
+from accounts.api.rate_limits import Limits
+from accounts.keys.api_keys import create_key, digest, revoke_key
 from accounts.models import ApiKey, Organization
 from accounts.roles import Scope
 from imissive.core import ids

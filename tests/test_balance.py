@@ -2,7 +2,7 @@
 
 import pytest
 
-from accounts.keys import create_key
+from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, Organization
 from accounts.roles import Scope
 from tests.world import PHONE, Api, client

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import MICRO
 from imissive.core import ids
 from messaging import cancelling

@@ -6,7 +6,7 @@ import uuid
 import pytest
 from django.test import Client
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import MICRO, AuditEntry
 from imissive.core import ids
 from messaging.models import Batch, Campaign, Carrier

@@ -10,8 +10,8 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from accounts import ledger
-from accounts.access import public_id
+from accounts.access.page_access import public_id
+from accounts.credits import ledger
 from accounts.models import MICRO, AuditEntry, Organization, StoredFile
 from accounts.roles import Role
 from imissive.core import ids

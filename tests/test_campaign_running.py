@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry, Organization
 from messaging import sending
 from messaging.campaigns import canceling, chunks, clock, results, running

@@ -6,7 +6,14 @@ import pytest
 from django.template.loader import render_to_string
 from django.utils import translation
 
-from accounts.charts import HEIGHT, Chart, Place, Series, meter, stacked
+from accounts.ui.charts import (
+    HEIGHT,
+    Chart,
+    Place,
+    Series,
+    meter,
+    stacked,
+)
 
 PLACES = [Place(f"{hour:02d}:00", f"2026-11-26 {hour:02d}:00") for hour in range(4)]
 

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import MICRO
 from tests.world import PHONE, Customer
 

@@ -12,7 +12,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone, translation
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import MICRO, AuditEntry, Member, Organization
 from accounts.roles import Role
 from imissive.core.errors import Problem

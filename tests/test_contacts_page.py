@@ -9,7 +9,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection
 from django.test import Client
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import AuditEntry, StoredFile
 from accounts.roles import Role
 from messaging import contacts, contacts_forms, contacts_import

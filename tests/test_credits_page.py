@@ -12,8 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone, translation
 
-from accounts import ledger
-from accounts.access import public_id
+from accounts.access.page_access import public_id
+from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry, Organization
 from imissive.core import ids
 from messaging import statement, tables

@@ -6,8 +6,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
-from accounts import ledger
-from accounts.access import public_id
+from accounts.access.page_access import public_id
+from accounts.credits import ledger
 from accounts.models import MICRO, Organization
 from accounts.roles import Role
 from messaging import log

@@ -14,8 +14,8 @@ import pytest
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from accounts.access import public_id
-from accounts.keys import create_key
+from accounts.access.page_access import public_id
+from accounts.keys.api_keys import create_key
 from accounts.models import Invitation, Member
 from accounts.roles import Role
 from imissive.core import ids

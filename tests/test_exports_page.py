@@ -10,9 +10,9 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from accounts import files
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import AuditEntry, FileChunk, StoredFile
+from accounts.ui import stored_files
 from messaging import exporting, listing, tasks
 from messaging.models import Carrier, Export
 from messaging.states import Status
@@ -158,9 +158,9 @@ def test_a_step_that_dies_leaves_nothing_and_the_next_goes_on(
         append(*args, **kwargs)
         raise Killed
 
-    append = files.append
+    append = stored_files.append
     with monkeypatch.context() as patch:
-        patch.setattr(files, "append", killed)
+        patch.setattr(stored_files, "append", killed)
         with pytest.raises(Killed):
             exporting.step()
     assert Export.objects.filter(pk=before["id"]).values().get() == before
@@ -181,13 +181,13 @@ def test_a_step_that_breaks_is_tried_again_and_then_given_up(
         raise RuntimeError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "append", broken)
+        patch.setattr(stored_files, "append", broken)
         exporting.step()
         assert (_export(customer).failures, _export(customer).written) == (1, 10)
     exporting.step()
     assert (_export(customer).failures, _export(customer).written) == (0, 20)
     with monkeypatch.context() as patch:
-        patch.setattr(files, "append", broken)
+        patch.setattr(stored_files, "append", broken)
         assert _finish() == exporting.FAILURES_AT_MOST
     assert _export(customer).status == Export.Status.FAILED
     assert not StoredFile.objects.filter(organization=customer.organization).exists()
@@ -315,7 +315,7 @@ def test_files_go_and_then_what_is_told_of_them(
     StoredFile.objects.filter(organization=customer.organization).update(expires_at=timezone.now())
     url = f"{_home(customer)}exports/{export.public_id}/"
     assert "kept no longer" in owner.get(url, follow=True).content.decode()
-    files.purge()
+    stored_files.purge()
     assert "kept no longer" in owner.get(f"{_home(customer)}exports/").content.decode()
     tasks.purge_exports()
     assert Export.objects.filter(pk=export.pk).exists()

@@ -6,7 +6,7 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import Organization
 from accounts.roles import Role
 from messaging.models import Carrier, Message

@@ -11,8 +11,8 @@ import pytest
 from django.test import Client
 from django.utils.html import strip_tags
 
-from accounts.idempotency import KEPT, MAX_KEY_LENGTH
-from accounts.limits import Lane
+from accounts.api.idempotency import KEPT, MAX_KEY_LENGTH
+from accounts.api.rate_limits import Lane
 from accounts.roles import Scope
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.guide import calls

@@ -10,8 +10,8 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 from django.utils import timezone
 
-from accounts.access import public_id
-from accounts.keys import digest, revoke_key
+from accounts.access.page_access import public_id
+from accounts.keys.api_keys import digest, revoke_key
 from accounts.models import ApiKey, AuditEntry, Member
 from accounts.roles import Role
 from imissive.guide import keys

@@ -14,10 +14,12 @@ from django.apps import apps
 from django.conf import settings as django_settings
 from django.db import connection, transaction
 
-from accounts import idempotency, ledger, tasks
-from accounts.api_view import ApiView
-from accounts.idempotency import Answer
-from accounts.keys import create_key, revoke_key
+from accounts import tasks
+from accounts.api import idempotency
+from accounts.api.idempotency import Answer
+from accounts.api.view import ApiView
+from accounts.credits import ledger
+from accounts.keys.api_keys import create_key, revoke_key
 from accounts.models import MICRO, IdempotencyRecord, Organization
 from accounts.roles import Scope
 from messaging import api as messaging_api

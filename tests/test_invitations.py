@@ -9,12 +9,12 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from accounts import invitations
-from accounts.access import public_id
+from accounts.access.page_access import public_id
+from accounts.members import invitations
+from accounts.members.people import vouch_for_address
+from accounts.members.team import NotAllowed
 from accounts.models import AuditEntry, Invitation, Member, Organization, User
-from accounts.people import vouch_for_address
 from accounts.roles import Role
-from accounts.team import NotAllowed
 from tests.mails import link
 from tests.people import PLAIN_STATIC, browser, member
 from tests.world import Customer, World, in_threads

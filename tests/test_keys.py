@@ -6,8 +6,13 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts import keys, networks
-from accounts.keys import create_key, restrict_key, revoke_key, rotate_key
+from accounts.keys import api_keys, ip_allow_list
+from accounts.keys.api_keys import (
+    create_key,
+    restrict_key,
+    revoke_key,
+    rotate_key,
+)
 from accounts.models import ApiKey, AuditEntry, Organization
 from accounts.roles import Scope
 from imissive.core.errors import ApiError
@@ -59,8 +64,8 @@ def acts(organization: Organization) -> list[str]:
     ],
 )
 def test_addresses_and_networks_are_kept_in_one_form(written: str, kept: str) -> None:
-    assert networks.clean([written]) == [kept]
-    assert networks.clean([kept]) == [kept]
+    assert ip_allow_list.clean([written]) == [kept]
+    assert ip_allow_list.clean([kept]) == [kept]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +98,10 @@ def test_what_is_no_network_is_named(organization: Organization, written: str) -
 
 
 def test_each_network_counts_once_and_fifty_are_enough(organization: Organization) -> None:
-    assert networks.clean(["10.0.0.1/8", "10.9.9.9/8", "10.0.0.1"]) == ["10.0.0.0/8", "10.0.0.1"]
+    assert ip_allow_list.clean(["10.0.0.1/8", "10.9.9.9/8", "10.0.0.1"]) == [
+        "10.0.0.0/8",
+        "10.0.0.1",
+    ]
     fifty = [f"192.0.2.{number}" for number in range(50)]
     key, _ = create_key(organization, "k", test=False, allowed=fifty * 2)
     assert key.networks == fifty
@@ -248,7 +256,7 @@ def test_overlaps_that_are_refused(organization: Organization, overlap: timedelt
         rotate_key(old, overlap)
     assert (caught.value.problem.code, caught.value.problem.field) == ("INVALID_REQUEST", "overlap")
     assert (use(secret), ApiKey.objects.count()) == (200, 1)
-    rotate_key(old, keys.LONGEST_OVERLAP)
+    rotate_key(old, api_keys.LONGEST_OVERLAP)
 
 
 def _revoked(key: ApiKey) -> None:

@@ -8,8 +8,8 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from accounts import keys
-from accounts.access import public_id
+from accounts.access.page_access import public_id
+from accounts.keys import api_keys
 from accounts.models import ApiKey, AuditEntry
 from accounts.roles import Role
 from tests.people import PLAIN_STATIC, browser, member
@@ -53,7 +53,7 @@ def _make(client: Client, customer: Customer, **fields: object) -> str:
 
 
 def _made(secret: str) -> ApiKey:
-    return ApiKey.objects.get(digest=keys.digest(secret))
+    return ApiKey.objects.get(digest=api_keys.digest(secret))
 
 
 def test_a_key_is_made_works_and_is_never_shown_again(
@@ -192,7 +192,7 @@ def test_the_addresses_of_a_key_are_changed(developer: Client, customer: Custome
     assert _made(secret).networks == ["203.0.113.7"]
     assert "Saved." in developer.post(url, {"networks": ""}, follow=True).content.decode()
     assert Api(secret).get("/v1/balance").status_code == 200
-    keys.revoke_key(key)
+    api_keys.revoke_key(key)
     ended = developer.post(url, {"networks": "203.0.113.8"}, follow=True).content.decode()
     assert "This key has ended." in ended
     assert _made(secret).networks == []

@@ -26,8 +26,8 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import URLResolver, get_resolver, reverse
 
+from accounts.members.people import vouch_for_address
 from accounts.models import User
-from accounts.people import vouch_for_address
 from imissive.core import crypto
 from tests.people import PLAIN_STATIC
 

@@ -13,7 +13,7 @@ from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends import locmem
 from django.utils import timezone
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import MICRO, Organization, User
 from accounts.roles import Role
 from messaging import low_balance, tasks

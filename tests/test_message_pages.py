@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.test import Client
 
-from accounts import ledger
-from accounts.access import public_id
+from accounts.access.page_access import public_id
+from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry
 from messaging import log
 from messaging.models import Attempt, Carrier, Message

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from imissive.core import ids
 from messaging import listing, log
 from messaging.models import Batch, Carrier, Message

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from accounts.keys import create_key
+from accounts.keys.api_keys import create_key
 from tests import otps
 from tests.otps import check, code_of, refused, send, wrong
 from tests.world import PHONE, Api, Customer, World

@@ -9,7 +9,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import AuditEntry, Organization
 from accounts.roles import Role
 from messaging.models import Carrier, Message

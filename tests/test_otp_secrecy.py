@@ -13,7 +13,7 @@ from django.conf import settings
 from django.db import connection
 from django.urls import reverse
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from imissive.core import logs
 from messaging import submitting
 from messaging.dispositions import Disposition

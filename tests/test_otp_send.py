@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from accounts.keys import create_key
+from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, Organization
 from imissive.core import ids
 from messaging import tables

@@ -13,9 +13,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import acting, audit, ledger
-from accounts.keys import create_key
+from accounts.audit import record
+from accounts.credits import ledger
+from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, Invitation, LedgerEntry
+from accounts.operators import impersonation
 from messaging import tables
 from messaging.models import (
     Attempt,
@@ -77,7 +79,7 @@ def acting_client(shown: showcase.Showcase) -> Client:
     client = Client()
     client.force_login(shown.operator)
     held = client.session
-    acting.begin(held, shown.operator, shown.organization, "Ticket 118")
+    impersonation.begin(held, shown.operator, shown.organization, "Ticket 118")
     held.save()
     return client
 
@@ -102,7 +104,7 @@ def _more(shown: showcase.Showcase, number: int) -> None:
     Suppression.objects.create(organization=organization, number=f"+96658{number:07d}")
     ledger.adjust(organization, MICRO, reason="More", actor=user)
     ledger.post([ledger.Posting(organization.id, LedgerEntry.Kind.CHARGE, -MICRO)])
-    audit.record("key.created", actor=user, organization=organization, target=key.public_id)
+    record.record("key.created", actor=user, organization=organization, target=key.public_id)
     _more_traffic(shown, number)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.keys import create_key, revoke_key
+from accounts.keys.api_keys import create_key, revoke_key
 from accounts.models import Organization
 from accounts.roles import Scope
 from messaging.models import Carrier

@@ -16,10 +16,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from structlog.testing import capture_logs
 
-from accounts import idempotency, limits
-from accounts.api_view import ApiView
-from accounts.keys import create_key
-from accounts.limits import Lane
+from accounts.api import idempotency, rate_limits
+from accounts.api.rate_limits import Lane
+from accounts.api.view import ApiView
+from accounts.keys.api_keys import create_key
 from accounts.models import Organization
 from accounts.roles import Scope
 from imissive.urls import urlpatterns as all_addresses
@@ -155,9 +155,9 @@ def test_every_route_of_the_api_is_limited() -> None:
 @pytest.mark.parametrize("most", [1, 2, 7, 60, 6_000, 77_777, 600_000, 10_000_000])
 def test_remaining_is_exact(most: int) -> None:
     organization = uuid4()
-    assert limits.take(organization, Lane.SEND, most).remaining == most - 1
-    assert limits.take(organization, Lane.BULK, most, most).remaining == 0
-    assert limits.take(organization, Lane.CALLS, most, 0).remaining == most
+    assert rate_limits.take(organization, Lane.SEND, most).remaining == most - 1
+    assert rate_limits.take(organization, Lane.BULK, most, most).remaining == 0
+    assert rate_limits.take(organization, Lane.CALLS, most, 0).remaining == most
 
 
 # ---------------------------------------------------------------- how much passes
@@ -276,7 +276,7 @@ def test_retry_after_is_true(api: Api, customer: Customer, call: Any) -> None:
     limit(customer, send=60, calls=60)
     organization = customer.id
     for lane in (Lane.SEND, Lane.CALLS):
-        limits.take(organization, lane, 60, 60)
+        rate_limits.take(organization, lane, 60, 60)
     refused = call(api)
     assert refused["Retry-After"] == "1"
     assert int(refused["X-RateLimit-Reset"]) >= time.time() + 58
@@ -289,7 +289,7 @@ def test_retry_after_is_true(api: Api, customer: Customer, call: Any) -> None:
 
 def test_retry_after_of_a_bulk_call_is_true_for_all_of_it(api: Api, customer: Customer) -> None:
     limit(customer, bulk=3000)
-    limits.take(customer.id, Lane.BULK, 3000, 3000)
+    rate_limits.take(customer.id, Lane.BULK, 3000, 3000)
     assert api.post(BULK, bulk(90))["Retry-After"] == "2"
     time.sleep(1.3)
     assert api.post(BULK, bulk(90)).status_code == 429
@@ -323,7 +323,7 @@ urlpatterns = [path("v1/closed", ClosedView.as_view()), *all_addresses]
 
 @pytest.fixture
 def _fresh_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "_breaker", limits._Breaker())
+    monkeypatch.setattr(rate_limits, "_breaker", rate_limits._Breaker())
 
 
 @pytest.fixture
@@ -378,19 +378,19 @@ def test_requests_do_not_become_slow_where_redis_hangs(api: Api) -> None:
     begun = time.monotonic()
     for _ in range(20):
         assert api.post(SEND, SMS).status_code == 202
-    assert time.monotonic() - begun < limits.REST_SECONDS
+    assert time.monotonic() - begun < rate_limits.REST_SECONDS
 
 
 @pytest.mark.usefixtures("silent")
 def test_one_caller_waits_for_a_redis_that_hangs_not_all(monkeypatch: Any) -> None:
-    limits.take(uuid4(), Lane.SEND, 10)
-    monkeypatch.setattr(limits, "REST_SECONDS", 60.0)
-    monkeypatch.setattr(limits._breaker, "_resting_until", 0.0)
+    rate_limits.take(uuid4(), Lane.SEND, 10)
+    monkeypatch.setattr(rate_limits, "REST_SECONDS", 60.0)
+    monkeypatch.setattr(rate_limits._breaker, "_resting_until", 0.0)
 
     def waits() -> bool:
         begun = time.monotonic()
-        assert not limits.take(uuid4(), Lane.SEND, 10).known
-        return time.monotonic() - begun > limits.SOCKET_SECONDS / 2
+        assert not rate_limits.take(uuid4(), Lane.SEND, 10).known
+        return time.monotonic() - begun > rate_limits.SOCKET_SECONDS / 2
 
     assert sum(in_threads([waits] * 8)) == 1
 
@@ -404,7 +404,7 @@ def test_limits_hold_again_once_redis_is_back(
     with capture_logs() as logs:
         assert [api.get(BALANCE).status_code for _ in range(3)] == [200] * 3
         settings.REDIS_URL = works
-        monkeypatch.setattr(limits._breaker, "_resting_until", 0.0)
+        monkeypatch.setattr(rate_limits._breaker, "_resting_until", 0.0)
         assert [api.get(BALANCE).status_code for _ in range(3)] == [200, 429, 429]
     assert [log["event"] for log in logs] == ["rate_limits_unavailable", "rate_limits_available"]
 
@@ -423,7 +423,7 @@ def test_a_restart_of_redis_is_not_noticed(api: Api, customer: Customer) -> None
 
 def test_nothing_of_a_bucket_stays_once_it_is_full() -> None:
     organization = uuid4()
-    limits.take(organization, Lane.SEND, 6000, 3)
+    rate_limits.take(organization, Lane.SEND, 6000, 3)
     client = redis.Redis.from_url(django_settings.REDIS_URL)
     key = f"imissive:rate:{organization.hex}:send"
     assert 0 < client.pttl(key) <= 31

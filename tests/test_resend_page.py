@@ -5,7 +5,7 @@ import re
 import pytest
 from django.test import Client
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import MICRO, AuditEntry, Organization
 from accounts.roles import Role
 from messaging.models import Carrier, Message, Suppression

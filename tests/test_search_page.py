@@ -6,8 +6,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts.access import public_id
-from accounts.keys import create_key
+from accounts.access.page_access import public_id
+from accounts.keys.api_keys import create_key
 from accounts.roles import Role
 from imissive.core import ids
 from messaging import listing

@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from accounts.keys import create_key
+from accounts.keys.api_keys import create_key
 from accounts.models import ApiKey, AuditEntry
 from accounts.roles import Scope
 from messaging import senders

@@ -8,10 +8,10 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from accounts import mails
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import AuditEntry, FileChunk, StoredFile
 from accounts.roles import Role
+from accounts.ui import mails
 from messaging import sender_mails, senders
 from messaging.models import SenderDocument, SenderId, SenderStep
 from tests.people import PLAIN_STATIC, browser, member, operator

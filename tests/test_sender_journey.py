@@ -4,7 +4,7 @@ import pytest
 from django.db import connection
 from playwright.sync_api import FilePayload, Page, expect
 
-from accounts.keys import create_key
+from accounts.keys.api_keys import create_key
 from messaging.models import SenderId
 from tests import shown
 from tests.shown import Site

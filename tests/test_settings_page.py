@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from django.test import Client
 
-from accounts import invitations, limits
-from accounts.access import public_id
-from accounts.keys import create_key, revoke_key
+from accounts.access.page_access import public_id
+from accounts.api import rate_limits
+from accounts.keys.api_keys import create_key, revoke_key
+from accounts.members import invitations
 from accounts.models import (
     MICRO,
     ApiKey,
@@ -52,7 +53,7 @@ def _stored(customer: Customer) -> Organization:
 def test_limits_as_they_are(owner: Client, customer: Customer) -> None:
     Organization.objects.filter(pk=customer.id).update(calls_per_minute=4321, max_parts=7)
     bucket = f"{customer.id.hex}:calls"
-    limits.take_tokens(bucket, 4321, 60, cost=2000)
+    rate_limits.take_tokens(bucket, 4321, 60, cost=2000)
     page = re.sub(r"<[^>]+>", "", owner.get(_settings(customer)).content.decode())
     row = " ".join(page.partition("Other calls of the API")[2].split()[:2])
     limit, used = row.split()
@@ -210,7 +211,7 @@ def test_name_language_and_time_zone(customer: Customer) -> None:
     user.set_password("a-long-and-odd-one")
     user.save()
     other = Client()
-    from accounts.people import vouch_for_address
+    from accounts.members.people import vouch_for_address
 
     vouch_for_address(user)
     login = {"login": user.email, "password": "a-long-and-odd-one"}

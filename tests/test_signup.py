@@ -9,9 +9,10 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from accounts import audit, tasks
+from accounts import tasks
+from accounts.audit import record
+from accounts.members.people import check_name, vouch_for_address
 from accounts.models import AuditEntry, Member, Organization, User
-from accounts.people import check_name, vouch_for_address
 from accounts.roles import Role
 from tests.mails import link
 from tests.people import PLAIN_STATIC
@@ -212,7 +213,7 @@ def test_without_the_database_nothing_is_half_made(
     def broken(*_arguments: object, **_more: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr("accounts.signup.get_language", broken)
+    monkeypatch.setattr("accounts.members.signup.get_language", broken)
     client.raise_request_exception = False
     assert client.post("/accounts/signup/", FORM).status_code == 500
     assert not User.objects.filter(email=EMAIL).exists()
@@ -252,7 +253,7 @@ def test_accounts_that_nobody_proved_go_after_a_week(client: Client, db: None) -
     Organization.objects.create(name="Hala").memberships.create(user=invited)
     week = timezone.now() - timedelta(days=7, minutes=1)
     named = User.objects.create_user("named@hala.example")
-    audit.record("member.left", actor=named)
+    record.record("member.left", actor=named)
     ours = User.objects.filter(email__endswith="@hala.example")
     ours.exclude(pk=kept.pk).update(date_joined=week, last_login=None)
     tasks.forget_unproved()

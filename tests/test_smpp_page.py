@@ -8,7 +8,7 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import AuditEntry
 from accounts.roles import Role
 from messaging.models import SmppAccount, SmppServer, SmppSession

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import pytest
 from django.db import transaction
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import MICRO
 from imissive.core import ids
 from imissive.core.errors import ApiError

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts import ledger
-from accounts.keys import create_key
+from accounts.credits import ledger
+from accounts.keys.api_keys import create_key
 from accounts.models import MICRO
 from accounts.roles import Scope
 from messaging import tables

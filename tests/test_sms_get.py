@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from accounts.keys import create_key
+from accounts.keys.api_keys import create_key
 from accounts.models import MICRO
 from accounts.roles import Scope
 from imissive.core import ids

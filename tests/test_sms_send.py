@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError
 
-from accounts.keys import create_key, revoke_key
+from accounts.keys.api_keys import create_key, revoke_key
 from accounts.models import MICRO, Organization
 from accounts.roles import Scope
 from imissive.core import ids

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from django.db import transaction
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry
 from imissive.core import ids
 from messaging import summing, usage

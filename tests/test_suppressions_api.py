@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from accounts.keys import create_key
+from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, AuditEntry, LedgerEntry
 from accounts.roles import Scope
 from messaging import cancelling, sweeping

@@ -6,7 +6,7 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import AuditEntry
 from messaging.models import Carrier, Suppression
 from messaging.states import Status

@@ -5,8 +5,8 @@ import threading
 import pytest
 from django.test import Client
 
-from accounts import team
-from accounts.access import public_id
+from accounts.access.page_access import public_id
+from accounts.members import team
 from accounts.models import AuditEntry, Member, User
 from accounts.roles import Role
 from tests.people import PLAIN_STATIC, browser, member

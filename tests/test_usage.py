@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry
 from imissive.core import ids
 from messaging.states import Status

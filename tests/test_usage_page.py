@@ -13,8 +13,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import ledger
-from accounts.access import public_id
+from accounts.access.page_access import public_id
+from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry
 from accounts.roles import Role
 from imissive.core import ids

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 
-from accounts.keys import create_key, revoke_key
+from accounts.keys.api_keys import create_key, revoke_key
 from tests.webhook_calls import refused
 from tests.world import Api, Customer
 from webhooks import endpoints

@@ -10,7 +10,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import AuditEntry, User
 from accounts.roles import Role
 from imissive.core import ids

@@ -5,7 +5,7 @@ from typing import Any
 
 from django.test import Client
 
-from accounts.keys import create_key
+from accounts.keys.api_keys import create_key
 from tests.world import Api, Customer
 
 UNKNOWN_WEBHOOKS = ["whk_1", "msg_01hm6v0q8nfj2r4t6v8x0z2a4c", "x", "whk_" + "z" * 26]

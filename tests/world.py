@@ -16,8 +16,8 @@ from typing import Any, TypeVar
 from django.db import connection
 from django.test import Client
 
-from accounts import ledger
-from accounts.keys import create_key
+from accounts.credits import ledger
+from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, ApiKey, Balance, LedgerEntry, Organization
 from messaging import sender_documents, senders, tables
 from messaging.models import (

@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 from yarl import URL
 
-from accounts import audit
+from accounts.audit import record
 from accounts.models import Member
 from webhooks import endpoints, replaying
 from webhooks.models import Delivery, Endpoint
@@ -106,7 +106,7 @@ def replay_span(
 def _record(
     action: str, member: Member, address: str, endpoint: Endpoint, **detail: object
 ) -> None:
-    audit.record(
+    record.record(
         action,
         actor=member.user,
         organization=member.organization,

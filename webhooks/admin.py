@@ -3,8 +3,8 @@
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin_base import LongTableAdmin, ReadOnlyAdmin, badge
-from accounts.admin_site import site
+from accounts.operators.base import LongTableAdmin, ReadOnlyAdmin, badge
+from accounts.operators.site import site
 from webhooks.models import Delivery, Endpoint
 
 

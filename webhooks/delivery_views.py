@@ -13,10 +13,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access import frame, member_page, public_id
-from accounts.live import live_page, query_without
+from accounts.access.page_access import frame, member_page, public_id
 from accounts.models import Member
 from accounts.roles import Action
+from accounts.ui.live_fragments import live_page, query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.cursors import CURSOR, encode_cursor

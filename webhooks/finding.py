@@ -2,9 +2,9 @@
 
 from django.utils.translation import gettext as _
 
-from accounts.finding import AT_MOST, Hit, page
 from accounts.models import Member
 from accounts.roles import Action, may
+from accounts.ui.search import AT_MOST, Hit, page
 from imissive.core import ids
 from webhooks.models import Delivery, Endpoint, Event
 

@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.once import OnceForm
+from accounts.ui.single_use_forms import OnceForm
 from imissive.core import ids
 from imissive.core.errors import ApiError
 from webhooks import endpoints, showing

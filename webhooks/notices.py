@@ -14,8 +14,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy
 from yarl import URL
 
-from accounts import mails
 from accounts.roles import Role
+from accounts.ui import mails
 from webhooks.models import Endpoint
 
 log = structlog.get_logger(__name__)

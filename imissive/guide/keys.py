@@ -15,7 +15,7 @@ from cryptography.fernet import InvalidToken
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.keys import create_key, revoke_key
+from accounts.keys.api_keys import create_key, revoke_key
 from accounts.models import ApiKey, Member, Organization, User
 from accounts.roles import Action, Role, may
 from imissive.core import crypto

@@ -13,7 +13,7 @@ from django.utils.translation import get_language
 from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import Member, User
 from accounts.roles import Action, may
 from imissive.core import ids

@@ -4,11 +4,11 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_safe
 
-from accounts import finding as accounts_finding
-from accounts.access import frame, member_page
-from accounts.finding import Finder, Hit, find_all
+from accounts.access.page_access import frame, member_page
 from accounts.models import Member
 from accounts.roles import Action
+from accounts.ui import search as accounts_finding
+from accounts.ui.search import Finder, Hit, find_all
 from messaging import finding as messaging_finding
 from otp import finding as otp_finding
 from webhooks import finding as webhooks_finding

@@ -11,9 +11,9 @@ from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationE
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api_view import ApiView
-from accounts.authentication import caller_of
-from accounts.ledger import credits_text
+from accounts.api.authentication import caller_of
+from accounts.api.view import ApiView
+from accounts.credits.ledger import credits_text
 from accounts.roles import Scope
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import Moment, Query, parse_query

@@ -16,11 +16,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_safe
 
-from accounts.access import frame, member_page
-from accounts.charts import Chart, meter, stacked
-from accounts.ledger import credits_text
+from accounts.access.page_access import frame, member_page
+from accounts.credits.ledger import credits_text
 from accounts.models import Member
 from accounts.roles import Action, may
+from accounts.ui.charts import Chart, meter, stacked
 from imissive.core.spreadsheets import csv_download
 from messaging import overview
 from messaging.countries import name_of

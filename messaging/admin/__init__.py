@@ -1,6 +1,6 @@
 """Operators' pages of messaging, by subject. Importing them registers them with the admin."""
 
-from accounts.admin_site import site
+from accounts.operators.site import site
 from messaging.admin import panels
 from messaging.admin.carriers import CarrierAdmin, carriers_panel
 from messaging.admin.messages import EarlyReceiptAdmin, MessageAdmin

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from accounts import audit
-from accounts.admin_base import (
+from accounts.audit import record
+from accounts.operators.base import (
     OperatorAdmin,
     ReadOnlyInline,
     act,
@@ -20,7 +20,7 @@ from accounts.admin_base import (
     badge,
     operator,
 )
-from accounts.admin_site import site
+from accounts.operators.site import site
 from accounts.templatetags.shown import percent
 from imissive.core.api.requests import client_address
 from messaging import carrier_traffic
@@ -276,7 +276,7 @@ class CarrierAdmin(OperatorAdmin):
         def do(carrier: Carrier, _values: dict[str, Any]) -> None:
             # Only these columns: another operator may be saving the others.
             Carrier.objects.filter(pk=carrier.pk).update(**to)
-            audit.record(
+            record.record(
                 "carrier.switched",
                 actor=operator(request),
                 target=str(carrier),

@@ -13,10 +13,17 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts import audit
-from accounts.admin_base import LongTableAdmin, ReadOnlyInline, ReasonForm, act, badge, operator
-from accounts.admin_site import site
-from accounts.ledger import credits_text
+from accounts.audit import record
+from accounts.credits.ledger import credits_text
+from accounts.operators.base import (
+    LongTableAdmin,
+    ReadOnlyInline,
+    ReasonForm,
+    act,
+    badge,
+    operator,
+)
+from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from imissive.core import ids
 from imissive.core.api.requests import client_address
@@ -187,7 +194,7 @@ class MessageAdmin(LongTableAdmin):
         form = ReasonForm(request.POST if request.method == "POST" else None)
         text = None
         if request.method == "POST" and form.is_valid():
-            audit.record(
+            record.record(
                 "message.text_read",
                 actor=operator(request),
                 organization=message.organization,

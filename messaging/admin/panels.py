@@ -7,7 +7,7 @@ from django.db.models import Count
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import Organization
 from messaging import usage
 from messaging.models import Price, Route, SenderId, SmppAccount

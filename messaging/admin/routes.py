@@ -15,11 +15,11 @@ from unfold.widgets import (
     UnfoldBooleanSwitchWidget,
 )
 
-from accounts.access import public_id
-from accounts.admin_base import OperatorAdmin, TabularInline, act
-from accounts.admin_site import site
-from accounts.credits_field import CreditsField
+from accounts.access.page_access import public_id
+from accounts.credits.field import CreditsField
 from accounts.models import Organization
+from accounts.operators.base import OperatorAdmin, TabularInline, act
+from accounts.operators.site import site
 from accounts.templatetags.shown import credits_shown
 from imissive.core import ids
 from messaging.models import Price, Route, RouteCarrier

@@ -5,8 +5,8 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin_base import LongTableAdmin, OperatorAdmin, find_organizations
-from accounts.admin_site import site
+from accounts.operators.base import LongTableAdmin, OperatorAdmin, find_organizations
+from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from messaging import numbers
 from messaging.models import SendingRule, Suppression

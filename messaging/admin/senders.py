@@ -17,9 +17,16 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from accounts import audit, files
-from accounts.admin_base import OperatorAdmin, act, act_page, badge, operator
-from accounts.admin_site import site
+from accounts.audit import record
+from accounts.operators.base import (
+    OperatorAdmin,
+    act,
+    act_page,
+    badge,
+    operator,
+)
+from accounts.operators.site import site
+from accounts.ui import stored_files
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
 from messaging import lookalikes, sender_documents, sender_history, senders
@@ -174,7 +181,7 @@ class SenderIdAdmin(OperatorAdmin):
         found = mine.select_related("file", "sender__organization").first()
         if found is None:
             raise Http404
-        audit.record(
+        record.record(
             "sender_id.document_opened",
             actor=operator(request),
             organization=found.sender.organization,
@@ -182,7 +189,7 @@ class SenderIdAdmin(OperatorAdmin):
             detail={"file": found.file.name},
             address=client_address(request),
         )
-        return files.download(found.file)
+        return stored_files.download(found.file)
 
     def change_view(
         self,

@@ -12,8 +12,9 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts import audit, networks
-from accounts.admin_base import (
+from accounts.audit import record
+from accounts.keys import ip_allow_list
+from accounts.operators.base import (
     OperatorAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
@@ -21,7 +22,7 @@ from accounts.admin_base import (
     act_page,
     operator,
 )
-from accounts.admin_site import site
+from accounts.operators.site import site
 from imissive.core.api.requests import client_address
 from messaging import smpp_console
 from messaging.admin import smpp_panels
@@ -43,7 +44,7 @@ class AccountForm(AccountModelForm):
 
     def clean_networks(self) -> list[str]:
         try:
-            return networks.clean(self.cleaned_data["networks"])
+            return ip_allow_list.clean(self.cleaned_data["networks"])
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
 
@@ -181,7 +182,7 @@ class SmppAccountAdmin(OperatorAdmin):
         def do(account: SmppAccount, values: dict[str, Any]) -> None:
             overlap = timedelta(hours=int(values["overlap"]))
             password = accounts.rotate_password(account, overlap)
-            audit.record(
+            record.record(
                 "smpp_account.password_rotated",
                 actor=operator(request),
                 organization=account.organization,
@@ -257,7 +258,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
     def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(session: SmppSession, _values: dict[str, Any]) -> HttpResponse:
             sessions.end(session)
-            audit.record(
+            record.record(
                 "smpp_bind.ended",
                 actor=operator(request),
                 organization=session.account.organization,

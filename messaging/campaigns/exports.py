@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
-from accounts import files
+from accounts.ui import stored_files
 from messaging import csv_reading
 from messaging.campaigns import chunks
 from messaging.campaigns.problems import told
@@ -104,6 +104,6 @@ def _cells(campaign: Campaign, by_line: Mapping[int, Fate]) -> Iterator[tuple[in
     """The cells of those lines, in their order."""
     if campaign.file is None:
         return
-    for row in csv_reading.rows(files.read(campaign.file), shape_of(campaign)):
+    for row in csv_reading.rows(stored_files.read(campaign.file), shape_of(campaign)):
         if row.line in by_line:
             yield row.line, row.cells

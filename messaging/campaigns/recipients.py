@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from accounts import files
+from accounts.ui import stored_files
 from messaging import csv_reading, numbers, templating
 from messaging.campaigns.problems import Kind, of_fault
 from messaging.csv_reading import Shape
@@ -88,7 +88,7 @@ def _of_file(campaign: Campaign) -> Iterator[Recipient]:
     if file is None or column is None:
         return
     names = variables(campaign.columns)
-    for row in csv_reading.rows(files.read(file), shape_of(campaign)):
+    for row in csv_reading.rows(stored_files.read(file), shape_of(campaign)):
         written = row.cells[column].strip() if column < len(row.cells) else ""
         values = {name: cell.strip() for name, cell in zip(names, row.cells, strict=False)}
         own = values[names[reference]] if reference is not None and reference < len(names) else ""

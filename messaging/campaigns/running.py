@@ -15,9 +15,9 @@ from typing import Final
 
 from django.db import transaction
 
-from accounts import limits
-from accounts.ledger import InsufficientCredits
-from accounts.limits import Lane, Limits
+from accounts.api import rate_limits
+from accounts.api.rate_limits import Lane, Limits
+from accounts.credits.ledger import InsufficientCredits
 from accounts.models import Organization
 from imissive.core import ids
 from messaging import sending
@@ -76,7 +76,7 @@ def _take(campaign: Campaign) -> None:
     allowed = _limit(campaign.organization)
     most = min(allowed, _at_once(campaign))
     rows = good_rows(chunk)[campaign.position % CHUNK :][:most]
-    usage = limits.take(campaign.organization_id, Lane.BULK, allowed, len(rows))
+    usage = rate_limits.take(campaign.organization_id, Lane.BULK, allowed, len(rows))
     if usage.wait_seconds:
         _wait(campaign, usage.wait_seconds)
         return

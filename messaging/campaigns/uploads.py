@@ -10,8 +10,8 @@ from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts import files
 from accounts.models import Organization, StoredFile
+from accounts.ui import stored_files
 from messaging import csv_encoding, csv_reading
 from messaging.campaigns.recipients import MOST_ROWS, guess_number_column
 from messaging.csv_reading import Shape
@@ -86,7 +86,7 @@ def judge(upload: "UploadedFile[bytes]") -> Reading:
 
 def keep(organization: Organization, upload: "UploadedFile[bytes]") -> StoredFile:
     """Store the upload for as long as its campaign may need it."""
-    return files.store(
+    return stored_files.store(
         organization,
         name=upload.name or "recipients.csv",
         content_type="text/csv",
@@ -97,4 +97,4 @@ def keep(organization: Organization, upload: "UploadedFile[bytes]") -> StoredFil
 
 def _pieces(upload: "UploadedFile[bytes]") -> Iterator[bytes]:
     # From its beginning, each time.
-    yield from upload.chunks(files.CHUNK_BYTES)
+    yield from upload.chunks(stored_files.CHUNK_BYTES)

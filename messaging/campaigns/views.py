@@ -11,10 +11,10 @@ from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access import frame, member_page, public_id
-from accounts.live import live_page
+from accounts.access.page_access import frame, member_page, public_id
 from accounts.models import Balance, Member
 from accounts.roles import Action, may
+from accounts.ui.live_fragments import live_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.spreadsheets import csv_lines

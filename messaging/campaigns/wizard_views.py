@@ -14,10 +14,10 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access import frame, member_page, public_id
-from accounts.live import live_page
+from accounts.access.page_access import frame, member_page, public_id
 from accounts.models import Balance, Member, Organization
 from accounts.roles import Action, may
+from accounts.ui.live_fragments import live_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from messaging import csv_encoding, text

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts import audit, files
-from accounts.ledger import credits_text
+from accounts.audit import record
+from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
+from accounts.ui import stored_files
 from imissive.core import ids
 from messaging.campaigns import uploads
 from messaging.campaigns.moving import move, ring
@@ -89,7 +90,9 @@ def reading_of(campaign: Campaign, shape: Shape | None = None) -> Reading | None
     if campaign.file is None:
         return None
     file = campaign.file
-    return uploads.read_first(files.read(file), files.read(file), shape or shape_of(campaign))
+    return uploads.read_first(
+        stored_files.read(file), stored_files.read(file), shape or shape_of(campaign)
+    )
 
 
 def read_anew(campaign: Campaign, shape: Shape) -> bool:
@@ -197,7 +200,7 @@ def delete(member: Member, campaign: Campaign, address: str) -> bool:
 def _record(
     action: str, member: Member, campaign: Campaign, address: str, **detail: object
 ) -> None:
-    audit.record(
+    record.record(
         action,
         actor=member.user,
         organization=member.organization,

@@ -117,7 +117,7 @@ class SenderStep(models.Model):
 
 
 class SenderDocument(models.Model):
-    """A document that proves a right to a sender ID; its bytes are in `accounts.files`."""
+    """A document that proves a right to a sender ID; its bytes are in `accounts.ui.stored_files`."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     sender = models.ForeignKey(SenderId, models.CASCADE, related_name="documents")

@@ -28,7 +28,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.test import Client, override_settings
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from accounts.models import Member
 from imissive.core import ids
 from messaging.campaigns import exports, results, running, uploads, writing

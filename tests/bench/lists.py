@@ -31,7 +31,7 @@ from django.core.management import call_command
 from django.db import connection
 from django.test import override_settings
 
-from accounts.access import public_id
+from accounts.access.page_access import public_id
 from imissive.core import ids
 from imissive.core.cursors import encode_cursor
 from messaging import summing

@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.ledger import credits_text, discrepancies
+from accounts.credits.ledger import credits_text, discrepancies
 from accounts.models import Organization
 
 

@@ -124,7 +124,7 @@ class ApiSchema(AutoSchema):
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
     """The API key as OpenAPI says it. The scope is among the requirements, as 3.1 allows."""
 
-    target_class = "accounts.authentication.ApiKeyAuthentication"
+    target_class = "accounts.api.authentication.ApiKeyAuthentication"
     match_subclasses = True
     name = SCHEME
 

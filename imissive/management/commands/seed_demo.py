@@ -10,8 +10,8 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import transaction
 from dotenv import dotenv_values
 
-from accounts.keys import create_key
-from accounts.ledger import adjust
+from accounts.credits.ledger import adjust
+from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, Member, Organization, User
 from accounts.roles import Role
 from imissive.run.processes import LOOPBACK, reachable, write_private

@@ -6,7 +6,7 @@ from uuid import UUID
 import structlog
 from django.core.cache import cache
 
-from accounts import networks
+from accounts.keys import ip_allow_list
 from accounts.models import Organization
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.smpp.constants import Status, status_name
@@ -82,7 +82,7 @@ class Gate:
 def _check(account: SmppAccount, newcomer: Newcomer) -> None:
     if not is_open(account):
         raise Denied(Status.ESME_RBINDFAIL, history.OFF, account)
-    if not networks.allowed(newcomer.address, account.networks):
+    if not ip_allow_list.allowed(newcomer.address, account.networks):
         raise Denied(Status.ESME_RBINDFAIL, history.ADDRESS, account)
     if account.tls_only and not newcomer.tls:
         raise Denied(Status.ESME_RBINDFAIL, history.TLS, account)

@@ -18,7 +18,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from accounts import ledger
+from accounts.credits import ledger
 from accounts.models import LedgerEntry
 from imissive.core import ids
 from imissive.core.sql import server_cursor

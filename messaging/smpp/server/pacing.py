@@ -3,8 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from accounts import limits
-from accounts.limits import Lane, Limits, Tokens, Usage
+from accounts.api import rate_limits
+from accounts.api.rate_limits import (
+    Lane,
+    Limits,
+    Tokens,
+    Usage,
+)
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.smpp.server.taking import Submit
 
@@ -33,8 +38,8 @@ def _admitted(account: SmppAccount, count: int) -> int:
     limit = Limits(own.send_per_minute, own.bulk_per_minute, own.calls_per_minute).of(Lane.BULK)
     if account.throughput:
         bucket, most = f"smpp:{account.id.hex}", account.throughput
-        count = _most(count, lambda cost: limits.take_tokens(bucket, most, 1.0, cost))
-    return _most(count, lambda cost: limits.take(own.id, Lane.BULK, limit, cost))
+        count = _most(count, lambda cost: rate_limits.take_tokens(bucket, most, 1.0, cost))
+    return _most(count, lambda cost: rate_limits.take(own.id, Lane.BULK, limit, cost))
 
 
 def _most(wanted: int, take: Callable[[int], Usage | Tokens]) -> int:

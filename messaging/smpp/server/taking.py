@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from accounts.ledger import InsufficientCredits
+from accounts.credits.ledger import InsufficientCredits
 from imissive.core import ids
 from imissive.core.sql import server_cursor
 from messaging.models.smpp_accounts import SmppAccount

@@ -1,0 +1,93 @@
+"""Pages for people that belong to no app in particular: the front door, one more organization,
+and the theme."""
+
+from typing import cast
+
+from django import forms
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.access.page_access import LAST_ORGANIZATION, public_id
+from accounts.members.people import check_name, open_organization
+from accounts.models import Member, User, member_organizations
+from accounts.roles import Role
+from imissive.core.api.requests import client_address
+
+OWNED_AT_MOST = 10
+THEMES = ("light", "dark", "auto")
+_YEAR = 365 * 24 * 3600
+
+
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """What the platform is, or the dashboard of who is logged in."""
+    if request.user.is_authenticated:
+        return dashboard(request)
+    return render(request, "landing.html")
+
+
+@require_safe
+@login_required
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """To the organization that was looked at last, else the first of the user's; an operator
+    without one to the admin."""
+    user = cast("User", request.user)
+    organizations = {public_id(each): each for each in member_organizations(user)}
+    last = request.session.get(LAST_ORGANIZATION)
+    if organizations:
+        return redirect("overview", last if last in organizations else next(iter(organizations)))
+    if user.is_staff:
+        return redirect("admin:index")
+    return render(request, "dashboard/no_organization.html", {"form": OrganizationForm()})
+
+
+class OrganizationForm(forms.Form):
+    name = forms.CharField(
+        label=_("Organization"),
+        max_length=120,
+        validators=[check_name],
+        widget=forms.TextInput(attrs={"autocomplete": "organization"}),
+    )
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_organization(request: HttpRequest) -> HttpResponse:
+    """Open one more organization, where people may open any by themselves."""
+    if not settings.SIGNUP_OPEN:
+        raise PermissionDenied
+    user = cast("User", request.user)
+    form = OrganizationForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        if Member.objects.filter(user=user, role=Role.OWNER).count() < OWNED_AT_MOST:
+            name = form.cleaned_data["name"]
+            organization = open_organization(user, name, client_address(request))
+            return redirect("overview", public_id(organization))
+        form.add_error("name", _("You own too many organizations already. Ask support for more."))
+    return render(request, "dashboard/new_organization.html", {"form": form})
+
+
+@require_POST
+def set_theme(request: HttpRequest) -> HttpResponse:
+    """Keep the chosen theme in a cookie and go back to where it was chosen."""
+    theme = request.POST.get("theme")
+    if theme not in THEMES:
+        return HttpResponseBadRequest()
+    back = request.POST.get("next", "/")
+    here = {request.get_host()}
+    if not url_has_allowed_host_and_scheme(back, here, require_https=request.is_secure()):
+        back = "/"
+    response = redirect(back)
+    if theme == "auto":
+        response.delete_cookie("theme", samesite="Lax")
+    else:
+        response.set_cookie(
+            "theme", theme, _YEAR, secure=request.is_secure(), httponly=True, samesite="Lax"
+        )
+    return response

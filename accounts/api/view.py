@@ -1,0 +1,136 @@
+"""The base of every view under /v1: the key, its scope, the rate limit, and idempotency."""
+
+from dataclasses import replace
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import orjson
+from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from accounts.api import idempotency, rate_limits
+from accounts.api.authentication import Caller, caller_of
+from accounts.api.rate_limits import Lane, Usage
+from imissive.core.errors import ApiError
+
+
+class ApiView(APIView):
+    """A view of the REST API. `required_scope` is one Scope, or a dict of them by method.
+
+    `lane`: which limit a call counts against, by one; a handler takes more with `spend`.
+    `counts_content`: the handler spends for all that the call holds, at once, so that how long to
+    wait is known; the call as such counts as one of the other calls.
+    `fails_closed`: refuse the call where the limit cannot be asked for.
+
+    With an Idempotency-Key a POST handler runs in one transaction, and what it wrote is undone
+    where it refuses: what has to stay of a refused call is kept elsewhere.
+    """
+
+    required_scope: ClassVar[Any]
+    lane: ClassVar[Lane] = Lane.CALLS
+    counts_content: ClassVar[bool] = False
+    fails_closed: ClassVar[bool] = False
+
+    # No OPTIONS: what the API can do is in its schema.
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+
+    usage: Usage | None = None
+    _spent = 0
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Answer a request, whatever happens."""
+        # REST framework's own, with idempotency around the handler.
+        self.args, self.kwargs = args, kwargs
+        self.request = wrapped = self.initialize_request(request, *args, **kwargs)
+        self.headers = self.default_response_headers
+        try:
+            self.initial(wrapped, *args, **kwargs)
+            response: Any
+            key = request.headers.get("Idempotency-Key")
+            if key is not None and request.method == "POST" and hasattr(self, "post"):
+                response = self._once(wrapped, key)
+            else:
+                response = self._handle(wrapped)
+        except Exception as error:
+            response = self.handle_exception(error)
+        self.response = self.finalize_response(wrapped, response, *args, **kwargs)
+        if self.usage is not None:
+            for name, value in self.usage.headers().items():
+                self.response[name] = value
+        return self.response
+
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authenticate, authorize, and count the call."""
+        try:
+            super().initial(request, *args, **kwargs)
+        except ApiError:
+            # Who calls is known, so the refusal tells of the limits too.
+            if isinstance(request.auth, Caller):
+                self.usage = self._take(self.lane, 0)
+            raise
+        if self.counts_content:
+            self._count(Lane.CALLS, 1)
+            self.usage = self._take(self.lane, 0)
+        else:
+            self.spend(1)
+
+    def spend(self, cost: int) -> None:
+        """Count `cost` against the lane's limit, all of it or nothing.
+
+        Raises ApiError: RATE_LIMITED; PAYLOAD_TOO_LARGE where the call's costs together are more
+        than the limit; UNAVAILABLE where the limit cannot be asked for and the view fails closed.
+        """
+        self._count(self.lane, cost)
+        self._spent += cost
+
+    def _count(self, lane: Lane, cost: int) -> None:
+        self.usage = usage = self._take(lane, cost)
+        if usage.wait_seconds:
+            # What the call spent before stays spent: reading it was work. When it comes again it
+            # needs that much anew, so it has to wait for that too.
+            wait = usage.wait_seconds + self._spent * rate_limits.PERIOD_SECONDS / usage.limit
+            raise rate_limits.refusal(replace(usage, wait_seconds=wait), self._spent + cost)
+        if self.fails_closed and not usage.known:
+            told = "This cannot be checked right now. Try again in a moment."
+            raise ApiError("UNAVAILABLE", told, headers={"Retry-After": "5"})
+
+    def _take(self, lane: Lane, cost: int) -> Usage:
+        caller = caller_of(self.request)
+        return rate_limits.take(caller.organization_id, lane, caller.limits.of(lane), cost)
+
+    def _handle(self, request: Request) -> HttpResponseBase:
+        method = (request.method or "").lower()
+        known = method in self.http_method_names
+        handler = getattr(self, method, None) if known else None
+        response: HttpResponseBase = (handler or self.http_method_not_allowed)(
+            request, *self.args, **self.kwargs
+        )
+        return response
+
+    def _once(self, request: Request, key: str) -> HttpResponseBase:
+        idempotency.check_key(key)
+        plain = request._request
+
+        def work() -> idempotency.Answer:
+            response = self._handle(request)
+            assert isinstance(response, Response)  # noqa: S101 - what a handler of ours gives
+            data = response.data
+            return idempotency.Answer(
+                response.status_code, b"" if data is None else orjson.dumps(data)
+            )
+
+        answer, replayed = idempotency.once(
+            caller_of(request).key_id,
+            key,
+            idempotency.fingerprint(plain.method or "", plain.get_full_path(), plain.body),
+            work,
+        )
+        response = HttpResponse(answer.body, status=answer.status, content_type="application/json")
+        if answer.status == HTTPStatus.NO_CONTENT:
+            del response["Content-Type"]
+        if replayed:
+            response["Idempotent-Replayed"] = "true"
+        return response

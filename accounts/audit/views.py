@@ -1,0 +1,154 @@
+"""The audit log's page, and its export as CSV. Nobody can change what is in it."""
+
+import json
+from collections.abc import Collection, Iterator
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import get_language, gettext_lazy, override
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from accounts.access.page_access import frame, member_page
+from accounts.audit import log
+from accounts.audit.log import PLATFORM, SUPPORT
+from accounts.audit.texts import AREAS, details, sentence
+from accounts.models import AuditEntry, Member
+from accounts.roles import Action
+from accounts.ui.live_fragments import query_without
+from imissive.core.api.rendering import time_text
+from imissive.core.spreadsheets import csv_lines
+
+PAGE = 50
+
+
+class _Day(forms.DateField):
+    """A day far from the ends of the calendar, where a day more is none."""
+
+    def __init__(self, **more: Any) -> None:
+        bounds = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1))]
+        widget = forms.DateInput(attrs={"type": "date"})
+        super().__init__(required=False, widget=widget, validators=bounds, **more)
+
+
+class AuditForm(forms.Form):
+    """What the log is narrowed to."""
+
+    who = forms.ChoiceField(label=gettext_lazy("Who"), required=False)
+    what = forms.ChoiceField(label=gettext_lazy("What"), required=False)
+    since = _Day(label=gettext_lazy("From"))
+    until = _Day(label=gettext_lazy("Until"))
+
+    def __init__(self, member: Member, data: Any) -> None:
+        super().__init__(data)
+        people = [(str(user.pk), user.get_full_name()) for user in log.people(
+            member.organization)]  # fmt: skip
+        self.fields["who"].choices = [  # type: ignore[attr-defined]
+            ("", _("Anybody")), *people, (SUPPORT, _("Support")), (PLATFORM, _("The platform")),
+        ]  # fmt: skip
+        self.fields["what"].choices = [("", _("Anything")), *_areas()]  # type: ignore[attr-defined]
+
+    def narrowed(self) -> log.Filter:
+        """What was filled in wrongly narrows nothing. The last day is included."""
+        self.is_valid()
+        asked = self.cleaned_data
+        until = asked.get("until")
+        return log.Filter(
+            who=asked.get("who", ""),
+            what=asked.get("what", ""),
+            since=_midnight(asked.get("since")),
+            until=_midnight(until + timedelta(days=1)) if until else None,
+        )
+
+
+def _areas() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Each area whole, and its actions by one sentence each."""
+    shown = []
+    for area, (name, actions) in AREAS.items():
+        told = {str(words) % {"target": "…"}: action for action, words in actions.items()}
+        each = [(action, words) for words, action in told.items()]
+        shown.append((str(name), [(area, _("%(area)s: all") % {"area": name}), *each]))
+    return shown
+
+
+def _midnight(day: Any) -> datetime | None:
+    return timezone.make_aware(datetime.combine(day, time.min)) if day else None
+
+
+@require_safe
+@member_page(Action.READ_AUDIT)
+def audit_page(request: HttpRequest, member: Member) -> HttpResponse:
+    form = AuditForm(member, request.GET)
+    narrowed = form.narrowed()
+    before = request.GET.get("before", "")
+    found = log.entries(member.organization, narrowed)
+    # A bigint at most: a longer one is nobody's.
+    if before.isdecimal() and len(before) < 19:
+        found = found.filter(id__lt=int(before))
+    else:
+        before = ""
+    rows = list(found[: PAGE + 1])
+    support = log.operator_ids(member.organization)
+    context = {
+        "page": "audit",
+        "form": form,
+        "narrowed": narrowed != log.Filter(),
+        "rows": [_row(entry, support) for entry in rows[:PAGE]],
+        "older": rows[PAGE - 1].pk if len(rows) > PAGE else "",
+        "newest": not before,
+        "query": query_without(request, "before"),
+    }
+    return render(request, "dashboard/audit.html", {**frame(member), **context})
+
+
+def _row(entry: AuditEntry, support: Collection[int]) -> dict[str, Any]:
+    who, email, address = _actor(entry, support)
+    return {
+        "at": entry.created_at,
+        "who": who,
+        "email": email,
+        "what": sentence(entry.action, entry.target),
+        "details": details(entry.detail),
+        "address": address,
+    }
+
+
+def _actor(entry: AuditEntry, support: Collection[int]) -> tuple[str, str, str]:
+    """A name, an e-mail address and an IP address; of support neither of the two last."""
+    if entry.actor is None:
+        return _("The platform"), "", ""
+    if entry.actor.pk in support:
+        return _("Support"), "", ""
+    return entry.actor.name, entry.actor.email, entry.address or ""
+
+
+@require_safe
+@member_page(Action.READ_AUDIT)
+def export_audit(request: HttpRequest, member: Member) -> StreamingHttpResponse:
+    """All that the filter finds, as CSV, read while it is sent."""
+    narrowed = AuditForm(member, request.GET).narrowed()
+    lines = csv_lines(_table(member, narrowed, get_language() or "en"))
+    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    name = f"audit-{timezone.localtime():%Y-%m-%d}.csv"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["X-Content-Type-Options"] = "nosniff"
+    return response
+
+
+def _table(member: Member, narrowed: log.Filter, language: str) -> Iterator[list[str]]:
+    """The rows under their headings. The request's language is over when they are read."""
+    support = log.operator_ids(member.organization)
+    yield ["time", "who", "email", "action", "what", "target", "detail", "address"]
+    for entry in log.walk(log.entries(member.organization, narrowed)):
+        with override(language):
+            who, email, address = _actor(entry, support)
+            what = sentence(entry.action, entry.target)
+        yield [
+            time_text(entry.created_at) or "", who, email, entry.action, what, entry.target,
+            json.dumps(entry.detail, ensure_ascii=False) if entry.detail else "", address,
+        ]  # fmt: skip

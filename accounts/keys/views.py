@@ -1,0 +1,261 @@
+"""The API keys' pages: list, make, rotate, revoke."""
+
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.db.models import Q, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.keys import api_keys, ip_allow_list
+from accounts.models import ApiKey, Member
+from accounts.roles import Action, Scope
+from accounts.ui.single_use_forms import OnceForm
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
+
+_LIVES = {"30": 30, "90": 90, "365": 365}
+_OVERLAPS = {"0": 0, "1": 1, "24": 24, "168": 168}
+
+
+class NetworksForm(forms.Form):
+    """From where a key may be used."""
+
+    ip_allow_list = forms.CharField(
+        label=gettext_lazy("Only from these addresses"),
+        required=False,
+        max_length=4000,
+        widget=forms.Textarea(attrs={"rows": 2, "dir": "ltr", "spellcheck": "false"}),
+        help_text=gettext_lazy(
+            "Addresses or networks of your servers, such as 203.0.113.7 or 203.0.113.0/24, one a"
+            " line. None means from everywhere."
+        ),
+    )
+
+    def clean_networks(self) -> list[str]:
+        written: list[str] = self.cleaned_data["networks"].replace(",", " ").split()
+        if len(written) > ip_allow_list.MOST:
+            told = _("At most %(most)d addresses can be listed.")
+            raise forms.ValidationError(told, params={"most": ip_allow_list.MOST})
+        wrong = [each for each in written if not _is_network(each)]
+        if wrong:
+            told = _("That is no address or network: %(wrong)s")
+            raise forms.ValidationError(told, params={"wrong": ", ".join(wrong)[:200]})
+        return written
+
+
+class KeyForm(NetworksForm, OnceForm):
+    field_order = ["name", "kind", "scopes", "networks", "life"]
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=80,
+        help_text=gettext_lazy("Which program uses it, such as “Order service”."),
+    )
+    kind = forms.ChoiceField(
+        label=gettext_lazy("Kind"),
+        widget=forms.RadioSelect,
+        initial="test",
+        choices=[
+            ("test", gettext_lazy("Test: reaches only the simulator, costs nothing")),
+            ("live", gettext_lazy("Live: reaches handsets, costs credits")),
+        ],
+    )
+    scopes = forms.MultipleChoiceField(
+        label=gettext_lazy("May be used to"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+        choices=Scope.choices,
+        help_text=gettext_lazy("None ticked means everything."),
+    )
+    life = forms.ChoiceField(
+        label=gettext_lazy("Works"),
+        required=False,
+        choices=[
+            ("", gettext_lazy("until it is revoked")),
+            ("30", gettext_lazy("for 30 days")),
+            ("90", gettext_lazy("for 90 days")),
+            ("365", gettext_lazy("for a year")),
+        ],
+    )
+
+
+class RotationForm(OnceForm):
+    overlap = forms.ChoiceField(
+        label=gettext_lazy("The old key works"),
+        initial="24",
+        choices=[
+            ("24", gettext_lazy("for 24 more hours")),
+            ("1", gettext_lazy("for one more hour")),
+            ("168", gettext_lazy("for 7 more days")),
+            ("0", gettext_lazy("no longer: it has leaked")),
+        ],
+    )
+
+
+def _is_network(written: str) -> bool:
+    try:
+        ip_allow_list.clean([written])
+    except ValueError:
+        return False
+    return True
+
+
+@require_safe
+@member_page(Action.MANAGE_KEYS)
+def key_list(request: HttpRequest, member: Member) -> HttpResponse:
+    mine = _keys_of(member).prefetch_related("replaced_by")
+    gone = Q(revoked_at__isnull=False) | Q(expires_at__lte=timezone.now())
+    context = {
+        "page": "keys",
+        "working": mine.exclude(gone).order_by("-created_at"),
+        "ended": mine.filter(gone).order_by("-created_at")[:50],
+    }
+    return render(request, "dashboard/keys.html", {**frame(member), **context})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_KEYS)
+def new_key(request: HttpRequest, member: Member) -> HttpResponse:
+    """Ask what it shall be; a POST makes it and shows its secret, once."""
+    form = KeyForm(request.POST if request.method == "POST" else None)
+    if not form.is_bound or not form.is_valid():
+        context = {"page": "keys", "form": form}
+        return render(request, "dashboard/key_new.html", {**frame(member), **context})
+    if not form.is_first():
+        return _made_already(request, member)
+    asked = form.cleaned_data
+    days = _LIVES.get(asked["life"])
+    key, secret = api_keys.create_key(
+        member.organization,
+        asked["name"],
+        test=asked["kind"] == "test",
+        scopes=asked["scopes"],
+        allowed=asked["networks"],
+        expires_at=timezone.now() + timedelta(days=days) if days else None,
+        created_by=member.user,
+        address=client_address(request),
+    )
+    return _show_secret(request, member, key, secret)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_KEYS)
+def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
+    """Ask how long both shall work; a POST makes the new key and shows its secret, once."""
+    key = _key_of(member, key_id)
+    form = RotationForm(request.POST if request.method == "POST" else None)
+    if not form.is_bound or not form.is_valid():
+        context = {
+            "page": "keys",
+            "title": _("Rotate %(name)s?") % {"name": key.name},
+            "text": _("You get a new key with the same rights. Put it into your program, then let"
+                      " the old one end."),
+            "act": _("Make the new key"),
+            "calm": True,
+            "back": "keys",
+            "form": form,
+        }  # fmt: skip
+        return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    if not form.is_first():
+        return _made_already(request, member)
+    overlap = timedelta(hours=_OVERLAPS[form.cleaned_data["overlap"]])
+    try:
+        new, secret = api_keys.rotate_key(
+            key, overlap, actor=member.user, address=client_address(request)
+        )
+    except ApiError:
+        messages.error(request, _("This key has ended, or was rotated already."))
+        return _back(member)
+    return _show_secret(request, member, new, secret, old=key)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_KEYS)
+def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
+    """Ask first; a POST revokes."""
+    key = _key_of(member, key_id)
+    if request.method == "POST":
+        api_keys.revoke_key(key, actor=member.user, address=client_address(request))
+        messages.success(request, _("%(name)s does not work any more.") % {"name": key.name})
+        return _back(member)
+    context = {
+        "page": "keys",
+        "title": _("Revoke %(name)s?") % {"name": key.name},
+        "text": _("Whatever uses it is refused at once. It cannot be undone."),
+        "act": _("Revoke"),
+        "back": "keys",
+    }
+    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_KEYS)
+def restrict(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
+    """Ask from which addresses the key shall work; a POST has it work from these only."""
+    key = _key_of(member, key_id)
+    now = {"networks": "\n".join(key.networks)}
+    form = NetworksForm(request.POST if request.method == "POST" else None, initial=now)
+    if form.is_bound and form.is_valid():
+        allowed = form.cleaned_data["networks"]
+        try:
+            api_keys.restrict_key(key, allowed, actor=member.user, address=client_address(request))
+        except ApiError:
+            messages.error(request, _("This key has ended."))
+        else:
+            messages.success(request, _("Saved."))
+        return _back(member)
+    context = {
+        "page": "keys",
+        "title": _("Where may %(name)s be used from?") % {"name": key.name},
+        "text": _("Calls from everywhere else are refused at once. You are at %(address)s now.")
+        % {"address": client_address(request)},
+        "act": _("Save"),
+        "calm": True,
+        "back": "keys",
+        "form": form,
+    }
+    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+
+
+def _keys_of(member: Member) -> QuerySet[ApiKey]:
+    return ApiKey.objects.filter(organization=member.organization)
+
+
+def _key_of(member: Member, key_id: str) -> ApiKey:
+    wanted = ids.parse_id(ids.KEY, key_id)
+    key = _keys_of(member).filter(pk=wanted).first() if wanted else None
+    if key is None:
+        raise Http404
+    return key
+
+
+def _show_secret(
+    request: HttpRequest, member: Member, key: ApiKey, secret: str, old: ApiKey | None = None
+) -> HttpResponse:
+    context: dict[str, Any] = {
+        "page": "keys",
+        "key": key,
+        "secret": secret,
+        "old": old,
+        "public_url": settings.PUBLIC_URL,
+    }
+    return render(request, "dashboard/key_made.html", {**frame(member), **context})
+
+
+def _made_already(request: HttpRequest, member: Member) -> HttpResponse:
+    told = _("The key was made already. Its secret was shown then; if you lost it, rotate the key.")
+    messages.warning(request, told)
+    return _back(member)
+
+
+def _back(member: Member) -> HttpResponse:
+    return redirect("keys", public_id(member.organization))

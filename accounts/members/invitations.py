@@ -1,0 +1,218 @@
+"""Invitations to an organization: made, mailed, accepted, revoked.
+
+An invitation is for one address. The mail's link holds a token; who has it has read mail to that
+address. It is used by an account that has proved the same address, or by a new account with it.
+"""
+
+import secrets
+from datetime import timedelta
+from smtplib import SMTPException
+
+import structlog
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.db import transaction
+from django.http import HttpRequest
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone, translation
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audit import record
+from accounts.keys.api_keys import digest
+from accounts.members.people import has_address
+from accounts.members.team import NotAllowed, locked_member
+from accounts.models import AuditEntry, Invitation, Member, Organization, User
+from accounts.roles import Role
+
+log = structlog.get_logger(__name__)
+
+LIFETIME = timedelta(days=7)
+OPEN_AT_MOST = 50
+MAILS_A_DAY = 100
+BETWEEN_MAILS = timedelta(minutes=1)
+_TOKEN_BYTES = 32
+_SESSION = "invitation"
+
+
+def invite(by: Member, email: str, role: str, address: str = "") -> bool:
+    """Invite whoever reads that address to `by`'s organization; whether the mail went out.
+
+    Raises NotAllowed, with a text for people, where the address is a member's or already invited,
+    where `by` may not give that role, and past the limits.
+    """
+    email = email.strip().lower()
+    token = _new_token()
+    with transaction.atomic():
+        by = locked_member(by)
+        if role == Role.OWNER and by.role != Role.OWNER:
+            raise NotAllowed(_("Only an owner can make someone an owner."))
+        if Member.objects.filter(organization=by.organization, user__email=email).exists():
+            raise NotAllowed(_("That person is a member already."))
+        _check_limits(by.organization)
+        now = timezone.now()
+        mine = Invitation.objects.filter(organization=by.organization, email=email)
+        mine.filter(expires_at__lte=now).delete()
+        if mine.exists():
+            raise NotAllowed(_("That person is invited already. Send the invitation again below."))
+        invitation = Invitation.objects.create(
+            organization=by.organization,
+            email=email,
+            role=role,
+            digest=digest(token),
+            invited_by=by.user,
+            sent_at=now,
+            expires_at=now + LIFETIME,
+        )
+        _record("member.invited", by, invitation, address)
+    return _send(invitation, by.user, token)
+
+
+def resend(by: Member, invitation_id: int, address: str = "") -> bool:
+    """Mail the invitation again with a new link; the old one ends. Whether the mail went out.
+
+    Raises Invitation.DoesNotExist, and NotAllowed within a minute of the last mail.
+    """
+    token = _new_token()
+    with transaction.atomic():
+        by = locked_member(by)
+        invitation = _of(by, invitation_id)
+        now = timezone.now()
+        if invitation.sent_at > now - BETWEEN_MAILS:
+            raise NotAllowed(_("It was sent a moment ago. Wait a minute before you send it again."))
+        _check_limits(by.organization, more=0)
+        invitation.digest = digest(token)
+        invitation.sent_at, invitation.expires_at = now, now + LIFETIME
+        invitation.save(update_fields=["digest", "sent_at", "expires_at"])
+        _record("invitation.sent_again", by, invitation, address)
+    return _send(invitation, by.user, token)
+
+
+@transaction.atomic
+def revoke(by: Member, invitation_id: int, address: str = "") -> Invitation:
+    """End the invitation. Raises Invitation.DoesNotExist."""
+    by = locked_member(by)
+    invitation = _of(by, invitation_id)
+    _record("invitation.revoked", by, invitation, address)
+    Invitation.objects.filter(pk=invitation.pk).delete()
+    return invitation
+
+
+def find(token: str) -> Invitation | None:
+    """The open invitation of a link, or None where it is unknown, used, revoked or expired."""
+    found = Invitation.objects.select_related("organization", "invited_by")
+    invitation = found.filter(digest=digest(token), expires_at__gt=timezone.now()).first()
+    if invitation is None or invitation.organization.status == Organization.Status.CLOSED:
+        return None
+    return invitation
+
+
+@transaction.atomic
+def accept(invitation: Invitation, user: User, address: str = "") -> Member:
+    """Make the user a member as the invitation says, once. A member stays what they are.
+
+    Raises NotAllowed where the address is not the user's or the invitation was used or revoked
+    meanwhile.
+    """
+    if not has_address(user, invitation.email):
+        raise NotAllowed(_("This invitation is for another address."))
+    # As whoever changes members: an organization that is being closed takes nobody in.
+    Organization.objects.select_for_update(no_key=True).get(pk=invitation.organization_id)
+    locked = Invitation.objects.select_for_update().filter(pk=invitation.pk)
+    current = locked.filter(digest=invitation.digest, expires_at__gt=timezone.now()).first()
+    if current is None:
+        raise NotAllowed(_("This invitation was used or revoked."))
+    member, _made = Member.objects.get_or_create(
+        organization_id=current.organization_id, user=user, defaults={"role": current.role}
+    )
+    current.delete()
+    record.record(
+        "member.joined",
+        actor=user,
+        organization=invitation.organization,
+        target=user.email,
+        detail={"role": member.role},
+        address=address,
+    )
+    return member
+
+
+def keep(request: HttpRequest, token: str) -> None:
+    """Remember in the session that the person signs up because of that invitation."""
+    request.session[_SESSION] = token
+
+
+def pending(request: HttpRequest) -> Invitation | None:
+    """The open invitation that `keep` remembered."""
+    token = request.session.get(_SESSION)
+    return find(token) if token else None
+
+
+def forget(request: HttpRequest) -> None:
+    request.session.pop(_SESSION, None)
+
+
+def _new_token() -> str:
+    return secrets.token_urlsafe(_TOKEN_BYTES)
+
+
+def _of(by: Member, invitation_id: int) -> Invitation:
+    return Invitation.objects.select_for_update().get(
+        pk=invitation_id, organization=by.organization
+    )
+
+
+def _check_limits(organization: Organization, *, more: int = 1) -> None:
+    """A stranger's organization must not be a way to mail the world."""
+    open_now = Invitation.objects.filter(organization=organization).count()
+    if open_now + more > OPEN_AT_MOST:
+        raise NotAllowed(_("There are too many open invitations. Revoke some first."))
+    day = AuditEntry.objects.filter(
+        organization=organization,
+        action__in=["member.invited", "invitation.sent_again"],
+        created_at__gt=timezone.now() - timedelta(days=1),
+    )
+    if day.count() >= MAILS_A_DAY:
+        raise NotAllowed(_("That is enough invitations for today. Try again tomorrow."))
+
+
+def _record(action: str, by: Member, invitation: Invitation, address: str) -> None:
+    record.record(
+        action,
+        actor=by.user,
+        organization=by.organization,
+        target=invitation.email,
+        detail={"role": invitation.role},
+        address=address,
+    )
+
+
+def _send(invitation: Invitation, by: User, token: str) -> bool:
+    """Mail the link, in the inviting person's language; False where the mail server refused.
+
+    In the request, not by a task: a task's arguments are no place for the token.
+    """
+    with translation.override(by.language):
+        context = {
+            "invitation": invitation,
+            "inviter": by.get_full_name(),
+            "organization": invitation.organization.name,
+            "url": settings.PUBLIC_URL + reverse("invitation", args=[token]),
+            "days": LIFETIME.days,
+            "language": translation.get_language(),
+            "right_to_left": translation.get_language_bidi(),
+        }
+        subject = gettext("%(inviter)s invites you to %(organization)s on imissive") % context
+        mail = EmailMultiAlternatives(
+            " ".join(subject.split()),
+            render_to_string("mail/invitation.txt", context).strip() + "\n",
+            to=[invitation.email],
+        )
+        mail.attach_alternative(render_to_string("mail/invitation.html", context), "text/html")
+    try:
+        mail.send()
+    except (SMTPException, OSError) as error:
+        log.warning("invitation_not_sent", error=type(error).__name__)
+        return False
+    return True

@@ -1,0 +1,150 @@
+"""An organization's settings: its name, its low-balance alert, its limits, where its keys work."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.db import transaction
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.api import rate_limits
+from accounts.api.rate_limits import Lane
+from accounts.audit import record
+from accounts.credits.field import CreditsField
+from accounts.credits.ledger import credits_text
+from accounts.members.people import check_name
+from accounts.models import ApiKey, Member, Organization
+from accounts.roles import Action, may
+from imissive.core.api.requests import client_address
+
+
+class NameForm(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Organization"), max_length=120, validators=[check_name]
+    )
+
+
+class AlertForm(forms.Form):
+    low_balance_threshold = CreditsField(
+        label=gettext_lazy("Tell us when the balance falls to"),
+        min_value=0,
+        help_text=gettext_lazy("Credits. At 0 you are told when nothing is left."),
+    )
+
+
+@require_safe
+@member_page(Action.SEE_MEMBERS)
+def settings_page(request: HttpRequest, member: Member) -> HttpResponse:
+    return _show(request, member)
+
+
+def _show(
+    request: HttpRequest,
+    member: Member,
+    name_form: NameForm | None = None,
+    alert_form: AlertForm | None = None,
+) -> HttpResponse:
+    """The page; a form that was filled in wrongly is shown as it was."""
+    organization = member.organization
+    threshold = {"low_balance_threshold": organization.low_balance_threshold}
+    context = {
+        "page": "settings",
+        "name_form": name_form or NameForm(initial={"name": organization.name}),
+        "alert_form": alert_form or AlertForm(initial=threshold),
+        "lanes": _lanes(organization),
+        "restricted": _restricted(member),
+        "time_zone": member.user.time_zone.replace("_", " "),
+    }
+    return render(request, "dashboard/settings.html", {**frame(member), **context})
+
+
+_LANES = {
+    Lane.SEND: gettext_lazy("Messages sent singly, and one-time passwords"),
+    Lane.BULK: gettext_lazy("Messages sent in bulk"),
+    Lane.CALLS: gettext_lazy("Other calls of the API"),
+}
+
+
+def _lanes(organization: Organization) -> list[dict[str, Any]]:
+    """Each lane's limit a minute, and how much of it is taken right now (None: not known)."""
+    own = rate_limits.Limits(
+        organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
+    )
+    shown = []
+    for lane, name in _LANES.items():
+        now = rate_limits.take(organization.id, lane, own.of(lane), cost=0)
+        used = now.limit - now.remaining if now.known else None
+        width = f"{100 * (used or 0) / now.limit:.2f}"
+        shown.append({"name": name, "limit": now.limit, "used": used, "width": width})
+    return shown
+
+
+def _restricted(member: Member) -> dict[str, Any]:
+    """The working keys that are bound to addresses, and how many work from everywhere."""
+    if not may(member.role, Action.MANAGE_KEYS):
+        return {}
+    working = ApiKey.objects.filter(organization=member.organization, revoked_at=None).filter(
+        Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+    )
+    keys = list(working.order_by("name"))
+    bound = [key for key in keys if key.networks]
+    return {"keys": bound, "free": len(keys) - len(bound), "any": bool(keys)}
+
+
+@require_POST
+@member_page(Action.MANAGE_ORGANIZATION)
+def rename(request: HttpRequest, member: Member) -> HttpResponse:
+    form = NameForm(request.POST)
+    if not form.is_valid():
+        return _show(request, member, name_form=form)
+    _change(request, member, "organization.renamed", name=form.cleaned_data["name"])
+    return _saved(request, member)
+
+
+@require_POST
+@member_page(Action.SET_ALERTS)
+def set_alert(request: HttpRequest, member: Member) -> HttpResponse:
+    form = AlertForm(request.POST)
+    if not form.is_valid():
+        return _show(request, member, alert_form=form)
+    micro = form.cleaned_data["low_balance_threshold"]
+    _change(request, member, "organization.alert_changed", low_balance_threshold=micro)
+    return _saved(request, member)
+
+
+@transaction.atomic
+def _change(request: HttpRequest, member: Member, action: str, **fields: str | int) -> None:
+    """Write the fields and who changed what from what to what; nothing where nothing changes."""
+    organization = Organization.objects.select_for_update(no_key=True).get(
+        pk=member.organization_id
+    )
+    old = {name: getattr(organization, name) for name in fields}
+    if old == fields:
+        return
+    Organization.objects.filter(pk=organization.pk).update(**fields)
+    record.record(
+        action,
+        actor=member.user,
+        organization=organization,
+        target=organization.name,
+        detail={
+            name: {"from": _told(old[name]), "to": _told(value)} for name, value in fields.items()
+        },
+        address=client_address(request),
+    )
+
+
+def _told(value: str | int) -> str:
+    return credits_text(value) if isinstance(value, int) else value
+
+
+def _saved(request: HttpRequest, member: Member) -> HttpResponse:
+    messages.success(request, _("Saved."))
+    return redirect("settings", public_id(member.organization))

@@ -1,0 +1,103 @@
+"""Who is in an organization and in which role.
+
+Locking rule: whoever changes an organization's members locks the organization's row first. So two
+owners who leave at once leave one after the other, and the second is told to stay.
+"""
+
+from django.db import transaction
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from accounts.audit import record
+from accounts.models import Member, Organization
+from accounts.roles import Action, Role, may
+
+
+class NotAllowed(Exception):
+    """Why it cannot be done, in a text for people."""
+
+    def __init__(self, why: str | Promise) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+def locked_member(member: Member) -> Member:
+    """The member as they are now, with the organization locked against other changes of members.
+
+    Call it in a transaction. Raises NotAllowed where they may not manage members any more.
+    """
+    member = _locked(member)
+    if not may(member.role, Action.MANAGE_MEMBERS):
+        raise NotAllowed(_("Your role does not allow it any more."))
+    return member
+
+
+@transaction.atomic
+def change_role(by: Member, member_id: int, role: str, address: str = "") -> Member:
+    """Give a member another role. Owners are made, and unmade, by owners only.
+
+    Raises Member.DoesNotExist, and NotAllowed where it is not `by`'s to do or no owner would be
+    left.
+    """
+    by = locked_member(by)
+    member = Member.objects.select_related("user").get(pk=member_id, organization=by.organization)
+    if member.role == role:
+        return member
+    if Role.OWNER in (member.role, role) and by.role != Role.OWNER:
+        raise NotAllowed(_("Only an owner can make someone an owner, or change one."))
+    if member.role == Role.OWNER:
+        _check_another_owner(member)
+    old, member.role = member.role, role
+    member.save(update_fields=["role"])
+    _record("member.role_changed", by, member, address, {"from": old, "to": role})
+    return member
+
+
+@transaction.atomic
+def remove(by: Member, member_id: int, address: str = "") -> Member:
+    """Take a member out of the organization. Raises as `change_role`."""
+    by = locked_member(by)
+    member = Member.objects.select_related("user").get(pk=member_id, organization=by.organization)
+    if member.role == Role.OWNER:
+        if by.role != Role.OWNER:
+            raise NotAllowed(_("Only an owner can remove an owner."))
+        _check_another_owner(member)
+    _record("member.removed", by, member, address, {"role": member.role})
+    Member.objects.filter(pk=member.pk).delete()
+    return member
+
+
+@transaction.atomic
+def leave(member: Member, address: str = "") -> None:
+    """The member goes of their own accord. Raises NotAllowed for the last owner."""
+    member = _locked(member)
+    if member.role == Role.OWNER:
+        _check_another_owner(member)
+    _record("member.left", member, member, address, {"role": member.role})
+    Member.objects.filter(pk=member.pk).delete()
+
+
+def _locked(member: Member) -> Member:
+    # NO KEY: messages and keys of the organization may be written meanwhile.
+    Organization.objects.select_for_update(no_key=True).get(pk=member.organization_id)
+    found = Member.objects.select_related("organization", "user").filter(pk=member.pk).first()
+    if found is None:
+        raise NotAllowed(_("You are not a member any more."))
+    return found
+
+
+def _check_another_owner(member: Member) -> None:
+    others = Member.objects.filter(organization=member.organization_id, role=Role.OWNER)
+    if not others.exclude(pk=member.pk).exists():
+        raise NotAllowed(_("An organization needs an owner. Make someone else an owner first."))
+
+
+def _record(action: str, by: Member, member: Member, address: str, detail: dict[str, str]) -> None:
+    record.record(
+        action,
+        actor=by.user,
+        organization=by.organization,
+        target=member.user.email,
+        detail=detail,
+        address=address,
+    )

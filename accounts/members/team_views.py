@@ -1,0 +1,180 @@
+"""The team's pages: members and their roles, invitations, leaving."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.members import invitations, team
+from accounts.members.team import NotAllowed
+from accounts.models import Invitation, Member
+from accounts.roles import MEANINGS, Action, Role
+from imissive.core.api.requests import client_address
+
+
+class InviteForm(forms.Form):
+    email = forms.EmailField(label=gettext_lazy("E-mail"), max_length=254)
+    role = forms.ChoiceField(label=gettext_lazy("Role"), choices=())
+
+    def __init__(self, by: Member, data: Any = None) -> None:
+        super().__init__(data, initial={"role": Role.DEVELOPER})
+        self.fields["role"] = forms.ChoiceField(
+            label=gettext_lazy("Role"), choices=roles_given_by(by)
+        )
+
+
+def roles_given_by(by: Member) -> list[tuple[str, str]]:
+    """The roles that `by` may give, with their names."""
+    return [
+        (role.value, str(role.label))
+        for role in Role
+        if role != Role.OWNER or by.role == Role.OWNER
+    ]
+
+
+@require_safe
+@member_page(Action.SEE_MEMBERS)
+def team_page(request: HttpRequest, member: Member) -> HttpResponse:
+    return _show(request, member, InviteForm(member))
+
+
+def _show(request: HttpRequest, member: Member, form: InviteForm) -> HttpResponse:
+    members = Member.objects.filter(organization=member.organization).select_related("user")
+    open_ones = Invitation.objects.filter(organization=member.organization)
+    context = {
+        "page": "team",
+        "members": members.order_by("created_at", "id"),
+        "invitations": open_ones.select_related("invited_by").order_by("-sent_at"),
+        "form": form,
+        "roles": roles_given_by(member),
+        "meanings": [(role.label, MEANINGS[role]) for role in Role],
+    }
+    return render(request, "dashboard/team.html", {**frame(member), **context})
+
+
+@require_POST
+@member_page(Action.MANAGE_MEMBERS)
+def invite(request: HttpRequest, member: Member) -> HttpResponse:
+    form = InviteForm(member, request.POST)
+    if not form.is_valid():
+        return _show(request, member, form)
+    email, role = form.cleaned_data["email"], form.cleaned_data["role"]
+    try:
+        sent = invitations.invite(member, email, role, client_address(request))
+    except NotAllowed as refusal:
+        form.add_error("email", str(refusal.why))
+        return _show(request, member, form)
+    _tell_sent(request, sent, email)
+    return _back(member)
+
+
+@require_POST
+@member_page(Action.MANAGE_MEMBERS)
+def resend(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
+    with _refusals_told(request):
+        sent = invitations.resend(member, invitation_id, client_address(request))
+        _tell_sent(request, sent, "")
+    return _back(member)
+
+
+@require_POST
+@member_page(Action.MANAGE_MEMBERS)
+def revoke(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
+    with _refusals_told(request):
+        ended = invitations.revoke(member, invitation_id, client_address(request))
+        told = _("The invitation of %(email)s does not work any more.")
+        messages.success(request, told % {"email": ended.email})
+    return _back(member)
+
+
+@require_POST
+@member_page(Action.MANAGE_MEMBERS)
+def change_role(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
+    role = request.POST.get("role", "")
+    with _refusals_told(request):
+        if role not in Role.values:
+            raise NotAllowed(_("There is no such role."))
+        changed = team.change_role(member, member_id, role, client_address(request))
+        told = {"name": changed.user.get_full_name(), "role": changed.get_role_display()}
+        messages.success(request, _("%(name)s is %(role)s now.") % told)
+    return _back(member)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_MEMBERS)
+def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
+    """Ask first; a POST removes."""
+    mine = Member.objects.filter(organization=member.organization).select_related("user")
+    wanted = mine.filter(pk=member_id).first()
+    if wanted is None:
+        raise Http404
+    name = wanted.user.get_full_name()
+    if request.method == "POST":
+        with _refusals_told(request):
+            team.remove(member, member_id, client_address(request))
+            messages.success(request, _("%(name)s is not a member any more.") % {"name": name})
+        return _back(member)
+    context = {
+        "page": "team",
+        "title": _("Remove %(name)s?") % {"name": name},
+        "text": _("They lose access at once. API keys that they made go on working."),
+        "act": _("Remove"),
+        "back": "team",
+    }
+    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.SEE_MEMBERS, acting=False)
+def leave(request: HttpRequest, member: Member) -> HttpResponse:
+    """Ask first; a POST leaves."""
+    name = member.organization.name
+    if request.method == "POST":
+        try:
+            team.leave(member, client_address(request))
+        except NotAllowed as refusal:
+            messages.error(request, str(refusal.why))
+            return _back(member)
+        messages.success(request, _("You have left %(name)s.") % {"name": name})
+        return redirect("dashboard")
+    context = {
+        "page": "team",
+        "title": _("Leave %(name)s?") % {"name": name},
+        "text": _("You lose access at once. Only a new invitation brings you back."),
+        "act": _("Leave"),
+        "back": "team",
+    }
+    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+
+
+@contextmanager
+def _refusals_told(request: HttpRequest) -> Iterator[None]:
+    """What is refused inside of it becomes a notice; what is missing, a page not found."""
+    try:
+        yield
+    except NotAllowed as refusal:
+        messages.error(request, str(refusal.why))
+    except (Invitation.DoesNotExist, Member.DoesNotExist) as error:
+        raise Http404 from error
+
+
+def _tell_sent(request: HttpRequest, sent: bool, email: str) -> None:
+    if not sent:
+        told = _("The invitation is made, but its mail could not be sent. Send it again later.")
+        messages.warning(request, told)
+    elif email:
+        messages.success(request, _("%(email)s is invited.") % {"email": email})
+    else:
+        messages.success(request, _("The invitation was sent again. The old link has ended."))
+
+
+def _back(member: Member) -> HttpResponse:
+    return redirect("team", public_id(member.organization))

@@ -1,0 +1,273 @@
+"""Operators' pages of API keys: made, rotated, restricted and revoked, each act audited."""
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Exists, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+)
+
+from accounts.keys import api_keys, ip_allow_list
+from accounts.models import ApiKey
+from accounts.operators.base import (
+    OperatorAdmin,
+    act,
+    act_page,
+    badge,
+    operator,
+)
+from accounts.operators.site import site
+from accounts.roles import Scope
+from imissive.core.api.requests import client_address
+
+if TYPE_CHECKING:
+    ApiKeyModelForm = forms.ModelForm[ApiKey]
+else:
+    ApiKeyModelForm = forms.ModelForm
+
+_OVERLAPS = [
+    ("0", _("At once")),
+    ("1", _("After an hour")),
+    ("24", _("After a day")),
+    ("168", _("After a week")),
+]
+
+
+class NetworksField(forms.CharField):
+    """Addresses and networks, one a line or with commas between; a list of them in their usual
+    form."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=_("Addresses"),
+            required=False,
+            widget=UnfoldAdminTextareaWidget(attrs={"rows": 4, "dir": "ltr"}),
+            help_text=_(
+                "Addresses and networks it may be used from, one a line; none means everywhere."
+            ),
+        )
+
+    def prepare_value(self, value: Any) -> Any:
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[str]:
+        written = [entry for entry in re.split(r"[\s,;]+", super().clean(value)) if entry]
+        try:
+            return ip_allow_list.clean(written)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+class ApiKeyForm(ApiKeyModelForm):
+    scopes = forms.MultipleChoiceField(
+        label=_("Scopes"),
+        choices=Scope.choices,
+        required=False,
+        widget=UnfoldAdminCheckboxSelectMultipleWidget,
+        help_text=_("None ticked means everything."),
+    )
+    ip_allow_list = NetworksField()
+
+    class Meta:
+        model = ApiKey
+        fields = ("organization", "name", "test", "scopes", "networks", "expires_at")
+
+    def clean_expires_at(self) -> datetime | None:
+        expires_at: datetime | None = self.cleaned_data["expires_at"]
+        if expires_at is not None and expires_at <= timezone.now():
+            raise forms.ValidationError(_("That time has passed."))
+        return expires_at
+
+
+class RotateForm(forms.Form):
+    overlap = forms.ChoiceField(
+        label=_("The old key ends"),
+        choices=_OVERLAPS,
+        initial="24",
+        widget=UnfoldAdminSelectWidget,
+    )
+
+
+class RestrictForm(forms.Form):
+    ip_allow_list = NetworksField()
+
+
+@admin.register(ApiKey, site=site)
+class ApiKeyAdmin(OperatorAdmin):
+    """Keys are made, shown once, rotated, restricted and revoked; never deleted or shown again."""
+
+    form = ApiKeyForm
+    autocomplete_fields = ("organization",)
+    list_display = ("name", "hint", "organization", "test", "last_used_at", "expires_at", "state")
+    list_filter = ("test", ("revoked_at", admin.EmptyFieldListFilter))
+    list_select_related = ("organization",)
+    ordering = ("-created_at",)
+    search_fields = ("name", "hint", "organization__name")
+    actions = ("revoke_selected",)
+    actions_detail = ("rotate", "restrict", "revoke")
+    fields = ("organization", "name", "test", "scopes", "networks", "expires_at")
+    view_fields = (
+        "organization",
+        "name",
+        "hint",
+        "test",
+        "scopes",
+        "networks",
+        "replaces",
+        "created_by",
+        "created_at",
+        "expires_at",
+        "revoked_at",
+        "last_used_at",
+        "last_used_address",
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiKey]:
+        found: QuerySet[ApiKey] = super().get_queryset(request)
+        return found.annotate(rotated=Exists(ApiKey.objects.filter(replaces=OuterRef("pk"))))
+
+    @badge(
+        _("State"),
+        {"active": "success", "rotated": "warning", "expired": "danger", "revoked": "danger"},
+        ordering="revoked_at",
+    )
+    def state(self, obj: Any) -> tuple[str, Any]:
+        if obj.revoked_at:
+            return "revoked", _("Revoked")
+        if obj.expires_at and obj.expires_at <= timezone.now():
+            return "expired", _("Expired")
+        return ("rotated", _("Rotated")) if obj.rotated else ("active", _("Active"))
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return self.view_fields if obj else self.fields
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
+        """Only the buttons that the key's state has room for."""
+        buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
+        key = self.get_object(request, str(object_id))
+        if key is None:
+            return buttons
+        offered = {
+            "active": {"rotate", "restrict", "revoke"},
+            "rotated": {"restrict", "revoke"},
+            "expired": {"revoke"},
+            "revoked": set(),
+        }[self.state(key)[0]]
+        return [b for b in buttons if b.action_name.removeprefix("accounts_apikey_") in offered]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_decide_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.has_perm("accounts.change_apikey")
+
+    def has_rotate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whoever rotates a key sees a new one, so the right to change is not enough."""
+        may: bool = self.has_add_permission(request)
+        return may and self.has_decide_permission(request)
+
+    def save_model(self, request: HttpRequest, obj: ApiKey, form: Any, change: bool) -> None:
+        values = form.cleaned_data
+        key, secret = api_keys.create_key(
+            values["organization"],
+            values["name"],
+            test=values["test"],
+            scopes=values["scopes"],
+            allowed=values["networks"],
+            expires_at=values["expires_at"],
+            **_by(request, "created_by"),
+        )
+        obj.__dict__.update(key.__dict__)
+        obj._secret = secret  # type: ignore[attr-defined]
+
+    def _audit(self, request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
+        """`accounts.keys.api_keys` writes the audit log itself."""
+
+    def response_add(
+        self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return self._show(request, obj, obj._secret)  # type: ignore[attr-defined]
+
+    def _show(self, request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:
+        """The secret is in this one answer: a message would leave it in a cookie or a session."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _("API key created"),
+            "subtitle": str(key),
+            "key": key,
+            "secret": secret,
+            "opts": self.model._meta,
+        }
+        return TemplateResponse(request, "admin/key_created.html", context)
+
+    @act(_("Rotate"), permission="rotate", icon="autorenew")
+    def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        def do(key: ApiKey, values: dict[str, Any]) -> HttpResponse:
+            overlap = timedelta(hours=int(values["overlap"]))
+            return self._show(request, *api_keys.rotate_key(key, overlap, **_by(request)))
+
+        return act_page(
+            self,
+            request,
+            object_id,
+            title=_("Rotate this key"),
+            explanation=_(
+                "A new key with the same name, scopes and addresses is shown once. Both work until"
+                " the old one ends."
+            ),
+            done=_("The key was rotated."),
+            do=do,
+            form_class=RotateForm,
+        )
+
+    @act(_("Change addresses"), permission="decide", icon="lan")
+    def restrict(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return act_page(
+            self,
+            request,
+            object_id,
+            title=_("Change where this key may be used from"),
+            explanation=_("Requests from other addresses are refused from now on."),
+            done=_("The key's addresses were changed."),
+            do=lambda key, values: api_keys.restrict_key(key, values["networks"], **_by(request)),
+            form_class=RestrictForm,
+            initial=lambda key: {"networks": key.networks},
+        )
+
+    @act(_("Revoke"), permission="decide", icon="key_off", danger=True)
+    def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        return act_page(
+            self,
+            request,
+            object_id,
+            title=_("Revoke this key"),
+            explanation=_("Requests with it are refused from now on. It cannot be undone."),
+            done=_("The key was revoked."),
+            do=lambda key, _values: api_keys.revoke_key(key, **_by(request)),
+            danger=True,
+        )
+
+    @admin.action(description=_("Revoke the selected keys"), permissions=["decide"])
+    def revoke_selected(self, request: HttpRequest, queryset: QuerySet[ApiKey]) -> None:
+        for key in queryset.filter(revoked_at=None):
+            api_keys.revoke_key(key, **_by(request))
+        messages.success(request, _("The keys were revoked."))
+
+
+def _by(request: HttpRequest, name: str = "actor") -> Mapping[str, Any]:
+    """Who acts and from where, as `accounts.keys.api_keys` wants to know."""
+    return {name: operator(request), "address": client_address(request)}

@@ -1,0 +1,263 @@
+"""What the admin's pages share: every act audited, long tables listed quickly, acts as pages."""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import unfold.decorators
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
+from django.core.paginator import Paginator
+from django.db import transaction
+from django.db.models import Model, QuerySet
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.functional import cached_property
+from django.utils.translation import gettext_lazy as _
+from unfold.enums import ActionVariant
+from unfold.widgets import UnfoldAdminTextareaWidget
+
+from accounts.audit import record
+from accounts.models import Organization, User
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
+
+if TYPE_CHECKING:
+    ModelAdmin = admin.ModelAdmin[Any]
+    TabularInline = admin.TabularInline[Any, Any]
+    _Paginator = Paginator[Any]
+else:
+    from unfold.admin import ModelAdmin, TabularInline
+
+    _Paginator = Paginator
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+COUNTED_AT_MOST = 10_000
+
+
+def act(
+    description: Any, *, permission: str, icon: str = "", danger: bool = False
+) -> Callable[[F], F]:
+    """Mark a method of a ModelAdmin as a button on an object's page.
+
+    `permission` names the admin's method `has_<permission>_permission`. (Unfold also takes a
+    permission's own name, but then asks the database for it at every start.)
+    """
+    variant = ActionVariant.DANGER if danger else ActionVariant.DEFAULT
+    return cast(
+        "Callable[[F], F]",
+        unfold.decorators.action(
+            description=description, permissions=[permission], icon=icon or None, variant=variant
+        ),
+    )
+
+
+def badge(description: Any, colors: Mapping[str, str], *, ordering: str) -> Callable[[F], F]:
+    """Show a list's column as coloured labels: value to success, info, warning or danger."""
+    return cast(
+        "Callable[[F], F]",
+        unfold.decorators.display(description=description, label=dict(colors), ordering=ordering),
+    )
+
+
+def operator(request: HttpRequest) -> User:
+    """Who is at work. The admin lets nobody else in."""
+    return cast("User", request.user)
+
+
+class BoundedPaginator(_Paginator):
+    """Counts to ten thousand and no further: who wants an older row filters or searches."""
+
+    @cached_property
+    def count(self) -> int:
+        return cast("QuerySet[Any]", self.object_list)[:COUNTED_AT_MOST].count()
+
+
+class OperatorAdmin(ModelAdmin):
+    """A ModelAdmin that writes each addition, change and deletion to the audit log."""
+
+    list_per_page = 50
+    list_fullwidth = True
+    compressed_fields = False  # labels above their fields: several fit on one line
+    # Their values never go into the audit log; that they were changed does.
+    secret_fields: tuple[str, ...] = ()
+
+    @admin.display(description=_("id"))
+    def public_id(self, obj: Any) -> str:
+        """Before the model's property, which has no title to translate."""
+        return str(obj.public_id)
+
+    def organization_of(self, obj: Any) -> Organization | None:
+        """Whose object it is, for the audit log."""
+        return obj if isinstance(obj, Organization) else getattr(obj, "organization", None)
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        obj._audited_values = {
+            name: "changed"
+            if name in self.secret_fields
+            else [_plain(form.initial.get(name)), _plain(form.cleaned_data.get(name))]
+            for name in form.changed_data
+            if change
+        }
+        super().save_model(request, obj, form, change)
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
+        self._audit(request, obj, "added", message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Any, message: Any) -> LogEntry:
+        self._audit(request, obj, "changed", message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[LogEntry]:
+        for obj in queryset:
+            self._audit(request, obj, "deleted", "")
+        return super().log_deletions(request, queryset)
+
+    def _audit(self, request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
+        detail: dict[str, Any] = {"id": str(getattr(obj, "public_id", obj.pk))}
+        if message:
+            detail["what"] = message if isinstance(message, list) else _json(message)
+        if values := getattr(obj, "_audited_values", None):
+            detail["values"] = values
+        record.record(
+            f"{obj._meta.model_name}.{verb}",
+            actor=operator(request),
+            organization=self.organization_of(obj),
+            target=str(obj),
+            detail=detail,
+            address=client_address(request),
+        )
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, bool | int | type(None)) else str(value)
+
+
+def _json(text: Any) -> Any:
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError):
+        return str(text)
+
+
+class ReadOnly:
+    """Mixed into a ModelAdmin or an inline: nobody adds, changes or deletes, whatever they may."""
+
+    def has_add_permission(self, *_arguments: Any) -> bool:
+        return False
+
+    def has_change_permission(self, *_arguments: Any, **_named: Any) -> bool:
+        return False
+
+    def has_delete_permission(self, *_arguments: Any, **_named: Any) -> bool:
+        return False
+
+
+class ReadOnlyAdmin(ReadOnly, OperatorAdmin):
+    """A table that operators only look at."""
+
+
+class LongTableAdmin(ReadOnlyAdmin):
+    """A table of millions: newest first, never counted to its end, searched by indexed columns."""
+
+    ordering = ("-id",)
+    show_full_result_count = False
+    paginator = BoundedPaginator
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Also the rows of one organization, which its page in the admin links to."""
+        if lookup == "organization__id__exact":
+            return True
+        return bool(super().lookup_allowed(lookup, value, request))
+
+    def get_sortable_by(self, request: HttpRequest) -> tuple[str, ...]:
+        # Ordering by a column without an index would sort the whole table.
+        return ()
+
+
+class ReadOnlyInline(ReadOnly, TabularInline):
+    """Rows that belong to an object, to look at."""
+
+    extra = 0
+    can_delete = False
+    show_change_link = False
+    hide_title = True
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        """With the objects that its columns name, or each row would ask for its own."""
+        shown = self.get_fields(request)
+        names = [field.name for field in self.model._meta.fields if field.is_relation]
+        return super().get_queryset(request).select_related(*(n for n in names if n in shown))
+
+
+class ConfirmForm(forms.Form):
+    """No field: the question is only whether to do it."""
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(
+        label=_("Reason"), max_length=200, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
+    )
+
+
+def act_page(
+    admin: ModelAdmin,
+    request: HttpRequest,
+    object_id: str,
+    *,
+    title: Any,
+    explanation: Any,
+    done: Any,
+    do: Callable[[Any, dict[str, Any]], object],
+    form_class: type[forms.Form] = ConfirmForm,
+    initial: Callable[[Any], dict[str, Any]] = lambda _obj: {},
+    danger: bool = False,
+) -> HttpResponse:
+    """The page of one act on one object: asks on GET, does it on POST, all or nothing.
+
+    `do` takes the object and the form's values; an ApiError that it raises is shown in the form,
+    and an answer that it gives is shown instead of the object. `initial` is what the form begins
+    with.
+    """
+    obj = admin.get_object(request, object_id)
+    if obj is None:
+        raise Http404
+    form = form_class(request.POST if request.method == "POST" else None, initial=initial(obj))
+    url = reverse(_name(admin, obj, "change"), args=(obj.pk,))
+    if request.method == "POST" and form.is_valid():
+        try:
+            with transaction.atomic():
+                answer = do(obj, form.cleaned_data)
+        except ApiError as error:
+            form.add_error(None, error.problem.message)
+        else:
+            if isinstance(answer, HttpResponse):
+                return answer
+            messages.success(request, done)
+            return HttpResponseRedirect(url)
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": title,
+        "subtitle": str(obj),
+        "explanation": explanation,
+        "form": form,
+        "object": obj,
+        "back": url,
+        "danger": danger,
+        "opts": admin.model._meta,
+    }
+    return TemplateResponse(request, "admin/act.html", context)
+
+
+def _name(admin: ModelAdmin, obj: Model, page: str) -> str:
+    return f"{admin.admin_site.name}:{obj._meta.app_label}_{obj._meta.model_name}_{page}"
+
+
+def find_organizations(term: str) -> list[Any]:
+    """Ids of the organizations that a search term may mean, for tables too long to join."""
+    found = Organization.objects.filter(name__icontains=term).values_list("id", flat=True)
+    return list(found[:50])

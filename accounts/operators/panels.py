@@ -1,0 +1,52 @@
+"""What an organization's page in the admin shows of accounts: money, keys, and who did what."""
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from accounts.access.page_access import public_id
+from accounts.models import Acting, ApiKey, AuditEntry, Balance, LedgerEntry, Organization
+
+_ROWS = 8
+
+Panel = tuple[str, dict[str, Any]]
+
+
+def money(request: HttpRequest, organization: Organization) -> Panel | None:
+    """The balance, its alert, and the ledger's latest entries."""
+    if not request.user.has_perm("accounts.view_ledgerentry"):
+        return None
+    balance = Balance.objects.filter(organization=organization).first()
+    entries = LedgerEntry.objects.filter(organization=organization).select_related("actor")
+    return "admin/panels/money.html", {
+        "organization": organization,
+        "balance": balance.micro if balance else 0,
+        "entries": entries.order_by("-id")[:_ROWS],
+    }
+
+
+def keys(request: HttpRequest, organization: Organization) -> Panel | None:
+    """API keys that work, the newest first."""
+    if not request.user.has_perm("accounts.view_apikey"):
+        return None
+    found = ApiKey.objects.filter(organization=organization)
+    working = found.filter(revoked_at=None)
+    return "admin/panels/keys.html", {
+        "organization": organization,
+        "keys": working.order_by("-created_at")[:_ROWS],
+        "ended": found.count() - working.count(),
+    }
+
+
+def acts(request: HttpRequest, organization: Organization) -> Panel | None:
+    """The audit log's latest entries, and whether an operator acts as the customer now."""
+    if not request.user.has_perm("accounts.view_auditentry"):
+        return None
+    entries = AuditEntry.objects.filter(organization=organization).select_related("actor")
+    latest = Acting.objects.filter(organization=organization, ended_at=None).order_by("-id")
+    return "admin/panels/acts.html", {
+        "organization": organization,
+        "organization_id": public_id(organization),
+        "entries": entries.order_by("-id")[:_ROWS],
+        "acting": [each for each in latest.select_related("operator")[:5] if not each.over],
+    }

@@ -1,0 +1,38 @@
+"""Pages of which a part refreshes by itself while they are open."""
+
+import hashlib
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.template.loader import render_to_string
+
+from accounts.access.page_access import frame
+from accounts.models import Member
+
+
+def live_page(
+    request: HttpRequest, member: Member, page: str, part: str, context: dict[str, Any]
+) -> HttpResponse:
+    """The dashboard's page of that name, whose `part` refreshes while `live` in the context is set.
+
+    htmx asks again for the same address, with the context's `query`, and with `seen`, a digest of
+    what it shows: it gets 204, and swaps nothing, until there is something new.
+    """
+    context = {**frame(member), **context}
+    html = render_to_string(f"dashboard/parts/{part}.html", context, request)
+    seen = hashlib.blake2s(html.encode(), digest_size=8).hexdigest()
+    template = f"dashboard/{page}.html"
+    if "seen" in request.GET and request.headers.get("HX-Request"):
+        if request.GET["seen"] == seen:
+            return HttpResponse(status=204)
+        template = "dashboard/parts/live.html"
+    return render(request, template, {**context, "live_html": html, "seen": seen})
+
+
+def query_without(request: HttpRequest, *without: str) -> str:
+    """The query as the page's address has it, without these parameters and without `seen`."""
+    query = request.GET.copy()
+    for key in (*without, "seen"):
+        query.pop(key, None)
+    return query.urlencode()
