@@ -16,7 +16,7 @@ from accounts.roles import Action, may
 from messaging.campaigns.states import ACCEPTING
 from messaging.models import Campaign, Message, SmppAccount
 from messaging.states import Status
-from webhooks import endpoints
+from webhooks.endpoints import endpoints
 
 _UNDER_WAY = (Status.SCHEDULED, Status.QUEUED, Status.SENDING)
 

@@ -26,7 +26,7 @@ from messaging.models import Message
 from messaging.schemas import Batch, MessageDetail, Messages, StatusName
 from messaging.states import Status
 from messaging.verdicts import MAX_REFERENCE, bad_number
-from webhooks.api import PAGE
+from webhooks.api.endpoints import PAGE
 
 MESSAGE_ID = OpenApiParameter(
     "message_id", str, OpenApiParameter.PATH, description="The message's id, `msg_…`."

@@ -20,7 +20,7 @@ from messaging.models import SenderId
 from messaging.overview import DAY, SPANS
 from messaging.sender_history import notices_for
 from messaging.usage import NOTHING, Traffic
-from webhooks.health import Health, health_of
+from webhooks.endpoints.health import Health, health_of
 
 LATEST = 5
 COUNTRIES = 6

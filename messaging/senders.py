@@ -18,7 +18,7 @@ from imissive.core.errors import ApiError
 from messaging import sender_documents, sender_names
 from messaging.models import SenderId, SenderStep
 from messaging.sender_documents import Document
-from webhooks import events
+from webhooks.events import record as events
 from webhooks.models import EventType
 
 Status = SenderId.Status

@@ -27,7 +27,7 @@ from imissive.core.errors import ApiError
 from messaging import senders
 from messaging.models import SenderId
 from messaging.schemas import NextCursor, SenderName
-from webhooks.api import PAGE
+from webhooks.api.endpoints import PAGE
 
 TAGS = ["sender-ids"]
 SENDER_ID = OpenApiParameter(

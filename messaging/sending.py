@@ -22,7 +22,7 @@ from messaging.combining import Combiner
 from messaging.states import Status
 from messaging.tables import tables
 from messaging.verdicts import Draft, Refusal, Terms, Verdict, default_sender, judge
-from webhooks import events
+from webhooks.events import record
 from webhooks.models import EventType
 
 DEFAULT_VALIDITY = timedelta(hours=48)
@@ -251,7 +251,7 @@ def _commit(batch: Sequence[_Storing]) -> None:
     if told:
         with transaction.atomic():
             _insert(batch)
-            endpoints = events.record(
+            endpoints = record.record(
                 [event for storing in told for event in _queued_events(storing)]
             )
     else:
@@ -266,7 +266,7 @@ def _commit(batch: Sequence[_Storing]) -> None:
     }
 
     def ring() -> None:
-        events.ring(endpoints)
+        record.ring(endpoints)
         for slug, urgent in lanes:
             ring_carrier(slug, urgent=urgent)
 
@@ -293,11 +293,11 @@ def carrier_queue(slug: str, *, urgent: bool) -> str:
     return f"carrier.{slug}.urgent" if urgent else f"carrier.{slug}"
 
 
-def _queued_events(storing: _Storing) -> list[events.NewEvent]:
+def _queued_events(storing: _Storing) -> list[record.NewEvent]:
     acceptance = storing.acceptance
     order = acceptance.order
     return [
-        events.NewEvent(
+        record.NewEvent(
             organization_id=order.organization_id,
             type=EventType.MESSAGE_QUEUED,
             at=acceptance.created_at,

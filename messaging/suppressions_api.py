@@ -24,7 +24,7 @@ from imissive.core.cursors import newest_first
 from messaging import suppressions
 from messaging.models import Suppression as SuppressionRow
 from messaging.schemas import E164, Count, MessageProblem, NextCursor
-from webhooks.api import PAGE
+from webhooks.api.endpoints import PAGE
 
 TAGS = ["suppressions"]
 NUMBER = OpenApiParameter(

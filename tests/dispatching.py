@@ -10,11 +10,12 @@ from django.utils import timezone
 from imissive.core import ids
 from tests.receivers import wait_until
 from tests.world import Customer
-from webhooks import deliveries, events
-from webhooks.deliveries import Claimed, Outcome, Results
-from webhooks.dispatcher import Dispatcher
+from webhooks.delivery import queue
+from webhooks.delivery.dispatcher import Dispatcher
+from webhooks.delivery.queue import Claimed, Outcome, Results
+from webhooks.delivery.signing import new_secret
+from webhooks.events import record
 from webhooks.models import Delivery, Endpoint
-from webhooks.signing import new_secret
 
 
 def endpoint_of(customer: Customer, url: str, *wanted: str) -> Endpoint:
@@ -26,9 +27,9 @@ def endpoint_of(customer: Customer, url: str, *wanted: str) -> Endpoint:
 def happen(customer: Customer, count: int = 1, type: str = "message.sent") -> frozenset[uuid.UUID]:
     """So many committed events; the endpoints to ring."""
     now = datetime.now(UTC)
-    return events.record(
+    return record.record(
         [
-            events.NewEvent(customer.id, type, now, ids.new_uuid(), {"number": number})
+            record.NewEvent(customer.id, type, now, ids.new_uuid(), {"number": number})
             for number in range(count)
         ]
     )
@@ -106,8 +107,8 @@ def outcome(
 
 def work_off(endpoint: Endpoint, *, delivered: bool, count: int = 1000) -> None:
     """Attempt what is due, without a network: all succeed, or all fail."""
-    claimed = deliveries.claim(endpoint.id, count)
-    deliveries.write(Results(outcomes=[outcome(one, delivered=delivered) for one in claimed]))
+    claimed = queue.claim(endpoint.id, count)
+    queue.write(Results(outcomes=[outcome(one, delivered=delivered) for one in claimed]))
 
 
 def give_up(endpoint: Endpoint) -> None:

@@ -49,7 +49,7 @@ from otp import codes
 from otp.models import HeldPrefix, Verification
 from tests import showcase_campaigns, showcase_smpp
 from tests.world import PDF
-from webhooks import events
+from webhooks.events import record as events
 from webhooks.models import Delivery, Endpoint, Event, FailedAttempt
 
 PASSWORD = "correct horse battery"

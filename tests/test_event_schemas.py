@@ -23,7 +23,7 @@ from otp import ending
 from tests import otps
 from tests.people import operator
 from tests.world import PHONE, Api, Customer, World
-from webhooks import disabling
+from webhooks.endpoints import disable
 from webhooks.models import EventType
 
 ANOTHER = "+966500000009"
@@ -151,7 +151,7 @@ def the_rest(world: World, customer: Customer) -> None:
     low_balance.watch()
     endpoint = world.endpoint(customer)
     post(customer.api, f"/v1/webhooks/{endpoint.public_id}/test")
-    disabling.disable_gone(endpoint.id)
+    disable.disable_gone(endpoint.id)
 
 
 # ---------------------------------------------------------------- what must hold

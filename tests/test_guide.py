@@ -22,8 +22,8 @@ from messaging import text
 from messaging.states import Status
 from tests.markup import Elements, beyond_the_policy
 from tests.people import PLAIN_STATIC
+from webhooks.delivery.retry import RETRY_SECONDS
 from webhooks.models import EventType
-from webhooks.retrying import RETRY_SECONDS
 
 pytestmark = pytest.mark.django_db
 

@@ -9,8 +9,8 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from tests.world import Api
+from webhooks.delivery.signing import Signer, new_secret
 from webhooks.management.commands import listen
-from webhooks.signing import Signer, new_secret
 
 EVENT = {
     "event": "message.delivered",

@@ -26,7 +26,7 @@ from messaging.models import Carrier
 from messaging.states import Status
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
-from webhooks.endpoints import endpoints_of
+from webhooks.endpoints.endpoints import endpoints_of
 
 
 @pytest.fixture(autouse=True)

@@ -20,7 +20,8 @@ from tests.webhook_calls import (
     refused,
 )
 from tests.world import Api, Customer, World
-from webhooks import deliveries, delivery_log, events
+from webhooks.delivery import log, queue
+from webhooks.events import record
 from webhooks.models import Delivery, Endpoint
 
 
@@ -86,7 +87,7 @@ def test_by_status(
     monkeypatch: pytest.MonkeyPatch,
     waiting_is_sorted: bool,
 ) -> None:
-    monkeypatch.setattr(delivery_log, "SORTED_MOST", 100 if waiting_is_sorted else 0)
+    monkeypatch.setattr(log, "SORTED_MOST", 100 if waiting_is_sorted else 0)
     happen(customer, 2)
     work_off(endpoint, delivered=True)
     happen(customer, 3)
@@ -94,7 +95,7 @@ def test_by_status(
     give_up(endpoint)
     happen(customer, 4)
     happen(customer, 1, "otp.failed")
-    deliveries.claim(endpoint.id, 2)
+    queue.claim(endpoint.id, 2)
     assert statuses(endpoint) == {"delivered", "failed", "pending", "sending"}
     for status, count in {"delivered": 2, "failed": 3, "pending": 5}.items():
         found = [row for row in rows(endpoint) if shown(row) == status]
@@ -111,7 +112,7 @@ def test_by_status(
 def test_by_event_and_message(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     now, message = datetime.now(UTC), ids.new_uuid()
     for type in ("message.queued", "message.sent", "message.delivered"):
-        events.record([events.NewEvent(customer.id, type, now, message, {})])
+        record.record([record.NewEvent(customer.id, type, now, message, {})])
     happen(customer, 3)
     of_message = [row for row in rows(endpoint) if row.event.message_id == message]
     about = ids.public_id("msg", message)
@@ -203,7 +204,7 @@ def long_log(customer: Customer, endpoint: Endpoint) -> None:
         cursor.execute("ANALYZE webhooks_delivery; ANALYZE webhooks_event")
 
 
-def plan_of(endpoint: Endpoint, wanted: delivery_log.Filter) -> str:
+def plan_of(endpoint: Endpoint, wanted: log.Filter) -> str:
     """How PostgreSQL reads that."""
     statements: list[tuple[str, Any]] = []
 
@@ -212,7 +213,7 @@ def plan_of(endpoint: Endpoint, wanted: delivery_log.Filter) -> str:
         return execute(sql, params, *rest)
 
     with connection.execute_wrapper(note):
-        delivery_log.newest(endpoint.id, wanted, 51)
+        log.newest(endpoint.id, wanted, 51)
     sql, parameters = statements[0]
     with connection.cursor() as cursor:
         cursor.execute("EXPLAIN " + sql, parameters)
@@ -223,18 +224,16 @@ def plan_of(endpoint: Endpoint, wanted: delivery_log.Filter) -> str:
 @pytest.mark.parametrize(
     ("wanted", "index"),
     [
-        (delivery_log.Filter(), "delivery_log "),
-        (delivery_log.Filter(event_type="message.sent"), "delivery_log "),
-        (delivery_log.Filter(after=timezone.now(), until=timezone.now()), "delivery_log "),
-        (delivery_log.Filter(status="failed"), "delivery_log_ended "),
-        (delivery_log.Filter(status="delivered", event_type="otp.failed"), "delivery_log_ended "),
-        (delivery_log.Filter(status="pending"), "delivery_due "),
-        (delivery_log.Filter(message_id=ids.new_uuid()), "event_of_message "),
+        (log.Filter(), "delivery_log "),
+        (log.Filter(event_type="message.sent"), "delivery_log "),
+        (log.Filter(after=timezone.now(), until=timezone.now()), "delivery_log "),
+        (log.Filter(status="failed"), "delivery_log_ended "),
+        (log.Filter(status="delivered", event_type="otp.failed"), "delivery_log_ended "),
+        (log.Filter(status="pending"), "delivery_due "),
+        (log.Filter(message_id=ids.new_uuid()), "event_of_message "),
     ],
 )
-def test_each_filter_has_its_index(
-    endpoint: Endpoint, wanted: delivery_log.Filter, index: str
-) -> None:
+def test_each_filter_has_its_index(endpoint: Endpoint, wanted: log.Filter, index: str) -> None:
     plan = plan_of(endpoint, wanted)
     assert f"using {index}" in plan or f"on {index}" in plan, plan
     assert "Seq Scan" not in plan

@@ -24,9 +24,11 @@ from tests.dispatching import (
 )
 from tests.receivers import Answer, Receiver, receiver, wait_until
 from tests.world import Customer, World
-from webhooks import deliveries, dispatcher, endpoints, tasks
+from webhooks import tasks
+from webhooks.delivery import dispatcher, queue
+from webhooks.delivery.signing import new_secret
+from webhooks.endpoints import endpoints
 from webhooks.models import Delivery, Endpoint, Event
-from webhooks.signing import new_secret
 
 
 @pytest.fixture(autouse=True)
@@ -176,7 +178,7 @@ def test_gone_disables_the_endpoint(customer: Customer, there: Receiver, start: 
     assert sorted(row.status for row in rows(gone)) == ["failed"] * posts + ["pending"] * (
         30 - posts
     )
-    assert gone.id not in deliveries.due_endpoints()
+    assert gone.id not in queue.due_endpoints()
     assert happen(customer) == frozenset()
     running.ring(other.id)
     wait_for_status(other, "delivered")
@@ -272,7 +274,7 @@ def test_what_a_dead_worker_held_is_posted_by_the_sweep(
 ) -> None:
     endpoint = endpoint_of(customer, there.url)
     happen(customer, 3)
-    assert len(deliveries.claim(endpoint.id, 3)) == 3  # and it died
+    assert len(queue.claim(endpoint.id, 3)) == 3  # and it died
     running = start()
     monkeypatch.setattr(dispatcher, "current", lambda: running)
     tasks.sweep()
@@ -301,7 +303,7 @@ def test_nothing_that_cannot_be_posted_within_its_lease_is_posted(
 ) -> None:
     """Else a second worker would post it too, while the first still does."""
     endpoint = endpoint_of(customer, there.url)
-    monkeypatch.setattr(deliveries, "lease_seconds", lambda: 3.0)  # a timeout and 1 s
+    monkeypatch.setattr(queue, "lease_seconds", lambda: 3.0)  # a timeout and 1 s
     running = start()
     deliver(running, happen(customer, 2))
     time.sleep(0.3)

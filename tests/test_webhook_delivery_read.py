@@ -30,7 +30,7 @@ from tests.webhook_calls import (
     refused,
 )
 from tests.world import Api, Customer, World
-from webhooks import deliveries
+from webhooks.delivery import queue
 from webhooks.models import Delivery, Endpoint, FailedAttempt
 
 
@@ -106,9 +106,9 @@ def test_what_arrives_at_once_has_no_row_more(world: World, customer: Customer) 
 
 def test_only_what_failed_of_a_batch_has_one(customer: Customer, endpoint: Endpoint) -> None:
     happen(customer, 2)
-    fine, broken = deliveries.claim(endpoint.id, 2)
+    fine, broken = queue.claim(endpoint.id, 2)
     outcomes = [outcome(fine, delivered=True), outcome(broken, delivered=False)]
-    deliveries.write(deliveries.Results(outcomes=outcomes))
+    queue.write(queue.Results(outcomes=outcomes))
     [attempt] = FailedAttempt.objects.filter(delivery__endpoint=endpoint)
     assert (attempt.delivery_id, attempt.number) == (broken.id, 1)
 
@@ -125,7 +125,7 @@ def test_before_the_first_attempt(api: Api, customer: Customer, endpoint: Endpoi
 def test_the_next_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     """Its time; none while it is being posted, nor while the endpoint is disabled or at the end."""
     happen(customer)
-    deliveries.claim(endpoint.id, 1)
+    queue.claim(endpoint.id, 1)
     told = read(api, endpoint)
     assert (told["status"], told["next_attempt_at"]) == ("pending", None)
     make_due_again(endpoint)
@@ -162,11 +162,11 @@ def test_after_the_last_attempt_all_ten_are_there(
 def test_a_late_result_leaves_no_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     """One that no longer owns the delivery: neither in its row nor beside it."""
     happen(customer)
-    [late] = deliveries.claim(endpoint.id, 1)
+    [late] = queue.claim(endpoint.id, 1)
     make_due_again(endpoint)
-    [ours] = deliveries.claim(endpoint.id, 1)
+    [ours] = queue.claim(endpoint.id, 1)
     for claimed in (late, ours):
-        deliveries.write(deliveries.Results(outcomes=[outcome(claimed, delivered=False)]))
+        queue.write(queue.Results(outcomes=[outcome(claimed, delivered=False)]))
     assert [one["number"] for one in read(api, endpoint)["attempts"]] == [1]
 
 

@@ -19,7 +19,8 @@ from tests.dispatching import (
 from tests.receivers import Answer, Receiver, wait_until
 from tests.webhook_calls import answer
 from tests.world import Customer, World, in_threads
-from webhooks import deliveries, disabling
+from webhooks.delivery import queue
+from webhooks.endpoints import disable
 from webhooks.models import Endpoint, Event
 
 NOTICE = "webhooks.tasks.tell_people"
@@ -54,7 +55,7 @@ def test_the_first_failure_after_five_days_disables(
     deliver(running, happen(customer, 10))
     wait_until(lambda: not stored(endpoint).enabled)
     wait_until(lambda: "sending" not in statuses(endpoint))
-    assert stored(endpoint).disabled_reason == disabling.FAILED_TOO_LONG
+    assert stored(endpoint).disabled_reason == disable.FAILED_TOO_LONG
     assert stored(endpoint).notice_due_at is not None
     assert [ring for ring in rings if ring[0] == NOTICE] == [
         (NOTICE, "webhooks", (endpoint.id.hex,))
@@ -66,7 +67,7 @@ def test_the_first_failure_after_five_days_disables(
     told = [post for post in there.posts if post.path == "/fine"][-1].verified(other.secret)
     assert told["event"] == "endpoint.disabled"
     assert told["data"]["endpoint_id"] == endpoint.public_id
-    assert told["data"]["reason"] == disabling.FAILED_TOO_LONG
+    assert told["data"]["reason"] == disable.FAILED_TOO_LONG
 
     there.answer = lambda _post: Answer()
     answer(customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"enabled": True})
@@ -117,9 +118,9 @@ def test_a_failure_that_was_overtaken_by_a_success_disables_nothing(customer: Cu
     endpoint = endpoint_of(customer, "https://example.com/")
     failed_since(endpoint, days=6)
     since = stored(endpoint).failing_since
-    assert disabling.fails_too_long(since)
+    assert disable.fails_too_long(since)
     Endpoint.objects.filter(id=endpoint.id).update(failing_since=None)
-    assert not disabling.disable_failing(endpoint.id)
+    assert not disable.disable_failing(endpoint.id)
     assert stored(endpoint).enabled
 
 
@@ -130,14 +131,14 @@ def test_gone_owes_a_mail_too(
     endpoint = endpoint_of(customer, there.url)
     deliver(start(), happen(customer))
     wait_until(lambda: not stored(endpoint).enabled)
-    assert stored(endpoint).disabled_reason == disabling.GONE
+    assert stored(endpoint).disabled_reason == disable.GONE
     assert (NOTICE, "webhooks", (endpoint.id.hex,)) in rings
-    assert endpoint.id not in deliveries.due_endpoints()
+    assert endpoint.id not in queue.due_endpoints()
 
 
 def test_at_once_it_is_disabled_once(customer: Customer) -> None:
     endpoint_of(customer, "https://example.com/", "endpoint.disabled")
     endpoint = endpoint_of(customer, "https://example.com/")
-    done = in_threads([lambda: disabling.disable_gone(endpoint.id)] * 6)
+    done = in_threads([lambda: disable.disable_gone(endpoint.id)] * 6)
     assert sorted(done) == [False] * 5 + [True]
     assert Event.objects.filter(organization=customer.id, type="endpoint.disabled").count() == 1

@@ -14,10 +14,11 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from imissive.core import ids
 from tests.world import Customer, World
-from webhooks import endpoints, events
-from webhooks.events import NewEvent
+from webhooks.delivery.signing import Signer, new_secret
+from webhooks.endpoints import endpoints
+from webhooks.events import record
+from webhooks.events.record import NewEvent
 from webhooks.models import Delivery, Endpoint, Event
-from webhooks.signing import Signer, new_secret
 
 AT = datetime(2024, 1, 15, 10, 1, 23, 987_654, tzinfo=UTC)
 
@@ -36,7 +37,7 @@ def deliveries(customer: Customer) -> list[Delivery]:
 
 def test_the_body_is_the_documented_one() -> None:
     message_id = ids.new_uuid()
-    body = events.body_of(
+    body = record.body_of(
         NewEvent(
             ids.new_uuid(),
             "message.delivered",
@@ -57,7 +58,7 @@ def test_the_body_is_the_documented_one() -> None:
 
 
 def test_no_message_no_message_id() -> None:
-    body = events.body_of(NewEvent(ids.new_uuid(), "sender_id.approved", AT, None, {"a": "مرحبا"}))
+    body = record.body_of(NewEvent(ids.new_uuid(), "sender_id.approved", AT, None, {"a": "مرحبا"}))
     assert body == (
         '{"event":"sender_id.approved","timestamp":"2024-01-15T10:01:23Z","data":{"a":"مرحبا"}}'
     )
@@ -65,7 +66,7 @@ def test_no_message_no_message_id() -> None:
 
 def test_the_timestamp_is_in_utc() -> None:
     riyadh = AT.astimezone(timezone(timedelta(hours=3)))
-    body = orjson.loads(events.body_of(NewEvent(ids.new_uuid(), "x", riyadh, None, {})))
+    body = orjson.loads(record.body_of(NewEvent(ids.new_uuid(), "x", riyadh, None, {})))
     assert body["timestamp"] == "2024-01-15T10:01:23Z"
 
 
@@ -121,10 +122,10 @@ def test_nobody_wants_it_nothing_is_written(customer: Customer, outsider: Custom
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        assert events.record([event(customer.id) for _ in range(500)]) == frozenset()
+        assert record.record([event(customer.id) for _ in range(500)]) == frozenset()
     assert len(queries) == 1
     assert Event.objects.filter(organization=customer.organization).count() == 0
-    assert events.record([]) == frozenset()
+    assert record.record([]) == frozenset()
 
 
 def test_each_endpoint_gets_what_it_wants(customer: Customer, outsider: Customer, world: World):
@@ -136,7 +137,7 @@ def test_each_endpoint_gets_what_it_wants(customer: Customer, outsider: Customer
         event(customer.id, "message.delivered"),
         event(outsider.id, "message.sent"),
     ]
-    assert events.record(happened) == {everything.id, sent.id, theirs.id}
+    assert record.record(happened) == {everything.id, sent.id, theirs.id}
     assert [(row.endpoint_id, row.event.type) for row in deliveries(customer)] == [
         (everything.id, "message.sent"),
         (sent.id, "message.sent"),
@@ -149,13 +150,13 @@ def test_each_endpoint_gets_what_it_wants(customer: Customer, outsider: Customer
         0,
         happened[2].message_id,
     )
-    assert row.event.body == events.body_of(happened[2])
+    assert row.event.body == record.body_of(happened[2])
 
 
 def test_two_statements_whatever_the_number(customer: Customer, world: World) -> None:
     world.endpoint(customer)
     with CaptureQueriesContext(connection) as queries:
-        events.record([event(customer.id, number=number) for number in range(500)])
+        record.record([event(customer.id, number=number) for number in range(500)])
     assert len(queries) == 2
     rows = deliveries(customer)
     assert [orjson.loads(row.event.body)["data"]["number"] for row in rows] == list(range(500))
@@ -167,7 +168,7 @@ def test_two_statements_whatever_the_number(customer: Customer, world: World) ->
 def test_awkward_text_is_kept_as_it_is(customer: Customer, world: World) -> None:
     world.endpoint(customer)
     text = 'a"b\\c{d},NULL\n\t\0 ‏مرحبا 👋 %s'
-    events.record([event(customer.id, text=text)])
+    record.record([event(customer.id, text=text)])
     [row] = deliveries(customer)
     assert orjson.loads(row.event.body)["data"] == {"text": text}
 
@@ -177,7 +178,7 @@ def test_a_rollback_takes_the_events_back(
 ) -> None:
     world.endpoint(customer)
     with transaction.atomic():
-        events.record_and_ring_on_commit([event(customer.id)])
+        record.record_and_ring_on_commit([event(customer.id)])
         transaction.set_rollback(True)
     assert deliveries(customer) == []
     assert rings == []
@@ -188,11 +189,11 @@ def test_rings_come_with_the_commit(
 ) -> None:
     endpoint = world.endpoint(customer)
     with django_capture_on_commit_callbacks(execute=True):
-        events.record_and_ring_on_commit([event(customer.id), event(customer.id)])
+        record.record_and_ring_on_commit([event(customer.id), event(customer.id)])
         assert rings == []
     assert rings == [("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))]
 
 
 def test_nothing_is_recorded_for_a_deleted_endpoint(customer: Customer, world: World) -> None:
     endpoints.delete(world.endpoint(customer))
-    assert events.record([event(customer.id)]) == frozenset()
+    assert record.record([event(customer.id)]) == frozenset()

@@ -23,8 +23,9 @@ from tests.dispatching import (
 )
 from tests.receivers import Answer, Receiver, wait_until
 from tests.world import Customer, World
-from webhooks import deliveries, dispatcher, holders, tasks
-from webhooks.holders import GRACE_SECONDS, Lifeline, Watch
+from webhooks import tasks
+from webhooks.delivery import dispatcher, queue, worker_liveness
+from webhooks.delivery.worker_liveness import GRACE_SECONDS, Lifeline, Watch
 from webhooks.models import Endpoint
 
 LEASE = 30.0
@@ -72,11 +73,11 @@ def holding() -> Iterator[Lifeline]:
 def end(line: Lifeline) -> None:
     """Let go of the lock, and wait until PostgreSQL has noticed."""
     line.stop()
-    wait_until(lambda: line._number not in holders._living())
+    wait_until(lambda: line._number not in worker_liveness._living())
 
 
 def claim(endpoint: Endpoint, line: Lifeline, count: int) -> None:
-    assert len(deliveries.claim(endpoint.id, count, line.holder)) == count
+    assert len(queue.claim(endpoint.id, count, line.holder)) == count
 
 
 def test_what_the_living_hold_stays_theirs(
@@ -84,7 +85,7 @@ def test_what_the_living_hold_stays_theirs(
 ) -> None:
     happen(customer, 3)
     claim(endpoint, line, 2)
-    deliveries.claim(endpoint.id, 1)  # by somebody without a lock
+    queue.claim(endpoint.id, 1)  # by somebody without a lock
     for watch in (Watch(), Watch()):
         for now in (0.0, 10.0, 100.0):
             assert watch.step(LEASE, now=now) == 0
@@ -105,8 +106,8 @@ def test_what_the_dead_held_is_due_after_the_grace(customer: Customer, endpoint:
             assert watch.step(LEASE, now=1.1 + GRACE_SECONDS) == 3
             assert watch.step(LEASE, now=100.0) == 0
             assert [row.status for row in rows(endpoint)].count("pending") == 3
-    assert endpoint.id in deliveries.due_endpoints()
-    assert len(deliveries.claim(endpoint.id, 10)) == 3
+    assert endpoint.id in queue.due_endpoints()
+    assert len(queue.claim(endpoint.id, 10)) == 3
 
 
 def test_a_process_that_begins_frees_at_once(customer: Customer, endpoint: Endpoint) -> None:
@@ -122,17 +123,17 @@ def test_a_result_of_who_was_taken_for_dead_changes_nothing(
 ) -> None:
     happen(customer)
     with holding() as line:
-        [claimed] = deliveries.claim(endpoint.id, 1, line.holder)
+        [claimed] = queue.claim(endpoint.id, 1, line.holder)
     Watch().step(LEASE)
-    deliveries.write(deliveries.Results(outcomes=[outcome(claimed, delivered=True)]))
+    queue.write(queue.Results(outcomes=[outcome(claimed, delivered=True)]))
     assert [(row.status, row.attempts) for row in rows(endpoint)] == [("pending", 0)]
 
 
 def test_a_broken_connection_is_no_death(
     customer: Customer, endpoint: Endpoint, line: Lifeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(holders, "CHECK_SECONDS", 0.1)
-    monkeypatch.setattr(holders, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(worker_liveness, "CHECK_SECONDS", 0.1)
+    monkeypatch.setattr(worker_liveness, "GRACE_SECONDS", 1.0)
     happen(customer)
     claim(endpoint, line, 1)
     watch, before = Watch(), line.holder
@@ -141,7 +142,7 @@ def test_a_broken_connection_is_no_death(
         cursor.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_locks"
             " WHERE locktype = 'advisory' AND classid = %s AND objid = %s",
-            [holders.LOCK_CLASS, before],
+            [worker_liveness.LOCK_CLASS, before],
         )
     wait_until(lambda: line.holder is None)
     until = time.monotonic() + 1.5
@@ -187,7 +188,7 @@ def test_the_next_worker_takes_over_within_seconds(
     settings: Any,
 ) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = True
-    monkeypatch.setattr(holders, "GRACE_SECONDS", 1.0)
+    monkeypatch.setattr(worker_liveness, "GRACE_SECONDS", 1.0)
     there.answer = lambda _post: Answer(delay=60 if len(there.posts) <= 4 else 0)
     endpoint = endpoint_of(customer, there.url)
     happen(customer, 20)

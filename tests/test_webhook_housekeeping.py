@@ -12,7 +12,9 @@ from django.utils import timezone
 from imissive.core import ids
 from tests.dispatching import endpoint_of, give_up, happen, make_due, rows, work_off
 from tests.world import Customer, World, in_threads
-from webhooks import housekeeping, replaying, tasks
+from webhooks import tasks
+from webhooks.delivery import housekeeping
+from webhooks.delivery import replay as replaying
 from webhooks.models import Delivery, Endpoint, Event, FailedAttempt
 
 URL = "https://example.com/"

@@ -5,10 +5,11 @@ from django.utils import timezone
 
 from tests.dispatching import endpoint_of, happen, make_due, outcome, rows, work_off
 from tests.world import Customer, World
-from webhooks import deliveries, endpoints, housekeeping
-from webhooks.deliveries import Results
+from webhooks.delivery import housekeeping, queue
+from webhooks.delivery.queue import Results
+from webhooks.delivery.retry import RETRY_SECONDS, retry_seconds
+from webhooks.endpoints import endpoints
 from webhooks.models import Delivery, Endpoint
-from webhooks.retrying import RETRY_SECONDS, retry_seconds
 
 URL = "https://example.com/"
 
@@ -21,28 +22,28 @@ def customer(committed_world: World) -> Customer:
 def test_a_claim_is_exclusive_until_its_lease_ends(customer: Customer) -> None:
     endpoint = endpoint_of(customer, URL)
     happen(customer, 3)
-    claimed = deliveries.claim(endpoint.id, 2)
+    claimed = queue.claim(endpoint.id, 2)
     assert [row.attempts for row in claimed] == [0, 0]
-    assert len(deliveries.claim(endpoint.id, 10)) == 1
-    assert deliveries.claim(endpoint.id, 10) == []
-    assert endpoint.id not in deliveries.due_endpoints()
+    assert len(queue.claim(endpoint.id, 10)) == 1
+    assert queue.claim(endpoint.id, 10) == []
+    assert endpoint.id not in queue.due_endpoints()
     Delivery.objects.filter(endpoint=endpoint).update(next_attempt_at=timezone.now())
-    assert endpoint.id in deliveries.due_endpoints()
-    again = deliveries.claim(endpoint.id, 10)
+    assert endpoint.id in queue.due_endpoints()
+    again = queue.claim(endpoint.id, 10)
     assert {row.id for row in claimed} < {row.id for row in again}
 
 
 def test_a_result_that_comes_too_late_changes_nothing(customer: Customer) -> None:
     endpoint = endpoint_of(customer, URL)
     happen(customer)
-    [late] = deliveries.claim(endpoint.id, 1)
+    [late] = queue.claim(endpoint.id, 1)
     Delivery.objects.filter(endpoint=endpoint).update(next_attempt_at=timezone.now())
-    [ours] = deliveries.claim(endpoint.id, 1)
-    deliveries.write(Results(outcomes=[outcome(late, delivered=False)]))
-    deliveries.write(Results(returned=[late]))
+    [ours] = queue.claim(endpoint.id, 1)
+    queue.write(Results(outcomes=[outcome(late, delivered=False)]))
+    queue.write(Results(returned=[late]))
     assert (rows(endpoint)[0].status, rows(endpoint)[0].attempts) == ("sending", 0)
-    deliveries.write(Results(outcomes=[outcome(ours, delivered=True)]))
-    deliveries.write(Results(outcomes=[outcome(ours, delivered=False)]))
+    queue.write(Results(outcomes=[outcome(ours, delivered=True)]))
+    queue.write(Results(outcomes=[outcome(ours, delivered=False)]))
     assert (rows(endpoint)[0].status, rows(endpoint)[0].attempts) == ("delivered", 1)
 
 
@@ -51,7 +52,7 @@ def test_handed_back_it_is_as_it_was(customer: Customer) -> None:
     happen(customer, 5)
     before = Delivery.objects.filter(endpoint=endpoint).order_by("id").values()
     as_it_was = list(before)
-    deliveries.write(Results(returned=deliveries.claim(endpoint.id, 5)))
+    queue.write(Results(returned=queue.claim(endpoint.id, 5)))
     assert list(before.all()) == as_it_was
 
 
@@ -66,7 +67,7 @@ def test_the_schedule(customer: Customer) -> None:
         assert row.next_attempt_at is not None
         waits = (row.next_attempt_at - timezone.now()).total_seconds()
         assert wait - 1 < waits <= wait * 1.1
-        assert deliveries.claim(endpoint.id, 10) == []
+        assert queue.claim(endpoint.id, 10) == []
         make_due(endpoint)
     work_off(endpoint, delivered=False)
     [row] = rows(endpoint)
@@ -85,8 +86,8 @@ def test_a_deleted_endpoint_is_purged(customer: Customer, monkeypatch: pytest.Mo
     endpoint = endpoint_of(customer, URL)
     happen(customer, 12)
     endpoints.delete(endpoint)
-    assert endpoint.id not in deliveries.due_endpoints()
-    assert deliveries.load_target(endpoint.id) is None
+    assert endpoint.id not in queue.due_endpoints()
+    assert queue.load_target(endpoint.id) is None
     monkeypatch.setattr(housekeeping, "STEP", 5)
     housekeeping.purge_deleted()
     assert len(rows(endpoint)) == 12  # not yet

@@ -15,7 +15,9 @@ from accounts.roles import Role
 from tests.people import member
 from tests.webhook_calls import answer
 from tests.world import Customer, World
-from webhooks import disabling, notices, tasks
+from webhooks import tasks
+from webhooks.endpoints import disable as disabling
+from webhooks.endpoints import notices
 from webhooks.models import Endpoint
 
 SECRET_URL = "https://hooks.example.com/services/T0/s3cret-in-the-path?token=abc"

@@ -24,7 +24,7 @@ from tests.webhook_calls import (
     refused,
 )
 from tests.world import Api, Customer, World, in_threads
-from webhooks import endpoints
+from webhooks.endpoints import endpoints
 from webhooks.models import Delivery, Endpoint
 
 

@@ -26,7 +26,7 @@ from tests.webhook_calls import (
     refused,
 )
 from tests.world import Api, Customer, World
-from webhooks import replaying
+from webhooks.delivery import replay as replaying
 from webhooks.models import Delivery, Endpoint
 
 SPAN = {"from": "2026-01-15T12:00:00Z", "to": "2100-01-15T12:00:00+03:00"}

@@ -21,9 +21,14 @@ from tests.dispatching import (
 from tests.receivers import Answer, Receiver, wait_until
 from tests.webhook_calls import answer
 from tests.world import Customer, World
-from webhooks import deliveries
+from webhooks.delivery import queue
+from webhooks.delivery.retry import (
+    LONGEST_ASKED,
+    RETRY_SECONDS,
+    asked_seconds,
+    retry_seconds,
+)
 from webhooks.models import Endpoint
-from webhooks.retrying import LONGEST_ASKED, RETRY_SECONDS, asked_seconds, retry_seconds
 
 NOW = datetime(2026, 1, 15, 12, 0, 0, tzinfo=UTC)
 
@@ -134,7 +139,7 @@ def test_an_overloaded_receiver_is_left_alone(
     # Those that were under way at the first answer, and no more, whoever rings for what.
     posts = len(there.posts)
     assert posts <= 4
-    assert endpoint.id not in deliveries.due_endpoints()
+    assert endpoint.id not in queue.due_endpoints()
     for running in (first, second):
         deliver(running, happen(customer, 10))
     deliver(first, frozenset({endpoint.id}))
@@ -159,7 +164,7 @@ def test_after_the_rest_it_goes_on(customer: Customer, there: Receiver, start: S
 
     def swept() -> bool:
         make_due(endpoint)
-        for endpoint_id in deliveries.due_endpoints():
+        for endpoint_id in queue.due_endpoints():
             running.ring(endpoint_id)
         return statuses(endpoint) == {"delivered"}
 

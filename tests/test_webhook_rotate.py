@@ -18,7 +18,7 @@ from tests.webhook_calls import (
     refused,
 )
 from tests.world import Api, Customer, World, in_threads
-from webhooks import housekeeping
+from webhooks.delivery import housekeeping
 from webhooks.models import Endpoint
 
 

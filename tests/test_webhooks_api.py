@@ -11,7 +11,7 @@ from django.test import Client
 from accounts.keys.api_keys import create_key, revoke_key
 from tests.webhook_calls import refused
 from tests.world import Api, Customer
-from webhooks import endpoints
+from webhooks.endpoints import endpoints
 from webhooks.models import Endpoint, EventType
 
 URL = "https://example.com/hook"

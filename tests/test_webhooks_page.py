@@ -318,7 +318,7 @@ def test_the_ends_of_the_calendar(customer: Customer, world: World, zone: str) -
 def test_deliveries_come_by_pages(
     developer: Client, customer: Customer, world: World, monkeypatch
 ) -> None:
-    monkeypatch.setattr("webhooks.views.PAGE", 2)
+    monkeypatch.setattr("webhooks.dashboard.views.PAGE", 2)
     endpoint = world.endpoint(customer)
     rows = [_delivery(endpoint, ago=timedelta(minutes=ago)).public_id for ago in (5, 4, 3)]
     page = _page(customer, f"{endpoint.public_id}/")
@@ -410,7 +410,7 @@ def test_no_test_event_to_a_disabled_endpoint(
 def test_test_events_are_limited(
     developer: Client, customer: Customer, world: World, monkeypatch
 ) -> None:
-    monkeypatch.setattr("webhooks.views.TESTS_PER_MINUTE", 2)
+    monkeypatch.setattr("webhooks.dashboard.views.TESTS_PER_MINUTE", 2)
     endpoint = world.endpoint(customer)
     page = _page(customer, f"{endpoint.public_id}/test/")
     told = [developer.post(page, follow=True).content.decode() for _ in range(3)]
@@ -453,7 +453,7 @@ def test_a_span_is_replayed(developer: Client, customer: Customer, world: World)
 def test_a_long_span_goes_on_where_it_stopped(
     developer: Client, customer: Customer, world: World, monkeypatch
 ) -> None:
-    monkeypatch.setattr("webhooks.replaying.MOST", 2)
+    monkeypatch.setattr("webhooks.delivery.replay.MOST", 2)
     endpoint = world.endpoint(customer)
     for minutes in (9, 8, 7):
         _failed(endpoint, ago=timedelta(minutes=minutes))

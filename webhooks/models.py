@@ -123,7 +123,7 @@ class Delivery(models.Model):
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
     # While `sending`: when whoever holds it counts as dead. While `pending`: when it is due.
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
-    # The dispatcher that claimed it last, see webhooks/holders.py.
+    # The dispatcher that claimed it last, see webhooks/delivery/worker_liveness.py.
     holder = models.IntegerField(null=True, blank=True, editable=False)
     # The last attempt: when it began, the signature header as it was sent, and the answer.
     attempted_at = models.DateTimeField(null=True, blank=True)

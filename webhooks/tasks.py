@@ -6,9 +6,15 @@ from typing import Any
 from celery import shared_task
 from celery.signals import worker_process_shutdown, worker_shutdown
 
-from webhooks import deliveries, dispatcher, holders, housekeeping, notices
+from webhooks.delivery import (
+    dispatcher,
+    housekeeping,
+    queue,
+    worker_liveness,
+)
+from webhooks.endpoints import notices
 
-_watch = holders.Watch()
+_watch = worker_liveness.Watch()
 
 
 @shared_task(name="webhooks.tasks.deliver", ignore_result=True)
@@ -20,8 +26,8 @@ def deliver(endpoint_id: str) -> None:
 @shared_task(name="webhooks.tasks.sweep", ignore_result=True, expires=10)
 def sweep() -> None:
     """Find what is due and nobody rang for: retries, lost rings, what a dead worker held."""
-    _watch.step(deliveries.lease_seconds())
-    for endpoint_id in deliveries.due_endpoints():
+    _watch.step(queue.lease_seconds())
+    for endpoint_id in queue.due_endpoints():
         dispatcher.current().ring(endpoint_id)
     housekeeping.purge_deleted()
 

@@ -2,15 +2,15 @@
 
 from django.urls import path
 
-from webhooks import api, deliveries_api
+from webhooks.api import deliveries, endpoints
 
 urlpatterns = [
-    path("webhooks", api.WebhooksView.as_view()),
-    path("webhooks/deliveries/<str:delivery_id>", deliveries_api.DeliveryView.as_view()),
-    path("webhooks/deliveries/<str:delivery_id>/replay", deliveries_api.ReplayView.as_view()),
-    path("webhooks/<str:webhook_id>", api.WebhookView.as_view()),
-    path("webhooks/<str:webhook_id>/test", api.TestView.as_view()),
-    path("webhooks/<str:webhook_id>/rotate-secret", api.RotateSecretView.as_view()),
-    path("webhooks/<str:webhook_id>/deliveries", deliveries_api.DeliveriesView.as_view()),
-    path("webhooks/<str:webhook_id>/replay", deliveries_api.ReplaySpanView.as_view()),
+    path("webhooks", endpoints.WebhooksView.as_view()),
+    path("webhooks/deliveries/<str:delivery_id>", deliveries.DeliveryView.as_view()),
+    path("webhooks/deliveries/<str:delivery_id>/replay", deliveries.ReplayView.as_view()),
+    path("webhooks/<str:webhook_id>", endpoints.WebhookView.as_view()),
+    path("webhooks/<str:webhook_id>/test", endpoints.TestView.as_view()),
+    path("webhooks/<str:webhook_id>/rotate-secret", endpoints.RotateSecretView.as_view()),
+    path("webhooks/<str:webhook_id>/deliveries", deliveries.DeliveriesView.as_view()),
+    path("webhooks/<str:webhook_id>/replay", deliveries.ReplaySpanView.as_view()),
 ]

@@ -17,12 +17,13 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
 from imissive.core import ids, outbound
-from webhooks import deliveries, disabling
-from webhooks.deliveries import Claimed, Outcome, Target
-from webhooks.retrying import OVERLOADED, asked_seconds
+from webhooks.delivery import queue
+from webhooks.delivery.queue import Claimed, Outcome, Target
+from webhooks.delivery.retry import OVERLOADED, asked_seconds
+from webhooks.endpoints import disable as disabling
 
 if TYPE_CHECKING:
-    from webhooks.dispatcher import Dispatcher
+    from webhooks.delivery.dispatcher import Dispatcher
 
 log = structlog.get_logger(__name__)
 
@@ -96,7 +97,7 @@ class Pump:
             return
         size = self._claim_size()
         # Counted from before the statement, the lease ends here before it does in the database.
-        ends = self._now() + deliveries.lease_seconds()
+        ends = self._now() + queue.lease_seconds()
         try:
             target, claimed = await self._dispatcher.in_database(
                 _claim, self.endpoint_id, size, self._dispatcher.holder
@@ -234,5 +235,5 @@ class Pump:
 def _claim(
     endpoint_id: uuid.UUID, limit: int, holder: int | None
 ) -> tuple[Target | None, list[Claimed]]:
-    target = deliveries.load_target(endpoint_id)
-    return target, [] if target is None else deliveries.claim(endpoint_id, limit, holder)
+    target = queue.load_target(endpoint_id)
+    return target, [] if target is None else queue.claim(endpoint_id, limit, holder)

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from imissive.core import outbound
 from imissive.core.errors import ApiError
-from webhooks import events
+from webhooks.delivery.signing import new_secret
+from webhooks.events import record
 from webhooks.models import Endpoint
-from webhooks.signing import new_secret
 
 MOST = 50
 """Endpoints of one organization: each event is written and posted once for each of them."""
@@ -100,7 +100,7 @@ def change(
 
 def _ring(endpoint: Endpoint) -> None:
     if endpoint.enabled:
-        events.ring([endpoint.id])
+        record.ring([endpoint.id])
 
 
 def rotate_secret(

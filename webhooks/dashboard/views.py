@@ -19,8 +19,15 @@ from accounts.ui.live_fragments import live_page, query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
-from webhooks import acts, delivery_log, endpoints, feed, replaying, showing
-from webhooks.forms import ROTATIONS, EndpointForm, LogForm, RotationForm
+from webhooks.dashboard import audited_actions, feed, labels
+from webhooks.dashboard.forms import (
+    ROTATIONS,
+    EndpointForm,
+    LogForm,
+    RotationForm,
+)
+from webhooks.delivery import log, replay
+from webhooks.endpoints import endpoints
 from webhooks.models import Endpoint
 
 PAGE = 50
@@ -43,7 +50,7 @@ def endpoint_list(request: HttpRequest, member: Member) -> HttpResponse:
 
 
 def _with_health(endpoint: Endpoint, health: feed.Health) -> dict[str, Any]:
-    state = showing.endpoint_state(endpoint, used=health.ended > 0)
+    state = labels.endpoint_state(endpoint, used=health.ended > 0)
     return {"endpoint": endpoint, "health": health, "state": state}
 
 
@@ -58,9 +65,9 @@ def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
     if not form.is_first():
         return _shown_already(request, member)
     try:
-        endpoint = acts.create(member, client_address(request), **_asked(form))
+        endpoint = audited_actions.create(member, client_address(request), **_asked(form))
     except ApiError as refusal:
-        messages.error(request, showing.translated(refusal.problem.message))
+        messages.error(request, labels.translated(refusal.problem.message))
         return redirect("webhooks", public_id(member.organization))
     return _show_secret(request, member, endpoint)
 
@@ -77,7 +84,7 @@ def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> Http
     form = LogForm(request.GET)
     form.is_valid()
     below = ids.parse_id(ids.DELIVERY, request.GET.get("before", ""))
-    rows = delivery_log.newest(endpoint.id, _wanted(form, below), PAGE + 1)
+    rows = log.newest(endpoint.id, _wanted(form, below), PAGE + 1)
     health = feed.health_of([endpoint.id])[endpoint.id]
     paused = request.GET.get("live") == "off"
     context = {
@@ -85,7 +92,7 @@ def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> Http
         **_with_health(endpoint, health),
         "form": form,
         "narrowed": any(form.cleaned_data.values()),
-        "rows": [showing.row(delivery) for delivery in rows[:PAGE]],
+        "rows": [labels.row(delivery) for delivery in rows[:PAGE]],
         "older": rows[PAGE - 1].public_id if len(rows) > PAGE else "",
         "newest": below is None,
         "live": below is None and not paused,
@@ -95,10 +102,10 @@ def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> Http
     return live_page(request, member, "webhook", "webhook_body", context)
 
 
-def _wanted(form: LogForm, below: Any) -> delivery_log.Filter:
+def _wanted(form: LogForm, below: Any) -> log.Filter:
     """What the form narrows to; what was filled in wrongly narrows nothing."""
     asked = form.cleaned_data
-    return delivery_log.Filter(
+    return log.Filter(
         status=asked.get("status") or None,
         event_type=asked.get("event") or None,
         message_id=asked.get("message"),
@@ -119,7 +126,7 @@ def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> Http
     }
     form = EndpointForm(request.POST if request.method == "POST" else None, initial=now)
     if form.is_bound and form.is_valid():
-        acts.change(member, client_address(request), endpoint, **_asked(form))
+        audited_actions.change(member, client_address(request), endpoint, **_asked(form))
         messages.success(request, _("Saved."))
         return _to_endpoint(member, endpoint)
     context = {"page": "webhooks", "form": form, "endpoint": endpoint}
@@ -148,7 +155,7 @@ def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
     if not form.is_first():
         return _shown_already(request, member)
     overlap = timedelta(hours=ROTATIONS[form.cleaned_data["overlap"]])
-    rotated = acts.rotate(member, client_address(request), endpoint, overlap)
+    rotated = audited_actions.rotate(member, client_address(request), endpoint, overlap)
     return _show_secret(request, member, rotated, rotated=True)
 
 
@@ -158,7 +165,7 @@ def switch(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
     """Enable or disable, by `enabled`: 1 or 0."""
     endpoint = endpoint_of(member, webhook_id)
     enabled = request.POST.get("enabled") == "1"
-    acts.switch(member, client_address(request), endpoint, enabled=enabled)
+    audited_actions.switch(member, client_address(request), endpoint, enabled=enabled)
     if enabled:
         messages.success(request, _("The endpoint is enabled. What waited for it goes out now."))
     else:
@@ -174,7 +181,7 @@ def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
     """Ask first; a POST deletes."""
     endpoint = endpoint_of(member, webhook_id)
     if request.method == "POST":
-        acts.delete(member, client_address(request), endpoint)
+        audited_actions.delete(member, client_address(request), endpoint)
         messages.success(request, _("The endpoint is deleted."))
         return redirect("webhooks", public_id(member.organization))
     context = {
@@ -199,9 +206,9 @@ def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResp
         messages.error(request, _("That was many test events in a minute. Wait a little."))
         return _to_endpoint(member, endpoint)
     try:
-        delivery_id = replaying.send_test(member.organization_id, endpoint.id)
+        delivery_id = replay.send_test(member.organization_id, endpoint.id)
     except ApiError as refusal:
-        messages.error(request, showing.translated(refusal.problem.message))
+        messages.error(request, labels.translated(refusal.problem.message))
         return _to_endpoint(member, endpoint)
     public = ids.public_id(ids.DELIVERY, delivery_id)
     return redirect("webhook_delivery", public_id(member.organization), public)

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from webhooks import delivery_views, views
+from webhooks.dashboard import delivery_views, views
 
 urlpatterns = [
     path("webhooks/", views.endpoint_list, name="webhooks"),

@@ -12,9 +12,10 @@ from django.utils.translation import gettext_lazy
 from accounts.ui.single_use_forms import OnceForm
 from imissive.core import ids
 from imissive.core.errors import ApiError
-from webhooks import endpoints, showing
+from webhooks.dashboard import labels
+from webhooks.dashboard.labels import FILTERS, MEANINGS
+from webhooks.endpoints import endpoints
 from webhooks.models import EventType
-from webhooks.showing import FILTERS, MEANINGS
 
 ROTATIONS = {"24": 24, "1": 1, "0": 0}
 
@@ -38,7 +39,7 @@ class _EventsField(forms.MultipleChoiceField):
 
 
 class EndpointForm(OnceForm):
-    """What an endpoint is made or changed with. The URL is judged by `webhooks.endpoints`."""
+    """What an endpoint is made or changed with. The URL is judged by `webhooks.endpoints.endpoints`."""
 
     url = forms.CharField(
         label=gettext_lazy("URL"),
@@ -62,7 +63,7 @@ class EndpointForm(OnceForm):
         try:
             endpoints.check_url(url)
         except ApiError as refusal:
-            raise forms.ValidationError(showing.translated(refusal.problem.message)) from None
+            raise forms.ValidationError(labels.translated(refusal.problem.message)) from None
         return url
 
 

@@ -13,7 +13,8 @@ from yarl import URL
 
 from accounts.audit import record
 from accounts.models import Member
-from webhooks import endpoints, replaying
+from webhooks.delivery import replay as replaying
+from webhooks.endpoints import endpoints
 from webhooks.models import Delivery, Endpoint
 
 

@@ -16,9 +16,9 @@ from django.utils import timezone
 from yarl import URL
 
 from imissive.core.sql import server_cursor
+from webhooks.delivery.retry import retry_seconds
+from webhooks.delivery.signing import Signer
 from webhooks.models import Delivery, Endpoint
-from webhooks.retrying import retry_seconds
-from webhooks.signing import Signer
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +142,7 @@ RETURNING delivery.id, event.id, event.body, delivery.attempts, due.next_attempt
 def claim(endpoint_id: uuid.UUID, limit: int, holder: int | None = None) -> list[Claimed]:
     """Take up to `limit` due deliveries of the endpoint for `lease_seconds`, the oldest first.
 
-    With a `holder` (see `webhooks.holders`) they are free as soon as that is dead.
+    With a `holder` (see `webhooks.delivery.worker_liveness`) they are free as soon as that is dead.
     """
     with server_cursor() as cursor:
         cursor.execute(_CLAIM, [endpoint_id, limit, lease_seconds(), holder])

@@ -1,4 +1,4 @@
-"""The REST API of webhook endpoints: thin, it reads the request and calls `webhooks.endpoints`."""
+"""The REST API of webhook endpoints: thin, it reads the request and calls `webhooks.endpoints.endpoints`."""
 
 from typing import Annotated
 
@@ -22,8 +22,7 @@ from imissive.core.api.requests import (
     parse_query,
 )
 from imissive.core.cursors import CURSOR, decode_cursor, page_of
-from webhooks import delivery_log, endpoints, replaying
-from webhooks.presenting import (
+from webhooks.api.representations import (
     EventName,
     NewWebhook,
     Webhook,
@@ -32,6 +31,8 @@ from webhooks.presenting import (
     delivery_json,
     endpoint_json,
 )
+from webhooks.delivery import log, replay
+from webhooks.endpoints import endpoints
 
 Url = Annotated[
     str,
@@ -204,8 +205,8 @@ class TestView(ApiView):
         parse_no_body(request)
         organization_id = caller_of(request).organization_id
         found = ids.parse_id(ids.ENDPOINT, webhook_id)
-        delivery_id = replaying.send_test(organization_id, found)
-        return Response(delivery_json(delivery_log.find(organization_id, delivery_id)), status=202)
+        delivery_id = replay.send_test(organization_id, found)
+        return Response(delivery_json(log.find(organization_id, delivery_id)), status=202)
 
 
 class RotateSecretView(ApiView):

@@ -10,8 +10,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, pgettext
 
 from imissive.core import ids
+from webhooks.api.representations import next_attempt_at
 from webhooks.models import Delivery, Endpoint, EventType
-from webhooks.presenting import next_attempt_at
 
 MEANINGS: dict[str, str | Promise] = {
     EventType.MESSAGE_QUEUED: gettext_lazy("accepted, or its time has come"),

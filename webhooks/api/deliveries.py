@@ -29,10 +29,8 @@ from imissive.core.cursors import (
     page_of,
 )
 from imissive.core.errors import ApiError
-from webhooks import delivery_log, endpoints, replaying
-from webhooks.api import PAGE, TAGS, WEBHOOK_ID
-from webhooks.models import EventType
-from webhooks.presenting import (
+from webhooks.api.endpoints import PAGE, TAGS, WEBHOOK_ID
+from webhooks.api.representations import (
     EventName,
     StatusName,
     WebhookDeliveries,
@@ -40,6 +38,9 @@ from webhooks.presenting import (
     WebhookReplay,
     delivery_json,
 )
+from webhooks.delivery import log, replay
+from webhooks.endpoints import endpoints
+from webhooks.models import EventType
 
 
 class LogQuery(Query):
@@ -104,7 +105,7 @@ class DeliveriesView(ApiView):
     def get(self, request: Request, webhook_id: str) -> Response:
         """The endpoint's deliveries, newest first: request, each attempt, and when the next is."""
         query = parse_query(request, LogQuery)
-        wanted = delivery_log.Filter(
+        wanted = log.Filter(
             status=query.status,
             event_type=query.event,
             message_id=_message_id(query.message_id),
@@ -114,7 +115,7 @@ class DeliveriesView(ApiView):
         )
         found = ids.parse_id(ids.ENDPOINT, webhook_id)
         endpoint = endpoints.find(caller_of(request).organization_id, found)
-        rows = delivery_log.newest(endpoint.id, wanted, query.limit + 1)
+        rows = log.newest(endpoint.id, wanted, query.limit + 1)
         page, next_cursor = page_of(rows, query.limit)
         return Response({"data": [delivery_json(one) for one in page], "next_cursor": next_cursor})
 
@@ -134,7 +135,7 @@ class DeliveryView(ApiView):
     def get(self, request: Request, delivery_id: str) -> Response:
         """One event on its way to one endpoint."""
         found = ids.parse_id(ids.DELIVERY, delivery_id)
-        delivery = delivery_log.find(caller_of(request).organization_id, found)
+        delivery = log.find(caller_of(request).organization_id, found)
         return Response(delivery_json(delivery))
 
 
@@ -160,9 +161,9 @@ class ReplayView(ApiView):
         parse_no_body(request)
         organization_id = caller_of(request).organization_id
         found = ids.parse_id(ids.DELIVERY, delivery_id)
-        delivery = delivery_log.find(organization_id, found)
-        new_id = replaying.replay(organization_id, delivery)
-        return Response(delivery_json(delivery_log.find(organization_id, new_id)), status=202)
+        delivery = log.find(organization_id, found)
+        new_id = replay.replay(organization_id, delivery)
+        return Response(delivery_json(log.find(organization_id, new_id)), status=202)
 
 
 class ReplaySpanView(ApiView):
@@ -188,14 +189,14 @@ class ReplaySpanView(ApiView):
         body = parse_body(request, ReplayBody)
         if body.since >= body.until:
             raise ApiError("INVALID_REQUEST", "'to' must be later than 'from'.", field="to")
-        span = replaying.Span(
+        span = replay.Span(
             since=body.since,
             until=body.until,
             delivered_too=body.status == "all",
             event_types=body.events,
             above=None if body.cursor is None else decode_cursor(body.cursor),
         )
-        replayed, last = replaying.replay_span(
+        replayed, last = replay.replay_span(
             caller_of(request).organization_id, ids.parse_id(ids.ENDPOINT, webhook_id), span
         )
         next_cursor = None if last is None else encode_cursor(last)

@@ -21,11 +21,13 @@ from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.cursors import CURSOR, encode_cursor
 from imissive.core.errors import ApiError
-from webhooks import acts, delivery_log, endpoints, feed, replaying, showing
-from webhooks.forms import FeedForm, ReplayForm
+from webhooks.api.representations import attempts_of, request_headers
+from webhooks.dashboard import audited_actions, feed, labels
+from webhooks.dashboard.forms import FeedForm, ReplayForm
+from webhooks.dashboard.views import PAGE, endpoint_of
+from webhooks.delivery import log, replay
+from webhooks.endpoints import endpoints
 from webhooks.models import Delivery
-from webhooks.presenting import attempts_of, request_headers
-from webhooks.views import PAGE, endpoint_of
 
 _ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
 
@@ -35,7 +37,7 @@ _ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
 def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
     """What was posted, and how each attempt went; live until the receiver has it."""
     delivery = _delivery_of(member, delivery_id)
-    row = showing.row(delivery)
+    row = labels.row(delivery)
     ended = delivery.status in _ENDED
     context = {
         "page": "webhooks",
@@ -43,9 +45,9 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
         "endpoint": delivery.endpoint,
         "row": row,
         "event_id": ids.public_id(ids.EVENT, delivery.event_id),
-        "meaning": showing.MEANINGS.get(delivery.event.type, ""),
+        "meaning": labels.MEANINGS.get(delivery.event.type, ""),
         "headers": request_headers(delivery),
-        "payload": showing.pretty(delivery.event.body),
+        "payload": labels.pretty(delivery.event.body),
         "attempts": attempts_of(delivery),
         "may_replay": ended and delivery.endpoint.enabled,
         "live": not ended and delivery.endpoint.enabled,
@@ -63,9 +65,9 @@ def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> H
     """
     delivery = _delivery_of(member, delivery_id)
     try:
-        new_id = acts.replay(member, client_address(request), delivery)
+        new_id = audited_actions.replay(member, client_address(request), delivery)
     except ApiError as refusal:
-        messages.error(request, showing.translated(refusal.problem.message))
+        messages.error(request, labels.translated(refusal.problem.message))
         return redirect("webhook_delivery", public_id(member.organization), delivery_id)
     messages.success(request, _("The event is on its way again."))
     public = ids.public_id(ids.DELIVERY, new_id)
@@ -91,11 +93,11 @@ def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpRe
         messages.warning(request, _("That was done already."))
         return to_endpoint
     try:
-        replayed, last = acts.replay_span(
+        replayed, last = audited_actions.replay_span(
             member, client_address(request), endpoint, _span(form.cleaned_data)
         )
     except ApiError as refusal:
-        messages.error(request, showing.translated(refusal.problem.message))
+        messages.error(request, labels.translated(refusal.problem.message))
         return to_endpoint
     told = ngettext(
         "%(count)d event is on its way again.", "%(count)d events are on their way again.", replayed
@@ -128,8 +130,8 @@ def _go_on(request: HttpRequest, cursor: str) -> str:
     return urlencode([*asked, *events, ("cursor", cursor)])
 
 
-def _span(asked: dict[str, Any]) -> replaying.Span:
-    return replaying.Span(
+def _span(asked: dict[str, Any]) -> replay.Span:
+    return replay.Span(
         since=asked["since"],
         until=asked["until"],
         delivered_too=asked["status"] == "all",
@@ -168,16 +170,16 @@ def _told(told: feed.Told) -> dict[str, Any]:
     return {
         "id": ids.public_id(ids.EVENT, event.id),
         "type": event.type,
-        "meaning": showing.MEANINGS.get(event.type, ""),
+        "meaning": labels.MEANINGS.get(event.type, ""),
         "at": event.created_at,
         "message_id": ids.public_id(ids.MESSAGE, event.message_id) if event.message_id else "",
-        "payload": showing.pretty(event.body),
+        "payload": labels.pretty(event.body),
         "raw": event.body,
         "deliveries": [
             {
                 "id": delivery.public_id,
                 "url": delivery.endpoint.url,
-                "state": showing.delivery_state(delivery),
+                "state": labels.delivery_state(delivery),
             }
             for delivery in told.deliveries
         ],
@@ -187,6 +189,6 @@ def _told(told: feed.Told) -> dict[str, Any]:
 def _delivery_of(member: Member, delivery_id: str) -> Delivery:
     try:
         found = ids.parse_id(ids.DELIVERY, delivery_id)
-        return delivery_log.find(member.organization_id, found)
+        return log.find(member.organization_id, found)
     except ApiError as error:
         raise Http404 from error

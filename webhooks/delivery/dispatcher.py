@@ -18,10 +18,10 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 
 from imissive.core import outbound
 from imissive.core.sql import forget_broken_connections
-from webhooks import deliveries
-from webhooks.deliveries import Claimed, Outcome, Results
-from webhooks.holders import Lifeline
-from webhooks.pump import Pump
+from webhooks.delivery import queue
+from webhooks.delivery.endpoint_worker import Pump
+from webhooks.delivery.queue import Claimed, Outcome, Results
+from webhooks.delivery.worker_liveness import Lifeline
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +130,7 @@ class Dispatcher:
 
     @property
     def holder(self) -> int | None:
-        """Whom to claim for, see `webhooks.holders`."""
+        """Whom to claim for, see `webhooks.delivery.worker_liveness`."""
         return self._lifeline.holder
 
     # ------------------------------------------------------------ the loop itself
@@ -184,7 +184,7 @@ class Dispatcher:
         wait = 0.25
         while True:
             try:
-                await self.in_database(deliveries.write, results)
+                await self.in_database(queue.write, results)
                 self._pausing.difference_update(results.paused)
                 for endpoint_id in results.returned_by:
                     self._ring(endpoint_id)
