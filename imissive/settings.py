@@ -306,7 +306,7 @@ WEBHOOK_CONCURRENCY = env.webhook_concurrency
 WEBHOOK_KEEP_DAYS = env.webhook_keep_days
 CARRIER_LEASE = env.carrier_lease
 
-# Where an organization has none of its own (otp/rules.py).
+# Where an organization has none of its own (otp/limits/rules.py).
 OTP_COOLDOWN = env.otp_cooldown
 OTP_LIMIT_TEN_MINUTES, OTP_LIMIT_DAY = env.otp_limit_ten_minutes, env.otp_limit_day
 OTP_NUMBER_LIMIT_DAY = env.otp_number_limit_day

@@ -25,7 +25,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dashboard/<str:organization_id>/usage/", usage_page, name="usage"),
     path("dashboard/<str:organization_id>/usage/usage.csv", usage_file, name="usage_file"),
     path("dashboard/<str:organization_id>/", include("webhooks.dashboard.urls")),
-    path("dashboard/<str:organization_id>/", include("otp.dashboard_urls")),
+    path("dashboard/<str:organization_id>/", include("otp.dashboard.urls")),
     path("dashboard/<str:organization_id>/", include("accounts.members.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", site.urls),

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
 from imissive.core import ids
-from otp.codes import Secret
+from otp.verification.codes import Secret
 
 MAX_ATTEMPTS = 5
 """Checks of one code; the last one that is wrong ends the verification."""
@@ -56,7 +56,7 @@ class Verification(models.Model):
     test = models.BooleanField(_("test"), default=False)
     phone = models.CharField(_("number"), max_length=16)
     country = models.CharField(_("country"), max_length=2)
-    # What pumped traffic is looked for by, see otp/pumping.py.
+    # What pumped traffic is looked for by, see otp/limits/sms_pumping.py.
     prefix = models.CharField(_("prefix"), max_length=16)
     # As it was asked for; empty is the default sender.
     sender = models.CharField(_("sender ID"), max_length=50, blank=True, default="")

@@ -2,7 +2,8 @@
 
 from celery import shared_task
 
-from otp import ending, housekeeping, notices, pumping
+from otp.limits import notices, sms_pumping
+from otp.verification import completion, housekeeping
 
 MAX_STEPS = 20
 
@@ -11,14 +12,14 @@ MAX_STEPS = 20
 def expire() -> None:
     """Every few seconds: end the verifications whose time is over."""
     for _ in range(MAX_STEPS):
-        if ending.expire_due() < ending.STEP:
+        if completion.expire_due() < completion.STEP:
             break
 
 
 @shared_task(name="otp.tasks.watch", ignore_result=True, expires=60)
 def watch() -> None:
     """Every minute: hold prefixes that look pumped, and send the mails that are owed."""
-    pumping.watch()
+    sms_pumping.watch()
     for held_id in notices.due():
         notices.tell_people(held_id)
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from otp import api
+from otp.verification import api
 
 urlpatterns = [
     path("otp/send", api.OtpSendView.as_view()),

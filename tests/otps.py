@@ -10,8 +10,8 @@ from django.db import connection
 from accounts.api import rate_limits
 from imissive.core import ids
 from messaging.models import Message
-from otp import codes
 from otp.models import CodeSend, Verification
+from otp.verification import codes
 from tests.world import PHONE, Api, Customer
 
 SEND, VERIFY = "/v1/otp/send", "/v1/otp/verify"

@@ -45,8 +45,8 @@ from messaging.models import (
     TextTemplate,
 )
 from messaging.states import Status
-from otp import codes
 from otp.models import HeldPrefix, Verification
+from otp.verification import codes
 from tests import showcase_campaigns, showcase_smpp
 from tests.world import PDF
 from webhooks.events import record as events

@@ -19,7 +19,7 @@ from messaging.models import Message
 from messaging.receipts import FinalReceipt
 from messaging.states import Status
 from messaging.submitting import Result
-from otp import ending
+from otp.verification import completion
 from tests import otps
 from tests.people import operator
 from tests.world import PHONE, Api, Customer, World
@@ -132,12 +132,12 @@ def codes_of(customer: Customer, api: Api) -> None:
         otps.check(api, wrong, otps.wrong(wrong))
     post(api, f"/v1/otp/{sent()}/cancel")
     sent()
-    ending.expire_due()
+    completion.expire_due()
     otps.send(api, phone="+966500000008")
     otps.pass_by(customer, 61)
     otps.send(api, phone="+966500000008")
     otps.pass_by(customer, 3600)
-    ending.expire_due()
+    completion.expire_due()
 
 
 def the_rest(world: World, customer: Customer) -> None:

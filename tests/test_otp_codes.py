@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otp import codes, texts
-from otp.codes import KeyLost, Secret
+from otp.verification import codes, texts
+from otp.verification.codes import KeyLost, Secret
 
 
 def test_every_digit_is_as_likely_in_every_place() -> None:

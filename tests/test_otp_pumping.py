@@ -12,7 +12,8 @@ from accounts.roles import Role
 from messaging.models import Carrier
 from messaging.numbers import parse
 from messaging.states import Status
-from otp import notices, pumping, tasks
+from otp import tasks
+from otp.limits import notices, sms_pumping
 from otp.models import HeldPrefix, OtpSettings, Verification
 from tests import otps
 from tests.otps import SEND, refused, send
@@ -84,7 +85,7 @@ def traffic(world: World, customer: Customer, carrier: Carrier) -> Traffic:
 
 def found(customer: Customer) -> list[tuple[str, bool, int, int]]:
     """(prefix, held, codes, verified) of what a look finds for a customer."""
-    pumping.watch()
+    sms_pumping.watch()
     rows = HeldPrefix.objects.filter(organization=customer.organization).order_by("id")
     return list(rows.values_list("prefix", "enforced", "sent", "verified"))
 
@@ -105,7 +106,7 @@ def found(customer: Customer) -> list[tuple[str, bool, int, int]]:
 )
 def test_prefixes(settings: Any, number: str, digits: int, prefix: str) -> None:
     settings.OTP_PUMPING_DIGITS = digits
-    assert pumping.prefix_of(parse(number)) == prefix
+    assert sms_pumping.prefix_of(parse(number)) == prefix
 
 
 def test_a_send_notes_its_prefix(api: Api) -> None:
@@ -212,7 +213,7 @@ def test_an_organizations_own_rules(traffic: Traffic, customer: Customer) -> Non
 @pytest.fixture
 def held(traffic: Traffic, customer: Customer) -> HeldPrefix:
     traffic.add(10)
-    [made] = pumping.watch()
+    [made] = sms_pumping.watch()
     return made
 
 
@@ -228,7 +229,7 @@ def test_nor_again(api: Api, traffic: Traffic, customer: Customer) -> None:
     otp_id = send(api)["otp_id"]
     otps.pass_by(customer, 61)
     traffic.add(10)
-    pumping.watch()
+    sms_pumping.watch()
     response = api.post(f"/v1/otp/{otp_id}/resend")
     refused(response, 403, "DESTINATION_BLOCKED", "phone")
 
@@ -252,7 +253,7 @@ def test_after_twelve_hours_they_go_there_again(
     refused(api.post(SEND, {"phone": PHONE}), 403, "DESTINATION_BLOCKED", "phone")
     otps.pass_by(customer, 61)
     send(api)
-    assert pumping.watch() == []
+    assert sms_pumping.watch() == []
 
 
 def test_switched_off_they_go_there_at_once(api: Api, customer: Customer, held: HeldPrefix) -> None:
@@ -264,15 +265,15 @@ def test_lifted_they_go_there_again_and_are_counted_anew(
     api: Api, customer: Customer, held: HeldPrefix, traffic: Traffic
 ) -> None:
     somebody = operator()
-    pumping.lift(held, somebody, address="192.0.2.1")
+    sms_pumping.lift(held, somebody, address="192.0.2.1")
     send(api)
-    assert pumping.watch() == []
+    assert sms_pumping.watch() == []
     entry = AuditEntry.objects.filter(organization=customer.organization).latest("id")
     assert (entry.action, entry.target, entry.actor) == ("otp.prefix_lifted", PREFIX, somebody)
     with pytest.raises(Exception, match="over already"):
-        pumping.lift(held, somebody)
+        sms_pumping.lift(held, somebody)
     traffic.add(10, minutes_ago=-0.01)
-    assert len(pumping.watch()) == 1
+    assert len(sms_pumping.watch()) == 1
 
 
 # ---------------------------------------------------------------- who is told

@@ -21,7 +21,8 @@ from messaging.models import Carrier, Message
 from messaging.routing import Tables
 from messaging.states import Status
 from messaging.submitting import Result
-from otp import ending, housekeeping, pumping
+from otp.limits import sms_pumping
+from otp.verification import completion, housekeeping
 from tests import otps
 from tests.otps import check, code_of, send, wrong
 from tests.people import PLAIN_STATIC, browser, member, operator
@@ -214,8 +215,8 @@ def test_no_log_holds_it(api: Api, carrier: Carrier, written: io.StringIO) -> No
     second = send(api, length=8, phone="+966501234568")
     found.append(code_of(second["otp_id"]))
     api.post(f"/v1/otp/{second['otp_id']}/cancel")
-    ending.expire_due()
-    pumping.watch()
+    completion.expire_due()
+    sms_pumping.watch()
     housekeeping.purge()
     logging.getLogger("test").debug("the end of %s", "it")
     out = written.getvalue()

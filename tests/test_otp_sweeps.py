@@ -11,8 +11,9 @@ from django.conf import settings as django_settings
 from accounts.models import MICRO
 from imissive.core import ids
 from messaging.models import Message
-from otp import ending, housekeeping, tasks
+from otp import tasks
 from otp.models import CodeSend, HeldPrefix, Verification
+from otp.verification import completion, housekeeping
 from tests import otps
 from tests.otps import check, code_of, send, wrong
 from tests.world import PHONE, Api, Customer, World
@@ -41,8 +42,8 @@ def test_what_is_over_ends_with_one_event(api: Api, customer: Customer, world: W
     over = send(api, expiry=30)["otp_id"]
     young = send(api, expiry=45, phone="+966501234568")["otp_id"]
     otps.pass_by(customer, 30)
-    assert ending.expire_due() == 1
-    assert ending.expire_due() == 0
+    assert completion.expire_due() == 1
+    assert completion.expire_due() == 0
     ended = otps.row(over)
     assert (ended.status, ended.reason) == ("expired", "expired")
     assert (bytes(ended.seed), bytes(ended.digest)) == (b"", b"")
@@ -68,7 +69,7 @@ def test_a_test_keys_event_says_so(customer: Customer, test_api: Api, world: Wor
 def test_nobody_is_told_who_does_not_want_to_know(api: Api, customer: Customer) -> None:
     send(api, expiry=30)
     otps.pass_by(customer, 30)
-    assert ending.expire_due() == 1
+    assert completion.expire_due() == 1
     assert customer.event_rows() == []
 
 
@@ -81,7 +82,7 @@ def test_what_ended_otherwise_does_not_expire(api: Api, customer: Customer, worl
     for _ in range(5):
         check(api, failed, bad)
     otps.pass_by(customer, 3600)
-    assert ending.expire_due() == 0
+    assert completion.expire_due() == 0
     assert told(customer) == [
         (verified, "otp.verified", ""),
         (failed, "otp.failed", "too_many_attempts"),
@@ -97,7 +98,7 @@ def test_a_code_held_for_the_morning_is_not_sent_then(api: Api, customer: Custom
         status="scheduled", due_at=tomorrow, scheduled_at=tomorrow, expires_at=tomorrow
     )
     otps.pass_by(customer, 300)
-    assert ending.expire_due() == 1
+    assert completion.expire_due() == 1
     message.refresh_from_db()
     assert message.status == "canceled"
     assert customer.balance() == 100 * MICRO
@@ -107,7 +108,7 @@ def test_in_bounded_steps(api: Api, customer: Customer) -> None:
     for number in range(5):
         send(api, phone=f"+96650123456{number}", expiry=30)
     otps.pass_by(customer, 30)
-    assert [ending.expire_due(2) for _ in range(4)] == [2, 2, 1, 0]
+    assert [completion.expire_due(2) for _ in range(4)] == [2, 2, 1, 0]
 
 
 def test_beat_knows_the_tasks() -> None:

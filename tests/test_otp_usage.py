@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from otp.usage import conversion_by
+from otp.verification.conversion import conversion_by
 from tests.otps import check, code_of, pass_by, send
 from tests.test_otp_sweeps import old
 from tests.world import Api, Customer, World

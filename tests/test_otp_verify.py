@@ -10,8 +10,15 @@ import pytest
 from accounts.keys.api_keys import create_key
 from imissive.core import ids
 from messaging.models import Carrier
-from otp import codes, ending, sending, verifying
 from otp.models import CodeSend, Verification
+from otp.verification import (
+    codes,
+    completion,
+    verify,
+)
+from otp.verification import (
+    send as sending,
+)
 from tests import otps
 from tests.otps import VERIFY, check, code_of, refused, send, wrong
 from tests.world import PHONE, Api, Customer, World, in_threads
@@ -140,7 +147,7 @@ def test_it_expires(api: Api, customer: Customer, world: World) -> None:
     otps.pass_by(customer, 1.01)
     late = check(api, otp_id, code)
     assert (late["verified"], late["status"], late["attempts_left"]) == (False, "expired", 0)
-    assert ending.expire_due() == 0
+    assert completion.expire_due() == 0
     assert [event["data"]["reason"] for event in events(customer)] == ["expired"]
 
 
@@ -323,9 +330,9 @@ def test_without_the_lock_more_would_be_compared(
     racing: Customer, compared: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That the race is real."""
-    find = verifying.find
+    find = verify.find
     monkeypatch.setattr(
-        verifying, "find", lambda caller, otp_id, lock=False: find(caller, otp_id, lock=False)
+        verify, "find", lambda caller, otp_id, lock=False: find(caller, otp_id, lock=False)
     )
     otp_id = send(racing.api)["otp_id"]
     in_threads([partial(guess, racing, otp_id, wrong(otp_id))] * 10)
@@ -340,7 +347,7 @@ def test_a_right_code_is_right_once(racing: Customer, compared: list[str]) -> No
 
 
 def sweep() -> tuple[int, str]:
-    return ending.expire_due(), "swept"
+    return completion.expire_due(), "swept"
 
 
 def test_a_check_and_the_sweep_end_it_once(racing: Customer) -> None:

@@ -10,7 +10,7 @@ from accounts.roles import Action
 from accounts.ui import search as accounts_finding
 from accounts.ui.search import Finder, Hit, find_all
 from messaging import finding as messaging_finding
-from otp import finding as otp_finding
+from otp.dashboard import search as otp_finding
 from webhooks.dashboard import search as webhooks_finding
 
 FINDERS: tuple[Finder, ...] = (

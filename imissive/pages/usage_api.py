@@ -20,7 +20,7 @@ from imissive.core.api.requests import Moment, Query, parse_query
 from imissive.core.errors import ApiError
 from messaging.schemas import Count, Country, SenderName, StatusName, Usage
 from messaging.usage import NOTHING, Group, Used, total, used_by
-from otp.usage import conversion_by
+from otp.verification.conversion import conversion_by
 
 DAY = timedelta(days=1)
 DEFAULT_SPAN, LONGEST_SPAN = 30 * DAY, 92 * DAY

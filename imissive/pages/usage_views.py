@@ -27,7 +27,7 @@ from messaging.countries import name_of
 from messaging.days import DaysForm
 from messaging.reasons import STATUS_LABELS
 from messaging.usage import NOTHING, Traffic, Used, traffic
-from otp.usage import conversion_by
+from otp.verification.conversion import conversion_by
 
 LONGEST = 92
 """Days of one span, as in the API."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from imissive.core.errors import ApiError
-from otp.rules import Rules
+from otp.limits.rules import Rules
 
 TEN_MINUTES, DAY = timedelta(minutes=10), timedelta(days=1)
 

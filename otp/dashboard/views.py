@@ -23,12 +23,19 @@ from imissive.core.errors import ApiError
 from messaging import numbers
 from messaging.countries import name_of
 from messaging.problem_words import told
-from otp import choosing, codes, sending, texts, usage, verifying
-from otp.askers import Page
-from otp.forms import CodeForm, CountriesForm, TryForm
+from otp.dashboard.forms import CodeForm, CountriesForm, TryForm
+from otp.limits import organization_rules
+from otp.limits.rules import rules_of
 from otp.models import HeldPrefix, Verification
-from otp.rules import rules_of
-from otp.sending import Asked
+from otp.verification import (
+    codes,
+    conversion,
+    send,
+    texts,
+    verify,
+)
+from otp.verification.callers import Page
+from otp.verification.send import Asked
 
 PAGE = 25
 DAYS = 30
@@ -80,10 +87,10 @@ def _show(
 
 
 def _conversion(organization: Organization, since: datetime) -> dict[str, Any]:
-    found = usage.recent_conversion(organization.id, since)
+    found = conversion.recent_conversion(organization.id, since)
     return {
         "rows": [_converted(*row) for row in found.countries],
-        "capped": usage.NEWEST if found.capped else 0,
+        "capped": conversion.NEWEST if found.capped else 0,
     }
 
 
@@ -108,7 +115,7 @@ def _row(verification: Verification) -> dict[str, Any]:
     now = timezone.now()
     status = verification.status
     reason = str(verification.get_reason_display())
-    if status == Verification.Status.PENDING and verifying.is_over(verification, now):
+    if status == Verification.Status.PENDING and verify.is_over(verification, now):
         status, reason = Verification.Status.EXPIRED, str(Verification.Reason.EXPIRED.label)
     return {
         "id": verification.public_id,
@@ -131,7 +138,9 @@ def choose_countries(request: HttpRequest, member: Member) -> HttpResponse:
     form = CountriesForm(rules_of(member.organization_id), request.POST)
     if not form.is_valid():
         return _show(request, member, countries_form=form)
-    choosing.choose_countries(member, form.cleaned_data["countries"], client_address(request))
+    organization_rules.choose_countries(
+        member, form.cleaned_data["countries"], client_address(request)
+    )
     messages.success(request, _("Saved."))
     return redirect("otp", public_id(member.organization))
 
@@ -169,7 +178,7 @@ def _send(member: Member, asked: dict[str, Any]) -> Verification:
     text = texts.compose(None, asked["locale"], app_hash=None, origin=None)
     page = Page(organization.id, test=asked["kind"] == "test")
     what = Asked(asked["phone"], text, asked["length"], asked["expiry"], None)
-    return sending.send(page, what).verification
+    return send.send(page, what).verification
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -181,13 +190,13 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
     if form.is_bound and form.is_valid():
         page = Page(member.organization_id, verification.test)
         try:
-            checked = verifying.verify(page, otp_id, form.cleaned_data["code"])
+            checked = verify.verify(page, otp_id, form.cleaned_data["code"])
         except ApiError as refusal:
             messages.error(request, told(refusal.problem))
         else:
             _tell(request, checked)
         return redirect("otp_try", public_id(member.organization), otp_id)
-    live = verifying.is_live(verification, timezone.now())
+    live = verify.is_live(verification, timezone.now())
     context = {
         "page": "otp",
         "verification": verification,

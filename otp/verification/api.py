@@ -21,9 +21,14 @@ from imissive.core.api.requests import (
     parse_no_body,
 )
 from messaging.api import Sender, SenderAuthentication
-from otp import codes, sending, texts, verifying
 from otp.models import Verification
-from otp.sending import Asked, Sent
+from otp.verification import (
+    codes,
+    send,
+    texts,
+    verify,
+)
+from otp.verification.send import Asked, Sent
 
 OTP_ID = "otp_01hm6v0q8nfj2r4t6v8x0z2a4c"
 MESSAGE_ID = "msg_01hm6v0q8r7d3f5h7k9n1q3s5v"
@@ -157,7 +162,7 @@ class OtpSendView(ApiView):
             body.sender_id,
             for_retriever=body.app_hash is not None,
         )
-        return Response(_sent(sending.send(caller_of(request), asked)), status=202)
+        return Response(_sent(send.send(caller_of(request), asked)), status=202)
 
 
 class OtpVerifyView(ApiView):
@@ -180,7 +185,7 @@ class OtpVerifyView(ApiView):
         refused (`ALREADY_VERIFIED`).
         """
         body = parse_body(request, OtpVerifyBody)
-        verification = verifying.verify(caller_of(request), body.otp_id, body.code)
+        verification = verify.verify(caller_of(request), body.otp_id, body.code)
         return Response(
             {
                 "otp_id": verification.public_id,
@@ -211,7 +216,7 @@ class OtpResendView(ApiView):
         It is right for its full `expiry` again from now on; checks already made stay counted.
         """
         parse_no_body(request)
-        return Response(_sent(sending.resend(caller_of(request), otp_id)))
+        return Response(_sent(send.resend(caller_of(request), otp_id)))
 
 
 class OtpCancelView(ApiView):
@@ -229,7 +234,7 @@ class OtpCancelView(ApiView):
     def post(self, request: Request, otp_id: str) -> Response:
         """End it: no code is right any more. A message that has not gone out yet is canceled."""
         parse_no_body(request)
-        return Response(_verification(verifying.cancel(caller_of(request), otp_id)))
+        return Response(_verification(verify.cancel(caller_of(request), otp_id)))
 
 
 class OtpView(ApiView):
@@ -245,7 +250,7 @@ class OtpView(ApiView):
     )
     def get(self, request: Request, otp_id: str) -> Response:
         """How a verification stands, never its code."""
-        return Response(_verification(verifying.read(caller_of(request), otp_id)))
+        return Response(_verification(verify.read(caller_of(request), otp_id)))
 
 
 def _sent(sent: Sent) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from accounts.templatetags.shown import ltr
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from messaging import numbers
-from otp import pumping
+from otp.limits import sms_pumping
 from otp.models import HeldPrefix, OtpSettings, Verification
 
 
@@ -171,7 +171,7 @@ class HeldPrefixAdmin(LongTableAdmin):
             title=_("Lift this hold"),
             explanation=_("Codes go to these numbers again, and are counted anew from now on."),
             done=_("The hold was lifted."),
-            do=lambda held, _values: pumping.lift(
+            do=lambda held, _values: sms_pumping.lift(
                 held, operator(request), address=client_address(request)
             ),
         )

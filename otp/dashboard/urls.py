@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from otp import views
+from otp.dashboard import views
 
 urlpatterns = [
     path("otp/", views.otp_page, name="otp"),

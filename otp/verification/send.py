@@ -19,10 +19,16 @@ from imissive.core.sql import server_cursor
 from messaging import numbers
 from messaging.sending import Order, accept
 from messaging.verdicts import Draft, Refusal
-from otp import allowance, codes, ending, pumping, texts, verifying
-from otp.askers import Asker
+from otp.limits import number_limits, sms_pumping
+from otp.limits.rules import Rules, rules_of
 from otp.models import CodeSend, Verification
-from otp.rules import Rules, rules_of
+from otp.verification import (
+    codes,
+    completion,
+    texts,
+    verify,
+)
+from otp.verification.callers import Asker
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +66,7 @@ def send(caller: Asker, asked: Asked) -> Sent:
         test=caller.test,
         phone=number.e164,
         country=number.country,
-        prefix=pumping.prefix_of(number),
+        prefix=sms_pumping.prefix_of(number),
         sender=asked.sender or "",
         length=asked.length,
         expiry=asked.expiry,
@@ -86,25 +92,25 @@ def resend(caller: Asker, otp_id: str) -> Sent:
 
     Raises ApiError: NOT_FOUND; ALREADY_VERIFIED; CONFLICT where it has ended; and as `send`.
     """
-    phone = verifying.find(caller, otp_id).phone
+    phone = verify.find(caller, otp_id).phone
     rules = rules_of(caller.organization_id)
     with _whole():
         lock_number(phone)
-        verification = verifying.find(caller, otp_id, lock=True)
-        verifying.refuse_verified(verification)
+        verification = verify.find(caller, otp_id, lock=True)
+        verify.refuse_verified(verification)
         code = _code_again(verification)
         if code is None:
             raise ApiError("CONFLICT", "This code is not valid any more. Send a new one.")
         now = _admit(verification, rules)
         # Two messages with one code would only confuse.
-        ending.take_back(verification)
+        completion.take_back(verification)
         _deliver(caller, verification, code, now)
     return Sent(verification, code)
 
 
 def _code_again(verification: Verification) -> str | None:
     """The code of a verification, or None where it is right no more."""
-    if not verifying.is_live(verification, datetime.now(UTC)):
+    if not verify.is_live(verification, datetime.now(UTC)):
         return None
     try:
         return codes.code_of(verification.id, verification.length, verification.secret)
@@ -145,8 +151,8 @@ def _admit(verification: Verification, rules: Rules) -> datetime:
         raise ApiError("DESTINATION_BLOCKED", told, field="phone")
     now = datetime.now(UTC)
     if rules.enforces and not verification.test:
-        pumping.check(verification.organization_id, verification.phone, now)
-    allowance.check(_history(verification, now), rules, settings.OTP_NUMBER_LIMIT_DAY, now)
+        sms_pumping.check(verification.organization_id, verification.phone, now)
+    number_limits.check(_history(verification, now), rules, settings.OTP_NUMBER_LIMIT_DAY, now)
     return now
 
 
@@ -159,7 +165,7 @@ SELECT s.at, s.organization_id = %(organization)s, v.status = 'verified'
 """
 
 
-def _history(verification: Verification, now: datetime) -> allowance.History:
+def _history(verification: Verification, now: datetime) -> number_limits.History:
     """What went to the number. Test keys' codes reach nobody: they count by themselves."""
     with server_cursor() as cursor:
         cursor.execute(
@@ -167,13 +173,13 @@ def _history(verification: Verification, now: datetime) -> allowance.History:
             {
                 "organization": verification.organization_id,
                 "phone": verification.phone,
-                "since": now - allowance.DAY,
+                "since": now - number_limits.DAY,
                 "test": verification.test,
             },
         )
         rows = cursor.fetchall()
     own = [(at, proved) for at, is_own, proved in rows if is_own]
-    return allowance.History(
+    return number_limits.History(
         [at for at, _ in own],
         [] if verification.test else [at for at, _, _ in rows],
         own[0][0] if own and not own[0][1] else None,
@@ -190,9 +196,9 @@ def _supersede(newer: Verification, now: datetime) -> None:
     )
     older = live.first()
     if older is not None:
-        over = verifying.is_over(older, now)
+        over = verify.is_over(older, now)
         reason = Verification.Reason.EXPIRED if over else Verification.Reason.SUPERSEDED
-        ending.end(older, reason, now)
+        completion.end(older, reason, now)
 
 
 def _deliver(caller: Asker, verification: Verification, code: str, now: datetime) -> None:

@@ -7,9 +7,9 @@ from django.db import transaction
 
 from imissive.core import ids
 from imissive.core.errors import ApiError
-from otp import codes, ending
-from otp.askers import Asker
 from otp.models import MAX_ATTEMPTS, Verification
+from otp.verification import codes, completion
+from otp.verification.callers import Asker
 
 log = structlog.get_logger(__name__)
 
@@ -77,19 +77,19 @@ def _check(verification: Verification, code: str) -> None:
     """Count the check and compare, under the row's lock."""
     now = datetime.now(UTC)
     if is_over(verification, now):
-        ending.end(verification, Verification.Reason.EXPIRED, now)
+        completion.end(verification, Verification.Reason.EXPIRED, now)
         return
     verification.attempts += 1
     try:
         right = codes.matches(verification.id, verification.secret, code)
     except codes.KeyLost:
         log.error("otp_key_lost", otp=verification.public_id, effect="it can only expire")
-        ending.end(verification, Verification.Reason.EXPIRED, now)
+        completion.end(verification, Verification.Reason.EXPIRED, now)
         return
     if right:
-        ending.end(verification, None, now)
+        completion.end(verification, None, now)
     elif verification.attempts >= MAX_ATTEMPTS:
-        ending.end(verification, Verification.Reason.TOO_MANY_ATTEMPTS, now)
+        completion.end(verification, Verification.Reason.TOO_MANY_ATTEMPTS, now)
     else:
         verification.save(update_fields=["attempts"])
 
@@ -105,5 +105,5 @@ def cancel(caller: Asker, otp_id: str) -> Verification:
         now = datetime.now(UTC)
         if not is_live(verification, now):
             raise ApiError("NOT_CANCELABLE", "The verification has ended already.")
-        ending.end(verification, Verification.Reason.CANCELED, now)
+        completion.end(verification, Verification.Reason.CANCELED, now)
     return verification

@@ -8,8 +8,8 @@ from django.utils.translation import gettext_lazy
 
 from accounts.ui.single_use_forms import OnceForm
 from messaging.countries import country_choices
-from otp import codes
-from otp.rules import Rules
+from otp.limits.rules import Rules
+from otp.verification import codes
 
 
 class CountriesForm(forms.Form):
