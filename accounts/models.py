@@ -88,7 +88,7 @@ class Organization(models.Model):
     )
     # Set when `balance.low` was told, cleared when the balance covers the threshold again.
     low_balance_told_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # A mail about it is owed from then on; see `messaging.low_balance`.
+    # A mail about it is owed from then on; see `messaging.billing.low_balance`.
     low_balance_mail_due_at = models.DateTimeField(null=True, blank=True, editable=False)
     send_per_minute = models.PositiveIntegerField(
         _("single messages a minute"),

@@ -34,14 +34,14 @@ CARRIER = os.environ.get("IMISSIVE_CARRIER", "")
 @signals.worker_ready.connect
 def _begin(**_: Any) -> None:
     if CARRIER:
-        from messaging import carrier_process
+        from messaging.carriers import process
 
-        carrier_process.start(CARRIER)
+        process.start(CARRIER)
 
 
 @signals.worker_shutdown.connect
 def _end(**_: Any) -> None:
     if CARRIER:
-        from messaging import carrier_process
+        from messaging.carriers import process
 
-        carrier_process.stop()
+        process.stop()

@@ -21,7 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("imissive.reference.urls")),
     path("", include("accounts.access.urls")),
     path("dashboard/<str:organization_id>/search/", search, name="search"),
-    path("dashboard/<str:organization_id>/", include("messaging.dashboard_urls")),
+    path("dashboard/<str:organization_id>/", include("messaging.dashboard.urls")),
     path("dashboard/<str:organization_id>/usage/", usage_page, name="usage"),
     path("dashboard/<str:organization_id>/usage/usage.csv", usage_file, name="usage_file"),
     path("dashboard/<str:organization_id>/", include("webhooks.dashboard.urls")),

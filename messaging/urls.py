@@ -2,7 +2,10 @@
 
 from django.urls import path
 
-from messaging import api, lists_api, senders_api, suppressions_api
+from messaging.contacts import suppressions_api
+from messaging.log import api as lists_api
+from messaging.senders import api as senders_api
+from messaging.sending import api
 
 urlpatterns = [
     path("sms/send", api.SendView.as_view()),

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from accounts.ui import stored_files
-from messaging.campaigns import checking, running
+from messaging.campaigns import check
+from messaging.campaigns import run as running
 from messaging.campaigns.states import State
 from messaging.models import Campaign
 from tests.world import SENDER, Customer
@@ -45,7 +46,7 @@ def checked(campaign: Campaign) -> Campaign:
     """The campaign after its check."""
     now = datetime.now(UTC)
     Campaign.objects.filter(pk=campaign.pk).update(state=State.CHECKING, due_at=now)
-    assert checking.check(campaign.id)
+    assert check.check(campaign.id)
     return fresh(campaign)
 
 

@@ -15,8 +15,8 @@ from django.db import connection
 
 from accounts.api import rate_limits
 from imissive.core import wakeups
-from messaging import tables
 from messaging.models import Carrier
+from messaging.routing import cache
 from tests.dispatching import Start, dispatchers
 from tests.receivers import Receiver, receiver
 from tests.running import Site
@@ -91,7 +91,7 @@ def site(site_of_all: Site) -> Iterator[Site]:
 @pytest.fixture(autouse=True)
 def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's routes and prices, which a process keeps for a second."""
-    monkeypatch.setattr(tables, "_cached", None)
+    monkeypatch.setattr(cache, "_cached", None)
 
 
 @pytest.fixture(scope="session", autouse=True)

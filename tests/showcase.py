@@ -23,8 +23,8 @@ from accounts.models import (
 from accounts.roles import Role
 from accounts.ui import stored_files
 from imissive.core import ids
-from messaging import carrier_traffic, sender_documents, senders
-from messaging.carrier_traffic import Tally
+from messaging.carriers import traffic
+from messaging.carriers.traffic import Tally
 from messaging.models import (
     Attempt,
     Batch,
@@ -44,6 +44,7 @@ from messaging.models import (
     Suppression,
     TextTemplate,
 )
+from messaging.senders import approval, documents
 from messaging.states import Status
 from otp.models import HeldPrefix, Verification
 from otp.verification import codes
@@ -246,18 +247,18 @@ def _senders(organization: Organization, other: Organization, now: datetime) -> 
 
 def _requests(organization: Organization, owner: User, operator: User) -> None:
     """A request with documents that waits, and one that was rejected."""
-    letter = sender_documents.document("commercial-registration.pdf", PDF)
-    senders.request_sender(
+    letter = documents.document("commercial-registration.pdf", PDF)
+    approval.request_sender(
         organization, "NAJD-Care", "Answers of customer care to people who wrote to us",
         "Najd: your complaint 118 is settled. Thank you for your patience.", use="transactional",
-        documents=[letter, sender_documents.document("authorization.pdf", PDF)], actor=owner,
+        documents=[letter, documents.document("authorization.pdf", PDF)], actor=owner,
     )  # fmt: skip
-    refused = senders.request_sender(
+    refused = approval.request_sender(
         organization, "NajdExpress", "Deliveries", "Your parcel arrives today.",
         use="transactional", actor=owner,
     )  # fmt: skip
     told = "The commercial registration is for another company. Attach one that names yours."
-    senders.reject(refused, operator, told)
+    approval.reject(refused, operator, told)
 
 
 def _endpoints(organization: Organization, now: datetime) -> Endpoint:
@@ -331,7 +332,7 @@ def _carrier(now: datetime) -> Carrier:
     for minutes in range(1, 300):
         answered = Tally(accepted=310 + minutes % 7 * 9, throttled=2, refused=1, delivered=290)
         answered.failed = 9
-        carrier_traffic.record(carrier.pk, answered, now - timedelta(minutes=minutes))
+        traffic.record(carrier.pk, answered, now - timedelta(minutes=minutes))
     route = Route.objects.create(prefix="966")
     route.steps.create(carrier=carrier, position=0)
     Price.objects.create(prefix="966", micro=MICRO // 2)

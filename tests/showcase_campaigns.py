@@ -8,7 +8,7 @@ from typing import Any
 
 from accounts.models import MICRO, Organization, User
 from accounts.ui import stored_files
-from messaging.campaigns import checking
+from messaging.campaigns import check
 from messaging.campaigns.states import State
 from messaging.models import Batch, Campaign
 
@@ -24,7 +24,7 @@ def make(organization: Organization, owner: User, now: datetime) -> None:
     _draft(organization, dice, {**mine, "name": "Eid greetings", "text": ""})
     checked = _draft(organization, dice, {**mine, "name": "May offers", "text": TEXT})
     Campaign.objects.filter(pk=checked.pk).update(state=State.CHECKING, due_at=now)
-    checking.check(checked.id)
+    check.check(checked.id)
 
 
 def _draft(organization: Organization, dice: random.Random, fields: dict[str, Any]) -> Campaign:

@@ -4,11 +4,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from accounts.models import Organization
+from messaging.gateway import history
+from messaging.gateway.accounts import create_account
+from messaging.gateway.console import Console
 from messaging.models import SmppAccount, SmppHappening, SmppServer, SmppSession
 from messaging.smpp import pdus
-from messaging.smpp.server import history
-from messaging.smpp.server.accounts import create_account
-from messaging.smpp.server.console import Console
 
 SERVER = "smpp-1"
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import IntegrityError
 
+from messaging.gateway import accounts
+from messaging.gateway.server import CustomerServer, Options
 from messaging.models import SmppAccount
 from messaging.smpp import pdus
-from messaging.smpp.server import accounts
-from messaging.smpp.server.listening import CustomerServer, Options
 from tests.esmes import RawEsme
 
 if TYPE_CHECKING:

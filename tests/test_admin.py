@@ -12,8 +12,8 @@ from django.utils import timezone
 from accounts.models import MICRO, AuditEntry, LedgerEntry, Member, Organization, User
 from accounts.operators.site import site
 from accounts.roles import Role
-from messaging import carrier_traffic
-from messaging.carrier_traffic import Tally
+from messaging.carriers import traffic
+from messaging.carriers.traffic import Tally
 from messaging.models import Carrier, Message, Price, Route
 from tests import showcase
 from tests.people import PLAIN_STATIC, browser, member, operator, person
@@ -388,7 +388,7 @@ def test_a_carriers_figures(
         (5, Tally(accepted=900, throttled=80, refused=15, unanswered=5, delivered=300, failed=100)),
         (600, Tally(accepted=4321)),
     ):
-        carrier_traffic.record(carrier.pk, tally, now - timedelta(minutes=minutes))
+        traffic.record(carrier.pk, tally, now - timedelta(minutes=minutes))
     for _ in range(3):
         world.message(customer, carrier)
     page = admin.get(_url(Carrier, "change", carrier.pk)).content.decode()

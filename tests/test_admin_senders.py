@@ -8,8 +8,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry
-from messaging import senders
 from messaging.models import SenderId
+from messaging.senders import approval
 from tests.people import PLAIN_STATIC, browser, member, operator, person
 from tests.world import PDF, Customer, World
 
@@ -28,7 +28,7 @@ def admin(db: None) -> Client:
 
 @pytest.fixture
 def pending(customer: Customer) -> SenderId:
-    return senders.request_sender(customer.organization, "NewName", "Orders", "Sample")
+    return approval.request_sender(customer.organization, "NewName", "Orders", "Sample")
 
 
 def _page(sender: SenderId, act: str) -> str:
@@ -70,14 +70,14 @@ def test_reject_needs_a_reason(admin: Client, pending: SenderId) -> None:
 
 
 def test_revoke(admin: Client, pending: SenderId) -> None:
-    senders.approve(pending, operator())
+    approval.approve(pending, operator())
     assert admin.post(_page(pending, "revoke"), {"reason": "Complaints"}).status_code == 302
     pending.refresh_from_db()
     assert (pending.status, pending.reason) == ("revoked", "Complaints")
 
 
 def test_who_comes_late_is_told(admin: Client, pending: SenderId) -> None:
-    senders.approve(pending, operator())
+    approval.approve(pending, operator())
     answer = admin.post(_page(pending, "reject"), {"reason": "Not yours"})
     assert "approved by now" in answer.content.decode()
 
@@ -89,9 +89,9 @@ def test_only_the_buttons_that_fit_are_offered(admin: Client, pending: SenderId)
         return {act for act in acts if _page(pending, act) in page}
 
     assert offered() == {"approve", "reject"}
-    senders.approve(pending, operator())
+    approval.approve(pending, operator())
     assert offered() == {"revoke", "make_default"}
-    senders.revoke(pending, operator(), "Complaints")
+    approval.revoke(pending, operator(), "Complaints")
     assert offered() == {"reopen"}
     assert admin.post(_page(pending, "reopen")).status_code == 302
     assert offered() == {"approve", "reject"}
@@ -207,6 +207,6 @@ def test_reasons_are_chosen_or_written(
 
 
 def test_a_withdrawn_one_has_no_buttons(admin: Client, pending: SenderId) -> None:
-    senders.withdraw(pending, operator())
+    approval.withdraw(pending, operator())
     page = admin.get(_page(pending, "change")).content.decode()
     assert not any(_page(pending, act) in page for act in ("approve", "reject", "reopen"))

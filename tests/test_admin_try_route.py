@@ -5,8 +5,8 @@ from django.test import Client
 
 from accounts.access.page_access import public_id
 from accounts.models import MICRO
-from messaging import tables
 from messaging.models import Carrier, Route
+from messaging.routing import cache
 from tests.people import PLAIN_STATIC, browser, member, operator, person
 from tests.world import PHONE, Customer, World
 
@@ -86,7 +86,7 @@ def test_the_order_when_carriers_are_held(admin: Client, world: World, customer:
     assert customer.messages()[0].carrier == working
     # Where nothing else is left, messages wait for the one that is drained.
     Route.objects.get(prefix="96650").steps.filter(carrier=working).delete()
-    tables.reload()
+    cache.reload()
     trial, _ = _trial(admin, customer)
     assert [step.carrier for step in trial.steps if step.chosen] == [drained]
 

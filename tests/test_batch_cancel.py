@@ -9,8 +9,8 @@ from django.db import connection
 from accounts.credits import ledger
 from accounts.models import MICRO
 from imissive.core import ids
-from messaging import cancelling
 from messaging.models import Message
+from messaging.sending import cancel as cancelling
 from messaging.states import Status
 from tests.test_sms_cancel import REFUND, assert_refused, claim, overlapping, refunds
 from tests.world import PHONE, Api, Customer, in_threads, noting

@@ -7,12 +7,11 @@ from typing import Any
 import pytest
 
 from accounts.models import MICRO
-from messaging import tables
-from messaging.campaigns import checking, chunks
+from messaging.campaigns import check, chunks
 from messaging.campaigns.chunks import Bad, Good
-from messaging.campaigns.moving import move
-from messaging.campaigns.recipients import guess_number_column, variables
 from messaging.campaigns.states import State
+from messaging.campaigns.transitions import move
+from messaging.importing.recipients import guess_number_column, variables
 from messaging.models import (
     Campaign,
     Carrier,
@@ -22,6 +21,7 @@ from messaging.models import (
     SendingRule,
     Suppression,
 )
+from messaging.routing import cache
 from tests import campaigns
 from tests.campaigns import checked, fresh, numbers
 from tests.world import Customer, World
@@ -130,7 +130,7 @@ def test_rows_outside_of_a_countrys_hours_are_counted(customer: Customer) -> Non
     SendingRule.objects.create(
         country="SA", sender_suffix="", opens=opens, closes=closes, time_zone="UTC"
     )
-    tables.reload()
+    cache.reload()
     rows = [(number, "Sara") for number in numbers(3)]
     campaign = checked(campaigns.made(customer, rows))
     assert (campaign.good, campaign.findings["held"]) == (3, 3)
@@ -139,8 +139,8 @@ def test_rows_outside_of_a_countrys_hours_are_counted(customer: Customer) -> Non
 def test_no_more_rows_than_there_may_be(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "MOST_ROWS", 5)
-    monkeypatch.setattr(checking, "CHUNK", 2)
+    monkeypatch.setattr(check, "MOST_ROWS", 5)
+    monkeypatch.setattr(check, "CHUNK", 2)
     rows = [(number, "Sara") for number in numbers(9)]
     campaign = checked(campaigns.made(customer, rows))
     assert (campaign.rows, campaign.good, campaign.findings["too_many"]) == (5, 5, True)
@@ -150,7 +150,7 @@ def test_chunks_are_full_whatever_lies_between(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The place of a row is its chunk's number times CHUNK: no chunk but the last is short."""
-    monkeypatch.setattr(checking, "CHUNK", 4)
+    monkeypatch.setattr(check, "CHUNK", 4)
     rows = [(number, "Sara" if index % 3 else "") for index, number in enumerate(numbers(20))]
     campaign = checked(campaigns.made(customer, rows))
     sizes = [len(chunks.good_rows(chunk)) for chunk in chunks.chunks_of(campaign)]
@@ -165,7 +165,7 @@ def test_the_check_that_began_last_is_the_one_that_counts(
     campaign = campaigns.made(customer, [(ONE, "Sara")])
     mine = Campaign.objects.filter(pk=campaign.pk)
     mine.update(state=State.CHECKING, due_at=datetime.now(UTC))
-    goes_on = checking._goes_on
+    goes_on = check._goes_on
 
     def overtaken(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
         held = goes_on(campaign_id, check_id, rows)
@@ -173,27 +173,27 @@ def test_the_check_that_began_last_is_the_one_that_counts(
         assert move(campaign_id, State.DRAFT, text="Changed", check_id=None, due_at=None)
         return held
 
-    monkeypatch.setattr(checking, "_goes_on", overtaken)
-    assert checking.check(campaign.id)
+    monkeypatch.setattr(check, "_goes_on", overtaken)
+    assert check.check(campaign.id)
     campaign = fresh(campaign)
     assert (campaign.state, campaign.good) == (State.DRAFT, 0)
     assert not campaign.chunks.exists()
-    monkeypatch.setattr(checking, "_goes_on", goes_on)
+    monkeypatch.setattr(check, "_goes_on", goes_on)
     assert _good(checked(campaign))[0].text == "Changed"
 
 
 def test_a_check_that_finds_nothing_good_holds_its_lease_too(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(checking, "CHUNK", 2)
+    monkeypatch.setattr(check, "CHUNK", 2)
     told: list[int] = []
-    goes_on = checking._goes_on
+    goes_on = check._goes_on
 
     def noting(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
         told.append(rows)
         return goes_on(campaign_id, check_id, rows)
 
-    monkeypatch.setattr(checking, "_goes_on", noting)
+    monkeypatch.setattr(check, "_goes_on", noting)
     campaign = checked(campaigns.made(customer, [("12345", "Sara")] * 7))
     assert told == [2, 4, 6, 7]
     assert (campaign.state, campaign.good, len(_bad(campaign))) == (State.READY, 0, 7)
@@ -203,15 +203,15 @@ def test_a_check_whose_worker_died_is_begun_anew(customer: Customer) -> None:
     campaign = campaigns.made(customer, [(ONE, "Sara")])
     mine = Campaign.objects.filter(pk=campaign.pk)
     mine.update(state=State.CHECKING, due_at=datetime.now(UTC))
-    assert checking._begin(campaign.id) is not None
-    assert not checking.check(campaign.id)
+    assert check._begin(campaign.id) is not None
+    assert not check.check(campaign.id)
     mine.update(due_at=datetime.now(UTC))
-    assert checking.check(campaign.id)
+    assert check.check(campaign.id)
     assert fresh(campaign).state == State.READY
 
 
 def test_contact_lists(customer: Customer, outsider: Customer, monkeypatch) -> None:
-    monkeypatch.setattr("messaging.campaigns.recipients._PAGE", 2)
+    monkeypatch.setattr("messaging.importing.recipients._PAGE", 2)
     mine, theirs = customer.organization, outsider.organization
     lists = [ContactList.objects.create(organization=mine, name=name) for name in ("A", "B")]
     people = []

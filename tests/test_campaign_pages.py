@@ -15,7 +15,7 @@ from accounts.credits import ledger
 from accounts.models import MICRO, AuditEntry, Organization, StoredFile
 from accounts.roles import Role
 from imissive.core import ids
-from messaging.campaigns import clock, results
+from messaging.campaigns import results, scheduler
 from messaging.campaigns.states import State
 from messaging.models import (
     Campaign,
@@ -99,7 +99,7 @@ def _ready(client: Client, customer: Customer, text: str = "Hello {name}") -> Ca
     campaign = _only(customer)
     client.post(_home(customer, campaign.public_id, "columns"), _columns())
     client.post(_home(customer, campaign.public_id, "text"), {"sender": "MyCompany", "text": text})
-    clock.run(0)
+    scheduler.run(0)
     return fresh(campaign)
 
 
@@ -129,7 +129,7 @@ def test_from_the_file_to_the_messages(developer: Client, customer: Customer) ->
     )
     assert answer["Location"] == _home(customer, campaign.public_id, "check")
     assert "being checked" in _page(developer, answer["Location"])
-    clock.run(0)
+    scheduler.run(0)
     page = _page(developer, answer["Location"])
     for shown in ("Hello Sara\nBye", "Hello نورة", "+966501234567", "12345", "Not a mobile number"):
         assert shown in page
@@ -139,7 +139,7 @@ def test_from_the_file_to_the_messages(developer: Client, customer: Customer) ->
     assert "Send 2 messages" in _page(developer, _home(customer, campaign.public_id, "start"))
     answer = _start(developer, customer, campaign)
     assert answer["Location"] == _home(customer, campaign.public_id)
-    clock.run(0)
+    scheduler.run(0)
     messages = {message.to: (message.text, message.reference) for message in customer.messages()}
     assert messages == {
         "+966501234567": ("Hello Sara\nBye", "1"),
@@ -257,9 +257,9 @@ def test_to_contact_lists(developer: Client, customer: Customer) -> None:
     assert campaign.name == "VIP"
     assert answer["Location"] == _home(customer, campaign.public_id, "text")
     developer.post(answer["Location"], {"sender": "MyCompany", "text": "{name}, {city}"})
-    clock.run(0)
+    scheduler.run(0)
     _start(developer, customer, campaign)
-    clock.run(0)
+    scheduler.run(0)
     assert [message.text for message in customer.messages()] == ["Sara, Jeddah"]
     form |= {"file": _file(), "campaign_id": _hidden(developer, url, "campaign_id")}
     assert "not both" in developer.post(url, form).content.decode()
@@ -358,12 +358,12 @@ def test_steps_can_be_gone_back_to_and_change_what_is_sent(
         _home(customer, campaign.public_id, "text"), {"sender": "MyCompany", "text": "Bye {name}"}
     )
     assert developer.get(url)["Location"] == _home(customer, campaign.public_id, "check")
-    clock.run(0)
+    scheduler.run(0)
     answer = developer.post(url, {"seen": seen, "when": "now"}, follow=True)
     assert "changed meanwhile" in answer.content.decode()
     assert fresh(campaign).state == State.READY
     _start(developer, customer, campaign)
-    clock.run(0)
+    scheduler.run(0)
     assert {message.text for message in customer.messages()} == {"Bye Sara", "Bye نورة"}
 
 
@@ -375,7 +375,7 @@ def test_a_double_click_sends_once_and_the_way_back_leads_to_its_page(
     form = {"seen": _hidden(developer, url, "seen"), "when": "now"}
     for _ in range(2):
         assert developer.post(url, form)["Location"] == _home(customer, campaign.public_id)
-    clock.run(0)
+    scheduler.run(0)
     developer.post(url, form)
     assert len(customer.messages()) == 2
     for page in ("recipients", "columns", "text", "check", "start"):
@@ -400,7 +400,7 @@ def test_at_a_time(developer: Client, customer: Customer) -> None:
     campaign = fresh(campaign)
     assert (campaign.state, campaign.scheduled_at) == (State.SCHEDULED, at)
     assert (campaign.per_minute, campaign.validity) == (300, 3600)
-    clock.run(0)
+    scheduler.run(0)
     assert customer.messages() == []
     assert "Credits are taken then" in _page(developer, _home(customer, campaign.public_id))
     developer.post(_home(customer, campaign.public_id, "change"))
@@ -442,13 +442,13 @@ def test_what_the_balance_does_not_cover_is_begun_only_knowingly(
     assert "This field is required" in answer.content.decode()
     assert fresh(campaign).state == State.READY
     _start(owner, poor, campaign, uncovered="on")
-    clock.run(0)
+    scheduler.run(0)
     page = _page(owner, _home(poor, campaign.public_id))
     assert "The credits did not suffice" in page
     assert 'About <bdi dir="ltr">2</bdi> credits are missing' in page
     ledger.adjust(poor.organization, 5 * MICRO, reason="paid", actor=None)
     owner.post(_home(poor, campaign.public_id, "resume"))
-    clock.run(0)
+    scheduler.run(0)
     assert len(poor.messages()) == 3
 
 
@@ -469,17 +469,17 @@ def test_pause_resume_and_cancel(developer: Client, customer: Customer) -> None:
         developer.post(f"{home}pause/")
         assert fresh(campaign).state == State.PAUSED
     assert "Somebody paused" in _page(developer, home)
-    clock.run(0)
+    scheduler.run(0)
     assert customer.messages() == []
     for _ in range(2):
         developer.post(f"{home}resume/")
-    clock.run(0)
+    scheduler.run(0)
     assert len(customer.messages()) == 3
     assert "come back" in _page(developer, f"{home}cancel/")
     assert fresh(campaign).state == State.DELIVERING
     for _ in range(2):
         developer.post(f"{home}cancel/")
-    clock.run(1)
+    scheduler.run(1)
     assert fresh(campaign).state == State.CANCELED
     assert {message.status for message in customer.messages()} == {Status.CANCELED}
     assert customer.balance() == 100 * MICRO

@@ -15,11 +15,19 @@ from django.db import connection, transaction
 
 from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry, Organization
-from messaging import sending
-from messaging.campaigns import canceling, chunks, clock, results, running
-from messaging.campaigns.moving import move
+from messaging.campaigns import (
+    cancel,
+    chunks,
+    results,
+    scheduler,
+)
+from messaging.campaigns import (
+    run as running,
+)
 from messaging.campaigns.states import TRANSITIONS, State, sources
+from messaging.campaigns.transitions import move
 from messaging.models import Batch, Campaign, CampaignChunk, Carrier, Message, SenderId, Suppression
+from messaging.sending import accept as sending
 from messaging.states import Status
 from tests import campaigns
 from tests.campaigns import fresh, numbers, run, running_one
@@ -36,7 +44,7 @@ def customer(world: World, carrier: Carrier) -> Customer:
 def _small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (chunks, running):
         monkeypatch.setattr(module, "CHUNK", 10)
-    monkeypatch.setattr("messaging.campaigns.checking.CHUNK", 10)
+    monkeypatch.setattr("messaging.campaigns.check.CHUNK", 10)
 
 
 def _sent(campaign: Campaign) -> list[str]:
@@ -305,10 +313,10 @@ def test_it_begins_at_its_time(customer: Customer) -> None:
     later = datetime.now(UTC) + timedelta(hours=1)
     mine = Campaign.objects.filter(pk=campaign.pk)
     mine.update(state=State.SCHEDULED, due_at=later, scheduled_at=later)
-    clock.run(0)
+    scheduler.run(0)
     assert fresh(campaign).state == State.SCHEDULED
     mine.update(due_at=datetime.now(UTC))
-    clock.run(5)
+    scheduler.run(5)
     assert fresh(campaign).state == State.DELIVERING
     assert len(customer.messages()) == 3
 
@@ -319,7 +327,7 @@ def test_it_begins_at_its_time(customer: Customer) -> None:
 def test_canceling_takes_back_what_no_carrier_has(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("messaging.cancelling.STEP", 8)
+    monkeypatch.setattr("messaging.sending.cancel.STEP", 8)
     campaign = running_one(customer, 25)
     running.step(campaign.id)
     running.step(campaign.id)
@@ -327,7 +335,7 @@ def test_canceling_takes_back_what_no_carrier_has(
     Message.objects.filter(pk=first.pk).update(status=Status.SENT)
     assert move(campaign.id, State.CANCELING, due_at=datetime.now(UTC))
     assert not running.step(campaign.id)
-    while canceling.step(campaign.id):
+    while cancel.step(campaign.id):
         pass
     campaign = fresh(campaign)
     assert campaign.state == State.CANCELED
@@ -339,7 +347,7 @@ def test_canceling_takes_back_what_no_carrier_has(
     # What was being submitted and was throttled comes back to the queue: it is not sent either.
     Message.objects.filter(pk=first.pk).update(status=Status.QUEUED)
     Campaign.objects.filter(pk=campaign.pk).update(due_at=datetime.now(UTC))
-    assert canceling.look_again(campaign.id)
+    assert cancel.look_again(campaign.id)
     assert results.results_of(fresh(campaign)).by_status == {"canceled": 20}
     assert fresh(campaign).due_at is None
     assert customer.balance() == 100 * MICRO
@@ -369,7 +377,7 @@ def test_it_is_over_when_all_its_messages_are(customer: Customer) -> None:
 def test_one_that_cannot_go_on_holds_up_no_other(customer: Customer) -> None:
     broken, fine = running_one(customer, 3), running_one(customer, 4)
     CampaignChunk.objects.filter(campaign=broken).delete()
-    clock.run(5)
+    scheduler.run(5)
     broken, fine = fresh(broken), fresh(fine)
     assert fine.state == State.DELIVERING
     assert broken.state == State.RUNNING

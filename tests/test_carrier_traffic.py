@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from messaging import carrier_traffic
-from messaging.carrier_traffic import Tally
+from messaging.carriers import traffic
+from messaging.carriers.traffic import Tally
 from messaging.models import Carrier, CarrierTraffic
 from messaging.smpp.link import LinkError, NotSent
 from messaging.smpp.pdus import SubmitSmResp
@@ -52,14 +52,14 @@ def test_what_is_taken_is_not_counted_twice_and_may_be_given_back() -> None:
 def test_minutes_add_up_and_old_ones_go(carrier: Carrier) -> None:
     now = timezone.now()
     for _ in range(2):
-        carrier_traffic.record(carrier.pk, Tally(accepted=3, failed=1), now)
-    carrier_traffic.record(carrier.pk, Tally(accepted=5), now - timedelta(minutes=90))
+        traffic.record(carrier.pk, Tally(accepted=3, failed=1), now)
+    traffic.record(carrier.pk, Tally(accepted=5), now - timedelta(minutes=90))
     mine = CarrierTraffic.objects.filter(carrier=carrier)
     assert mine.count() == 2
-    hour = carrier_traffic.since(now - timedelta(hours=1))[carrier.pk]
+    hour = traffic.since(now - timedelta(hours=1))[carrier.pk]
     assert hour == Tally(accepted=6, failed=2)
-    figures = carrier_traffic.figures()[carrier.pk]
+    figures = traffic.figures()[carrier.pk]
     assert (figures.hour, figures.day.accepted, figures.queued) == (hour, 11, 0)
     CarrierTraffic.objects.create(carrier=carrier, minute=now - timedelta(days=2, minutes=1))
-    carrier_traffic.record(carrier.pk, Tally(), now)
+    traffic.record(carrier.pk, Tally(), now)
     assert mine.count() == 2, "what is older than two days went"

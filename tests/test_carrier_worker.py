@@ -26,18 +26,21 @@ from django.utils import timezone
 from accounts.models import MICRO
 from imissive.env import read_env
 from imissive.run.programs import ROOT, carrier_command
-from messaging import (
+from messaging.carriers import (
     bind_status,
-    carrier_traffic,
-    carrier_worker,
+    pdus,
     receipts,
-    submitting,
-    sweeping,
-    text,
-    wire,
+    sweeps,
+    traffic,
 )
-from messaging.carrier_traffic import Tally
-from messaging.carrier_worker import CarrierWorker
+from messaging.carriers import (
+    queue as submitting,
+)
+from messaging.carriers import (
+    worker as carrier_worker,
+)
+from messaging.carriers.traffic import Tally
+from messaging.carriers.worker import CarrierWorker
 from messaging.models import Attempt, Carrier, CarrierBind, EarlyReceipt, Message
 from messaging.smpp import receipt as smpp_receipt
 from messaging.smpp.constants import ESM_DELIVERY_RECEIPT, DataCoding, Tag
@@ -47,6 +50,7 @@ from messaging.smpp.pdus import DeliverSm
 from messaging.smpp.simulator import Simulator
 from messaging.smpp.simulator.accounts import Accounts
 from messaging.states import FINAL, Status
+from messaging.text import encoding
 from tests.platforms import until
 from tests.simulators import RunningSimulator, running_simulator
 from tests.world import Customer, World
@@ -162,7 +166,7 @@ class Scene:
 
     def queue(self, carrier: Carrier, body: str = "Hello", **fields: Any) -> Message:
         """One message as accepting leaves it, charged a credit a part."""
-        parts = text.split(body)
+        parts = encoding.split(body)
         fields = {
             "text": body,
             "encoding": parts.encoding,
@@ -333,7 +337,7 @@ def test_every_magic_number_ends_as_the_contract_says(scene: Scene) -> None:
 
         # 5 never gets a receipt: it ends with its validity.
         Message.objects.filter(id=to[5].id).update(due_at=timezone.now())
-        sweeping.expire_sent()
+        sweeps.expire_sent()
         assert status_of(to[5]) == "expired"
 
 
@@ -429,7 +433,7 @@ def test_without_answer_it_is_tried_once_more_and_then_given_up(scene: Scene, se
 def test_a_text_that_cannot_be_written_fails_alone(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = wire.submit_pdus
+    original = pdus.submit_pdus
 
     def submit_pdus(*arguments: Any, body: str, **more: Any) -> Any:
         if body == "poison":
@@ -476,7 +480,7 @@ def test_a_carrier_that_is_down_from_the_start_is_passed_over(
         first, second = scene.carriers(down, up)
         message = scene.queue(first)
         with working(first, bound=False), working(second):
-            scene.settle(sweeping.reroute_from_down)
+            scene.settle(sweeps.reroute_from_down)
         message.refresh_from_db()
         assert (message.status, message.carrier_id) == ("delivered", second.id)
         assert attempts_of(message) == []
@@ -512,8 +516,8 @@ def test_what_a_lost_carrier_did_not_get_goes_to_the_next(
 
 
 def swept() -> bool:
-    sweeping.requeue_abandoned()
-    sweeping.reroute_from_down()
+    sweeps.requeue_abandoned()
+    sweeps.reroute_from_down()
     return True
 
 
@@ -674,7 +678,7 @@ def test_draining_ends_submitting_while_receipts_still_come(scene: Scene) -> Non
             assert running.bound
 
             def told() -> bool:
-                counted = carrier_traffic.since(timezone.now() - timedelta(hours=1))
+                counted = traffic.since(timezone.now() - timedelta(hours=1))
                 tally = counted.get(carrier.pk, Tally())
                 return (tally.accepted, tally.delivered) == (delivered, delivered)
 
@@ -904,7 +908,7 @@ def test_a_database_that_is_away_for_a_while_loses_nothing(scene: Scene, setting
                 assert running.worker.pool.binds[0].in_use == window
                 assert simulator.tally.receipts_sent > simulator.tally.receipts_answered
                 assert len(simulator.submits) < 300
-            scene.settle(sweeping.requeue_abandoned)
+            scene.settle(sweeps.requeue_abandoned)
             until(lambda: simulator.waiting_receipts == 0, SECONDS)
 
         assert scene.statuses() == {"delivered": 300}
@@ -927,7 +931,7 @@ def test_sessions_that_are_cut_again_and_again_lose_nothing(scene: Scene, settin
                         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
                         " AND backend_type = 'client backend'"
                     )
-            scene.settle(sweeping.requeue_abandoned)
+            scene.settle(sweeps.requeue_abandoned)
         assert scene.statuses() == {"delivered": 300}
         assert len(times_submitted(simulator)) == 300
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from messaging.combining import Combiner
+from messaging.sending.group_commit import Combiner
 
 
 def run_threads(combiner: Combiner[int], items: range) -> dict[int, Exception]:

@@ -16,8 +16,9 @@ from accounts.access.page_access import public_id
 from accounts.models import MICRO, AuditEntry, Member, Organization
 from accounts.roles import Role
 from imissive.core.errors import Problem
-from messaging import composing, numbers
-from messaging.composing import written_numbers
+from messaging.compose import composer
+from messaging.compose.composer import written_numbers
+from messaging.log.problem_messages import told
 from messaging.models import (
     Carrier,
     Composition,
@@ -27,7 +28,7 @@ from messaging.models import (
     Suppression,
     TextTemplate,
 )
-from messaging.problem_words import told
+from messaging.numbers import e164
 from tests.people import PLAIN_STATIC, browser, member
 from tests.world import PHONE, SENDER, Customer, World, in_threads, noting
 
@@ -195,15 +196,15 @@ def test_two_clicks_at_once_send_once(committed_world: World) -> None:
     committed_world.serve()
     customer = committed_world.customer()
     who = Member.objects.get(user=member(customer.organization))
-    asked = composing.Asked(
+    asked = composer.Asked(
         customer.organization,
         "Hello",
-        composing.recipients_of(customer.organization, f"{PHONE},{OTHER}", [], {}),
+        composer.recipients_of(customer.organization, f"{PHONE},{OTHER}", [], {}),
         SENDER,
     )
     once = uuid.uuid4()
     try:
-        sent = in_threads([lambda: composing.send(who, asked, once, "")] * 4)
+        sent = in_threads([lambda: composer.send(who, asked, once, "")] * 4)
         assert sorted(each.first for each in sent) == [False, False, False, True]
         assert len({each.batch_id for each in sent}) == 1
         assert len(customer.messages()) == 2
@@ -255,11 +256,11 @@ def test_the_limit_of_a_minute_counts(owner: Client, customer: Customer) -> None
 
 
 def test_forms_of_long_ago_are_forgotten(customer: Customer) -> None:
-    ages = {uuid.uuid4(): composing.KEPT + timedelta(hours=1), uuid.uuid4(): timedelta(days=1)}
+    ages = {uuid.uuid4(): composer.KEPT + timedelta(hours=1), uuid.uuid4(): timedelta(days=1)}
     for each, age in ages.items():
         Composition.objects.create(id=each, organization=customer.organization)
         Composition.objects.filter(id=each).update(created_at=timezone.now() - age)
-    composing.forget()
+    composer.forget()
     mine = Composition.objects.filter(organization=customer.organization)
     assert list(mine.values_list("id", flat=True)) == list(ages)[1:]
 
@@ -327,7 +328,7 @@ def test_a_form_without_its_number_sends_nothing(
 def test_more_recipients_than_fit(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(composing, "MOST", 2)
+    monkeypatch.setattr(composer, "MOST", 2)
     drivers = _list(customer)
     _contact(customer, OTHER, drivers)
     page, _ = _review(owner, customer, to=f"{PHONE}\n{OTHER}", lists=drivers.public_id)
@@ -498,8 +499,8 @@ def test_the_zone_of_the_member(customer: Customer) -> None:
 
 
 def test_every_refusal_is_told_in_arabic() -> None:
-    reasons = {*numbers._TYPE_REASONS.values(), *numbers._PARSE_REASONS.values()}
-    reasons |= {*numbers._LENGTH_REASONS.values(), "no such number in its country"}
+    reasons = {*e164._TYPE_REASONS.values(), *e164._PARSE_REASONS.values()}
+    reasons |= {*e164._LENGTH_REASONS.values(), "no such number in its country"}
     problems = [Problem("INVALID_PHONE", f"{reason[0].upper()}{reason[1:]}.") for reason in reasons]
     problems += [
         Problem("INVALID_PHONE", f"The number cannot be used: {reason}.") for reason in reasons

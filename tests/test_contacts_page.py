@@ -12,8 +12,8 @@ from django.test import Client
 from accounts.access.page_access import public_id
 from accounts.models import AuditEntry, StoredFile
 from accounts.roles import Role
-from messaging import contacts, contacts_forms, contacts_import
-from messaging.contacts import NewContact
+from messaging.contacts import contacts, forms, imports
+from messaging.contacts.contacts import NewContact
 from messaging.models import Contact, ContactList, ListEntry
 from tests.people import PLAIN_STATIC, browser, member
 from tests.world import PHONE, Customer, noting
@@ -361,12 +361,12 @@ def test_what_cannot_be_imported(
 def test_an_import_is_all_or_nothing(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(contacts_import, "MOST_ROWS", 60)
+    monkeypatch.setattr(imports, "MOST_ROWS", 60)
     monkeypatch.setattr(contacts, "_STEP", 10)
     content = "number\n" + "".join(f"+9665000{index:05d}\n" for index in range(61))
     assert "more than 60 rows" in _import(owner, customer, content, new_list="New")
     assert _stored(customer) == {}
-    monkeypatch.setattr(contacts_forms, "MAX_UPLOAD", 100)
+    monkeypatch.setattr(forms, "MAX_UPLOAD", 100)
     assert "larger than 10 MB" in _import(owner, customer, content.encode())
     assert _stored(customer) == {}
 
@@ -374,7 +374,7 @@ def test_an_import_is_all_or_nothing(
 def test_anothers_import_is_not_found(
     owner: Client, customer: Customer, outsider: Customer
 ) -> None:
-    theirs = contacts_import.keep_rejected(outsider.organization, [])
+    theirs = imports.keep_rejected(outsider.organization, [])
     assert owner.get(_url(customer, f"import/{theirs.id}/")).status_code == 404
 
 

@@ -16,9 +16,10 @@ from accounts.access.page_access import public_id
 from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry, Organization
 from imissive.core import ids
-from messaging import statement, tables
+from messaging.billing import statement
+from messaging.billing.price_list import price_list, search
 from messaging.models import Batch, Carrier
-from messaging.price_list import price_list, search
+from messaging.routing import cache
 from messaging.states import Status
 from tests.people import PLAIN_STATIC, browser, member, operator
 from tests.world import Customer, World
@@ -325,7 +326,7 @@ def test_a_price_is_found_by_country_and_number(
 def test_what_a_search_says_a_number_costs_is_what_it_costs(priced: Customer) -> None:
     for number in ("+966561234567", "+966501234567", "+971501234567", "+971561234567"):
         [row] = search(price_list(priced.id), number)
-        assert row.micro == tables.tables().price(number, priced.id, test=False)
+        assert row.micro == cache.tables().price(number, priced.id, test=False)
 
 
 def test_the_pages_of_prices(owner: Client, priced: Customer) -> None:
@@ -351,7 +352,7 @@ def test_a_fixed_number_of_queries(
     monkeypatch: pytest.MonkeyPatch,
     django_assert_num_queries,
 ) -> None:
-    monkeypatch.setattr(tables, "FRESH_SECONDS", 600.0)
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 600.0)
     world.message(customer, carrier, price=1)
     owner.get(_url(customer))
     with CaptureQueriesContext(connection) as queries:

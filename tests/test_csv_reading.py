@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging import csv_encoding, csv_reading
-from messaging.csv_reading import MAX_CELL, MAX_ROW, Fault, Row, Shape
+from messaging.importing import csv_reader, encodings
+from messaging.importing.csv_reader import (
+    MAX_CELL,
+    MAX_ROW,
+    Fault,
+    Row,
+    Shape,
+)
 
 ARABIC = (
     "الجوال,الاسم,النص\n+966501234567,محمد العتيبي,موعدك غداً الساعة 4\n+966501234568,نورة,شكراً لك\n"
@@ -27,7 +33,7 @@ def _in(size: int, data: bytes) -> Callable[[], Iterable[bytes]]:
 
 def _rows(data: bytes, shape: Shape | None = None, size: int = 7) -> list[Row]:
     pieces = _in(size, data)
-    return list(csv_reading.rows(pieces(), shape or csv_reading.detect(pieces)))
+    return list(csv_reader.rows(pieces(), shape or csv_reader.detect(pieces)))
 
 
 @pytest.mark.parametrize("size", [1, 3, 100_000])
@@ -57,7 +63,7 @@ def _rows(data: bytes, shape: Shape | None = None, size: int = 7) -> list[Row]:
 )
 def test_the_encoding_is_found_and_read(text: str, written: str, found: str, size: int) -> None:
     data = text.encode(written)
-    assert csv_encoding.detect(_in(size, data)()) == found
+    assert encodings.detect(_in(size, data)()) == found
     expected = list(csv.reader(io.StringIO(text), delimiter=";" if ";" in text else ","))
     rows = _rows(data, size=size)
     assert [row.cells for row in rows] == expected[1:]
@@ -67,10 +73,10 @@ def test_the_encoding_is_found_and_read(text: str, written: str, found: str, siz
 def test_what_is_not_ascii_may_come_late() -> None:
     data = b"phone,name\n" + b"+966501234567,Sara\n" * 20_000
     late = data + "+966501234567,نورة العتيبي\n".encode("windows-1256")
-    assert csv_encoding.detect(_in(65_536, data)()) == "utf-8"
-    assert csv_encoding.detect(_in(65_536, late)()) == "windows-1256"
+    assert encodings.detect(_in(65_536, data)()) == "utf-8"
+    assert encodings.detect(_in(65_536, late)()) == "windows-1256"
     cut = "phone,name\n+966501234567,محمد".encode()[:-1]
-    assert csv_encoding.detect([cut]) != "utf-8"
+    assert encodings.detect([cut]) != "utf-8"
 
 
 WORDS = "الرياض جدة محمد عبدالله موعدك غدا شكرا لزيارتكم العميل رقم الشحنة نورة فاطمة خالد"
@@ -84,7 +90,7 @@ letter tells them. Six different words outweigh them, whichever they are."""
 @pytest.mark.parametrize("word", WORDS.split(" "))
 def test_one_arabic_word_is_enough_but_for_some(word: str, written: str) -> None:
     data = word.encode(written)
-    read = data.decode(csv_encoding.detect([data]))
+    read = data.decode(encodings.detect([data]))
     assert (read == word) == ((word, written) not in ALIKE)
 
 
@@ -96,7 +102,7 @@ def test_one_arabic_word_is_enough_but_for_some(word: str, written: str) -> None
 def test_arabic_words_are_told_from_western_ones(words: list[str], written: str, size: int) -> None:
     data = " ".join(words).encode(written)
     # Many letters are alike in both Arabic encodings: then it is all one.
-    assert data.decode(csv_encoding.detect(_in(size, data)())) == " ".join(words)
+    assert data.decode(encodings.detect(_in(size, data)())) == " ".join(words)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +124,7 @@ def test_arabic_words_are_told_from_western_ones(words: list[str], written: str,
     ],
 )
 def test_what_is_no_text_is_named(head: bytes, kind: str | None) -> None:
-    assert csv_encoding.foreign_kind(head) == kind
+    assert encodings.foreign_kind(head) == kind
 
 
 @pytest.mark.parametrize(
@@ -139,7 +145,7 @@ def test_what_is_no_text_is_named(head: bytes, kind: str | None) -> None:
     ],
 )
 def test_the_delimiter_is_found(text: str, delimiter: str) -> None:
-    assert csv_reading.detect(_in(11, text.encode())).delimiter == delimiter
+    assert csv_reader.detect(_in(11, text.encode())).delimiter == delimiter
 
 
 @pytest.mark.parametrize(
@@ -158,9 +164,9 @@ def test_the_delimiter_is_found(text: str, delimiter: str) -> None:
 )
 def test_the_heading_is_found(text: str, has_header: bool, names: list[str]) -> None:
     pieces = _in(5, text.encode())
-    shape = csv_reading.detect(pieces)
+    shape = csv_reader.detect(pieces)
     assert shape.has_header is has_header
-    assert csv_reading.columns(pieces(), shape) == names
+    assert csv_reader.columns(pieces(), shape) == names
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
@@ -234,7 +240,7 @@ CELLS = st.text(
             st.lists(CELLS, min_size=width, max_size=width), min_size=1, max_size=8
         )
     ),
-    st.sampled_from(csv_reading.DELIMITERS),
+    st.sampled_from(csv_reader.DELIMITERS),
     st.sampled_from(["utf-8", "utf-16-le", "utf-16-be"]),
     st.sampled_from(["\n", "\r\n"]),
     st.integers(1, 9),
@@ -256,13 +262,13 @@ def test_what_is_written_is_read(
     assert [row.cells for row in found] == normal
 
 
-@given(st.binary(max_size=300), st.sampled_from(sorted(csv_encoding.NAMES)), st.integers(1, 50))
+@given(st.binary(max_size=300), st.sampled_from(sorted(encodings.NAMES)), st.integers(1, 50))
 def test_no_bytes_stop_the_reading(data: bytes, encoding: str, size: int) -> None:
     pieces = _in(size, data)
-    csv_reading.detect(pieces)
-    for delimiter in csv_reading.DELIMITERS:
+    csv_reader.detect(pieces)
+    for delimiter in csv_reader.DELIMITERS:
         shape = Shape(encoding, delimiter, has_header=True)
-        width = len(csv_reading.columns(pieces(), shape))
-        for row in csv_reading.rows(pieces(), shape):
+        width = len(csv_reader.columns(pieces(), shape))
+        for row in csv_reader.rows(pieces(), shape):
             assert len(row.cells) <= max(width, 1)
             assert all(len(cell) <= MAX_CELL and "\0" not in cell for cell in row.cells)

@@ -10,7 +10,7 @@ from accounts.access.page_access import public_id
 from accounts.credits import ledger
 from accounts.models import MICRO, Organization
 from accounts.roles import Role
-from messaging import log
+from messaging.log import pages
 from messaging.models import Carrier, Message
 from tests.people import PLAIN_STATIC, browser, member, person
 from tests.world import Customer, World
@@ -219,7 +219,7 @@ def test_a_bug_of_ours_is_not_shown(
     def broken(*_arguments: object) -> None:
         raise RuntimeError("with a secret in it")
 
-    monkeypatch.setattr(log, "messages_of", broken)
+    monkeypatch.setattr(pages, "messages_of", broken)
     owner.raise_request_exception = False
     answer = owner.get(_home(customer))
     assert answer.status_code == 500

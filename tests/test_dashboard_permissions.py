@@ -19,8 +19,7 @@ from accounts.keys.api_keys import create_key
 from accounts.models import Invitation, Member
 from accounts.roles import Role
 from imissive.core import ids
-from messaging import senders
-from messaging.contacts_import import keep_rejected
+from messaging.contacts.imports import keep_rejected
 from messaging.models import (
     Batch,
     Carrier,
@@ -31,6 +30,7 @@ from messaging.models import (
     Suppression,
     TextTemplate,
 )
+from messaging.senders import approval
 from otp.models import Verification
 from tests import campaigns
 from tests.people import PLAIN_STATIC, browser, member, person
@@ -233,7 +233,7 @@ def _invitation(customer: Customer) -> Invitation:
 
 def _notice(world: World, customer: Customer) -> SenderStep:
     sender = world.document(customer).sender
-    senders.reject(sender, person(), "No")
+    approval.reject(sender, person(), "No")
     return SenderStep.objects.get(sender=sender, status="rejected")
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from messaging.dispositions import Disposition, disposition, status_name
+from messaging.carriers.command_statuses import Disposition, disposition, status_name
 from messaging.smpp.constants import Status
 
 LATER = {0x58: "ESME_RTHROTTLED", 0x14: "ESME_RMSGQFUL"}

@@ -13,12 +13,14 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from accounts.models import Organization
 from imissive.reference.schema import document
-from messaging import low_balance, receipts, senders, submitting, sweeping
-from messaging.dispositions import Disposition
+from messaging.billing import low_balance
+from messaging.carriers import queue, receipts, sweeps
+from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.queue import Result
+from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Message
-from messaging.receipts import FinalReceipt
+from messaging.senders import approval
 from messaging.states import Status
-from messaging.submitting import Result
 from otp.verification import completion
 from tests import otps
 from tests.people import operator
@@ -76,14 +78,14 @@ def submitted(message: Message, disposition: Disposition) -> None:
     """A carrier's worker takes it, and the carrier answers so."""
     lease = uuid.uuid4()
     Message.objects.filter(id=message.id).update(due_at=datetime.now(UTC) - timedelta(minutes=1))
-    claimed = submitting.claim(message.carrier_id, urgent=message.urgent, limit=9, lease=lease)
+    claimed = queue.claim(message.carrier_id, urgent=message.urgent, limit=9, lease=lease)
     [mine] = [one for one in claimed if one.id == message.id]
     result = Result(mine, disposition)
     if disposition is Disposition.ACCEPTED:
         result.accepted.append((1, str(message.id), datetime.now(UTC)))
     else:
         result.code, result.detail = "ESME_RINVDSTADR", "Refused."
-    submitting.write_results(message.carrier_id, lease, [result])
+    queue.write_results(message.carrier_id, lease, [result])
 
 
 def messages_of(api: Api, **more: Any) -> None:
@@ -103,12 +105,12 @@ def messages_of(api: Api, **more: Any) -> None:
     lost = send(api, **more)
     submitted(lost, Disposition.ACCEPTED)
     Message.objects.filter(id=lost.id).update(due_at=gone)
-    sweeping.expire_sent()
+    sweeps.expire_sent()
     Message.objects.filter(id=send(api, **more).id).update(expires_at=gone, due_at=gone)
-    sweeping.expire_queued()
+    sweeps.expire_queued()
     later = send(api, **more, scheduled_at=LATER)
     Message.objects.filter(id=later.id).update(due_at=gone)
-    sweeping.release_scheduled()
+    sweeps.release_scheduled()
 
 
 def batch_of(api: Api) -> None:
@@ -143,8 +145,8 @@ def codes_of(customer: Customer, api: Api) -> None:
 def the_rest(world: World, customer: Customer) -> None:
     someone = operator()
     for name, decide in (
-        ("Wanted", lambda sender: senders.approve(sender, someone)),
-        ("Unwanted", lambda sender: senders.reject(sender, someone, "No licence.")),
+        ("Wanted", lambda sender: approval.approve(sender, someone)),
+        ("Unwanted", lambda sender: approval.reject(sender, someone, "No licence.")),
     ):
         decide(world.sender(customer, name, status="pending"))
     Organization.objects.filter(id=customer.id).update(low_balance_threshold=10**12)

@@ -13,7 +13,9 @@ from django.utils import timezone
 from accounts.access.page_access import public_id
 from accounts.models import AuditEntry, FileChunk, StoredFile
 from accounts.ui import stored_files
-from messaging import exporting, listing, tasks
+from messaging import tasks
+from messaging.log import exports
+from messaging.log import query as listing
 from messaging.models import Carrier, Export
 from messaging.states import Status
 from tests.people import PLAIN_STATIC, browser, member
@@ -48,7 +50,7 @@ def _export(customer: Customer) -> Export:
 
 def _finish() -> int:
     steps = 0
-    while exporting.step():
+    while exports.step():
         steps += 1
     return steps
 
@@ -83,7 +85,7 @@ def test_the_whole_log_as_a_file(
     assert _finish() == 1
     rows = _fetch(owner, customer)
     assert [row["message_id"] for row in rows] == many
-    assert set(rows[0]) == set(exporting.COLUMNS)
+    assert set(rows[0]) == set(exports.COLUMNS)
     page = owner.get(f"{_home(customer)}exports/").content.decode()
     assert "Download" in page
     assert "hx-get" not in page
@@ -99,9 +101,9 @@ def test_it_is_written_in_steps(
     world: World,
     carrier: Carrier,
 ) -> None:
-    monkeypatch.setattr(exporting, "STEP", size)
+    monkeypatch.setattr(exports, "STEP", size)
     _ask(owner, customer)
-    exporting.step()
+    exports.step()
     # What comes meanwhile is not in it.
     world.message(customer, carrier)
     export = _export(customer)
@@ -131,7 +133,7 @@ def test_only_what_the_log_was_narrowed_to(
     count: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(exporting, "STEP", 3)
+    monkeypatch.setattr(exports, "STEP", 3)
     monkeypatch.setattr(listing, "SEARCHED", 4)
     _ask(owner, customer, query)
     _finish()
@@ -145,9 +147,9 @@ def test_a_step_that_dies_leaves_nothing_and_the_next_goes_on(
     owner: Client, customer: Customer, many: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a worker that is killed between its writing and its commit."""
-    monkeypatch.setattr(exporting, "STEP", 10)
+    monkeypatch.setattr(exports, "STEP", 10)
     _ask(owner, customer)
-    exporting.step()
+    exports.step()
     before = Export.objects.filter(pk=_export(customer).pk).values().get()
     chunks = FileChunk.objects.filter(file=before["file_id"]).count()
 
@@ -162,7 +164,7 @@ def test_a_step_that_dies_leaves_nothing_and_the_next_goes_on(
     with monkeypatch.context() as patch:
         patch.setattr(stored_files, "append", killed)
         with pytest.raises(Killed):
-            exporting.step()
+            exports.step()
     assert Export.objects.filter(pk=before["id"]).values().get() == before
     assert FileChunk.objects.filter(file=before["file_id"]).count() == chunks
     tasks.write_exports()
@@ -172,23 +174,23 @@ def test_a_step_that_dies_leaves_nothing_and_the_next_goes_on(
 def test_a_step_that_breaks_is_tried_again_and_then_given_up(
     owner: Client, customer: Customer, many: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "STEP", 10)
-    monkeypatch.setattr(exporting, "RETRY", timedelta(0))
+    monkeypatch.setattr(exports, "STEP", 10)
+    monkeypatch.setattr(exports, "RETRY", timedelta(0))
     _ask(owner, customer)
-    exporting.step()
+    exports.step()
 
     def broken(*args, **kwargs):
         raise RuntimeError("no")
 
     with monkeypatch.context() as patch:
         patch.setattr(stored_files, "append", broken)
-        exporting.step()
+        exports.step()
         assert (_export(customer).failures, _export(customer).written) == (1, 10)
-    exporting.step()
+    exports.step()
     assert (_export(customer).failures, _export(customer).written) == (0, 20)
     with monkeypatch.context() as patch:
         patch.setattr(stored_files, "append", broken)
-        assert _finish() == exporting.FAILURES_AT_MOST
+        assert _finish() == exports.FAILURES_AT_MOST
     assert _export(customer).status == Export.Status.FAILED
     assert not StoredFile.objects.filter(organization=customer.organization).exists()
     assert "If it fails again" in owner.get(f"{_home(customer)}exports/").content.decode()
@@ -202,15 +204,15 @@ def test_two_workers_write_two_exports(committed_world: World) -> None:
     asker = person.memberships.get()
     try:
         for _ in range(2):
-            exporting.request_export(asker, listing.Filter(), "", None)
+            exports.request_export(asker, listing.Filter(), "", None)
         with transaction.atomic():
             held = (
                 Export.objects.select_for_update().filter(organization=customer.id).earliest("id")
             )
-            assert in_threads([exporting.step, exporting.step]) in ([True, False], [False, True])
+            assert in_threads([exports.step, exports.step]) in ([True, False], [False, True])
             held.refresh_from_db()
             assert held.written == 0
-        exporting.step()
+        exports.step()
         done = Export.objects.filter(organization=customer.id, status="done")
         assert done.count() == 2
     finally:
@@ -260,24 +262,24 @@ def test_a_double_click_begins_one_and_few_are_under_way(
     for _ in range(3):
         answer = _ask(owner, customer)
     assert "3 exports are under way already" in answer.content.decode()
-    assert mine.count() == exporting.OPEN_AT_MOST
+    assert mine.count() == exports.OPEN_AT_MOST
     _finish()
     _ask(owner, customer)
-    assert mine.count() == exporting.OPEN_AT_MOST + 1
+    assert mine.count() == exports.OPEN_AT_MOST + 1
 
 
 def test_what_is_stopped_leaves_no_file(
     owner: Client, customer: Customer, many: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exporting, "STEP", 10)
+    monkeypatch.setattr(exports, "STEP", 10)
     _ask(owner, customer)
-    exporting.step()
+    exports.step()
     url = f"{_home(customer)}exports/{_export(customer).public_id}/"
     assert "no file" in owner.get(url, follow=True).content.decode()
     assert "Stop this export?" in owner.get(f"{url}cancel/").content.decode()
     assert "The export was stopped" in owner.post(f"{url}cancel/", follow=True).content.decode()
     assert "over already" in owner.post(f"{url}cancel/", follow=True).content.decode()
-    assert not exporting.step()
+    assert not exports.step()
     assert _export(customer).status == Export.Status.CANCELED
     assert not StoredFile.objects.filter(organization=customer.organization).exists()
     assert "no file" in owner.get(url, follow=True).content.decode()

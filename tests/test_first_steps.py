@@ -91,7 +91,7 @@ def test_bad_input(fresh: Organization, fields: dict[str, str], told: str) -> No
 
 def test_without_a_simulator_it_is_said(fresh: Organization) -> None:
     Carrier.objects.filter(is_sandbox=True).delete()
-    from messaging import tables
+    from messaging.routing import cache as tables
 
     tables.reload()
     client = browser(member(fresh))

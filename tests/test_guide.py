@@ -18,8 +18,8 @@ from imissive.core.errors import STATUS_OF_CODE
 from imissive.guide import calls
 from imissive.guide.page import SECTIONS
 from imissive.reference.events import KINDS
-from messaging import text
 from messaging.states import Status
+from messaging.text import encoding
 from tests.markup import Elements, beyond_the_policy
 from tests.people import PLAIN_STATIC
 from webhooks.delivery.retry import RETRY_SECONDS
@@ -315,7 +315,7 @@ def test_the_retries_are_the_real_ones() -> None:
 
 def test_limits_are_the_real_ones() -> None:
     page = plain(read())
-    assert _rows(read(), "text")[0][1:3] == [str(text.SINGLE_SEPTETS), "153"]
-    assert _rows(read(), "text")[1][1:3] == [str(text.SINGLE_UNITS), "67"]
+    assert _rows(read(), "text")[0][1:3] == [str(encoding.SINGLE_SEPTETS), "153"]
+    assert _rows(read(), "text")[1][1:3] == [str(encoding.SINGLE_UNITS), "67"]
     assert f"The key is up to {MAX_KEY_LENGTH} printable ASCII characters" in page
     assert f"It is kept for {KEPT.total_seconds() / 3600:.0f} hours" in page

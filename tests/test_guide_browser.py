@@ -8,8 +8,8 @@ from playwright.sync_api import Locator, Page, expect
 
 from accounts.models import ApiKey
 from imissive.guide import keys
-from messaging import tables
 from messaging.models import Carrier, Message
+from messaging.routing import cache
 from tests import shown
 from tests.contrast import contrast
 from tests.shown import Site
@@ -24,12 +24,12 @@ def sandbox(site: Site) -> Iterator[None]:
     carrier = Carrier.objects.create(
         slug="sandbox", name="Sandbox", host="127.0.0.1", system_id="esme", is_sandbox=True
     )
-    tables.reload()
+    cache.reload()
     yield
     Message.objects.filter(carrier=carrier).delete()
     carrier.delete()
     ApiKey.objects.filter(name=keys.NAME).delete()
-    tables.reload()
+    cache.reload()
 
 
 def example(page: Page, name: str) -> Locator:

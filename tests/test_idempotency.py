@@ -22,9 +22,9 @@ from accounts.credits import ledger
 from accounts.keys.api_keys import create_key, revoke_key
 from accounts.models import MICRO, IdempotencyRecord, Organization
 from accounts.roles import Scope
-from messaging import api as messaging_api
-from messaging import cancelling, presenting
 from messaging.models import Carrier
+from messaging.sending import api as messaging_api
+from messaging.sending import cancel, representations
 from tests.api_calls import GOOD, Scene, ask, calls
 from tests.world import PHONE, SENDER, Api, Customer, World, in_threads, noting
 
@@ -194,7 +194,7 @@ def test_a_canceled_batch_locks_messages_before_the_balance(
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     body = {"messages": [SMS] * 5, "scheduled_at": tomorrow}
     batch_id = customer.api.post(BULK, body).json()["batch_id"]
-    monkeypatch.setattr(cancelling, "STEP", 2)
+    monkeypatch.setattr(cancel, "STEP", 2)
     statements: list[str] = []
     with connection.execute_wrapper(noting(statements)):
         answer = send(customer.api, None, path=f"/v1/batches/{batch_id}/cancel")
@@ -225,9 +225,9 @@ def _limited(customer: Customer, monkeypatch: Any) -> Callable[[], object]:
 
 
 def _broken(customer: Customer, monkeypatch: Any) -> Callable[[], object]:
-    works = presenting.accepted_messages
-    monkeypatch.setattr(presenting, "accepted_messages", lambda _: 1 / 0)
-    return lambda: monkeypatch.setattr(presenting, "accepted_messages", works)
+    works = representations.accepted_messages
+    monkeypatch.setattr(representations, "accepted_messages", lambda _: 1 / 0)
+    return lambda: monkeypatch.setattr(representations, "accepted_messages", works)
 
 
 def _suspended(customer: Customer, monkeypatch: Any) -> Callable[[], object]:

@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from messaging import listing, sweeping
-from messaging.listing import Filter
+from messaging.carriers import sweeps
+from messaging.log import query
+from messaging.log.query import Filter
 from messaging.models import Message
 from messaging.states import Status
 from tests.filling import CAMPAIGN, MONITOR, fill
@@ -82,7 +83,7 @@ def explained() -> Iterator[list[dict[str, Any]]]:
 def plans_of(organization_id: uuid.UUID, narrowed: Filter, **page: Any) -> list[dict[str, Any]]:
     """Every node of the plans by which that page is read."""
     with explained() as nodes:
-        listing.search(organization_id, narrowed, 51, **page)
+        query.search(organization_id, narrowed, 51, **page)
     return nodes
 
 
@@ -174,7 +175,7 @@ UNSERVED: list[dict[str, Any]] = [
 @pytest.mark.parametrize("name", ["", *INDEX_OF])
 def test_what_no_index_serves_is_looked_for_among_so_many(many, monkeypatch, name, more):
     """Of those that an index gives, in its order, from a page's edge to another edge."""
-    monkeypatch.setattr(listing, "SEARCHED", 100)
+    monkeypatch.setattr(query, "SEARCHED", 100)
     organization_id, narrowed = chosen(many, *filter(None, [name]))
     narrowed = dataclasses.replace(narrowed, **more)
     expected = {INDEX_OF[name]} if name else {"message_of_organization"}
@@ -192,14 +193,14 @@ def test_what_no_index_serves_is_looked_for_among_so_many(many, monkeypatch, nam
 
 def test_a_list_is_not_read_by_what_no_index_serves(many):
     with pytest.raises(ValueError, match="no index"):
-        listing.read(many[0], Filter(country="SA"), 10)
+        query.read(many[0], Filter(country="SA"), 10)
 
 
 def test_the_senders_are_found_by_steps(many):
-    assert listing.senders_used(many[0]) == ["Big", "Mid", "Rare"]
+    assert query.senders_used(many[0]) == ["Big", "Mid", "Rare"]
     nodes = plans_of(many[0], Filter(status="queued"))
     assert "Aggregate" not in {node["Node Type"] for node in nodes}
-    assert listing.senders_used(uuid.uuid4()) == []
+    assert query.senders_used(uuid.uuid4()) == []
 
 
 def test_what_expires_in_the_queue_is_found_by_its_index(many):
@@ -215,7 +216,7 @@ def test_what_expires_in_the_queue_is_found_by_its_index(many):
         )
         cursor.execute("ANALYZE messaging_message, messaging_messagepart")
     with explained() as nodes:
-        assert sweeping.expire_queued() == 0
+        assert sweeps.expire_queued() == 0
     found = [node for node in nodes if node.get("Index Name") == "message_expiry"]
     assert found
     assert "Seq Scan" not in {node["Node Type"] for node in nodes}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from messaging.lookalikes import likeness, lookalikes_of, skeleton
+from messaging.senders.lookalikes import likeness, lookalikes_of, skeleton
 from tests.world import Customer, World
 
 

@@ -16,7 +16,8 @@ from django.utils import timezone
 from accounts.credits import ledger
 from accounts.models import MICRO, Organization, User
 from accounts.roles import Role
-from messaging import low_balance, tasks
+from messaging import tasks
+from messaging.billing import low_balance
 from tests.people import member
 from tests.world import PHONE, Customer, World, in_threads
 

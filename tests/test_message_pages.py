@@ -9,9 +9,9 @@ from django.test import Client
 from accounts.access.page_access import public_id
 from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry
-from messaging import log
+from messaging.log import pages as log
+from messaging.log.failure_reasons import STATUS_LABELS, reason
 from messaging.models import Attempt, Carrier, Message
-from messaging.reasons import STATUS_LABELS, reason
 from messaging.smpp.constants import Status as CommandStatus
 from messaging.states import Status
 from tests import showcase

@@ -13,9 +13,10 @@ from imissive.pages.usage_api import (
     UsageBySender,
     UsageByStatus,
 )
-from messaging import schemas, usage
 from messaging.models import Attempt, Message
+from messaging.sending import schemas
 from messaging.states import Status
+from messaging.usage import usage
 from tests.world import PHONE, SENDER
 
 LATER = (datetime.now(UTC) + timedelta(days=1)).isoformat()

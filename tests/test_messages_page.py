@@ -10,7 +10,8 @@ from django.test import Client
 
 from accounts.access.page_access import public_id
 from imissive.core import ids
-from messaging import listing, log
+from messaging.log import pages
+from messaging.log import query as listing
 from messaging.models import Batch, Carrier, Message
 from messaging.states import Status
 from tests.people import PLAIN_STATIC, browser, member
@@ -194,7 +195,7 @@ def test_what_no_index_serves_is_searched_on(
     monkeypatch.setattr(listing, "SEARCHED", 40)
     for index in range(100):
         world.message(customer, carrier, country="EG" if index % 33 == 0 else "SA")
-    every = list(log.messages_of(customer.organization))
+    every = list(pages.messages_of(customer.organization))
     expected = [each.public_id for each in every if each.country == "EG"]
     page, found, sizes = _page(owner, customer, country="EG"), [], []
     assert "among" in page

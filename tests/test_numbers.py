@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging import numbers
-from messaging.numbers import InvalidNumber, Number
+from messaging.numbers import e164 as numbers
+from messaging.numbers.e164 import InvalidNumber, Number
 
 SAUDI = Number("+966501234567", "SA", 966)
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)

@@ -10,7 +10,7 @@ from django.core.mail.backends.locmem import EmailBackend
 from accounts.models import AuditEntry
 from accounts.roles import Role
 from messaging.models import Carrier
-from messaging.numbers import parse
+from messaging.numbers.e164 import parse
 from messaging.states import Status
 from otp import tasks
 from otp.limits import notices, sms_pumping

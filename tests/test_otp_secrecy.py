@@ -15,12 +15,12 @@ from django.urls import reverse
 
 from accounts.access.page_access import public_id
 from imissive.core import logs
-from messaging import submitting
-from messaging.dispositions import Disposition
+from messaging.carriers import queue
+from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.queue import Result
 from messaging.models import Carrier, Message
-from messaging.routing import Tables
+from messaging.routing.tables import Tables
 from messaging.states import Status
-from messaging.submitting import Result
 from otp.limits import sms_pumping
 from otp.verification import completion, housekeeping
 from tests import otps
@@ -47,10 +47,10 @@ def code(sent: dict[str, Any]) -> str:
     return code_of(sent["otp_id"])
 
 
-def claim(carrier: Carrier, lease: uuid.UUID) -> list[submitting.Claimed]:
+def claim(carrier: Carrier, lease: uuid.UUID) -> list[queue.Claimed]:
     """What a carrier's worker has in its hands."""
     Message.objects.filter(carrier=carrier).update(due_at=datetime.now(UTC) - timedelta(minutes=1))
-    return submitting.claim(carrier.id, urgent=True, limit=10, lease=lease)
+    return queue.claim(carrier.id, urgent=True, limit=10, lease=lease)
 
 
 def submit(carrier: Carrier) -> None:
@@ -58,7 +58,7 @@ def submit(carrier: Carrier) -> None:
     lease = uuid.uuid4()
     parts = [(1, "smsc-1", datetime.now(UTC))]
     results = [Result(message, Disposition.ACCEPTED, parts) for message in claim(carrier, lease)]
-    submitting.write_results(carrier.id, lease, results)
+    queue.write_results(carrier.id, lease, results)
 
 
 def places(text: str) -> set[str]:

@@ -10,8 +10,8 @@ import pytest
 from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, Organization
 from imissive.core import ids
-from messaging import tables
 from messaging.models import Carrier, SendingRule, Suppression
+from messaging.routing import cache
 from messaging.states import Status
 from otp.models import OtpSettings, Verification
 from tests import otps
@@ -293,7 +293,7 @@ def test_a_sender_that_its_country_lets_send_by_day_only(
         closes=(now + timedelta(hours=3)).time(),
         time_zone="UTC",
     )
-    tables.reload()
+    cache.reload()
     body = {"phone": PHONE, "sender_id": "Shop-AD"}
     refused(api.post(SEND, body), 400, "INVALID_SCHEDULE", "sender_id")
     assert otps.live(customer) == []

@@ -16,9 +16,9 @@ from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry
 from accounts.roles import Role
 from imissive.core import ids
-from messaging import overview, summing
 from messaging.models import Carrier, Message
 from messaging.states import Status
+from messaging.usage import overview, rollups
 from tests.people import PLAIN_STATIC, browser, member
 from tests.world import Customer, World
 from webhooks.models import Delivery, Endpoint, Event
@@ -87,7 +87,7 @@ def test_counts_of_each_span(
     owner: Client, sent: Customer, span: str, messages: int, rate: str, summed: bool
 ) -> None:
     if summed:
-        summing.sum_up()
+        rollups.sum_up()
     html = _page(owner, _home(sent, span))
     assert f"{messages} live messages" in _section(html, "traffic")
     assert rate in _section(html, "rate")
@@ -328,5 +328,5 @@ def test_a_fixed_number_of_queries(
     for _ in range(2):
         with django_assert_num_queries(len(queries)):
             owner.get(_home(customer, span))
-        summing.sum_up()
+        rollups.sum_up()
     assert Message.objects.filter(organization=customer.id).count() > 20

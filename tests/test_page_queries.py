@@ -18,7 +18,6 @@ from accounts.credits import ledger
 from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, Invitation, LedgerEntry
 from accounts.operators import impersonation
-from messaging import tables
 from messaging.models import (
     Attempt,
     Carrier,
@@ -32,6 +31,7 @@ from messaging.models import (
     TextTemplate,
 )
 from messaging.models.audience import ListEntry
+from messaging.routing import cache
 from tests import showcase
 from tests.people import PLAIN_STATIC, member
 from tests.screenshots import pages_of
@@ -44,7 +44,7 @@ MORE = 8
 def shown(db: None, settings, monkeypatch: pytest.MonkeyPatch) -> showcase.Showcase:
     settings.STORAGES = PLAIN_STATIC
     # Else a page on a busy machine is asked for a second after what it keeps for one was read.
-    monkeypatch.setattr(tables, "FRESH_SECONDS", 600.0)
+    monkeypatch.setattr(cache, "FRESH_SECONDS", 600.0)
     return showcase.make()
 
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging import plainer, text
+from messaging.text import encoding, gsm_alternatives
 
 
 @pytest.mark.parametrize(
@@ -25,11 +25,11 @@ from messaging import plainer, text
     ],
 )
 def test_plain(written: str, plain: str) -> None:
-    assert plainer.plain(written) == plain
+    assert gsm_alternatives.plain(written) == plain
 
 
 def test_what_forces() -> None:
-    found = plainer.forcing("“a” 😀 م")
+    found = gsm_alternatives.forcing("“a” 😀 م")
     shown = [(each.character, each.replacement, each.is_letter) for each in found]
     assert shown == [("“", '"', False), ("”", '"', False), ("😀", None, False), ("م", None, True)]
     assert (found[2].code, found[0].name) == ("U+1F600", "Left double quotation mark")
@@ -39,7 +39,7 @@ def test_what_forces() -> None:
     ("written", "beyond"), [("“a”", False), ("“a” 😀", False), ("“م”", True), ("日本", True)]
 )
 def test_replacing_is_worth_it_only_without_other_letters(written: str, beyond: bool) -> None:
-    assert plainer.has_words_beyond(plainer.forcing(written)) is beyond
+    assert gsm_alternatives.has_words_beyond(gsm_alternatives.forcing(written)) is beyond
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,17 @@ def test_replacing_is_worth_it_only_without_other_letters(written: str, beyond: 
     ],
 )
 def test_marks_are_taken_away(written: str, bare: str) -> None:
-    assert plainer.without_marks(written) == bare
-    assert plainer.has_marks(written) is (written != bare)
+    assert gsm_alternatives.without_marks(written) == bare
+    assert gsm_alternatives.has_marks(written) is (written != bare)
 
 
 @given(st.text(max_size=40))
 def test_plain_text_is_done_with(written: str) -> None:
-    plain = plainer.plain(written)
-    left = plainer.forcing(plain)
+    plain = gsm_alternatives.plain(written)
+    left = gsm_alternatives.forcing(plain)
     assert all(each.replacement is None for each in left)
-    assert plainer.plain(plain) == plain
-    assert text.is_gsm(plain) is (not left)
-    assert plainer.without_marks(plainer.without_marks(written)) == plainer.without_marks(written)
+    assert gsm_alternatives.plain(plain) == plain
+    assert encoding.is_gsm(plain) is (not left)
+    assert gsm_alternatives.without_marks(
+        gsm_alternatives.without_marks(written)
+    ) == gsm_alternatives.without_marks(written)

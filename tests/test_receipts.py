@@ -13,12 +13,12 @@ import pytest
 from django.db import transaction
 
 from accounts.models import MICRO
-from messaging import receipts, submitting
-from messaging.dispositions import Disposition
+from messaging.carriers import queue, receipts
+from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.queue import Result
+from messaging.carriers.receipts import FinalReceipt
 from messaging.models import EarlyReceipt, Message
-from messaging.receipts import FinalReceipt
 from messaging.states import FINAL, Status
-from messaging.submitting import Result
 from tests.world import PHONE, in_threads
 
 DELIVERED, FAILED, EXPIRED = Status.DELIVERED, Status.FAILED, Status.EXPIRED
@@ -63,11 +63,11 @@ def submit(carrier, message: Message, *carrier_message_ids: str) -> None:
     lease = uuid.uuid4()
     [claimed] = [
         claimed
-        for claimed in submitting.claim(carrier.id, urgent=False, limit=100, lease=lease)
+        for claimed in queue.claim(carrier.id, urgent=False, limit=100, lease=lease)
         if claimed.id == message.id
     ]
     accepted = [(number, each, now()) for number, each in enumerate(carrier_message_ids, start=1)]
-    submitting.write_results(carrier.id, lease, [Result(claimed, Disposition.ACCEPTED, accepted)])
+    queue.write_results(carrier.id, lease, [Result(claimed, Disposition.ACCEPTED, accepted)])
 
 
 # ---------------------------------------------------------------- the three endings
@@ -385,15 +385,15 @@ def test_receipts_of_some_parts_wait_for_those_that_are_not_yet_submitted(
 ):
     message = world.message(listening, carrier, parts=2)
     lease = uuid.uuid4()
-    [claimed] = submitting.claim(carrier.id, urgent=False, limit=1, lease=lease)
+    [claimed] = queue.claim(carrier.id, urgent=False, limit=1, lease=lease)
     throttled = Result(claimed, Disposition.SLOW_DOWN, [(1, "c-1", now())])
-    submitting.write_results(carrier.id, lease, [throttled])
+    queue.write_results(carrier.id, lease, [throttled])
     receipts.apply(carrier.id, delivered("c-1"))
     assert state_of(message) == Status.QUEUED
     Message.objects.filter(id=message.id).update(due_at=now() - timedelta(minutes=1))
-    [claimed] = submitting.claim(carrier.id, urgent=False, limit=1, lease=lease)
+    [claimed] = queue.claim(carrier.id, urgent=False, limit=1, lease=lease)
     rest = Result(claimed, Disposition.ACCEPTED, [(2, "c-2", now())])
-    submitting.write_results(carrier.id, lease, [rest])
+    queue.write_results(carrier.id, lease, [rest])
     assert state_of(message) == Status.SENT
     receipts.apply(carrier.id, delivered("c-2"))
     assert state_of(message) == DELIVERED
@@ -508,7 +508,7 @@ def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_
 
     def worker():
         lease = uuid.uuid4()
-        while claimed := submitting.claim(carrier.id, urgent=False, limit=9, lease=lease):
+        while claimed := queue.claim(carrier.id, urgent=False, limit=9, lease=lease):
             results = [
                 Result(
                     each,
@@ -517,7 +517,7 @@ def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_
                 )
                 for each in claimed
             ]
-            submitting.write_results(carrier.id, lease, results)
+            queue.write_results(carrier.id, lease, results)
 
     def receiver(seed: int):
         shuffled = random.Random(seed).sample(names, len(names))

@@ -7,9 +7,9 @@ from django.db import IntegrityError, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging import tables
 from messaging.models import Carrier, Price, Route
-from messaging.routing import CarrierChoice, PrefixTable, Tables
+from messaging.routing import cache
+from messaging.routing.tables import CarrierChoice, PrefixTable, Tables
 
 MINE, THEIRS = uuid.UUID(int=1), uuid.UUID(int=2)
 A, B, C, SANDBOX = (CarrierChoice(number, slug) for number, slug in enumerate("abcs", start=1))
@@ -135,7 +135,7 @@ def test_after_the_sandbox_comes_nothing():
 
 
 def slugs(number: str, customer, *, test: bool = False) -> list[str]:
-    return [c.slug for c in tables.read().carriers_for(number, customer.id, test=test)]
+    return [c.slug for c in cache.read().carriers_for(number, customer.id, test=test)]
 
 
 def test_stored_routes_are_read_in_the_order_of_their_positions(world):
@@ -157,7 +157,7 @@ def test_disabled_carriers_and_routes_are_not_used(world):
     assert slugs(SAUDI, customer) == [first.slug, second.slug]
     Carrier.objects.filter(id=first.id).update(enabled=False)
     assert slugs(SAUDI, customer) == [second.slug]
-    assert tables.read().after(SAUDI, customer.id, [second.id], test=False) is None
+    assert cache.read().after(SAUDI, customer.id, [second.id], test=False) is None
     Carrier.objects.filter(id=second.id).update(enabled=False)
     assert slugs(SAUDI, customer) == []
 
@@ -185,7 +185,7 @@ def test_stored_routes_and_prices_of_one_organization_are_its_alone(world):
     world.price("96650", 50)
     world.price("", 1, owner=mine)
     assert (slugs(SAUDI, mine), slugs(SAUDI, theirs)) == ([own.slug], [shared.slug])
-    found = tables.read()
+    found = cache.read()
     assert found.price(SAUDI, mine.id, test=False) == 1
     assert found.price(SAUDI, theirs.id, test=False) == 50
     assert found.price("+201001234567", theirs.id, test=False) is None
@@ -212,13 +212,13 @@ def test_a_negative_price_is_refused_by_the_database(db):
 
 def test_the_tables_are_read_once_a_second_at_most(world, monkeypatch, django_assert_num_queries):
     now = [100.0]
-    monkeypatch.setattr("messaging.tables.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("messaging.routing.cache.time.monotonic", lambda: now[0])
     carrier = world.carrier()
-    first = tables.tables()
+    first = cache.tables()
     world_of_others = Carrier.objects.filter(id=carrier.id)
     world_of_others.update(enabled=False)
     now[0] += 0.9
     with django_assert_num_queries(0):
-        assert tables.tables() is first
+        assert cache.tables() is first
     now[0] += 0.2
-    assert carrier.id not in tables.tables().carriers
+    assert carrier.id not in cache.tables().carriers

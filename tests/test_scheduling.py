@@ -10,8 +10,10 @@ import pytest
 from django.db import transaction
 
 from accounts.models import MICRO
-from messaging import submitting, sweeping, tables, tasks
+from messaging import tasks
+from messaging.carriers import queue, sweeps
 from messaging.models import Message, SendingRule, Suppression
+from messaging.routing import cache
 from messaging.states import Status
 from tests.test_sms_cancel import overlapping
 from tests.world import PHONE, SENDER, Api, Customer, World
@@ -45,7 +47,7 @@ def only(customer: Customer) -> Message:
 
 
 def claim(carrier, *, urgent: bool = True):
-    return submitting.claim(carrier.id, urgent=urgent, limit=10, lease=uuid.uuid4())
+    return queue.claim(carrier.id, urgent=urgent, limit=10, lease=uuid.uuid4())
 
 
 def make_due(**fields: Any) -> None:
@@ -58,7 +60,7 @@ def hours(opens: timedelta, closes: timedelta) -> tuple[datetime, datetime]:
     """Have the Saudi rule open and close so long from now; when that is, to the second."""
     opening, closing = ((now() + span).replace(microsecond=0) for span in (opens, closes))
     SendingRule.objects.update(opens=opening.time(), closes=closing.time(), time_zone="UTC")
-    tables.reload()
+    cache.reload()
     return opening, closing
 
 
@@ -137,7 +139,7 @@ def test_it_is_charged_when_it_is_accepted(api, customer, carrier):
     sent(api, scheduled_at=(now() + HOUR).isoformat())
     assert customer.balance() == 99 * MICRO
     make_due()
-    assert sweeping.release_scheduled() == 1
+    assert sweeps.release_scheduled() == 1
     assert customer.balance() == 99 * MICRO
 
 
@@ -150,9 +152,9 @@ def test_its_validity_counts_from_its_time(api, customer, carrier):
 def test_a_batch_is_released_together(api, customer, carrier):
     rows = [{"to": f"+96650123456{number}", "message": "Hello"} for number in range(3)]
     api.post("/v1/sms/bulk", {"messages": rows, "scheduled_at": (now() + HOUR).isoformat()})
-    assert sweeping.release_scheduled() == 0
+    assert sweeps.release_scheduled() == 0
     make_due()
-    assert sweeping.release_scheduled() == 3
+    assert sweeps.release_scheduled() == 3
     assert len(claim(carrier, urgent=False)) == 3
 
 
@@ -160,7 +162,7 @@ def test_its_timeline(api, customer, carrier):
     at = now() + HOUR
     body = sent(api, scheduled_at=at.isoformat())
     make_due()
-    sweeping.release_scheduled()
+    sweeps.release_scheduled()
     timeline = api.get(f"/v1/sms/{body['message_id']}").json()["timeline"]
     assert [(row["event"], row["detail"]) for row in timeline] == [
         ("accepted", None),
@@ -178,9 +180,9 @@ def test_what_was_due_while_nothing_ran_is_released_and_obeys_its_validity(api, 
         Message.objects.filter(id=newest.id).update(
             scheduled_at=at, due_at=at, expires_at=at + validity
         )
-    assert sweeping.release_scheduled() == 2
+    assert sweeps.release_scheduled() == 2
     assert len(claim(carrier)) == 1
-    assert sweeping.expire_queued() == 1
+    assert sweeps.expire_queued() == 1
     late, in_time = customer.messages()
     assert (late.status, in_time.status) == ("expired", "sending")
     assert customer.balance() == 99 * MICRO
@@ -249,7 +251,7 @@ def test_other_senders_and_countries_have_no_hours(customer, shop, world):
 def test_a_disabled_rule_is_none(shop):
     hours(HOUR, 2 * HOUR)
     SendingRule.objects.update(enabled=False)
-    tables.reload()
+    cache.reload()
     assert sent(shop.api)["status"] == "queued"
 
 
@@ -302,9 +304,9 @@ def test_a_carrier_never_gets_it(late, carrier):
 
 def test_it_is_held_for_the_next_opening(late, shop, carrier):
     before = late.expires_at
-    assert sweeping.hold_late() == 1
+    assert sweeps.hold_late() == 1
     late.refresh_from_db()
-    window = tables.tables().window("SA", SHOP)
+    window = cache.tables().window("SA", SHOP)
     assert window is not None
     tomorrow = window.opening(now())
     assert timedelta(hours=22) < tomorrow - now() < timedelta(hours=24)
@@ -313,12 +315,12 @@ def test_it_is_held_for_the_next_opening(late, shop, carrier):
     assert late.expires_at - before == tomorrow - late.created_at, "its validity counts from there"
     assert late.window_closes_at == tomorrow + HOUR - timedelta(minutes=1)
     assert shop.balance() == 99 * MICRO
-    assert sweeping.hold_late() == 0
+    assert sweeps.hold_late() == 0
     assert claim(carrier) == []
 
 
 def test_its_timeline_says_why(late, shop):
-    sweeping.hold_late()
+    sweeps.hold_late()
     late.refresh_from_db()
     timeline = shop.api.get(f"/v1/sms/{late.public_id}").json()["timeline"]
     assert [row["event"] for row in timeline] == ["accepted", "held"]
@@ -327,11 +329,11 @@ def test_its_timeline_says_why(late, shop):
 
 
 def test_it_is_released_and_told_when_they_open_again(late, shop, carrier, world):
-    sweeping.hold_late()
+    sweeps.hold_late()
     world.endpoint(shop, "message.queued")
     hours(-HOUR, HOUR)
     make_due(window_closes_at=now() + HOUR)
-    assert sweeping.release_scheduled() == 1
+    assert sweeps.release_scheduled() == 1
     [event] = shop.event_rows()
     assert json.loads(event.body)["data"]["reference"] == "order 7"
     assert len(claim(carrier)) == 1
@@ -341,7 +343,7 @@ def test_a_scheduled_one_whose_hours_passed_while_nothing_ran_waits_for_the_next
     Message.objects.update(
         status=Status.SCHEDULED, queued_at=None, due_at=now() - HOUR, scheduled_at=now() - HOUR
     )
-    assert sweeping.release_scheduled() == 0
+    assert sweeps.release_scheduled() == 0
     tasks.release()
     late.refresh_from_db()
     assert late.status == "scheduled"
@@ -352,7 +354,7 @@ def test_a_scheduled_one_whose_hours_passed_while_nothing_ran_waits_for_the_next
 def test_what_a_carrier_has_a_part_of_goes_on(late, carrier, world):
     Message.objects.update(parts=2, submits=1)
     world.part(late, "c-1")
-    assert sweeping.hold_late() == 1
+    assert sweeps.hold_late() == 1
     late.refresh_from_db()
     assert (late.status, late.window_closes_at) == ("queued", None)
     [claimed] = claim(carrier)
@@ -361,21 +363,21 @@ def test_what_a_carrier_has_a_part_of_goes_on(late, carrier, world):
 
 def test_when_the_rule_is_gone_it_goes(late, carrier):
     SendingRule.objects.update(enabled=False)
-    tables.reload()
-    sweeping.hold_late()
+    cache.reload()
+    sweeps.hold_late()
     assert len(claim(carrier)) == 1
 
 
 def test_when_they_are_open_again_it_goes_until_they_close(late, carrier):
     _, closing = hours(-HOUR, HOUR)
-    sweeping.hold_late()
+    sweeps.hold_late()
     late.refresh_from_db()
     assert (late.status, late.window_closes_at) == ("queued", closing)
     assert len(claim(carrier)) == 1
 
 
 def test_a_held_one_can_be_canceled(late, shop):
-    sweeping.hold_late()
+    sweeps.hold_late()
     assert shop.api.post(f"/v1/sms/{late.public_id}/cancel").status_code == 200
     assert shop.balance() == 100 * MICRO
     assert only(shop).window_closes_at is None
@@ -386,7 +388,7 @@ def test_holding_is_bounded_and_takes_the_latest_first(late, shop, world, carrie
         world.message(
             shop, carrier, sender=SHOP, window_closes_at=now() - timedelta(minutes=minutes)
         )
-    assert [sweeping.hold_late(limit=2), sweeping.hold_late(limit=2)] == [2, 1]
+    assert [sweeps.hold_late(limit=2), sweeps.hold_late(limit=2)] == [2, 1]
     assert {message.status for message in shop.messages()} == {"scheduled"}
 
 
@@ -396,12 +398,12 @@ def test_what_a_worker_is_claiming_is_not_held(committed_world):
         customer, carrier, window_closes_at=now() + timedelta(seconds=0.2)
     )
     claimed, held = overlapping(
-        lambda: submitting.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4()),
-        lambda: threading.Event().wait(0.3) or sweeping.hold_late(),
+        lambda: queue.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4()),
+        lambda: threading.Event().wait(0.3) or sweeps.hold_late(),
     )
     assert ([one.id for one in claimed], held) == ([message.id], 0)
     with transaction.atomic():
-        assert sweeping.hold_late() == 0
+        assert sweeps.hold_late() == 0
 
 
 # ---------------------------------------------------------------- who has opted out

@@ -10,7 +10,7 @@ from accounts.access.page_access import public_id
 from accounts.keys.api_keys import create_key
 from accounts.roles import Role
 from imissive.core import ids
-from messaging import listing
+from messaging.log import query
 from messaging.models import (
     Batch,
     Carrier,
@@ -210,7 +210,7 @@ def test_a_piece_of_a_number_is_looked_for_in_a_bounded_way(
     sent: Message,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(listing, "SEARCHED", 3)
+    monkeypatch.setattr(query, "SEARCHED", 3)
     for index in range(5):
         world.message(customer, carrier, to=f"+96655000000{index}")
     assert "Nothing was found" in _page(owner, customer, "1234567")

@@ -5,7 +5,7 @@ import zlib
 
 import pytest
 
-from messaging.sender_documents import NotADocument, document, kind_of
+from messaging.senders.documents import NotADocument, document, kind_of
 from tests.world import PDF
 
 

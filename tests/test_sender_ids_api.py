@@ -10,8 +10,8 @@ import pytest
 from accounts.keys.api_keys import create_key
 from accounts.models import ApiKey, AuditEntry
 from accounts.roles import Scope
-from messaging import senders
 from messaging.models import SenderId
+from messaging.senders import approval
 from tests.people import operator
 from tests.world import PHONE, SENDER, Api, Customer, World, in_threads
 
@@ -152,7 +152,7 @@ def test_what_is_there_already(api: Api) -> None:
 
 def test_a_rejected_one_is_asked_for_again(api: Api) -> None:
     first = asked(api)
-    senders.reject(row(first["id"]), operator(), "Not yours")
+    approval.reject(row(first["id"]), operator(), "Not yours")
     rejected = api.get(f"{URL}/{first['id']}").json()
     assert (rejected["status"], rejected["reason"]) == ("rejected", "Not yours")
     assert TIME.fullmatch(rejected["decided_at"])
@@ -171,13 +171,13 @@ def test_two_organizations_may_ask_for_one_name(api: Api, outsider: Customer) ->
 
 def test_no_more_than_fifty_wait(committed_world: World) -> None:
     customer = committed_world.customer(sender=None)
-    names = [f"Shop {number}" for number in range(senders.MOST_PENDING + 6)]
+    names = [f"Shop {number}" for number in range(approval.MOST_PENDING + 6)]
     for name in names[:-12]:
         asked(customer.api, name=name)
     answers = in_threads([partial(customer.api.post, URL, {"name": name}) for name in names[-12:]])
     assert sorted(answer.status_code for answer in answers) == [201] * 6 + [409] * 6
     mine = SenderId.objects.filter(organization=customer.id)
-    assert mine.filter(status="pending").count() == mine.count() == senders.MOST_PENDING
+    assert mine.filter(status="pending").count() == mine.count() == approval.MOST_PENDING
 
 
 # ---------------------------------------------------------------- reading
@@ -257,8 +257,8 @@ def test_queries_that_are_refused(api: Api, query: str, field: str) -> None:
 
 def test_an_approved_one_has_no_reason(api: Api) -> None:
     made = asked(api)
-    senders.approve(row(made["id"]), operator())
-    senders.make_default(row(made["id"]), operator())
+    approval.approve(row(made["id"]), operator())
+    approval.make_default(row(made["id"]), operator())
     read = api.get(f"{URL}/{made['id']}").json()
     assert (read["status"], read["reason"], read["is_default"]) == ("approved", None, True)
     assert TIME.fullmatch(read["decided_at"])

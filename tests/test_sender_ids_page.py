@@ -12,8 +12,9 @@ from accounts.access.page_access import public_id
 from accounts.models import AuditEntry, FileChunk, StoredFile
 from accounts.roles import Role
 from accounts.ui import mails
-from messaging import sender_mails, senders
 from messaging.models import SenderDocument, SenderId, SenderStep
+from messaging.senders import approval
+from messaging.senders import mails as sender_mails
 from tests.people import PLAIN_STATIC, browser, member, operator
 from tests.test_sender_documents import JPEG, PNG, SVG
 from tests.world import PDF, PHONE, Customer, World
@@ -149,7 +150,7 @@ def test_a_promotional_one(owner: Client, customer: Customer) -> None:
 
 
 def test_too_many_waiting(owner: Client, customer: Customer, monkeypatch) -> None:
-    monkeypatch.setattr(senders, "MOST_PENDING", 1)
+    monkeypatch.setattr(approval, "MOST_PENDING", 1)
     _ask(owner, customer)
     assert "Too many of your sender IDs wait" in _ask(owner, customer, name="Another")
     assert not SenderId.objects.filter(organization=customer.id, name="Another").exists()
@@ -202,7 +203,7 @@ def test_who_gets_no_document(
 def test_asking_again_keeps_and_removes_documents(owner: Client, customer: Customer) -> None:
     _ask(owner, customer, documents=[_file(name=f"{n}.pdf") for n in range(4)])
     sender = _stored(customer)
-    senders.reject(sender, operator(), "The letter is missing")
+    approval.reject(sender, operator(), "The letter is missing")
     again = _url(customer, f"{sender.public_id}/again/")
     form = owner.get(again).content.decode()
     assert "The letter is missing" in form
@@ -227,7 +228,7 @@ def test_another_ones_documents_cannot_be_removed(
 ) -> None:
     other = world.document(outsider)
     document = world.document(customer)
-    senders.reject(document.sender, operator(), "No")
+    approval.reject(document.sender, operator(), "No")
     again = _url(customer, f"{document.sender.public_id}/again/")
     answer = owner.post(again, _asked(without=[str(other.id)]))
     assert "errorlist" in answer.content.decode()
@@ -241,10 +242,10 @@ def test_the_history_names_members_and_no_operator(owner: Client, customer: Cust
     _ask(owner, customer)
     sender = _stored(customer)
     boss = operator()
-    senders.reject(sender, boss, "No proof")
+    approval.reject(sender, boss, "No proof")
     owner.post(_url(customer, f"{sender.public_id}/again/"), _asked())
-    senders.approve(sender, boss)
-    senders.revoke(sender, boss, "Complaints")
+    approval.approve(sender, boss)
+    approval.revoke(sender, boss, "Complaints")
     page = owner.get(_url(customer, f"{sender.public_id}/")).content.decode()
     history = page.split('id="history"')[1].split("</ol>")[0]
     titles = ("Revoked", "Approved", "Requested", "Rejected", "Requested")
@@ -291,7 +292,7 @@ def test_withdrawing(owner: Client, customer: Customer) -> None:
 def test_too_late_to_withdraw(owner: Client, customer: Customer) -> None:
     _ask(owner, customer)
     sender = _stored(customer)
-    senders.approve(sender, operator())
+    approval.approve(sender, operator())
     path = _url(customer, f"{sender.public_id}/withdraw/")
     assert "too late" in owner.post(path, follow=True).content.decode()
     assert _status(sender) == "approved"
@@ -316,7 +317,7 @@ def test_the_default(owner: Client, world: World, customer: Customer) -> None:
 def test_the_notice_until_somebody_dismisses_it(owner: Client, customer: Customer) -> None:
     _ask(owner, customer)
     sender = _stored(customer)
-    senders.reject(sender, operator(), "The letter is missing")
+    approval.reject(sender, operator(), "The letter is missing")
     home = f"/dashboard/{public_id(customer.organization)}/"
     for path in (home, _url(customer)):
         page = owner.get(path).content.decode()
@@ -334,7 +335,7 @@ def test_nobody_dismisses_anothers_notice(
     owner: Client, world: World, customer: Customer, outsider: Customer
 ) -> None:
     sender = world.document(outsider).sender
-    senders.reject(sender, operator(), "No")
+    approval.reject(sender, operator(), "No")
     step = SenderStep.objects.get(sender=sender, status="rejected")
     assert owner.post(_url(customer, f"notices/{step.pk}/dismiss/")).status_code == 404
     step.refresh_from_db()
@@ -344,7 +345,7 @@ def test_nobody_dismisses_anothers_notice(
 def test_asking_again_takes_the_notice_away(owner: Client, customer: Customer) -> None:
     _ask(owner, customer)
     sender = _stored(customer)
-    senders.reject(sender, operator(), "No")
+    approval.reject(sender, operator(), "No")
     owner.post(_url(customer, f"{sender.public_id}/again/"), _asked())
     assert "was rejected" not in owner.get(_url(customer)).content.decode()
 
@@ -356,8 +357,8 @@ def _owed(sender: SenderId) -> bool:
 @pytest.mark.parametrize(
     ("decide", "subject", "told"),
     [
-        (lambda s, by: senders.approve(s, by), "NajdShop is approved", "send with it at once"),
-        (lambda s, by: senders.reject(s, by, "No proof"), "was rejected", "No proof"),
+        (lambda s, by: approval.approve(s, by), "NajdShop is approved", "send with it at once"),
+        (lambda s, by: approval.reject(s, by, "No proof"), "was rejected", "No proof"),
     ],
 )
 def test_the_mail(
@@ -390,7 +391,7 @@ def test_the_mail_stays_owed_while_the_server_is_away(
 ) -> None:
     _ask(owner, customer)
     sender = _stored(customer)
-    senders.approve(sender, operator())
+    approval.approve(sender, operator())
 
     def away(_mails: object) -> int:
         raise smtplib.SMTPServerDisconnected

@@ -7,8 +7,8 @@ import pytest
 
 from accounts.models import AuditEntry, User
 from imissive.core.errors import ApiError
-from messaging import senders
 from messaging.models import SenderId
+from messaging.senders import approval
 from tests.people import operator
 from tests.world import Customer, World, in_threads
 
@@ -58,17 +58,17 @@ PENDING, APPROVED, REJECTED, REVOKED, WITHDRAWN = SenderId.Status
 def test_what_may_be_a_sender_id(typed: str, stored: str | None, kind: str | None) -> None:
     if stored is None:
         with pytest.raises(ApiError) as caught:
-            senders.normalize(typed)
+            approval.normalize(typed)
         assert (caught.value.problem.code, caught.value.problem.field) == (
             "INVALID_REQUEST",
             "name",
         )
     else:
-        assert senders.normalize(typed) == (stored, kind)
+        assert approval.normalize(typed) == (stored, kind)
 
 
 def _ask(customer: Customer, name: str = "NewName") -> SenderId:
-    return senders.request_sender(customer.organization, name, "Orders", "Your order is here")
+    return approval.request_sender(customer.organization, name, "Orders", "Your order is here")
 
 
 def test_a_request_waits_and_is_audited(customer: Customer) -> None:
@@ -108,15 +108,15 @@ def test_two_organizations_may_ask_for_one_name(customer: Customer, outsider: Cu
 def test_purpose_and_sample_fit_the_database(customer: Customer, field: str, value: str) -> None:
     purpose, sample = (value, "") if field == "purpose" else ("", value)
     with pytest.raises(ApiError) as caught:
-        senders.request_sender(customer.organization, "NewName", purpose, sample)
+        approval.request_sender(customer.organization, "NewName", purpose, sample)
     assert caught.value.problem.field == field
 
 
 _DECISIONS: dict[str, Callable[[SenderId, User], None]] = {
-    APPROVED: lambda sender, actor: senders.approve(sender, actor),
-    REJECTED: lambda sender, actor: senders.reject(sender, actor, "Not yours"),
-    REVOKED: lambda sender, actor: senders.revoke(sender, actor, "Complaints"),
-    WITHDRAWN: lambda sender, actor: senders.withdraw(sender, actor),
+    APPROVED: lambda sender, actor: approval.approve(sender, actor),
+    REJECTED: lambda sender, actor: approval.reject(sender, actor, "Not yours"),
+    REVOKED: lambda sender, actor: approval.revoke(sender, actor, "Complaints"),
+    WITHDRAWN: lambda sender, actor: approval.withdraw(sender, actor),
 }
 _ALLOWED = {
     (PENDING, APPROVED),
@@ -157,8 +157,8 @@ def test_the_customer_is_told_by_webhook(
 ) -> None:
     endpoint = world.endpoint(customer)
     with django_capture_on_commit_callbacks(execute=True):
-        senders.reject(_ask(customer, "One"), operator(), "Not yours")
-        senders.approve(_ask(customer, "Two"), operator())
+        approval.reject(_ask(customer, "One"), operator(), "Not yours")
+        approval.approve(_ask(customer, "Two"), operator())
     rejected, approved = customer.event_rows()
     assert rejected.type == "sender_id.rejected"
     assert '"sender_id":"One"' in rejected.body
@@ -168,7 +168,7 @@ def test_the_customer_is_told_by_webhook(
     assert [ring[2] for ring in rings] == [(endpoint.id.hex,)] * 2
 
 
-@pytest.mark.parametrize("decide", [senders.reject, senders.revoke])
+@pytest.mark.parametrize("decide", [approval.reject, approval.revoke])
 @pytest.mark.parametrize("reason", ["", "  \n"])
 def test_a_refusal_needs_a_reason(customer: Customer, decide, reason: str) -> None:
     sender = _ask(customer)
@@ -181,22 +181,22 @@ def test_the_approved_one_can_be_sent_with_and_the_revoked_one_not(customer: Cus
     body = {"to": "+966501234567", "message": "Hello", "sender_id": "NewName"}
     sender = _ask(customer)
     assert customer.api.post("/v1/sms/send", body).status_code == 403
-    senders.approve(sender, operator())
+    approval.approve(sender, operator())
     assert customer.api.post("/v1/sms/send", body).status_code == 202
-    senders.revoke(sender, operator(), "Complaints")
+    approval.revoke(sender, operator(), "Complaints")
     assert customer.api.post("/v1/sms/send", body).status_code == 403
 
 
 def test_one_default_at_most_and_only_an_approved_one(world: World, customer: Customer) -> None:
     first, second = (world.sender(customer, name) for name in ("First", "Second"))
-    senders.make_default(first, operator())
-    senders.make_default(second, operator())
+    approval.make_default(first, operator())
+    approval.make_default(second, operator())
     defaults = SenderId.objects.filter(organization=customer.organization, is_default=True)
     assert defaults.get().name == "Second"
-    senders.revoke(second, operator(), "Complaints")
+    approval.revoke(second, operator(), "Complaints")
     assert not defaults.exists()
     with pytest.raises(ApiError):
-        senders.make_default(second, operator())
+        approval.make_default(second, operator())
 
 
 def test_of_two_operators_at_once_one_decides(committed_world: World) -> None:

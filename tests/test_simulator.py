@@ -11,7 +11,7 @@ import smpplib.gsm
 from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status
 from messaging.smpp.receipt import IdForm, normalize_id
-from messaging.text import concat_udh, split
+from messaging.text.encoding import concat_udh, split
 from tests.esmes import raw_esme, smpplib_esme, submit_sm
 from tests.simulators import running_simulator
 

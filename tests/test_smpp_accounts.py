@@ -13,11 +13,16 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Organization
+from messaging.gateway import (
+    accounts,
+    bind_auth,
+    command_statuses,
+    sessions,
+)
+from messaging.gateway.bind_auth import Denied, Gate
+from messaging.gateway.sessions import Newcomer
 from messaging.models import SmppAccount, SmppServer, SmppSession
 from messaging.smpp.constants import Status
-from messaging.smpp.server import accounts, admission, sessions, statuses
-from messaging.smpp.server.admission import Denied, Gate
-from messaging.smpp.server.sessions import Newcomer
 from tests.people import PLAIN_STATIC, browser, operator
 from tests.smpp_servers import QUICK_HASHERS
 from tests.world import Customer, World, in_threads
@@ -154,14 +159,14 @@ def test_unknown_account_and_wrong_password_look_alike(customer: Customer, gate:
 
 def test_lockout_of_an_account_and_of_an_address(customer: Customer, gate: Gate, caplog) -> None:
     _, password = made(customer)
-    for _ in range(admission.FAILURES_OF_ACCOUNT):
+    for _ in range(bind_auth.FAILURES_OF_ACCOUNT):
         assert denied(gate, "acme", "wrong") == Status.ESME_RINVPASWD
     assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL
     # Others behind that address, and the account from elsewhere, are let in.
     gate.admit("acme", password, newcomer("192.0.2.1"))
     _, other = made(customer, "other")
     gate.admit("other", other, newcomer())
-    for number in range(admission.FAILURES_OF_ADDRESS):
+    for number in range(bind_auth.FAILURES_OF_ADDRESS):
         denied(gate, f"guess{number}", "wrong")
     assert denied(gate, "other", other) == Status.ESME_RBINDFAIL
 
@@ -232,9 +237,11 @@ def test_report_keeps_a_server_and_its_changed_binds(customer: Customer, gate: G
 
 
 def test_account_has_its_own_statuses() -> None:
-    assert statuses.status_of("INSUFFICIENT_CREDITS", {}) == Status.ESME_RSUBMITFAIL
-    assert statuses.status_of("INSUFFICIENT_CREDITS", {"INSUFFICIENT_CREDITS": 1030}) == 1030
-    assert statuses.status_of("SOMETHING_NEW", {}) == Status.ESME_RSUBMITFAIL
+    assert command_statuses.status_of("INSUFFICIENT_CREDITS", {}) == Status.ESME_RSUBMITFAIL
+    assert (
+        command_statuses.status_of("INSUFFICIENT_CREDITS", {"INSUFFICIENT_CREDITS": 1030}) == 1030
+    )
+    assert command_statuses.status_of("SOMETHING_NEW", {}) == Status.ESME_RSUBMITFAIL
 
 
 @pytest.mark.parametrize(
@@ -242,7 +249,7 @@ def test_account_has_its_own_statuses() -> None:
 )
 def test_wrong_table_of_statuses(own) -> None:
     with pytest.raises(ValueError, match=r"."):
-        statuses.check_own(own)
+        command_statuses.check_own(own)
 
 
 # -- the operators' pages ----------------------------------------------------------------------

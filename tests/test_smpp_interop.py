@@ -17,7 +17,7 @@ from messaging.smpp import pdus
 from messaging.smpp.constants import Status, Tag
 from messaging.smpp.link import Handlers, Link, LinkConfig, NotSent, connect_esme
 from messaging.smpp.receipt import parse_receipt
-from messaging.text import concat_udh, split
+from messaging.text.encoding import concat_udh, split
 from tests.simulators import free_port, running_simulator
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from django.utils import timezone
 from accounts.access.page_access import public_id
 from accounts.models import AuditEntry
 from accounts.roles import Role
+from messaging.gateway import accounts, history, sessions
+from messaging.gateway.bind_auth import Denied, Gate
+from messaging.gateway.console import Console
+from messaging.gateway.sessions import Newcomer
 from messaging.models import SmppAccount, SmppServer, SmppSession
 from messaging.smpp import pdus
-from messaging.smpp.server import accounts, history, sessions
-from messaging.smpp.server.admission import Denied, Gate
-from messaging.smpp.server.console import Console
-from messaging.smpp.server.sessions import Newcomer
 from tests.people import PLAIN_STATIC, browser, member, operator
 from tests.smpp_servers import QUICK_HASHERS, submit
 from tests.world import Customer

@@ -13,11 +13,12 @@ import time
 import pytest
 from django.core.cache import cache
 
+from messaging.gateway import server as listening
+from messaging.gateway import sessions
 from messaging.models import SmppAccount, SmppSession
 from messaging.smpp import pdus
 from messaging.smpp.constants import Status, Tag
 from messaging.smpp.handlers import LinkConfig
-from messaging.smpp.server import listening, sessions
 from tests.esmes import RawEsme
 from tests.smpp_servers import (
     QUICK_HASHERS,

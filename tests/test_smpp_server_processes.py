@@ -16,10 +16,10 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
+from messaging.gateway import sessions
 from messaging.models import SmppServer
 from messaging.smpp import pdus
 from messaging.smpp.constants import Status
-from messaging.smpp.server import sessions
 from tests.esmes import RawEsme
 from tests.smpp_servers import Member, eventually
 from tests.test_smpp_server_submits import LONG, parts_of

@@ -9,14 +9,15 @@ import pytest
 from django.core.cache import cache
 from django.db import transaction
 
-from messaging import cancelling, sweeping
+from messaging.carriers import sweeps
+from messaging.gateway import receipt_queue
+from messaging.gateway.receipt_sender import SILENT_TIMEOUTS
 from messaging.models import Message, SmppReceipt, SmppServer, SmppSubmit
+from messaging.sending import cancel as cancelling
 from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.handlers import LinkConfig
 from messaging.smpp.receipt import parse_receipt
-from messaging.smpp.server import owed
-from messaging.smpp.server.couriers import SILENT_TIMEOUTS
 from tests.smpp_servers import (
     QUICK_HASHERS,
     Member,
@@ -274,7 +275,7 @@ def test_window_of_receipts(server, member) -> None:
      (Status.ESME_RX_P_APPN, False), (Status.ESME_RX_R_APPN, False)],
 )  # fmt: skip
 def test_a_refused_receipt(server, member, status, comes_again, monkeypatch) -> None:
-    monkeypatch.setattr(owed, "FIRST_RETRY_SECONDS", 0)
+    monkeypatch.setattr(receipt_queue, "FIRST_RETRY_SECONDS", 0)
     with member.bound(server.port) as esme:
         accepted(esme)
         ends()
@@ -307,8 +308,8 @@ def test_receipts_of_a_dead_server_are_taken_over(server, member) -> None:
         ends()
     long_ago = datetime.now(UTC) - timedelta(minutes=1)
     dead = SmppServer.objects.create(name="dead", started_at=long_ago, seen_at=long_ago)
-    assert len(owed.claim(dead.id, member.account.id, 10)) == 1
-    assert not owed.claim(dead.id, member.account.id, 10)
+    assert len(receipt_queue.claim(dead.id, member.account.id, 10)) == 1
+    assert not receipt_queue.claim(dead.id, member.account.id, 10)
     with member.bound(server.port, pdus.BindReceiver) as esme:
         received(esme)
 
@@ -318,8 +319,8 @@ def test_expired_receipts_are_dropped(server, member) -> None:
         accepted(esme)
         ends()
     SmppReceipt.objects.update(expires_at=datetime.now(UTC))
-    assert not owed.claim(server.server.server_id, member.account.id, 10)
-    assert owed.purge() >= 1
+    assert not receipt_queue.claim(server.server.server_id, member.account.id, 10)
+    assert receipt_queue.purge() >= 1
     assert not SmppReceipt.objects.exists()
     assert SmppSubmit.objects.exists()  # still known by its id
 
@@ -346,7 +347,7 @@ def test_sweeps_and_cancels_owe_receipts_too(server, member) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         accepted(esme)
         Message.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
-        assert sweeping.expire_queued() == 1
+        assert sweeps.expire_queued() == 1
         accepted(esme)
         cancelling.cancel(member.customer.id, Message.objects.get(final_at=None).id)
     assert sorted(SmppReceipt.objects.values_list("status", flat=True)) == ["canceled", "expired"]

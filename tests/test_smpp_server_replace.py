@@ -8,10 +8,10 @@ import pytest
 from django.core.cache import cache
 
 from accounts.models import MICRO
+from messaging.gateway import replace
 from messaging.models import Message, SmppReceipt, SmppSubmit
 from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
-from messaging.smpp.server import replacing
 from messaging.smpp.times import format_time
 from tests.smpp_servers import QUICK_HASHERS, Member, RunningServer, running_server, submit
 from tests.test_smpp_server_submits import LONG, parts_of
@@ -168,13 +168,13 @@ def test_balance_that_does_not_cover_the_new_text_changes_nothing(
 
 def test_carrier_that_takes_it_in_that_moment_wins(esme, member, monkeypatch) -> None:
     known = esme.request(submit()).message_id
-    exchange = replacing._exchange
+    exchange = replace._exchange
 
     def late(message, *arguments) -> None:
         Message.objects.filter(id=message.id).update(status="sending")
         exchange(message, *arguments)
 
-    monkeypatch.setattr(replacing, "_exchange", late)
+    monkeypatch.setattr(replace, "_exchange", late)
     assert esme.request(replacement(known)).status == Status.ESME_RREPLACEFAIL
     # The test's own update was undone with the rest.
     assert texts(member) == {"hello": "queued"}

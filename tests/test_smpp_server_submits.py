@@ -12,7 +12,8 @@ from django.db import OperationalError
 
 from accounts.models import MICRO, Organization
 from imissive.core import ids
-from messaging import text
+from messaging.gateway import reassembly, store, submit_batches
+from messaging.gateway.submit_parser import Refused, coding_of
 from messaging.models import (
     Message,
     SmppAccount,
@@ -23,9 +24,8 @@ from messaging.models import (
 )
 from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
-from messaging.smpp.server import assembling, submitting, taking
-from messaging.smpp.server.reading import Refused, coding_of
 from messaging.smpp.times import format_time, parse_time
+from messaging.text import encoding
 from tests.smpp_servers import (
     QUICK_HASHERS,
     Member,
@@ -103,13 +103,13 @@ def test_webhooks_hear_of_it(esme, member, committed_world) -> None:
 @pytest.mark.parametrize(
     ("fields", "octets", "expected"),
     [
-        ({}, text.split("é @ {x} €").parts[0], "é @ {x} €"),
+        ({}, encoding.split("é @ {x} €").parts[0], "é @ {x} €"),
         ({"data_coding": 1}, b"plain [ASCII]", "plain [ASCII]"),
         ({"data_coding": 3}, "Ñandú ¿sí?".encode("latin-1"), "Ñandú ¿sí?"),
         ({"data_coding": 4}, "eight bits é".encode("latin-1"), "eight bits é"),
         ({"data_coding": 8}, "مرحبا 👋".encode("utf-16-be"), "مرحبا 👋"),
         ({"data_coding": 0x18}, "فلاش".encode("utf-16-be"), "فلاش"),
-        ({"data_coding": 0xF0}, text.split("flash @").parts[0], "flash @"),
+        ({"data_coding": 0xF0}, encoding.split("flash @").parts[0], "flash @"),
         ({"data_coding": 0xF5}, "8 bit é".encode("latin-1"), "8 bit é"),
     ],
 )
@@ -123,7 +123,7 @@ def test_codings(esme, member, fields, octets, expected) -> None:
     [
         ("latin1", "Ñandú".encode("latin-1"), "Ñandú"),
         ("utf8", "مرحبا".encode(), "مرحبا"),
-        ("packed", text.pack_septets(text.split("packed @ {x}").parts[0]), "packed @ {x}"),
+        ("packed", encoding.pack_septets(encoding.split("packed @ {x}").parts[0]), "packed @ {x}"),
     ],
 )
 def test_default_coding_of_an_account(server, member, coding, octets, expected) -> None:
@@ -143,7 +143,7 @@ def test_coding_of_table() -> None:
 
 def test_gsm_under_data_coding_1(server, member) -> None:
     """As node-smpp writes it: its control characters are refused, or the account reads it so."""
-    octets = text.split("12 € [paid] a_b").parts[0]
+    octets = encoding.split("12 € [paid] a_b").parts[0]
     with member.bound(server.port) as esme:
         assert refused(esme, member, submit(octets, data_coding=1)) == Status.ESME_RSUBMITFAIL
     member.set(ascii_coding="gsm")
@@ -191,7 +191,7 @@ def test_message_payload(esme, member) -> None:
     pdu = submit(b"", tlvs={Tag.MESSAGE_PAYLOAD: ARABIC.encode("utf-16-be")}, data_coding=8)
     assert esme.request(pdu).status == 0
     message = stored(member)
-    assert (message.text, message.parts) == (ARABIC, text.measure(ARABIC).parts)
+    assert (message.text, message.parts) == (ARABIC, encoding.measure(ARABIC).parts)
     assert message.price == message.parts * MICRO
 
 
@@ -479,7 +479,7 @@ def test_throughput_of_the_account_over_two_servers(server, member) -> None:
 
 def parts_of(body: str, how: str, reference: int = 7, **fields) -> list[pdus.SubmitSm]:
     """The submits of a long text: "8" or "16" bits in a header, or "sar" parameters."""
-    segments = text.split(body, 16 if how == "16" else 8)
+    segments = encoding.split(body, 16 if how == "16" else 8)
     total = len(segments.parts)
     data_coding = 8 if segments.encoding == "ucs2" else 0
     made = []
@@ -492,7 +492,7 @@ def parts_of(body: str, how: str, reference: int = 7, **fields) -> list[pdus.Sub
             }
             made.append(submit(octets, data_coding=data_coding, tlvs=tlvs, **fields))
             continue
-        udh = text.concat_udh(reference, total, number, 16 if how == "16" else 8)
+        udh = encoding.concat_udh(reference, total, number, 16 if how == "16" else 8)
         made.append(submit(udh + octets, data_coding=data_coding, esm_class=0x40, **fields))
     return made
 
@@ -506,7 +506,7 @@ def test_long_text_becomes_one_message(esme, member, how, body) -> None:
     assert {answer.status for answer in answers} == {0}
     assert len({answer.message_id for answer in answers}) == len(pdus_)
     message = stored(member)
-    assert (message.text, message.parts) == (body, text.measure(body).parts)
+    assert (message.text, message.parts) == (body, encoding.measure(body).parts)
     assert member.customer.balance() == 100 * MICRO - message.price
     assert not SmppAssembly.objects.exists()
     assert {row.message_id for row in SmppSubmit.objects.all()} == {message.id}
@@ -543,7 +543,7 @@ def test_parts_are_charged_from_the_first_on_and_given_back(esme, member) -> Non
     assert member.customer.balance() == (100 - total) * MICRO
     assert not member.customer.messages()
     SmppAssembly.objects.update(expires_at=datetime.now(UTC))
-    assert assembling.expire() == 1
+    assert reassembly.expire() == 1
     assert member.customer.balance() == 100 * MICRO
     receipt = esme.receive()
     assert isinstance(receipt, pdus.DeliverSm)
@@ -551,7 +551,7 @@ def test_parts_are_charged_from_the_first_on_and_given_back(esme, member) -> Non
     assert receipt.tlv_int(Tag.MESSAGE_STATE) == MessageState.EXPIRED
     esme.answer(receipt)
     eventually(lambda: not SmppReceipt.objects.exists())
-    assert assembling.expire() == 0
+    assert reassembly.expire() == 0
 
 
 def both(esme: RawEsme, answers: int, receipts: int) -> tuple[list[Any], list[Any]]:
@@ -619,7 +619,7 @@ def test_two_binds_under_one_reference_each_send_their_text(server, member) -> N
 
 def test_reference_used_for_one_text_after_the_other_is_refused_in_the_end(esme, member) -> None:
     """So often in one write that nobody could mean it: it costs no more than a few rounds."""
-    header = text.concat_udh(7, 2, 1)
+    header = encoding.concat_udh(7, 2, 1)
     wild = [submit(header + f"text {n}".encode(), esm_class=0x40) for n in range(40)]
     statuses = {esme.receive().status for _ in esme.send(*wild)}
     assert statuses <= {0, Status.ESME_RSUBMITFAIL}
@@ -680,13 +680,13 @@ def test_surrogates_cut_by_the_customer_are_healed(esme, member) -> None:
     cut = [octets[:70], octets[70:140], octets[140:]]  # in the middle of pairs
     assert len(cut[0]) % 4
     for number, piece in enumerate(cut, start=1):
-        udh = text.concat_udh(9, 3, number)
+        udh = encoding.concat_udh(9, 3, number)
         assert esme.request(submit(udh + piece, data_coding=8, esm_class=0x40)).status == 0
     assert stored(member).text == body
 
 
 def test_single_part_with_a_header(esme, member) -> None:
-    assert esme.request(submit(text.concat_udh(1, 1, 1) + b"alone", esm_class=0x40)).status == 0
+    assert esme.request(submit(encoding.concat_udh(1, 1, 1) + b"alone", esm_class=0x40)).status == 0
     assert stored(member).text == "alone"
 
 
@@ -708,13 +708,13 @@ def test_windows_of_many_submits(esme, member) -> None:
 
 def test_commit_whose_outcome_was_not_told_is_found_out(esme, member, monkeypatch) -> None:
     """The connection is lost right after the commit: the answer is by what is stored."""
-    take = taking.take
+    take = store.take
 
     def cut_off(account, submits) -> None:
         take(account, submits)
         raise OperationalError("server closed the connection unexpectedly")
 
-    monkeypatch.setattr(taking, "take", cut_off)
+    monkeypatch.setattr(store, "take", cut_off)
     answers = [esme.request(submit()) for _ in range(3)]
     assert {answer.status for answer in answers} == {0}
     known = {ids.parse_id(ids.MESSAGE, answer.message_id) for answer in answers}
@@ -725,7 +725,7 @@ def test_commit_that_was_not_is_answered_so(esme, member, monkeypatch) -> None:
     def cut_off(account, submits) -> None:
         raise OperationalError("deadlock detected")
 
-    monkeypatch.setattr(taking, "take", cut_off)
+    monkeypatch.setattr(store, "take", cut_off)
     assert refused(esme, member, submit()) == Status.ESME_RMSGQFUL
 
 
@@ -734,22 +734,22 @@ def test_nobody_is_told_what_nobody_knows(esme, member, monkeypatch) -> None:
         raise OperationalError("the database system is shutting down")
 
     for name in ("take", "stored"):
-        monkeypatch.setattr(taking, name, cut_off)
-    monkeypatch.setattr(submitting, "ASK_SECONDS", 0.1)
-    monkeypatch.setattr(submitting, "ASK_PAUSE", 0.01)
+        monkeypatch.setattr(store, name, cut_off)
+    monkeypatch.setattr(submit_batches, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(submit_batches, "ASK_PAUSE", 0.01)
     esme.send(submit())
     assert esme.receive() is None
 
 
 def test_one_submit_that_we_cannot_take_costs_no_other(esme, member, monkeypatch) -> None:
-    take = taking.take
+    take = store.take
 
     def stumbles(account, submits) -> None:
         if any(submit.wanted.text == "trap" for submit in submits):
             raise ValueError("a mistake of ours")
         take(account, submits)
 
-    monkeypatch.setattr(taking, "take", stumbles)
+    monkeypatch.setattr(store, "take", stumbles)
     sequences = esme.send(submit(b"one"), submit(b"trap"), submit(b"two"))
     statuses = {answer.sequence: answer.status for answer in (esme.receive() for _ in range(3))}
     assert [statuses[n] for n in sequences] == [0, Status.ESME_RSYSERR, 0]
@@ -757,7 +757,7 @@ def test_one_submit_that_we_cannot_take_costs_no_other(esme, member, monkeypatch
 
 
 def test_a_mistake_of_ours_is_a_system_error(esme, member, monkeypatch) -> None:
-    monkeypatch.setattr(taking, "take", lambda *_: 1 / 0)
+    monkeypatch.setattr(store, "take", lambda *_: 1 / 0)
     assert refused(esme, member, submit()) == Status.ESME_RSYSERR
     monkeypatch.undo()
     assert esme.request(submit()).status == 0

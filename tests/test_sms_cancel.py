@@ -14,10 +14,11 @@ from accounts.credits import ledger
 from accounts.models import MICRO
 from imissive.core import ids
 from imissive.core.errors import ApiError
-from messaging import cancelling, submitting, sweeping
+from messaging.carriers import queue, sweeps
+from messaging.carriers.queue import Claimed
 from messaging.models import Message
+from messaging.sending import cancel as cancelling
 from messaging.states import Status
-from messaging.submitting import Claimed
 from tests.world import PHONE, Api, Customer, World, in_threads
 
 First = TypeVar("First")
@@ -95,7 +96,7 @@ def test_it_never_goes_out(api, customer, carrier):
     cancel(api, send(api, scheduled_at=None))
     cancel(api, send(api))
     Message.objects.update(due_at=datetime.now(UTC))  # whatever may look at it
-    sweeping.release_scheduled()
+    sweeps.release_scheduled()
     assert claim(carrier) == []
     assert {message.status for message in customer.messages()} == {"canceled"}
 
@@ -185,8 +186,8 @@ def test_there_is_nothing_to_say(api, customer, carrier, raw):
 
 
 def claim(carrier) -> list[Claimed]:
-    return submitting.claim(carrier.id, urgent=False, limit=10, lease=uuid.uuid4()) + (
-        submitting.claim(carrier.id, urgent=True, limit=10, lease=uuid.uuid4())
+    return queue.claim(carrier.id, urgent=False, limit=10, lease=uuid.uuid4()) + (
+        queue.claim(carrier.id, urgent=True, limit=10, lease=uuid.uuid4())
     )
 
 
@@ -265,10 +266,10 @@ def test_a_release_that_comes_after_the_cancel_finds_nothing(racing):
     customer, carrier, message = racing
     scheduled(message)
     won, released = overlapping(
-        lambda: canceled(customer, message), lambda: sweeping.release_scheduled()
+        lambda: canceled(customer, message), lambda: sweeps.release_scheduled()
     )
     assert (won, released) == (True, 0)
-    assert sweeping.release_scheduled() == 0
+    assert sweeps.release_scheduled() == 0
     assert claim(carrier) == []
     assert refunds(customer) == [MICRO]
 
@@ -277,7 +278,7 @@ def test_a_cancel_that_comes_after_the_release_takes_it_out_of_the_queue(racing)
     customer, carrier, message = racing
     scheduled(message)
     released, won = overlapping(
-        lambda: sweeping.release_scheduled(), lambda: canceled(customer, message)
+        lambda: sweeps.release_scheduled(), lambda: canceled(customer, message)
     )
     assert (released, won) == (1, True)
     assert claim(carrier) == []
@@ -288,9 +289,7 @@ def test_a_cancel_and_an_expiry_refund_once(racing):
     customer, _, message = racing
     past = datetime.now(UTC) - timedelta(seconds=1)
     Message.objects.filter(id=message.id).update(expires_at=past)
-    expired, won = overlapping(
-        lambda: sweeping.expire_queued(), lambda: canceled(customer, message)
-    )
+    expired, won = overlapping(lambda: sweeps.expire_queued(), lambda: canceled(customer, message))
     assert (expired, won) == (1, False)
     assert refunds(customer) == [MICRO]
 
@@ -318,7 +317,7 @@ def test_cancels_and_workers_share_a_queue(committed_world):
         won.extend(message.id for message in messages if canceled(customer, message))
 
     def work() -> None:
-        while claimed := submitting.claim(carrier.id, urgent=False, limit=3, lease=uuid.uuid4()):
+        while claimed := queue.claim(carrier.id, urgent=False, limit=3, lease=uuid.uuid4()):
             taken.extend(message.id for message in claimed)
 
     in_threads([lambda: cancel_some(made[::2]), lambda: cancel_some(made[::-1]), work, work])

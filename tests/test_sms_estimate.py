@@ -11,8 +11,8 @@ from accounts.credits import ledger
 from accounts.keys.api_keys import create_key
 from accounts.models import MICRO
 from accounts.roles import Scope
-from messaging import tables
 from messaging.models import SendingRule, Suppression
+from messaging.routing import cache
 from tests.world import PHONE, SENDER, Api, Customer
 
 URL = "/v1/sms/estimate"
@@ -42,7 +42,7 @@ def closed(customer, world) -> None:
     opens = (datetime.now(UTC) + timedelta(hours=1)).time()
     closes = (datetime.now(UTC) + timedelta(hours=2)).time()
     SendingRule.objects.update(opens=opens, closes=closes, time_zone="UTC")
-    tables.reload()
+    cache.reload()
     world.sender(customer, CLOSED_SENDER)
 
 

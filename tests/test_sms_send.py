@@ -13,8 +13,8 @@ from accounts.keys.api_keys import create_key, revoke_key
 from accounts.models import MICRO, Organization
 from accounts.roles import Scope
 from imissive.core import ids
-from messaging import api as messaging_api
 from messaging.models import Message, SenderId
+from messaging.sending import api as messaging_api
 from messaging.states import Status
 from tests.world import PHONE, SENDER, Api, client
 
@@ -654,7 +654,9 @@ def test_it_all_happens_in_one_statement_or_not_at_all(committed_world, monkeypa
     customer = committed_world.customer()
     before = customer.stored()
     too_long = "x" * 20  # more than the column holds, as if a check before had failed
-    monkeypatch.setattr("messaging.verdicts.numbers.parse", lambda raw: _Number("+966" + too_long))
+    monkeypatch.setattr(
+        "messaging.sending.evaluation.numbers.parse", lambda raw: _Number("+966" + too_long)
+    )
     assert customer.api.post(URL, GOOD).status_code == 500
     assert customer.stored() == before
     assert not Message.objects.filter(organization=customer.organization).exists()

@@ -11,13 +11,13 @@ from django.conf import settings
 from django.db import OperationalError, transaction
 
 from accounts.models import MICRO
-from messaging import receipts, submitting, sweeping
-from messaging.dispositions import Disposition
+from messaging.carriers import queue, receipts, sweeps
+from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.queue import Claimed, Result
+from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Attempt, Message
 from messaging.models import MessagePart as Part
-from messaging.receipts import FinalReceipt
 from messaging.states import Status
-from messaging.submitting import Claimed, Result
 from tests.world import PHONE, SENDER, in_threads
 
 ACCEPTED, REFUSED = Disposition.ACCEPTED, Disposition.REFUSED
@@ -29,7 +29,7 @@ def now() -> datetime:
 
 
 def claim(carrier, *, urgent=False, limit=100, lease=None) -> list[Claimed]:
-    return submitting.claim(carrier.id, urgent=urgent, limit=limit, lease=lease or uuid.uuid4())
+    return queue.claim(carrier.id, urgent=urgent, limit=limit, lease=lease or uuid.uuid4())
 
 
 class Holder:
@@ -46,7 +46,7 @@ class Holder:
         """Write a result, in which these parts were accepted as `<message>-<part>`."""
         parts = [(number, f"{self.message.id}-{number}", now()) for number in accepted]
         result = Result(self.message, disposition, parts, **more)
-        submitting.write_results(self.carrier.id, self.lease, [result])
+        queue.write_results(self.carrier.id, self.lease, [result])
 
 
 def refuse(holder: Holder, accepted=(), **more) -> None:
@@ -180,9 +180,9 @@ def test_without_the_lock_two_workers_would_claim_the_same(committed_world, monk
     carrier, customer = committed_world.serve(), committed_world.customer()
     for _ in range(20):
         committed_world.message(customer, carrier)
-    lockless = submitting._CLAIM.replace("FOR UPDATE SKIP LOCKED", "")
-    assert lockless != submitting._CLAIM
-    monkeypatch.setattr(submitting, "_CLAIM", lockless)
+    lockless = queue._CLAIM.replace("FOR UPDATE SKIP LOCKED", "")
+    assert lockless != queue._CLAIM
+    monkeypatch.setattr(queue, "_CLAIM", lockless)
     first, second = in_overlapping_transactions(carrier)
     assert set(first) & set(second)
 
@@ -205,9 +205,9 @@ def test_many_workers_share_a_queue_without_a_message_twice_or_never(committed_w
 def test_a_worker_hands_back_what_it_did_not_submit(customer, carrier, world):
     message = world.message(customer, carrier)
     holder = Holder(carrier)
-    submitting.hand_back([holder.message], uuid.uuid4())
+    queue.hand_back([holder.message], uuid.uuid4())
     assert state_of(message) == Status.SENDING, "only its own"
-    submitting.hand_back([holder.message], holder.lease)
+    queue.hand_back([holder.message], holder.lease)
     assert state_of(message) == Status.QUEUED
     assert (message.lease, message.submits) == (None, 0)
     assert len(claim(carrier)) == 1
@@ -224,7 +224,7 @@ def test_accepted_is_sent_with_its_part_and_told(customer, carrier, world):
     assert state_of(message) == Status.SENT
     assert (message.lease, message.submits, message.error_code) == (None, 1, "")
     assert abs(now() - message.sent_at) < timedelta(seconds=10)
-    assert message.due_at - message.expires_at == submitting.RECEIPT_GRACE
+    assert message.due_at - message.expires_at == queue.RECEIPT_GRACE
     part = message.submitted_parts.get()
     assert (part.number, part.status, part.carrier) == (1, Status.SENT, carrier)
     assert part.carrier_message_id == f"{message.id}-1"
@@ -251,7 +251,7 @@ def test_a_batch_of_results_is_written_each_to_its_message(customer, carrier, wo
         kind = (ACCEPTED, REFUSED, SLOW_DOWN)[index % 3]
         accepted = [(1, f"c-{message.id}", now())] if kind is ACCEPTED else []
         results.append(Result(message, kind, accepted, code="X", detail="d"))
-    submitting.write_results(carrier.id, lease, results)
+    queue.write_results(carrier.id, lease, results)
     expected = {ACCEPTED: Status.SENT, REFUSED: Status.FAILED, SLOW_DOWN: Status.QUEUED}
     for result in results:
         written = Message.objects.get(id=result.message.id)
@@ -347,7 +347,7 @@ def test_throttled_waits_and_is_then_claimed_again(customer, carrier, world):
     [(0, 0.5), (1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (9999, 60)],
 )
 def test_the_wait_doubles_up_to_a_minute_and_is_never_quite_the_same(submits, seconds):
-    waits = {submitting.retry_delay(submits).total_seconds() for _ in range(50)}
+    waits = {queue.retry_delay(submits).total_seconds() for _ in range(50)}
     assert len(waits) > 10
     assert all(0.8 * seconds <= wait <= 1.2 * seconds for wait in waits)
 
@@ -468,11 +468,11 @@ def test_parts_written_before_the_result_are_kept_whatever_becomes_of_the_worker
     message = world.message(customer, carrier, parts=3)
     dead = Holder(carrier)
     early = [(message.id, 1, "c-1", now()), (message.id, 3, "c-3", now())]
-    submitting.write_parts(carrier.id, early)
+    queue.write_parts(carrier.id, early)
     receipts.apply(carrier.id, [FinalReceipt("c-1", Status.DELIVERED)])
     assert state_of(message) == Status.SENDING
     make_due(message)
-    sweeping.requeue_abandoned()
+    sweeps.requeue_abandoned()
     receipts.apply(carrier.id, [FinalReceipt("c-3", Status.DELIVERED)])
     holder = Holder(carrier)
     assert holder.message.submitted_parts == {1, 3}
@@ -490,7 +490,7 @@ def test_a_part_written_before_its_result_and_with_it_is_one_part(customer, carr
     receipts.apply(
         carrier.id, [FinalReceipt(f"{message.id}-{n}", Status.DELIVERED) for n in (1, 2)]
     )
-    submitting.write_parts(carrier.id, [(message.id, 1, f"{message.id}-1", now())])
+    queue.write_parts(carrier.id, [(message.id, 1, f"{message.id}-1", now())])
     holder.write(ACCEPTED, [1, 2])
     assert state_of(message) == Status.DELIVERED, "the receipts came before both"
     assert parts_of(message) == [(1, "delivered"), (2, "delivered")]
@@ -545,7 +545,7 @@ def test_who_lost_the_lease_writes_nothing_but_the_parts(customer, carrier, worl
     message = world.message(customer, carrier, price=MICRO)
     late = Holder(carrier)
     make_due(message)
-    assert sweeping.requeue_abandoned() == 1
+    assert sweeps.requeue_abandoned() == 1
     holder = Holder(carrier)
     before = customer.stored()
     refuse(late)
@@ -562,7 +562,7 @@ def test_who_lost_the_lease_does_not_undo_the_next_ones_result(customer, carrier
     message = world.message(customer, carrier, price=MICRO)
     late = Holder(carrier)
     make_due(message)
-    sweeping.requeue_abandoned()
+    sweeps.requeue_abandoned()
     refuse(Holder(carrier))
     late.write(ACCEPTED, [1])
     assert state_of(message) == Status.FAILED
@@ -573,7 +573,7 @@ def test_what_the_late_one_submitted_is_not_submitted_again(customer, carrier, w
     message = world.message(customer, carrier, parts=2)
     late = Holder(carrier)
     make_due(message)
-    sweeping.requeue_abandoned()
+    sweeps.requeue_abandoned()
     late.write(ACCEPTED, [1, 2])
     assert state_of(message) == Status.QUEUED
     holder = Holder(carrier)
@@ -586,7 +586,7 @@ def test_a_part_that_two_workers_submitted_is_kept_once(customer, carrier, world
     message = world.message(customer, carrier)
     late = Holder(carrier)
     make_due(message)
-    sweeping.requeue_abandoned()
+    sweeps.requeue_abandoned()
     holder = Holder(carrier)
     late.write(ACCEPTED, [1])
     holder.write(ACCEPTED, [1])
@@ -605,7 +605,7 @@ def test_receipts_that_came_while_it_was_queued_again_are_not_lost(
     message = world.message(customer, carrier, parts=2)
     late = Holder(carrier)
     make_due(message)
-    sweeping.requeue_abandoned()
+    sweeps.requeue_abandoned()
     late.write(ACCEPTED, [1, 2])
     receipts.apply(
         carrier.id,
@@ -625,7 +625,7 @@ def test_a_message_that_ended_meanwhile_is_left_alone(customer, carrier, world):
     holder = Holder(carrier)
     Message.objects.filter(id=message.id).update(status=Status.DELIVERED)
     refuse(holder)
-    submitting.hand_back([holder.message], holder.lease)
+    queue.hand_back([holder.message], holder.lease)
     assert state_of(message) == Status.DELIVERED
 
 
@@ -646,14 +646,14 @@ def test_a_batch_is_written_whole_or_not_at_all(customer, carrier, world, monkey
         raise OperationalError("the database is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(f"messaging.submitting.{last}", broken)
+        patch.setattr(f"messaging.carriers.queue.{last}", broken)
         with pytest.raises(OperationalError):
-            submitting.write_results(carrier.id, lease, results)
+            queue.write_results(carrier.id, lease, results)
     assert {state_of(message) for message in messages} == {Status.SENDING}
     assert Part.objects.filter(message__in=messages).count() == 0
     assert Attempt.objects.filter(message__in=messages).count() == 0
     assert customer.stored() == before
-    submitting.write_results(carrier.id, lease, results)
+    queue.write_results(carrier.id, lease, results)
     assert {state_of(m) for m in messages} == {Status.SENT, Status.FAILED, Status.QUEUED}
 
 
@@ -682,7 +682,7 @@ def test_results_of_several_workers_at_once_keep_messages_money_and_events_in_st
                 else:
                     part = (1, f"{message.id}-1", now())
                     results.append(Result(message, ACCEPTED, [part]))
-            submitting.write_results(carrier.id, lease, results)
+            queue.write_results(carrier.id, lease, results)
 
     in_threads([partial(work, index) for index in range(6)])
     for customer in customers:

@@ -14,8 +14,9 @@ import pytest
 from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, AuditEntry, LedgerEntry
 from accounts.roles import Scope
-from messaging import cancelling, sweeping
+from messaging.carriers import sweeps
 from messaging.models import Suppression
+from messaging.sending import cancel
 from messaging.states import Status
 from tests.api_calls import ask
 from tests.world import PHONE, Api, Customer, World, in_threads
@@ -327,7 +328,7 @@ def test_a_call_that_broke_off_is_finished_by_its_repetition(
 ) -> None:
     world.message(customer, carrier, status=Status.SCHEDULED)
     with monkeypatch.context() as patch:
-        patch.setattr(cancelling, "cancel_to", lambda *_: 1 / 0)
+        patch.setattr(cancel, "cancel_to", lambda *_: 1 / 0)
         assert api.post(URL, {"numbers": [PHONE]}).status_code == 500
     assert added(api, PHONE) | {"rejected": []} == {
         "added": 0,
@@ -344,7 +345,7 @@ def test_a_cancel_and_a_release_that_come_together(committed_world: World) -> No
     for _ in range(20):
         committed_world.message(customer, carrier, status=Status.SCHEDULED, price=MICRO)
     canceled, _ = in_threads(
-        [lambda: added(customer.api, PHONE)["canceled"], sweeping.release_scheduled]
+        [lambda: added(customer.api, PHONE)["canceled"], sweeps.release_scheduled]
     )
     statuses = [message.status for message in customer.messages()]
     assert statuses.count(Status.CANCELED) == canceled == 20, "what is queued is canceled too"

@@ -8,9 +8,12 @@ import pytest
 from django.utils import timezone
 
 from accounts.models import MICRO
-from messaging import receipts, submitting, sweeping, tables, tasks
+from messaging import tasks
+from messaging.carriers import queue as submitting
+from messaging.carriers import receipts, sweeps
+from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Carrier, CarrierBind, Message
-from messaging.receipts import FinalReceipt
+from messaging.routing import cache
 from messaging.states import Status
 from tests.world import PHONE, in_threads
 
@@ -63,7 +66,7 @@ def test_what_is_due_is_released_told_and_rung(listening, carrier, world, rings)
     message = world.message(
         listening, carrier, status=Status.SCHEDULED, due_at=ago(1), queued_at=None, reference="r"
     )
-    assert sweeping.release_scheduled() == 1
+    assert sweeps.release_scheduled() == 1
     assert state_of(message) == Status.QUEUED
     assert abs(now() - message.queued_at) < timedelta(seconds=10)
     [event] = listening.event_rows()
@@ -77,20 +80,20 @@ def test_what_is_due_is_released_told_and_rung(listening, carrier, world, rings)
     }
     assert bell(carrier) in rings
     assert len(submitting.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())) == 1
-    assert sweeping.release_scheduled() == 0
+    assert sweeps.release_scheduled() == 0
 
 
 def test_what_is_not_due_yet_stays(listening, carrier, world):
     message = world.message(
         listening, carrier, status=Status.SCHEDULED, due_at=now() + timedelta(minutes=1)
     )
-    assert sweeping.release_scheduled() == 0
+    assert sweeps.release_scheduled() == 0
     assert state_of(message) == Status.SCHEDULED
 
 
 def test_a_release_is_not_a_second_charge(listening, carrier, world):
     world.message(listening, carrier, status=Status.SCHEDULED, due_at=ago(1), price=MICRO)
-    sweeping.release_scheduled()
+    sweeps.release_scheduled()
     assert len(listening.ledger()) == 1
 
 
@@ -99,13 +102,13 @@ def test_a_step_is_bounded_and_takes_the_longest_due(listening, carrier, world):
         world.message(listening, carrier, status=Status.SCHEDULED, due_at=ago(seconds))
         for seconds in (10, 30, 20)
     ]
-    assert sweeping.release_scheduled(limit=2) == 2
+    assert sweeps.release_scheduled(limit=2) == 2
     assert [state_of(message) for message in messages] == [
         Status.SCHEDULED,
         Status.QUEUED,
         Status.QUEUED,
     ]
-    assert sweeping.release_scheduled(limit=2) == 1
+    assert sweeps.release_scheduled(limit=2) == 1
 
 
 def test_sweeps_at_once_release_each_message_once(committed_world):
@@ -115,7 +118,7 @@ def test_sweeps_at_once_release_each_message_once(committed_world):
         committed_world.message(customer, carrier, status=Status.SCHEDULED, due_at=ago(1))
 
     def work():
-        while sweeping.release_scheduled(limit=7):
+        while sweeps.release_scheduled(limit=7):
             pass
 
     in_threads([work] * 4)
@@ -130,19 +133,19 @@ def test_what_a_dead_worker_held_is_queued_again(listening, carrier, world, ring
     message = world.message(
         listening, carrier, status=Status.SENDING, lease=uuid.uuid4(), due_at=ago(1), urgent=True
     )
-    assert sweeping.requeue_abandoned() == 1
+    assert sweeps.requeue_abandoned() == 1
     assert state_of(message) == Status.QUEUED
     assert (message.lease, message.submits) == (None, 1)
     assert message.due_at <= now()
     assert bell(carrier, URGENT) in rings
     assert listening.events() == []
-    assert sweeping.requeue_abandoned() == 0
+    assert sweeps.requeue_abandoned() == 0
 
 
 def test_what_a_live_worker_holds_is_left_to_it(listening, carrier, world):
     world.message(listening, carrier)
     submitting.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())
-    assert sweeping.requeue_abandoned() == 0
+    assert sweeps.requeue_abandoned() == 0
 
 
 def test_the_parts_that_the_dead_worker_wrote_are_not_submitted_again(listening, carrier, world):
@@ -150,7 +153,7 @@ def test_the_parts_that_the_dead_worker_wrote_are_not_submitted_again(listening,
         listening, carrier, parts=2, status=Status.SENDING, lease=uuid.uuid4(), due_at=ago(1)
     )
     world.part(message, "c-2", 2)
-    sweeping.requeue_abandoned()
+    sweeps.requeue_abandoned()
     [claimed] = submitting.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())
     assert claimed.submitted_parts == {2}
 
@@ -173,11 +176,11 @@ def test_what_waits_for_a_carrier_that_is_down_goes_to_the_next(
     first, second = two
     message = world.message(listening, first)
     with django_capture_on_commit_callbacks(execute=True):
-        assert sweeping.reroute_from_down() == 1
+        assert sweeps.reroute_from_down() == 1
     assert state_of(message) == Status.QUEUED
     assert message.carrier == second
     assert bell(second) in rings
-    assert sweeping.reroute_from_down() == 0
+    assert sweeps.reroute_from_down() == 0
 
 
 @pytest.mark.parametrize(
@@ -186,7 +189,7 @@ def test_what_waits_for_a_carrier_that_is_down_goes_to_the_next(
 def test_a_carrier_without_a_live_bind_is_down(listening, two, world, state, age):
     bind(two[0], state=state, age=age)
     message = world.message(listening, two[0])
-    sweeping.reroute_from_down()
+    sweeps.reroute_from_down()
     message.refresh_from_db()
     assert message.carrier == two[1]
 
@@ -196,15 +199,15 @@ def test_a_carrier_that_was_up_a_moment_ago_is_waited_for(listening, two, world,
     """Its worker may only be restarting."""
     bind(two[0], state=CarrierBind.State.WAITING, since=since)
     world.message(listening, two[0])
-    assert sweeping.reroute_from_down() == moved
+    assert sweeps.reroute_from_down() == moved
 
 
 def test_what_waits_for_a_drained_carrier_moves_on(listening, two, world):
     bind(two[0])
     Carrier.objects.filter(pk=two[0].pk).update(draining=True)
     message = world.message(listening, two[0])
-    tables.reload()
-    assert sweeping.reroute_from_down() == 1
+    cache.reload()
+    assert sweeps.reroute_from_down() == 1
     message.refresh_from_db()
     assert message.carrier == two[1]
 
@@ -213,15 +216,15 @@ def test_what_has_only_a_drained_carrier_waits(listening, two, world):
     bind(two[0])
     Carrier.objects.update(draining=True)
     message = world.message(listening, two[0])
-    tables.reload()
-    assert sweeping.reroute_from_down() == 0
+    cache.reload()
+    assert sweeps.reroute_from_down() == 0
     assert state_of(message) == Status.QUEUED
 
 
 def test_what_waits_for_a_carrier_that_is_up_stays(listening, two, world):
     bind(two[0], age=5)
     message = world.message(listening, two[0])
-    assert sweeping.reroute_from_down() == 0
+    assert sweeps.reroute_from_down() == 0
     message.refresh_from_db()
     assert message.carrier == two[0]
 
@@ -229,7 +232,7 @@ def test_what_waits_for_a_carrier_that_is_up_stays(listening, two, world):
 def test_where_no_carrier_of_the_route_is_up_it_waits(listening, two, world):
     CarrierBind.objects.all().delete()
     message = world.message(listening, two[0])
-    assert sweeping.reroute_from_down() == 0
+    assert sweeps.reroute_from_down() == 0
     message.refresh_from_db()
     assert message.carrier == two[0]
 
@@ -238,7 +241,7 @@ def test_a_disabled_carriers_messages_go_on(listening, two, world):
     first, second = two
     message = world.message(listening, first)
     type(first).objects.filter(id=first.id).update(enabled=False)
-    assert sweeping.reroute_from_down() == 1
+    assert sweeps.reroute_from_down() == 1
     message.refresh_from_db()
     assert message.carrier == second
 
@@ -247,7 +250,7 @@ def test_a_message_some_of_whose_parts_were_accepted_stays(listening, two, world
     begun = world.message(listening, two[0], parts=2, submits=1)
     world.part(begun, "c-1")
     untouched = world.message(listening, two[0], parts=2, submits=1)
-    assert sweeping.reroute_from_down() == 1
+    assert sweeps.reroute_from_down() == 1
     begun.refresh_from_db()
     untouched.refresh_from_db()
     assert (begun.carrier, untouched.carrier) == two
@@ -269,7 +272,7 @@ def test_each_message_goes_where_its_own_route_leads(listening, two, world):
         world.message(listening, first, to="+201001234567"): first,
         world.message(listening, first, due_at=now() + timedelta(hours=1)): first,
     }
-    assert sweeping.reroute_from_down() == 4
+    assert sweeps.reroute_from_down() == 4
     for message, carrier in messages.items():
         message.refresh_from_db()
         assert message.carrier == carrier
@@ -278,7 +281,7 @@ def test_each_message_goes_where_its_own_route_leads(listening, two, world):
 def test_a_test_message_never_leaves_the_sandbox(listening, two, world):
     sandbox = world.carrier(is_sandbox=True)
     message = world.message(listening, sandbox, test=True)
-    assert sweeping.reroute_from_down() == 0
+    assert sweeps.reroute_from_down() == 0
     message.refresh_from_db()
     assert message.carrier == sandbox
 
@@ -291,7 +294,7 @@ def test_messages_that_cannot_go_elsewhere_hold_up_none_that_can(listening, two,
     for _ in range(5):
         world.message(stuck_customer, first, due_at=ago(60))
     free = [world.message(listening, first, due_at=ago(1)) for _ in range(2)]
-    assert sweeping.reroute_from_down(limit=5) == 2
+    assert sweeps.reroute_from_down(limit=5) == 2
     for message in free:
         message.refresh_from_db()
     assert {message.carrier for message in free} == {second}
@@ -306,7 +309,7 @@ def test_what_was_sent_and_got_no_receipt_expires_without_a_refund(listening, ca
     )
     world.part(message, "c-1", 1, status=Status.DELIVERED)
     world.part(message, "c-2", 2)
-    assert sweeping.expire_sent() == 1
+    assert sweeps.expire_sent() == 1
     assert state_of(message) == Status.EXPIRED
     assert (message.error_code, message.due_at) == ("EXPIRED", None)
     assert message.final_at is not None
@@ -320,14 +323,14 @@ def test_what_was_sent_and_got_no_receipt_expires_without_a_refund(listening, ca
     assert body["data"]["expired_at"] == body["timestamp"]
     receipts.apply(carrier.id, [FinalReceipt("c-2", Status.DELIVERED)])
     assert state_of(message) == Status.EXPIRED
-    assert sweeping.expire_sent() == 0
+    assert sweeps.expire_sent() == 0
 
 
 def test_what_may_still_get_its_receipt_is_left(listening, carrier, world):
     message = world.message(
         listening, carrier, status=Status.SENT, due_at=now() + timedelta(seconds=5)
     )
-    assert sweeping.expire_sent() == 0
+    assert sweeps.expire_sent() == 0
     assert state_of(message) == Status.SENT
 
 
@@ -346,14 +349,14 @@ def test_what_was_not_submitted_in_time_expires_and_the_parts_not_taken_are_refu
     )
     for number in taken:
         world.part(message, f"c-{number}", number)
-    assert sweeping.expire_queued() == 1
+    assert sweeps.expire_queued() == 1
     assert state_of(message) == Status.EXPIRED
     assert message.error_code == "EXPIRED"
     assert listening.balance() == (97 + refunded) * MICRO
     refunds = [row for row in listening.ledger() if row[0] == "refund"]
     assert refunds == ([("refund", refunded * MICRO, message.id)] if refunded else [])
     assert listening.events() == [("message.expired", message.id)]
-    assert sweeping.expire_queued() == 0
+    assert sweeps.expire_queued() == 0
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s != Status.QUEUED])
@@ -361,13 +364,13 @@ def test_only_what_is_queued_expires_there(listening, carrier, world, status):
     message = world.message(
         listening, carrier, status=status, expires_at=ago(1), due_at=now() + timedelta(hours=1)
     )
-    assert sweeping.expire_queued() == 0
+    assert sweeps.expire_queued() == 0
     assert state_of(message) == status
 
 
 def test_what_is_still_valid_stays_queued(listening, carrier, world):
     world.message(listening, carrier)
-    assert sweeping.expire_queued() == 0
+    assert sweeps.expire_queued() == 0
 
 
 def test_sweeps_at_once_refund_each_message_once(committed_world):
@@ -379,7 +382,7 @@ def test_sweeps_at_once_refund_each_message_once(committed_world):
             committed_world.message(customer, carrier, price=MICRO, expires_at=ago(1))
 
     def work():
-        while sweeping.expire_queued(limit=7):
+        while sweeps.expire_queued(limit=7):
             pass
 
     in_threads([work] * 4)
@@ -397,7 +400,7 @@ def test_a_receipt_and_the_expiry_at_once_end_the_message_once(committed_world):
         committed_world.part(message, f"c-{index}")
 
     def expire():
-        while sweeping.expire_sent(limit=5):
+        while sweeps.expire_sent(limit=5):
             pass
 
     def receive():
@@ -422,7 +425,7 @@ def test_every_lane_with_something_overdue_is_rung(listening, carrier, world, ri
     world.message(listening, carrier, urgent=True)
     other = world.carrier()
     world.message(listening, other)
-    assert sweeping.ring_overdue() == 2
+    assert sweeps.ring_overdue() == 2
     assert sorted(rings) == sorted([bell(carrier, URGENT), bell(other)])
 
 
@@ -438,7 +441,7 @@ def test_every_lane_with_something_overdue_is_rung(listening, carrier, world, ri
 )
 def test_what_is_not_overdue_is_not_rung_for(listening, carrier, world, rings, fields):
     world.message(listening, carrier, **fields)
-    assert sweeping.ring_overdue() == 0
+    assert sweeps.ring_overdue() == 0
     assert rings == []
 
 
@@ -448,7 +451,7 @@ def test_a_moment_is_not_overdue_and_a_disabled_carrier_is_not_rung(
     world.message(listening, carrier, due_at=ago(0.5))
     disabled = world.carrier(enabled=False)
     world.message(listening, disabled)
-    assert sweeping.ring_overdue() == 0
+    assert sweeps.ring_overdue() == 0
     assert rings == []
 
 
@@ -456,10 +459,10 @@ def test_a_moment_is_not_overdue_and_a_disabled_carrier_is_not_rung(
 
 
 def test_the_tasks_take_step_after_step_until_all_is_moved(listening, carrier, world, monkeypatch):
-    monkeypatch.setattr(sweeping, "STEP", 2)
+    monkeypatch.setattr(sweeps, "STEP", 2)
     for step in ("release_scheduled", "requeue_abandoned", "expire_sent", "expire_queued"):
-        whole = getattr(sweeping, step)
-        monkeypatch.setattr(sweeping, step, lambda whole=whole: whole(2))
+        whole = getattr(sweeps, step)
+        monkeypatch.setattr(sweeps, step, lambda whole=whole: whole(2))
     bind(carrier)
     scheduled = [
         world.message(listening, carrier, status=Status.SCHEDULED, due_at=ago(1)) for _ in range(5)

@@ -6,7 +6,7 @@ from django.test import Client
 from accounts.access.page_access import public_id
 from accounts.models import AuditEntry
 from accounts.roles import Role
-from messaging import templates_views
+from messaging.compose import template_views
 from messaging.models import TextTemplate
 from tests.people import PLAIN_STATIC, browser, member
 from tests.world import Customer
@@ -102,7 +102,7 @@ def test_bad_input(owner: Client, customer: Customer, fields: dict[str, str], to
 def test_there_is_a_most(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(templates_views, "MOST", 1)
+    monkeypatch.setattr(template_views, "MOST", 1)
     mine = _template(customer)
     answer = owner.post(_url(customer, "new/"), {"name": "More", "text": "x"})
     assert "Remove templates first" in answer.content.decode()

@@ -4,7 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.templating import MAX_NAME, fill, is_name, missing, name_of, variables_of
+from messaging.text.variables import (
+    MAX_NAME,
+    fill,
+    is_name,
+    missing,
+    name_of,
+    variables_of,
+)
 
 
 @pytest.mark.parametrize(

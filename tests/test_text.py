@@ -4,7 +4,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from messaging import text as sms
+from messaging.text import encoding as sms
 
 ARABIC = "مرحبا بك، رمز التحقق الخاص بك هو ١٢٣٤"
 GSM_CHARACTERS = "".join(sms._OCTET_OF)

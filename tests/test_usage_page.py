@@ -19,9 +19,9 @@ from accounts.models import MICRO, LedgerEntry
 from accounts.roles import Role
 from imissive.core import ids
 from imissive.pages import usage_views
-from messaging import summing
 from messaging.models import Carrier, Message
 from messaging.states import Status
+from messaging.usage import rollups
 from otp.models import Verification
 from tests.people import PLAIN_STATIC, browser, member
 from tests.world import Customer, World
@@ -126,7 +126,7 @@ def verified(used: Customer) -> Customer:
 )
 def test_groups(owner: Client, used: Customer, by: str, rows: list[str], summed: bool) -> None:
     if summed:
-        summing.sum_up()
+        rollups.sum_up()
     assert _table(_page(owner, used, by=by, **DAYS)) == rows
 
 
@@ -249,7 +249,7 @@ def test_a_fixed_number_of_queries(
         world.message(used, carrier, country=country, sender=country, **_at(2))
     with django_assert_num_queries(len(queries)):
         _page(owner, used, by=by, **DAYS)
-    summing.sum_up()
+    rollups.sum_up()
     with django_assert_num_queries(len(queries)):
         _page(owner, used, by=by, **DAYS)
     assert Message.objects.filter(organization=used.id).count() == 9

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.windows import Window
+from messaging.routing.sending_hours import Window
 
 RIYADH, BERLIN = ZoneInfo("Asia/Riyadh"), ZoneInfo("Europe/Berlin")
 SAUDI = Window("SA", "-AD", time(9), time(19), RIYADH)

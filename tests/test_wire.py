@@ -8,12 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging import text
-from messaging.carrier_settings import wire_format
+from messaging.carriers.config import wire_format
+from messaging.carriers.pdus import (
+    Ton,
+    WireFormat,
+    relative_time,
+    submit_pdus,
+)
 from messaging.models import Carrier
 from messaging.smpp.codec import decode, encode
 from messaging.smpp.pdus import SubmitSm
-from messaging.wire import Ton, WireFormat, relative_time, submit_pdus
+from messaging.text import encoding as text
 
 ID = uuid.UUID("01926f00-0000-7000-8000-0000000000a7")  # the reference of its parts is 0xA7
 UNPACKED, PACKED, LATIN1 = (

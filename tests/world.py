@@ -19,7 +19,6 @@ from django.test import Client
 from accounts.credits import ledger
 from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, ApiKey, Balance, LedgerEntry, Organization
-from messaging import sender_documents, senders, tables
 from messaging.models import (
     Batch,
     Campaign,
@@ -32,6 +31,8 @@ from messaging.models import (
     SenderId,
 )
 from messaging.models import MessagePart as Part
+from messaging.routing import cache
+from messaging.senders import approval, documents
 from messaging.states import Status
 from webhooks.models import Delivery, Endpoint, Event
 
@@ -138,12 +139,12 @@ class World:
 
     def document(self, customer: Customer) -> SenderDocument:
         """The document of a new sender ID that waits for a decision."""
-        sender = senders.request_sender(
+        sender = approval.request_sender(
             customer.organization,
             f"Sender {next(_numbers)}",
             "Orders",
             "Hello",
-            documents=[sender_documents.document("letter.pdf", PDF)],
+            documents=[documents.document("letter.pdf", PDF)],
         )
         return SenderDocument.objects.get(sender=sender)
 
@@ -161,7 +162,7 @@ class World:
         fields = {"slug": name, "name": name, "host": "127.0.0.1", "system_id": "esme"} | fields
         carrier = Carrier.objects.create(**fields)
         self.carriers.append(carrier)
-        tables.reload()
+        cache.reload()
         return carrier
 
     def route(self, prefix: str, *carriers: Carrier, owner: Customer | None = None) -> Route:
@@ -172,7 +173,7 @@ class World:
         for position, carrier in enumerate(carriers):
             route.steps.create(carrier=carrier, position=position)
         self.routes.append(route)
-        tables.reload()
+        cache.reload()
         return route
 
     def price(self, prefix: str, micro: int, *, owner: Customer | None = None) -> Price:
@@ -180,7 +181,7 @@ class World:
             prefix=prefix, micro=micro, organization=owner.organization if owner else None
         )
         self.prices.append(price)
-        tables.reload()
+        cache.reload()
         return price
 
     def serve(self, prefix: str = "966", micro: int = MICRO) -> Carrier:

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from imissive.celery import app
 from imissive.core.ids import first_id_at
-from messaging import bind_status
+from messaging.carriers import bind_status
 from messaging.models import Carrier, Message
 from webhooks.models import Delivery
 

@@ -9,7 +9,7 @@ from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui import search as accounts_finding
 from accounts.ui.search import Finder, Hit, find_all
-from messaging import finding as messaging_finding
+from messaging.dashboard import search as messaging_finding
 from otp.dashboard import search as otp_finding
 from webhooks.dashboard import search as webhooks_finding
 

@@ -18,8 +18,20 @@ from accounts.roles import Scope
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import Moment, Query, parse_query
 from imissive.core.errors import ApiError
-from messaging.schemas import Count, Country, SenderName, StatusName, Usage
-from messaging.usage import NOTHING, Group, Used, total, used_by
+from messaging.sending.schemas import (
+    Count,
+    Country,
+    SenderName,
+    StatusName,
+    Usage,
+)
+from messaging.usage.usage import (
+    NOTHING,
+    Group,
+    Used,
+    total,
+    used_by,
+)
 from otp.verification.conversion import conversion_by
 
 DAY = timedelta(days=1)

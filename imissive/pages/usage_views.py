@@ -22,11 +22,16 @@ from accounts.models import Member
 from accounts.roles import Action, may
 from accounts.ui.charts import Chart, meter, stacked
 from imissive.core.spreadsheets import csv_download
-from messaging import overview
-from messaging.countries import name_of
-from messaging.days import DaysForm
-from messaging.reasons import STATUS_LABELS
-from messaging.usage import NOTHING, Traffic, Used, traffic
+from messaging.log.failure_reasons import STATUS_LABELS
+from messaging.numbers.countries import name_of
+from messaging.usage import overview
+from messaging.usage.date_range import DaysForm
+from messaging.usage.usage import (
+    NOTHING,
+    Traffic,
+    Used,
+    traffic,
+)
 from otp.verification.conversion import conversion_by
 
 LONGEST = 92

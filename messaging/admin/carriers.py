@@ -23,7 +23,7 @@ from accounts.operators.base import (
 from accounts.operators.site import site
 from accounts.templatetags.shown import percent
 from imissive.core.api.requests import client_address
-from messaging import carrier_traffic
+from messaging.carriers import traffic
 from messaging.models import Carrier, CarrierBind
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class _WithFigures(ChangeList):
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
-        figures = carrier_traffic.figures()
+        figures = traffic.figures()
         self.result_list = list(self.result_list)
         for carrier in self.result_list:
             carrier.figures = figures[carrier.pk]
@@ -206,7 +206,7 @@ class CarrierAdmin(OperatorAdmin):
         carrier = self.get_object(request, object_id)
         context = dict(extra_context or {})
         if carrier and self.has_view_permission(request):
-            context["figures"] = carrier_traffic.figures().get(carrier.pk)
+            context["figures"] = traffic.figures().get(carrier.pk)
             context["carrier_state"] = state_of(carrier)
             context["in_flight"] = _in_flight(carrier)
             context["bound"] = carrier.bound
@@ -315,7 +315,7 @@ def carriers_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
     """Which carriers are up, for the admin's first page."""
     if not request.user.has_perm("messaging.view_carrier"):
         return None
-    figures = carrier_traffic.figures()
+    figures = traffic.figures()
     rows = [
         (carrier, state_of(carrier), figures.get(carrier.pk))
         for carrier in _with_bound(Carrier.objects.order_by("name"))

@@ -27,8 +27,8 @@ from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from imissive.core import ids
 from imissive.core.api.requests import client_address
-from messaging import numbers
 from messaging.models import Attempt, EarlyReceipt, Message, MessagePart
+from messaging.numbers import e164
 
 _COLORS = {
     "scheduled": "info",
@@ -178,8 +178,8 @@ class MessageAdmin(LongTableAdmin):
             # An id is an answer whatever else is filtered for.
             return self.get_queryset(request).filter(pk=message_id), False
         try:
-            return queryset.filter(to=numbers.parse(term).e164), False
-        except numbers.InvalidNumber:
+            return queryset.filter(to=e164.parse(term).e164), False
+        except e164.InvalidNumber:
             return queryset.filter(reference=term), False
 
     def has_read_text_permission(self, request: HttpRequest, obj: Any = None) -> bool:

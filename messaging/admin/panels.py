@@ -9,10 +9,10 @@ from django.utils import timezone
 
 from accounts.access.page_access import public_id
 from accounts.models import Organization
-from messaging import usage
+from messaging.log.failure_reasons import STATUS_LABELS
 from messaging.models import Price, Route, SenderId, SmppAccount
-from messaging.reasons import STATUS_LABELS
 from messaging.states import Status
+from messaging.usage import usage
 
 DAYS = 7
 _ROWS = 20

@@ -22,9 +22,9 @@ from accounts.operators.base import OperatorAdmin, TabularInline, act
 from accounts.operators.site import site
 from accounts.templatetags.shown import credits_shown
 from imissive.core import ids
+from messaging.admin.route_preview import try_out
 from messaging.models import Price, Route, RouteCarrier
-from messaging.trying import try_out
-from messaging.verdicts import Draft
+from messaging.sending.evaluation import Draft
 
 if TYPE_CHECKING:
     PriceModelForm = forms.ModelForm[Price]

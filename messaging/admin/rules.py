@@ -8,8 +8,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.operators.base import LongTableAdmin, OperatorAdmin, find_organizations
 from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
-from messaging import numbers
 from messaging.models import SendingRule, Suppression
+from messaging.numbers import e164
 
 
 @admin.register(SendingRule, site=site)
@@ -47,6 +47,6 @@ class SuppressionAdmin(LongTableAdmin):
         if not term:
             return queryset, False
         try:
-            return queryset.filter(number=numbers.parse(term).e164), False
-        except numbers.InvalidNumber:
+            return queryset.filter(number=e164.parse(term).e164), False
+        except e164.InvalidNumber:
             return queryset.filter(organization__in=find_organizations(term)), False

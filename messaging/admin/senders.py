@@ -29,8 +29,13 @@ from accounts.operators.site import site
 from accounts.ui import stored_files
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
-from messaging import lookalikes, sender_documents, sender_history, senders
 from messaging.models import SenderDocument, SenderId
+from messaging.senders import (
+    approval,
+    documents,
+    history,
+    lookalikes,
+)
 
 if TYPE_CHECKING:
     SenderModelForm = forms.ModelForm[SenderId]
@@ -118,7 +123,7 @@ class RequestForm(SenderModelForm):
 
     def clean_name(self) -> str:
         try:
-            return senders.normalize(self.cleaned_data["name"])[0]
+            return approval.normalize(self.cleaned_data["name"])[0]
         except ApiError as error:
             raise forms.ValidationError(error.problem.message) from None
 
@@ -227,7 +232,7 @@ class SenderIdAdmin(OperatorAdmin):
 
     def save_model(self, request: HttpRequest, obj: SenderId, form: Any, change: bool) -> None:
         values = form.cleaned_data
-        sender = senders.request_sender(
+        sender = approval.request_sender(
             values["organization"],
             values["name"],
             values["purpose"],
@@ -239,7 +244,7 @@ class SenderIdAdmin(OperatorAdmin):
         obj.__dict__.update(sender.__dict__)
 
     def _audit(self, request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
-        """`messaging.senders` writes the audit log itself."""
+        """`messaging.senders.approval` writes the audit log itself."""
 
     @act(_("Approve"), permission="decide", icon="check")
     def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -250,7 +255,7 @@ class SenderIdAdmin(OperatorAdmin):
             title=_("Approve this sender ID"),
             explanation=self._approval(request, object_id),
             done=_("The sender ID was approved."),
-            do=lambda sender, _values: senders.approve(
+            do=lambda sender, _values: approval.approve(
                 sender, operator(request), address=client_address(request)
             ),
         )
@@ -274,7 +279,7 @@ class SenderIdAdmin(OperatorAdmin):
             title=_("Reject this sender ID"),
             explanation=_("The customer reads the reason, and may ask again."),
             done=_("The sender ID was rejected."),
-            do=lambda sender, values: senders.reject(
+            do=lambda sender, values: approval.reject(
                 sender, operator(request), values["reason"], address=client_address(request)
             ),
             form_class=RefusalForm,
@@ -290,7 +295,7 @@ class SenderIdAdmin(OperatorAdmin):
             title=_("Revoke this sender ID"),
             explanation=_("New messages with it are refused from now on; queued ones still go."),
             done=_("The sender ID was revoked."),
-            do=lambda sender, values: senders.revoke(
+            do=lambda sender, values: approval.revoke(
                 sender, operator(request), values["reason"], address=client_address(request)
             ),
             form_class=RefusalForm,
@@ -306,7 +311,7 @@ class SenderIdAdmin(OperatorAdmin):
             title=_("Make this the default sender ID"),
             explanation=_("Requests of the organization that name no sender will use it."),
             done=_("The sender ID is the default now."),
-            do=lambda sender, _values: senders.make_default(
+            do=lambda sender, _values: approval.make_default(
                 sender, operator(request), address=client_address(request)
             ),
         )
@@ -320,7 +325,7 @@ class SenderIdAdmin(OperatorAdmin):
             title=_("Put this sender ID back in the queue"),
             explanation=_("It waits for a decision again, as if the customer had asked again."),
             done=_("The sender ID waits for a decision again."),
-            do=lambda sender, _values: senders.request_sender(
+            do=lambda sender, _values: approval.request_sender(
                 sender.organization,
                 sender.name,
                 sender.purpose,
@@ -337,7 +342,7 @@ class SenderIdAdmin(OperatorAdmin):
         approved = 0
         for sender in queryset.filter(status=SenderId.Status.PENDING):
             try:
-                senders.approve(sender, operator(request), address=client_address(request))
+                approval.approve(sender, operator(request), address=client_address(request))
                 approved += 1
             except ApiError as error:  # somebody else was quicker
                 messages.warning(request, f"{sender}: {error.problem.message}")
@@ -365,14 +370,14 @@ _COLOURS = {"good": "success", "bad": "danger", "late": "warning", "still": "def
 def _review(sender: SenderId) -> dict[str, Any]:
     """What an operator weighs: look-alikes, documents, its history and its organization's."""
     mine = SenderId.objects.filter(organization=sender.organization_id).exclude(pk=sender.pk)
-    others = list(sender_history.in_order(mine)[:20])
+    others = list(history.in_order(mine)[:20])
     for other in others:
-        tone = sender_history.TONES[SenderId.Status(other.status)]
+        tone = history.TONES[SenderId.Status(other.status)]
         other.colour = _COLOURS[tone]  # type: ignore[attr-defined]
     return {
         "lookalikes": lookalikes.lookalikes_of(sender),
-        "documents": sender_documents.documents_of(sender),
-        "history": sender_history.history_of(sender),
+        "documents": documents.documents_of(sender),
+        "history": history.history_of(sender),
         "others": others,
     }
 

@@ -24,10 +24,9 @@ from accounts.operators.base import (
 )
 from accounts.operators.site import site
 from imissive.core.api.requests import client_address
-from messaging import smpp_console
 from messaging.admin import smpp_panels
+from messaging.gateway import accounts, command_statuses, live_console, sessions
 from messaging.models import SmppAccount, SmppServer, SmppSession
-from messaging.smpp.server import accounts, sessions, statuses
 
 if TYPE_CHECKING:
     AccountModelForm = forms.ModelForm[SmppAccount]
@@ -51,7 +50,7 @@ class AccountForm(AccountModelForm):
     def clean_statuses(self) -> dict[str, int]:
         own: dict[str, int] = self.cleaned_data["statuses"] or {}
         try:
-            statuses.check_own(own)
+            command_statuses.check_own(own)
         except ValueError as error:
             raise forms.ValidationError(str(error)) from None
         return own
@@ -166,7 +165,7 @@ class SmppAccountAdmin(OperatorAdmin):
         account = self.get_object(request, object_id)
         if account is None:
             raise Http404
-        (standing,) = smpp_console.standings([account])
+        (standing,) = live_console.standings([account])
         context = {
             **self.admin_site.each_context(request),
             "title": _("SMPP console"),
@@ -245,11 +244,11 @@ class SmppSessionAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("Last PDUs"))
     def last_pdus(self, obj: SmppSession) -> str:
-        return smpp_panels.written(smpp_console.lines(obj.pdus))
+        return smpp_panels.written(live_console.lines(obj.pdus))
 
     @admin.display(description=_("Last errors"))
     def last_errors(self, obj: SmppSession) -> str:
-        return smpp_panels.written(smpp_console.lines(obj.errors))
+        return smpp_panels.written(live_console.lines(obj.errors))
 
     def has_end_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_smppaccount")

@@ -9,7 +9,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
-from messaging.smpp_console import Bind, Line, Standing
+from messaging.gateway.live_console import Bind, Line, Standing
 
 Table = dict[str, Any]
 

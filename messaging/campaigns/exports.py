@@ -7,12 +7,12 @@ from typing import NamedTuple
 from django.utils.translation import gettext as _
 
 from accounts.ui import stored_files
-from messaging import csv_reading
 from messaging.campaigns import chunks
-from messaging.campaigns.problems import told
-from messaging.campaigns.recipients import shape_of
+from messaging.importing import csv_reader
+from messaging.importing.problems import told
+from messaging.importing.recipients import shape_of
+from messaging.log.failure_reasons import STATUS_LABELS, reason
 from messaging.models import Campaign, Message
-from messaging.reasons import STATUS_LABELS, reason
 from messaging.states import Status
 
 _FAILED = (Status.FAILED, Status.EXPIRED, Status.CANCELED)
@@ -104,6 +104,6 @@ def _cells(campaign: Campaign, by_line: Mapping[int, Fate]) -> Iterator[tuple[in
     """The cells of those lines, in their order."""
     if campaign.file is None:
         return
-    for row in csv_reading.rows(stored_files.read(campaign.file), shape_of(campaign)):
+    for row in csv_reader.rows(stored_files.read(campaign.file), shape_of(campaign)):
         if row.line in by_line:
             yield row.line, row.cells

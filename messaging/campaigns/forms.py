@@ -9,15 +9,16 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization, User
 from imissive.core import ids
-from messaging import csv_encoding, templating
 from messaging.campaigns import uploads
-from messaging.campaigns.recipients import COUNTRIES, variables_known
 from messaging.campaigns.uploads import NotUsable, Reading
-from messaging.compose_forms import LONGEST, approved_senders
-from messaging.countries import name_of
-from messaging.csv_reading import DELIMITERS, Shape
+from messaging.compose.forms import LONGEST, approved_senders
+from messaging.compose.schedule_forms import WhenForm
+from messaging.importing import encodings
+from messaging.importing.csv_reader import DELIMITERS, Shape
+from messaging.importing.recipients import COUNTRIES, variables_known
 from messaging.models import Campaign, ContactList
-from messaging.schedule_forms import WhenForm
+from messaging.numbers.countries import name_of
+from messaging.text import variables
 
 _DELIMITER_NAMES = {
     ",": gettext_lazy("Comma"),
@@ -129,7 +130,7 @@ class ColumnsForm(forms.Form):
         help_text=gettext_lazy("Such as an order number: it stands with each message."),
     )
     encoding = forms.ChoiceField(
-        label=gettext_lazy("Encoding"), choices=list(csv_encoding.NAMES.items())
+        label=gettext_lazy("Encoding"), choices=list(encodings.NAMES.items())
     )
     delimiter = forms.ChoiceField(
         label=gettext_lazy("Delimiter"),
@@ -201,7 +202,7 @@ class TextForm(forms.Form):
         text: str = self.cleaned_data["text"].replace("\r\n", "\n")
         if "\0" in text:
             raise forms.ValidationError(_("Null characters are not allowed."))
-        unknown = [name for name in templating.variables_of(text) if name not in self.known]
+        unknown = [name for name in variables.variables_of(text) if name not in self.known]
         if unknown:
             told = _("There is no column for %(names)s.")
             names = ", ".join(f"{{{name}}}" for name in unknown[:5])

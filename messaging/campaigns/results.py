@@ -10,8 +10,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from imissive.core.sql import server_cursor
-from messaging.campaigns.moving import move
 from messaging.campaigns.states import State
+from messaging.campaigns.transitions import move
 from messaging.models import Campaign
 from messaging.states import FINAL, Status
 

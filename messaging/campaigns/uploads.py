@@ -12,9 +12,9 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, StoredFile
 from accounts.ui import stored_files
-from messaging import csv_encoding, csv_reading
-from messaging.campaigns.recipients import MOST_ROWS, guess_number_column
-from messaging.csv_reading import Shape
+from messaging.importing import csv_reader, encodings
+from messaging.importing.csv_reader import Shape
+from messaging.importing.recipients import MOST_ROWS, guess_number_column
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
@@ -57,8 +57,8 @@ class Reading:
 
 def read_first(pieces: Iterable[bytes], again: Iterable[bytes], shape: Shape) -> Reading:
     """The reading of a file in that shape; its bytes are asked for twice."""
-    columns = csv_reading.columns(pieces, shape)
-    rows = csv_reading.rows(again, shape)
+    columns = csv_reader.columns(pieces, shape)
+    rows = csv_reader.rows(again, shape)
     sample = [row.cells for row in itertools.islice(rows, SAMPLE)]
     return Reading(shape, columns, guess_number_column(columns, sample), sample)
 
@@ -69,16 +69,16 @@ def judge(upload: "UploadedFile[bytes]") -> Reading:
     if (upload.size or 0) > MAX_BYTES:
         raise NotUsable(_TOO_LARGE)
     head = next(_pieces(upload), b"")
-    kind = csv_encoding.foreign_kind(head)
+    kind = encodings.foreign_kind(head)
     if kind is not None:
         raise NotUsable(_FOREIGN[kind])
-    shape = csv_reading.detect(lambda: _pieces(upload))
+    shape = csv_reader.detect(lambda: _pieces(upload))
     reading = read_first(_pieces(upload), _pieces(upload), shape)
     if not reading.columns:
         raise NotUsable(_EMPTY)
     if not reading.sample:
         raise NotUsable(_NO_ROWS)
-    rows = csv_reading.rows(_pieces(upload), shape)
+    rows = csv_reader.rows(_pieces(upload), shape)
     if sum(1 for _row in itertools.islice(rows, MOST_ROWS + 1)) > MOST_ROWS:
         raise NotUsable(_TOO_MANY)
     return reading

@@ -18,12 +18,17 @@ from accounts.ui.live_fragments import live_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.spreadsheets import csv_lines
-from messaging.campaigns import exports, writing
+from messaging.campaigns import drafts, exports
+from messaging.campaigns.labels import (
+    LABELS,
+    PAUSED,
+    TONES,
+    next_step,
+)
 from messaging.campaigns.results import Results, results_of
 from messaging.campaigns.states import UNDER_WAY, UNSENT, State
-from messaging.campaigns.words import LABELS, PAUSED, TONES, next_step
+from messaging.log.failure_reasons import STATUS_LABELS, STATUS_TONES, reason
 from messaging.models import Campaign
-from messaging.reasons import STATUS_LABELS, STATUS_TONES, reason
 from messaging.states import Status
 
 PAGE = 25
@@ -31,7 +36,7 @@ PAGE = 25
 
 def found(member: Member, campaign_id: str) -> Campaign:
     """The campaign of an address. Raises Http404."""
-    campaign = writing.campaign_of(member.organization, campaign_id)
+    campaign = drafts.campaign_of(member.organization, campaign_id)
     if campaign is None:
         raise Http404
     return campaign
@@ -40,7 +45,7 @@ def found(member: Member, campaign_id: str) -> Campaign:
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def campaign_list(request: HttpRequest, member: Member) -> HttpResponse:
-    mine = writing.campaigns_of(member.organization)
+    mine = drafts.campaigns_of(member.organization)
     before = ids.parse_id(ids.CAMPAIGN, request.GET.get("before", ""))
     rows = list((mine.filter(id__lt=before) if before else mine)[: PAGE + 1])
     shown = [
@@ -158,14 +163,14 @@ def _back(member: Member, campaign: Campaign) -> HttpResponse:
 @member_page(Action.SEND)
 def pause(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
     campaign = found(member, campaign_id)
-    return _act(request, member, campaign, writing.pause, _("The campaign is paused."))
+    return _act(request, member, campaign, drafts.pause, _("The campaign is paused."))
 
 
 @require_POST
 @member_page(Action.SEND)
 def resume(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
     campaign = found(member, campaign_id)
-    return _act(request, member, campaign, writing.resume, _("The campaign goes on."))
+    return _act(request, member, campaign, drafts.resume, _("The campaign goes on."))
 
 
 @require_POST
@@ -174,7 +179,7 @@ def unschedule(request: HttpRequest, member: Member, campaign_id: str) -> HttpRe
     """Take a scheduled campaign back, to choose another time or text."""
     campaign = found(member, campaign_id)
     told = _("The campaign is not scheduled any more.")
-    return _act(request, member, campaign, writing.unschedule, told)
+    return _act(request, member, campaign, drafts.unschedule, told)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -183,7 +188,7 @@ def cancel(request: HttpRequest, member: Member, campaign_id: str) -> HttpRespon
     """Say what is taken back; a POST cancels."""
     campaign = found(member, campaign_id)
     if request.method == "POST":
-        return _act(request, member, campaign, writing.cancel, _("The campaign is canceled."))
+        return _act(request, member, campaign, drafts.cancel, _("The campaign is canceled."))
     lines = []
     if campaign.position:
         lines.append(
@@ -209,7 +214,7 @@ def delete(request: HttpRequest, member: Member, campaign_id: str) -> HttpRespon
     if campaign.state not in UNSENT:
         return _back(member, campaign)
     if request.method == "POST":
-        if writing.delete(member, campaign, client_address(request)):
+        if drafts.delete(member, campaign, client_address(request)):
             told = _("%(name)s is deleted.") % {"name": campaign.name}
             messages.success(request, told)
         return redirect("campaigns", public_id(member.organization))

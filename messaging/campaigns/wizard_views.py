@@ -20,17 +20,19 @@ from accounts.roles import Action, may
 from accounts.ui.live_fragments import live_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
-from messaging import csv_encoding, text
-from messaging.campaigns import problems, writing
+from messaging.campaigns import drafts
 from messaging.campaigns.chunks import Good, bad_rows, chunk_of, good_rows
 from messaging.campaigns.forms import ColumnsForm, RecipientsForm, StartForm, TextForm
-from messaging.campaigns.recipients import shape_of, variables_known
 from messaging.campaigns.states import UNSENT, State
 from messaging.campaigns.views import found
-from messaging.compose_forms import template_of
-from messaging.countries import name_of
+from messaging.compose.forms import template_of
+from messaging.importing import encodings as csv_encoding
+from messaging.importing import problems
+from messaging.importing.recipients import shape_of, variables_known
 from messaging.models import Campaign
-from messaging.tables import tables
+from messaging.numbers.countries import name_of
+from messaging.routing.cache import tables
+from messaging.text import encoding
 
 SHOWN_BUBBLES = 4
 SHOWN_PROBLEMS = 20
@@ -115,7 +117,7 @@ def _recipients_form(
 
 def _begin(member: Member, form: RecipientsForm) -> HttpResponse:
     asked = form.cleaned_data
-    campaign = writing.begin(
+    campaign = drafts.begin(
         member,
         asked["campaign_id"],
         asked["name"],
@@ -125,7 +127,7 @@ def _begin(member: Member, form: RecipientsForm) -> HttpResponse:
     )
     if campaign is None:
         # The form of a campaign that was sent, come back to: there is nothing to begin.
-        campaign = writing.campaign_of(
+        campaign = drafts.campaign_of(
             member.organization, ids.public_id(ids.CAMPAIGN, asked["campaign_id"])
         )
         if campaign is None:
@@ -147,11 +149,11 @@ def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRes
         shape = form.shape()
         if shape is not None and shape != shape_of(campaign):
             # Other columns, perhaps: they are looked at again before one goes on.
-            if not writing.read_anew(campaign, shape):
+            if not drafts.read_anew(campaign, shape):
                 messages.error(request, _file_gone())
             return _to("campaign_columns", member, campaign)
         if form.is_valid():
-            writing.change(
+            drafts.change(
                 campaign,
                 **{
                     name: form.cleaned_data[name]
@@ -159,7 +161,7 @@ def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRes
                 },
             )
             return _to("campaign_text", member, campaign)
-    reading = writing.reading_of(campaign)
+    reading = drafts.reading_of(campaign)
     context = _context(
         member,
         campaign,
@@ -193,7 +195,7 @@ def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
     else:
         form = TextForm(campaign, request.POST if request.method == "POST" else None)
         if form.is_bound and form.is_valid():
-            writing.have_checked(campaign, **form.cleaned_data)
+            drafts.have_checked(campaign, **form.cleaned_data)
             return _to("campaign_check", member, campaign)
     context = _context(
         member,
@@ -229,7 +231,7 @@ def _found(member: Member, campaign: Campaign) -> dict[str, Any]:
     good = good_rows(first)[:SHOWN_BUBBLES] if first else []
     bad = bad_rows(first)[:SHOWN_PROBLEMS] if first else []
     encodings: dict[str, int] = findings.get("encodings", {})
-    forcing = text.forcing_ucs2(campaign.text) if encodings.get("ucs2") else []
+    forcing = encoding.forcing_ucs2(campaign.text) if encodings.get("ucs2") else []
     return {
         "bubbles": [_bubble(row) for row in good],
         "bad_count": campaign.rows - campaign.good,
@@ -253,7 +255,7 @@ def _found(member: Member, campaign: Campaign) -> dict[str, Any]:
 
 
 def _bubble(row: Good) -> dict[str, Any]:
-    return {"row": row, "measure": text.measure(row.text)}
+    return {"row": row, "measure": encoding.measure(row.text)}
 
 
 def _windows(campaign: Campaign) -> list[tuple[str, str]]:
@@ -296,7 +298,7 @@ def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
             messages.warning(request, _("The campaign was changed meanwhile. Look at it again."))
             return _to("campaign_check", member, campaign)
         chosen = {name: asked[name] for name in ("scheduled_at", "per_minute", "validity")}
-        if writing.start(member, campaign, client_address(request), **chosen):
+        if drafts.start(member, campaign, client_address(request), **chosen):
             told = _("The campaign is scheduled.") if asked["scheduled_at"] else _("It is begun.")
             messages.success(request, told)
         return _to("campaign", member, campaign)

@@ -10,7 +10,7 @@ from imissive.core import ids
 
 
 class TextTemplate(models.Model):
-    """A text to write with, with variables such as `{name}`; see messaging.templating."""
+    """A text to write with, with variables such as `{name}`; see messaging.text.variables."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(

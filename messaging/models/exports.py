@@ -40,7 +40,7 @@ class Export(models.Model):
     file = models.ForeignKey(
         StoredFile, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
     )
-    # Steps that broke, one after the other; see `messaging.exporting`.
+    # Steps that broke, one after the other; see `messaging.log.exports`.
     failures = models.PositiveSmallIntegerField(default=0)
     # When the next step is due, while there is one to come.
     due_at = models.DateTimeField(null=True, blank=True)

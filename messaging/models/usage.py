@@ -1,4 +1,4 @@
-"""Sums of what was used, by the hour: `messaging.summing` keeps them, `messaging.usage` reads."""
+"""Sums of what was used, by the hour: `messaging.usage.rollups` keeps them, `messaging.usage.usage` reads."""
 
 from django.db import models
 

@@ -2,7 +2,7 @@
 
 from django import template
 
-from messaging.countries import name_of
+from messaging.numbers.countries import name_of
 
 register = template.Library()
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from django import template
 
-from messaging.reasons import STATUS_LABELS, STATUS_TONES
+from messaging.log.failure_reasons import STATUS_LABELS, STATUS_TONES
 
 register = template.Library()
 

@@ -5,7 +5,7 @@ from typing import Any
 from django import template
 
 from messaging.models import SenderId
-from messaging.sender_history import TONES
+from messaging.senders.history import TONES
 
 register = template.Library()
 

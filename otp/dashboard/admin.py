@@ -21,7 +21,7 @@ from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from imissive.core import ids
 from imissive.core.api.requests import client_address
-from messaging import numbers
+from messaging.numbers import e164
 from otp.limits import sms_pumping
 from otp.models import HeldPrefix, OtpSettings, Verification
 
@@ -79,9 +79,9 @@ class VerificationAdmin(LongTableAdmin):
             return queryset.filter(pk=found), False
         try:
             # By the sends, whose index begins with the number.
-            sends = queryset.filter(sends__phone=numbers.parse(term).e164)
+            sends = queryset.filter(sends__phone=e164.parse(term).e164)
             return sends.distinct(), False
-        except numbers.InvalidNumber:
+        except e164.InvalidNumber:
             return queryset.none(), False
 
 

@@ -3,8 +3,8 @@
 from accounts.models import Member
 from accounts.ui.search import Hit
 from imissive.core import ids
-from messaging import log
-from messaging.finding import message_hit
+from messaging.dashboard.search import message_hit
+from messaging.log import pages
 from otp.models import Verification
 
 
@@ -15,5 +15,5 @@ def find(member: Member, text: str) -> list[Hit]:
         return []
     mine = Verification.objects.filter(organization=member.organization, id=wanted)
     message_id = mine.values_list("message_id", flat=True).first()
-    message = log.message_of(member.organization, message_id) if message_id else None
+    message = pages.message_of(member.organization, message_id) if message_id else None
     return [message_hit(member, message)] if message else []

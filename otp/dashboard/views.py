@@ -20,9 +20,9 @@ from accounts.ui.live_fragments import live_page, query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
-from messaging import numbers
-from messaging.countries import name_of
-from messaging.problem_words import told
+from messaging.log.problem_messages import told
+from messaging.numbers import e164
+from messaging.numbers.countries import name_of
 from otp.dashboard.forms import CodeForm, CountriesForm, TryForm
 from otp.limits import organization_rules
 from otp.limits.rules import rules_of
@@ -119,7 +119,7 @@ def _row(verification: Verification) -> dict[str, Any]:
         status, reason = Verification.Status.EXPIRED, str(Verification.Reason.EXPIRED.label)
     return {
         "id": verification.public_id,
-        "number": numbers.mask(verification.phone),
+        "number": e164.mask(verification.phone),
         "country": name_of(verification.country),
         "tone": _TONES[status],
         "label": Verification.Status(status).label,

@@ -21,7 +21,7 @@ from imissive.core import ids
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
-from messaging.numbers import Number
+from messaging.numbers.e164 import Number
 from otp.models import HeldPrefix, PumpingMode
 
 log = structlog.get_logger(__name__)

@@ -20,7 +20,7 @@ from imissive.core.api.requests import (
     parse_body,
     parse_no_body,
 )
-from messaging.api import Sender, SenderAuthentication
+from messaging.sending.api import Sender, SenderAuthentication
 from otp.models import Verification
 from otp.verification import (
     codes,

@@ -9,8 +9,8 @@ from django.db import transaction
 
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
-from messaging import cancelling
 from messaging.models import Message
+from messaging.sending import cancel
 from messaging.states import Status
 from otp.models import Verification
 from webhooks.events import record
@@ -38,7 +38,7 @@ def end(verification: Verification, reason: Verification.Reason | None, at: date
 def take_back(verification: Verification) -> None:
     """Cancel the latest message, with its credits, if no carrier has it."""
     with contextlib.suppress(ApiError):
-        cancelling.cancel(verification.organization_id, verification.message_id)
+        cancel.cancel(verification.organization_id, verification.message_id)
 
 
 def _event(verification: Verification, at: datetime) -> record.NewEvent:

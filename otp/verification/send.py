@@ -16,9 +16,10 @@ from accounts.credits.ledger import InsufficientCredits
 from imissive.core import ids
 from imissive.core.errors import ApiError, Problem
 from imissive.core.sql import server_cursor
-from messaging import numbers
-from messaging.sending import Order, accept
-from messaging.verdicts import Draft, Refusal
+from messaging.numbers import e164
+from messaging.sending import accept
+from messaging.sending.accept import Order
+from messaging.sending.evaluation import Draft, Refusal
 from otp.limits import number_limits, sms_pumping
 from otp.limits.rules import Rules, rules_of
 from otp.models import CodeSend, Verification
@@ -135,10 +136,10 @@ def lock_number(phone: str) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"otp {phone}"])
 
 
-def _parse(phone: str) -> numbers.Number:
+def _parse(phone: str) -> e164.Number:
     try:
-        return numbers.parse(phone)
-    except numbers.InvalidNumber as error:
+        return e164.parse(phone)
+    except e164.InvalidNumber as error:
         reason = error.reason
         told = f"{reason[:1].upper()}{reason[1:]}."
         raise ApiError("INVALID_PHONE", told, field="phone") from None

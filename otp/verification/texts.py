@@ -10,7 +10,7 @@ from typing import Final, Literal
 from pydantic import JsonValue
 
 from imissive.core.errors import ApiError
-from messaging.text import measure
+from messaging.text.encoding import measure
 
 Locale = Literal["en", "ar"]
 

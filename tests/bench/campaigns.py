@@ -31,8 +31,14 @@ from django.test import Client, override_settings
 from accounts.access.page_access import public_id
 from accounts.models import Member
 from imissive.core import ids
-from messaging.campaigns import exports, results, running, uploads, writing
-from messaging.campaigns.checking import check
+from messaging.campaigns import (
+    drafts,
+    exports,
+    results,
+    run,
+    uploads,
+)
+from messaging.campaigns.check import check
 from messaging.campaigns.states import State
 from messaging.models import Campaign
 from tests.people import PLAIN_STATIC, browser, member
@@ -62,11 +68,11 @@ def drafted(customer: Customer, upload: SimpleUploadedFile) -> Campaign:
                     lambda: uploads.judge(upload))  # fmt: skip
     campaign = timed(
         "upload stored",
-        lambda: writing.begin(mine, ids.new_uuid(), "Bench", upload, reading),
+        lambda: drafts.begin(mine, ids.new_uuid(), "Bench", upload, reading),
     )
     assert campaign is not None
     fields = {"sender": SENDER, "text": "مرحبا {الاسم}، طلبك {الطلب} جاهز", "calling_code": 966}
-    writing.have_checked(campaign, **fields)
+    drafts.have_checked(campaign, **fields)
     return campaign
 
 
@@ -75,7 +81,7 @@ def accept_all(campaign: Campaign) -> int:
     mine = Campaign.objects.filter(pk=campaign.pk)
     mine.update(state=State.RUNNING, due_at=now, started_at=now)
     steps = 0
-    while running.step(campaign.id):
+    while run.step(campaign.id):
         steps += 1
     assert mine.get().state == State.DELIVERING
     return steps

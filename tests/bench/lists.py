@@ -34,8 +34,8 @@ from django.test import override_settings
 from accounts.access.page_access import public_id
 from imissive.core import ids
 from imissive.core.cursors import encode_cursor
-from messaging import summing
 from messaging.models import Message
+from messaging.usage import rollups
 from tests.bench.cpu import milliseconds_of
 from tests.filling import CAMPAIGN, MONITOR, fill
 from tests.people import PLAIN_STATIC, browser, member
@@ -205,7 +205,7 @@ def measure_usage(customer: Customer) -> None:
     print(f"\n{'usage by':<32}{'92 days':>10}{'CPU':>8}{'30 days':>10}{'CPU':>8}  milliseconds")
     counted = _usage_by_each(customer, "counted", calls=4)
     began = time.perf_counter()
-    summing.sum_up(NOW)
+    rollups.sum_up(NOW)
     print(f"summed in {time.perf_counter() - began:.1f} s")
     if _usage_by_each(customer, "summed", calls=25) != counted:
         raise RuntimeError("The sums are not what is counted.")

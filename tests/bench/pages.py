@@ -25,7 +25,7 @@ from django.db import connection
 from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
-from messaging import summing
+from messaging.usage import rollups
 from tests import showcase
 from tests.filling import fill
 from tests.people import PLAIN_STATIC
@@ -63,7 +63,7 @@ def prepare(messages: int) -> showcase.Showcase:
         cursor.execute("VACUUM ANALYZE")
     print(f"{messages:,} messages in {time.perf_counter() - began:.0f} s")
     began = time.perf_counter()
-    summing.sum_up()
+    rollups.sum_up()
     print(f"summed in {time.perf_counter() - began:.0f} s")
     return shown
 

@@ -15,8 +15,8 @@ from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, Member, Organization, User
 from accounts.roles import Role
 from imissive.run.processes import LOOPBACK, reachable, write_private
+from messaging.gateway.accounts import create_account
 from messaging.models import Carrier, Price, Route, RouteCarrier, SenderId
-from messaging.smpp.server.accounts import create_account
 
 CREDITS = 100_000
 SENDER = "MyCompany"

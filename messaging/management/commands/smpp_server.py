@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from messaging.smpp.server import process
+from messaging.gateway import process
 
 
 class Command(BaseCommand):

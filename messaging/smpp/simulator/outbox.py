@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from messaging.smpp.constants import CommandId, Status
 from messaging.smpp.outcomes import LinkClosed, NotSent
-from messaging.smpp.turns import Turns
+from messaging.smpp.round_robin import Turns
 
 if TYPE_CHECKING:
     from messaging.smpp.link import Link

@@ -7,7 +7,7 @@ from hashlib import sha1
 from typing import TYPE_CHECKING, TextIO
 
 from messaging.smpp.constants import ESM_UDHI, DataCoding, MessageState, Tag
-from messaging.text import Concat, join, parse_concat_udh
+from messaging.text.encoding import Concat, join, parse_concat_udh
 
 if TYPE_CHECKING:
     import asyncio

@@ -1,0 +1,111 @@
+"""The credits page: what is left, how long it lasts, every change of it, and what things cost."""
+
+from datetime import UTC, datetime
+
+from django import forms
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_safe
+
+from accounts.access.page_access import frame, member_page
+from accounts.models import MICRO, Balance, LedgerEntry, Member
+from accounts.roles import Action
+from accounts.templatetags.shown import credits_written
+from accounts.ui.charts import Chart, Series, stacked
+from imissive.core.spreadsheets import csv_download
+from messaging.billing import statement
+from messaging.billing.price_list import price_list, search
+from messaging.usage import overview
+from messaging.usage.date_range import DaysForm
+
+PRICES = 10
+"""Prices that the credits page itself shows; the others have a page of their own."""
+SPENT = overview.SPANS["30d"]
+
+
+class LedgerForm(DaysForm):
+    """Which rows of the ledger: of a kind, of days. All may be empty."""
+
+    kind = forms.ChoiceField(
+        label=gettext_lazy("Kind"),
+        required=False,
+        choices=[("", gettext_lazy("Any")), *LedgerEntry.Kind.choices],
+    )
+
+
+@require_safe
+@member_page(Action.READ_CREDITS)
+def credits_page(request: HttpRequest, member: Member) -> HttpResponse:
+    organization, now = member.organization, timezone.now()
+    balance = Balance.objects.filter(organization=organization).first()
+    micro = balance.micro if balance else 0
+    kind = request.GET.get("kind", "")
+    kind = kind if kind in LedgerEntry.Kind.values else ""
+    prices = price_list(organization.id)
+    context = {
+        "page": "credits",
+        "balance": micro,
+        "paid": balance is not None,
+        "low": balance is not None and micro <= organization.low_balance_threshold,
+        "pace": overview.pace(organization.id, micro, now),
+        "chart": _spent(member, now),
+        "in_utc": overview.days_zone() is UTC,
+        "top_up": settings.TOP_UP_TEXT,
+        "ledger": statement.page(
+            organization, kind, before=_number(request, "before"), after=_number(request, "after")
+        ),
+        "kind": kind,
+        "kinds": LedgerEntry.Kind.choices,
+        "export": LedgerForm(auto_id="export_%s", initial={"kind": kind}),
+        "prices": prices[:PRICES],
+        "more_prices": max(0, len(prices) - PRICES),
+    }
+    return render(request, "dashboard/credits.html", {**frame(member), **context})
+
+
+def _number(request: HttpRequest, name: str) -> int | None:
+    """A row's number in the address; None where it is none."""
+    text = request.GET.get(name, "")
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
+
+
+def _spent(member: Member, now: datetime) -> Chart:
+    """Credits spent by day: charged for what was accepted then, less what came back of it."""
+    used = overview.read_traffic(member.organization_id, SPENT, now)
+    starts = overview.begins(SPENT, now)
+    by_day = dict.fromkeys(starts, 0)
+    for (day, _status), each in used.by_time.items():
+        by_day[day] += each.credits
+    spent = Series("credits", _("Credits"), "accent", [max(0, by_day[day]) for day in starts])
+    places = overview.places_of(starts, SPENT.step)
+    return stacked(places, [spent], credits_written, unit=MICRO // 100)
+
+
+@require_safe
+@member_page(Action.READ_CREDITS)
+def ledger_file(request: HttpRequest, member: Member) -> HttpResponse | StreamingHttpResponse:
+    """The ledger as CSV, row by row as it is read."""
+    form = LedgerForm(request.GET, auto_id="export_%s")
+    if not form.is_valid():
+        context = {"page": "credits", "form": form}
+        return render(request, "dashboard/ledger_export.html", {**frame(member), **context})
+    rows = statement.file_rows(member.organization, form.cleaned_data["kind"], form.start, form.end)
+    return csv_download(f"ledger{form.named}.csv", rows)
+
+
+@require_safe
+@member_page(Action.READ_CREDITS)
+def prices_page(request: HttpRequest, member: Member) -> HttpResponse:
+    """All prices that apply, narrowed to a country, a prefix, or those of one number."""
+    query = request.GET.get("q", "").strip()[:64]
+    rows = price_list(member.organization_id)
+    context = {
+        "page": "credits",
+        "query": query,
+        "prices": search(rows, query) if query else rows,
+    }
+    return render(request, "dashboard/prices.html", {**frame(member), **context})

@@ -1,0 +1,222 @@
+"""The check of a campaign before anything is sent: every row judged, counted and kept."""
+
+import itertools
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from django.db import transaction
+
+from messaging.campaigns.chunks import CHUNK, Bad, Good, pack
+from messaging.campaigns.states import State
+from messaging.campaigns.transitions import move
+from messaging.importing.problems import Kind, of_refusal
+from messaging.importing.recipients import MOST_ROWS, Recipient, recipients
+from messaging.models import Campaign, CampaignChunk
+from messaging.sending.accept import Order, terms_of
+from messaging.sending.evaluation import (
+    Draft,
+    Opinion,
+    Terms,
+    examine,
+)
+from messaging.text import variables
+
+SOURCE: Final = "campaign"
+LEASE: Final = timedelta(seconds=60)
+"""How long a check may be silent until another worker begins it anew."""
+
+
+def order_of(campaign: Campaign) -> Order:
+    """What all messages of the campaign share."""
+    return Order(
+        campaign.organization_id,
+        source=SOURCE,
+        validity=timedelta(seconds=campaign.validity) if campaign.validity else None,
+    )
+
+
+@dataclass(slots=True)
+class _Found:
+    """What a check has found so far."""
+
+    rows: int = 0
+    good: int = 0
+    parts: int = 0
+    price: int = 0
+    held: int = 0
+    too_many: bool = False
+    problems: Counter[str] = field(default_factory=Counter)
+    encodings: Counter[str] = field(default_factory=Counter)
+    encoding_parts: Counter[str] = field(default_factory=Counter)
+    countries: Counter[str] = field(default_factory=Counter)
+    sizes: Counter[str] = field(default_factory=Counter)
+
+    def count(self, opinion: Opinion) -> None:
+        """A row that is good."""
+        assert opinion.measure is not None and opinion.number is not None  # noqa: S101, PT018
+        self.good += 1
+        self.parts += opinion.measure.parts
+        self.price += opinion.price or 0
+        self.held += opinion.held_until is not None
+        self.encodings[opinion.measure.encoding] += 1
+        self.encoding_parts[opinion.measure.encoding] += opinion.measure.parts
+        self.countries[opinion.number.country] += 1
+        self.sizes[str(opinion.measure.parts)] += 1
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "problems": dict(self.problems.most_common()),
+            "encodings": dict(self.encodings),
+            "encoding_parts": dict(self.encoding_parts),
+            "countries": dict(self.countries.most_common(20)),
+            "sizes": dict(self.sizes),
+            "held": self.held,
+            "too_many": self.too_many,
+        }
+
+
+def check(campaign_id: uuid.UUID) -> bool:
+    """Judge all rows of a campaign that waits for it, and keep what was found.
+
+    All is written in one transaction at the end, by the check that began last: one that was killed,
+    or that another overtook since the text was changed, leaves nothing. False where there was
+    nothing to do.
+    """
+    begun = _begin(campaign_id)
+    if begun is None:
+        return False
+    campaign, check_id = begun
+    found, chunks = _Found(), list[tuple[int, bytes, bytes]]()
+    for good, bad in _judged(campaign, found, lambda: _goes_on(campaign_id, check_id, found.rows)):
+        chunks.append((len(chunks), pack(good), pack(bad)))
+    with transaction.atomic():
+        if move(
+            campaign_id,
+            State.READY,
+            check_id=None,
+            due_at=None,
+            rows=found.rows,
+            good=found.good,
+            parts=found.parts,
+            price=found.price,
+            findings=found.as_json(),
+            checked_at=datetime.now(UTC),
+            where={"check_id": check_id},
+        ):
+            CampaignChunk.objects.filter(campaign=campaign).delete()
+            CampaignChunk.objects.bulk_create(
+                [
+                    CampaignChunk(campaign=campaign, number=number, rows=rows, problems=problems)
+                    for number, rows, problems in chunks
+                ],
+                batch_size=20,
+            )
+    return True
+
+
+def _begin(campaign_id: uuid.UUID) -> tuple[Campaign, uuid.UUID] | None:
+    """Take the check on, under a lease: another takes it over where this one falls silent."""
+    now, check_id = datetime.now(UTC), uuid.uuid4()
+    waiting = Campaign.objects.filter(pk=campaign_id, state=State.CHECKING, due_at__lte=now)
+    if not waiting.update(check_id=check_id, due_at=now + LEASE, rows=0):
+        return None
+    return Campaign.objects.select_related("file", "organization").get(pk=campaign_id), check_id
+
+
+def _goes_on(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
+    """Tell how far it is and hold the lease; False where it was taken away."""
+    mine = Campaign.objects.filter(pk=campaign_id, state=State.CHECKING, check_id=check_id)
+    return mine.update(rows=rows, due_at=datetime.now(UTC) + LEASE) == 1
+
+
+def _judged(
+    campaign: Campaign, found: _Found, goes_on: Callable[[], bool]
+) -> Iterator[tuple[list[Good], list[Bad]]]:
+    """The rows in chunks: the good ones, CHUNK of them in each but the last, and the bad ones.
+
+    Broken off where it does not go on, for which some of the rows are asked each time.
+    """
+    good: list[Good] = []
+    bad: list[Bad] = []
+    seen: dict[str, int] = {}
+    for some in _batched(recipients(campaign), CHUNK):
+        if found.rows + len(some) > MOST_ROWS:
+            some, found.too_many = some[: MOST_ROWS - found.rows], True
+        found.rows += len(some)
+        for judged in _judge(campaign, some, seen, found):
+            if isinstance(judged, Bad):
+                bad.append(judged)
+                found.problems[judged.kind] += 1
+                continue
+            good.append(judged)
+            if len(good) == CHUNK:
+                yield good, bad
+                good, bad = [], []
+        if found.too_many or not goes_on():
+            break
+    yield good, bad
+
+
+def _judge(
+    campaign: Campaign, some: Sequence[Recipient], seen: dict[str, int], found: _Found
+) -> Iterable[Good | Bad]:
+    drafts = [_draft(campaign, each) for each in some]
+    terms = terms_of(order_of(campaign), [draft for draft in drafts if draft.to])
+    for recipient, draft in zip(some, drafts, strict=True):
+        problem = _problem(campaign, recipient, seen)
+        if problem is None:
+            opinion = examine(draft, terms)
+            problem = _refused(recipient, opinion, terms)
+            if problem is None:
+                found.count(opinion)
+                seen[recipient.number] = recipient.line
+                yield Good(recipient.line, recipient.number, draft.text, recipient.reference)
+                continue
+        yield problem
+
+
+def _draft(campaign: Campaign, recipient: Recipient) -> Draft:
+    return Draft(
+        recipient.number,
+        variables.fill(campaign.text, recipient.values),
+        campaign.sender,
+        recipient.reference,
+    )
+
+
+def _problem(campaign: Campaign, recipient: Recipient, seen: dict[str, int]) -> Bad | None:
+    """What is wrong with a row before its message is looked at."""
+    if recipient.kind is not None:
+        return Bad(recipient.line, recipient.written, recipient.kind, "")
+    first = seen.get(recipient.number)
+    if first is not None:
+        return Bad(recipient.line, recipient.written, Kind.DUPLICATE, str(first))
+    missing = variables.missing(campaign.text, recipient.values)
+    if missing:
+        return Bad(recipient.line, recipient.written, Kind.VARIABLE, missing[0])
+    return None
+
+
+def _refused(recipient: Recipient, opinion: Opinion, terms: Terms) -> Bad | None:
+    if not opinion.problems:
+        return None
+    kind = of_refusal(
+        opinion.problems[0],
+        suppressed=recipient.number in terms.suppressed,
+        empty=not opinion.draft.text.strip(),
+    )
+    detail = ""
+    if kind is Kind.TOO_LONG and opinion.measure is not None:
+        detail = str(opinion.measure.parts)
+    elif kind is Kind.DESTINATION and opinion.number is not None:
+        detail = opinion.number.country
+    return Bad(recipient.line, recipient.written, kind, detail)
+
+
+def _batched(items: Iterator[Recipient], size: int) -> Iterator[list[Recipient]]:
+    while some := list(itertools.islice(items, size)):
+        yield some

@@ -1,0 +1,210 @@
+"""Writing a campaign before it is sent, step by step: each step is kept, so that a page can be left
+and come back to. Whatever is changed undoes the check."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from django.db import transaction
+from django.db.models import QuerySet
+
+from accounts.audit import record
+from accounts.credits.ledger import credits_text
+from accounts.models import Member, Organization
+from accounts.ui import stored_files
+from imissive.core import ids
+from messaging.campaigns import uploads
+from messaging.campaigns.states import UNSENT, State
+from messaging.campaigns.transitions import move, ring
+from messaging.campaigns.uploads import Reading
+from messaging.importing.csv_reader import Shape
+from messaging.importing.recipients import shape_of
+from messaging.models import Campaign, ContactList
+
+if TYPE_CHECKING:
+    from django.core.files.uploadedfile import UploadedFile
+
+_UNCHECKED: dict[str, Any] = {"check_id": None, "due_at": None}
+
+
+def campaigns_of(organization: Organization) -> QuerySet[Campaign]:
+    """An organization's campaigns, newest first."""
+    return Campaign.objects.filter(organization=organization).order_by("-id")
+
+
+def campaign_of(organization: Organization, public_id: str) -> Campaign | None:
+    """The organization's campaign with that id; another's is as good as missing."""
+    wanted = ids.parse_id(ids.CAMPAIGN, public_id)
+    found = Campaign.objects.select_related("file", "organization", "created_by", "batch")
+    return found.filter(organization=organization, id=wanted).first() if wanted else None
+
+
+@transaction.atomic
+def begin(
+    member: Member,
+    campaign_id: uuid.UUID,
+    name: str,
+    upload: "UploadedFile[bytes] | None",
+    reading: Reading | None,
+    lists: Sequence[ContactList] = (),
+) -> Campaign | None:
+    """Open a draft with that id for a file, or for contact lists.
+
+    The form bears the id, so that one that comes twice opens one draft; the second time it is
+    given another file. None where the id is another's, or of a campaign that is sent already.
+    """
+    campaign, _ = Campaign.objects.select_for_update().get_or_create(
+        id=campaign_id,
+        defaults={
+            "organization": member.organization, "name": name, "created_by": member.user,
+        },
+    )  # fmt: skip
+    if campaign.organization_id != member.organization_id or campaign.state not in UNSENT:
+        return None
+    old = campaign.file
+    campaign.name = name
+    campaign.file = uploads.keep(member.organization, upload) if upload and reading else None
+    campaign.lists.set(lists)
+    campaign.state, campaign.check_id, campaign.due_at = State.DRAFT, None, None
+    _read_as(campaign, reading)
+    campaign.save()
+    if old is not None:
+        old.delete()
+    return campaign
+
+
+def _read_as(campaign: Campaign, reading: Reading | None) -> None:
+    if reading is None:
+        campaign.columns, campaign.number_column = [], None
+        return
+    shape = reading.shape
+    campaign.encoding, campaign.delimiter = shape.encoding, shape.delimiter
+    campaign.has_header = shape.has_header
+    campaign.columns, campaign.number_column = reading.columns, reading.number_column
+    campaign.reference_column = None
+
+
+def reading_of(campaign: Campaign, shape: Shape | None = None) -> Reading | None:
+    """How the campaign's file is read, or would be in that shape; None where it has none."""
+    if campaign.file is None:
+        return None
+    file = campaign.file
+    return uploads.read_first(
+        stored_files.read(file), stored_files.read(file), shape or shape_of(campaign)
+    )
+
+
+def read_anew(campaign: Campaign, shape: Shape) -> bool:
+    """Read the campaign's file in that shape from now on; its columns may be others then."""
+    reading = reading_of(campaign, shape)
+    if reading is None:
+        return False
+    return move(
+        campaign.id,
+        State.DRAFT,
+        **_UNCHECKED,
+        encoding=shape.encoding,
+        delimiter=shape.delimiter,
+        has_header=shape.has_header,
+        columns=reading.columns,
+        number_column=reading.number_column,
+        reference_column=None,
+    )
+
+
+def change(campaign: Campaign, **fields: Any) -> bool:
+    """Change what is written; False where it is too late."""
+    return move(campaign.id, State.DRAFT, **_UNCHECKED, **fields)
+
+
+def have_checked(campaign: Campaign, **fields: Any) -> bool:
+    """Have a worker judge all its rows, with these changes; False where it is too late."""
+    if not move(campaign.id, State.CHECKING, check_id=None, due_at=datetime.now(UTC), **fields):
+        return False
+    transaction.on_commit(ring)
+    return True
+
+
+@transaction.atomic
+def start(member: Member, campaign: Campaign, address: str, **fields: Any) -> bool:
+    """Send it, now or at its `scheduled_at`, as it was checked; False where it is not any more."""
+    now = datetime.now(UTC)
+    at = fields.get("scheduled_at")
+    where = {"state": State.READY, "checked_at": campaign.checked_at}
+    if at is None:
+        moved = move(campaign.id, State.RUNNING, where=where, due_at=now, started_at=now, **fields)
+    else:
+        moved = move(campaign.id, State.SCHEDULED, where=where, due_at=at, **fields)
+    if moved:
+        what = {"messages": campaign.good, "credits": credits_text(campaign.price)}
+        _record("campaign.started", member, campaign, address, **what)
+        transaction.on_commit(ring)
+    return moved
+
+
+@transaction.atomic
+def unschedule(member: Member, campaign: Campaign, address: str) -> bool:
+    """Take a scheduled campaign back to be changed; False where it has begun."""
+    moved = move(
+        campaign.id, State.READY, where={"state": State.SCHEDULED}, due_at=None, scheduled_at=None
+    )
+    if moved:
+        _record("campaign.unscheduled", member, campaign, address)
+    return moved
+
+
+@transaction.atomic
+def pause(member: Member, campaign: Campaign, address: str) -> bool:
+    moved = move(campaign.id, State.PAUSED, pause=Campaign.Pause.MEMBER, due_at=datetime.now(UTC))
+    if moved:
+        _record("campaign.paused", member, campaign, address)
+    return moved
+
+
+@transaction.atomic
+def resume(member: Member, campaign: Campaign, address: str) -> bool:
+    now = datetime.now(UTC)
+    moved = move(campaign.id, State.RUNNING, where={"state": State.PAUSED}, pause="", due_at=now)
+    if moved:
+        _record("campaign.resumed", member, campaign, address)
+        transaction.on_commit(ring)
+    return moved
+
+
+@transaction.atomic
+def cancel(member: Member, campaign: Campaign, address: str) -> bool:
+    """Send no more of it, and take back what no carrier has; False where nothing can be."""
+    now = datetime.now(UTC)
+    scheduled = {"state": State.SCHEDULED}
+    moved = move(campaign.id, State.CANCELED, where=scheduled, due_at=None, ended_at=now) or move(
+        campaign.id, State.CANCELING, pause="", due_at=now
+    )
+    if moved:
+        _record("campaign.canceled", member, campaign, address)
+        transaction.on_commit(ring)
+    return moved
+
+
+@transaction.atomic
+def delete(member: Member, campaign: Campaign, address: str) -> bool:
+    """Delete what was never sent, with its file; False where it was."""
+    gone, _ = Campaign.objects.filter(pk=campaign.pk, state__in=UNSENT).delete()
+    if gone:
+        if campaign.file is not None:
+            campaign.file.delete()
+        _record("campaign.deleted", member, campaign, address)
+    return bool(gone)
+
+
+def _record(
+    action: str, member: Member, campaign: Campaign, address: str, **detail: object
+) -> None:
+    record.record(
+        action,
+        actor=member.user,
+        organization=member.organization,
+        target=f"{campaign.name} ({campaign.public_id})",
+        detail=detail,
+        address=address,
+    )

@@ -1,0 +1,117 @@
+"""What a carrier worker writes of its binds, so that people see them and others know who is up."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from messaging.carriers import traffic
+from messaging.carriers.traffic import Tally
+from messaging.models import Carrier, CarrierBind
+from messaging.smpp import client
+
+FORGET_AFTER = timedelta(minutes=1)
+RETURN_GRACE = timedelta(seconds=5)
+"""How long a lost bind is waited for before its carrier's queue moves to another carrier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    number: int
+    mode: str
+    state: str
+    since: datetime
+    in_flight: int
+    submitted: int
+    throttled: int
+    receipts: int
+    last_error: str
+
+
+def row(bind: client.CarrierBind) -> Row:
+    """A bind as it stands now."""
+    return Row(
+        bind.number,
+        bind.mode,
+        bind.state,
+        datetime.fromtimestamp(bind.since, UTC),
+        bind.in_use,
+        bind.submitted,
+        bind.throttled,
+        bind.receipts,
+        bind.last_error,
+    )
+
+
+@transaction.atomic
+def report(
+    carrier_id: int, worker: str, rows: Sequence[Row], counted: Tally | None = None
+) -> Carrier | None:
+    """Write the worker's binds, and what the carrier answered since the last time; the carrier's
+    row as it is now, or None if it is gone."""
+    now = timezone.now()
+    if counted is not None:
+        traffic.record(carrier_id, counted, now)
+    CarrierBind.objects.bulk_create(
+        [
+            CarrierBind(carrier_id=carrier_id, worker=worker, updated_at=now, **asdict(row))
+            for row in rows
+        ],
+        update_conflicts=True,
+        unique_fields=["carrier", "worker", "number"],
+        update_fields=[
+            "mode",
+            "state",
+            "since",
+            "in_flight",
+            "submitted",
+            "throttled",
+            "receipts",
+            "last_error",
+            "updated_at",
+        ],
+    )
+    stale = CarrierBind.objects.filter(carrier_id=carrier_id)
+    stale.filter(worker=worker, number__gte=len(rows)).delete()
+    stale.filter(updated_at__lt=now - FORGET_AFTER).delete()
+    return Carrier.objects.filter(id=carrier_id).first()
+
+
+def forget(carrier_id: int, worker: str) -> None:
+    """Say that the worker has unbound. The rows stay for a minute: it may only be restarting."""
+    now = timezone.now()
+    CarrierBind.objects.filter(carrier_id=carrier_id, worker=worker).update(
+        state=CarrierBind.State.WAITING,
+        since=now,
+        updated_at=now,
+        in_flight=0,
+        last_error="the carrier worker was stopped",
+    )
+
+
+def bound() -> QuerySet[CarrierBind]:
+    """The binds that can be submitted over, as their workers said a moment ago."""
+    fresh = timezone.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
+    return CarrierBind.objects.filter(
+        state=CarrierBind.State.BOUND, updated_at__gte=fresh, carrier__enabled=True
+    ).exclude(mode="rx")
+
+
+def carriers_up() -> set[int]:
+    """The carriers that are bound and take messages: a drained one does not."""
+    return set(bound().filter(carrier__draining=False).values_list("carrier_id", flat=True))
+
+
+def carriers_coming_back() -> set[int]:
+    """The carriers that were bound until a moment ago: a worker or a link is being restarted."""
+    recently = timezone.now() - RETURN_GRACE
+    return set(
+        CarrierBind.objects.filter(
+            since__gte=recently, carrier__enabled=True, carrier__draining=False
+        )
+        .exclude(mode="rx")
+        .values_list("carrier_id", flat=True)
+    )

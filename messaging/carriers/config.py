@@ -1,0 +1,41 @@
+"""A carrier's row as the message path wants it: how to bind to it, and how to write for it."""
+
+from django.conf import settings
+
+from messaging.carriers.pdus import Ton, WireFormat
+from messaging.models import Carrier
+from messaging.smpp.client import PoolConfig
+
+
+def wire_format(carrier: Carrier) -> WireFormat:
+    """How that carrier wants submit_sm written."""
+    return WireFormat(
+        alphanumeric=Ton(carrier.source_ton_alphanumeric, carrier.source_npi_alphanumeric),
+        numeric=Ton(carrier.source_ton_numeric, carrier.source_npi_numeric),
+        short_code=Ton(carrier.source_ton_short_code, carrier.source_npi_short_code),
+        destination=Ton(carrier.destination_ton, carrier.destination_npi),
+        destination_plus=carrier.destination_plus,
+        gsm_encoding=carrier.gsm_encoding,
+        service_type=carrier.service_type,
+        send_validity=carrier.send_validity,
+    )
+
+
+def pool_config(carrier: Carrier) -> PoolConfig:
+    """How to bind to that carrier."""
+    return PoolConfig(
+        host=carrier.host,
+        port=carrier.port,
+        system_id=carrier.system_id,
+        password=carrier.password,
+        system_type=carrier.system_type,
+        tls=carrier.tls,
+        tls_verify=carrier.tls_verify,
+        mode=carrier.bind_mode,
+        binds=carrier.binds,
+        window=carrier.window,
+        throughput=carrier.throughput,
+        enquire_link_interval=carrier.enquire_link_interval,
+        # An answer that comes after the lease has ended would come too late.
+        response_timeout=min(carrier.response_timeout, settings.CARRIER_LEASE * 0.4),
+    )

@@ -1,0 +1,65 @@
+"""What became of a message, judged from what a carrier said of its parts. Pure."""
+
+from messaging.carriers.command_statuses import Disposition, disposition, status_name
+from messaging.carriers.queue import Result
+from messaging.smpp.link import LinkError, NotSent
+from messaging.smpp.pdus import Response
+
+
+def unrecorded(result: Result) -> Result:
+    """What stands in for a result that the database refuses: else the message would be submitted
+    again each time its lease ends, for as long as it is valid."""
+    told = "The carrier's answer could not be recorded."
+    return Result(
+        result.message,
+        result.disposition,
+        code="UNRECORDED",
+        detail=told,
+        unanswered=result.unanswered,
+    )
+
+
+def judge_part(result: Result, outcome: Response | Exception) -> None:
+    """Fold one part's failure into its message's result; the gravest of several parts' counts."""
+    if isinstance(outcome, Response):
+        found = disposition(outcome.status)
+        name = status_name(outcome.status)
+        if found is Disposition.ACCEPTED:
+            # Accepted, but without an id: no receipt could ever be matched to it.
+            found, name = Disposition.REFUSED, "NO_MESSAGE_ID"
+        if _graver(found, result):
+            result.disposition = found
+            result.command_status = outcome.status
+            result.code = name
+            result.detail = f"The carrier answered {name}."
+    elif isinstance(outcome, NotSent):
+        if result.disposition is Disposition.ACCEPTED:
+            result.disposition = None
+    elif isinstance(outcome, LinkError):
+        result.unanswered = True
+        result.detail = str(outcome)
+        if result.disposition is Disposition.ACCEPTED:
+            result.disposition = None
+    else:
+        result.disposition = Disposition.REFUSED
+        result.code = "NOT_ENCODABLE"
+        result.detail = f"The message could not be written for the carrier: {outcome}"
+
+
+_GRAVITY = {
+    Disposition.ACCEPTED: 0,
+    None: 1,
+    Disposition.SLOW_DOWN: 2,
+    Disposition.ELSEWHERE: 3,
+    Disposition.REFUSED: 4,
+}
+
+
+def _graver(found: Disposition, result: Result) -> bool:
+    return _GRAVITY[found] > _GRAVITY[result.disposition]
+
+
+def receipt_code(raw_state: str, error_code: str) -> str:
+    """The carrier's word for a failure with its error number, such as `UNDELIV 001`."""
+    number = error_code if error_code.strip("0") else ""
+    return f"{raw_state} {number}".strip()

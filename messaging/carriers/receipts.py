@@ -1,0 +1,318 @@
+"""Applying carriers' receipts: in batches, each effect once, in whatever order they come."""
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from imissive.core.sql import server_cursor
+from messaging.sending.accept import event_data
+from messaging.states import Status
+from webhooks.events import record
+from webhooks.models import EventType
+
+KEEP_EARLY = timedelta(days=3)
+"""How long a receipt of no message of ours is kept, for who asks its carrier about it."""
+EARLY_AT_MOST = timedelta(hours=1)
+"""How long before its submit is written a receipt may come. An older one was somebody else's: some
+carriers count their ids anew."""
+_EVENT_OF = {
+    Status.DELIVERED: EventType.MESSAGE_DELIVERED,
+    Status.FAILED: EventType.MESSAGE_FAILED,
+    Status.EXPIRED: EventType.MESSAGE_EXPIRED,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class FinalReceipt:
+    """A receipt that ends a part: its carrier's id in matching form, and how it ended.
+
+    `code` is the carrier's own word for a failure with its error number, such as `UNDELIV 027`.
+    """
+
+    carrier_message_id: str
+    status: Status
+    code: str = ""
+
+
+def error_of(status: Status, code: str) -> dict[str, str] | None:
+    """A message's `error` for a final receipt: the carrier's word, and a sentence."""
+    if status is Status.DELIVERED:
+        return None
+    return {"code": code.partition(" ")[0] or str(status).upper(), "message": _told(status, code)}
+
+
+def _told(status: Status, code: str) -> str:
+    if status is Status.EXPIRED:
+        return "The carrier could not deliver the message within its validity."
+    return f"The carrier reported that the message was not delivered ({code})."
+
+
+def apply(carrier_id: int, batch: Sequence[FinalReceipt]) -> None:
+    """Apply receipts in one transaction. After it they may be answered: their effect is committed.
+
+    A repeated or late receipt changes nothing; one that nobody submitted yet is kept for
+    `apply_early`.
+    """
+    if not batch:
+        return
+    with transaction.atomic():
+        endpoints = _apply(carrier_id, batch, keep_unknown=True)
+    record.ring(endpoints)
+
+
+def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozenset[uuid.UUID]:
+    """Apply the receipts that came before these submits were written; in the caller's transaction.
+
+    Returns the webhook endpoints to ring after the commit.
+    """
+    if not carrier_message_ids:
+        return frozenset()
+    with server_cursor() as cursor:
+        cursor.execute(
+            "DELETE FROM messaging_earlyreceipt WHERE carrier_id = %s"
+            " AND carrier_message_id = ANY(%s)"
+            " RETURNING id, carrier_message_id, status, error_code,"
+            " received_at > now() - %s * interval '1 second'",
+            [carrier_id, list(carrier_message_ids), EARLY_AT_MOST.total_seconds()],
+        )
+        rows = sorted(row for row in cursor.fetchall() if row[4])
+    early = [FinalReceipt(row[1], Status(row[2]), row[3]) for row in rows]
+    return _apply(carrier_id, early, keep_unknown=False) if early else frozenset()
+
+
+def match_waiting(limit: int = 1000) -> int:
+    """Apply kept receipts whose submit was committed beside them; how many there were.
+
+    The two transactions may each have looked before the other was committed, so the sweep looks
+    once more.
+    """
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT r.carrier_id, r.carrier_message_id FROM messaging_earlyreceipt r"
+            " JOIN messaging_messagepart p USING (carrier_id, carrier_message_id) LIMIT %s",
+            [limit],
+        )
+        found: dict[int, list[str]] = {}
+        for carrier_id, carrier_message_id in cursor.fetchall():
+            found.setdefault(carrier_id, []).append(carrier_message_id)
+    for carrier_id, carrier_message_ids in found.items():
+        with transaction.atomic():
+            endpoints = apply_early(carrier_id, carrier_message_ids)
+        record.ring(endpoints)
+    return sum(map(len, found.values()))
+
+
+def forget_early(limit: int = 1000) -> int:
+    """Delete kept receipts that never matched; how many those were.
+
+    The oldest are looked at, whose ids are the smallest, and no others: no index is needed.
+    """
+    with server_cursor() as cursor:
+        cursor.execute(
+            "WITH oldest AS MATERIALIZED ("
+            " SELECT id, received_at FROM messaging_earlyreceipt"
+            " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED)"
+            " DELETE FROM messaging_earlyreceipt r USING oldest"
+            " WHERE r.id = oldest.id AND oldest.received_at < now() - %s * interval '1 second'",
+            [limit, KEEP_EARLY.total_seconds()],
+        )
+        forgotten: int = cursor.rowcount
+    return forgotten
+
+
+def _apply(
+    carrier_id: int, batch: Sequence[FinalReceipt], *, keep_unknown: bool
+) -> frozenset[uuid.UUID]:
+    # The first final receipt for an id is the one that counts.
+    first: dict[str, FinalReceipt] = {}
+    for receipt in batch:
+        first.setdefault(receipt.carrier_message_id, receipt)
+    known = _known_parts(carrier_id, first)
+    if keep_unknown:
+        _keep([receipt for key, receipt in first.items() if key not in known], carrier_id)
+    open_parts = [(part, first[key]) for key, part in known.items() if part.status == Status.SENT]
+    if not open_parts:
+        return frozenset()
+    messages = _lock_messages({part.message_id for part, _ in open_parts})
+    _end_parts(open_parts)
+    return _end_messages(messages, open_parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    id: int
+    message_id: uuid.UUID
+    status: str
+
+
+def _known_parts(carrier_id: int, wanted: Iterable[str]) -> dict[str, _Part]:
+    """Parts by the carrier's id. Where a carrier used an id again, its latest use is meant."""
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT carrier_message_id, id, message_id, status FROM messaging_messagepart"
+            " WHERE carrier_id = %s AND carrier_message_id = ANY(%s) ORDER BY id",
+            [carrier_id, list(wanted)],
+        )
+        return {row[0]: _Part(row[1], row[2], row[3]) for row in cursor.fetchall()}
+
+
+def _keep(unknown: Sequence[FinalReceipt], carrier_id: int) -> None:
+    if not unknown:
+        return
+    with server_cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO messaging_earlyreceipt"
+            " (carrier_id, carrier_message_id, status, error_code)"
+            " SELECT %s, * FROM unnest(%b::text[], %b::text[], %b::text[])",
+            [
+                carrier_id,
+                [receipt.carrier_message_id for receipt in unknown],
+                [str(receipt.status) for receipt in unknown],
+                [receipt.code[:20] for receipt in unknown],
+            ],
+        )
+
+
+def _lock_messages(message_ids: set[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
+    columns = ("id", "organization_id", "parts", "to", "reference", "batch_id", "test", "status")
+    with server_cursor() as cursor:
+        cursor.execute(
+            'SELECT id, organization_id, parts, "to", reference, batch_id, test, status'
+            " FROM messaging_message WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
+            [list(message_ids)],
+        )
+        return {row[0]: dict(zip(columns, row, strict=True)) for row in cursor.fetchall()}
+
+
+def _end_parts(open_parts: Sequence[tuple[_Part, FinalReceipt]]) -> None:
+    with server_cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE messaging_messagepart p
+               SET status = new.status, error_code = new.error_code, final_at = now()
+              FROM unnest(%b::bigint[], %b::text[], %b::text[]) AS new(id, status, error_code)
+             WHERE p.id = new.id AND p.status = 'sent'
+            """,
+            [
+                [part.id for part, _ in open_parts],
+                [str(receipt.status) for _, receipt in open_parts],
+                [receipt.code[:20] for _, receipt in open_parts],
+            ],
+        )
+
+
+def settle(message_ids: Sequence[uuid.UUID]) -> frozenset[uuid.UUID]:
+    """End the messages all of whose parts have ended; in the caller's transaction.
+
+    For messages that were submitted anew: receipts that came while they were queued again have
+    ended their parts only. Returns the webhook endpoints to ring after the commit.
+    """
+    if not message_ids:
+        return frozenset()
+    messages = _lock_messages(set(message_ids))
+    return _finish(messages, _outcomes_of_several(messages, list(messages)))
+
+
+def _end_messages(
+    messages: dict[uuid.UUID, dict[str, Any]],
+    open_parts: Sequence[tuple[_Part, FinalReceipt]],
+) -> frozenset[uuid.UUID]:
+    """Give each message whose parts are now all final its own final state."""
+    outcomes: dict[uuid.UUID, tuple[Status, str]] = {}
+    several = []
+    for part, receipt in open_parts:
+        if messages[part.message_id]["parts"] == 1:
+            outcomes[part.message_id] = (receipt.status, receipt.code)
+        else:
+            several.append(part.message_id)
+    outcomes |= _outcomes_of_several(messages, several)
+    return _finish(messages, outcomes)
+
+
+def _finish(
+    messages: dict[uuid.UUID, dict[str, Any]], outcomes: dict[uuid.UUID, tuple[Status, str]]
+) -> frozenset[uuid.UUID]:
+    """Swap messages into these states and tell of those that changed."""
+    now = datetime.now(UTC)
+    ended = _swap(outcomes, now)
+    return record.record(
+        [_event(messages[message_id], *outcomes[message_id], now) for message_id in ended]
+    )
+
+
+def _outcomes_of_several(
+    messages: dict[uuid.UUID, dict[str, Any]], message_ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, tuple[Status, str]]:
+    """The outcomes of messages with several parts, of those that have one.
+
+    One lost part makes the text unreadable: the message is delivered only if all its parts are.
+    """
+    if not message_ids:
+        return {}
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT message_id, status, error_code FROM messaging_messagepart"
+            " WHERE message_id = ANY(%s) ORDER BY message_id, number",
+            [list(set(message_ids))],
+        )
+        parts: dict[uuid.UUID, list[tuple[str, str]]] = {}
+        for message_id, status, code in cursor.fetchall():
+            parts.setdefault(message_id, []).append((status, code))
+    outcomes = {}
+    for message_id, found in parts.items():
+        ended = [(Status(status), code) for status, code in found if status != Status.SENT]
+        if len(ended) == messages[message_id]["parts"]:
+            worst = [outcome for outcome in ended if outcome[0] is not Status.DELIVERED]
+            outcomes[message_id] = worst[0] if worst else ended[0]
+    return outcomes
+
+
+def _swap(outcomes: dict[uuid.UUID, tuple[Status, str]], now: datetime) -> list[uuid.UUID]:
+    """Compare-and-swap messages into their final state; the ids of those that changed."""
+    if not outcomes:
+        return []
+    errors = [error_of(status, code) for status, code in outcomes.values()]
+    with server_cursor() as cursor:
+        cursor.execute(
+            """
+            UPDATE messaging_message m
+               SET status = new.status, due_at = NULL, lease = NULL, final_at = %s,
+                   sent_at = COALESCE(m.sent_at, %s), error_code = new.code,
+                   error_message = new.told
+              FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[])
+                   AS new(id, status, code, told)
+             WHERE m.id = new.id AND m.status IN ('sending', 'sent')
+            RETURNING m.id
+            """,
+            [
+                now,
+                now,
+                list(outcomes),
+                [str(status) for status, _ in outcomes.values()],
+                [error["code"] if error else "" for error in errors],
+                [error["message"] if error else "" for error in errors],
+            ],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def _event(message: dict[str, Any], status: Status, code: str, now: datetime) -> record.NewEvent:
+    return record.NewEvent(
+        organization_id=message["organization_id"],
+        type=_EVENT_OF[status],
+        at=now,
+        message_id=message["id"],
+        data=event_data(
+            to=message["to"],
+            status=status,
+            at=now,
+            reference=message["reference"],
+            batch_id=message["batch_id"],
+            test=message["test"],
+            error=error_of(status, code),
+        ),
+    )

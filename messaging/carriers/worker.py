@@ -1,0 +1,519 @@
+"""A carrier worker: holds one carrier's binds, submits what is queued and takes receipts.
+
+It lives in one event loop, which `carrier_process` runs. One pump for each lane claims what is due,
+submits it over the binds and goes on claiming; one writer commits the results in batches and only
+then gives the window's slots back; one writer commits receipts and only then answers them. The
+broker's tasks merely wake the pumps, which look by themselves once a second too.
+"""
+
+import asyncio
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+
+from imissive.core.sql import forget_broken_connections
+from messaging.carriers import bind_status, queue, receipts
+from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.config import pool_config, wire_format
+from messaging.carriers.outcomes import judge_part, receipt_code, unrecorded
+from messaging.carriers.pdus import submit_pdus
+from messaging.carriers.queue import AcceptedPart, Claimed, Result
+from messaging.carriers.traffic import Tally
+from messaging.models import Carrier
+from messaging.smpp.client import BindPool, CarrierBind
+from messaging.smpp.link import Link, LinkError, NotSent
+from messaging.smpp.pdus import DeliverSm, Response, SubmitSm, SubmitSmResp
+from messaging.smpp.receipt import RECEIPTED_MESSAGE_ID, normalize_id, parse_receipt
+from messaging.states import Status
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+
+LANES = ("urgent", "bulk")
+POLL_SECONDS = 1.0
+STATUS_SECONDS = 2.0
+CLAIM_AT_MOST = 500
+TURN = 25
+WRITE_AT_MOST = 500
+GATHER_SECONDS, GATHER_WAITED_FOR_SECONDS = 0.015, 0.004
+"""How long results and receipts are gathered: what a batch costs is its transaction. The shorter
+time is for when submits wait for the slots that a commit gives back."""
+STOP_SECONDS = 4.0
+REBIND_SECONDS = 5.0
+"""How long answers are waited for when a carrier's settings take new binds."""
+DATABASE_THREADS = 6
+"""One for each pump, writer and report: an urgent claim waits for nobody else's."""
+_FINAL = {
+    "delivered": Status.DELIVERED,
+    "failed": Status.FAILED,
+    "expired": Status.EXPIRED,
+}
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """A message whose parts are being submitted; `result` is ready when `open_parts` is 0."""
+
+    result: Result
+    open_parts: int
+    slots: list[CarrierBind]
+
+
+_Owed = tuple[Link, DeliverSm, receipts.FinalReceipt]
+
+
+@dataclass(slots=True)
+class _AnsweredPart:
+    """An accepted part whose siblings are still open.
+
+    It is written at once and its slot given back: a message may have more parts than there are
+    slots, and two of them waiting for each other's slots would wait for ever.
+    """
+
+    part: AcceptedPart
+    slot: CarrierBind
+
+
+class CarrierWorker:
+    """Everything that one process does for one carrier. Lives in one event loop."""
+
+    def __init__(self, carrier: Carrier) -> None:
+        self.carrier = carrier
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.lease = uuid.uuid4()
+        self.format = wire_format(carrier)
+        self.pool = self._new_pool()
+        self.bells = {lane: asyncio.Event() for lane in LANES}
+        self._database = ThreadPoolExecutor(
+            max_workers=DATABASE_THREADS, thread_name_prefix="database"
+        )
+        self._results: list[_InFlight] = []
+        self._answered: list[_AnsweredPart] = []
+        self._results_ready = asyncio.Event()
+        # Ids that came with answers which are not committed yet. Their receipts wait for that: who
+        # commits both at once may find neither.
+        self._uncommitted: set[str] = set()
+        self._receipts: list[_Owed] = []
+        self._owed = 0
+        self._receipts_ready = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._flying = 0
+        self._tally = Tally()
+        self._stopping = False
+
+    # -- life --------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until `stop` is set, then finish what is under way."""
+        self.pool.start()
+        pumps = [
+            asyncio.create_task(self._pump(lane), name=f"pump {lane}")
+            for lane in ("urgent", "bulk", "bulk")
+        ]
+        writers = [
+            asyncio.create_task(self._write_results(), name="results"),
+            asyncio.create_task(self._write_receipts(), name="receipts"),
+        ]
+        reporter = asyncio.create_task(self._report(), name="report")
+        await self._until_stopped(stop, [*pumps, *writers, reporter])
+        await self._finish(pumps, reporter)
+        for task in [*pumps, *writers, reporter]:
+            task.cancel()
+        await asyncio.gather(*pumps, *writers, reporter, return_exceptions=True)
+        await self._leave()
+
+    async def _finish(
+        self, pumps: Sequence[asyncio.Task[None]], reporter: asyncio.Task[None]
+    ) -> None:
+        """Hand back what is not submitted, wait for what is, unbind; in STOP_SECONDS at most."""
+        deadline = time.monotonic() + STOP_SECONDS
+        self._stopping = True
+        self._changed.set()
+        for bell in self.bells.values():
+            bell.set()
+        # Messages that are begun get their slots still, if those come soon.
+        await asyncio.wait(pumps, timeout=STOP_SECONDS / 5)
+        self.pool.close()
+        await asyncio.wait([*pumps, reporter], timeout=STOP_SECONDS / 5)
+        await self.pool.stop(max(0.5, deadline - STOP_SECONDS / 5 - time.monotonic()))
+        await self._until_landed(deadline)
+
+    async def _leave(self) -> None:
+        try:
+            async with asyncio.timeout(STOP_SECONDS / 5):
+                await self._in_database(lambda: bind_status.forget(self.carrier.id, self.name))
+        except (DatabaseError, InterfaceError, TimeoutError) as error:
+            # They are stale in a moment anyway.
+            log.warning("status_not_written", error=str(error).strip())
+        self._close_connections()
+
+    def _close_connections(self) -> None:
+        """Have each thread that may have one give its database connection back."""
+        threads = threading.Barrier(DATABASE_THREADS)
+
+        def close() -> None:
+            with suppress(threading.BrokenBarrierError):
+                threads.wait(1)
+            connection.close()
+
+        for _ in range(DATABASE_THREADS):
+            self._database.submit(close)
+        self._database.shutdown(wait=False)
+
+    async def _until_stopped(
+        self, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]
+    ) -> None:
+        """Wait for `stop`. Raises what a task died of: half a worker is worse than none."""
+        stopped = asyncio.create_task(stop.wait())
+        done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in done - {stopped}:
+            task.result()
+
+    async def _until_landed(self, deadline: float) -> None:
+        while (self._flying or self._owed) and time.monotonic() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+    def _new_pool(self) -> BindPool:
+        return BindPool(
+            self.carrier.slug,
+            pool_config(self.carrier),
+            on_deliver=self._on_deliver,
+            on_change=lambda: self._changed.set(),
+        )
+
+    async def _in_database(self, work: Callable[[], T]) -> T:
+        """Run database work in a thread; a connection that failed is not used again."""
+
+        def run() -> T:
+            try:
+                return work()
+            except (OperationalError, InterfaceError):
+                forget_broken_connections()
+                raise
+
+        return await asyncio.get_running_loop().run_in_executor(self._database, run)
+
+    async def _insist(self, work: Callable[[], T]) -> T:
+        """Database work that must be done: again and again until the database is back.
+
+        Raises DatabaseError for what will not pass by waiting.
+        """
+        pause = 0.1
+        while True:
+            try:
+                return await self._in_database(work)
+            except (OperationalError, InterfaceError) as error:
+                log.warning("database_failed", error=str(error).strip(), again_in_seconds=pause)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, 5.0)
+
+    # -- submitting --------------------------------------------------------------------------
+
+    async def _pump(self, lane: str) -> None:
+        """Claim and submit, as long as there is something due and a bind to submit over."""
+        bell = self.bells[lane]
+        while not self._stopping:
+            bell.clear()
+            try:
+                claimed = await self._claim(lane)
+                await self._submit(claimed, urgent=lane == "urgent")
+                if len(claimed) == self._claim_limit:
+                    continue
+            except (DatabaseError, InterfaceError) as error:
+                log.warning("claim_failed", error=str(error).strip())
+                await asyncio.sleep(POLL_SECONDS)
+            # The queue was empty then. Whoever fills it rings, and the clock looks too.
+            await _wait(bell, POLL_SECONDS)
+
+    @property
+    def _claim_limit(self) -> int:
+        """How many to claim at once: no more than can be submitted well within the lease."""
+        if not self.carrier.throughput:
+            return CLAIM_AT_MOST
+        return max(1, min(CLAIM_AT_MOST, self.carrier.throughput * settings.CARRIER_LEASE // 4))
+
+    async def _claim(self, lane: str) -> list[Claimed]:
+        if not self._may_begin:
+            return []
+        limit = self._claim_limit
+        carrier_id, urgent, lease = self.carrier.id, lane == "urgent", self.lease
+        return await self._in_database(
+            lambda: queue.claim(carrier_id, urgent=urgent, limit=limit, lease=lease)
+        )
+
+    async def _submit(self, claimed: Sequence[Claimed], *, urgent: bool) -> None:
+        # What does not get a slot by then goes back: another worker may take it after the lease.
+        deadline = time.monotonic() + settings.CARRIER_LEASE / 2
+        now = datetime.now(UTC)
+        unsent: list[Claimed] = []
+        for position, message in enumerate(claimed):
+            if position % TURN == TURN - 1:
+                # Let answers, receipts and the urgent lane have the event loop meanwhile.
+                await asyncio.sleep(0)
+            if self._may_begin and time.monotonic() < deadline:
+                await self._submit_message(message, now, deadline, urgent=urgent)
+            else:
+                unsent.append(message)
+        if unsent:
+            await self._insist(lambda: queue.hand_back(unsent, self.lease))
+
+    @property
+    def _may_begin(self) -> bool:
+        """Whether to begin with a message now."""
+        held = self.carrier.paused or self.carrier.draining
+        return self.pool.up and not held and not self._stopping
+
+    async def _submit_message(
+        self, message: Claimed, now: datetime, deadline: float, *, urgent: bool
+    ) -> None:
+        self._flying += 1
+        flight = _InFlight(Result(message, Disposition.ACCEPTED), 0, [])
+        try:
+            pdus = self._pdus(message, now)
+        except Exception as error:
+            # No text may take the worker with it, whatever is wrong with it.
+            log.error("message_not_encoded", id=str(message.id), error=type(error).__name__)
+            judge_part(flight.result, error)
+            pdus = []
+        flight.open_parts = len(pdus)
+        if not pdus:
+            self._land(flight)
+        for number, pdu in pdus:
+            bind = self.pool.try_acquire(urgent=urgent)
+            if bind is None:
+                bind = await self._wait_for_slot(deadline, urgent=urgent)
+            if bind is None or bind.link is None:
+                if bind is not None:
+                    bind.pool.release(bind)
+                self._part_done(flight, number, None, NotSent("no bind is up"))
+                continue
+            flight.slots.append(bind)
+            try:
+                bind.link.send(pdu, self._on_answer, (flight, number, bind))
+            except (LinkError, ValueError) as error:
+                self._part_done(flight, number, bind, error)
+
+    def _pdus(self, message: Claimed, now: datetime) -> list[tuple[int, SubmitSm]]:
+        """The message's parts that no carrier has taken yet, by number."""
+        parts = submit_pdus(
+            self.format,
+            message_id=message.id,
+            sender=message.sender,
+            to=message.to,
+            body=message.text,
+            validity=message.expires_at - now,
+        )
+        taken = message.submitted_parts
+        return [(number, pdu) for number, pdu in enumerate(parts, 1) if number not in taken]
+
+    async def _wait_for_slot(self, deadline: float, *, urgent: bool) -> CarrierBind | None:
+        """A slot, or None where none comes in time: an answer after the lease helps nobody."""
+        try:
+            async with asyncio.timeout(deadline - time.monotonic()):
+                return await self.pool.acquire(urgent=urgent)
+        except TimeoutError:
+            return None
+
+    def _on_answer(self, context: Any, outcome: Response | LinkError) -> None:
+        flight, number, bind = context
+        self._part_done(flight, number, bind, outcome)
+
+    def _part_done(
+        self,
+        flight: _InFlight,
+        number: int,
+        bind: CarrierBind | None,
+        outcome: Response | Exception,
+    ) -> None:
+        result = flight.result
+        self._tally.answer(outcome)
+        if isinstance(outcome, SubmitSmResp) and outcome.status == 0 and outcome.message_id:
+            carrier_message_id = normalize_id(
+                outcome.message_id,
+                self.carrier.submit_id_form,  # type: ignore[arg-type]
+            )
+            accepted = (number, carrier_message_id, datetime.now(UTC))
+            self._uncommitted.add(carrier_message_id)
+            result.accepted.append(accepted)
+            if bind is not None:
+                bind.submitted += 1
+                if flight.open_parts > 1:
+                    flight.slots.remove(bind)
+                    self._answered.append(_AnsweredPart((result.message.id, *accepted), bind))
+                    self._results_ready.set()
+        else:
+            judge_part(result, outcome)
+            if bind is not None and result.disposition is Disposition.SLOW_DOWN:
+                bind.throttled += 1
+            if bind is not None and flight.open_parts > 1:
+                # There is nothing to write of it yet, and its siblings may wait for its slot.
+                flight.slots.remove(bind)
+                bind.pool.release(bind)
+        flight.open_parts -= 1
+        if flight.open_parts == 0:
+            self._land(flight)
+
+    def _land(self, flight: _InFlight) -> None:
+        self._results.append(flight)
+        self._results_ready.set()
+
+    async def _write_results(self) -> None:
+        while True:
+            await self._results_ready.wait()
+            if len(self._results) < WRITE_AT_MOST:
+                waited_for = self.pool.has_waiters
+                await asyncio.sleep(GATHER_WAITED_FOR_SECONDS if waited_for else GATHER_SECONDS)
+            answered, self._answered = self._answered, []
+            batch, self._results = self._results[:WRITE_AT_MOST], self._results[WRITE_AT_MOST:]
+            if not self._results:
+                self._results_ready.clear()
+            if answered:
+                await self._write([row.part for row in answered], self._write_part_batch)
+                self._committed(row.part[2] for row in answered)
+                for row in answered:
+                    row.slot.pool.release(row.slot)
+            if not batch:
+                continue
+            results = [flight.result for flight in batch]
+            await self._write(results, self._write_result_batch, unrecorded)
+            self._committed(part[1] for result in results for part in result.accepted)
+            self._flying -= len(batch)
+            for flight in batch:
+                for bind in flight.slots:
+                    bind.pool.release(bind)
+
+    def _committed(self, carrier_message_ids: Iterable[str]) -> None:
+        self._uncommitted.difference_update(carrier_message_ids)
+        if self._receipts:
+            self._receipts_ready.set()
+
+    def _write_part_batch(self, parts: Sequence[AcceptedPart]) -> None:
+        queue.write_parts(self.carrier.id, parts)
+
+    def _write_result_batch(self, results: Sequence[Result]) -> None:
+        queue.write_results(self.carrier.id, self.lease, results)
+
+    async def _write(
+        self,
+        rows: Sequence[T],
+        write: Callable[[Sequence[T]], None],
+        instead: Callable[[T], T] | None = None,
+    ) -> None:
+        """Write a batch; if the database refuses it, each row by itself, so that one bad row
+        holds up no other. `instead` of a bad one: what can surely be written of it."""
+        try:
+            await self._insist(lambda: write(rows))
+        except DatabaseError as error:
+            for row in rows if len(rows) > 1 else ():
+                await self._write([row], write, instead)
+            if len(rows) == 1:
+                log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
+                if instead is not None:
+                    await self._write([instead(rows[0])], write)
+
+    # -- receipts ----------------------------------------------------------------------------
+
+    def _apply_receipt_batch(self, batch: Sequence[receipts.FinalReceipt]) -> None:
+        receipts.apply(self.carrier.id, batch)
+
+    def _on_deliver(self, link: Link, pdu: DeliverSm) -> None:
+        # A handset can write a text that looks like a receipt, but sets neither of these.
+        genuine = pdu.is_receipt or RECEIPTED_MESSAGE_ID in pdu.tlvs
+        found = parse_receipt(pdu.short_message, pdu.tlvs, pdu.data_coding) if genuine else None
+        status = _FINAL.get(found.state) if found is not None else None
+        if found is None or status is None:
+            # A handset's text, or a state on the way: nothing of it is kept, so nothing is owed.
+            link.respond(pdu)
+            return
+        form: Any = self.carrier.receipt_id_form
+        code = "" if status is Status.DELIVERED else receipt_code(found.raw_state, found.error_code)
+        receipt = receipts.FinalReceipt(normalize_id(found.message_id, form), status, code)
+        self._receipts.append((link, pdu, receipt))
+        self._owed += 1
+        self._receipts_ready.set()
+
+    async def _write_receipts(self) -> None:
+        while True:
+            await self._receipts_ready.wait()
+            if len(self._receipts) < WRITE_AT_MOST:
+                await asyncio.sleep(GATHER_SECONDS / 2)
+            self._receipts_ready.clear()
+            batch = self._next_receipts()
+            if not batch:
+                continue
+            await self._write([receipt for _, _, receipt in batch], self._apply_receipt_batch)
+            for link, pdu, receipt in batch:
+                link.respond(pdu)
+                self._tally.receipt(receipt.status)
+            self._owed -= len(batch)
+
+    def _next_receipts(self) -> list[_Owed]:
+        """Up to WRITE_AT_MOST receipts that have nothing to wait for."""
+        waiting, self._receipts = self._receipts, []
+        batch: list[_Owed] = []
+        for owed in waiting:
+            if len(batch) == WRITE_AT_MOST:
+                self._receipts.append(owed)
+                self._receipts_ready.set()
+            elif owed[2].carrier_message_id in self._uncommitted:
+                self._receipts.append(owed)
+            else:
+                batch.append(owed)
+        return batch
+
+    # -- what operators see and set ----------------------------------------------------------
+
+    async def _report(self) -> None:
+        """Tell the binds' state as it changes, and take in what operators changed."""
+        while not self._stopping:
+            self._changed.clear()
+            rows = [bind_status.row(bind) for bind in self.pool.binds]
+            counted = self._tally.take()
+            try:
+                fresh = await self._in_database(
+                    lambda rows=rows, counted=counted: bind_status.report(  # type: ignore[misc]
+                        self.carrier.id, self.name, rows, counted
+                    )
+                )
+                if fresh is not None:
+                    await self._adopt(fresh)
+            except (DatabaseError, InterfaceError) as error:
+                self._tally.add(counted)
+                log.warning("status_not_written", error=str(error).strip())
+            await _wait(self._changed, STATUS_SECONDS)
+
+    async def _adopt(self, carrier: Carrier) -> None:
+        """Take the carrier's settings as they are now; bind anew where that is called for."""
+        was, self.carrier = self.carrier, carrier
+        self.format = wire_format(carrier)
+        config = pool_config(carrier)
+        if config != self.pool.config and not self.pool.adapt(config):
+            log.info("carrier_changed", carrier=carrier.slug, effect="binding anew")
+            # The old binds first: many carriers count them, and refuse one too many.
+            await self.pool.stop(REBIND_SECONDS)
+            self.pool = self._new_pool()
+            self.pool.start()
+        if (was.paused or was.draining) and not (carrier.paused or carrier.draining):
+            for bell in self.bells.values():
+                bell.set()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

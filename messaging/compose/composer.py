@@ -1,0 +1,359 @@
+"""Writing to people from a page: who is written to, what each of them gets, and sending it once.
+
+Verdicts and prices are those of `messaging.sending.evaluation`, as for the API: nothing is judged here but
+what the API does not know, a variable without a value.
+"""
+
+import itertools
+import re
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import cached_property
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from accounts.api import rate_limits
+from accounts.api.rate_limits import Lane, Limits
+from accounts.audit import record
+from accounts.credits.ledger import credits_text
+from accounts.models import Member, Organization
+from imissive.core import ids
+from imissive.core.errors import ApiError, Problem
+from messaging.models import Composition, Contact, ContactList, ListEntry
+from messaging.numbers import e164
+from messaging.sending import accept
+from messaging.sending.accept import Accepted, Order, terms_of
+from messaging.sending.evaluation import Draft, Opinion, examine
+from messaging.text import variables
+
+KEPT = timedelta(days=30)
+"""How long a form that comes again is known."""
+MOST: int = settings.BULK_MAX_MESSAGES
+"""Recipients at once, as in a bulk call."""
+_BETWEEN = re.compile(r"[\n\r\t,;،؛|]+")
+
+
+class TooMany(Exception):
+    """More than MOST recipients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whom one message goes to: the number as it was written or kept, the name where it is known,
+    and the values of variables."""
+
+    number: str
+    name: str
+    values: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipients:
+    """Each one once; `repeated` is how many more times numbers were named."""
+
+    all: tuple[Recipient, ...] = ()
+    repeated: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a member wants to send. `sender` None stands for the default one."""
+
+    organization: Organization
+    text: str
+    recipients: Recipients
+    sender: str | None = None
+    test: bool = False
+    scheduled_at: datetime | None = None
+    validity: timedelta | None = None
+
+    def order(self) -> Order:
+        several = len(self.recipients.all) != 1
+        return Order(
+            self.organization.id,
+            source="dashboard",
+            test=self.test,
+            # As with the API: a single message is one that somebody waits for.
+            urgent=not several,
+            as_batch=several,
+            scheduled_at=self.scheduled_at,
+            validity=self.validity,
+        )
+
+    def drafts(self) -> list[Draft]:
+        return [
+            Draft(each.number, variables.fill(self.text, each.values), self.sender)
+            for each in self.recipients.all
+        ]
+
+
+def written_numbers(written: str) -> list[str]:
+    """The numbers of a text, as they stand there: one a line, or with commas or such between.
+
+    Blanks belong to a number, unless it is none with them and all its pieces are. What comes after
+    more than MOST numbers is not read.
+    """
+    found: list[str] = []
+    for entry in map(str.strip, _BETWEEN.split(written)):
+        if not entry:
+            continue
+        if len(found) > MOST:
+            break
+        pieces = entry.split()
+        if len(pieces) > 1 and not _is_number(entry) and all(map(_is_number, pieces)):
+            found += pieces
+        else:
+            found.append(entry)
+    return found
+
+
+def _is_number(written: str) -> bool:
+    try:
+        e164.parse(written)
+    except e164.InvalidNumber:
+        return False
+    return True
+
+
+def recipients_of(
+    organization: Organization,
+    written: str,
+    lists: Sequence[ContactList],
+    defaults: Mapping[str, str],
+) -> Recipients:
+    """The written numbers, then the contacts of the lists, each number once.
+
+    What is known of a contact fills the variables, also where the number was written; `defaults`
+    are for what is not known. Raises TooMany.
+    """
+    entries = written_numbers(written)
+    if len(entries) > MOST:
+        raise TooMany
+    keys = [_key(entry) for entry in entries]
+    mine = Contact.objects.filter(organization=organization)
+    known = {each.number: each for each in mine.filter(number__in=keys)} if keys else {}
+    found: dict[str, Recipient] = {}
+    for entry, key in zip(entries, keys, strict=True):
+        found.setdefault(key, _recipient(entry, known.get(key), defaults))
+    named = len(entries)
+    if lists:
+        listed = ListEntry.objects.filter(contact_list__in=lists)
+        for contact in mine.filter(id__in=listed.values("contact")).order_by("-id")[: MOST + 1]:
+            named += 1
+            found.setdefault(contact.number, _recipient(contact.number, contact, defaults))
+    if len(found) > MOST:
+        raise TooMany
+    return Recipients(tuple(found.values()), named - len(found))
+
+
+def _key(written: str) -> str:
+    """What two spellings of a number have in common."""
+    try:
+        return e164.parse(written).e164
+    except e164.InvalidNumber:
+        return written
+
+
+def _recipient(number: str, contact: Contact | None, defaults: Mapping[str, str]) -> Recipient:
+    if contact is None:
+        return Recipient(number, "", {"number": number, **defaults})
+    known = {name: str(value) for name, value in values_of(contact).items() if str(value).strip()}
+    return Recipient(number, contact.name, {**defaults, **known})
+
+
+def values_of(contact: Contact) -> dict[str, Any]:
+    """What variables may say of a contact."""
+    return {**contact.fields, "name": contact.name, "number": contact.number}
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What would become of it, message by message, in the order of the recipients."""
+
+    asked: Asked
+    opinions: tuple[Opinion, ...]
+
+    @cached_property
+    def accepted(self) -> list[Opinion]:
+        return [opinion for opinion in self.opinions if not opinion.problems]
+
+    @cached_property
+    def refused(self) -> list[Opinion]:
+        return [opinion for opinion in self.opinions if opinion.problems]
+
+    @cached_property
+    def price(self) -> int:
+        """Micro-credits for all that would be accepted."""
+        return sum(opinion.price or 0 for opinion in self.accepted)
+
+    @cached_property
+    def parts(self) -> int:
+        return sum(opinion.measure.parts for opinion in self.accepted if opinion.measure)
+
+    @cached_property
+    def held(self) -> list[tuple[datetime, int]]:
+        """How many messages wait for a country's hours, and until when."""
+        found = Counter(each.held_until for each in self.accepted if each.held_until)
+        return sorted((at, count) for at, count in found.items() if at is not None)
+
+    @cached_property
+    def problems(self) -> list[tuple[Problem, int]]:
+        """Every kind of problem with how many recipients have it, the most frequent first."""
+        found: dict[tuple[str, str], list[Problem]] = {}
+        for opinion in self.refused:
+            for problem in opinion.problems:
+                found.setdefault((problem.code, problem.message), []).append(problem)
+        grouped = [(same[0], len(same)) for same in found.values()]
+        return sorted(grouped, key=lambda each: -each[1])
+
+    @property
+    def fingerprint(self) -> str:
+        """What a member agreed to: how many messages, at what price."""
+        return f"{len(self.accepted)}:{self.price}"
+
+
+def assess(asked: Asked) -> Assessment:
+    """The verdict of the API on each message, with the variables that have no value."""
+    drafts = asked.drafts()
+    terms = terms_of(asked.order(), drafts)
+    against = _against(asked.organization)
+    opinions = (
+        examine(draft, terms).after([*against, *_without_value(asked.text, recipient)])
+        for draft, recipient in zip(drafts, asked.recipients.all, strict=True)
+    )
+    return Assessment(asked, tuple(opinions))
+
+
+def _against(organization: Organization) -> list[Problem]:
+    """Why nothing would be accepted, whatever it is."""
+    if organization.status == Organization.Status.ACTIVE:
+        return []
+    return [Problem("FORBIDDEN", "This organization is suspended. Contact support.")]
+
+
+def _without_value(text: str, recipient: Recipient) -> list[Problem]:
+    return [
+        Problem("INVALID_TEMPLATE", _("There is no value for {%(name)s}.") % {"name": name})
+        for name in variables.missing(text, recipient.values)
+    ]
+
+
+def usual(asked: Asked) -> Opinion:
+    """What can be said of the text by itself, before anybody is named."""
+    draft = Draft("", asked.text, asked.sender)
+    return examine(draft, terms_of(asked.order(), []))
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was sent: a message, or a batch of several. `first`: not before this time."""
+
+    message_id: uuid.UUID | None
+    batch_id: uuid.UUID | None
+    first: bool
+
+
+class NothingAccepted(Exception):
+    """What was acceptable a moment ago is not any more."""
+
+
+def was_sent(member: Member, once: uuid.UUID) -> bool:
+    """Whether `send` has done that already."""
+    return Composition.objects.filter(id=once, organization=member.organization).exists()
+
+
+def send(member: Member, asked: Asked, once: uuid.UUID, address: str) -> Sent:
+    """Accept what is acceptable of it, once for each `once`, however often it is called.
+
+    Raises InsufficientCredits, NothingAccepted, and ApiError: FORBIDDEN for an organization that is
+    suspended, RATE_LIMITED and PAYLOAD_TOO_LARGE. Then nothing was sent.
+    """
+    organization = asked.organization
+    done = Composition.objects.filter(id=once, organization=organization).first()
+    if done is not None:
+        return Sent(done.message_id, done.batch_id, first=False)
+    against = _against(organization)
+    if against:
+        raise ApiError.of(against[0])
+    spend(asked.organization, len(asked.recipients.all))
+    drafts = [
+        draft
+        for draft, recipient in zip(asked.drafts(), asked.recipients.all, strict=True)
+        if not variables.missing(asked.text, recipient.values)
+    ]
+    with transaction.atomic():
+        # Whoever comes second waits here until the first one is committed.
+        composition, first = Composition.objects.get_or_create(
+            id=once, defaults={"organization": organization}
+        )
+        if not first:
+            return Sent(composition.message_id, composition.batch_id, first=False)
+        acceptance = accept(asked.order(), drafts)
+        accepted = [each for each in acceptance.outcomes if isinstance(each, Accepted)]
+        if not accepted:
+            raise NothingAccepted
+        if acceptance.batch_id is None:
+            composition.message_id = accepted[0].id
+        composition.batch_id = acceptance.batch_id
+        composition.save(update_fields=["message_id", "batch_id"])
+        _record(member, composition, len(accepted), acceptance.price, address, test=asked.test)
+    return Sent(composition.message_id, composition.batch_id, first=True)
+
+
+def forget() -> int:
+    """Delete what was noted longer than KEPT ago; how many."""
+    old = Composition.objects.filter(created_at__lt=timezone.now() - KEPT)
+    return old.delete()[0]
+
+
+def spend(organization: Organization, count: int) -> None:
+    """Count that many messages against the organization's limits, as the API does.
+
+    Raises ApiError where they are more than may be sent now.
+    """
+    lane = Lane.SEND if count == 1 else Lane.BULK
+    allowed = Limits(
+        organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
+    ).of(lane)
+    usage = rate_limits.take(organization.id, lane, allowed, count)
+    if usage.wait_seconds:
+        raise rate_limits.refusal(usage, count)
+
+
+def _record(
+    member: Member,
+    composition: Composition,
+    count: int,
+    price: int,
+    address: str,
+    *,
+    test: bool,
+) -> None:
+    """Who sent it: the messages themselves do not say."""
+    what = (
+        ids.public_id(ids.BATCH, composition.batch_id)
+        if composition.batch_id
+        else ids.public_id(ids.MESSAGE, composition.message_id or composition.id)
+    )
+    record.record(
+        "messages.sent",
+        actor=member.user,
+        organization=member.organization,
+        target=what,
+        detail={"messages": count, "credits": credits_text(price), "test": test},
+        address=address,
+    )
+
+
+def first_texts(assessment: Assessment, most: int) -> list[tuple[Recipient, str]]:
+    """The first of who would get it, with the text that each of them gets."""
+    pairs = zip(assessment.asked.recipients.all, assessment.opinions, strict=True)
+    accepted = ((recipient, each.draft.text) for recipient, each in pairs if not each.problems)
+    return list(itertools.islice(accepted, most))

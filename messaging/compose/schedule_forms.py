@@ -1,0 +1,100 @@
+"""When to send and how long to try, as people choose it in a form: by the clock of a time zone."""
+
+import zoneinfo
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import User
+from imissive.core.errors import ApiError
+from messaging.log.problem_messages import told
+from messaging.sending.schedules import check_schedule
+
+_FORMS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M")
+
+
+def zone_named(name: str) -> zoneinfo.ZoneInfo:
+    """The time zone of that name. Raises ValidationError."""
+    if name not in zoneinfo.available_timezones():
+        raise forms.ValidationError(_("There is no such time zone."))
+    return zoneinfo.ZoneInfo(name)
+
+
+def clock_time(written: str, zone: zoneinfo.ZoneInfo) -> datetime | None:
+    """What a `datetime-local` field holds, by the clock of that zone; None for at once.
+
+    Raises ValidationError for what is no time, past, too far ahead, or left out when the clocks go
+    forward.
+    """
+    for form in _FORMS:
+        try:
+            local = datetime.strptime(written.strip(), form)
+        except ValueError:
+            continue
+        return _checked(local.replace(tzinfo=zone))
+    raise forms.ValidationError(_("Choose a day and a time."))
+
+
+def _checked(at: datetime) -> datetime | None:
+    if at.astimezone(UTC).astimezone(at.tzinfo) != at:
+        raise forms.ValidationError(_("The clocks go forward then: there is no such time."))
+    try:
+        return check_schedule(at)
+    except ApiError as error:
+        raise forms.ValidationError(told(error.problem)) from None
+
+
+class WhenForm(forms.Form):
+    """Leaves `scheduled_at` in what is cleaned, an aware time or None for at once, and `validity`
+    in seconds, or None for the platform's own."""
+
+    when = forms.ChoiceField(
+        label=gettext_lazy("When"),
+        choices=[("now", gettext_lazy("Now")), ("later", gettext_lazy("At a time"))],
+        widget=forms.RadioSelect,
+    )
+    at = forms.CharField(
+        label=gettext_lazy("Time"),
+        required=False,
+        max_length=30,
+        widget=forms.TextInput(attrs={"type": "datetime-local"}),
+    )
+    zone = forms.CharField(max_length=60, required=False, widget=forms.HiddenInput)
+    validity = forms.TypedChoiceField(
+        label=gettext_lazy("Try to deliver"),
+        required=False,
+        coerce=int,
+        empty_value=None,
+        choices=[
+            ("", gettext_lazy("for 2 days")),
+            ("600", gettext_lazy("for 10 minutes")),
+            ("3600", gettext_lazy("for an hour")),
+            ("21600", gettext_lazy("for 6 hours")),
+            ("86400", gettext_lazy("for a day")),
+            ("604800", gettext_lazy("for 7 days")),
+        ],
+        help_text=gettext_lazy("A phone that is off until then does not get it any more."),
+    )
+
+    def __init__(self, user: User, data: Any = None, initial: dict[str, Any] | None = None) -> None:
+        usual = {"when": "now", "zone": timezone.get_current_timezone_name()}
+        super().__init__(data, initial={**usual, **(initial or {})})
+        # Who chose no zone gets the browser's, by a script.
+        self.zone_is_chosen = bool(user.time_zone)
+
+    def clean_zone(self) -> zoneinfo.ZoneInfo:
+        return zone_named(self.cleaned_data["zone"] or timezone.get_current_timezone_name())
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = self.cleaned_data
+        cleaned["scheduled_at"] = None
+        if cleaned.get("when") == "later" and "zone" in cleaned:
+            try:
+                cleaned["scheduled_at"] = clock_time(cleaned.get("at", ""), cleaned["zone"])
+            except forms.ValidationError as error:
+                self.add_error("at", error)
+        return cleaned

@@ -1,0 +1,227 @@
+"""Compose: a message to one or many, looked at before it is sent."""
+
+import uuid
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.credits.ledger import InsufficientCredits
+from accounts.models import Balance, Member
+from accounts.roles import Action, may
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
+from messaging.compose import composer
+from messaging.compose.composer import Asked, Assessment
+from messaging.compose.forms import (
+    VALUE,
+    ComposeForm,
+    list_of,
+    template_of,
+)
+from messaging.log.problem_messages import told
+from messaging.text import gsm_alternatives, variables
+
+SHOWN_CHARACTERS = 16
+SHOWN_REFUSED = 100
+SHOWN_TEXTS = 5
+_REWRITES = {"plain": gsm_alternatives.plain, "bare": gsm_alternatives.without_marks}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.SEND)
+def compose(request: HttpRequest, member: Member) -> HttpResponse:
+    """The form; a POST shows what would become of it, or rewrites the text and shows it again."""
+    if request.method != "POST":
+        return _form_page(request, member, _form(member, initial=_asked_for(request, member)))
+    act = request.POST.get("act", "")
+    if act in ("edit", "count", "template", *_REWRITES):
+        return _form_page(request, member, _form(member, initial=_rewritten(member, request.POST)))
+    form = _form(member, request.POST)
+    if not form.is_valid():
+        return _form_page(request, member, form)
+    return _review(request, member, form)
+
+
+@require_POST
+@member_page(Action.SEND)
+def estimate(request: HttpRequest, member: Member) -> HttpResponse:
+    """What is said beside the form while it is filled in, by the same functions as the review."""
+    act = request.POST.get("act", "")
+    rewrites = act == "template" or act in _REWRITES
+    data = _rewritten(member, request.POST) if rewrites else request.POST
+    form = _form(member, data)
+    form.is_valid()
+    names = ",".join(variables.variables_of(form.text_now))
+    context = {
+        **_said(member, form),
+        "form": form,
+        "rewritten": rewrites,
+        "asks_anew": rewrites or names != request.POST.get("names", ""),
+        "organization_id": public_id(member.organization),
+    }
+    return render(request, "dashboard/parts/compose_said.html", context)
+
+
+@require_POST
+@member_page(Action.SEND)
+def send_composed(request: HttpRequest, member: Member) -> HttpResponse:
+    """Sends what was reviewed, once; where it would cost something else by now, shows it again."""
+    form = _form(member, request.POST)
+    once = _once(request)
+    if once is None or not form.is_valid():
+        return _form_page(request, member, form)
+    asked = form.asked()
+    try:
+        seen = request.POST.get("seen")
+        if not composer.was_sent(member, once) and composer.assess(asked).fingerprint != seen:
+            raise composer.NothingAccepted
+        sent = composer.send(member, asked, once, client_address(request))
+    except InsufficientCredits:
+        messages.error(request, _("The balance does not cover this. Nothing was sent."))
+    except composer.NothingAccepted:
+        messages.warning(request, _("This has changed meanwhile. Nothing was sent: look again."))
+    except ApiError as error:
+        messages.error(request, told(error.problem))
+    else:
+        if not sent.first:
+            messages.warning(request, _("This was sent already. It was not sent again."))
+        return _to_what_was_sent(request, member, asked, sent)
+    return _review(request, member, form)
+
+
+def _form(member: Member, data: Any = None, initial: dict[str, Any] | None = None) -> ComposeForm:
+    return ComposeForm(member.organization, member.user, data, initial)
+
+
+def _asked_for(request: HttpRequest, member: Member) -> dict[str, Any]:
+    """What other pages lead here with: numbers, a list, a template."""
+    found: dict[str, Any] = {"to": request.GET.get("to", "").replace("\0", "")[:1000]}
+    lists = member.organization.contact_lists.all()
+    contact_list = list_of(list(lists), request.GET.get("list", ""))
+    if contact_list is not None:
+        found["lists"] = [contact_list.public_id]
+    templates = list(member.organization.text_templates.all())
+    template = template_of(templates, request.GET.get("template", ""))
+    if template is not None:
+        found["text"] = template.text
+    return found
+
+
+def _rewritten(member: Member, data: QueryDict) -> dict[str, Any]:
+    """What was filled in, with another text where one was asked for."""
+    found: dict[str, Any] = data.dict()
+    found["lists"] = data.getlist("lists")
+    text = found.get("text", "").replace("\r\n", "\n")
+    act = found.get("act", "")
+    if act in _REWRITES:
+        text = _REWRITES[act](text)
+    if act == "template":
+        templates = list(member.organization.text_templates.all())
+        template = template_of(templates, found.get("template", ""))
+        text = template.text if template else text
+    found["text"] = text
+    return found
+
+
+def _form_page(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResponse:
+    context = {**frame(member), "page": "compose", "form": form, **_said(member, form)}
+    return render(request, "dashboard/compose.html", context)
+
+
+def _said(member: Member, form: ComposeForm) -> dict[str, Any]:
+    """All that stands beside the form: the text as it arrives, what it costs, what is wrong."""
+    if not form.is_bound:
+        form = _form(member, {**form.initial})
+    form.is_valid()
+    asked = form.asked()
+    recipients = asked.recipients.all
+    values = recipients[0].values if recipients else form.values
+    found = gsm_alternatives.advice(form.text_now, values)
+    names = variables.variables_of(form.text_now)
+    context: dict[str, Any] = {
+        "advice": found,
+        "characters": found.forcing[:SHOWN_CHARACTERS] if found else (),
+        "more_characters": max(0, len(found.forcing) - SHOWN_CHARACTERS) if found else 0,
+        "sender": asked.sender or (form.senders[0] if form.senders else "Test"),
+        "variables": [(name, VALUE + name, form.values.get(name, "")) for name in names],
+        "names": ",".join(names),
+        "asked": asked,
+        "assessment": None,
+    }
+    if recipients and asked.text:
+        context |= _verdict(member, composer.assess(asked))
+    return context
+
+
+def _verdict(member: Member, assessment: Assessment) -> dict[str, Any]:
+    balance = Balance.objects.filter(organization=member.organization).first()
+    available = balance.micro if balance else 0
+    return {
+        "assessment": assessment,
+        "available": available if may(member.role, Action.READ_CREDITS) else None,
+        "left": available - assessment.price,
+        "covered": assessment.price <= available,
+        "problems": [(told(problem), count) for problem, count in assessment.problems],
+        "sends_all": not assessment.refused,
+    }
+
+
+def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResponse:
+    asked = form.asked()
+    assessment = composer.assess(asked)
+    verdict = _verdict(member, assessment)
+    refused = [
+        (opinion.draft.to, [told(problem) for problem in opinion.problems])
+        for opinion in assessment.refused[:SHOWN_REFUSED]
+    ]
+    context = {
+        **frame(member),
+        "page": "compose",
+        "form": form,
+        **verdict,
+        "asked": asked,
+        "sender": assessment.opinions[0].sender,
+        "refused": refused,
+        "more_refused": len(assessment.refused) - len(refused),
+        "texts": composer.first_texts(assessment, SHOWN_TEXTS),
+        "more_texts": max(0, len(assessment.accepted) - SHOWN_TEXTS),
+        "once": str(_once(request) or ids.new_uuid()),
+        "carried": _carried(request.POST),
+    }
+    return render(request, "dashboard/compose_review.html", context)
+
+
+def _carried(data: QueryDict) -> list[tuple[str, str]]:
+    """What the form held, for the page to hand on."""
+    dropped = ("csrfmiddlewaretoken", "act", "once", "seen", "names", "template")
+    return [(name, value) for name, found in data.lists() if name not in dropped for value in found]
+
+
+def _once(request: HttpRequest) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(request.POST.get("once", ""))
+    except ValueError:
+        return None
+
+
+def _to_what_was_sent(
+    request: HttpRequest, member: Member, asked: Asked, sent: composer.Sent
+) -> HttpResponse:
+    organization_id = public_id(member.organization)
+    if sent.first and asked.scheduled_at is not None:
+        messages.success(request, _("Scheduled. Until then it can be canceled."))
+    elif sent.first and sent.message_id is not None:
+        messages.success(request, _("Sent. What becomes of it shows up here by itself."))
+    elif sent.first:
+        messages.success(request, _("Sent. What becomes of them shows up here by itself."))
+    if sent.message_id is not None:
+        message_id = ids.public_id(ids.MESSAGE, sent.message_id)
+        return redirect("message", organization_id, message_id)
+    batch_id = ids.public_id(ids.BATCH, sent.batch_id or uuid.UUID(int=0))
+    return redirect("batch", organization_id, batch_id)

@@ -1,0 +1,159 @@
+"""An organization's contacts and their lists: kept by number, found, put on lists, taken in."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Count, Q, QuerySet
+
+from accounts.models import Organization
+from imissive.core import ids
+from imissive.core.sql import server_cursor
+from messaging.models import Contact, ContactList, ListEntry
+from messaging.numbers import e164
+
+MOST_FIELDS = 20
+MAX_VALUE = 500
+MAX_NAME = 120
+MOST_LISTS = 500
+_STEP = 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class NewContact:
+    """A contact as it comes in: `number` in E.164."""
+
+    number: str
+    name: str = ""
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class TakenIn:
+    """How many contacts were new, and how many were known already."""
+
+    added: int = 0
+    known: int = 0
+
+
+def contacts_of(organization: Organization) -> QuerySet[Contact]:
+    return Contact.objects.filter(organization=organization)
+
+
+def search(
+    organization: Organization, words: str = "", contact_list: ContactList | None = None
+) -> QuerySet[Contact]:
+    """The organization's contacts, of that list, that a search finds: by a whole number in any of
+    its spellings, by digits of one, or by a piece of the name."""
+    found = contacts_of(organization)
+    if contact_list is not None:
+        found = found.filter(entries__contact_list=contact_list)
+    if not words:
+        return found
+    try:
+        return found.filter(number=e164.parse(words).e164)
+    except e164.InvalidNumber:
+        digits = "".join(str(int(each)) for each in words if each.isdecimal())
+        wanted = Q(name__icontains=words)
+        if digits and not any(each.isalpha() for each in words):
+            wanted |= Q(number__contains=digits)
+        return found.filter(wanted)
+
+
+def lists_of(organization: Organization) -> QuerySet[ContactList]:
+    """Its lists by name, each with how many are on it as `size`."""
+    mine = ContactList.objects.filter(organization=organization)
+    return mine.annotate(size=Count("entries")).order_by("name", "id")
+
+
+_UPSERT = """
+INSERT INTO messaging_contact AS old (id, organization_id, number, name, fields)
+SELECT new.id, %(organization)s, new.number, new.name, new.fields::jsonb
+  FROM unnest(%(ids)b::uuid[], %(numbers)b::text[], %(names)b::text[], %(fields)b::text[])
+       AS new(id, number, name, fields)
+    ON CONFLICT (organization_id, number) DO UPDATE
+   SET name = CASE WHEN EXCLUDED.name = '' THEN old.name ELSE EXCLUDED.name END,
+       fields = old.fields || EXCLUDED.fields
+RETURNING id, xmax = 0
+"""
+_ENTRIES = """
+INSERT INTO messaging_listentry (contact_list_id, contact_id)
+SELECT %(list)s, contact FROM unnest(%(contacts)b::uuid[]) AS contact
+    ON CONFLICT (contact_list_id, contact_id) DO NOTHING
+"""
+
+
+@transaction.atomic
+def take_in(
+    organization: Organization,
+    found: Iterable[NewContact],
+    contact_list: ContactList | None = None,
+) -> TakenIn:
+    """Keep these contacts, each number once among them, and put them on the list.
+
+    One who is known already keeps what is not said anew: the name where none is given, the values
+    of other variables.
+    """
+    done = TakenIn()
+    for step in _steps(found):
+        with server_cursor() as cursor:
+            cursor.execute(_UPSERT, _columns(organization, step))
+            rows = cursor.fetchall()
+            added = sum(new for _, new in rows)
+            done.added += added
+            done.known += len(rows) - added
+            if contact_list is not None:
+                contacts = [row[0] for row in rows]
+                cursor.execute(_ENTRIES, {"list": contact_list.id, "contacts": contacts})
+    return done
+
+
+def _steps(found: Iterable[NewContact]) -> Iterator[list[NewContact]]:
+    step: list[NewContact] = []
+    for contact in found:
+        step.append(contact)
+        if len(step) == _STEP:
+            yield step
+            step = []
+    if step:
+        yield step
+
+
+def _columns(organization: Organization, step: Sequence[NewContact]) -> dict[str, Any]:
+    return {
+        "organization": organization.id,
+        "ids": [ids.new_uuid() for _ in step],
+        "numbers": [contact.number for contact in step],
+        "names": [contact.name for contact in step],
+        "fields": [json.dumps(dict(contact.fields)) for contact in step],
+    }
+
+
+def set_lists(contact: Contact, lists: Sequence[ContactList]) -> None:
+    """Have the contact on these lists and no others."""
+    entries = ListEntry.objects.filter(contact=contact)
+    entries.exclude(contact_list__in=lists).delete()
+    ListEntry.objects.bulk_create(
+        [ListEntry(contact_list=each, contact=contact) for each in lists], ignore_conflicts=True
+    )
+
+
+def rows_to_export(found: QuerySet[Contact], names: Sequence[str]) -> Iterator[list[str]]:
+    """A heading, then a row for each contact, newest first, with the values of these variables."""
+    yield ["number", "name", *names]
+    for contact in found.order_by("-pk").iterator(_STEP):
+        values = [str(contact.fields.get(name, "")) for name in names]
+        yield [contact.number, contact.name, *values]
+
+
+def field_names(organization: Organization) -> list[str]:
+    """The names of all variables that the organization's contacts have values of."""
+    with server_cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT jsonb_object_keys(fields) FROM messaging_contact"
+            " WHERE organization_id = %s",
+            [organization.id],
+        )
+        return sorted(row[0] for row in cursor.fetchall())

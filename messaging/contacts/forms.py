@@ -1,0 +1,286 @@
+"""What is filled in about contacts, their lists, and numbers that are not written to."""
+
+import contextlib
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.db.models import QuerySet
+from django.utils.functional import Promise
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from accounts.models import Organization
+from messaging.compose.composer import written_numbers
+from messaging.contacts.contacts import (
+    MAX_NAME,
+    MAX_VALUE,
+    MOST_FIELDS,
+    contacts_of,
+)
+from messaging.contacts.imports import Pieces, is_variable
+from messaging.contacts.suppressions import MAX_REASON
+from messaging.importing import encodings
+from messaging.importing.recipients import COUNTRIES
+from messaging.log.problem_messages import told
+from messaging.models import Contact, ContactList
+from messaging.numbers import e164
+from messaging.numbers.countries import name_of
+from messaging.sending.evaluation import bad_number
+
+MAX_UPLOAD = 10 * 1024 * 1024
+MAX_PASTED = 1_000_000
+_CHUNK = 256 * 1024
+_FOREIGN: dict[str, Promise] = {
+    "workbook": gettext_lazy(
+        "That is a workbook, not a CSV file. Save it as CSV (UTF-8), then upload that."
+    ),
+}
+_NOT_TEXT = gettext_lazy("That is not a text file.")
+
+
+class UploadField(forms.FileField):
+    """A CSV or text file, whatever it is called or said to be."""
+
+    def __init__(self, **options: Any) -> None:
+        options.setdefault("label", gettext_lazy("CSV file"))
+        super().__init__(required=False, **options)
+
+    def clean(self, data: Any, initial: Any = None) -> Any:
+        upload = super().clean(data, initial)
+        if upload is None:
+            return None
+        if (upload.size or 0) > MAX_UPLOAD:
+            raise forms.ValidationError(_("The file is larger than 10 MB. Split it."))
+        kind = encodings.foreign_kind(next(iter(upload.chunks(_CHUNK)), b""))
+        if kind is not None:
+            raise forms.ValidationError(str(_FOREIGN.get(kind, _NOT_TEXT)))
+        return upload
+
+
+class PastedOrUploaded(forms.Form):
+    """Something in a field, or a file with it."""
+
+    upload = UploadField()
+
+    def pieces(self, pasted: str) -> Pieces:
+        """The bytes of the file, else of what was pasted, anew each time."""
+        upload = self.cleaned_data.get("upload")
+        if upload is None:
+            return lambda: [pasted.encode()]
+        return lambda: upload.chunks(_CHUNK)
+
+    def need_one(self, field: str) -> None:
+        """Tell at the field that it is empty, where no file was chosen instead."""
+        given = self.cleaned_data.get(field, "").strip() or self.cleaned_data.get("upload")
+        if not given and not self.errors:
+            self.add_error(field, _("Paste something, or choose a file."))
+
+
+class ContactForm(forms.Form):
+    number = forms.CharField(
+        label=gettext_lazy("Number"),
+        max_length=64,
+        widget=forms.TextInput(
+            attrs={"dir": "ltr", "placeholder": "+966501234567", "autocomplete": "off"}
+        ),
+    )
+    name = forms.CharField(
+        label=gettext_lazy("Name"),
+        max_length=MAX_NAME,
+        required=False,
+        widget=forms.TextInput(attrs={"dir": "auto", "autocomplete": "off"}),
+    )
+    fields_text = forms.CharField(
+        label=gettext_lazy("More, for variables"),
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 3, "dir": "auto", "placeholder": "city: Riyadh"}),
+        help_text=gettext_lazy("One a line, such as city: Riyadh, for {city} in a text."),
+    )
+    lists = forms.MultipleChoiceField(
+        label=gettext_lazy("Lists"), required=False, widget=forms.CheckboxSelectMultiple
+    )
+
+    def __init__(
+        self,
+        organization: Organization,
+        lists: QuerySet[ContactList],
+        data: Any = None,
+        contact: Contact | None = None,
+        initial: dict[str, Any] | None = None,
+    ) -> None:
+        self.organization, self.contact, self.contact_lists = organization, contact, list(lists)
+        if contact is not None:
+            told_fields = "\n".join(f"{name}: {value}" for name, value in contact.fields.items())
+            on = contact.entries.values_list("contact_list_id", flat=True)
+            initial = {
+                "number": contact.number,
+                "name": contact.name,
+                "fields_text": told_fields,
+                "lists": [each.public_id for each in self.contact_lists if each.id in set(on)],
+            }
+        super().__init__(data, initial=initial)
+        field = self.fields["lists"]
+        assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101 - as declared above
+        field.choices = [(each.public_id, each.name) for each in self.contact_lists]
+        if not self.contact_lists:
+            del self.fields["lists"]
+
+    def clean_number(self) -> str:
+        try:
+            number = e164.parse(self.cleaned_data["number"]).e164
+        except e164.InvalidNumber as error:
+            raise forms.ValidationError(told(bad_number(error))) from None
+        others = contacts_of(self.organization).filter(number=number)
+        if self.contact is not None:
+            others = others.exclude(pk=self.contact.pk)
+        if others.exists():
+            raise forms.ValidationError(_("There is a contact with that number already."))
+        return number
+
+    def clean_fields_text(self) -> dict[str, str]:
+        found: dict[str, str] = {}
+        for line in self.cleaned_data["fields_text"].splitlines():
+            if not line.strip():
+                continue
+            name, colon, value = (part.strip() for part in line.partition(":"))
+            if not colon or not is_variable(name):
+                wrong = _("Write a name, a colon and a value: %(line)s")
+                raise forms.ValidationError(wrong, params={"line": line[:60]})
+            if len(value) > MAX_VALUE:
+                raise forms.ValidationError(
+                    _("The value of %(name)s is too long.") % {"name": name}
+                )
+            found[name] = value
+        if len(found) > MOST_FIELDS:
+            raise forms.ValidationError(_("At most %(most)s of these.") % {"most": MOST_FIELDS})
+        return found
+
+    def is_saved_already(self) -> bool:
+        """Whether a new contact is just so: then the form came twice."""
+        if self.contact is not None or set(self.errors) != {"number"}:
+            return False
+        with contextlib.suppress(e164.InvalidNumber):
+            same = contacts_of(self.organization).filter(
+                number=e164.parse(self.data.get("number", "")).e164,
+                name=self.cleaned_data["name"],
+                fields=self.cleaned_data["fields_text"],
+            )
+            return same.exists()
+        return False
+
+    def chosen_lists(self) -> list[ContactList]:
+        chosen = set(self.cleaned_data.get("lists") or ())
+        return [each for each in self.contact_lists if each.public_id in chosen]
+
+
+class ListForm(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Name of the list"),
+        max_length=80,
+        widget=forms.TextInput(attrs={"dir": "auto", "autocomplete": "off"}),
+    )
+
+    def __init__(
+        self, organization: Organization, data: Any = None, contact_list: ContactList | None = None
+    ) -> None:
+        self.organization, self.contact_list = organization, contact_list
+        super().__init__(data, initial={"name": contact_list.name} if contact_list else None)
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        others = ContactList.objects.filter(organization=self.organization, name__iexact=name)
+        if self.contact_list is not None:
+            others = others.exclude(pk=self.contact_list.pk)
+        if others.exists():
+            raise forms.ValidationError(_("There is a list of that name already."))
+        return name
+
+
+class ImportForm(PastedOrUploaded):
+    pasted = forms.CharField(
+        label=gettext_lazy("Contacts"),
+        required=False,
+        max_length=MAX_PASTED,
+        widget=forms.Textarea(
+            attrs={"rows": 6, "dir": "auto", "placeholder": "number,name,city\n+966501234567,Sara,"}
+        ),
+        help_text=gettext_lazy(
+            "Paste them, or choose a file. The first row names the columns; all but number and name"
+            " become variables. Who is known already is brought up to date."
+        ),
+    )
+    calling_code = forms.ChoiceField(
+        label=gettext_lazy("Numbers without a country code are from"), required=False
+    )
+    contact_list = forms.ChoiceField(label=gettext_lazy("Put them on"), required=False)
+    new_list = forms.CharField(
+        label=gettext_lazy("Or on a new list"),
+        required=False,
+        max_length=80,
+        widget=forms.TextInput(attrs={"dir": "auto", "autocomplete": "off"}),
+    )
+    field_order = ["pasted", "upload", "calling_code", "contact_list", "new_list"]
+
+    def __init__(
+        self,
+        organization: Organization,
+        lists: Iterable[ContactList],
+        data: Any = None,
+        uploads: Any = None,
+        initial: dict[str, Any] | None = None,
+    ) -> None:
+        self.organization, self.contact_lists = organization, list(lists)
+        super().__init__(data, uploads, initial=initial)
+        countries = [
+            (str(code), f"{name_of(country)} (+{code})") for code, country in COUNTRIES.items()
+        ]
+        self._choose("calling_code", _("nowhere: each has its own"), countries)
+        known = [(each.public_id, each.name) for each in self.contact_lists]
+        self._choose("contact_list", _("no list"), known)
+
+    def _choose(self, name: str, none: str, choices: list[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - as declared above
+        field.choices = [("", none), *choices]
+
+    def clean(self) -> dict[str, Any]:
+        self.need_one("pasted")
+        return self.cleaned_data
+
+    def chosen_list(self) -> ContactList | None:
+        """The list they go on: of the new name, or the chosen one. It is stored."""
+        name = self.cleaned_data["new_list"]
+        if name:
+            mine = ContactList.objects.filter(organization=self.organization)
+            found = mine.filter(name__iexact=name).first()
+            return found or mine.create(organization=self.organization, name=name)
+        chosen = self.cleaned_data["contact_list"]
+        return next((each for each in self.contact_lists if each.public_id == chosen), None)
+
+
+class SuppressForm(PastedOrUploaded):
+    e164 = forms.CharField(
+        label=gettext_lazy("Numbers"),
+        required=False,
+        max_length=MAX_PASTED,
+        widget=forms.Textarea(
+            attrs={"rows": 3, "dir": "ltr", "spellcheck": "false", "placeholder": "+966501234567"}
+        ),
+        help_text=gettext_lazy("One a line, or with commas between, with the country code."),
+    )
+    reason = forms.CharField(
+        label=gettext_lazy("Reason"),
+        required=False,
+        max_length=MAX_REASON,
+        widget=forms.TextInput(attrs={"dir": "auto", "placeholder": gettext_lazy("Replied STOP")}),
+    )
+    field_order = ["numbers", "upload", "reason"]
+
+    def clean(self) -> dict[str, Any]:
+        self.need_one("numbers")
+        return self.cleaned_data
+
+    def written(self) -> list[str]:
+        return written_numbers(self.cleaned_data["numbers"])

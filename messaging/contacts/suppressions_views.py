@@ -1,0 +1,134 @@
+"""The page of numbers that an organization does not write to."""
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
+from accounts.models import Member
+from accounts.roles import Action
+from accounts.ui.live_fragments import query_without
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
+from messaging.contacts import imports, suppressions
+from messaging.contacts.forms import SuppressForm
+from messaging.contacts.imports import NotUsable, Reading, Rejected
+from messaging.log.keyset import page_asked_for
+from messaging.log.problem_messages import told
+from messaging.models import Suppression
+from messaging.numbers import e164
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
+    """The numbers, newest first, or those that a search finds."""
+    found = Suppression.objects.filter(organization=member.organization)
+    words = request.GET.get("q", "").replace("\0", "").strip()[:64]
+    if words:
+        try:
+            found = found.filter(number=e164.parse(words).e164)
+        except e164.InvalidNumber:
+            digits = "".join(str(int(each)) for each in words if each.isdecimal())
+            found = found.filter(number__contains=digits) if digits else found.none()
+    context = {
+        "page": "contacts",
+        "tab": "suppressions",
+        "found": page_asked_for(found, request, ids.SUPPRESSION),
+        "words": words,
+        "query": query_without(request, "before", "after"),
+    }
+    return render(request, "dashboard/suppressions.html", {**frame(member), **context})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.SEND)
+def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
+    """Asks for numbers; a POST puts them on the list and cancels what waits for them."""
+    form = SuppressForm(request.POST, request.FILES) if request.method == "POST" else SuppressForm()
+    if form.is_bound and form.is_valid():
+        try:
+            return _add(request, member, form)
+        except NotUsable as error:
+            form.add_error("upload", str(error))
+        except ApiError as error:
+            form.add_error("numbers", told(error.problem))
+    context = {"page": "contacts", "tab": "suppressions", "form": form}
+    return render(request, "dashboard/suppressions_add.html", {**frame(member), **context})
+
+
+def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpResponse:
+    """Raises NotUsable and ApiError where nothing of it can be used."""
+    organization, rejected = member.organization, []
+    written = form.written()
+    if form.cleaned_data.get("upload"):
+        reading = Reading(form.pieces(""), None)
+        written += [contact.number for contact in reading.contacts()]
+        rejected = reading.rejected
+    if not written:
+        raise NotUsable(_("No number in it can be used."))
+    done = suppressions.add(
+        organization.id,
+        written,
+        form.cleaned_data["reason"],
+        source=suppressions.Source.DASHBOARD,
+    )
+    rejected += [
+        Rejected(position, number[:64], told(problem))
+        for position, (number, problem) in enumerate(done.rejected, 1)
+    ]
+    record.record(
+        "suppressions.added",
+        actor=member.user,
+        organization=organization,
+        detail={"added": done.added, "known": done.known, "canceled": done.canceled},
+        address=client_address(request),
+    )
+    _tell(request, done)
+    if rejected:
+        kept = imports.keep_rejected(organization, rejected)
+        return redirect("not_imported", public_id(organization), kept.id)
+    return redirect("suppressions", public_id(organization))
+
+
+def _tell(request: HttpRequest, done: suppressions.Added) -> None:
+    added = ngettext("%(count)s number is new", "%(count)s numbers are new", done.added)
+    known = ngettext("%(count)s was known already", "%(count)s were known already", done.known)
+    told_all = [added % {"count": f"{done.added:,}"}, known % {"count": f"{done.known:,}"}]
+    if done.canceled:
+        canceled = ngettext(
+            "%(count)s waiting message was canceled",
+            "%(count)s waiting messages were canceled",
+            done.canceled,
+        )
+        told_all.append(canceled % {"count": f"{done.canceled:,}"})
+    messages.success(request, " · ".join(told_all))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.SEND)
+def remove_suppression(request: HttpRequest, member: Member, number: str) -> HttpResponse:
+    """Ask first; a POST lets the organization write to the number again."""
+    try:
+        suppression = suppressions.find(member.organization_id, number)
+        if request.method == "POST":
+            suppressions.remove(suppression, actor=member.user, address=client_address(request))
+    except ApiError:
+        raise Http404 from None
+    if request.method == "POST":
+        told_done = _("Messages may go to %(number)s again.") % {"number": suppression.number}
+        messages.success(request, told_done)
+        return redirect("suppressions", public_id(member.organization))
+    context = {
+        "page": "contacts",
+        "title": _("Write to %(number)s again?") % {"number": suppression.number},
+        "text": _("Only when its owner has asked for it."),
+        "act": _("Write again"),
+        "back": "suppressions",
+    }
+    return render(request, "dashboard/confirm.html", {**frame(member), **context})

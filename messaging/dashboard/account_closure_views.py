@@ -1,0 +1,54 @@
+"""The page on which an owner closes the organization."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods
+
+from accounts.access.page_access import frame, member_page
+from accounts.members.team import NotAllowed
+from accounts.models import Balance, Member
+from accounts.roles import Action
+from imissive.core.api.requests import client_address
+from messaging.dashboard.account_closure import close
+
+
+class CloseForm(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Type the organization's name"),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+    def __init__(self, wanted: str, data: Any = None) -> None:
+        super().__init__(data)
+        self.wanted = wanted
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        if name.split() != self.wanted.split():
+            raise forms.ValidationError(_("That is not its name."))
+        return name
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_ORGANIZATION)
+def close_organization(request: HttpRequest, member: Member) -> HttpResponse:
+    """Say what is lost; a POST with the organization's name closes it."""
+    organization = member.organization
+    form = CloseForm(organization.name, request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        try:
+            close(member, client_address(request))
+        except NotAllowed as refusal:
+            form.add_error(None, str(refusal.why))
+        else:
+            messages.success(request, _("%(name)s is closed.") % {"name": organization.name})
+            return redirect("dashboard")
+    balance = Balance.objects.filter(organization=organization).first()
+    context = {"page": "settings", "form": form, "balance": balance.micro if balance else 0}
+    return render(request, "dashboard/close.html", {**frame(member), **context})

@@ -1,0 +1,79 @@
+"""What a new organization does first: the checklist, and the test message sent from a page."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.models import Member, Organization
+from accounts.roles import Action
+from accounts.ui.single_use_forms import OnceForm
+from imissive.core import ids
+from messaging.models import Message, SenderId
+from messaging.sending import accept
+from messaging.sending.accept import Order
+from messaging.sending.evaluation import Draft, Refusal
+from webhooks.models import Endpoint
+
+_LONGEST = 1600
+
+
+def steps_of(organization: Organization) -> list[tuple[str, bool]]:
+    """What has to be done before the first message reaches a handset, and what is done.
+
+    The address was proved by whoever sees the list: nobody is let in without.
+    """
+    return [
+        ("email", True),
+        ("key", organization.api_keys.filter(revoked_at=None).exists()),
+        ("message", Message.objects.filter(organization=organization).exists()),
+        ("sender", organization.sender_ids.filter(status=SenderId.Status.APPROVED).exists()),
+        ("webhook", Endpoint.objects.filter(organization=organization, enabled=True).exists()),
+    ]
+
+
+class TestMessageForm(OnceForm):
+    """To one of the simulator's numbers; which one decides what becomes of the message."""
+
+    to = forms.ChoiceField(
+        label=gettext_lazy("What shall happen"),
+        choices=[
+            ("+966500000001", gettext_lazy("It is delivered (+966500000001)")),
+            ("+966500000002", gettext_lazy("It fails at the carrier (+966500000002)")),
+            ("+966500000003", gettext_lazy("The carrier refuses it (+966500000003)")),
+            ("+966500000004", gettext_lazy("The carrier is busy, then it is delivered (…04)")),
+        ],
+    )
+    text = forms.CharField(
+        label=gettext_lazy("Text"),
+        max_length=_LONGEST,
+        initial=gettext_lazy("Hello from iMissive!"),
+        widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
+    )
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.SEND)
+def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
+    """A form; a POST sends the message to the simulator, free, and shows what becomes of it."""
+    form = TestMessageForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        organization_id = public_id(member.organization)
+        if not form.is_first():
+            return redirect("messages", organization_id)
+        order = Order(member.organization_id, source="dashboard", test=True, urgent=True)
+        draft = Draft(form.cleaned_data["to"], form.cleaned_data["text"])
+        outcome = accept(order, [draft]).outcomes[0]
+        if not isinstance(outcome, Refusal):
+            messages.success(request, _("Sent. What becomes of it shows up here by itself."))
+            return redirect("message", organization_id, ids.public_id(ids.MESSAGE, outcome.id))
+        for problem in outcome.problems:
+            form.add_error("text" if problem.field == "message" else None, problem.message)
+    context: dict[str, Any] = {"page": "overview", "form": form}
+    return render(request, "dashboard/test_message.html", {**frame(member), **context})

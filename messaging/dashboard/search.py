@@ -1,0 +1,213 @@
+"""What the dashboard's search finds in messaging: by id, number, reference, sender ID and name."""
+
+from collections.abc import Callable
+from urllib.parse import urlencode
+
+from django.db.models import Model, QuerySet
+from django.utils.translation import gettext as _
+
+from accounts.models import Member
+from accounts.roles import Action, may
+from accounts.ui.search import (
+    AT_MOST,
+    SHORTEST_NAME,
+    Hit,
+    page,
+)
+from imissive.core import ids
+from messaging.log import pages
+from messaging.log import query as listing
+from messaging.log.failure_reasons import STATUS_LABELS
+from messaging.models import (
+    Batch,
+    Campaign,
+    Contact,
+    Export,
+    Message,
+    SenderId,
+    Suppression,
+    TextTemplate,
+)
+from messaging.numbers import e164
+from messaging.sending.evaluation import MAX_REFERENCE
+
+FEWEST_DIGITS = 4
+"""Of a piece of a number, or too much would be found."""
+
+
+def find(member: Member, text: str) -> list[Hit]:
+    """All that may be read with messages is everybody's; what only some may see, theirs."""
+    prefix = text.partition("_")[0]
+    if prefix in _BY_ID:
+        return _BY_ID[prefix](member, text)
+    return [
+        *_by_number(member, text),
+        *_by_reference(member, text),
+        *_senders(member, text),
+        *_named(member, text),
+    ]
+
+
+def _message(member: Member, text: str) -> list[Hit]:
+    wanted = ids.parse_id(ids.MESSAGE, text)
+    message = pages.message_of(member.organization, wanted) if wanted else None
+    return [message_hit(member, message)] if message else []
+
+
+def message_hit(member: Member, message: Message) -> Hit:
+    """A message as search shows it."""
+    label = str(STATUS_LABELS.get(message.status, message.status))
+    url = page(member, "message", message.public_id)
+    detail = f"{label} · {message.sender} · {message.public_id}"
+    return Hit(_("Messages"), message.to, url, detail, left_to_right=True)
+
+
+def _batch(member: Member, text: str) -> list[Hit]:
+    return _one(member, text, ids.BATCH, Batch.objects.all(), _("Batches"), "batch")
+
+
+def _export(member: Member, text: str) -> list[Hit]:
+    found = _one(member, text, ids.EXPORT, Export.objects.all(), _("Exports"), "fetch_export")
+    return [Hit(hit.kind, hit.title, page(member, "exports") + f"#{text}") for hit in found]
+
+
+def _campaign(member: Member, text: str) -> list[Hit]:
+    return _one(member, text, ids.CAMPAIGN, Campaign.objects.all(), _("Campaigns"), "campaign")
+
+
+def _sender(member: Member, text: str) -> list[Hit]:
+    return _one(member, text, ids.SENDER, SenderId.objects.all(), _("Sender IDs"), "sender_id")
+
+
+def _template(member: Member, text: str) -> list[Hit]:
+    if not may(member.role, Action.SEND):
+        return []
+    return _one(member, text, ids.TEMPLATE, TextTemplate.objects.all(), _("Templates"), "template")
+
+
+def _contact(member: Member, text: str) -> list[Hit]:
+    wanted = ids.parse_id(ids.CONTACT, text)
+    if wanted is None:
+        return []
+    mine = Contact.objects.filter(organization=member.organization, id=wanted)
+    return [_contact_hit(member, contact) for contact in mine]
+
+
+def _contact_hit(member: Member, contact: Contact) -> Hit:
+    """Its page is for who may change it; the others see it in the list."""
+    url = page(member, "contacts", query=urlencode({"q": contact.number}))
+    if may(member.role, Action.SEND):
+        url = page(member, "contact", contact.public_id)
+    return Hit(_("Contacts"), contact.name or contact.number, url, contact.number)
+
+
+def _one(
+    member: Member, text: str, prefix: str, rows: QuerySet[Model], kind: str, name: str
+) -> list[Hit]:
+    """The row with that public id, if it is the organization's and has a page."""
+    wanted = ids.parse_id(prefix, text)
+    url = page(member, name, text)
+    if wanted is None or not url:
+        return []
+    if not rows.filter(organization=member.organization, id=wanted).exists():
+        return []
+    return [Hit(kind, text, url, left_to_right=True)]
+
+
+_BY_ID: dict[str, Callable[[Member, str], list[Hit]]] = {
+    ids.MESSAGE: _message,
+    ids.BATCH: _batch,
+    ids.EXPORT: _export,
+    ids.CAMPAIGN: _campaign,
+    ids.CONTACT: _contact,
+    ids.SENDER: _sender,
+    ids.TEMPLATE: _template,
+}
+
+
+def _by_number(member: Member, text: str) -> list[Hit]:
+    """The messages to a number in any spelling, or to those with these digits; and its opt-out."""
+    try:
+        number = e164.parse(text).e164
+    except e164.InvalidNumber:
+        return _by_digits(member, text)
+    hits = _messages(member, number, number, listing.Filter(to=number), number=number)
+    mine = {"organization": member.organization, "number": number}
+    hits += [_contact_hit(member, contact) for contact in Contact.objects.filter(**mine)]
+    if Suppression.objects.filter(**mine).exists():
+        url = page(member, "suppressions", query=urlencode({"q": number}))
+        hits.append(Hit(_("Opt-outs"), number, url, left_to_right=True))
+    return hits
+
+
+def _by_digits(member: Member, text: str) -> list[Hit]:
+    """Written without the country, as 050 123 4567: the zero is not in the whole number."""
+    if any(one.isalpha() for one in text):
+        return []
+    digits = "".join(str(int(one)) for one in text if one.isdecimal())
+    digits = digits.removeprefix("00") if digits.startswith("00") else digits.removeprefix("0")
+    if len(digits) < FEWEST_DIGITS:
+        return []
+    narrowed = listing.Filter(digits=digits)
+    title = _("Numbers with %(digits)s") % {"digits": digits}
+    return _messages(member, title, digits, narrowed, number=digits)
+
+
+def _messages(
+    member: Member, title: str, alone: str, narrowed: listing.Filter, **query: str
+) -> list[Hit]:
+    """The messages that a filter finds: the one, or the log narrowed to them."""
+    found = listing.search(member.organization_id, narrowed, 2).messages
+    if len(found) == 1:
+        return [message_hit(member, found[0])]
+    if not found:
+        return []
+    url = page(member, "messages", query=urlencode(query))
+    return [Hit(_("Messages"), title, url, _("All of them in the log"), title == alone)]
+
+
+def _by_reference(member: Member, text: str) -> list[Hit]:
+    if len(text) > MAX_REFERENCE:
+        return []
+    narrowed = listing.Filter(reference=text)
+    title = _("Reference %(reference)s") % {"reference": text}
+    return _messages(member, title, text, narrowed, reference=text)
+
+
+def _senders(member: Member, text: str) -> list[Hit]:
+    """Sender IDs that begin so, and the messages of one that is named in full."""
+    if len(text) < SHORTEST_NAME:
+        return []
+    mine = SenderId.objects.filter(organization=member.organization, name__istartswith=text)
+    hits = [
+        Hit(_("Sender IDs"), sender.name, url, str(sender.get_status_display()), True)
+        for sender in mine.order_by("name")[:AT_MOST]
+        if (url := page(member, "sender_id", ids.public_id(ids.SENDER, sender.id)))
+    ]
+    for used in listing.senders_used(member.organization_id):
+        if used.lower() == text.lower():
+            title = _("Messages from %(sender)s") % {"sender": used}
+            url = page(member, "messages", query=urlencode({"sender": used}))
+            hits.append(Hit(_("Messages"), title, url, _("All of them in the log")))
+    return hits
+
+
+def _named(member: Member, text: str) -> list[Hit]:
+    """Campaigns, contacts and templates by a piece of their name."""
+    if len(text) < SHORTEST_NAME:
+        return []
+    mine = {"organization": member.organization, "name__icontains": text}
+    hits = [
+        Hit(_("Campaigns"), campaign.name, url, str(campaign.get_state_display()))
+        for campaign in Campaign.objects.filter(**mine).order_by("-id")[:AT_MOST]
+        if (url := page(member, "campaign", ids.public_id(ids.CAMPAIGN, campaign.id)))
+    ]
+    named = Contact.objects.filter(**mine)[:AT_MOST]
+    hits += [_contact_hit(member, contact) for contact in named]
+    if may(member.role, Action.SEND):
+        hits += [
+            Hit(_("Templates"), template.name, url)
+            for template in TextTemplate.objects.filter(**mine).order_by("name")[:AT_MOST]
+            if (url := page(member, "template", template.public_id))
+        ]
+    return hits

@@ -1,0 +1,166 @@
+"""One connection of a customer's as the server sees it, and the threads for database work."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from django.db import DatabaseError, InterfaceError, connection
+from django.utils import timezone
+
+from imissive.core.sql import forget_broken_connections
+from messaging.gateway.console import Console
+from messaging.gateway.sessions import Newcomer, Report
+from messaging.smpp.constants import CommandId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from datetime import datetime
+    from uuid import UUID
+
+    from messaging.gateway.account_session import Customer
+    from messaging.smpp.link import Link
+    from messaging.smpp.pdus import Bind
+
+T = TypeVar("T")
+
+HEARD_SECONDS: Final = 10.0
+"""A bind that only says that it is there is reported at most so often."""
+KINDS: Final = {
+    CommandId.BIND_TRANSMITTER: "tx",
+    CommandId.BIND_RECEIVER: "rx",
+    CommandId.BIND_TRANSCEIVER: "trx",
+}
+
+
+class Threads:
+    """Runs blocking work in threads, each with a database connection of its own."""
+
+    def __init__(self, most: int) -> None:
+        self._pool = ThreadPoolExecutor(most, thread_name_prefix="smpp-server")
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, work: Callable[..., T], *arguments: Any) -> T:
+        """What `work` returns or raises; broken connections are forgotten on the way."""
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._pool, partial(_work, work, *arguments))
+
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have the coroutine run by itself."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close(self) -> None:
+        """Take no more work, and give the connections back."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _work(work: Callable[..., T], *arguments: Any) -> T:
+    try:
+        return work(*arguments)
+    except (DatabaseError, InterfaceError):
+        forget_broken_connections()
+        raise
+    finally:
+        # Back to the pool: there may be more threads than connections.
+        connection.close()
+
+
+class Connection:
+    """A connection, bound or not; it is its link's `owner`. Counters count since the bind."""
+
+    __slots__ = (
+        "_paced",
+        "_reported",
+        "binds_refused",
+        "bound_at",
+        "console",
+        "customer",
+        "ended_by",
+        "link",
+        "newcomer",
+        "receipts",
+        "refused",
+        "refusing",
+        "session_id",
+        "silent",
+        "submits",
+        "throttled",
+        "tls",
+    )
+
+    def __init__(self, link: Link, *, tls: bool) -> None:
+        self.link = link
+        self.tls = tls
+        self.refusing = False  # there are too many: its bind will be refused
+        self.binds_refused = 0
+        self.customer: Customer | None = None
+        self.session_id: UUID | None = None
+        self.newcomer: Newcomer | None = None
+        self.bound_at: datetime | None = None
+        self.submits = self.refused = self.throttled = self.receipts = 0
+        self.silent = 0  # deliver_sm in a row that it did not answer
+        self.ended_by = ""  # whose wish it was, in history.py's words
+        self.console = Console()
+        self._paced = (time.monotonic(), 0)
+        self._reported: tuple[int, ...] = ()
+
+    @property
+    def address(self) -> str:
+        """The peer's address, without its port and an IPv6 address's zone."""
+        return self.link.peer.rpartition(":")[0].partition("%")[0]
+
+    def introduce(self, pdu: Bind) -> Newcomer:
+        """What a bind says of itself."""
+        port = self.link.peer.rpartition(":")[2]
+        return Newcomer(
+            kind=KINDS[CommandId(pdu.command_id)],
+            address=self.address,
+            port=int(port) if port.isdigit() else 0,
+            tls=self.tls,
+            interface_version=pdu.interface_version,
+            system_type=pdu.system_type,
+        )
+
+    def forget_report(self) -> None:
+        """What was reported is not kept any more."""
+        self._reported = ()
+
+    def report(self) -> Report | None:
+        """How it stands, if that is not what was reported last."""
+        link = self.link
+        now = time.monotonic()
+        heard = now - link.silence
+        marks = (
+            int(heard / HEARD_SECONDS),
+            self.submits,
+            self.refused,
+            self.throttled,
+            self.receipts,
+            link.inbound_pending,
+            link.outstanding,
+        )
+        since, before = self._paced
+        pace = (self.submits - before) / max(now - since, 0.001)
+        self._paced = (now, self.submits)
+        if self.session_id is None or self.customer is None:
+            return None
+        if self.newcomer is None or self.bound_at is None or (marks == self._reported and not pace):
+            return None
+        self._reported = marks if not pace else ()
+        return Report(
+            self.session_id,
+            self.customer.account.id,
+            self.newcomer,
+            self.bound_at,
+            *marks[1:],
+            round(pace, 1),
+            timezone.now() - timedelta(seconds=link.silence),
+            self.console.lines(),
+            self.console.error_lines(),
+        )

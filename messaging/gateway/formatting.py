@@ -1,0 +1,147 @@
+"""What customers are told: message ids in their form, receipts, states. Pure."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from imissive.core import ids
+from messaging.gateway.submit_parser import Address
+from messaging.smpp.constants import (
+    ESM_DELIVERY_RECEIPT,
+    ESM_INTERMEDIATE,
+    VERSION_3_4,
+    DataCoding,
+    MessageState,
+    Tag,
+)
+from messaging.smpp.pdus import DeliverSm, Tlvs
+from messaging.smpp.receipt import RAW_STATES, format_receipt
+from messaging.states import Status
+
+PUBLIC, UUID, HEX, DECIMAL = "public", "uuid", "hex", "decimal"
+_GSM_NETWORK: Final = 3  # network_error_code, SMPP 3.4, 5.3.2.31
+_LONGEST_ADDRESS: Final = 20
+_LARGEST_ID: Final = 1 << 128
+
+# The words of Appendix B and the codes of 5.2.28 for a message's states; failures tell by their
+# code whether a carrier took the message at all.
+_STATES: Final[dict[str, tuple[str, MessageState]]] = {
+    Status.SCHEDULED: (RAW_STATES["enroute"], MessageState.ENROUTE),
+    Status.QUEUED: (RAW_STATES["enroute"], MessageState.ENROUTE),
+    Status.SENDING: (RAW_STATES["enroute"], MessageState.ENROUTE),
+    Status.SENT: (RAW_STATES["enroute"], MessageState.ENROUTE),
+    Status.DELIVERED: (RAW_STATES["delivered"], MessageState.DELIVERED),
+    Status.EXPIRED: (RAW_STATES["expired"], MessageState.EXPIRED),
+    Status.CANCELED: ("DELETED", MessageState.DELETED),
+    Status.FAILED: (RAW_STATES["failed"], MessageState.UNDELIVERABLE),
+}
+_UNDELIVERED: Final = _STATES[Status.FAILED]
+_FAILURES: Final = {
+    "DELETED": _STATES[Status.CANCELED],
+    "REJECTD": ("REJECTD", MessageState.REJECTED),
+    "REJECTED": ("REJECTD", MessageState.REJECTED),
+    "SKIPPED": ("REJECTD", MessageState.REJECTED),
+    "NOT_ENCODABLE": ("REJECTD", MessageState.REJECTED),
+    "NO_MESSAGE_ID": ("REJECTD", MessageState.REJECTED),
+}
+
+
+def state_of(status: str, error_code: str = "") -> tuple[str, MessageState]:
+    """A message's state as Appendix B's word and as message_state."""
+    if status != Status.FAILED:
+        return _STATES[status]
+    if error_code.startswith(("ESME_", "0x")):
+        return _FAILURES["REJECTD"]
+    return _FAILURES.get(error_code, _UNDELIVERED)
+
+
+def id_text(value: uuid.UUID, form: str) -> str:
+    """A message id as the account wants it."""
+    if form == HEX:
+        return value.hex
+    if form == DECIMAL:
+        return str(value.int)
+    return str(value) if form == UUID else ids.public_id(ids.MESSAGE, value)
+
+
+def parse_id_text(text: str, form: str) -> uuid.UUID | None:
+    """The id behind what `id_text` wrote, or None."""
+    if form == PUBLIC:
+        return ids.parse_id(ids.MESSAGE, text)
+    try:
+        if form == DECIMAL:
+            number = int(text) if text.isascii() and text.isdigit() and len(text) <= 39 else -1
+            return uuid.UUID(int=number) if 0 <= number < _LARGEST_ID else None
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A receipt to be sent. `status` is the message's; `number` the carrier's own for a failure."""
+
+    id: int
+    submit_id: uuid.UUID
+    status: str
+    error_code: str
+    number: str
+    at: datetime
+    submitted_at: datetime
+    text: str
+    source: Address
+    destination: Address
+    reference: int | None
+    attempts: int
+
+
+def receipt_pdu(owed: Owed, *, id_form: str, receipt_format: str, version: int) -> DeliverSm:
+    """The deliver_sm (SMPP 3.4, 4.6.1, Appendix B) for a peer of that interface_version.
+
+    An older peer than 3.4 gets no TLVs, whatever the account's format.
+    """
+    word, _ = state_of(owed.status, owed.error_code)
+    short_message, tlvs = format_receipt(
+        id_text(owed.submit_id, id_form),
+        word,
+        owed.submitted_at,
+        owed.at,
+        error_code=owed.number.zfill(3)[:3] if owed.number else "000",
+        text=owed.text,
+    )
+    tlvs |= _more_tlvs(owed)
+    if version < VERSION_3_4 or receipt_format == "text":
+        tlvs = {}
+    elif receipt_format == "tlv":
+        short_message = b""
+    return DeliverSm(
+        source_addr_ton=owed.destination.ton,
+        source_addr_npi=owed.destination.npi,
+        source_addr=_short(owed.destination.written),
+        dest_addr_ton=owed.source.ton,
+        dest_addr_npi=owed.source.npi,
+        destination_addr=_short(owed.source.written),
+        # GSM's default alphabet has another character where ASCII has the underscore of `msg_…`.
+        data_coding=DataCoding.IA5 if id_form == PUBLIC else DataCoding.DEFAULT,
+        esm_class=ESM_INTERMEDIATE if owed.status == Status.SENT else ESM_DELIVERY_RECEIPT,
+        short_message=short_message,
+        tlvs=tlvs,
+    )
+
+
+def _short(written: str) -> str:
+    """An address that fits: a data_sm's may be longer than a deliver_sm's (SMPP 3.4, 4.7.1)."""
+    if len(written) <= _LONGEST_ADDRESS:
+        return written
+    return "".join(filter(str.isalnum, written))[:_LONGEST_ADDRESS]
+
+
+def _more_tlvs(owed: Owed) -> Tlvs:
+    tlvs: Tlvs = {}
+    if owed.number.isascii() and owed.number.isdigit() and int(owed.number) <= 0xFFFF:
+        code = int(owed.number).to_bytes(2, "big")
+        tlvs[Tag.NETWORK_ERROR_CODE] = bytes((_GSM_NETWORK,)) + code
+    if owed.reference is not None:
+        tlvs[Tag.USER_MESSAGE_REFERENCE] = owed.reference.to_bytes(2, "big")
+    return tlvs

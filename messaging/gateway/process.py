@@ -1,0 +1,71 @@
+"""The server as a process: options from the settings, signals, a draining end."""
+
+import asyncio
+import contextlib
+import errno
+import resource
+import signal
+import ssl
+from dataclasses import replace
+
+from django.conf import settings
+
+from messaging.gateway.server import CustomerServer, Options
+
+STOP_SECONDS = 2.5
+"""How long a draining server waits for answers both ways, and then for receipts to be settled."""
+
+
+class CannotServe(Exception):
+    """Why the server does not start: one line for the person who tried."""
+
+
+def options() -> Options:
+    """What the settings ask for. Raises CannotServe for a certificate that cannot be used."""
+    plain = Options(
+        host=settings.SMPP_HOST,
+        port=settings.SMPP_PORT,
+        max_connections=settings.SMPP_MAX_CONNECTIONS,
+        reuse_port=settings.SMPP_REUSE_PORT,
+    )
+    inactivity = float(settings.SMPP_INACTIVITY) or None
+    plain = replace(plain, link=replace(plain.link, inactivity_timeout=inactivity))
+    if settings.SMPP_TLS_CERT is None:
+        return plain
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(settings.SMPP_TLS_CERT, settings.SMPP_TLS_KEY)
+    except (OSError, ssl.SSLError) as error:
+        raise CannotServe(f"SMPP_TLS_CERT {settings.SMPP_TLS_CERT}: {error}") from None
+    return replace(plain, tls=context, tls_port=settings.SMPP_TLS_PORT)
+
+
+def run() -> None:
+    """Serve until SIGTERM or SIGINT. Raises CannotServe."""
+    chosen = options()
+    _allow_files()
+    try:
+        asyncio.run(_serve(chosen))
+    except OSError as error:
+        where = f"{chosen.host}:{chosen.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise CannotServe(f"{where} is taken; choose another port by SMPP_PORT") from None
+        raise CannotServe(f"{where}: {error.strerror or error}") from None
+
+
+async def _serve(chosen: Options) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = CustomerServer(chosen)
+    await server.start()
+    await stop.wait()
+    await server.stop(STOP_SECONDS)
+
+
+def _allow_files() -> None:
+    """As many open connections as the system lets us have."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

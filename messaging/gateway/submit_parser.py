@@ -1,0 +1,415 @@
+"""What a submit asks for, read out of its PDU. Pure.
+
+Raises Refused with a code of statuses.py; what any message can have wrong (number, sender, length)
+is judged later, by the one function that judges all messages.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, Protocol
+
+from messaging.sending.accept import MAX_VALIDITY, MIN_VALIDITY
+from messaging.smpp.constants import ESM_MESSAGE_TYPE_MASK, ESM_UDHI, Tag, Ton
+from messaging.smpp.pdus import DataSm, DistributionList, ReplaceSm, SubmitMulti, SubmitSm
+from messaging.smpp.times import parse_time
+from messaging.text import encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+_MODE_MASK: Final = 0x03  # esm_class, SMPP 3.4, 5.2.12
+_MODES: Final = frozenset({0x00, 0x03})  # the default, and store and forward
+_REPLY_PATH: Final = 0x80
+_NPIS: Final = frozenset({0, 1, 6, 8, 9})
+_REGISTERED: Final = 0x1F  # registered_delivery, SMPP 3.4, 5.2.17: the bits that mean something
+_HIGHEST_PRIORITY: Final = 3
+_LARGEST_REFERENCE: Final = 0xFFFF  # user_message_reference and sar_msg_ref_num
+_LONG: Final = 10**8  # seconds: longer than any validity
+_CLOCKS_DIFFER: Final = timedelta(minutes=1)
+_FURTHEST_SCHEDULE: Final = timedelta(days=365)
+_UDH_CONCAT: Final = frozenset({0x00, 0x08})  # 3GPP 23.040, 9.2.3.24
+_NOT_OFFERED: Final = (Tag.SOURCE_PORT, Tag.DESTINATION_PORT, Tag.USSD_SERVICE_OP)
+
+GSM, PACKED, LATIN_1, UTF_8, ASCII, UCS2 = "gsm", "packed", "latin1", "utf8", "ascii", "ucs2"
+# data_coding, SMPP 3.4, 5.2.19; 0 and 1 are the account's. 8-bit data is read as Latin-1.
+_CODINGS: Final = {0x02: LATIN_1, 0x03: LATIN_1, 0x04: LATIN_1, 0x08: UCS2}
+# 3GPP 23.038, 4: the alphabet in bits 3 and 2 of the general group, in bit 2 of the last one.
+_CONTROLS: Final = frozenset(map(chr, (*range(32), 127))) - frozenset("\t\n\f\r")
+_GENERAL: Final = (GSM, LATIN_1, UCS2, None)
+
+
+class Refused(Exception):
+    """A submit that cannot be what it says. `code` is of statuses.py."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Dialect(Protocol):
+    """What of an account decides how its submits are read."""
+
+    @property
+    def default_coding(self) -> str: ...
+    @property
+    def ascii_coding(self) -> str: ...
+    @property
+    def country_code(self) -> str: ...
+    @property
+    def may_be_urgent(self) -> bool: ...
+    @property
+    def references_once(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address as the customer wrote it."""
+
+    ton: int
+    npi: int
+    written: str
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The place of a part in a long text. `key` is the same for all its parts, and for those of
+    another text only where its sender used the reference again."""
+
+    key: bytes
+    total: int
+    number: int
+
+    def apart(self, bind: UUID) -> Part:
+        """The part as that of a text that this bind alone has under the same reference."""
+        key = blake2b(self.key + bind.bytes, digest_size=16).digest()
+        return Part(key, self.total, self.number)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A submit, read. `content` is its user data in `coding`; `text` is None for a part.
+
+    `fingerprint` tells a repetition, where the account wants that.
+    """
+
+    source: Address
+    destination: Address
+    to: str
+    sender: str | None
+    data_coding: int
+    coding: str
+    content: bytes
+    encoding: str | None
+    part: Part | None
+    registered_delivery: int
+    scheduled_at: datetime | None
+    validity: timedelta | None
+    urgent: bool
+    reference: int | None
+    fingerprint: bytes | None
+
+
+def read_submit(pdu: SubmitSm, dialect: Dialect, now: datetime) -> Wanted:
+    """A submit_sm (SMPP 3.4, 4.4.1). Raises Refused."""
+    if pdu.replace_if_present_flag:
+        raise Refused("REPLACE_NOT_OFFERED", "replace_if_present_flag is set")
+    if pdu.sm_default_msg_id:
+        raise Refused("PREDEFINED_NOT_OFFERED", "there are no predefined messages")
+    if not 0 <= pdu.priority_flag <= _HIGHEST_PRIORITY:
+        raise Refused("INVALID_PRIORITY", "priority_flag is 0 to 3")
+    if pdu.short_message and Tag.MESSAGE_PAYLOAD in pdu.tlvs:
+        raise Refused("PARAMETER_NOT_ALLOWED", "short_message and message_payload are both there")
+    scheduled_at = schedule(pdu.schedule_delivery_time, now)
+    return _read(
+        pdu,
+        Address(pdu.dest_addr_ton, pdu.dest_addr_npi, pdu.destination_addr),
+        dialect,
+        scheduled_at=scheduled_at,
+        validity=validity(pdu.validity_period, scheduled_at or now, now),
+        urgent=dialect.may_be_urgent and pdu.priority_flag > 0,
+    )
+
+
+def read_data(pdu: DataSm, dialect: Dialect, now: datetime) -> Wanted:
+    """A data_sm (SMPP 3.4, 4.7.1); qos_time_to_live is its validity. Raises Refused."""
+    if Tag.MESSAGE_PAYLOAD not in pdu.tlvs:
+        raise Refused("MISSING_PARAMETER", "message_payload is missing")
+    seconds = pdu.tlv_int(Tag.QOS_TIME_TO_LIVE)
+    return _read(
+        pdu,
+        Address(pdu.dest_addr_ton, pdu.dest_addr_npi, pdu.destination_addr),
+        dialect,
+        scheduled_at=None,
+        validity=_bounded(timedelta(seconds=min(seconds, _LONG))) if seconds else None,
+        urgent=False,
+    )
+
+
+def _read(
+    pdu: SubmitSm | DataSm,
+    destination: Address,
+    dialect: Dialect,
+    *,
+    scheduled_at: datetime | None,
+    validity: timedelta | None,
+    urgent: bool,
+) -> Wanted:
+    _check_classes(pdu)
+    source = Address(pdu.source_addr_ton, pdu.source_addr_npi, pdu.source_addr)
+    coding = coding_of(pdu.data_coding, dialect)
+    concat, content, fill = _user_data(pdu, coding)
+    if coding == PACKED:
+        content, coding = _unpacked(content, fill), GSM
+    if not content:
+        raise Refused("EMPTY_MESSAGE", "the message is empty")
+    part = None
+    if concat is not None:
+        part = Part(_key(source, destination, coding, concat), concat.total, concat.index)
+    reference = pdu.tlv_int(Tag.USER_MESSAGE_REFERENCE)
+    if reference is not None and reference > _LARGEST_REFERENCE:
+        raise Refused("INVALID_PARAMETER", "user_message_reference has two octets")
+    return Wanted(
+        source=source,
+        destination=destination,
+        to=_number(destination, dialect.country_code),
+        sender=_sender(source),
+        data_coding=pdu.data_coding,
+        coding=coding,
+        content=content,
+        text=None if part else decode_text(coding, [content]),
+        part=part,
+        registered_delivery=pdu.registered_delivery,
+        scheduled_at=scheduled_at,
+        validity=validity,
+        urgent=urgent,
+        reference=reference,
+        fingerprint=_fingerprint(reference, source, destination, pdu)
+        if dialect.references_once and reference is not None
+        else None,
+    )
+
+
+def _check_classes(pdu: SubmitSm | DataSm) -> None:
+    if pdu.esm_class & _MODE_MASK not in _MODES:
+        raise Refused("INVALID_ESM_CLASS", "only store and forward is offered")
+    if pdu.esm_class & (ESM_MESSAGE_TYPE_MASK | _REPLY_PATH):
+        raise Refused("INVALID_ESM_CLASS", "acknowledgements and reply path are not offered")
+    if pdu.registered_delivery & ~_REGISTERED:
+        raise Refused("INVALID_REGISTERED_DELIVERY", "a reserved bit is set")
+    for tag in _NOT_OFFERED:
+        if tag in pdu.tlvs:
+            raise Refused("PARAMETER_NOT_ALLOWED", f"the TLV 0x{tag:04X} is not offered")
+
+
+def destinations_of(pdu: SubmitMulti) -> list[Address]:
+    """A submit_multi's numbers (SMPP 3.4, 4.5.1). Raises Refused for a distribution list."""
+    found = []
+    for destination in pdu.dest_address:
+        if isinstance(destination, DistributionList):
+            raise Refused("DISTRIBUTION_LIST_NOT_OFFERED", "there are no distribution lists")
+        found.append(
+            Address(
+                destination.dest_addr_ton, destination.dest_addr_npi, destination.destination_addr
+            )
+        )
+    return found
+
+
+def single_of(pdu: SubmitMulti, destination: Address) -> SubmitSm:
+    """The submit_sm that a submit_multi stands for, for one of its destinations."""
+    return SubmitSm(
+        pdu.service_type,
+        pdu.source_addr_ton,
+        pdu.source_addr_npi,
+        pdu.source_addr,
+        destination.ton,
+        destination.npi,
+        destination.written,
+        pdu.esm_class,
+        pdu.protocol_id,
+        pdu.priority_flag,
+        pdu.schedule_delivery_time,
+        pdu.validity_period,
+        pdu.registered_delivery,
+        pdu.replace_if_present_flag,
+        pdu.data_coding,
+        pdu.sm_default_msg_id,
+        pdu.short_message,
+        pdu.tlvs,
+    )
+
+
+# -- addresses -------------------------------------------------------------------------------
+
+
+def _number(address: Address, country_code: str) -> str:
+    """The destination as `numbers.parse` takes it."""
+    if address.npi not in _NPIS:
+        raise Refused("INVALID_DESTINATION_NPI", "this numbering plan is not served")
+    written = address.written
+    if address.ton in (Ton.UNKNOWN, Ton.INTERNATIONAL):
+        return written if written.startswith(("+", "00")) else f"+{written}"
+    if address.ton == Ton.NATIONAL and country_code:
+        return f"+{country_code}{written.removeprefix('0')}"
+    raise Refused("INVALID_DESTINATION_TON", "this type of number is not served")
+
+
+def _sender(address: Address) -> str | None:
+    """The sender ID that a source address names; None is the organization's default one."""
+    if not address.written:
+        return None
+    if address.ton > Ton.ABBREVIATED:
+        raise Refused("INVALID_SOURCE_TON", "there is no such type of number")
+    if address.ton == Ton.INTERNATIONAL and address.written.isdigit():
+        return f"+{address.written}"
+    return address.written
+
+
+# -- text ------------------------------------------------------------------------------------
+
+
+def coding_of(data_coding: int, dialect: Dialect) -> str:
+    """What a text with that data_coding is written in. Raises Refused where we cannot read it.
+
+    A message class (3GPP 23.038, 4) only says how a handset shows the text, and is let go.
+    """
+    default = dialect.default_coding
+    if data_coding == 0:
+        return default
+    if data_coding == 1:
+        return dialect.ascii_coding
+    found = _CODINGS.get(data_coding)
+    if found is None and data_coding & 0xF0 == 0x10:
+        found = _GENERAL[data_coding >> 2 & 3]
+    elif found is None and data_coding & 0xF0 == 0xF0:
+        found = LATIN_1 if data_coding & 4 else GSM
+    if found is None:
+        raise Refused("INVALID_CODING", f"data_coding {data_coding} is not read")
+    return default if found == GSM and default == PACKED else found
+
+
+def decode_text(coding: str, parts: Sequence[bytes]) -> str:
+    """The text of one or all parts, in order. Raises Refused where the octets are no such text."""
+    try:
+        if coding == GSM:
+            return encoding.join("gsm7", parts)
+        if coding == UCS2:
+            return encoding.join("ucs2", parts)
+        octets = b"".join(parts)
+        if coding == ASCII and not _CONTROLS.isdisjoint(octets.decode("ascii")):
+            # Most likely GSM's alphabet, which some clients write with data_coding 1.
+            raise ValueError("there are control characters in it")
+        return octets.decode({LATIN_1: "latin-1", UTF_8: "utf-8", ASCII: "ascii"}[coding])
+    except ValueError as error:
+        raise Refused("INVALID_TEXT", f"the octets are no {coding} text: {error}") from None
+
+
+def read_replacement(pdu: ReplaceSm, data_coding: int, dialect: Dialect) -> str:
+    """The text of a replace_sm (SMPP 3.4, 4.10.1), in the coding of what it replaces."""
+    if pdu.sm_default_msg_id:
+        raise Refused("PREDEFINED_NOT_OFFERED", "there are no predefined messages")
+    if pdu.registered_delivery & ~_REGISTERED:
+        raise Refused("INVALID_REGISTERED_DELIVERY", "a reserved bit is set")
+    content, coding = pdu.short_message, coding_of(data_coding, dialect)
+    if not content:
+        raise Refused("EMPTY_MESSAGE", "the message is empty")
+    if coding == PACKED:
+        content, coding = _unpacked(content, 0), GSM
+    return decode_text(coding, [content])
+
+
+def _unpacked(octets: bytes, fill_bits: int) -> bytes:
+    try:
+        return encoding.unpack_septets(octets, fill_bits)
+    except ValueError as error:
+        raise Refused("INVALID_TEXT", str(error)) from None
+
+
+def _user_data(pdu: SubmitSm | DataSm, coding: str) -> tuple[encoding.Concat | None, bytes, int]:
+    """Which part it is, its octets without a header, and the bits that fill after the header."""
+    content = pdu.content
+    if not pdu.esm_class & ESM_UDHI:
+        return _sar(pdu), content, 0
+    concat = encoding.parse_concat_udh(content)
+    if concat is None or not _only_concat(content[: concat.octets]):
+        raise Refused("INVALID_HEADER", "the user data header holds more than a concatenation")
+    fill = encoding.udh_fill_bits(content[: concat.octets]) if coding == PACKED else 0
+    return concat if concat.total > 1 else None, content[concat.octets :], fill
+
+
+def _only_concat(header: bytes) -> bool:
+    position = 1
+    while position + 1 < len(header):
+        if header[position] not in _UDH_CONCAT:
+            return False
+        position += 2 + header[position + 1]
+    return True
+
+
+def _sar(pdu: SubmitSm | DataSm) -> encoding.Concat | None:
+    """The part by its SAR TLVs (SMPP 3.4, 5.3.2.22 to 24), which only count together."""
+    reference = pdu.tlv_int(Tag.SAR_MSG_REF_NUM)
+    total = pdu.tlv_int(Tag.SAR_TOTAL_SEGMENTS)
+    number = pdu.tlv_int(Tag.SAR_SEGMENT_SEQNUM)
+    if reference is None and total is None and number is None:
+        return None
+    if reference is None or total is None or number is None:
+        raise Refused("MISSING_PARAMETER", "one of the three SAR parameters is missing")
+    if not (1 <= number <= total <= 255 and reference <= _LARGEST_REFERENCE):
+        raise Refused("INVALID_PARAMETER", "there is no such part")
+    return encoding.Concat(reference, total, number, 16, 0) if total > 1 else None
+
+
+def _key(source: Address, destination: Address, coding: str, concat: encoding.Concat) -> bytes:
+    # Part 2 of a text with SAR TLVs never belongs to one with a header.
+    how = "sar" if concat.octets == 0 else str(concat.width)
+    what = (source, destination, coding, how, concat.reference, concat.total)
+    return blake2b(repr(what).encode(), digest_size=16).digest()
+
+
+def _fingerprint(
+    reference: int, source: Address, destination: Address, pdu: SubmitSm | DataSm
+) -> bytes:
+    what = (reference, source, destination, pdu.esm_class, pdu.data_coding, pdu.content)
+    sar = tuple(pdu.tlvs.get(tag) for tag in (Tag.SAR_MSG_REF_NUM, Tag.SAR_SEGMENT_SEQNUM))
+    return blake2b(repr((what, sar)).encode(), digest_size=16).digest()
+
+
+# -- times -----------------------------------------------------------------------------------
+
+
+def schedule(written: str, now: datetime) -> datetime | None:
+    """A schedule_delivery_time; None where it is empty or just passed. Raises Refused."""
+    if not written:
+        return None
+    try:
+        at = parse_time(written, now)
+    except (ValueError, OverflowError) as error:
+        raise Refused("INVALID_SCHEDULE", str(error)) from None
+    if at > now + _FURTHEST_SCHEDULE or at < now - _CLOCKS_DIFFER:
+        raise Refused("INVALID_SCHEDULE", "the time has passed, or is over a year away")
+    return at if at > now else None
+
+
+def validity(written: str, begin: datetime, now: datetime) -> timedelta | None:
+    """A validity_period, from when the message begins; None where it is empty. Raises Refused."""
+    if not written:
+        return None
+    try:
+        # A relative period counts from when the message begins (SMPP 3.4, 4.4.1).
+        until = parse_time(written, begin if written.endswith("R") else now)
+    except (ValueError, OverflowError) as error:
+        raise Refused("INVALID_VALIDITY", str(error)) from None
+    return _bounded(until - begin)
+
+
+def _bounded(validity: timedelta) -> timedelta:
+    """Longer than the platform keeps trying is no mistake; shorter than it can is one."""
+    if validity < MIN_VALIDITY:
+        told = f"shorter than {MIN_VALIDITY.total_seconds():g} s"
+        raise Refused("INVALID_VALIDITY", told)
+    return min(validity, MAX_VALIDITY)

@@ -1,0 +1,110 @@
+"""The SMPP pages: the live console of an organization's accounts, and a new password."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
+from accounts.models import Member
+from accounts.roles import Action
+from accounts.ui.live_fragments import live_page
+from accounts.ui.single_use_forms import OnceForm
+from imissive.core.api.requests import client_address
+from messaging.gateway import accounts, live_console
+from messaging.models import SmppAccount
+
+_OVERLAPS = {"0": 0, "1": 1, "24": 24}
+
+
+class PasswordForm(OnceForm):
+    overlap = forms.ChoiceField(
+        label=gettext_lazy("The old password works"),
+        initial="24",
+        choices=[
+            ("24", gettext_lazy("for 24 more hours")),
+            ("1", gettext_lazy("for one more hour")),
+            ("0", gettext_lazy("no longer: it has leaked")),
+        ],
+    )
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def console(request: HttpRequest, member: Member) -> HttpResponse:
+    standings = live_console.of_organization(member.organization)
+    context: dict[str, Any] = {
+        "page": "smpp",
+        "standings": standings,
+        "where": live_console.where(),
+        "live": bool(standings),
+        "query": "",
+    }
+    return live_page(request, member, "smpp", "smpp_console", context)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_KEYS)
+def new_password(request: HttpRequest, member: Member, account_id: UUID) -> HttpResponse:
+    """Ask how long both shall work; a POST makes the new password and shows it, once."""
+    account = SmppAccount.objects.filter(organization=member.organization, pk=account_id).first()
+    if account is None:
+        raise Http404
+    form = PasswordForm(request.POST if request.method == "POST" else None)
+    if not form.is_bound or not form.is_valid():
+        return _ask(request, member, account, form)
+    if not form.is_first():
+        told = _("The password was made already, and shown then. If you lost it, make another one.")
+        messages.warning(request, told)
+        return redirect("smpp", public_id(member.organization))
+    overlap = _OVERLAPS[form.cleaned_data["overlap"]]
+    with transaction.atomic():
+        password = accounts.rotate_password(account, timedelta(hours=overlap))
+        record.record(
+            "smpp_account.password_rotated",
+            actor=member.user,
+            organization=member.organization,
+            target=account.system_id,
+            detail={"overlap_hours": overlap},
+            address=client_address(request),
+        )
+    context = {
+        "page": "smpp",
+        "account": account,
+        "password": password,
+        "where": live_console.where(),
+    }
+    return render(request, "dashboard/smpp_password.html", {**frame(member), **context})
+
+
+def _ask(
+    request: HttpRequest, member: Member, account: SmppAccount, form: PasswordForm
+) -> HttpResponse:
+    lines = []
+    if live_console.previous_works(account) and account.previous_until:
+        told = _("The password before the current one still works until %(time)s. It ends at once.")
+        until = date_format(localtime(account.previous_until), "Y-m-d H:i")
+        lines.append(told % {"time": until})
+    context = {
+        "page": "smpp",
+        "title": _("A new password for %(system_id)s?") % {"system_id": account.system_id},
+        "text": _("Binds that are up stay up. Put the new password into your program, and it is"
+                  " used with the next bind."),
+        "lines": lines,
+        "act": _("Make the new password"),
+        "calm": True,
+        "back": "smpp",
+        "form": form,
+    }  # fmt: skip
+    return render(request, "dashboard/confirm.html", {**frame(member), **context})

@@ -1,0 +1,271 @@
+"""CSV as people really send it: any common encoding and delimiter, with a heading or without. Pure.
+
+Rows are read from bytes in pieces, so that a large file is never in memory as a whole. Nothing in a
+file stops the reading: what is wrong with a row is told with the row, by the number of its line.
+"""
+
+import codecs
+import csv
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from messaging.importing import encodings
+
+DELIMITERS: Final = (",", ";", "\t", "|", "،", "؛")
+"""What cells are parted by; the last two are the Arabic comma and semicolon."""
+
+MAX_CELL: Final = 4_000
+MAX_CELLS: Final = 100
+MAX_ROW: Final = 20_000
+"""Characters of a row at most; more is a quote that was never closed."""
+_SAMPLE_ROWS: Final = 50
+_HEAD: Final = 64 * 1024
+
+
+class Fault(StrEnum):
+    """What is wrong with a row as such, whatever stands in it."""
+
+    QUOTE = "quote"  # it is opened and never closed
+    LONG = "long"  # a cell or the row is longer than any of use
+    MANY_CELLS = "many_cells"  # more than the heading has: a delimiter within a cell, not quoted
+    FEW_CELLS = "few_cells"  # the missing ones are empty; spreadsheets leave them out at times
+    ENCODING = "encoding"  # bytes that are no characters in that encoding
+    NUL = "nul"
+
+    @property
+    def usable(self) -> bool:
+        """Whether the cells can be relied on all the same."""
+        return self is Fault.FEW_CELLS
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How a file is written."""
+
+    encoding: str = encodings.UTF_8
+    delimiter: str = ","
+    has_header: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row: the number of its first line, from 1, and as many cells as the first row has."""
+
+    line: int
+    cells: list[str]
+    fault: Fault | None = None
+
+
+class _Runaway(Exception):
+    """More lines belong to a row than any row has."""
+
+
+def detect(pieces: Callable[[], Iterable[bytes]]) -> Shape:
+    """How a file is written, as far as can be seen. `pieces` gives its bytes anew each time."""
+    encoding = encodings.detect(pieces())
+    head = _head(pieces())
+    text = head.decode(encoding, "replace").removeprefix("\ufeff")
+    delimiter = _delimiter(text, complete=len(head) < _HEAD)
+    shape = Shape(encoding, delimiter, has_header=False)
+    first = [row.cells for row, _ in zip(rows([head], shape), range(_SAMPLE_ROWS), strict=False)]
+    return Shape(encoding, delimiter, _has_header(first))
+
+
+def columns(pieces: Iterable[bytes], shape: Shape) -> list[str]:
+    """The names of the columns: of the heading, or `column1` and so on; each name once."""
+    first = next(_records(pieces, shape), None)
+    if first is None:
+        return []
+    names: list[str] = []
+    for position, cell in enumerate(first.cells[:MAX_CELLS], 1):
+        plain = " ".join(cell.split())[:60] if shape.has_header else ""
+        name = plain = plain or f"column{position}"
+        again = 2
+        while name in names:
+            name, again = f"{plain} {again}", again + 1
+        names.append(name)
+    return names
+
+
+def rows(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
+    """The rows under the heading, if there is one. Empty rows are left out, but count as lines."""
+    width: int | None = None
+    for row in _records(pieces, shape):
+        if width is None:
+            width = min(len(row.cells), MAX_CELLS)
+            if shape.has_header:
+                continue
+        if any(cell.strip() for cell in row.cells) or row.fault:
+            yield _fitted(row, width)
+
+
+def _fitted(row: Row, width: int) -> Row:
+    cells, fault = row.cells, row.fault
+    if len(cells) > width:
+        if fault is None and any(cell.strip() for cell in cells[width:]):
+            fault = Fault.MANY_CELLS
+        cells = cells[:width]
+    elif len(cells) < width:
+        fault = fault or Fault.FEW_CELLS
+        cells = cells + [""] * (width - len(cells))
+    return Row(row.line, cells, fault)
+
+
+def _records(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
+    """Every record, the heading and empty ones included."""
+    source = _Lines(_lines(pieces, shape.encoding))
+    reader = csv.reader(source, delimiter=shape.delimiter)
+    while True:
+        begun = source.number + 1
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except (_Runaway, csv.Error):
+            # Only its first line is given up: what follows is read anew, as rows of their own.
+            fault = Fault.LONG if len(source.held[0]) > MAX_ROW else Fault.QUOTE
+            source.give_back_all_but_first()
+            reader = csv.reader(source, delimiter=shape.delimiter)
+            yield Row(begun, [""], fault)
+            continue
+        held, source.held = source.held, []
+        if begun == 1 and _names_its_delimiter(cells, shape.delimiter, held):
+            continue
+        yield _checked(begun, cells)
+
+
+def _checked(line: int, cells: list[str]) -> Row:
+    fault = None
+    if any(len(cell) > MAX_CELL for cell in cells):
+        cells, fault = [cell[:MAX_CELL] for cell in cells], Fault.LONG
+    whole = "".join(cells)
+    if "\0" in whole:
+        cells, fault = [cell.replace("\0", "") for cell in cells], Fault.NUL
+    elif "\ufffd" in whole:
+        fault = Fault.ENCODING
+    return Row(line, cells, fault)
+
+
+def _names_its_delimiter(cells: list[str], delimiter: str, held: list[str]) -> bool:
+    """Whether it is the line by which a file tells Excel its delimiter."""
+    return held[0].strip().lower() == f"sep={delimiter}".strip() and len(cells) <= 2
+
+
+class _Lines:
+    """Lines for the csv module, which keeps those of the record that is being read."""
+
+    def __init__(self, lines: Iterator[str]) -> None:
+        self._lines = lines
+        self._given_back: deque[str] = deque()
+        self.held: list[str] = []
+        self.number = 0
+        self._size = 0
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        if not self.held:
+            self._size = 0
+        line = self._given_back.popleft() if self._given_back else next(self._lines, None)
+        if line is None:
+            if self.held:
+                raise _Runaway
+            raise StopIteration
+        self.number += 1
+        self.held.append(line)
+        self._size += len(line)
+        if self._size > MAX_ROW:
+            raise _Runaway
+        return line
+
+    def give_back_all_but_first(self) -> None:
+        self._given_back.extendleft(reversed(self.held[1:]))
+        self.number -= len(self.held) - 1
+        self.held = []
+
+
+def _lines(pieces: Iterable[bytes], encoding: str) -> Iterator[str]:
+    """The lines with their ends: only CR, LF and CRLF end one, not what else Unicode calls so."""
+    decoder = codecs.getincrementaldecoder(encoding)("replace")
+    rest, first = "", True
+    for piece in _and_then_end(pieces):
+        text = decoder.decode(piece or b"", piece is None)
+        if first and text:
+            text, first = text.removeprefix("\ufeff"), False
+        rest += text
+        # A carriage return at the end may be the half of a line's end.
+        keep = "\r" if rest.endswith("\r") and piece is not None else ""
+        parts = rest.removesuffix(keep).replace("\r\n", "\n").replace("\r", "\n").split("\n")
+        rest = parts.pop() + keep
+        for part in parts:
+            yield from _bounded(part)
+        if len(rest) > MAX_ROW:
+            # A line without end is not gathered: its beginning is enough to refuse it.
+            rest = rest[: MAX_ROW + 1] + keep
+    if rest:
+        yield from _bounded(rest)
+
+
+def _bounded(line: str) -> Iterator[str]:
+    yield line[: MAX_ROW + 1] + "\n"
+
+
+def _and_then_end(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
+    yield from pieces
+    yield None
+
+
+def _head(pieces: Iterable[bytes]) -> bytes:
+    head = b""
+    for piece in pieces:
+        head += piece
+        if len(head) >= _HEAD:
+            return head[:_HEAD]
+    return head
+
+
+def _delimiter(text: str, *, complete: bool) -> str:
+    """The delimiter by which the rows have most cells, and equally many."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if not complete and len(lines) > 1:
+        lines.pop()
+    told = lines[0].strip(" ").lower()
+    if told.startswith("sep=") and told[4:] in DELIMITERS:
+        return told[4:]
+    sample = [line + "\n" for line in lines if line.strip()][:_SAMPLE_ROWS]
+    return max(DELIMITERS, key=lambda each: _evenness(sample, each))
+
+
+def _evenness(sample: list[str], delimiter: str) -> tuple[float, int]:
+    try:
+        widths = Counter(len(cells) for cells in csv.reader(sample, delimiter=delimiter))
+    except csv.Error:
+        return (0.0, 0)
+    if not widths:
+        return (0.0, 0)
+    width, times = widths.most_common(1)[0]
+    return (times / widths.total(), width) if width > 1 else (0.0, 0)
+
+
+def looks_like_number(cell: str) -> bool:
+    """Whether a cell may be a phone number: seven digits or more, and no letter."""
+    digits = sum(each.isdecimal() for each in cell)
+    return 7 <= digits <= 20 and not any(each.isalpha() for each in cell.upper().replace("E+", ""))
+
+
+def _has_header(first: list[list[str]]) -> bool:
+    """Whether the first row names columns: it holds no number, and no cell that is empty or there
+    twice, unless rows below hold numbers."""
+    if not first:
+        return True
+    head, below = first[0], first[1:]
+    if any(looks_like_number(cell) for cell in head):
+        return False
+    if any(looks_like_number(cell) for row in below for cell in row):
+        return True
+    filled = [cell.strip() for cell in head if cell.strip()]
+    return len(set(filled)) == len(head)

@@ -1,0 +1,139 @@
+"""Whom a campaign goes to: one row after the other, from a file or from contact lists."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from accounts.ui import stored_files
+from messaging.importing import csv_reader
+from messaging.importing.csv_reader import Shape
+from messaging.importing.problems import Kind, of_fault
+from messaging.models import Campaign, Contact
+from messaging.numbers import e164
+from messaging.sending.evaluation import MAX_REFERENCE
+from messaging.text import variables as templating
+
+MOST_ROWS: Final = 100_000
+_PAGE: Final = 2_000
+_ROUNDED: Final = re.compile(r"\s*\d[.,]\d+E\+\d+\s*", re.I)
+
+COUNTRIES: Final = {
+    966: "SA", 971: "AE", 965: "KW", 974: "QA", 973: "BH", 968: "OM", 962: "JO", 20: "EG",
+    964: "IQ", 961: "LB", 967: "YE", 963: "SY", 970: "PS", 212: "MA", 213: "DZ", 216: "TN",
+    218: "LY", 249: "SD", 90: "TR", 92: "PK", 91: "IN", 880: "BD", 63: "PH", 44: "GB",
+}  # fmt: skip
+"""Calling codes of which numbers may be written without one, with a country of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """A row: `number` in E.164, or why it is none (`kind`); `values` of the text's variables."""
+
+    line: int
+    written: str
+    number: str
+    values: dict[str, str]
+    reference: str = ""
+    kind: Kind | None = None
+
+
+def shape_of(campaign: Campaign) -> Shape:
+    """How the campaign's file is read."""
+    return Shape(campaign.encoding, campaign.delimiter, campaign.has_header)
+
+
+def variables(columns: Sequence[str]) -> list[str]:
+    """What a text calls the columns with those headings; each once."""
+    names: list[str] = []
+    for position, heading in enumerate(columns, 1):
+        name = plain = templating.name_of(heading) or f"column{position}"
+        again = 2
+        while name in names:
+            name, again = f"{plain}_{again}", again + 1
+        names.append(name)
+    return names
+
+
+def guess_number_column(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
+    """The column that holds the numbers, going by what stands in it, then by its heading."""
+    if not columns:
+        return None
+
+    def score(position: int) -> tuple[float, int]:
+        cells = [row[position] for row in rows if position < len(row)]
+        numeric = sum(csv_reader.looks_like_number(cell) for cell in cells)
+        return (numeric / len(cells) if cells else 0.0, _looks_telephonic(columns[position]))
+
+    best = max(range(len(columns)), key=lambda each: (score(each), -each))
+    return best if score(best) > (0.0, 0) else None
+
+
+_TELEPHONIC: Final = (
+    "phone", "mobile", "number", "msisdn", "tel", "cell", "gsm", "whatsapp", "جوال", "هاتف",
+    "رقم", "موبايل", "محمول", "تلفون",
+)  # fmt: skip
+
+
+def _looks_telephonic(heading: str) -> int:
+    return int(any(word in heading.lower() for word in _TELEPHONIC))
+
+
+def recipients(campaign: Campaign) -> Iterator[Recipient]:
+    """The campaign's recipients in their order."""
+    # The file may be kept no longer; then there is nobody, rather than whoever is on no list.
+    return _of_file(campaign) if campaign.columns else _of_lists(campaign)
+
+
+def _of_file(campaign: Campaign) -> Iterator[Recipient]:
+    file, column, reference = campaign.file, campaign.number_column, campaign.reference_column
+    if file is None or column is None:
+        return
+    names = variables(campaign.columns)
+    for row in csv_reader.rows(stored_files.read(file), shape_of(campaign)):
+        written = row.cells[column].strip() if column < len(row.cells) else ""
+        values = {name: cell.strip() for name, cell in zip(names, row.cells, strict=False)}
+        own = values[names[reference]] if reference is not None and reference < len(names) else ""
+        number, kind = "", None
+        if row.fault is not None and not row.fault.usable:
+            kind = of_fault(row.fault)
+        else:
+            number, kind = _number(written, campaign.calling_code)
+        yield Recipient(row.line, written[:64], number, values, own[:MAX_REFERENCE], kind)
+
+
+def _number(written: str, calling_code: int | None) -> tuple[str, Kind | None]:
+    if _ROUNDED.fullmatch(written):
+        return "", Kind.ROUNDED
+    try:
+        return e164.parse_written(written, calling_code).e164, None
+    except e164.InvalidNumber:
+        return "", Kind.NUMBER
+
+
+def _of_lists(campaign: Campaign) -> Iterator[Recipient]:
+    found = Contact.objects.filter(
+        organization=campaign.organization_id, entries__contact_list__in=campaign.lists.all()
+    )
+    page, read, last = found.distinct().order_by("id"), 0, None
+    while True:
+        some = list((page if last is None else page.filter(id__gt=last))[:_PAGE])
+        for position, contact in enumerate(some, read + 1):
+            values = {"number": contact.number, "name": contact.name, **contact.fields}
+            yield Recipient(position, contact.number, contact.number, values)
+        if len(some) < _PAGE:
+            return
+        read, last = read + len(some), some[-1].id
+
+
+def variables_known(campaign: Campaign) -> list[str]:
+    """The variables that its text may have."""
+    if campaign.columns:
+        return variables(campaign.columns)
+    seen: dict[str, None] = {"number": None, "name": None}
+    found = Contact.objects.filter(
+        organization=campaign.organization_id, entries__contact_list__in=campaign.lists.all()
+    )
+    for fields in found.order_by("-id").values_list("fields", flat=True)[:200]:
+        seen |= dict.fromkeys(fields)
+    return list(seen)

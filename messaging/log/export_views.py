@@ -1,0 +1,120 @@
+"""The log as a file: asked for, watched, fetched, stopped."""
+
+from typing import cast
+
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
+from accounts.models import Member
+from accounts.roles import Action
+from accounts.ui import stored_files
+from accounts.ui.live_fragments import live_page
+from accounts.ui.single_use_forms import OnceForm
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from messaging.log import exports as exporting
+from messaging.log.filters import Chip, LogFilters
+from messaging.models import Export
+
+SHOWN = 20
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def export_list(request: HttpRequest, member: Member) -> HttpResponse:
+    exports = list(exporting.exports_of(member.organization)[:SHOWN])
+    context = {
+        "page": "messages",
+        "exports": [(export, _in_words(export)) for export in exports],
+        "live": any(export.is_open for export in exports),
+        "kept_days": exporting.KEPT.days,
+        "query": "",
+    }
+    return live_page(request, member, "exports", "export_rows", context)
+
+
+def _in_words(export: Export) -> list[Chip]:
+    """What of the log it is."""
+    filters = LogFilters(export.organization, QueryDict(export.query), senders=())
+    return filters.chips() if filters.is_valid() else []
+
+
+@require_POST
+@member_page(Action.READ_MESSAGES)
+def new_export(request: HttpRequest, member: Member) -> HttpResponse:
+    """Have the log written as the address narrows it."""
+    organization_id = public_id(member.organization)
+    filters = LogFilters(member.organization, request.GET)
+    form = OnceForm(request.POST)
+    if not filters.is_valid() or not form.is_valid():
+        messages.error(request, _("The export was not begun: look at the filters and try again."))
+        return redirect("messages", organization_id)
+    if form.is_first():
+        try:
+            address = client_address(request)
+            exporting.request_export(member, filters.narrowed(), filters.query, address)
+        except exporting.TooMany:
+            told = ngettext(
+                "%(count)d export is under way already. Wait for it, or stop it.",
+                "%(count)d exports are under way already. Wait for one, or stop one.",
+                exporting.OPEN_AT_MOST,
+            )
+            messages.error(request, told % {"count": exporting.OPEN_AT_MOST})
+    return redirect("exports", organization_id)
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpResponse:
+    """The file, once it is whole and while it is kept."""
+    export = _export_for(member, export_id)
+    file = None
+    if export.status == Export.Status.DONE and export.file_id:
+        file = stored_files.file_of(member.organization, export.file_id)
+    if file is None:
+        messages.error(request, _("There is no file: it is not ready yet, or kept no longer."))
+        return redirect("exports", public_id(member.organization))
+    if request.method == "GET":
+        record.record(
+            "messages.export_fetched",
+            actor=member.user,
+            organization=member.organization,
+            target=export_id,
+            detail={"messages": export.written},
+            address=client_address(request),
+        )
+    return cast("HttpResponse", stored_files.download(file))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.READ_MESSAGES)
+def cancel_export(request: HttpRequest, member: Member, export_id: str) -> HttpResponse:
+    """Ask first; a POST stops it."""
+    export = _export_for(member, export_id)
+    if request.method != "POST":
+        context = {
+            "page": "messages",
+            "title": _("Stop this export?"),
+            "text": _("What was written so far is dropped. You can ask for it again."),
+            "act": _("Stop it"),
+            "back": "exports",
+        }
+        return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    if exporting.cancel(export, member, client_address(request)):
+        messages.success(request, _("The export was stopped."))
+    else:
+        messages.warning(request, _("It is over already."))
+    return redirect("exports", public_id(member.organization))
+
+
+def _export_for(member: Member, export_id: str) -> Export:
+    found = exporting.export_of(member.organization, ids.parse_id(ids.EXPORT, export_id))
+    if found is None:
+        raise Http404
+    return found

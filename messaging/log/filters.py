@@ -1,0 +1,229 @@
+"""What the message log can be narrowed to: the form, its words, and what it asks of the list."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import date, datetime, time, timedelta
+from typing import Any
+
+from django import forms
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.http import QueryDict
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy, pgettext_lazy
+
+from accounts.models import Organization
+from imissive.core import ids
+from messaging.log import query as listing
+from messaging.log.failure_reasons import STATUS_LABELS
+from messaging.log.sources import SOURCES, as_stored
+from messaging.numbers import e164
+from messaging.numbers.countries import country_choices
+from messaging.sending.evaluation import MAX_REFERENCE
+
+_ANY = ("", gettext_lazy("Any"))
+_DAYS = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1))]
+
+
+class _Choice(forms.ChoiceField):
+    """One of its choices; anything else narrows nothing, as an old link may have it."""
+
+    def clean(self, value: Any) -> str:
+        return str(value) if value and self.valid_value(value) else ""
+
+
+class _Day(forms.DateField):
+    def __init__(self, label: Any) -> None:
+        widget = forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"})
+        super().__init__(
+            label=label,
+            required=False,
+            input_formats=["%Y-%m-%d"],
+            widget=widget,
+            validators=_DAYS,
+        )
+
+
+class _Line(forms.CharField):
+    """A line that may hold anything that was pasted; what no text can hold is left out."""
+
+    def __init__(self, label: Any, longest: int, **attrs: str) -> None:
+        attrs = {"dir": "ltr", "autocomplete": "off", "spellcheck": "false"} | attrs
+        widget = forms.TextInput(attrs=attrs)
+        super().__init__(label=label, required=False, max_length=longest, widget=widget)
+
+    def to_python(self, value: Any) -> str:
+        return str(super().to_python(str(value or "").replace("\0", "")))
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One thing that the log is narrowed to, in words, and the query without it."""
+
+    label: str
+    value: str
+    without: str
+
+
+class LogFilters(forms.Form):
+    """The filters as the address has them. All may be empty, and they combine freely."""
+
+    number = _Line(gettext_lazy("Number or message id"), 64, placeholder="+966501234567")
+    status = _Choice(
+        label=gettext_lazy("Status"), required=False, choices=[_ANY, *STATUS_LABELS.items()]
+    )
+    since = _Day(gettext_lazy("From day"))
+    until = _Day(gettext_lazy("To day"))
+    sender = _Line(gettext_lazy("Sender ID"), 16, list="senders")
+    country = _Choice(
+        label=gettext_lazy("Country"),
+        required=False,
+        choices=lambda: [_ANY, *country_choices()],
+    )
+    source = _Choice(label=gettext_lazy("Source"), required=False, choices=[_ANY, *SOURCES.items()])
+    mode = _Choice(
+        label=gettext_lazy("Live or test"),
+        required=False,
+        choices=[
+            _ANY,
+            ("live", pgettext_lazy("mode", "Live")),
+            ("test", pgettext_lazy("mode", "Test")),
+        ],
+    )
+    reference = _Line(gettext_lazy("Reference"), MAX_REFERENCE)
+    batch = _Line(gettext_lazy("Batch"), 40, placeholder="bat_…")
+
+    def __init__(
+        self, organization: Organization, asked: QueryDict, senders: Sequence[str] | None = None
+    ) -> None:
+        """`senders`: what senders there are to choose from, where that is of interest at all."""
+        super().__init__(asked, auto_id="%s")
+        self.senders = listing.senders_used(organization.id) if senders is None else senders
+        self._asked = asked
+
+    def clean_sender(self) -> str:
+        """In whatever case it was typed: as the messages bear it."""
+        typed: str = self.cleaned_data["sender"]
+        alike = [each for each in self.senders if each.lower() == typed.lower()]
+        return typed if typed in self.senders or not alike else alike[0]
+
+    def clean_batch(self) -> str:
+        typed: str = self.cleaned_data["batch"]
+        if typed and ids.parse_id(ids.BATCH, typed) is None:
+            raise forms.ValidationError(_("That is no batch id. It begins with bat_."))
+        return typed
+
+    def clean(self) -> dict[str, Any]:
+        found: dict[str, Any] = super().clean() or {}
+        since, until = found.get("since"), found.get("until")
+        if since and until and until < since:
+            self.add_error("until", _("That is before the first day."))
+        return found
+
+    def __bool__(self) -> bool:
+        """Whether anything is narrowed."""
+        return any(self.cleaned_data.values()) if self.is_valid() else True
+
+    @property
+    def more_open(self) -> bool:
+        """Whether what is tucked away is in use, or wrong."""
+        return any(self.data.get(name) for name in self.fields if name not in ("number", "status"))
+
+    @property
+    def days_in_utc(self) -> bool:
+        return timezone.get_current_timezone_name() == "UTC"
+
+    def chips(self) -> list[Chip]:
+        """What the log is narrowed to, each with the query without it."""
+        return [
+            Chip(str(self.fields[name].label), self._shown(name, value), self._without(name))
+            for name, value in self.cleaned_data.items()
+            if value
+        ]
+
+    def _shown(self, name: str, value: Any) -> str:
+        field = self.fields[name]
+        if isinstance(field, forms.ChoiceField):
+            # The choices are pairs here, never groups.
+            return str(dict(field.choices).get(value, value))  # type: ignore[arg-type]
+        return str(value)
+
+    def _without(self, *names: str) -> str:
+        query = self._asked.copy()
+        for name in (*names, "before", "after", "live", "seen"):
+            query.pop(name, None)
+        return query.urlencode()
+
+    @property
+    def query(self) -> str:
+        """The filters as an address has them, without those that are empty."""
+        query = QueryDict(mutable=True)
+        for name, value in self.cleaned_data.items():
+            if value:
+                query[name] = str(value)
+        return query.urlencode()
+
+    def narrowed(self) -> listing.Filter:
+        """As `messaging.log.query` reads it; only of a form that is valid.
+
+        A whole number in any of its spellings is looked up exactly, a piece of one by its digits.
+        """
+        asked = self.cleaned_data
+        to, digits = _number(asked["number"])
+        source, batched = as_stored(asked["source"])
+        return listing.Filter(
+            status=asked["status"] or None,
+            to=to,
+            sender=asked["sender"] or None,
+            batch_id=ids.parse_id(ids.BATCH, asked["batch"]),
+            reference=asked["reference"] or None,
+            since=_midnight(asked["since"]),
+            until=_midnight(asked["until"], timedelta(days=1)),
+            digits=digits,
+            source=source or None,
+            batched=batched if source else None,
+            country=asked["country"] or None,
+            test=asked["mode"] == "test" if asked["mode"] else None,
+        )
+
+
+def _number(typed: str) -> tuple[str | None, str | None]:
+    """The number that was typed, or the digits of a piece of one."""
+    if not typed:
+        return None, None
+    try:
+        return e164.parse(typed).e164, None
+    except e164.InvalidNumber:
+        digits = "".join(str(int(one)) for one in typed if one.isdecimal())
+        # Nothing to look for finds nothing, rather than everything.
+        return (None, digits) if digits else ("", None)
+
+
+def _midnight(day: date | None, later: timedelta = timedelta()) -> datetime | None:
+    """When that day begins where the reader is."""
+    if day is None:
+        return None
+    return datetime.combine(day + later, time.min, tzinfo=timezone.get_current_timezone())
+
+
+def as_json(narrowed: listing.Filter) -> dict[str, Any]:
+    """A filter as a JSON column keeps it."""
+    return {name: _plain(value) for name, value in asdict(narrowed).items() if value is not None}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, bool | str) else str(value)
+
+
+def from_json(kept: dict[str, Any]) -> listing.Filter:
+    """The filter that `as_json` kept."""
+    values = dict(kept)
+    for name in ("since", "until"):
+        if name in values:
+            values[name] = datetime.fromisoformat(values[name])
+    if "batch_id" in values:
+        values["batch_id"] = uuid.UUID(values["batch_id"])
+    return listing.Filter(**values)

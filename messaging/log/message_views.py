@@ -1,0 +1,141 @@
+"""One message's page: its timeline, why it failed, and what can be done about it."""
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.audit import record
+from accounts.credits.ledger import InsufficientCredits
+from accounts.models import LedgerEntry, Member
+from accounts.roles import Action, may
+from accounts.ui.live_fragments import live_page
+from accounts.ui.single_use_forms import OnceForm
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
+from messaging.log import pages, timeline
+from messaging.log import resend as resending
+from messaging.log.failure_reasons import reason_of
+from messaging.log.problem_messages import told
+from messaging.log.sources import source_name
+from messaging.models import Message
+from messaging.numbers.countries import name_of
+from messaging.sending import cancel
+from messaging.states import CANCELABLE
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
+    message = message_for(member, message_id)
+    acting = may(member.role, Action.SEND)
+    context = {
+        "page": "messages",
+        "message": message,
+        "reason": reason_of(message),
+        "refunded": _refunded(message),
+        "timeline": timeline.steps_of(message),
+        "live": not timeline.is_settled(message),
+        "query": "",
+        "source": source_name(message),
+        "country": name_of(message.country),
+        "cancelable": acting and message.status in CANCELABLE,
+        "resendable": acting and resending.may_be_resent(message),
+    }
+    return live_page(request, member, "message", "message_body", context)
+
+
+def message_for(member: Member, message_id: str) -> Message:
+    """The message of the member's organization with that public id. Raises Http404."""
+    wanted = ids.parse_id(ids.MESSAGE, message_id)
+    message = pages.message_of(member.organization, wanted) if wanted else None
+    if message is None:
+        raise Http404
+    return message
+
+
+def _refunded(message: Message) -> int:
+    """What came back to the balance for it, in micro-credits."""
+    refund = LedgerEntry.objects.filter(
+        organization=message.organization_id, kind=LedgerEntry.Kind.REFUND, reference=message.id
+    ).first()
+    return refund.amount if refund else 0
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.SEND)
+def cancel_message(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
+    """Ask first; a POST cancels, if no carrier has it yet."""
+    message = message_for(member, message_id)
+    back = reverse("message", args=[public_id(member.organization), message_id])
+    if request.method == "POST":
+        try:
+            with transaction.atomic():
+                cancel.cancel(member.organization_id, message.id)
+                record.record(
+                    "message.canceled",
+                    actor=member.user,
+                    organization=member.organization,
+                    target=message_id,
+                    address=client_address(request),
+                )
+        except ApiError:
+            messages.error(request, _("It cannot be canceled any more: it is on its way or over."))
+        else:
+            messages.success(request, _("Canceled. Its credits came back."))
+        return redirect(back)
+    context = {
+        "page": "messages",
+        "title": _("Cancel this message?"),
+        "text": _("It is not sent, and its credits come back. It cannot be undone."),
+        "act": _("Cancel the message"),
+        "back_to": back,
+    }
+    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.SEND)
+def resend(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
+    """The verdict on the same message once more; a POST sends it, as a new one."""
+    message = message_for(member, message_id)
+    organization_id = public_id(member.organization)
+    if not resending.may_be_resent(message):
+        messages.error(request, _("A one-time password is not sent again: ask for a new one."))
+        return redirect("message", organization_id, message_id)
+    form = OnceForm(request.POST if request.method == "POST" else None)
+    if form.is_bound and form.is_valid():
+        return _resent(request, member, message, form)
+    context = {
+        "page": "messages",
+        "message": message,
+        "form": OnceForm(),
+        "verdict": resending.verdict(message),
+        "source": message.public_id,
+    }
+    return render(request, "dashboard/resend.html", {**frame(member), **context})
+
+
+def _resent(request: HttpRequest, member: Member, message: Message, form: OnceForm) -> HttpResponse:
+    organization_id = public_id(member.organization)
+    if not form.is_first():
+        messages.warning(request, _("It was sent already. The newest message to the number is it."))
+        return redirect("message", organization_id, message.public_id)
+    try:
+        sent = resending.resend(message, member, client_address(request))
+    except ApiError as error:
+        messages.error(request, told(error.problem))
+        return redirect("resend_message", organization_id, message.public_id)
+    except InsufficientCredits:
+        sent = None
+    if sent is None:
+        # The page says why: it gives the same verdict.
+        messages.error(request, _("It was not sent."))
+        return redirect("resend_message", organization_id, message.public_id)
+    messages.success(request, _("Sent. What becomes of it shows up here by itself."))
+    return redirect("message", organization_id, ids.public_id(ids.MESSAGE, sent))

@@ -1,0 +1,47 @@
+"""The message log's page."""
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.views.decorators.http import require_safe
+
+from accounts.access.page_access import member_page, public_id
+from accounts.models import Member
+from accounts.roles import Action
+from accounts.ui.live_fragments import live_page, query_without
+from accounts.ui.single_use_forms import OnceForm
+from imissive.core import ids
+from messaging.log import pages, query
+from messaging.log.filters import LogFilters
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def message_log(request: HttpRequest, member: Member) -> HttpResponse:
+    typed = request.GET.get("number", "").strip()
+    wanted = ids.parse_id(ids.MESSAGE, typed)
+    if wanted is not None and pages.message_of(member.organization, wanted) is not None:
+        return redirect("message", public_id(member.organization), typed)
+    filters = LogFilters(member.organization, request.GET)
+    page = _read_page(request, member, filters.narrowed()) if filters.is_valid() else None
+    paused = request.GET.get("live") == "off"
+    context = {
+        "page": "messages",
+        "log": page,
+        "filters": filters,
+        "live": page is not None and page.newer is None and not paused,
+        "paused": paused,
+        "searched": query.SEARCHED,
+        "export_form": OnceForm(),
+        "query": query_without(request, "before", "after", "live"),
+    }
+    return live_page(request, member, "messages", "log", context)
+
+
+def _read_page(request: HttpRequest, member: Member, narrowed: query.Filter) -> pages.Page:
+    before = ids.parse_id(ids.MESSAGE, request.GET.get("before", ""))
+    after = ids.parse_id(ids.MESSAGE, request.GET.get("after", ""))
+    page = pages.page(member.organization, narrowed, before=before, after=after)
+    if after is not None and page.newer is None:
+        # What is newer fits on one page: then that is the newest page, shown full and live.
+        return pages.page(member.organization, narrowed)
+    return page

@@ -1,0 +1,177 @@
+"""The REST API of sender IDs: thin, it reads the request and calls `messaging.senders.approval`."""
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from pydantic import BaseModel, Field
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.authentication import caller_of
+from accounts.api.view import ApiView
+from accounts.models import Organization
+from accounts.roles import Scope
+from imissive.core import ids
+from imissive.core.api.rendering import time_text
+from imissive.core.api.requests import (
+    NO_NUL,
+    Body,
+    Limit,
+    Query,
+    parse_body,
+    parse_query,
+)
+from imissive.core.cursors import newest_first
+from imissive.core.errors import ApiError
+from messaging.models import SenderId
+from messaging.senders import approval
+from messaging.sending.schemas import NextCursor, SenderName
+from webhooks.api.endpoints import PAGE
+
+TAGS = ["sender-ids"]
+SENDER_ID = OpenApiParameter(
+    "sender_id", str, OpenApiParameter.PATH, description="The sender ID's id, `snd_…`."
+)
+SenderStatus = Literal["pending", "approved", "rejected", "revoked", "withdrawn"]
+
+
+class SenderIdBody(Body):
+    name: str = Field(
+        description="1 to 11 characters of the GSM alphabet with a letter among them; or a number"
+        " in E.164 with its plus; or a short code of 3 to 8 digits.",
+        examples=["MyCompany"],
+    )
+    # The lengths are told, not checked here: the dashboard's requests pass the same checks.
+    purpose: str = Field(
+        "",
+        description="What for, in a few words: operators read it.",
+        examples=["Orders and deliveries"],
+        json_schema_extra={"maxLength": approval.MAX_PURPOSE, "pattern": NO_NUL},
+    )
+    sample: str = Field(
+        "",
+        description="A message as you will send it.",
+        examples=["Your order 4711 is on its way."],
+        json_schema_extra={"maxLength": approval.MAX_SAMPLE, "pattern": NO_NUL},
+    )
+
+
+class SenderIdRow(BaseModel):
+    """A sender ID and what became of its request."""
+
+    id: Annotated[
+        str, Field(pattern=ids.pattern(ids.SENDER), examples=["snd_01m83t1x5kf2v8n4c7e9r0s2bd"])
+    ]
+    name: SenderName
+    kind: Literal["alphanumeric", "numeric"]
+    status: SenderStatus = Field(description="Messages can be sent with an approved one only.")
+    purpose: str = Field(max_length=approval.MAX_PURPOSE)
+    sample: str = Field(max_length=approval.MAX_SAMPLE)
+    reason: str | None = Field(
+        max_length=300, description="Why it was rejected or revoked; else null."
+    )
+    is_default: bool = Field(description="Whether messages that name no sender are sent with it.")
+    created_at: datetime = Field(description="When it was asked for, the last time.")
+    decided_at: datetime | None = Field(description="Null while it is pending.")
+
+
+class SenderIds(BaseModel):
+    data: list[SenderIdRow] = Field(description="Newest first.")
+    next_cursor: NextCursor
+
+
+class SenderIdsQuery(Query):
+    status: SenderStatus | None = None
+    limit: Limit = 50
+    cursor: str | None = None
+
+
+class SenderIdsView(ApiView):
+    """`GET` and `POST /v1/sender-ids`"""
+
+    required_scope = Scope.SENDER_IDS
+
+    @extend_schema(
+        operation_id="list_sender_ids",
+        tags=TAGS,
+        summary="List the sender IDs",
+        parameters=[
+            OpenApiParameter("status", str, enum=list(SenderId.Status.values)),
+            *PAGE,
+        ],
+        responses={200: SenderIds},
+    )
+    def get(self, request: Request) -> Response:
+        """The organization's sender IDs, newest first, whatever became of them."""
+        query = parse_query(request, SenderIdsQuery)
+        found = SenderId.objects.filter(organization=caller_of(request).organization_id)
+        if query.status is not None:
+            found = found.filter(status=query.status)
+        return Response(newest_first(found, query.limit, query.cursor, _as_json))
+
+    @extend_schema(
+        operation_id="request_sender_id",
+        tags=TAGS,
+        summary="Ask for a sender ID",
+        request=SenderIdBody,
+        responses={201: SenderIdRow},
+    )
+    def post(self, request: Request) -> Response:
+        """Puts it before an operator; `sender_id.approved` or `sender_id.rejected` tells the end.
+
+        A rejected, revoked or withdrawn one may be asked for again. 409 `CONFLICT` where it is
+        approved or waits already, or where 50 wait. A test key's request counts like any other:
+        sender IDs are the organization's.
+        """
+        body = parse_body(request, SenderIdBody)
+        caller = caller_of(request)
+        sender = approval.request_sender(
+            Organization.objects.get(id=caller.organization_id),
+            body.name,
+            body.purpose,
+            body.sample,
+            address=caller.address,
+            api_key_id=caller.key_id,
+        )
+        return Response(_as_json(sender), status=201)
+
+
+class SenderIdView(ApiView):
+    """`GET /v1/sender-ids/{sender_id}`"""
+
+    required_scope = Scope.SENDER_IDS
+
+    @extend_schema(
+        operation_id="get_sender_id",
+        tags=TAGS,
+        summary="Read a sender ID",
+        parameters=[SENDER_ID],
+        responses={200: SenderIdRow},
+    )
+    def get(self, request: Request, sender_id: str) -> Response:
+        """Its status, with the reason of a refusal."""
+        found = ids.parse_id(ids.SENDER, sender_id)
+        mine = SenderId.objects.filter(organization=caller_of(request).organization_id)
+        sender = None if found is None else mine.filter(id=found).first()
+        if sender is None:
+            raise ApiError("NOT_FOUND", "There is no such sender ID.")
+        return Response(_as_json(sender))
+
+
+def _as_json(sender: SenderId) -> dict[str, Any]:
+    # One that is asked for again waits: what was decided before does not count any more.
+    pending = sender.status == SenderId.Status.PENDING
+    refused = sender.status in (SenderId.Status.REJECTED, SenderId.Status.REVOKED)
+    return {
+        "id": sender.public_id,
+        "name": sender.name,
+        "kind": sender.kind,
+        "status": sender.status,
+        "purpose": sender.purpose,
+        "sample": sender.sample,
+        "reason": sender.reason if refused else None,
+        "is_default": sender.is_default,
+        "created_at": time_text(sender.created_at),
+        "decided_at": None if pending else time_text(sender.decided_at),
+    }

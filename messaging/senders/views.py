@@ -1,0 +1,336 @@
+"""The sender IDs' pages: list, request, one with its history and documents, and what is done."""
+
+import uuid
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.access.page_access import frame, member_page, public_id
+from accounts.models import Member
+from accounts.roles import Action
+from accounts.ui import stored_files
+from imissive.core import ids
+from imissive.core.api.requests import client_address
+from imissive.core.errors import ApiError
+from messaging.models import SenderDocument, SenderId
+from messaging.senders import approval, history
+from messaging.senders import documents as sender_documents
+from messaging.senders.documents import (
+    MAX_BYTES,
+    MOST_DOCUMENTS,
+    Document,
+    NotADocument,
+)
+
+Status = SenderId.Status
+AGAIN = (Status.REJECTED, Status.REVOKED, Status.WITHDRAWN)
+"""What may be asked for again."""
+
+
+class _Files(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class DocumentsField(forms.FileField):
+    """Files, each small enough and by its content a PDF, PNG or JPEG."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            label=gettext_lazy("Documents"),
+            required=False,
+            widget=_Files(attrs={"accept": ".pdf,.png,.jpg,.jpeg"}),
+            help_text=gettext_lazy(
+                "A commercial registration, trademark or letter that shows the name is yours. PDF,"
+                " PNG or JPEG; at most 5 files of 5 MB. Only your team's owners and admins and our"
+                " operators can open them."
+            ),
+        )
+
+    def clean(self, data: Any, initial: Any = None) -> list[Document]:
+        uploads = [super(DocumentsField, self).clean(each, initial) for each in data or []]
+        if len(uploads) > MOST_DOCUMENTS:
+            raise forms.ValidationError(_("At most 5 files can be attached."))
+        return [_document(upload) for upload in uploads]
+
+
+def _document(upload: Any) -> Document:
+    name = upload.name or ""
+    if (upload.size or 0) > MAX_BYTES:
+        told = _("%(name)s is larger than 5 MB.")
+        raise forms.ValidationError(told, params={"name": name})
+    try:
+        return sender_documents.document(name, upload.read())
+    except NotADocument:
+        told = _(
+            "%(name)s is no PDF, PNG or JPEG, whatever its name says, or it is damaged. Save it"
+            " again as one of these."
+        )
+        raise forms.ValidationError(told, params={"name": name}) from None
+
+
+class RequestForm(forms.Form):
+    name = forms.CharField(
+        label=gettext_lazy("Sender ID"),
+        max_length=24,
+        widget=forms.TextInput(attrs={"dir": "ltr", "autocomplete": "off", "spellcheck": "false"}),
+        help_text=gettext_lazy(
+            "What handsets show: up to 11 Latin letters, digits, spaces or common punctuation, such"
+            " as MyCompany. Or a number with its plus, or a short code of 3 to 8 digits."
+        ),
+    )
+    use = forms.ChoiceField(
+        label=gettext_lazy("Use"),
+        widget=forms.RadioSelect,
+        choices=[
+            (
+                SenderId.Use.TRANSACTIONAL,
+                gettext_lazy("Transactional: orders, appointments, codes"),
+            ),
+            (SenderId.Use.PROMOTIONAL, gettext_lazy("Promotional: offers and news")),
+        ],
+        help_text=gettext_lazy(
+            "In Saudi Arabia a promotional sender ID ends in -AD, such as MyShop-AD, and its"
+            " messages go out during the day only. A transactional one does not end so, and may"
+            " carry no offers: carriers block it."
+        ),
+    )
+    purpose = forms.CharField(
+        label=gettext_lazy("Purpose"),
+        max_length=approval.MAX_PURPOSE,
+        help_text=gettext_lazy("What you send and to whom, in a sentence."),
+    )
+    sample = forms.CharField(
+        label=gettext_lazy("Sample message"),
+        max_length=approval.MAX_SAMPLE,
+        widget=forms.Textarea(attrs={"rows": 3, "dir": "auto"}),
+        help_text=gettext_lazy("A text just as you will send it, with your company's name in it."),
+    )
+    documents = DocumentsField()
+
+    def clean_name(self) -> str:
+        try:
+            return approval.normalize(self.cleaned_data["name"])[0]
+        except ApiError:
+            told = _(
+                "That cannot be a sender ID. It has at most 11 Latin letters, digits, spaces or"
+                " common punctuation and at least one letter; or it is a number with its plus and 7"
+                " to 15 digits; or a short code of 3 to 8 digits."
+            )
+            raise forms.ValidationError(told) from None
+
+    def clean(self) -> None:
+        name, use = self.cleaned_data.get("name"), self.cleaned_data.get("use")
+        if not name or not use:
+            return
+        promotional = name.upper().endswith(approval.PROMOTIONAL_SUFFIX)
+        if use == SenderId.Use.PROMOTIONAL and not promotional and name[0] not in "+0123456789":
+            told = _("A promotional sender ID ends in -AD: for example %(name)s.")
+            example = f"{name[:8].rstrip()}{approval.PROMOTIONAL_SUFFIX}"
+            self.add_error("name", forms.ValidationError(told, params={"name": example}))
+        elif use == SenderId.Use.TRANSACTIONAL and promotional:
+            self.add_error("use", _("A sender ID that ends in -AD is a promotional one."))
+
+
+class AgainForm(RequestForm):
+    """The same for a sender ID that was asked for before: its name stays, its documents may go."""
+
+    without = forms.MultipleChoiceField(
+        label=gettext_lazy("Remove these documents"),
+        required=False,
+        widget=forms.CheckboxSelectMultiple,
+    )
+    field_order = ("use", "purpose", "sample", "without", "documents")
+
+    def __init__(self, sender: SenderId, data: Any = None, uploads: Any = None) -> None:
+        known = {"use": sender.use, "purpose": sender.purpose, "sample": sender.sample}
+        super().__init__(data, uploads, initial=known)
+        self.sender = sender
+        self.fields["name"] = forms.CharField(required=False, widget=forms.HiddenInput)
+        had = sender_documents.documents_of(sender)
+        if had:
+            self.fields["without"].choices = [(str(each.id), str(each)) for each in had]  # type: ignore[attr-defined]
+        else:
+            del self.fields["without"]
+
+    def clean_name(self) -> str:
+        return self.sender.name
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def sender_list(request: HttpRequest, member: Member) -> HttpResponse:
+    found = SenderId.objects.filter(organization=member.organization)
+    context = {
+        "page": "sender_ids",
+        "senders": history.in_order(found),
+        "notices": history.notices_for(member),
+        "notices_back": "sender_ids",
+    }
+    return render(request, "dashboard/sender_ids.html", {**frame(member), **context})
+
+
+@require_safe
+@member_page(Action.READ_MESSAGES)
+def sender_page(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
+    sender = _sender_of(member, sender_id)
+    context = {
+        "page": "sender_ids",
+        "sender": sender,
+        "documents": sender_documents.documents_of(sender),
+        "history": history.history_of(sender),
+        "again": sender.status in AGAIN,
+    }
+    return render(request, "dashboard/sender_id.html", {**frame(member), **context})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_SENDERS)
+def new_sender(request: HttpRequest, member: Member) -> HttpResponse:
+    form = RequestForm(request.POST, request.FILES) if request.method == "POST" else RequestForm()
+    return _ask(request, member, form)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_SENDERS)
+def ask_again(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
+    sender = _sender_of(member, sender_id)
+    if sender.status not in AGAIN:
+        messages.warning(request, _("It waits for a decision, or is approved already."))
+        return _to(sender)
+    posted = (request.POST, request.FILES) if request.method == "POST" else ()
+    return _ask(request, member, AgainForm(sender, *posted), sender)
+
+
+def _ask(
+    request: HttpRequest, member: Member, form: RequestForm, sender: SenderId | None = None
+) -> HttpResponse:
+    """Show the form; once it is filled in rightly, put the request in the queue."""
+    if form.is_bound and form.is_valid():
+        asked = _request(request, member, form)
+        if asked is not None:
+            messages.success(
+                request, _("%(name)s is requested. We tell you by mail.") % {"name": asked.name}
+            )
+            return _to(asked)
+    context = {"page": "sender_ids", "form": form, "sender": sender}
+    return render(request, "dashboard/sender_id_request.html", {**frame(member), **context})
+
+
+def _request(request: HttpRequest, member: Member, form: RequestForm) -> SenderId | None:
+    """The sender ID as it waits now; None where that was refused, which the form then says."""
+    asked = form.cleaned_data
+    try:
+        return approval.request_sender(
+            member.organization,
+            asked["name"],
+            asked["purpose"],
+            asked["sample"],
+            use=asked["use"],
+            documents=asked["documents"],
+            without=[uuid.UUID(each) for each in asked.get("without", [])],
+            actor=member.user,
+            address=client_address(request),
+        )
+    except ApiError as error:
+        if error.problem.field == "documents":
+            form.add_error("documents", _("A sender ID can have at most 5 documents."))
+            return None
+        if error.problem.field != "name":
+            form.add_error(None, _("Too many of your sender IDs wait for a decision already."))
+            return None
+        had = SenderId.objects.filter(organization=member.organization, name=asked["name"]).first()
+        if had and had.status == Status.PENDING and _same(had, asked):
+            return had  # a second click, or the form sent again
+        told = _("You have this sender ID already: it is in the list.")
+        form.add_error(None if form.fields["name"].widget.is_hidden else "name", told)
+        return None
+
+
+def _same(sender: SenderId, asked: dict[str, Any]) -> bool:
+    return all(getattr(sender, field) == asked[field] for field in ("purpose", "sample", "use"))
+
+
+@require_POST
+@member_page(Action.MANAGE_SENDERS)
+def make_default(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
+    sender = _sender_of(member, sender_id)
+    try:
+        approval.make_default(sender, member.user, address=client_address(request))
+    except ApiError:
+        messages.error(request, _("Only an approved sender ID can be the default."))
+    else:
+        told = _("%(name)s is used where a message names no sender.")
+        messages.success(request, told % {"name": sender.name})
+    return _to(sender)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@member_page(Action.MANAGE_SENDERS)
+def withdraw(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
+    """Ask first; a POST takes the request back."""
+    sender = _sender_of(member, sender_id)
+    if request.method == "POST" or sender.status != Status.PENDING:
+        _withdraw(request, member, sender)
+        return _to(sender)
+    context = {
+        "page": "sender_ids",
+        "title": _("Withdraw the request for %(name)s?") % {"name": sender.name},
+        "text": _("Nobody looks at it any more. You can ask for it again at any time."),
+        "act": _("Withdraw"),
+        "back": "sender_ids",
+    }
+    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+
+
+def _withdraw(request: HttpRequest, member: Member, sender: SenderId) -> None:
+    if sender.status == Status.WITHDRAWN:
+        return
+    try:
+        if request.method != "POST":
+            raise ApiError("CONFLICT", "It is decided.")
+        approval.withdraw(sender, member.user, address=client_address(request))
+    except ApiError:
+        messages.error(request, _("It is too late: the request was decided."))
+    else:
+        messages.success(request, _("The request was withdrawn."))
+
+
+@require_safe
+@member_page(Action.MANAGE_SENDERS)
+def document(
+    request: HttpRequest, member: Member, sender_id: str, document_id: uuid.UUID
+) -> HttpResponseBase:
+    sender = _sender_of(member, sender_id)
+    found = SenderDocument.objects.filter(sender=sender, id=document_id).first()
+    file = stored_files.file_of(member.organization, found.file_id) if found else None
+    if file is None:
+        raise Http404
+    return stored_files.download(file)
+
+
+@require_POST
+@member_page(Action.MANAGE_SENDERS)
+def dismiss(request: HttpRequest, member: Member, notice_id: int) -> HttpResponse:
+    if not approval.dismiss(member.organization, notice_id):
+        raise Http404
+    back = "sender_ids" if request.POST.get("back") == "sender_ids" else "overview"
+    return redirect(back, public_id(member.organization))
+
+
+def _sender_of(member: Member, sender_id: str) -> SenderId:
+    wanted = ids.parse_id(ids.SENDER, sender_id)
+    mine = SenderId.objects.filter(organization=member.organization)
+    sender = mine.filter(pk=wanted).first() if wanted else None
+    if sender is None:
+        raise Http404
+    return sender
+
+
+def _to(sender: SenderId) -> HttpResponse:
+    return redirect("sender_id", public_id(sender.organization), sender.public_id)

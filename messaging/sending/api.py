@@ -1,0 +1,329 @@
+"""The REST API of messages: thin, it reads the request and calls what does it."""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal
+
+from django.conf import settings
+from drf_spectacular.utils import extend_schema
+from pydantic import Field
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from accounts.api.authentication import ApiKeyAuthentication, Caller, caller_of
+from accounts.api.rate_limits import Lane
+from accounts.api.view import ApiView
+from accounts.credits.ledger import InsufficientCredits, credits_text
+from accounts.roles import Scope
+from imissive.core import ids
+from imissive.core.api.requests import (
+    INTEGRAL,
+    NO_NUL,
+    STORABLE,
+    Body,
+    parse_body,
+    parse_either,
+    parse_no_body,
+)
+from imissive.core.errors import ApiError
+from messaging.log.api import BATCH_ID, MESSAGE_ID
+from messaging.sending import accept, cancel, representations
+from messaging.sending.accept import (
+    MAX_VALIDITY,
+    MIN_VALIDITY,
+    TERMS,
+    Acceptance,
+    Order,
+)
+from messaging.sending.estimate import estimate
+from messaging.sending.evaluation import MAX_REFERENCE, Draft, Refusal
+from messaging.sending.schedules import parse_schedule
+from messaging.sending.schemas import (
+    BulkEstimate,
+    BulkResult,
+    CanceledBatch,
+    Estimate,
+)
+from messaging.sending.schemas import Message as MessageSchema
+
+MESSAGES_OF_A_CALL = 100
+"""Messages whose estimate counts as one call."""
+
+
+Reference = Annotated[
+    str,
+    Field(
+        max_length=MAX_REFERENCE,
+        description="Your own, for answers and events to carry.",
+        examples=["order-4711"],
+        json_schema_extra={"pattern": NO_NUL},
+    ),
+    STORABLE,
+]
+Sender = Annotated[
+    str,
+    Field(
+        max_length=50,
+        description="An approved sender ID; with a test key, anything that may be one. Without it:"
+        " the default one, or the only one.",
+        examples=["MyCompany"],
+        json_schema_extra={"pattern": NO_NUL},
+    ),
+    STORABLE,
+]
+Validity = Annotated[
+    int,
+    Field(
+        ge=int(MIN_VALIDITY.total_seconds()),
+        le=int(MAX_VALIDITY.total_seconds()),
+        description="Seconds after which the message is not worth delivering any more.",
+    ),
+    INTEGRAL,
+]
+
+
+Recipient = Annotated[
+    str,
+    Field(
+        description="A mobile number in E.164; with `00` for the `+`, blanks, dashes, dots and"
+        " parentheses too, and in Arabic digits.",
+        examples=["+966500000001"],
+    ),
+]
+Text = Annotated[
+    str,
+    Field(
+        description="At most 10 parts: 1,530 characters of GSM 03.38, or 670 units of UTF-16.",
+        examples=["Hello from iMissive!"],
+    ),
+]
+Schedule = Annotated[
+    str,
+    Field(
+        description="When to send it: with its offset, at most 90 days ahead. A minute in the past"
+        " is forgiven. Without it: at once.",
+        # Told, not checked here: the one check of a schedule has its own error.
+        json_schema_extra={"format": "date-time"},
+    ),
+]
+OutsideWindow = Annotated[
+    Literal["hold", "refuse"],
+    Field(
+        description="What becomes of a message outside of the hours in which its country lets it"
+        " go: it waits for them, or it is refused."
+    ),
+]
+
+
+class SendBody(Body):
+    to: Recipient
+    message: Text
+    sender_id: Sender | None = None
+    scheduled_at: Schedule | None = None
+    validity: Validity | None = None
+    reference: Reference | None = None
+    outside_window: OutsideWindow = "hold"
+
+
+class BulkMessage(Body):
+    to: Recipient
+    message: Text
+    sender_id: Sender | None = None
+    reference: Reference | None = None
+
+
+class BulkBody(Body):
+    messages: list[BulkMessage] = Field(
+        min_length=1, json_schema_extra={"maxItems": settings.BULK_MAX_MESSAGES}
+    )
+    sender_id: Sender | None = Field(None, description="For the messages that name none.")
+    scheduled_at: Schedule | None = None
+    validity: Validity | None = None
+    outside_window: OutsideWindow = "hold"
+
+
+class SenderAuthentication(ApiKeyAuthentication):
+    """Reads with the key what the messages will be judged by."""
+
+    extra = TERMS
+
+
+class SendView(ApiView):
+    """`POST /v1/sms/send`"""
+
+    authentication_classes = [SenderAuthentication]
+    required_scope = Scope.SMS_SEND
+    lane = Lane.SEND
+
+    @extend_schema(
+        request=SendBody,
+        operation_id="send_message",
+        summary="Send a message",
+        responses={202: MessageSchema},
+    )
+    def post(self, request: Request) -> Response:
+        """Accepts one message for now or later, and charges for it."""
+        body = parse_body(request, SendBody)
+        # One message by itself is somebody waiting for it: no bulk run may hold it up.
+        scheduled_at = parse_schedule(body.scheduled_at)
+        order = _order(caller_of(request), body, scheduled_at, urgent=True)
+        acceptance = _accept(order, _drafts(body), caller_of(request))
+        outcome = acceptance.outcomes[0]
+        if isinstance(outcome, Refusal):
+            raise ApiError.of(outcome.problems[0], outcome.problems[1:])
+        return Response(representations.accepted_messages(acceptance)[0], status=202)
+
+
+class BulkView(ApiView):
+    """`POST /v1/sms/bulk`"""
+
+    authentication_classes = [SenderAuthentication]
+    required_scope = Scope.SMS_SEND
+    lane = Lane.BULK
+    counts_content = True
+
+    @extend_schema(
+        request=BulkBody,
+        operation_id="send_bulk",
+        summary="Send many messages",
+        responses={202: BulkResult},
+    )
+    def post(self, request: Request) -> Response:
+        """Accepts what can be accepted of 1 to 10,000 messages, as a batch.
+
+        Only accepted messages are charged. If the balance does not cover all of them, nothing is
+        accepted. The call counts its messages against the limit of the bulk lane.
+        """
+        body = parse_body(request, BulkBody)
+        drafts = _drafts(body)
+        self.spend(len(drafts))
+        scheduled_at = parse_schedule(body.scheduled_at)
+        order = _order(caller_of(request), body, scheduled_at, as_batch=True)
+        acceptance = _accept(order, drafts, caller_of(request))
+        return Response(representations.bulk_json(acceptance), status=202)
+
+
+class EstimateView(ApiView):
+    """`POST /v1/sms/estimate`"""
+
+    authentication_classes = [SenderAuthentication]
+    required_scope = Scope.SMS_SEND
+
+    @extend_schema(
+        request=SendBody | BulkBody,
+        operation_id="estimate",
+        summary="Estimate parts and credits",
+        responses={200: Estimate | BulkEstimate},
+    )
+    def post(self, request: Request) -> Response:
+        """Takes what a send or a bulk call takes, and says what it would cost and all that is
+        against it.
+
+        Nothing is stored, sent or charged.
+        """
+        body = parse_either(request, SendBody, BulkBody, marked_by="messages")
+        drafts = _drafts(body)
+        # Judging thousands of messages is work, as much as many calls.
+        if len(drafts) > MESSAGES_OF_A_CALL:
+            self.spend(len(drafts) // MESSAGES_OF_A_CALL)
+        caller, against = caller_of(request), []
+        try:
+            scheduled_at = parse_schedule(body.scheduled_at)
+        except ApiError as error:
+            scheduled_at, against = None, [error.problem]
+        order = _order(caller, body, scheduled_at, as_batch=isinstance(body, BulkBody))
+        told = estimate(
+            order,
+            drafts,
+            caller.extra,
+            against=against,
+            tell_balance=caller.may(Scope.BALANCE),
+        )
+        return Response(told)
+
+
+class CancelView(ApiView):
+    """`POST /v1/sms/{message_id}/cancel`"""
+
+    required_scope = Scope.SMS_SEND
+
+    @extend_schema(
+        operation_id="cancel_message",
+        summary="Cancel a message",
+        parameters=[MESSAGE_ID],
+        request=None,
+        responses={200: MessageSchema},
+    )
+    def post(self, request: Request, message_id: str) -> Response:
+        """Takes back a message that is scheduled or queued. Its credits come back in full."""
+        parse_no_body(request)
+        found = ids.parse_id(ids.MESSAGE, message_id)
+        message = cancel.cancel(caller_of(request).organization_id, found)
+        return Response(representations.message_json(message))
+
+
+class CancelBatchView(ApiView):
+    """`POST /v1/batches/{batch_id}/cancel`"""
+
+    required_scope = Scope.SMS_SEND
+
+    @extend_schema(
+        operation_id="cancel_batch",
+        summary="Cancel a batch",
+        parameters=[BATCH_ID],
+        request=None,
+        responses={200: CanceledBatch},
+    )
+    def post(self, request: Request, batch_id: str) -> Response:
+        """Takes back every message of the batch that is scheduled or queued, with its credits."""
+        parse_no_body(request)
+        found = ids.parse_id(ids.BATCH, batch_id)
+        canceled = cancel.cancel_batch(caller_of(request).organization_id, found)
+        answer = {"canceled": canceled.count, "credits": credits_text(canceled.credits)}
+        return Response({"batch_id": batch_id} | answer)
+
+
+def _drafts(body: SendBody | BulkBody) -> list[Draft]:
+    """The drafts of a call. Raises ApiError INVALID_REQUEST where there are too many."""
+    if isinstance(body, SendBody):
+        return [Draft(body.to, body.message, body.sender_id, body.reference or "")]
+    if len(body.messages) > settings.BULK_MAX_MESSAGES:
+        told = f"A bulk call takes 1 to {settings.BULK_MAX_MESSAGES:,} messages."
+        raise ApiError("INVALID_REQUEST", told, field="messages")
+    return [
+        Draft(
+            row.to,
+            row.message,
+            row.sender_id if row.sender_id is not None else body.sender_id,
+            row.reference or "",
+        )
+        for row in body.messages
+    ]
+
+
+def _order(
+    caller: Caller,
+    body: SendBody | BulkBody,
+    scheduled_at: datetime | None,
+    *,
+    urgent: bool = False,
+    as_batch: bool = False,
+) -> Order:
+    return Order(
+        organization_id=caller.organization_id,
+        source="api",
+        test=caller.test,
+        urgent=urgent,
+        as_batch=as_batch,
+        api_key_id=caller.key_id,
+        scheduled_at=scheduled_at,
+        validity=timedelta(seconds=body.validity) if body.validity else None,
+        hold=body.outside_window == "hold",
+    )
+
+
+def _accept(order: Order, drafts: list[Draft], caller: Caller) -> Acceptance:
+    try:
+        return accept(order, drafts, known=caller.extra)
+    except InsufficientCredits:
+        told = "The balance does not cover this. Nothing was sent or charged."
+        raise ApiError("INSUFFICIENT_CREDITS", told) from None

@@ -1,0 +1,148 @@
+"""Taking back what no carrier has yet: messages and whole batches, with their credits.
+
+A compare-and-swap under the row's lock, as every change of state: of a cancel and a release or a
+submit that come together, one finds the message changed and does nothing.
+"""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.db import connection, transaction
+
+from accounts.credits import ledger
+from accounts.models import LedgerEntry
+from imissive.core.errors import ApiError
+from imissive.core.sql import server_cursor
+from messaging.models import Message
+from messaging.sending import batches
+from messaging.sending.accept import event_data
+from messaging.states import Status
+from webhooks.events import record
+from webhooks.models import EventType
+
+STEP = 1000
+"""Messages of a batch that are canceled in one transaction."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """How many messages were canceled, and the micro-credits that came back."""
+
+    count: int
+    credits: int
+
+
+# Not what a carrier may have: a part of it was accepted, or a submit was never answered.
+_CANCEL = """
+WITH cancelable AS MATERIALIZED (
+    SELECT id FROM messaging_message m
+     WHERE m.organization_id = %(organization)s AND {which}
+       AND status IN ('scheduled', 'queued') AND unanswered = 0
+       AND NOT (submits > 0 AND EXISTS (SELECT FROM messaging_messagepart p
+                                         WHERE p.message_id = m.id))
+     ORDER BY id LIMIT %(limit)s FOR UPDATE
+)
+UPDATE messaging_message m
+   SET status = 'canceled', due_at = NULL, window_closes_at = NULL, final_at = %(now)s
+  FROM cancelable WHERE m.id = cancelable.id
+RETURNING m.id, m."to", m.reference, m.batch_id, m.test, m.price
+"""
+
+
+def cancel(organization_id: uuid.UUID, message_id: uuid.UUID | None) -> Message:
+    """Cancel one message and give its credits back.
+
+    Raises ApiError: NOT_FOUND, another organization's included; NOT_CANCELABLE.
+    """
+    canceled, message = None, None
+    if message_id is not None:
+        canceled = _cancel(organization_id, "m.id = %(wanted)s", message_id, limit=1)
+        message = Message.objects.filter(organization_id=organization_id, id=message_id).first()
+    if message is None or canceled is None:
+        raise ApiError("NOT_FOUND", "There is no such message.")
+    if not canceled.count:
+        told = f"The message is {message.status}: only scheduled and queued ones can be canceled."
+        if message.status in (Status.SCHEDULED, Status.QUEUED):
+            told = "The message is on its way to the carrier already."
+        raise ApiError("NOT_CANCELABLE", told)
+    return message
+
+
+def cancel_batch(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Canceled:
+    """Cancel what can be canceled of a batch, a step at a time, and give the credits back.
+
+    Raises ApiError: NOT_FOUND, another organization's included; NOT_CANCELABLE where nothing can.
+    """
+    batch = batches.find(organization_id, batch_id)
+    canceled = _cancel_all(organization_id, "m.batch_id = %(wanted)s", batch.id)
+    if not canceled.count:
+        told = "No message of the batch is scheduled or queued any more."
+        raise ApiError("NOT_CANCELABLE", told)
+    return canceled
+
+
+def cancel_some(organization_id: uuid.UUID, batch_id: uuid.UUID) -> Canceled:
+    """Cancel STEP messages at most of a batch of the organization, in the caller's transaction if
+    there is one. None are left where it finds none."""
+    return _cancel(organization_id, "m.batch_id = %(wanted)s", batch_id, limit=STEP)
+
+
+def cancel_to(organization_id: uuid.UUID, numbers: Sequence[str]) -> Canceled:
+    """Cancel what can be canceled of the messages to those numbers (E.164), and give the credits
+    back. Where there is none, nothing happens."""
+    which = 'm."to" = ANY(%(wanted)b::text[])'
+    return _cancel_all(organization_id, which, list(numbers))
+
+
+def _cancel_all(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled:
+    """A step at a time, until nothing is left.
+
+    All in one where the caller's transaction goes on: a second step would lock messages after the
+    balance, against the locking rule.
+    """
+    if connection.in_atomic_block:
+        return _cancel(organization_id, which, wanted, limit=None)
+    count = credits = 0
+    while True:
+        canceled = _cancel(organization_id, which, wanted, limit=STEP)
+        count, credits = count + canceled.count, credits + canceled.credits
+        if canceled.count < STEP:
+            return Canceled(count, credits)
+
+
+def _cancel(organization_id: uuid.UUID, which: str, wanted: Any, *, limit: int | None) -> Canceled:
+    now = datetime.now(UTC)
+    with transaction.atomic():
+        with server_cursor() as cursor:
+            cursor.execute(
+                _CANCEL.format(which=which),
+                {"organization": organization_id, "wanted": wanted, "limit": limit, "now": now},
+            )
+            rows: list[Any] = cursor.fetchall()
+        record.record_and_ring_on_commit([_event(organization_id, row, now) for row in rows])
+        # Last, by the locking rule: messages before balances.
+        kind = LedgerEntry.Kind.REFUND
+        ledger.post(
+            [
+                ledger.Posting(organization_id, kind, row[5], row[0], "canceled")
+                for row in rows
+                if row[5] > 0
+            ]
+        )
+    return Canceled(len(rows), sum(row[5] for row in rows))
+
+
+def _event(organization_id: uuid.UUID, row: Any, now: datetime) -> record.NewEvent:
+    message_id, to, reference, batch_id, test, _ = row
+    data = event_data(
+        to=to,
+        status=Status.CANCELED,
+        at=now,
+        reference=reference,
+        batch_id=batch_id,
+        test=test,
+    )
+    return record.NewEvent(organization_id, EventType.MESSAGE_CANCELED, now, message_id, data)
