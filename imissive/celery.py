@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from celery import Celery, bootsteps, signals
+from celery import Celery, bootsteps
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
 
@@ -25,23 +25,3 @@ class WakeUp(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 app.steps["consumer"].add(WakeUp)
-
-
-# A worker that is started for a carrier holds that carrier's binds beside its queues.
-CARRIER = os.environ.get("IMISSIVE_CARRIER", "")
-
-
-@signals.worker_ready.connect
-def _begin(**_: Any) -> None:
-    if CARRIER:
-        from messaging.carriers import process
-
-        process.start(CARRIER)
-
-
-@signals.worker_shutdown.connect
-def _end(**_: Any) -> None:
-    if CARRIER:
-        from messaging.carriers import process
-
-        process.stop()

@@ -39,7 +39,8 @@ INSTALLED_APPS = [
     "imissive.reference",
     # Before django.contrib.admin, whose templates it replaces.
     "unfold",
-    "django.contrib.admin",
+    # Simple: urls.py imports the admin's pages, so that workers need not.
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

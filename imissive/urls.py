@@ -1,5 +1,7 @@
 """Every address, composed of the apps' own."""
 
+from importlib import import_module
+
 from django.urls import URLPattern, URLResolver, include, path
 
 from accounts.operators.site import site
@@ -7,6 +9,15 @@ from imissive.pages import health
 from imissive.pages.search import search
 from imissive.pages.usage_api import UsageView
 from imissive.pages.usage_views import usage_file, usage_page
+
+# Importing the admin's pages registers them with the site. Only what serves pages needs them.
+for admin_pages in (
+    "accounts.operators.admin",
+    "messaging.admin",
+    "webhooks.dashboard.admin",
+    "otp.dashboard.admin",
+):
+    import_module(admin_pages)
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),

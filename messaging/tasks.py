@@ -1,8 +1,10 @@
 """Celery's entry points to messaging: thin."""
 
+import os
 from collections.abc import Callable
+from typing import Any
 
-from celery import shared_task
+from celery import shared_task, signals
 
 from messaging.billing import low_balance
 from messaging.campaigns import scheduler
@@ -14,8 +16,25 @@ from messaging.log import exports
 from messaging.senders import mails
 from messaging.usage import rollups
 
+# A worker that is started for a carrier holds that carrier's binds beside its queues.
+CARRIER = os.environ.get("IMISSIVE_CARRIER", "")
+
 MAX_STEPS = 20
 """Steps of one kind in one run, so that a long sweep does not hold up the others."""
+
+
+@signals.worker_ready.connect
+def start_carrier(**_: Any) -> None:
+    """Hold the binds of the carrier that this worker process was started for, if any."""
+    if CARRIER:
+        process.start(CARRIER)
+
+
+@signals.worker_shutdown.connect
+def stop_carrier(**_: Any) -> None:
+    """Finish what that carrier's worker has under way, and unbind."""
+    if CARRIER:
+        process.stop()
 
 
 @shared_task(name="messaging.tasks.wake", ignore_result=True)

@@ -1,6 +1,6 @@
 """The Celery worker process of one carrier: its CarrierWorker, in an event loop of its own thread.
 
-`imissive.celery` starts and stops it with the process; the broker's tasks wake it.
+`messaging.tasks` starts and stops it with the process; the broker's tasks wake it.
 """
 
 import asyncio
