@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 EMBEDDED := $(BIN)/python -m imissive.run.embedded
-# Tests to run, such as `make test TESTS="tests/test_text.py -k arabic"`.
+# Tests to run, such as `make test TESTS="tests/messaging/text/test_encoding.py -k arabic"`.
 TESTS ?=
 
 # What `make conformance` draws its calls from: the same number draws the same ones again.
@@ -27,10 +27,10 @@ test: $(VENV)/.dev ## Run all tests beside a PostgreSQL and a Valkey of their ow
 conformance: $(VENV)/.dev ## Judge the API by its own schema for some minutes; SEED=… repeats a run
 	@echo "SEED=$(SEED)"
 	@CONFORMANCE_EXAMPLES=400 CONFORMANCE_SEED=$(SEED) exec $(EMBEDDED) --fast -- \
-		$(BIN)/python -m pytest -n 2 --timeout 1800 tests/test_conformance.py
+		$(BIN)/python -m pytest -n 2 --timeout 1800 tests/journeys/test_conformance.py
 
 axe: $(VENV)/.dev ## Judge every page by axe, in both themes, both languages and two widths
-	@AXE_ALL=1 exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist load --timeout 1800 tests/test_axe.py
+	@AXE_ALL=1 exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist load --timeout 1800 tests/journeys/test_axe.py
 
 screenshots: $(VENV)/.dev ## Take every page in both themes, both languages and two widths, into ./screenshots
 	@exec $(BIN)/python -m tests.screenshots

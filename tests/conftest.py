@@ -17,11 +17,11 @@ from accounts.api import rate_limits
 from imissive.core import wakeups
 from messaging.models import Carrier
 from messaging.routing import cache
-from tests.dispatching import Start, dispatchers
-from tests.receivers import Receiver, receiver
-from tests.running import Site
-from tests.scheduling import LONGEST_FIRST, SITE_FILES, BySite
-from tests.world import Api, Customer, World
+from tests.support.factories import Api, Customer, World
+from tests.support.running_platform import Site
+from tests.support.webhook_dispatch import Start, dispatchers
+from tests.support.webhook_receivers import Receiver, receiver
+from tests.support.xdist_scheduling import LONGEST_FIRST, SITE_FILES, BySite
 
 # The two cores are shared with servers and other test processes: time says nothing here.
 hypothesis.settings.register_profile("imissive", deadline=None)
@@ -50,7 +50,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             "site_of_all" in getattr(item, "fixturenames", [])
             and item.location[0] not in SITE_FILES
         ):
-            raise pytest.UsageError(f"{item.location[0]} belongs into tests.scheduling.SITE_FILES")
+            raise pytest.UsageError(
+                f"{item.location[0]} belongs into tests.support.xdist_scheduling.SITE_FILES"
+            )
 
 
 def pytest_collection_finish() -> None:

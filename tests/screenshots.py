@@ -42,7 +42,7 @@ def main(arguments: list[str]) -> None:
 def take(names: list[str], *, docs: bool) -> None:
     from playwright.sync_api import BrowserContext
 
-    from tests import browsers, showcase
+    from tests.support import browsers, showcase
 
     shown = showcase.make()
     pages = pages_of(shown)
@@ -97,7 +97,7 @@ def _docs(open_as, url, pages) -> None:
 def pages_of(shown) -> dict[str, tuple[str, str]]:
     """Each page's name with who looks at it and where it is."""
     from accounts.access.page_access import public_id
-    from tests.showcase import organization_id
+    from tests.support.showcase import organization_id
 
     home = f"/dashboard/{organization_id(shown)}/"
     queue = "/admin/messaging/senderid/"

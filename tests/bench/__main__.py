@@ -15,8 +15,8 @@ from pathlib import Path
 
 from imissive.run.processes import free_port
 from tests.bench import cpu, load, smpp
-from tests.platforms import until
-from tests.running import Site
+from tests.support.platforms import until
+from tests.support.running_platform import Site
 
 TEXT = "Your order 4711 has shipped and arrives tomorrow."
 Row = tuple[str, str]

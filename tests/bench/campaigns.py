@@ -41,8 +41,8 @@ from messaging.campaigns import (
 from messaging.campaigns.check import check
 from messaging.campaigns.states import State
 from messaging.models import Campaign
-from tests.people import PLAIN_STATIC, browser, member
-from tests.world import SENDER, Customer, World
+from tests.support.factories import SENDER, Customer, World
+from tests.support.people import PLAIN_STATIC, browser, member
 
 
 def timed(what: str, act: Callable[[], Any], rows: int = 0) -> Any:

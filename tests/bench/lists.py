@@ -2,7 +2,7 @@
 
     python -m imissive.run.embedded -- python -m tests.bench.lists
 
-Fills a fresh database with SQL (tests/filling.py), another organization beside it, and asks through
+Fills a fresh database with SQL (tests/support/bulk_data.py), another organization beside it, and asks through
 the whole API, in this process. For each filter and each pair of filters: the slowest of the first,
 the middle and the last page, of values that are frequent, rare and missing, and the indexes that it
 was read from. Each call is made three times, and the median counts. Of the dashboard's log: what no
@@ -37,9 +37,9 @@ from imissive.core.cursors import encode_cursor
 from messaging.models import Message
 from messaging.usage import rollups
 from tests.bench.cpu import milliseconds_of
-from tests.filling import CAMPAIGN, MONITOR, fill
-from tests.people import PLAIN_STATIC, browser, member
-from tests.world import Api, Customer, World
+from tests.support.bulk_data import CAMPAIGN, MONITOR, fill
+from tests.support.factories import Api, Customer, World
+from tests.support.people import PLAIN_STATIC, browser, member
 
 NOW = datetime.now(UTC)
 

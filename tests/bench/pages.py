@@ -2,7 +2,7 @@
 
     python -m imissive.run.embedded -- python -m tests.bench.pages
 
-Fills a fresh database (tests/showcase.py, and tests/filling.py for the same organization, with a
+Fills a fresh database (tests/support/showcase.py, and tests/support/bulk_data.py for the same organization, with a
 row in the ledger for each message), sums the hours as beat does, and asks for each page of
 tests/screenshots.py in this process. The median of three requests counts; a page over LIMIT is
 marked. `--only overview usage` takes the pages whose names begin so.
@@ -26,11 +26,11 @@ from django.test import Client, override_settings
 from django.test.utils import CaptureQueriesContext
 
 from messaging.usage import rollups
-from tests import showcase
-from tests.filling import fill
-from tests.people import PLAIN_STATIC
+from tests.journeys.test_page_queries import acting_client
 from tests.screenshots import pages_of
-from tests.test_page_queries import acting_client
+from tests.support import showcase
+from tests.support.bulk_data import fill
+from tests.support.people import PLAIN_STATIC
 
 LIMIT = 300
 """What a page may take, in milliseconds."""

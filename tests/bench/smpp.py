@@ -21,14 +21,14 @@ from imissive.run.processes import free_port
 from messaging.smpp.handlers import Handlers, LinkConfig
 from messaging.smpp.link import LinkError, connect_esme
 from messaging.smpp.pdus import BindReceiver, BindTransceiver, BindTransmitter, SubmitSm
-from tests.platforms import until
+from tests.support.platforms import until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from messaging.smpp.link import Link
     from messaging.smpp.pdus import Bind, Request, Response
-    from tests.running import Site
+    from tests.support.running_platform import Site
 
 WINDOW = 50
 IDLE_BINDS = 1000

@@ -1,0 +1,98 @@
+"""Ids: in the order in which they were made, never twice, and read back from how they are shown."""
+
+import itertools
+import re
+import time
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imissive.core import ids
+from tests.support.factories import in_threads
+
+MANY = 5_000
+
+
+def _milliseconds(value: uuid.UUID) -> int:
+    return value.int >> 80
+
+
+def test_they_are_uuids_of_version_7() -> None:
+    before = time.time_ns() // 1_000_000
+    made = [ids.new_uuid() for _ in range(MANY)]
+    after = time.time_ns() // 1_000_000
+    assert {(value.version, value.variant) for value in made} == {(7, uuid.RFC_4122)}
+    assert all(before <= _milliseconds(value) <= after for value in made)
+
+
+def test_those_of_one_millisecond_are_in_their_order() -> None:
+    made = [ids.new_uuid() for _ in range(MANY)]
+    assert made == sorted(set(made))
+    within = [a for a, b in itertools.pairwise(made) if _milliseconds(a) == _milliseconds(b)]
+    assert len(within) > MANY / 10, "many shared a millisecond"
+
+
+def test_the_next_of_a_millisecond_cannot_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
+    made = [ids.new_uuid() for _ in range(MANY)]
+    assert {_milliseconds(value) for value in made} == {1_800_000_000_000}
+    assert made == sorted(set(made))
+    steps = [b.int - a.int for a, b in itertools.pairwise(made)]
+    assert len(set(steps)) == len(steps)
+    # 58 random bits: below 2^40 comes one of a quarter of a million.
+    assert sum(step < 1 << 40 for step in steps) < 3
+
+
+def test_a_millisecond_that_is_full_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
+    monkeypatch.setattr(ids, "_last", (1_800_000_000_000, (1 << 74) - 1))
+    value = ids.new_uuid()
+    assert (value.version, value.variant) == (7, uuid.RFC_4122)
+    assert _milliseconds(value) == 1_800_000_000_000
+
+
+def test_threads_make_none_twice_and_each_in_its_order() -> None:
+    def make() -> list[uuid.UUID]:
+        return [ids.new_uuid() for _ in range(MANY)]
+
+    mine = in_threads([make] * 8)
+    assert all(made == sorted(made) for made in mine)
+    assert len(set(itertools.chain(*mine))) == 8 * MANY
+
+
+@given(st.uuids())
+def test_they_are_read_as_they_are_shown(value: uuid.UUID) -> None:
+    shown = ids.public_id("msg", value)
+    assert re.fullmatch(ids.pattern("msg"), shown)
+    assert ids.parse_id("msg", shown) == value
+    assert ids.parse_id("bat", shown) is None
+
+
+@given(st.uuids(), st.uuids())
+def test_they_sort_as_they_are_shown(one: uuid.UUID, other: uuid.UUID) -> None:
+    assert (one < other) == (ids.public_id("msg", one) < ids.public_id("msg", other))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "msg",
+        "msg_",
+        "msg_" + "0" * 25,
+        "msg_" + "0" * 27,
+        "msg_" + "u" * 26,
+        "msg_8" + "0" * 25,
+    ],
+)
+def test_what_is_no_id(text: str) -> None:
+    assert ids.parse_id("msg", text) is None
+
+
+@given(st.datetimes(datetime(1970, 1, 1), datetime(2900, 1, 1), timezones=st.just(UTC)))
+def test_their_time_is_read_from_them(moment: datetime) -> None:
+    first = ids.first_id_at(moment)
+    assert timedelta(0) <= moment - ids.time_of(first) < timedelta(milliseconds=1)

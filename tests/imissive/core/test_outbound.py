@@ -1,0 +1,449 @@
+"""The outbound client: where it posts to, where it never does, and what it makes of answers."""
+
+import asyncio
+import contextlib
+import ipaddress
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from yarl import URL
+
+from imissive.core import outbound
+from tests.support.webhook_receivers import Answer, Receiver, receiver
+
+REFUSED = [
+    "0.0.0.0",  # noqa: S104
+    "0.1.2.3",
+    "10.0.0.1",
+    "10.255.255.255",
+    "100.64.0.1",
+    "100.100.100.200",
+    "100.127.255.255",
+    "127.0.0.1",
+    "127.8.8.8",
+    "168.63.129.16",
+    "169.254.0.1",
+    "169.254.169.254",
+    "172.16.0.1",
+    "172.31.255.255",
+    "192.0.0.192",
+    "192.0.2.1",
+    "192.88.99.1",
+    "192.168.1.1",
+    "198.18.0.1",
+    "198.51.100.1",
+    "203.0.113.1",
+    "224.0.0.1",
+    "239.255.255.250",
+    "240.0.0.1",
+    "255.255.255.255",
+    "::",
+    "::1",
+    "::127.0.0.1",
+    "::ffff:0.0.0.0",
+    "::ffff:10.0.0.1",
+    "::ffff:127.0.0.1",
+    "::ffff:169.254.169.254",
+    "::ffff:a9fe:a9fe",
+    "64:ff9b::10.0.0.1",
+    "64:ff9b::127.0.0.1",
+    "64:ff9b::169.254.169.254",
+    "64:ff9b:1::1.1.1.1",
+    "100::1",
+    "2001::1",
+    "2001:0:4136:e378:8000:63bf:3fff:fdd2",
+    "2001:db8::1",
+    "2002:7f00:1::1",
+    "2002:a00:1::1",
+    "3fff::1",
+    "5f00::1",
+    "fc00::1",
+    "fd00::1",
+    "fd00:ec2::254",
+    "fe80::1",
+    "fe80::1%eth0",
+    "fe80::1%lo",
+    "2606:4700:4700::1111%eth0",
+    "fec0::1",
+    "ff02::1",
+    "localhost",
+    "2130706433",
+    "",
+]
+ALLOWED = [
+    "1.1.1.1",
+    "8.8.8.8",
+    "100.63.255.255",
+    "100.128.0.1",
+    "172.15.0.1",
+    "172.32.0.1",
+    "::ffff:1.1.1.1",
+    "64:ff9b::1.1.1.1",
+    "2606:4700:4700::1111",
+    "2a00:1450:4001:80b::200e",
+]
+
+
+@pytest.mark.parametrize("address", REFUSED)
+def test_addresses_that_are_never_posted_to(address: str, settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = False
+    assert not outbound.is_allowed(address)
+
+
+@pytest.mark.parametrize("address", ALLOWED)
+def test_addresses_of_the_internet(address: str) -> None:
+    assert outbound.is_allowed(address)
+
+
+def test_the_setting_allows_loopback_and_nothing_else(settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = True
+    allowed = {address for address in REFUSED if outbound.is_allowed(address)}
+    assert allowed == {"127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1"}
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://example.com/",
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "javascript:alert(1)",
+        "example.com/hook",
+        "//example.com/hook",
+        "https://",
+        "https:///hook",
+        "https://:443/",
+        "https://user@example.com/",
+        "https://user:password@example.com/",
+        "https://:password@example.com/",
+        "https://example.com:99999/",
+        "https://example.com:port/",
+        "https://exa mple.com/",
+        "https://example.com/a\r\nHost: evil",
+        "https://example.com/\x00",
+        "https://example.com\\@127.0.0.1/",
+        "https://[::1",
+        "https://" + "a" * 500 + ".com/",
+        "https://127.0.0.1/",
+        "https://127.0.0.1:8443/hook",
+        "https://[::1]/",
+        "https://[::ffff:10.0.0.1]/",
+        "https://10.1.2.3/",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://0.0.0.0/",
+        "https://0/",
+        "https://2130706433/",
+        "https://0x7f000001/",
+        "https://0177.0.0.1/",
+        "https://127.1/",
+        "https://127.0.0.1./",
+        "https://134744072/",
+        "https://localhost/",
+        "https://LOCALHOST./",
+        "https://api.localhost/",
+        "",
+    ],
+)
+def test_urls_refused_at_once(url: str, settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = False
+    with pytest.raises(outbound.OutboundError) as refusal:
+        outbound.parse_url(url)
+    assert "password" not in refusal.value.reason.replace("user name or password", "")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.com",
+        "https://example.com:8443/hook?token=a%20b",
+        "https://bücher.example/hook",
+        "https://8.8.8.8/hook",
+        "https://[2606:4700:4700::1111]/hook",
+    ],
+)
+def test_urls_that_are_fine(url: str, settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = False
+    assert outbound.parse_url(url).scheme == "https"
+
+
+def test_with_the_setting_plain_http_to_loopback_is_fine(settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = True
+    outbound.parse_url("http://127.0.0.1:8900/")
+    outbound.parse_url("http://localhost:8900/")
+    for url in ("http://10.0.0.1/", "https://169.254.169.254/", "http://2130706433/"):
+        with pytest.raises(outbound.OutboundError):
+            outbound.parse_url(url)
+
+
+# ------------------------------------------------------------ really posting
+
+
+@pytest.fixture
+def there() -> Iterator[Receiver]:
+    with receiver() as made:
+        yield made
+
+
+@pytest.fixture
+def allowed(settings: Any) -> Any:
+    settings.WEBHOOK_ALLOW_LOOPBACK = True
+    settings.WEBHOOK_TIMEOUT = 0.5
+    return settings
+
+
+def post(url: str | URL, body: bytes = b"{}", times: int = 1) -> outbound.Answer:
+    async def run() -> outbound.Answer:
+        try:
+            for _ in range(times):
+                answer = await outbound.client().post(URL(url), body, {"webhook-id": "evt_1"})
+            return answer
+        finally:
+            await outbound.close()
+
+    return asyncio.run(run())
+
+
+def refusal(url: str | URL, body: bytes = b"{}") -> str:
+    with pytest.raises(outbound.OutboundError) as raised:
+        post(url, body)
+    return raised.value.reason
+
+
+def test_a_post(there: Receiver, allowed: Any) -> None:
+    there.answer = lambda _post: Answer(200, body=b"thanks")
+    answer = post(there.url, '{"text":"مرحبا"}'.encode())
+    assert (answer.status, answer.body, answer.ok) == (200, b"thanks", True)
+    [came] = there.posts
+    assert came.path == "/hook"
+    assert came.body.decode() == '{"text":"مرحبا"}'
+    assert came.headers["user-agent"] == "imissive-webhooks/1"
+    assert came.headers["content-type"] == "application/json"
+    assert came.headers["webhook-id"] == "evt_1"
+    assert "accept-encoding" not in came.headers
+
+
+def test_connections_are_kept(there: Receiver, allowed: Any) -> None:
+    post(there.url, times=5)
+    assert (len(there.posts), there.connections) == (5, 1)
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+def test_redirects_are_not_followed(there: Receiver, allowed: Any, status: int) -> None:
+    there.answer = lambda _post: Answer(status, headers={"Location": there.url + "/elsewhere"})
+    answer = post(there.url)
+    assert (answer.status, answer.ok) == (status, False)
+    assert [came.path for came in there.posts] == ["/hook"]
+
+
+def test_loopback_is_refused_when_connecting(there: Receiver, settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = False
+    assert refusal(there.url) == "address not allowed"
+    assert refusal(there.url.replace("127.0.0.1", "[::ffff:127.0.0.1]")) == "address not allowed"
+    assert there.connections == 0
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"])
+def test_odd_spellings_of_loopback_reach_nobody(there: Receiver, settings: Any, host: str) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = False
+    assert refusal(there.url.replace("127.0.0.1", host)) in ("address not allowed", "URL not valid")
+    assert there.connections == 0
+
+
+def test_a_name_that_resolves_to_loopback_is_refused(there: Receiver, settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = False
+    assert refusal(there.url.replace("127.0.0.1", "localhost")) == "address not allowed"
+    assert there.connections == 0
+
+
+@pytest.fixture
+def resolves(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Make every name resolve to those addresses, a list for each look-up; the last one stays."""
+    looked_up: list[str] = []
+
+    def fake(*answers: list[str]) -> list[str]:
+        left = list(answers)
+
+        def getaddrinfo(host: str, port: int, *_a: Any, **_k: Any) -> list[Any]:
+            looked_up.append(host)
+            addresses = left.pop(0) if len(left) > 1 else left[0]
+            return [
+                (socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, port))
+                for address in addresses
+            ]
+
+        monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+        return looked_up
+
+    return fake
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "169.254.169.254", "127.0.0.1"])
+def test_a_public_name_that_resolves_to_a_private_address(
+    resolves: Any, settings: Any, address: str
+) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = False
+    looked_up = resolves([address])
+    assert refusal("http://hook.example/") == "address not allowed"
+    assert looked_up == ["hook.example"]
+
+
+def test_rebinding_changes_nothing(there: Receiver, resolves: Any, allowed: Any) -> None:
+    """What is connected to is the address that was checked: there is no second look-up."""
+    looked_up = resolves(["127.0.0.1"], ["169.254.169.254"])
+    assert post(there.url.replace("127.0.0.1", "hook.example")).ok
+    assert looked_up == ["hook.example"]
+
+
+def test_all_of_several_addresses_are_checked(resolves: Any, settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = False
+    resolves(["10.0.0.1", "192.168.0.1"])
+    assert refusal("http://hook.example/") == "address not allowed"
+
+
+def test_a_name_that_does_not_exist(allowed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing(*_a: Any, **_k: Any) -> Any:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", nothing)
+    assert refusal("http://hook.example/") == "host name not found"
+
+
+def test_a_slow_answer_is_a_timeout(there: Receiver, allowed: Any) -> None:
+    there.answer = lambda _post: Answer(200, delay=1.0)
+    assert refusal(there.url) == "no answer within 0.5 s"
+
+
+def test_a_dribbled_body_is_a_timeout(allowed: Any) -> None:
+    with _raw_server(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nx") as url:
+        assert refusal(url) == "no answer within 0.5 s"
+
+
+def test_nobody_listens(allowed: Any) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert refusal(f"http://127.0.0.1:{taken.getsockname()[1]}/") == "connection refused"
+
+
+def test_no_certificate_no_post(there: Receiver, allowed: Any) -> None:
+    assert refusal(there.url.replace("http://", "https://")) == "TLS handshake failed"
+    assert there.posts == []
+
+
+def test_certificates_are_verified(allowed: Any, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_self_signed(tmp_path))
+    received: list[bytes] = []
+
+    def serve() -> None:
+        with contextlib.suppress(OSError), listening.accept()[0] as plain:
+            received.append(context.wrap_socket(plain, server_side=True).recv(1000))
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"https://127.0.0.1:{listening.getsockname()[1]}/"
+        assert refusal(url) == "TLS certificate not valid"
+        thread.join()
+    assert received == []
+
+
+def _self_signed(folder: Path) -> Path:
+    """A file with a key and a certificate for 127.0.0.1 that nobody vouches for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    plain = serialization.NoEncryption()
+    file = folder / "certificate.pem"
+    file.write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
+        + certificate.public_bytes(pem)
+    )
+    return file
+
+
+@pytest.mark.parametrize(
+    ("bytes_sent", "reason"),
+    [
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "answer is not valid HTTP"),
+        (b"", "connection closed without an answer"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nab", "answer cut short"),
+        (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000, "answer is not valid HTTP"),
+    ],
+)
+def test_what_is_not_an_answer(bytes_sent: bytes, reason: str, allowed: Any) -> None:
+    with _raw_server(bytes_sent, close=True) as url:
+        assert refusal(url) == reason
+
+
+def test_only_the_beginning_of_a_long_answer_is_kept(there: Receiver, allowed: Any) -> None:
+    there.answer = lambda _post: Answer(200, body=b"x" * 3_000_000)
+    assert post(there.url).body == b"x" * outbound.KEPT_RESPONSE_BYTES
+
+
+def test_a_compressed_answer_is_not_unpacked(there: Receiver, allowed: Any) -> None:
+    there.answer = lambda _post: Answer(200, headers={"Content-Encoding": "gzip"}, body=b"\x1f\x8b")
+    assert post(there.url).body == b"\x1f\x8b"
+
+
+def test_an_oversized_event_is_not_posted(there: Receiver, allowed: Any) -> None:
+    assert refusal(there.url, b"x" * (outbound.MAX_REQUEST_BYTES + 1)) == "the event is too large"
+    assert there.connections == 0
+
+
+def test_no_proxy_from_the_environment(
+    there: Receiver, allowed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")
+    assert post(there.url).ok
+
+
+class _raw_server:
+    """Sends those bytes to whoever connects, and closes the connection if told to."""
+
+    def __init__(self, answer: bytes, *, close: bool = False) -> None:
+        self._answer = answer
+        self._close = close
+        self._kept: list[socket.socket] = []
+
+    def __enter__(self) -> str:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        threading.Thread(target=self._serve, daemon=True).start()
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/"
+
+    def _serve(self) -> None:
+        try:
+            while True:
+                connection, _ = self._socket.accept()
+                connection.recv(65536)
+                connection.sendall(self._answer)
+                if self._close:
+                    connection.close()
+                else:
+                    self._kept.append(connection)
+        except OSError:
+            return
+
+    def __exit__(self, *_error: object) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        for connection in self._kept:
+            connection.close()

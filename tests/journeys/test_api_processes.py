@@ -1,0 +1,208 @@
+"""The API over several web processes, and over their death: on the platform as `make run` starts
+it, with two web processes."""
+
+import itertools
+import os
+import signal
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import psutil
+import pytest
+from dotenv import dotenv_values
+
+from tests.support.platforms import until
+from tests.support.running_platform import Site
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(180)]
+
+CLIENTS = 12
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; status 0 is a connection that broke or was refused."""
+
+    status: int
+    headers: Any
+    body: Any
+
+    @property
+    def replayed(self) -> bool:
+        return self.headers.get("Idempotent-Replayed") == "true"
+
+
+def ask(site: Site, path: str, body: Any = None, **headers: str) -> Answer:
+    given = {name.replace("_", "-"): value for name, value in headers.items()}
+    given |= {
+        "Authorization": f"Bearer {site.demo['IMISSIVE_API_KEY']}",
+        "Content-Type": "application/json",
+    }
+    data = None if body is None else orjson.dumps(body)
+    request = urllib.request.Request(site.url + path, data, given)  # noqa: S310
+    try:
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
+            return Answer(answer.status, answer.headers, orjson.loads(answer.read()))
+    except urllib.error.HTTPError as error:
+        return Answer(error.code, error.headers, orjson.loads(error.read()))
+    except OSError:
+        return Answer(0, {}, None)
+
+
+def web_processes(site: Site) -> list[psutil.Process]:
+    web = site.pid("web")
+    assert web is not None
+    return psutil.Process(web).children()
+
+
+def together(works: list[Any], seconds: float = 120) -> None:
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(seconds)
+    assert not any(thread.is_alive() for thread in threads)
+
+
+# ---------------------------------------------------------------- a crash before the answer
+
+
+class Sender:
+    """Customers who send, each call with a key of its own, and repeat it until it is answered."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.stop = threading.Event()
+        self.numbers = itertools.count()
+        self.answers: dict[str, str] = {}
+        """The id that each key was answered with."""
+        self.broken = 0
+        """Calls of which nobody knows whether they took effect."""
+        self.saved = 0
+        """Those of them that had taken effect, and were not done again."""
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            number = next(self.numbers)
+            key = f"order-{number}"
+            self.answers[key] = self._send(key, f"+96654{number:07d}")
+
+    def _send(self, key: str, to: str) -> str:
+        body = {"to": to, "message": "Exactly once", "reference": key}
+        broken = 0
+        for _ in range(600):
+            answer = ask(self.site, "/v1/sms/send", body, idempotency_key=key)
+            if answer.status == 202:
+                # Replayed, though no answer had come: it was killed between commit and answer.
+                self.saved += bool(broken and answer.replayed)
+                assert broken or not answer.replayed
+                return str(answer.body["message_id"])
+            assert answer.status in (0, 409, 503), answer
+            broken += answer.status == 0
+            self.broken += answer.status == 0
+            time.sleep(0.05)
+        raise AssertionError(f"{key} is never answered")
+
+
+def test_a_web_process_killed_between_commit_and_answer_does_not_send_twice(site: Site) -> None:
+    sender = Sender(site)
+    clients = [threading.Thread(target=sender.run) for _ in range(CLIENTS)]
+    for client in clients:
+        client.start()
+    deadline = time.monotonic() + 100
+    kills = 0
+    while kills < 3 or not sender.saved:
+        assert time.monotonic() < deadline, f"{kills} kills, {sender.broken} broken calls"
+        wanted = len(sender.answers) + 30
+        until(lambda wanted=wanted: len(sender.answers) > wanted, 40)  # type: ignore[misc]
+        for process in web_processes(site):
+            process.kill()
+        kills += 1
+    sender.stop.set()
+    for client in clients:
+        client.join(60)
+    assert not any(client.is_alive() for client in clients)
+    print(
+        f"{kills} kills, {len(sender.answers)} calls, {sender.broken} broken, {sender.saved} saved"
+    )
+
+    stored = site.sql("SELECT reference, count(*) FROM messaging_message GROUP BY 1")
+    assert Counter(dict(stored)) == Counter(dict.fromkeys(sender.answers, 1))
+    [(messages, charges, charged, records)] = site.sql(
+        "SELECT (SELECT count(*) FROM messaging_message),"
+        " (SELECT count(*) FROM accounts_ledgerentry WHERE kind = 'charge'),"
+        " (SELECT -sum(amount) / 1000000 FROM accounts_ledgerentry WHERE kind = 'charge'),"
+        " (SELECT count(*) FROM accounts_idempotencyrecord)"
+    )
+    assert messages == charges == charged == records == len(sender.answers)
+    for key in list(sender.answers)[:20]:
+        body = {"to": f"+96654{int(key[6:]):07d}", "message": "Exactly once", "reference": key}
+        again = ask(site, "/v1/sms/send", body, idempotency_key=key)
+        assert (again.replayed, again.body["message_id"]) == (True, sender.answers[key])
+    assert site.manage("check_ledger").returncode == 0
+
+
+# ---------------------------------------------------------------- limits
+
+
+def _redis_port(site: Site) -> int | None:
+    url = dotenv_values(site.data_dir / "runtime.env")["REDIS_URL"] or ""
+    return urlsplit(url).port
+
+
+def test_a_limit_holds_over_several_web_processes(site: Site) -> None:
+    site.sql("UPDATE accounts_organization SET calls_per_minute = 60")
+    statuses: list[int] = []
+
+    def ask_often() -> None:
+        for _ in range(25):
+            statuses.append(ask(site, "/v1/balance").status)
+
+    begun = time.monotonic()
+    together([ask_often] * 16)
+    elapsed = time.monotonic() - begun
+
+    counted = Counter(statuses)
+    assert set(counted) == {200, 429}
+    # One a second comes back meanwhile.
+    assert 60 <= counted[200] <= 60 + elapsed + 1, counted
+    port = _redis_port(site)
+    asked = [
+        process
+        for process in web_processes(site)
+        if any(one.raddr and one.raddr.port == port for one in process.net_connections())
+    ]
+    assert len(asked) == 2, "both processes took part"
+    site.sql("UPDATE accounts_organization SET calls_per_minute = NULL")
+
+
+def test_without_redis_calls_are_answered_as_fast_and_the_log_says_so(site: Site) -> None:
+    site.sql("UPDATE accounts_organization SET calls_per_minute = 1")
+    valkey = site.pid("valkey")
+    assert valkey is not None
+    before = len(site.text)
+    os.kill(valkey, signal.SIGSTOP)  # it hangs: worse than one that is away
+    try:
+        ask(site, "/v1/balance")
+        begun = time.monotonic()
+        answers = [ask(site, "/v1/balance") for _ in range(40)]
+        elapsed = time.monotonic() - begun
+        assert {answer.status for answer in answers} == {200}
+        # Each of the two processes asks again once a second, and waits a quarter for that.
+        assert elapsed < 4, elapsed
+        until(lambda: "rate_limits_unavailable" in site.text[before:], 10)
+        otp = ask(site, "/v1/otp/verify", {"otp_id": "otp_x", "code": "123456"})
+        assert (otp.status, otp.body["error"]["code"]) == (503, "UNAVAILABLE")
+    finally:
+        os.kill(valkey, signal.SIGCONT)
+    time.sleep(1.2)
+    statuses = [ask(site, "/v1/balance").status for _ in range(6)]
+    assert 429 in statuses, "the limit holds again"
+    site.sql("UPDATE accounts_organization SET calls_per_minute = NULL")

@@ -1,0 +1,189 @@
+"""The whole API against its schema, as member, outsider and nobody. More of it: `make conformance`.
+
+Each call is undone after it was judged, so that all find the same: one customer with an object of
+each kind.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import hypothesis
+import pytest
+from schemathesis.generation.stateful.state_machine import StepInput, StepOutput
+
+from accounts.models import Organization
+from messaging.models import Batch, Suppression
+from messaging.states import Status
+from otp.models import CodeSend
+from tests.support import conformance
+from tests.support.conformance import Caller
+from tests.support.factories import SENDER, Customer, World
+from webhooks.events import record
+from webhooks.events.record import NewEvent
+from webhooks.models import Delivery, Endpoint, EventType
+
+everything = conformance.load()
+of_objects = conformance.load(examples=conformance.EXAMPLES // 4, wrong=False).include(
+    lambda context: "{" in context.operation.path or context.operation.method == "get"
+)
+a_few = conformance.load(examples=2, wrong=False, borders=False)
+relaxed = hypothesis.settings(
+    deadline=None,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+SPAN = {"from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+
+
+@pytest.fixture
+def owner(world: World) -> Customer:
+    """A customer whom no rate limit stops."""
+    world.serve()
+    return _unlimited(world.customer(1_000))
+
+
+@pytest.fixture
+def objects(world: World, owner: Customer) -> dict[str, str]:
+    """The owner's, one of each kind, by the parameters of paths that they are asked for with."""
+    otp = owner.api.post("/v1/otp/send", {"phone": "+966500000002"})
+    # Its cooldown is over.
+    CodeSend.objects.update(at=datetime.now(UTC) - timedelta(minutes=2))
+    batch = Batch.objects.create(organization=owner.organization)
+    message = world.message(owner, world.carriers[0], batch=batch)
+    endpoint = world.endpoint(owner)
+    happened = datetime.now(UTC)
+    record.record([NewEvent(owner.id, EventType.MESSAGE_SENT, happened, message.id, {})])
+    arrived = {"status": Delivery.Status.DELIVERED, "finished_at": happened}
+    Delivery.objects.filter(endpoint=endpoint).update(**arrived)
+    return {
+        "message_id": message.public_id,
+        "batch_id": str(batch),
+        "webhook_id": endpoint.public_id,
+        "delivery_id": Delivery.objects.get(endpoint=endpoint).public_id,
+        "otp_id": otp.json()["otp_id"],
+        "number": Suppression.objects.create(
+            organization=owner.organization, number="+966500000009", source="api"
+        ).number,
+        "sender_id": world.sender(owner, "Another", status="pending").public_id,
+    }
+
+
+@pytest.fixture
+def over(world: World, owner: Customer) -> dict[str, str]:
+    """The owner's that nothing can be done with any more."""
+    now = datetime.now(UTC)
+    ended = {"status": Status.DELIVERED, "due_at": None, "final_at": now}
+    batch = Batch.objects.create(organization=owner.organization)
+    message = world.message(owner, world.carriers[0], batch=batch, **ended)
+    endpoint = world.endpoint(owner)
+    record.record([NewEvent(owner.id, EventType.MESSAGE_SENT, now, message.id, {})])
+    Endpoint.objects.filter(id=endpoint.id).update(enabled=False)
+    otp = owner.api.post("/v1/otp/send", {"phone": "+966500000003"}).json()["otp_id"]
+    assert owner.api.post(f"/v1/otp/{otp}/cancel").status_code == 200
+    return {
+        "message_id": message.public_id,
+        "batch_id": str(batch),
+        "webhook_id": endpoint.public_id,
+        "delivery_id": Delivery.objects.get(endpoint=endpoint).public_id,
+        "otp_id": otp,
+        "number": "+966500000008",
+        "sender_id": world.sender(owner, "Refused", status="rejected", reason="No").public_id,
+    }
+
+
+def _unlimited(customer: Customer) -> Customer:
+    limits = {"send_per_minute": 10**7, "bulk_per_minute": 10**7, "calls_per_minute": 10**7}
+    Organization.objects.filter(id=customer.id).update(**limits)
+    return customer
+
+
+@pytest.fixture
+def member(owner: Customer, objects: dict[str, str], over: dict[str, str]) -> Caller:
+    mobile = "+966500000001"
+    tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
+    values = {
+        "to": mobile,
+        "phone": mobile,
+        "message": "Hello",
+        "sender_id": SENDER,
+        "scheduled_at": tomorrow,
+        "otp_id": objects["otp_id"],
+    }
+    return Caller(owner.api.secret, (objects, over), values, spans=SPAN)
+
+
+@pytest.fixture
+def succeeding(member: Caller) -> Iterator[Caller]:
+    """Must succeed with each operation at least once: else nothing was shown of it."""
+    yield member
+    assert member.succeeded
+
+
+@everything.parametrize()
+@relaxed
+def test_member(case: Any, succeeding: Caller) -> None:
+    succeeding.make(case)
+
+
+@of_objects.parametrize()
+@relaxed
+def test_outsider(case: Any, objects: dict[str, str], outsider_key: str) -> None:
+    """Has a key, and asks for the owner's objects: never found, never told of."""
+    response = Caller(outsider_key, [objects], always=True).make(case)
+    assert response.status_code != 401
+    if case.path_parameters:
+        assert response.status_code >= 400
+    assert not any(id in response.text for id in objects.values())
+
+
+@pytest.fixture
+def outsider_key(outsider: Customer) -> str:
+    return _unlimited(outsider).api.secret
+
+
+@a_few.parametrize()
+@relaxed
+def test_nobody(case: Any, objects: dict[str, str]) -> None:
+    """Has no key: is told nothing else."""
+    assert Caller("", [objects], always=True).make(case).status_code == 401
+
+
+def test_one_call_leads_to_the_next(member: Caller) -> None:
+    """Chains of calls along the schema's links: what is made is read, changed, and gone then."""
+    led: set[str] = set()
+
+    class Chain(everything.as_state_machine()):  # type: ignore[misc]
+        def setup(self) -> None:
+            self.undoing = conformance.undone()
+            self.undoing.__enter__()
+
+        def teardown(self) -> None:
+            self.undoing.__exit__(None, None, None)
+
+        def step(self, input: StepInput) -> StepOutput:
+            output = super().step(input)
+            if input.is_applied and output.response.status_code < 300:
+                led.add(input.case.operation.label)
+            return output
+
+        def get_call_kwargs(self, case: Any) -> dict[str, Any]:
+            member.fill(case)
+            return {"headers": member.headers}
+
+        def validate_response(self, response: Any, case: Any, **kwargs: Any) -> None:
+            case.validate_response(
+                response,
+                headers=member.headers,
+                additional_checks=[conformance.valid_is_understood, conformance.wrong_is_told],
+                recorder=self.recorder,
+            )
+
+    chains = max(5, conformance.EXAMPLES // 2)
+    Chain.run(
+        settings=hypothesis.settings(
+            relaxed, derandomize=conformance.REPEATED, database=None, max_examples=chains
+        )
+    )
+    assert len(led) >= 5, led

@@ -1,0 +1,244 @@
+"""Nothing is lost: parts of the running platform are really killed under load, and then counted.
+
+The platform is what `make run` starts; the carrier is the simulator in this process, which
+remembers every submit, and the customer's webhook receiver is a real HTTP server.
+"""
+
+import os
+import re
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+import pytest
+import redis
+from dotenv import dotenv_values
+
+from tests.support.platforms import until
+from tests.support.running_platform import Site
+from tests.support.simulators import RunningSimulator, running_simulator
+from tests.support.webhook_receivers import Post, Receiver, receiver
+
+pytestmark = [pytest.mark.platform, pytest.mark.timeout(180)]
+
+WINDOW, BINDS = 50, 2
+IN_DOUBT = WINDOW * BINDS
+EVENTS = ["message.sent", "message.delivered", "message.failed", "message.expired"]
+
+
+@dataclass
+class Scene:
+    """The running platform, its carrier and its customer's receiver."""
+
+    site: Site
+    carrier: RunningSimulator
+    customer: Receiver
+    sent: set[str]
+    first_number: int = 0
+
+    def send(self, count: int) -> None:
+        """Bulk sends of that many messages, each to a number of its own."""
+        while count > 0:
+            size = min(count, 1000)
+            numbers = [
+                f"+96655{number:07d}"
+                for number in range(self.first_number, self.first_number + size)
+            ]
+            self.first_number += size
+            rows = [{"to": number, "message": f"Nothing is lost, {number}"} for number in numbers]
+            status, answer = self.site.post("/v1/sms/bulk", {"messages": rows})
+            if status == 202:
+                assert answer["rejected"] == 0
+                self.sent.update(row["message_id"] for row in answer["messages"])
+                count -= size
+            else:
+                # Not accepted, so not promised: the same as any client, try again.
+                assert status in (0, 503), (status, answer)
+                time.sleep(0.2)
+
+    def everything_is_right(self, *, may_repeat: int) -> None:
+        """Every accepted message ended well, was charged once, and its events were posted."""
+        site = self.site
+        site.settle(90)
+        statuses = dict(site.sql("SELECT status, count(*) FROM messaging_message GROUP BY 1"))
+        assert statuses == {"delivered": len(self.sent)}
+        self._submits_were(may_repeat)
+        assert site.sql(
+            "SELECT kind, -sum(amount) FROM accounts_ledgerentry"
+            " WHERE kind IN ('charge', 'refund') GROUP BY 1"
+        ) == [("charge", len(self.sent) * 1_000_000)]
+        checked = site.manage("check_ledger")
+        assert checked.returncode == 0, checked.stderr
+        self._events_came()
+
+    def _submits_were(self, may_repeat: int) -> None:
+        times = Counter(submit.destination for submit in self.carrier.submits)
+        assert len(times) == len(self.sent)
+        repeated = [count for count in times.values() if count > 1]
+        assert all(count == 2 for count in repeated)
+        assert len(repeated) <= may_repeat, f"{len(repeated)} submits were repeated"
+
+    def _events_came(self) -> None:
+        events = [post.verified(self.secret) for post in list(self.customer.posts)]
+        for kind in ("message.sent", "message.delivered"):
+            told = {event["message_id"] for event in events if event["event"] == kind}
+            assert told == self.sent, f"{kind}: {len(self.sent - told)} of {len(self.sent)} missing"
+        assert not [event for event in events if event["event"] in EVENTS[2:]]
+
+    def __post_init__(self) -> None:
+        body = {"url": self.customer.url, "events": EVENTS}
+        # A web process that has not asked since PostgreSQL was restarted says "try again" once.
+        answers = (self.site.post("/v1/webhooks", body) for _ in range(3))
+        self.secret = next(answer["secret"] for status, answer in answers if status == 201)
+
+
+@pytest.fixture
+def scene(site: Site) -> Iterator[Scene]:
+    """A carrier and a receiver for one test, on a platform emptied of earlier messages."""
+    with running_simulator(receipt_delay=0.05) as carrier, receiver() as customer:
+        site.reset()
+        site.use_simulator(carrier.port, binds=BINDS, window=WINDOW)
+        yield Scene(site, carrier, customer, set())
+        print(site.text[-8000:])
+
+
+def test_carrier_worker_is_killed_with_2000_messages_in_flight(scene: Scene) -> None:
+    scene.carrier.options.answer_delay = 0.1
+    scene.send(2000)
+    scene.carrier.wait_for(lambda carrier: len(carrier.submits) > 500, 20)
+
+    scene.site.kill("carrier-simulator")
+
+    in_flight = scene.site.sql("SELECT count(*) FROM messaging_message WHERE final_at IS NULL")
+    assert in_flight[0][0] > 1000
+    scene.everything_is_right(may_repeat=IN_DOUBT)
+
+
+def test_webhook_worker_is_killed(scene: Scene) -> None:
+    scene.send(1000)
+    scene.customer.wait_for(300)
+
+    scene.site.kill("worker")
+
+    assert len(scene.customer.posts) < 2000
+    scene.everything_is_right(may_repeat=0)
+
+
+def test_broker_is_emptied_and_restarted(scene: Scene) -> None:
+    url = dotenv_values(scene.site.data_dir / "runtime.env")["REDIS_URL"] or ""
+    sender = threading.Thread(target=scene.send, args=[2000])
+    sender.start()
+    for _ in range(5):
+        with redis.Redis.from_url(url) as client:
+            client.flushall()
+        time.sleep(0.05)
+    scene.site.kill("valkey")
+    sender.join()
+
+    scene.everything_is_right(may_repeat=0)
+
+
+def test_postgresql_is_restarted(scene: Scene) -> None:
+    scene.carrier.options.answer_delay = 0.05
+    sender = threading.Thread(target=scene.send, args=[3000])
+    sender.start()
+    scene.carrier.wait_for(lambda carrier: len(carrier.submits) > 200, 20)
+    before = scene.site.pid("postgres")
+    assert before is not None
+
+    os.kill(before, signal.SIGINT)  # PostgreSQL's fast shutdown: every session is cut
+
+    until(lambda: scene.site.pid("postgres") not in (None, before), 30)
+    sender.join()
+    # Results that could not be written are kept in memory and written when it is back.
+    scene.everything_is_right(may_repeat=IN_DOUBT)
+
+
+def test_simulator_drops_every_connection(scene: Scene) -> None:
+    scene.carrier.options.answer_delay = 0.1
+    scene.send(1500)
+    scene.carrier.wait_for(lambda carrier: len(carrier.submits) > 300, 20)
+
+    scene.carrier.drop_all()
+
+    scene.everything_is_right(may_repeat=IN_DOUBT)
+
+
+def test_web_process_is_killed_between_accepting_and_answering(scene: Scene) -> None:
+    """What was answered is stored; what was stored without an answer is still charged once."""
+    stop = threading.Event()
+
+    def send_singles() -> None:
+        while not stop.is_set():
+            body = {"to": f"+96656{len(answered):07d}", "message": "One of many"}
+            status, answer = scene.site.post("/v1/sms/send", body)
+            if status == 202:
+                answered.append(answer["message_id"])
+
+    answered: list[str] = []
+    clients = [threading.Thread(target=send_singles) for _ in range(4)]
+    for client in clients:
+        client.start()
+    until(lambda: len(answered) > 50, 20)
+    web = scene.site.pid("web")
+    assert web is not None
+    for child in psutil.Process(web).children():
+        child.kill()
+    seen = len(answered)
+    until(lambda: len(answered) > seen + 50, 30)
+    stop.set()
+    for client in clients:
+        client.join()
+    scene.site.settle(60)
+
+    [(stored, charged)] = scene.site.sql(
+        "SELECT (SELECT count(*) FROM messaging_message),"
+        " (SELECT -sum(amount) / 1000000 FROM accounts_ledgerentry WHERE kind = 'charge')"
+    )
+    assert stored == charged
+    assert stored - len(answered) <= len(clients)
+    events = [post.verified(scene.secret) for post in list(scene.customer.posts)]
+    delivered = {event["message_id"] for event in events if event["event"] == "message.delivered"}
+    assert set(answered) <= delivered
+    assert scene.site.manage("check_ledger").returncode == 0
+
+
+def test_a_one_time_password_reaches_the_handset_and_nobody_else(scene: Scene) -> None:
+    """Sent, checked, and told; one that is not checked expires. No process logs the codes."""
+    site = scene.site
+    hook = {"url": scene.customer.url, "events": ["otp.verified", "otp.failed"]}
+    secret = site.post("/v1/webhooks", hook)[1]["secret"]
+    body = {"length": 8, "origin": "example.com"}
+    sent = [site.post("/v1/otp/send", body | {"phone": f"+96657123456{n}"})[1] for n in range(2)]
+    scene.carrier.wait_for(lambda carrier: len(carrier.accepted) == 2, 20)
+    texts = {submit.destination: submit.text for submit in scene.carrier.accepted}
+    codes = [texts[answer["phone"].lstrip("+")].rpartition("#")[2] for answer in sent]
+    assert all(re.fullmatch(r"\d{8}", code) for code in codes)
+
+    check = {"otp_id": sent[0]["otp_id"], "code": codes[0]}
+    status, answer = site.post("/v1/otp/verify", check)
+    assert (status, answer["verified"], answer["status"]) == (200, True, "verified")
+    site.sql("UPDATE otp_verification SET expires_at = now() WHERE status = 'pending'")
+
+    def told() -> dict[str, str]:
+        events = [post.verified(secret) for post in list(scene.customer.posts) if _about_otp(post)]
+        return {event["data"]["otp_id"]: event["event"] for event in events}
+
+    expected = {sent[0]["otp_id"]: "otp.verified", sent[1]["otp_id"]: "otp.failed"}
+    until(lambda: told() == expected, 20, told)
+    site.settle(60)
+    stored = site.sql(
+        "SELECT text FROM messaging_message UNION ALL SELECT body FROM webhooks_event"
+    )
+    assert len(stored) >= 6
+    for code in codes:
+        assert code not in str(stored)
+        assert code not in site.text
+
+
+def _about_otp(post: Post) -> bool:
+    return b'"otp.' in post.body

@@ -1,0 +1,140 @@
+"""Who may call what of the API: every route and method, with every kind of key.
+
+The routes come from the URL resolver, the good calls from `tests.support.api_calls`: a new route without a
+row there fails here.
+"""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts.keys.api_keys import create_key, revoke_key
+from accounts.models import Organization
+from accounts.roles import Scope
+from messaging.models import Carrier
+from tests.support.api_calls import (
+    GOOD,
+    METHODS,
+    Good,
+    Scene,
+    ask,
+    calls,
+    routes,
+)
+from tests.support.factories import Customer, World
+
+CALLS = calls()
+# Calls about an object that is named in the body.
+ABOUT_OBJECTS = {call for call in CALLS if "<" in call[1]} | {("POST", "otp/verify")}
+
+
+@pytest.fixture
+def scene(world: World, customer: Customer, carrier: Carrier) -> Scene:
+    return Scene(world, customer, carrier)
+
+
+def key(customer: Customer, **fields: Any) -> str:
+    return create_key(customer.organization, "k", test=False, **fields)[1]
+
+
+def _revoked(customer: Customer) -> str:
+    made, secret = create_key(customer.organization, "k", test=False)
+    revoke_key(made)
+    return secret
+
+
+def _expired(customer: Customer) -> str:
+    return key(customer, expires_at=timezone.now() - timedelta(hours=1))
+
+
+def _suspended(customer: Customer) -> str:
+    Organization.objects.filter(id=customer.id).update(status="suspended")
+    return key(customer)
+
+
+Secret = Callable[[Customer], str]
+REFUSED: dict[str, tuple[int, Secret]] = {
+    "no key": (401, lambda customer: ""),
+    "an unknown key": (401, lambda customer: "imk_live_" + "0" * 64),
+    "half of a key": (401, lambda customer: customer.api.secret[:40]),
+    "a revoked key": (401, _revoked),
+    "an expired key": (401, _expired),
+    "a key of elsewhere": (403, lambda customer: key(customer, allowed=["192.0.2.7"])),
+    # Last, as it stays so.
+    "a suspended organization": (403, _suspended),
+}
+
+
+def call(scene: Scene, method: str, good: Good, secret: str) -> Any:
+    path, body = good.make(scene)
+    return ask(secret, method, path, body)
+
+
+def refused_as(answer: Any, status: int) -> bool:
+    """Whether it is refused with that status, in the contract's shape."""
+    code = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
+    body = answer.json()
+    assert set(body) == {"error", "request_id"}
+    return bool((answer.status_code, body["error"]["code"]) == (status, code[status]))
+
+
+def test_every_route_has_a_row_and_every_row_a_route() -> None:
+    assert set(CALLS) == set(GOOD)
+
+
+@pytest.mark.parametrize(("method", "pattern"), CALLS)
+def test_a_key_needs_the_scope_and_no_other(scene: Scene, method: str, pattern: str) -> None:
+    good = GOOD[method, pattern]
+    for scope in Scope:
+        answer = call(scene, method, good, key(scene.customer, scopes=[scope]))
+        if scope == good.scope:
+            assert answer.status_code == good.status, answer.content
+        else:
+            assert refused_as(answer, 403), (scope, answer.content)
+            assert good.scope in answer.json()["error"]["message"]
+    others = [scope for scope in Scope if scope != good.scope]
+    assert refused_as(call(scene, method, good, key(scene.customer, scopes=others)), 403)
+    answer = call(scene, method, good, key(scene.customer))
+    assert answer.status_code == good.status, "a key without any listed scope may do everything"
+
+
+@pytest.mark.parametrize(("method", "pattern"), CALLS)
+def test_who_is_refused(scene: Scene, method: str, pattern: str) -> None:
+    path, body = GOOD[method, pattern].make(scene)
+    for who, (status, secret) in REFUSED.items():
+        answer = ask(secret(scene.customer), method, path, body)
+        assert refused_as(answer, status), (who, answer.content)
+
+
+@pytest.mark.parametrize(("method", "pattern"), sorted(ABOUT_OBJECTS))
+def test_another_organizations_objects_are_not_found(
+    scene: Scene, outsider: Customer, method: str, pattern: str
+) -> None:
+    good = GOOD[method, pattern]
+    path, body = good.make(Scene(scene.world, outsider, scene.carrier))
+    assert refused_as(ask(scene.customer.api.secret, method, path, body), 404)
+    answer = ask(outsider.api.secret, method, path, body)
+    assert answer.status_code == good.status, "for their own it is as it was"
+
+
+@pytest.mark.parametrize("pattern", [pattern for pattern, _ in routes()])
+def test_other_methods_are_told_which_there_are(scene: Scene, pattern: str) -> None:
+    there = [method for method in METHODS if (method, pattern) in GOOD]
+    path = GOOD[there[0], pattern].make(scene)[0]
+    for method in {*METHODS, "OPTIONS", "TRACE"} - set(there):
+        answer = ask(scene.customer.api.secret, method, path, {} if method != "GET" else None)
+        assert refused_as(answer, 405), (method, answer.content)
+        assert set(answer["Allow"].split(", ")) - {"HEAD"} == set(there)
+        assert refused_as(ask("", method, path), 401), "nobody is told more than that"
+
+
+@pytest.mark.parametrize("secret", [None, ""])
+@pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nothing", "/v1/sms/send/", "/v1/balance/x"])
+def test_what_is_not_there_is_json_too(api: Any, secret: str | None, path: str) -> None:
+    for method in METHODS:
+        answer = ask(api.secret if secret is None else secret, method, path)
+        assert refused_as(answer, 404)
+        assert answer["Content-Type"] == "application/json"

@@ -1,0 +1,564 @@
+"""Receipts: each effect once, in whatever order they come, and none of them lost."""
+
+import itertools
+import json
+import random
+import threading
+import uuid
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import transaction
+
+from accounts.models import MICRO
+from messaging.carriers import queue, receipts
+from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.queue import Result
+from messaging.carriers.receipts import FinalReceipt
+from messaging.models import EarlyReceipt, Message
+from messaging.states import FINAL, Status
+from tests.support.factories import PHONE, in_threads
+
+DELIVERED, FAILED, EXPIRED = Status.DELIVERED, Status.FAILED, Status.EXPIRED
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def delivered(*carrier_message_ids: str) -> list[FinalReceipt]:
+    return [FinalReceipt(each, DELIVERED) for each in carrier_message_ids]
+
+
+def state_of(message: Message) -> Status:
+    message.refresh_from_db()
+    return Status(message.status)
+
+
+def kinds(customer) -> list[str]:
+    return [kind for kind, _ in customer.events()]
+
+
+@pytest.fixture
+def listening(customer, world):
+    """The customer, with an endpoint that wants every event."""
+    world.endpoint(customer)
+    return customer
+
+
+@pytest.fixture
+def sent(listening, carrier, world):
+    """A message of one part that the carrier accepted as c-1."""
+    message = world.message(
+        listening, carrier, status=Status.SENT, sent_at=now(), price=MICRO, reference="order 7"
+    )
+    world.part(message, "c-1")
+    return message
+
+
+def submit(carrier, message: Message, *carrier_message_ids: str) -> None:
+    """Have the carrier accept the message's parts under these ids."""
+    lease = uuid.uuid4()
+    [claimed] = [
+        claimed
+        for claimed in queue.claim(carrier.id, urgent=False, limit=100, lease=lease)
+        if claimed.id == message.id
+    ]
+    accepted = [(number, each, now()) for number, each in enumerate(carrier_message_ids, start=1)]
+    queue.write_results(carrier.id, lease, [Result(claimed, Disposition.ACCEPTED, accepted)])
+
+
+# ---------------------------------------------------------------- the three endings
+
+ENDINGS = [
+    (DELIVERED, "", None, ""),
+    (
+        FAILED,
+        "UNDELIV 027",
+        {
+            "code": "UNDELIV",
+            "message": "The carrier reported that the message was not delivered (UNDELIV 027).",
+        },
+        "UNDELIV 027",
+    ),
+    (
+        EXPIRED,
+        "EXPIRED",
+        {
+            "code": "EXPIRED",
+            "message": "The carrier could not deliver the message within its validity.",
+        },
+        "EXPIRED",
+    ),
+    (
+        EXPIRED,
+        "",
+        {
+            "code": "EXPIRED",
+            "message": "The carrier could not deliver the message within its validity.",
+        },
+        "",
+    ),
+]
+
+
+@pytest.mark.parametrize(("status", "code", "error", "part_code"), ENDINGS)
+def test_a_receipt_ends_the_message(sent, listening, carrier, status, code, error, part_code):
+    receipts.apply(carrier.id, [FinalReceipt("c-1", status, code)])
+    assert state_of(sent) == status
+    assert abs(now() - sent.final_at) < timedelta(seconds=10)
+    assert (sent.due_at, sent.lease) == (None, None)
+    told = {"code": sent.error_code, "message": sent.error_message}
+    assert told == (error or {"code": "", "message": ""})
+    part = sent.submitted_parts.get()
+    assert (part.status, part.error_code) == (status, part_code)
+    assert part.final_at is not None
+    body = json.loads(listening.event_rows()[0].body)
+    assert body == {
+        "event": f"message.{status}",
+        "message_id": sent.public_id,
+        "timestamp": body["timestamp"],
+        "data": {
+            "to": PHONE,
+            "status": str(status),
+            f"{status}_at": body["timestamp"],
+            "reference": "order 7",
+        }
+        | ({"error": error} if error else {}),
+    }
+
+
+@pytest.mark.parametrize("status", [DELIVERED, FAILED, EXPIRED])
+def test_what_a_carrier_took_is_never_refunded(sent, listening, carrier, status):
+    receipts.apply(carrier.id, [FinalReceipt("c-1", status, "X")])
+    assert [kind for kind, _, _ in listening.ledger()] == ["charge"]
+
+
+def test_the_documented_event_has_exactly_its_fields(listening, carrier, world):
+    message = world.message(listening, carrier, status=Status.SENT)
+    world.part(message, "c-1")
+    receipts.apply(carrier.id, delivered("c-1"))
+    body = json.loads(listening.event_rows()[0].body)
+    assert set(body) == {"event", "message_id", "timestamp", "data"}
+    assert set(body["data"]) == {"to", "status", "delivered_at"}
+
+
+def test_a_batch_ends_each_its_own(listening, carrier, world):
+    messages = []
+    for index in range(50):
+        messages.append(world.message(listening, carrier, status=Status.SENT))
+        world.part(messages[-1], f"c-{index}")
+    endings = [(DELIVERED, FAILED, EXPIRED)[index % 3] for index in range(50)]
+    batch = [FinalReceipt(f"c-{i}", status, "X") for i, status in enumerate(endings)]
+    random.Random(1).shuffle(batch)
+    receipts.apply(carrier.id, batch)
+    assert [state_of(message) for message in messages] == endings
+    assert len(listening.events()) == 50
+
+
+def test_a_batch_takes_as_many_statements_as_one_receipt(
+    listening, carrier, world, django_assert_max_num_queries
+):
+    for index in range(100):
+        world.part(world.message(listening, carrier, status=Status.SENT), f"c-{index}")
+    with django_assert_max_num_queries(10):
+        receipts.apply(carrier.id, delivered(*(f"c-{index}" for index in range(100))))
+    assert len(listening.events()) == 100
+
+
+# ---------------------------------------------------------------- repeated and late
+
+
+def test_a_receipt_twice_in_one_batch_counts_once(sent, listening, carrier):
+    receipts.apply(carrier.id, delivered("c-1", "c-1"))
+    assert kinds(listening) == ["message.delivered"]
+
+
+@pytest.mark.parametrize("second", [DELIVERED, FAILED, EXPIRED])
+@pytest.mark.parametrize("first", [DELIVERED, FAILED, EXPIRED])
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])
+def test_of_several_receipts_the_first_counts(sent, listening, carrier, first, second, together):
+    batch = [FinalReceipt("c-1", first, "X"), FinalReceipt("c-1", second, "Y")]
+    if together:
+        receipts.apply(carrier.id, batch)
+    else:
+        receipts.apply(carrier.id, batch[:1])
+        final_at = (sent.refresh_from_db(), sent.final_at)[1]
+        receipts.apply(carrier.id, batch[1:])
+        assert state_of(sent) == first
+        assert sent.final_at == final_at
+    assert state_of(sent) == first
+    assert kinds(listening) == [f"message.{first}"]
+    assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
+
+
+@pytest.mark.parametrize("status", sorted(FINAL))
+def test_a_receipt_changes_nothing_about_a_message_that_has_ended(
+    listening, carrier, world, status
+):
+    message = world.message(listening, carrier, status=status, final_at=now(), error_code="E")
+    world.part(message, "c-1", status=Status.SENT)
+    before = Message.objects.filter(id=message.id).values().get()
+    receipts.apply(carrier.id, delivered("c-1"))
+    assert Message.objects.filter(id=message.id).values().get() == before
+    assert listening.events() == []
+
+
+def test_no_receipts_are_no_work(django_assert_num_queries, db):
+    with django_assert_num_queries(0):
+        receipts.apply(1, [])
+
+
+# ---------------------------------------------------------------- before the submit response
+
+
+def test_an_unknown_receipt_is_kept(listening, carrier):
+    receipts.apply(carrier.id, [FinalReceipt("c-9", FAILED, "UNDELIV 001")])
+    kept = EarlyReceipt.objects.get(carrier=carrier)
+    assert (kept.carrier_message_id, kept.status, kept.error_code) == (
+        "c-9",
+        "failed",
+        "UNDELIV 001",
+    )
+    assert listening.events() == []
+
+
+@pytest.mark.parametrize(("status", "code"), [(DELIVERED, ""), (FAILED, "UNDELIV 001")])
+def test_it_is_applied_when_its_submit_is_written(listening, carrier, world, status, code):
+    message = world.message(listening, carrier)
+    receipts.apply(carrier.id, [FinalReceipt("c-1", status, code)])
+    submit(carrier, message, "c-1")
+    assert state_of(message) == status
+    assert message.error_code == code.partition(" ")[0]
+    assert message.submitted_parts.get().status == status
+    assert kinds(listening) == ["message.sent", f"message.{status}"]
+    assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
+
+
+def test_kept_twice_the_first_counts(listening, carrier, world):
+    message = world.message(listening, carrier)
+    receipts.apply(carrier.id, [FinalReceipt("c-1", FAILED, "X")])
+    receipts.apply(carrier.id, delivered("c-1"))
+    submit(carrier, message, "c-1")
+    assert state_of(message) == FAILED
+    assert kinds(listening) == ["message.sent", "message.failed"]
+    assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
+
+
+def test_early_and_late_receipts_of_one_message_join(listening, carrier, world):
+    message = world.message(listening, carrier, parts=3)
+    receipts.apply(carrier.id, delivered("c-2"))
+    submit(carrier, message, "c-1", "c-2", "c-3")
+    assert state_of(message) == Status.SENT
+    receipts.apply(carrier.id, delivered("c-3", "c-1"))
+    assert state_of(message) == DELIVERED
+    assert kinds(listening) == ["message.sent", "message.delivered"]
+
+
+def test_another_carriers_receipt_with_the_same_id_is_not_meant(listening, carrier, world):
+    other = world.carrier()
+    message = world.message(listening, carrier)
+    receipts.apply(other.id, delivered("c-1"))
+    submit(carrier, message, "c-1")
+    receipts.apply(other.id, delivered("c-1"))
+    receipts.match_waiting()
+    assert state_of(message) == Status.SENT
+    assert EarlyReceipt.objects.filter(carrier=other).count() == 2
+
+
+def test_a_stale_receipt_of_nobodys_does_not_end_a_new_message(listening, carrier, world):
+    """A carrier that counts anew gives ids that somebody's forgotten receipts bear."""
+    receipts.apply(carrier.id, delivered("c-1"))
+    long_ago = now() - receipts.EARLY_AT_MOST - timedelta(minutes=1)
+    EarlyReceipt.objects.filter(carrier=carrier).update(received_at=long_ago)
+    message = world.message(listening, carrier)
+    submit(carrier, message, "c-1")
+    assert state_of(message) == Status.SENT
+    receipts.match_waiting()
+    receipts.apply(carrier.id, [FinalReceipt("c-1", FAILED, "X")])
+    assert state_of(message) == FAILED
+
+
+def test_what_a_reused_id_means_is_its_latest_use(listening, carrier, world):
+    old = world.message(listening, carrier, status=DELIVERED)
+    world.part(old, "c-1", status=DELIVERED)
+    new = world.message(listening, carrier)
+    submit(carrier, new, "c-1")
+    receipts.apply(carrier.id, [FinalReceipt("c-1", FAILED, "X")])
+    assert (state_of(old), state_of(new)) == (DELIVERED, FAILED)
+
+
+def test_the_sweep_applies_what_crossed_with_its_submit(committed_world):
+    """Each transaction looked for the other before it was committed."""
+    carrier, customer = committed_world.serve(), committed_world.customer()
+    committed_world.endpoint(customer)
+    message = committed_world.message(customer, carrier)
+    submitted, applied = threading.Event(), threading.Event()
+
+    def worker():
+        with transaction.atomic():
+            submit(carrier, message, "c-1")
+            submitted.set()
+            assert applied.wait(10), "the receipt must not wait for the submit"
+
+    def receiver():
+        submitted.wait(10)
+        receipts.apply(carrier.id, delivered("c-1"))
+        applied.set()
+
+    in_threads([worker, receiver])
+    assert state_of(message) == Status.SENT, "they did not cross: this test shows nothing"
+    receipts.match_waiting()
+    assert state_of(message) == DELIVERED
+    assert kinds(customer) == ["message.sent", "message.delivered"]
+    assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
+
+
+def test_the_sweep_says_how_many_it_matched(listening, carrier, world):
+    EarlyReceipt.objects.all().delete()
+    for index in range(3):
+        world.part(world.message(listening, carrier, status=Status.SENT), f"c-{index}")
+        EarlyReceipt.objects.create(
+            carrier=carrier, carrier_message_id=f"c-{index}", status=DELIVERED
+        )
+    EarlyReceipt.objects.create(carrier=carrier, carrier_message_id="nobody's", status=DELIVERED)
+    assert [receipts.match_waiting(limit=2) for _ in range(3)] == [2, 1, 0]
+    assert kinds(listening) == ["message.delivered"] * 3
+
+
+# ---------------------------------------------------------------- several parts
+
+
+@pytest.mark.parametrize("order", [*itertools.permutations([1, 2, 3])], ids=str)
+def test_a_message_ends_with_its_last_part_in_any_order(listening, carrier, world, order):
+    message = world.message(listening, carrier, parts=3, status=Status.SENT)
+    for number in (1, 2, 3):
+        world.part(message, f"c-{number}", number)
+    for number in order:
+        assert state_of(message) == Status.SENT
+        receipts.apply(carrier.id, delivered(f"c-{number}"))
+    assert state_of(message) == DELIVERED
+    assert kinds(listening) == ["message.delivered"]
+
+
+@pytest.mark.parametrize(
+    ("parts", "ending"),
+    [
+        ([DELIVERED, DELIVERED, DELIVERED], DELIVERED),
+        ([FAILED, DELIVERED, DELIVERED], FAILED),
+        ([DELIVERED, DELIVERED, FAILED], FAILED),
+        ([DELIVERED, EXPIRED, DELIVERED], EXPIRED),
+        ([EXPIRED, DELIVERED, FAILED], EXPIRED),
+        ([FAILED, EXPIRED, DELIVERED], FAILED),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False], ids=["one batch", "one by one"])
+def test_one_lost_part_is_a_lost_message(listening, carrier, world, parts, ending, together):
+    message = world.message(listening, carrier, parts=3, status=Status.SENT)
+    for number in (1, 2, 3):
+        world.part(message, f"c-{number}", number)
+    batch = [FinalReceipt(f"c-{n}", status, "X") for n, status in enumerate(parts, start=1)]
+    batch.reverse()
+    for each in [batch] if together else [[receipt] for receipt in batch]:
+        receipts.apply(carrier.id, each)
+    assert state_of(message) == ending
+    assert kinds(listening) == [f"message.{ending}"]
+    assert list(message.submitted_parts.order_by("number").values_list("status", flat=True)) == [
+        str(status) for status in parts
+    ]
+
+
+def test_a_part_repeated_does_not_stand_for_its_sibling(listening, carrier, world):
+    message = world.message(listening, carrier, parts=2, status=Status.SENT)
+    world.part(message, "c-1", 1)
+    world.part(message, "c-2", 2)
+    for _ in range(3):
+        receipts.apply(carrier.id, delivered("c-1", "c-1"))
+    assert state_of(message) == Status.SENT
+    assert listening.events() == []
+
+
+def test_receipts_of_some_parts_wait_for_those_that_are_not_yet_submitted(
+    listening, carrier, world
+):
+    message = world.message(listening, carrier, parts=2)
+    lease = uuid.uuid4()
+    [claimed] = queue.claim(carrier.id, urgent=False, limit=1, lease=lease)
+    throttled = Result(claimed, Disposition.SLOW_DOWN, [(1, "c-1", now())])
+    queue.write_results(carrier.id, lease, [throttled])
+    receipts.apply(carrier.id, delivered("c-1"))
+    assert state_of(message) == Status.QUEUED
+    Message.objects.filter(id=message.id).update(due_at=now() - timedelta(minutes=1))
+    [claimed] = queue.claim(carrier.id, urgent=False, limit=1, lease=lease)
+    rest = Result(claimed, Disposition.ACCEPTED, [(2, "c-2", now())])
+    queue.write_results(carrier.id, lease, [rest])
+    assert state_of(message) == Status.SENT
+    receipts.apply(carrier.id, delivered("c-2"))
+    assert state_of(message) == DELIVERED
+
+
+def test_a_receipt_of_a_part_that_has_ended_says_nothing_more(listening, carrier, world):
+    """Not even while its message is open, being submitted again."""
+    message = world.message(listening, carrier, status=Status.SENDING, lease=uuid.uuid4())
+    world.part(message, "c-1", status=FAILED)
+    receipts.apply(carrier.id, delivered("c-1"))
+    assert state_of(message) == Status.SENDING
+    assert listening.events() == []
+
+
+def test_a_receipt_while_a_worker_submits_again_is_final(listening, carrier, world):
+    """The late worker's part was delivered while the next one holds the message."""
+    message = world.message(listening, carrier, status=Status.SENDING, lease=uuid.uuid4())
+    world.part(message, "c-1")
+    receipts.apply(carrier.id, delivered("c-1"))
+    assert state_of(message) == DELIVERED
+    assert (message.lease, message.due_at) == (None, None)
+    assert message.sent_at is not None
+
+
+# ---------------------------------------------------------------- under load
+
+
+def many(world, count: int, parts: int = 1):
+    """A listening customer with that many messages sent over one carrier, and all their ids."""
+    carrier, customer = world.serve(), world.customer()
+    world.endpoint(customer)
+    messages = [
+        world.message(customer, carrier, parts=parts, status=Status.SENT) for _ in range(count)
+    ]
+    names = [f"c-{index}-{number}" for index in range(count) for number in range(1, parts + 1)]
+    for name in names:
+        _, index, number = name.split("-")
+        world.part(messages[int(index)], name, int(number))
+    return carrier, customer, messages, names
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_the_same_receipts_on_several_binds_at_once_tell_each_message_once(committed_world, parts):
+    carrier, customer, messages, names = many(committed_world, 60, parts)
+
+    def bind(seed: int):
+        shuffled = random.Random(seed).sample(names, len(names))
+        for start in range(0, len(shuffled), 13):
+            batch = [
+                FinalReceipt(name, (DELIVERED, FAILED)[seed % 2], "X")
+                for name in shuffled[start : start + 13]
+            ]
+            receipts.apply(carrier.id, batch)
+
+    in_threads([partial(bind, seed) for seed in range(5)])
+    assert {state_of(message) for message in messages} <= {DELIVERED, FAILED}
+    told = customer.events()
+    assert len(told) == len(messages)
+    assert {message_id: kind for kind, message_id in told} == {
+        message.id: f"message.{message.status}" for message in messages
+    }
+
+
+def test_the_last_two_parts_at_once_end_the_message(committed_world):
+    """Neither may think that the other one's part is still open."""
+    carrier, customer, [message], _ = many(committed_world, 1, 2)
+    first_applied, second_done = threading.Event(), threading.Event()
+
+    def first():
+        with transaction.atomic():
+            receipts.apply(carrier.id, delivered("c-0-1"))
+            first_applied.set()
+            assert not second_done.wait(0.3), "the second must wait for the first"
+
+    def second():
+        first_applied.wait(10)
+        receipts.apply(carrier.id, delivered("c-0-2"))
+        second_done.set()
+
+    in_threads([first, second])
+    assert state_of(message) == DELIVERED
+    assert kinds(customer) == ["message.delivered"]
+
+
+def test_two_endings_of_one_part_at_once_count_as_one(committed_world):
+    """The second one has seen the part open, and then waits for the first."""
+    carrier, customer, [message], [name] = many(committed_world, 1)
+    first_applied, second_done = threading.Event(), threading.Event()
+
+    def first():
+        with transaction.atomic():
+            receipts.apply(carrier.id, delivered(name))
+            first_applied.set()
+            assert not second_done.wait(0.3), "the second must wait for the first"
+
+    def second():
+        first_applied.wait(10)
+        receipts.apply(carrier.id, [FinalReceipt(name, FAILED, "UNDELIV")])
+        second_done.set()
+
+    in_threads([first, second])
+    part = message.submitted_parts.get()
+    assert (state_of(message), part.status, part.error_code) == (DELIVERED, "delivered", "")
+    assert kinds(customer) == ["message.delivered"]
+
+
+def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_world):
+    carrier, customer = committed_world.serve(), committed_world.customer()
+    committed_world.endpoint(customer)
+    messages = [committed_world.message(customer, carrier, parts=2) for _ in range(80)]
+    names = [f"{message.id}-{number}" for message in messages for number in (1, 2)]
+
+    def worker():
+        lease = uuid.uuid4()
+        while claimed := queue.claim(carrier.id, urgent=False, limit=9, lease=lease):
+            results = [
+                Result(
+                    each,
+                    Disposition.ACCEPTED,
+                    [(number, f"{each.id}-{number}", now()) for number in (1, 2)],
+                )
+                for each in claimed
+            ]
+            queue.write_results(carrier.id, lease, results)
+
+    def receiver(seed: int):
+        shuffled = random.Random(seed).sample(names, len(names))
+        for start in range(0, len(shuffled), 11):
+            receipts.apply(carrier.id, delivered(*shuffled[start : start + 11]))
+
+    def sweep():
+        for _ in range(10):
+            receipts.match_waiting()
+
+    works: list[Any] = [worker, worker, sweep]
+    in_threads(works + [partial(receiver, seed) for seed in (1, 2)])
+    receipts.match_waiting()
+    assert {state_of(message) for message in messages} == {DELIVERED}
+    expected = [(f"message.{kind}", m.id) for m in messages for kind in ("delivered", "sent")]
+    assert sorted(customer.events(), key=str) == sorted(expected, key=str)
+    assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
+
+
+# ---------------------------------------------------------------- receipts of nobody's
+
+
+def kept(carrier, name: str, days: float) -> EarlyReceipt:
+    receipts.apply(carrier.id, delivered(name))
+    found = EarlyReceipt.objects.get(carrier=carrier, carrier_message_id=name)
+    EarlyReceipt.objects.filter(id=found.id).update(received_at=now() - timedelta(days=days))
+    return found
+
+
+def test_what_never_matched_is_forgotten_after_three_days(carrier):
+    EarlyReceipt.objects.all().delete()
+    for name, days in (("a", 4), ("b", 3.01), ("c", 2.99), ("d", 0)):
+        kept(carrier, name, days)
+    assert receipts.forget_early() == 2
+    left = EarlyReceipt.objects.values_list("carrier_message_id", flat=True)
+    assert sorted(left) == ["c", "d"]
+    assert receipts.forget_early() == 0
+
+
+def test_forgetting_goes_by_bounded_steps(carrier):
+    EarlyReceipt.objects.all().delete()
+    for number in range(5):
+        kept(carrier, str(number), 4)
+    assert [receipts.forget_early(limit=2) for _ in range(4)] == [2, 2, 1, 0]

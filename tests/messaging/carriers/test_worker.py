@@ -1,0 +1,1050 @@
+"""A carrier's worker between a real database and a carrier that misbehaves.
+
+The worker runs in a thread with its own event loop, as in its process; what the broker would ring
+and the sweeps would do, a test does itself.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts.models import MICRO
+from imissive.env import read_env
+from imissive.run.programs import ROOT, carrier_command
+from messaging.carriers import (
+    bind_status,
+    pdus,
+    receipts,
+    sweeps,
+    traffic,
+)
+from messaging.carriers import (
+    queue as submitting,
+)
+from messaging.carriers import (
+    worker as carrier_worker,
+)
+from messaging.carriers.traffic import Tally
+from messaging.carriers.worker import CarrierWorker
+from messaging.models import Attempt, Carrier, CarrierBind, EarlyReceipt, Message
+from messaging.smpp import receipt as smpp_receipt
+from messaging.smpp.constants import ESM_DELIVERY_RECEIPT, DataCoding, Tag
+from messaging.smpp.constants import Status as Smpp
+from messaging.smpp.events import Closed, CloseReason
+from messaging.smpp.pdus import DeliverSm
+from messaging.smpp.simulator import Simulator
+from messaging.smpp.simulator.accounts import Accounts
+from messaging.states import FINAL, Status
+from messaging.text import encoding
+from tests.support.factories import Customer, World
+from tests.support.platforms import until
+from tests.support.simulators import RunningSimulator, running_simulator
+
+pytestmark = pytest.mark.timeout(60)
+
+T = TypeVar("T")
+SECONDS = 30.0
+"""How long a loaded machine may take to do what takes it no time."""
+NUMBER = "+96650000000{}"
+ARABIC = "مرحبا بك في خدمة الرسائل"
+LONG = "A text that fits in no single part. " * 8
+LONG_ARABIC = "رسالة طويلة لا تتسع لها رسالة واحدة. " * 5
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often, and try again soon."""
+    monkeypatch.setattr(carrier_worker, "POLL_SECONDS", 0.1)
+    monkeypatch.setattr(carrier_worker, "STATUS_SECONDS", 0.1)
+    monkeypatch.setattr(submitting, "FIRST_RETRY_SECONDS", 0.05)
+    monkeypatch.setattr("messaging.smpp.client.FIRST_RECONNECT_SECONDS", 0.05)
+    monkeypatch.setattr("messaging.smpp.client.LONGEST_RECONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("messaging.smpp.client.REFUSED_SECONDS", 0.05)
+
+
+class RunningWorker:
+    """A carrier's worker in a thread of its own."""
+
+    def __init__(self, carrier: Carrier, name: str) -> None:
+        self.worker: CarrierWorker
+        self.failure: BaseException | None = None
+        self._carrier, self._name = carrier, name
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._begun = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="carrier", daemon=True)
+        self._thread.start()
+        assert self._begun.wait(SECONDS)
+
+    def _run(self) -> None:
+        try:
+            self._loop.run_until_complete(self._main())
+        except BaseException as error:
+            self.failure = error
+        finally:
+            self._begun.set()
+
+    async def _main(self) -> None:
+        self.worker = CarrierWorker(self._carrier)
+        if self._name:
+            self.worker.name = self._name
+        self._begun.set()
+        await self.worker.run(self._stop)
+
+    def call(self, function: Callable[[], T]) -> T:
+        """Call a function in the worker's thread and give back what it returns."""
+
+        async def called() -> T:
+            return function()
+
+        return asyncio.run_coroutine_threadsafe(called(), self._loop).result(SECONDS)
+
+    def ring(self) -> None:
+        for bell in self.worker.bells.values():
+            self._loop.call_soon_threadsafe(bell.set)
+
+    @property
+    def bound(self) -> bool:
+        return all(bind.bound for bind in self.worker.pool.binds)
+
+    @property
+    def submitted(self) -> int:
+        return sum(bind.submitted for bind in self.worker.pool.binds)
+
+    def stop(self) -> float:
+        """Ask it to end, and wait for that; how many seconds it took."""
+        begun = time.monotonic()
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(SECONDS)
+        assert not self._thread.is_alive(), "the worker does not end"
+        if self.failure is not None:
+            raise self.failure
+        return time.monotonic() - begun
+
+
+@contextmanager
+def working(carrier: Carrier, *, name: str = "", bound: bool = True) -> Iterator[RunningWorker]:
+    """A worker of that carrier's, with its binds up unless not `bound`."""
+    running = RunningWorker(Carrier.objects.get(id=carrier.id), name)
+    try:
+        if bound:
+            until(lambda: running.bound or running.failure, SECONDS)
+        yield running
+    finally:
+        running.stop()
+
+
+class Scene:
+    """A customer whose messages go over the carriers of one route."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.customer: Customer = world.customer()
+
+    def carriers(self, *simulators: RunningSimulator, **fields: Any) -> list[Carrier]:
+        """A route of its own over a carrier for each simulator, first choice first."""
+        fields = {"password": "secret"} | fields
+        made = [self.world.carrier(port=each.port, **fields) for each in simulators]
+        self.world.route("966", *made, owner=self.customer)
+        return made
+
+    def queue(self, carrier: Carrier, body: str = "Hello", **fields: Any) -> Message:
+        """One message as accepting leaves it, charged a credit a part."""
+        parts = encoding.split(body)
+        fields = {
+            "text": body,
+            "encoding": parts.encoding,
+            "parts": len(parts.parts),
+            "price": len(parts.parts) * MICRO,
+        } | fields
+        return self.world.message(self.customer, carrier, **fields)
+
+    def queue_many(self, carrier: Carrier, count: int) -> list[Message]:
+        """As many messages that cost nothing, each to a number of its own."""
+        now = timezone.now()
+        made = [
+            Message(
+                organization=self.customer.organization,
+                carrier=carrier,
+                source="api",
+                to=f"+96655{number:07}",
+                country="SA",
+                sender="MyCompany",
+                text=f"Number {number}",
+                encoding="gsm7",
+                parts=1,
+                price=0,
+                status=Status.QUEUED,
+                due_at=now - timedelta(seconds=1),
+                created_at=now - timedelta(seconds=1),
+                expires_at=now + timedelta(hours=1),
+            )
+            for number in range(count)
+        ]
+        return Message.objects.bulk_create(made)
+
+    def statuses(self) -> Counter[str]:
+        rows = Message.objects.filter(organization=self.customer.organization)
+        return Counter(rows.values_list("status", flat=True))
+
+    def settle(self, *also: Callable[[], object], seconds: float = SECONDS) -> None:
+        """Wait until every message is final, doing `also` again and again, as the sweep does."""
+        final = {str(status) for status in FINAL}
+
+        def ended() -> bool:
+            for act in (receipts.match_waiting, *also):
+                act()
+            return not set(self.statuses()) - final
+
+        until(ended, seconds, self.statuses)
+
+
+@pytest.fixture
+def scene(committed_world: World) -> Scene:
+    return Scene(committed_world)
+
+
+def status_of(message: Message) -> str:
+    message.refresh_from_db()
+    return message.status
+
+
+def attempts_of(message: Message) -> list[tuple[str, int | None]]:
+    rows = Attempt.objects.filter(message=message).order_by("id")
+    return list(rows.values_list("outcome", "command_status"))
+
+
+def refunds_of(customer: Customer) -> list[int]:
+    return [amount for kind, amount, _ in customer.ledger() if kind == "refund"]
+
+
+def wait_for(message: Message, status: Status) -> None:
+    until(lambda: status_of(message) == status, SECONDS, lambda: status_of(message))
+
+
+def times_submitted(*simulators: RunningSimulator) -> Counter[str]:
+    """How often each destination was submitted to."""
+    return Counter(submit.destination for each in simulators for submit in each.submits)
+
+
+def receipt(carrier_message_id: str, state: str = "DELIVRD") -> DeliverSm:
+    return DeliverSm(
+        esm_class=ESM_DELIVERY_RECEIPT,
+        source_addr="966512345678",
+        short_message=f"id:{carrier_message_id} sub:001 dlvrd:001 submit date:2601010000"
+        f" done date:2601010000 stat:{state} err:000 text:".encode(),
+    )
+
+
+def deliver(simulator: RunningSimulator, pdu: DeliverSm) -> None:
+    """Have the simulator send a deliver_sm of the test's own to the carrier's worker."""
+    simulator.call(lambda: simulator._simulator._accounts.of("esme").outbox.put(pdu))
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def test_texts_arrive_as_they_were_written(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0.01) as simulator:
+        [carrier] = scene.carriers(simulator)
+        bodies = ["Hello, world", ARABIC, LONG, LONG_ARABIC, "Euro: €, brackets: [~]"]
+        messages = {body: scene.queue(carrier, body) for body in bodies}
+        with working(carrier):
+            scene.settle()
+
+        assert scene.statuses() == {"delivered": len(bodies)}
+        submits = {submit.message_id: submit for submit in simulator.accepted}
+        for body, message in messages.items():
+            parts = list(message.submitted_parts.order_by("number"))
+            mine = [submits.pop(part.carrier_message_id) for part in parts]
+            assert "".join(submit.text for submit in mine) == body
+            assert [part.number for part in parts] == list(range(1, message.parts + 1))
+            assert {part.status for part in parts} == {"delivered"}
+            arabic = body in (ARABIC, LONG_ARABIC)
+            assert {s.data_coding for s in mine} == {
+                DataCoding.UCS2 if arabic else DataCoding.DEFAULT
+            }
+            if message.parts == 1:
+                assert mine[0].concat is None
+            else:
+                concats = [submit.concat for submit in mine]
+                assert [(c.total, c.index) for c in concats if c] == [
+                    (message.parts, number) for number in range(1, message.parts + 1)
+                ]
+                assert len({c.reference for c in concats if c}) == 1
+        assert not submits
+        assert refunds_of(scene.customer) == []
+
+
+def test_every_magic_number_ends_as_the_contract_says(scene: Scene) -> None:
+    scene.world.endpoint(scene.customer, "message.sent", "message.delivered", "message.failed")
+    with running_simulator(receipt_delay=0.01, time_scale=0.02) as simulator:
+        [carrier] = scene.carriers(simulator)
+        to = {n: scene.queue(carrier, to=NUMBER.format(n)) for n in range(1, 9)}
+        to[9] = scene.queue(carrier)  # any other
+        with working(carrier):
+            until(
+                lambda: scene.statuses() == {"delivered": 6, "failed": 2, "sent": 1},
+                SECONDS,
+                scene.statuses,
+            )
+            until(lambda: simulator.tally.receipts_answered == 8, SECONDS)
+
+        assert {n: status_of(message) for n, message in to.items()} == {
+            1: "delivered",
+            2: "failed",
+            3: "failed",
+            4: "delivered",
+            5: "sent",
+            6: "delivered",
+            7: "delivered",
+            8: "delivered",
+            9: "delivered",
+        }
+        assert {n: message.error_code for n, message in to.items() if message.error_code} == {
+            2: "UNDELIV",
+            3: "ESME_RINVDSTADR",
+        }
+        # What the carrier took it charges us for; what it refused is given back.
+        assert scene.customer.ledger()[-1] == ("refund", MICRO, to[3].id)
+        assert refunds_of(scene.customer) == [MICRO]
+        throttled = ("throttled", Smpp.ESME_RTHROTTLED)
+        assert attempts_of(to[4]) == [throttled, throttled]
+        assert to[4].submits == 3
+        told = Counter(scene.customer.events())
+        for n, message in to.items():
+            expected = ["message.sent"] if n != 3 else []
+            if n != 5:
+                expected.append("message.failed" if n in (2, 3) else "message.delivered")
+            assert [kind for kind, about in told if about == message.id] == expected
+        assert set(told.values()) == {1}
+
+        # 5 never gets a receipt: it ends with its validity.
+        Message.objects.filter(id=to[5].id).update(due_at=timezone.now())
+        sweeps.expire_sent()
+        assert status_of(to[5]) == "expired"
+
+
+# ---------------------------------------------------------------- answers other than "accepted"
+
+
+def test_refused_is_final_and_credits_come_back_once(scene: Scene) -> None:
+    with running_simulator(refusals={Smpp.ESME_RINVDSTADR: 1.0}) as simulator:
+        [carrier] = scene.carriers(simulator)
+        message = scene.queue(carrier, LONG)
+        with working(carrier):
+            wait_for(message, Status.FAILED)
+
+        assert message.error_code == "ESME_RINVDSTADR"
+        assert message.final_at is not None
+        assert attempts_of(message) == [("refused", Smpp.ESME_RINVDSTADR)]
+        assert len(simulator.submits) == message.parts
+        assert refunds_of(scene.customer) == [message.price]
+        assert scene.customer.balance() == 100 * MICRO
+
+
+def test_throttled_is_tried_again_until_it_passes(scene: Scene) -> None:
+    with running_simulator(
+        refusals={Smpp.ESME_RTHROTTLED: 0.7, Smpp.ESME_RMSGQFUL: 0.3}, receipt_delay=0
+    ) as simulator:
+        [carrier] = scene.carriers(simulator)
+        messages = [scene.queue(carrier, to=f"+96655000000{n}") for n in range(5)]
+        with working(carrier) as running:
+            until(lambda: all(len(attempts_of(m)) >= 2 for m in messages), SECONDS)
+            assert set(scene.statuses()) <= {"queued", "sending"}
+            simulator.options.refusals = {}
+            scene.settle()
+            bind = running.worker.pool.binds[0]
+            assert bind.throttled == simulator.tally.refused
+            assert bind.submitted == 5
+
+        assert scene.statuses() == {"delivered": 5}
+        outcomes = [outcome for message in messages for outcome, _ in attempts_of(message)]
+        assert outcomes == ["throttled"] * simulator.tally.refused
+        assert refunds_of(scene.customer) == []
+
+
+def test_a_carrier_that_is_unwell_hands_over_to_the_next(scene: Scene) -> None:
+    with (
+        running_simulator(refusals={Smpp.ESME_RSYSERR: 1.0}) as unwell,
+        running_simulator(receipt_delay=0) as well,
+    ):
+        first, second = scene.carriers(unwell, well)
+        messages = [scene.queue(first, body) for body in ("Hello", LONG)]
+        with working(first), working(second):
+            scene.settle()
+
+        assert scene.statuses() == {"delivered": 2}
+        for message in messages:
+            message.refresh_from_db()
+            assert message.carrier_id == second.id
+            assert {part.carrier_id for part in message.submitted_parts.all()} == {second.id}
+            [attempt] = Attempt.objects.filter(message=message)
+            assert (attempt.carrier_id, attempt.outcome, attempt.command_status) == (
+                first.id,
+                "refused for now",
+                Smpp.ESME_RSYSERR,
+            )
+        assert refunds_of(scene.customer) == []
+
+
+def test_an_unwell_carrier_without_a_next_one_is_tried_again(scene: Scene) -> None:
+    with running_simulator(refusals={Smpp.ESME_RSYSERR: 1.0}, receipt_delay=0) as simulator:
+        [carrier] = scene.carriers(simulator)
+        message = scene.queue(carrier)
+        with working(carrier):
+            until(lambda: len(attempts_of(message)) >= 2, SECONDS)
+            simulator.options.refusals = {}
+            wait_for(message, Status.DELIVERED)
+        assert {outcome for outcome, _ in attempts_of(message)} == {"refused for now"}
+
+
+def test_without_answer_it_is_tried_once_more_and_then_given_up(scene: Scene, settings) -> None:
+    settings.CARRIER_LEASE = 4
+    with running_simulator(blackhole=True) as simulator:
+        [carrier] = scene.carriers(simulator, response_timeout=1)
+        message = scene.queue(carrier)
+        with working(carrier):
+            wait_for(message, Status.FAILED)
+
+        assert message.error_code == "NO_RESPONSE"
+        assert (message.submits, message.unanswered) == (2, 2)
+        assert attempts_of(message) == [("unanswered", None)] * 2
+        assert len(simulator.submits) == 2
+        assert refunds_of(scene.customer) == [MICRO]
+
+
+def test_a_text_that_cannot_be_written_fails_alone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = pdus.submit_pdus
+
+    def submit_pdus(*arguments: Any, body: str, **more: Any) -> Any:
+        if body == "poison":
+            raise RuntimeError("no way")
+        return original(*arguments, body=body, **more)
+
+    monkeypatch.setattr(carrier_worker, "submit_pdus", submit_pdus)
+    with running_simulator(receipt_delay=0) as simulator:
+        [carrier] = scene.carriers(simulator)
+        bad = [scene.queue(carrier, "poison"), scene.queue(carrier, sender="Ünencödäble€")]
+        good = scene.queue(carrier)
+        with working(carrier):
+            scene.settle()
+        assert [status_of(message) for message in [*bad, good]] == ["failed", "failed", "delivered"]
+        assert {message.error_code for message in bad} == {"NOT_ENCODABLE"}
+        assert refunds_of(scene.customer) == [MICRO, MICRO]
+
+
+def test_long_messages_wait_for_no_slot_of_their_own(scene: Scene) -> None:
+    """More parts than slots, and the first of them throttled: whoever holds its slot until the
+    last part is answered waits for ever."""
+    with running_simulator(receipt_delay=0) as simulator:
+        [carrier] = scene.carriers(simulator, window=1)
+        messages = [scene.queue(carrier, LONG, to=NUMBER.format(n)) for n in (4, 4, 9)]
+        assert messages[0].parts == 2
+        scene.queue(carrier, to=NUMBER.format(3))
+        with working(carrier) as running:
+            scene.settle()
+            until(lambda: running.worker.pool.binds[0].in_use == 0, SECONDS)
+        assert scene.statuses() == {"delivered": 3, "failed": 1}
+
+
+# ---------------------------------------------------------------- binds that are down
+
+
+def test_a_carrier_that_is_down_from_the_start_is_passed_over(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bind_status, "RETURN_GRACE", timedelta(0))
+    with (
+        running_simulator(refuse_binds=Smpp.ESME_RBINDFAIL) as down,
+        running_simulator(receipt_delay=0) as up,
+    ):
+        first, second = scene.carriers(down, up)
+        message = scene.queue(first)
+        with working(first, bound=False), working(second):
+            scene.settle(sweeps.reroute_from_down)
+        message.refresh_from_db()
+        assert (message.status, message.carrier_id) == ("delivered", second.id)
+        assert attempts_of(message) == []
+        assert (down.submits, len(up.submits)) == ([], 1)
+
+
+def test_what_a_lost_carrier_did_not_get_goes_to_the_next(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bind_status, "RETURN_GRACE", timedelta(0))
+    window = 5
+    with (
+        running_simulator(answer_delay=0.03, receipt_delay=0) as lost,
+        running_simulator(receipt_delay=0) as up,
+    ):
+        first, second = scene.carriers(lost, up, window=window)
+        scene.queue_many(first, 60)
+        with working(first), working(second):
+            lost.wait_for(lambda carrier: len(carrier.accepted) >= 15, SECONDS)
+            lost.options.refuse_binds = Smpp.ESME_RBINDFAIL
+            lost.drop_all()
+            until(lambda: swept() and not scene.statuses().keys() & {"queued", "sending"}, SECONDS)
+            # What the lost one took it has receipts for, once it is back.
+            lost.options.refuse_binds = Smpp.ESME_ROK
+            scene.settle()
+
+        assert scene.statuses() == {"delivered": 60}
+        times = times_submitted(lost, up)
+        assert len(times) == 60
+        assert max(times.values()) <= 2
+        assert sum(times.values()) - 60 <= window
+        assert up.submits
+
+
+def swept() -> bool:
+    sweeps.requeue_abandoned()
+    sweeps.reroute_from_down()
+    return True
+
+
+# ---------------------------------------------------------------- receipts
+
+
+@pytest.mark.parametrize(
+    ("written", "in_receipts"),
+    [("decimal", "hex"), ("hex", "decimal"), ("hex", "same"), ("uuid", "same")],
+)
+def test_ids_are_matched_however_the_carrier_writes_them(
+    scene: Scene, written: Any, in_receipts: Any
+) -> None:
+    forms = {
+        "submit_id_form": "as_is" if in_receipts == "same" else written,
+        "receipt_id_form": "as_is" if in_receipts == "same" else in_receipts,
+    }
+    with running_simulator(
+        id_form=written, receipt_id_form=in_receipts, receipt_delay=0.01
+    ) as simulator:
+        [carrier] = scene.carriers(simulator, **forms)
+        messages = [scene.queue(carrier), scene.queue(carrier, LONG)]
+        with working(carrier):
+            scene.settle()
+        assert [status_of(message) for message in messages] == ["delivered"] * 2
+        assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
+
+
+def test_a_receipt_that_comes_before_the_answer_is_kept_for_it(scene: Scene) -> None:
+    scene.world.endpoint(scene.customer, "message.sent", "message.delivered")
+    with running_simulator(blackhole=True) as simulator:
+        [carrier] = scene.carriers(simulator)
+        message = scene.queue(carrier)
+        early = EarlyReceipt.objects.filter(carrier=carrier)
+        with working(carrier):
+            simulator.wait_for(lambda carrier: carrier.submits, SECONDS)
+            deliver(simulator, receipt("42"))
+            until(lambda: simulator.tally.receipts_answered == 1, SECONDS)
+            assert early.count() == 1
+            assert status_of(message) == Status.SENDING
+
+            [line] = bound_lines(simulator)
+            submit = simulator.submits[0].pdu
+            simulator.call(lambda: line.respond(submit, message_id="42"))
+            wait_for(message, Status.DELIVERED)
+        assert not early.exists()
+        assert Counter(scene.customer.events()) == {
+            ("message.sent", message.id): 1,
+            ("message.delivered", message.id): 1,
+        }
+
+
+def test_a_receipt_that_comes_twice_counts_once_and_is_answered_twice(scene: Scene) -> None:
+    scene.world.endpoint(scene.customer, "message.delivered")
+    with running_simulator(time_scale=0) as simulator:
+        [carrier] = scene.carriers(simulator)
+        messages = [scene.queue(carrier, to=NUMBER.format(6)) for _ in range(10)]
+        with working(carrier):
+            until(lambda: simulator.tally.receipts_answered == 20, SECONDS)
+            scene.settle()
+        assert Counter(scene.customer.events()) == {
+            ("message.delivered", message.id): 1 for message in messages
+        }
+
+
+def test_receipts_of_nobody_and_what_is_no_receipt_are_answered(scene: Scene) -> None:
+    unknown, underway = receipt("123456"), receipt("77", "ENROUTE")
+    forged = DeliverSm(source_addr="966512345678", short_message=receipt("78").short_message)
+    reply = DeliverSm(source_addr="966512345678", short_message=b"Stop")
+    strange = DeliverSm(
+        esm_class=ESM_DELIVERY_RECEIPT,
+        short_message=bytes(range(256))[:254],
+        tlvs={Tag.RECEIPTED_MESSAGE_ID: b"\xff\x00\x00"},
+    )
+    with running_simulator() as simulator:
+        [carrier] = scene.carriers(simulator)
+        with working(carrier) as running:
+            for pdu in (unknown, forged, underway, reply, strange):
+                deliver(simulator, pdu)
+            until(lambda: simulator.tally.receipts_answered == 5, SECONDS)
+            assert simulator.tally.receipts_refused == 0
+            assert running.worker.pool.binds[0].receipts == 5
+        kept = EarlyReceipt.objects.filter(carrier=carrier)
+        assert list(kept.values_list("carrier_message_id", "status")) == [("123456", "delivered")]
+
+
+def test_a_receipt_is_answered_only_after_its_effect_is_committed(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0.5) as simulator:
+        [carrier] = scene.carriers(simulator)
+        message = scene.queue(carrier)
+        with working(carrier):
+            wait_for(message, Status.SENT)
+            with transaction.atomic():
+                locked = Message.objects.select_for_update().get(id=message.id)
+                until(waits_for_a_lock, SECONDS)
+                assert locked.status == Status.SENT
+                assert simulator.tally.receipts_sent == 1
+                assert simulator.tally.receipts_answered == 0
+                time.sleep(0.1)  # nor in a while
+                assert simulator.tally.receipts_answered == 0
+            until(lambda: simulator.tally.receipts_answered == 1, SECONDS)
+            assert status_of(message) == Status.DELIVERED
+
+
+def waits_for_a_lock() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+# ---------------------------------------------------------------- what operators set and see
+
+
+def change(carrier: Carrier, **fields: Any) -> None:
+    Carrier.objects.filter(id=carrier.id).update(**fields)
+
+
+def test_pause_stops_submitting_within_a_claim_and_unpause_goes_on(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0) as simulator:
+        [carrier] = scene.carriers(simulator, throughput=40)
+        scene.queue_many(carrier, 300)
+        with working(carrier) as running:
+            links = [bind.link for bind in running.worker.pool.binds]
+            simulator.wait_for(lambda carrier: len(carrier.submits) >= 10, SECONDS)
+            change(carrier, paused=True)
+            until(lambda: running.worker.carrier.paused, SECONDS)
+            until(lambda: set(scene.statuses()) == {"queued", "delivered"}, SECONDS, scene.statuses)
+            submitted = len(simulator.submits)
+            assert submitted < 300
+            scene.queue(carrier)
+            running.ring()
+            time.sleep(0.3)  # some looks at the queue
+            assert len(simulator.submits) == submitted
+            assert running.bound
+
+            change(carrier, paused=False, throughput=0)
+            scene.settle()
+            # Neither that nor another throughput costs the binds.
+            assert [bind.link for bind in running.worker.pool.binds] == links
+        assert scene.statuses() == {"delivered": 301}
+        assert set(times_submitted(simulator).values()) == {1}
+
+
+def test_draining_ends_submitting_while_receipts_still_come(scene: Scene) -> None:
+    with running_simulator(receipt_delay=1) as simulator:
+        [carrier] = scene.carriers(simulator, throughput=40)
+        scene.queue_many(carrier, 120)
+        with working(carrier) as running:
+            simulator.wait_for(lambda carrier: len(carrier.submits) >= 10, SECONDS)
+            change(carrier, draining=True)
+            until(lambda: running.worker.carrier.draining, SECONDS)
+            until(lambda: set(scene.statuses()) == {"queued", "delivered"}, SECONDS, scene.statuses)
+            delivered = scene.statuses()["delivered"]
+            assert delivered == len(simulator.submits) < 120
+            assert running.bound
+
+            def told() -> bool:
+                counted = traffic.since(timezone.now() - timedelta(hours=1))
+                tally = counted.get(carrier.pk, Tally())
+                return (tally.accepted, tally.delivered) == (delivered, delivered)
+
+            until(told, SECONDS)
+            change(carrier, draining=False, throughput=0)
+            scene.settle()
+        assert scene.statuses() == {"delivered": 120}
+        assert set(times_submitted(simulator).values()) == {1}
+
+
+def test_another_window_is_used_without_new_binds(scene: Scene) -> None:
+    with running_simulator(blackhole=True) as simulator:
+        [carrier] = scene.carriers(simulator, window=2)
+        scene.queue_many(carrier, 20)
+        with working(carrier) as running:
+            link = running.worker.pool.binds[0].link
+            simulator.wait_for(lambda carrier: len(carrier.submits) == 2, SECONDS)
+            change(carrier, window=7)
+            simulator.wait_for(lambda carrier: len(carrier.submits) == 7, SECONDS)
+            assert running.worker.pool.binds[0].link is link
+            simulator.drop_all()  # or the stop would wait for the answers
+
+
+def test_new_settings_are_bound_with_after_the_old_binds_are_gone(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refusals: list[int] = []
+    refusal = Accounts.refusal
+
+    def spy(self: Accounts, bind: Any) -> int:
+        refusals.append(refusal(self, bind))
+        return refusals[-1]
+
+    monkeypatch.setattr(Accounts, "refusal", spy)
+    with running_simulator(max_binds=2, answer_delay=0.02, receipt_delay=0) as simulator:
+        [carrier] = scene.carriers(simulator, binds=2, window=5)
+        scene.queue_many(carrier, 200)
+        with working(carrier) as running:
+            simulator.wait_for(lambda carrier: len(carrier.accepted) >= 20, SECONDS)
+            change(carrier, system_type="new")
+            until(lambda: running.worker.carrier.system_type == "new", SECONDS)
+            scene.settle()
+            assert {link.bind.system_type for link in bound_lines(simulator)} == {"new"}
+            change(carrier, binds=1, bind_mode="tx_rx")
+            until(lambda: len(running.worker.pool.binds) == 2 and running.bound, SECONDS)
+            until(lambda: [row.mode for row in bind_rows(carrier)] == ["tx", "rx"], SECONDS)
+            change(carrier, bind_mode="trx")
+            until(lambda: [row.mode for row in bind_rows(carrier)] == ["trx"], SECONDS)
+        assert scene.statuses() == {"delivered": 200}
+        assert set(times_submitted(simulator).values()) == {1}
+        assert set(refusals) == {Smpp.ESME_ROK}
+
+
+def bound_lines(simulator: RunningSimulator) -> list[Any]:
+    return simulator.call(lambda: [line for line in simulator._simulator.lines if line.bound])
+
+
+def bind_rows(carrier: Carrier) -> list[CarrierBind]:
+    return list(CarrierBind.objects.filter(carrier=carrier).order_by("worker", "number"))
+
+
+def test_binds_are_reported_as_they_stand(scene: Scene) -> None:
+    with running_simulator(password="secret", receipt_delay=0) as simulator:
+        [carrier] = scene.carriers(simulator, binds=2, window=3, password="wrong")
+        for worker, age in (("dead:1", 120), ("other:2", 20)):
+            updated = timezone.now() - timedelta(seconds=age)
+            CarrierBind.objects.create(
+                carrier=carrier,
+                worker=worker,
+                number=0,
+                mode="trx",
+                state="bound",
+                since=updated,
+                updated_at=updated,
+            )
+        with working(carrier, bound=False) as running:
+
+            def mine() -> list[CarrierBind]:
+                return [row for row in bind_rows(carrier) if row.worker == running.worker.name]
+
+            told = "bind refused: ESME_RINVPASWD (0x0000000E): invalid password"
+            until(lambda: [row.last_error for row in mine()] == [told] * 2, SECONDS)
+            assert {row.state for row in mine()} <= {"connecting", "waiting"}
+            # The dead are forgotten; whoever may yet live is left alone.
+            until(lambda: {row.worker for row in bind_rows(carrier)} == {
+                "other:2", running.worker.name,
+            }, SECONDS)  # fmt: skip
+
+            change(carrier, password="secret")
+            until(lambda: [row.state for row in mine()] == ["bound"] * 2, SECONDS)
+            assert [(row.number, row.mode, row.last_error) for row in mine()] == [
+                (0, "trx", ""),
+                (1, "trx", ""),
+            ]
+            scene.queue_many(carrier, 10)
+            until(lambda: sum(row.submitted for row in mine()) == 10, SECONDS)
+            until(lambda: sum(row.receipts for row in mine()) == 10, SECONDS)
+            until(lambda: [row.in_flight for row in mine()] == [0, 0], SECONDS)
+            simulator.options.blackhole = True
+            scene.queue_many(carrier, 10)
+            until(lambda: [row.in_flight for row in mine()] == [3, 3], SECONDS)
+            seen = mine()[0].updated_at
+            until(lambda: mine()[0].updated_at > seen, SECONDS)
+            simulator.drop_all()
+
+
+# ---------------------------------------------------------------- the end
+
+
+def test_shutdown_finishes_what_is_submitted_and_hands_the_rest_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends: list[CloseReason] = []
+    original = Simulator._on_closed
+
+    def on_closed(self: Simulator, link: Any, reason: Closed, unanswered: object) -> None:
+        ends.append(reason.reason)
+        original(self, link, reason, unanswered)
+
+    monkeypatch.setattr(Simulator, "_on_closed", on_closed)
+    with running_simulator(answer_delay=0.2, receipt_delay=0) as simulator:
+        [carrier] = scene.carriers(simulator, binds=2, window=5)
+        scene.queue_many(carrier, 100)
+        with working(carrier) as running:
+            simulator.wait_for(lambda carrier: len(carrier.accepted) >= 12, SECONDS)
+            running.stop()
+
+        assert ends == [CloseReason.PEER_UNBOUND] * 2
+        statuses = scene.statuses()
+        done = len(simulator.accepted)
+        assert statuses["sending"] == 0
+        assert statuses["queued"] == 100 - done > 0
+        assert statuses["sent"] + statuses["delivered"] == done
+        left = Message.objects.filter(carrier=carrier, status=Status.QUEUED)
+        assert set(left.values_list("lease", "submits", "unanswered")) == {(None, 0, 0)}
+        assert not Attempt.objects.filter(carrier=carrier).exists()
+        rows = bind_rows(carrier)
+        assert {(row.state, row.in_flight, row.last_error) for row in rows} == {
+            ("waiting", 0, "the carrier worker was stopped")
+        }
+
+        simulator.options.answer_delay = 0
+        with working(carrier, name="next"):
+            scene.settle()
+        assert scene.statuses() == {"delivered": 100}
+        assert set(times_submitted(simulator).values()) == {1}
+
+
+def test_shutdown_does_not_wait_for_ever_and_notes_what_stays_unanswered(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrier_worker, "STOP_SECONDS", 1.0)
+    with running_simulator(blackhole=True) as simulator:
+        [carrier] = scene.carriers(simulator, window=4)
+        long = scene.queue(carrier, LONG)
+        with working(carrier) as running:
+            simulator.wait_for(lambda carrier: len(carrier.submits) == long.parts, SECONDS)
+            scene.queue_many(carrier, 30)
+            simulator.wait_for(lambda carrier: len(carrier.submits) == 4, SECONDS)
+            assert running.stop() < 10
+        assert scene.statuses() == {"queued": 31}
+        rows = Message.objects.filter(carrier=carrier)
+        asked = {f"+{submit.destination}" for submit in simulator.submits}
+        assert {row.to for row in rows if row.unanswered == 1} == asked
+        assert {row.to for row in rows if row.submits == 1} == asked
+        assert {row.lease for row in rows} == {None}
+        assert attempts_of(long) == [("unanswered", None)]
+
+
+def test_a_worker_that_ends_gives_its_database_connections_back(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0) as simulator:
+        [carrier] = scene.carriers(simulator)
+        pool = connection.pool  # type: ignore[attr-defined]
+        for number in range(3):
+            scene.queue_many(carrier, 20)
+            with working(carrier, name=f"worker {number}"):
+                scene.settle()
+            until(lambda: connections_in_use(pool) <= 1, SECONDS, pool.get_stats)
+
+
+def connections_in_use(pool: Any) -> int:
+    stats = pool.get_stats()
+    return int(stats["pool_size"] - stats["pool_available"])
+
+
+# ---------------------------------------------------------------- the database
+
+
+@contextmanager
+def database_down() -> Iterator[None]:
+    """Every session but this thread's is cut, and no other let in."""
+    name = connection.settings_dict["NAME"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        mine = cursor.fetchone()[0]
+    with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as other:
+        other.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false')
+        try:
+            other.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = %s AND pid <> %s AND backend_type = 'client backend'",
+                [name, mine],
+            )
+            yield
+        finally:
+            other.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
+
+
+def test_a_database_that_is_away_for_a_while_loses_nothing(scene: Scene, settings) -> None:
+    settings.CARRIER_LEASE = 10
+    window = 9
+    with running_simulator(answer_delay=0.02, receipt_delay=0.05) as simulator:
+        [carrier] = scene.carriers(simulator, window=window)
+        scene.queue_many(carrier, 300)
+        with working(carrier) as running:
+            simulator.wait_for(lambda carrier: len(carrier.accepted) >= 50, SECONDS)
+            with database_down():
+                # No slot comes back without a commit, so a window is all that goes out.
+                simulator.wait_for(
+                    lambda carrier: running.worker.pool.binds[0].in_use == window, SECONDS
+                )
+                simulator.wait_for(
+                    lambda carrier: carrier.tally.receipts_sent > carrier.tally.receipts_answered,
+                    SECONDS,
+                )
+                time.sleep(0.5)  # a while
+                assert running.worker.pool.binds[0].in_use == window
+                assert simulator.tally.receipts_sent > simulator.tally.receipts_answered
+                assert len(simulator.submits) < 300
+            scene.settle(sweeps.requeue_abandoned)
+            until(lambda: simulator.waiting_receipts == 0, SECONDS)
+
+        assert scene.statuses() == {"delivered": 300}
+        times = times_submitted(simulator)
+        assert len(times) == 300
+        assert sum(times.values()) - 300 <= window
+
+
+def test_sessions_that_are_cut_again_and_again_lose_nothing(scene: Scene, settings) -> None:
+    settings.CARRIER_LEASE = 10
+    with running_simulator(answer_delay=0.005, receipt_delay=0.01) as simulator:
+        [carrier] = scene.carriers(simulator, window=20)
+        scene.queue_many(carrier, 300)
+        with working(carrier):
+            for goal in (50, 100, 150, 200):
+                simulator.wait_for(lambda c, goal=goal: len(c.accepted) >= goal, SECONDS)  # type: ignore[misc]
+                with connection.cursor() as cursor:
+                    cursor.execute(
+                        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                        " AND backend_type = 'client backend'"
+                    )
+            scene.settle(sweeps.requeue_abandoned)
+        assert scene.statuses() == {"delivered": 300}
+        assert len(times_submitted(simulator)) == 300
+
+
+def test_a_row_that_the_database_refuses_holds_up_no_other(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here by an id that no column holds, in the answer and in the receipt."""
+    original = smpp_receipt.normalize_id
+    bad: set[str] = set()
+
+    def normalize_id(message_id: str, form: Any) -> str:
+        if int(message_id) % 10 == 3:
+            bad.add(message_id)
+            return "x" * 100
+        return original(message_id, form)
+
+    monkeypatch.setattr(carrier_worker, "normalize_id", normalize_id)
+    with running_simulator(receipt_delay=0.05) as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue_many(carrier, 50)
+        with working(carrier):
+            until(lambda: simulator.tally.receipts_answered == 50, SECONDS)
+            until(lambda: not scene.statuses().keys() & {"queued", "sending"}, SECONDS)
+        assert len(bad) == 5
+        # It was taken once, and is not submitted again; its receipts cannot be told.
+        assert scene.statuses() == {"delivered": 45, "sent": 5}
+        assert set(times_submitted(simulator).values()) == {1}
+
+
+# ---------------------------------------------------------------- several workers
+
+
+def test_two_workers_of_one_carrier_share_its_queue(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carrier_worker, "CLAIM_AT_MOST", 10)
+    with running_simulator(answer_delay=0.01, receipt_delay=0.01) as simulator:
+        [carrier] = scene.carriers(simulator, window=5)
+        with working(carrier, name="one") as one, working(carrier, name="two") as two:
+            assert simulator.bound == 2
+            scene.queue_many(carrier, 300)
+            for running in (one, two):
+                running.ring()
+            scene.settle()
+            until(lambda: {row.worker for row in bind_rows(carrier)} == {"one", "two"}, SECONDS)
+            assert one.submitted + two.submitted == 300
+            assert min(one.submitted, two.submitted) > 0
+        assert scene.statuses() == {"delivered": 300}
+        assert set(times_submitted(simulator).values()) == {1}
+
+
+def test_urgent_messages_wait_for_no_bulk_run(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0) as simulator:
+        [carrier] = scene.carriers(simulator, throughput=50)
+        scene.queue_many(carrier, 200)
+        with working(carrier) as running:
+            simulator.wait_for(lambda carrier: len(carrier.submits) >= 10, SECONDS)
+            before = len(simulator.submits)
+            urgent = scene.queue(carrier, to="+966560000000", urgent=True)
+            running.ring()
+            wait_for(urgent, Status.DELIVERED)
+            order = [submit.destination for submit in simulator.submits]
+            position = order.index("966560000000")
+            assert before <= position < 200
+            change(carrier, throughput=0)
+            scene.settle()
+
+
+# ---------------------------------------------------------------- the process
+
+
+def test_a_real_worker_process_ends_in_order_when_it_is_told_to(scene: Scene) -> None:
+    with running_simulator(answer_delay=0.2, receipt_delay=0.1) as simulator:
+        [carrier] = scene.carriers(simulator, window=10)
+        environment = os.environ | {
+            "IMISSIVE_CARRIER": carrier.slug,
+            "DATABASE_URL": database_url(),
+        }
+        process = subprocess.Popen(
+            carrier_command(read_env(), carrier.slug),
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            simulator.wait_for(lambda carrier: carrier.bound == 1 or process.poll(), SECONDS)
+            scene.queue_many(carrier, 200)
+            simulator.wait_for(lambda carrier: len(carrier.accepted) >= 15, SECONDS)
+            process.send_signal(signal.SIGTERM)
+            begun = time.monotonic()
+            output, _ = process.communicate(timeout=SECONDS)
+            took = time.monotonic() - begun
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            process.wait()
+
+        assert process.returncode == 0, output
+        assert took < 15, output
+        assert "Traceback" not in output
+        assert simulator.connections == 0
+        statuses = scene.statuses()
+        done = len(simulator.accepted)
+        assert statuses["sending"] == 0, output
+        assert statuses["queued"] == 200 - done > 0
+        assert statuses["sent"] + statuses["delivered"] == done
+        assert {row.state for row in bind_rows(carrier)} == {"waiting"}
+
+
+def database_url() -> str:
+    """The test database, for another process."""
+    name = connection.settings_dict["NAME"]
+    return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()

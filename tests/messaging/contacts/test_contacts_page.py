@@ -1,0 +1,399 @@
+"""The pages of contacts and their lists: kept, found, imported, exported."""
+
+import csv
+import io
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
+from django.test import Client
+
+from accounts.access.page_access import public_id
+from accounts.models import AuditEntry, StoredFile
+from accounts.roles import Role
+from messaging.contacts import contacts, forms, imports
+from messaging.contacts.contacts import NewContact
+from messaging.models import Contact, ContactList, ListEntry
+from tests.support.factories import PHONE, Customer, noting
+from tests.support.people import PLAIN_STATIC, browser, member
+
+OTHER = "+966501234568"
+
+
+@pytest.fixture(autouse=True)
+def _plain(settings) -> None:
+    settings.STORAGES = PLAIN_STATIC
+
+
+@pytest.fixture
+def owner(customer: Customer) -> Client:
+    return browser(member(customer.organization))
+
+
+def _url(customer: Customer, path: str = "") -> str:
+    return f"/dashboard/{public_id(customer.organization)}/contacts/{path}"
+
+
+def _contact(customer: Customer, number: str = PHONE, **fields: Any) -> Contact:
+    return Contact.objects.create(organization=customer.organization, number=number, **fields)
+
+
+def _list(customer: Customer, name: str = "Drivers", *on: Contact) -> ContactList:
+    made = ContactList.objects.create(organization=customer.organization, name=name)
+    for contact in on:
+        ListEntry.objects.create(contact_list=made, contact=contact)
+    return made
+
+
+def _stored(customer: Customer) -> dict[str, tuple[str, dict[str, str]]]:
+    mine = Contact.objects.filter(organization=customer.organization)
+    return {each.number: (each.name, each.fields) for each in mine}
+
+
+def _on(contact_list: ContactList) -> set[str]:
+    return set(contact_list.entries.values_list("contact__number", flat=True))
+
+
+def _page(client: Client, url: str, fields: dict[str, Any] | None = None) -> str:
+    answer = client.get(url) if fields is None else client.post(url, fields, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+# ---------------------------------------------------------------- one contact
+
+
+def test_nothing_there_yet_says_what_to_do(owner: Client, customer: Customer) -> None:
+    page = _page(owner, _url(customer))
+    assert "Import contacts" in page
+    assert "No lists yet" in _page(owner, _url(customer, "lists/"))
+
+
+def test_a_contact_is_made_changed_and_removed(owner: Client, customer: Customer) -> None:
+    drivers, riders = _list(customer), _list(customer, "Riders")
+    fields = {
+        "number": "00966 50-123-4567",
+        "name": "سارة",
+        "fields_text": "city: جدة: الحمراء\n\norder: 7",
+        "lists": drivers.public_id,
+    }
+    assert "سارة is saved." in _page(owner, _url(customer, "new/"), fields)
+    assert _stored(customer) == {PHONE: ("سارة", {"city": "جدة: الحمراء", "order": "7"})}
+    assert _on(drivers) == {PHONE}
+    contact = Contact.objects.get(organization=customer.organization)
+    url = _url(customer, f"{contact.public_id}/")
+    page = _page(owner, url)
+    assert "order: 7" in page
+    assert f'value="{drivers.public_id}" id="id_lists_0" checked' in page
+    _page(owner, url, {"number": OTHER, "lists": riders.public_id})
+    assert _stored(customer) == {OTHER: ("", {})}
+    assert (_on(drivers), _on(riders)) == (set(), {OTHER})
+    remove = _url(customer, f"{contact.public_id}/remove/")
+    assert f"Remove {OTHER}?" in _page(owner, remove)
+    _page(owner, remove, {})
+    assert _stored(customer) == {}
+    entries = AuditEntry.objects.filter(organization=customer.organization)
+    acts = [entry.action for entry in entries.order_by("id")]
+    assert acts == ["contact.added", "contact.changed", "contact.removed"]
+    assert PHONE not in str(list(entries.values()))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"number": ""}, "This field is required."),
+        ({"number": "0501234567"}, "Write it in E.164"),
+        ({"number": "+966112345678"}, "A fixed line, which cannot receive SMS."),
+        ({"number": PHONE}, "There is a contact with that number already."),
+        ({"name": "x" * 121}, "at most 120 characters"),
+        ({"fields_text": "city"}, "Write a name, a colon and a value: city"),
+        ({"fields_text": "1st: x"}, "Write a name, a colon and a value"),
+        ({"fields_text": "name: x"}, "Write a name, a colon and a value"),
+        ({"fields_text": "a: " + "x" * 501}, "The value of a is too long."),
+        ({"fields_text": "\n".join(f"f{i}: x" for i in range(21))}, "At most 20 of these."),
+        ({"lists": "lst_x"}, "not one of the available choices"),
+        ({"name": "a\0"}, "Null characters are not allowed"),
+    ],
+)
+def test_bad_input(owner: Client, customer: Customer, fields: dict[str, Any], told: str) -> None:
+    _contact(customer)
+    mine = _contact(customer, OTHER, name="Mine")
+    _list(customer)
+    before = _stored(customer)
+    for path in ("new/", f"{mine.public_id}/"):
+        filled = {"number": "+966501234569", "name": "Kept as typed"} | fields
+        answer = owner.post(_url(customer, path), filled)
+        assert answer.status_code == 200
+        page = answer.content.decode()
+        assert told in page
+        assert "name" in fields or "Kept as typed" in page
+    assert _stored(customer) == before
+
+
+def test_anothers_are_not_found(owner: Client, customer: Customer, outsider: Customer) -> None:
+    theirs = _contact(outsider, name="Secret")
+    list_of_theirs = _list(outsider, "Theirs", theirs)
+    _list(customer)
+    for path in (
+        f"{theirs.public_id}/",
+        f"{theirs.public_id}/remove/",
+        "con_x/",
+        f"lists/{list_of_theirs.public_id}/",
+        f"lists/{list_of_theirs.public_id}/remove/",
+    ):
+        assert owner.get(_url(customer, path)).status_code == 404
+        assert owner.post(_url(customer, path), {"name": "x"}).status_code == 404
+    for query in ("", f"?list={list_of_theirs.public_id}", "?q=Secret"):
+        assert "Secret</bdi>" not in _page(owner, _url(customer) + query)
+    fields = {"number": PHONE, "lists": list_of_theirs.public_id}
+    assert "not one of the available choices" in _page(owner, _url(customer, "new/"), fields)
+    exported = owner.post(_url(customer, "export/"), {"list": list_of_theirs.public_id})
+    assert b"Secret" not in b"".join(exported)
+    assert _stored(outsider) == {PHONE: ("Secret", {})}
+
+
+def test_a_double_click_makes_one(owner: Client, customer: Customer) -> None:
+    fields = {"number": PHONE, "name": "Sara", "fields_text": "city: Jeddah"}
+    for _ in range(2):
+        assert owner.post(_url(customer, "new/"), fields).status_code == 302
+    assert _stored(customer) == {PHONE: ("Sara", {"city": "Jeddah"})}
+    assert owner.post(_url(customer, "new/"), fields | {"name": "Other"}).status_code == 200
+    assert AuditEntry.objects.filter(organization=customer.organization).count() == 1
+
+
+# ---------------------------------------------------------------- many
+
+
+@pytest.fixture
+def many(customer: Customer) -> ContactList:
+    """120 contacts, every second one on a list."""
+    drivers = _list(customer)
+    new = [
+        NewContact(f"+9665000{index:05d}", f"Person {index}", {"city": "Riyadh"})
+        for index in range(120)
+    ]
+    contacts.take_in(customer.organization, new[::2], drivers)
+    contacts.take_in(customer.organization, new[1::2])
+    return drivers
+
+
+def _numbers(page: str) -> list[str]:
+    return [part.split("</bdi>")[0] for part in page.split('<bdi dir="ltr">+')[1:]]
+
+
+def test_pages(owner: Client, customer: Customer, many: ContactList) -> None:
+    url, seen = _url(customer), []
+    while True:
+        page = _page(owner, url)
+        seen += _numbers(page)
+        if 'rel="next"' not in page:
+            break
+        url = _url(customer) + page.split('rel="next" href="')[1].split('"')[0]
+    assert len(seen) == len(set(seen)) == 120
+    back = _url(customer) + page.split('rel="prev" href="')[1].split('"')[0]
+    assert _numbers(_page(owner, back)) == seen[50:100]
+
+
+@pytest.mark.parametrize(
+    ("query", "count"),
+    [
+        ("q=%2B966500000007", 1),
+        ("q=Person+77", 1),
+        ("q=person+11", 11),
+        ("q=00011", 11),
+        ("q=nobody", 0),
+        ("q=%00", 50),
+        ("before=x&after=con_x", 50),
+    ],
+)
+def test_searching(
+    owner: Client, customer: Customer, many: ContactList, query: str, count: int
+) -> None:
+    assert len(_numbers(_page(owner, f"{_url(customer)}?{query}"))) == count
+
+
+def test_a_list_is_shown_by_itself(owner: Client, customer: Customer, many: ContactList) -> None:
+    page = _page(owner, f"{_url(customer)}?list={many.public_id}&q=Person 1")
+    shown = _numbers(page)
+    assert shown
+    assert all(int(number) % 2 == 0 for number in shown)
+    assert "Write to this list" in page
+    assert ">60<" in _page(owner, _url(customer, "lists/"))
+
+
+def test_the_number_of_queries_is_fixed(
+    owner: Client, customer: Customer, many: ContactList
+) -> None:
+    def count(query: str) -> int:
+        statements: list[str] = []
+        with connection.execute_wrapper(noting(statements)):
+            _page(owner, _url(customer) + query)
+        return len(statements)
+
+    owner.get(_url(customer))
+    assert count("?q=Person") == count("?q=Person+77")
+
+
+# ---------------------------------------------------------------- lists
+
+
+def test_a_list_is_made_renamed_and_removed(owner: Client, customer: Customer) -> None:
+    _page(owner, _url(customer, "lists/"), {"name": "Drivers"})
+    made = ContactList.objects.get(organization=customer.organization)
+    again = _page(owner, _url(customer, "lists/"), {"name": "drivers"})
+    assert "There is a list of that name already." in again
+    url = _url(customer, f"lists/{made.public_id}/")
+    assert 'value="Drivers"' in _page(owner, url)
+    _page(owner, url, {"name": "Riders"})
+    made.refresh_from_db()
+    assert made.name == "Riders"
+    assert "This field is required." in _page(owner, url, {"name": " "})
+    contact = _contact(customer)
+    ListEntry.objects.create(contact_list=made, contact=contact)
+    assert "its contacts stay" in _page(owner, f"{url}remove/")
+    _page(owner, f"{url}remove/", {})
+    assert not ContactList.objects.filter(organization=customer.organization).exists()
+    assert _stored(customer) == {PHONE: ("", {})}
+
+
+def test_a_viewer_reads_and_makes_nothing(customer: Customer) -> None:
+    _list(customer, "Drivers", _contact(customer, name="Sara"))
+    viewer = browser(member(customer.organization, Role.VIEWER))
+    assert "Sara" in _page(viewer, _url(customer))
+    page = _page(viewer, _url(customer, "lists/"), {"name": "Mine"})
+    assert "Make a list" not in page
+    assert ContactList.objects.filter(organization=customer.organization).count() == 1
+
+
+# ---------------------------------------------------------------- import
+
+
+def _import(client: Client, customer: Customer, content: str | bytes, **fields: Any) -> str:
+    """Upload where it is bytes, else paste."""
+    if isinstance(content, bytes):
+        fields["upload"] = SimpleUploadedFile("contacts.csv", content)
+    else:
+        fields["pasted"] = content
+    return _page(client, _url(customer, "import/"), fields)
+
+
+_CSV = "Mobile,Name,City\n+966501234567,سارة,جدة\n+966501234568,Omar,\n"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        _CSV,
+        _CSV.encode(),
+        _CSV.encode("utf-8-sig"),
+        _CSV.replace(",", ";").encode("cp1256"),
+        _CSV.replace(",", "\t").encode("utf-16"),
+    ],
+)
+def test_importing(owner: Client, customer: Customer, content: str | bytes) -> None:
+    page = _import(owner, customer, content, new_list="Drivers")
+    assert "2 contacts are new" in page
+    assert _stored(customer) == {PHONE: ("سارة", {"city": "جدة"}), OTHER: ("Omar", {})}
+    made = ContactList.objects.get(organization=customer.organization)
+    assert _on(made) == {PHONE, OTHER}
+    entry = AuditEntry.objects.get(organization=customer.organization)
+    assert (entry.action, entry.detail["added"]) == ("contacts.imported", 2)
+
+
+def test_who_is_known_is_brought_up_to_date(owner: Client, customer: Customer) -> None:
+    _contact(customer, name="Sara", fields={"city": "Jeddah", "order": "1"})
+    drivers = _list(customer)
+    content = f"number,name,order\n{PHONE},,2\n"
+    for _ in range(2):
+        page = _import(owner, customer, content, contact_list=drivers.public_id)
+        assert "1 was known already" in page
+    assert _stored(customer) == {PHONE: ("Sara", {"city": "Jeddah", "order": "2"})}
+    assert _on(drivers) == {PHONE}
+
+
+def test_without_a_heading(owner: Client, customer: Customer) -> None:
+    _import(owner, customer, f"Sara,{PHONE}\nOmar,{OTHER}")
+    assert _stored(customer) == {PHONE: ("Sara", {}), OTHER: ("Omar", {})}
+
+
+def test_numbers_as_they_are_dialled_at_home(owner: Client, customer: Customer) -> None:
+    _import(owner, customer, "number\n0501234567\n501234568\n", calling_code="966")
+    assert set(_stored(customer)) == {PHONE, OTHER}
+
+
+def test_each_row_that_is_no_good_is_told(owner: Client, customer: Customer) -> None:
+    content = f"number,name\n{PHONE},Sara\n12345,Omar\n00966501234567,Again\n=1+1,Evil\n"
+    page = _import(owner, customer, content)
+    assert "1 contact is new" in page
+    assert "The same number as in row 2" in page
+    assert "Not imported" in page
+    assert set(_stored(customer)) == {PHONE}
+    found = StoredFile.objects.get(organization=customer.organization)
+    answer = owner.get(_url(customer, f"import/{found.id}/?download"))
+    rows = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
+    assert [row[:2] for row in rows[1:4]] == [
+        ["3", "12345"],
+        ["4", "00966501234567"],
+        ["5", "'=1+1"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "Paste something, or choose a file."),
+        ("name,city\nSara,Jeddah\n", "No column of phone numbers was found."),
+        (b"PK\x03\x04" + b"x" * 50, "That is a workbook, not a CSV file."),
+        (b"%PDF-1.7 " + b"x" * 50, "That is not a text file."),
+        (b"", "The submitted file is empty."),
+    ],
+)
+def test_what_cannot_be_imported(
+    owner: Client, customer: Customer, content: str | bytes, told: str
+) -> None:
+    page = _import(owner, customer, content, new_list="New")
+    assert told in page
+    assert _stored(customer) == {}
+    assert not ContactList.objects.filter(organization=customer.organization).exists()
+
+
+def test_an_import_is_all_or_nothing(
+    owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "MOST_ROWS", 60)
+    monkeypatch.setattr(contacts, "_STEP", 10)
+    content = "number\n" + "".join(f"+9665000{index:05d}\n" for index in range(61))
+    assert "more than 60 rows" in _import(owner, customer, content, new_list="New")
+    assert _stored(customer) == {}
+    monkeypatch.setattr(forms, "MAX_UPLOAD", 100)
+    assert "larger than 10 MB" in _import(owner, customer, content.encode())
+    assert _stored(customer) == {}
+
+
+def test_anothers_import_is_not_found(
+    owner: Client, customer: Customer, outsider: Customer
+) -> None:
+    theirs = imports.keep_rejected(outsider.organization, [])
+    assert owner.get(_url(customer, f"import/{theirs.id}/")).status_code == 404
+
+
+# ---------------------------------------------------------------- export
+
+
+def test_exporting(owner: Client, customer: Customer) -> None:
+    sara = _contact(customer, name="=cmd()", fields={"city": "جدة"})
+    _contact(customer, OTHER, fields={"order": "1"})
+    drivers = _list(customer, "Drivers", sara)
+    answer = owner.post(_url(customer, "export/"))
+    assert "attachment" in answer["Content-Disposition"]
+    rows = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
+    assert rows == [
+        ["number", "name", "city", "order"],
+        [OTHER, "", "", "1"],
+        [PHONE, "'=cmd()", "جدة", ""],
+    ]
+    answer = owner.post(_url(customer, "export/"), {"list": drivers.public_id})
+    assert OTHER.encode() not in b"".join(answer)
+    acts = AuditEntry.objects.filter(organization=customer.organization)
+    assert {entry.action for entry in acts} == {"contacts.exported"}

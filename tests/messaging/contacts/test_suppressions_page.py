@@ -1,0 +1,145 @@
+"""The page of numbers that are not written to: listed, added, removed."""
+
+from typing import Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from accounts.access.page_access import public_id
+from accounts.models import AuditEntry
+from messaging.models import Carrier, Suppression
+from messaging.states import Status
+from tests.support.factories import PHONE, Customer, World
+from tests.support.people import PLAIN_STATIC, browser, member
+
+OTHER = "+966501234568"
+
+
+@pytest.fixture(autouse=True)
+def _plain(settings) -> None:
+    settings.STORAGES = PLAIN_STATIC
+
+
+@pytest.fixture
+def owner(customer: Customer) -> Client:
+    return browser(member(customer.organization))
+
+
+def _url(customer: Customer, path: str = "") -> str:
+    return f"/dashboard/{public_id(customer.organization)}/suppressions/{path}"
+
+
+def _page(client: Client, url: str, fields: dict[str, Any] | None = None) -> str:
+    answer = client.get(url) if fields is None else client.post(url, fields, follow=True)
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def _stored(customer: Customer) -> dict[str, str]:
+    mine = Suppression.objects.filter(organization=customer.organization)
+    return dict(mine.values_list("number", "reason"))
+
+
+def _suppress(customer: Customer, number: str = PHONE) -> Suppression:
+    return Suppression.objects.create(
+        organization=customer.organization, number=number, source="api"
+    )
+
+
+def test_nothing_there_yet_says_what_it_is_for(owner: Client, customer: Customer) -> None:
+    assert "does not want to be written to" in _page(owner, _url(customer))
+
+
+def test_several_are_added_and_what_waits_for_them_is_canceled(
+    owner: Client, customer: Customer, world: World, carrier: Carrier
+) -> None:
+    message = world.message(customer, carrier, status=Status.SCHEDULED, price=1_000_000)
+    fields = {"numbers": f"{PHONE}\n00966 50 123 4568", "reason": "STOP"}
+    for told in ("2 numbers are new", "2 were known already"):
+        page = _page(owner, _url(customer, "add/"), fields)
+        assert told in page
+    assert _stored(customer) == {PHONE: "STOP", OTHER: "STOP"}
+    message.refresh_from_db()
+    assert message.status == Status.CANCELED
+    assert customer.balance() == 100_000_000
+    refused = customer.api.post("/v1/sms/send", {"to": PHONE, "message": "x"})
+    assert refused.json()["error"]["code"] == "DESTINATION_BLOCKED"
+    row = Suppression.objects.filter(organization=customer.organization).first()
+    assert row is not None
+    assert row.source == "dashboard"
+
+
+def test_a_file_of_them(owner: Client, customer: Customer) -> None:
+    content = f"name;phone\nSara;{PHONE}\nOmar;12\n".encode("utf-16")
+    page = _page(owner, _url(customer, "add/"), {"upload": SimpleUploadedFile("x.csv", content)})
+    assert "1 number is new" in page
+    assert "Not imported" in page
+    assert "12</bdi>" in page
+    assert _stored(customer) == {PHONE: ""}
+
+
+def test_what_is_no_number_is_told_and_the_rest_is_taken(owner: Client, customer: Customer) -> None:
+    page = _page(owner, _url(customer, "add/"), {"numbers": f"{PHONE}, 0501"})
+    assert "Write it in E.164" in page
+    assert _stored(customer) == {PHONE: ""}
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({}, "Paste something, or choose a file."),
+        ({"numbers": "x, y"}, "Not a phone number."),
+        ({"numbers": PHONE, "reason": "x" * 201}, "at most 200 characters"),
+        ({"numbers": f"{PHONE}\0"}, "Null characters are not allowed"),
+        ({"upload": SimpleUploadedFile("x.csv", b"\xff\xd8\xff" + b"x" * 9)}, "not a text file"),
+        ({"upload": SimpleUploadedFile("x.csv", b"name\nSara\n")}, "No column of phone numbers"),
+    ],
+)
+def test_bad_input(owner: Client, customer: Customer, fields: dict[str, Any], told: str) -> None:
+    page = _page(owner, _url(customer, "add/"), fields)
+    assert told in page
+    assert "numbers" not in fields or fields["numbers"].replace("\0", "") in page.replace("\0", "")
+    assert _stored(customer) == {}
+
+
+def test_one_is_removed(owner: Client, customer: Customer) -> None:
+    _suppress(customer)
+    url = _url(customer, f"{PHONE}/remove/")
+    assert f"Write to {PHONE} again?" in _page(owner, url)
+    assert _stored(customer) == {PHONE: ""}
+    assert f"Messages may go to {PHONE} again." in _page(owner, url, {})
+    assert _stored(customer) == {}
+    assert owner.post(url).status_code == 404
+    entry = AuditEntry.objects.get(organization=customer.organization)
+    assert entry.action == "suppression.removed"
+    assert PHONE not in entry.target
+
+
+def test_anothers_is_not_found(owner: Client, customer: Customer, outsider: Customer) -> None:
+    _suppress(outsider)
+    for number in (PHONE, "x", "+1"):
+        assert owner.get(_url(customer, f"{number}/remove/")).status_code == 404
+        assert owner.post(_url(customer, f"{number}/remove/")).status_code == 404
+    assert PHONE not in _page(owner, _url(customer))
+    assert _stored(outsider) == {PHONE: ""}
+
+
+@pytest.mark.parametrize(
+    ("words", "shown"),
+    [
+        ("", {PHONE, OTHER}),
+        (PHONE, {PHONE}),
+        ("966501234567", {PHONE}),
+        ("4568", {OTHER}),
+        ("٤٥٦٨", {OTHER}),
+        ("+966500000000", set()),
+        ("nobody", set()),
+    ],
+)
+def test_searching(owner: Client, customer: Customer, words: str, shown: set[str]) -> None:
+    _suppress(customer)
+    _suppress(customer, OTHER)
+    answer = owner.get(_url(customer), {"q": words})
+    page = answer.content.decode()
+    assert {each for each in (PHONE, OTHER) if f"{each}</bdi>" in page} == shown

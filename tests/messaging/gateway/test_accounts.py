@@ -1,0 +1,333 @@
+"""Customers' SMPP accounts: passwords, rotation, the gate, the operators' pages."""
+
+import re
+import time
+from datetime import datetime, timedelta
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth import hashers
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import AuditEntry, Organization
+from messaging.gateway import (
+    accounts,
+    bind_auth,
+    command_statuses,
+    sessions,
+)
+from messaging.gateway.bind_auth import Denied, Gate
+from messaging.gateway.sessions import Newcomer
+from messaging.models import SmppAccount, SmppServer, SmppSession
+from messaging.smpp.constants import Status
+from tests.support.factories import Customer, World, in_threads
+from tests.support.people import PLAIN_STATIC, browser, operator
+from tests.support.smpp_servers import QUICK_HASHERS
+
+
+def newcomer(address: str = "127.0.0.1", *, tls: bool = False) -> Newcomer:
+    return Newcomer("trx", address, 40000, tls, 0x34, "")
+
+
+def made(customer: Customer, system_id: str = "acme", **fields) -> tuple[SmppAccount, str]:
+    account, password = accounts.create_account(customer.organization, system_id)
+    SmppAccount.objects.filter(pk=account.pk).update(**fields)
+    account.refresh_from_db()
+    return account, password
+
+
+ARGON2 = django_settings.PASSWORD_HASHERS
+
+
+@pytest.fixture(autouse=True)
+def _quickly(settings) -> None:
+    """No failed binds yet, and a quick hash: the slow one is for two tests."""
+    settings.PASSWORD_HASHERS = QUICK_HASHERS
+    cache.clear()
+
+
+@pytest.fixture
+def gate(db: None) -> Gate:
+    return Gate(sessions.open_server())
+
+
+def denied(gate: Gate, system_id: str, password: str, who: Newcomer | None = None) -> int:
+    with pytest.raises(Denied) as caught:
+        gate.admit(system_id, password, who or newcomer())
+    return caught.value.status
+
+
+# -- passwords ---------------------------------------------------------------------------------
+
+
+def test_password_is_eight_characters_and_kept_as_argon2(customer: Customer, settings) -> None:
+    settings.PASSWORD_HASHERS = ARGON2
+    account, password = made(customer)
+    assert re.fullmatch(r"[A-Za-z0-9]{8}", password)
+    assert account.password_hash.startswith("argon2")
+    assert password not in account.password_hash
+
+
+def test_rotation_with_and_without_overlap(customer: Customer) -> None:
+    account, first = made(customer)
+    second = accounts.rotate_password(account, timedelta(hours=1))
+    both = accounts.Verifier()
+    assert both.verify(account, first)
+    assert both.verify(account, second)
+    account.previous_until = timezone.now() - timedelta(seconds=1)
+    # What was remembered does not outlive the overlap.
+    assert not both.verify(account, first)
+    third = accounts.rotate_password(account)
+    assert not both.verify(account, second)
+    assert both.verify(account, third)
+
+
+def test_right_password_costs_one_slow_hash(customer: Customer, monkeypatch) -> None:
+    account, password = made(customer)
+    verifier = accounts.Verifier()
+    asked = []
+    slow = hashers.check_password
+
+    def counted(password: str, encoded: str) -> bool:
+        asked.append(encoded)
+        return slow(password, encoded)
+
+    monkeypatch.setattr(accounts, "check_password", counted)
+    assert [verifier.verify(account, password) for _ in range(3)] == [True] * 3
+    assert len(asked) == 1
+    assert not verifier.verify(account, password + "x")
+    assert not verifier.verify(None, password)
+    assert len(asked) == 3  # as slow for nobody as for a wrong one
+
+
+# -- the gate ----------------------------------------------------------------------------------
+
+
+def test_admitted_and_counted(customer: Customer, gate: Gate) -> None:
+    account, password = made(customer, max_binds=2)
+    first = gate.admit("acme", password, newcomer())
+    gate.admit("acme", password, newcomer())
+    assert denied(gate, "acme", password) == Status.ESME_RALYBND
+    sessions.release([first[1]])
+    gate.admit("acme", password, newcomer())
+    account.refresh_from_db()
+    assert account.last_bind_address == "127.0.0.1"
+
+
+def test_places_of_a_dead_server_are_free_again(customer: Customer, gate: Gate) -> None:
+    _, password = made(customer, max_binds=1)
+    gate.admit("acme", password, newcomer())
+    assert denied(gate, "acme", password) == Status.ESME_RALYBND
+    long_ago = timezone.now() - timedelta(seconds=SmppServer.LEASE_SECONDS + 1)
+    SmppServer.objects.update(seen_at=long_ago)
+    Gate(sessions.open_server()).admit("acme", password, newcomer())
+
+
+@pytest.mark.parametrize(
+    ("fields", "who", "status"),
+    [
+        ({"enabled": False}, newcomer(), Status.ESME_RBINDFAIL),
+        ({"tls_only": True}, newcomer(), Status.ESME_RBINDFAIL),
+        ({"tls_only": True}, newcomer(tls=True), None),
+        ({"networks": ["10.0.0.0/8"]}, newcomer(), Status.ESME_RBINDFAIL),
+        ({"networks": ["10.0.0.0/8"]}, newcomer("10.9.8.7"), None),
+        ({"networks": ["10.0.0.0/8"]}, newcomer("::ffff:10.9.8.7"), None),
+    ],
+)
+def test_account_says_who_may_bind(customer, gate, fields, who, status) -> None:
+    _, password = made(customer, **fields)
+    if status is None:
+        gate.admit("acme", password, who)
+    else:
+        assert denied(gate, "acme", password, who) == status
+
+
+def test_suspended_organization_may_not_bind(customer: Customer, gate: Gate) -> None:
+    _, password = made(customer)
+    Organization.objects.update(status=Organization.Status.SUSPENDED)
+    assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL
+
+
+def test_unknown_account_and_wrong_password_look_alike(customer: Customer, gate: Gate) -> None:
+    made(customer)
+    assert denied(gate, "acme", "wrong") == Status.ESME_RINVPASWD
+    assert denied(gate, "nobody", "wrong") == Status.ESME_RINVPASWD
+
+
+def test_lockout_of_an_account_and_of_an_address(customer: Customer, gate: Gate, caplog) -> None:
+    _, password = made(customer)
+    for _ in range(bind_auth.FAILURES_OF_ACCOUNT):
+        assert denied(gate, "acme", "wrong") == Status.ESME_RINVPASWD
+    assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL
+    # Others behind that address, and the account from elsewhere, are let in.
+    gate.admit("acme", password, newcomer("192.0.2.1"))
+    _, other = made(customer, "other")
+    gate.admit("other", other, newcomer())
+    for number in range(bind_auth.FAILURES_OF_ADDRESS):
+        denied(gate, f"guess{number}", "wrong")
+    assert denied(gate, "other", other) == Status.ESME_RBINDFAIL
+
+
+class SlowClock:
+    """Between counting the places and taking one."""
+
+    @staticmethod
+    def now() -> datetime:
+        time.sleep(0.05)
+        return timezone.now()
+
+
+def test_last_place_is_given_once(committed_world: World, monkeypatch) -> None:
+    monkeypatch.setattr(sessions, "timezone", SlowClock)
+    account, password = made(committed_world.customer(), "racing", max_binds=3)
+    gate = Gate(sessions.open_server())
+
+    def ask() -> bool:
+        try:
+            gate.admit("racing", password, newcomer())
+        except Denied:
+            return False
+        return True
+
+    try:
+        assert sum(in_threads([ask] * 8)) == 3
+        assert sessions.live().filter(account=account).count() == 3
+    finally:
+        SmppServer.objects.all().delete()
+        account.delete()
+
+
+def test_successor_strikes_off_what_died_on_its_machine(customer: Customer) -> None:
+    now = timezone.now()
+    host = sessions.own_name().rpartition(":")[0]
+    long_ago = now - timedelta(hours=1)
+    for name, begun in (
+        (f"{host}:999999", now),  # no such process
+        (sessions.own_name(), long_ago),  # its number is ours now
+        ("elsewhere:1", now),
+        (sessions.own_name(), now),
+    ):
+        SmppServer.objects.create(name=name, started_at=begun, seen_at=now)
+    mine = sessions.open_server()
+    left = SmppServer.objects.exclude(pk=mine).values_list("name", "started_at")
+    assert set(left) == {("elsewhere:1", now), (sessions.own_name(), now)}
+
+
+def test_report_keeps_a_server_and_its_changed_binds(customer: Customer, gate: Gate) -> None:
+    account, password = made(customer)
+    _, session_id = gate.admit("acme", password, newcomer())
+    now = timezone.now()
+    row = sessions.Report(
+        session_id, account.id, newcomer(), now, 5, 1, 2, 3, 4, 6, 7.5, now, [{"one": 1}], []
+    )
+    SmppServer.objects.all().delete()  # forgotten meanwhile, its sessions with it
+    assert sessions.report(gate.server_id, now, [row])
+    assert not sessions.report(gate.server_id, now, [])
+    found = SmppSession.objects.get()
+    assert (found.submits, found.outstanding, found.pdus) == (5, 6, [{"one": 1}])
+    assert sessions.live().count() == 1
+    sessions.close_server(gate.server_id)
+    assert not SmppSession.objects.exists()
+
+
+# -- the table of statuses ---------------------------------------------------------------------
+
+
+def test_account_has_its_own_statuses() -> None:
+    assert command_statuses.status_of("INSUFFICIENT_CREDITS", {}) == Status.ESME_RSUBMITFAIL
+    assert (
+        command_statuses.status_of("INSUFFICIENT_CREDITS", {"INSUFFICIENT_CREDITS": 1030}) == 1030
+    )
+    assert command_statuses.status_of("SOMETHING_NEW", {}) == Status.ESME_RSUBMITFAIL
+
+
+@pytest.mark.parametrize(
+    "own", [[], {"NOPE": 1}, {"FORBIDDEN": 0}, {"FORBIDDEN": "8"}, {"FORBIDDEN": True}]
+)
+def test_wrong_table_of_statuses(own) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        command_statuses.check_own(own)
+
+
+# -- the operators' pages ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def admin(db: None, settings) -> Client:
+    settings.STORAGES = PLAIN_STATIC
+    return browser(operator())
+
+
+def fields(customer: Customer, **more) -> dict[str, object]:
+    return {
+        "organization": str(customer.id),
+        "system_id": "acme",
+        "name": "Acme",
+        "enabled": "on",
+        "networks": "203.0.113.7",
+        "max_binds": 2,
+        "throughput": 0,
+        "window": 10,
+        "receipt_format": "both",
+        "receipt_window": 10,
+        "receipt_hours": 24,
+        "id_format": "public",
+        "default_coding": "gsm",
+        "ascii_coding": "ascii",
+        "statuses": "{}",
+        "sessions-TOTAL_FORMS": 0,
+        "sessions-INITIAL_FORMS": 0,
+        **more,
+    }
+
+
+def test_operator_makes_an_account_and_sees_its_password_once(admin, customer, gate) -> None:
+    url = reverse("admin:messaging_smppaccount_add")
+    page = admin.post(url, fields(customer), follow=True).content.decode()
+    found = re.search(r"password of acme is (\w{8})\.", page)
+    assert found, page
+    account, _ = gate.admit("acme", found[1], newcomer("203.0.113.7"))
+    assert account.networks[0].startswith("203.0.113.7")
+    assert found[1] not in admin.get(url).content.decode()
+    assert AuditEntry.objects.filter(action="smppaccount.added").exists()
+    assert found[1] not in str(list(AuditEntry.objects.values_list("detail", "target")))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"networks": "somewhere"},
+        {"statuses": '{"NOPE": 1}'},
+        {"system_id": "has space"},
+        {"max_binds": 0},
+        {"country_code": "0966"},
+    ],
+)
+def test_wrong_values_are_told(admin, customer, wrong) -> None:
+    answer = admin.post(reverse("admin:messaging_smppaccount_add"), fields(customer, **wrong))
+    assert answer.status_code == 200
+    assert not SmppAccount.objects.exists()
+
+
+def test_operator_rotates_a_password(admin, customer, gate) -> None:
+    account, password = made(customer)
+    url = reverse("admin:messaging_smppaccount_rotate", args=(account.pk,))
+    page = admin.post(url, {"overlap": "24"}, follow=True).content.decode()
+    found = re.search(r"password of acme is (\w{8})\.", page)
+    assert found, page
+    gate.admit("acme", found[1], newcomer())
+    gate.admit("acme", password, newcomer())
+    entry = AuditEntry.objects.get(action="smpp_account.password_rotated")
+    assert entry.organization == customer.organization
+
+
+def test_console_shows_live_binds_only(admin, customer, gate) -> None:
+    _, password = made(customer)
+    gate.admit("acme", password, newcomer("192.0.2.77"))
+    url = reverse("admin:messaging_smppsession_changelist")
+    assert "192.0.2.77" in admin.get(url).content.decode()
+    SmppServer.objects.update(seen_at=timezone.now() - timedelta(minutes=1))
+    assert "192.0.2.77" not in admin.get(url).content.decode()

@@ -1,0 +1,222 @@
+"""Which index each filter of the list is read from, by PostgreSQL's own plan.
+
+How long that takes at a million messages is measured by `python -m tests.bench.lists`.
+"""
+
+import contextlib
+import dataclasses
+import itertools
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from messaging.carriers import sweeps
+from messaging.log import query
+from messaging.log.query import Filter
+from messaging.models import Message
+from messaging.states import Status
+from tests.support.bulk_data import CAMPAIGN, MONITOR, fill
+from tests.support.factories import World
+
+MESSAGES = 8_000
+NOW = datetime.now(UTC)
+INDEX_OF = {
+    "status": "message_by_sender_status",
+    "sender": "message_by_sender_status",
+    "to": "message_by_number",
+    "reference": "message_by_reference",
+    "batch_id": "message_of_batch",
+    "since": "message_of_organization",
+    "until": "message_of_organization",
+}
+VALUES: dict[str, Any] = {
+    "status": "failed",
+    "sender": "Mid",
+    "to": MONITOR,
+    "reference": CAMPAIGN,
+    "since": NOW - timedelta(days=40),
+    "until": NOW - timedelta(days=30),
+}
+
+
+Many = tuple[uuid.UUID, uuid.UUID]
+"""An organization with messages enough for the planner to care, and one of its batches."""
+
+
+@pytest.fixture(scope="module")
+def filled(test_database: None, django_db_blocker) -> Iterator[Many]:
+    with django_db_blocker.unblock():
+        world = World()
+        carrier, customer, other = world.carrier(), world.customer(), world.customer()
+        fill(other.id, carrier.id, MESSAGES, batch=500)
+        [batch_id, *_] = fill(customer.id, carrier.id, MESSAGES, batch=500)
+    yield customer.id, batch_id
+    with django_db_blocker.unblock():
+        world.forget()
+
+
+@pytest.fixture
+def many(filled: Many, db: None) -> Many:
+    return filled
+
+
+@contextlib.contextmanager
+def explained() -> Iterator[list[dict[str, Any]]]:
+    """Collects every node of the plans of the statements within."""
+    nodes: list[dict[str, Any]] = []
+
+    def explain(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
+        if sql.lstrip().startswith(("SELECT", "WITH", "(")):
+            execute(f"EXPLAIN (FORMAT JSON) {sql}", parameters, many, context)
+            [(plan,)] = context["cursor"].fetchall()
+            nodes.extend(_nodes(plan[0]["Plan"]))
+        return execute(sql, parameters, many, context)
+
+    with connection.execute_wrapper(explain):
+        yield nodes
+
+
+def plans_of(organization_id: uuid.UUID, narrowed: Filter, **page: Any) -> list[dict[str, Any]]:
+    """Every node of the plans by which that page is read."""
+    with explained() as nodes:
+        query.search(organization_id, narrowed, 51, **page)
+    return nodes
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def indexes(nodes: list[dict[str, Any]], *, ordered: bool = True) -> set[str]:
+    """The indexes that are read, after it was asserted that nothing is read but by them, and
+    nothing is sorted."""
+    kinds = {node["Node Type"] for node in nodes}
+    assert "Seq Scan" not in kinds
+    assert not ordered or not kinds & {"Sort", "Bitmap Heap Scan"}
+    return {node["Index Name"] for node in nodes if "Index Name" in node}
+
+
+def chosen(many: Many, *names: str) -> tuple[uuid.UUID, Filter]:
+    values = VALUES | {"batch_id": many[1]}
+    return many[0], Filter(**{name: values[name] for name in names})
+
+
+def pages(organization_id: uuid.UUID) -> list[dict[str, uuid.UUID]]:
+    """The first page, one in the middle, and the last."""
+    newest = Message.objects.filter(organization=organization_id).order_by("-id")
+    found = newest.values_list("id", flat=True)
+    return [{}, {"older_than": found[MESSAGES // 2]}, {"older_than": found[MESSAGES - 20]}]
+
+
+def test_without_a_filter(many):
+    for page in pages(many[0]):
+        assert indexes(plans_of(many[0], Filter(), **page)) == {"message_of_organization"}
+
+
+@pytest.mark.parametrize("name", INDEX_OF)
+def test_each_filter_has_its_index(many, name):
+    organization_id, narrowed = chosen(many, name)
+    for page in pages(organization_id):
+        assert indexes(plans_of(organization_id, narrowed, **page)) == {INDEX_OF[name]}
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations(INDEX_OF, 2)), ids="+".join)
+def test_each_pair_of_filters_has_an_index(many, pair):
+    organization_id, narrowed = chosen(many, *pair)
+    for page in pages(organization_id):
+        # A batch is small: it may be read whole.
+        used = indexes(plans_of(organization_id, narrowed, **page), ordered="batch_id" not in pair)
+        assert used <= {INDEX_OF[name] for name in pair}
+
+
+@pytest.mark.parametrize(
+    ("pair", "index"),
+    [
+        (("to", "status"), "message_by_number"),
+        (("to", "sender"), "message_by_number"),
+        (("reference", "status"), "message_by_reference"),
+        (("reference", "sender"), "message_by_reference"),
+        (("reference", "to"), "message_by_reference"),
+        (("sender", "status"), "message_by_sender_status"),
+    ],
+)
+def test_filters_that_never_meet_are_compared_in_the_index(many, pair, index):
+    """So that a hundred thousand rows of one are not fetched to look at the other."""
+    organization_id, narrowed = chosen(many, *pair)
+    read = [node for node in plans_of(organization_id, narrowed) if node.get("Index Name") == index]
+    assert read
+    for node in read:
+        assert "Filter" not in node, node
+        assert narrowed.status is None or "status" in node["Index Cond"]
+        assert narrowed.sender is None or "sender" in node["Index Cond"]
+
+
+@pytest.mark.parametrize("status", list(map(str, Status)))
+@pytest.mark.parametrize("more", [{}, {"sender": "Mid"}, {"to": MONITOR}], ids=str)
+def test_no_status_is_read_from_an_index_of_what_waits(many, status, more):
+    """They are small, or were when they were counted last, and hold all organizations'."""
+    read = indexes(plans_of(many[0], Filter(status=status, **more)))
+    assert read == {INDEX_OF["to"] if "to" in more else INDEX_OF["status"]}
+
+
+UNSERVED: list[dict[str, Any]] = [
+    {"digits": "4711"},
+    {"source": "api", "batched": False, "country": "EG", "test": True},
+]
+
+
+@pytest.mark.parametrize("more", UNSERVED, ids=str)
+@pytest.mark.parametrize("name", ["", *INDEX_OF])
+def test_what_no_index_serves_is_looked_for_among_so_many(many, monkeypatch, name, more):
+    """Of those that an index gives, in its order, from a page's edge to another edge."""
+    monkeypatch.setattr(query, "SEARCHED", 100)
+    organization_id, narrowed = chosen(many, *filter(None, [name]))
+    narrowed = dataclasses.replace(narrowed, **more)
+    expected = {INDEX_OF[name]} if name else {"message_of_organization"}
+    for page in pages(organization_id):
+        nodes = plans_of(organization_id, narrowed, **page)
+        # A batch is small: it may be read whole.
+        used = indexes(nodes, ordered=name != "batch_id")
+        # So many by an index may also be found among so many of all.
+        assert used <= expected | {"message_of_organization"}
+        assert used & expected
+    for node in plans_of(organization_id, narrowed):
+        if "Filter" in node and name not in ("batch_id", "since", "until"):
+            assert "id >=" in node["Index Cond"], node
+
+
+def test_a_list_is_not_read_by_what_no_index_serves(many):
+    with pytest.raises(ValueError, match="no index"):
+        query.read(many[0], Filter(country="SA"), 10)
+
+
+def test_the_senders_are_found_by_steps(many):
+    assert query.senders_used(many[0]) == ["Big", "Mid", "Rare"]
+    nodes = plans_of(many[0], Filter(status="queued"))
+    assert "Aggregate" not in {node["Node Type"] for node in nodes}
+    assert query.senders_used(uuid.uuid4()) == []
+
+
+def test_what_expires_in_the_queue_is_found_by_its_index(many):
+    """However long the queue is: `sweeping.expire_queued` runs every few seconds."""
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE messaging_message SET status = 'queued', due_at = now()")
+        # An empty table is scanned, as it should be.
+        cursor.execute(
+            "INSERT INTO messaging_messagepart"
+            " (message_id, number, carrier_id, carrier_message_id, status, error_code,"
+            "  submitted_at)"
+            " SELECT id, 1, carrier_id, id::text, 'sent', '', now() FROM messaging_message"
+        )
+        cursor.execute("ANALYZE messaging_message, messaging_messagepart")
+    with explained() as nodes:
+        assert sweeps.expire_queued() == 0
+    found = [node for node in nodes if node.get("Index Name") == "message_expiry"]
+    assert found
+    assert "Seq Scan" not in {node["Node Type"] for node in nodes}

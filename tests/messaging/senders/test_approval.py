@@ -1,0 +1,217 @@
+"""Sender IDs: what may be one, and every way from a request to a decision."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from accounts.models import AuditEntry, User
+from imissive.core.errors import ApiError
+from messaging.models import SenderId
+from messaging.senders import approval
+from tests.support.factories import Customer, World, in_threads
+from tests.support.people import operator
+
+ALPHANUMERIC, NUMERIC = SenderId.Kind.ALPHANUMERIC, SenderId.Kind.NUMERIC
+PENDING, APPROVED, REJECTED, REVOKED, WITHDRAWN = SenderId.Status
+
+
+@pytest.mark.parametrize(
+    ("typed", "stored", "kind"),
+    [
+        ("MyCompany", "MyCompany", ALPHANUMERIC),
+        ("A", "A", ALPHANUMERIC),
+        ("ABCDEFGHIJK", "ABCDEFGHIJK", ALPHANUMERIC),
+        ("  My Shop ", "My Shop", ALPHANUMERIC),
+        ("A-B.C_D&E'F!", None, None),
+        ("A-B.C_D&E", "A-B.C_D&E", ALPHANUMERIC),
+        ("1stBank", "1stBank", ALPHANUMERIC),
+        ("Café", "Café", ALPHANUMERIC),
+        ("+966500000000", "+966500000000", NUMERIC),
+        ("+966 50-000-0000", "+966500000000", NUMERIC),
+        ("+1234567", "+1234567", NUMERIC),
+        ("+123456789012345", "+123456789012345", NUMERIC),
+        ("123", "123", NUMERIC),
+        ("12345678", "12345678", NUMERIC),
+        ("", None, None),
+        ("   ", None, None),
+        ("ABCDEFGHIJKL", None, None),
+        ("شركتي", None, None),
+        ("My\nShop", None, None),
+        ("My\0Shop", None, None),
+        ("My[Shop]", None, None),
+        ("Cash€", None, None),
+        ("Shop😀", None, None),
+        ("-.-", None, None),
+        ("12 34", None, None),
+        ("12", None, None),
+        ("123456789", None, None),
+        ("966500000000", None, None),
+        ("١٢٣٤", None, None),
+        ("+123456", None, None),
+        ("+1234567890123456", None, None),
+        ("+0123456789", None, None),
+        ("+96650000000a", None, None),
+        ("+", None, None),
+    ],
+)
+def test_what_may_be_a_sender_id(typed: str, stored: str | None, kind: str | None) -> None:
+    if stored is None:
+        with pytest.raises(ApiError) as caught:
+            approval.normalize(typed)
+        assert (caught.value.problem.code, caught.value.problem.field) == (
+            "INVALID_REQUEST",
+            "name",
+        )
+    else:
+        assert approval.normalize(typed) == (stored, kind)
+
+
+def _ask(customer: Customer, name: str = "NewName") -> SenderId:
+    return approval.request_sender(customer.organization, name, "Orders", "Your order is here")
+
+
+def test_a_request_waits_and_is_audited(customer: Customer) -> None:
+    sender = _ask(customer, " NewName ")
+    assert (sender.name, sender.status, sender.kind) == ("NewName", PENDING, ALPHANUMERIC)
+    entry = AuditEntry.objects.get(organization=customer.organization)
+    assert entry.action == "sender_id.requested"
+    assert sender.public_id in entry.target
+
+
+@pytest.mark.parametrize("status", [PENDING, APPROVED])
+def test_what_is_there_already_is_not_asked_for_again(
+    world: World, customer: Customer, status: str
+) -> None:
+    world.sender(customer, "Again", status=status)
+    with pytest.raises(ApiError) as caught:
+        _ask(customer, "Again")
+    assert caught.value.problem.code == "CONFLICT"
+
+
+@pytest.mark.parametrize("status", [REJECTED, REVOKED, WITHDRAWN])
+def test_what_was_refused_may_be_asked_for_again(
+    world: World, customer: Customer, status: str
+) -> None:
+    before = world.sender(customer, "Again", status=status, reason="Not yours")
+    after = _ask(customer, "Again")
+    assert (after.pk, after.status, after.purpose) == (before.pk, PENDING, "Orders")
+
+
+def test_two_organizations_may_ask_for_one_name(customer: Customer, outsider: Customer) -> None:
+    assert _ask(customer).pk != _ask(outsider).pk
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("purpose", "x" * 201), ("purpose", "a\0b"), ("sample", "x" * 2001)]
+)
+def test_purpose_and_sample_fit_the_database(customer: Customer, field: str, value: str) -> None:
+    purpose, sample = (value, "") if field == "purpose" else ("", value)
+    with pytest.raises(ApiError) as caught:
+        approval.request_sender(customer.organization, "NewName", purpose, sample)
+    assert caught.value.problem.field == field
+
+
+_DECISIONS: dict[str, Callable[[SenderId, User], None]] = {
+    APPROVED: lambda sender, actor: approval.approve(sender, actor),
+    REJECTED: lambda sender, actor: approval.reject(sender, actor, "Not yours"),
+    REVOKED: lambda sender, actor: approval.revoke(sender, actor, "Complaints"),
+    WITHDRAWN: lambda sender, actor: approval.withdraw(sender, actor),
+}
+_ALLOWED = {
+    (PENDING, APPROVED),
+    (PENDING, REJECTED),
+    (PENDING, WITHDRAWN),
+    (APPROVED, REVOKED),
+}
+
+
+@pytest.mark.parametrize("before", list(SenderId.Status))
+@pytest.mark.parametrize("after", list(_DECISIONS))
+def test_every_decision_from_every_status(
+    world: World, customer: Customer, before: str, after: str
+) -> None:
+    world.endpoint(customer)
+    actor = operator()
+    reason = "Before" if before in (REJECTED, REVOKED) else ""
+    sender = world.sender(customer, "Name", status=before, reason=reason)
+    if (before, after) in _ALLOWED:
+        _DECISIONS[after](sender, actor)
+        assert (sender.status, sender.decided_by) == (after, actor)
+        assert bool(sender.reason) == (after in (REJECTED, REVOKED))
+        assert AuditEntry.objects.get(organization=customer.organization).actor == actor
+        step = sender.steps.get()
+        assert (step.status, step.actor, step.reason) == (after, actor, sender.reason)
+        assert (step.mail_due_at is None) == (after == WITHDRAWN)
+    else:
+        with pytest.raises(ApiError) as caught:
+            _DECISIONS[after](sender, actor)
+        assert caught.value.problem.code == "CONFLICT"
+        assert SenderId.objects.get(pk=sender.pk).status == before
+        assert not AuditEntry.objects.filter(organization=customer.organization).exists()
+        assert customer.event_rows() == []
+
+
+def test_the_customer_is_told_by_webhook(
+    world: World, customer: Customer, rings: list[Any], django_capture_on_commit_callbacks
+) -> None:
+    endpoint = world.endpoint(customer)
+    with django_capture_on_commit_callbacks(execute=True):
+        approval.reject(_ask(customer, "One"), operator(), "Not yours")
+        approval.approve(_ask(customer, "Two"), operator())
+    rejected, approved = customer.event_rows()
+    assert rejected.type == "sender_id.rejected"
+    assert '"sender_id":"One"' in rejected.body
+    assert '"reason":"Not yours"' in rejected.body
+    assert approved.type == "sender_id.approved"
+    assert '"status":"approved"' in approved.body
+    assert [ring[2] for ring in rings] == [(endpoint.id.hex,)] * 2
+
+
+@pytest.mark.parametrize("decide", [approval.reject, approval.revoke])
+@pytest.mark.parametrize("reason", ["", "  \n"])
+def test_a_refusal_needs_a_reason(customer: Customer, decide, reason: str) -> None:
+    sender = _ask(customer)
+    with pytest.raises(ApiError) as caught:
+        decide(sender, operator(), reason)
+    assert caught.value.problem.field == "reason"
+
+
+def test_the_approved_one_can_be_sent_with_and_the_revoked_one_not(customer: Customer) -> None:
+    body = {"to": "+966501234567", "message": "Hello", "sender_id": "NewName"}
+    sender = _ask(customer)
+    assert customer.api.post("/v1/sms/send", body).status_code == 403
+    approval.approve(sender, operator())
+    assert customer.api.post("/v1/sms/send", body).status_code == 202
+    approval.revoke(sender, operator(), "Complaints")
+    assert customer.api.post("/v1/sms/send", body).status_code == 403
+
+
+def test_one_default_at_most_and_only_an_approved_one(world: World, customer: Customer) -> None:
+    first, second = (world.sender(customer, name) for name in ("First", "Second"))
+    approval.make_default(first, operator())
+    approval.make_default(second, operator())
+    defaults = SenderId.objects.filter(organization=customer.organization, is_default=True)
+    assert defaults.get().name == "Second"
+    approval.revoke(second, operator(), "Complaints")
+    assert not defaults.exists()
+    with pytest.raises(ApiError):
+        approval.make_default(second, operator())
+
+
+def test_of_two_operators_at_once_one_decides(committed_world: World) -> None:
+    customer = committed_world.customer()
+    actor = operator()
+    sender = _ask(customer)
+
+    def decide(after: str) -> str:
+        mine = SenderId.objects.get(pk=sender.pk)
+        try:
+            _DECISIONS[after](mine, actor)
+        except ApiError as error:
+            return error.problem.code
+        return after
+
+    answers = in_threads([lambda: decide(APPROVED), lambda: decide(REJECTED)])
+    (loser,) = [index for index, answer in enumerate(answers) if answer == "CONFLICT"]
+    assert SenderId.objects.get(pk=sender.pk).status == answers[1 - loser]

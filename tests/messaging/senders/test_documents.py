@@ -1,0 +1,92 @@
+"""Which files are documents: by their bytes, whatever they are called. Pure."""
+
+import struct
+import zlib
+
+import pytest
+
+from messaging.senders.documents import NotADocument, document, kind_of
+from tests.support.factories import PDF
+
+
+def chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png(width: int = 2, height: int = 2, data: bytes | None = None, depth: int = 8) -> bytes:
+    """A grey picture, or one whose packed rows are `data`."""
+    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    rows = zlib.compress(bytes(height * (width + 1))) if data is None else data
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
+    )
+
+
+PNG = png()
+JPEG = (
+    b"\xff\xd8\xff\xe0\x00\x10JFIF\0\x01\x01\0\0\x01\0\x01\0\0"
+    + b"\xff\xc0\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00"
+    + b"\xff\xda\x00\x08\x01\x01\x00\x00\x3f\x00"
+    + b"\x12\x34\x56\xff\xd9"
+)
+GIF = b"GIF89a\x01\0\x01\0\0\0\0;"
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (PDF, "application/pdf"),
+        (PNG, "image/png"),
+        (JPEG, "image/jpeg"),
+        (JPEG[:2] + b"\xff" + JPEG[2:], "image/jpeg"),
+        (b"", None),
+        (b"%PDF-", None),
+        (b"%PDF-1.7 and then nothing", None),
+        (b"%PDF-9.9" + PDF[8:], None),
+        (b"<!doctype html>" + PDF, None),
+        (PDF.replace(b"startxref", b"startxxxx"), None),
+        (PNG[:-12], None),
+        (PNG[:40], None),
+        (PNG + b"<script>alert(1)</script>", None),
+        (PNG.replace(b"IDAT", b"IDAX"), None),
+        (png(data=b"not packed"), None),
+        (png(data=zlib.compress(b"\0")), None),
+        (png(data=zlib.compress(bytes(10_000_000))), None),
+        (png(width=0), None),
+        (png(width=2**31 - 1, height=2**31 - 1, data=b""), None),
+        (JPEG[:-2], None),
+        (JPEG[:12], None),
+        (JPEG.replace(b"\xff\xc0", b"\xff\xe1"), None),
+        (b"\xff\xd8\xff" + SVG, None),
+        (GIF, None),
+        (SVG, None),
+        (b"MZ\x90\0", None),
+        (b"PK\x03\x04", None),
+    ],
+)
+def test_what_is_a_document(content: bytes, kind: str | None) -> None:
+    assert kind_of(content) == kind
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kept"),
+    [
+        ("trade.pdf", PDF, "trade.pdf"),
+        ("صورة.JPEG", JPEG, "صورة.JPEG"),
+        ("photo.jpg", JPEG, "photo.jpg"),
+        ("page.html", PNG, "page.html.png"),
+        ("photo.png", PDF, "photo.png.pdf"),
+        ("../../etc/passwd", PDF, "passwd.pdf"),
+        ("C:\\papers\\cr.pdf", PDF, "cr.pdf"),
+        ("", PDF, "document.pdf"),
+        ("n" * 300, PDF, "n" * 190 + ".pdf"),
+    ],
+)
+def test_it_is_kept_under_the_ending_of_what_it_is(name: str, content: bytes, kept: str) -> None:
+    assert document(name, content).name == kept
+
+
+def test_what_is_none_is_refused() -> None:
+    with pytest.raises(NotADocument):
+        document("picture.png", SVG)

@@ -1,0 +1,441 @@
+"""POST /v1/otp/verify: right and wrong codes, their end, and five checks at most, raced."""
+
+import json
+import time
+from functools import partial
+from typing import Any
+
+import pytest
+
+from accounts.keys.api_keys import create_key
+from imissive.core import ids
+from messaging.models import Carrier
+from otp.models import CodeSend, Verification
+from otp.verification import (
+    codes,
+    completion,
+    verify,
+)
+from otp.verification import (
+    send as sending,
+)
+from tests.support import otps
+from tests.support.factories import (
+    PHONE,
+    Api,
+    Customer,
+    World,
+    in_threads,
+)
+from tests.support.otps import (
+    VERIFY,
+    check,
+    code_of,
+    refused,
+    send,
+    wrong,
+)
+
+
+def events(customer: Customer) -> list[dict[str, Any]]:
+    """The bodies of the organization's events, oldest first."""
+    return [json.loads(event.body) for event in customer.event_rows()]
+
+
+# ---------------------------------------------------------------- right and wrong
+
+
+def test_the_right_code(api: Api, customer: Customer, world: World) -> None:
+    world.endpoint(customer)
+    sent = send(api)
+    assert check(api, sent["otp_id"], code_of(sent["otp_id"])) == {
+        "otp_id": sent["otp_id"],
+        "verified": True,
+        "status": "verified",
+        "attempts_left": 0,
+    }
+    event = events(customer)[-1]
+    assert event == {
+        "event": "otp.verified",
+        "message_id": sent["message_id"],
+        "timestamp": event["timestamp"],
+        "data": {
+            "otp_id": sent["otp_id"],
+            "phone": PHONE,
+            "status": "verified",
+            "verified_at": event["timestamp"],
+        },
+    }
+
+
+def test_the_documented_body(api: Api) -> None:
+    """Its id is nobody's; that is said as for every id that is not found."""
+    body = '{\n"otp_id": "otp_abc123",\n"code": "123456"\n}'
+    refused(api.post(VERIFY, raw=body), 404, "NOT_FOUND")
+
+
+def test_a_wrong_code_is_no_error(api: Api) -> None:
+    sent = send(api)
+    otp_id = sent["otp_id"]
+    answer = check(api, otp_id, wrong(otp_id))
+    assert answer == {
+        "otp_id": otp_id,
+        "verified": False,
+        "status": "pending",
+        "attempts_left": 4,
+    }
+    assert check(api, otp_id, code_of(otp_id))["verified"] is True
+
+
+@pytest.mark.parametrize("other", ["12345", "1234567", "0000"])
+def test_a_code_of_another_length_is_a_wrong_one(api: Api, other: str) -> None:
+    otp_id = send(api)["otp_id"]
+    assert check(api, otp_id, other)["attempts_left"] == 4
+
+
+def test_a_right_code_among_others_is_still_wrong(api: Api) -> None:
+    """Only the whole code counts, zeros in front included."""
+    otp_id = send(api, length=6)["otp_id"]
+    assert check(api, otp_id, "0" + code_of(otp_id))["verified"] is False
+
+
+@pytest.mark.parametrize("written", ["{} ", " {}", "{0[0]} {0[1]}", "{0[0]}-{0[1]}", "\u200e{}"])
+def test_how_people_write_a_code(api: Api, written: str) -> None:
+    otp_id = send(api)["otp_id"]
+    code = code_of(otp_id)
+    text = written.format(code) if "[" not in written else written.format((code[:3], code[3:]))
+    assert check(api, otp_id, text)["verified"] is True
+
+
+def test_arabic_digits(api: Api) -> None:
+    otp_id = send(api)["otp_id"]
+    arabic = code_of(otp_id).translate(str.maketrans("0123456789", "٠١٢٣٤٥٦٧٨٩"))
+    assert check(api, otp_id, arabic)["verified"] is True
+
+
+def test_five_wrong_codes_end_it(api: Api, customer: Customer, world: World) -> None:
+    world.endpoint(customer, "otp.failed", "otp.verified")
+    otp_id = send(api)["otp_id"]
+    code, bad = code_of(otp_id), wrong(otp_id)
+    answers = [check(api, otp_id, bad) for _ in range(5)]
+    assert [answer["attempts_left"] for answer in answers] == [4, 3, 2, 1, 0]
+    assert [answer["status"] for answer in answers] == ["pending"] * 4 + ["failed"]
+    after = check(api, otp_id, code)
+    assert (after["verified"], after["status"], after["attempts_left"]) == (False, "failed", 0)
+    [event] = events(customer)
+    assert event["event"] == "otp.failed"
+    told = event["data"]
+    assert (told["status"], told["reason"]) == ("failed", "too_many_attempts")
+    assert told["failed_at"] == event["timestamp"]
+    assert set(told) == {"otp_id", "phone", "status", "failed_at", "reason"}
+
+
+def test_the_fifth_check_may_be_the_right_one(api: Api) -> None:
+    otp_id = send(api)["otp_id"]
+    code, bad = code_of(otp_id), wrong(otp_id)
+    for _ in range(4):
+        check(api, otp_id, bad)
+    assert check(api, otp_id, code)["verified"] is True
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_once_verified_another_check_is_refused(
+    api: Api, customer: Customer, world: World, right: bool
+) -> None:
+    world.endpoint(customer, "otp.failed", "otp.verified")
+    otp_id = send(api)["otp_id"]
+    code, bad = code_of(otp_id), wrong(otp_id)
+    check(api, otp_id, code)
+    body = {"otp_id": otp_id, "code": code if right else bad}
+    refused(api.post(VERIFY, body), 409, "ALREADY_VERIFIED")
+    assert [event["event"] for event in events(customer)] == ["otp.verified"]
+
+
+def test_it_expires(api: Api, customer: Customer, world: World) -> None:
+    world.endpoint(customer, "otp.failed", "otp.verified")
+    otp_id = send(api, expiry=30)["otp_id"]
+    code = code_of(otp_id)
+    otps.pass_by(customer, 29)
+    assert check(api, otp_id, wrong(otp_id))["status"] == "pending"
+    otps.pass_by(customer, 1.01)
+    late = check(api, otp_id, code)
+    assert (late["verified"], late["status"], late["attempts_left"]) == (False, "expired", 0)
+    assert completion.expire_due() == 0
+    assert [event["data"]["reason"] for event in events(customer)] == ["expired"]
+
+
+def test_what_has_ended_keeps_nothing_to_make_the_code_of(api: Api) -> None:
+    otp_id = send(api)["otp_id"]
+    check(api, otp_id, code_of(otp_id))
+    ended = otps.row(otp_id)
+    assert (bytes(ended.seed), bytes(ended.digest)) == (b"", b"")
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"otp_id": None}, "otp_id"),
+        ({"otp_id": 5}, "otp_id"),
+        ({"code": None}, "code"),
+        ({"code": 123456}, "code"),
+        ({"code": ""}, "code"),
+        ({"code": "123"}, "code"),
+        ({"code": "123456789"}, "code"),
+        ({"code": "12345a"}, "code"),
+        ({"code": "123456\0"}, "code"),
+        ({"code": "１２３４５６"}, "code"),
+        ({"code": "1" * 33}, "code"),
+        ({"code": ["123456"]}, "code"),
+        ({"phone": PHONE}, "phone"),
+    ],
+    ids=str,
+)
+def test_bodies_that_are_refused_count_for_nothing(
+    api: Api, fields: dict[str, Any], field: str
+) -> None:
+    otp_id = send(api)["otp_id"]
+    body = {"otp_id": otp_id, "code": code_of(otp_id)} | fields
+    refused(api.post(VERIFY, body), 400, "INVALID_REQUEST", field)
+    found = otps.row(otp_id)
+    assert (found.status, found.attempts) == ("pending", 0)
+
+
+@pytest.mark.parametrize("name", ["otp_id", "code"])
+def test_missing_fields(api: Api, name: str) -> None:
+    body = {"otp_id": send(api)["otp_id"], "code": "123456"}
+    del body[name]
+    refused(api.post(VERIFY, body), 400, "INVALID_REQUEST", name)
+
+
+@pytest.mark.parametrize(
+    "otp_id",
+    ["", "otp_1", "otp_" + "0" * 26, "otp_" + "z" * 26, "msg_" + "0" * 26, "x" * 500, "\0"],
+)
+def test_ids_that_are_not_found(api: Api, otp_id: str) -> None:
+    refused(api.post(VERIFY, {"otp_id": otp_id, "code": "123456"}), 404, "NOT_FOUND")
+
+
+def test_another_organizations_is_not_found(api: Api, outsider: Customer) -> None:
+    otp_id = send(api)["otp_id"]
+    body = {"otp_id": otp_id, "code": code_of(otp_id)}
+    refused(outsider.api.post(VERIFY, body), 404, "NOT_FOUND")
+    assert otps.row(otp_id).attempts == 0
+
+
+def test_a_test_keys_is_not_found_with_a_live_key_nor_the_other_way_round(
+    api: Api, test_api: Api, world: World
+) -> None:
+    """A code that reached no phone proves nothing."""
+    world.carrier(is_sandbox=True)
+    tried, real = send(test_api), send(api)
+    body = {"otp_id": tried["otp_id"], "code": tried["test_code"]}
+    refused(api.post(VERIFY, body), 404, "NOT_FOUND")
+    body = {"otp_id": real["otp_id"], "code": code_of(real["otp_id"])}
+    refused(test_api.post(VERIFY, body), 404, "NOT_FOUND")
+
+
+def test_who_may(customer: Customer) -> None:
+    otp_id = send(customer.api)["otp_id"]
+    body = {"otp_id": otp_id, "code": wrong(otp_id)}
+    assert Api("").post(VERIFY, body).status_code == 401
+    without = create_key(customer.organization, "k", test=False, scopes=["sms:send"])[1]
+    assert Api(without).post(VERIFY, body).status_code == 403
+    assert otps.row(otp_id).attempts == 0
+    with_scope = create_key(customer.organization, "k", test=False, scopes=["otp"])[1]
+    assert Api(with_scope).post(VERIFY, body).status_code == 200
+
+
+def test_without_redis_nothing_is_checked(api: Api, settings: Any) -> None:
+    """It fails closed: no way around the rate limit opens by flooding it."""
+    otp_id = send(api)["otp_id"]
+    code = code_of(otp_id)
+    with otps.without_redis(settings):
+        response = api.post(VERIFY, {"otp_id": otp_id, "code": code})
+        refused(response, 503, "UNAVAILABLE")
+        assert int(response["Retry-After"]) >= 1
+    assert otps.row(otp_id).attempts == 0
+    assert check(api, otp_id, code)["verified"] is True
+
+
+# ---------------------------------------------------------------- keys
+
+
+def test_a_code_outlives_a_new_key_in_front(api: Api, settings: Any) -> None:
+    otp_id = send(api)["otp_id"]
+    code = code_of(otp_id)
+    settings.FIELD_ENCRYPTION_KEYS = ["B" * 43 + "=", *settings.FIELD_ENCRYPTION_KEYS]
+    assert check(api, otp_id, code)["verified"] is True
+
+
+def test_a_code_whose_key_is_gone_has_expired(api: Api, settings: Any) -> None:
+    otp_id = send(api)["otp_id"]
+    code = code_of(otp_id)
+    settings.FIELD_ENCRYPTION_KEYS = ["B" * 43 + "="]
+    answer = check(api, otp_id, code)
+    assert (answer["verified"], answer["status"]) == (False, "expired")
+
+
+def test_the_stored_hash_is_of_this_verification_alone(api: Api) -> None:
+    """Copied to another row, by whoever can write to the database, it proves nothing there."""
+    first, second = send(api)["otp_id"], send(api, phone="+966501234568")["otp_id"]
+    code, own = code_of(first), code_of(second)
+    Verification.objects.filter(id=otps.row(second).id).update(digest=otps.row(first).digest)
+    assert check(api, second, code)["verified"] is False
+    assert check(api, second, own)["verified"] is False
+
+
+# ---------------------------------------------------------------- races
+
+
+@pytest.fixture
+def racing(committed_world: World, carrier_966: Carrier) -> Any:
+    """A customer whose codes are checked by several threads at once."""
+    customer = committed_world.customer()
+    committed_world.endpoint(customer, "otp.failed", "otp.verified")
+    yield customer
+    mine = {"organization": customer.organization}
+    CodeSend.objects.filter(**mine).delete()
+    Verification.objects.filter(**mine).delete()
+
+
+@pytest.fixture
+def carrier_966(committed_world: World) -> Carrier:
+    return committed_world.serve()
+
+
+@pytest.fixture
+def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every code that was compared with the right one; comparing takes its time."""
+    seen: list[str] = []
+    matches = codes.matches
+
+    def slowly(id: Any, secret: codes.Secret, code: str) -> bool:
+        seen.append(code)
+        time.sleep(0.02)
+        return matches(id, secret, code)
+
+    monkeypatch.setattr(codes, "matches", slowly)
+    return seen
+
+
+def guess(customer: Customer, otp_id: str, code: str) -> tuple[int, str]:
+    response = customer.api.post(VERIFY, {"otp_id": otp_id, "code": code})
+    answer = response.json()
+    return response.status_code, answer.get("status") or answer["error"]["code"]
+
+
+def test_no_more_than_five_guesses_are_compared_however_many_come_at_once(
+    racing: Customer, compared: list[str]
+) -> None:
+    otp_id = send(racing.api)["otp_id"]
+    bad = wrong(otp_id)
+    answers = in_threads([partial(guess, racing, otp_id, bad)] * 10)
+    assert len(compared) == 5
+    assert sorted(answers) == [(200, "failed")] * 6 + [(200, "pending")] * 4
+    assert otps.row(otp_id).attempts == 5
+    assert [event["data"]["reason"] for event in events(racing)] == ["too_many_attempts"]
+
+
+def test_without_the_lock_more_would_be_compared(
+    racing: Customer, compared: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the race is real."""
+    find = verify.find
+    monkeypatch.setattr(
+        verify, "find", lambda caller, otp_id, lock=False: find(caller, otp_id, lock=False)
+    )
+    otp_id = send(racing.api)["otp_id"]
+    in_threads([partial(guess, racing, otp_id, wrong(otp_id))] * 10)
+    assert len(compared) > 5
+
+
+def test_a_right_code_is_right_once(racing: Customer, compared: list[str]) -> None:
+    otp_id = send(racing.api)["otp_id"]
+    answers = in_threads([partial(guess, racing, otp_id, code_of(otp_id))] * 8)
+    assert sorted(answers) == [(200, "verified")] + [(409, "ALREADY_VERIFIED")] * 7
+    assert [event["event"] for event in events(racing)] == ["otp.verified"]
+
+
+def sweep() -> tuple[int, str]:
+    return completion.expire_due(), "swept"
+
+
+def test_a_check_and_the_sweep_end_it_once(racing: Customer) -> None:
+    for _ in range(5):
+        otp_id = send(racing.api, expiry=30)["otp_id"]
+        code = code_of(otp_id)
+        otps.pass_by(racing, 3600)
+        in_threads([lambda: guess(racing, otp_id, code), sweep])  # noqa: B023
+        assert otps.row(otp_id).status == "expired"
+    assert [event["data"]["reason"] for event in events(racing)] == ["expired"] * 5
+
+
+def try_to_send(customer: Customer) -> tuple[int, str]:
+    response = customer.api.post(otps.SEND, {"phone": PHONE})
+    answer = response.json()
+    return response.status_code, answer.get("status") or answer["error"]["code"]
+
+
+def test_of_two_sends_at_once_one_passes(racing: Customer) -> None:
+    answers = in_threads([partial(try_to_send, racing)] * 6)
+    assert sorted(answers) == [(202, "pending")] + [(429, "OTP_COOLDOWN")] * 5
+    assert len(otps.live(racing)) == 1
+    assert len(racing.messages()) == 1
+    assert racing.balance() == 99_000_000
+
+
+def test_without_the_lock_only_the_index_stands_between_two_live_codes(
+    racing: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That the race is real: several get past the limits, and the database keeps one live."""
+    admitted: list[str] = []
+    admit = sending._admit
+
+    def slowly(*arguments: Any) -> Any:
+        now = admit(*arguments)
+        admitted.append("one")
+        time.sleep(0.1)
+        return now
+
+    monkeypatch.setattr(sending, "lock_number", lambda phone: None)
+    monkeypatch.setattr(sending, "_admit", slowly)
+    in_threads([partial(try_to_send, racing)] * 4)
+    assert len(admitted) > 1
+    assert len(otps.live(racing)) == 1
+
+
+def test_limits_of_a_number_hold_for_organizations_that_send_at_once(
+    racing: Customer, committed_world: World, settings: Any
+) -> None:
+    settings.OTP_NUMBER_LIMIT_DAY = 1
+    others = [committed_world.customer() for _ in range(3)]
+    try:
+        answers = in_threads([partial(try_to_send, customer) for customer in (racing, *others)])
+        assert sorted(answers) == [(202, "pending")] + [(429, "TOO_MANY_ATTEMPTS")] * 3
+    finally:
+        mine = {"organization__in": [customer.id for customer in others]}
+        CodeSend.objects.filter(**mine).delete()
+        Verification.objects.filter(**mine).delete()
+
+
+def test_sending_anew_and_checking_the_old_code_cross_without_a_deadlock(racing: Customer) -> None:
+    for _ in range(4):
+        CodeSend.objects.filter(organization=racing.organization).delete()
+        otp_id = send(racing.api)["otp_id"]
+        code = code_of(otp_id)
+        otps.pass_by(racing, 61)
+        new, old = in_threads([partial(try_to_send, racing), partial(guess, racing, otp_id, code)])
+        assert new == (202, "pending")
+        assert old in [(200, "verified"), (200, "expired")]
+        assert len(otps.live(racing)) == 1
+        Verification.objects.filter(organization=racing.organization).delete()
+    told = {event["data"]["otp_id"] for event in events(racing)}
+    assert len(told) == len(events(racing)) == 4
+
+
+def test_ids_are_of_their_kind(api: Api) -> None:
+    sent = send(api)
+    assert ids.parse_id(ids.OTP, sent["otp_id"]) == otps.row(sent["otp_id"]).id

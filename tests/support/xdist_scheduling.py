@@ -1,0 +1,32 @@
+"""Which process runs which tests: a file's in one, and those of one running platform in one."""
+
+from xdist.scheduler import LoadFileScheduling
+
+SITE_FILES = (
+    "tests/journeys/test_nothing_lost.py",
+    "tests/journeys/test_api_processes.py",
+    "tests/imissive/guide/test_guide_examples.py",
+    "tests/journeys/test_journeys.py",
+    "tests/journeys/test_magic_numbers.py",
+    "tests/messaging/gateway/test_server_killed.py",
+    "tests/journeys/test_release.py",
+    "tests/journeys/test_campaign_journey.py",
+    "tests/messaging/log/test_exports_killed.py",
+)
+"""Whose tests look at the running platform: it is started once for all of them."""
+
+LONGEST_FIRST = (
+    *SITE_FILES,
+    "tests/imissive/run/test_launch.py",
+    "tests/journeys/test_axe.py",
+    "tests/accounts/operators/test_admin.py",
+)
+"""What would be waited for if it came last."""
+
+
+class BySite(LoadFileScheduling):
+    """xdist's `loadfile`, with SITE_FILES as one. Its `loadgroup` finds no groups by pytest 9.2."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "the running platform" if file in SITE_FILES else file

@@ -1,0 +1,191 @@
+"""GET /v1/webhooks/deliveries/{id}: the request, each attempt, and when the next is."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+from standardwebhooks import Webhook
+
+from imissive.core import ids
+from tests.support.factories import Api, Customer, World
+from tests.support.webhook_calls import (
+    UNKNOWN_DELIVERIES,
+    answer,
+    call,
+    check_other_methods,
+    check_who_may,
+    refused,
+)
+from tests.support.webhook_dispatch import (
+    Start,
+    attempted,
+    deliver,
+    endpoint_of,
+    happen,
+    make_due,
+    outcome,
+    rows,
+    wait_for_status,
+    work_off,
+)
+from tests.support.webhook_receivers import Answer, Receiver
+from webhooks.delivery import queue
+from webhooks.models import Delivery, Endpoint, FailedAttempt
+
+
+@pytest.fixture
+def endpoint(world: World, customer: Customer) -> Endpoint:
+    return world.endpoint(customer)
+
+
+def read(api: Api, endpoint: Endpoint) -> Any:
+    """The endpoint's one delivery."""
+    [row] = rows(endpoint)
+    return answer(api, "GET", f"/v1/webhooks/deliveries/{row.public_id}")
+
+
+def test_every_attempt_and_what_was_sent(
+    committed_world: World, there: Receiver, start: Start
+) -> None:
+    customer = committed_world.customer(sender=None)
+    bodies = iter([b"down", b"still down", b"thanks"])
+    codes = iter([500, 503, 200])
+    there.answer = lambda _post: Answer(next(codes), body=next(bodies))
+    endpoint = endpoint_of(customer, there.url)
+    running = start()
+    deliver(running, happen(customer))
+    for attempts in (1, 2):
+        attempted(endpoint, attempts)
+        make_due(endpoint)
+        running.ring(endpoint.id)
+    wait_for_status(endpoint, "delivered")
+    told = read(customer.api, endpoint)
+    assert told["webhook_id"] == endpoint.public_id
+    assert (told["status"], told["next_attempt_at"]) == ("delivered", None)
+    assert told["event"] == "message.sent"
+    assert told["message_id"].startswith("msg_")
+    assert [
+        (one["number"], one["response_status"], one["response_body"], one["error"])
+        for one in told["attempts"]
+    ] == [(1, 500, "down", None), (2, 503, "still down", None), (3, 200, "thanks", None)]
+    times = [datetime.fromisoformat(one["at"]) for one in told["attempts"]]
+    assert times == sorted(times)
+    assert all(0 <= one["duration_ms"] < 5000 for one in told["attempts"])
+    last = there.posts[-1]
+    assert told["request"]["body"] == last.body.decode()
+    sent = {name.lower(): value for name, value in told["request"]["headers"].items()}
+    assert sent == {name: last.headers[name] for name in sent}
+    assert {"webhook-id", "webhook-timestamp", "webhook-signature", "user-agent"} < set(sent)
+    # What is shown is the very signature, and holds no secret.
+    Webhook(endpoint.secret).verify(told["request"]["body"], sent)
+    assert endpoint.secret.removeprefix("whsec_") not in str(told)
+
+
+def test_no_answer_is_told(
+    committed_world: World, there: Receiver, start: Start, settings: Any
+) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = False
+    customer = committed_world.customer(sender=None)
+    endpoint = endpoint_of(customer, there.url)
+    deliver(start(), happen(customer))
+    attempted(endpoint, 1)
+    [attempt] = read(customer.api, endpoint)["attempts"]
+    assert attempt["error"] == "address not allowed"
+    assert (attempt["response_status"], attempt["response_body"]) == (None, None)
+
+
+def test_what_arrives_at_once_has_no_row_more(world: World, customer: Customer) -> None:
+    endpoint = world.endpoint(customer)
+    happen(customer)
+    work_off(endpoint, delivered=True)
+    assert not FailedAttempt.objects.filter(delivery__endpoint=endpoint).exists()
+    [attempt] = read(customer.api, endpoint)["attempts"]
+    assert (attempt["number"], attempt["response_status"], attempt["duration_ms"]) == (1, 200, 7)
+
+
+def test_only_what_failed_of_a_batch_has_one(customer: Customer, endpoint: Endpoint) -> None:
+    happen(customer, 2)
+    fine, broken = queue.claim(endpoint.id, 2)
+    outcomes = [outcome(fine, delivered=True), outcome(broken, delivered=False)]
+    queue.write(queue.Results(outcomes=outcomes))
+    [attempt] = FailedAttempt.objects.filter(delivery__endpoint=endpoint)
+    assert (attempt.delivery_id, attempt.number) == (broken.id, 1)
+
+
+def test_before_the_first_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+    happen(customer)
+    told = read(api, endpoint)
+    assert (told["status"], told["attempts"], told["finished_at"]) == ("pending", [], None)
+    assert told["request"]["headers"] is None
+    assert told["request"]["body"].startswith('{"event":"message.sent"')
+    assert told["created_at"].endswith("Z")
+
+
+def test_the_next_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+    """Its time; none while it is being posted, nor while the endpoint is disabled or at the end."""
+    happen(customer)
+    queue.claim(endpoint.id, 1)
+    told = read(api, endpoint)
+    assert (told["status"], told["next_attempt_at"]) == ("pending", None)
+    make_due_again(endpoint)
+    work_off(endpoint, delivered=False)
+    [row] = rows(endpoint)
+    due = datetime.fromisoformat(read(api, endpoint)["next_attempt_at"])
+    assert row.next_attempt_at is not None
+    assert abs(due - row.next_attempt_at) < timedelta(milliseconds=1)
+    rest = timezone.now() + timedelta(hours=1)
+    Endpoint.objects.filter(id=endpoint.id).update(paused_until=rest)
+    due = datetime.fromisoformat(read(api, endpoint)["next_attempt_at"])
+    assert abs(due - rest) < timedelta(milliseconds=1)
+    Endpoint.objects.filter(id=endpoint.id).update(enabled=False)
+    assert read(api, endpoint)["next_attempt_at"] is None
+
+
+def make_due_again(endpoint: Endpoint) -> None:
+    Delivery.objects.filter(endpoint=endpoint).update(next_attempt_at=timezone.now())
+
+
+def test_after_the_last_attempt_all_ten_are_there(
+    api: Api, customer: Customer, endpoint: Endpoint
+) -> None:
+    happen(customer)
+    for _ in range(10):
+        make_due(endpoint)
+        work_off(endpoint, delivered=False)
+    told = read(api, endpoint)
+    assert (told["status"], told["next_attempt_at"]) == ("failed", None)
+    assert [one["number"] for one in told["attempts"]] == list(range(1, 11))
+    assert told["finished_at"] is not None
+
+
+def test_a_late_result_leaves_no_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+    """One that no longer owns the delivery: neither in its row nor beside it."""
+    happen(customer)
+    [late] = queue.claim(endpoint.id, 1)
+    make_due_again(endpoint)
+    [ours] = queue.claim(endpoint.id, 1)
+    for claimed in (late, ours):
+        queue.write(queue.Results(outcomes=[outcome(claimed, delivered=False)]))
+    assert [one["number"] for one in read(api, endpoint)["attempts"]] == [1]
+
+
+@pytest.mark.parametrize("id", UNKNOWN_DELIVERIES)
+def test_what_is_no_delivery_is_not_found(api: Api, id: str) -> None:
+    refused(call(api, "GET", f"/v1/webhooks/deliveries/{id}"), 404, "NOT_FOUND")
+
+
+def test_those_of_a_deleted_endpoint_are_gone(
+    api: Api, customer: Customer, endpoint: Endpoint
+) -> None:
+    happen(customer)
+    answer(api, "DELETE", f"/v1/webhooks/{endpoint.public_id}", status=204)
+    path = f"/v1/webhooks/deliveries/{ids.public_id('dlv', rows(endpoint)[0].id)}"
+    refused(call(api, "GET", path), 404, "NOT_FOUND")
+
+
+def test_who_may(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
+    happen(customer)
+    path = f"/v1/webhooks/deliveries/{rows(endpoint)[0].public_id}"
+    check_who_may(customer, outsider, "GET", path, None, status=200)
+    check_other_methods(customer.api, path, "GET")

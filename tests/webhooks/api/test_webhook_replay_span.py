@@ -1,0 +1,221 @@
+"""POST /v1/webhooks/{id}/replay with a span of time"""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from tests.support.factories import Api, Customer, World
+from tests.support.webhook_calls import (
+    UNKNOWN_WEBHOOKS,
+    answer,
+    call,
+    check_other_methods,
+    check_who_may,
+    refused,
+)
+from tests.support.webhook_dispatch import (
+    Start,
+    endpoint_of,
+    give_up,
+    happen,
+    make_due,
+    rows,
+    wait_for_status,
+    work_off,
+)
+from tests.support.webhook_receivers import Receiver
+from webhooks.delivery import replay as replaying
+from webhooks.models import Delivery, Endpoint
+
+SPAN = {"from": "2026-01-15T12:00:00Z", "to": "2100-01-15T12:00:00+03:00"}
+
+
+def path(endpoint: Endpoint) -> str:
+    return f"/v1/webhooks/{endpoint.public_id}/replay"
+
+
+@pytest.fixture
+def endpoint(world: World, customer: Customer) -> Endpoint:
+    return world.endpoint(customer)
+
+
+def replay(api: Api, endpoint: Endpoint, **body: Any) -> Any:
+    return answer(api, "POST", path(endpoint), SPAN | body, status=202)
+
+
+def fail(customer: Customer, endpoint: Endpoint, count: int, type: str = "message.sent") -> None:
+    happen(customer, count, type)
+    work_off(endpoint, delivered=False)
+    give_up(endpoint)
+
+
+def arrive(customer: Customer, endpoint: Endpoint, count: int, type: str = "message.sent") -> None:
+    happen(customer, count, type)
+    work_off(endpoint, delivered=True)
+
+
+def pending(endpoint: Endpoint) -> list[Delivery]:
+    return [row for row in rows(endpoint) if row.status == "pending"]
+
+
+def test_what_failed_comes_again_in_its_order(
+    committed_world: World, there: Receiver, start: Start, settings: Any
+) -> None:
+    settings.WEBHOOK_CONCURRENCY = 1
+    customer = committed_world.customer(sender=None)
+    endpoint = endpoint_of(customer, there.url)
+    fail(customer, endpoint, 20)
+    failed = [row.event_id for row in rows(endpoint)]
+    assert replay(customer.api, endpoint) == {"replayed": 20, "next_cursor": None}
+    start().ring(endpoint.id)
+    posts = there.wait_for(20)
+    assert [post.verified(endpoint.secret)["data"]["number"] for post in posts] == [*range(20)]
+    Delivery.objects.filter(endpoint=endpoint, status="failed").delete()
+    assert [row.event_id for row in wait_for_status(endpoint, "delivered")] == failed
+
+
+def test_failed_only_or_all(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+    fail(customer, endpoint, 2)
+    arrive(customer, endpoint, 3)
+    assert replay(api, endpoint)["replayed"] == 2
+    assert {row.event_id for row in pending(endpoint)} == {
+        row.event_id for row in rows(endpoint) if row.status == "failed"
+    }
+    # Those two are on their way now.
+    assert replay(api, endpoint, status="all")["replayed"] == 3
+    assert replay(api, endpoint, status="all")["replayed"] == 0
+    work_off(endpoint, delivered=True)
+    # The failed ones have arrived since.
+    assert replay(api, endpoint, status="failed")["replayed"] == 0
+    assert replay(api, endpoint, status="all")["replayed"] == 5
+
+
+def test_what_failed_again_is_replayed_once(
+    api: Api, customer: Customer, endpoint: Endpoint
+) -> None:
+    """Its event has two failed deliveries in the span, and gets one new one."""
+    fail(customer, endpoint, 1)
+    assert replay(api, endpoint)["replayed"] == 1
+    work_off(endpoint, delivered=False)
+    give_up(endpoint)
+    assert replay(api, endpoint)["replayed"] == 1
+    assert len(rows(endpoint)) == 3
+
+
+def test_what_is_on_its_way_is_not_doubled(
+    api: Api, customer: Customer, endpoint: Endpoint
+) -> None:
+    happen(customer, 2)
+    for status in ("failed", "all"):
+        assert replay(api, endpoint, status=status)["replayed"] == 0
+    work_off(endpoint, delivered=False)
+    for status in ("failed", "all"):
+        assert replay(api, endpoint, status=status)["replayed"] == 0
+    assert len(rows(endpoint)) == 2
+
+
+def test_some_events_only(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+    for type in ("message.sent", "message.failed", "otp.failed"):
+        fail(customer, endpoint, 1, type)
+    assert replay(api, endpoint, events=["message.failed", "otp.failed"])["replayed"] == 2
+    assert {row.event_type for row in pending(endpoint)} == {"message.failed", "otp.failed"}
+    assert replay(api, endpoint, events=[])["replayed"] == 1
+
+
+def test_only_of_the_span_and_of_this_endpoint(
+    api: Api, world: World, customer: Customer, endpoint: Endpoint
+) -> None:
+    other = world.endpoint(customer)
+    fail(customer, endpoint, 1)
+    work_off(other, delivered=False)
+    give_up(other)
+    now = timezone.now()
+    past = [(now - timedelta(hours=hours)).isoformat() for hours in (2, 1)]
+    assert replay(api, endpoint, **{"from": past[0], "to": past[1]})["replayed"] == 0
+    ahead = {"from": (now + timedelta(hours=1)).isoformat()}
+    assert replay(api, endpoint, **ahead)["replayed"] == 0
+    assert replay(api, endpoint)["replayed"] == 1
+    assert pending(other) == []
+
+
+def test_a_long_span_goes_on_with_the_cursor(
+    api: Api, customer: Customer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replaying, "MOST", 4)
+    fail(customer, endpoint, 9)
+    arrive(customer, endpoint, 2)
+    first = replay(api, endpoint, status="all")
+    assert first["replayed"] == 4
+    second = replay(api, endpoint, status="all", cursor=first["next_cursor"])
+    third = replay(api, endpoint, status="all", cursor=second["next_cursor"])
+    assert (second["replayed"], third["replayed"], third["next_cursor"]) == (4, 3, None)
+    assert len({row.event_id for row in pending(endpoint)}) == 11
+    # The same call again finds all of them on their way.
+    assert replay(api, endpoint, status="all")["replayed"] == 0
+
+
+def test_a_disabled_endpoint_is_refused(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+    fail(customer, endpoint, 1)
+    Endpoint.objects.filter(id=endpoint.id).update(enabled=False)
+    assert "disabled" in refused(call(api, "POST", path(endpoint), SPAN), 409, "CONFLICT")
+    assert pending(endpoint) == []
+
+
+def test_a_repeated_call_with_an_idempotency_key_replays_once(
+    api: Api, customer: Customer, endpoint: Endpoint
+) -> None:
+    arrive(customer, endpoint, 1)
+    body, key = SPAN | {"status": "all"}, {"HTTP_IDEMPOTENCY_KEY": "replay-1"}
+    assert call(api, "POST", path(endpoint), body, **key).json()["replayed"] == 1
+    make_due(endpoint)
+    work_off(endpoint, delivered=True)
+    assert call(api, "POST", path(endpoint), body, **key).json()["replayed"] == 1
+    assert len(rows(endpoint)) == 2
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "from"),
+        ({"from": SPAN["from"]}, "to"),
+        ({"to": SPAN["to"]}, "from"),
+        (SPAN | {"from": SPAN["to"]}, "to"),
+        (SPAN | {"to": SPAN["from"]}, "to"),
+        (SPAN | {"from": None}, "from"),
+        (SPAN | {"from": 1_700_000_000}, "from"),
+        (SPAN | {"to": "4100000000"}, "to"),
+        (SPAN | {"from": "yesterday"}, "from"),
+        (SPAN | {"from": "2026-01-15T12:00:00"}, "from"),
+        (SPAN | {"to": "2026-02-30T12:00:00Z"}, "to"),
+        (SPAN | {"to": True}, "to"),
+        (SPAN | {"status": "delivered"}, "status"),
+        (SPAN | {"status": None}, "status"),
+        (SPAN | {"events": ["message.lost"]}, "events[0]"),
+        (SPAN | {"events": "message.sent"}, "events"),
+        (SPAN | {"cursor": "x"}, "cursor"),
+        (SPAN | {"cursor": 1}, "cursor"),
+        (SPAN | {"since": SPAN["from"]}, "since"),
+        (SPAN | {"limit": 1}, "limit"),
+        ([], None),
+    ],
+)
+def test_bodies_that_are_refused(
+    api: Api, customer: Customer, endpoint: Endpoint, body: Any, field: str
+) -> None:
+    fail(customer, endpoint, 1)
+    refused(call(api, "POST", path(endpoint), body), 400, "INVALID_REQUEST", field)
+    assert pending(endpoint) == []
+
+
+@pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
+def test_what_is_no_endpoint_is_not_found(api: Api, id: str) -> None:
+    refused(call(api, "POST", f"/v1/webhooks/{id}/replay", SPAN), 404, "NOT_FOUND")
+
+
+def test_who_may(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
+    fail(customer, endpoint, 1)
+    check_who_may(customer, outsider, "POST", path(endpoint), SPAN, status=202)
+    assert len(pending(endpoint)) == 1
+    check_other_methods(customer.api, path(endpoint), "POST")

@@ -1,0 +1,144 @@
+"""Five days of failure, and 410: the endpoint is disabled, others are told, a mail is owed."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from tests.support.factories import Customer, World, in_threads
+from tests.support.webhook_calls import answer
+from tests.support.webhook_dispatch import (
+    Start,
+    attempted,
+    deliver,
+    endpoint_of,
+    happen,
+    make_due,
+    statuses,
+    wait_for_status,
+)
+from tests.support.webhook_receivers import Answer, Receiver, wait_until
+from webhooks.delivery import queue
+from webhooks.endpoints import disable
+from webhooks.models import Endpoint, Event
+
+NOTICE = "webhooks.tasks.tell_people"
+
+
+@pytest.fixture(autouse=True)
+def _allowed(settings: Any) -> None:
+    settings.WEBHOOK_ALLOW_LOOPBACK = True
+
+
+@pytest.fixture
+def customer(committed_world: World) -> Customer:
+    return committed_world.customer(sender=None)
+
+
+def stored(endpoint: Endpoint) -> Endpoint:
+    return Endpoint.objects.get(id=endpoint.id)
+
+
+def failed_since(endpoint: Endpoint, **ago: float) -> None:
+    Endpoint.objects.filter(id=endpoint.id).update(failing_since=timezone.now() - timedelta(**ago))
+
+
+def test_the_first_failure_after_five_days_disables(
+    customer: Customer, there: Receiver, start: Start, rings: list[Any]
+) -> None:
+    there.answer = lambda post: Answer(204 if post.path == "/fine" else 500)
+    other = endpoint_of(customer, there.url.replace("/hook", "/fine"), "endpoint.disabled")
+    endpoint = endpoint_of(customer, there.url, "message.sent")
+    failed_since(endpoint, days=5, seconds=1)
+    running = start()
+    deliver(running, happen(customer, 10))
+    wait_until(lambda: not stored(endpoint).enabled)
+    wait_until(lambda: "sending" not in statuses(endpoint))
+    assert stored(endpoint).disabled_reason == disable.FAILED_TOO_LONG
+    assert stored(endpoint).notice_due_at is not None
+    assert [ring for ring in rings if ring[0] == NOTICE] == [
+        (NOTICE, "webhooks", (endpoint.id.hex,))
+    ]
+    # Nothing is lost: it is posted once the endpoint is enabled again.
+    assert statuses(endpoint) == {"pending"}
+    running.ring(other.id)
+    wait_for_status(other, "delivered")
+    told = [post for post in there.posts if post.path == "/fine"][-1].verified(other.secret)
+    assert told["event"] == "endpoint.disabled"
+    assert told["data"]["endpoint_id"] == endpoint.public_id
+    assert told["data"]["reason"] == disable.FAILED_TOO_LONG
+
+    there.answer = lambda _post: Answer()
+    answer(customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"enabled": True})
+    make_due(endpoint)
+    running.ring(endpoint.id)
+    assert len(wait_for_status(endpoint, "delivered")) == 10
+
+
+def test_five_days_are_five_days(customer: Customer, there: Receiver, start: Start) -> None:
+    there.answer = lambda _post: Answer(500)
+    endpoint = endpoint_of(customer, there.url)
+    failed_since(endpoint, days=4, hours=23, minutes=59)
+    deliver(start(), happen(customer))
+    attempted(endpoint, 1)
+    assert stored(endpoint).enabled
+
+
+def test_one_success_begins_them_anew(customer: Customer, there: Receiver, start: Start) -> None:
+    there.script(200, 500)
+    endpoint = endpoint_of(customer, there.url)
+    failed_since(endpoint, days=6)
+    running = start()
+    deliver(running, happen(customer))
+    wait_for_status(endpoint, "delivered")
+    wait_until(lambda: stored(endpoint).failing_since is None)
+    deliver(running, happen(customer))
+    attempted(endpoint, 2)
+    wait_until(lambda: stored(endpoint).failing_since is not None)
+    assert stored(endpoint).enabled
+
+
+def test_a_success_that_another_worker_has_is_a_success(
+    customer: Customer, there: Receiver, start: Start
+) -> None:
+    """The one worker sees it fail; the other, which has known it to work, posts something."""
+    endpoint = endpoint_of(customer, there.url)
+    there.answer = lambda _post: Answer(delay=0.2)
+    running = start()
+    deliver(running, happen(customer, 3))
+    there.wait_for(1)
+    failed_since(endpoint, days=6)
+    deliver(running, happen(customer, 20))
+    wait_for_status(endpoint, "delivered")
+    wait_until(lambda: stored(endpoint).failing_since is None)
+
+
+def test_a_failure_that_was_overtaken_by_a_success_disables_nothing(customer: Customer) -> None:
+    endpoint = endpoint_of(customer, "https://example.com/")
+    failed_since(endpoint, days=6)
+    since = stored(endpoint).failing_since
+    assert disable.fails_too_long(since)
+    Endpoint.objects.filter(id=endpoint.id).update(failing_since=None)
+    assert not disable.disable_failing(endpoint.id)
+    assert stored(endpoint).enabled
+
+
+def test_gone_owes_a_mail_too(
+    customer: Customer, there: Receiver, start: Start, rings: list[Any]
+) -> None:
+    there.answer = lambda _post: Answer(410)
+    endpoint = endpoint_of(customer, there.url)
+    deliver(start(), happen(customer))
+    wait_until(lambda: not stored(endpoint).enabled)
+    assert stored(endpoint).disabled_reason == disable.GONE
+    assert (NOTICE, "webhooks", (endpoint.id.hex,)) in rings
+    assert endpoint.id not in queue.due_endpoints()
+
+
+def test_at_once_it_is_disabled_once(customer: Customer) -> None:
+    endpoint_of(customer, "https://example.com/", "endpoint.disabled")
+    endpoint = endpoint_of(customer, "https://example.com/")
+    done = in_threads([lambda: disable.disable_gone(endpoint.id)] * 6)
+    assert sorted(done) == [False] * 5 + [True]
+    assert Event.objects.filter(organization=customer.id, type="endpoint.disabled").count() == 1
