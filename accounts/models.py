@@ -422,7 +422,9 @@ class AuditEntry(models.Model):
 
 class StoredFile(models.Model):
     """A file that an organization gave or is to fetch: in the database, since several machines
-    read and write it, and nothing but PostgreSQL holds what matters. See `accounts.ui.stored_files`."""
+    read and write it, and nothing but PostgreSQL holds what matters.
+
+    See `accounts.ui.stored_files`."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="files")

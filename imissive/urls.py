@@ -38,6 +38,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dashboard/<str:organization_id>/", include("webhooks.dashboard.urls")),
     path("dashboard/<str:organization_id>/", include("otp.dashboard.urls")),
     path("dashboard/<str:organization_id>/", include("accounts.members.urls")),
+    path("dashboard/<str:organization_id>/", include("accounts.keys.urls")),
+    path("dashboard/<str:organization_id>/", include("accounts.audit.urls")),
     path("accounts/", include("allauth.urls")),
     path("admin/", site.urls),
 ]

@@ -33,7 +33,7 @@ class Caller:
     scopes: frozenset[str]
     limits: Limits
     address: str
-    ip_allow_list: tuple[str, ...]
+    networks: tuple[str, ...]
     extra: Any = None
 
     # What REST framework asks of a user.

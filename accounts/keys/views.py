@@ -30,7 +30,7 @@ _OVERLAPS = {"0": 0, "1": 1, "24": 24, "168": 168}
 class NetworksForm(forms.Form):
     """From where a key may be used."""
 
-    ip_allow_list = forms.CharField(
+    networks = forms.CharField(
         label=gettext_lazy("Only from these addresses"),
         required=False,
         max_length=4000,

@@ -1,9 +1,7 @@
-"""Addresses of an organization's own pages, under /dashboard/<organization_id>/."""
+"""Addresses of the team's and the settings' pages, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 
-from accounts.audit import views
-from accounts.keys import views
 from accounts.members import settings_views, team_views
 
 urlpatterns = [
@@ -18,13 +16,6 @@ urlpatterns = [
     ),
     path("team/members/<int:member_id>/role/", team_views.change_role, name="change_role"),
     path("team/members/<int:member_id>/remove/", team_views.remove, name="remove_member"),
-    path("keys/", views.key_list, name="keys"),
-    path("keys/new/", views.new_key, name="new_key"),
-    path("keys/<str:key_id>/rotate/", views.rotate, name="rotate_key"),
-    path("keys/<str:key_id>/addresses/", views.restrict, name="restrict_key"),
-    path("keys/<str:key_id>/revoke/", views.revoke, name="revoke_key"),
-    path("audit/", views.audit_page, name="audit"),
-    path("audit/export/", views.export_audit, name="export_audit"),
     path("settings/", settings_views.settings_page, name="settings"),
     path("settings/name/", settings_views.rename, name="rename_organization"),
     path("settings/alert/", settings_views.set_alert, name="set_alert"),

@@ -33,8 +33,7 @@ from accounts.models import (
     Organization,
     User,
 )
-from accounts.operators import impersonation, suspension
-from accounts.operators import panels as admin_panels
+from accounts.operators import impersonation, organization_panels, suspension
 from accounts.operators.api_keys import ApiKeyAdmin
 from accounts.operators.base import (
     LongTableAdmin,
@@ -64,7 +63,11 @@ else:
 
 __all__ = ["ApiKeyAdmin"]  # registered by being imported
 
-site.organization_panels += [admin_panels.money, admin_panels.keys, admin_panels.acts]
+site.organization_panels += [
+    organization_panels.money,
+    organization_panels.keys,
+    organization_panels.acts,
+]
 
 
 class AdjustForm(forms.Form):

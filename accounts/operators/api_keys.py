@@ -77,7 +77,7 @@ class ApiKeyForm(ApiKeyModelForm):
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text=_("None ticked means everything."),
     )
-    ip_allow_list = NetworksField()
+    networks = NetworksField()
 
     class Meta:
         model = ApiKey
@@ -100,7 +100,7 @@ class RotateForm(forms.Form):
 
 
 class RestrictForm(forms.Form):
-    ip_allow_list = NetworksField()
+    networks = NetworksField()
 
 
 @admin.register(ApiKey, site=site)

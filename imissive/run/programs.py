@@ -1,7 +1,7 @@
 """The platform's processes, each with its command line: the one place that says how they are run.
 
-`make run` runs them all. `python -m imissive.run.programs web` becomes one of them, for compose.yaml,
-systemd and the like.
+`make run` runs them all. `python -m imissive.run.programs web` becomes one of them, for
+compose.yaml, systemd and the like.
 """
 
 import os

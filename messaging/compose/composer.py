@@ -1,7 +1,7 @@
 """Writing to people from a page: who is written to, what each of them gets, and sending it once.
 
-Verdicts and prices are those of `messaging.sending.evaluation`, as for the API: nothing is judged here but
-what the API does not know, a variable without a value.
+Verdicts and prices are those of `messaging.sending.evaluation`, as for the API: nothing is judged
+here but what the API does not know, a variable without a value.
 """
 
 import itertools
@@ -28,7 +28,7 @@ from imissive.core import ids
 from imissive.core.errors import ApiError, Problem
 from messaging.models import Composition, Contact, ContactList, ListEntry
 from messaging.numbers import e164
-from messaging.sending import accept
+from messaging.sending.accept import accept
 from messaging.sending.accept import Accepted, Order, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
 from messaging.text import variables

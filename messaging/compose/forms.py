@@ -29,7 +29,7 @@ VALUE = "value_"
 
 
 class ComposeForm(WhenForm):
-    """Bound, it judges nothing that `messaging.sending.evaluation` judges: that comes with the review."""
+    """Recipients, sender and text. `messaging.sending.evaluation` judges them at the review."""
 
     to = forms.CharField(
         label=gettext_lazy("Numbers"),

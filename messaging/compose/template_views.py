@@ -27,7 +27,7 @@ MOST = 500
 
 class TemplateForm(forms.Form):
     name = forms.CharField(label=gettext_lazy("Name"), max_length=80)
-    encoding = forms.CharField(
+    text = forms.CharField(
         label=gettext_lazy("Text"),
         max_length=LONGEST,
         strip=False,

@@ -261,7 +261,7 @@ class ImportForm(PastedOrUploaded):
 
 
 class SuppressForm(PastedOrUploaded):
-    e164 = forms.CharField(
+    numbers = forms.CharField(
         label=gettext_lazy("Numbers"),
         required=False,
         max_length=MAX_PASTED,

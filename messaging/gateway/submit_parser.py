@@ -103,7 +103,7 @@ class Wanted:
     data_coding: int
     coding: str
     content: bytes
-    encoding: str | None
+    text: str | None
     part: Part | None
     registered_delivery: int
     scheduled_at: datetime | None

@@ -15,7 +15,7 @@ from messaging.compose.composer import spend
 from messaging.log.failure_reasons import Text, reason
 from messaging.log.problem_messages import told
 from messaging.models import Message
-from messaging.sending import accept
+from messaging.sending.accept import accept
 from messaging.sending.accept import Accepted, Order
 from messaging.sending.estimate import estimate
 from messaging.sending.evaluation import TEST_SENDER, Draft

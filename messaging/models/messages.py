@@ -126,8 +126,8 @@ class Message(models.Model):
         verbose_name_plural = pgettext_lazy("model", "messages")
         indexes = [
             models.Index(F("organization"), F("id").desc(), name="message_of_organization"),
-            # Of the lists, read by descending id (messaging.log.query). What follows the id there is
-            # compared in the index. Each of them is written anew at each change of a message.
+            # Of the lists, read by descending id (messaging.log.query). What follows the id there
+            # is compared in the index. Each of them is written anew at each change of a message.
             models.Index(
                 F("batch"),
                 F("id").desc(),

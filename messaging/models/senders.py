@@ -117,7 +117,7 @@ class SenderStep(models.Model):
 
 
 class SenderDocument(models.Model):
-    """A document that proves a right to a sender ID; its bytes are in `accounts.ui.stored_files`."""
+    """A document that proves a right to a sender ID. `accounts.ui.stored_files` holds its bytes."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     sender = models.ForeignKey(SenderId, models.CASCADE, related_name="documents")

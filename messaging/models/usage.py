@@ -1,4 +1,4 @@
-"""Sums of what was used, by the hour: `messaging.usage.rollups` keeps them, `messaging.usage.usage` reads."""
+"""Usage rollups by the hour. `messaging.usage.rollups` keeps them; `usage.usage` reads them."""
 
 from django.db import models
 

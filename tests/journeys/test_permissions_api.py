@@ -1,7 +1,7 @@
 """Who may call what of the API: every route and method, with every kind of key.
 
-The routes come from the URL resolver, the good calls from `tests.support.api_calls`: a new route without a
-row there fails here.
+The routes come from the URL resolver, the good calls from `tests.support.api_calls`: a
+new route without a row there fails here.
 """
 
 from collections.abc import Callable

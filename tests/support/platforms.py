@@ -22,7 +22,7 @@ _MADE = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_ENCRYPT
 
 
 class Platform:
-    """`python -m imissive.run.launch` on a data folder; it may be started and ended several times."""
+    """`python -m imissive.run.launch` on a data folder; it may be started and ended repeatedly."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir

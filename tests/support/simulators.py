@@ -1,7 +1,7 @@
 """A carrier simulator for tests: in a thread of its own, or as a process to be measured.
 
-`python -m tests.support.simulators 50000` measures what a message costs the simulator's process: submit
-and answer, receipt and answer.
+`python -m tests.support.simulators 50000` measures what a message costs the simulator's
+process: submit and answer, receipt and answer.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The REST API of webhook endpoints: thin, it reads the request and calls `webhooks.endpoints.endpoints`."""
+"""The REST API of webhook endpoints. Thin: it calls `webhooks.endpoints.endpoints`."""
 
 from typing import Annotated
 

@@ -39,7 +39,7 @@ class _EventsField(forms.MultipleChoiceField):
 
 
 class EndpointForm(OnceForm):
-    """What an endpoint is made or changed with. The URL is judged by `webhooks.endpoints.endpoints`."""
+    """What an endpoint is made or changed with. `webhooks.endpoints` judges the URL."""
 
     url = forms.CharField(
         label=gettext_lazy("URL"),

@@ -1,7 +1,8 @@
 """How the framework describes the API's views in OpenAPI 3.1: their models, their key, their scope.
 
 Views name pydantic models in `extend_schema`; a model of a request is described as it is read, one
-of an answer as it is written. What all operations have in common is added by `imissive.reference.answers`.
+of an answer as it is written. What all operations have in common is added by
+`imissive.reference.answers`.
 """
 
 import types

@@ -31,7 +31,7 @@ class OrjsonRenderer(BaseRenderer):
 
 
 class JsonBody(BaseParser):
-    """Names the media type for the schema; bodies are read by `imissive.core.api.requests.parse_body`."""
+    """Names the media type for the schema; `core.api.requests.parse_body` reads the bodies."""
 
     media_type = "application/json"
 
