@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.translation import gettext
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Acting, Member, Organization, User, member_organizations
 from accounts.operators.impersonation import acting_as, member_for
 from accounts.roles import Action, may
@@ -64,10 +64,10 @@ def member_page(
             request: HttpRequest, member: Member, acted: Acting, *args: P.args, **named: P.kwargs
         ) -> HttpResponseBase:
             """The view's answer to an operator, whose writes are in the audit log beforehand."""
-            with record.because(acted.reason):
+            with trail.because(acted.reason):
                 if request.method not in SAFE:
                     match = request.resolver_match
-                    record.record(
+                    trail.record(
                         "acting.wrote",
                         actor=member.user,
                         organization=member.organization,

@@ -9,7 +9,7 @@ from typing import Any
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.keys import ip_allow_list
 from accounts.models import ApiKey, Organization, User
 from imissive.core.errors import ApiError
@@ -148,7 +148,7 @@ def _clean(allowed: Iterable[str]) -> list[str]:
 def _audit(
     action: str, key: ApiKey, actor: User | None, address: str | None, **detail: object
 ) -> None:
-    record.record(
+    trail.record(
         action,
         actor=actor,
         organization=key.organization,

@@ -19,7 +19,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.keys.api_keys import digest
 from accounts.members.people import has_address
 from accounts.members.team import NotAllowed, locked_member
@@ -127,7 +127,7 @@ def accept(invitation: Invitation, user: User, address: str = "") -> Member:
         organization_id=current.organization_id, user=user, defaults={"role": current.role}
     )
     current.delete()
-    record.record(
+    trail.record(
         "member.joined",
         actor=user,
         organization=invitation.organization,
@@ -178,7 +178,7 @@ def _check_limits(organization: Organization, *, more: int = 1) -> None:
 
 
 def _record(action: str, by: Member, invitation: Invitation, address: str) -> None:
-    record.record(
+    trail.record(
         action,
         actor=by.user,
         organization=by.organization,

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import AuditEntry, Member, Organization, User
 from accounts.roles import Role
 
@@ -72,7 +72,7 @@ def open_organization(user: User, name: str, address: str = "") -> Organization:
     if organization is None:
         organization = Organization.objects.create(name=name)
         Member.objects.create(organization=organization, user=user, role=Role.OWNER)
-        record.record(
+        trail.record(
             "organization.opened",
             actor=user,
             organization=organization,

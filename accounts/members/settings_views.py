@@ -16,7 +16,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.access.page_access import frame, member_page, public_id
 from accounts.api import rate_limits
 from accounts.api.rate_limits import Lane
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits.field import CreditsField
 from accounts.credits.ledger import credits_text
 from accounts.members.people import check_name
@@ -129,7 +129,7 @@ def _change(request: HttpRequest, member: Member, action: str, **fields: str | i
     if old == fields:
         return
     Organization.objects.filter(pk=organization.pk).update(**fields)
-    record.record(
+    trail.record(
         action,
         actor=member.user,
         organization=organization,

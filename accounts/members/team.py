@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member, Organization
 from accounts.roles import Action, Role, may
 
@@ -93,7 +93,7 @@ def _check_another_owner(member: Member) -> None:
 
 
 def _record(action: str, by: Member, member: Member, address: str, detail: dict[str, str]) -> None:
-    record.record(
+    trail.record(
         action,
         actor=by.user,
         organization=by.organization,

@@ -21,7 +21,7 @@ from unfold.widgets import (
 )
 
 from accounts.access.page_access import public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits import ledger
 from accounts.credits.field import CreditsField
 from accounts.members.people import vouch_for_address
@@ -221,7 +221,7 @@ class OrganizationAdmin(OperatorAdmin):
             except ledger.InsufficientCredits:
                 told = "The balance does not cover that correction."
                 raise ApiError("INSUFFICIENT_CREDITS", told) from None
-            record.record(
+            trail.record(
                 "credits.adjusted",
                 actor=operator(request),
                 organization=organization,

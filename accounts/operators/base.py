@@ -19,7 +19,7 @@ from django.utils.translation import gettext_lazy as _
 from unfold.enums import ActionVariant
 from unfold.widgets import UnfoldAdminTextareaWidget
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Organization, User
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -123,7 +123,7 @@ class OperatorAdmin(ModelAdmin):
             detail["what"] = message if isinstance(message, list) else _json(message)
         if values := getattr(obj, "_audited_values", None):
             detail["values"] = values
-        record.record(
+        trail.record(
             f"{obj._meta.model_name}.{verb}",
             actor=operator(request),
             organization=self.organization_of(obj),

@@ -12,7 +12,7 @@ from django.contrib.sessions.backends.base import SessionBase
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Acting, Member, Organization, User
 from accounts.roles import ACTING
 from imissive.core.errors import ApiError
@@ -47,7 +47,7 @@ def begin(
         ends_at=now + LONGEST,
     )
     session[_SESSION] = acting.pk
-    record.record(
+    trail.record(
         "acting.began",
         actor=operator,
         organization=organization,
@@ -67,7 +67,7 @@ def end(session: SessionBase, operator: User, *, address: str | None = None) -> 
         return None
     now = timezone.now()
     if Acting.objects.filter(pk=acting.pk, ended_at=None).update(ended_at=now):
-        record.record(
+        trail.record(
             "acting.ended",
             actor=operator,
             organization=acting.organization,

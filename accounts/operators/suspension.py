@@ -2,7 +2,7 @@
 
 from django.db import transaction
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Organization, User
 from imissive.core.errors import ApiError
 
@@ -38,7 +38,7 @@ def _swap(
     if not mine.update(status=after, suspended_because=told):
         organization.refresh_from_db()
         raise ApiError("CONFLICT", f"It is {organization.get_status_display().lower()} by now.")
-    record.record(
+    trail.record(
         "organization.suspended" if after == Status.SUSPENDED else "organization.reinstated",
         actor=actor,
         organization=organization,

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import UnfoldAdminPasswordWidget
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.operators.base import (
     OperatorAdmin,
     ReadOnlyInline,
@@ -276,7 +276,7 @@ class CarrierAdmin(OperatorAdmin):
         def do(carrier: Carrier, _values: dict[str, Any]) -> None:
             # Only these columns: another operator may be saving the others.
             Carrier.objects.filter(pk=carrier.pk).update(**to)
-            record.record(
+            trail.record(
                 "carrier.switched",
                 actor=operator(request),
                 target=str(carrier),

@@ -13,7 +13,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.operators.base import (
     LongTableAdmin,
@@ -194,7 +194,7 @@ class MessageAdmin(LongTableAdmin):
         form = ReasonForm(request.POST if request.method == "POST" else None)
         text = None
         if request.method == "POST" and form.is_valid():
-            record.record(
+            trail.record(
                 "message.text_read",
                 actor=operator(request),
                 organization=message.organization,

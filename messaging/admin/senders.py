@@ -17,7 +17,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.operators.base import (
     OperatorAdmin,
     act,
@@ -186,7 +186,7 @@ class SenderIdAdmin(OperatorAdmin):
         found = mine.select_related("file", "sender__organization").first()
         if found is None:
             raise Http404
-        record.record(
+        trail.record(
             "sender_id.document_opened",
             actor=operator(request),
             organization=found.sender.organization,

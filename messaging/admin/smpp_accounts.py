@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.keys import ip_allow_list
 from accounts.operators.base import (
     OperatorAdmin,
@@ -181,7 +181,7 @@ class SmppAccountAdmin(OperatorAdmin):
         def do(account: SmppAccount, values: dict[str, Any]) -> None:
             overlap = timedelta(hours=int(values["overlap"]))
             password = accounts.rotate_password(account, overlap)
-            record.record(
+            trail.record(
                 "smpp_account.password_rotated",
                 actor=operator(request),
                 organization=account.organization,
@@ -257,7 +257,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
     def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(session: SmppSession, _values: dict[str, Any]) -> HttpResponse:
             sessions.end(session)
-            record.record(
+            trail.record(
                 "smpp_bind.ended",
                 actor=operator(request),
                 organization=session.account.organization,

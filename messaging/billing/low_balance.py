@@ -20,7 +20,7 @@ from accounts.models import Balance, Organization
 from accounts.roles import Role
 from accounts.ui import mails
 from imissive.core.sql import server_cursor
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import EventType
 
 log = structlog.get_logger(__name__)
@@ -55,9 +55,9 @@ def watch() -> int:
         cursor.execute(_RISEN)
         cursor.execute(_FALLEN, {"now": now})
         fallen = cursor.fetchall()
-        record.record_and_ring_on_commit(
+        outbox.record_and_ring_on_commit(
             [
-                record.NewEvent(
+                outbox.NewEvent(
                     organization_id,
                     EventType.BALANCE_LOW,
                     now,

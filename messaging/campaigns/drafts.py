@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import transaction
 from django.db.models import QuerySet
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
 from accounts.ui import stored_files
@@ -200,7 +200,7 @@ def delete(member: Member, campaign: Campaign, address: str) -> bool:
 def _record(
     action: str, member: Member, campaign: Campaign, address: str, **detail: object
 ) -> None:
-    record.record(
+    trail.record(
         action,
         actor=member.user,
         organization=member.organization,

@@ -26,7 +26,7 @@ from messaging.campaigns.forms import ColumnsForm, RecipientsForm, StartForm, Te
 from messaging.campaigns.states import UNSENT, State
 from messaging.campaigns.views import found
 from messaging.compose.forms import template_of
-from messaging.importing import encodings as csv_encoding
+from messaging.importing import encodings as csv_encodings
 from messaging.importing import problems
 from messaging.importing.recipients import shape_of, variables_known
 from messaging.models import Campaign
@@ -168,7 +168,7 @@ def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRes
         "columns",
         form=form,
         sample=reading.sample if reading else [],
-        encoding=csv_encoding.NAMES.get(campaign.encoding, campaign.encoding),
+        encoding=csv_encodings.NAMES.get(campaign.encoding, campaign.encoding),
         gone=None if reading else _file_gone(),
     )
     return render(request, "dashboard/campaign_columns.html", context)

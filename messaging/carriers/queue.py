@@ -23,7 +23,7 @@ from messaging.carriers.command_statuses import Disposition
 from messaging.routing.cache import tables
 from messaging.sending.accept import event_data, ring_carrier
 from messaging.states import Status
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import EventType
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 60.0
@@ -152,7 +152,7 @@ def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) 
         )
         _insert_attempts(carrier_id, [row for row in results if row.message.id in held], now)
         refunds, told = _consequences(results, changes, held, now)
-        endpoints = record.record(told)
+        endpoints = outbox.record(told)
         ids = [
             carrier_message_id for result in results for _, carrier_message_id, _ in result.accepted
         ]
@@ -162,7 +162,7 @@ def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) 
         )
         # Last, by the locking rule: every message is locked before any balance.
         ledger.post(refunds)
-    record.ring(endpoints)
+    outbox.ring(endpoints)
     slugs = tables().carriers
     for lane in {
         (change.carrier_id, result.message.urgent)
@@ -326,7 +326,7 @@ def _consequences(
     changes: Sequence[_Change],
     held: frozenset[uuid.UUID],
     now: datetime,
-) -> tuple[list[ledger.Posting], list[record.NewEvent]]:
+) -> tuple[list[ledger.Posting], list[outbox.NewEvent]]:
     """The refunds and the events that the swaps call for."""
     refunds, told = [], []
     for result, change in zip(results, changes, strict=True):
@@ -349,9 +349,9 @@ def _refund(result: Result) -> list[ledger.Posting]:
     return [ledger.Posting(message.organization_id, kind, amount, message.id, "not accepted")]
 
 
-def _event(message: Claimed, change: _Change, now: datetime) -> record.NewEvent:
+def _event(message: Claimed, change: _Change, now: datetime) -> outbox.NewEvent:
     failed = change.status is Status.FAILED
-    return record.NewEvent(
+    return outbox.NewEvent(
         organization_id=message.organization_id,
         type=EventType.MESSAGE_FAILED if failed else EventType.MESSAGE_SENT,
         at=now,

@@ -11,7 +11,7 @@ from django.db import transaction
 from imissive.core.sql import server_cursor
 from messaging.sending.accept import event_data
 from messaging.states import Status
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import EventType
 
 KEEP_EARLY = timedelta(days=3)
@@ -61,7 +61,7 @@ def apply(carrier_id: int, batch: Sequence[FinalReceipt]) -> None:
         return
     with transaction.atomic():
         endpoints = _apply(carrier_id, batch, keep_unknown=True)
-    record.ring(endpoints)
+    outbox.ring(endpoints)
 
 
 def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozenset[uuid.UUID]:
@@ -102,7 +102,7 @@ def match_waiting(limit: int = 1000) -> int:
     for carrier_id, carrier_message_ids in found.items():
         with transaction.atomic():
             endpoints = apply_early(carrier_id, carrier_message_ids)
-        record.ring(endpoints)
+        outbox.ring(endpoints)
     return sum(map(len, found.values()))
 
 
@@ -239,7 +239,7 @@ def _finish(
     """Swap messages into these states and tell of those that changed."""
     now = datetime.now(UTC)
     ended = _swap(outcomes, now)
-    return record.record(
+    return outbox.record(
         [_event(messages[message_id], *outcomes[message_id], now) for message_id in ended]
     )
 
@@ -300,8 +300,8 @@ def _swap(outcomes: dict[uuid.UUID, tuple[Status, str]], now: datetime) -> list[
         return [row[0] for row in cursor.fetchall()]
 
 
-def _event(message: dict[str, Any], status: Status, code: str, now: datetime) -> record.NewEvent:
-    return record.NewEvent(
+def _event(message: dict[str, Any], status: Status, code: str, now: datetime) -> outbox.NewEvent:
+    return outbox.NewEvent(
         organization_id=message["organization_id"],
         type=_EVENT_OF[status],
         at=now,

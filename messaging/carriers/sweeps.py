@@ -21,7 +21,7 @@ from messaging.routing.sending_hours import HELD
 from messaging.routing.tables import Tables
 from messaging.sending.accept import event_data, ring_carrier
 from messaging.states import Status
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import EventType
 
 STEP = 1000
@@ -42,14 +42,14 @@ NOT_SUBMITTED = "The message could not be submitted within its validity."
 
 def _event(
     row: tuple[Any, ...], kind: EventType, status: Status, now: datetime, told: str = ""
-) -> record.NewEvent:
+) -> outbox.NewEvent:
     """The event of one swept row; `told` is why it expired."""
     message_id, organization_id, to, reference, batch_id, test = row[:6]
     error = {"code": "EXPIRED", "message": told} if told else None
     data = event_data(
         to=to, status=status, at=now, reference=reference, batch_id=batch_id, test=test, error=error
     )
-    return record.NewEvent(
+    return outbox.NewEvent(
         organization_id=organization_id, type=kind, at=now, message_id=message_id, data=data
     )
 
@@ -77,10 +77,10 @@ def release_scheduled(limit: int = STEP) -> int:
             """,  # noqa: S608
             {"limit": limit, "now": now},
         )
-        endpoints = record.record(
+        endpoints = outbox.record(
             [_event(row, EventType.MESSAGE_QUEUED, Status.QUEUED, now) for row in rows]
         )
-    record.ring(endpoints)
+    outbox.ring(endpoints)
     _ring_lanes({(row[6], row[7]) for row in rows})
     return len(rows)
 
@@ -301,13 +301,13 @@ def expire_sent(limit: int = STEP) -> int:
             """,  # noqa: S608
             {"limit": limit, "now": now, "told": NO_RECEIPT},
         )
-        endpoints = record.record(
+        endpoints = outbox.record(
             [
                 _event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now, NO_RECEIPT)
                 for row in rows
             ]
         )
-    record.ring(endpoints)
+    outbox.ring(endpoints)
     return len(rows)
 
 
@@ -338,11 +338,11 @@ def expire_queued(limit: int = STEP) -> int:
                 if row[8] > 0
             ]
         )
-        endpoints = record.record(
+        endpoints = outbox.record(
             [
                 _event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now, NOT_SUBMITTED)
                 for row in rows
             ]
         )
-    record.ring(endpoints)
+    outbox.ring(endpoints)
     return len(rows)

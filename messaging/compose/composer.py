@@ -21,15 +21,14 @@ from django.utils.translation import gettext as _
 
 from accounts.api import rate_limits
 from accounts.api.rate_limits import Lane, Limits
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
 from imissive.core import ids
 from imissive.core.errors import ApiError, Problem
 from messaging.models import Composition, Contact, ContactList, ListEntry
 from messaging.numbers import e164
-from messaging.sending.accept import accept
-from messaging.sending.accept import Accepted, Order, terms_of
+from messaging.sending.accept import Accepted, Order, accept, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
 from messaging.text import variables
 
@@ -342,7 +341,7 @@ def _record(
         if composition.batch_id
         else ids.public_id(ids.MESSAGE, composition.message_id or composition.id)
     )
-    record.record(
+    trail.record(
         "messages.sent",
         actor=member.user,
         organization=member.organization,

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member, Organization
 from accounts.roles import Action
 from imissive.core import ids
@@ -161,7 +161,7 @@ def _template_of(member: Member, template_id: str) -> TextTemplate:
 
 
 def _record(act: str, member: Member, template: TextTemplate, address: str) -> None:
-    record.record(
+    trail.record(
         act,
         actor=member.user,
         organization=member.organization,

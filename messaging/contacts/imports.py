@@ -27,7 +27,7 @@ from messaging.importing.recipients import guess_number_column, variables
 from messaging.log.problem_messages import told
 from messaging.numbers import e164
 from messaging.sending.evaluation import bad_number
-from messaging.text import variables as templating
+from messaging.text import variables as text_variables
 
 MOST_ROWS: Final = 50_000
 KEPT: Final = timedelta(days=1)
@@ -129,7 +129,7 @@ def _without_heading(width: int, column: int) -> list[str]:
 
 def is_variable(name: str) -> bool:
     """Whether a contact may have a value of that name beside its number and name."""
-    return templating.is_name(name) and name not in ("number", "name")
+    return text_variables.is_name(name) and name not in ("number", "name")
 
 
 def keep_rejected(organization: Organization, rejected: Sequence[Rejected]) -> StoredFile:

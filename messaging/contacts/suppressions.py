@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from django.db import transaction
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Organization, User
 from imissive.core import ids
 from imissive.core.errors import ApiError, Problem
@@ -139,7 +139,7 @@ def remove(
     removed, _ = Suppression.objects.filter(pk=suppression.pk).delete()
     if not removed:
         raise ApiError("NOT_FOUND", "This number is not on the suppression list.")
-    record.record(
+    trail.record(
         "suppression.removed",
         actor=actor,
         organization=Organization.objects.get(pk=suppression.organization_id),

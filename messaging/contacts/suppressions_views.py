@@ -8,7 +8,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import query_without
@@ -82,7 +82,7 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
         Rejected(position, number[:64], told(problem))
         for position, (number, problem) in enumerate(done.rejected, 1)
     ]
-    record.record(
+    trail.record(
         "suppressions.added",
         actor=member.user,
         organization=organization,

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui import stored_files
@@ -314,7 +314,7 @@ def _list_or_404(member: Member, list_id: str) -> ContactList:
 
 
 def _record(request: HttpRequest, member: Member, act: str, target: str, **detail: int) -> None:
-    record.record(
+    trail.record(
         act,
         actor=member.user,
         organization=member.organization,

@@ -8,7 +8,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.members.team import NotAllowed
 from accounts.models import ApiKey, Balance, Invitation, Member, Organization
@@ -40,7 +40,7 @@ def close(member: Member, address: str = "") -> None:
     if Campaign.objects.filter(organization=organization, state__in=ACCEPTING).exists():
         raise NotAllowed(_("A campaign is not over yet. Cancel it, or wait for it."))
     balance = Balance.objects.filter(organization=organization).first()
-    record.record(
+    trail.record(
         "organization.closed",
         actor=member.user,
         organization=organization,

@@ -16,8 +16,7 @@ from accounts.roles import Action
 from accounts.ui.single_use_forms import OnceForm
 from imissive.core import ids
 from messaging.models import Message, SenderId
-from messaging.sending.accept import accept
-from messaging.sending.accept import Order
+from messaging.sending.accept import Order, accept
 from messaging.sending.evaluation import Draft, Refusal
 from webhooks.models import Endpoint
 

@@ -16,7 +16,7 @@ from accounts.ui.search import (
 )
 from imissive.core import ids
 from messaging.log import pages
-from messaging.log import query as listing
+from messaging.log import query as message_query
 from messaging.log.failure_reasons import STATUS_LABELS
 from messaging.models import (
     Batch,
@@ -131,7 +131,7 @@ def _by_number(member: Member, text: str) -> list[Hit]:
         number = e164.parse(text).e164
     except e164.InvalidNumber:
         return _by_digits(member, text)
-    hits = _messages(member, number, number, listing.Filter(to=number), number=number)
+    hits = _messages(member, number, number, message_query.Filter(to=number), number=number)
     mine = {"organization": member.organization, "number": number}
     hits += [_contact_hit(member, contact) for contact in Contact.objects.filter(**mine)]
     if Suppression.objects.filter(**mine).exists():
@@ -148,16 +148,16 @@ def _by_digits(member: Member, text: str) -> list[Hit]:
     digits = digits.removeprefix("00") if digits.startswith("00") else digits.removeprefix("0")
     if len(digits) < FEWEST_DIGITS:
         return []
-    narrowed = listing.Filter(digits=digits)
+    narrowed = message_query.Filter(digits=digits)
     title = _("Numbers with %(digits)s") % {"digits": digits}
     return _messages(member, title, digits, narrowed, number=digits)
 
 
 def _messages(
-    member: Member, title: str, alone: str, narrowed: listing.Filter, **query: str
+    member: Member, title: str, alone: str, narrowed: message_query.Filter, **query: str
 ) -> list[Hit]:
     """The messages that a filter finds: the one, or the log narrowed to them."""
-    found = listing.search(member.organization_id, narrowed, 2).messages
+    found = message_query.search(member.organization_id, narrowed, 2).messages
     if len(found) == 1:
         return [message_hit(member, found[0])]
     if not found:
@@ -169,7 +169,7 @@ def _messages(
 def _by_reference(member: Member, text: str) -> list[Hit]:
     if len(text) > MAX_REFERENCE:
         return []
-    narrowed = listing.Filter(reference=text)
+    narrowed = message_query.Filter(reference=text)
     title = _("Reference %(reference)s") % {"reference": text}
     return _messages(member, title, text, narrowed, reference=text)
 
@@ -184,7 +184,7 @@ def _senders(member: Member, text: str) -> list[Hit]:
         for sender in mine.order_by("name")[:AT_MOST]
         if (url := page(member, "sender_id", ids.public_id(ids.SENDER, sender.id)))
     ]
-    for used in listing.senders_used(member.organization_id):
+    for used in message_query.senders_used(member.organization_id):
         if used.lower() == text.lower():
             title = _("Messages from %(sender)s") % {"sender": used}
             url = page(member, "messages", query=urlencode({"sender": used}))

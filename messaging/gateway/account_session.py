@@ -11,7 +11,7 @@ import structlog
 from django.db import DatabaseError, InterfaceError
 
 from messaging.gateway import queries, submit_batches
-from messaging.gateway import replace as replacing
+from messaging.gateway import replace as replacement
 from messaging.gateway.batching import Batcher
 from messaging.gateway.command_statuses import status_of
 from messaging.gateway.formatting import id_text
@@ -114,7 +114,7 @@ class Customer:
         elif isinstance(pdu, CancelSm):
             self._act(connection, pdu, queries.cancel)
         elif isinstance(pdu, ReplaceSm):
-            self._act(connection, pdu, replacing.replace)
+            self._act(connection, pdu, replacement.replace)
         else:
             self._answer(connection, pdu, Status.ESME_RINVCMDID)
 

@@ -12,7 +12,7 @@ from messaging.models.messages import Message
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.models.smpp_submits import SmppSubmit
 from messaging.numbers import e164
-from messaging.sending import cancel as cancelling
+from messaging.sending import cancel as cancellation
 from messaging.smpp.constants import MessageState, Status
 from messaging.smpp.pdus import CancelSm, QuerySm
 from messaging.smpp.times import format_time
@@ -102,7 +102,7 @@ def _cancel(account: SmppAccount, submit: SmppSubmit) -> bool:
     if submit.message_id is None:
         return False
     try:
-        cancelling.cancel(account.organization_id, submit.message_id)
+        cancellation.cancel(account.organization_id, submit.message_id)
     except ApiError:
         return False
     return True

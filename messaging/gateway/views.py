@@ -16,7 +16,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page
@@ -71,7 +71,7 @@ def new_password(request: HttpRequest, member: Member, account_id: UUID) -> Http
     overlap = _OVERLAPS[form.cleaned_data["overlap"]]
     with transaction.atomic():
         password = accounts.rotate_password(account, timedelta(hours=overlap))
-        record.record(
+        trail.record(
             "smpp_account.password_rotated",
             actor=member.user,
             organization=member.organization,

@@ -12,7 +12,7 @@ from messaging.importing.problems import Kind, of_fault
 from messaging.models import Campaign, Contact
 from messaging.numbers import e164
 from messaging.sending.evaluation import MAX_REFERENCE
-from messaging.text import variables as templating
+from messaging.text import variables as text_variables
 
 MOST_ROWS: Final = 100_000
 _PAGE: Final = 2_000
@@ -47,7 +47,7 @@ def variables(columns: Sequence[str]) -> list[str]:
     """What a text calls the columns with those headings; each once."""
     names: list[str] = []
     for position, heading in enumerate(columns, 1):
-        name = plain = templating.name_of(heading) or f"column{position}"
+        name = plain = text_variables.name_of(heading) or f"column{position}"
         again = 2
         while name in names:
             name, again = f"{plain}_{again}", again + 1

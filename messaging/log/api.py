@@ -21,7 +21,7 @@ from imissive.core.api.requests import (
 )
 from imissive.core.cursors import decode_cursor, page_of
 from imissive.core.errors import ApiError
-from messaging.log import query as listing
+from messaging.log import query as message_query
 from messaging.models import Message
 from messaging.numbers import e164
 from messaging.sending import batches, representations
@@ -95,7 +95,9 @@ class MessagesView(ApiView):
         query = parse_query(request, ListQuery)
         older_than = None if query.cursor is None else decode_cursor(query.cursor)
         organization_id = caller_of(request).organization_id
-        rows = listing.read(organization_id, _filter(query), query.limit + 1, older_than=older_than)
+        rows = message_query.read(
+            organization_id, _filter(query), query.limit + 1, older_than=older_than
+        )
         page, next_cursor = page_of(rows, query.limit)
         data = [representations.message_json(message) for message in page]
         return Response({"data": data, "next_cursor": next_cursor})
@@ -138,7 +140,7 @@ class BatchView(ApiView):
         return Response(batches.batch_json(batch))
 
 
-def _filter(query: ListQuery) -> listing.Filter:
+def _filter(query: ListQuery) -> message_query.Filter:
     """What the list is narrowed to. Raises ApiError: INVALID_PHONE, INVALID_REQUEST."""
     batch_id = None
     if query.batch_id is not None:
@@ -149,7 +151,7 @@ def _filter(query: ListQuery) -> listing.Filter:
     if since is not None and until is not None and since >= until:
         told = "The span is empty: created_after is not before created_before."
         raise ApiError("INVALID_REQUEST", told, field="created_after")
-    return listing.Filter(
+    return message_query.Filter(
         status=query.status,
         to=None if query.to is None else _number(query.to),
         sender=query.sender_id,

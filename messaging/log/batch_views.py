@@ -9,7 +9,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action, may
 from accounts.ui.live_fragments import live_page
@@ -83,7 +83,7 @@ def _cancel(request: HttpRequest, member: Member, batch: Batch) -> None:
     except ApiError:
         messages.error(request, _("Nothing of it waits any more."))
         return
-    record.record(
+    trail.record(
         "batch.canceled",
         actor=member.user,
         organization=member.organization,

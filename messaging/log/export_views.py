@@ -10,7 +10,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui import stored_files
@@ -18,7 +18,7 @@ from accounts.ui.live_fragments import live_page
 from accounts.ui.single_use_forms import OnceForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
-from messaging.log import exports as exporting
+from messaging.log import exports as message_exports
 from messaging.log.filters import Chip, LogFilters
 from messaging.models import Export
 
@@ -28,12 +28,12 @@ SHOWN = 20
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def export_list(request: HttpRequest, member: Member) -> HttpResponse:
-    exports = list(exporting.exports_of(member.organization)[:SHOWN])
+    exports = list(message_exports.exports_of(member.organization)[:SHOWN])
     context = {
         "page": "messages",
         "exports": [(export, _in_words(export)) for export in exports],
         "live": any(export.is_open for export in exports),
-        "kept_days": exporting.KEPT.days,
+        "kept_days": message_exports.KEPT.days,
         "query": "",
     }
     return live_page(request, member, "exports", "export_rows", context)
@@ -58,14 +58,14 @@ def new_export(request: HttpRequest, member: Member) -> HttpResponse:
     if form.is_first():
         try:
             address = client_address(request)
-            exporting.request_export(member, filters.narrowed(), filters.query, address)
-        except exporting.TooMany:
+            message_exports.request_export(member, filters.narrowed(), filters.query, address)
+        except message_exports.TooMany:
             told = ngettext(
                 "%(count)d export is under way already. Wait for it, or stop it.",
                 "%(count)d exports are under way already. Wait for one, or stop one.",
-                exporting.OPEN_AT_MOST,
+                message_exports.OPEN_AT_MOST,
             )
-            messages.error(request, told % {"count": exporting.OPEN_AT_MOST})
+            messages.error(request, told % {"count": message_exports.OPEN_AT_MOST})
     return redirect("exports", organization_id)
 
 
@@ -81,7 +81,7 @@ def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpRe
         messages.error(request, _("There is no file: it is not ready yet, or kept no longer."))
         return redirect("exports", public_id(member.organization))
     if request.method == "GET":
-        record.record(
+        trail.record(
             "messages.export_fetched",
             actor=member.user,
             organization=member.organization,
@@ -106,7 +106,7 @@ def cancel_export(request: HttpRequest, member: Member, export_id: str) -> HttpR
             "back": "exports",
         }
         return render(request, "dashboard/confirm.html", {**frame(member), **context})
-    if exporting.cancel(export, member, client_address(request)):
+    if message_exports.cancel(export, member, client_address(request)):
         messages.success(request, _("The export was stopped."))
     else:
         messages.warning(request, _("It is over already."))
@@ -114,7 +114,7 @@ def cancel_export(request: HttpRequest, member: Member, export_id: str) -> HttpR
 
 
 def _export_for(member: Member, export_id: str) -> Export:
-    found = exporting.export_of(member.organization, ids.parse_id(ids.EXPORT, export_id))
+    found = message_exports.export_of(member.organization, ids.parse_id(ids.EXPORT, export_id))
     if found is None:
         raise Http404
     return found

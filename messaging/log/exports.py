@@ -17,14 +17,14 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
 from accounts.ui import stored_files
 from imissive.core import ids, wakeups
 from imissive.core.api.rendering import time_text
 from imissive.core.spreadsheets import csv_lines
-from messaging.log import query as listing
+from messaging.log import query as message_query
 from messaging.log.filters import as_json, from_json
 from messaging.log.sources import source_of
 from messaging.models import Export, Message
@@ -68,7 +68,7 @@ def export_of(organization: Organization, export_id: uuid.UUID | None) -> Export
 
 
 def request_export(
-    member: Member, narrowed: listing.Filter, query: str, address: str | None
+    member: Member, narrowed: message_query.Filter, query: str, address: str | None
 ) -> Export:
     """Have that part of the log written, as it stands now. Raises TooMany."""
     organization = member.organization
@@ -85,7 +85,7 @@ def request_export(
             narrowed=as_json(narrowed),
             due_at=timezone.now(),
         )
-        record.record(
+        trail.record(
             "messages.exported",
             actor=member.user,
             organization=organization,
@@ -97,7 +97,7 @@ def request_export(
     return export
 
 
-def _for_audit(narrowed: listing.Filter) -> dict[str, Any]:
+def _for_audit(narrowed: message_query.Filter) -> dict[str, Any]:
     """What it was narrowed to; the audit log is kept for ever and so holds no whole number."""
     detail = as_json(narrowed)
     if narrowed.to:
@@ -119,7 +119,7 @@ def cancel(export: Export, member: Member, address: str | None) -> bool:
         held.save()
         if file is not None:
             file.delete()
-        record.record(
+        trail.record(
             "messages.export_canceled",
             actor=member.user,
             organization=member.organization,
@@ -170,11 +170,13 @@ def _write_piece(export: Export) -> None:
             content_type="text/csv; charset=utf-8",
             expires_at=timezone.now() + KEPT,
         )
-        export.total = listing.count(export.organization_id, narrowed)
+        export.total = message_query.count(export.organization_id, narrowed)
         # Above all there is when it begins: what comes meanwhile is not in it.
         export.position = ids.new_uuid()
         export.status = Export.Status.RUNNING
-    found = listing.search(export.organization_id, narrowed, STEP + 1, older_than=export.position)
+    found = message_query.search(
+        export.organization_id, narrowed, STEP + 1, older_than=export.position
+    )
     messages, more = found.messages[:STEP], len(found.messages) > STEP
     stored_files.append(export.file, csv_lines(_rows(messages, headed=first), marked=first))
     export.written += len(messages)

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts.models import Organization
 from imissive.core import ids
-from messaging.log import query as listing
+from messaging.log import query as message_query
 from messaging.log.failure_reasons import STATUS_LABELS
 from messaging.log.sources import SOURCES, as_stored
 from messaging.numbers import e164
@@ -99,7 +99,7 @@ class LogFilters(forms.Form):
     ) -> None:
         """`senders`: what senders there are to choose from, where that is of interest at all."""
         super().__init__(asked, auto_id="%s")
-        self.senders = listing.senders_used(organization.id) if senders is None else senders
+        self.senders = message_query.senders_used(organization.id) if senders is None else senders
         self._asked = asked
 
     def clean_sender(self) -> str:
@@ -164,7 +164,7 @@ class LogFilters(forms.Form):
                 query[name] = str(value)
         return query.urlencode()
 
-    def narrowed(self) -> listing.Filter:
+    def narrowed(self) -> message_query.Filter:
         """As `messaging.log.query` reads it; only of a form that is valid.
 
         A whole number in any of its spellings is looked up exactly, a piece of one by its digits.
@@ -172,7 +172,7 @@ class LogFilters(forms.Form):
         asked = self.cleaned_data
         to, digits = _number(asked["number"])
         source, batched = as_stored(asked["source"])
-        return listing.Filter(
+        return message_query.Filter(
             status=asked["status"] or None,
             to=to,
             sender=asked["sender"] or None,
@@ -207,7 +207,7 @@ def _midnight(day: date | None, later: timedelta = timedelta()) -> datetime | No
     return datetime.combine(day + later, time.min, tzinfo=timezone.get_current_timezone())
 
 
-def as_json(narrowed: listing.Filter) -> dict[str, Any]:
+def as_json(narrowed: message_query.Filter) -> dict[str, Any]:
     """A filter as a JSON column keeps it."""
     return {name: _plain(value) for name, value in asdict(narrowed).items() if value is not None}
 
@@ -218,7 +218,7 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | str) else str(value)
 
 
-def from_json(kept: dict[str, Any]) -> listing.Filter:
+def from_json(kept: dict[str, Any]) -> message_query.Filter:
     """The filter that `as_json` kept."""
     values = dict(kept)
     for name in ("since", "until"):
@@ -226,4 +226,4 @@ def from_json(kept: dict[str, Any]) -> listing.Filter:
             values[name] = datetime.fromisoformat(values[name])
     if "batch_id" in values:
         values["batch_id"] = uuid.UUID(values["batch_id"])
-    return listing.Filter(**values)
+    return message_query.Filter(**values)

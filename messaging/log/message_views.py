@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits.ledger import InsufficientCredits
 from accounts.models import LedgerEntry, Member
 from accounts.roles import Action, may
@@ -19,7 +19,7 @@ from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
 from messaging.log import pages, timeline
-from messaging.log import resend as resending
+from messaging.log import resend as message_resend
 from messaging.log.failure_reasons import reason_of
 from messaging.log.problem_messages import told
 from messaging.log.sources import source_name
@@ -45,7 +45,7 @@ def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpR
         "source": source_name(message),
         "country": name_of(message.country),
         "cancelable": acting and message.status in CANCELABLE,
-        "resendable": acting and resending.may_be_resent(message),
+        "resendable": acting and message_resend.may_be_resent(message),
     }
     return live_page(request, member, "message", "message_body", context)
 
@@ -77,7 +77,7 @@ def cancel_message(request: HttpRequest, member: Member, message_id: str) -> Htt
         try:
             with transaction.atomic():
                 cancel.cancel(member.organization_id, message.id)
-                record.record(
+                trail.record(
                     "message.canceled",
                     actor=member.user,
                     organization=member.organization,
@@ -105,7 +105,7 @@ def resend(request: HttpRequest, member: Member, message_id: str) -> HttpRespons
     """The verdict on the same message once more; a POST sends it, as a new one."""
     message = message_for(member, message_id)
     organization_id = public_id(member.organization)
-    if not resending.may_be_resent(message):
+    if not message_resend.may_be_resent(message):
         messages.error(request, _("A one-time password is not sent again: ask for a new one."))
         return redirect("message", organization_id, message_id)
     form = OnceForm(request.POST if request.method == "POST" else None)
@@ -115,7 +115,7 @@ def resend(request: HttpRequest, member: Member, message_id: str) -> HttpRespons
         "page": "messages",
         "message": message,
         "form": OnceForm(),
-        "verdict": resending.verdict(message),
+        "verdict": message_resend.verdict(message),
         "source": message.public_id,
     }
     return render(request, "dashboard/resend.html", {**frame(member), **context})
@@ -127,7 +127,7 @@ def _resent(request: HttpRequest, member: Member, message: Message, form: OnceFo
         messages.warning(request, _("It was sent already. The newest message to the number is it."))
         return redirect("message", organization_id, message.public_id)
     try:
-        sent = resending.resend(message, member, client_address(request))
+        sent = message_resend.resend(message, member, client_address(request))
     except ApiError as error:
         messages.error(request, told(error.problem))
         return redirect("resend_message", organization_id, message.public_id)

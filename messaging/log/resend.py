@@ -7,7 +7,7 @@ from typing import Any
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member, Organization
 from imissive.core import ids
 from imissive.core.errors import Problem
@@ -15,8 +15,7 @@ from messaging.compose.composer import spend
 from messaging.log.failure_reasons import Text, reason
 from messaging.log.problem_messages import told
 from messaging.models import Message
-from messaging.sending.accept import accept
-from messaging.sending.accept import Accepted, Order
+from messaging.sending.accept import Accepted, Order, accept
 from messaging.sending.estimate import estimate
 from messaging.sending.evaluation import TEST_SENDER, Draft
 from messaging.states import FINAL, Status
@@ -60,7 +59,7 @@ def resend(message: Message, member: Member, address: str) -> uuid.UUID | None:
         outcome = accept(_order(message), [_draft(message)]).outcomes[0]
         if not isinstance(outcome, Accepted):
             return None
-        record.record(
+        trail.record(
             "message.resent",
             actor=member.user,
             organization=member.organization,

@@ -11,7 +11,7 @@ from typing import Final
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Organization, User
 from imissive.core import ids
 from imissive.core.errors import ApiError
@@ -19,7 +19,7 @@ from messaging.models import SenderId, SenderStep
 from messaging.senders import documents as sender_documents
 from messaging.senders.documents import Document
 from messaging.sending import sender_names
-from webhooks.events import record as events
+from webhooks.events import outbox as events
 from webhooks.models import EventType
 
 Status = SenderId.Status
@@ -114,7 +114,7 @@ def request_sender(
     SenderStep.objects.create(
         sender=sender, status=Status.PENDING, actor=actor, at=sender.created_at
     )
-    record.record(
+    trail.record(
         "sender_id.requested",
         actor=actor,
         organization=organization,
@@ -177,7 +177,7 @@ def make_default(sender: SenderId, actor: User, *, address: str | None = None) -
             is_default=True
         ):
             raise ApiError("CONFLICT", "Only an approved sender ID can be the default.")
-        record.record(
+        trail.record(
             "sender_id.made_default",
             actor=actor,
             organization=sender.organization,
@@ -220,7 +220,7 @@ def _decide(
             mail_due_at=now if told_to_customer else None,
             dismissed_at=None if told_to_customer else now,
         )
-        record.record(
+        trail.record(
             f"sender_id.{status.value}",
             actor=actor,
             organization=sender.organization,

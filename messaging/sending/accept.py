@@ -29,7 +29,7 @@ from messaging.sending.evaluation import (
 )
 from messaging.sending.group_commit import Combiner
 from messaging.states import Status
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import EventType
 
 DEFAULT_VALIDITY = timedelta(hours=48)
@@ -258,7 +258,7 @@ def _commit(batch: Sequence[_Storing]) -> None:
     if told:
         with transaction.atomic():
             _insert(batch)
-            endpoints = record.record(
+            endpoints = outbox.record(
                 [event for storing in told for event in _queued_events(storing)]
             )
     else:
@@ -273,7 +273,7 @@ def _commit(batch: Sequence[_Storing]) -> None:
     }
 
     def ring() -> None:
-        record.ring(endpoints)
+        outbox.ring(endpoints)
         for slug, urgent in lanes:
             ring_carrier(slug, urgent=urgent)
 
@@ -300,11 +300,11 @@ def carrier_queue(slug: str, *, urgent: bool) -> str:
     return f"carrier.{slug}.urgent" if urgent else f"carrier.{slug}"
 
 
-def _queued_events(storing: _Storing) -> list[record.NewEvent]:
+def _queued_events(storing: _Storing) -> list[outbox.NewEvent]:
     acceptance = storing.acceptance
     order = acceptance.order
     return [
-        record.NewEvent(
+        outbox.NewEvent(
             organization_id=order.organization_id,
             type=EventType.MESSAGE_QUEUED,
             at=acceptance.created_at,

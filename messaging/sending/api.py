@@ -27,13 +27,13 @@ from imissive.core.api.requests import (
 from imissive.core.errors import ApiError
 from messaging.log.api import BATCH_ID, MESSAGE_ID
 from messaging.sending import cancel, representations
-from messaging.sending.accept import accept
 from messaging.sending.accept import (
     MAX_VALIDITY,
     MIN_VALIDITY,
     TERMS,
     Acceptance,
     Order,
+    accept,
 )
 from messaging.sending.estimate import estimate
 from messaging.sending.evaluation import MAX_REFERENCE, Draft, Refusal

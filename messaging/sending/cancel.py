@@ -20,7 +20,7 @@ from messaging.models import Message
 from messaging.sending import batches
 from messaging.sending.accept import event_data
 from messaging.states import Status
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import EventType
 
 STEP = 1000
@@ -122,7 +122,7 @@ def _cancel(organization_id: uuid.UUID, which: str, wanted: Any, *, limit: int |
                 {"organization": organization_id, "wanted": wanted, "limit": limit, "now": now},
             )
             rows: list[Any] = cursor.fetchall()
-        record.record_and_ring_on_commit([_event(organization_id, row, now) for row in rows])
+        outbox.record_and_ring_on_commit([_event(organization_id, row, now) for row in rows])
         # Last, by the locking rule: messages before balances.
         kind = LedgerEntry.Kind.REFUND
         ledger.post(
@@ -135,7 +135,7 @@ def _cancel(organization_id: uuid.UUID, which: str, wanted: Any, *, limit: int |
     return Canceled(len(rows), sum(row[5] for row in rows))
 
 
-def _event(organization_id: uuid.UUID, row: Any, now: datetime) -> record.NewEvent:
+def _event(organization_id: uuid.UUID, row: Any, now: datetime) -> outbox.NewEvent:
     message_id, to, reference, batch_id, test, _ = row
     data = event_data(
         to=to,
@@ -145,4 +145,4 @@ def _event(organization_id: uuid.UUID, row: Any, now: datetime) -> record.NewEve
         batch_id=batch_id,
         test=test,
     )
-    return record.NewEvent(organization_id, EventType.MESSAGE_CANCELED, now, message_id, data)
+    return outbox.NewEvent(organization_id, EventType.MESSAGE_CANCELED, now, message_id, data)

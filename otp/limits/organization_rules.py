@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from django.db import transaction
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member
 from otp.models import OtpSettings
 
@@ -24,7 +24,7 @@ def choose_countries(member: Member, countries: Iterable[str], address: str) -> 
         return
     own.chosen_countries = wanted
     own.save(update_fields=["chosen_countries"])
-    record.record(
+    trail.record(
         "otp.countries_changed",
         actor=member.user,
         organization=member.organization,

@@ -15,7 +15,7 @@ from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Organization, User
 from imissive.core import ids
 from imissive.core.api.rendering import time_text
@@ -122,7 +122,7 @@ def _hold(row: Any, now: datetime) -> HeldPrefix:
         until=now + HOLD,
         notice_due_at=now if enforced else None,
     )
-    record.record(
+    trail.record(
         "otp.prefix_held" if enforced else "otp.prefix_suspected",
         actor=None,
         organization=Organization.objects.get(id=organization_id),
@@ -150,7 +150,7 @@ def lift(held: HeldPrefix, actor: User, *, address: str | None = None) -> None:
     open_ones = HeldPrefix.objects.filter(pk=held.pk, lifted_at=None, until__gt=now)
     if not open_ones.update(lifted_at=now, lifted_by=actor, notice_due_at=None):
         raise ApiError("CONFLICT", "This hold is over already.")
-    record.record(
+    trail.record(
         "otp.prefix_lifted",
         actor=actor,
         organization=held.organization,

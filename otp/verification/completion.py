@@ -13,7 +13,7 @@ from messaging.models import Message
 from messaging.sending import cancel
 from messaging.states import Status
 from otp.models import Verification
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import EventType
 
 STEP = 1000
@@ -30,7 +30,7 @@ def end(verification: Verification, reason: Verification.Reason | None, at: date
     verification.status, verification.reason = status, reason or ""
     verification.ended_at, verification.seed, verification.digest = at, b"", b""
     verification.save(update_fields=["status", "reason", "attempts", "ended_at", "seed", "digest"])
-    record.record_and_ring_on_commit([_event(verification, at)])
+    outbox.record_and_ring_on_commit([_event(verification, at)])
     if reason:
         take_back(verification)
 
@@ -41,7 +41,7 @@ def take_back(verification: Verification) -> None:
         cancel.cancel(verification.organization_id, verification.message_id)
 
 
-def _event(verification: Verification, at: datetime) -> record.NewEvent:
+def _event(verification: Verification, at: datetime) -> outbox.NewEvent:
     verified = verification.status == Verification.Status.VERIFIED
     data: dict[str, Any] = {
         "otp_id": verification.public_id,
@@ -53,7 +53,7 @@ def _event(verification: Verification, at: datetime) -> record.NewEvent:
         data["reason"] = verification.reason
     if verification.test:
         data["test"] = True
-    return record.NewEvent(
+    return outbox.NewEvent(
         organization_id=verification.organization_id,
         type=EventType.OTP_VERIFIED if verified else EventType.OTP_FAILED,
         at=at,
@@ -94,7 +94,7 @@ def expire_due(limit: int = STEP) -> int:
             )
             for row in rows
         ]
-        record.record_and_ring_on_commit([_event(verification, now) for verification in ended])
+        outbox.record_and_ring_on_commit([_event(verification, now) for verification in ended])
         _take_back_held(ended)
     return len(rows)
 

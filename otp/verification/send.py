@@ -17,8 +17,7 @@ from imissive.core import ids
 from imissive.core.errors import ApiError, Problem
 from imissive.core.sql import server_cursor
 from messaging.numbers import e164
-from messaging.sending.accept import accept
-from messaging.sending.accept import Order
+from messaging.sending.accept import Order, accept
 from messaging.sending.evaluation import Draft, Refusal
 from otp.limits import number_limits, sms_pumping
 from otp.limits.rules import Rules, rules_of

@@ -13,7 +13,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits import ledger
 from accounts.keys.api_keys import create_key
 from accounts.models import MICRO, Invitation, LedgerEntry
@@ -104,7 +104,7 @@ def _more(shown: showcase.Showcase, number: int) -> None:
     Suppression.objects.create(organization=organization, number=f"+96658{number:07d}")
     ledger.adjust(organization, MICRO, reason="More", actor=user)
     ledger.post([ledger.Posting(organization.id, LedgerEntry.Kind.CHARGE, -MICRO)])
-    record.record("key.created", actor=user, organization=organization, target=key.public_id)
+    trail.record("key.created", actor=user, organization=organization, target=key.public_id)
     _more_traffic(shown, number)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits import ledger
 from accounts.keys.api_keys import create_key, revoke_key, rotate_key
 from accounts.members.people import vouch_for_address
@@ -50,7 +50,7 @@ from otp.models import HeldPrefix, Verification
 from otp.verification import codes
 from tests.support import showcase_campaigns, showcase_smpp
 from tests.support.factories import PDF
-from webhooks.events import record as events
+from webhooks.events import outbox as events
 from webhooks.models import Delivery, Endpoint, Event, FailedAttempt
 
 PASSWORD = "correct horse battery"
@@ -107,7 +107,7 @@ def make(now: datetime | None = None) -> Showcase:
     _traffic(dice, now, common)
     delivered = _delivered(now - timedelta(minutes=3), common, endpoint)
     failed = _failed(now - timedelta(minutes=2), common, endpoint)
-    record.record(
+    trail.record(
         "credits.adjusted", actor=operator, organization=organization, target=str(organization),
         detail={"credits": "100000"}, address="203.0.113.9",
     )  # fmt: skip

@@ -14,7 +14,7 @@ from webhooks.delivery import queue
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.queue import Claimed, Outcome, Results
 from webhooks.delivery.signing import new_secret
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import Delivery, Endpoint
 
 
@@ -27,9 +27,9 @@ def endpoint_of(customer: Customer, url: str, *wanted: str) -> Endpoint:
 def happen(customer: Customer, count: int = 1, type: str = "message.sent") -> frozenset[uuid.UUID]:
     """So many committed events; the endpoints to ring."""
     now = datetime.now(UTC)
-    return record.record(
+    return outbox.record(
         [
-            record.NewEvent(customer.id, type, now, ids.new_uuid(), {"number": number})
+            outbox.NewEvent(customer.id, type, now, ids.new_uuid(), {"number": number})
             for number in range(count)
         ]
     )

@@ -11,9 +11,9 @@ from typing import Any
 from django.db import transaction
 from yarl import URL
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import Member
-from webhooks.delivery import replay as replaying
+from webhooks.delivery import replay as event_replay
 from webhooks.endpoints import endpoints
 from webhooks.models import Delivery, Endpoint
 
@@ -86,7 +86,7 @@ def delete(member: Member, address: str, endpoint: Endpoint) -> None:
 @transaction.atomic
 def replay(member: Member, address: str, delivery: Delivery) -> uuid.UUID:
     """As `replaying.replay`."""
-    new_id = replaying.replay(member.organization_id, delivery)
+    new_id = event_replay.replay(member.organization_id, delivery)
     detail = {"delivery": delivery.public_id}
     _record("webhook.replayed", member, address, delivery.endpoint, **detail)
     return new_id
@@ -94,10 +94,10 @@ def replay(member: Member, address: str, delivery: Delivery) -> uuid.UUID:
 
 @transaction.atomic
 def replay_span(
-    member: Member, address: str, endpoint: Endpoint, span: replaying.Span
+    member: Member, address: str, endpoint: Endpoint, span: event_replay.Span
 ) -> tuple[int, uuid.UUID | None]:
     """As `replaying.replay_span`."""
-    replayed, last = replaying.replay_span(member.organization_id, endpoint.id, span)
+    replayed, last = event_replay.replay_span(member.organization_id, endpoint.id, span)
     if replayed:
         times = {"from": span.since.isoformat(), "to": span.until.isoformat()}
         _record("webhook.span_replayed", member, address, endpoint, events=replayed, **times)
@@ -107,7 +107,7 @@ def replay_span(
 def _record(
     action: str, member: Member, address: str, endpoint: Endpoint, **detail: object
 ) -> None:
-    record.record(
+    trail.record(
         action,
         actor=member.user,
         organization=member.organization,

@@ -20,7 +20,7 @@ from imissive.core import ids, outbound
 from webhooks.delivery import queue
 from webhooks.delivery.queue import Claimed, Outcome, Target
 from webhooks.delivery.retry import OVERLOADED, asked_seconds
-from webhooks.endpoints import disable as disabling
+from webhooks.endpoints import disable as endpoint_disable
 
 if TYPE_CHECKING:
     from webhooks.delivery.dispatcher import Dispatcher
@@ -213,9 +213,9 @@ class Pump:
         target = self._target
         assert target is not None  # noqa: S101  # something was posted
         if outcome.response_status == GONE:
-            await self._disable(disabling.disable_gone)
-        elif disabling.fails_too_long(target.failing_since):
-            await self._disable(disabling.disable_failing)
+            await self._disable(endpoint_disable.disable_gone)
+        elif endpoint_disable.fails_too_long(target.failing_since):
+            await self._disable(endpoint_disable.disable_failing)
         elif outcome.asked and outcome.response_status in OVERLOADED:
             self._dispatcher.pause(self.endpoint_id, outcome.asked)
             self._hand_back_all_but(0)

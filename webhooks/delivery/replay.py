@@ -19,7 +19,7 @@ from imissive.core import ids
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
 from webhooks.endpoints import endpoints
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import Delivery, Endpoint, EventType
 
 MOST = 10_000
@@ -35,9 +35,9 @@ def send_test(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> uuid
     with transaction.atomic():
         endpoint = _lock_enabled(organization_id, endpoint_id)
         data = {"endpoint_id": endpoint.public_id}
-        event = record.NewEvent(organization_id, EventType.WEBHOOK_TEST, timezone.now(), None, data)
-        delivery_id = record.record_for(event, endpoint.id)
-        transaction.on_commit(functools.partial(record.ring, [endpoint.id]))
+        event = outbox.NewEvent(organization_id, EventType.WEBHOOK_TEST, timezone.now(), None, data)
+        delivery_id = outbox.record_for(event, endpoint.id)
+        transaction.on_commit(functools.partial(outbox.ring, [endpoint.id]))
     return delivery_id
 
 
@@ -165,5 +165,5 @@ def _insert(endpoint: Endpoint, event_ids: Sequence[uuid.UUID]) -> list[uuid.UUI
     with server_cursor() as cursor:
         cursor.execute(_INSERT, [endpoint.id, len(event_ids), delivery_ids, list(event_ids)])
         made = [row[0] for row in cursor.fetchall()]
-    transaction.on_commit(functools.partial(record.ring, [endpoint.id]))
+    transaction.on_commit(functools.partial(outbox.ring, [endpoint.id]))
     return made

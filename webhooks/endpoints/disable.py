@@ -10,7 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_noop
 
 from imissive.core import ids, wakeups
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import Endpoint, EventType
 
 FAILING_TOO_LONG = timedelta(days=5)
@@ -52,7 +52,7 @@ def _disable(reason: str, **which: Any) -> bool:
         endpoint.disabled_reason = reason
         endpoint.notice_due_at = now
         endpoint.save(update_fields=["enabled", "disabled_reason", "notice_due_at"])
-        event = record.NewEvent(
+        event = outbox.NewEvent(
             endpoint.organization_id,
             EventType.ENDPOINT_DISABLED,
             now,
@@ -63,7 +63,7 @@ def _disable(reason: str, **which: Any) -> bool:
                 "reason": reason,
             },
         )
-        record.record_and_ring_on_commit([event])
+        outbox.record_and_ring_on_commit([event])
         transaction.on_commit(functools.partial(_ring_for_notice, endpoint.id))
     return True
 

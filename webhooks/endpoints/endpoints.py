@@ -12,7 +12,7 @@ from django.utils import timezone
 from imissive.core import outbound
 from imissive.core.errors import ApiError
 from webhooks.delivery.signing import new_secret
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import Endpoint
 
 MOST = 50
@@ -100,7 +100,7 @@ def change(
 
 def _ring(endpoint: Endpoint) -> None:
     if endpoint.enabled:
-        record.ring([endpoint.id])
+        outbox.ring([endpoint.id])
 
 
 def rotate_secret(

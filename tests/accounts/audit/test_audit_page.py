@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils import timezone, translation
 
 from accounts.access.page_access import public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.audit.texts import (
     AREAS,
     SENTENCES,
@@ -64,7 +64,7 @@ def _rows(client: Client, url: str) -> list[list[str]]:
 
 def _record(customer: Customer, action: str = "apikey.added", **fields) -> AuditEntry:
     fields = {"actor": None, "target": "Shop"} | fields
-    return record.record(action, organization=customer.organization, **fields)
+    return trail.record(action, organization=customer.organization, **fields)
 
 
 def test_who_did_what_when_and_from_where(owner: Client, customer: Customer) -> None:

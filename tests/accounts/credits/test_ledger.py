@@ -14,7 +14,7 @@ from django.db import DatabaseError, IntegrityError, connection, transaction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.credits import ledger
 from accounts.credits.ledger import InsufficientCredits, Posting
 from accounts.models import MICRO, AuditEntry, Balance, LedgerEntry, Organization
@@ -128,7 +128,7 @@ def test_a_balance_changes_only_through_its_ledger(customer, case):
     "change", ["UPDATE {} SET created_at = now()", "DELETE FROM {}", "TRUNCATE {} CASCADE"]
 )
 def test_ledger_and_audit_log_are_append_only(customer, table, change):
-    record.record("organization.made", actor=None, organization=customer.organization)
+    trail.record("organization.made", actor=None, organization=customer.organization)
     told = refused_by_the_database(change.format(table))
     assert f"{table} is append-only" in told
     assert LedgerEntry.objects.filter(organization=customer.organization).count() == 1

@@ -10,7 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import tasks
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.members.people import check_name, vouch_for_address
 from accounts.models import AuditEntry, Member, Organization, User
 from accounts.roles import Role
@@ -253,7 +253,7 @@ def test_accounts_that_nobody_proved_go_after_a_week(client: Client, db: None) -
     Organization.objects.create(name="Hala").memberships.create(user=invited)
     week = timezone.now() - timedelta(days=7, minutes=1)
     named = User.objects.create_user("named@hala.example")
-    record.record("member.left", actor=named)
+    trail.record("member.left", actor=named)
     ours = User.objects.filter(email__endswith="@hala.example")
     ours.exclude(pk=kept.pk).update(date_joined=week, last_login=None)
     tasks.forget_unproved()

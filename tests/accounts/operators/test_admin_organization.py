@@ -9,7 +9,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.access.page_access import public_id
-from accounts.audit import record
+from accounts.audit import trail
 from accounts.models import MICRO, AuditEntry, Organization
 from messaging.models import Carrier
 from tests.support.factories import PHONE, Customer, World
@@ -84,7 +84,7 @@ def test_queries_do_not_grow(
 ) -> None:  # fmt: skip
     for number in range(12):
         world.sender(customer, f"Name {number}")
-        record.record("x.y", actor=operator(), organization=customer.organization)
+        trail.record("x.y", actor=operator(), organization=customer.organization)
         world.message(customer, carrier)
         member(customer.organization)
     admin.get(_page(customer))
@@ -170,24 +170,24 @@ def test_money_goes_through_the_ledger(admin: Client, customer: Customer) -> Non
 def log(customer: Customer, outsider: Customer) -> dict[str, AuditEntry]:
     boss, owner = operator(), member(customer.organization)
     made = {
-        "approved": record.record(
+        "approved": trail.record(
             "sender_id.approved", actor=boss, organization=customer.organization,
             target="snd_9 NajdShop", address="203.0.113.9",
         ),
-        "rejected": record.record(
+        "rejected": trail.record(
             "sender_id.rejected", actor=boss, organization=outsider.organization,
             target="snd_8 Other", detail={"reason": "No letter attached"},
         ),
-        "renamed": record.record(
+        "renamed": trail.record(
             "organization.renamed", actor=owner, organization=customer.organization,
             target="Najd",
         ),
-        "by a key": record.record(
+        "by a key": trail.record(
             "sender_id.requested", actor=None, organization=customer.organization, target="Keyed",
         ),
     }  # fmt: skip
-    with record.because("Ticket 7731"):
-        made["acting"] = record.record(
+    with trail.because("Ticket 7731"):
+        made["acting"] = trail.record(
             "organization.alert_changed", actor=boss, organization=customer.organization
         )
     return made

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.models import MICRO
 from messaging import tasks
-from messaging.carriers import queue as submitting
+from messaging.carriers import queue as carrier_queue
 from messaging.carriers import receipts, sweeps
 from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Carrier, CarrierBind, Message
@@ -79,7 +79,7 @@ def test_what_is_due_is_released_told_and_rung(listening, carrier, world, rings)
         "reference": "r",
     }
     assert bell(carrier) in rings
-    assert len(submitting.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())) == 1
+    assert len(carrier_queue.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())) == 1
     assert sweeps.release_scheduled() == 0
 
 
@@ -144,7 +144,7 @@ def test_what_a_dead_worker_held_is_queued_again(listening, carrier, world, ring
 
 def test_what_a_live_worker_holds_is_left_to_it(listening, carrier, world):
     world.message(listening, carrier)
-    submitting.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())
+    carrier_queue.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())
     assert sweeps.requeue_abandoned() == 0
 
 
@@ -154,7 +154,7 @@ def test_the_parts_that_the_dead_worker_wrote_are_not_submitted_again(listening,
     )
     world.part(message, "c-2", 2)
     sweeps.requeue_abandoned()
-    [claimed] = submitting.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())
+    [claimed] = carrier_queue.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())
     assert claimed.submitted_parts == {2}
 
 

@@ -13,7 +13,7 @@ from messaging.carriers import sweeps
 from messaging.gateway import receipt_queue
 from messaging.gateway.receipt_sender import SILENT_TIMEOUTS
 from messaging.models import Message, SmppReceipt, SmppServer, SmppSubmit
-from messaging.sending import cancel as cancelling
+from messaging.sending import cancel as cancellation
 from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.handlers import LinkConfig
@@ -349,7 +349,7 @@ def test_sweeps_and_cancels_owe_receipts_too(server, member) -> None:
         Message.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
         assert sweeps.expire_queued() == 1
         accepted(esme)
-        cancelling.cancel(member.customer.id, Message.objects.get(final_at=None).id)
+        cancellation.cancel(member.customer.id, Message.objects.get(final_at=None).id)
     assert sorted(SmppReceipt.objects.values_list("status", flat=True)) == ["canceled", "expired"]
 
 

@@ -15,7 +15,7 @@ from accounts.models import AuditEntry, FileChunk, StoredFile
 from accounts.ui import stored_files
 from messaging import tasks
 from messaging.log import exports
-from messaging.log import query as listing
+from messaging.log import query as message_query
 from messaging.models import Carrier, Export
 from messaging.states import Status
 from tests.support.factories import Customer, World, in_threads
@@ -134,7 +134,7 @@ def test_only_what_the_log_was_narrowed_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(exports, "STEP", 3)
-    monkeypatch.setattr(listing, "SEARCHED", 4)
+    monkeypatch.setattr(message_query, "SEARCHED", 4)
     _ask(owner, customer, query)
     _finish()
     rows = _fetch(owner, customer)
@@ -204,7 +204,7 @@ def test_two_workers_write_two_exports(committed_world: World) -> None:
     asker = person.memberships.get()
     try:
         for _ in range(2):
-            exports.request_export(asker, listing.Filter(), "", None)
+            exports.request_export(asker, message_query.Filter(), "", None)
         with transaction.atomic():
             held = (
                 Export.objects.select_for_update().filter(organization=customer.id).earliest("id")

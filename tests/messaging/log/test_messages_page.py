@@ -11,7 +11,7 @@ from django.test import Client
 from accounts.access.page_access import public_id
 from imissive.core import ids
 from messaging.log import pages
-from messaging.log import query as listing
+from messaging.log import query as message_query
 from messaging.models import Batch, Carrier, Message
 from messaging.states import Status
 from tests.support.factories import Customer, World
@@ -192,7 +192,7 @@ def test_what_no_index_serves_is_searched_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Among so many at a time, and each of the pages leads to the next."""
-    monkeypatch.setattr(listing, "SEARCHED", 40)
+    monkeypatch.setattr(message_query, "SEARCHED", 40)
     for index in range(100):
         world.message(customer, carrier, country="EG" if index % 33 == 0 else "SA")
     every = list(pages.messages_of(customer.organization))

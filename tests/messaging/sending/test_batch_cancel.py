@@ -10,7 +10,7 @@ from accounts.credits import ledger
 from accounts.models import MICRO
 from imissive.core import ids
 from messaging.models import Message
-from messaging.sending import cancel as cancelling
+from messaging.sending import cancel as cancellation
 from messaging.states import Status
 from tests.messaging.sending.test_sms_cancel import (
     REFUND,
@@ -78,7 +78,7 @@ def test_other_batches_and_messages_stay(api, customer, carrier):
 
 
 def test_a_large_batch_is_canceled_in_steps(committed_world, monkeypatch):
-    monkeypatch.setattr(cancelling, "STEP", 4)
+    monkeypatch.setattr(cancellation, "STEP", 4)
     committed_world.serve()
     customer = committed_world.customer()
     batch_id = bulk(customer.api, 11)

@@ -17,7 +17,7 @@ from imissive.core.errors import ApiError
 from messaging.carriers import queue, sweeps
 from messaging.carriers.queue import Claimed
 from messaging.models import Message
-from messaging.sending import cancel as cancelling
+from messaging.sending import cancel as cancellation
 from messaging.states import Status
 from tests.support.factories import (
     PHONE,
@@ -219,7 +219,7 @@ def overlapping(first: Callable[[], First], second: Callable[[], Second]) -> tup
 
 def canceled(customer: Customer, message: Message) -> bool:
     try:
-        cancelling.cancel(customer.id, message.id)
+        cancellation.cancel(customer.id, message.id)
     except ApiError as error:
         if error.problem.code != "NOT_CANCELABLE":
             raise
@@ -254,9 +254,9 @@ def test_a_claim_that_comes_after_the_cancel_finds_nothing(racing):
 def test_without_the_lock_both_would_win(racing, monkeypatch):
     """The race is real: the message would be submitted, and its credits given back."""
     customer, carrier, message = racing
-    lockless = cancelling._CANCEL.replace("FOR UPDATE", "")
-    assert lockless != cancelling._CANCEL
-    monkeypatch.setattr(cancelling, "_CANCEL", lockless)
+    lockless = cancellation._CANCEL.replace("FOR UPDATE", "")
+    assert lockless != cancellation._CANCEL
+    monkeypatch.setattr(cancellation, "_CANCEL", lockless)
     claimed, won = overlapping(lambda: claim(carrier), lambda: canceled(customer, message))
     assert ([one.id for one in claimed], won) == ([message.id], True)
 

@@ -27,7 +27,7 @@ from tests.support.webhook_dispatch import (
     work_off,
 )
 from webhooks.delivery import log, queue
-from webhooks.events import record
+from webhooks.events import outbox
 from webhooks.models import Delivery, Endpoint
 
 
@@ -118,7 +118,7 @@ def test_by_status(
 def test_by_event_and_message(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     now, message = datetime.now(UTC), ids.new_uuid()
     for type in ("message.queued", "message.sent", "message.delivered"):
-        record.record([record.NewEvent(customer.id, type, now, message, {})])
+        outbox.record([outbox.NewEvent(customer.id, type, now, message, {})])
     happen(customer, 3)
     of_message = [row for row in rows(endpoint) if row.event.message_id == message]
     about = ids.public_id("msg", message)

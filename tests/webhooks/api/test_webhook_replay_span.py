@@ -26,7 +26,7 @@ from tests.support.webhook_dispatch import (
     work_off,
 )
 from tests.support.webhook_receivers import Receiver
-from webhooks.delivery import replay as replaying
+from webhooks.delivery import replay as event_replay
 from webhooks.models import Delivery, Endpoint
 
 SPAN = {"from": "2026-01-15T12:00:00Z", "to": "2100-01-15T12:00:00+03:00"}
@@ -143,7 +143,7 @@ def test_only_of_the_span_and_of_this_endpoint(
 def test_a_long_span_goes_on_with_the_cursor(
     api: Api, customer: Customer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(replaying, "MOST", 4)
+    monkeypatch.setattr(event_replay, "MOST", 4)
     fail(customer, endpoint, 9)
     arrive(customer, endpoint, 2)
     first = replay(api, endpoint, status="all")

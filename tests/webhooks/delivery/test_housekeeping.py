@@ -21,7 +21,7 @@ from tests.support.webhook_dispatch import (
 )
 from webhooks import tasks
 from webhooks.delivery import housekeeping
-from webhooks.delivery import replay as replaying
+from webhooks.delivery import replay as event_replay
 from webhooks.models import Delivery, Endpoint, Event, FailedAttempt
 
 URL = "https://example.com/"
@@ -128,7 +128,7 @@ def test_one_that_is_being_replayed_is_no_hindrance(customer: Customer) -> None:
     age(endpoint, days=100)
     [old] = rows(endpoint)
     with transaction.atomic():
-        replaying.replay(customer.id, Delivery.objects.get(id=old.id))
+        event_replay.replay(customer.id, Delivery.objects.get(id=old.id))
         in_threads([housekeeping.purge_old])
     assert events(customer) == 1
     make_due(endpoint)

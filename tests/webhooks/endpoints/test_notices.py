@@ -16,7 +16,7 @@ from tests.support.factories import Customer, World
 from tests.support.people import member
 from tests.support.webhook_calls import answer
 from webhooks import tasks
-from webhooks.endpoints import disable as disabling
+from webhooks.endpoints import disable as endpoint_disable
 from webhooks.endpoints import notices
 from webhooks.models import Endpoint
 
@@ -34,7 +34,7 @@ def endpoint(world: World, customer: Customer) -> Endpoint:
 
 
 def disable(endpoint: Endpoint) -> None:
-    assert disabling.disable_failing(endpoint.id)
+    assert endpoint_disable.disable_failing(endpoint.id)
 
 
 def people(customer: Customer) -> dict[Role, User]:

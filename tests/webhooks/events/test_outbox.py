@@ -16,8 +16,8 @@ from imissive.core import ids
 from tests.support.factories import Customer, World
 from webhooks.delivery.signing import Signer, new_secret
 from webhooks.endpoints import endpoints
-from webhooks.events import record
-from webhooks.events.record import NewEvent
+from webhooks.events import outbox
+from webhooks.events.outbox import NewEvent
 from webhooks.models import Delivery, Endpoint, Event
 
 AT = datetime(2024, 1, 15, 10, 1, 23, 987_654, tzinfo=UTC)
@@ -37,7 +37,7 @@ def deliveries(customer: Customer) -> list[Delivery]:
 
 def test_the_body_is_the_documented_one() -> None:
     message_id = ids.new_uuid()
-    body = record.body_of(
+    body = outbox.body_of(
         NewEvent(
             ids.new_uuid(),
             "message.delivered",
@@ -58,7 +58,7 @@ def test_the_body_is_the_documented_one() -> None:
 
 
 def test_no_message_no_message_id() -> None:
-    body = record.body_of(NewEvent(ids.new_uuid(), "sender_id.approved", AT, None, {"a": "مرحبا"}))
+    body = outbox.body_of(NewEvent(ids.new_uuid(), "sender_id.approved", AT, None, {"a": "مرحبا"}))
     assert body == (
         '{"event":"sender_id.approved","timestamp":"2024-01-15T10:01:23Z","data":{"a":"مرحبا"}}'
     )
@@ -66,7 +66,7 @@ def test_no_message_no_message_id() -> None:
 
 def test_the_timestamp_is_in_utc() -> None:
     riyadh = AT.astimezone(timezone(timedelta(hours=3)))
-    body = orjson.loads(record.body_of(NewEvent(ids.new_uuid(), "x", riyadh, None, {})))
+    body = orjson.loads(outbox.body_of(NewEvent(ids.new_uuid(), "x", riyadh, None, {})))
     assert body["timestamp"] == "2024-01-15T10:01:23Z"
 
 
@@ -122,10 +122,10 @@ def test_nobody_wants_it_nothing_is_written(customer: Customer, outsider: Custom
     with CaptureQueriesContext(
         connection,
     ) as queries:
-        assert record.record([event(customer.id) for _ in range(500)]) == frozenset()
+        assert outbox.record([event(customer.id) for _ in range(500)]) == frozenset()
     assert len(queries) == 1
     assert Event.objects.filter(organization=customer.organization).count() == 0
-    assert record.record([]) == frozenset()
+    assert outbox.record([]) == frozenset()
 
 
 def test_each_endpoint_gets_what_it_wants(customer: Customer, outsider: Customer, world: World):
@@ -137,7 +137,7 @@ def test_each_endpoint_gets_what_it_wants(customer: Customer, outsider: Customer
         event(customer.id, "message.delivered"),
         event(outsider.id, "message.sent"),
     ]
-    assert record.record(happened) == {everything.id, sent.id, theirs.id}
+    assert outbox.record(happened) == {everything.id, sent.id, theirs.id}
     assert [(row.endpoint_id, row.event.type) for row in deliveries(customer)] == [
         (everything.id, "message.sent"),
         (sent.id, "message.sent"),
@@ -150,13 +150,13 @@ def test_each_endpoint_gets_what_it_wants(customer: Customer, outsider: Customer
         0,
         happened[2].message_id,
     )
-    assert row.event.body == record.body_of(happened[2])
+    assert row.event.body == outbox.body_of(happened[2])
 
 
 def test_two_statements_whatever_the_number(customer: Customer, world: World) -> None:
     world.endpoint(customer)
     with CaptureQueriesContext(connection) as queries:
-        record.record([event(customer.id, number=number) for number in range(500)])
+        outbox.record([event(customer.id, number=number) for number in range(500)])
     assert len(queries) == 2
     rows = deliveries(customer)
     assert [orjson.loads(row.event.body)["data"]["number"] for row in rows] == list(range(500))
@@ -168,7 +168,7 @@ def test_two_statements_whatever_the_number(customer: Customer, world: World) ->
 def test_awkward_text_is_kept_as_it_is(customer: Customer, world: World) -> None:
     world.endpoint(customer)
     text = 'a"b\\c{d},NULL\n\t\0 ‏مرحبا 👋 %s'
-    record.record([event(customer.id, text=text)])
+    outbox.record([event(customer.id, text=text)])
     [row] = deliveries(customer)
     assert orjson.loads(row.event.body)["data"] == {"text": text}
 
@@ -178,7 +178,7 @@ def test_a_rollback_takes_the_events_back(
 ) -> None:
     world.endpoint(customer)
     with transaction.atomic():
-        record.record_and_ring_on_commit([event(customer.id)])
+        outbox.record_and_ring_on_commit([event(customer.id)])
         transaction.set_rollback(True)
     assert deliveries(customer) == []
     assert rings == []
@@ -189,11 +189,11 @@ def test_rings_come_with_the_commit(
 ) -> None:
     endpoint = world.endpoint(customer)
     with django_capture_on_commit_callbacks(execute=True):
-        record.record_and_ring_on_commit([event(customer.id), event(customer.id)])
+        outbox.record_and_ring_on_commit([event(customer.id), event(customer.id)])
         assert rings == []
     assert rings == [("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))]
 
 
 def test_nothing_is_recorded_for_a_deleted_endpoint(customer: Customer, world: World) -> None:
     endpoints.delete(world.endpoint(customer))
-    assert record.record([event(customer.id)]) == frozenset()
+    assert outbox.record([event(customer.id)]) == frozenset()
