@@ -29,7 +29,7 @@ def home(request: HttpRequest) -> HttpResponse:
     """What the platform is, or the dashboard of who is logged in."""
     if request.user.is_authenticated:
         return dashboard(request)
-    return render(request, "landing.html")
+    return render(request, "accounts/access/landing.html")
 
 
 @require_safe
@@ -44,7 +44,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
         return redirect("overview", last if last in organizations else next(iter(organizations)))
     if user.is_staff:
         return redirect("admin:index")
-    return render(request, "dashboard/no_organization.html", {"form": OrganizationForm()})
+    return render(request, "accounts/access/no_organization.html", {"form": OrganizationForm()})
 
 
 class OrganizationForm(forms.Form):
@@ -70,7 +70,7 @@ def new_organization(request: HttpRequest) -> HttpResponse:
             organization = open_organization(user, name, client_address(request))
             return redirect("overview", public_id(organization))
         form.add_error("name", _("You own too many organizations already. Ask support for more."))
-    return render(request, "dashboard/new_organization.html", {"form": form})
+    return render(request, "accounts/access/new_organization.html", {"form": form})
 
 
 @require_POST

@@ -103,7 +103,7 @@ def audit_page(request: HttpRequest, member: Member) -> HttpResponse:
         "newest": not before,
         "query": query_without(request, "before"),
     }
-    return render(request, "dashboard/audit.html", {**frame(member), **context})
+    return render(request, "accounts/audit/audit.html", {**frame(member), **context})
 
 
 def _row(entry: AuditEntry, support: Collection[int]) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def key_list(request: HttpRequest, member: Member) -> HttpResponse:
         "working": mine.exclude(gone).order_by("-created_at"),
         "ended": mine.filter(gone).order_by("-created_at")[:50],
     }
-    return render(request, "dashboard/keys.html", {**frame(member), **context})
+    return render(request, "accounts/keys/keys.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -129,7 +129,7 @@ def new_key(request: HttpRequest, member: Member) -> HttpResponse:
     form = KeyForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         context = {"page": "keys", "form": form}
-        return render(request, "dashboard/key_new.html", {**frame(member), **context})
+        return render(request, "accounts/keys/key_new.html", {**frame(member), **context})
     if not form.is_first():
         return _made_already(request, member)
     asked = form.cleaned_data
@@ -164,7 +164,7 @@ def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
             "back": "keys",
             "form": form,
         }  # fmt: skip
-        return render(request, "dashboard/confirm.html", {**frame(member), **context})
+        return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
     if not form.is_first():
         return _made_already(request, member)
     overlap = timedelta(hours=_OVERLAPS[form.cleaned_data["overlap"]])
@@ -194,7 +194,7 @@ def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
         "act": _("Revoke"),
         "back": "keys",
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -223,7 +223,7 @@ def restrict(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
         "back": "keys",
         "form": form,
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 def _keys_of(member: Member) -> QuerySet[ApiKey]:
@@ -248,7 +248,7 @@ def _show_secret(
         "old": old,
         "public_url": settings.PUBLIC_URL,
     }
-    return render(request, "dashboard/key_made.html", {**frame(member), **context})
+    return render(request, "accounts/keys/key_created.html", {**frame(member), **context})
 
 
 def _made_already(request: HttpRequest, member: Member) -> HttpResponse:

@@ -21,7 +21,7 @@ def invitation_page(request: HttpRequest, token: str) -> HttpResponse:
     """Say who invites to what; a POST accepts, or goes on to sign up."""
     invitation = invitations.find(token)
     if invitation is None:
-        return render(request, "account/invitation_gone.html", status=404)
+        return render(request, "accounts/members/invitation_gone.html", status=404)
     if request.user.is_authenticated:
         return _for_user(request, invitation, request.user)
     known = User.objects.filter(email=invitation.email).exists()
@@ -50,4 +50,4 @@ def _for_user(request: HttpRequest, invitation: Invitation, user: User) -> HttpR
 
 def _show(request: HttpRequest, invitation: Invitation, state: str) -> HttpResponse:
     context = {"invitation": invitation, "state": state}
-    return render(request, "account/invitation.html", context)
+    return render(request, "accounts/members/invitation_page.html", context)

@@ -206,10 +206,12 @@ def _send(invitation: Invitation, by: User, token: str) -> bool:
         subject = gettext("%(inviter)s invites you to %(organization)s on imissive") % context
         mail = EmailMultiAlternatives(
             " ".join(subject.split()),
-            render_to_string("mail/invitation.txt", context).strip() + "\n",
+            render_to_string("accounts/members/invitation.txt", context).strip() + "\n",
             to=[invitation.email],
         )
-        mail.attach_alternative(render_to_string("mail/invitation.html", context), "text/html")
+        mail.attach_alternative(
+            render_to_string("accounts/members/invitation.html", context), "text/html"
+        )
     try:
         mail.send()
     except (SMTPException, OSError) as error:

@@ -46,10 +46,10 @@ def profile(request: HttpRequest) -> HttpResponse:
             "language": translation.get_language(),
             "time_zone": user.time_zone,
         }
-        return render(request, "account/profile.html", {"form": ProfileForm(initial=now)})
+        return render(request, "accounts/members/profile.html", {"form": ProfileForm(initial=now)})
     form = ProfileForm(request.POST)
     if not form.is_valid():
-        return render(request, "account/profile.html", {"form": form})
+        return render(request, "accounts/members/profile.html", {"form": form})
     User.objects.filter(pk=user.pk).update(**form.cleaned_data)
     language = form.cleaned_data["language"]
     with translation.override(language):

@@ -62,7 +62,7 @@ def _show(
         "restricted": _restricted(member),
         "time_zone": member.user.time_zone.replace("_", " "),
     }
-    return render(request, "dashboard/settings.html", {**frame(member), **context})
+    return render(request, "accounts/members/settings.html", {**frame(member), **context})
 
 
 _LANES = {

@@ -57,7 +57,7 @@ def _show(request: HttpRequest, member: Member, form: InviteForm) -> HttpRespons
         "roles": roles_given_by(member),
         "meanings": [(role.label, MEANINGS[role]) for role in Role],
     }
-    return render(request, "dashboard/team.html", {**frame(member), **context})
+    return render(request, "accounts/members/team.html", {**frame(member), **context})
 
 
 @require_POST
@@ -129,7 +129,7 @@ def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse
         "act": _("Remove"),
         "back": "team",
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -152,7 +152,7 @@ def leave(request: HttpRequest, member: Member) -> HttpResponse:
         "act": _("Leave"),
         "back": "team",
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 @contextmanager

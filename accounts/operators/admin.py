@@ -157,7 +157,7 @@ class OrganizationAdmin(OperatorAdmin):
     list_select_related = ("balance",)
     search_fields = ("name",)
     readonly_fields = ("status", "suspended_because", "created_at")
-    change_form_before_template = "admin/organization.html"
+    change_form_before_template = "accounts/operators/organization.html"
     fields = (
         ("name", "created_at"),
         ("status", "suspended_because"),

@@ -212,7 +212,7 @@ class ApiKeyAdmin(OperatorAdmin):
             "secret": secret,
             "opts": self.model._meta,
         }
-        return TemplateResponse(request, "admin/key_created.html", context)
+        return TemplateResponse(request, "accounts/operators/key_created.html", context)
 
     @act(_("Rotate"), permission="rotate", icon="autorenew")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -250,7 +250,7 @@ def act_page(
         "danger": danger,
         "opts": admin.model._meta,
     }
-    return TemplateResponse(request, "admin/act.html", context)
+    return TemplateResponse(request, "accounts/operators/act.html", context)
 
 
 def _name(admin: ModelAdmin, obj: Model, page: str) -> str:

@@ -18,7 +18,7 @@ def money(request: HttpRequest, organization: Organization) -> Panel | None:
         return None
     balance = Balance.objects.filter(organization=organization).first()
     entries = LedgerEntry.objects.filter(organization=organization).select_related("actor")
-    return "admin/panels/money.html", {
+    return "accounts/operators/panels/money.html", {
         "organization": organization,
         "balance": balance.micro if balance else 0,
         "entries": entries.order_by("-id")[:_ROWS],
@@ -31,7 +31,7 @@ def keys(request: HttpRequest, organization: Organization) -> Panel | None:
         return None
     found = ApiKey.objects.filter(organization=organization)
     working = found.filter(revoked_at=None)
-    return "admin/panels/keys.html", {
+    return "accounts/operators/panels/keys.html", {
         "organization": organization,
         "keys": working.order_by("-created_at")[:_ROWS],
         "ended": found.count() - working.count(),
@@ -44,7 +44,7 @@ def acts(request: HttpRequest, organization: Organization) -> Panel | None:
         return None
     entries = AuditEntry.objects.filter(organization=organization).select_related("actor")
     latest = Acting.objects.filter(organization=organization, ended_at=None).order_by("-id")
-    return "admin/panels/acts.html", {
+    return "accounts/operators/panels/acts.html", {
         "organization": organization,
         "organization_id": public_id(organization),
         "entries": entries.order_by("-id")[:_ROWS],

@@ -139,7 +139,7 @@ class OperatorSite(AdminSite):
     """
 
     index_title = _("Operations")
-    index_template = "admin/operations.html"
+    index_template = "accounts/operators/operations.html"
 
     def __init__(self, name: str = "admin") -> None:
         super().__init__(name)

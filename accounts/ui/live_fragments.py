@@ -26,7 +26,7 @@ def live_page(
     if "seen" in request.GET and request.headers.get("HX-Request"):
         if request.GET["seen"] == seen:
             return HttpResponse(status=204)
-        template = "dashboard/parts/live.html"
+        template = "accounts/ui/parts/live.html"
     return render(request, template, {**context, "live_html": html, "seen": seen})
 
 

@@ -90,7 +90,7 @@ def _page(language: str, today: date, base: str) -> Page:
     sections, contents = [], []
     for slug in SECTIONS:
         context = {"section": slug, "today": today, "base": base}
-        html = render_to_string(f"guide/{language}/{slug}.html", context)
+        html = render_to_string(f"imissive/guide/{language}/{slug}.html", context)
         sections.append(f'<section class="guide-section" aria-labelledby="{slug}">{html}</section>')
         contents.append(_entry(html))
     return Page("\n".join(sections), tuple(contents))

@@ -41,7 +41,7 @@ def guide(request: HttpRequest) -> HttpResponse:
             for organization in (keys.organizations(user) if user else [])
         ],
     }
-    response = render(request, "guide/page.html", context)
+    response = render(request, "imissive/guide/page.html", context)
     # A key must not be in the browser's cache for the next person at it.
     patch_cache_control(response, private=True, no_store=True)
     return response

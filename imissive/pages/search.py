@@ -34,4 +34,4 @@ def search(request: HttpRequest, member: Member) -> HttpResponse:
     for hit in hits:
         groups.setdefault(hit.kind, []).append(hit)
     context = {"page": "search", "typed": typed, "groups": list(groups.items())}
-    return render(request, "dashboard/search.html", {**frame(member), **context})
+    return render(request, "imissive/pages/search.html", {**frame(member), **context})

@@ -170,7 +170,7 @@ def _show(request: HttpRequest, member: Member, asked: Asked) -> HttpResponse:
         "otp": total.otp is not None,
         "money": may(member.role, Action.READ_CREDITS),
     }
-    return render(request, "dashboard/usage.html", {**frame(member), **context})
+    return render(request, "imissive/pages/usage.html", {**frame(member), **context})
 
 
 @require_safe

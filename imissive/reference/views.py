@@ -40,7 +40,7 @@ def openapi(request: HttpRequest) -> HttpResponse:
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
     """`GET /docs/reference`: what all calls have in common, and a list of them."""
-    return _page(request, "reference/overview.html", scopes=Scope.choices)
+    return _page(request, "imissive/reference/overview.html", scopes=Scope.choices)
 
 
 @gzip_page
@@ -50,14 +50,14 @@ def tag(request: HttpRequest, slug: str) -> HttpResponse:
     found = reference().tag(slug)
     if found is None:
         raise Http404
-    return _page(request, "reference/tag.html", tag=found, place=slug)
+    return _page(request, "imissive/reference/tag.html", tag=found, place=slug)
 
 
 @gzip_page
 @require_safe
 def events(request: HttpRequest) -> HttpResponse:
     """`GET /docs/reference/events`: what is posted to webhooks."""
-    return _page(request, "reference/events.html", place=EVENTS)
+    return _page(request, "imissive/reference/events.html", place=EVENTS)
 
 
 def _page(request: HttpRequest, template: str, **context: object) -> HttpResponse:

@@ -131,7 +131,7 @@ class CarrierAdmin(OperatorAdmin):
     inlines = (BindInline,)
     list_display = ("name", "state", "live", "waiting", "rate", "errors", "host", "is_sandbox")
     list_filter = ("enabled", "paused", "draining", "is_sandbox")
-    change_form_before_template = "admin/carrier_figures.html"
+    change_form_before_template = "messaging/admin/carrier_figures.html"
     search_fields = ("name", "slug", "host")
     ordering = ("name",)
     prepopulated_fields = {"slug": ("name",)}
@@ -320,4 +320,4 @@ def carriers_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
         (carrier, state_of(carrier), figures.get(carrier.pk))
         for carrier in _with_bound(Carrier.objects.order_by("name"))
     ]
-    return "admin/panels/carriers.html", {"carriers": rows}
+    return "messaging/admin/panels/carriers.html", {"carriers": rows}

@@ -213,7 +213,7 @@ class MessageAdmin(LongTableAdmin):
             "back": reverse("admin:messaging_message_change", args=(message.pk,)),
             "opts": self.model._meta,
         }
-        return TemplateResponse(request, "admin/act.html", context)
+        return TemplateResponse(request, "accounts/operators/act.html", context)
 
 
 def _uuid(term: str) -> uuid.UUID | None:

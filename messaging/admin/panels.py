@@ -28,7 +28,7 @@ def traffic(request: HttpRequest, organization: Organization) -> Panel | None:
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     start = midnight - timedelta(days=DAYS - 1)
     by_status = usage.used_by(organization.id, start, now, "status")
-    return "admin/panels/traffic.html", {
+    return "messaging/admin/panels/traffic.html", {
         "organization": organization,
         "days": list(reversed(usage.used_by(organization.id, start, now, "day").items())),
         "statuses": [
@@ -47,7 +47,7 @@ def sender_ids(request: HttpRequest, organization: Organization) -> Panel | None
     counts = mine.values("status").annotate(count=Count("id")).order_by()
     by_status = {row["status"]: row["count"] for row in counts}
     labels = SenderId.Status
-    return "admin/panels/organization_senders.html", {
+    return "messaging/admin/panels/organization_senders.html", {
         "organization": organization,
         "counts": [(s.label, by_status[s.value]) for s in labels if s.value in by_status],
         "approved": mine.filter(status=labels.APPROVED).order_by("-is_default", "name")[:_ROWS],
@@ -60,7 +60,7 @@ def routing(request: HttpRequest, organization: Organization) -> Panel | None:
     if not request.user.has_perm("messaging.view_price"):
         return None
     routes = Route.objects.filter(organization=organization).prefetch_related("steps__carrier")
-    return "admin/panels/organization_routing.html", {
+    return "messaging/admin/panels/organization_routing.html", {
         "organization": organization,
         "organization_id": public_id(organization),
         "prices": Price.objects.filter(organization=organization).order_by("prefix")[:_ROWS],

@@ -124,7 +124,7 @@ class RouteAdmin(OperatorAdmin):
             "trial": trial,
             "opts": self.model._meta,
         }
-        return TemplateResponse(request, "admin/route_try.html", context)
+        return TemplateResponse(request, "messaging/admin/route_preview.html", context)
 
     @admin.display(description=_("carriers"))
     def order(self, obj: Route) -> str:

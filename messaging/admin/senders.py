@@ -142,7 +142,7 @@ class SenderIdAdmin(OperatorAdmin):
         "created_at",
     )
     list_filter = ("status", "use", "kind")
-    change_form_before_template = "admin/sender_review.html"
+    change_form_before_template = "messaging/admin/sender_review.html"
     list_select_related = ("organization",)
     search_fields = ("name", "organization__name")
     actions = ("approve_selected",)
@@ -393,4 +393,4 @@ def pending_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
         return None
     pending = SenderId.objects.filter(status=SenderId.Status.PENDING)
     rows = pending.select_related("organization").order_by("created_at")[:10]
-    return "admin/panels/senders.html", {"senders": rows}
+    return "messaging/admin/panels/senders.html", {"senders": rows}

@@ -174,7 +174,7 @@ class SmppAccountAdmin(OperatorAdmin):
             "opts": self.model._meta,
             **smpp_panels.panels(standing),
         }
-        return TemplateResponse(request, "admin/smpp_console.html", context)
+        return TemplateResponse(request, "messaging/admin/smpp_console.html", context)
 
     @act(_("New password"), permission="rotate", icon="key")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -102,7 +102,9 @@ def _mailed(organization: Organization) -> bool:
     }
     people = mails.people_of(organization.id, READERS)
     try:
-        sent = mails.send([mails.mail(user, "messaging/low_balance", context) for user in people])
+        sent = mails.send(
+            [mails.mail(user, "messaging/billing/low_balance", context) for user in people]
+        )
     except OSError as error:
         log.warning("low_balance_mail_waits", organization=str(organization.id), error=str(error))
         return False

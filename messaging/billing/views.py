@@ -64,7 +64,7 @@ def credits_page(request: HttpRequest, member: Member) -> HttpResponse:
         "prices": prices[:PRICES],
         "more_prices": max(0, len(prices) - PRICES),
     }
-    return render(request, "dashboard/credits.html", {**frame(member), **context})
+    return render(request, "messaging/billing/credits.html", {**frame(member), **context})
 
 
 def _number(request: HttpRequest, name: str) -> int | None:
@@ -92,7 +92,7 @@ def ledger_file(request: HttpRequest, member: Member) -> HttpResponse | Streamin
     form = LedgerForm(request.GET, auto_id="export_%s")
     if not form.is_valid():
         context = {"page": "credits", "form": form}
-        return render(request, "dashboard/ledger_export.html", {**frame(member), **context})
+        return render(request, "messaging/billing/ledger_export.html", {**frame(member), **context})
     rows = statement.file_rows(member.organization, form.cleaned_data["kind"], form.start, form.end)
     return csv_download(f"ledger{form.named}.csv", rows)
 
@@ -108,4 +108,4 @@ def prices_page(request: HttpRequest, member: Member) -> HttpResponse:
         "query": query,
         "prices": search(rows, query) if query else rows,
     }
-    return render(request, "dashboard/prices.html", {**frame(member), **context})
+    return render(request, "messaging/billing/prices.html", {**frame(member), **context})

@@ -64,7 +64,7 @@ def campaign_list(request: HttpRequest, member: Member) -> HttpResponse:
         "older": rows[PAGE - 1].public_id if len(rows) > PAGE else "",
         "newer": before is not None,
     }
-    return render(request, "dashboard/campaigns.html", {**frame(member), **context})
+    return render(request, "messaging/campaigns/campaigns.html", {**frame(member), **context})
 
 
 @require_safe
@@ -203,7 +203,7 @@ def cancel(request: HttpRequest, member: Member, campaign_id: str) -> HttpRespon
         "act": _("Cancel the campaign"),
         "back_to": reverse("campaign", args=[public_id(member.organization), campaign.public_id]),
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -225,7 +225,7 @@ def delete(request: HttpRequest, member: Member, campaign_id: str) -> HttpRespon
         "act": _("Delete"),
         "back_to": reverse("campaign", args=[public_id(member.organization), campaign.public_id]),
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 # ---------------------------------------------------------------- files

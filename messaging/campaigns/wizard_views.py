@@ -86,7 +86,9 @@ def new_campaign(request: HttpRequest, member: Member) -> HttpResponse:
     if form.is_bound and form.is_valid():
         return _begin(member, form)
     return render(
-        request, "dashboard/campaign_new.html", _context(member, None, "recipients", form=form)
+        request,
+        "messaging/campaigns/campaign_new.html",
+        _context(member, None, "recipients", form=form),
     )
 
 
@@ -104,7 +106,7 @@ def recipients(request: HttpRequest, member: Member, campaign: Campaign) -> Http
         form.cleaned_data["campaign_id"] = campaign.id
         return _begin(member, form)
     context = _context(member, campaign, "recipients", form=form)
-    return render(request, "dashboard/campaign_new.html", context)
+    return render(request, "messaging/campaigns/campaign_new.html", context)
 
 
 def _recipients_form(
@@ -171,7 +173,7 @@ def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRes
         encoding=csv_encodings.NAMES.get(campaign.encoding, campaign.encoding),
         gone=None if reading else _file_gone(),
     )
-    return render(request, "dashboard/campaign_columns.html", context)
+    return render(request, "messaging/campaigns/campaign_columns.html", context)
 
 
 def _file_gone() -> str:
@@ -206,7 +208,7 @@ def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
         chosen=chosen,
         variables=variables_known(campaign),
     )
-    return render(request, "dashboard/campaign_text.html", context)
+    return render(request, "messaging/campaigns/campaign_text.html", context)
 
 
 # ---------------------------------------------------------------- the check
@@ -312,7 +314,7 @@ def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
         bad_count=campaign.rows - campaign.good,
         **money,
     )
-    return render(request, "dashboard/campaign_start.html", context)
+    return render(request, "messaging/campaigns/campaign_start.html", context)
 
 
 def _seen(campaign: Campaign) -> str:

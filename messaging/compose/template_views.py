@@ -97,7 +97,7 @@ def template_list(request: HttpRequest, member: Member) -> HttpResponse:
         "page": "compose",
         "templates": [(each, variables.variables_of(each.text)) for each in templates],
     }
-    return render(request, "dashboard/templates.html", {**frame(member), **context})
+    return render(request, "messaging/compose/templates.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -136,7 +136,7 @@ def remove_template(request: HttpRequest, member: Member, template_id: str) -> H
         "act": _("Remove"),
         "back": "templates",
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 def _save(request: HttpRequest, member: Member, form: TemplateForm) -> HttpResponse:
@@ -149,7 +149,7 @@ def _save(request: HttpRequest, member: Member, form: TemplateForm) -> HttpRespo
             messages.success(request, _("%(name)s is saved.") % {"name": template.name})
             return _back(member)
     context = {"page": "compose", "form": form, "template": form.template}
-    return render(request, "dashboard/template.html", {**frame(member), **context})
+    return render(request, "messaging/compose/template.html", {**frame(member), **context})
 
 
 def _template_of(member: Member, template_id: str) -> TextTemplate:

@@ -65,7 +65,7 @@ def estimate(request: HttpRequest, member: Member) -> HttpResponse:
         "asks_anew": rewrites or names != request.POST.get("names", ""),
         "organization_id": public_id(member.organization),
     }
-    return render(request, "dashboard/parts/compose_said.html", context)
+    return render(request, "messaging/compose/parts/compose_said.html", context)
 
 
 @require_POST
@@ -131,7 +131,7 @@ def _rewritten(member: Member, data: QueryDict) -> dict[str, Any]:
 
 def _form_page(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResponse:
     context = {**frame(member), "page": "compose", "form": form, **_said(member, form)}
-    return render(request, "dashboard/compose.html", context)
+    return render(request, "messaging/compose/compose.html", context)
 
 
 def _said(member: Member, form: ComposeForm) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResp
         "once": str(_once(request) or ids.new_uuid()),
         "carried": _carried(request.POST),
     }
-    return render(request, "dashboard/compose_review.html", context)
+    return render(request, "messaging/compose/compose_review.html", context)
 
 
 def _carried(data: QueryDict) -> list[tuple[str, str]]:

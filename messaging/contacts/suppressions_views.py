@@ -43,7 +43,7 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
         "words": words,
         "query": query_without(request, "before", "after"),
     }
-    return render(request, "dashboard/suppressions.html", {**frame(member), **context})
+    return render(request, "messaging/contacts/suppressions.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -59,7 +59,7 @@ def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
         except ApiError as error:
             form.add_error("numbers", told(error.problem))
     context = {"page": "contacts", "tab": "suppressions", "form": form}
-    return render(request, "dashboard/suppressions_add.html", {**frame(member), **context})
+    return render(request, "messaging/contacts/suppressions_add.html", {**frame(member), **context})
 
 
 def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpResponse:
@@ -131,4 +131,4 @@ def remove_suppression(request: HttpRequest, member: Member, number: str) -> Htt
         "act": _("Write again"),
         "back": "suppressions",
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})

@@ -56,7 +56,7 @@ def contact_list_page(request: HttpRequest, member: Member) -> HttpResponse:
         "narrowed": bool(words or chosen),
         "query": query_without(request, "before", "after"),
     }
-    return render(request, "dashboard/contacts.html", {**frame(member), **context})
+    return render(request, "messaging/contacts/contacts.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -91,7 +91,7 @@ def remove_contact(request: HttpRequest, member: Member, contact_id: str) -> Htt
         "act": _("Remove"),
         "back": "contacts",
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -126,7 +126,7 @@ def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
             _tell_imported(request, done)
             return _to_imported(member, reading, into)
     context = {"page": "contacts", "tab": "contacts", "form": form}
-    return render(request, "dashboard/contacts_import.html", {**frame(member), **context})
+    return render(request, "messaging/contacts/contacts_import.html", {**frame(member), **context})
 
 
 def _tell_imported(request: HttpRequest, done: contacts.TakenIn) -> None:
@@ -165,7 +165,9 @@ def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> Ht
         "count": len(rows),
         "more": max(0, len(rows) - SHOWN_REJECTED),
     }
-    return render(request, "dashboard/contacts_not_imported.html", {**frame(member), **context})
+    return render(
+        request, "messaging/contacts/contacts_not_imported.html", {**frame(member), **context}
+    )
 
 
 @require_POST
@@ -199,7 +201,7 @@ def contact_lists(request: HttpRequest, member: Member) -> HttpResponse:
         elif _save_list(request, member, form):
             return redirect("contact_lists", public_id(member.organization))
     context = {"page": "contacts", "tab": "lists", "lists": lists, "form": form}
-    return render(request, "dashboard/contact_lists.html", {**frame(member), **context})
+    return render(request, "messaging/contacts/contact_lists.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -211,7 +213,7 @@ def change_list(request: HttpRequest, member: Member, list_id: str) -> HttpRespo
     if form.is_bound and form.is_valid() and _save_list(request, member, form):
         return redirect("contact_lists", public_id(member.organization))
     context = {"page": "contacts", "tab": "lists", "form": form, "contact_list": contact_list}
-    return render(request, "dashboard/contact_list.html", {**frame(member), **context})
+    return render(request, "messaging/contacts/contact_list.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -232,7 +234,7 @@ def remove_list(request: HttpRequest, member: Member, list_id: str) -> HttpRespo
         "act": _("Remove"),
         "back": "contact_lists",
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 def _edit(
@@ -255,7 +257,7 @@ def _edit(
             messages.success(request, _("%(name)s is saved.") % {"name": saved})
             return _back(member)
     context = {"page": "contacts", "tab": "contacts", "form": form, "contact": contact}
-    return render(request, "dashboard/contact.html", {**frame(member), **context})
+    return render(request, "messaging/contacts/contact.html", {**frame(member), **context})
 
 
 @transaction.atomic

@@ -51,4 +51,4 @@ def close_organization(request: HttpRequest, member: Member) -> HttpResponse:
             return redirect("dashboard")
     balance = Balance.objects.filter(organization=organization).first()
     context = {"page": "settings", "form": form, "balance": balance.micro if balance else 0}
-    return render(request, "dashboard/close.html", {**frame(member), **context})
+    return render(request, "messaging/dashboard/account_closure.html", {**frame(member), **context})

@@ -75,4 +75,4 @@ def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
         for problem in outcome.problems:
             form.add_error("text" if problem.field == "message" else None, problem.message)
     context: dict[str, Any] = {"page": "overview", "form": form}
-    return render(request, "dashboard/test_message.html", {**frame(member), **context})
+    return render(request, "messaging/dashboard/test_message.html", {**frame(member), **context})

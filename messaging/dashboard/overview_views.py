@@ -55,7 +55,7 @@ def overview(request: HttpRequest, member: Member) -> HttpResponse:
         "sender": _example_sender(organization),
         "notices": notices_for(member),
     }
-    return render(request, "dashboard/overview.html", {**frame(member), **context})
+    return render(request, "messaging/dashboard/overview.html", {**frame(member), **context})
 
 
 def _money(member: Member, now: datetime) -> dict[str, Any] | None:

@@ -85,7 +85,7 @@ def new_password(request: HttpRequest, member: Member, account_id: UUID) -> Http
         "password": password,
         "where": live_console.where(),
     }
-    return render(request, "dashboard/smpp_password.html", {**frame(member), **context})
+    return render(request, "messaging/gateway/smpp_password.html", {**frame(member), **context})
 
 
 def _ask(
@@ -107,4 +107,4 @@ def _ask(
         "back": "smpp",
         "form": form,
     }  # fmt: skip
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})

@@ -74,7 +74,7 @@ def cancel_batch(request: HttpRequest, member: Member, batch_id: str) -> HttpRes
         "act": _("Cancel what waits"),
         "back_to": back,
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 def _cancel(request: HttpRequest, member: Member, batch: Batch) -> None:

@@ -105,7 +105,7 @@ def cancel_export(request: HttpRequest, member: Member, export_id: str) -> HttpR
             "act": _("Stop it"),
             "back": "exports",
         }
-        return render(request, "dashboard/confirm.html", {**frame(member), **context})
+        return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
     if message_exports.cancel(export, member, client_address(request)):
         messages.success(request, _("The export was stopped."))
     else:

@@ -96,7 +96,7 @@ def cancel_message(request: HttpRequest, member: Member, message_id: str) -> Htt
         "act": _("Cancel the message"),
         "back_to": back,
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -118,7 +118,7 @@ def resend(request: HttpRequest, member: Member, message_id: str) -> HttpRespons
         "verdict": message_resend.verdict(message),
         "source": message.public_id,
     }
-    return render(request, "dashboard/resend.html", {**frame(member), **context})
+    return render(request, "messaging/log/resend.html", {**frame(member), **context})
 
 
 def _resent(request: HttpRequest, member: Member, message: Message, form: OnceForm) -> HttpResponse:

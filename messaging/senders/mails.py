@@ -57,7 +57,7 @@ def _mailed(step: SenderStep) -> bool:
     people = mails.people_of(sender.organization_id, READERS)
     try:
         sent = mails.send(
-            [mails.mail(user, "messaging/sender_decided", context) for user in people]
+            [mails.mail(user, "messaging/senders/sender_decided", context) for user in people]
         )
     except OSError as error:
         log.warning("sender_mail_waits", sender=sender.public_id, error=str(error))

@@ -172,7 +172,7 @@ def sender_list(request: HttpRequest, member: Member) -> HttpResponse:
         "notices": history.notices_for(member),
         "notices_back": "sender_ids",
     }
-    return render(request, "dashboard/sender_ids.html", {**frame(member), **context})
+    return render(request, "messaging/senders/sender_ids.html", {**frame(member), **context})
 
 
 @require_safe
@@ -186,7 +186,7 @@ def sender_page(request: HttpRequest, member: Member, sender_id: str) -> HttpRes
         "history": history.history_of(sender),
         "again": sender.status in AGAIN,
     }
-    return render(request, "dashboard/sender_id.html", {**frame(member), **context})
+    return render(request, "messaging/senders/sender_id.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -219,7 +219,7 @@ def _ask(
             )
             return _to(asked)
     context = {"page": "sender_ids", "form": form, "sender": sender}
-    return render(request, "dashboard/sender_id_request.html", {**frame(member), **context})
+    return render(request, "messaging/senders/sender_id_request.html", {**frame(member), **context})
 
 
 def _request(request: HttpRequest, member: Member, form: RequestForm) -> SenderId | None:
@@ -285,7 +285,7 @@ def withdraw(request: HttpRequest, member: Member, sender_id: str) -> HttpRespon
         "act": _("Withdraw"),
         "back": "sender_ids",
     }
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 def _withdraw(request: HttpRequest, member: Member, sender: SenderId) -> None:

@@ -9,6 +9,6 @@ from messaging.log.failure_reasons import STATUS_LABELS, STATUS_TONES
 register = template.Library()
 
 
-@register.inclusion_tag("dashboard/parts/status.html")
+@register.inclusion_tag("accounts/ui/parts/status.html")
 def message_status(status: str) -> dict[str, Any]:
     return {"label": STATUS_LABELS.get(status, status), "tone": STATUS_TONES.get(status, "still")}

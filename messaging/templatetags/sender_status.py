@@ -10,6 +10,6 @@ from messaging.senders.history import TONES
 register = template.Library()
 
 
-@register.inclusion_tag("dashboard/parts/status.html")
+@register.inclusion_tag("accounts/ui/parts/status.html")
 def sender_status(sender: SenderId) -> dict[str, Any]:
     return {"label": sender.get_status_display(), "tone": TONES[SenderId.Status(sender.status)]}

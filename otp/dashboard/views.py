@@ -206,7 +206,7 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
         "code": _test_code(verification) if live and verification.test else "",
         "left": verification.attempts_left,
     }
-    return render(request, "dashboard/otp_try.html", {**frame(member), **context})
+    return render(request, "otp/dashboard/otp_try.html", {**frame(member), **context})
 
 
 def _tell(request: HttpRequest, checked: Verification) -> None:

@@ -33,7 +33,7 @@ def tell_people(held_id: int) -> None:
     context = {"organization": held.organization.name, "held": held}
     people = mails.people_of(held.organization_id, [Role.OWNER, Role.ADMIN])
     try:
-        sent = mails.send([mails.mail(user, "otp/held", context) for user in people])
+        sent = mails.send([mails.mail(user, "otp/limits/held", context) for user in people])
     except OSError as error:
         log.warning("otp_notice_waits", prefix=held.prefix, error=str(error))
         return

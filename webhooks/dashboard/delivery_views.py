@@ -87,7 +87,9 @@ def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpRe
             "endpoint": endpoint,
             "more": "cursor" in request.GET and not form.is_bound,
         }
-        return render(request, "dashboard/webhook_replay.html", {**frame(member), **context})
+        return render(
+            request, "webhooks/dashboard/webhook_replay.html", {**frame(member), **context}
+        )
     to_endpoint = redirect("webhook", public_id(member.organization), webhook_id)
     if not form.is_first():
         messages.warning(request, _("That was done already."))

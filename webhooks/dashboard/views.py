@@ -46,7 +46,7 @@ def endpoint_list(request: HttpRequest, member: Member) -> HttpResponse:
         "full": len(mine) >= endpoints.MOST,
         "most": endpoints.MOST,
     }
-    return render(request, "dashboard/webhooks.html", {**frame(member), **context})
+    return render(request, "webhooks/dashboard/webhooks.html", {**frame(member), **context})
 
 
 def _with_health(endpoint: Endpoint, health: feed.Health) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
     form = EndpointForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         context = {"page": "webhooks", "form": form}
-        return render(request, "dashboard/webhook_new.html", {**frame(member), **context})
+        return render(request, "webhooks/dashboard/webhook_new.html", {**frame(member), **context})
     if not form.is_first():
         return _shown_already(request, member)
     try:
@@ -130,7 +130,7 @@ def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> Http
         messages.success(request, _("Saved."))
         return _to_endpoint(member, endpoint)
     context = {"page": "webhooks", "form": form, "endpoint": endpoint}
-    return render(request, "dashboard/webhook_edit.html", {**frame(member), **context})
+    return render(request, "webhooks/dashboard/webhook_edit.html", {**frame(member), **context})
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -151,7 +151,7 @@ def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
             "back_to": _address(member, endpoint),
             "form": form,
         }  # fmt: skip
-        return render(request, "dashboard/confirm.html", {**frame(member), **context})
+        return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
     if not form.is_first():
         return _shown_already(request, member)
     overlap = timedelta(hours=ROTATIONS[form.cleaned_data["overlap"]])
@@ -193,7 +193,7 @@ def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
         "act": _("Delete"),
         "back_to": _address(member, endpoint),
     }  # fmt: skip
-    return render(request, "dashboard/confirm.html", {**frame(member), **context})
+    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
 
 
 @require_POST
@@ -232,7 +232,7 @@ def _show_secret(
         "rotated": rotated,
         "public_url": settings.PUBLIC_URL,
     }
-    return render(request, "dashboard/webhook_secret.html", {**frame(member), **context})
+    return render(request, "webhooks/dashboard/webhook_secret.html", {**frame(member), **context})
 
 
 def _shown_already(request: HttpRequest, member: Member) -> HttpResponse:

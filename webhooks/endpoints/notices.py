@@ -48,7 +48,9 @@ def tell_people(endpoint_id: uuid.UUID) -> None:
     }
     people = mails.people_of(endpoint.organization_id, [Role.OWNER, Role.ADMIN])
     try:
-        sent = mails.send([mails.mail(user, "webhooks/disabled", context) for user in people])
+        sent = mails.send(
+            [mails.mail(user, "webhooks/endpoints/disabled", context) for user in people]
+        )
     except OSError as error:
         log.warning("webhook_notice_waits", endpoint=endpoint.public_id, error=str(error))
         return

@@ -24,7 +24,7 @@ def example(context: Context, name: str, answer: bool = True) -> SafeString:
     body = None if call.body is None else rendering.json_text(call.body)
     shown = answer and call.answer is not None
     return render_to_string(
-        "guide/parts/example.html",
+        "imissive/guide/parts/example.html",
         {
             "place": _place(context, name),
             "call": call,
@@ -44,7 +44,7 @@ def source(context: Context, name: str) -> SafeString:
     """A program that is written out in `examples/`, with its tabs."""
     panels = rendering.source_panels(name, settings.PUBLIC_URL)
     return render_to_string(
-        "guide/parts/source.html", {"place": _place(context, name), "panels": panels}
+        "imissive/guide/parts/source.html", {"place": _place(context, name), "panels": panels}
     )
 
 
@@ -90,4 +90,4 @@ def event_bodies(context: Context) -> SafeString:
         (name, rendering.highlighted(rendering.json_text(body), "json"))
         for name, body in calls.events(context["today"]).items()
     ]
-    return render_to_string("guide/parts/events.html", {"bodies": bodies})
+    return render_to_string("imissive/guide/parts/events.html", {"bodies": bodies})
