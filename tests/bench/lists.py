@@ -4,9 +4,10 @@
 
 Fills a fresh database with SQL (tests/support/bulk_data.py), another organization beside it, and
 asks through the whole API, in this process. For each filter and each pair of filters: the slowest
-of the first, the middle and the last page, of values that are frequent, rare and missing, and the indexes that it
-was read from. Each call is made three times, and the median counts. Of the dashboard's log: what no
-index serves, alone and with each other filter, on the page that it is slowest on.
+of the first, the middle and the last page, of values that are frequent, rare and missing, and the
+indexes that it was read from. Each call is made three times, and the median counts. Of the
+dashboard's log: what no index serves, alone and with each other filter, on the page that it is
+slowest on.
 """
 
 # ruff: noqa: E402 (the settings have to be known before models are imported)

@@ -3,9 +3,9 @@
     python -m imissive.run.embedded -- python -m tests.bench.pages
 
 Fills a fresh database (tests/support/showcase.py, and tests/support/bulk_data.py for the same
-organization, with a row in the ledger for each message), sums the hours as beat does, and asks for each
-page of tests/screenshots.py in this process. The median of three requests counts; a page over LIMIT is
-marked. `--only overview usage` takes the pages whose names begin so.
+organization, with a row in the ledger for each message), sums the hours as beat does, and asks for
+each page of tests/screenshots.py in this process. The median of three requests counts; a page over
+LIMIT is marked. `--only overview usage` takes the pages whose names begin so.
 """
 
 # ruff: noqa: E402 (the settings have to be known before models are imported)
