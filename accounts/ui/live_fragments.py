@@ -14,15 +14,19 @@ from accounts.models import Member
 def live_page(
     request: HttpRequest, member: Member, page: str, part: str, context: dict[str, Any]
 ) -> HttpResponse:
-    """The dashboard's page of that name, whose `part` refreshes while `live` in the context is set.
+    """Render a page whose `part` refreshes while `live` in the context is set.
+
+    `page` is the template's name without `.html`, such as `messaging/log/message`; the part lies
+    in `parts/` beside it.
 
     htmx asks again for the same address, with the context's `query`, and with `seen`, a digest of
     what it shows: it gets 204, and swaps nothing, until there is something new.
     """
     context = {**frame(member), **context}
-    html = render_to_string(f"dashboard/parts/{part}.html", context, request)
+    room = page.rpartition("/")[0]
+    html = render_to_string(f"{room}/parts/{part}.html", context, request)
     seen = hashlib.blake2s(html.encode(), digest_size=8).hexdigest()
-    template = f"dashboard/{page}.html"
+    template = f"{page}.html"
     if "seen" in request.GET and request.headers.get("HX-Request"):
         if request.GET["seen"] == seen:
             return HttpResponse(status=204)

@@ -74,7 +74,9 @@ def campaign_page(request: HttpRequest, member: Member, campaign_id: str) -> Htt
     campaign = found(member, campaign_id)
     if campaign.state in UNSENT and may(member.role, Action.SEND):
         return redirect(next_step(campaign), public_id(member.organization), campaign.public_id)
-    return live_page(request, member, "campaign", "campaign_body", _context(campaign, member))
+    return live_page(
+        request, member, "messaging/campaigns/campaign", "campaign_body", _context(campaign, member)
+    )
 
 
 def _context(campaign: Campaign, member: Member) -> dict[str, Any]:

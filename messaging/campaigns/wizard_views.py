@@ -224,7 +224,9 @@ def check(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
     context |= {"query": "", "every": "1s"}
     if campaign.state == State.READY:
         context |= _found(member, campaign)
-    return live_page(request, member, "campaign_check", "campaign_check_body", context)
+    return live_page(
+        request, member, "messaging/campaigns/campaign_check", "campaign_check_body", context
+    )
 
 
 def _found(member: Member, campaign: Campaign) -> dict[str, Any]:

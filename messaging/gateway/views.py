@@ -51,7 +51,7 @@ def console(request: HttpRequest, member: Member) -> HttpResponse:
         "live": bool(standings),
         "query": "",
     }
-    return live_page(request, member, "smpp", "smpp_console", context)
+    return live_page(request, member, "messaging/gateway/smpp", "smpp_console", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -48,7 +48,7 @@ def batch_page(request: HttpRequest, member: Member, batch_id: str) -> HttpRespo
         "live": summary.ended < summary.total,
         "query": "",
     }
-    return live_page(request, member, "batch", "batch_body", context)
+    return live_page(request, member, "messaging/log/batch", "batch_body", context)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -36,7 +36,7 @@ def export_list(request: HttpRequest, member: Member) -> HttpResponse:
         "kept_days": message_exports.KEPT.days,
         "query": "",
     }
-    return live_page(request, member, "exports", "export_rows", context)
+    return live_page(request, member, "messaging/log/exports", "export_rows", context)
 
 
 def _in_words(export: Export) -> list[Chip]:

@@ -47,7 +47,7 @@ def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpR
         "cancelable": acting and message.status in CANCELABLE,
         "resendable": acting and message_resend.may_be_resent(message),
     }
-    return live_page(request, member, "message", "message_body", context)
+    return live_page(request, member, "messaging/log/message", "message_body", context)
 
 
 def message_for(member: Member, message_id: str) -> Message:

@@ -34,7 +34,7 @@ def message_log(request: HttpRequest, member: Member) -> HttpResponse:
         "export_form": OnceForm(),
         "query": query_without(request, "before", "after", "live"),
     }
-    return live_page(request, member, "messages", "log", context)
+    return live_page(request, member, "messaging/log/messages", "log", context)
 
 
 def _read_page(request: HttpRequest, member: Member, narrowed: query.Filter) -> pages.Page:

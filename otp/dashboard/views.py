@@ -83,7 +83,7 @@ def _show(
         "paused": False,
         "query": query_without(request, "before"),
     }
-    return live_page(request, member, "otp", "otp_recent", context)
+    return live_page(request, member, "otp/dashboard/otp", "otp_recent", context)
 
 
 def _conversion(organization: Organization, since: datetime) -> dict[str, Any]:

@@ -53,7 +53,9 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
         "live": not ended and delivery.endpoint.enabled,
         "query": "",
     }
-    return live_page(request, member, "webhook_delivery", "webhook_delivery_body", context)
+    return live_page(
+        request, member, "webhooks/dashboard/webhook_delivery", "webhook_delivery_body", context
+    )
 
 
 @require_POST
@@ -164,7 +166,7 @@ def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
         "query": query_without(request, "before", "live"),
         "any_endpoint": endpoints.endpoints_of(member.organization_id).exists(),
     }
-    return live_page(request, member, "event_feed", "event_feed_body", context)
+    return live_page(request, member, "webhooks/dashboard/event_feed", "event_feed_body", context)
 
 
 def _told(told: feed.Told) -> dict[str, Any]:

@@ -99,7 +99,7 @@ def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> Http
         "paused": paused,
         "query": query_without(request, "before", "live"),
     }
-    return live_page(request, member, "webhook", "webhook_body", context)
+    return live_page(request, member, "webhooks/dashboard/webhook", "webhook_body", context)
 
 
 def _wanted(form: LogForm, below: Any) -> log.Filter:
