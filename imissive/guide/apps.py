@@ -2,4 +2,4 @@ from django.apps import AppConfig
 
 
 class GuideConfig(AppConfig):
-    name = "guide"
+    name = "imissive.guide"

@@ -2,4 +2,4 @@ from django.apps import AppConfig
 
 
 class ReferenceConfig(AppConfig):
-    name = "reference"
+    name = "imissive.reference"

@@ -1,0 +1,34 @@
+"""The tables of accounts, by subject."""
+
+from accounts.models.api_keys import ApiKey, IdempotencyRecord
+from accounts.models.audit import AuditEntry
+from accounts.models.credits import MICRO, Balance, LedgerEntry
+from accounts.models.organizations import (
+    Acting,
+    Invitation,
+    Member,
+    Organization,
+    member_organizations,
+    organization_of,
+)
+from accounts.models.stored_files import FileChunk, StoredFile
+from accounts.models.users import User, UserManager
+
+__all__ = [
+    "MICRO",
+    "Acting",
+    "ApiKey",
+    "AuditEntry",
+    "Balance",
+    "FileChunk",
+    "IdempotencyRecord",
+    "Invitation",
+    "LedgerEntry",
+    "Member",
+    "Organization",
+    "StoredFile",
+    "User",
+    "UserManager",
+    "member_organizations",
+    "organization_of",
+]

@@ -1,0 +1,103 @@
+"""Credits: a balance with its append-only ledger."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+from accounts.models.organizations import Organization
+
+MICRO = 1_000_000
+"""Micro-credits in one credit. Money is only ever an integer number of these."""
+
+
+class Balance(models.Model):
+    """What an organization has left. A narrow table of its own: its row is the hottest."""
+
+    organization = models.OneToOneField(
+        Organization,
+        models.PROTECT,
+        primary_key=True,
+        related_name="balance",
+        verbose_name=_("organization"),
+    )
+    micro = models.BigIntegerField(_("balance"), default=0)
+
+    class Meta:
+        verbose_name = pgettext_lazy("model", "balance")
+        verbose_name_plural = _("balances")
+        constraints = [
+            models.CheckConstraint(condition=Q(micro__gte=0), name="balance_not_negative")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.micro / MICRO:,.6f}"
+
+
+class LedgerEntry(models.Model):
+    """One change of a balance, in the order of `id`. A trigger refuses any later change."""
+
+    class Kind(models.TextChoices):
+        TOP_UP = "top_up", _("Top-up")
+        CORRECTION = "correction", _("Correction")
+        CHARGE = "charge", _("Charge")
+        REFUND = "refund", _("Refund")
+
+    id = models.BigAutoField(primary_key=True)
+    organization = models.ForeignKey(
+        Organization,
+        models.PROTECT,
+        related_name="ledger",
+        db_index=False,
+        verbose_name=_("organization"),
+    )
+    kind = models.CharField(_("kind"), max_length=10, choices=Kind.choices)
+    amount = models.BigIntegerField(_("amount"), help_text=_("Micro-credits, signed."))
+    balance_after = models.BigIntegerField(_("balance after"))
+    reference = models.UUIDField(
+        _("reference"), null=True, blank=True, help_text=_("The charged message or batch.")
+    )
+    reason = models.CharField(_("reason"), max_length=200, blank=True)
+    actor = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        db_index=False,
+        verbose_name=_("actor"),
+    )
+    created_at = models.DateTimeField(_("time"), db_default=models.functions.Now())
+
+    class Meta:
+        verbose_name = _("ledger entry")
+        verbose_name_plural = _("ledger entries")
+        indexes = [
+            models.Index(F("organization"), F("id").desc(), name="ledger_of_organization"),
+            # The kinds that few rows have. Charges are written with messages, and not in it.
+            models.Index(
+                F("organization"),
+                F("kind"),
+                F("id").desc(),
+                name="ledger_but_charges",
+                condition=~Q(kind="charge"),
+            ),
+        ]
+        constraints = [
+            # The database itself refuses to charge or refund one thing twice.
+            models.UniqueConstraint(
+                "kind", "reference", name="ledger_once", condition=Q(reference__isnull=False)
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="charge", amount__lte=0)
+                | Q(kind__in=["refund", "top_up"], amount__gte=0)
+                | Q(kind="correction"),
+                name="ledger_sign",
+            ),
+            models.CheckConstraint(
+                condition=Q(balance_after__gte=0), name="ledger_balance_not_negative"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.amount / MICRO:+,.6f}"
