@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from django.db import transaction
 
 from messaging.campaigns import results
-from messaging.campaigns.states import State
 from messaging.campaigns.transitions import move
 from messaging.models import Campaign
+from messaging.models.campaign_states import State
 from messaging.sending import cancel
 
 

@@ -11,11 +11,11 @@ from typing import Any, Final
 from django.db import transaction
 
 from messaging.campaigns.chunks import CHUNK, Bad, Good, pack
-from messaging.campaigns.states import State
 from messaging.campaigns.transitions import move
 from messaging.importing.problems import Kind, of_refusal
 from messaging.importing.recipients import MOST_ROWS, Recipient, recipients
 from messaging.models import Campaign, CampaignChunk
+from messaging.models.campaign_states import State
 from messaging.sending.accept import Order, terms_of
 from messaging.sending.evaluation import (
     Draft,

@@ -15,12 +15,12 @@ from accounts.models import Member, Organization
 from accounts.ui import stored_files
 from imissive.core import ids
 from messaging.campaigns import uploads
-from messaging.campaigns.states import UNSENT, State
 from messaging.campaigns.transitions import move, ring
 from messaging.campaigns.uploads import Reading
 from messaging.importing.csv_reader import Shape
 from messaging.importing.recipients import shape_of
 from messaging.models import Campaign, ContactList
+from messaging.models.campaign_states import UNSENT, State
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile

@@ -5,8 +5,8 @@ from typing import Final
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
-from messaging.campaigns.states import State
 from messaging.models import Campaign
+from messaging.models.campaign_states import State
 
 LABELS: Final[dict[str, Promise]] = {
     State.DRAFT: _("Draft"),

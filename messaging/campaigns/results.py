@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from imissive.core.sql import server_cursor
-from messaging.campaigns.states import State
 from messaging.campaigns.transitions import move
 from messaging.models import Campaign
+from messaging.models.campaign_states import State
 from messaging.states import FINAL, Status
 
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)

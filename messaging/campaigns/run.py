@@ -22,10 +22,10 @@ from accounts.models import Organization
 from imissive.core import ids
 from messaging.campaigns.check import order_of
 from messaging.campaigns.chunks import CHUNK, Bad, Good, chunk_of, good_rows
-from messaging.campaigns.states import State
 from messaging.campaigns.transitions import move
 from messaging.importing.problems import Kind, of_refusal
 from messaging.models import Campaign, CampaignChunk
+from messaging.models.campaign_states import State
 from messaging.sending import accept
 from messaging.sending.accept import Accepted
 from messaging.sending.evaluation import Draft, Refusal

@@ -17,8 +17,8 @@ from messaging.campaigns import (
 from messaging.campaigns import (
     run as running,
 )
-from messaging.campaigns.states import State
 from messaging.models import Campaign
+from messaging.models.campaign_states import State
 
 log = structlog.get_logger(__name__)
 

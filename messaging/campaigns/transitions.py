@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from imissive.core import wakeups
-from messaging.campaigns.states import State, sources
 from messaging.models import Campaign
+from messaging.models.campaign_states import State, sources
 
 
 def move(

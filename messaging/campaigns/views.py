@@ -26,9 +26,9 @@ from messaging.campaigns.labels import (
     next_step,
 )
 from messaging.campaigns.results import Results, results_of
-from messaging.campaigns.states import UNDER_WAY, UNSENT, State
 from messaging.log.failure_reasons import STATUS_LABELS, STATUS_TONES, reason
 from messaging.models import Campaign
+from messaging.models.campaign_states import UNDER_WAY, UNSENT, State
 from messaging.states import Status
 
 PAGE = 25

@@ -23,13 +23,13 @@ from imissive.core.api.requests import client_address
 from messaging.campaigns import drafts
 from messaging.campaigns.chunks import Good, bad_rows, chunk_of, good_rows
 from messaging.campaigns.forms import ColumnsForm, RecipientsForm, StartForm, TextForm
-from messaging.campaigns.states import UNSENT, State
 from messaging.campaigns.views import found
 from messaging.compose.forms import template_of
 from messaging.importing import encodings as csv_encodings
 from messaging.importing import problems
 from messaging.importing.recipients import shape_of, variables_known
 from messaging.models import Campaign
+from messaging.models.campaign_states import UNSENT, State
 from messaging.numbers.countries import name_of
 from messaging.routing.cache import tables
 from messaging.text import encoding

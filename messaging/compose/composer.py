@@ -5,7 +5,6 @@ here but what the API does not know, a variable without a value.
 """
 
 import itertools
-import re
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,6 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from accounts.api import rate_limits
-from accounts.api.rate_limits import Lane, Limits
 from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
@@ -28,15 +25,16 @@ from imissive.core import ids
 from imissive.core.errors import ApiError, Problem
 from messaging.models import Composition, Contact, ContactList, ListEntry
 from messaging.numbers import e164
+from messaging.numbers.written import written_numbers
 from messaging.sending.accept import Accepted, Order, accept, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
+from messaging.sending.limits import spend
 from messaging.text import variables
 
 KEPT = timedelta(days=30)
 """How long a form that comes again is known."""
 MOST: int = settings.BULK_MAX_MESSAGES
 """Recipients at once, as in a bulk call."""
-_BETWEEN = re.compile(r"[\n\r\t,;،؛|]+")
 
 
 class TooMany(Exception):
@@ -93,34 +91,6 @@ class Asked:
         ]
 
 
-def written_numbers(written: str) -> list[str]:
-    """The numbers of a text, as they stand there: one a line, or with commas or such between.
-
-    Blanks belong to a number, unless it is none with them and all its pieces are. What comes after
-    more than MOST numbers is not read.
-    """
-    found: list[str] = []
-    for entry in map(str.strip, _BETWEEN.split(written)):
-        if not entry:
-            continue
-        if len(found) > MOST:
-            break
-        pieces = entry.split()
-        if len(pieces) > 1 and not _is_number(entry) and all(map(_is_number, pieces)):
-            found += pieces
-        else:
-            found.append(entry)
-    return found
-
-
-def _is_number(written: str) -> bool:
-    try:
-        e164.parse(written)
-    except e164.InvalidNumber:
-        return False
-    return True
-
-
 def recipients_of(
     organization: Organization,
     written: str,
@@ -132,7 +102,7 @@ def recipients_of(
     What is known of a contact fills the variables, also where the number was written; `defaults`
     are for what is not known. Raises TooMany.
     """
-    entries = written_numbers(written)
+    entries = written_numbers(written, at_most=MOST)
     if len(entries) > MOST:
         raise TooMany
     keys = [_key(entry) for entry in entries]
@@ -310,20 +280,6 @@ def forget() -> int:
     """Delete what was noted longer than KEPT ago; how many."""
     old = Composition.objects.filter(created_at__lt=timezone.now() - KEPT)
     return old.delete()[0]
-
-
-def spend(organization: Organization, count: int) -> None:
-    """Count that many messages against the organization's limits, as the API does.
-
-    Raises ApiError where they are more than may be sent now.
-    """
-    lane = Lane.SEND if count == 1 else Lane.BULK
-    allowed = Limits(
-        organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
-    ).of(lane)
-    usage = rate_limits.take(organization.id, lane, allowed, count)
-    if usage.wait_seconds:
-        raise rate_limits.refusal(usage, count)
 
 
 def _record(

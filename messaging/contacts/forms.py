@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization
-from messaging.compose.composer import written_numbers
 from messaging.contacts.contacts import (
     MAX_NAME,
     MAX_VALUE,
@@ -26,6 +26,7 @@ from messaging.log.problem_messages import told
 from messaging.models import Contact, ContactList
 from messaging.numbers import e164
 from messaging.numbers.countries import name_of
+from messaging.numbers.written import written_numbers
 from messaging.sending.evaluation import bad_number
 
 MAX_UPLOAD = 10 * 1024 * 1024
@@ -283,4 +284,4 @@ class SuppressForm(PastedOrUploaded):
         return self.cleaned_data
 
     def written(self) -> list[str]:
-        return written_numbers(self.cleaned_data["numbers"])
+        return written_numbers(self.cleaned_data["numbers"], at_most=settings.BULK_MAX_MESSAGES)

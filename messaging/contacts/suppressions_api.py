@@ -11,6 +11,7 @@ from rest_framework.response import Response
 from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
+from imissive.core.api.pagination import PAGE
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import (
     NO_NUL,
@@ -29,7 +30,6 @@ from messaging.sending.schemas import (
     MessageProblem,
     NextCursor,
 )
-from webhooks.api.endpoints import PAGE
 
 TAGS = ["suppressions"]
 NUMBER = OpenApiParameter(

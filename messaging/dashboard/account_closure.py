@@ -13,8 +13,8 @@ from accounts.credits.ledger import credits_text
 from accounts.members.team import NotAllowed
 from accounts.models import ApiKey, Balance, Invitation, Member, Organization
 from accounts.roles import Action, may
-from messaging.campaigns.states import ACCEPTING
 from messaging.models import Campaign, Message, SmppAccount
+from messaging.models.campaign_states import ACCEPTING
 from messaging.states import Status
 from webhooks.endpoints import endpoints
 

@@ -13,6 +13,7 @@ from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
+from imissive.core.api.pagination import PAGE
 from imissive.core.api.requests import (
     Limit,
     Moment,
@@ -27,20 +28,14 @@ from messaging.numbers import e164
 from messaging.sending import batches, representations
 from messaging.sending.evaluation import MAX_REFERENCE, bad_number
 from messaging.sending.schemas import (
+    BATCH_ID,
+    MESSAGE_ID,
     Batch,
     MessageDetail,
     Messages,
     StatusName,
 )
 from messaging.states import Status
-from webhooks.api.endpoints import PAGE
-
-MESSAGE_ID = OpenApiParameter(
-    "message_id", str, OpenApiParameter.PATH, description="The message's id, `msg_…`."
-)
-BATCH_ID = OpenApiParameter(
-    "batch_id", str, OpenApiParameter.PATH, description="The batch's id, `bat_…`."
-)
 
 
 class ListQuery(Query):

@@ -11,13 +11,13 @@ from accounts.audit import trail
 from accounts.models import Member, Organization
 from imissive.core import ids
 from imissive.core.errors import Problem
-from messaging.compose.composer import spend
 from messaging.log.failure_reasons import Text, reason
 from messaging.log.problem_messages import told
 from messaging.models import Message
 from messaging.sending.accept import Accepted, Order, accept
 from messaging.sending.estimate import estimate
 from messaging.sending.evaluation import TEST_SENDER, Draft
+from messaging.sending.limits import spend
 from messaging.states import FINAL, Status
 
 _HAVE_ADVICE = ("INVALID_SENDER", "INSUFFICIENT_CREDITS", "DESTINATION_BLOCKED")

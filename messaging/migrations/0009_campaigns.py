@@ -3,7 +3,7 @@
 import django.db.models.deletion
 import django.db.models.functions.datetime
 import imissive.core.ids
-import messaging.campaigns.states
+import messaging.models.campaign_states
 from django.conf import settings
 from django.db import migrations, models
 
@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('id', models.UUIDField(default=imissive.core.ids.new_uuid, editable=False, primary_key=True, serialize=False)),
                 ('name', models.CharField(max_length=80, verbose_name='name')),
                 ('created_at', models.DateTimeField(db_default=django.db.models.functions.datetime.Now(), verbose_name='created')),
-                ('state', models.CharField(choices=[('draft', 'Draft'), ('checking', 'Checking'), ('ready', 'Ready'), ('scheduled', 'Scheduled'), ('running', 'Running'), ('paused', 'Paused'), ('delivering', 'Delivering'), ('finished', 'Finished'), ('canceling', 'Canceling'), ('canceled', 'Canceled')], default=messaging.campaigns.states.State['DRAFT'], max_length=10, verbose_name='state')),
+                ('state', models.CharField(choices=[('draft', 'Draft'), ('checking', 'Checking'), ('ready', 'Ready'), ('scheduled', 'Scheduled'), ('running', 'Running'), ('paused', 'Paused'), ('delivering', 'Delivering'), ('finished', 'Finished'), ('canceling', 'Canceling'), ('canceled', 'Canceled')], default=messaging.models.campaign_states.State['DRAFT'], max_length=10, verbose_name='state')),
                 ('pause', models.CharField(blank=True, choices=[('member', 'Somebody paused it.'), ('credits', 'The credits did not suffice.'), ('suspended', 'The organization is suspended.'), ('sender', 'The sender ID is not approved any more.')], default='', max_length=10)),
                 ('due_at', models.DateTimeField(blank=True, null=True)),
                 ('encoding', models.CharField(blank=True, default='', max_length=16)),

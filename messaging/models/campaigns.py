@@ -7,8 +7,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, StoredFile
 from imissive.core import ids
-from messaging.campaigns.states import State
 from messaging.models.audience import ContactList
+from messaging.models.campaign_states import State
 from messaging.models.messages import Batch
 
 

@@ -13,6 +13,7 @@ from accounts.api.view import ApiView
 from accounts.models import Organization
 from accounts.roles import Scope
 from imissive.core import ids
+from imissive.core.api.pagination import PAGE
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import (
     NO_NUL,
@@ -27,7 +28,6 @@ from imissive.core.errors import ApiError
 from messaging.models import SenderId
 from messaging.senders import approval
 from messaging.sending.schemas import NextCursor, SenderName
-from webhooks.api.endpoints import PAGE
 
 TAGS = ["sender-ids"]
 SENDER_ID = OpenApiParameter(

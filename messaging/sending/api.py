@@ -25,7 +25,6 @@ from imissive.core.api.requests import (
     parse_no_body,
 )
 from imissive.core.errors import ApiError
-from messaging.log.api import BATCH_ID, MESSAGE_ID
 from messaging.sending import cancel, representations
 from messaging.sending.accept import (
     MAX_VALIDITY,
@@ -39,6 +38,8 @@ from messaging.sending.estimate import estimate
 from messaging.sending.evaluation import MAX_REFERENCE, Draft, Refusal
 from messaging.sending.schedules import parse_schedule
 from messaging.sending.schemas import (
+    BATCH_ID,
+    MESSAGE_ID,
     BulkEstimate,
     BulkResult,
     CanceledBatch,

@@ -39,8 +39,8 @@ from messaging.campaigns import (
     uploads,
 )
 from messaging.campaigns.check import check
-from messaging.campaigns.states import State
 from messaging.models import Campaign
+from messaging.models.campaign_states import State
 from tests.support.factories import SENDER, Customer, World
 from tests.support.people import PLAIN_STATIC, browser, member
 

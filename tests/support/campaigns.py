@@ -7,8 +7,8 @@ from typing import Any
 from accounts.ui import stored_files
 from messaging.campaigns import check
 from messaging.campaigns import run as running
-from messaging.campaigns.states import State
 from messaging.models import Campaign
+from messaging.models.campaign_states import State
 from tests.support.factories import SENDER, Customer
 
 TEXT = "Hello {name}"

@@ -9,8 +9,8 @@ from typing import Any
 from accounts.models import MICRO, Organization, User
 from accounts.ui import stored_files
 from messaging.campaigns import check
-from messaging.campaigns.states import State
 from messaging.models import Batch, Campaign
+from messaging.models.campaign_states import State
 
 TEXT = "مرحبًا {name}، خصم 20% على طلبك القادم حتى نهاية الشهر: https://najd.example/c/{code}"
 _NAMES = ("سارة الحربي", "محمد العتيبي", "نورة", "Khalid", "ريم", "عبدالله القحطاني", "Layla")

@@ -13,7 +13,7 @@ from tests.support.webhook_receivers import wait_until
 from webhooks.delivery import queue
 from webhooks.delivery.dispatcher import Dispatcher
 from webhooks.delivery.queue import Claimed, Outcome, Results
-from webhooks.delivery.signing import new_secret
+from webhooks.endpoints.signing import new_secret
 from webhooks.events import outbox
 from webhooks.models import Delivery, Endpoint
 

@@ -13,6 +13,7 @@ from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
+from imissive.core.api.pagination import PAGE
 from imissive.core.api.requests import (
     Body,
     Limit,
@@ -29,7 +30,7 @@ from imissive.core.cursors import (
     page_of,
 )
 from imissive.core.errors import ApiError
-from webhooks.api.endpoints import PAGE, TAGS, WEBHOOK_ID
+from webhooks.api.endpoints import TAGS, WEBHOOK_ID
 from webhooks.api.representations import (
     EventName,
     StatusName,

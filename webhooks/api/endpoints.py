@@ -11,6 +11,7 @@ from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids, outbound
+from imissive.core.api.pagination import PAGE
 from imissive.core.api.requests import (
     NO_NUL,
     STORABLE,
@@ -21,7 +22,7 @@ from imissive.core.api.requests import (
     parse_no_body,
     parse_query,
 )
-from imissive.core.cursors import CURSOR, decode_cursor, page_of
+from imissive.core.cursors import decode_cursor, page_of
 from webhooks.api.representations import (
     EventName,
     NewWebhook,
@@ -83,18 +84,6 @@ TAGS = ["webhooks"]
 WEBHOOK_ID = OpenApiParameter(
     "webhook_id", str, OpenApiParameter.PATH, description="The endpoint's id, `whk_…`."
 )
-PAGE = [
-    OpenApiParameter(
-        "limit",
-        {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
-        description="Rows on a page.",
-    ),
-    OpenApiParameter(
-        "cursor",
-        {"type": "string", "pattern": ids.pattern(CURSOR)},
-        description="The `next_cursor` of the page before.",
-    ),
-]
 
 
 class WebhooksView(ApiView):

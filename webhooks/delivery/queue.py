@@ -17,7 +17,7 @@ from yarl import URL
 
 from imissive.core.sql import server_cursor
 from webhooks.delivery.retry import retry_seconds
-from webhooks.delivery.signing import Signer
+from webhooks.endpoints.signing import Signer
 from webhooks.models import Delivery, Endpoint
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from imissive.core import outbound
 from imissive.core.errors import ApiError
-from webhooks.delivery.signing import new_secret
+from webhooks.endpoints.signing import new_secret
 from webhooks.events import outbox
 from webhooks.models import Endpoint
 

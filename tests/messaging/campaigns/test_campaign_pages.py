@@ -16,7 +16,6 @@ from accounts.models import MICRO, AuditEntry, Organization, StoredFile
 from accounts.roles import Role
 from imissive.core import ids
 from messaging.campaigns import results, scheduler
-from messaging.campaigns.states import State
 from messaging.models import (
     Campaign,
     Carrier,
@@ -27,6 +26,7 @@ from messaging.models import (
     SenderId,
     TextTemplate,
 )
+from messaging.models.campaign_states import State
 from messaging.states import Status
 from tests.support import campaigns
 from tests.support.campaigns import (

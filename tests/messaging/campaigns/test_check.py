@@ -9,7 +9,6 @@ import pytest
 from accounts.models import MICRO
 from messaging.campaigns import check, chunks
 from messaging.campaigns.chunks import Bad, Good
-from messaging.campaigns.states import State
 from messaging.campaigns.transitions import move
 from messaging.importing.recipients import guess_number_column, variables
 from messaging.models import (
@@ -21,6 +20,7 @@ from messaging.models import (
     SendingRule,
     Suppression,
 )
+from messaging.models.campaign_states import State
 from messaging.routing import cache
 from tests.support import campaigns
 from tests.support.campaigns import checked, fresh, numbers

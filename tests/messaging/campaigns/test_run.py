@@ -24,9 +24,9 @@ from messaging.campaigns import (
 from messaging.campaigns import (
     run as running,
 )
-from messaging.campaigns.states import TRANSITIONS, State, sources
 from messaging.campaigns.transitions import move
 from messaging.models import Batch, Campaign, CampaignChunk, Carrier, Message, SenderId, Suppression
+from messaging.models.campaign_states import TRANSITIONS, State, sources
 from messaging.sending import accept as sending
 from messaging.states import Status
 from tests.support import campaigns

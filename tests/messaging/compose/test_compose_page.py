@@ -17,7 +17,6 @@ from accounts.models import MICRO, AuditEntry, Member, Organization
 from accounts.roles import Role
 from imissive.core.errors import Problem
 from messaging.compose import composer
-from messaging.compose.composer import written_numbers
 from messaging.log.problem_messages import told
 from messaging.models import (
     Carrier,
@@ -29,6 +28,7 @@ from messaging.models import (
     TextTemplate,
 )
 from messaging.numbers import e164
+from messaging.numbers.written import written_numbers
 from tests.support.factories import (
     PHONE,
     SENDER,

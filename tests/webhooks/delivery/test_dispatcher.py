@@ -31,8 +31,8 @@ from tests.support.webhook_receivers import (
 )
 from webhooks import tasks
 from webhooks.delivery import dispatcher, queue
-from webhooks.delivery.signing import new_secret
 from webhooks.endpoints import endpoints
+from webhooks.endpoints.signing import new_secret
 from webhooks.models import Delivery, Endpoint, Event
 
 

@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from tests.support.factories import Api
-from webhooks.delivery.signing import Signer, new_secret
+from webhooks.endpoints.signing import Signer, new_secret
 from webhooks.management.commands import listen
 
 EVENT = {

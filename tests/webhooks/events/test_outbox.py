@@ -14,8 +14,8 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from imissive.core import ids
 from tests.support.factories import Customer, World
-from webhooks.delivery.signing import Signer, new_secret
 from webhooks.endpoints import endpoints
+from webhooks.endpoints.signing import Signer, new_secret
 from webhooks.events import outbox
 from webhooks.events.outbox import NewEvent
 from webhooks.models import Delivery, Endpoint, Event
