@@ -8,7 +8,7 @@ from celery import shared_task, signals
 
 from messaging.billing import low_balance
 from messaging.campaigns import scheduler
-from messaging.campaigns.transitions import ring as ring_campaigns
+from messaging.campaigns.transitions import wake as wake_campaigns
 from messaging.carriers import process, receipts, sweeps
 from messaging.compose import composer
 from messaging.gateway import reassembly, receipt_queue
@@ -38,9 +38,9 @@ def stop_carrier(**_: Any) -> None:
 
 
 @shared_task(name="messaging.tasks.wake", ignore_result=True)
-def wake(lane: str) -> None:
+def wake(priority: str) -> None:
     """Runs in a carrier's worker: there is something to claim in that lane."""
-    process.wake(lane)
+    process.wake(priority)
 
 
 def _repeat(step: Callable[[], int]) -> None:
@@ -62,7 +62,7 @@ def sweep() -> None:
     _repeat(sweeps.requeue_abandoned)
     _repeat(sweeps.reroute_from_down)
     _repeat(receipts.match_waiting)
-    sweeps.ring_overdue()
+    sweeps.wake_overdue()
 
 
 @shared_task(name="messaging.tasks.expire_sent", ignore_result=True, expires=30)
@@ -122,7 +122,7 @@ CAMPAIGN_SECONDS = 3.0
 def run_campaigns() -> None:
     """Every two seconds, and when rung: check, begin, go on with, cancel and count campaigns."""
     if scheduler.run(CAMPAIGN_SECONDS):
-        ring_campaigns()
+        wake_campaigns()
 
 
 EXPORT_SECONDS = 5.0

@@ -112,7 +112,7 @@ def _loggers_are_found_anew() -> None:
 
 
 @pytest.fixture
-def rings(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...]]]:
+def wakes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...]]]:
     """The bells rung, as (task, queue, arguments), instead of ringing them."""
     rung: list[tuple[str, str, tuple[str, ...]]] = []
     monkeypatch.setattr(
@@ -148,13 +148,13 @@ def committed_db(test_database: None, django_db_blocker) -> Iterator[None]:
 
 
 @pytest.fixture
-def world(db: None, rings: list[Any]) -> World:
+def world(db: None, wakes: list[Any]) -> World:
     """Makes customers and carriers that are rolled back after the test."""
     return World()
 
 
 @pytest.fixture
-def committed_world(committed_db: None, rings: list[Any]) -> Iterator[World]:
+def committed_world(committed_db: None, wakes: list[Any]) -> Iterator[World]:
     """Makes customers and carriers that other threads see."""
     made = World()
     yield made

@@ -20,7 +20,7 @@ _watch = worker_liveness.Watch()
 @shared_task(name="webhooks.tasks.deliver", ignore_result=True)
 def deliver(endpoint_id: str) -> None:
     """Look at one endpoint, given as 32 hex digits: something was just committed for it."""
-    dispatcher.current().ring(uuid.UUID(hex=endpoint_id))
+    dispatcher.current().wake(uuid.UUID(hex=endpoint_id))
 
 
 @shared_task(name="webhooks.tasks.sweep", ignore_result=True, expires=10)
@@ -28,7 +28,7 @@ def sweep() -> None:
     """Find what is due and nobody rang for: retries, lost rings, what a dead worker held."""
     _watch.step(queue.lease_seconds())
     for endpoint_id in queue.due_endpoints():
-        dispatcher.current().ring(endpoint_id)
+        dispatcher.current().wake(endpoint_id)
     housekeeping.purge_deleted()
 
 

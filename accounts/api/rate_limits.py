@@ -32,7 +32,7 @@ REST_SECONDS = 1.0
 ALERT_SECONDS = 30.0
 
 
-class Lane(StrEnum):
+class LimitClass(StrEnum):
     """What is counted apart: messages sent singly (one-time passwords too), messages sent in bulk,
     and all other calls."""
 
@@ -49,9 +49,9 @@ class Limits:
     bulk: int | None = None
     calls: int | None = None
 
-    def of(self, lane: Lane) -> int:
-        own: int | None = getattr(self, lane.value)
-        return settings.RATE_LIMITS[lane.value] if own is None else own
+    def of(self, limit_class: LimitClass) -> int:
+        own: int | None = getattr(self, limit_class.value)
+        return settings.RATE_LIMITS[limit_class.value] if own is None else own
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Usage:
     Redis did not answer.
     """
 
-    lane: Lane
+    limit_class: LimitClass
     limit: int
     remaining: int
     reset_seconds: float
@@ -76,8 +76,8 @@ class Usage:
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
             "X-RateLimit-Reset": str(math.ceil(time.time() + self.reset_seconds)),
-            "RateLimit-Policy": f'"{self.lane}";q={self.limit};w={PERIOD_SECONDS}',
-            "RateLimit": f'"{self.lane}";r={self.remaining};t={reset}',
+            "RateLimit-Policy": f'"{self.limit_class}";q={self.limit};w={PERIOD_SECONDS}',
+            "RateLimit": f'"{self.limit_class}";r={self.remaining};t={reset}',
         }
 
 
@@ -201,10 +201,12 @@ def take_tokens(bucket: str, limit: int, seconds: float, cost: int = 1) -> Token
     return Tokens(limit, 0.0, known=False)
 
 
-def take(organization_id: UUID, lane: Lane, limit: int, cost: int = 1) -> Usage:
+def take(organization_id: UUID, limit_class: LimitClass, limit: int, cost: int = 1) -> Usage:
     """`take_tokens` of what an organization may do a minute in that lane."""
-    found = take_tokens(f"{organization_id.hex}:{lane}", limit, PERIOD_SECONDS, cost)
-    return Usage(lane, limit, found.remaining, found.reset_seconds, found.wait_seconds, found.known)
+    found = take_tokens(f"{organization_id.hex}:{limit_class}", limit, PERIOD_SECONDS, cost)
+    return Usage(
+        limit_class, limit, found.remaining, found.reset_seconds, found.wait_seconds, found.known
+    )
 
 
 def refusal(usage: Usage, cost: int = 1) -> ApiError:
@@ -217,7 +219,7 @@ def refusal(usage: Usage, cost: int = 1) -> ApiError:
         told = f"This call counts {cost:,}, more than the account's {usage.limit:,} a minute."
         return ApiError("PAYLOAD_TOO_LARGE", f"{told} Split it.", field="messages")
     told = f"This account may send {usage.limit:,} messages a minute this way."
-    if usage.lane is Lane.CALLS:
+    if usage.limit_class is LimitClass.CALLS:
         told = f"This account may make {usage.limit:,} calls a minute."
     headers = {"Retry-After": str(max(1, math.ceil(usage.wait_seconds)))}
     return ApiError("RATE_LIMITED", told, headers=headers)

@@ -13,14 +13,14 @@ from rest_framework.views import APIView
 
 from accounts.api import idempotency, rate_limits
 from accounts.api.authentication import Caller, caller_of
-from accounts.api.rate_limits import Lane, Usage
+from accounts.api.rate_limits import LimitClass, Usage
 from imissive.core.errors import ApiError
 
 
 class ApiView(APIView):
     """A view of the REST API. `required_scope` is one Scope, or a dict of them by method.
 
-    `lane`: which limit a call counts against, by one; a handler takes more with `spend`.
+    `limit_class`: which limit a call counts against, by one; a handler takes more with `spend`.
     `counts_content`: the handler spends for all that the call holds, at once, so that how long to
     wait is known; the call as such counts as one of the other calls.
     `fails_closed`: refuse the call where the limit cannot be asked for.
@@ -30,7 +30,7 @@ class ApiView(APIView):
     """
 
     required_scope: ClassVar[Any]
-    lane: ClassVar[Lane] = Lane.CALLS
+    limit_class: ClassVar[LimitClass] = LimitClass.CALLS
     counts_content: ClassVar[bool] = False
     fails_closed: ClassVar[bool] = False
 
@@ -69,11 +69,11 @@ class ApiView(APIView):
         except ApiError:
             # Who calls is known, so the refusal tells of the limits too.
             if isinstance(request.auth, Caller):
-                self.usage = self._take(self.lane, 0)
+                self.usage = self._take(self.limit_class, 0)
             raise
         if self.counts_content:
-            self._count(Lane.CALLS, 1)
-            self.usage = self._take(self.lane, 0)
+            self._count(LimitClass.CALLS, 1)
+            self.usage = self._take(self.limit_class, 0)
         else:
             self.spend(1)
 
@@ -83,11 +83,11 @@ class ApiView(APIView):
         Raises ApiError: RATE_LIMITED; PAYLOAD_TOO_LARGE where the call's costs together are more
         than the limit; UNAVAILABLE where the limit cannot be asked for and the view fails closed.
         """
-        self._count(self.lane, cost)
+        self._count(self.limit_class, cost)
         self._spent += cost
 
-    def _count(self, lane: Lane, cost: int) -> None:
-        self.usage = usage = self._take(lane, cost)
+    def _count(self, limit_class: LimitClass, cost: int) -> None:
+        self.usage = usage = self._take(limit_class, cost)
         if usage.wait_seconds:
             # What the call spent before stays spent: reading it was work. When it comes again it
             # needs that much anew, so it has to wait for that too.
@@ -97,9 +97,11 @@ class ApiView(APIView):
             told = "This cannot be checked right now. Try again in a moment."
             raise ApiError("UNAVAILABLE", told, headers={"Retry-After": "5"})
 
-    def _take(self, lane: Lane, cost: int) -> Usage:
+    def _take(self, limit_class: LimitClass, cost: int) -> Usage:
         caller = caller_of(self.request)
-        return rate_limits.take(caller.organization_id, lane, caller.limits.of(lane), cost)
+        return rate_limits.take(
+            caller.organization_id, limit_class, caller.limits.of(limit_class), cost
+        )
 
     def _handle(self, request: Request) -> HttpResponseBase:
         method = (request.method or "").lower()

@@ -18,7 +18,7 @@ from accounts.access.page_access import frame, member_page, public_id
 from accounts.keys import api_keys, ip_allow_list
 from accounts.models import ApiKey, Member
 from accounts.roles import Action, Scope
-from accounts.ui.single_use_forms import OnceForm
+from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -27,7 +27,7 @@ _LIVES = {"30": 30, "90": 90, "365": 365}
 _OVERLAPS = {"0": 0, "1": 1, "24": 24, "168": 168}
 
 
-class NetworksForm(forms.Form):
+class IpAllowListForm(forms.Form):
     """From where a key may be used."""
 
     networks = forms.CharField(
@@ -53,7 +53,7 @@ class NetworksForm(forms.Form):
         return written
 
 
-class KeyForm(NetworksForm, OnceForm):
+class KeyForm(IpAllowListForm, SingleUseForm):
     field_order = ["name", "kind", "scopes", "networks", "life"]
     name = forms.CharField(
         label=gettext_lazy("Name"),
@@ -88,7 +88,7 @@ class KeyForm(NetworksForm, OnceForm):
     )
 
 
-class RotationForm(OnceForm):
+class RotationForm(SingleUseForm):
     overlap = forms.ChoiceField(
         label=gettext_lazy("The old key works"),
         initial="24",
@@ -203,7 +203,7 @@ def restrict(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
     """Ask from which addresses the key shall work; a POST has it work from these only."""
     key = _key_of(member, key_id)
     now = {"networks": "\n".join(key.networks)}
-    form = NetworksForm(request.POST if request.method == "POST" else None, initial=now)
+    form = IpAllowListForm(request.POST if request.method == "POST" else None, initial=now)
     if form.is_bound and form.is_valid():
         allowed = form.cleaned_data["networks"]
         try:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
 from accounts.api import rate_limits
-from accounts.api.rate_limits import Lane
+from accounts.api.rate_limits import LimitClass
 from accounts.audit import trail
 from accounts.credits.field import CreditsField
 from accounts.credits.ledger import credits_text
@@ -58,28 +58,28 @@ def _show(
         "page": "settings",
         "name_form": name_form or NameForm(initial={"name": organization.name}),
         "alert_form": alert_form or AlertForm(initial=threshold),
-        "lanes": _lanes(organization),
+        "lanes": _limit_classes(organization),
         "restricted": _restricted(member),
         "time_zone": member.user.time_zone.replace("_", " "),
     }
     return render(request, "accounts/members/settings.html", {**frame(member), **context})
 
 
-_LANES = {
-    Lane.SEND: gettext_lazy("Messages sent singly, and one-time passwords"),
-    Lane.BULK: gettext_lazy("Messages sent in bulk"),
-    Lane.CALLS: gettext_lazy("Other calls of the API"),
+_LIMIT_CLASSES = {
+    LimitClass.SEND: gettext_lazy("Messages sent singly, and one-time passwords"),
+    LimitClass.BULK: gettext_lazy("Messages sent in bulk"),
+    LimitClass.CALLS: gettext_lazy("Other calls of the API"),
 }
 
 
-def _lanes(organization: Organization) -> list[dict[str, Any]]:
+def _limit_classes(organization: Organization) -> list[dict[str, Any]]:
     """Each lane's limit a minute, and how much of it is taken right now (None: not known)."""
     own = rate_limits.Limits(
         organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
     )
     shown = []
-    for lane, name in _LANES.items():
-        now = rate_limits.take(organization.id, lane, own.of(lane), cost=0)
+    for limit_class, name in _LIMIT_CLASSES.items():
+        now = rate_limits.take(organization.id, limit_class, own.of(limit_class), cost=0)
         used = now.limit - now.remaining if now.known else None
         width = f"{100 * (used or 0) / now.limit:.2f}"
         shown.append({"name": name, "limit": now.limit, "used": used, "width": width})

@@ -44,7 +44,7 @@ _OVERLAPS = [
 ]
 
 
-class NetworksField(forms.CharField):
+class IpAllowListField(forms.CharField):
     """Addresses and networks, one a line or with commas between; a list of them in their usual
     form."""
 
@@ -77,7 +77,7 @@ class ApiKeyForm(ApiKeyModelForm):
         widget=UnfoldAdminCheckboxSelectMultipleWidget,
         help_text=_("None ticked means everything."),
     )
-    networks = NetworksField()
+    networks = IpAllowListField()
 
     class Meta:
         model = ApiKey
@@ -100,7 +100,7 @@ class RotateForm(forms.Form):
 
 
 class RestrictForm(forms.Form):
-    networks = NetworksField()
+    networks = IpAllowListField()
 
 
 @admin.register(ApiKey, site=site)

@@ -8,7 +8,7 @@ from django.core.cache import cache
 _HOUR = 3600
 
 
-class OnceForm(forms.Form):
+class SingleUseForm(forms.Form):
     """A form with a number of its own. `is_first` is true for one submission of it.
 
     For what leads to no page that can be asked for again, such as a secret that is shown once:

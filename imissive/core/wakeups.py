@@ -17,21 +17,21 @@ log = structlog.get_logger(__name__)
 COALESCE_SECONDS = 0.025
 """The pause after a ring: a first one goes out at once, those of a busy moment as one."""
 
-Ring = tuple[str, str, tuple[str, ...]]
+Wake = tuple[str, str, tuple[str, ...]]
 
 
-class Bell:
-    """Sends rings from a thread of its own. One for each process: see `ring`."""
+class Waker:
+    """Sends rings from a thread of its own. One for each process: see `wake`."""
 
     def __init__(self) -> None:
-        self._waiting: dict[Ring, None] = {}
+        self._waiting: dict[Wake, None] = {}
         self._wake = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
         threading.Thread(target=self._run, name="bell", daemon=True).start()
 
-    def add(self, ring: Ring) -> None:
-        self._waiting[ring] = None
+    def add(self, wake: Wake) -> None:
+        self._waiting[wake] = None
         self._idle.clear()
         self._wake.set()
 
@@ -45,8 +45,8 @@ class Bell:
         while True:
             self._wake.wait()
             self._wake.clear()
-            rings, self._waiting = self._waiting, {}
-            for task, queue, arguments in rings:
+            wakes, self._waiting = self._waiting, {}
+            for task, queue, arguments in wakes:
                 try:
                     app.send_task(
                         task, args=arguments, queue=queue, retry=False, ignore_result=True
@@ -63,21 +63,21 @@ class Bell:
             pause.wait(COALESCE_SECONDS)
 
 
-_bells: dict[int, Bell] = {}
+_wakers: dict[int, Waker] = {}
 _lock = threading.Lock()
 
 
-def ring(task: str, *, queue: str, arguments: tuple[str, ...] = ()) -> None:
+def wake(task: str, *, queue: str, arguments: tuple[str, ...] = ()) -> None:
     """Have `task` run on `queue` soon. Call it after the commit, never before."""
-    bell = _bells.get(os.getpid())
-    if bell is None:
+    waker = _wakers.get(os.getpid())
+    if waker is None:
         with _lock:
-            bell = _bells.get(os.getpid()) or _bells.setdefault(os.getpid(), Bell())
-    bell.add((task, queue, arguments))
+            waker = _wakers.get(os.getpid()) or _wakers.setdefault(os.getpid(), Waker())
+    waker.add((task, queue, arguments))
 
 
 def flush(timeout: float = 2.0) -> None:
     """Wait for this process's rings to be sent, for a command that is about to exit."""
-    bell = _bells.get(os.getpid())
-    if bell is not None:
-        bell.flush(timeout)
+    waker = _wakers.get(os.getpid())
+    if waker is not None:
+        waker.flush(timeout)

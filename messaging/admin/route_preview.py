@@ -1,7 +1,7 @@
-"""What would become of a message, and why: by the very function that accepts messages.
+"""Route preview: the outcome for a message and why, by the function that accepts messages.
 
-`verdicts.examine` says the outcome; beside it stand the rows that it came from, so that an operator
-sees which route and which price won. Nothing is stored or charged.
+`evaluation.examine` gives the outcome; beside it stand the rows that it came from, so that an
+operator sees which route and which price won. Nothing is stored or charged.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from accounts.models import Balance, Organization
 from messaging.carriers import bind_status
 from messaging.models import Carrier, Price, Route
 from messaging.routing.tables import Owner
-from messaging.sending.accept import Order, terms_of
+from messaging.sending.accept import SendRequest, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
 
 
@@ -42,8 +42,8 @@ class Trial:
 
 def try_out(organization: Organization, draft: Draft, *, test: bool) -> Trial:
     """Judge the draft as `sending.accept` would, a moment from now."""
-    order = Order(organization.id, "trial", test=test)
-    terms = terms_of(order, [draft])
+    send_request = SendRequest(organization.id, "trial", test=test)
+    terms = terms_of(send_request, [draft])
     opinion = examine(draft, terms)
     route, price = None, None
     if opinion.number is not None and not test:
@@ -65,13 +65,13 @@ def _kept_under(owner: Owner, prefix: str) -> Q:
 def _steps(route: Route | None, opinion: Opinion) -> list[Step]:
     """The carriers of the route as they are tried; those that are passed over come last."""
     up = bind_status.carriers_up()
-    order = {choice.id: place for place, choice in enumerate(opinion.carriers)}
+    send_request = {choice.id: place for place, choice in enumerate(opinion.carriers)}
     if route is not None:
         carriers = [step.carrier for step in route.steps.select_related("carrier")]
     else:
-        carriers = list(Carrier.objects.filter(id__in=order))
-    carriers.sort(key=lambda carrier: order.get(carrier.id, len(order)))
+        carriers = list(Carrier.objects.filter(id__in=send_request))
+    carriers.sort(key=lambda carrier: send_request.get(carrier.id, len(send_request)))
     return [
-        Step(carrier, up=carrier.id in up, chosen=order.get(carrier.id) == 0)
+        Step(carrier, up=carrier.id in up, chosen=send_request.get(carrier.id) == 0)
         for carrier in carriers
     ]

@@ -55,7 +55,7 @@ def watch() -> int:
         cursor.execute(_RISEN)
         cursor.execute(_FALLEN, {"now": now})
         fallen = cursor.fetchall()
-        outbox.record_and_ring_on_commit(
+        outbox.record_and_wake_on_commit(
             [
                 outbox.NewEvent(
                     organization_id,

@@ -16,7 +16,7 @@ from messaging.importing.problems import Kind, of_refusal
 from messaging.importing.recipients import MOST_ROWS, Recipient, recipients
 from messaging.models import Campaign, CampaignChunk
 from messaging.models.campaign_states import State
-from messaging.sending.accept import Order, terms_of
+from messaging.sending.accept import SendRequest, terms_of
 from messaging.sending.evaluation import (
     Draft,
     Opinion,
@@ -30,9 +30,9 @@ LEASE: Final = timedelta(seconds=60)
 """How long a check may be silent until another worker begins it anew."""
 
 
-def order_of(campaign: Campaign) -> Order:
+def send_request_of(campaign: Campaign) -> SendRequest:
     """What all messages of the campaign share."""
-    return Order(
+    return SendRequest(
         campaign.organization_id,
         source=SOURCE,
         validity=timedelta(seconds=campaign.validity) if campaign.validity else None,
@@ -91,7 +91,9 @@ def check(campaign_id: uuid.UUID) -> bool:
         return False
     campaign, check_id = begun
     found, chunks = _Found(), list[tuple[int, bytes, bytes]]()
-    for good, bad in _judged(campaign, found, lambda: _goes_on(campaign_id, check_id, found.rows)):
+    for good, bad in _evaluated(
+        campaign, found, lambda: _goes_on(campaign_id, check_id, found.rows)
+    ):
         chunks.append((len(chunks), pack(good), pack(bad)))
     with transaction.atomic():
         if move(
@@ -133,7 +135,7 @@ def _goes_on(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
     return mine.update(rows=rows, due_at=datetime.now(UTC) + LEASE) == 1
 
 
-def _judged(
+def _evaluated(
     campaign: Campaign, found: _Found, goes_on: Callable[[], bool]
 ) -> Iterator[tuple[list[Good], list[Bad]]]:
     """The rows in chunks: the good ones, CHUNK of them in each but the last, and the bad ones.
@@ -147,12 +149,12 @@ def _judged(
         if found.rows + len(some) > MOST_ROWS:
             some, found.too_many = some[: MOST_ROWS - found.rows], True
         found.rows += len(some)
-        for judged in _judge(campaign, some, seen, found):
-            if isinstance(judged, Bad):
-                bad.append(judged)
-                found.problems[judged.kind] += 1
+        for evaluated in _evaluate(campaign, some, seen, found):
+            if isinstance(evaluated, Bad):
+                bad.append(evaluated)
+                found.problems[evaluated.kind] += 1
                 continue
-            good.append(judged)
+            good.append(evaluated)
             if len(good) == CHUNK:
                 yield good, bad
                 good, bad = [], []
@@ -161,11 +163,11 @@ def _judged(
     yield good, bad
 
 
-def _judge(
+def _evaluate(
     campaign: Campaign, some: Sequence[Recipient], seen: dict[str, int], found: _Found
 ) -> Iterable[Good | Bad]:
     drafts = [_draft(campaign, each) for each in some]
-    terms = terms_of(order_of(campaign), [draft for draft in drafts if draft.to])
+    terms = terms_of(send_request_of(campaign), [draft for draft in drafts if draft.to])
     for recipient, draft in zip(some, drafts, strict=True):
         problem = _problem(campaign, recipient, seen)
         if problem is None:

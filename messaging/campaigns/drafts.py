@@ -15,7 +15,7 @@ from accounts.models import Member, Organization
 from accounts.ui import stored_files
 from imissive.core import ids
 from messaging.campaigns import uploads
-from messaging.campaigns.transitions import move, ring
+from messaging.campaigns.transitions import move, wake
 from messaging.campaigns.uploads import Reading
 from messaging.importing.csv_reader import Shape
 from messaging.importing.recipients import shape_of
@@ -122,7 +122,7 @@ def have_checked(campaign: Campaign, **fields: Any) -> bool:
     """Have a worker judge all its rows, with these changes; False where it is too late."""
     if not move(campaign.id, State.CHECKING, check_id=None, due_at=datetime.now(UTC), **fields):
         return False
-    transaction.on_commit(ring)
+    transaction.on_commit(wake)
     return True
 
 
@@ -139,7 +139,7 @@ def start(member: Member, campaign: Campaign, address: str, **fields: Any) -> bo
     if moved:
         what = {"messages": campaign.good, "credits": credits_text(campaign.price)}
         _record("campaign.started", member, campaign, address, **what)
-        transaction.on_commit(ring)
+        transaction.on_commit(wake)
     return moved
 
 
@@ -168,7 +168,7 @@ def resume(member: Member, campaign: Campaign, address: str) -> bool:
     moved = move(campaign.id, State.RUNNING, where={"state": State.PAUSED}, pause="", due_at=now)
     if moved:
         _record("campaign.resumed", member, campaign, address)
-        transaction.on_commit(ring)
+        transaction.on_commit(wake)
     return moved
 
 
@@ -182,7 +182,7 @@ def cancel(member: Member, campaign: Campaign, address: str) -> bool:
     )
     if moved:
         _record("campaign.canceled", member, campaign, address)
-        transaction.on_commit(ring)
+        transaction.on_commit(wake)
     return moved
 
 

@@ -81,7 +81,7 @@ class RecipientsForm(forms.Form):
         upload = self.cleaned_data["file"]
         if upload:
             try:
-                self.reading = uploads.judge(upload)
+                self.reading = uploads.evaluate(upload)
             except NotUsable as refusal:
                 raise forms.ValidationError(str(refusal.why)) from None
         return upload

@@ -16,11 +16,11 @@ from typing import Final
 from django.db import transaction
 
 from accounts.api import rate_limits
-from accounts.api.rate_limits import Lane, Limits
+from accounts.api.rate_limits import LimitClass, Limits
 from accounts.credits.ledger import InsufficientCredits
 from accounts.models import Organization
 from imissive.core import ids
-from messaging.campaigns.check import order_of
+from messaging.campaigns.check import send_request_of
 from messaging.campaigns.chunks import CHUNK, Bad, Good, chunk_of, good_rows
 from messaging.campaigns.transitions import move
 from messaging.importing.problems import Kind, of_refusal
@@ -76,15 +76,15 @@ def _take(campaign: Campaign) -> None:
     allowed = _limit(campaign.organization)
     most = min(allowed, _at_once(campaign))
     rows = good_rows(chunk)[campaign.position % CHUNK :][:most]
-    usage = rate_limits.take(campaign.organization_id, Lane.BULK, allowed, len(rows))
+    usage = rate_limits.take(campaign.organization_id, LimitClass.BULK, allowed, len(rows))
     if usage.wait_seconds:
         _wait(campaign, usage.wait_seconds)
         return
-    order = replace(order_of(campaign), batch_id=campaign.batch_id or ids.new_uuid())
+    send_request = replace(send_request_of(campaign), batch_id=campaign.batch_id or ids.new_uuid())
     drafts = [Draft(row.to, row.text, campaign.sender, row.reference) for row in rows]
     try:
         with transaction.atomic():
-            acceptance = accept.accept(order, drafts)
+            acceptance = accept.accept(send_request, drafts)
     except InsufficientCredits:
         _pause(campaign, Campaign.Pause.CREDITS)
         return
@@ -98,7 +98,7 @@ def _take(campaign: Campaign) -> None:
 
 def _limit(organization: Organization) -> int:
     """Messages in bulk that the organization may send a minute."""
-    return Limits(bulk=organization.bulk_per_minute).of(Lane.BULK)
+    return Limits(bulk=organization.bulk_per_minute).of(LimitClass.BULK)
 
 
 def _at_once(campaign: Campaign) -> int:

@@ -25,6 +25,6 @@ def move(
     return found.update(state=target, **fields) == 1
 
 
-def ring() -> None:
+def wake() -> None:
     """Wake a worker: a campaign is due."""
-    wakeups.ring("messaging.tasks.run_campaigns", queue="default")
+    wakeups.wake("messaging.tasks.run_campaigns", queue="default")

@@ -63,7 +63,7 @@ def read_first(pieces: Iterable[bytes], again: Iterable[bytes], shape: Shape) ->
     return Reading(shape, columns, guess_number_column(columns, sample), sample)
 
 
-def judge(upload: "UploadedFile[bytes]") -> Reading:
+def evaluate(upload: "UploadedFile[bytes]") -> Reading:
     """How the upload is to be read. Raises NotUsable for what is no CSV file, whatever it is called
     or said to be, for one without rows, and for one with too many."""
     if (upload.size or 0) > MAX_BYTES:

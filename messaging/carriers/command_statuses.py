@@ -5,33 +5,33 @@ from enum import Enum
 from messaging.smpp.constants import Status
 
 
-class Disposition(Enum):
+class SubmitOutcome(Enum):
     ACCEPTED = "accepted"
     SLOW_DOWN = "throttled"  # the same carrier, later
     ELSEWHERE = "refused for now"  # the next carrier of the route, or the same one later
     REFUSED = "refused"  # for good: it would be refused again
 
 
-_DISPOSITIONS: dict[int, Disposition] = {
-    Status.ESME_ROK: Disposition.ACCEPTED,
-    Status.ESME_RTHROTTLED: Disposition.SLOW_DOWN,
-    Status.ESME_RMSGQFUL: Disposition.SLOW_DOWN,
+_DISPOSITIONS: dict[int, SubmitOutcome] = {
+    Status.ESME_ROK: SubmitOutcome.ACCEPTED,
+    Status.ESME_RTHROTTLED: SubmitOutcome.SLOW_DOWN,
+    Status.ESME_RMSGQFUL: SubmitOutcome.SLOW_DOWN,
     # The carrier is unwell or our bind is: nothing is wrong with the message.
-    Status.ESME_RSYSERR: Disposition.ELSEWHERE,
-    Status.ESME_RINVBNDSTS: Disposition.ELSEWHERE,
-    Status.ESME_RSUBMITFAIL: Disposition.ELSEWHERE,
-    Status.ESME_RINVSYSTYP: Disposition.ELSEWHERE,
-    Status.ESME_RX_T_APPN: Disposition.ELSEWHERE,
-    Status.ESME_RUNKNOWNERR: Disposition.ELSEWHERE,
+    Status.ESME_RSYSERR: SubmitOutcome.ELSEWHERE,
+    Status.ESME_RINVBNDSTS: SubmitOutcome.ELSEWHERE,
+    Status.ESME_RSUBMITFAIL: SubmitOutcome.ELSEWHERE,
+    Status.ESME_RINVSYSTYP: SubmitOutcome.ELSEWHERE,
+    Status.ESME_RX_T_APPN: SubmitOutcome.ELSEWHERE,
+    Status.ESME_RUNKNOWNERR: SubmitOutcome.ELSEWHERE,
 }
 
 
-def disposition(command_status: int) -> Disposition:
+def submit_outcome(command_status: int) -> SubmitOutcome:
     """What to do with a message answered by that command_status (SMPP 3.4, 5.1.3).
 
     Every status that is not in the table speaks of the message itself and is final.
     """
-    return _DISPOSITIONS.get(command_status, Disposition.REFUSED)
+    return _DISPOSITIONS.get(command_status, SubmitOutcome.REFUSED)
 
 
 def status_name(command_status: int) -> str:

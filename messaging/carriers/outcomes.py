@@ -1,6 +1,6 @@
 """What became of a message, judged from what a carrier said of its parts. Pure."""
 
-from messaging.carriers.command_statuses import Disposition, disposition, status_name
+from messaging.carriers.command_statuses import SubmitOutcome, status_name, submit_outcome
 from messaging.carriers.queue import Result
 from messaging.smpp.link import LinkError, NotSent
 from messaging.smpp.pdus import Response
@@ -12,51 +12,51 @@ def unrecorded(result: Result) -> Result:
     told = "The carrier's answer could not be recorded."
     return Result(
         result.message,
-        result.disposition,
+        result.submit_outcome,
         code="UNRECORDED",
         detail=told,
         unanswered=result.unanswered,
     )
 
 
-def judge_part(result: Result, outcome: Response | Exception) -> None:
+def apply_outcome(result: Result, outcome: Response | Exception) -> None:
     """Fold one part's failure into its message's result; the gravest of several parts' counts."""
     if isinstance(outcome, Response):
-        found = disposition(outcome.status)
+        found = submit_outcome(outcome.status)
         name = status_name(outcome.status)
-        if found is Disposition.ACCEPTED:
+        if found is SubmitOutcome.ACCEPTED:
             # Accepted, but without an id: no receipt could ever be matched to it.
-            found, name = Disposition.REFUSED, "NO_MESSAGE_ID"
+            found, name = SubmitOutcome.REFUSED, "NO_MESSAGE_ID"
         if _graver(found, result):
-            result.disposition = found
+            result.submit_outcome = found
             result.command_status = outcome.status
             result.code = name
             result.detail = f"The carrier answered {name}."
     elif isinstance(outcome, NotSent):
-        if result.disposition is Disposition.ACCEPTED:
-            result.disposition = None
+        if result.submit_outcome is SubmitOutcome.ACCEPTED:
+            result.submit_outcome = None
     elif isinstance(outcome, LinkError):
         result.unanswered = True
         result.detail = str(outcome)
-        if result.disposition is Disposition.ACCEPTED:
-            result.disposition = None
+        if result.submit_outcome is SubmitOutcome.ACCEPTED:
+            result.submit_outcome = None
     else:
-        result.disposition = Disposition.REFUSED
+        result.submit_outcome = SubmitOutcome.REFUSED
         result.code = "NOT_ENCODABLE"
         result.detail = f"The message could not be written for the carrier: {outcome}"
 
 
 _GRAVITY = {
-    Disposition.ACCEPTED: 0,
+    SubmitOutcome.ACCEPTED: 0,
     None: 1,
-    Disposition.SLOW_DOWN: 2,
-    Disposition.ELSEWHERE: 3,
-    Disposition.REFUSED: 4,
+    SubmitOutcome.SLOW_DOWN: 2,
+    SubmitOutcome.ELSEWHERE: 3,
+    SubmitOutcome.REFUSED: 4,
 }
 
 
-def _graver(found: Disposition, result: Result) -> bool:
-    return _GRAVITY[found] > _GRAVITY[result.disposition]
+def _graver(found: SubmitOutcome, result: Result) -> bool:
+    return _GRAVITY[found] > _GRAVITY[result.submit_outcome]
 
 
 def receipt_code(raw_state: str, error_code: str) -> str:

@@ -67,11 +67,11 @@ def start(slug: str) -> None:
     _running.thread.start()
 
 
-def wake(lane: str) -> None:
+def wake(priority: str) -> None:
     """There is something to claim in that lane. From any thread."""
     running = _running
     if running is not None and running.worker is not None:
-        running.loop.call_soon_threadsafe(running.worker.bells[lane].set)
+        running.loop.call_soon_threadsafe(running.worker.wakeups[priority].set)
 
 
 def stop() -> None:

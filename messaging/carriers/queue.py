@@ -19,9 +19,9 @@ from accounts.credits import ledger
 from accounts.models import LedgerEntry
 from imissive.core.sql import server_cursor
 from messaging.carriers import receipts
-from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.routing.cache import tables
-from messaging.sending.accept import event_data, ring_carrier
+from messaging.sending.accept import event_data, wake_carrier
 from messaging.states import Status
 from webhooks.events import outbox
 from webhooks.models import EventType
@@ -64,11 +64,11 @@ class Result:
     """What became of one claimed message.
 
     `accepted`: (part number, the carrier's id in matching form, when it was submitted).
-    `disposition` None: not every part was written to a bind, so nothing is known against it.
+    `submit_outcome` None: not every part was written to a bind, so nothing is known against it.
     """
 
     message: Claimed
-    disposition: Disposition | None
+    submit_outcome: SubmitOutcome | None
     accepted: list[tuple[int, str, datetime]] = field(default_factory=list)
     command_status: int | None = None
     code: str = ""
@@ -162,27 +162,27 @@ def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) 
         )
         # Last, by the locking rule: every message is locked before any balance.
         ledger.post(refunds)
-    outbox.ring(endpoints)
+    outbox.wake(endpoints)
     slugs = tables().carriers
-    for lane in {
+    for priority in {
         (change.carrier_id, result.message.urgent)
         for result, change in zip(results, changes, strict=True)
         if change.status is Status.QUEUED and change.carrier_id != carrier_id
     }:
-        if lane[0] in slugs:
-            ring_carrier(slugs[lane[0]].slug, urgent=lane[1])
+        if priority[0] in slugs:
+            wake_carrier(slugs[priority[0]].slug, urgent=priority[1])
 
 
 def _change(carrier_id: int, result: Result, now: datetime) -> _Change:
     message = result.message
-    if result.disposition is Disposition.ACCEPTED:
+    if result.submit_outcome is SubmitOutcome.ACCEPTED:
         return _Change(Status.SENT, message.expires_at + RECEIPT_GRACE, carrier_id, sent_at=now)
-    if result.disposition is Disposition.REFUSED:
+    if result.submit_outcome is SubmitOutcome.REFUSED:
         return _failure(carrier_id, now, result.code, result.detail)
     if result.unanswered and message.unanswered + 1 >= MAX_UNANSWERED:
         told = "The carrier did not answer, so the message may or may not have been sent."
         return _failure(carrier_id, now, "NO_RESPONSE", told)
-    if result.disposition is None and not result.unanswered:
+    if result.submit_outcome is None and not result.unanswered:
         # Nothing was asked of the carrier: as due as it was before.
         return _Change(Status.QUEUED, now, carrier_id, list(message.tried) or None)
     return _try_again(carrier_id, result, now)
@@ -204,7 +204,7 @@ def _try_again(carrier_id: int, result: Result, now: datetime) -> _Change:
     message = result.message
     tried = [*message.tried, carrier_id]
     begun = bool(message.submitted_parts or result.accepted)
-    if result.disposition is not Disposition.SLOW_DOWN and not begun:
+    if result.submit_outcome is not SubmitOutcome.SLOW_DOWN and not begun:
         # Parts of one message go through one carrier, or no handset could join them.
         following = tables().after(message.to, message.organization_id, tried, test=message.test)
         if following is not None:
@@ -265,7 +265,7 @@ def _swap(
 
 
 def _was_submitted(result: Result) -> bool:
-    return result.disposition is not None or result.unanswered or bool(result.accepted)
+    return result.submit_outcome is not None or result.unanswered or bool(result.accepted)
 
 
 def write_parts(carrier_id: int, parts: Sequence[AcceptedPart]) -> None:
@@ -292,14 +292,17 @@ def _insert_attempts(carrier_id: int, results: Sequence[Result], now: datetime) 
         (
             result.message.id,
             "unanswered"
-            if result.unanswered or result.disposition is None
-            else result.disposition.value,
+            if result.unanswered or result.submit_outcome is None
+            else result.submit_outcome.value,
             _stored_status(result.command_status),
             result.detail[:200],
         )
         for result in results
         if result.unanswered
-        or (result.disposition is not None and result.disposition is not Disposition.ACCEPTED)
+        or (
+            result.submit_outcome is not None
+            and result.submit_outcome is not SubmitOutcome.ACCEPTED
+        )
     ]
     if not rows:
         return

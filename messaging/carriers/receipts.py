@@ -61,7 +61,7 @@ def apply(carrier_id: int, batch: Sequence[FinalReceipt]) -> None:
         return
     with transaction.atomic():
         endpoints = _apply(carrier_id, batch, keep_unknown=True)
-    outbox.ring(endpoints)
+    outbox.wake(endpoints)
 
 
 def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozenset[uuid.UUID]:
@@ -102,7 +102,7 @@ def match_waiting(limit: int = 1000) -> int:
     for carrier_id, carrier_message_ids in found.items():
         with transaction.atomic():
             endpoints = apply_early(carrier_id, carrier_message_ids)
-        outbox.ring(endpoints)
+        outbox.wake(endpoints)
     return sum(map(len, found.values()))
 
 

@@ -19,7 +19,7 @@ from messaging.carriers import bind_status
 from messaging.routing.cache import tables
 from messaging.routing.sending_hours import HELD
 from messaging.routing.tables import Tables
-from messaging.sending.accept import event_data, ring_carrier
+from messaging.sending.accept import event_data, wake_carrier
 from messaging.states import Status
 from webhooks.events import outbox
 from webhooks.models import EventType
@@ -54,11 +54,11 @@ def _event(
     )
 
 
-def _ring_lanes(lanes: set[tuple[int, bool]]) -> None:
+def _wake_priorities(priorities: set[tuple[int, bool]]) -> None:
     carriers = tables().carriers
-    for carrier_id, urgent in lanes:
+    for carrier_id, urgent in priorities:
         if carrier_id in carriers:
-            ring_carrier(carriers[carrier_id].slug, urgent=urgent)
+            wake_carrier(carriers[carrier_id].slug, urgent=urgent)
 
 
 def release_scheduled(limit: int = STEP) -> int:
@@ -80,8 +80,8 @@ def release_scheduled(limit: int = STEP) -> int:
         endpoints = outbox.record(
             [_event(row, EventType.MESSAGE_QUEUED, Status.QUEUED, now) for row in rows]
         )
-    outbox.ring(endpoints)
-    _ring_lanes({(row[6], row[7]) for row in rows})
+    outbox.wake(endpoints)
+    _wake_priorities({(row[6], row[7]) for row in rows})
     return len(rows)
 
 
@@ -174,11 +174,11 @@ def requeue_abandoned(limit: int = STEP) -> int:
         """,  # noqa: S608
         {"limit": limit},
     )
-    _ring_lanes({(row[6], row[7]) for row in rows})
+    _wake_priorities({(row[6], row[7]) for row in rows})
     return len(rows)
 
 
-def ring_overdue() -> int:
+def wake_overdue() -> int:
     """Ring for every lane that has something due: the broker may have lost a bell."""
     rows = _rows(
         """
@@ -194,7 +194,7 @@ def ring_overdue() -> int:
         """,
         {},
     )
-    _ring_lanes({(row[0], row[1]) for row in rows})
+    _wake_priorities({(row[0], row[1]) for row in rows})
     return len(rows)
 
 
@@ -276,8 +276,8 @@ def _reroute(carrier_id: int, up: set[int], known: Tables, limit: int) -> int:
             "targets": list(targets.values()),
         },
     )
-    lanes = {(target, urgent) for target, urgent in rows}
-    transaction.on_commit(lambda: _ring_lanes(lanes))
+    priorities = {(target, urgent) for target, urgent in rows}
+    transaction.on_commit(lambda: _wake_priorities(priorities))
     return len(rows)
 
 
@@ -307,7 +307,7 @@ def expire_sent(limit: int = STEP) -> int:
                 for row in rows
             ]
         )
-    outbox.ring(endpoints)
+    outbox.wake(endpoints)
     return len(rows)
 
 
@@ -344,5 +344,5 @@ def expire_queued(limit: int = STEP) -> int:
                 for row in rows
             ]
         )
-    outbox.ring(endpoints)
+    outbox.wake(endpoints)
     return len(rows)

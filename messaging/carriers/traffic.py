@@ -12,7 +12,7 @@ from django.db.models import Sum
 from django.utils import timezone
 
 from imissive.core.sql import server_cursor
-from messaging.carriers.command_statuses import Disposition, disposition
+from messaging.carriers.command_statuses import SubmitOutcome, submit_outcome
 from messaging.models import CarrierTraffic
 from messaging.smpp.link import LinkError, NotSent
 from messaging.smpp.pdus import Response
@@ -37,10 +37,10 @@ class Tally:
     def answer(self, outcome: Response | Exception) -> None:
         """Count what became of one part's submit; what was not sent counts for nothing."""
         if isinstance(outcome, Response):
-            found = disposition(outcome.status)
-            if found is Disposition.ACCEPTED:
+            found = submit_outcome(outcome.status)
+            if found is SubmitOutcome.ACCEPTED:
                 self.accepted += 1
-            elif found is Disposition.SLOW_DOWN:
+            elif found is SubmitOutcome.SLOW_DOWN:
                 self.throttled += 1
             else:
                 self.refused += 1

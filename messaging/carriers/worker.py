@@ -25,9 +25,9 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 
 from imissive.core.sql import forget_broken_connections
 from messaging.carriers import bind_status, queue, receipts
-from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.config import pool_config, wire_format
-from messaging.carriers.outcomes import judge_part, receipt_code, unrecorded
+from messaging.carriers.outcomes import apply_outcome, receipt_code, unrecorded
 from messaging.carriers.pdus import submit_pdus
 from messaging.carriers.queue import AcceptedPart, Claimed, Result
 from messaging.carriers.traffic import Tally
@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
-LANES = ("urgent", "bulk")
+PRIORITIES = ("urgent", "bulk")
 POLL_SECONDS = 1.0
 STATUS_SECONDS = 2.0
 CLAIM_AT_MOST = 500
@@ -96,7 +96,7 @@ class CarrierWorker:
         self.lease = uuid.uuid4()
         self.format = wire_format(carrier)
         self.pool = self._new_pool()
-        self.bells = {lane: asyncio.Event() for lane in LANES}
+        self.wakeups = {priority: asyncio.Event() for priority in PRIORITIES}
         self._database = ThreadPoolExecutor(
             max_workers=DATABASE_THREADS, thread_name_prefix="database"
         )
@@ -119,35 +119,35 @@ class CarrierWorker:
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop` is set, then finish what is under way."""
         self.pool.start()
-        pumps = [
-            asyncio.create_task(self._pump(lane), name=f"pump {lane}")
-            for lane in ("urgent", "bulk", "bulk")
+        submitters = [
+            asyncio.create_task(self._submit_priority(priority), name=f"submit {priority}")
+            for priority in ("urgent", "bulk", "bulk")
         ]
         writers = [
             asyncio.create_task(self._write_results(), name="results"),
             asyncio.create_task(self._write_receipts(), name="receipts"),
         ]
         reporter = asyncio.create_task(self._report(), name="report")
-        await self._until_stopped(stop, [*pumps, *writers, reporter])
-        await self._finish(pumps, reporter)
-        for task in [*pumps, *writers, reporter]:
+        await self._until_stopped(stop, [*submitters, *writers, reporter])
+        await self._finish(submitters, reporter)
+        for task in [*submitters, *writers, reporter]:
             task.cancel()
-        await asyncio.gather(*pumps, *writers, reporter, return_exceptions=True)
+        await asyncio.gather(*submitters, *writers, reporter, return_exceptions=True)
         await self._leave()
 
     async def _finish(
-        self, pumps: Sequence[asyncio.Task[None]], reporter: asyncio.Task[None]
+        self, submitters: Sequence[asyncio.Task[None]], reporter: asyncio.Task[None]
     ) -> None:
         """Hand back what is not submitted, wait for what is, unbind; in STOP_SECONDS at most."""
         deadline = time.monotonic() + STOP_SECONDS
         self._stopping = True
         self._changed.set()
-        for bell in self.bells.values():
-            bell.set()
+        for wakeup in self.wakeups.values():
+            wakeup.set()
         # Messages that are begun get their slots still, if those come soon.
-        await asyncio.wait(pumps, timeout=STOP_SECONDS / 5)
+        await asyncio.wait(submitters, timeout=STOP_SECONDS / 5)
         self.pool.close()
-        await asyncio.wait([*pumps, reporter], timeout=STOP_SECONDS / 5)
+        await asyncio.wait([*submitters, reporter], timeout=STOP_SECONDS / 5)
         await self.pool.stop(max(0.5, deadline - STOP_SECONDS / 5 - time.monotonic()))
         await self._until_landed(deadline)
 
@@ -222,21 +222,21 @@ class CarrierWorker:
 
     # -- submitting --------------------------------------------------------------------------
 
-    async def _pump(self, lane: str) -> None:
+    async def _submit_priority(self, priority: str) -> None:
         """Claim and submit, as long as there is something due and a bind to submit over."""
-        bell = self.bells[lane]
+        wakeup = self.wakeups[priority]
         while not self._stopping:
-            bell.clear()
+            wakeup.clear()
             try:
-                claimed = await self._claim(lane)
-                await self._submit(claimed, urgent=lane == "urgent")
+                claimed = await self._claim(priority)
+                await self._submit(claimed, urgent=priority == "urgent")
                 if len(claimed) == self._claim_limit:
                     continue
             except (DatabaseError, InterfaceError) as error:
                 log.warning("claim_failed", error=str(error).strip())
                 await asyncio.sleep(POLL_SECONDS)
             # The queue was empty then. Whoever fills it rings, and the clock looks too.
-            await _wait(bell, POLL_SECONDS)
+            await _wait(wakeup, POLL_SECONDS)
 
     @property
     def _claim_limit(self) -> int:
@@ -245,11 +245,11 @@ class CarrierWorker:
             return CLAIM_AT_MOST
         return max(1, min(CLAIM_AT_MOST, self.carrier.throughput * settings.CARRIER_LEASE // 4))
 
-    async def _claim(self, lane: str) -> list[Claimed]:
+    async def _claim(self, priority: str) -> list[Claimed]:
         if not self._may_begin:
             return []
         limit = self._claim_limit
-        carrier_id, urgent, lease = self.carrier.id, lane == "urgent", self.lease
+        carrier_id, urgent, lease = self.carrier.id, priority == "urgent", self.lease
         return await self._in_database(
             lambda: queue.claim(carrier_id, urgent=urgent, limit=limit, lease=lease)
         )
@@ -280,13 +280,13 @@ class CarrierWorker:
         self, message: Claimed, now: datetime, deadline: float, *, urgent: bool
     ) -> None:
         self._flying += 1
-        flight = _InFlight(Result(message, Disposition.ACCEPTED), 0, [])
+        flight = _InFlight(Result(message, SubmitOutcome.ACCEPTED), 0, [])
         try:
             pdus = self._pdus(message, now)
         except Exception as error:
             # No text may take the worker with it, whatever is wrong with it.
             log.error("message_not_encoded", id=str(message.id), error=type(error).__name__)
-            judge_part(flight.result, error)
+            apply_outcome(flight.result, error)
             pdus = []
         flight.open_parts = len(pdus)
         if not pdus:
@@ -355,8 +355,8 @@ class CarrierWorker:
                     self._answered.append(_AnsweredPart((result.message.id, *accepted), bind))
                     self._results_ready.set()
         else:
-            judge_part(result, outcome)
-            if bind is not None and result.disposition is Disposition.SLOW_DOWN:
+            apply_outcome(result, outcome)
+            if bind is not None and result.submit_outcome is SubmitOutcome.SLOW_DOWN:
                 bind.throttled += 1
             if bind is not None and flight.open_parts > 1:
                 # There is nothing to write of it yet, and its siblings may wait for its slot.
@@ -507,8 +507,8 @@ class CarrierWorker:
             self.pool = self._new_pool()
             self.pool.start()
         if (was.paused or was.draining) and not (carrier.paused or carrier.draining):
-            for bell in self.bells.values():
-                bell.set()
+            for wakeup in self.wakeups.values():
+                wakeup.set()
 
 
 async def _wait(event: asyncio.Event, seconds: float) -> None:

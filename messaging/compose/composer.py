@@ -26,7 +26,7 @@ from imissive.core.errors import ApiError, Problem
 from messaging.models import Composition, Contact, ContactList, ListEntry
 from messaging.numbers import e164
 from messaging.numbers.written import written_numbers
-from messaging.sending.accept import Accepted, Order, accept, terms_of
+from messaging.sending.accept import Accepted, SendRequest, accept, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
 from messaging.sending.limits import spend
 from messaging.text import variables
@@ -71,9 +71,9 @@ class Asked:
     scheduled_at: datetime | None = None
     validity: timedelta | None = None
 
-    def order(self) -> Order:
+    def send_request(self) -> SendRequest:
         several = len(self.recipients.all) != 1
-        return Order(
+        return SendRequest(
             self.organization.id,
             source="dashboard",
             test=self.test,
@@ -191,7 +191,7 @@ class Assessment:
 def assess(asked: Asked) -> Assessment:
     """The verdict of the API on each message, with the variables that have no value."""
     drafts = asked.drafts()
-    terms = terms_of(asked.order(), drafts)
+    terms = terms_of(asked.send_request(), drafts)
     against = _against(asked.organization)
     opinions = (
         examine(draft, terms).after([*against, *_without_value(asked.text, recipient)])
@@ -217,7 +217,7 @@ def _without_value(text: str, recipient: Recipient) -> list[Problem]:
 def usual(asked: Asked) -> Opinion:
     """What can be said of the text by itself, before anybody is named."""
     draft = Draft("", asked.text, asked.sender)
-    return examine(draft, terms_of(asked.order(), []))
+    return examine(draft, terms_of(asked.send_request(), []))
 
 
 @dataclass(frozen=True, slots=True)
@@ -264,7 +264,7 @@ def send(member: Member, asked: Asked, once: uuid.UUID, address: str) -> Sent:
         )
         if not first:
             return Sent(composition.message_id, composition.batch_id, first=False)
-        acceptance = accept(asked.order(), drafts)
+        acceptance = accept(asked.send_request(), drafts)
         accepted = [each for each in acceptance.outcomes if isinstance(each, Accepted)]
         if not accepted:
             raise NothingAccepted

@@ -155,11 +155,11 @@ def _said(member: Member, form: ComposeForm) -> dict[str, Any]:
         "assessment": None,
     }
     if recipients and asked.text:
-        context |= _verdict(member, composer.assess(asked))
+        context |= _evaluation(member, composer.assess(asked))
     return context
 
 
-def _verdict(member: Member, assessment: Assessment) -> dict[str, Any]:
+def _evaluation(member: Member, assessment: Assessment) -> dict[str, Any]:
     balance = Balance.objects.filter(organization=member.organization).first()
     available = balance.micro if balance else 0
     return {
@@ -175,7 +175,7 @@ def _verdict(member: Member, assessment: Assessment) -> dict[str, Any]:
 def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResponse:
     asked = form.asked()
     assessment = composer.assess(asked)
-    verdict = _verdict(member, assessment)
+    evaluation = _evaluation(member, assessment)
     refused = [
         (opinion.draft.to, [told(problem) for problem in opinion.problems])
         for opinion in assessment.refused[:SHOWN_REFUSED]
@@ -184,7 +184,7 @@ def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResp
         **frame(member),
         "page": "compose",
         "form": form,
-        **verdict,
+        **evaluation,
         "asked": asked,
         "sender": assessment.opinions[0].sender,
         "refused": refused,

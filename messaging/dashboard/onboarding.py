@@ -13,10 +13,10 @@ from django.views.decorators.http import require_http_methods
 from accounts.access.page_access import frame, member_page, public_id
 from accounts.models import Member, Organization
 from accounts.roles import Action
-from accounts.ui.single_use_forms import OnceForm
+from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from messaging.models import Message, SenderId
-from messaging.sending.accept import Order, accept
+from messaging.sending.accept import SendRequest, accept
 from messaging.sending.evaluation import Draft, Refusal
 from webhooks.models import Endpoint
 
@@ -37,7 +37,7 @@ def steps_of(organization: Organization) -> list[tuple[str, bool]]:
     ]
 
 
-class TestMessageForm(OnceForm):
+class TestMessageForm(SingleUseForm):
     """To one of the simulator's numbers; which one decides what becomes of the message."""
 
     to = forms.ChoiceField(
@@ -66,9 +66,11 @@ def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
         organization_id = public_id(member.organization)
         if not form.is_first():
             return redirect("messages", organization_id)
-        order = Order(member.organization_id, source="dashboard", test=True, urgent=True)
+        send_request = SendRequest(
+            member.organization_id, source="dashboard", test=True, urgent=True
+        )
         draft = Draft(form.cleaned_data["to"], form.cleaned_data["text"])
-        outcome = accept(order, [draft]).outcomes[0]
+        outcome = accept(send_request, [draft]).outcomes[0]
         if not isinstance(outcome, Refusal):
             messages.success(request, _("Sent. What becomes of it shows up here by itself."))
             return redirect("message", organization_id, ids.public_id(ids.MESSAGE, outcome.id))

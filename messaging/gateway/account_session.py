@@ -15,7 +15,7 @@ from messaging.gateway import replace as replacement
 from messaging.gateway.batching import Batcher
 from messaging.gateway.command_statuses import status_of
 from messaging.gateway.formatting import id_text
-from messaging.gateway.receipt_sender import Courier
+from messaging.gateway.receipt_sender import ReceiptSender
 from messaging.gateway.store import Submit, new_submit
 from messaging.gateway.submit_batches import OutcomeUnknown
 from messaging.gateway.submit_parser import (
@@ -66,7 +66,7 @@ class Customer:
     def __init__(self, server_id: UUID, account: SmppAccount, threads: Threads) -> None:
         self.account = account
         self.connections: set[Connection] = set()
-        self.courier = Courier(server_id, account, threads)
+        self.receipt_sender = ReceiptSender(server_id, account, threads)
         self._threads = threads
         self._batcher: Batcher[_Asked] = Batcher(self._take)
 
@@ -77,17 +77,17 @@ class Customer:
         link = connection.link
         link.adopt(replace(link.config, max_inbound_pending=self.account.window))
         if link.bind is not None and link.bind.command_id in _RECEIVING:
-            self.courier.add(link)
+            self.receipt_sender.add(link)
 
     def remove(self, connection: Connection) -> None:
         """A bind is gone."""
         self.connections.discard(connection)
-        self.courier.remove(connection.link)
+        self.receipt_sender.remove(connection.link)
 
     def adopt(self, account: SmppAccount) -> None:
         """Take the account's settings over as they are now."""
         changed = account.window != self.account.window
-        self.account = self.courier.account = account
+        self.account = self.receipt_sender.account = account
         if changed:
             for connection in self.connections:
                 link = connection.link
@@ -96,7 +96,7 @@ class Customer:
     @property
     def idle(self) -> bool:
         """Whether it has no bind here and nothing under way."""
-        return not self.connections and self._batcher.idle and self.courier.idle
+        return not self.connections and self._batcher.idle and self.receipt_sender.idle
 
     # -- requests ----------------------------------------------------------------------------
 

@@ -62,11 +62,11 @@ class Console:
         """Keep what a request of the customer's was answered with."""
         name = f"{command_name(request.command_id)}_resp"
         tail = f"message_id={message_id}" if message_id else ""
-        now, verdict = time.time(), short_status(status)
-        self.noted.append((now, ">", name, request.sequence, verdict, tail))
+        now, evaluation = time.time(), short_status(status)
+        self.noted.append((now, ">", name, request.sequence, evaluation, tail))
         if status:
             # An error says by itself what was asked.
-            self.errors.append((now, ">", name, request.sequence, verdict, _kept("<", request)))
+            self.errors.append((now, ">", name, request.sequence, evaluation, _kept("<", request)))
 
     def note_silence(self, request: Pdu, reason: str = NOT_ANSWERED) -> None:
         """A request of ours that the customer did not answer, or not so that it can be read."""

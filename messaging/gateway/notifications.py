@@ -19,11 +19,11 @@ CHANNEL: Final = "smpp_receipts"
 PAUSE_SECONDS: Final = 2.0
 
 
-class Bells:
+class Notifications:
     """Calls `rung` with the account's id for each; with None after a time without hearing."""
 
     def __init__(self, rung: Callable[[UUID | None], None]) -> None:
-        self._rung = rung
+        self._notified = rung
 
     async def run(self) -> None:
         """Listen for ever. While the database is away, the server's own looking has to do."""
@@ -37,9 +37,9 @@ class Bells:
     async def _listen(self) -> None:
         async with await psycopg.AsyncConnection.connect(**_where(), autocommit=True) as heard:
             await heard.execute(f"LISTEN {CHANNEL}")
-            self._rung(None)
+            self._notified(None)
             async for notify in heard.notifies():
-                self._rung(UUID(notify.payload))
+                self._notified(UUID(notify.payload))
 
 
 def _where() -> dict[str, Any]:

@@ -43,7 +43,7 @@ _GOOD: Final = frozenset({Status.ESME_ROK})
 _FINAL: Final = frozenset({Status.ESME_RX_P_APPN, Status.ESME_RX_R_APPN})
 
 
-class Courier:
+class ReceiptSender:
     """Brings one account its receipts, for as long as it has a bind here that receives."""
 
     def __init__(self, server_id: UUID, account: SmppAccount, threads: Threads) -> None:
@@ -54,7 +54,7 @@ class Courier:
         self._turns = Turns()
         self._done: list[int] = []
         self._again: list[tuple[int, int]] = []
-        self._bell = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._more = False
         self._task: asyncio.Task[None] | None = None
 
@@ -68,18 +68,18 @@ class Courier:
         self.links.append(link)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
-        self.ring()
+        self.wake()
 
     def remove(self, link: Link) -> None:
         """A bind is gone; what it had under way has come back already."""
         if link in self.links:
             self.links.remove(link)
-        self._bell.set()
+        self._wakeup.set()
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """There may be receipts."""
         self._more = True
-        self._bell.set()
+        self._wakeup.set()
 
     async def finished(self) -> None:
         """Wait until everything is settled, once the last bind is gone."""
@@ -89,8 +89,8 @@ class Courier:
     async def _run(self) -> None:
         try:
             while self.links or self._done or self._again:
-                await self._bell.wait()
-                self._bell.clear()
+                await self._wakeup.wait()
+                self._wakeup.clear()
                 await self._step()
         finally:
             self._task = None
@@ -111,10 +111,10 @@ class Courier:
             self._done += done
             self._again += again
             self._more = True
-            asyncio.get_running_loop().call_later(FAILED_PAUSE, self._bell.set)
+            asyncio.get_running_loop().call_later(FAILED_PAUSE, self._wakeup.set)
             return
         if room and len(claimed) == room:
-            self.ring()
+            self.wake()
         for receipt in claimed:
             self._send(receipt)
 
@@ -173,7 +173,7 @@ class Courier:
         else:
             self._put_back(receipt, receipt_queue.retry_seconds(receipt.attempts))
         # Its place in the window is free.
-        self._bell.set()
+        self._wakeup.set()
 
     def _count_silence(self, link: Link, outcome: LinkError) -> None:
         connection = _connection(link)
@@ -185,12 +185,12 @@ class Courier:
     def _settled(self, receipt: Owed) -> None:
         self._done.append(receipt.id)
         self._more = True
-        self._bell.set()
+        self._wakeup.set()
 
     def _put_back(self, receipt: Owed, seconds: int) -> None:
         self._again.append((receipt.id, seconds))
         self._more = True
-        self._bell.set()
+        self._wakeup.set()
 
 
 def _why(error: LinkError) -> str:

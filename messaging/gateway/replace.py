@@ -19,7 +19,7 @@ from messaging.models.messages import Message
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.models.smpp_submits import SmppSubmit
 from messaging.sending import cancel
-from messaging.sending.accept import MIN_VALIDITY, Order, accept_each
+from messaging.sending.accept import MIN_VALIDITY, SendRequest, accept_each
 from messaging.sending.evaluation import Draft
 from messaging.smpp.pdus import ReplaceSm
 from messaging.states import CANCELABLE
@@ -45,7 +45,7 @@ def replace(account: SmppAccount, pdu: ReplaceSm) -> Answer:
         return Answer(NOT_REPLACEABLE)
     try:
         text = submit_parser.read_replacement(pdu, submit.data_coding or 0, account)
-        order = _order(account, message, pdu, datetime.now(UTC))
+        send_request = _send_request(account, message, pdu, datetime.now(UTC))
     except Refused as refused:
         return Answer(refused.code)
     if not throttling.admit_one(account):
@@ -53,13 +53,15 @@ def replace(account: SmppAccount, pdu: ReplaceSm) -> Answer:
     draft = Draft(message.to, text, message.sender, message.reference, id=ids.new_uuid())
     try:
         with transaction.atomic():
-            _exchange(message, order, draft, pdu.registered_delivery)
+            _exchange(message, send_request, draft, pdu.registered_delivery)
     except _NotDone as why:
         return Answer(why.code)
     return Answer()
 
 
-def _exchange(message: Message, order: Order, draft: Draft, registered_delivery: int) -> None:
+def _exchange(
+    message: Message, send_request: SendRequest, draft: Draft, registered_delivery: int
+) -> None:
     # First, so that nobody is told that the old one was deleted.
     SmppSubmit.objects.filter(message_id=message.id).update(
         message_id=draft.id, registered_delivery=registered_delivery
@@ -68,19 +70,21 @@ def _exchange(message: Message, order: Order, draft: Draft, registered_delivery:
         cancel.cancel(message.organization_id, message.id)
     except ApiError:
         raise _NotDone(NOT_REPLACEABLE) from None
-    code = code_of(accept_each([(order, draft)])[0])
+    code = code_of(accept_each([(send_request, draft)])[0])
     if code:
         raise _NotDone(code)
 
 
-def _order(account: SmppAccount, message: Message, pdu: ReplaceSm, now: datetime) -> Order:
+def _send_request(
+    account: SmppAccount, message: Message, pdu: ReplaceSm, now: datetime
+) -> SendRequest:
     """Times that the customer leaves out stay as they were."""
     scheduled_at = submit_parser.schedule(pdu.schedule_delivery_time, now)
     if not pdu.schedule_delivery_time and message.scheduled_at and message.scheduled_at > now:
         scheduled_at = message.scheduled_at
     begin = scheduled_at or now
     validity = submit_parser.validity(pdu.validity_period, begin, now)
-    return Order(
+    return SendRequest(
         organization_id=account.organization_id,
         source=SOURCE,
         test=message.test,

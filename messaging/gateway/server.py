@@ -16,7 +16,7 @@ from messaging.gateway import history, receipt_queue, sessions
 from messaging.gateway.account_session import Customer
 from messaging.gateway.bind_auth import Denied, Gate, is_open
 from messaging.gateway.connections import Connection, Threads
-from messaging.gateway.notifications import Bells
+from messaging.gateway.notifications import Notifications
 from messaging.smpp.constants import Status
 from messaging.smpp.events import RemoteProtocolError
 from messaging.smpp.handlers import Handlers, LinkConfig, log_protocol_error
@@ -85,7 +85,7 @@ class CustomerServer:
         self._servers: list[asyncio.Server] = []
         self._loops: list[asyncio.Task[None]] = []
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._bells = Bells(self._rung)
+        self._notifications = Notifications(self._notified)
 
     # -- from outside ------------------------------------------------------------------------
 
@@ -97,7 +97,7 @@ class CustomerServer:
         self.port = await self._listen(options.port, None)
         if options.tls is not None and options.tls_port is not None:
             self.tls_port = await self._listen(options.tls_port, options.tls)
-        for loop in (self._report_on, self._look_on, self._bells.run):
+        for loop in (self._report_on, self._look_on, self._notifications.run):
             self._loops.append(asyncio.create_task(loop()))
         log.info("smpp_server_listens", port=self.port, tls_port=self.tls_port or None)
 
@@ -112,10 +112,12 @@ class CustomerServer:
         log.info("smpp_server_drains", binds=len(bound))
         ends = [connection.link.unbind(seconds) for connection in bound]
         await asyncio.gather(*ends, return_exceptions=True)
-        couriers = [customer.courier.finished() for customer in self.customers.values()]
+        receipt_senders = [
+            customer.receipt_sender.finished() for customer in self.customers.values()
+        ]
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                await asyncio.gather(*couriers, *self._tasks, return_exceptions=True)
+                await asyncio.gather(*receipt_senders, *self._tasks, return_exceptions=True)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
@@ -303,15 +305,17 @@ class CustomerServer:
     async def _look(self) -> None:
         """Ring for receipts that nobody rang for, and take back those of dead servers."""
         await self._threads.run(receipt_queue.reclaim)
-        listening = [key for key, customer in self.customers.items() if customer.courier.links]
+        listening = [
+            key for key, customer in self.customers.items() if customer.receipt_sender.links
+        ]
         if listening:
             for account_id in await self._threads.run(receipt_queue.due, listening):
-                self._rung(account_id)
+                self._notified(account_id)
 
-    def _rung(self, account_id: UUID | None) -> None:
+    def _notified(self, account_id: UUID | None) -> None:
         """There are receipts for that account, or None: perhaps for any."""
         if account_id is None:
             for customer in self.customers.values():
-                customer.courier.ring()
+                customer.receipt_sender.wake()
         elif account_id in self.customers:
-            self.customers[account_id].courier.ring()
+            self.customers[account_id].receipt_sender.wake()

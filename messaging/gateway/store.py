@@ -27,7 +27,7 @@ from messaging.gateway.submit_parser import (
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.sending.accept import (
     Accepted,
-    Order,
+    SendRequest,
     accept_each,
     terms_of,
 )
@@ -262,8 +262,8 @@ class _Taking:
 
     # -- messages --------------------------------------------------------------------------------
 
-    def _order(self, wanted: Wanted) -> Order:
-        return Order(
+    def _send_request(self, wanted: Wanted) -> SendRequest:
+        return SendRequest(
             organization_id=self.organization_id,
             source=SOURCE,
             test=self.account.test,
@@ -274,7 +274,10 @@ class _Taking:
 
     def _accept(self, singles: Sequence[Submit]) -> None:
         requests = [
-            (self._order(submit.wanted), _draft(submit.wanted, submit.wanted.text or "", submit.id))
+            (
+                self._send_request(submit.wanted),
+                _draft(submit.wanted, submit.wanted.text or "", submit.id),
+            )
             for submit in singles
         ]
         for submit, outcome in zip(singles, accept_each(requests), strict=True):
@@ -299,7 +302,7 @@ class _Taking:
     def _begin(self, wanted: Wanted, assembly: Assembly) -> str:
         # Any short text: number and sender are judged, and a part's price is known.
         draft = _draft(wanted, "x", None)
-        terms = terms_of(self._order(wanted), [draft])
+        terms = terms_of(self._send_request(wanted), [draft])
         opinion = examine(draft, terms)
         if opinion.problems:
             return opinion.problems[0].code
@@ -333,7 +336,7 @@ class _Taking:
         reassembly.give_back(self.organization_id, [assembly])
         try:
             draft = _draft(wanted, decode_text(wanted.coding, contents), part_ids[0])
-            code = code_of(accept_each([(self._order(wanted), draft)])[0])
+            code = code_of(accept_each([(self._send_request(wanted), draft)])[0])
         except Refused as refused:
             code = refused.code
         if not code:

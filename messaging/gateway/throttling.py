@@ -5,7 +5,7 @@ from typing import Final
 
 from accounts.api import rate_limits
 from accounts.api.rate_limits import (
-    Lane,
+    LimitClass,
     Limits,
     Tokens,
     Usage,
@@ -35,11 +35,13 @@ def admit_one(account: SmppAccount) -> bool:
 
 def _admitted(account: SmppAccount, count: int) -> int:
     own = account.organization
-    limit = Limits(own.send_per_minute, own.bulk_per_minute, own.calls_per_minute).of(Lane.BULK)
+    limit = Limits(own.send_per_minute, own.bulk_per_minute, own.calls_per_minute).of(
+        LimitClass.BULK
+    )
     if account.throughput:
         bucket, most = f"smpp:{account.id.hex}", account.throughput
         count = _most(count, lambda cost: rate_limits.take_tokens(bucket, most, 1.0, cost))
-    return _most(count, lambda cost: rate_limits.take(own.id, Lane.BULK, limit, cost))
+    return _most(count, lambda cost: rate_limits.take(own.id, LimitClass.BULK, limit, cost))
 
 
 def _most(wanted: int, take: Callable[[int], Usage | Tokens]) -> int:

@@ -20,7 +20,7 @@ from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page
-from accounts.ui.single_use_forms import OnceForm
+from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core.api.requests import client_address
 from messaging.gateway import accounts, live_console
 from messaging.models import SmppAccount
@@ -28,7 +28,7 @@ from messaging.models import SmppAccount
 _OVERLAPS = {"0": 0, "1": 1, "24": 24}
 
 
-class PasswordForm(OnceForm):
+class PasswordForm(SingleUseForm):
     overlap = forms.ChoiceField(
         label=gettext_lazy("The old password works"),
         initial="24",

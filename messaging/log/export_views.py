@@ -15,7 +15,7 @@ from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui import stored_files
 from accounts.ui.live_fragments import live_page
-from accounts.ui.single_use_forms import OnceForm
+from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from messaging.log import exports as message_exports
@@ -51,7 +51,7 @@ def new_export(request: HttpRequest, member: Member) -> HttpResponse:
     """Have the log written as the address narrows it."""
     organization_id = public_id(member.organization)
     filters = LogFilters(member.organization, request.GET)
-    form = OnceForm(request.POST)
+    form = SingleUseForm(request.POST)
     if not filters.is_valid() or not form.is_valid():
         messages.error(request, _("The export was not begun: look at the filters and try again."))
         return redirect("messages", organization_id)

@@ -93,7 +93,7 @@ def request_export(
             detail=_for_audit(narrowed),
             address=address,
         )
-        transaction.on_commit(ring)
+        transaction.on_commit(wake)
     return export
 
 
@@ -129,9 +129,9 @@ def cancel(export: Export, member: Member, address: str | None) -> bool:
     return True
 
 
-def ring() -> None:
+def wake() -> None:
     """Have a worker write what is due."""
-    wakeups.ring("messaging.tasks.write_exports", queue="default")
+    wakeups.wake("messaging.tasks.write_exports", queue="default")
 
 
 def write_for(seconds: float) -> None:
@@ -139,7 +139,7 @@ def write_for(seconds: float) -> None:
     end = time.monotonic() + seconds
     while step():
         if time.monotonic() > end:
-            ring()
+            wake()
             return
 
 

@@ -14,7 +14,7 @@ from accounts.credits.ledger import InsufficientCredits
 from accounts.models import LedgerEntry, Member
 from accounts.roles import Action, may
 from accounts.ui.live_fragments import live_page
-from accounts.ui.single_use_forms import OnceForm
+from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -108,20 +108,22 @@ def resend(request: HttpRequest, member: Member, message_id: str) -> HttpRespons
     if not message_resend.may_be_resent(message):
         messages.error(request, _("A one-time password is not sent again: ask for a new one."))
         return redirect("message", organization_id, message_id)
-    form = OnceForm(request.POST if request.method == "POST" else None)
+    form = SingleUseForm(request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
         return _resent(request, member, message, form)
     context = {
         "page": "messages",
         "message": message,
-        "form": OnceForm(),
-        "verdict": message_resend.verdict(message),
+        "form": SingleUseForm(),
+        "verdict": message_resend.evaluation(message),
         "source": message.public_id,
     }
     return render(request, "messaging/log/resend.html", {**frame(member), **context})
 
 
-def _resent(request: HttpRequest, member: Member, message: Message, form: OnceForm) -> HttpResponse:
+def _resent(
+    request: HttpRequest, member: Member, message: Message, form: SingleUseForm
+) -> HttpResponse:
     organization_id = public_id(member.organization)
     if not form.is_first():
         messages.warning(request, _("It was sent already. The newest message to the number is it."))

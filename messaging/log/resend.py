@@ -14,7 +14,7 @@ from imissive.core.errors import Problem
 from messaging.log.failure_reasons import Text, reason
 from messaging.log.problem_messages import told
 from messaging.models import Message
-from messaging.sending.accept import Accepted, Order, accept
+from messaging.sending.accept import Accepted, SendRequest, accept
 from messaging.sending.estimate import estimate
 from messaging.sending.evaluation import TEST_SENDER, Draft
 from messaging.sending.limits import spend
@@ -24,7 +24,7 @@ _HAVE_ADVICE = ("INVALID_SENDER", "INSUFFICIENT_CREDITS", "DESTINATION_BLOCKED")
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Evaluation:
     """What would become of it: `estimate` as the API gives it, what is against it, and what the
     person should know who sends it all the same."""
 
@@ -38,13 +38,13 @@ def may_be_resent(message: Message) -> bool:
     return not message.masked_text and message.source != "otp"
 
 
-def verdict(message: Message) -> Verdict:
+def evaluation(message: Message) -> Evaluation:
     """The same verdict that sending gives; nothing is stored or charged."""
-    estimated = estimate(_order(message), [_draft(message)])
+    estimated = estimate(_send_request(message), [_draft(message)])
     problems = [_in_words(problem) for problem in estimated["problems"]]
     if _is_suspended(message.organization):
         problems.insert(0, (_("The organization is suspended."), _("Please contact support.")))
-    return Verdict(estimated, problems, _warning(message))
+    return Evaluation(estimated, problems, _warning(message))
 
 
 def resend(message: Message, member: Member, address: str) -> uuid.UUID | None:
@@ -56,7 +56,7 @@ def resend(message: Message, member: Member, address: str) -> uuid.UUID | None:
         return None
     spend(message.organization, 1)
     with transaction.atomic():
-        outcome = accept(_order(message), [_draft(message)]).outcomes[0]
+        outcome = accept(_send_request(message), [_draft(message)]).outcomes[0]
         if not isinstance(outcome, Accepted):
             return None
         trail.record(
@@ -70,8 +70,8 @@ def resend(message: Message, member: Member, address: str) -> uuid.UUID | None:
     return outcome.id
 
 
-def _order(message: Message) -> Order:
-    return Order(message.organization_id, source="dashboard", test=message.test, urgent=True)
+def _send_request(message: Message) -> SendRequest:
+    return SendRequest(message.organization_id, source="dashboard", test=message.test, urgent=True)
 
 
 def _draft(message: Message) -> Draft:

@@ -8,7 +8,7 @@ from accounts.access.page_access import member_page, public_id
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
-from accounts.ui.single_use_forms import OnceForm
+from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from messaging.log import pages, query
 from messaging.log.filters import LogFilters
@@ -31,7 +31,7 @@ def message_log(request: HttpRequest, member: Member) -> HttpResponse:
         "live": page is not None and page.newer is None and not paused,
         "paused": paused,
         "searched": query.SEARCHED,
-        "export_form": OnceForm(),
+        "export_form": SingleUseForm(),
         "query": query_without(request, "before", "after", "live"),
     }
     return live_page(request, member, "messaging/log/messages", "log", context)

@@ -243,7 +243,7 @@ def _tell(sender: SenderId) -> None:
     }
     if sender.reason:
         data["reason"] = sender.reason
-    events.record_and_ring_on_commit(
+    events.record_and_wake_on_commit(
         [
             events.NewEvent(
                 organization_id=sender.organization_id,

@@ -21,13 +21,13 @@ from messaging.numbers import e164
 from messaging.routing.cache import tables
 from messaging.sending.evaluation import (
     Draft,
+    Evaluation,
     Refusal,
     Terms,
-    Verdict,
     default_sender,
-    judge,
+    evaluate,
 )
-from messaging.sending.group_commit import Combiner
+from messaging.sending.group_commit import GroupCommit
 from messaging.states import Status
 from webhooks.events import outbox
 from webhooks.models import EventType
@@ -37,7 +37,7 @@ MIN_VALIDITY, MAX_VALIDITY = timedelta(seconds=10), timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SendRequest:
     """What all drafts of one call share.
 
     `urgent`: the lane that no bulk run holds up. `as_batch`: give them a batch id.
@@ -63,7 +63,7 @@ class Accepted:
     """A draft that became the message with that id; `scheduled_at` None is at once."""
 
     id: uuid.UUID
-    verdict: Verdict
+    evaluation: Evaluation
     scheduled_at: datetime | None
 
     @property
@@ -75,7 +75,7 @@ class Accepted:
 class Acceptance:
     """What became of an order: `outcomes` in the order of its drafts; `price` in micro-credits."""
 
-    order: Order
+    send_request: SendRequest
     batch_id: uuid.UUID | None
     created_at: datetime
     outcomes: list[Accepted | Refusal]
@@ -95,22 +95,26 @@ Known = tuple[int, dict[str, bool] | None, bool, bool]
 """What TERMS gave."""
 
 
-def accept(order: Order, drafts: Sequence[Draft], known: Known | None = None) -> Acceptance:
+def accept(
+    send_request: SendRequest, drafts: Sequence[Draft], known: Known | None = None
+) -> Acceptance:
     """Accept what is acceptable of the drafts and charge for that, all of it or nothing.
 
     Refused drafts come back as Refusal among the outcomes. Raises InsufficientCredits when the
     balance does not cover all accepted ones: then nothing is stored. `known`: what TERMS gave, if
     the caller has read it a moment ago.
     """
-    known = known or _read_known(order.organization_id)
-    storing = _judged(order, drafts, terms_of(order, drafts, known), tell_queued=known[2])
+    known = known or _read_known(send_request.organization_id)
+    storing = _evaluated(
+        send_request, drafts, terms_of(send_request, drafts, known), tell_queued=known[2]
+    )
     if storing.accepted:
         _store(storing)
     return storing.acceptance
 
 
 def accept_each(
-    requests: Sequence[tuple[Order, Draft]],
+    requests: Sequence[tuple[SendRequest, Draft]],
 ) -> list[Accepted | Refusal | InsufficientCredits]:
     """Accept each draft for itself, in the caller's transaction: an outcome for each, in order.
 
@@ -124,13 +128,13 @@ def accept_each(
     terms = terms_of(first, [draft for _, draft in requests], known)
     now = terms.at if first.scheduled_at is None else datetime.now(UTC)
     storings = [
-        _judged(
-            order,
+        _evaluated(
+            send_request,
             [draft],
-            replace(terms, at=order.scheduled_at or now, hold=order.hold),
+            replace(terms, at=send_request.scheduled_at or now, hold=send_request.hold),
             tell_queued=known[2],
         )
-        for order, draft in requests
+        for send_request, draft in requests
     ]
     uncovered = _store_each([storing for storing in storings if storing.accepted])
     return [
@@ -167,22 +171,24 @@ def _store_each(storings: Sequence[_Storing]) -> set[int]:
     return uncovered
 
 
-def _judged(order: Order, drafts: Sequence[Draft], terms: Terms, *, tell_queued: bool) -> _Storing:
+def _evaluated(
+    send_request: SendRequest, drafts: Sequence[Draft], terms: Terms, *, tell_queued: bool
+) -> _Storing:
     outcomes: list[Accepted | Refusal] = []
     for draft in drafts:
-        verdict = judge(draft, terms)
-        if isinstance(verdict, Refusal):
-            outcomes.append(verdict)
+        evaluation = evaluate(draft, terms)
+        if isinstance(evaluation, Refusal):
+            outcomes.append(evaluation)
         else:
-            begins = verdict.held_until or order.scheduled_at
-            outcomes.append(Accepted(draft.id or ids.new_uuid(), verdict, begins))
+            begins = evaluation.held_until or send_request.scheduled_at
+            outcomes.append(Accepted(draft.id or ids.new_uuid(), evaluation, begins))
     accepted = [outcome for outcome in outcomes if isinstance(outcome, Accepted)]
     acceptance = Acceptance(
-        order,
-        order.batch_id or (ids.new_uuid() if order.as_batch and accepted else None),
+        send_request,
+        send_request.batch_id or (ids.new_uuid() if send_request.as_batch and accepted else None),
         datetime.now(UTC),
         outcomes,
-        sum(outcome.verdict.price for outcome in accepted),
+        sum(outcome.evaluation.price for outcome in accepted),
     )
     queued = any(outcome.scheduled_at is None for outcome in accepted)
     return _Storing(acceptance, accepted, tell_queued and queued)
@@ -198,20 +204,22 @@ TERMS = """json_build_array(
 """What drafts are judged by, as an SQL expression over their organization, `o`."""
 
 
-def terms_of(order: Order, drafts: Sequence[Draft], known: Known | None = None) -> Terms:
+def terms_of(
+    send_request: SendRequest, drafts: Sequence[Draft], known: Known | None = None
+) -> Terms:
     """What these drafts are judged by; `known` as for `accept`."""
-    max_parts, approved, _, any_suppressed = known or _read_known(order.organization_id)
+    max_parts, approved, _, any_suppressed = known or _read_known(send_request.organization_id)
     approved = approved or {}
     return Terms(
-        order.organization_id,
-        order.test,
+        send_request.organization_id,
+        send_request.test,
         max_parts,
         frozenset(approved),
         default_sender(approved),
         tables(),
-        order.scheduled_at or datetime.now(UTC),
-        _suppressed(order.organization_id, drafts) if any_suppressed else frozenset(),
-        order.hold,
+        send_request.scheduled_at or datetime.now(UTC),
+        _suppressed(send_request.organization_id, drafts) if any_suppressed else frozenset(),
+        send_request.hold,
     )
 
 
@@ -245,8 +253,8 @@ def _store(storing: _Storing) -> None:
         if alone:
             _commit([storing])
         else:
-            organization_id = storing.acceptance.order.organization_id
-            _combiners[organization_id.int % len(_combiners)].do(storing)
+            organization_id = storing.acceptance.send_request.organization_id
+            _group_commits[organization_id.int % len(_group_commits)].do(storing)
     except IntegrityError as error:
         if is_overdraft(error):
             raise InsufficientCredits from error
@@ -265,33 +273,33 @@ def _commit(batch: Sequence[_Storing]) -> None:
         # A single statement commits by itself: two round trips fewer for the ordinary send.
         _insert(batch)
         endpoints = frozenset()
-    lanes = {
-        (outcome.verdict.carrier.slug, storing.acceptance.order.urgent)
+    priorities = {
+        (outcome.evaluation.carrier.slug, storing.acceptance.send_request.urgent)
         for storing in batch
         for outcome in storing.accepted
         if outcome.scheduled_at is None
     }
 
-    def ring() -> None:
-        outbox.ring(endpoints)
-        for slug, urgent in lanes:
-            ring_carrier(slug, urgent=urgent)
+    def wake() -> None:
+        outbox.wake(endpoints)
+        for slug, urgent in priorities:
+            wake_carrier(slug, urgent=urgent)
 
-    transaction.on_commit(ring)
+    transaction.on_commit(wake)
 
 
 COMBINED_MESSAGES = 20
 """Orders of up to so many messages share a commit with others; larger ones have their own."""
 
 # By organization, so that one whose balance is locked for long does not hold up all others.
-_combiners = [Combiner(_commit, at_most=64, alone_on=IntegrityError) for _ in range(64)]
+_group_commits = [GroupCommit(_commit, at_most=64, alone_on=IntegrityError) for _ in range(64)]
 
 
-def ring_carrier(slug: str, *, urgent: bool) -> None:
+def wake_carrier(slug: str, *, urgent: bool) -> None:
     """Wake the carrier's workers: there is something in that lane."""
-    lane = "urgent" if urgent else "bulk"
-    wakeups.ring(
-        "messaging.tasks.wake", queue=carrier_queue(slug, urgent=urgent), arguments=(lane,)
+    priority = "urgent" if urgent else "bulk"
+    wakeups.wake(
+        "messaging.tasks.wake", queue=carrier_queue(slug, urgent=urgent), arguments=(priority,)
     )
 
 
@@ -302,20 +310,20 @@ def carrier_queue(slug: str, *, urgent: bool) -> str:
 
 def _queued_events(storing: _Storing) -> list[outbox.NewEvent]:
     acceptance = storing.acceptance
-    order = acceptance.order
+    send_request = acceptance.send_request
     return [
         outbox.NewEvent(
-            organization_id=order.organization_id,
+            organization_id=send_request.organization_id,
             type=EventType.MESSAGE_QUEUED,
             at=acceptance.created_at,
             message_id=outcome.id,
             data=event_data(
-                to=outcome.verdict.to,
+                to=outcome.evaluation.to,
                 status=Status.QUEUED,
                 at=acceptance.created_at,
-                reference=outcome.verdict.reference,
+                reference=outcome.evaluation.reference,
                 batch_id=acceptance.batch_id,
-                test=order.test,
+                test=send_request.test,
             ),
         )
         for outcome in storing.accepted
@@ -389,14 +397,14 @@ SELECT new.id, o.organization_id, o.batch_id, o.api_key_id, o.source, o.test, o.
 
 def _insert(batch: Sequence[_Storing]) -> None:
     acceptances = [storing.acceptance for storing in batch]
-    orders = [acceptance.order for acceptance in acceptances]
+    send_requests = [acceptance.send_request for acceptance in acceptances]
     parameters: dict[str, Any] = {
-        "organization": [order.organization_id for order in orders],
+        "organization": [send_request.organization_id for send_request in send_requests],
         "batch": [acceptance.batch_id for acceptance in acceptances],
-        "api_key": [order.api_key_id for order in orders],
-        "source": [order.source for order in orders],
-        "test": [order.test for order in orders],
-        "urgent": [order.urgent for order in orders],
+        "api_key": [send_request.api_key_id for send_request in send_requests],
+        "source": [send_request.source for send_request in send_requests],
+        "test": [send_request.test for send_request in send_requests],
+        "urgent": [send_request.urgent for send_request in send_requests],
         "now": [acceptance.created_at for acceptance in acceptances],
         "total": [acceptance.price for acceptance in acceptances],
         "charged": [_charged(storing) for storing in batch],
@@ -409,7 +417,7 @@ def _charged(storing: _Storing) -> uuid.UUID:
     """What the charge names: a batch as a whole, or a message, of several that join a batch the
     first, since one thing is charged once."""
     batch_id = storing.acceptance.batch_id
-    if batch_id is None or storing.acceptance.order.batch_id is not None:
+    if batch_id is None or storing.acceptance.send_request.batch_id is not None:
         return storing.accepted[0].id
     return batch_id
 
@@ -420,25 +428,25 @@ def _message_columns(batch: Sequence[_Storing]) -> dict[str, list[Any]]:
         for number, storing in enumerate(batch, start=1)
         for outcome in storing.accepted
     ]
-    verdicts = [outcome.verdict for _, _, outcome in rows]
+    evaluations = [outcome.evaluation for _, _, outcome in rows]
     return {
         "number": [number for number, _, _ in rows],
         "id": [outcome.id for _, _, outcome in rows],
-        "to": [verdict.to for verdict in verdicts],
-        "country": [verdict.country for verdict in verdicts],
-        "sender": [verdict.sender for verdict in verdicts],
-        "text": [verdict.text for verdict in verdicts],
-        "masked": [verdict.masked for verdict in verdicts],
-        "encoding": [verdict.encoding for verdict in verdicts],
-        "parts": [verdict.parts for verdict in verdicts],
-        "price": [verdict.price for verdict in verdicts],
-        "reference": [verdict.reference for verdict in verdicts],
-        "carrier": [verdict.carrier.id for verdict in verdicts],
+        "to": [evaluation.to for evaluation in evaluations],
+        "country": [evaluation.country for evaluation in evaluations],
+        "sender": [evaluation.sender for evaluation in evaluations],
+        "text": [evaluation.text for evaluation in evaluations],
+        "masked": [evaluation.masked for evaluation in evaluations],
+        "encoding": [evaluation.encoding for evaluation in evaluations],
+        "parts": [evaluation.parts for evaluation in evaluations],
+        "price": [evaluation.price for evaluation in evaluations],
+        "reference": [evaluation.reference for evaluation in evaluations],
+        "carrier": [evaluation.carrier.id for evaluation in evaluations],
         "begins": [outcome.scheduled_at for _, _, outcome in rows],
         "expires": [
             (outcome.scheduled_at or acceptance.created_at)
-            + (acceptance.order.validity or DEFAULT_VALIDITY)
+            + (acceptance.send_request.validity or DEFAULT_VALIDITY)
             for _, acceptance, outcome in rows
         ],
-        "closes": [verdict.closes_at for verdict in verdicts],
+        "closes": [evaluation.closes_at for evaluation in evaluations],
     }

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.authentication import ApiKeyAuthentication, Caller, caller_of
-from accounts.api.rate_limits import Lane
+from accounts.api.rate_limits import LimitClass
 from accounts.api.view import ApiView
 from accounts.credits.ledger import InsufficientCredits, credits_text
 from accounts.roles import Scope
@@ -31,7 +31,7 @@ from messaging.sending.accept import (
     MIN_VALIDITY,
     TERMS,
     Acceptance,
-    Order,
+    SendRequest,
     accept,
 )
 from messaging.sending.estimate import estimate
@@ -154,7 +154,7 @@ class SendView(ApiView):
 
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
-    lane = Lane.SEND
+    limit_class = LimitClass.SEND
 
     @extend_schema(
         request=SendBody,
@@ -167,8 +167,8 @@ class SendView(ApiView):
         body = parse_body(request, SendBody)
         # One message by itself is somebody waiting for it: no bulk run may hold it up.
         scheduled_at = parse_schedule(body.scheduled_at)
-        order = _order(caller_of(request), body, scheduled_at, urgent=True)
-        acceptance = _accept(order, _drafts(body), caller_of(request))
+        send_request = _send_request(caller_of(request), body, scheduled_at, urgent=True)
+        acceptance = _accept(send_request, _drafts(body), caller_of(request))
         outcome = acceptance.outcomes[0]
         if isinstance(outcome, Refusal):
             raise ApiError.of(outcome.problems[0], outcome.problems[1:])
@@ -180,7 +180,7 @@ class BulkView(ApiView):
 
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
-    lane = Lane.BULK
+    limit_class = LimitClass.BULK
     counts_content = True
 
     @extend_schema(
@@ -199,8 +199,8 @@ class BulkView(ApiView):
         drafts = _drafts(body)
         self.spend(len(drafts))
         scheduled_at = parse_schedule(body.scheduled_at)
-        order = _order(caller_of(request), body, scheduled_at, as_batch=True)
-        acceptance = _accept(order, drafts, caller_of(request))
+        send_request = _send_request(caller_of(request), body, scheduled_at, as_batch=True)
+        acceptance = _accept(send_request, drafts, caller_of(request))
         return Response(representations.bulk_json(acceptance), status=202)
 
 
@@ -232,9 +232,11 @@ class EstimateView(ApiView):
             scheduled_at = parse_schedule(body.scheduled_at)
         except ApiError as error:
             scheduled_at, against = None, [error.problem]
-        order = _order(caller, body, scheduled_at, as_batch=isinstance(body, BulkBody))
+        send_request = _send_request(
+            caller, body, scheduled_at, as_batch=isinstance(body, BulkBody)
+        )
         told = estimate(
-            order,
+            send_request,
             drafts,
             caller.extra,
             against=against,
@@ -302,15 +304,15 @@ def _drafts(body: SendBody | BulkBody) -> list[Draft]:
     ]
 
 
-def _order(
+def _send_request(
     caller: Caller,
     body: SendBody | BulkBody,
     scheduled_at: datetime | None,
     *,
     urgent: bool = False,
     as_batch: bool = False,
-) -> Order:
-    return Order(
+) -> SendRequest:
+    return SendRequest(
         organization_id=caller.organization_id,
         source="api",
         test=caller.test,
@@ -323,9 +325,9 @@ def _order(
     )
 
 
-def _accept(order: Order, drafts: list[Draft], caller: Caller) -> Acceptance:
+def _accept(send_request: SendRequest, drafts: list[Draft], caller: Caller) -> Acceptance:
     try:
-        return accept(order, drafts, known=caller.extra)
+        return accept(send_request, drafts, known=caller.extra)
     except InsufficientCredits:
         told = "The balance does not cover this. Nothing was sent or charged."
         raise ApiError("INSUFFICIENT_CREDITS", told) from None

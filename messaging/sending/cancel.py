@@ -122,7 +122,7 @@ def _cancel(organization_id: uuid.UUID, which: str, wanted: Any, *, limit: int |
                 {"organization": organization_id, "wanted": wanted, "limit": limit, "now": now},
             )
             rows: list[Any] = cursor.fetchall()
-        outbox.record_and_ring_on_commit([_event(organization_id, row, now) for row in rows])
+        outbox.record_and_wake_on_commit([_event(organization_id, row, now) for row in rows])
         # Last, by the locking rule: messages before balances.
         kind = LedgerEntry.Kind.REFUND
         ledger.post(

@@ -7,13 +7,13 @@ from accounts.credits.ledger import credits_text
 from accounts.models import Balance
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import Problem
-from messaging.sending.accept import Known, Order, terms_of
+from messaging.sending.accept import Known, SendRequest, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
 from messaging.text import encoding
 
 
 def estimate(
-    order: Order,
+    send_request: SendRequest,
     drafts: Sequence[Draft],
     known: Known | None = None,
     *,
@@ -25,16 +25,16 @@ def estimate(
     By the same verdicts as `sending.accept`; nothing is stored or charged. `known`: as there.
     `against`: why the whole call would be refused.
     """
-    terms = terms_of(order, drafts, known)
+    terms = terms_of(send_request, drafts, known)
     opinions = [examine(draft, terms).after(against) for draft in drafts]
     acceptable = [opinion for opinion in opinions if not opinion.problems]
     price = sum(opinion.price or 0 for opinion in acceptable)
-    balance = Balance.objects.filter(organization_id=order.organization_id).first()
+    balance = Balance.objects.filter(organization_id=send_request.organization_id).first()
     available = balance.micro if balance else 0
     covered = price <= available
-    messages = [_message(opinion, order, covered=covered) for opinion in opinions]
+    messages = [_message(opinion, send_request, covered=covered) for opinion in opinions]
     money = {"balance": credits_text(available) if tell_balance else None, "covered": covered}
-    if not order.as_batch:
+    if not send_request.as_batch:
         return messages[0] | money
     accepted = len(acceptable) if covered else 0
     return {
@@ -47,7 +47,7 @@ def estimate(
     }
 
 
-def _message(opinion: Opinion, order: Order, *, covered: bool) -> dict[str, Any]:
+def _message(opinion: Opinion, send_request: SendRequest, *, covered: bool) -> dict[str, Any]:
     problems = list(opinion.problems)
     if not problems and not covered:
         told = "The balance does not cover this."
@@ -66,6 +66,6 @@ def _message(opinion: Opinion, order: Order, *, covered: bool) -> dict[str, Any]
         else [],
         "credits": None if price is None else credits_text(price),
         "route": [carrier.slug for carrier in opinion.carriers],
-        "scheduled_at": time_text(opinion.held_until or order.scheduled_at),
+        "scheduled_at": time_text(opinion.held_until or send_request.scheduled_at),
         "problems": [problem.as_json() for problem in problems],
     }

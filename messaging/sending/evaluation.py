@@ -55,7 +55,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Evaluation:
     """An acceptable message: normalized, measured, priced (`price` in micro-credits, all parts).
 
     `held_until`: when a country's rules let it go, None where that is when it was to go anyway.
@@ -113,7 +113,7 @@ class Opinion:
         return replace(self, problems=(*problems, *self.problems)) if problems else self
 
 
-def judge(draft: Draft, terms: Terms) -> Verdict | Refusal:
+def evaluate(draft: Draft, terms: Terms) -> Evaluation | Refusal:
     """The verdict on a draft. Pure: reads nothing but its arguments."""
     opinion = examine(draft, terms)
     number, measure, sender, price = (
@@ -124,7 +124,7 @@ def judge(draft: Draft, terms: Terms) -> Verdict | Refusal:
     )
     if opinion.problems or number is None or measure is None or sender is None or price is None:
         return Refusal(draft.to, opinion.problems)
-    return Verdict(
+    return Evaluation(
         number.e164,
         number.country,
         sender,

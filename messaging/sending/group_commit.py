@@ -19,7 +19,7 @@ class _Waiting(Generic[T]):
     error: Exception | None = None
 
 
-class Combiner(Generic[T]):
+class GroupCommit(Generic[T]):
     """`work` does a batch of items, all or nothing, and raises for what none of them survived."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """The organization's rate limits for messages that are sent from pages."""
 
 from accounts.api import rate_limits
-from accounts.api.rate_limits import Lane, Limits
+from accounts.api.rate_limits import LimitClass, Limits
 from accounts.models import Organization
 
 
@@ -10,10 +10,10 @@ def spend(organization: Organization, count: int) -> None:
 
     Raises ApiError where they are more than may be sent now.
     """
-    lane = Lane.SEND if count == 1 else Lane.BULK
+    limit_class = LimitClass.SEND if count == 1 else LimitClass.BULK
     allowed = Limits(
         organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
-    ).of(lane)
-    usage = rate_limits.take(organization.id, lane, allowed, count)
+    ).of(limit_class)
+    usage = rate_limits.take(organization.id, limit_class, allowed, count)
     if usage.wait_seconds:
         raise rate_limits.refusal(usage, count)

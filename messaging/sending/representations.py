@@ -57,10 +57,10 @@ def _message(
 
 def accepted_messages(acceptance: Acceptance) -> list[dict[str, Any]]:
     """One row for each draft in its order: the message, or `{to, status: "rejected", error}`."""
-    order = acceptance.order
+    send_request = acceptance.send_request
     shared: dict[str, Any] = {
         "batch_id": ids.public_id(ids.BATCH, acceptance.batch_id) if acceptance.batch_id else None,
-        "test": order.test,
+        "test": send_request.test,
         "created_at": time_text(acceptance.created_at),
     }
     return [
@@ -70,15 +70,15 @@ def accepted_messages(acceptance: Acceptance) -> list[dict[str, Any]]:
 
 
 def _accepted(outcome: Accepted, shared: dict[str, Any]) -> dict[str, Any]:
-    verdict = outcome.verdict
+    evaluation = outcome.evaluation
     return _message(
         id=outcome.id,
-        to=verdict.to,
-        sender=verdict.sender,
-        parts=verdict.parts,
-        encoding=verdict.encoding,
-        price=verdict.price,
-        reference=verdict.reference,
+        to=evaluation.to,
+        sender=evaluation.sender,
+        parts=evaluation.parts,
+        encoding=evaluation.encoding,
+        price=evaluation.price,
+        reference=evaluation.reference,
         status=str(outcome.status),
         scheduled_at=time_text(outcome.scheduled_at),
         queued_at=None if outcome.scheduled_at else shared["created_at"],

@@ -6,7 +6,7 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.ui.single_use_forms import OnceForm
+from accounts.ui.single_use_forms import SingleUseForm
 from messaging.numbers.countries import country_choices
 from otp.limits.rules import Rules
 from otp.verification import codes
@@ -31,7 +31,7 @@ class CountriesForm(forms.Form):
         ]
 
 
-class TryForm(OnceForm):
+class TryForm(SingleUseForm):
     """A code to send from the page."""
 
     phone = forms.CharField(

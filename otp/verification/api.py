@@ -9,7 +9,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.api.authentication import caller_of
-from accounts.api.rate_limits import Lane
+from accounts.api.rate_limits import LimitClass
 from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
@@ -137,7 +137,7 @@ class OtpSendView(ApiView):
 
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.OTP
-    lane = Lane.SEND
+    limit_class = LimitClass.SEND
 
     @extend_schema(
         operation_id="send_otp",
@@ -201,7 +201,7 @@ class OtpResendView(ApiView):
 
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.OTP
-    lane = Lane.SEND
+    limit_class = LimitClass.SEND
 
     @extend_schema(
         operation_id="resend_otp",

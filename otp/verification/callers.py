@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 
-class Asker(Protocol):
+class OtpCaller(Protocol):
     """Whose codes they are; `test`: they reach nobody; `key_id` of the API key that asks.
 
     `extra` is what was read with the key, see `accounts.api.authentication`.

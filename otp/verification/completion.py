@@ -30,7 +30,7 @@ def end(verification: Verification, reason: Verification.Reason | None, at: date
     verification.status, verification.reason = status, reason or ""
     verification.ended_at, verification.seed, verification.digest = at, b"", b""
     verification.save(update_fields=["status", "reason", "attempts", "ended_at", "seed", "digest"])
-    outbox.record_and_ring_on_commit([_event(verification, at)])
+    outbox.record_and_wake_on_commit([_event(verification, at)])
     if reason:
         take_back(verification)
 
@@ -94,7 +94,7 @@ def expire_due(limit: int = STEP) -> int:
             )
             for row in rows
         ]
-        outbox.record_and_ring_on_commit([_event(verification, now) for verification in ended])
+        outbox.record_and_wake_on_commit([_event(verification, now) for verification in ended])
         _take_back_held(ended)
     return len(rows)
 

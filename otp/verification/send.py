@@ -17,7 +17,7 @@ from imissive.core import ids
 from imissive.core.errors import ApiError, Problem
 from imissive.core.sql import server_cursor
 from messaging.numbers import e164
-from messaging.sending.accept import Order, accept
+from messaging.sending.accept import SendRequest, accept
 from messaging.sending.evaluation import Draft, Refusal
 from otp.limits import number_limits, sms_pumping
 from otp.limits.rules import Rules, rules_of
@@ -28,7 +28,7 @@ from otp.verification import (
     texts,
     verify,
 )
-from otp.verification.callers import Asker
+from otp.verification.callers import OtpCaller
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Sent:
     code: str
 
 
-def send(caller: Asker, asked: Asked) -> Sent:
+def send(caller: OtpCaller, asked: Asked) -> Sent:
     """Begin a verification and send its code. One that is still live for the number ends.
 
     Raises ApiError: what a message is refused for (with this call's field names), and
@@ -87,7 +87,7 @@ def send(caller: Asker, asked: Asked) -> Sent:
     return Sent(verification, code)
 
 
-def resend(caller: Asker, otp_id: str) -> Sent:
+def resend(caller: OtpCaller, otp_id: str) -> Sent:
     """Send a pending verification's code once more, and give it its full time again.
 
     Raises ApiError: NOT_FOUND; ALREADY_VERIFIED; CONFLICT where it has ended; and as `send`.
@@ -201,7 +201,7 @@ def _supersede(newer: Verification, now: datetime) -> None:
         completion.end(older, reason, now)
 
 
-def _deliver(caller: Asker, verification: Verification, code: str, now: datetime) -> None:
+def _deliver(caller: OtpCaller, verification: Verification, code: str, now: datetime) -> None:
     """Store the verification and accept a message with its code, on the lane nothing holds up."""
     span = timedelta(seconds=verification.expiry)
     verification.message_id, verification.expires_at = ids.new_uuid(), now + span
@@ -214,7 +214,7 @@ def _deliver(caller: Asker, verification: Verification, code: str, now: datetime
         message_id=verification.message_id,
         at=now,
     )
-    order = Order(
+    send_request = SendRequest(
         organization_id=verification.organization_id,
         source="otp",
         test=verification.test,
@@ -231,7 +231,7 @@ def _deliver(caller: Asker, verification: Verification, code: str, now: datetime
         masked=texts.masked(verification.text, verification.length),
         id=verification.message_id,
     )
-    [outcome] = accept(order, [draft], known=caller.extra).outcomes
+    [outcome] = accept(send_request, [draft], known=caller.extra).outcomes
     if isinstance(outcome, Refusal):
         problems = [_renamed(problem) for problem in outcome.problems]
         raise ApiError.of(problems[0], problems[1:])

@@ -9,12 +9,12 @@ from imissive.core import ids
 from imissive.core.errors import ApiError
 from otp.models import MAX_ATTEMPTS, Verification
 from otp.verification import codes, completion
-from otp.verification.callers import Asker
+from otp.verification.callers import OtpCaller
 
 log = structlog.get_logger(__name__)
 
 
-def find(caller: Asker, otp_id: str, *, lock: bool = False) -> Verification:
+def find(caller: OtpCaller, otp_id: str, *, lock: bool = False) -> Verification:
     """The caller's verification with that public id; `lock`: held to the transaction's end.
 
     A test key's are not found with a live one, nor the other way round: a code that never reached
@@ -31,7 +31,7 @@ def find(caller: Asker, otp_id: str, *, lock: bool = False) -> Verification:
     return found
 
 
-def read(caller: Asker, otp_id: str) -> Verification:
+def read(caller: OtpCaller, otp_id: str) -> Verification:
     """The caller's verification as it stands. One whose time is over says so at once, though the
     sweep may not have ended it yet. Raises ApiError NOT_FOUND."""
     verification = find(caller, otp_id)
@@ -59,7 +59,7 @@ def refuse_verified(verification: Verification) -> None:
         raise ApiError("ALREADY_VERIFIED", "This code was verified already.")
 
 
-def verify(caller: Asker, otp_id: str, code: str) -> Verification:
+def verify(caller: OtpCaller, otp_id: str, code: str) -> Verification:
     """Check a code: the verification as it stands after that.
 
     Checks of one verification wait for each other, so no more than MAX_ATTEMPTS are compared.
@@ -94,7 +94,7 @@ def _check(verification: Verification, code: str) -> None:
         verification.save(update_fields=["attempts"])
 
 
-def cancel(caller: Asker, otp_id: str) -> Verification:
+def cancel(caller: OtpCaller, otp_id: str) -> Verification:
     """Give a pending verification up: no code is right any more, and one not sent yet is not sent.
 
     Raises ApiError: NOT_FOUND, ALREADY_VERIFIED, NOT_CANCELABLE.

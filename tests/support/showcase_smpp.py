@@ -51,10 +51,10 @@ def make(organization: Organization, now: datetime) -> SmppAccount:
             pdus=console.lines(), errors=console.error_lines() if kind == "trx" else [],
         )  # fmt: skip
     happenings = (("refused", "ESME_RINVPASWD", history.PASSWORD), ("bound", "", ""))
-    for index, (what, verdict, reason) in enumerate(happenings):
+    for index, (what, evaluation, reason) in enumerate(happenings):
         SmppHappening.objects.create(
             account=account, at=now - timedelta(hours=8 - index), what=what, kind="trx",
-            address="203.0.113.9", status=verdict, reason=reason,
+            address="203.0.113.9", status=evaluation, reason=reason,
         )  # fmt: skip
     return account
 

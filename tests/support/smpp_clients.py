@@ -32,7 +32,7 @@ class SmpplibEsme:
         self.answers: list[Any] = []  # submit_sm_resp in their order
         self.delivered: list[Any] = []  # deliver_sm
         self.events: list[str] = []
-        self.verdict = 0  # the status that deliver_sm is answered with
+        self.evaluation = 0  # the status that deliver_sm is answered with
         self.client.set_message_sent_handler(self._answered)
         self.client.set_message_received_handler(self._received)
         self.client.set_error_pdu_handler(lambda pdu: None)
@@ -44,7 +44,7 @@ class SmpplibEsme:
     def _received(self, pdu: Any) -> int:
         self.delivered.append(pdu)
         self.events.append("receipt")
-        return self.verdict
+        return self.evaluation
 
     def send(self, text: bytes | str, destination: str = "966512345678", **fields: Any) -> None:
         content = text if isinstance(text, bytes) else text.encode("ascii")

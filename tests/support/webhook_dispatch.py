@@ -37,7 +37,7 @@ def happen(customer: Customer, count: int = 1, type: str = "message.sent") -> fr
 
 def deliver(running: Dispatcher, endpoint_ids: frozenset[uuid.UUID]) -> None:
     for endpoint_id in endpoint_ids:
-        running.ring(endpoint_id)
+        running.wake(endpoint_id)
 
 
 def rows(endpoint: Endpoint) -> list[Delivery]:

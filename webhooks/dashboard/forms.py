@@ -9,7 +9,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from accounts.ui.single_use_forms import OnceForm
+from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.errors import ApiError
 from webhooks.dashboard import labels
@@ -38,7 +38,7 @@ class _EventsField(forms.MultipleChoiceField):
         )
 
 
-class EndpointForm(OnceForm):
+class EndpointForm(SingleUseForm):
     """What an endpoint is made or changed with. `webhooks.endpoints` judges the URL."""
 
     url = forms.CharField(
@@ -67,7 +67,7 @@ class EndpointForm(OnceForm):
         return url
 
 
-class RotationForm(OnceForm):
+class RotationForm(SingleUseForm):
     overlap = forms.ChoiceField(
         label=gettext_lazy("The old secret signs too"),
         initial="24",
@@ -136,7 +136,7 @@ class LogForm(_SpanForm):
         return found
 
 
-class ReplayForm(_SpanForm, OnceForm):
+class ReplayForm(_SpanForm, SingleUseForm):
     """Which deliveries of an endpoint are made again."""
 
     since = _Moment()

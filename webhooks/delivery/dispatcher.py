@@ -19,7 +19,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, close_old
 from imissive.core import outbound
 from imissive.core.sql import forget_broken_connections
 from webhooks.delivery import queue
-from webhooks.delivery.endpoint_worker import Pump
+from webhooks.delivery.endpoint_worker import EndpointWorker
 from webhooks.delivery.queue import Claimed, Outcome, Results
 from webhooks.delivery.worker_liveness import Lifeline
 
@@ -39,11 +39,11 @@ OPEN_FILES = 65_536
 
 
 class Dispatcher:
-    """One for each worker process: `current`. `ring` and `stop` are for other threads."""
+    """One for each worker process: `current`. `wake` and `stop` are for other threads."""
 
     def __init__(self) -> None:
         self.closing = False
-        self._pumps: dict[uuid.UUID, Pump] = {}
+        self._endpoint_workers: dict[uuid.UUID, EndpointWorker] = {}
         self._runs: set[asyncio.Task[None]] = set()
         self._results = Results()
         # Endpoints whose pause is not yet where a claim would see it.
@@ -64,9 +64,9 @@ class Dispatcher:
         self._lifeline.start()
         self._thread.start()
 
-    def ring(self, endpoint_id: uuid.UUID) -> None:
+    def wake(self, endpoint_id: uuid.UUID) -> None:
         """Something may be due at that endpoint. Returns at once."""
-        self._loop.call_soon_threadsafe(self._ring, endpoint_id)
+        self._loop.call_soon_threadsafe(self._wake, endpoint_id)
 
     def stop(self) -> None:
         """Finish the posts under way in DRAIN_SECONDS, hand back the others, end the thread."""
@@ -140,28 +140,28 @@ class Dispatcher:
         self._writer = self._loop.create_task(self._write_results())
         self._loop.run_forever()
 
-    def _ring(self, endpoint_id: uuid.UUID) -> None:
+    def _wake(self, endpoint_id: uuid.UUID) -> None:
         if self.closing:
             return
-        pump = self._pumps.get(endpoint_id)
-        if pump is not None:
-            pump.ring()
+        endpoint_worker = self._endpoint_workers.get(endpoint_id)
+        if endpoint_worker is not None:
+            endpoint_worker.wake()
             return
-        pump = self._pumps[endpoint_id] = Pump(self, endpoint_id)
-        task = self._loop.create_task(self._run_pump(pump))
+        endpoint_worker = self._endpoint_workers[endpoint_id] = EndpointWorker(self, endpoint_id)
+        task = self._loop.create_task(self._run_endpoint_worker(endpoint_worker))
         self._runs.add(task)
         task.add_done_callback(self._runs.discard)
 
-    async def _run_pump(self, pump: Pump) -> None:
+    async def _run_endpoint_worker(self, endpoint_worker: EndpointWorker) -> None:
         try:
-            await pump.run()
+            await endpoint_worker.run()
         except Exception:
             log.exception("webhook_pump_broke")
         finally:
             # In the same step as the end of run(), so that no ring falls between. What a stop, or
             # a bug, left in the queue goes back.
-            pump.close()
-            self._pumps.pop(pump.endpoint_id, None)
+            endpoint_worker.close()
+            self._endpoint_workers.pop(endpoint_worker.endpoint_id, None)
 
     async def _write_results(self) -> None:
         while self._results or not self._no_more_results:
@@ -187,7 +187,7 @@ class Dispatcher:
                 await self.in_database(queue.write, results)
                 self._pausing.difference_update(results.paused)
                 for endpoint_id in results.returned_by:
-                    self._ring(endpoint_id)
+                    self._wake(endpoint_id)
                 return
             except (DatabaseError, InterfaceError) as error:
                 log.warning("webhook_results_not_written", error=str(error), retry_in=wait)
@@ -201,9 +201,13 @@ class Dispatcher:
 
     async def _drain(self) -> None:
         self.closing = True
-        for pump in self._pumps.values():
-            pump.close()
-        posters = {task for pump in self._pumps.values() for task in pump.posting}
+        for endpoint_worker in self._endpoint_workers.values():
+            endpoint_worker.close()
+        posters = {
+            task
+            for endpoint_worker in self._endpoint_workers.values()
+            for task in endpoint_worker.posting
+        }
         under_way = posters | self._runs
         if under_way:
             _, late = await asyncio.wait(under_way, timeout=DRAIN_SECONDS)

@@ -39,7 +39,7 @@ FAILURES_OF_A_FAILING = 5
 GONE = 410
 
 
-class Pump:
+class EndpointWorker:
     """Posts one endpoint's deliveries, at most WEBHOOK_CONCURRENCY at once.
 
     The limit grows and shrinks by the receiver's answers: doubled by a success and halved by a
@@ -62,7 +62,7 @@ class Pump:
         self._claim_not_before = 0.0
         self._now = asyncio.get_running_loop().time
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Something may be due."""
         self._rung = True
         self._wake.set()

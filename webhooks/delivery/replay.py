@@ -37,7 +37,7 @@ def send_test(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> uuid
         data = {"endpoint_id": endpoint.public_id}
         event = outbox.NewEvent(organization_id, EventType.WEBHOOK_TEST, timezone.now(), None, data)
         delivery_id = outbox.record_for(event, endpoint.id)
-        transaction.on_commit(functools.partial(outbox.ring, [endpoint.id]))
+        transaction.on_commit(functools.partial(outbox.wake, [endpoint.id]))
     return delivery_id
 
 
@@ -165,5 +165,5 @@ def _insert(endpoint: Endpoint, event_ids: Sequence[uuid.UUID]) -> list[uuid.UUI
     with server_cursor() as cursor:
         cursor.execute(_INSERT, [endpoint.id, len(event_ids), delivery_ids, list(event_ids)])
         made = [row[0] for row in cursor.fetchall()]
-    transaction.on_commit(functools.partial(outbox.ring, [endpoint.id]))
+    transaction.on_commit(functools.partial(outbox.wake, [endpoint.id]))
     return made

@@ -63,10 +63,10 @@ def _disable(reason: str, **which: Any) -> bool:
                 "reason": reason,
             },
         )
-        outbox.record_and_ring_on_commit([event])
-        transaction.on_commit(functools.partial(_ring_for_notice, endpoint.id))
+        outbox.record_and_wake_on_commit([event])
+        transaction.on_commit(functools.partial(_wake_for_notice, endpoint.id))
     return True
 
 
-def _ring_for_notice(endpoint_id: uuid.UUID) -> None:
-    wakeups.ring("webhooks.tasks.tell_people", queue="webhooks", arguments=(endpoint_id.hex,))
+def _wake_for_notice(endpoint_id: uuid.UUID) -> None:
+    wakeups.wake("webhooks.tasks.tell_people", queue="webhooks", arguments=(endpoint_id.hex,))

@@ -94,13 +94,13 @@ def change(
             endpoint.disabled_reason = ""
             endpoint.failing_since = endpoint.paused_until = endpoint.notice_due_at = None
         endpoint.save()
-        transaction.on_commit(functools.partial(_ring, endpoint))
+        transaction.on_commit(functools.partial(_wake, endpoint))
     return endpoint
 
 
-def _ring(endpoint: Endpoint) -> None:
+def _wake(endpoint: Endpoint) -> None:
     if endpoint.enabled:
-        outbox.ring([endpoint.id])
+        outbox.wake([endpoint.id])
 
 
 def rotate_secret(

@@ -69,7 +69,7 @@ def body_of(event: NewEvent) -> str:
 
 
 def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
-    """Write the events and their deliveries in the caller's transaction; then comes `ring`.
+    """Write the events and their deliveries in the caller's transaction; then comes `wake`.
 
     Only enabled endpoints of the event's organization that want its type get a delivery, and an
     event that nobody wants is not kept. One round trip where there is no endpoint, else two.
@@ -97,22 +97,22 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
 def record_for(event: NewEvent, endpoint_id: uuid.UUID) -> uuid.UUID:
     """Write an event for that one endpoint, whatever it listens to; the id of its delivery.
 
-    In the caller's transaction; then comes `ring`.
+    In the caller's transaction; then comes `wake`.
     """
     return _insert([(event, [endpoint_id])])[0]
 
 
-def ring(endpoint_ids: Iterable[uuid.UUID]) -> None:
+def wake(endpoint_ids: Iterable[uuid.UUID]) -> None:
     """Have a worker look at these endpoints now. After the commit, never before."""
     for endpoint_id in endpoint_ids:
-        wakeups.ring("webhooks.tasks.deliver", queue="webhooks", arguments=(endpoint_id.hex,))
+        wakeups.wake("webhooks.tasks.deliver", queue="webhooks", arguments=(endpoint_id.hex,))
 
 
-def record_and_ring_on_commit(events: Sequence[NewEvent]) -> None:
-    """`record`, and `ring` as soon as the caller's transaction is committed."""
+def record_and_wake_on_commit(events: Sequence[NewEvent]) -> None:
+    """`record`, and `wake` as soon as the caller's transaction is committed."""
     endpoint_ids = record(events)
     if endpoint_ids:
-        transaction.on_commit(functools.partial(ring, endpoint_ids))
+        transaction.on_commit(functools.partial(wake, endpoint_ids))
 
 
 def _endpoints(

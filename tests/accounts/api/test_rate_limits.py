@@ -17,7 +17,7 @@ from rest_framework.response import Response
 from structlog.testing import capture_logs
 
 from accounts.api import idempotency, rate_limits
-from accounts.api.rate_limits import Lane
+from accounts.api.rate_limits import LimitClass
 from accounts.api.view import ApiView
 from accounts.keys.api_keys import create_key
 from accounts.models import Organization
@@ -45,7 +45,7 @@ HEADERS = (
 def limit(customer: Customer, **limits_: int | None) -> None:
     """Set limits a minute, as an operator does."""
     Organization.objects.filter(id=customer.id).update(
-        **{f"{lane}_per_minute": value for lane, value in limits_.items()}
+        **{f"{limit_class}_per_minute": value for limit_class, value in limits_.items()}
     )
 
 
@@ -160,9 +160,9 @@ def test_every_route_of_the_api_is_limited() -> None:
 @pytest.mark.parametrize("most", [1, 2, 7, 60, 6_000, 77_777, 600_000, 10_000_000])
 def test_remaining_is_exact(most: int) -> None:
     organization = uuid4()
-    assert rate_limits.take(organization, Lane.SEND, most).remaining == most - 1
-    assert rate_limits.take(organization, Lane.BULK, most, most).remaining == 0
-    assert rate_limits.take(organization, Lane.CALLS, most, 0).remaining == most
+    assert rate_limits.take(organization, LimitClass.SEND, most).remaining == most - 1
+    assert rate_limits.take(organization, LimitClass.BULK, most, most).remaining == 0
+    assert rate_limits.take(organization, LimitClass.CALLS, most, 0).remaining == most
 
 
 # ---------------------------------------------------------------- how much passes
@@ -280,8 +280,8 @@ def test_reading_and_writing_apart_would_let_more_pass() -> None:
 def test_retry_after_is_true(api: Api, customer: Customer, call: Any) -> None:
     limit(customer, send=60, calls=60)
     organization = customer.id
-    for lane in (Lane.SEND, Lane.CALLS):
-        rate_limits.take(organization, lane, 60, 60)
+    for limit_class in (LimitClass.SEND, LimitClass.CALLS):
+        rate_limits.take(organization, limit_class, 60, 60)
     refused = call(api)
     assert refused["Retry-After"] == "1"
     assert int(refused["X-RateLimit-Reset"]) >= time.time() + 58
@@ -294,7 +294,7 @@ def test_retry_after_is_true(api: Api, customer: Customer, call: Any) -> None:
 
 def test_retry_after_of_a_bulk_call_is_true_for_all_of_it(api: Api, customer: Customer) -> None:
     limit(customer, bulk=3000)
-    rate_limits.take(customer.id, Lane.BULK, 3000, 3000)
+    rate_limits.take(customer.id, LimitClass.BULK, 3000, 3000)
     assert api.post(BULK, bulk(90))["Retry-After"] == "2"
     time.sleep(1.3)
     assert api.post(BULK, bulk(90)).status_code == 429
@@ -388,13 +388,13 @@ def test_requests_do_not_become_slow_where_redis_hangs(api: Api) -> None:
 
 @pytest.mark.usefixtures("silent")
 def test_one_caller_waits_for_a_redis_that_hangs_not_all(monkeypatch: Any) -> None:
-    rate_limits.take(uuid4(), Lane.SEND, 10)
+    rate_limits.take(uuid4(), LimitClass.SEND, 10)
     monkeypatch.setattr(rate_limits, "REST_SECONDS", 60.0)
     monkeypatch.setattr(rate_limits._breaker, "_resting_until", 0.0)
 
     def waits() -> bool:
         begun = time.monotonic()
-        assert not rate_limits.take(uuid4(), Lane.SEND, 10).known
+        assert not rate_limits.take(uuid4(), LimitClass.SEND, 10).known
         return time.monotonic() - begun > rate_limits.SOCKET_SECONDS / 2
 
     assert sum(in_threads([waits] * 8)) == 1
@@ -428,7 +428,7 @@ def test_a_restart_of_redis_is_not_noticed(api: Api, customer: Customer) -> None
 
 def test_nothing_of_a_bucket_stays_once_it_is_full() -> None:
     organization = uuid4()
-    rate_limits.take(organization, Lane.SEND, 6000, 3)
+    rate_limits.take(organization, LimitClass.SEND, 6000, 3)
     client = redis.Redis.from_url(django_settings.REDIS_URL)
     key = f"imissive:rate:{organization.hex}:send"
     assert 0 < client.pttl(key) <= 31

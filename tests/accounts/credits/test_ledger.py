@@ -20,7 +20,7 @@ from accounts.credits.ledger import InsufficientCredits, Posting
 from accounts.models import MICRO, AuditEntry, Balance, LedgerEntry, Organization
 from imissive.core import ids
 from messaging.sending import accept
-from messaging.sending.group_commit import Combiner
+from messaging.sending.group_commit import GroupCommit
 from tests.support.factories import PHONE, Customer, in_threads
 
 SEND = "/v1/sms/send"
@@ -246,7 +246,7 @@ def test_batches_at_once_are_each_taken_whole_or_not_at_all(committed_world):
 
 def test_sends_that_share_a_commit_are_each_their_own_organizations(committed_world, monkeypatch):
     """One that cannot pay spoils it for none that it shared with."""
-    one = Combiner(accept._commit, at_most=64, alone_on=IntegrityError)
+    one = GroupCommit(accept._commit, at_most=64, alone_on=IntegrityError)
     monkeypatch.setattr(accept, "_combiners", [one])
     committed_world.serve()
     customers = [committed_world.customer(credits=credits) for credits in (0, 3, 5, 50)]

@@ -42,7 +42,7 @@ def _url(model, page: str, *args: object) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_{page}", args=args)
 
 
-def test_every_page_of_every_model(admin: Client, rings: list[object]) -> None:
+def test_every_page_of_every_model(admin: Client, wakes: list[object]) -> None:
     """All in one test, since the showcase takes three seconds to make."""
     made = showcase.make()
     secrets = (made.carrier.password, "whsec_", showcase.PASSWORD)
@@ -60,7 +60,7 @@ def test_every_page_of_every_model(admin: Client, rings: list[object]) -> None:
             assert [secret for secret in secrets if secret in page.content.decode()] == [], model
 
 
-def test_every_page_in_arabic_too(admin: Client, rings: list[object]) -> None:
+def test_every_page_in_arabic_too(admin: Client, wakes: list[object]) -> None:
     showcase.make()
     admin.cookies["django_language"] = "ar"
     for model, _ in ADMINS:

@@ -12,7 +12,7 @@ from django.test import Client
 from django.utils.html import strip_tags
 
 from accounts.api.idempotency import KEPT, MAX_KEY_LENGTH
-from accounts.api.rate_limits import Lane
+from accounts.api.rate_limits import LimitClass
 from accounts.roles import Scope
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.guide import calls
@@ -292,7 +292,9 @@ def test_tables_list_all_there_is() -> None:
     assert {row[0] for row in _rows(html, "statuses")} == {status.value for status in Status}
     assert [row[0] for row in _rows(html, "event-types")] == list(EventType.values)
     assert list(calls.events()) == list(EventType.values)
-    assert [row[0] for row in _rows(html, "rate-limits")] == [lane.value for lane in Lane]
+    assert [row[0] for row in _rows(html, "rate-limits")] == [
+        limit_class.value for limit_class in LimitClass
+    ]
 
 
 def test_every_event_fits_its_model() -> None:

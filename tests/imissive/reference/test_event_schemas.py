@@ -15,7 +15,7 @@ from accounts.models import Organization
 from imissive.reference.schema import document
 from messaging.billing import low_balance
 from messaging.carriers import queue, receipts, sweeps
-from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.queue import Result
 from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Message
@@ -79,14 +79,14 @@ def send(api: Api, **more: Any) -> Message:
     return otps.message(sent["message_id"])
 
 
-def submitted(message: Message, disposition: Disposition) -> None:
+def submitted(message: Message, submit_outcome: SubmitOutcome) -> None:
     """A carrier's worker takes it, and the carrier answers so."""
     lease = uuid.uuid4()
     Message.objects.filter(id=message.id).update(due_at=datetime.now(UTC) - timedelta(minutes=1))
     claimed = queue.claim(message.carrier_id, urgent=message.urgent, limit=9, lease=lease)
     [mine] = [one for one in claimed if one.id == message.id]
-    result = Result(mine, disposition)
-    if disposition is Disposition.ACCEPTED:
+    result = Result(mine, submit_outcome)
+    if submit_outcome is SubmitOutcome.ACCEPTED:
         result.accepted.append((1, str(message.id), datetime.now(UTC)))
     else:
         result.code, result.detail = "ESME_RINVDSTADR", "Refused."
@@ -101,14 +101,14 @@ def messages_of(api: Api, **more: Any) -> None:
         (Status.EXPIRED, ""),
     ):
         message = send(api, **more)
-        submitted(message, Disposition.ACCEPTED)
+        submitted(message, SubmitOutcome.ACCEPTED)
         receipt = FinalReceipt(str(message.id), status, code)
         receipts.apply(message.carrier_id, [receipt])
-    submitted(send(api, **more), Disposition.REFUSED)
+    submitted(send(api, **more), SubmitOutcome.REFUSED)
     post(api, f"/v1/sms/{send(api, **more).public_id}/cancel")
     gone = datetime.now(UTC) - timedelta(minutes=2)
     lost = send(api, **more)
-    submitted(lost, Disposition.ACCEPTED)
+    submitted(lost, SubmitOutcome.ACCEPTED)
     Message.objects.filter(id=lost.id).update(due_at=gone)
     sweeps.expire_sent()
     Message.objects.filter(id=send(api, **more).id).update(expires_at=gone, due_at=gone)
@@ -206,7 +206,7 @@ CHANGES: dict[str, Change] = {
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=list(CHANGES))
 def test_what_is_not_declared_would_be_noticed(listening: Customer, change: Change) -> None:
-    submitted(send(listening.api), Disposition.REFUSED)
+    submitted(send(listening.api), SubmitOutcome.REFUSED)
     body = bodies(listening)[-1]
     assert body["event"] == "message.failed"
     assert validators()["message.failed"].is_valid(body)

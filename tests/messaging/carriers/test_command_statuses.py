@@ -2,7 +2,7 @@
 
 import pytest
 
-from messaging.carriers.command_statuses import Disposition, disposition, status_name
+from messaging.carriers.command_statuses import SubmitOutcome, status_name, submit_outcome
 from messaging.smpp.constants import Status
 
 LATER = {0x58: "ESME_RTHROTTLED", 0x14: "ESME_RMSGQFUL"}
@@ -28,32 +28,32 @@ REFUSED = {
     0xFE: "ESME_RDELIVERYFAILURE",
 }
 CASES = [
-    (0x00, "ESME_ROK", Disposition.ACCEPTED),
-    *((number, name, Disposition.SLOW_DOWN) for number, name in LATER.items()),
-    *((number, name, Disposition.ELSEWHERE) for number, name in ELSEWHERE.items()),
-    *((number, name, Disposition.REFUSED) for number, name in REFUSED.items()),
+    (0x00, "ESME_ROK", SubmitOutcome.ACCEPTED),
+    *((number, name, SubmitOutcome.SLOW_DOWN) for number, name in LATER.items()),
+    *((number, name, SubmitOutcome.ELSEWHERE) for number, name in ELSEWHERE.items()),
+    *((number, name, SubmitOutcome.REFUSED) for number, name in REFUSED.items()),
 ]
 
 
 @pytest.mark.parametrize(("number", "name", "meaning"), CASES, ids=lambda value: str(value))
 def test_each_status_has_its_meaning_and_its_name(number, name, meaning):
-    assert disposition(number) is meaning
+    assert submit_outcome(number) is meaning
     assert status_name(number) == name
 
 
 def test_every_other_status_speaks_of_the_message_and_is_final():
     others = set(Status) - {0x00} - set(LATER) - set(ELSEWHERE)
-    assert {disposition(number) for number in others} == {Disposition.REFUSED}
+    assert {submit_outcome(number) for number in others} == {SubmitOutcome.REFUSED}
 
 
 @pytest.mark.parametrize(
     ("number", "name"), [(0x400, "0x00000400"), (0x4FF, "0x000004FF"), (2**32 - 1, "0xFFFFFFFF")]
 )
 def test_a_carriers_own_status_is_final_and_told_by_its_number(number, name):
-    assert disposition(number) is Disposition.REFUSED
+    assert submit_outcome(number) is SubmitOutcome.REFUSED
     assert status_name(number) == name
 
 
 def test_a_temporary_error_never_fails_the_message():
     """5.1.3 calls these errors temporary or the system's: the message may be sent once more."""
-    assert Disposition.REFUSED not in {disposition(number) for number in (*LATER, *ELSEWHERE)}
+    assert SubmitOutcome.REFUSED not in {submit_outcome(number) for number in (*LATER, *ELSEWHERE)}

@@ -12,7 +12,7 @@ from django.db import OperationalError, transaction
 
 from accounts.models import MICRO
 from messaging.carriers import queue, receipts, sweeps
-from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.queue import Claimed, Result
 from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Attempt, Message
@@ -20,8 +20,8 @@ from messaging.models import MessagePart as Part
 from messaging.states import Status
 from tests.support.factories import PHONE, SENDER, in_threads
 
-ACCEPTED, REFUSED = Disposition.ACCEPTED, Disposition.REFUSED
-SLOW_DOWN, ELSEWHERE = Disposition.SLOW_DOWN, Disposition.ELSEWHERE
+ACCEPTED, REFUSED = SubmitOutcome.ACCEPTED, SubmitOutcome.REFUSED
+SLOW_DOWN, ELSEWHERE = SubmitOutcome.SLOW_DOWN, SubmitOutcome.ELSEWHERE
 
 
 def now() -> datetime:
@@ -42,10 +42,10 @@ class Holder:
         due.update(due_at=now() - timedelta(minutes=1))
         [self.message] = claim(carrier, lease=self.lease)
 
-    def write(self, disposition: Disposition | None, accepted=(), **more) -> None:
+    def write(self, submit_outcome: SubmitOutcome | None, accepted=(), **more) -> None:
         """Write a result, in which these parts were accepted as `<message>-<part>`."""
         parts = [(number, f"{self.message.id}-{number}", now()) for number in accepted]
-        result = Result(self.message, disposition, parts, **more)
+        result = Result(self.message, submit_outcome, parts, **more)
         queue.write_results(self.carrier.id, self.lease, [result])
 
 
@@ -255,9 +255,9 @@ def test_a_batch_of_results_is_written_each_to_its_message(customer, carrier, wo
     expected = {ACCEPTED: Status.SENT, REFUSED: Status.FAILED, SLOW_DOWN: Status.QUEUED}
     for result in results:
         written = Message.objects.get(id=result.message.id)
-        assert result.disposition is not None
-        assert written.status == expected[result.disposition]
-        if result.disposition is ACCEPTED:
+        assert result.submit_outcome is not None
+        assert written.status == expected[result.submit_outcome]
+        if result.submit_outcome is ACCEPTED:
             assert written.submitted_parts.get().carrier_message_id == f"c-{written.id}"
     assert sorted(kind for kind, _ in customer.events()) == (
         ["message.failed"] * 10 + ["message.sent"] * 10
@@ -367,14 +367,14 @@ def test_throttled_never_goes_elsewhere(customer, three, world):
     assert message.carrier == three[0]
 
 
-def test_refused_for_now_goes_down_the_route_at_once_and_then_waits(customer, three, world, rings):
+def test_refused_for_now_goes_down_the_route_at_once_and_then_waits(customer, three, world, wakes):
     message = world.message(customer, three[0], urgent=False)
     for carrier, following in (three[:2], three[1:]):
         Holder(carrier).write(ELSEWHERE, command_status=0x08)
         assert state_of(message) == Status.QUEUED
         assert message.carrier == following
         assert message.due_at <= now()
-        assert rings.pop() == ("messaging.tasks.wake", f"carrier.{following.slug}", ("bulk",))
+        assert wakes.pop() == ("messaging.tasks.wake", f"carrier.{following.slug}", ("bulk",))
     Holder(three[2]).write(ELSEWHERE)
     assert state_of(message) == Status.QUEUED
     assert message.carrier == three[2], "the route is at its end: the same one later"
@@ -499,10 +499,12 @@ def test_a_part_written_before_its_result_and_with_it_is_one_part(customer, carr
 @pytest.mark.parametrize(
     ("disposition", "more"), [(ELSEWHERE, {}), (None, {"unanswered": True}), (None, {})]
 )
-def test_a_message_that_was_begun_stays_with_its_carrier(customer, three, world, disposition, more):
+def test_a_message_that_was_begun_stays_with_its_carrier(
+    customer, three, world, submit_outcome, more
+):
     """No handset could join parts of two carriers."""
     message = world.message(customer, three[0], parts=2)
-    Holder(three[0]).write(disposition, [1], **more)
+    Holder(three[0]).write(submit_outcome, [1], **more)
     assert state_of(message) == Status.QUEUED
     assert message.carrier == three[0]
     assert message.submits == 1, "or the next claim would not look for its parts"

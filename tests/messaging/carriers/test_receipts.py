@@ -14,7 +14,7 @@ from django.db import transaction
 
 from accounts.models import MICRO
 from messaging.carriers import queue, receipts
-from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.queue import Result
 from messaging.carriers.receipts import FinalReceipt
 from messaging.models import EarlyReceipt, Message
@@ -67,7 +67,7 @@ def submit(carrier, message: Message, *carrier_message_ids: str) -> None:
         if claimed.id == message.id
     ]
     accepted = [(number, each, now()) for number, each in enumerate(carrier_message_ids, start=1)]
-    queue.write_results(carrier.id, lease, [Result(claimed, Disposition.ACCEPTED, accepted)])
+    queue.write_results(carrier.id, lease, [Result(claimed, SubmitOutcome.ACCEPTED, accepted)])
 
 
 # ---------------------------------------------------------------- the three endings
@@ -386,13 +386,13 @@ def test_receipts_of_some_parts_wait_for_those_that_are_not_yet_submitted(
     message = world.message(listening, carrier, parts=2)
     lease = uuid.uuid4()
     [claimed] = queue.claim(carrier.id, urgent=False, limit=1, lease=lease)
-    throttled = Result(claimed, Disposition.SLOW_DOWN, [(1, "c-1", now())])
+    throttled = Result(claimed, SubmitOutcome.SLOW_DOWN, [(1, "c-1", now())])
     queue.write_results(carrier.id, lease, [throttled])
     receipts.apply(carrier.id, delivered("c-1"))
     assert state_of(message) == Status.QUEUED
     Message.objects.filter(id=message.id).update(due_at=now() - timedelta(minutes=1))
     [claimed] = queue.claim(carrier.id, urgent=False, limit=1, lease=lease)
-    rest = Result(claimed, Disposition.ACCEPTED, [(2, "c-2", now())])
+    rest = Result(claimed, SubmitOutcome.ACCEPTED, [(2, "c-2", now())])
     queue.write_results(carrier.id, lease, [rest])
     assert state_of(message) == Status.SENT
     receipts.apply(carrier.id, delivered("c-2"))
@@ -512,7 +512,7 @@ def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_
             results = [
                 Result(
                     each,
-                    Disposition.ACCEPTED,
+                    SubmitOutcome.ACCEPTED,
                     [(number, f"{each.id}-{number}", now()) for number in (1, 2)],
                 )
                 for each in claimed

@@ -33,9 +33,9 @@ def state_of(message: Message) -> Status:
     return Status(message.status)
 
 
-def bell(carrier, lane: str = BULK):
-    queue = f"carrier.{carrier.slug}" + (".urgent" if lane == URGENT else "")
-    return ("messaging.tasks.wake", queue, (lane,))
+def wakeup(carrier, priority: str = BULK):
+    queue = f"carrier.{carrier.slug}" + (".urgent" if priority == URGENT else "")
+    return ("messaging.tasks.wake", queue, (priority,))
 
 
 def bind(carrier, *, state=CarrierBind.State.BOUND, age: float = 0, since: float = 60) -> None:
@@ -62,7 +62,7 @@ def listening(customer, world):
 # ---------------------------------------------------------------- release
 
 
-def test_what_is_due_is_released_told_and_rung(listening, carrier, world, rings):
+def test_what_is_due_is_released_told_and_rung(listening, carrier, world, wakes):
     message = world.message(
         listening, carrier, status=Status.SCHEDULED, due_at=ago(1), queued_at=None, reference="r"
     )
@@ -78,7 +78,7 @@ def test_what_is_due_is_released_told_and_rung(listening, carrier, world, rings)
         "queued_at": body["timestamp"],
         "reference": "r",
     }
-    assert bell(carrier) in rings
+    assert wakeup(carrier) in wakes
     assert len(carrier_queue.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())) == 1
     assert sweeps.release_scheduled() == 0
 
@@ -129,7 +129,7 @@ def test_sweeps_at_once_release_each_message_once(committed_world):
 # ---------------------------------------------------------------- a dead worker's
 
 
-def test_what_a_dead_worker_held_is_queued_again(listening, carrier, world, rings):
+def test_what_a_dead_worker_held_is_queued_again(listening, carrier, world, wakes):
     message = world.message(
         listening, carrier, status=Status.SENDING, lease=uuid.uuid4(), due_at=ago(1), urgent=True
     )
@@ -137,7 +137,7 @@ def test_what_a_dead_worker_held_is_queued_again(listening, carrier, world, ring
     assert state_of(message) == Status.QUEUED
     assert (message.lease, message.submits) == (None, 1)
     assert message.due_at <= now()
-    assert bell(carrier, URGENT) in rings
+    assert wakeup(carrier, URGENT) in wakes
     assert listening.events() == []
     assert sweeps.requeue_abandoned() == 0
 
@@ -171,7 +171,7 @@ def two(world):
 
 
 def test_what_waits_for_a_carrier_that_is_down_goes_to_the_next(
-    listening, two, world, rings, django_capture_on_commit_callbacks
+    listening, two, world, wakes, django_capture_on_commit_callbacks
 ):
     first, second = two
     message = world.message(listening, first)
@@ -179,7 +179,7 @@ def test_what_waits_for_a_carrier_that_is_down_goes_to_the_next(
         assert sweeps.reroute_from_down() == 1
     assert state_of(message) == Status.QUEUED
     assert message.carrier == second
-    assert bell(second) in rings
+    assert wakeup(second) in wakes
     assert sweeps.reroute_from_down() == 0
 
 
@@ -421,12 +421,12 @@ def test_a_receipt_and_the_expiry_at_once_end_the_message_once(committed_world):
 # ---------------------------------------------------------------- the bell again
 
 
-def test_every_lane_with_something_overdue_is_rung(listening, carrier, world, rings):
+def test_every_lane_with_something_overdue_is_rung(listening, carrier, world, wakes):
     world.message(listening, carrier, urgent=True)
     other = world.carrier()
     world.message(listening, other)
-    assert sweeps.ring_overdue() == 2
-    assert sorted(rings) == sorted([bell(carrier, URGENT), bell(other)])
+    assert sweeps.wake_overdue() == 2
+    assert sorted(wakes) == sorted([wakeup(carrier, URGENT), wakeup(other)])
 
 
 @pytest.mark.parametrize(
@@ -439,20 +439,20 @@ def test_every_lane_with_something_overdue_is_rung(listening, carrier, world, ri
     ],
     ids=str,
 )
-def test_what_is_not_overdue_is_not_rung_for(listening, carrier, world, rings, fields):
+def test_what_is_not_overdue_is_not_rung_for(listening, carrier, world, wakes, fields):
     world.message(listening, carrier, **fields)
-    assert sweeps.ring_overdue() == 0
-    assert rings == []
+    assert sweeps.wake_overdue() == 0
+    assert wakes == []
 
 
 def test_a_moment_is_not_overdue_and_a_disabled_carrier_is_not_rung(
-    listening, carrier, world, rings
+    listening, carrier, world, wakes
 ):
     world.message(listening, carrier, due_at=ago(0.5))
     disabled = world.carrier(enabled=False)
     world.message(listening, disabled)
-    assert sweeps.ring_overdue() == 0
-    assert rings == []
+    assert sweeps.wake_overdue() == 0
+    assert wakes == []
 
 
 # ---------------------------------------------------------------- the tasks

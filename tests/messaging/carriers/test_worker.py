@@ -114,9 +114,9 @@ class RunningWorker:
 
         return asyncio.run_coroutine_threadsafe(called(), self._loop).result(SECONDS)
 
-    def ring(self) -> None:
-        for bell in self.worker.bells.values():
-            self._loop.call_soon_threadsafe(bell.set)
+    def wake(self) -> None:
+        for wakeup in self.worker.wakeups.values():
+            self._loop.call_soon_threadsafe(wakeup.set)
 
     @property
     def bound(self) -> bool:
@@ -651,7 +651,7 @@ def test_pause_stops_submitting_within_a_claim_and_unpause_goes_on(scene: Scene)
             submitted = len(simulator.submits)
             assert submitted < 300
             scene.queue(carrier)
-            running.ring()
+            running.wake()
             time.sleep(0.3)  # some looks at the queue
             assert len(simulator.submits) == submitted
             assert running.bound
@@ -975,7 +975,7 @@ def test_two_workers_of_one_carrier_share_its_queue(
             assert simulator.bound == 2
             scene.queue_many(carrier, 300)
             for running in (one, two):
-                running.ring()
+                running.wake()
             scene.settle()
             until(lambda: {row.worker for row in bind_rows(carrier)} == {"one", "two"}, SECONDS)
             assert one.submitted + two.submitted == 300
@@ -992,7 +992,7 @@ def test_urgent_messages_wait_for_no_bulk_run(scene: Scene) -> None:
             simulator.wait_for(lambda carrier: len(carrier.submits) >= 10, SECONDS)
             before = len(simulator.submits)
             urgent = scene.queue(carrier, to="+966560000000", urgent=True)
-            running.ring()
+            running.wake()
             wait_for(urgent, Status.DELIVERED)
             order = [submit.destination for submit in simulator.submits]
             position = order.index("966560000000")

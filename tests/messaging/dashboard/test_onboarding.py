@@ -41,7 +41,7 @@ def _form(client: Client, organization: Organization, **fields: str) -> dict[str
 
 
 def test_a_test_message_costs_nothing_and_needs_no_approval(
-    fresh: Organization, rings: list[object]
+    fresh: Organization, wakes: list[object]
 ) -> None:
     client = browser(member(fresh, Role.DEVELOPER))
     answer = client.post(_url(fresh), _form(client, fresh))

@@ -76,12 +76,12 @@ def many(world: World, customer: Customer, outsider: Customer, carrier: Carrier)
 
 
 def test_the_whole_log_as_a_file(
-    owner: Client, customer: Customer, many: list[str], rings: list
+    owner: Client, customer: Customer, many: list[str], wakes: list
 ) -> None:
     answer = _ask(owner, customer)
     assert "The whole log" in answer.content.decode()
     assert "hx-get" in answer.content.decode(), "its progress shows up by itself"
-    assert ("messaging.tasks.write_exports", "default", ()) in rings or not rings
+    assert ("messaging.tasks.write_exports", "default", ()) in wakes or not wakes
     assert _finish() == 1
     rows = _fetch(owner, customer)
     assert [row["message_id"] for row in rows] == many

@@ -162,7 +162,7 @@ def _timeline(page: str) -> list[str]:
     ]
 
 
-def test_the_timeline_tells_all_that_the_database_knows(rings: list[object], db: None) -> None:
+def test_the_timeline_tells_all_that_the_database_knows(wakes: list[object], db: None) -> None:
     made = showcase.make()
     client = browser(made.owner)
     home = f"/dashboard/{showcase.organization_id(made)}/messages/"

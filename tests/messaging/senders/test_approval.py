@@ -153,7 +153,7 @@ def test_every_decision_from_every_status(
 
 
 def test_the_customer_is_told_by_webhook(
-    world: World, customer: Customer, rings: list[Any], django_capture_on_commit_callbacks
+    world: World, customer: Customer, wakes: list[Any], django_capture_on_commit_callbacks
 ) -> None:
     endpoint = world.endpoint(customer)
     with django_capture_on_commit_callbacks(execute=True):
@@ -165,7 +165,7 @@ def test_the_customer_is_told_by_webhook(
     assert '"reason":"Not yours"' in rejected.body
     assert approved.type == "sender_id.approved"
     assert '"status":"approved"' in approved.body
-    assert [ring[2] for ring in rings] == [(endpoint.id.hex,)] * 2
+    assert [wake[2] for wake in wakes] == [(endpoint.id.hex,)] * 2
 
 
 @pytest.mark.parametrize("decide", [approval.reject, approval.revoke])

@@ -5,10 +5,10 @@ import time
 
 import pytest
 
-from messaging.sending.group_commit import Combiner
+from messaging.sending.group_commit import GroupCommit
 
 
-def run_threads(combiner: Combiner[int], items: range) -> dict[int, Exception]:
+def run_threads(combiner: GroupCommit[int], items: range) -> dict[int, Exception]:
     errors: dict[int, Exception] = {}
 
     def one(item: int) -> None:
@@ -32,7 +32,7 @@ def test_each_item_is_done_once_and_many_share_a_batch() -> None:
         time.sleep(0.01)
         batches.append(list(items))  # type: ignore[call-overload]
 
-    errors = run_threads(Combiner(work, at_most=8, alone_on=ValueError), range(40))
+    errors = run_threads(GroupCommit(work, at_most=8, alone_on=ValueError), range(40))
 
     assert not errors
     assert sorted(item for batch in batches for item in batch) == list(range(40))
@@ -50,7 +50,7 @@ def test_one_that_spoils_the_batch_fails_alone() -> None:
             raise ValueError("spoilt")
         done.extend(batch)
 
-    errors = run_threads(Combiner(work, at_most=64, alone_on=ValueError), range(20))
+    errors = run_threads(GroupCommit(work, at_most=64, alone_on=ValueError), range(20))
 
     assert list(errors) == [7]
     assert sorted(done) == [item for item in range(20) if item != 7]
@@ -60,6 +60,6 @@ def test_what_is_nobodys_fault_fails_the_whole_batch() -> None:
     def work(items: object) -> None:
         raise ConnectionError("the database is away")
 
-    combiner: Combiner[int] = Combiner(work, at_most=4, alone_on=ValueError)
+    combiner: GroupCommit[int] = GroupCommit(work, at_most=4, alone_on=ValueError)
     with pytest.raises(ConnectionError):
         combiner.do(1)

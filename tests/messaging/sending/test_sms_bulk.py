@@ -128,12 +128,12 @@ def test_without_any_sender_the_default_one_is_used(api):
 
 
 def test_a_batch_waits_on_the_bulk_lane_and_rings_once(
-    api, customer, carrier, rings, django_capture_on_commit_callbacks
+    api, customer, carrier, wakes, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
         api.post(URL, {"messages": rows(20)})
     assert {message.urgent for message in customer.messages()} == {False}
-    assert rings == [("messaging.tasks.wake", f"carrier.{carrier.slug}", ("bulk",))]
+    assert wakes == [("messaging.tasks.wake", f"carrier.{carrier.slug}", ("bulk",))]
 
 
 def test_every_accepted_message_has_its_event(api, customer, world):

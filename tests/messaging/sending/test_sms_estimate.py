@@ -186,11 +186,11 @@ def test_the_balance_is_for_keys_that_may_read_it(customer, carrier):
 
 
 @pytest.mark.parametrize("body", [GOOD, {"messages": [GOOD, GOOD]}], ids=["one", "bulk"])
-def test_nothing_is_stored_charged_or_told(api, customer, world, body, rings):
+def test_nothing_is_stored_charged_or_told(api, customer, world, body, wakes):
     world.endpoint(customer)
     before = customer.stored()
     estimate(api, body)
-    assert (customer.stored(), rings) == (before, [])
+    assert (customer.stored(), wakes) == (before, [])
 
 
 # ---------------------------------------------------------------- it agrees with the send

@@ -151,7 +151,7 @@ def test_one_charge_in_the_ledger_bears_the_messages_id(api, customer):
 
 
 def test_it_is_due_at_once_on_the_lane_that_no_bulk_run_holds_up(
-    api, customer, carrier, rings, django_capture_on_commit_callbacks
+    api, customer, carrier, wakes, django_capture_on_commit_callbacks
 ):
     with django_capture_on_commit_callbacks(execute=True):
         api.post(URL, GOOD)
@@ -159,7 +159,7 @@ def test_it_is_due_at_once_on_the_lane_that_no_bulk_run_holds_up(
     assert (message.carrier_id, message.urgent) == (carrier.id, True)
     assert message.due_at <= datetime.now(UTC)
     queue = f"carrier.{carrier.slug}.urgent"
-    assert rings == [("messaging.tasks.wake", queue, ("urgent",))]
+    assert wakes == [("messaging.tasks.wake", queue, ("urgent",))]
 
 
 def test_message_queued_is_recorded_for_the_endpoints_that_want_it(api, customer, world):
@@ -240,7 +240,7 @@ def test_a_live_key_never_reaches_the_sandbox(api, customer, carrier, world):
 
 
 def test_a_scheduled_message_waits_and_is_charged_now(
-    api, customer, world, rings, django_capture_on_commit_callbacks
+    api, customer, world, wakes, django_capture_on_commit_callbacks
 ):
     world.endpoint(customer)
     at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=3)
@@ -253,7 +253,7 @@ def test_a_scheduled_message_waits_and_is_charged_now(
     assert (message.status, message.due_at, message.scheduled_at) == (Status.SCHEDULED, at, at)
     assert message.expires_at == at + timedelta(hours=48)
     assert customer.balance() == 99 * MICRO
-    assert (rings, customer.events()) == ([], [])
+    assert (wakes, customer.events()) == ([], [])
 
 
 def test_a_schedule_may_be_written_in_any_zone(api):

@@ -16,7 +16,7 @@ from django.urls import reverse
 from accounts.access.page_access import public_id
 from imissive.core import logs
 from messaging.carriers import queue
-from messaging.carriers.command_statuses import Disposition
+from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.queue import Result
 from messaging.models import Carrier, Message
 from messaging.routing.tables import Tables
@@ -67,7 +67,7 @@ def submit(carrier: Carrier) -> None:
     """Have the carrier take what is queued."""
     lease = uuid.uuid4()
     parts = [(1, "smsc-1", datetime.now(UTC))]
-    results = [Result(message, Disposition.ACCEPTED, parts) for message in claim(carrier, lease)]
+    results = [Result(message, SubmitOutcome.ACCEPTED, parts) for message in claim(carrier, lease)]
     queue.write_results(carrier.id, lease, results)
 
 
@@ -143,12 +143,12 @@ def test_an_idempotent_answer_is_kept_encrypted(test_api: Api, world: World) -> 
 
 
 def test_tasks_are_told_no_code(
-    api: Api, rings: list[Any], django_capture_on_commit_callbacks: Any
+    api: Api, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         sent = send(api, length=8)
-    assert rings
-    assert code_of(sent["otp_id"]) not in repr(rings)
+    assert wakes
+    assert code_of(sent["otp_id"]) not in repr(wakes)
 
 
 # ---------------------------------------------------------------- pages and the API

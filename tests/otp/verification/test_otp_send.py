@@ -75,7 +75,7 @@ def test_the_answer_has_exactly_the_contracts_fields(api: Api, customer: Custome
 
 
 def test_it_goes_out_urgently_and_only_as_long_as_the_code_is_right(
-    api: Api, customer: Customer, rings: list[Any], django_capture_on_commit_callbacks: Any
+    api: Api, customer: Customer, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         answer = send(api, expiry=45)
@@ -83,7 +83,7 @@ def test_it_goes_out_urgently_and_only_as_long_as_the_code_is_right(
     assert (message.source, message.urgent, message.status) == ("otp", True, Status.QUEUED)
     assert message.expires_at - message.created_at == timedelta(seconds=45)
     assert message.api_key_id is not None
-    assert [(queue, arguments) for _, queue, arguments in rings] == [
+    assert [(queue, arguments) for _, queue, arguments in wakes] == [
         (f"carrier.{message.carrier.slug}.urgent", ("urgent",))
     ]
 

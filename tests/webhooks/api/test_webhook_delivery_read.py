@@ -58,7 +58,7 @@ def test_every_attempt_and_what_was_sent(
     for attempts in (1, 2):
         attempted(endpoint, attempts)
         make_due(endpoint)
-        running.ring(endpoint.id)
+        running.wake(endpoint.id)
     wait_for_status(endpoint, "delivered")
     told = read(customer.api, endpoint)
     assert told["webhook_id"] == endpoint.public_id

@@ -85,7 +85,7 @@ def test_it_tells_how_the_receiver_fares(api: Api, endpoint: Endpoint) -> None:
 
 
 def test_enabling_forgets_the_failures_and_rings(
-    api: Api, endpoint: Endpoint, rings: list[Any], django_capture_on_commit_callbacks: Any
+    api: Api, endpoint: Endpoint, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     broken(endpoint)
     with django_capture_on_commit_callbacks(execute=True):
@@ -93,15 +93,15 @@ def test_enabling_forgets_the_failures_and_rings(
     assert (told["enabled"], told["disabled_reason"]) == (True, None)
     assert (told["failing_since"], told["paused_until"]) == (None, None)
     assert stored(endpoint)["notice_due_at"] is None
-    assert ("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,)) in rings
+    assert ("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,)) in wakes
 
 
 def test_a_disabled_one_is_not_rung_for(
-    api: Api, endpoint: Endpoint, rings: list[Any], django_capture_on_commit_callbacks: Any
+    api: Api, endpoint: Endpoint, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
         answer(api, "PATCH", path(endpoint), {"enabled": False})
-    assert rings == []
+    assert wakes == []
 
 
 def test_one_that_is_enabled_already_keeps_its_clock(api: Api, endpoint: Endpoint) -> None:

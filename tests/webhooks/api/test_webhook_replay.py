@@ -51,7 +51,7 @@ def ended(customer: Customer, endpoint: Endpoint) -> Delivery:
 
 
 def test_the_same_event_comes_again(
-    committed_world: World, there: Receiver, start: Start, rings: list[Any]
+    committed_world: World, there: Receiver, start: Start, wakes: list[Any]
 ) -> None:
     customer = committed_world.customer(sender=None)
     endpoint = endpoint_of(customer, there.url)
@@ -61,8 +61,8 @@ def test_the_same_event_comes_again(
     again = answer(customer.api, "POST", path(first), status=202)
     assert again["status"] == "pending"
     assert again["id"] != first.public_id
-    assert rings[-1] == ("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))
-    running.ring(endpoint.id)
+    assert wakes[-1] == ("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))
+    running.wake(endpoint.id)
     posts = there.wait_for(2)
     assert (posts[0].id, posts[0].body) == (posts[1].id, posts[1].body)
     assert posts[0].id == again["event_id"]

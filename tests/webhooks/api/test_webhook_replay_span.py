@@ -69,7 +69,7 @@ def test_what_failed_comes_again_in_its_order(
     fail(customer, endpoint, 20)
     failed = [row.event_id for row in rows(endpoint)]
     assert replay(customer.api, endpoint) == {"replayed": 20, "next_cursor": None}
-    start().ring(endpoint.id)
+    start().wake(endpoint.id)
     posts = there.wait_for(20)
     assert [post.verified(endpoint.secret)["data"]["number"] for post in posts] == [*range(20)]
     Delivery.objects.filter(endpoint=endpoint, status="failed").delete()

@@ -26,7 +26,7 @@ def test_it_reaches_that_endpoint_alone_whatever_it_wants(
     committed_world: World,
     there: Receiver,
     start: Start,
-    rings: list[Any],
+    wakes: list[Any],
 ) -> None:
     there.answer = lambda _post: Answer(200, body=b"seen")
     customer = committed_world.customer(sender=None)
@@ -34,8 +34,8 @@ def test_it_reaches_that_endpoint_alone_whatever_it_wants(
     other = endpoint_of(customer, there.url + "/other")
     accepted = answer(customer.api, "POST", path(endpoint), status=202)
     assert accepted["status"] == "pending"
-    assert rings == [("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))]
-    start().ring(endpoint.id)
+    assert wakes == [("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))]
+    start().wake(endpoint.id)
     [post] = there.wait_for(1)
     event = post.verified(endpoint.secret)
     assert (event["event"], event["data"]) == ("webhook.test", {"endpoint_id": endpoint.public_id})

@@ -387,7 +387,7 @@ def test_others_are_not_found(
 
 
 def test_a_test_event_leads_to_its_delivery(
-    developer: Client, customer: Customer, world: World, rings
+    developer: Client, customer: Customer, world: World, wakes
 ) -> None:
     endpoint = world.endpoint(customer, "balance.low")
     answer = developer.post(_page(customer, f"{endpoint.public_id}/test/"))

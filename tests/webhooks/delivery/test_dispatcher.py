@@ -81,7 +81,7 @@ def test_the_same_id_and_body_on_every_attempt(
         [row] = rows(endpoint)
         assert (row.status, row.finished_at) == ("pending", None)
         make_due(endpoint)
-        running.ring(endpoint.id)
+        running.wake(endpoint.id)
     wait_for_status(endpoint, "delivered")
     posts = there.wait_for(3)
     assert len({(post.id, post.body) for post in posts}) == 1
@@ -164,7 +164,7 @@ def test_failing_is_noted_and_forgotten(customer: Customer, there: Receiver, sta
     since = Endpoint.objects.get(id=endpoint.id).failing_since
     assert since is not None
     make_due(endpoint)
-    running.ring(endpoint.id)
+    running.wake(endpoint.id)
     wait_for_status(endpoint, "delivered")
     assert Endpoint.objects.get(id=endpoint.id).failing_since is None
 
@@ -185,7 +185,7 @@ def test_gone_disables_the_endpoint(customer: Customer, there: Receiver, start: 
     )
     assert gone.id not in queue.due_endpoints()
     assert happen(customer) == frozenset()
-    running.ring(other.id)
+    running.wake(other.id)
     wait_for_status(other, "delivered")
     told = there.posts[-1].verified(other.secret)
     assert told["event"] == "endpoint.disabled"
@@ -255,7 +255,7 @@ def test_a_failing_endpoint_recovers_at_once(
     deliver(running, happen(customer, 200))
     wait_until(lambda: sum(row.status == "delivered" for row in rows(endpoint)) >= 194)
     make_due(endpoint)
-    running.ring(endpoint.id)
+    running.wake(endpoint.id)
     wait_for_status(endpoint, "delivered")
     assert len(there.posts) == 206
 
@@ -364,7 +364,7 @@ def test_results_outlast_a_lost_connection(
     deliver(running, happen(customer, 300))
 
     def swept(condition: Callable[[], bool]) -> bool:
-        running.ring(endpoint.id)
+        running.wake(endpoint.id)
         return condition()
 
     for posts in (5, 20, 40, 80):

@@ -165,7 +165,7 @@ def test_after_the_rest_it_goes_on(customer: Customer, there: Receiver, start: S
     def swept() -> bool:
         make_due(endpoint)
         for endpoint_id in queue.due_endpoints():
-            running.ring(endpoint_id)
+            running.wake(endpoint_id)
         return statuses(endpoint) == {"delivered"}
 
     wait_until(swept)
@@ -198,6 +198,6 @@ def test_a_change_of_the_endpoint_ends_the_rest(
     there.answer = lambda _post: Answer()
     answer(customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"url": there.url + "/2"})
     make_due(endpoint)
-    running.ring(endpoint.id)
+    running.wake(endpoint.id)
     wait_for_status(endpoint, "delivered")
     assert there.posts[-1].path == "/hook/2"

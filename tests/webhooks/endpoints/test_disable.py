@@ -45,7 +45,7 @@ def failed_since(endpoint: Endpoint, **ago: float) -> None:
 
 
 def test_the_first_failure_after_five_days_disables(
-    customer: Customer, there: Receiver, start: Start, rings: list[Any]
+    customer: Customer, there: Receiver, start: Start, wakes: list[Any]
 ) -> None:
     there.answer = lambda post: Answer(204 if post.path == "/fine" else 500)
     other = endpoint_of(customer, there.url.replace("/hook", "/fine"), "endpoint.disabled")
@@ -57,12 +57,12 @@ def test_the_first_failure_after_five_days_disables(
     wait_until(lambda: "sending" not in statuses(endpoint))
     assert stored(endpoint).disabled_reason == disable.FAILED_TOO_LONG
     assert stored(endpoint).notice_due_at is not None
-    assert [ring for ring in rings if ring[0] == NOTICE] == [
+    assert [wake for wake in wakes if wake[0] == NOTICE] == [
         (NOTICE, "webhooks", (endpoint.id.hex,))
     ]
     # Nothing is lost: it is posted once the endpoint is enabled again.
     assert statuses(endpoint) == {"pending"}
-    running.ring(other.id)
+    running.wake(other.id)
     wait_for_status(other, "delivered")
     told = [post for post in there.posts if post.path == "/fine"][-1].verified(other.secret)
     assert told["event"] == "endpoint.disabled"
@@ -72,7 +72,7 @@ def test_the_first_failure_after_five_days_disables(
     there.answer = lambda _post: Answer()
     answer(customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"enabled": True})
     make_due(endpoint)
-    running.ring(endpoint.id)
+    running.wake(endpoint.id)
     assert len(wait_for_status(endpoint, "delivered")) == 10
 
 
@@ -125,14 +125,14 @@ def test_a_failure_that_was_overtaken_by_a_success_disables_nothing(customer: Cu
 
 
 def test_gone_owes_a_mail_too(
-    customer: Customer, there: Receiver, start: Start, rings: list[Any]
+    customer: Customer, there: Receiver, start: Start, wakes: list[Any]
 ) -> None:
     there.answer = lambda _post: Answer(410)
     endpoint = endpoint_of(customer, there.url)
     deliver(start(), happen(customer))
     wait_until(lambda: not stored(endpoint).enabled)
     assert stored(endpoint).disabled_reason == disable.GONE
-    assert (NOTICE, "webhooks", (endpoint.id.hex,)) in rings
+    assert (NOTICE, "webhooks", (endpoint.id.hex,)) in wakes
     assert endpoint.id not in queue.due_endpoints()
 
 

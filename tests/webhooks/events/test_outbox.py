@@ -174,24 +174,24 @@ def test_awkward_text_is_kept_as_it_is(customer: Customer, world: World) -> None
 
 
 def test_a_rollback_takes_the_events_back(
-    customer: Customer, world: World, rings: list[Any]
+    customer: Customer, world: World, wakes: list[Any]
 ) -> None:
     world.endpoint(customer)
     with transaction.atomic():
-        outbox.record_and_ring_on_commit([event(customer.id)])
+        outbox.record_and_wake_on_commit([event(customer.id)])
         transaction.set_rollback(True)
     assert deliveries(customer) == []
-    assert rings == []
+    assert wakes == []
 
 
 def test_rings_come_with_the_commit(
-    customer: Customer, world: World, rings: list[Any], django_capture_on_commit_callbacks: Any
+    customer: Customer, world: World, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     endpoint = world.endpoint(customer)
     with django_capture_on_commit_callbacks(execute=True):
-        outbox.record_and_ring_on_commit([event(customer.id), event(customer.id)])
-        assert rings == []
-    assert rings == [("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))]
+        outbox.record_and_wake_on_commit([event(customer.id), event(customer.id)])
+        assert wakes == []
+    assert wakes == [("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))]
 
 
 def test_nothing_is_recorded_for_a_deleted_endpoint(customer: Customer, world: World) -> None:
