@@ -247,7 +247,7 @@ def test_batches_at_once_are_each_taken_whole_or_not_at_all(committed_world):
 def test_sends_that_share_a_commit_are_each_their_own_organizations(committed_world, monkeypatch):
     """One that cannot pay spoils it for none that it shared with."""
     one = GroupCommit(accept._commit, at_most=64, alone_on=IntegrityError)
-    monkeypatch.setattr(accept, "_combiners", [one])
+    monkeypatch.setattr(accept, "_group_commits", [one])
     committed_world.serve()
     customers = [committed_world.customer(credits=credits) for credits in (0, 3, 5, 50)]
     for customer in customers[::2]:

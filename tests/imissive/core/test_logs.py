@@ -177,7 +177,7 @@ def test_a_request_that_fails_on_our_side_logs_neither_text_nor_number(
     def broken(*_args):
         raise RuntimeError(f"could not send 'the code is 4711' to {PHONE}")
 
-    monkeypatch.setattr("messaging.sending.accept.judge", broken)
+    monkeypatch.setattr("messaging.sending.accept.evaluate", broken)
     body = {"to": PHONE, "message": "the code is 4711", "sender_id": SENDER}
     response = api.post("/v1/sms/send", body)
     assert response.status_code == 500
