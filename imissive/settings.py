@@ -294,7 +294,7 @@ SPECTACULAR_SETTINGS = {
 }
 BULK_MAX_MESSAGES = env.bulk_max_messages
 API_MAX_BODY_BYTES = 8 * 1024 * 1024
-# By lane (accounts/api/rate_limits.py), a minute, where an organization has none of its own.
+# By limit class (accounts/api/rate_limits.py), a minute, where an organization has none of its own.
 RATE_LIMITS = {
     "send": env.rate_limit_send,
     "bulk": env.rate_limit_bulk,

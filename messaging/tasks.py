@@ -39,7 +39,7 @@ def stop_carrier(**_: Any) -> None:
 
 @shared_task(name="messaging.tasks.wake", ignore_result=True)
 def wake(priority: str) -> None:
-    """Runs in a carrier's worker: there is something to claim in that lane."""
+    """Runs in a carrier's worker: there is something to claim in that priority."""
     process.wake(priority)
 
 

@@ -116,7 +116,7 @@ def wakes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ..
     """The bells rung, as (task, queue, arguments), instead of ringing them."""
     rung: list[tuple[str, str, tuple[str, ...]]] = []
     monkeypatch.setattr(
-        wakeups, "ring", lambda task, *, queue, arguments=(): rung.append((task, queue, arguments))
+        wakeups, "wake", lambda task, *, queue, arguments=(): rung.append((task, queue, arguments))
     )
     return rung
 

@@ -1,4 +1,4 @@
-"""Rate limits of an organization, by lane, shared by all processes through Redis.
+"""Rate limits of an organization, by limit class, shared by all processes through Redis.
 
 The generic cell rate algorithm (ITU-T I.371): a bucket of `limit` that fills evenly over a minute.
 So there is no edge between two windows at which twice the limit passes, and how long to wait is
@@ -43,7 +43,7 @@ class LimitClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an organization may do a minute in each lane. None: the installation's default."""
+    """What an organization may do a minute in each limit class. None: the installation's default."""
 
     send: int | None = None
     bulk: int | None = None
@@ -56,7 +56,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Where a lane stands: `remaining` now, all `limit` again in `reset_seconds`.
+    """Where a limit class stands: `remaining` now, all `limit` again in `reset_seconds`.
 
     `wait_seconds`: 0 where it was allowed, else how long until the same is. `known` is False where
     Redis did not answer.
@@ -202,7 +202,7 @@ def take_tokens(bucket: str, limit: int, seconds: float, cost: int = 1) -> Token
 
 
 def take(organization_id: UUID, limit_class: LimitClass, limit: int, cost: int = 1) -> Usage:
-    """`take_tokens` of what an organization may do a minute in that lane."""
+    """`take_tokens` of what an organization may do a minute in that limit class."""
     found = take_tokens(f"{organization_id.hex}:{limit_class}", limit, PERIOD_SECONDS, cost)
     return Usage(
         limit_class, limit, found.remaining, found.reset_seconds, found.wait_seconds, found.known

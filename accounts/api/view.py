@@ -78,7 +78,7 @@ class ApiView(APIView):
             self.spend(1)
 
     def spend(self, cost: int) -> None:
-        """Count `cost` against the lane's limit, all of it or nothing.
+        """Count `cost` against the limit class's limit, all of it or nothing.
 
         Raises ApiError: RATE_LIMITED; PAYLOAD_TOO_LARGE where the call's costs together are more
         than the limit; UNAVAILABLE where the limit cannot be asked for and the view fails closed.

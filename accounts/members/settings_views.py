@@ -58,7 +58,7 @@ def _show(
         "page": "settings",
         "name_form": name_form or NameForm(initial={"name": organization.name}),
         "alert_form": alert_form or AlertForm(initial=threshold),
-        "lanes": _limit_classes(organization),
+        "limits": _limit_classes(organization),
         "restricted": _restricted(member),
         "time_zone": member.user.time_zone.replace("_", " "),
     }
@@ -73,7 +73,7 @@ _LIMIT_CLASSES = {
 
 
 def _limit_classes(organization: Organization) -> list[dict[str, Any]]:
-    """Each lane's limit a minute, and how much of it is taken right now (None: not known)."""
+    """Each limit class's limit a minute, and how much of it is taken right now (None: not known)."""
     own = rate_limits.Limits(
         organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
     )

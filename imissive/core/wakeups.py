@@ -1,8 +1,8 @@
-"""Rings a worker's bell: a Celery task that says "look in the database", after a commit.
+"""Wake-ups of workers: a Celery task that says "look in the database", sent after a commit.
 
-The database holds the work; the broker only shortens the wait. So a ring never blocks the request
-that caused it, several rings for one thing within a moment are one task, and a ring that cannot be
-sent is dropped: the sweeps find the work a second later.
+The database holds the work; the broker only shortens the wait. So a wake-up never blocks the
+request that caused it, several wake-ups for one thing within a moment are one task, and one that
+cannot be sent is dropped: the sweeps find the work a second later.
 """
 
 import os
@@ -15,20 +15,20 @@ from imissive.celery import app
 log = structlog.get_logger(__name__)
 
 COALESCE_SECONDS = 0.025
-"""The pause after a ring: a first one goes out at once, those of a busy moment as one."""
+"""The pause after a wake-up: a first one goes out at once, those of a busy moment as one."""
 
 Wake = tuple[str, str, tuple[str, ...]]
 
 
 class Waker:
-    """Sends rings from a thread of its own. One for each process: see `wake`."""
+    """Sends wake-ups from a thread of its own. One for each process: see `wake`."""
 
     def __init__(self) -> None:
         self._waiting: dict[Wake, None] = {}
         self._wake = threading.Event()
         self._idle = threading.Event()
         self._idle.set()
-        threading.Thread(target=self._run, name="bell", daemon=True).start()
+        threading.Thread(target=self._run, name="wakeups", daemon=True).start()
 
     def add(self, wake: Wake) -> None:
         self._waiting[wake] = None
@@ -77,7 +77,7 @@ def wake(task: str, *, queue: str, arguments: tuple[str, ...] = ()) -> None:
 
 
 def flush(timeout: float = 2.0) -> None:
-    """Wait for this process's rings to be sent, for a command that is about to exit."""
+    """Wait for this process's wake-ups to be sent, for a command that is about to exit."""
     waker = _wakers.get(os.getpid())
     if waker is not None:
         waker.flush(timeout)

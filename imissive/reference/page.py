@@ -61,7 +61,7 @@ class Operation:
     summary: str
     description: tuple[SafeString, ...]
     scope: str
-    lane: str
+    limit_class: str
     parameters: Mapping[str, tuple[Field, ...]]
     body: tuple[Shape, ...]
     answers: tuple[Answer, ...]
@@ -181,7 +181,7 @@ class _Maker:
             summary=str(operation.get("summary") or operation["operationId"]),
             description=tuple(paragraphs(operation.get("description", ""))),
             scope=next(iter(security[SCHEME]), ""),
-            lane=operation.get("x-rate-limit", ""),
+            limit_class=operation.get("x-rate-limit", ""),
             parameters=self.parameters(operation),
             body=self.reader.shapes(body) if body else (),
             answers=tuple(

@@ -68,7 +68,7 @@ def start(slug: str) -> None:
 
 
 def wake(priority: str) -> None:
-    """There is something to claim in that lane. From any thread."""
+    """There is something to claim in that priority. From any thread."""
     running = _running
     if running is not None and running.worker is not None:
         running.loop.call_soon_threadsafe(running.worker.wakeups[priority].set)

@@ -95,7 +95,7 @@ RETURNING m.id, m.organization_id, m.test, m.urgent, m."to", m.sender, m.text, m
 
 
 def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> list[Claimed]:
-    """Take up to `limit` due messages of that carrier's lane, oldest first."""
+    """Take up to `limit` due messages of that carrier's priority, oldest first."""
     with server_cursor() as cursor:
         cursor.execute(
             _CLAIM,

@@ -179,15 +179,15 @@ def requeue_abandoned(limit: int = STEP) -> int:
 
 
 def wake_overdue() -> int:
-    """Ring for every lane that has something due: the broker may have lost a bell."""
+    """Wake every priority that has something due: the broker may have lost a wake-up."""
     rows = _rows(
         """
-        SELECT c.id, lane.urgent FROM messaging_carrier c
-         CROSS JOIN (VALUES (true), (false)) AS lane(urgent)
-          -- A probe of the index for each lane: a semi-join would read the whole backlog.
+        SELECT c.id, priority.urgent FROM messaging_carrier c
+         CROSS JOIN (VALUES (true), (false)) AS priority(urgent)
+          -- A probe of the index for each priority: a semi-join would read the whole backlog.
           CROSS JOIN LATERAL (
                SELECT FROM messaging_message m
-                WHERE m.carrier_id = c.id AND m.urgent = lane.urgent AND m.status = 'queued'
+                WHERE m.carrier_id = c.id AND m.urgent = priority.urgent AND m.status = 'queued'
                   AND m.due_at <= now() - interval '1 second'
                 ORDER BY m.due_at LIMIT 1) AS overdue
          WHERE c.enabled

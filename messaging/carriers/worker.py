@@ -1,6 +1,6 @@
 """A carrier worker: holds one carrier's binds, submits what is queued and takes receipts.
 
-It lives in one event loop, which `carrier_process` runs. One pump for each lane claims what is due,
+It lives in one event loop, which `carrier_process` runs. One pump for each priority claims what is due,
 submits it over the binds and goes on claiming; one writer commits the results in batches and only
 then gives the window's slots back; one writer commits receipts and only then answers them. The
 broker's tasks merely wake the pumps, which look by themselves once a second too.
@@ -261,7 +261,7 @@ class CarrierWorker:
         unsent: list[Claimed] = []
         for position, message in enumerate(claimed):
             if position % TURN == TURN - 1:
-                # Let answers, receipts and the urgent lane have the event loop meanwhile.
+                # Let answers, receipts and urgent traffic have the event loop meanwhile.
                 await asyncio.sleep(0)
             if self._may_begin and time.monotonic() < deadline:
                 await self._submit_message(message, now, deadline, urgent=urgent)

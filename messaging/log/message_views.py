@@ -115,7 +115,7 @@ def resend(request: HttpRequest, member: Member, message_id: str) -> HttpRespons
         "page": "messages",
         "message": message,
         "form": SingleUseForm(),
-        "verdict": message_resend.evaluation(message),
+        "evaluation": message_resend.evaluation(message),
         "source": message.public_id,
     }
     return render(request, "messaging/log/resend.html", {**frame(member), **context})

@@ -296,7 +296,7 @@ _group_commits = [GroupCommit(_commit, at_most=64, alone_on=IntegrityError) for 
 
 
 def wake_carrier(slug: str, *, urgent: bool) -> None:
-    """Wake the carrier's workers: there is something in that lane."""
+    """Wake the carrier's workers: there is something in that priority."""
     priority = "urgent" if urgent else "bulk"
     wakeups.wake(
         "messaging.tasks.wake", queue=carrier_queue(slug, urgent=urgent), arguments=(priority,)
@@ -304,7 +304,7 @@ def wake_carrier(slug: str, *, urgent: bool) -> None:
 
 
 def carrier_queue(slug: str, *, urgent: bool) -> str:
-    """The Celery queue that a carrier's workers listen to for that lane."""
+    """The Celery queue that a carrier's workers listen to for that priority."""
     return f"carrier.{slug}.urgent" if urgent else f"carrier.{slug}"
 
 

@@ -117,9 +117,9 @@ class ApiSchema(AutoSchema):
 
     def get_extensions(self) -> Schema:
         """Which rate limit the operation counts against."""
-        lane = getattr(self.view, "lane", None)
+        limit_class = getattr(self.view, "limit_class", None)
         own: Schema = super().get_extensions()
-        return own | ({"x-rate-limit": str(lane)} if lane else {})
+        return own | ({"x-rate-limit": str(limit_class)} if limit_class else {})
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
