@@ -43,7 +43,7 @@ class LimitClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What an organization may do a minute in each limit class. None: the installation's default."""
+    """Messages a minute in each limit class. None: the installation's default."""
 
     send: int | None = None
     bulk: int | None = None

@@ -73,7 +73,7 @@ _LIMIT_CLASSES = {
 
 
 def _limit_classes(organization: Organization) -> list[dict[str, Any]]:
-    """Each limit class's limit a minute, and how much of it is taken right now (None: not known)."""
+    """Return each limit a minute, and how much of it is used right now (None: not known)."""
     own = rate_limits.Limits(
         organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
     )

@@ -1,6 +1,6 @@
 """A carrier worker: holds one carrier's binds, submits what is queued and takes receipts.
 
-It lives in one event loop, which `carrier_process` runs. One pump for each priority claims what is due,
+It lives in one event loop, which `process` runs. A task for each priority claims what is due,
 submits it over the binds and goes on claiming; one writer commits the results in batches and only
 then gives the window's slots back; one writer commits receipts and only then answers them. The
 broker's tasks merely wake the pumps, which look by themselves once a second too.
