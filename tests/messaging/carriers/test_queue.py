@@ -497,7 +497,7 @@ def test_a_part_written_before_its_result_and_with_it_is_one_part(customer, carr
 
 
 @pytest.mark.parametrize(
-    ("disposition", "more"), [(ELSEWHERE, {}), (None, {"unanswered": True}), (None, {})]
+    ("submit_outcome", "more"), [(ELSEWHERE, {}), (None, {"unanswered": True}), (None, {})]
 )
 def test_a_message_that_was_begun_stays_with_its_carrier(
     customer, three, world, submit_outcome, more
