@@ -10,6 +10,8 @@ import imissive.ids
 from django.conf import settings
 from django.db import migrations, models
 
+from imissive.create_tables import CreateTables
+
 
 class Migration(migrations.Migration):
 
@@ -19,7 +21,7 @@ class Migration(migrations.Migration):
         ('auth', '0012_alter_user_first_name_max_length'),
     ]
 
-    operations = [
+    operations = [CreateTables([
         migrations.CreateModel(
             name='User',
             fields=[
@@ -59,6 +61,7 @@ class Migration(migrations.Migration):
                 ('send_per_minute', models.PositiveIntegerField(blank=True, help_text="One-time passwords too. Empty: the installation's default.", null=True, validators=[django.core.validators.MinValueValidator(1)], verbose_name='single messages a minute')),
                 ('low_balance_mail_due_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('suspended_because', models.CharField(blank=True, default='', editable=False, max_length=200, verbose_name='why it is suspended')),
+                ('members', models.ManyToManyField(through='accounts.Member', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'verbose_name': 'organization',
@@ -81,11 +84,6 @@ class Migration(migrations.Migration):
                 'verbose_name_plural': 'members',
                 'constraints': [models.UniqueConstraint(models.F('organization'), models.F('user'), name='member_once'), models.CheckConstraint(condition=models.Q(('role__in', ['owner', 'admin', 'developer', 'finance', 'viewer'])), name='member_role')],
             },
-        ),
-        migrations.AddField(
-            model_name='organization',
-            name='members',
-            field=models.ManyToManyField(through='accounts.Member', to=settings.AUTH_USER_MODEL),
         ),
         migrations.CreateModel(
             name='Acting',
@@ -239,4 +237,4 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(models.F('file'), models.F('position'), name='chunk_once')],
             },
         ),
-    ]
+    ])]

@@ -12,6 +12,8 @@ import messaging.models.rules
 from django.conf import settings
 from django.db import migrations, models
 
+from imissive.create_tables import CreateTables
+
 
 class Migration(migrations.Migration):
 
@@ -22,7 +24,7 @@ class Migration(migrations.Migration):
         ('accounts', '__first__'),
     ]
 
-    operations = [
+    operations = [CreateTables([
         migrations.CreateModel(
             name='TextTemplate',
             fields=[
@@ -182,6 +184,7 @@ class Migration(migrations.Migration):
                 ('prefix', models.CharField(blank=True, max_length=15, validators=[django.core.validators.RegexValidator('^\\d{0,15}$', 'Digits of E.164 without the plus; empty serves every number.')], verbose_name='prefix')),
                 ('enabled', models.BooleanField(default=True, verbose_name='enabled')),
                 ('organization', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, to='accounts.organization', verbose_name='organization')),
+                ('carriers', models.ManyToManyField(through='messaging.RouteCarrier', to='messaging.carrier')),
             ],
             options={
                 'verbose_name': 'route',
@@ -203,11 +206,6 @@ class Migration(migrations.Migration):
                 'ordering': ['position', 'id'],
                 'constraints': [models.UniqueConstraint(models.F('route'), models.F('carrier'), name='route_carrier_once')],
             },
-        ),
-        migrations.AddField(
-            model_name='route',
-            name='carriers',
-            field=models.ManyToManyField(through='messaging.RouteCarrier', to='messaging.carrier'),
         ),
         migrations.CreateModel(
             name='Price',
@@ -694,4 +692,4 @@ class Migration(migrations.Migration):
                 ('upto', models.DateTimeField()),
             ],
         ),
-    ]
+    ])]

@@ -7,6 +7,8 @@ import imissive.ids
 from django.conf import settings
 from django.db import migrations, models
 
+from imissive.create_tables import CreateTables
+
 
 class Migration(migrations.Migration):
 
@@ -17,7 +19,7 @@ class Migration(migrations.Migration):
         ('accounts', '__first__'),
     ]
 
-    operations = [
+    operations = [CreateTables([
         migrations.CreateModel(
             name='Verification',
             fields=[
@@ -104,4 +106,4 @@ class Migration(migrations.Migration):
                 'indexes': [models.Index(models.F('organization'), models.F('prefix'), name='heldprefix_of_organization'), models.Index(models.F('notice_due_at'), condition=models.Q(('notice_due_at__isnull', False)), name='heldprefix_owed')],
             },
         ),
-    ]
+    ])]

@@ -7,6 +7,8 @@ import imissive.crypto
 import imissive.ids
 from django.db import migrations, models
 
+from imissive.create_tables import CreateTables
+
 
 class Migration(migrations.Migration):
 
@@ -16,7 +18,7 @@ class Migration(migrations.Migration):
         ('accounts', '0001_initial'),
     ]
 
-    operations = [
+    operations = [CreateTables([
         migrations.CreateModel(
             name='Endpoint',
             fields=[
@@ -95,4 +97,4 @@ class Migration(migrations.Migration):
                 ('delivery', models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='failed_attempts', to='webhooks.delivery')),
             ],
         ),
-    ]
+    ])]
