@@ -1,4 +1,4 @@
-"""The documents hold together: links lead somewhere, and the decisions know each other."""
+"""The documents hold together: links and paths lead somewhere, the decisions know each other."""
 
 import re
 from functools import cache
@@ -10,6 +10,7 @@ ROOT = next(path for path in Path(__file__).resolve().parents if (path / "pyproj
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 DECISIONS = sorted(ROOT.glob("docs/decisions/[0-9]*.md"))
 INDEX = ROOT / "docs" / "decisions" / "README.md"
+_PLACES = "accounts|docs|imissive|messaging|otp|static|templates|tests|webhooks"
 _LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
 
 
@@ -43,6 +44,16 @@ def test_each_link_leads_to_a_file_and_a_heading(document: Path) -> None:
         path = (document.parent / target).resolve() if target else document
         assert path.exists(), link
         assert not anchor or anchor in anchors(path), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name)
+def test_each_path_and_module_that_is_named_exists(document: Path) -> None:
+    text = document.read_text()
+    for path in re.findall(rf"`((?:{_PLACES})/[\w./-]*)`", text):
+        assert (ROOT / path).exists(), path
+    for module in re.findall(r"python -m ((?:imissive|messaging|tests)[\w.]*)", text):
+        path = ROOT / module.replace(".", "/")
+        assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), module
 
 
 def test_the_index_lists_each_decision_once_with_its_title() -> None:
