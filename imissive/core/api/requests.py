@@ -1,5 +1,6 @@
 """What every API request goes through: an id, JSON errors whatever happens, and a checked body."""
 
+import codecs
 import ipaddress
 import re
 from collections.abc import Callable
@@ -131,6 +132,9 @@ def _serve(request: HttpRequest) -> HttpResponse:
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         # A redirect would come too late: the key has already crossed the network in the clear.
         raise ApiError("FORBIDDEN", "The API is served over HTTPS only.")
+    # Some clients add a slash to every address: it means the same route, also to idempotency.
+    request.path_info = request.path_info.removesuffix("/")
+    request.path = request.path.removesuffix("/")
     try:
         match = resolve(request.path_info)
     except Resolver404:
@@ -198,7 +202,7 @@ def parse_either(
 
 def parse_no_body(request: Request) -> None:
     """Refuse a body where there is nothing to say; null and an empty object are none."""
-    if request._request.body.strip():
+    if _unmarked(request._request.body).strip():
         value = _json(request)
         if value is not None:
             _validated(value, Body)
@@ -251,7 +255,12 @@ def _read(request: HttpRequest) -> bytes:
         raise ApiError(
             "PAYLOAD_TOO_LARGE", f"A body has at most {settings.API_MAX_BODY_BYTES:,} bytes."
         )
-    return request.body
+    return _unmarked(request.body)
+
+
+def _unmarked(body: bytes) -> bytes:
+    """Return a body without the byte order mark that some clients put before their JSON."""
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def _problem(found: ErrorDetails, *, what: str = "field") -> Problem:
