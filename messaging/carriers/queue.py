@@ -22,7 +22,7 @@ from messaging.carriers import receipts
 from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.routing.cache import tables
 from messaging.sending.accept import event_data, wake_carrier
-from messaging.states import Status
+from messaging.states import Status, swap
 from webhooks.events import outbox
 from webhooks.models import EventType
 
@@ -76,22 +76,27 @@ class Result:
     unanswered: bool = False
 
 
-_CLAIM = """
+_CLAIMED = swap(Status.SENDING)
+_HANDED_BACK = swap(Status.QUEUED, before=[Status.SENDING])
+_SUBMITTED = swap(Status.QUEUED, Status.SENT, Status.FAILED)
+
+_CLAIM = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM messaging_message
-     WHERE carrier_id = %(carrier)s AND urgent = %(urgent)s AND status = 'queued'
+     WHERE carrier_id = %(carrier)s AND urgent = %(urgent)s AND status IN {_CLAIMED.before_sql}
        AND due_at <= now() AND expires_at > now()
        AND (window_closes_at IS NULL OR window_closes_at > now())
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE messaging_message m
-   SET status = 'sending', lease = %(lease)s, due_at = now() + %(seconds)s * interval '1 second'
+   SET status = {_CLAIMED.after_sql}, lease = %(lease)s,
+       due_at = now() + %(seconds)s * interval '1 second'
   FROM due WHERE m.id = due.id
 RETURNING m.id, m.organization_id, m.test, m.urgent, m."to", m.sender, m.text, m.parts, m.price,
           m.reference, m.batch_id, m.created_at, m.expires_at, m.submits, m.unanswered, m.tried,
           CASE WHEN m.submits > 0 THEN ARRAY(SELECT number FROM messaging_messagepart p
                                               WHERE p.message_id = m.id) END
-"""
+"""  # noqa: S608
 
 
 def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> list[Claimed]:
@@ -121,8 +126,11 @@ def hand_back(messages: Sequence[Claimed], lease: uuid.UUID) -> None:
     """Return claimed messages that were not submitted, as when the worker shuts down."""
     with server_cursor() as cursor:
         cursor.execute(
-            "UPDATE messaging_message SET status = 'queued', lease = NULL, due_at = created_at"
-            " WHERE id = ANY(%s) AND status = 'sending' AND lease = %s",
+            f"""
+            UPDATE messaging_message
+               SET status = {_HANDED_BACK.after_sql}, lease = NULL, due_at = created_at
+             WHERE id = ANY(%s) AND status IN {_HANDED_BACK.before_sql} AND lease = %s
+            """,  # noqa: S608
             [[message.id for message in messages], lease],
         )
 
@@ -218,10 +226,11 @@ def retry_delay(submits: int) -> timedelta:
     return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311
 
 
-_SWAP = """
+_SWAP = f"""
 WITH held AS MATERIALIZED (
     SELECT id FROM messaging_message
-     WHERE id = ANY(%(id)b) AND status = 'sending' AND lease = %(lease)s ORDER BY id FOR UPDATE
+     WHERE id = ANY(%(id)b) AND status IN {_SUBMITTED.before_sql} AND lease = %(lease)s
+     ORDER BY id FOR UPDATE
 )
 UPDATE messaging_message m
    SET status = new.status, due_at = new.due_at, carrier_id = new.carrier_id, lease = NULL,
@@ -236,7 +245,7 @@ UPDATE messaging_message m
               error_code, error_message) ON new.id = held.id
  WHERE m.id = held.id
 RETURNING m.id
-"""
+"""  # noqa: S608
 
 
 def _swap(
@@ -249,7 +258,7 @@ def _swap(
             {
                 "lease": lease,
                 "id": [result.message.id for result in results],
-                "status": [str(change.status) for change in changes],
+                "status": _SUBMITTED.values(change.status for change in changes),
                 "due_at": [change.due_at for change in changes],
                 "carrier_id": [change.carrier_id for change in changes],
                 "tried": [str(change.tried) if change.tried else None for change in changes],

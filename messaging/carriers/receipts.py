@@ -10,7 +10,7 @@ from django.db import transaction
 
 from imissive.core.sql import server_cursor
 from messaging.sending.accept import event_data
-from messaging.states import Status
+from messaging.states import Status, swap
 from webhooks.events import outbox
 from webhooks.models import EventType
 
@@ -24,6 +24,7 @@ _EVENT_OF = {
     Status.FAILED: EventType.MESSAGE_FAILED,
     Status.EXPIRED: EventType.MESSAGE_EXPIRED,
 }
+_FINISHED = swap(*_EVENT_OF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,21 +279,21 @@ def _swap(outcomes: dict[uuid.UUID, tuple[Status, str]], now: datetime) -> list[
     errors = [error_of(status, code) for status, code in outcomes.values()]
     with server_cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             UPDATE messaging_message m
                SET status = new.status, due_at = NULL, lease = NULL, final_at = %s,
                    sent_at = COALESCE(m.sent_at, %s), error_code = new.code,
                    error_message = new.told
               FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[])
                    AS new(id, status, code, told)
-             WHERE m.id = new.id AND m.status IN ('sending', 'sent')
+             WHERE m.id = new.id AND m.status IN {_FINISHED.before_sql}
             RETURNING m.id
-            """,
+            """,  # noqa: S608
             [
                 now,
                 now,
                 list(outcomes),
-                [str(status) for status, _ in outcomes.values()],
+                _FINISHED.values(status for status, _ in outcomes.values()),
                 [error["code"] if error else "" for error in errors],
                 [error["message"] if error else "" for error in errors],
             ],

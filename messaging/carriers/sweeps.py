@@ -20,13 +20,20 @@ from messaging.routing.cache import tables
 from messaging.routing.sending_hours import HELD
 from messaging.routing.tables import Tables
 from messaging.sending.accept import event_data, wake_carrier
-from messaging.states import Status
+from messaging.states import Status, swap
 from webhooks.events import outbox
 from webhooks.models import EventType
 
 STEP = 1000
 
 _TOLD = 'm.id, m.organization_id, m."to", m.reference, m.batch_id, m.test, m.carrier_id, m.urgent'
+
+
+_RELEASED = swap(Status.QUEUED, before=[Status.SCHEDULED])
+_PUT_OFF = swap(Status.SCHEDULED)
+_REQUEUED = swap(Status.QUEUED, before=[Status.SENDING])
+_EXPIRED_SENT = swap(Status.EXPIRED, before=[Status.SENT])
+_EXPIRED_QUEUED = swap(Status.EXPIRED, before=[Status.QUEUED])
 
 
 def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -68,11 +75,12 @@ def release_scheduled(limit: int = STEP) -> int:
         rows = _rows(
             f"""
             WITH due AS MATERIALIZED (
-                SELECT id FROM messaging_message WHERE status = 'scheduled' AND due_at <= now()
+                SELECT id FROM messaging_message
+                 WHERE status IN {_RELEASED.before_sql} AND due_at <= now()
                    AND (window_closes_at IS NULL OR window_closes_at > now())
                  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
-            UPDATE messaging_message m SET status = 'queued', queued_at = %(now)s
+            UPDATE messaging_message m SET status = {_RELEASED.after_sql}, queued_at = %(now)s
               FROM due WHERE m.id = due.id RETURNING {_TOLD}
             """,  # noqa: S608
             {"limit": limit, "now": now},
@@ -85,18 +93,19 @@ def release_scheduled(limit: int = STEP) -> int:
     return len(rows)
 
 
-_LATE = """
+# Of what is scheduled already, the time alone changes.
+_LATE = f"""
 SELECT id, country, sender, submits > 0 AND EXISTS (
            SELECT FROM messaging_messagepart p WHERE p.message_id = m.id)
   FROM messaging_message m
- WHERE status IN ('scheduled', 'queued') AND window_closes_at <= now()
-   AND (status = 'queued' OR due_at <= now())
+ WHERE window_closes_at <= now()
+   AND (status IN {_PUT_OFF.before_sql} OR status = {_PUT_OFF.after_sql} AND due_at <= now())
  ORDER BY window_closes_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-"""
-_HOLD = """
+"""  # noqa: S608
+_HOLD = f"""
 WITH held AS (
     UPDATE messaging_message m
-       SET status = CASE WHEN new.opens IS NULL THEN m.status ELSE 'scheduled' END,
+       SET status = CASE WHEN new.opens IS NULL THEN m.status ELSE {_PUT_OFF.after_sql} END,
            due_at = COALESCE(new.opens, m.due_at),
            scheduled_at = COALESCE(new.opens, m.scheduled_at),
            queued_at = CASE WHEN new.opens IS NULL THEN m.queued_at END,
@@ -111,7 +120,7 @@ WITH held AS (
 INSERT INTO messaging_attempt (message_id, carrier_id, outcome, detail)
 SELECT id, carrier_id, %(held)s, told FROM held WHERE opens IS NOT NULL
 RETURNING id
-"""
+"""  # noqa: S608
 
 
 def hold_late(limit: int = STEP) -> int:
@@ -165,11 +174,13 @@ def requeue_abandoned(limit: int = STEP) -> int:
     rows = _rows(
         f"""
         WITH due AS MATERIALIZED (
-            SELECT id FROM messaging_message WHERE status = 'sending' AND due_at <= now()
+            SELECT id FROM messaging_message
+             WHERE status IN {_REQUEUED.before_sql} AND due_at <= now()
              ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
         )
         UPDATE messaging_message m
-           SET status = 'queued', lease = NULL, due_at = now(), submits = m.submits + 1
+           SET status = {_REQUEUED.after_sql}, lease = NULL, due_at = now(),
+               submits = m.submits + 1
           FROM due WHERE m.id = due.id RETURNING {_TOLD}
         """,  # noqa: S608
         {"limit": limit},
@@ -288,15 +299,16 @@ def expire_sent(limit: int = STEP) -> int:
         rows = _rows(
             f"""
             WITH due AS MATERIALIZED (
-                SELECT id FROM messaging_message WHERE status = 'sent' AND due_at <= now()
+                SELECT id FROM messaging_message
+                 WHERE status IN {_EXPIRED_SENT.before_sql} AND due_at <= now()
                  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             ), parts AS (
                 UPDATE messaging_messagepart p SET status = 'expired', final_at = %(now)s
                   FROM due WHERE p.message_id = due.id AND p.status = 'sent'
             )
             UPDATE messaging_message m
-               SET status = 'expired', due_at = NULL, final_at = %(now)s, error_code = 'EXPIRED',
-                   error_message = %(told)s
+               SET status = {_EXPIRED_SENT.after_sql}, due_at = NULL, final_at = %(now)s,
+                   error_code = 'EXPIRED', error_message = %(told)s
               FROM due WHERE m.id = due.id RETURNING {_TOLD}
             """,  # noqa: S608
             {"limit": limit, "now": now, "told": NO_RECEIPT},
@@ -319,12 +331,12 @@ def expire_queued(limit: int = STEP) -> int:
             f"""
             WITH due AS MATERIALIZED (
                 SELECT id FROM messaging_message
-                 WHERE status = 'queued' AND expires_at <= now()
+                 WHERE status IN {_EXPIRED_QUEUED.before_sql} AND expires_at <= now()
                  ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
             UPDATE messaging_message m
-               SET status = 'expired', due_at = NULL, final_at = %(now)s, error_code = 'EXPIRED',
-                   error_message = %(told)s
+               SET status = {_EXPIRED_QUEUED.after_sql}, due_at = NULL, final_at = %(now)s,
+                   error_code = 'EXPIRED', error_message = %(told)s
               FROM due WHERE m.id = due.id
             RETURNING {_TOLD}, m.price / m.parts * (m.parts - (
                 SELECT count(*) FROM messaging_messagepart p WHERE p.message_id = m.id))

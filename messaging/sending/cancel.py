@@ -19,7 +19,7 @@ from imissive.core.sql import server_cursor
 from messaging.models import Message
 from messaging.sending import batches
 from messaging.sending.accept import event_data
-from messaging.states import Status
+from messaging.states import Status, swap
 from webhooks.events import outbox
 from webhooks.models import EventType
 
@@ -35,21 +35,22 @@ class Canceled:
     credits: int
 
 
+_CANCELED = swap(Status.CANCELED)
 # Not what a carrier may have: a part of it was accepted, or a submit was never answered.
-_CANCEL = """
+_CANCEL = f"""
 WITH cancelable AS MATERIALIZED (
     SELECT id FROM messaging_message m
-     WHERE m.organization_id = %(organization)s AND {which}
-       AND status IN ('scheduled', 'queued') AND unanswered = 0
+     WHERE m.organization_id = %(organization)s AND {{which}}
+       AND status IN {_CANCELED.before_sql} AND unanswered = 0
        AND NOT (submits > 0 AND EXISTS (SELECT FROM messaging_messagepart p
                                          WHERE p.message_id = m.id))
      ORDER BY id LIMIT %(limit)s FOR UPDATE
 )
 UPDATE messaging_message m
-   SET status = 'canceled', due_at = NULL, window_closes_at = NULL, final_at = %(now)s
+   SET status = {_CANCELED.after_sql}, due_at = NULL, window_closes_at = NULL, final_at = %(now)s
   FROM cancelable WHERE m.id = cancelable.id
 RETURNING m.id, m."to", m.reference, m.batch_id, m.test, m.price
-"""
+"""  # noqa: S608
 
 
 def cancel(organization_id: uuid.UUID, message_id: uuid.UUID | None) -> Message:

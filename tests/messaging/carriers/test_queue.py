@@ -18,7 +18,7 @@ from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Attempt, Message
 from messaging.models import MessagePart as Part
 from messaging.states import Status
-from tests.support.factories import PHONE, SENDER, in_threads
+from tests.support.factories import PHONE, SENDER, advance, in_threads
 
 ACCEPTED, REFUSED = SubmitOutcome.ACCEPTED, SubmitOutcome.REFUSED
 SLOW_DOWN, ELSEWHERE = SubmitOutcome.SLOW_DOWN, SubmitOutcome.ELSEWHERE
@@ -625,7 +625,7 @@ def test_receipts_that_came_while_it_was_queued_again_are_not_lost(
 def test_a_message_that_ended_meanwhile_is_left_alone(customer, carrier, world):
     message = world.message(customer, carrier)
     holder = Holder(carrier)
-    Message.objects.filter(id=message.id).update(status=Status.DELIVERED)
+    advance(Message.objects.filter(id=message.id), Status.DELIVERED)
     refuse(holder)
     queue.hand_back([holder.message], holder.lease)
     assert state_of(message) == Status.DELIVERED
