@@ -121,18 +121,18 @@ _KILLED = """
 import os, signal, sys, uuid
 import django
 django.setup()
-from messaging import sending
-from messaging.campaigns import chunks, checking, running
-for module in (chunks, checking, running):
+from messaging.sending import accept
+from messaging.campaigns import check, chunks, run
+for module in (chunks, check, run):
     module.CHUNK = 10
 def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 point, campaign = sys.argv[1], uuid.UUID(sys.argv[2])
 if point == "between":
-    running._go_on = die
+    run._go_on = die
 elif point == "committed":
-    sending.ring_carrier = die
-running.step(campaign)
+    accept.wake_carrier = die
+run.step(campaign)
 print("lived", flush=True)
 """
 

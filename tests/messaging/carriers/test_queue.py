@@ -497,7 +497,7 @@ def test_a_part_written_before_its_result_and_with_it_is_one_part(customer, carr
 
 
 @pytest.mark.parametrize(
-    ("disposition", "more"), [(ELSEWHERE, {}), (None, {"unanswered": True}), (None, {})]
+    ("submit_outcome", "more"), [(ELSEWHERE, {}), (None, {"unanswered": True}), (None, {})]
 )
 def test_a_message_that_was_begun_stays_with_its_carrier(
     customer, three, world, submit_outcome, more
@@ -631,7 +631,7 @@ def test_a_message_that_ended_meanwhile_is_left_alone(customer, carrier, world):
     assert state_of(message) == Status.DELIVERED
 
 
-@pytest.mark.parametrize("last", ["events.record", "receipts.apply_early", "ledger.post"])
+@pytest.mark.parametrize("last", ["outbox.record", "receipts.apply_early", "ledger.post"])
 def test_a_batch_is_written_whole_or_not_at_all(customer, carrier, world, monkeypatch, last):
     world.endpoint(customer)
     messages = [world.message(customer, carrier, price=MICRO) for _ in range(3)]

@@ -660,7 +660,7 @@ def test_it_all_happens_in_one_statement_or_not_at_all(committed_world, monkeypa
     before = customer.stored()
     too_long = "x" * 20  # more than the column holds, as if a check before had failed
     monkeypatch.setattr(
-        "messaging.sending.evaluation.numbers.parse", lambda raw: _Number("+966" + too_long)
+        "messaging.sending.evaluation.e164.parse", lambda raw: _Number("+966" + too_long)
     )
     assert customer.api.post(URL, GOOD).status_code == 500
     assert customer.stored() == before

@@ -34,11 +34,11 @@ LEASE = 30.0
 WORKER = """
 import sys, time, uuid, django
 django.setup()
-from webhooks import dispatcher
+from webhooks.delivery import dispatcher
 running = dispatcher.current()
 while running.holder is None:
     time.sleep(0.01)
-running.ring(uuid.UUID(sys.argv[1]))
+running.wake(uuid.UUID(sys.argv[1]))
 time.sleep(60)
 """
 
