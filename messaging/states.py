@@ -40,6 +40,8 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
 }
 
 FINAL = frozenset(status for status, following in TRANSITIONS.items() if not following)
+UNDELIVERED = FINAL - {Status.DELIVERED}
+"""With which credits may have come back."""
 CANCELABLE = frozenset(
     status for status, following in TRANSITIONS.items() if Status.CANCELED in following
 )
@@ -48,6 +50,11 @@ CANCELABLE = frozenset(
 def statuses_before(*after: Status) -> list[Status]:
     """Return the statuses that each of `after` may follow."""
     return [status for status, following in TRANSITIONS.items() if following.issuperset(after)]
+
+
+def sql_list(statuses: Collection[Status]) -> str:
+    """Return what follows `status IN` in SQL, such as `('sending', 'sent')`."""
+    return "(" + ", ".join(f"'{status}'" for status in Status if status in statuses) + ")"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +69,8 @@ class Swap:
 
     @property
     def before_sql(self) -> str:
-        """What follows the statement's `status IN`, such as `('sending', 'sent')`."""
-        return "(" + ", ".join(f"'{status}'" for status in Status if status in self.before) + ")"
+        """What follows the statement's `status IN`."""
+        return sql_list(self.before)
 
     @property
     def after_sql(self) -> str:

@@ -303,8 +303,9 @@ def expire_sent(limit: int = STEP) -> int:
                  WHERE status IN {_EXPIRED_SENT.before_sql} AND due_at <= now()
                  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             ), parts AS (
-                UPDATE messaging_messagepart p SET status = 'expired', final_at = %(now)s
-                  FROM due WHERE p.message_id = due.id AND p.status = 'sent'
+                UPDATE messaging_messagepart p
+                   SET status = {_EXPIRED_SENT.after_sql}, final_at = %(now)s
+                  FROM due WHERE p.message_id = due.id AND p.status IN {_EXPIRED_SENT.before_sql}
             )
             UPDATE messaging_message m
                SET status = {_EXPIRED_SENT.after_sql}, due_at = NULL, final_at = %(now)s,

@@ -14,6 +14,8 @@ from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
+from accounts.api.authentication import read_extra
+from accounts.credits import fragments
 from accounts.credits.ledger import InsufficientCredits, is_overdraft
 from imissive.core import ids, wakeups
 from imissive.core.sql import server_cursor
@@ -194,13 +196,12 @@ def _evaluated(
     return _Storing(acceptance, accepted, tell_queued and queued)
 
 
-TERMS = """json_build_array(
+TERMS = f"""json_build_array(
     o.max_parts,
     (SELECT json_object_agg(s.name, s.is_default) FROM messaging_senderid s
       WHERE s.organization_id = o.id AND s.status = 'approved'),
-    EXISTS (SELECT FROM webhooks_endpoint e WHERE e.organization_id = o.id AND e.enabled
-               AND (e.events = ARRAY[]::varchar[] OR 'message.queued' = ANY (e.events))),
-    EXISTS (SELECT FROM messaging_suppression s WHERE s.organization_id = o.id))"""
+    {outbox.is_wanted(EventType.MESSAGE_QUEUED, "o.id")},
+    EXISTS (SELECT FROM messaging_suppression s WHERE s.organization_id = o.id))"""  # noqa: S608
 """What drafts are judged by, as an SQL expression over their organization, `o`."""
 
 
@@ -224,10 +225,7 @@ def terms_of(
 
 
 def _read_known(organization_id: uuid.UUID) -> Known:
-    with server_cursor() as cursor:
-        statement = f"SELECT {TERMS} FROM accounts_organization o WHERE o.id = %s"  # noqa: S608
-        cursor.execute(statement, [organization_id])
-        known: Known = cursor.fetchone()[0]
+    known: Known = read_extra(TERMS, organization_id)
     return known
 
 
@@ -357,7 +355,7 @@ def event_data(
 # One statement, so that the lock on a balance lasts no longer than the server needs. Foreign keys
 # are checked at its end, so the order of the inserts does not matter; a balance that would go
 # below zero undoes all of it.
-_INSERT = """
+_INSERT = f"""
 WITH orders AS MATERIALIZED (
     SELECT * FROM unnest(%(organization)b::uuid[], %(batch)s::uuid[], %(api_key)s::uuid[],
                          %(source)b::text[], %(test)b::bool[], %(urgent)b::bool[],
@@ -369,12 +367,7 @@ WITH orders AS MATERIALIZED (
     INSERT INTO messaging_batch (id, organization_id, created_at)
     SELECT batch_id, organization_id, now FROM orders WHERE batch_id IS NOT NULL
         ON CONFLICT (id) DO NOTHING
-), charges AS (
-    INSERT INTO accounts_ledgerentry
-           (organization_id, kind, amount, balance_after, reference, reason)
-    SELECT organization_id, 'charge', -total, 0, charged, ''
-      FROM orders WHERE total > 0 ORDER BY organization_id
-)
+), charges AS ({fragments.charges("orders")})
 INSERT INTO messaging_message
        (id, organization_id, batch_id, api_key_id, source, test, urgent, "to", country, sender,
         text, masked_text, encoding, parts, price, reference, status, due_at, carrier_id, submits,
@@ -392,7 +385,7 @@ SELECT new.id, o.organization_id, o.batch_id, o.api_key_id, o.source, o.test, o.
        AS new(number, id, "to", country, sender, text, masked, encoding, parts, price, reference,
               carrier_id, begins, expires, closes)
   JOIN orders o ON o.number = new.number
-"""
+"""  # noqa: S608
 
 
 def _insert(batch: Sequence[_Storing]) -> None:

@@ -55,14 +55,7 @@ def check(organization_id: uuid.UUID, phone: str, now: datetime) -> None:
 # its whole time before it counts. What no carrier took, or a carrier said it could not deliver,
 # tells nothing of who would have got it. After an operator lifted a hold, counting begins anew.
 _SUSPECTS = """
-WITH rules AS MATERIALIZED (
-    SELECT o.id AS organization_id,
-           COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
-           COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS span,
-           COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
-           COALESCE(s.pumping_share, %(share)s) AS share
-      FROM accounts_organization o LEFT JOIN otp_otpsettings s ON s.organization_id = o.id
-), known AS MATERIALIZED (
+WITH known AS MATERIALIZED (
     SELECT organization_id, prefix, max(lifted_at) AS lifted_at,
            bool_or(lifted_at IS NULL AND until > %(now)s) AS recorded,
            bool_or(lifted_at IS NULL AND until > %(now)s AND enforced) AS held
@@ -71,11 +64,17 @@ WITH rules AS MATERIALIZED (
 SELECT v.organization_id, v.prefix, rules.mode,
        count(*), count(*) FILTER (WHERE v.status = 'verified')
   FROM otp_verification v
-  JOIN rules ON rules.organization_id = v.organization_id AND rules.mode <> 'off'
+  LEFT JOIN otp_otpsettings s ON s.organization_id = v.organization_id
+ CROSS JOIN LATERAL (
+       SELECT COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
+              COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS span,
+              COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
+              COALESCE(s.pumping_share, %(share)s) AS share) AS rules
   LEFT JOIN known ON known.organization_id = v.organization_id AND known.prefix = v.prefix
   LEFT JOIN messaging_message m ON m.id = v.message_id
  WHERE v.id >= %(first)s AND NOT v.test
    AND v.status <> 'pending' AND v.reason <> 'canceled'
+   AND rules.mode <> 'off'
    AND v.created_at > %(now)s - rules.span - v.expiry * interval '1 second'
    AND (v.status = 'verified' OR (m.sent_at IS NOT NULL AND m.status <> 'failed'))
    AND v.created_at > COALESCE(known.lifted_at, '-infinity')
