@@ -12,22 +12,20 @@ from typing import Any
 from django.db import transaction
 
 from accounts.credits import ledger
-from accounts.models import LedgerEntry
 from imissive.core.api.rendering import time_text
 from imissive.core.sql import server_cursor
 from messaging.carriers import bind_status
+from messaging.lifecycle.events import MessageError, message_events
+from messaging.lifecycle.record import MessageRecord, columns
+from messaging.lifecycle.refunds import EXPIRED, refunds
+from messaging.lifecycle.wakeups import wake_carriers, wake_for
 from messaging.routing.cache import tables
 from messaging.routing.sending_hours import HELD
 from messaging.routing.tables import Tables
-from messaging.sending.accept import event_data, wake_carrier
 from messaging.states import Status, swap
 from webhooks.events import outbox
-from webhooks.models import EventType
 
 STEP = 1000
-
-_TOLD = 'm.id, m.organization_id, m."to", m.reference, m.batch_id, m.test, m.carrier_id, m.urgent'
-
 
 _RELEASED = swap(Status.QUEUED, before=[Status.SCHEDULED])
 _PUT_OFF = swap(Status.SCHEDULED)
@@ -43,36 +41,20 @@ def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     return rows
 
 
-NO_RECEIPT = "No final receipt came within the validity."
-NOT_SUBMITTED = "The message could not be submitted within its validity."
+def _moved(sql: str, parameters: dict[str, Any]) -> list[MessageRecord]:
+    """Run a statement that returns the columns of the messages that it has moved."""
+    return [MessageRecord(*row) for row in _rows(sql, parameters)]
 
 
-def _event(
-    row: tuple[Any, ...], kind: EventType, status: Status, now: datetime, told: str = ""
-) -> outbox.NewEvent:
-    """The event of one swept row; `told` is why it expired."""
-    message_id, organization_id, to, reference, batch_id, test = row[:6]
-    error = {"code": "EXPIRED", "message": told} if told else None
-    data = event_data(
-        to=to, status=status, at=now, reference=reference, batch_id=batch_id, test=test, error=error
-    )
-    return outbox.NewEvent(
-        organization_id=organization_id, type=kind, at=now, message_id=message_id, data=data
-    )
-
-
-def _wake_priorities(priorities: set[tuple[int, bool]]) -> None:
-    carriers = tables().carriers
-    for carrier_id, urgent in priorities:
-        if carrier_id in carriers:
-            wake_carrier(carriers[carrier_id].slug, urgent=urgent)
+NO_RECEIPT = MessageError("EXPIRED", "No final receipt came within the validity.")
+NOT_SUBMITTED = MessageError("EXPIRED", "The message could not be submitted within its validity.")
 
 
 def release_scheduled(limit: int = STEP) -> int:
     """Queue the scheduled messages whose time has come."""
     now = datetime.now(UTC)
     with transaction.atomic():
-        rows = _rows(
+        released = _moved(
             f"""
             WITH due AS MATERIALIZED (
                 SELECT id FROM messaging_message
@@ -81,16 +63,14 @@ def release_scheduled(limit: int = STEP) -> int:
                  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
             UPDATE messaging_message m SET status = {_RELEASED.after_sql}, queued_at = %(now)s
-              FROM due WHERE m.id = due.id RETURNING {_TOLD}
+              FROM due WHERE m.id = due.id RETURNING {columns("m")}
             """,  # noqa: S608
             {"limit": limit, "now": now},
         )
-        endpoints = outbox.record(
-            [_event(row, EventType.MESSAGE_QUEUED, Status.QUEUED, now) for row in rows]
-        )
+        endpoints = outbox.record(message_events(released, Status.QUEUED, now))
     outbox.wake(endpoints)
-    _wake_priorities({(row[6], row[7]) for row in rows})
-    return len(rows)
+    wake_for(released)
+    return len(released)
 
 
 # Of what is scheduled already, the time alone changes.
@@ -171,7 +151,7 @@ def _next_hours(country: str, sender: str, begun: bool, now: datetime) -> _Hours
 
 def requeue_abandoned(limit: int = STEP) -> int:
     """Queue again what a worker claimed and, being dead, did not finish within its lease."""
-    rows = _rows(
+    requeued = _moved(
         f"""
         WITH due AS MATERIALIZED (
             SELECT id FROM messaging_message
@@ -181,12 +161,12 @@ def requeue_abandoned(limit: int = STEP) -> int:
         UPDATE messaging_message m
            SET status = {_REQUEUED.after_sql}, lease = NULL, due_at = now(),
                submits = m.submits + 1
-          FROM due WHERE m.id = due.id RETURNING {_TOLD}
+          FROM due WHERE m.id = due.id RETURNING {columns("m")}
         """,  # noqa: S608
         {"limit": limit},
     )
-    _wake_priorities({(row[6], row[7]) for row in rows})
-    return len(rows)
+    wake_for(requeued)
+    return len(requeued)
 
 
 def wake_overdue() -> int:
@@ -205,7 +185,7 @@ def wake_overdue() -> int:
         """,
         {},
     )
-    _wake_priorities({(row[0], row[1]) for row in rows})
+    wake_carriers((carrier_id, urgent) for carrier_id, urgent in rows)
     return len(rows)
 
 
@@ -287,8 +267,7 @@ def _reroute(carrier_id: int, up: set[int], known: Tables, limit: int) -> int:
             "targets": list(targets.values()),
         },
     )
-    priorities = {(target, urgent) for target, urgent in rows}
-    transaction.on_commit(lambda: _wake_priorities(priorities))
+    transaction.on_commit(lambda: wake_carriers((target, urgent) for target, urgent in rows))
     return len(rows)
 
 
@@ -296,7 +275,7 @@ def expire_sent(limit: int = STEP) -> int:
     """Expire what was sent and got no final receipt within its validity."""
     now = datetime.now(UTC)
     with transaction.atomic():
-        rows = _rows(
+        expired = _moved(
             f"""
             WITH due AS MATERIALIZED (
                 SELECT id FROM messaging_message
@@ -309,19 +288,14 @@ def expire_sent(limit: int = STEP) -> int:
             )
             UPDATE messaging_message m
                SET status = {_EXPIRED_SENT.after_sql}, due_at = NULL, final_at = %(now)s,
-                   error_code = 'EXPIRED', error_message = %(told)s
-              FROM due WHERE m.id = due.id RETURNING {_TOLD}
+                   error_code = %(code)s, error_message = %(message)s
+              FROM due WHERE m.id = due.id RETURNING {columns("m")}
             """,  # noqa: S608
-            {"limit": limit, "now": now, "told": NO_RECEIPT},
+            {"limit": limit, "now": now, **NO_RECEIPT._asdict()},
         )
-        endpoints = outbox.record(
-            [
-                _event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now, NO_RECEIPT)
-                for row in rows
-            ]
-        )
+        endpoints = outbox.record(message_events(expired, Status.EXPIRED, now, NO_RECEIPT))
     outbox.wake(endpoints)
-    return len(rows)
+    return len(expired)
 
 
 def expire_queued(limit: int = STEP) -> int:
@@ -337,25 +311,16 @@ def expire_queued(limit: int = STEP) -> int:
             )
             UPDATE messaging_message m
                SET status = {_EXPIRED_QUEUED.after_sql}, due_at = NULL, final_at = %(now)s,
-                   error_code = 'EXPIRED', error_message = %(told)s
+                   error_code = %(code)s, error_message = %(message)s
               FROM due WHERE m.id = due.id
-            RETURNING {_TOLD}, m.price / m.parts * (m.parts - (
-                SELECT count(*) FROM messaging_messagepart p WHERE p.message_id = m.id))
+            RETURNING {columns("m")}, (
+                SELECT count(*) FROM messaging_messagepart p WHERE p.message_id = m.id)
             """,  # noqa: S608
-            {"limit": limit, "now": now, "told": NOT_SUBMITTED},
+            {"limit": limit, "now": now, **NOT_SUBMITTED._asdict()},
         )
-        ledger.post(
-            [
-                ledger.Posting(row[1], LedgerEntry.Kind.REFUND, row[8], row[0], "expired in queue")
-                for row in rows
-                if row[8] > 0
-            ]
-        )
-        endpoints = outbox.record(
-            [
-                _event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now, NOT_SUBMITTED)
-                for row in rows
-            ]
-        )
+        expired = [(MessageRecord(*stored), submitted) for *stored, submitted in rows]
+        ledger.post([one for row in expired for one in refunds(*row, EXPIRED)])
+        records = [record for record, _ in expired]
+        endpoints = outbox.record(message_events(records, Status.EXPIRED, now, NOT_SUBMITTED))
     outbox.wake(endpoints)
-    return len(rows)
+    return len(records)

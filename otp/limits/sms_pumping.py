@@ -21,6 +21,7 @@ from imissive.core import ids
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
+from messaging.lifecycle.fragments import TAKEN
 from messaging.numbers.e164 import Number
 from otp.models import HeldPrefix, PumpingMode
 
@@ -54,7 +55,7 @@ def check(organization_id: uuid.UUID, phone: str, now: datetime) -> None:
 # The windows are the organizations' own, so the range of ids only bounds what is read. A code has
 # its whole time before it counts. What no carrier took, or a carrier said it could not deliver,
 # tells nothing of who would have got it. After an operator lifted a hold, counting begins anew.
-_SUSPECTS = """
+_SUSPECTS = f"""
 WITH known AS MATERIALIZED (
     SELECT organization_id, prefix, max(lifted_at) AS lifted_at,
            bool_or(lifted_at IS NULL AND until > %(now)s) AS recorded,
@@ -71,19 +72,19 @@ SELECT v.organization_id, v.prefix, rules.mode,
               COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
               COALESCE(s.pumping_share, %(share)s) AS share) AS rules
   LEFT JOIN known ON known.organization_id = v.organization_id AND known.prefix = v.prefix
-  LEFT JOIN messaging_message m ON m.id = v.message_id
+  LEFT JOIN {TAKEN} taken ON taken.id = v.message_id
  WHERE v.id >= %(first)s AND NOT v.test
    AND v.status <> 'pending' AND v.reason <> 'canceled'
    AND rules.mode <> 'off'
    AND v.created_at > %(now)s - rules.span - v.expiry * interval '1 second'
-   AND (v.status = 'verified' OR (m.sent_at IS NOT NULL AND m.status <> 'failed'))
+   AND (v.status = 'verified' OR taken.id IS NOT NULL)
    AND v.created_at > COALESCE(known.lifted_at, '-infinity')
    AND (known.prefix IS NULL
         OR NOT CASE rules.mode WHEN 'record' THEN known.recorded ELSE known.held END)
  GROUP BY v.organization_id, v.prefix, rules.mode, rules.minimum, rules.share
 HAVING count(*) >= rules.minimum
    AND count(*) FILTER (WHERE v.status = 'verified') * 100 < rules.share * count(*)
-"""
+"""  # noqa: S608
 
 
 def watch() -> list[HeldPrefix]:
