@@ -1,5 +1,7 @@
 """The statuses of a message, and the one table of what may follow what.
 
+A message and each of its parts have a status; campaigns, binds and SMPP itself have states.
+
 Every change of a status is a compare-and-swap over this table: a `Swap` gives a statement the
 statuses from which it may start, and refuses a change that the table does not have. Tests hold the
 database to the table by a trigger that is made from it.

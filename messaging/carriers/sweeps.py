@@ -93,12 +93,12 @@ WITH held AS (
                + COALESCE(new.opens - COALESCE(m.scheduled_at, m.created_at), '0'),
            window_closes_at = new.closes
       FROM unnest(%(ids)s::uuid[], %(opens)s::timestamptz[], %(closes)s::timestamptz[],
-                  %(told)s::text[]) AS new(id, opens, closes, told)
+                  %(detail)s::text[]) AS new(id, opens, closes, detail)
      WHERE m.id = new.id
-    RETURNING m.id, m.carrier_id, new.opens, new.told
+    RETURNING m.id, m.carrier_id, new.opens, new.detail
 )
 INSERT INTO messaging_attempt (message_id, carrier_id, outcome, detail)
-SELECT id, carrier_id, %(held)s, told FROM held WHERE opens IS NOT NULL
+SELECT id, carrier_id, %(held)s, detail FROM held WHERE opens IS NOT NULL
 RETURNING id
 """  # noqa: S608
 
@@ -114,14 +114,16 @@ def hold_late(limit: int = STEP) -> int:
         if not rows:
             return 0
         now = datetime.now(UTC)
-        hours = [_next_hours(country, sender, begun, now) for _, country, sender, begun in rows]
+        following = [
+            _next_hours(country, sender, started, now) for _, country, sender, started in rows
+        ]
         _rows(
             _HOLD,
             {
                 "ids": [row[0] for row in rows],
-                "opens": [found.opens for found in hours],
-                "closes": [found.closes for found in hours],
-                "told": [found.told for found in hours],
+                "opens": [hours.opens for hours in following],
+                "closes": [hours.closes for hours in following],
+                "detail": [hours.detail for hours in following],
                 "held": HELD,
             },
         )
@@ -129,24 +131,24 @@ def hold_late(limit: int = STEP) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hours:
+class _NextHours:
     """When a late message may go and until when; None: at once, and at any time."""
 
     opens: datetime | None = None
     closes: datetime | None = None
-    told: str = ""
+    detail: str = ""
 
 
-def _next_hours(country: str, sender: str, begun: bool, now: datetime) -> _Hours:
-    window = tables().window(country, sender)
-    if window is None or begun:
-        return _Hours()
-    opening = window.opening(now)
-    closing = window.closing(opening)
+def _next_hours(country: str, sender: str, started: bool, now: datetime) -> _NextHours:
+    hours = tables().sending_hours(country, sender)
+    if hours is None or started:
+        return _NextHours()
+    opening = hours.opening(now)
+    closing = hours.closing(opening)
     if opening == now:
-        return _Hours(None, closing)
-    told = f"Not sent in time for the hours of {country}, {window.told()}"
-    return _Hours(opening, closing, f"{told}: held until {time_text(opening)}.")
+        return _NextHours(None, closing)
+    late = f"Not sent in time for the hours of {country}, {hours.text()}"
+    return _NextHours(opening, closing, f"{late}: held until {time_text(opening)}.")
 
 
 def requeue_abandoned(limit: int = STEP) -> int:

@@ -45,7 +45,7 @@ MIN_VALIDITY, MAX_VALIDITY = timedelta(seconds=10), timedelta(days=7)
 class SendRequest:
     """What all drafts of one call share.
 
-    `urgent`: the lane that no bulk run holds up. `as_batch`: give them a batch id.
+    `urgent`: with the priority that no bulk run holds up. `as_batch`: give them a batch id.
     `scheduled_at`: not before then (aware); None is at once. `hold`: outside of a country's hours
     a message waits for them; else it is refused. `batch_id`: a batch that they join, made where
     there is none with that id.

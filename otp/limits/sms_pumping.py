@@ -28,7 +28,7 @@ from otp.models import HeldPrefix, PumpingMode
 log = structlog.get_logger(__name__)
 
 HOLD = timedelta(hours=12)
-LONGEST_WINDOW = timedelta(days=1)
+LONGEST_PERIOD = timedelta(days=1)
 LONGEST_EXPIRY = timedelta(hours=1)
 _LOCK = 0x6F7470_70756D70  # "otppump"
 
@@ -52,7 +52,7 @@ def check(organization_id: uuid.UUID, phone: str, now: datetime) -> None:
             raise ApiError("DESTINATION_BLOCKED", told, field="phone")
 
 
-# The windows are the organizations' own, so the range of ids only bounds what is read. A code has
+# The periods are the organizations' own, so the range of ids only bounds what is read. A code has
 # its whole time before it counts. What no carrier took, or a carrier said it could not deliver,
 # tells nothing of who would have got it. After an operator lifted a hold, counting begins anew.
 _SUSPECTS = f"""
@@ -102,7 +102,7 @@ def watch() -> list[HeldPrefix]:
                 "minutes": settings.OTP_PUMPING_WINDOW,
                 "minimum": settings.OTP_PUMPING_MINIMUM,
                 "share": settings.OTP_PUMPING_SHARE,
-                "first": ids.first_id_at(now - LONGEST_WINDOW - LONGEST_EXPIRY),
+                "first": ids.first_id_at(now - LONGEST_PERIOD - LONGEST_EXPIRY),
                 "now": now,
             },
         )

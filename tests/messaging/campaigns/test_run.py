@@ -26,7 +26,7 @@ from messaging.campaigns import (
 )
 from messaging.campaigns.transitions import move
 from messaging.models import Batch, Campaign, CampaignChunk, Carrier, Message, SenderId, Suppression
-from messaging.models.campaign_states import TRANSITIONS, State, sources
+from messaging.models.campaign_states import TRANSITIONS, State, states_before
 from messaging.sending import accept as sending
 from messaging.states import Status
 from tests.support import campaigns
@@ -408,7 +408,7 @@ def test_only_what_the_table_allows(customer: Customer, target: State) -> None:
         pause = "member" if state == State.PAUSED else ""
         Campaign.objects.filter(pk=campaign.pk).update(state=state, pause=pause)
         moved = move(campaign.id, target, pause="member")
-        assert moved is (state in sources(target))
+        assert moved is (state in states_before(target))
         assert fresh(campaign).state == (target if moved else state)
 
 
