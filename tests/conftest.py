@@ -17,6 +17,7 @@ from accounts.api import rate_limits
 from imissive.core import wakeups
 from messaging.models import Carrier
 from messaging.routing import cache
+from tests.support import transitions
 from tests.support.factories import Api, Customer, World
 from tests.support.running_platform import Site
 from tests.support.webhook_dispatch import Start, dispatchers
@@ -122,6 +123,14 @@ def wakes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ..
 
 
 @pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker) -> None:
+    """Hold the test database to the table of transitions, where pytest-django made one."""
+    if connection.settings_dict["NAME"] != REAL_DATABASE:
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            transitions.install(cursor.execute)
+
+
+@pytest.fixture(scope="session")
 def test_database(django_db_setup: None, django_db_blocker) -> Iterator[None]:
     """The test database, for tests that ask for no fixture of pytest-django's own.
 
@@ -133,6 +142,8 @@ def test_database(django_db_setup: None, django_db_blocker) -> Iterator[None]:
         return
     with django_db_blocker.unblock():
         connection.creation.create_test_db(verbosity=0, autoclobber=True)
+        with connection.cursor() as cursor:
+            transitions.install(cursor.execute)
         yield
         connection.creation.destroy_test_db(REAL_DATABASE, verbosity=0)
 

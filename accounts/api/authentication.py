@@ -119,6 +119,16 @@ def find_caller(secret: str, address: str, extra: str = "NULL") -> Caller | None
     )
 
 
+def read_extra(extra: str, organization_id: uuid.UUID) -> Any:
+    """Return an `extra` of that organization for whoever has no key: a page, a task, a bind."""
+    with server_cursor() as cursor:
+        cursor.execute(
+            f"SELECT {extra} FROM accounts_organization o WHERE o.id = %s",  # noqa: S608
+            [organization_id],
+        )
+        return cursor.fetchone()[0]
+
+
 def _is_stale(last_used_at: datetime | None) -> bool:
     return last_used_at is None or last_used_at < timezone.now() - LAST_USE_RESOLUTION
 

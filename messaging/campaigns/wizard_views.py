@@ -266,9 +266,9 @@ def _windows(campaign: Campaign) -> list[tuple[str, str]]:
     """The hours in which countries of this campaign let this sender's messages go."""
     found_ones = []
     for country in campaign.findings.get("countries", {}):
-        window = tables().window(country, campaign.sender)
-        if window is not None:
-            found_ones.append((name_of(country), window.told()))
+        hours = tables().sending_hours(country, campaign.sender)
+        if hours is not None:
+            found_ones.append((name_of(country), hours.text()))
     return found_ones
 
 

@@ -308,7 +308,7 @@ class _Taking:
             return opinion.problems[0].code
         if assembly.total > terms.max_parts:
             return "MESSAGE_TOO_LONG"
-        covered = reassembly.hold(
+        covered = reassembly.reserve(
             self.organization_id, assembly, (opinion.unit_price or 0) * assembly.total
         )
         return "" if covered else "INSUFFICIENT_CREDITS"

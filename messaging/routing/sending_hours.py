@@ -14,10 +14,10 @@ HELD = "held"
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SendingHours:
     """The hours of the day, [opens, closes) by the clock of `zone`, for senders that end so.
 
-    Closing before it opens, a window holds midnight. `sender_suffix` is compared in any case; an
+    Hours that close before they open hold midnight. `sender_suffix` is compared in any case; an
     empty one means every sender.
     """
 
@@ -39,22 +39,22 @@ class Window:
         return clock >= self.opens or clock < self.closes
 
     def opening(self, at: datetime) -> datetime:
-        """When the window is open: at that time if it is then, else the next time it opens. UTC."""
+        """Return `at` if they are open then, else when they open next. UTC."""
         # Once a year an hour is left out, and with it what opens and closes in it.
         while not self.is_open(at):
             at = self._next(at, self.opens)
         return at
 
     def closing(self, at: datetime) -> datetime:
-        """When the window that is open at that time closes. UTC."""
+        """Return when the hours that are open at that time close. UTC."""
         return self._next(at, self.closes)
 
     def opens_at(self, at: datetime) -> bool:
         """Whether that time is an opening."""
         return at.astimezone(self.zone).time() == self.opens
 
-    def told(self) -> str:
-        """The hours as a person reads them, such as `09:00 to 19:00 (Asia/Riyadh)`."""
+    def text(self) -> str:
+        """Return the hours as a person reads them, such as `09:00 to 19:00 (Asia/Riyadh)`."""
         return f"{self.opens:%H:%M} to {self.closes:%H:%M} ({self.zone.key})"
 
     def _next(self, after: datetime, clock: time) -> datetime:

@@ -7,7 +7,7 @@ from accounts.credits.ledger import credits_text
 from accounts.models import Balance
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import Problem
-from messaging.sending.accept import Known, SendRequest, terms_of
+from messaging.sending.accept import SendRequest, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
 from messaging.text import encoding
 
@@ -15,14 +15,14 @@ from messaging.text import encoding
 def estimate(
     send_request: SendRequest,
     drafts: Sequence[Draft],
-    known: Known | None = None,
+    known: Sequence[Any] | None = None,
     *,
     against: Sequence[Problem] = (),
     tell_balance: bool = True,
 ) -> dict[str, Any]:
     """The estimate of a call: that of its one message, or for a batch the sums and each message.
 
-    By the same verdicts as `sending.accept`; nothing is stored or charged. `known`: as there.
+    By the same evaluation as `sending.accept`; nothing is stored or charged. `known`: as there.
     `against`: why the whole call would be refused.
     """
     terms = terms_of(send_request, drafts, known)

@@ -167,16 +167,16 @@ def _hours(
     country: str, sender: str, terms: Terms, problems: list[Problem]
 ) -> tuple[datetime | None, datetime | None]:
     """Until when the country's rules hold the message (None: not at all), and when they close."""
-    window = terms.tables.window(country, sender)
-    if window is None:
+    hours = terms.tables.sending_hours(country, sender)
+    if hours is None:
         return None, None
-    opening = window.opening(terms.at)
+    opening = hours.opening(terms.at)
     if opening == terms.at:
-        return None, window.closing(terms.at)
+        return None, hours.closing(terms.at)
     if not terms.hold:
-        told = f"Messages of this sender go to {country} from {window.told()} only."
+        told = f"Messages of this sender go to {country} from {hours.text()} only."
         problems.append(Problem("INVALID_SCHEDULE", told, "scheduled_at"))
-    return opening, window.closing(opening)
+    return opening, hours.closing(opening)
 
 
 def _number(raw: str, problems: list[Problem]) -> e164.Number | None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 
+from accounts.credits.fragments import REFUNDS
 from accounts.models import Organization
 from imissive.core.sql import server_cursor
 from messaging.log.query import CLOCKS_DIFFER
@@ -57,7 +58,7 @@ WITH summed AS (
 UPDATE messaging_usagemark SET upto = %(all_end)s WHERE organization_id = %(organization)s
 """  # noqa: S608
 
-_FOLD = """
+_FOLD = f"""
 WITH closed AS (
     DELETE FROM messaging_usageopen o USING messaging_message m
      WHERE m.id = o.message_id AND m.status = ANY(%(ended)s) AND o.message_id IN (
@@ -68,8 +69,8 @@ WITH closed AS (
     RETURNING o.organization_id, o.hour, m.status, m.sender, m.country, m.parts, m.price, m.id
 ), priced AS (
     SELECT c.*, c.price - COALESCE((
-               SELECT sum(r.amount) FROM accounts_ledgerentry r
-                WHERE r.kind = 'refund' AND r.reference = c.id
+               SELECT sum(r.amount) FROM {REFUNDS} r
+                WHERE r.reference = c.id
                   AND c.status = ANY(%(back)s) AND c.price > 0), 0) AS credits
       FROM closed c
 ), added AS (
@@ -82,7 +83,7 @@ WITH closed AS (
            credits = s.credits + EXCLUDED.credits
 )
 SELECT count(*) FROM closed
-"""
+"""  # noqa: S608
 
 
 def sum_up(now: datetime | None = None) -> None:
@@ -113,7 +114,7 @@ def sum_hours(organization_id: uuid.UUID, until: datetime) -> bool:
                 _SUM,
                 {
                     "organization": organization_id,
-                    "back": list(BACK),
+                    "back": BACK,
                     "ended": ENDED,
                     **live_parameters("all", start, end),
                 },
@@ -139,5 +140,5 @@ def _locked_mark(organization_id: uuid.UUID, until: datetime) -> datetime | None
 def add_ended(limit: int) -> int:
     """Add messages to their hours' sums that have ended since those were made; how many."""
     with server_cursor() as cursor:
-        cursor.execute(_FOLD, {"ended": ENDED, "back": list(BACK), "limit": limit})
+        cursor.execute(_FOLD, {"ended": ENDED, "back": BACK, "limit": limit})
         return int(cursor.fetchone()[0])

@@ -21,13 +21,14 @@ from imissive.core import ids
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
+from messaging.lifecycle.fragments import TAKEN
 from messaging.numbers.e164 import Number
 from otp.models import HeldPrefix, PumpingMode
 
 log = structlog.get_logger(__name__)
 
 HOLD = timedelta(hours=12)
-LONGEST_WINDOW = timedelta(days=1)
+LONGEST_PERIOD = timedelta(days=1)
 LONGEST_EXPIRY = timedelta(hours=1)
 _LOCK = 0x6F7470_70756D70  # "otppump"
 
@@ -51,18 +52,11 @@ def check(organization_id: uuid.UUID, phone: str, now: datetime) -> None:
             raise ApiError("DESTINATION_BLOCKED", told, field="phone")
 
 
-# The windows are the organizations' own, so the range of ids only bounds what is read. A code has
+# The periods are the organizations' own, so the range of ids only bounds what is read. A code has
 # its whole time before it counts. What no carrier took, or a carrier said it could not deliver,
 # tells nothing of who would have got it. After an operator lifted a hold, counting begins anew.
-_SUSPECTS = """
-WITH rules AS MATERIALIZED (
-    SELECT o.id AS organization_id,
-           COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
-           COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS span,
-           COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
-           COALESCE(s.pumping_share, %(share)s) AS share
-      FROM accounts_organization o LEFT JOIN otp_otpsettings s ON s.organization_id = o.id
-), known AS MATERIALIZED (
+_SUSPECTS = f"""
+WITH known AS MATERIALIZED (
     SELECT organization_id, prefix, max(lifted_at) AS lifted_at,
            bool_or(lifted_at IS NULL AND until > %(now)s) AS recorded,
            bool_or(lifted_at IS NULL AND until > %(now)s AND enforced) AS held
@@ -71,20 +65,26 @@ WITH rules AS MATERIALIZED (
 SELECT v.organization_id, v.prefix, rules.mode,
        count(*), count(*) FILTER (WHERE v.status = 'verified')
   FROM otp_verification v
-  JOIN rules ON rules.organization_id = v.organization_id AND rules.mode <> 'off'
+  LEFT JOIN otp_otpsettings s ON s.organization_id = v.organization_id
+ CROSS JOIN LATERAL (
+       SELECT COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
+              COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS span,
+              COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
+              COALESCE(s.pumping_share, %(share)s) AS share) AS rules
   LEFT JOIN known ON known.organization_id = v.organization_id AND known.prefix = v.prefix
-  LEFT JOIN messaging_message m ON m.id = v.message_id
+  LEFT JOIN {TAKEN} taken ON taken.id = v.message_id
  WHERE v.id >= %(first)s AND NOT v.test
    AND v.status <> 'pending' AND v.reason <> 'canceled'
+   AND rules.mode <> 'off'
    AND v.created_at > %(now)s - rules.span - v.expiry * interval '1 second'
-   AND (v.status = 'verified' OR (m.sent_at IS NOT NULL AND m.status <> 'failed'))
+   AND (v.status = 'verified' OR taken.id IS NOT NULL)
    AND v.created_at > COALESCE(known.lifted_at, '-infinity')
    AND (known.prefix IS NULL
         OR NOT CASE rules.mode WHEN 'record' THEN known.recorded ELSE known.held END)
  GROUP BY v.organization_id, v.prefix, rules.mode, rules.minimum, rules.share
 HAVING count(*) >= rules.minimum
    AND count(*) FILTER (WHERE v.status = 'verified') * 100 < rules.share * count(*)
-"""
+"""  # noqa: S608
 
 
 def watch() -> list[HeldPrefix]:
@@ -102,7 +102,7 @@ def watch() -> list[HeldPrefix]:
                 "minutes": settings.OTP_PUMPING_WINDOW,
                 "minimum": settings.OTP_PUMPING_MINIMUM,
                 "share": settings.OTP_PUMPING_SHARE,
-                "first": ids.first_id_at(now - LONGEST_WINDOW - LONGEST_EXPIRY),
+                "first": ids.first_id_at(now - LONGEST_PERIOD - LONGEST_EXPIRY),
                 "now": now,
             },
         )

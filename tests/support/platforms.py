@@ -11,10 +11,12 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 from dotenv import dotenv_values
 
 from imissive.run.processes import free_port
 from imissive.run.programs import ROOT
+from tests.support import transitions
 
 READY = "imissive is ready"
 # What a test run has set for itself and a start must make of its own.
@@ -22,7 +24,13 @@ _MADE = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_ENCRYPT
 
 
 class Platform:
-    """`python -m imissive.run.launch` on a data folder; it may be started and ended repeatedly."""
+    """`python -m imissive.run.launch` on a data folder; it may be started and ended repeatedly.
+
+    Its database refuses changes of status that the table of transitions does not have, and that
+    none was refused is looked at when it ends.
+    """
+
+    holds_transitions = True
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -45,6 +53,10 @@ class Platform:
     def text(self) -> str:
         """What it has written since its last start."""
         return "".join(self.output)
+
+    @property
+    def database_url(self) -> str:
+        return dotenv_values(self.data_dir / "runtime.env")["DATABASE_URL"] or ""
 
     @property
     def demo(self) -> dict[str, str]:
@@ -72,7 +84,11 @@ class Platform:
         threading.Thread(target=self._read, args=[self.process], daemon=True).start()
         until(lambda: READY in self.text or self._ended(), seconds, lambda: self.text)
         assert READY in self.text, self.text
-        return time.monotonic() - begun
+        taken = time.monotonic() - begun
+        if self.holds_transitions:
+            with psycopg.connect(self.database_url, autocommit=True) as connection:
+                transitions.install(connection.execute)
+        return taken
 
     def stop(self, number: signal.Signals = signal.SIGINT, *, group: bool = False) -> float:
         """End it by a signal (to its whole group, as a terminal does); how long that took."""
@@ -83,7 +99,9 @@ class Platform:
         else:
             self.process.send_signal(number)
         self.process.wait(30)
-        return time.monotonic() - begun
+        taken = time.monotonic() - begun
+        assert transitions.REFUSED not in self.text
+        return taken
 
     def close(self) -> None:
         """End it if it still runs, whatever a test left of it."""

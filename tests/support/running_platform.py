@@ -15,7 +15,6 @@ from typing import Any
 
 import orjson
 import psycopg
-from dotenv import dotenv_values
 
 from imissive.run.programs import ROOT
 from tests.support.platforms import Platform, until
@@ -130,8 +129,7 @@ class Site(Platform):
 
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """The rows of a statement, committed, on a connection of its own."""
-        url = dotenv_values(self.data_dir / "runtime.env")["DATABASE_URL"] or ""
-        with _connected(url) as connection:
+        with _connected(self.database_url) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 

@@ -36,7 +36,7 @@ from tests.support.campaigns import (
     run,
     running_one,
 )
-from tests.support.factories import Customer, World
+from tests.support.factories import Customer, World, advance
 from tests.support.people import PLAIN_STATIC, browser, member
 
 PEOPLE = "phone,name,order\n0501234567,Sara,1\n0501234568,نورة,2\n12345,Nobody,3\n"
@@ -510,10 +510,8 @@ def test_a_viewer_sees_it_and_can_do_nothing(customer: Customer) -> None:
 def test_results(developer: Client, customer: Customer) -> None:
     campaign = run(running_one(customer, 3))
     first, second, _ = customer.messages()
-    Message.objects.filter(pk=first.pk).update(status=Status.DELIVERED, due_at=None)
-    Message.objects.filter(pk=second.pk).update(
-        status=Status.FAILED, error_code="UNDELIV", due_at=None
-    )
+    advance(Message.objects.filter(pk=first.pk), Status.DELIVERED, due_at=None)
+    advance(Message.objects.filter(pk=second.pk), Status.FAILED, error_code="UNDELIV", due_at=None)
     Campaign.objects.filter(pk=campaign.pk).update(due_at=datetime.now(UTC))
     results.count(campaign.id)
     page = _page(developer, _home(customer, campaign.public_id))
