@@ -156,7 +156,7 @@ def _next_hours(country: str, sender: str, begun: bool, now: datetime) -> _Hours
     closing = window.closing(opening)
     if opening == now:
         return _Hours(None, closing)
-    told = f"Not sent in time for the hours of {country}, {window.told()}"
+    told = f"Not sent in time for the hours of {country}, {window}"
     return _Hours(opening, closing, f"{told}: held until {time_text(opening)}.")
 
 

@@ -83,7 +83,7 @@ def _waiting(message: Message, until: datetime) -> Step:
     if window is None or not window.opens_at(until):
         return Step(message.created_at, _("Scheduled to go out later"))
     title = _("Held until the hours in which its country lets it go")
-    return Step(message.created_at, title, detail=window.told())
+    return Step(message.created_at, title, detail=str(window))
 
 
 def _attempt(attempt: Attempt) -> Step:
