@@ -12,6 +12,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from accounts.api.rate_limits import Limits
+from accounts.api.reasons import CallReason
 from accounts.keys import ip_allow_list
 from accounts.keys.api_keys import digest
 from accounts.models import Organization
@@ -142,10 +143,11 @@ class HasScope(BasePermission):
         if not isinstance(caller, Caller):
             raise AuthenticationFailed
         if not caller.address_allowed:
-            where = caller.address or "an unknown address"
-            raise ApiError("FORBIDDEN", f"This API key may not be used from {where}.")
+            if caller.address:
+                raise ApiError(CallReason.ADDRESS_NOT_ALLOWED, address=caller.address)
+            raise ApiError(CallReason.ADDRESS_UNKNOWN)
         if caller.suspended:
-            raise ApiError("FORBIDDEN", "This organization is suspended. Contact support.")
+            raise ApiError(CallReason.ORGANIZATION_SUSPENDED)
         scope = view.required_scope
         if isinstance(scope, dict):
             # A method that is not listed has no handler, which answers 405.
@@ -153,5 +155,5 @@ class HasScope(BasePermission):
             if scope is None:
                 return True
         if not caller.may(scope):
-            raise ApiError("FORBIDDEN", f"This API key lacks the scope {str(scope)!r}.")
+            raise ApiError(CallReason.NO_SCOPE, scope=str(scope))
         return True

@@ -23,6 +23,7 @@ from accounts.audit import trail
 from accounts.models import Organization, User
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -248,7 +249,7 @@ def act_page(
             with transaction.atomic():
                 answer = do(obj, form.cleaned_data)
         except ApiError as error:
-            form.add_error(None, error.problem.message)
+            form.add_error(None, sentence(error.problem))
         else:
             if isinstance(answer, HttpResponse):
                 return answer

@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.audit import trail
 from accounts.models import Acting, Member, Organization, User
+from accounts.operators.reasons import OperatorReason
 from accounts.roles import ACTING
 from imissive.core.errors import ApiError
 
@@ -36,7 +37,7 @@ def begin(
     Raises ApiError CONFLICT for a member, who can come in by themselves.
     """
     if Member.objects.filter(user=operator, organization=organization).exists():
-        raise ApiError("CONFLICT", "You are a member of this organization: open its dashboard.")
+        raise ApiError(OperatorReason.OWN_ORGANIZATION)
     end(session, operator, address=address)
     now = timezone.now()
     acting = Acting.objects.create(

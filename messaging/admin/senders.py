@@ -29,6 +29,7 @@ from accounts.operators.site import site
 from accounts.ui import stored_files
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.models import SenderDocument, SenderId
 from messaging.senders import (
     approval,
@@ -125,7 +126,7 @@ class RequestForm(SenderModelForm):
         try:
             return approval.normalize(self.cleaned_data["name"])[0]
         except ApiError as error:
-            raise forms.ValidationError(error.problem.message) from None
+            raise forms.ValidationError(sentence(error.problem)) from None
 
 
 @admin.register(SenderId, site=site)
@@ -345,7 +346,7 @@ class SenderIdAdmin(OperatorAdmin):
                 approval.approve(sender, operator(request), address=client_address(request))
                 approved += 1
             except ApiError as error:  # somebody else was quicker
-                messages.warning(request, f"{sender}: {error.problem.message}")
+                messages.warning(request, f"{sender}: {sentence(error.problem)}")
         messages.success(request, _("Approved: %(count)s") % {"count": approved})
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:

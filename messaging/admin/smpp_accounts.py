@@ -24,6 +24,7 @@ from accounts.operators.base import (
 )
 from accounts.operators.site import site
 from imissive.core.api.requests import client_address
+from imissive.core.problems import sentence
 from messaging.admin import smpp_panels
 from messaging.gateway import accounts, command_statuses, live_console, sessions
 from messaging.models import SmppAccount, SmppServer, SmppSession
@@ -44,15 +45,14 @@ class AccountForm(AccountModelForm):
     def clean_networks(self) -> list[str]:
         try:
             return ip_allow_list.clean(self.cleaned_data["networks"])
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        except ip_allow_list.NotAList as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
 
     def clean_statuses(self) -> dict[str, int]:
         own: dict[str, int] = self.cleaned_data["statuses"] or {}
-        try:
-            command_statuses.check_own(own)
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        problem = command_statuses.problem_with(own)
+        if problem is not None:
+            raise forms.ValidationError(sentence(problem))
         return own
 
 

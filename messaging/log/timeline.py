@@ -83,7 +83,7 @@ def _waiting(message: Message, until: datetime) -> Step:
     if hours is None or not hours.opens_at(until):
         return Step(message.created_at, _("Scheduled to go out later"))
     title = _("Held until the hours in which its country lets it go")
-    return Step(message.created_at, title, detail=hours.text())
+    return Step(message.created_at, title, detail=str(hours))
 
 
 def _attempt(attempt: Attempt) -> Step:

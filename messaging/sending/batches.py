@@ -11,6 +11,7 @@ from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
 from messaging.models import Batch
+from messaging.sending.reasons import MessageReason
 from messaging.states import CANCELABLE, FINAL, UNDELIVERED, Status, sql_list
 
 # A refund bears its message's id; few messages have one.
@@ -29,7 +30,7 @@ def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Batch:
     mine = Batch.objects.filter(organization_id=organization_id)
     batch = None if batch_id is None else mine.filter(id=batch_id).first()
     if batch is None:
-        raise ApiError("NOT_FOUND", "There is no such batch.")
+        raise ApiError(MessageReason.NO_SUCH_BATCH)
     return batch
 
 

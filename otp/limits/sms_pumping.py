@@ -23,6 +23,7 @@ from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
 from messaging.lifecycle.fragments import TAKEN
 from messaging.numbers.e164 import Number
+from otp.limits.reasons import LimitReason
 from otp.models import HeldPrefix, PumpingMode
 
 log = structlog.get_logger(__name__)
@@ -45,11 +46,9 @@ def check(organization_id: uuid.UUID, phone: str, now: datetime) -> None:
     )
     for prefix, until in active.values_list("prefix", "until"):
         if phone.startswith(prefix):
-            told = (
-                f"Codes to numbers that begin with {prefix} are held until {time_text(until)}:"
-                " too few of them were verified. Support can lift that."
+            raise ApiError(
+                LimitReason.PREFIX_HELD, "phone", prefix=prefix, until=time_text(until) or ""
             )
-            raise ApiError("DESTINATION_BLOCKED", told, field="phone")
 
 
 # The periods are the organizations' own, so the range of ids only bounds what is read. A code has
@@ -149,7 +148,7 @@ def lift(held: HeldPrefix, actor: User, *, address: str | None = None) -> None:
     now = timezone.now()
     open_ones = HeldPrefix.objects.filter(pk=held.pk, lifted_at=None, until__gt=now)
     if not open_ones.update(lifted_at=now, lifted_by=actor, notice_due_at=None):
-        raise ApiError("CONFLICT", "This hold is over already.")
+        raise ApiError(LimitReason.HOLD_OVER)
     trail.record(
         "otp.prefix_lifted",
         actor=actor,

@@ -6,20 +6,23 @@ limits hold under concurrency. The order of locks: a number, its verification, m
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts.credits.ledger import InsufficientCredits
+from accounts.credits.reasons import CreditsReason
 from imissive.core import ids
-from imissive.core.errors import ApiError, Problem
+from imissive.core.errors import ApiError
+from imissive.core.problems import Problem
 from imissive.core.sql import server_cursor
 from messaging.numbers import e164
 from messaging.sending.accept import SendRequest, accept
 from messaging.sending.evaluation import Draft, Refusal
 from otp.limits import number_limits, sms_pumping
+from otp.limits.reasons import LimitReason
 from otp.limits.rules import Rules, rules_of
 from otp.models import CodeSend, Verification
 from otp.verification import (
@@ -29,6 +32,7 @@ from otp.verification import (
     verify,
 )
 from otp.verification.callers import OtpCaller
+from otp.verification.reasons import VerificationReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,7 @@ def resend(caller: OtpCaller, otp_id: str) -> Sent:
         verify.refuse_verified(verification)
         code = _code_again(verification)
         if code is None:
-            raise ApiError("CONFLICT", "This code is not valid any more. Send a new one.")
+            raise ApiError(VerificationReason.CODE_OVER)
         now = _admit(verification, rules)
         # Two messages with one code would only confuse.
         completion.take_back(verification)
@@ -125,8 +129,7 @@ def _whole() -> Iterator[None]:
         with transaction.atomic():
             yield
     except InsufficientCredits:
-        told = "The balance does not cover this. Nothing was sent or charged."
-        raise ApiError("INSUFFICIENT_CREDITS", told) from None
+        raise ApiError(CreditsReason.NOT_COVERED) from None
 
 
 def lock_number(phone: str) -> None:
@@ -139,16 +142,14 @@ def _parse(phone: str) -> e164.Number:
     try:
         return e164.parse(phone)
     except e164.InvalidNumber as error:
-        reason = error.reason
-        told = f"{reason[:1].upper()}{reason[1:]}."
-        raise ApiError("INVALID_PHONE", told, field="phone") from None
+        raise ApiError.of(error.problem("phone")) from None
 
 
 def _admit(verification: Verification, rules: Rules) -> datetime:
     """Refuse where the rules do, else say what time it is. The number's lock is held."""
     if not rules.allow(verification.country):
-        told = f"Codes to this country ({verification.country}) are not enabled."
-        raise ApiError("DESTINATION_BLOCKED", told, field="phone")
+        country = verification.country
+        raise ApiError(LimitReason.COUNTRY_NOT_ENABLED, "phone", country=country)
     now = datetime.now(UTC)
     if rules.enforces and not verification.test:
         sms_pumping.check(verification.organization_id, verification.phone, now)
@@ -247,4 +248,4 @@ _FIELDS = {
 
 def _renamed(problem: Problem) -> Problem:
     """What is refused of a message, by the names of this call's fields."""
-    return replace(problem, field=_FIELDS.get(problem.field or "", problem.field))
+    return problem.at(_FIELDS.get(problem.field or "", problem.field))

@@ -157,7 +157,7 @@ class EndpointWorker:
         try:
             received = await outbound.client().post(target.url, claimed.body.encode(), headers)
         except outbound.OutboundError as failure:
-            delivered, error = False, failure.reason
+            delivered, error = False, failure.reason.name
         else:
             status, answer, delivered = received.status, received.body, received.ok
             if not delivered and received.retry_after:

@@ -85,7 +85,7 @@ def test_revoke(admin: Client, pending: SenderId) -> None:
 def test_who_comes_late_is_told(admin: Client, pending: SenderId) -> None:
     approval.approve(pending, operator())
     answer = admin.post(_page(pending, "reject"), {"reason": "Not yours"})
-    assert "approved by now" in answer.content.decode()
+    assert "has changed to: Approved" in answer.content.decode()
 
 
 def test_only_the_buttons_that_fit_are_offered(admin: Client, pending: SenderId) -> None:

@@ -150,11 +150,11 @@ def test_a_body_without_a_name(api: Api) -> None:
 
 
 def test_what_is_there_already(api: Api) -> None:
-    assert "approved already" in refused(
+    assert "Its status: Approved." in refused(
         api.post(URL, GOOD | {"name": SENDER}), 409, "CONFLICT", "name"
     )
     asked(api)
-    assert "pending already" in refused(api.post(URL, GOOD), 409, "CONFLICT", "name")
+    assert "Its status: Pending." in refused(api.post(URL, GOOD), 409, "CONFLICT", "name")
 
 
 def test_a_rejected_one_is_asked_for_again(api: Api) -> None:

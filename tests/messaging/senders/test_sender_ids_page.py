@@ -111,7 +111,7 @@ def test_a_second_click_asks_once(owner: Client, customer: Customer) -> None:
     assert SenderStep.objects.filter(sender=sender).count() == 1
     assert SenderDocument.objects.filter(sender=sender).count() == 1
     # Something else under that name is no second click.
-    assert "You have this sender ID already" in _ask(owner, customer, purpose="Other things")
+    assert "You have the sender ID" in _ask(owner, customer, purpose="Other things")
     assert _stored(customer).purpose == "Orders"
 
 
@@ -135,11 +135,11 @@ def test_a_form_that_is_wrong_has_no_document_read(
     ("changes", "told"),
     [
         ({"name": ""}, "This field is required"),
-        ({"name": "TwelveLetter"}, "That cannot be a sender ID"),
-        ({"name": "شركتي"}, "That cannot be a sender ID"),
-        ({"name": "12"}, "That cannot be a sender ID"),
+        ({"name": "TwelveLetter"}, "A sender ID has at most 11 characters."),
+        ({"name": "شركتي"}, "cannot be in a sender ID: handsets show only Latin"),
+        ({"name": "12"}, "A short code has 3 to 8 digits"),
         ({"name": "a\0b"}, "Null characters"),
-        ({"name": "MyCompany"}, "You have this sender ID already"),
+        ({"name": "MyCompany"}, "already. Its status: Approved."),
         ({"use": ""}, "This field is required"),
         ({"use": "spam"}, "not one of the available choices"),
         ({"use": "promotional"}, "for example NajdShop-AD"),
@@ -178,7 +178,7 @@ def test_a_promotional_one(owner: Client, customer: Customer) -> None:
 def test_too_many_waiting(owner: Client, customer: Customer, monkeypatch) -> None:
     monkeypatch.setattr(approval, "MOST_PENDING", 1)
     _ask(owner, customer)
-    assert "Too many of your sender IDs wait" in _ask(owner, customer, name="Another")
+    assert "sender IDs are waiting for review already" in _ask(owner, customer, name="Another")
     assert not SenderId.objects.filter(organization=customer.id, name="Another").exists()
 
 
@@ -320,7 +320,7 @@ def test_too_late_to_withdraw(owner: Client, customer: Customer) -> None:
     sender = _stored(customer)
     approval.approve(sender, operator())
     path = _url(customer, f"{sender.public_id}/withdraw/")
-    assert "too late" in owner.post(path, follow=True).content.decode()
+    assert "has changed to: Approved" in owner.post(path, follow=True).content.decode()
     assert _status(sender) == "approved"
 
 

@@ -68,7 +68,7 @@ def broken(endpoint: Endpoint) -> None:
     now = timezone.now()
     Endpoint.objects.filter(id=endpoint.id).update(
         enabled=False,
-        disabled_reason="The receiver answered 410 Gone.",
+        disabled_reason="GONE",
         failing_since=now - timedelta(days=5),
         paused_until=now + timedelta(hours=1),
         notice_due_at=now,
@@ -79,7 +79,7 @@ def test_it_tells_how_the_receiver_fares(api: Api, endpoint: Endpoint) -> None:
     broken(endpoint)
     told = answer(api, "GET", path(endpoint))
     assert told["enabled"] is False
-    assert told["disabled_reason"] == "The receiver answered 410 Gone."
+    assert told["disabled_reason"] == "The receiver responded with 410 Gone."
     assert told["failing_since"].endswith("Z")
     assert told["paused_until"] > told["failing_since"]
 
