@@ -1,4 +1,7 @@
-"""Who may see a dashboard page: the one door to everything under /dashboard/<organization>/."""
+"""Access control of dashboard pages: membership, role permissions and operator impersonation.
+
+Every view under /dashboard/<organization>/ passes through `member_page`.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -19,11 +22,11 @@ from imissive.core import ids
 from imissive.core.api.requests import client_address
 
 LAST_ORGANIZATION = "organization"
-"""The session's key for the public id of the organization that was looked at last."""
+"""Session key of the public id of the organization that was visited last."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 MAY_SHOW_SECRETS = frozenset({Action.MANAGE_WEBHOOKS})
-"""Actions whose POSTs may answer with a secret."""
+"""Actions whose POSTs may show a secret in their response."""
 
 
 P = ParamSpec("P")
@@ -33,12 +36,15 @@ MemberView = Callable[Concatenate[HttpRequest, Member, P], HttpResponseBase]
 def member_page(
     action: Action, *, acting: bool | None = None
 ) -> Callable[[MemberView[P]], Callable[..., HttpResponseBase]]:
-    """A view for members whose role may do `action`; it is given the Member, not an id.
+    """Return a decorator that restricts a view to members whose role may do `action`.
 
-    Nobody is sent to the login; an outsider gets 404, as for an organization that does not exist;
-    a member without the right gets 403. An operator who acts as the customer comes in like an
-    admin; not with `acting` False, for what is about the member themself. What changes webhooks
-    shows their secrets, so it needs `acting` True to be said of it.
+    The view receives the Member instead of the organization's id. An anonymous request is
+    redirected to the login page, an outsider gets 404 as for an organization that does not exist,
+    and a member without the permission gets 403.
+
+    An impersonating operator has an admin's access, except with `acting=False`, for pages about
+    the member personally. POSTs that change webhooks may show their secrets, so an operator may
+    make them only with `acting=True`.
     """
 
     def decorate(view: MemberView[P]) -> Callable[..., HttpResponseBase]:
@@ -63,7 +69,7 @@ def member_page(
         def _acted(
             request: HttpRequest, member: Member, acted: Acting, *args: P.args, **named: P.kwargs
         ) -> HttpResponseBase:
-            """The view's answer to an operator, whose writes are in the audit log beforehand."""
+            """Call the view for an impersonating operator; record writes in the audit log first."""
             with trail.because(acted.reason):
                 if request.method not in SAFE:
                     match = request.resolver_match
@@ -82,20 +88,26 @@ def member_page(
 
 
 def _open_to_acting(request: HttpRequest, action: Action, said: bool | None) -> bool:
-    """Whether an operator who acts as the customer may have that view, by that method."""
+    """Return whether an impersonating operator may call the view with the request's method."""
     if said is not None:
         return said
     return action not in MAY_SHOW_SECRETS or request.method in SAFE
 
 
 def _kept_to_oneself(response: HttpResponseBase) -> HttpResponseBase:
-    """What a page shows must not be in the browser's cache for the next person at it."""
+    """Mark the response as private and not to be stored.
+
+    The next person at a shared computer must not find the page in the browser's cache.
+    """
     response.headers.setdefault("Cache-Control", "private, no-store")
     return response
 
 
 def _over(request: HttpRequest, organization_id: str) -> HttpResponseBase:
-    """Back to the admin for an operator whose time as that customer is over; for others 404."""
+    """Redirect an operator whose impersonation has expired to the admin; raise Http404 for others.
+
+    A message says that the impersonation has expired.
+    """
     acted = _acting(request, organization_id)
     if acted is None:
         raise Http404
@@ -111,7 +123,7 @@ def _acting(request: HttpRequest, organization_id: str) -> Acting | None:
 
 
 def _member(request: HttpRequest, organization_id: str) -> Member | None:
-    """The member who asks, or the operator who acts as one."""
+    """Return the user's membership, the operator's impersonated one, or None."""
     value = ids.parse_id(ids.ORGANIZATION, organization_id)
     if value is None:
         return None
@@ -125,12 +137,16 @@ def _member(request: HttpRequest, organization_id: str) -> Member | None:
 
 
 def public_id(organization: Organization) -> str:
-    """An organization's id as it stands in addresses."""
+    """Return the organization's id as it appears in URLs, `org_…`."""
     return ids.public_id(ids.ORGANIZATION, organization.id)
 
 
 def frame(member: Member) -> dict[str, Any]:
-    """What the frame around every dashboard page shows: whose it is, the others, and the rights."""
+    """Return the template context that every dashboard page needs.
+
+    It holds the member, the organization, the user's other organizations, and the permissions of
+    the member's role by action.
+    """
     others = member_organizations(member.user).exclude(id=member.organization_id)
     return {
         "member": member,

@@ -1,4 +1,4 @@
-"""The audit log: who did what to whom. A trigger refuses to change or delete its rows."""
+"""Recording of audit log entries. The log is append-only: a trigger refuses changes and deletes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,7 +13,7 @@ _because: ContextVar[str] = ContextVar("because", default="")
 
 @contextmanager
 def because(reason: str) -> Iterator[None]:
-    """What is recorded inside of it was done by an operator for a customer, for that reason."""
+    """Add the operator's reason for the impersonation to every entry recorded inside the block."""
     token = _because.set(reason)
     try:
         yield
@@ -30,10 +30,11 @@ def record(
     detail: Mapping[str, Any] | None = None,
     address: str | None = None,
 ) -> AuditEntry:
-    """Write that `actor` (None: the platform itself) did `action`, such as `sender_id.approved`.
+    """Record that `actor` (None: the platform itself) did `action`, such as `sender_id.approved`.
 
-    Call it in the transaction of the act, so that neither is there without the other. `detail` is
-    kept for ever and shown to people: no secret, no message text.
+    Call it in the transaction of the action itself, so that neither is ever stored without the
+    other. `detail` is kept forever and shown to people: it must hold no secret and no message text.
+    `address` is the actor's IP address.
     """
     acting = {"acting_because": reason} if (reason := _because.get()) else {}
     return AuditEntry.objects.create(

@@ -1,4 +1,4 @@
-"""The API keys' pages: list, make, rotate, revoke."""
+"""Dashboard pages of API keys: list, create, rotate, revoke, and the IP allow-list of a key."""
 
 from datetime import timedelta
 from typing import Any
@@ -28,7 +28,7 @@ _OVERLAPS = {"0": 0, "1": 1, "24": 24, "168": 168}
 
 
 class IpAllowListForm(forms.Form):
-    """From where a key may be used."""
+    """The IP allow-list of a key."""
 
     networks = forms.CharField(
         label=gettext_lazy("Only from these addresses"),
@@ -54,6 +54,8 @@ class IpAllowListForm(forms.Form):
 
 
 class KeyForm(IpAllowListForm, SingleUseForm):
+    """A new key: name, mode, scopes, IP allow-list and lifetime."""
+
     field_order = ["name", "kind", "scopes", "networks", "life"]
     name = forms.CharField(
         label=gettext_lazy("Name"),
@@ -89,6 +91,8 @@ class KeyForm(IpAllowListForm, SingleUseForm):
 
 
 class RotationForm(SingleUseForm):
+    """How long the old key works beside the new one."""
+
     overlap = forms.ChoiceField(
         label=gettext_lazy("The old key works"),
         initial="24",
@@ -112,6 +116,7 @@ def _is_network(written: str) -> bool:
 @require_safe
 @member_page(Action.MANAGE_KEYS)
 def key_list(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the organization's working keys, and the latest expired and revoked ones."""
     mine = _keys_of(member).prefetch_related("replaced_by")
     gone = Q(revoked_at__isnull=False) | Q(expires_at__lte=timezone.now())
     context = {
@@ -125,7 +130,7 @@ def key_list(request: HttpRequest, member: Member) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_KEYS)
 def new_key(request: HttpRequest, member: Member) -> HttpResponse:
-    """Ask what it shall be; a POST makes it and shows its secret, once."""
+    """Show the form for a new key; on POST, create the key and show its secret once."""
     form = KeyForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         context = {"page": "keys", "form": form}
@@ -150,7 +155,7 @@ def new_key(request: HttpRequest, member: Member) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_KEYS)
 def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
-    """Ask how long both shall work; a POST makes the new key and shows its secret, once."""
+    """Ask for the overlap; on POST, create the new key and show its secret once."""
     key = _key_of(member, key_id)
     form = RotationForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
@@ -181,7 +186,7 @@ def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_KEYS)
 def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
-    """Ask first; a POST revokes."""
+    """Ask for confirmation; on POST, revoke the key."""
     key = _key_of(member, key_id)
     if request.method == "POST":
         api_keys.revoke_key(key, actor=member.user, address=client_address(request))
@@ -200,7 +205,7 @@ def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_KEYS)
 def restrict(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
-    """Ask from which addresses the key shall work; a POST has it work from these only."""
+    """Show the key's IP allow-list as a form; on POST, save it."""
     key = _key_of(member, key_id)
     now = {"networks": "\n".join(key.networks)}
     form = IpAllowListForm(request.POST if request.method == "POST" else None, initial=now)

@@ -1,4 +1,4 @@
-"""The team's pages: members and their roles, invitations, leaving."""
+"""Dashboard pages of the team: members and roles, invitations, leaving the organization."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +21,8 @@ from imissive.core.api.requests import client_address
 
 
 class InviteForm(forms.Form):
+    """Email address and role of the person to invite."""
+
     email = forms.EmailField(label=gettext_lazy("E-mail"), max_length=254)
     role = forms.ChoiceField(label=gettext_lazy("Role"), choices=())
 
@@ -32,7 +34,7 @@ class InviteForm(forms.Form):
 
 
 def roles_given_by(by: Member) -> list[tuple[str, str]]:
-    """The roles that `by` may give, with their names."""
+    """Return the roles that `by` may assign, as (value, label)."""
     return [
         (role.value, str(role.label))
         for role in Role
@@ -43,6 +45,7 @@ def roles_given_by(by: Member) -> list[tuple[str, str]]:
 @require_safe
 @member_page(Action.SEE_MEMBERS)
 def team_page(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the members and the open invitations."""
     return _show(request, member, InviteForm(member))
 
 
@@ -63,6 +66,7 @@ def _show(request: HttpRequest, member: Member, form: InviteForm) -> HttpRespons
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
 def invite(request: HttpRequest, member: Member) -> HttpResponse:
+    """Invite a person by email."""
     form = InviteForm(member, request.POST)
     if not form.is_valid():
         return _show(request, member, form)
@@ -79,6 +83,7 @@ def invite(request: HttpRequest, member: Member) -> HttpResponse:
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
 def resend(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
+    """Send an open invitation again."""
     with _refusals_told(request):
         sent = invitations.resend(member, invitation_id, client_address(request))
         _tell_sent(request, sent, "")
@@ -88,6 +93,7 @@ def resend(request: HttpRequest, member: Member, invitation_id: int) -> HttpResp
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
 def revoke(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
+    """Revoke an open invitation."""
     with _refusals_told(request):
         ended = invitations.revoke(member, invitation_id, client_address(request))
         told = _("The invitation of %(email)s does not work any more.")
@@ -98,6 +104,7 @@ def revoke(request: HttpRequest, member: Member, invitation_id: int) -> HttpResp
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
 def change_role(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
+    """Change a member's role."""
     role = request.POST.get("role", "")
     with _refusals_told(request):
         if role not in Role.values:
@@ -111,7 +118,7 @@ def change_role(request: HttpRequest, member: Member, member_id: int) -> HttpRes
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_MEMBERS)
 def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
-    """Ask first; a POST removes."""
+    """Ask for confirmation; on POST, remove the member."""
     mine = Member.objects.filter(organization=member.organization).select_related("user")
     wanted = mine.filter(pk=member_id).first()
     if wanted is None:
@@ -135,7 +142,7 @@ def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEE_MEMBERS, acting=False)
 def leave(request: HttpRequest, member: Member) -> HttpResponse:
-    """Ask first; a POST leaves."""
+    """Ask for confirmation; on POST, leave the organization."""
     name = member.organization.name
     if request.method == "POST":
         try:
@@ -157,7 +164,7 @@ def leave(request: HttpRequest, member: Member) -> HttpResponse:
 
 @contextmanager
 def _refusals_told(request: HttpRequest) -> Iterator[None]:
-    """What is refused inside of it becomes a notice; what is missing, a page not found."""
+    """Turn NotAllowed inside the block into an error message, and a missing object into 404."""
     try:
         yield
     except NotAllowed as refusal:

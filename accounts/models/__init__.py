@@ -1,4 +1,4 @@
-"""The tables of accounts, by subject."""
+"""Models of accounts, one module for each subject."""
 
 from accounts.models.api_keys import ApiKey, IdempotencyRecord
 from accounts.models.audit import AuditEntry

@@ -1,8 +1,8 @@
-"""Operators who act as a customer: for half an hour at most, with a reason, and seen by everybody.
+"""Impersonation: an operator uses a customer's dashboard, for half an hour at most, with a reason.
 
-The session of who acts names the row; the row says for whom and until when. Each request looks at
-both, so that ending it, or taking the right away, works at once. What is done meanwhile is in the
-audit log with the operator as its actor and the reason, where the customer's members read it.
+The operator's session holds the id of the Impersonation row, which names the organization and the
+end. Each request checks both, so ending it or revoking the permission takes effect immediately.
+Every change made meanwhile is in the customer's audit log with the operator and the reason.
 """
 
 from datetime import timedelta
@@ -31,9 +31,10 @@ def begin(
     *,
     address: str | None = None,
 ) -> Acting:
-    """Have the operator act as the organization in that session; whatever they acted as ends.
+    """Start an impersonation of the organization in the session, and end any earlier one.
 
-    Raises ApiError CONFLICT for a member, who can come in by themselves.
+    `address` is the operator's IP address, for the audit log. Raises ApiError CONFLICT for a member
+    of the organization, who needs no impersonation.
     """
     if Member.objects.filter(user=operator, organization=organization).exists():
         raise ApiError("CONFLICT", "You are a member of this organization: open its dashboard.")
@@ -60,7 +61,7 @@ def begin(
 
 @transaction.atomic
 def end(session: SessionBase, operator: User, *, address: str | None = None) -> Acting | None:
-    """End what the session acts as, if anything; what that was."""
+    """End the session's impersonation, if there is one, and return it."""
     acting = _of(session, operator)
     session.pop(_SESSION, None)
     if acting is None:
@@ -79,7 +80,7 @@ def end(session: SessionBase, operator: User, *, address: str | None = None) -> 
 
 
 def _of(session: SessionBase, operator: User) -> Acting | None:
-    """What the session's operator began to act as, however long ago."""
+    """Return the impersonation that the session refers to, also if it is over."""
     wanted = session.get(_SESSION)
     if wanted is None:
         return None
@@ -88,9 +89,9 @@ def _of(session: SessionBase, operator: User) -> Acting | None:
 
 
 def acting_as(session: SessionBase, user: User, organization_id: object) -> Acting | None:
-    """What `user` acts, or has acted until lately, as that organization; see `Acting.over`.
+    """Return the user's impersonation of the organization; check `Acting.over` before using it.
 
-    None too for whoever lost the right to it meanwhile.
+    None if there is none, if it was ended, or if the user has lost the permission meanwhile.
     """
     acting = _of(session, user) if user.is_staff else None
     if acting is None or acting.organization_id != organization_id or acting.ended_at is not None:
@@ -99,7 +100,7 @@ def acting_as(session: SessionBase, user: User, organization_id: object) -> Acti
 
 
 def member_for(acting: Acting) -> Member:
-    """The member that pages take the operator for: no row of any table."""
+    """Return the unsaved Member that represents the impersonating operator on pages."""
     member = Member(organization=acting.organization, user=acting.operator, role=ACTING)
     member.acting = acting
     return member

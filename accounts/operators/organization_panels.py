@@ -1,4 +1,4 @@
-"""What an organization's page in the admin shows of accounts: money, keys, and who did what."""
+"""Panels of an organization's admin page: credits, API keys, and the audit log."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ Panel = tuple[str, dict[str, Any]]
 
 
 def money(request: HttpRequest, organization: Organization) -> Panel | None:
-    """The balance, its alert, and the ledger's latest entries."""
+    """Return the panel of the balance, its alert, and the latest ledger entries."""
     if not request.user.has_perm("accounts.view_ledgerentry"):
         return None
     balance = Balance.objects.filter(organization=organization).first()
@@ -26,7 +26,7 @@ def money(request: HttpRequest, organization: Organization) -> Panel | None:
 
 
 def keys(request: HttpRequest, organization: Organization) -> Panel | None:
-    """API keys that work, the newest first."""
+    """Return the panel of API keys that are not revoked, newest first."""
     if not request.user.has_perm("accounts.view_apikey"):
         return None
     found = ApiKey.objects.filter(organization=organization)
@@ -39,7 +39,7 @@ def keys(request: HttpRequest, organization: Organization) -> Panel | None:
 
 
 def acts(request: HttpRequest, organization: Organization) -> Panel | None:
-    """The audit log's latest entries, and whether an operator acts as the customer now."""
+    """Return the panel of the latest audit log entries and current impersonations."""
     if not request.user.has_perm("accounts.view_auditentry"):
         return None
     entries = AuditEntry.objects.filter(organization=organization).select_related("actor")
