@@ -71,14 +71,16 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 }
 
 
-ACTING = "acting"
+IMPERSONATOR = "acting"
 """Role of an impersonating operator: an admin's permissions, except the following."""
 
-_NOT_ACTING = frozenset({Action.MANAGE_KEYS, Action.MANAGE_MEMBERS, Action.MANAGE_ORGANIZATION})
+_NOT_FOR_IMPERSONATORS = frozenset(
+    {Action.MANAGE_KEYS, Action.MANAGE_MEMBERS, Action.MANAGE_ORGANIZATION}
+)
 
 
 def may(role: str, action: Action) -> bool:
     """Return whether a member with that role may do the action."""
-    if role == ACTING:
-        return action not in _NOT_ACTING and Role.ADMIN in ALLOWED[action]
+    if role == IMPERSONATOR:
+        return action not in _NOT_FOR_IMPERSONATORS and Role.ADMIN in ALLOWED[action]
     return role in ALLOWED[action]

@@ -15,8 +15,8 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext
 
 from accounts.audit import trail
-from accounts.models import Acting, Member, Organization, User, member_organizations
-from accounts.operators.impersonation import acting_as, member_for
+from accounts.models import Impersonation, Member, Organization, User, member_organizations
+from accounts.operators.impersonation import impersonation_of, member_for
 from accounts.roles import Action, may
 from imissive.core import ids
 from imissive.core.api.requests import client_address
@@ -55,22 +55,28 @@ def member_page(
         ) -> HttpResponseBase:
             member = _member(request, organization_id)
             if member is None:
-                return _over(request, organization_id)
+                return _impersonation_over(request, organization_id)
             if not may(member.role, action):
                 raise PermissionDenied
-            if member.acting and not _open_to_acting(request, action, acting):
+            if member.impersonation and not _open_to_impersonators(request, action, acting):
                 raise PermissionDenied
-            if member.acting:
-                return _kept_to_oneself(_acted(request, member, member.acting, *args, **named))
+            if member.impersonation:
+                return _not_stored(
+                    _impersonated(request, member, member.impersonation, *args, **named)
+                )
             if request.session.get(LAST_ORGANIZATION) != organization_id:
                 request.session[LAST_ORGANIZATION] = organization_id
-            return _kept_to_oneself(view(request, member, *args, **named))
+            return _not_stored(view(request, member, *args, **named))
 
-        def _acted(
-            request: HttpRequest, member: Member, acted: Acting, *args: P.args, **named: P.kwargs
+        def _impersonated(
+            request: HttpRequest,
+            member: Member,
+            impersonation: Impersonation,
+            *args: P.args,
+            **named: P.kwargs,
         ) -> HttpResponseBase:
             """Call the view for an impersonating operator; record writes in the audit log first."""
-            with trail.because(acted.reason):
+            with trail.impersonating(impersonation.reason):
                 if request.method not in SAFE:
                     match = request.resolver_match
                     trail.record(
@@ -87,14 +93,14 @@ def member_page(
     return decorate
 
 
-def _open_to_acting(request: HttpRequest, action: Action, said: bool | None) -> bool:
+def _open_to_impersonators(request: HttpRequest, action: Action, said: bool | None) -> bool:
     """Return whether an impersonating operator may call the view with the request's method."""
     if said is not None:
         return said
     return action not in MAY_SHOW_SECRETS or request.method in SAFE
 
 
-def _kept_to_oneself(response: HttpResponseBase) -> HttpResponseBase:
+def _not_stored(response: HttpResponseBase) -> HttpResponseBase:
     """Mark the response as private and not to be stored.
 
     The next person at a shared computer must not find the page in the browser's cache.
@@ -103,23 +109,23 @@ def _kept_to_oneself(response: HttpResponseBase) -> HttpResponseBase:
     return response
 
 
-def _over(request: HttpRequest, organization_id: str) -> HttpResponseBase:
+def _impersonation_over(request: HttpRequest, organization_id: str) -> HttpResponseBase:
     """Redirect an operator whose impersonation has expired to the admin; raise Http404 for others.
 
     A message says that the impersonation has expired.
     """
-    acted = _acting(request, organization_id)
-    if acted is None:
+    impersonation = _impersonation(request, organization_id)
+    if impersonation is None:
         raise Http404
-    told = gettext("Your time as %(organization)s is over.")
-    messages.warning(request, told % {"organization": acted.organization})
-    return redirect("admin:accounts_organization_change", acted.organization_id)
+    message = gettext("Your time as %(organization)s is over.")
+    messages.warning(request, message % {"organization": impersonation.organization})
+    return redirect("admin:accounts_organization_change", impersonation.organization_id)
 
 
-def _acting(request: HttpRequest, organization_id: str) -> Acting | None:
+def _impersonation(request: HttpRequest, organization_id: str) -> Impersonation | None:
     value = ids.parse_id(ids.ORGANIZATION, organization_id)
     user = cast("User", request.user)
-    return acting_as(request.session, user, value) if value else None
+    return impersonation_of(request.session, user, value) if value else None
 
 
 def _member(request: HttpRequest, organization_id: str) -> Member | None:
@@ -132,8 +138,8 @@ def _member(request: HttpRequest, organization_id: str) -> Member | None:
     member = found.filter(user=user, organization_id=value).first()
     if member is not None:
         return member
-    acted = _acting(request, organization_id)
-    return member_for(acted) if acted is not None and not acted.over else None
+    impersonation = _impersonation(request, organization_id)
+    return member_for(impersonation) if impersonation and not impersonation.is_over else None
 
 
 def public_id(organization: Organization) -> str:
@@ -150,7 +156,7 @@ def frame(member: Member) -> dict[str, Any]:
     others = member_organizations(member.user).exclude(id=member.organization_id)
     return {
         "member": member,
-        "acting": member.acting,
+        "acting": member.impersonation,
         "organization": member.organization,
         "organization_id": public_id(member.organization),
         "others": [(public_id(other), other) for other in others],

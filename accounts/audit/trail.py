@@ -8,17 +8,17 @@ from typing import Any
 from accounts.models import AuditEntry, Organization, User
 
 _TARGET_LENGTH = 120
-_because: ContextVar[str] = ContextVar("because", default="")
+_impersonation_reason: ContextVar[str] = ContextVar("impersonation_reason", default="")
 
 
 @contextmanager
-def because(reason: str) -> Iterator[None]:
+def impersonating(reason: str) -> Iterator[None]:
     """Add the operator's reason for the impersonation to every entry recorded inside the block."""
-    token = _because.set(reason)
+    token = _impersonation_reason.set(reason)
     try:
         yield
     finally:
-        _because.reset(token)
+        _impersonation_reason.reset(token)
 
 
 def record(
@@ -36,12 +36,12 @@ def record(
     other. `detail` is kept forever and shown to people: it must hold no secret and no message text.
     `address` is the actor's IP address.
     """
-    acting = {"acting_because": reason} if (reason := _because.get()) else {}
+    because = {"acting_because": reason} if (reason := _impersonation_reason.get()) else {}
     return AuditEntry.objects.create(
         action=action,
         actor=actor,
         organization=organization,
         target=target[:_TARGET_LENGTH],
-        detail={**(detail or {}), **acting},
+        detail={**(detail or {}), **because},
         address=address or None,
     )

@@ -104,7 +104,7 @@ class Member(models.Model):
     role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.VIEWER)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    acting: "Acting | None" = None
+    impersonation: "Impersonation | None" = None
     """The impersonation, where this is an impersonating operator and not a row of the table."""
 
     class Meta:
@@ -119,7 +119,7 @@ class Member(models.Model):
         return f"{self.user} ({self.role})"
 
 
-class Acting(models.Model):
+class Impersonation(models.Model):
     """One impersonation of a customer by an operator; see `accounts.operators.impersonation`."""
 
     operator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
@@ -130,6 +130,7 @@ class Acting(models.Model):
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
+        db_table = "accounts_acting"
         verbose_name = _("acting as a customer")
         constraints = [models.CheckConstraint(condition=~Q(reason=""), name="acting_with_reason")]
 
@@ -137,7 +138,7 @@ class Acting(models.Model):
         return f"{self.operator} → {self.organization}"
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Return whether it was ended or has expired."""
         return self.ended_at is not None or self.ends_at <= timezone.now()
 

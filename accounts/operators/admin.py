@@ -295,7 +295,7 @@ class OrganizationAdmin(OperatorAdmin):
     @act(_("Act as this customer"), permission="acting", icon="person_search")
     def act_as(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(organization: Organization, values: dict[str, Any]) -> HttpResponse:
-            impersonation.begin(
+            impersonation.start(
                 request.session,
                 operator(request),
                 organization,

@@ -13,24 +13,24 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.audit import trail
-from accounts.models import Acting, Member, Organization, User
-from accounts.roles import ACTING
+from accounts.models import Impersonation, Member, Organization, User
+from accounts.roles import IMPERSONATOR
 from imissive.core.errors import ApiError
 
-LONGEST: Final = timedelta(minutes=30)
+MAX_DURATION: Final = timedelta(minutes=30)
 PERMISSION: Final = "accounts.act_as_customer"
 _SESSION: Final = "acting"
 
 
 @transaction.atomic
-def begin(
+def start(
     session: SessionBase,
     operator: User,
     organization: Organization,
     reason: str,
     *,
     address: str | None = None,
-) -> Acting:
+) -> Impersonation:
     """Start an impersonation of the organization in the session, and end any earlier one.
 
     `address` is the operator's IP address, for the audit log. Raises ApiError CONFLICT for a member
@@ -40,14 +40,14 @@ def begin(
         raise ApiError("CONFLICT", "You are a member of this organization: open its dashboard.")
     end(session, operator, address=address)
     now = timezone.now()
-    acting = Acting.objects.create(
+    impersonation = Impersonation.objects.create(
         operator=operator,
         organization=organization,
         reason=reason,
         started_at=now,
-        ends_at=now + LONGEST,
+        ends_at=now + MAX_DURATION,
     )
-    session[_SESSION] = acting.pk
+    session[_SESSION] = impersonation.pk
     trail.record(
         "acting.began",
         actor=operator,
@@ -56,51 +56,61 @@ def begin(
         detail={"reason": reason},
         address=address,
     )
-    return acting
+    return impersonation
 
 
 @transaction.atomic
-def end(session: SessionBase, operator: User, *, address: str | None = None) -> Acting | None:
+def end(
+    session: SessionBase, operator: User, *, address: str | None = None
+) -> Impersonation | None:
     """End the session's impersonation, if there is one, and return it."""
-    acting = _of(session, operator)
+    impersonation = _from_session(session, operator)
     session.pop(_SESSION, None)
-    if acting is None:
+    if impersonation is None:
         return None
     now = timezone.now()
-    if Acting.objects.filter(pk=acting.pk, ended_at=None).update(ended_at=now):
+    if Impersonation.objects.filter(pk=impersonation.pk, ended_at=None).update(ended_at=now):
         trail.record(
             "acting.ended",
             actor=operator,
-            organization=acting.organization,
-            target=str(acting.organization),
-            detail={"reason": acting.reason},
+            organization=impersonation.organization,
+            target=str(impersonation.organization),
+            detail={"reason": impersonation.reason},
             address=address,
         )
-    return acting
+    return impersonation
 
 
-def _of(session: SessionBase, operator: User) -> Acting | None:
+def _from_session(session: SessionBase, operator: User) -> Impersonation | None:
     """Return the impersonation that the session refers to, also if it is over."""
-    wanted = session.get(_SESSION)
-    if wanted is None:
+    pk = session.get(_SESSION)
+    if pk is None:
         return None
-    mine = Acting.objects.filter(pk=wanted, operator=operator).select_related("organization")
+    mine = Impersonation.objects.filter(pk=pk, operator=operator).select_related("organization")
     return mine.first()
 
 
-def acting_as(session: SessionBase, user: User, organization_id: object) -> Acting | None:
-    """Return the user's impersonation of the organization; check `Acting.over` before using it.
+def impersonation_of(
+    session: SessionBase, user: User, organization_id: object
+) -> Impersonation | None:
+    """Return the user's impersonation of the organization; check `is_over` before using it.
 
     None if there is none, if it was ended, or if the user has lost the permission meanwhile.
     """
-    acting = _of(session, user) if user.is_staff else None
-    if acting is None or acting.organization_id != organization_id or acting.ended_at is not None:
+    impersonation = _from_session(session, user) if user.is_staff else None
+    if (
+        impersonation is None
+        or impersonation.organization_id != organization_id
+        or impersonation.ended_at is not None
+    ):
         return None
-    return acting if user.has_perm(PERMISSION) else None
+    return impersonation if user.has_perm(PERMISSION) else None
 
 
-def member_for(acting: Acting) -> Member:
+def member_for(impersonation: Impersonation) -> Member:
     """Return the unsaved Member that represents the impersonating operator on pages."""
-    member = Member(organization=acting.organization, user=acting.operator, role=ACTING)
-    member.acting = acting
+    member = Member(
+        organization=impersonation.organization, user=impersonation.operator, role=IMPERSONATOR
+    )
+    member.impersonation = impersonation
     return member

@@ -5,7 +5,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from accounts.access.page_access import public_id
-from accounts.models import Acting, ApiKey, AuditEntry, Balance, LedgerEntry, Organization
+from accounts.models import ApiKey, AuditEntry, Balance, Impersonation, LedgerEntry, Organization
 
 _ROWS = 8
 
@@ -43,10 +43,10 @@ def acts(request: HttpRequest, organization: Organization) -> Panel | None:
     if not request.user.has_perm("accounts.view_auditentry"):
         return None
     entries = AuditEntry.objects.filter(organization=organization).select_related("actor")
-    latest = Acting.objects.filter(organization=organization, ended_at=None).order_by("-id")
+    running = Impersonation.objects.filter(organization=organization, ended_at=None).order_by("-id")
     return "accounts/operators/panels/acts.html", {
         "organization": organization,
         "organization_id": public_id(organization),
         "entries": entries.order_by("-id")[:_ROWS],
-        "acting": [each for each in latest.select_related("operator")[:5] if not each.over],
+        "acting": [each for each in running.select_related("operator")[:5] if not each.is_over],
     }

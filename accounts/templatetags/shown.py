@@ -105,5 +105,5 @@ def milliseconds(value: int) -> SafeString:
 
 @register.filter
 def told(words: str) -> str:
-    """Return the translation of a text that the platform stores in English."""
+    """Words of the platform's own that it keeps in English, in the reader's language."""
     return gettext(words) if words else ""

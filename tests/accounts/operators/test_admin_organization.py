@@ -186,7 +186,7 @@ def log(customer: Customer, outsider: Customer) -> dict[str, AuditEntry]:
             "sender_id.requested", actor=None, organization=customer.organization, target="Keyed",
         ),
     }  # fmt: skip
-    with trail.because("Ticket 7731"):
+    with trail.impersonating("Ticket 7731"):
         made["acting"] = trail.record(
             "organization.alert_changed", actor=boss, organization=customer.organization
         )

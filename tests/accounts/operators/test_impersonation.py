@@ -9,7 +9,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.access.page_access import public_id
-from accounts.models import Acting, AuditEntry, Member, Organization, User
+from accounts.models import AuditEntry, Impersonation, Member, Organization, User
 from accounts.roles import Role
 from messaging.models import Carrier
 from tests.journeys.test_dashboard_permissions import TABLE, _url
@@ -91,7 +91,7 @@ def test_it_begins_with_a_reason(who: User, customer: Customer) -> None:
     page = client.get(_home(customer))
     assert page.status_code == 200
     assert f"You are acting as {customer.organization}" in page.content.decode()
-    row = Acting.objects.get(organization=customer.organization)
+    row = Impersonation.objects.get(organization=customer.organization)
     assert (row.operator, row.reason) == (who, "Ticket 118")
     assert timedelta(minutes=29) < row.ends_at - timezone.now() <= timedelta(minutes=30)
     entry = AuditEntry.objects.get(organization=customer.organization)
@@ -112,10 +112,10 @@ def test_who_may_not_begin(customer: Customer) -> None:
     ):
         client = browser(user)
         assert _begin(client, customer).status_code == status
-    assert not Acting.objects.filter(organization=customer.organization).exists()
+    assert not Impersonation.objects.filter(organization=customer.organization).exists()
     looker.user_permissions.add(Permission.objects.get(codename="act_as_customer"))
     assert _begin(browser(User.objects.get(pk=looker.pk)), customer).status_code == 302
-    assert Acting.objects.filter(organization=customer.organization).exists()
+    assert Impersonation.objects.filter(organization=customer.organization).exists()
 
 
 def test_a_member_needs_no_acting(who: User, customer: Customer) -> None:
@@ -174,7 +174,7 @@ def test_no_other_organization(acting: Client, outsider: Customer) -> None:
 
 
 def test_it_ends_after_half_an_hour(acting: Client, customer: Customer) -> None:
-    mine = Acting.objects.filter(organization=customer.organization)
+    mine = Impersonation.objects.filter(organization=customer.organization)
     mine.update(ends_at=timezone.now())
     answer = acting.post(f"{_home(customer)}settings/alert/", {"low_balance_threshold": "12"})
     back = reverse("admin:accounts_organization_change", args=(customer.id,))
@@ -207,7 +207,7 @@ def test_only_in_the_browser_in_which_it_began(
     assert browser(who).get(_home(customer)).status_code == 404
     thief = browser(operator())
     session = thief.session
-    session["acting"] = Acting.objects.get(organization=customer.organization).pk
+    session["acting"] = Impersonation.objects.get(organization=customer.organization).pk
     session.save()
     assert thief.get(_home(customer)).status_code == 404
 
