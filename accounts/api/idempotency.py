@@ -41,7 +41,7 @@ _waiting = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class StoredResponse:
     """An HTTP response as stored for replay: its status code and its JSON body."""
 
     status: int
@@ -84,9 +84,9 @@ SELECT got, (SELECT id FROM claimed) FROM locked
 """
 
 
-def once(
-    api_key_id: UUID, key: str, fingerprint: bytes, work: Callable[[], Answer]
-) -> tuple[Answer, bool]:
+def run_once(
+    api_key_id: UUID, key: str, fingerprint: bytes, work: Callable[[], StoredResponse]
+) -> tuple[StoredResponse, bool]:
     """Run `work` unless the key was used before; return the response and whether it is a replay.
 
     `work` runs inside a transaction; it refuses by raising, which rolls the transaction back.
@@ -96,14 +96,14 @@ def once(
     with transaction.atomic():
         record_id = _claim(api_key_id, key, fingerprint)
         if record_id is None:
-            return _answer_of(api_key_id, key, fingerprint), True
-        answer = work()
+            return _stored_response(api_key_id, key, fingerprint), True
+        response = work()
         with server_cursor() as cursor:
             cursor.execute(
                 "UPDATE accounts_idempotencyrecord SET status = %s, body = %b WHERE id = %s",
-                [answer.status, _sealed(answer.body), record_id],
+                [response.status, _encrypted(response.body), record_id],
             )
-    return answer, False
+    return response, False
 
 
 def _claim(api_key_id: UUID, key: str, fingerprint: bytes) -> int | None:
@@ -145,7 +145,7 @@ def _try_to_claim(api_key_id: UUID, key: str, fingerprint: bytes) -> tuple[bool,
     return got, record_id
 
 
-def _answer_of(api_key_id: UUID, key: str, fingerprint: bytes) -> Answer:
+def _stored_response(api_key_id: UUID, key: str, fingerprint: bytes) -> StoredResponse:
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT fingerprint, status, body FROM accounts_idempotencyrecord"
@@ -156,15 +156,15 @@ def _answer_of(api_key_id: UUID, key: str, fingerprint: bytes) -> Answer:
     if bytes(known) != fingerprint:
         told = "This Idempotency-Key was used for another request: another address or body."
         raise ApiError("IDEMPOTENCY_MISMATCH", told, field="Idempotency-Key")
-    return Answer(status, _opened(body))
+    return StoredResponse(status, _decrypted(body))
 
 
-def _sealed(body: bytes) -> bytes:
+def _encrypted(body: bytes) -> bytes:
     return crypto.encrypt_bytes(zlib.compress(body, 1))
 
 
-def _opened(sealed: bytes) -> bytes:
-    return zlib.decompress(crypto.decrypt_bytes(bytes(sealed)))
+def _decrypted(encrypted: bytes) -> bytes:
+    return zlib.decompress(crypto.decrypt_bytes(bytes(encrypted)))
 
 
 def purge(limit: int = PURGE_STEP) -> int:

@@ -117,22 +117,22 @@ class ApiView(APIView):
         idempotency.check_key(key)
         plain = request._request
 
-        def work() -> idempotency.Answer:
+        def work() -> idempotency.StoredResponse:
             response = self._handle(request)
             assert isinstance(response, Response)  # noqa: S101 - every handler returns one
             data = response.data
-            return idempotency.Answer(
+            return idempotency.StoredResponse(
                 response.status_code, b"" if data is None else orjson.dumps(data)
             )
 
-        answer, replayed = idempotency.once(
+        stored, replayed = idempotency.run_once(
             caller_of(request).key_id,
             key,
             idempotency.fingerprint(plain.method or "", plain.get_full_path(), plain.body),
             work,
         )
-        response = HttpResponse(answer.body, status=answer.status, content_type="application/json")
-        if answer.status == HTTPStatus.NO_CONTENT:
+        response = HttpResponse(stored.body, status=stored.status, content_type="application/json")
+        if stored.status == HTTPStatus.NO_CONTENT:
             del response["Content-Type"]
         if replayed:
             response["Idempotent-Replayed"] = "true"

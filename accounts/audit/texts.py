@@ -206,12 +206,12 @@ _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
 
 def sentence(action: str, target: str) -> str:
     """Return the action's sentence in the active language; without one, the action's name."""
-    told = SENTENCES.get(action)
-    if told is None:
+    text = SENTENCES.get(action)
+    if text is None:
         return f"{action} {target}".strip()
     # Some targets begin with their public id, which people need not see.
     name = _PUBLIC_ID.sub("", target)
-    return str(told) % {"target": name or "—"}
+    return str(text) % {"target": name or "—"}
 
 
 def details(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -224,13 +224,13 @@ def details(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
     if set(shown) == {"from", "to"}:
         return [("", _change(shown["from"], shown["to"]))]
     return [
-        (str(_NAMES.get(key, key)), _told(value))
+        (str(_NAMES.get(key, key)), _display(value))
         for key, value in shown.items()
         if key not in _HIDDEN and value not in (None, "", [], {})
     ]
 
 
-def _told(value: Any) -> str:
+def _display(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"from", "to"}:
         return _change(value["from"], value["to"])
     if isinstance(value, list) and len(value) == 2 and any(isinstance(one, list) for one in value):

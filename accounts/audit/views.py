@@ -56,12 +56,12 @@ class AuditForm(forms.Form):
     def narrowed(self) -> log.Filter:
         """Return the filter; invalid fields do not filter, and the last day is included."""
         self.is_valid()
-        asked = self.cleaned_data
-        until = asked.get("until")
+        values = self.cleaned_data
+        until = values.get("until")
         return log.Filter(
-            who=asked.get("who", ""),
-            what=asked.get("what", ""),
-            since=_midnight(asked.get("since")),
+            who=values.get("who", ""),
+            what=values.get("what", ""),
+            since=_midnight(values.get("since")),
             until=_midnight(until + timedelta(days=1)) if until else None,
         )
 
@@ -70,8 +70,8 @@ def _areas() -> list[tuple[str, list[tuple[str, str]]]]:
     """Return the grouped choices of actions: each area as a whole, then its actions."""
     shown = []
     for area, (name, actions) in AREAS.items():
-        told = {str(words) % {"target": "…"}: action for action, words in actions.items()}
-        each = [(action, words) for words, action in told.items()]
+        by_sentence = {str(text) % {"target": "…"}: action for action, text in actions.items()}
+        each = [(action, text) for text, action in by_sentence.items()]
         shown.append((str(name), [(area, _("%(area)s: all") % {"area": name}), *each]))
     return shown
 

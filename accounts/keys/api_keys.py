@@ -45,7 +45,7 @@ def create_key(
     empty for no restriction. `address` is the IP address of `created_by`; a key that a person
     created is recorded in the audit log. Raises ApiError INVALID_REQUEST for a wrong allow-list.
     """
-    key, secret = _make(
+    key, secret = _create(
         organization=organization,
         name=name,
         test=test,
@@ -56,11 +56,11 @@ def create_key(
     )
     if created_by is not None:
         detail = {"test": test, "scopes": key.scopes, "networks": key.networks}
-        _audit("apikey.added", key, created_by, address, **detail, expires_at=_told(expires_at))
+        _audit("apikey.added", key, created_by, address, **detail, expires_at=_iso(expires_at))
     return key, secret
 
 
-def _make(*, test: bool, **fields: Any) -> tuple[ApiKey, str]:
+def _create(*, test: bool, **fields: Any) -> tuple[ApiKey, str]:
     random = secrets.token_bytes(_RANDOM_BYTES).hex()
     secret = f"imk_{'test' if test else 'live'}_{random}"
     key = ApiKey.objects.create(
@@ -96,7 +96,7 @@ def rotate_key(
         raise ApiError("CONFLICT", "This key does not work any more: make a new one.")
     if old.replaced_by.exists():
         raise ApiError("CONFLICT", "This key was rotated already.")
-    new, secret = _make(
+    new, secret = _create(
         organization=old.organization,
         name=old.name,
         test=old.test,
@@ -109,7 +109,7 @@ def rotate_key(
     ends = now + overlap
     old.expires_at = min(old.expires_at or ends, ends)
     old.save(update_fields=["expires_at"])
-    detail = {"new": new.public_id, "old_expires_at": _told(old.expires_at)}
+    detail = {"new": new.public_id, "old_expires_at": _iso(old.expires_at)}
     _audit("apikey.rotated", old, actor, address, **detail)
     key.refresh_from_db()
     return new, secret
@@ -123,14 +123,14 @@ def restrict_key(
 
     Raises ApiError: INVALID_REQUEST, which names the invalid entries; CONFLICT for a revoked key.
     """
-    wanted = _clean(allowed)
+    networks = _clean(allowed)
     locked = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
     if locked.revoked_at is not None:
         raise ApiError("CONFLICT", "This key was revoked.")
-    if locked.networks != wanted:
-        before, locked.networks = locked.networks, wanted
+    if locked.networks != networks:
+        before, locked.networks = locked.networks, networks
         locked.save(update_fields=["networks"])
-        _audit("apikey.restricted", locked, actor, address, networks=[before, wanted])
+        _audit("apikey.restricted", locked, actor, address, networks=[before, networks])
     key.refresh_from_db()
 
 
@@ -163,5 +163,5 @@ def _audit(
     )
 
 
-def _told(at: datetime | None) -> str | None:
+def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None

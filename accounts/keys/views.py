@@ -23,8 +23,8 @@ from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
 
-_LIVES = {"30": 30, "90": 90, "365": 365}
-_OVERLAPS = {"0": 0, "1": 1, "24": 24, "168": 168}
+_LIFETIMES_DAYS = {"30": 30, "90": 90, "365": 365}
+_OVERLAP_HOURS = {"0": 0, "1": 1, "24": 24, "168": 168}
 
 
 class IpAllowListForm(forms.Form):
@@ -136,15 +136,15 @@ def new_key(request: HttpRequest, member: Member) -> HttpResponse:
         context = {"page": "keys", "form": form}
         return render(request, "accounts/keys/key_new.html", {**frame(member), **context})
     if not form.is_first():
-        return _made_already(request, member)
-    asked = form.cleaned_data
-    days = _LIVES.get(asked["life"])
+        return _created_already(request, member)
+    values = form.cleaned_data
+    days = _LIFETIMES_DAYS.get(values["life"])
     key, secret = api_keys.create_key(
         member.organization,
-        asked["name"],
-        test=asked["kind"] == "test",
-        scopes=asked["scopes"],
-        allowed=asked["networks"],
+        values["name"],
+        test=values["kind"] == "test",
+        scopes=values["scopes"],
+        allowed=values["networks"],
         expires_at=timezone.now() + timedelta(days=days) if days else None,
         created_by=member.user,
         address=client_address(request),
@@ -171,8 +171,8 @@ def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
         }  # fmt: skip
         return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
     if not form.is_first():
-        return _made_already(request, member)
-    overlap = timedelta(hours=_OVERLAPS[form.cleaned_data["overlap"]])
+        return _created_already(request, member)
+    overlap = timedelta(hours=_OVERLAP_HOURS[form.cleaned_data["overlap"]])
     try:
         new, secret = api_keys.rotate_key(
             key, overlap, actor=member.user, address=client_address(request)
@@ -207,8 +207,8 @@ def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
 def restrict(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
     """Show the key's IP allow-list as a form; on POST, save it."""
     key = _key_of(member, key_id)
-    now = {"networks": "\n".join(key.networks)}
-    form = IpAllowListForm(request.POST if request.method == "POST" else None, initial=now)
+    current = {"networks": "\n".join(key.networks)}
+    form = IpAllowListForm(request.POST if request.method == "POST" else None, initial=current)
     if form.is_bound and form.is_valid():
         allowed = form.cleaned_data["networks"]
         try:
@@ -236,8 +236,8 @@ def _keys_of(member: Member) -> QuerySet[ApiKey]:
 
 
 def _key_of(member: Member, key_id: str) -> ApiKey:
-    wanted = ids.parse_id(ids.KEY, key_id)
-    key = _keys_of(member).filter(pk=wanted).first() if wanted else None
+    pk = ids.parse_id(ids.KEY, key_id)
+    key = _keys_of(member).filter(pk=pk).first() if pk else None
     if key is None:
         raise Http404
     return key
@@ -256,9 +256,9 @@ def _show_secret(
     return render(request, "accounts/keys/key_created.html", {**frame(member), **context})
 
 
-def _made_already(request: HttpRequest, member: Member) -> HttpResponse:
-    told = _("The key was made already. Its secret was shown then; if you lost it, rotate the key.")
-    messages.warning(request, told)
+def _created_already(request: HttpRequest, member: Member) -> HttpResponse:
+    text = _("The key was made already. Its secret was shown then; if you lost it, rotate the key.")
+    messages.warning(request, text)
     return _back(member)
 
 

@@ -127,7 +127,7 @@ def accept(invitation: Invitation, user: User, address: str = "") -> Member:
     current = locked.filter(digest=invitation.digest, expires_at__gt=timezone.now()).first()
     if current is None:
         raise NotAllowed(_("This invitation was used or revoked."))
-    member, _made = Member.objects.get_or_create(
+    member, _created = Member.objects.get_or_create(
         organization_id=current.organization_id, user=user, defaults={"role": current.role}
     )
     current.delete()

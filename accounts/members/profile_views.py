@@ -43,12 +43,14 @@ def profile(request: HttpRequest) -> HttpResponse:
     user = request.user
     assert isinstance(user, User)  # noqa: S101 - login_required
     if request.method != "POST":
-        now = {
+        current = {
             "name": user.name,
             "language": translation.get_language(),
             "time_zone": user.time_zone,
         }
-        return render(request, "accounts/members/profile.html", {"form": ProfileForm(initial=now)})
+        return render(
+            request, "accounts/members/profile.html", {"form": ProfileForm(initial=current)}
+        )
     form = ProfileForm(request.POST)
     if not form.is_valid():
         return render(request, "accounts/members/profile.html", {"form": form})

@@ -145,13 +145,13 @@ def _change(request: HttpRequest, member: Member, action: str, **fields: str | i
         organization=organization,
         target=organization.name,
         detail={
-            name: {"from": _told(old[name]), "to": _told(value)} for name, value in fields.items()
+            name: {"from": _text(old[name]), "to": _text(value)} for name, value in fields.items()
         },
         address=client_address(request),
     )
 
 
-def _told(value: str | int) -> str:
+def _text(value: str | int) -> str:
     return credits_text(value) if isinstance(value, int) else value
 
 

@@ -76,7 +76,7 @@ def invite(request: HttpRequest, member: Member) -> HttpResponse:
     except NotAllowed as refusal:
         form.add_error("email", str(refusal.why))
         return _show(request, member, form)
-    _tell_sent(request, sent, email)
+    _message_sent(request, sent, email)
     return _back(member)
 
 
@@ -84,9 +84,9 @@ def invite(request: HttpRequest, member: Member) -> HttpResponse:
 @member_page(Action.MANAGE_MEMBERS)
 def resend(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
     """Send an open invitation again."""
-    with _refusals_told(request):
+    with _refusals_as_messages(request):
         sent = invitations.resend(member, invitation_id, client_address(request))
-        _tell_sent(request, sent, "")
+        _message_sent(request, sent, "")
     return _back(member)
 
 
@@ -94,10 +94,10 @@ def resend(request: HttpRequest, member: Member, invitation_id: int) -> HttpResp
 @member_page(Action.MANAGE_MEMBERS)
 def revoke(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
     """Revoke an open invitation."""
-    with _refusals_told(request):
-        ended = invitations.revoke(member, invitation_id, client_address(request))
-        told = _("The invitation of %(email)s does not work any more.")
-        messages.success(request, told % {"email": ended.email})
+    with _refusals_as_messages(request):
+        revoked = invitations.revoke(member, invitation_id, client_address(request))
+        text = _("The invitation of %(email)s does not work any more.")
+        messages.success(request, text % {"email": revoked.email})
     return _back(member)
 
 
@@ -106,12 +106,12 @@ def revoke(request: HttpRequest, member: Member, invitation_id: int) -> HttpResp
 def change_role(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
     """Change a member's role."""
     role = request.POST.get("role", "")
-    with _refusals_told(request):
+    with _refusals_as_messages(request):
         if role not in Role.values:
             raise NotAllowed(_("There is no such role."))
         changed = team.change_role(member, member_id, role, client_address(request))
-        told = {"name": changed.user.get_full_name(), "role": changed.get_role_display()}
-        messages.success(request, _("%(name)s is %(role)s now.") % told)
+        names = {"name": changed.user.get_full_name(), "role": changed.get_role_display()}
+        messages.success(request, _("%(name)s is %(role)s now.") % names)
     return _back(member)
 
 
@@ -120,12 +120,12 @@ def change_role(request: HttpRequest, member: Member, member_id: int) -> HttpRes
 def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
     """Ask for confirmation; on POST, remove the member."""
     mine = Member.objects.filter(organization=member.organization).select_related("user")
-    wanted = mine.filter(pk=member_id).first()
-    if wanted is None:
+    target = mine.filter(pk=member_id).first()
+    if target is None:
         raise Http404
-    name = wanted.user.get_full_name()
+    name = target.user.get_full_name()
     if request.method == "POST":
-        with _refusals_told(request):
+        with _refusals_as_messages(request):
             team.remove(member, member_id, client_address(request))
             messages.success(request, _("%(name)s is not a member any more.") % {"name": name})
         return _back(member)
@@ -163,7 +163,7 @@ def leave(request: HttpRequest, member: Member) -> HttpResponse:
 
 
 @contextmanager
-def _refusals_told(request: HttpRequest) -> Iterator[None]:
+def _refusals_as_messages(request: HttpRequest) -> Iterator[None]:
     """Turn NotAllowed inside the block into an error message, and a missing object into 404."""
     try:
         yield
@@ -173,10 +173,10 @@ def _refusals_told(request: HttpRequest) -> Iterator[None]:
         raise Http404 from error
 
 
-def _tell_sent(request: HttpRequest, sent: bool, email: str) -> None:
+def _message_sent(request: HttpRequest, sent: bool, email: str) -> None:
     if not sent:
-        told = _("The invitation is made, but its mail could not be sent. Send it again later.")
-        messages.warning(request, told)
+        text = _("The invitation is made, but its mail could not be sent. Send it again later.")
+        messages.warning(request, text)
     elif email:
         messages.success(request, _("%(email)s is invited.") % {"email": email})
     else:

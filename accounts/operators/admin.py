@@ -66,7 +66,7 @@ __all__ = ["ApiKeyAdmin"]  # registered by being imported
 site.organization_panels += [
     organization_panels.money,
     organization_panels.keys,
-    organization_panels.acts,
+    organization_panels.audit_log,
 ]
 
 

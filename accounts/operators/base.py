@@ -236,12 +236,12 @@ def act_page(
     if request.method == "POST" and form.is_valid():
         try:
             with transaction.atomic():
-                answer = do(obj, form.cleaned_data)
+                response = do(obj, form.cleaned_data)
         except ApiError as error:
             form.add_error(None, error.problem.message)
         else:
-            if isinstance(answer, HttpResponse):
-                return answer
+            if isinstance(response, HttpResponse):
+                return response
             messages.success(request, done)
             return HttpResponseRedirect(url)
     context = {

@@ -38,7 +38,7 @@ def keys(request: HttpRequest, organization: Organization) -> Panel | None:
     }
 
 
-def acts(request: HttpRequest, organization: Organization) -> Panel | None:
+def audit_log(request: HttpRequest, organization: Organization) -> Panel | None:
     """Return the panel of the latest audit log entries and current impersonations."""
     if not request.user.has_perm("accounts.view_auditentry"):
         return None

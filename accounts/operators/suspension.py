@@ -32,16 +32,16 @@ def _swap(
     before: Organization.Status,
     after: Organization.Status,
     actor: User,
-    told: str,
+    public_reason: str,
     reason: str,
     address: str | None,
 ) -> None:
     """Change the status by compare-and-swap and record it in the audit log.
 
-    `told` is the text that members read.
+    `public_reason` is the text that members read; the audit log gets `reason`.
     """
     mine = Organization.objects.filter(pk=organization.pk, status=before)
-    if not mine.update(status=after, suspended_because=told):
+    if not mine.update(status=after, suspended_because=public_reason):
         organization.refresh_from_db()
         raise ApiError("CONFLICT", f"It is {organization.get_status_display().lower()} by now.")
     trail.record(

@@ -64,7 +64,7 @@ class Rect:
 class Bar:
     """A stack of rectangles, and the full-height slot around them that shows the tooltip."""
 
-    told: str
+    tooltip: str
     x: str
     width: str
     rects: list[Rect]
@@ -162,8 +162,8 @@ def _bar(
     parts = [
         f"{each.label} {shown(value)}" for each, value in zip(series, values, strict=True) if value
     ]
-    told = "\n".join([place.full, *(parts or [shown(0)])])
-    return Bar(told, _percent(left), _percent(slot), rects)
+    tooltip = "\n".join([place.full, *(parts or [shown(0)])])
+    return Bar(tooltip, _percent(left), _percent(slot), rects)
 
 
 def _pixels(value: int, top: int) -> float:

@@ -35,19 +35,19 @@ def mail(user: User, template: str, context: Mapping[str, Any]) -> EmailMultiAlt
     context also holds the user's `name` and `language`, and whether that is `right_to_left`.
     """
     with translation.override(user.language):
-        told = {
+        values = {
             "name": user.get_full_name(),
             "language": translation.get_language(),
             "right_to_left": translation.get_language_bidi(),
             **context,
         }
         # A name may contain line breaks; a header must not.
-        subject = " ".join(render_to_string(f"{template}_subject.txt", told).split())
-        made = EmailMultiAlternatives(
-            subject, render_to_string(f"{template}.txt", told), to=[user.email]
+        subject = " ".join(render_to_string(f"{template}_subject.txt", values).split())
+        message = EmailMultiAlternatives(
+            subject, render_to_string(f"{template}.txt", values), to=[user.email]
         )
-        made.attach_alternative(render_to_string(f"{template}.html", told), "text/html")
-    return made
+        message.attach_alternative(render_to_string(f"{template}.html", values), "text/html")
+    return message
 
 
 def send(mails: Sequence[EmailMultiAlternatives]) -> int:
@@ -57,9 +57,9 @@ def send(mails: Sequence[EmailMultiAlternatives]) -> int:
     """
     sent = 0
     with get_connection(timeout=MAIL_SERVER_SECONDS) as server:
-        for made in mails:
+        for message in mails:
             try:
-                sent += server.send_messages([made]) or 0
+                sent += server.send_messages([message]) or 0
             except (smtplib.SMTPRecipientsRefused, smtplib.SMTPResponseException) as error:
                 # Only the type: the server's response may quote the address or the text.
                 log.warning("mail_refused", error=type(error).__name__)

@@ -72,9 +72,9 @@ def _keys(member: Member, text: str) -> list[Hit]:
     if not may(member.role, Action.MANAGE_KEYS):
         return []
     mine = ApiKey.objects.filter(organization=member.organization).order_by("-created_at")
-    wanted = ids.parse_id(ids.KEY, text)
-    if wanted is not None:
-        mine = mine.filter(pk=wanted)
+    key_id = ids.parse_id(ids.KEY, text)
+    if key_id is not None:
+        mine = mine.filter(pk=key_id)
     elif len(text) >= SHORTEST_NAME:
         mine = mine.filter(Q(name__icontains=text) | Q(hint__iexact=text))
     else:

@@ -33,12 +33,14 @@ def store(
     `expires_at` the file is deleted some time after that.
     """
     with transaction.atomic():
-        file = begin(organization, name=name, content_type=content_type, expires_at=expires_at)
+        file = create_empty(
+            organization, name=name, content_type=content_type, expires_at=expires_at
+        )
         append(file, content)
     return file
 
 
-def begin(
+def create_empty(
     organization: Organization, *, name: str, content_type: str, expires_at: datetime | None
 ) -> StoredFile:
     """Create an empty file for `append` to write to.

@@ -543,7 +543,7 @@ def test_secrets_in_kept_answers_are_encrypted(api: Api, customer: Customer) -> 
     sealed = bytes(body)
     assert b"whsec" not in sealed
     opened = Fernet(django_settings.FIELD_ENCRYPTION_KEYS[0]).decrypt(sealed)
-    assert idempotency._opened(sealed) == orjson.dumps(made)
+    assert idempotency._decrypted(sealed) == orjson.dumps(made)
     assert opened != sealed
 
 
