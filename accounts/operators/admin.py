@@ -41,9 +41,9 @@ from accounts.operators.base import (
     ReadOnlyAdmin,
     ReasonForm,
     TabularInline,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     find_organizations,
     operator,
 )
@@ -217,7 +217,7 @@ class OrganizationAdmin(OperatorAdmin):
     def has_adjust_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("accounts.add_ledgerentry")
 
-    @act(_("Top up or correct"), permission="adjust", icon="payments")
+    @detail_action(_("Top up or correct"), permission="adjust", icon="payments")
     def adjust_credits(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(organization: Organization, values: dict[str, Any]) -> None:
             micro, reason = values["credits"], values["reason"]
@@ -235,7 +235,7 @@ class OrganizationAdmin(OperatorAdmin):
                 address=client_address(request),
             )
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -249,9 +249,9 @@ class OrganizationAdmin(OperatorAdmin):
     def has_suspend_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return operator(request).has_perm("accounts.change_organization")
 
-    @act(_("Suspend"), permission="suspend", icon="block", danger=True)
+    @detail_action(_("Suspend"), permission="suspend", icon="block", danger=True)
     def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -271,9 +271,9 @@ class OrganizationAdmin(OperatorAdmin):
             danger=True,
         )
 
-    @act(_("Lift the suspension"), permission="suspend", icon="check_circle")
+    @detail_action(_("Lift the suspension"), permission="suspend", icon="check_circle")
     def reinstate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -292,7 +292,7 @@ class OrganizationAdmin(OperatorAdmin):
     def has_acting_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return operator(request).has_perm(impersonation.PERMISSION)
 
-    @act(_("Act as this customer"), permission="acting", icon="person_search")
+    @detail_action(_("Act as this customer"), permission="acting", icon="person_search")
     def act_as(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(organization: Organization, values: dict[str, Any]) -> HttpResponse:
             impersonation.start(
@@ -304,7 +304,7 @@ class OrganizationAdmin(OperatorAdmin):
             )
             return redirect("overview", public_id(organization))
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,

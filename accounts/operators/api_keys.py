@@ -22,9 +22,9 @@ from accounts.keys import api_keys, ip_allow_list
 from accounts.models import ApiKey
 from accounts.operators.base import (
     OperatorAdmin,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
@@ -222,13 +222,13 @@ class ApiKeyAdmin(OperatorAdmin):
         }
         return TemplateResponse(request, "accounts/operators/key_created.html", context)
 
-    @act(_("Rotate"), permission="rotate", icon="autorenew")
+    @detail_action(_("Rotate"), permission="rotate", icon="autorenew")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(key: ApiKey, values: dict[str, Any]) -> HttpResponse:
             overlap = timedelta(hours=int(values["overlap"]))
             return self._show(request, *api_keys.rotate_key(key, overlap, **_by(request)))
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -242,9 +242,9 @@ class ApiKeyAdmin(OperatorAdmin):
             form_class=RotateForm,
         )
 
-    @act(_("Change addresses"), permission="decide", icon="lan")
+    @detail_action(_("Change addresses"), permission="decide", icon="lan")
     def restrict(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -256,9 +256,9 @@ class ApiKeyAdmin(OperatorAdmin):
             initial=lambda key: {"networks": key.networks},
         )
 
-    @act(_("Revoke"), permission="decide", icon="key_off", danger=True)
+    @detail_action(_("Revoke"), permission="decide", icon="key_off", danger=True)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,

@@ -38,7 +38,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 COUNTED_AT_MOST = 10_000
 
 
-def act(
+def detail_action(
     description: Any, *, permission: str, icon: str = "", danger: bool = False
 ) -> Callable[[F], F]:
     """Return a decorator that makes a ModelAdmin's method a button on an object's page.
@@ -209,7 +209,7 @@ class ReasonForm(forms.Form):
     )
 
 
-def act_page(
+def action_page(
     admin: ModelAdmin,
     request: HttpRequest,
     object_id: str,

@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from accounts.operators.base import (
     LongTableAdmin,
     OperatorAdmin,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     find_organizations,
     operator,
 )
@@ -162,9 +162,9 @@ class HeldPrefixAdmin(LongTableAdmin):
     def has_lift_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("otp.change_heldprefix")
 
-    @act(_("Lift"), permission="lift", icon="lock_open")
+    @detail_action(_("Lift"), permission="lift", icon="lock_open")
     def lift(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
