@@ -16,7 +16,7 @@ from django.db import connection, transaction
 
 from accounts import tasks
 from accounts.api import idempotency
-from accounts.api.idempotency import Answer
+from accounts.api.idempotency import StoredResponse
 from accounts.api.view import ApiView
 from accounts.credits import ledger
 from accounts.keys.api_keys import create_key, revoke_key
@@ -309,29 +309,31 @@ def test_a_hundred_at_once_send_and_charge_once(committed: Customer) -> None:
 def test_to_look_first_and_write_later_would_send_many_times(
     committed: Customer, monkeypatch: Any
 ) -> None:
-    """The race is there: what the lock and the record in the same transaction are for."""
+    """The race is real without the lock and the record in the same transaction."""
 
-    def once(api_key_id: Any, key: str, fingerprint: bytes, work: Callable[[], Answer]) -> Any:
+    def run_once(
+        api_key_id: Any, key: str, fingerprint: bytes, work: Callable[[], StoredResponse]
+    ) -> Any:
         known = IdempotencyRecord.objects.filter(api_key_id=api_key_id, key=key).first()
         if known is not None:
-            return Answer(known.status, bytes(known.body)), True
+            return StoredResponse(known.status, bytes(known.body)), True
         time.sleep(0.05)  # the time that a real call needs
-        answer = work()
+        response = work()
         IdempotencyRecord.objects.bulk_create(
             [
                 IdempotencyRecord(
                     api_key_id=api_key_id,
                     key=key,
                     fingerprint=fingerprint,
-                    status=answer.status,
-                    body=answer.body,
+                    status=response.status,
+                    body=response.body,
                 )
             ],
             ignore_conflicts=True,
         )
-        return answer, False
+        return response, False
 
-    monkeypatch.setattr(idempotency, "once", once)
+    monkeypatch.setattr(idempotency, "run_once", run_once)
     in_threads([lambda: send(committed.api)] * 30)
     assert len(committed.messages()) > 1
     assert committed.balance() < 499 * MICRO
