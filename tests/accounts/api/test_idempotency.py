@@ -478,7 +478,7 @@ def test_a_record_is_never_without_its_effect(committed: Customer, monkeypatch: 
         return b""
 
     with monkeypatch.context() as patch:
-        patch.setattr(idempotency, "_sealed", broken)
+        patch.setattr(idempotency, "_encrypted", broken)
         assert send(committed.api).status_code == 503
     connection.close()
     assert (committed.messages(), records(committed)) == ([], 0)

@@ -331,8 +331,8 @@ def test_what_is_only_recorded_is_told_to_nobody(
 def test_two_workers_send_it_once(people: dict[str, str], held: HeldPrefix) -> None:
     """Both saw that it is owed."""
     assert notices.due() == notices.due() == [held.pk]
-    notices.tell_people(held.pk)
-    notices.tell_people(held.pk)
+    notices.send_notice(held.pk)
+    notices.send_notice(held.pk)
     assert len(mail.outbox) == 2
 
 
@@ -344,12 +344,12 @@ def test_while_the_mail_server_is_away_the_mail_stays_owed(
 
     with monkeypatch.context() as patch:
         patch.setattr(EmailBackend, "send_messages", away)
-        notices.tell_people(held.pk)
+        notices.send_notice(held.pk)
     assert mail.outbox == []
     held.refresh_from_db()
     assert held.notice_due_at is not None
     assert notices.due() == [], "not at once again"
     HeldPrefix.objects.update(notice_due_at=datetime.now(UTC))
     for held_id in notices.due():
-        notices.tell_people(held_id)
+        notices.send_notice(held_id)
     assert len(mail.outbox) == 2

@@ -392,7 +392,7 @@ def test_without_the_lock_only_the_index_stands_between_two_live_codes(
 ) -> None:
     """That the race is real: several get past the limits, and the database keeps one live."""
     admitted: list[str] = []
-    admit = sending._admit
+    admit = sending._check_rules
 
     def slowly(*arguments: Any) -> Any:
         now = admit(*arguments)
@@ -401,7 +401,7 @@ def test_without_the_lock_only_the_index_stands_between_two_live_codes(
         return now
 
     monkeypatch.setattr(sending, "lock_number", lambda phone: None)
-    monkeypatch.setattr(sending, "_admit", slowly)
+    monkeypatch.setattr(sending, "_check_rules", slowly)
     in_threads([partial(try_to_send, racing)] * 4)
     assert len(admitted) > 1
     assert len(otps.live(racing)) == 1
