@@ -1,4 +1,4 @@
-"""The API's addresses of webhooks, under /v1/."""
+"""URLs of the webhooks' REST API, under /v1/."""
 
 from django.urls import path
 

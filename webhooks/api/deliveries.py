@@ -1,4 +1,4 @@
-"""The REST API of the delivery log and of replays: thin."""
+"""REST API of the delivery log and of replays."""
 
 import uuid
 from typing import Annotated, Literal, get_args

@@ -1,4 +1,4 @@
-"""Pages of deliveries: one with its attempts, replays of one or of a span, and the live feed."""
+"""Dashboard pages of deliveries: one with its attempts, replays, and the live feed of events."""
 
 from datetime import timedelta
 from typing import Any
@@ -35,7 +35,7 @@ _ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
 @require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
-    """What was posted, and how each attempt went; live until the receiver has it."""
+    """Show a delivery with its payload and attempts; it refreshes until it is finished."""
     delivery = _delivery_of(member, delivery_id)
     row = labels.row(delivery)
     ended = delivery.status in _ENDED
@@ -61,9 +61,9 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
 @require_POST
 @member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
-    """Deliver the event again, and show what becomes of it.
+    """Replay a delivery, and redirect to the new one.
 
-    A second click finds it on its way, and is told so.
+    A second click is refused, because the event is already on its way.
     """
     delivery = _delivery_of(member, delivery_id)
     try:
@@ -79,7 +79,7 @@ def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> H
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Ask which deliveries; a POST makes them again, so many at once as one call may."""
+    """Ask for a period; on POST, replay its deliveries, as many as one call may."""
     endpoint = endpoint_of(member, webhook_id)
     form = ReplayForm(request.POST) if request.method == "POST" else _filled_in(request)
     if not form.is_bound or not form.is_valid():
@@ -114,7 +114,7 @@ def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpRe
 
 
 def _filled_in(request: HttpRequest) -> ReplayForm:
-    """The form as the address asks for it; without, for the last day."""
+    """Return the form filled from the query string; by default for the last day."""
     now = timezone.localtime()
     initial: dict[str, Any] = {
         "since": now - timedelta(days=1),
@@ -128,7 +128,7 @@ def _filled_in(request: HttpRequest) -> ReplayForm:
 
 
 def _go_on(request: HttpRequest, cursor: str) -> str:
-    """The query that fills the form in again, for what is left of the span."""
+    """Return the query string that fills the form again for the rest of the period."""
     asked = [(name, request.POST.get(name, "")) for name in ("since", "until", "status")]
     events = [("events", event) for event in request.POST.getlist("events")]
     return urlencode([*asked, *events, ("cursor", cursor)])
@@ -147,7 +147,7 @@ def _span(asked: dict[str, Any]) -> replay.Span:
 @require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
-    """The last events that any endpoint was told, with what they held, live while open."""
+    """Show the latest events of all endpoints with their payloads; the page refreshes."""
     form = FeedForm(request.GET)
     form.is_valid()
     below = ids.parse_id(ids.DELIVERY, request.GET.get("before", ""))

@@ -1,4 +1,4 @@
-"""The forms of the webhooks' pages."""
+"""Forms of the webhooks' pages."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ class _EventsField(forms.MultipleChoiceField):
             label=label,
             required=False,
             widget=forms.CheckboxSelectMultiple,
-            # Called anew for each form: in the language of its page.
+            # A callable, so that each form has its labels in the active language.
             choices=_event_choices,
             help_text=gettext_lazy("None ticked means all, also those that are added later."),
             **more,
@@ -39,7 +39,7 @@ class _EventsField(forms.MultipleChoiceField):
 
 
 class EndpointForm(SingleUseForm):
-    """What an endpoint is made or changed with. `webhooks.endpoints` judges the URL."""
+    """URL, description and events of an endpoint; `webhooks.endpoints` validates the URL."""
 
     url = forms.CharField(
         label=gettext_lazy("URL"),
@@ -68,6 +68,8 @@ class EndpointForm(SingleUseForm):
 
 
 class RotationForm(SingleUseForm):
+    """How long the old secret signs beside the new one."""
+
     overlap = forms.ChoiceField(
         label=gettext_lazy("The old secret signs too"),
         initial="24",
@@ -80,7 +82,7 @@ class RotationForm(SingleUseForm):
 
 
 class _Moment(forms.DateTimeField):
-    """A time in the reader's zone, to the minute."""
+    """A time in the user's time zone, to the minute."""
 
     def __init__(self, **more: Any) -> None:
         widget = forms.DateTimeInput(attrs={"type": "datetime-local", "dir": "ltr"},
@@ -93,7 +95,7 @@ def _zone() -> str:
 
 
 class _SpanForm(forms.Form):
-    """A form with the times `since` and `until`, labelled with the zone that they are in."""
+    """A form with the times `since` and `until`, whose labels name the time zone."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -102,7 +104,7 @@ class _SpanForm(forms.Form):
 
 
 class LogForm(_SpanForm):
-    """What of the delivery log is shown."""
+    """The filters of the delivery log."""
 
     status = forms.ChoiceField(
         label=gettext_lazy("Status"),
@@ -137,7 +139,7 @@ class LogForm(_SpanForm):
 
 
 class ReplayForm(_SpanForm, SingleUseForm):
-    """Which deliveries of an endpoint are made again."""
+    """The period, status and events of the deliveries to replay."""
 
     since = _Moment()
     until = _Moment()
@@ -162,7 +164,7 @@ class ReplayForm(_SpanForm, SingleUseForm):
 
 
 class FeedForm(forms.Form):
-    """Which events the feed shows."""
+    """The filter of the event feed."""
 
     event = forms.ChoiceField(
         label=gettext_lazy("Event"),

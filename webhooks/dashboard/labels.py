@@ -1,4 +1,4 @@
-"""Endpoints and deliveries in words, for people: their state, its tone, and what events mean."""
+"""Labels of endpoints, deliveries and events for people: states with their tones, and meanings."""
 
 import json
 from dataclasses import dataclass
@@ -28,9 +28,9 @@ MEANINGS: dict[str, str | Promise] = {
     EventType.WEBHOOK_TEST: gettext_lazy("sent by the test button"),
     EventType.ENDPOINT_DISABLED: gettext_lazy("another endpoint was given up"),
 }
-"""When an event comes, in a few words."""
+"""Short description of each event type."""
 
-# What endpoints and replays are refused for, in the API's own words, so that they are translated.
+# The API's refusals of endpoints and replays, listed here so that they get translated.
 _REFUSALS = (
     gettext_noop("The URL has more than 500 characters."),
     gettext_noop("The URL has a character that is not allowed in one."),
@@ -44,7 +44,7 @@ _REFUSALS = (
     gettext_noop("The endpoint is disabled. Enable it first."),
     gettext_noop("The event is still on its way to this endpoint."),
 )
-# Why an attempt got no answer, as `imissive.core.outbound` says it.
+# Reasons of attempts without a response, from `imissive.core.outbound`.
 _ERRORS = (
     gettext_noop("address not allowed"),
     gettext_noop("host name not found"),
@@ -72,12 +72,12 @@ FILTERS = {
     "delivered": gettext_lazy("Received"),
     "failed": gettext_lazy("Given up"),
 }
-"""The delivery log's statuses that it is filtered by."""
+"""Statuses by which the delivery log is filtered."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A word or two with their tone, and a sentence where there is more to say."""
+    """A short label with its tone, a sentence of detail where there is one, and a time for it."""
 
     tone: str
     label: str
@@ -87,7 +87,7 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A delivery in a table."""
+    """A delivery as a row of a table."""
 
     id: str
     event: str
@@ -101,7 +101,7 @@ class Row:
 
 
 def row(delivery: Delivery) -> Row:
-    """A delivery that was read with its event and endpoint."""
+    """Return the table row of a delivery that was read with its event and endpoint."""
     message_id = delivery.event.message_id
     return Row(
         delivery.public_id,
@@ -122,7 +122,7 @@ def translated(words: str) -> str:
 
 
 def delivery_state(delivery: Delivery) -> State:
-    """How a delivery stands, of one that was read with its endpoint."""
+    """Return the state of a delivery that was read with its endpoint."""
     name = str(delivery.status)
     if name not in (Delivery.Status.DELIVERED, Delivery.Status.FAILED):
         name = "trying" if delivery.attempts else "pending"
@@ -133,7 +133,7 @@ def delivery_state(delivery: Delivery) -> State:
 
 
 def endpoint_state(endpoint: Endpoint, *, used: bool) -> State:
-    """How an endpoint fares. `used`: whether a delivery to it has ever ended."""
+    """Return the state of an endpoint. `used`: a delivery to it has already finished."""
     if not endpoint.enabled:
         reason = translated(endpoint.disabled_reason)
         return State("bad" if reason else "still", pgettext("webhook", "Disabled"), reason)
@@ -149,7 +149,7 @@ def endpoint_state(endpoint: Endpoint, *, used: bool) -> State:
 
 
 def pretty(body: str) -> str:
-    """JSON with its lines indented, for reading; what is none, as it is."""
+    """Return JSON indented for reading, and any other text unchanged."""
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Addresses of the webhooks' pages, under /dashboard/<organization_id>/."""
+"""URLs of the webhooks' pages, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 

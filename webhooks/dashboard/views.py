@@ -1,4 +1,4 @@
-"""The webhooks' pages: the endpoints, one with its deliveries, and what is done with them."""
+"""Dashboard pages of webhook endpoints: list, create, edit, rotate, test, delivery log, delete."""
 
 from datetime import timedelta
 from typing import Any
@@ -32,12 +32,13 @@ from webhooks.models import Endpoint
 
 PAGE = 50
 TESTS_PER_MINUTE = 20
-"""Test events of an organization: a person who reads the answers presses the button less often."""
+"""Limit of an organization's test events: a person who reads the responses sends fewer."""
 
 
 @require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def endpoint_list(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the organization's endpoints with their health."""
     mine = list(endpoints.endpoints_of(member.organization_id))
     health = feed.health_of([endpoint.id for endpoint in mine])
     context = {
@@ -57,7 +58,7 @@ def _with_health(endpoint: Endpoint, health: feed.Health) -> dict[str, Any]:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_WEBHOOKS, acting=False)
 def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
-    """Ask for its URL and events; a POST makes it and shows its secret, once."""
+    """Show the form for a new endpoint; on POST, create it and show its signing secret once."""
     form = EndpointForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         context = {"page": "webhooks", "form": form}
@@ -79,7 +80,7 @@ def _asked(form: EndpointForm) -> dict[str, Any]:
 @require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """The endpoint's state and its deliveries, filtered, live while open."""
+    """Show an endpoint's state and its filtered delivery log; the page refreshes."""
     endpoint = endpoint_of(member, webhook_id)
     form = LogForm(request.GET)
     form.is_valid()
@@ -103,7 +104,7 @@ def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> Http
 
 
 def _wanted(form: LogForm, below: Any) -> log.Filter:
-    """What the form narrows to; what was filled in wrongly narrows nothing."""
+    """Return the filter of the form; invalid fields do not filter."""
     asked = form.cleaned_data
     return log.Filter(
         status=asked.get("status") or None,
@@ -118,6 +119,7 @@ def _wanted(form: LogForm, below: Any) -> log.Filter:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
+    """Show the endpoint's fields as a form; on POST, save them."""
     endpoint = endpoint_of(member, webhook_id)
     now = {
         "url": endpoint.url,
@@ -136,7 +138,7 @@ def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> Http
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_WEBHOOKS, acting=False)
 def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Ask how long both secrets shall sign; a POST makes the new one and shows it, once."""
+    """Ask for the overlap; on POST, create the new secret and show it once."""
     endpoint = endpoint_of(member, webhook_id)
     form = RotationForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
@@ -162,7 +164,7 @@ def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
 @require_POST
 @member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def switch(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Enable or disable, by `enabled`: 1 or 0."""
+    """Enable (`enabled` is 1) or disable the endpoint."""
     endpoint = endpoint_of(member, webhook_id)
     enabled = request.POST.get("enabled") == "1"
     audited_actions.switch(member, client_address(request), endpoint, enabled=enabled)
@@ -178,7 +180,7 @@ def switch(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_WEBHOOKS)
 def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Ask first; a POST deletes."""
+    """Ask for confirmation; on POST, delete the endpoint."""
     endpoint = endpoint_of(member, webhook_id)
     if request.method == "POST":
         audited_actions.delete(member, client_address(request), endpoint)
@@ -199,7 +201,7 @@ def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
 @require_POST
 @member_page(Action.MANAGE_WEBHOOKS, acting=True)
 def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Send a test event, and show what the receiver answers."""
+    """Send a test event, and redirect to its delivery, which shows the response."""
     endpoint = endpoint_of(member, webhook_id)
     bucket = f"{member.organization_id.hex}:webhook-test"
     if take_tokens(bucket, TESTS_PER_MINUTE, 60).wait_seconds:
@@ -215,7 +217,7 @@ def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResp
 
 
 def endpoint_of(member: Member, webhook_id: str) -> Endpoint:
-    """The organization's endpoint of that public id. Raises Http404."""
+    """Return the organization's endpoint with that public id. Raises Http404."""
     try:
         return endpoints.find(member.organization_id, ids.parse_id(ids.ENDPOINT, webhook_id))
     except ApiError as error:

@@ -1,7 +1,8 @@
-"""One endpoint's deliveries on their way: claimed, posted, their outcomes handed to the dispatcher.
+"""Endpoint worker: claims and posts the deliveries of one endpoint, with adaptive concurrency.
 
-A pump lives on the dispatcher's event loop for as long as its endpoint has something due. It claims
-ahead of what it posts, so that the posts under way are always as many as they may be.
+It lives on the dispatcher's event loop for as long as its endpoint has due deliveries. It claims
+ahead of posting, so that the number of concurrent posts is always as high as allowed. Outcomes go
+to the dispatcher.
 """
 
 import asyncio
@@ -29,21 +30,21 @@ log = structlog.get_logger(__name__)
 
 CLAIM_MOST = 200
 CLAIM_AHEAD_SECONDS = 2.0
-"""How much work a claim should be, judged by how long posts took lately."""
+"""Seconds of work that a claim should bring, estimated from the duration of recent posts."""
 CLAIM_EVERY_SECONDS = 0.02
-"""While the queue empties faster than events come, claims wait this long to be worth it."""
+"""Minimum wait after a claim that was not full, so that the next one is worth its cost."""
 FIRST_LIMIT = 4
 FIRST_POST_SECONDS = 0.5
 FAILURES_OF_A_FAILING = 5
-"""In a row, of a receiver that took something before; of another, one is enough."""
+"""Consecutive failures until a receiver counts as failing; one, if it never accepted anything."""
 GONE = 410
 
 
 class EndpointWorker:
-    """Posts one endpoint's deliveries, at most WEBHOOK_CONCURRENCY at once.
+    """Post one endpoint's deliveries, at most WEBHOOK_CONCURRENCY at the same time.
 
-    The limit grows and shrinks by the receiver's answers: doubled by a success and halved by a
-    failure, down to one post at a time for a receiver that does not work.
+    The limit adapts to the receiver's responses: a success doubles it and a failure halves it, down
+    to one post at a time for a receiver that does not work.
     """
 
     def __init__(self, dispatcher: "Dispatcher", endpoint_id: uuid.UUID) -> None:
@@ -63,17 +64,17 @@ class EndpointWorker:
         self._now = asyncio.get_running_loop().time
 
     def wake(self) -> None:
-        """Something may be due."""
+        """Make the worker look for due deliveries."""
         self._rung = True
         self._wake.set()
 
     def close(self) -> None:
-        """Claim nothing more, and give back what is not yet being posted."""
+        """Stop claiming, and hand back the deliveries that are not yet being posted."""
         self._hand_back_all_but(0)
         self._wake.set()
 
     async def run(self) -> None:
-        """Claim and post until nothing is due and nobody rang."""
+        """Claim and post until nothing is due and no wake-up is pending."""
         while not self._dispatcher.closing:
             self._start_posters()
             if self._rung and len(self.queue) <= self._claim_size() // 2:
@@ -96,7 +97,7 @@ class EndpointWorker:
         if self._dispatcher.pauses(self.endpoint_id):
             return
         size = self._claim_size()
-        # Counted from before the statement, the lease ends here before it does in the database.
+        # Measured from before the statement, so the lease ends here earlier than in the database.
         ends = self._now() + queue.lease_seconds()
         try:
             target, claimed = await self._dispatcher.in_database(
@@ -126,7 +127,7 @@ class EndpointWorker:
         self.posting.discard(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            # A bug of ours. The delivery stays `sending`, and its lease will end.
+            # A bug. The delivery stays `sending` until its lease ends.
             log.error("webhook_post_broke", endpoint=self._name(), exc_info=error)
 
     async def _post_queued(self) -> None:
@@ -149,7 +150,7 @@ class EndpointWorker:
 
     async def _post(self, claimed: Claimed) -> Outcome:
         target = self._target
-        assert target is not None  # noqa: S101  # nothing is claimed without one
+        assert target is not None  # noqa: S101  # nothing is claimed without a target
         event_id = ids.public_id(ids.EVENT, claimed.event_id)
         began, at = time.perf_counter(), datetime.now(UTC)
         headers = target.signer.headers(event_id, claimed.body, now=at.timestamp())
@@ -170,14 +171,14 @@ class EndpointWorker:
             final=status == GONE,
             asked=asked,
             response_status=status,
-            # PostgreSQL's text holds no NUL.
+            # PostgreSQL's text type cannot store NUL.
             response_body=answer.decode(errors="replace").replace("\0", "�"),
             error=error,
             milliseconds=int((time.perf_counter() - began) * 1000),
         )
 
     def _learn(self, outcome: Outcome) -> None:
-        """Adapt to how the receiver fares."""
+        """Adapt the limit and the endpoint's health to the outcome of a post."""
         self._post_seconds += (outcome.milliseconds / 1000 - self._post_seconds) / 8
         if outcome.delivered:
             self._works, self._failures = True, 0
@@ -196,7 +197,7 @@ class EndpointWorker:
             else:
                 log.info("webhook_endpoint_works_again", endpoint=self._name())
         elif outcome.delivered and self._target and self._target.failing_since:
-            # Another worker has seen it fail, and may see no more of it.
+            # Another worker has recorded the failure, and may not see this success.
             self._dispatcher.health(self.endpoint_id, failing=False)
         if failing:
             self._hand_back_all_but(self._claim_size())
@@ -209,7 +210,7 @@ class EndpointWorker:
             self._hand_back(self.queue.pop()[1])
 
     async def _heed(self, outcome: Outcome) -> None:
-        """Do what a failure asks for: disable the endpoint, or leave it alone for a while."""
+        """React to a failure: disable the endpoint, or pause it where the receiver asks for it."""
         target = self._target
         assert target is not None  # noqa: S101  # something was posted
         if outcome.response_status == GONE:

@@ -1,8 +1,8 @@
-"""Deliveries that somebody asks for: a test event, one delivery again, those of a span again.
+"""Requested deliveries: a test event, the replay of one delivery, or of those of a period.
 
-A replay is a new delivery of the same event, so it has the same `webhook-id` and a receiver that
-knows the event already can tell. While an event is still on its way to an endpoint, it is not sent
-there a second time. The endpoint's row is held meanwhile, so that two replays do not overlap.
+A replay is a new delivery of the same event, with the same `webhook-id`, so that a receiver
+recognizes an event that it has already received. An event that is still on its way to an endpoint
+is not replayed to it. The endpoint's row is locked meanwhile, so that two replays do not overlap.
 """
 
 import functools
@@ -23,12 +23,12 @@ from webhooks.events import outbox
 from webhooks.models import Delivery, Endpoint, EventType
 
 MOST = 10_000
-"""Deliveries of a span that one call looks at; a cursor leads to the others."""
+"""Number of deliveries of a period that one call examines; a cursor leads to the others."""
 _UNDER_WAY = (Delivery.Status.PENDING, Delivery.Status.SENDING)
 
 
 def send_test(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> uuid.UUID:
-    """Send a `webhook.test` event to that endpoint alone; the id of its delivery.
+    """Send a `webhook.test` event to that endpoint alone; return the id of its delivery.
 
     Raises ApiError: NOT_FOUND, CONFLICT where the endpoint is disabled.
     """
@@ -42,10 +42,10 @@ def send_test(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> uuid
 
 
 def replay(organization_id: uuid.UUID, delivery: Delivery) -> uuid.UUID:
-    """Deliver that delivery's event to its endpoint again; the id of the new delivery.
+    """Deliver that delivery's event to its endpoint again; return the id of the new delivery.
 
-    Raises ApiError: NOT_FOUND, CONFLICT where the endpoint is disabled or the event is still on its
-    way there.
+    Raises ApiError: NOT_FOUND; CONFLICT where the endpoint is disabled, or the event is still on
+    its way there.
     """
     with transaction.atomic():
         endpoint = _lock_enabled(organization_id, delivery.endpoint_id)
@@ -54,17 +54,17 @@ def replay(organization_id: uuid.UUID, delivery: Delivery) -> uuid.UUID:
             raise ApiError("CONFLICT", "The event is still on its way to this endpoint.")
         made = _insert(endpoint, [delivery.event_id])
         if not made:
-            # The clean-up was faster.
+            # The clean-up has deleted the event meanwhile.
             raise ApiError("NOT_FOUND", "There is no such webhook delivery.")
     return made[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Which deliveries of an endpoint to replay: those made from `since` on and before `until`.
+    """Filter of the deliveries to replay: created from `since` (included) to `until` (excluded).
 
-    Failed ones, or with `delivered_too` all that have ended; of the given event types, or of all.
-    `above` is the last id that the call before has looked at.
+    Failed ones, or with `delivered_too` all finished ones; of the given event types, or of all if
+    empty. `above` is the last id that the previous call has examined.
     """
 
     since: datetime
@@ -77,11 +77,12 @@ class Span:
 def replay_span(
     organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, span: Span
 ) -> tuple[int, uuid.UUID | None]:
-    """Deliver the events of a span again, each once, the oldest first, MOST in one call.
+    """Deliver the events of a period again, each once, the oldest first.
 
-    What is still on its way is left out, and for failed ones also what has arrived since. Answers
-    how many there are, and where the next call has to go on, or None where all is done.
-    Raises ApiError: NOT_FOUND, CONFLICT where the endpoint is disabled.
+    Events that are still on their way are left out, and with failed ones only, also those that have
+    been delivered since. One call examines up to MOST deliveries. Returns the number of replayed
+    events, and the id after which the next call continues, None at the end. Raises ApiError:
+    NOT_FOUND; CONFLICT where the endpoint is disabled.
     """
     with transaction.atomic():
         endpoint = _lock_enabled(organization_id, endpoint_id)
@@ -99,8 +100,9 @@ def _lock_enabled(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> 
     return endpoint
 
 
-# By whole rows, as in `delivery_log`. An event has few deliveries to one endpoint, so the condition
-# is a short look-up. A row that is not the first of its event in the span is a replay itself.
+# By whole rows, as in `webhooks.delivery.log`. An event has few deliveries to one endpoint, so the
+# condition is a short look-up. A row that is not the first of its event in the period is a replay
+# itself.
 _CANDIDATES = """
 WITH found AS MATERIALIZED (
     SELECT one.id, one.event_id
@@ -134,7 +136,7 @@ def _parameters(endpoint: Endpoint, span: Span) -> dict[str, Any]:
         "endpoint": endpoint.id,
         "statuses": ended,
         "types": list(span.event_types) or list(EventType.values),
-        # With one of these, the event needs no further delivery.
+        # With a delivery in one of these statuses, the event needs no further one.
         "settled": [*_UNDER_WAY] if span.delivered_too else [*_UNDER_WAY, "delivered"],
         "since": ids.first_id_at(span.since),
         "until": ids.first_id_at(span.until),
@@ -158,7 +160,10 @@ RETURNING id
 
 
 def _insert(endpoint: Endpoint, event_ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
-    """A delivery of each event that is still there, due now in this order; rings on commit."""
+    """Insert a delivery of each event that still exists, due now in this order; return their ids.
+
+    A worker is woken on commit.
+    """
     if not event_ids:
         return []
     delivery_ids = sorted(ids.new_uuid() for _ in event_ids)
