@@ -36,6 +36,8 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 
 COUNTED_AT_MOST = 10_000
+FILTER_LOOKUPS = ("exact", "in", "isnull", "isempty", "id__exact")
+"""Lookups of a field that Django's own list filters use."""
 
 
 def detail_action(
@@ -87,6 +89,23 @@ class OperatorAdmin(ModelAdmin):
     compressed_fields = False  # labels above their fields: several fit on one line
     # The audit log records that these fields were changed, but never their values.
     secret_fields: tuple[str, ...] = ()
+    # Lookups that other pages of the admin link to, beyond those of the list's own filters.
+    linked_lookups: tuple[str, ...] = ()
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Return whether `list_filter` or `linked_lookups` has the lookup; no other is allowed.
+
+        Django itself allows a query of any column of the table, such as `text__startswith`: that
+        would reveal masked columns letter by letter, without an entry in the audit log.
+        """
+        allowed = set(self.linked_lookups)
+        for each in self.list_filter:
+            if isinstance(each, str | tuple):
+                field = each if isinstance(each, str) else each[0]
+                allowed |= {f"{field}__{kind}" for kind in FILTER_LOOKUPS}
+            else:
+                allowed.add(getattr(each, "parameter_name", ""))
+        return lookup in allowed
 
     @admin.display(description=_("id"))
     def public_id(self, obj: Any) -> str:
@@ -171,11 +190,7 @@ class LongTableAdmin(ReadOnlyAdmin):
     show_full_result_count = False
     paginator = BoundedPaginator
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow the filter by organization too, which an organization's admin page links to."""
-        if lookup == "organization__id__exact":
-            return True
-        return bool(super().lookup_allowed(lookup, value, request))
+    linked_lookups = ("organization__id__exact",)
 
     def get_sortable_by(self, request: HttpRequest) -> tuple[str, ...]:
         # Ordering by a column without an index would sort the whole table.

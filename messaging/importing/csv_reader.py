@@ -21,6 +21,8 @@ MAX_CELL: Final = 4_000
 MAX_CELLS: Final = 100
 MAX_ROW: Final = 20_000
 """Characters of a row at most; more is a quote that was never closed."""
+_REREAD_AT_MOST: Final = 50
+"""How many quotes left open have what they swallowed read anew; see `_records`."""
 _SAMPLE_ROWS: Final = 50
 _HEAD: Final = 64 * 1024
 
@@ -115,26 +117,54 @@ def _fitted(row: Row, width: int) -> Row:
 
 
 def _records(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
-    """Every record, the heading and empty ones included."""
+    """Yield every record, the heading and empty ones included.
+
+    A quote that is never closed swallows up to MAX_ROW characters of the lines after it. They are
+    read anew, so that only the line with the quote is lost. In a file with very many such quotes
+    that would read each line thousands of times; there, what was swallowed is read line by line.
+    """
     source = _Lines(_lines(pieces, shape.encoding))
     reader = csv.reader(source, delimiter=shape.delimiter)
+    left_open = 0
     while True:
-        begun = source.number + 1
+        line = source.number + 1
         try:
             cells = next(reader)
         except StopIteration:
             return
         except (_Runaway, csv.Error):
-            # Only its first line is given up: what follows is read anew, as rows of their own.
-            fault = Fault.LONG if len(source.held[0]) > MAX_ROW else Fault.QUOTE
-            source.give_back_all_but_first()
             reader = csv.reader(source, delimiter=shape.delimiter)
-            yield Row(begun, [""], fault)
+            left_open += 1
+            if left_open <= _REREAD_AT_MOST:
+                yield Row(line, [""], _fault_of(source.held[0]))
+                source.give_back_all_but_first()
+            else:
+                held, source.held = source.held, []
+                for number, text in enumerate(held, line):
+                    yield _alone(number, text, shape.delimiter)
             continue
         held, source.held = source.held, []
-        if begun == 1 and _names_its_delimiter(cells, shape.delimiter, held):
+        if line == 1 and _names_its_delimiter(cells, shape.delimiter, held):
             continue
-        yield _checked(begun, cells)
+        yield _checked(line, cells)
+
+
+def _fault_of(line: str) -> Fault:
+    return Fault.LONG if len(line) > MAX_ROW else Fault.QUOTE
+
+
+def _alone(number: int, text: str, delimiter: str) -> Row:
+    """Return a line as a row of its own; with a fault if a quote in it is left open."""
+    try:
+        return _checked(number, next(csv.reader(_only(text), delimiter=delimiter)))
+    except (_Runaway, csv.Error):
+        return Row(number, [""], _fault_of(text))
+
+
+def _only(text: str) -> Iterator[str]:
+    """Yield one line. Whoever asks for another one is within a quote."""
+    yield text
+    raise _Runaway
 
 
 def _checked(line: int, cells: list[str]) -> Row:

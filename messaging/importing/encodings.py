@@ -30,9 +30,9 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, UTF_16_BE),
 )
 _SAMPLE: Final = 64 * 1024
-_WORD: Final = rb"[A-Za-z\x80-\xff]*"
-_WORDS: Final = re.compile(_WORD + rb"[\x80-\xff]" + _WORD)
-_UNFINISHED: Final = re.compile(_WORD + rb"\Z")
+# No pattern that looks for a byte within a word: on a long word without it, that is quadratic.
+_WORDS: Final = re.compile(rb"[A-Za-z\x80-\xff]+")
+_LETTERS: Final = bytes(each for each in range(256) if _WORDS.fullmatch(bytes([each])))
 
 # What else is sent by mistake, by the bytes that it begins with.
 _FOREIGN: Final = (
@@ -82,9 +82,9 @@ def detect(pieces: Iterable[bytes]) -> str:
             valid = _goes_on(decoder, piece)
         if len(sample) < _SAMPLE:
             begun += piece
-            found = _UNFINISHED.search(begun)
-            end = found.start() if found else len(begun)
-            sample += b"".join(word + b"\n" for word in _WORDS.findall(begun[:end]))
+            end = len(begun.rstrip(_LETTERS))
+            words = _WORDS.findall(begun[:end])
+            sample += b"".join(word + b"\n" for word in words if not word.isascii())
             begun = begun[end:][-_SAMPLE:]
     sixteen = _utf16_by_zeros(head)
     if sixteen is not None:

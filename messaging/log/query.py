@@ -3,7 +3,7 @@
 Keyset, not offset: deep pages cost what the first does, and messages that arrive shift nothing.
 Ids are time-ordered, so the order is theirs, and a span of time is a range of ids.
 
-Every page is read from an index in its own order (docs/decisions.md, 66). The indexes of a number
+Every page is read from an index in its own order (docs/decisions/0066). The indexes of a number
 and of a reference hold the status and the sender behind the id, so that two filters that hardly
 ever meet are compared in the index alone.
 

@@ -1,9 +1,11 @@
-"""Documents that prove a right to a sender ID: which files are taken, and where they are kept.
+"""Documents that prove a right to a sender ID: which files are accepted, and where they are kept.
 
-What a file is, its bytes say; neither its name nor what the browser calls it counts. Images are
-read to their end: a picture that a viewer would show is one, what merely begins like one is not.
+A file's bytes decide its type; neither its name nor the type that the browser sends counts. Images
+are read to their end, so that only a picture that a viewer would show is accepted. Reading costs a
+bounded time for each byte received, whatever the bytes are.
 """
 
+import re
 import struct
 import uuid
 import zlib
@@ -20,6 +22,10 @@ from messaging.models import SenderDocument, SenderId
 MOST_DOCUMENTS: Final = 5
 MAX_BYTES: Final = 5 * 1024 * 1024
 _MOST_PIXELS: Final = 100_000_000
+_MOST_UNPACKED: Final = 48 * 1024 * 1024
+"""Bytes of an unpacked picture: a page of A4 in colour at 400 dpi has 44 MB."""
+_MOST_PIECES: Final = 10_000
+"""Chunks of a PNG, segments of a JPEG: encoders write pieces of some kilobytes."""
 _SUFFIXES: Final = {"application/pdf": ".pdf", "image/png": ".png", "image/jpeg": ".jpg"}
 
 
@@ -72,14 +78,23 @@ def _is_pdf(content: bytes) -> bool:
 
 _PDF_VERSIONS: Final = (b"1.0", b"1.1", b"1.2", b"1.3", b"1.4", b"1.5", b"1.6", b"1.7", b"2.0")
 _PNG: Final = b"\x89PNG\r\n\x1a\n"
-# Samples of each pixel by the colour type.
-_PNG_SAMPLES: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+# Samples of each pixel, and the bit depths that are allowed, by the colour type (PNG 11.2.2).
+_PNG_COLOURS: Final[dict[int, tuple[int, tuple[int, ...]]]] = {
+    0: (1, (1, 2, 4, 8, 16)),
+    2: (3, (8, 16)),
+    3: (1, (1, 2, 4, 8)),
+    4: (2, (8, 16)),
+    6: (4, (8, 16)),
+}
+_SLICE: Final = 64 * 1024
 
 
 def _is_png(content: bytes) -> bool:
     """Every chunk with its checksum, from the header to the end, and data that unpacks."""
     at, data, header = len(_PNG), [], b""
-    while at + 12 <= len(content):
+    for _ in range(_MOST_PIECES):
+        if at + 12 > len(content):
+            return False
         length, kind = struct.unpack_from(">I4s", content, at)
         body = content[at + 8 : at + 8 + length]
         checksum = content[at + 8 + length : at + 12 + length]
@@ -88,6 +103,8 @@ def _is_png(content: bytes) -> bool:
         if (kind == b"IHDR") != (not header):
             return False
         header = header or body
+        if kind == b"IHDR" and _png_sizes(header) is None:
+            return False
         if kind == b"IDAT":
             data.append(body)
         at += 12 + length
@@ -96,42 +113,63 @@ def _is_png(content: bytes) -> bool:
     return False
 
 
-def _png_unpacks(header: bytes, data: bytes) -> bool:
+def _png_sizes(header: bytes) -> tuple[int, int] | None:
+    """Return how many bytes the picture has unpacked, at least and at most.
+
+    None for a header that the specification does not allow, or a picture that is too large.
+    """
     if len(header) != 13:
-        return False
-    width, height, depth, colour, *_, interlaced = struct.unpack(">IIBBBBB", header)
-    if not width or not height or width * height > _MOST_PIXELS or colour not in _PNG_SAMPLES:
-        return False
-    rows = height * (1 + (width * depth * _PNG_SAMPLES[colour] + 7) // 8)
+        return None
+    width, height, depth, colour, packing, filtering, interlaced = struct.unpack(">IIBBBBB", header)
+    samples, depths = _PNG_COLOURS.get(colour, (0, ()))
+    if not width or not height or depth not in depths or packing or filtering or interlaced > 1:
+        return None
+    rows = height * (1 + (width * depth * samples + 7) // 8)
+    if width * height > _MOST_PIXELS or rows > _MOST_UNPACKED:
+        return None
     # An interlaced picture has a filter's byte for each row of seven smaller ones.
-    most = rows * 2 + 64 if interlaced else rows
+    return rows, rows * 2 + 64 if interlaced else rows
+
+
+def _png_unpacks(header: bytes, data: bytes) -> bool:
+    sizes = _png_sizes(header)
+    if sizes is None:
+        return False
+    least, most = sizes
     unpacked, unpacker = 0, zlib.decompressobj()
     try:
-        while unpacked <= most and not unpacker.eof:
-            piece = unpacker.decompress(data, 65536)
-            data = unpacker.unconsumed_tail
-            unpacked += len(piece)
-            if not piece:
-                break
+        # In slices: what is not consumed is copied each time, and must be no more than one of them.
+        for start in range(0, len(data), _SLICE):
+            rest = data[start : start + _SLICE]
+            while rest and not unpacker.eof:
+                unpacked += len(unpacker.decompress(rest, _SLICE))
+                rest = unpacker.unconsumed_tail
+                if unpacked > most:
+                    return False
+        # All is consumed, but the limit of the last call may hold back a little of the output.
+        unpacked += len(unpacker.decompress(b"", _SLICE))
     except zlib.error:
         return False
-    return unpacker.eof and (rows <= unpacked <= most)
+    return unpacker.eof and least <= unpacked <= most
 
 
 # Markers that begin a frame (SOF0 to SOF15) but for the three that mean something else.
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_FILL: Final = re.compile(rb"\xff+")
 
 
 def _is_jpeg(content: bytes) -> bool:
     """Segment after segment to the scan, a frame with a size before it, and the end's marker."""
     at, framed = 2, False
-    while at + 4 <= len(content):
-        mark, kind, length = struct.unpack_from(">BBH", content, at)
-        if mark != 0xFF:
+    for _ in range(_MOST_PIECES):
+        fill = _FILL.match(content, at)
+        if fill is None:
             return False
-        if kind == 0xFF:
-            at += 1
-            continue
+        # Any number of fill bytes may stand before a marker; the last one belongs to it.
+        at = fill.end() - 1
+        if at + 4 > len(content):
+            return False
+        _, kind, length = struct.unpack_from(">BBH", content, at)
         if length < 2 or at + 2 + length > len(content):
             return False
         if kind in _JPEG_FRAMES and length >= 8:

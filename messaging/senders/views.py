@@ -38,7 +38,7 @@ class _Files(forms.ClearableFileInput):
 
 
 class DocumentsField(forms.FileField):
-    """Files, each small enough and by its content a PDF, PNG or JPEG."""
+    """Files, few and small enough. RequestForm reads them once all else in the form is right."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -52,18 +52,19 @@ class DocumentsField(forms.FileField):
             ),
         )
 
-    def clean(self, data: Any, initial: Any = None) -> list[Document]:
-        uploads = [super(DocumentsField, self).clean(each, initial) for each in data or []]
-        if len(uploads) > MOST_DOCUMENTS:
+    def clean(self, data: Any, initial: Any = None) -> list[Any]:
+        if len(data or []) > MOST_DOCUMENTS:
             raise forms.ValidationError(_("At most 5 files can be attached."))
-        return [_document(upload) for upload in uploads]
+        uploads = [super(DocumentsField, self).clean(each, initial) for each in data or []]
+        for upload in uploads:
+            if (upload.size or 0) > MAX_BYTES:
+                message = _("%(name)s is larger than 5 MB.")
+                raise forms.ValidationError(message, params={"name": upload.name or ""})
+        return uploads
 
 
 def _document(upload: Any) -> Document:
     name = upload.name or ""
-    if (upload.size or 0) > MAX_BYTES:
-        told = _("%(name)s is larger than 5 MB.")
-        raise forms.ValidationError(told, params={"name": name})
     try:
         return sender_documents.document(name, upload.read())
     except NotADocument:
@@ -125,6 +126,16 @@ class RequestForm(forms.Form):
             raise forms.ValidationError(told) from None
 
     def clean(self) -> None:
+        self._check_use()
+        # Last, and only in a form that is right: reading files is what costs.
+        if not self.errors:
+            try:
+                uploads = self.cleaned_data["documents"]
+                self.cleaned_data["documents"] = [_document(upload) for upload in uploads]
+            except forms.ValidationError as error:
+                self.add_error("documents", error)
+
+    def _check_use(self) -> None:
         name, use = self.cleaned_data.get("name"), self.cleaned_data.get("use")
         if not name or not use:
             return

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import time
 from collections.abc import Callable, Iterable
 
 import pytest
@@ -227,6 +228,47 @@ def test_an_open_quote_costs_its_own_line_only() -> None:
     assert rows[0] == Row(2, ["", ""], Fault.QUOTE)
     assert len(rows) == 50_001
     assert {row.fault for row in rows[1:]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ('a","\n', Fault.QUOTE),
+        ('"\n', None),
+        ('1,"x\n', None),
+        ('1,"x\r', None),
+        ('"a\0\n', None),
+        ('1,""",""\n', None),
+        ('"' * 101 + "\n", None),
+        ("\n", None),
+        (",\n", None),
+        ("1,2,3,4\n", None),
+        ("x" * 300 + "\n", None),
+        ("x" * 500_000, None),
+        ("x" * 30_000 + "\xe9\n", None),
+        ("\xe9" * 500_000, None),
+        ("\xe9\n", None),
+    ],
+)
+def test_no_bytes_cost_more_than_their_number(line: str, fault: Fault | None) -> None:
+    """Five hundred kilobytes of any line: less than a second, and every line is accounted for."""
+    data = ("a,b\n" + line * (500_000 // len(line))).encode()
+    before = time.process_time()
+    csv_reader.detect(lambda: [data])
+    count = 0
+    for row in csv_reader.rows([data], Shape()):
+        count += 1
+        assert fault is None or row.fault is fault
+    assert time.process_time() - before < 1
+    assert fault is None or count == 500_000 // len(line)
+
+
+def test_many_open_quotes_cost_their_own_lines_only() -> None:
+    text = "a,b\n" + ('x","\n' + "1,fine\n" * 3_000) * 60 + '2,"two\nlines"\n'
+    rows = _rows(text.encode(), Shape(), 4096)
+    assert sum(row.fault is Fault.QUOTE for row in rows) == 60
+    assert sum(row.cells == ["1", "fine"] and row.fault is None for row in rows) == 180_000
+    assert rows[-1].cells == ["2", "two\nlines"]
 
 
 CELLS = st.text(

@@ -1,6 +1,7 @@
 """Which files are documents: by their bytes, whatever they are called. Pure."""
 
 import struct
+import time
 import zlib
 
 import pytest
@@ -13,9 +14,11 @@ def chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png(width: int = 2, height: int = 2, data: bytes | None = None, depth: int = 8) -> bytes:
+def png(
+    width: int = 2, height: int = 2, data: bytes | None = None, depth: int = 8, colour: int = 0
+) -> bytes:
     """A grey picture, or one whose packed rows are `data`."""
-    header = struct.pack(">IIBBBBB", width, height, depth, 0, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     rows = zlib.compress(bytes(height * (width + 1))) if data is None else data
     return (
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
@@ -90,3 +93,47 @@ def test_it_is_kept_under_the_ending_of_what_it_is(name: str, content: bytes, ke
 def test_what_is_none_is_refused() -> None:
     with pytest.raises(NotADocument):
         document("picture.png", SVG)
+
+
+@pytest.mark.parametrize("colour", range(8))
+@pytest.mark.parametrize("depth", [0, 1, 2, 3, 4, 8, 16, 32, 255])
+def test_only_depths_that_the_colour_type_allows(colour: int, depth: int) -> None:
+    allowed = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+    samples = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}.get(colour, 1)
+    rows = zlib.compress(bytes(2 * (1 + (2 * depth * samples + 7) // 8)))
+    found = kind_of(png(data=rows, depth=depth, colour=colour))
+    assert found == ("image/png" if depth in allowed.get(colour, ()) else None)
+
+
+def test_a_large_picture_is_read_to_its_end() -> None:
+    size = 3000 * (1 + 2000)
+    noise = bytes(index * 7919 % 251 for index in range(4001)) * (size // 4001 + 1)
+    assert kind_of(png(2000, 3000, zlib.compress(noise[:size]))) == "image/png"
+    assert kind_of(png(2000, 3000, zlib.compress(noise[: size - 1]))) is None
+    assert kind_of(png(2000, 3000, zlib.compress(noise[: size + 1]))) is None
+
+
+def _bomb() -> bytes:
+    """A PNG that claims a legal size and packs a hundred times as much as it sends."""
+    width, height = 6000, 8000
+    return png(width, height, zlib.compress(bytes(height * (width + 1))))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param(_bomb(), id="packed zeros"),
+        pytest.param(png(9000, 9000, zlib.compress(bytes(60_000_000)), depth=255), id="depth 255"),
+        pytest.param(
+            PNG[:33] + chunk(b"tEXt", b"") * 430_000 + PNG[33:], id="a PNG of empty chunks"
+        ),
+        pytest.param(b"\xff\xd8" + b"\xff" * 5_000_000, id="a JPEG of fill bytes"),
+        pytest.param(b"\xff\xd8" + b"\xff\xfe\0\2" * 1_250_000, id="a JPEG of empty comments"),
+        pytest.param(b"%PDF-1.7" + b"%%EOF" * 1_000_000, id="a PDF of ends"),
+    ],
+)
+def test_no_file_costs_more_than_its_size(content: bytes) -> None:
+    assert len(content) < 5.3 * 1024 * 1024
+    before = time.process_time()
+    kind_of(content)
+    assert time.process_time() - before < 0.5

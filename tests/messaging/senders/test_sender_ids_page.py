@@ -13,7 +13,7 @@ from accounts.models import AuditEntry, FileChunk, StoredFile
 from accounts.roles import Role
 from accounts.ui import mails
 from messaging.models import SenderDocument, SenderId, SenderStep
-from messaging.senders import approval
+from messaging.senders import approval, documents
 from messaging.senders import mails as sender_mails
 from tests.messaging.senders.test_documents import JPEG, PNG, SVG
 from tests.support.factories import (
@@ -113,6 +113,22 @@ def test_a_second_click_asks_once(owner: Client, customer: Customer) -> None:
     # Something else under that name is no second click.
     assert "You have this sender ID already" in _ask(owner, customer, purpose="Other things")
     assert _stored(customer).purpose == "Orders"
+
+
+def test_a_form_that_is_wrong_has_no_document_read(
+    owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[bytes] = []
+    kind_of = documents.kind_of
+    monkeypatch.setattr(
+        documents, "kind_of", lambda content: read.append(content) or kind_of(content)
+    )
+    for wrong in ({"purpose": ""}, {"name": "?"}, {"use": "promotional"}, {"sample": "x" * 9999}):
+        _ask(owner, customer, documents=[_file()], **wrong)
+    assert read == []
+    _ask(owner, customer, documents=[_file()])
+    assert read == [PDF]
+    assert _stored(customer).documents.count() == 1
 
 
 @pytest.mark.parametrize(
