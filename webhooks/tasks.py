@@ -36,15 +36,15 @@ def sweep() -> None:
 def clean_up() -> None:
     """Delete old rows, and retry the notices that could not be sent. Runs every minute."""
     for endpoint_id in notices.due():
-        notices.tell_people(endpoint_id)
+        notices.send_notice(endpoint_id)
     housekeeping.forget_previous_secrets()
     housekeeping.purge_old()
 
 
 @shared_task(name="webhooks.tasks.tell_people", ignore_result=True)
-def tell_people(endpoint_id: str) -> None:
+def send_notice(endpoint_id: str) -> None:
     """Notify an organization by email that its endpoint, given as 32 hex digits, was disabled."""
-    notices.tell_people(uuid.UUID(hex=endpoint_id))
+    notices.send_notice(uuid.UUID(hex=endpoint_id))
 
 
 def drain(**_kwargs: Any) -> None:

@@ -29,7 +29,7 @@ from webhooks.delivery import log, replay
 from webhooks.endpoints import endpoints
 from webhooks.models import Delivery
 
-_ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
+_FINISHED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
 
 
 @require_safe
@@ -38,7 +38,7 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
     """Show a delivery with its payload and attempts; it refreshes until it is finished."""
     delivery = _delivery_of(member, delivery_id)
     row = labels.row(delivery)
-    ended = delivery.status in _ENDED
+    finished = delivery.status in _FINISHED
     context = {
         "page": "webhooks",
         "delivery": delivery,
@@ -49,8 +49,8 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
         "headers": request_headers(delivery),
         "payload": labels.pretty(delivery.event.body),
         "attempts": attempts_of(delivery),
-        "may_replay": ended and delivery.endpoint.enabled,
-        "live": not ended and delivery.endpoint.enabled,
+        "may_replay": finished and delivery.endpoint.enabled,
+        "live": not finished and delivery.endpoint.enabled,
         "query": "",
     }
     return live_page(
@@ -81,7 +81,7 @@ def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> H
 def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Ask for a period; on POST, replay its deliveries, as many as one call may."""
     endpoint = endpoint_of(member, webhook_id)
-    form = ReplayForm(request.POST) if request.method == "POST" else _filled_in(request)
+    form = ReplayForm(request.POST) if request.method == "POST" else _form_from_query(request)
     if not form.is_bound or not form.is_valid():
         context = {
             "page": "webhooks",
@@ -103,17 +103,17 @@ def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpRe
     except ApiError as refusal:
         messages.error(request, labels.translated(refusal.problem.message))
         return to_endpoint
-    told = ngettext(
+    text = ngettext(
         "%(count)d event is on its way again.", "%(count)d events are on their way again.", replayed
     )
-    messages.success(request, told % {"count": replayed})
+    messages.success(request, text % {"count": replayed})
     if last is None:
         return to_endpoint
-    address = reverse("replay_webhook", args=[public_id(member.organization), webhook_id])
-    return redirect(f"{address}?{_go_on(request, encode_cursor(last))}")
+    url = reverse("replay_webhook", args=[public_id(member.organization), webhook_id])
+    return redirect(f"{url}?{_next_query(request, encode_cursor(last))}")
 
 
-def _filled_in(request: HttpRequest) -> ReplayForm:
+def _form_from_query(request: HttpRequest) -> ReplayForm:
     """Return the form filled from the query string; by default for the last day."""
     now = timezone.localtime()
     initial: dict[str, Any] = {
@@ -127,20 +127,20 @@ def _filled_in(request: HttpRequest) -> ReplayForm:
     return ReplayForm(initial=initial)
 
 
-def _go_on(request: HttpRequest, cursor: str) -> str:
+def _next_query(request: HttpRequest, cursor: str) -> str:
     """Return the query string that fills the form again for the rest of the period."""
-    asked = [(name, request.POST.get(name, "")) for name in ("since", "until", "status")]
+    fields = [(name, request.POST.get(name, "")) for name in ("since", "until", "status")]
     events = [("events", event) for event in request.POST.getlist("events")]
-    return urlencode([*asked, *events, ("cursor", cursor)])
+    return urlencode([*fields, *events, ("cursor", cursor)])
 
 
-def _span(asked: dict[str, Any]) -> replay.Span:
+def _span(values: dict[str, Any]) -> replay.Span:
     return replay.Span(
-        since=asked["since"],
-        until=asked["until"],
-        delivered_too=asked["status"] == "all",
-        event_types=asked["events"],
-        above=ids.parse_id(CURSOR, asked["cursor"]),
+        since=values["since"],
+        until=values["until"],
+        delivered_too=values["status"] == "all",
+        event_types=values["events"],
+        above=ids.parse_id(CURSOR, values["cursor"]),
     )
 
 
@@ -158,7 +158,7 @@ def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
         "page": "webhooks",
         "form": form,
         "narrowed": bool(event_type),
-        "events": [_told(told) for told in found.events],
+        "events": [_event_row(each) for each in found.events],
         "older": ids.public_id(ids.DELIVERY, found.older_than) if found.older_than else "",
         "newest": below is None,
         "live": below is None and not paused,
@@ -169,8 +169,8 @@ def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
     return live_page(request, member, "webhooks/dashboard/event_feed", "event_feed_body", context)
 
 
-def _told(told: feed.Told) -> dict[str, Any]:
-    event = told.event
+def _event_row(feed_event: feed.FeedEvent) -> dict[str, Any]:
+    event = feed_event.event
     return {
         "id": ids.public_id(ids.EVENT, event.id),
         "type": event.type,
@@ -185,7 +185,7 @@ def _told(told: feed.Told) -> dict[str, Any]:
                 "url": delivery.endpoint.url,
                 "state": labels.delivery_state(delivery),
             }
-            for delivery in told.deliveries
+            for delivery in feed_event.deliveries
         ],
     }
 

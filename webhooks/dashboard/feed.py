@@ -14,7 +14,7 @@ from webhooks.models import Delivery, Event, EventType
 
 RECENT = 50
 """Number of latest finished deliveries that an endpoint's health is computed from."""
-COUNTED_MOST = 1000
+MAX_COUNTED = 1000
 """Maximum number of waiting deliveries that are counted."""
 _LAST = uuid.UUID(int=2**128 - 1)
 
@@ -34,7 +34,7 @@ SELECT found.id
 
 
 @dataclass(slots=True)
-class Told:
+class FeedEvent:
     """An event with its deliveries, newest first."""
 
     event: Event
@@ -45,7 +45,7 @@ class Told:
 class Page:
     """A page of the feed, newest first; `older_than` leads to the next page, None on the last."""
 
-    events: Sequence[Told]
+    events: Sequence[FeedEvent]
     older_than: uuid.UUID | None
 
 
@@ -70,10 +70,10 @@ def newest(
         )
         found = [row[0] for row in cursor.fetchall()]
     rows = Delivery.objects.filter(id__in=found[:limit]).select_related("event", "endpoint")
-    told: dict[uuid.UUID, Told] = {}
+    events: dict[uuid.UUID, FeedEvent] = {}
     for delivery in rows.order_by("-id"):
-        told.setdefault(delivery.event_id, Told(delivery.event)).deliveries.append(delivery)
-    return Page(list(told.values()), found[limit - 1] if len(found) > limit else None)
+        events.setdefault(delivery.event_id, FeedEvent(delivery.event)).deliveries.append(delivery)
+    return Page(list(events.values()), found[limit - 1] if len(found) > limit else None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Health:
     """Health of an endpoint, from its RECENT latest finished deliveries.
 
     `ended` and `delivered` are numbers of them, `milliseconds` is the median response time of the
-    delivered ones, and `waiting` is the number of unfinished deliveries, at most COUNTED_MOST + 1.
+    delivered ones, and `waiting` is the number of unfinished deliveries, at most MAX_COUNTED + 1.
     """
 
     ended: int = 0
@@ -96,7 +96,7 @@ class Health:
 
     @property
     def many_wait(self) -> bool:
-        return self.waiting > COUNTED_MOST
+        return self.waiting > MAX_COUNTED
 
 
 _HEALTH = """
@@ -138,7 +138,7 @@ def health_of(endpoint_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Health]:
         "low": uuid.UUID(int=0),
         "high": _LAST,
         "recent": RECENT,
-        "most": COUNTED_MOST,
+        "most": MAX_COUNTED,
     }
     with server_cursor() as cursor:
         cursor.execute(_HEALTH, parameters)

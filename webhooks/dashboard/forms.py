@@ -17,7 +17,7 @@ from webhooks.dashboard.labels import FILTERS, MEANINGS
 from webhooks.endpoints import endpoints
 from webhooks.models import EventType
 
-ROTATIONS = {"24": 24, "1": 1, "0": 0}
+OVERLAP_HOURS = {"24": 24, "1": 1, "0": 0}
 
 
 def _event_choices() -> list[tuple[str, SafeString]]:
@@ -156,11 +156,11 @@ class ReplayForm(_SpanForm, SingleUseForm):
     cursor = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     def clean(self) -> dict[str, Any]:
-        asked: dict[str, Any] = super().clean() or self.cleaned_data
-        since, until = asked.get("since"), asked.get("until")
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        since, until = values.get("since"), values.get("until")
         if since and until and since >= until:
             self.add_error("until", _("This must be later than the beginning."))
-        return asked
+        return values
 
 
 class FeedForm(forms.Form):

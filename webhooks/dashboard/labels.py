@@ -93,7 +93,7 @@ class Row:
     event: str
     message_id: str
     state: State
-    answer: str
+    response: str
     milliseconds: int | None
     attempts: int
     created_at: datetime
@@ -138,11 +138,11 @@ def endpoint_state(endpoint: Endpoint, *, used: bool) -> State:
         reason = translated(endpoint.disabled_reason)
         return State("bad" if reason else "still", pgettext("webhook", "Disabled"), reason)
     if endpoint.failing_since:
-        told = _("No post has succeeded since then. After five days the endpoint is disabled.")
-        return State("bad", _("Failing"), told, endpoint.failing_since)
+        detail = _("No post has succeeded since then. After five days the endpoint is disabled.")
+        return State("bad", _("Failing"), detail, endpoint.failing_since)
     if endpoint.paused_until and endpoint.paused_until > timezone.now():
-        told = _("The receiver asked for a rest; nothing is posted before then.")
-        return State("late", _("Resting"), told, endpoint.paused_until)
+        detail = _("The receiver asked for a rest; nothing is posted before then.")
+        return State("late", _("Resting"), detail, endpoint.paused_until)
     if used:
         return State("good", _("Working"))
     return State("still", _("Not used yet"))

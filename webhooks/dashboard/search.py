@@ -23,9 +23,9 @@ def find(member: Member, text: str) -> list[Hit]:
 
 def _endpoints(member: Member, text: str) -> list[Hit]:
     mine = Endpoint.objects.filter(organization=member.organization, deleted_at=None)
-    wanted = ids.parse_id(ids.ENDPOINT, text)
-    if wanted is not None:
-        mine = mine.filter(id=wanted)
+    endpoint_id = ids.parse_id(ids.ENDPOINT, text)
+    if endpoint_id is not None:
+        mine = mine.filter(id=endpoint_id)
     elif len(text) >= SHORTEST_URL:
         mine = mine.filter(url__icontains=text)
     else:

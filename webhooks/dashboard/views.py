@@ -21,7 +21,7 @@ from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
 from webhooks.dashboard import audited_actions, feed, labels
 from webhooks.dashboard.forms import (
-    ROTATIONS,
+    OVERLAP_HOURS,
     EndpointForm,
     LogForm,
     RotationForm,
@@ -64,16 +64,16 @@ def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
         context = {"page": "webhooks", "form": form}
         return render(request, "webhooks/dashboard/webhook_new.html", {**frame(member), **context})
     if not form.is_first():
-        return _shown_already(request, member)
+        return _secret_shown_already(request, member)
     try:
-        endpoint = audited_actions.create(member, client_address(request), **_asked(form))
+        endpoint = audited_actions.create(member, client_address(request), **_fields(form))
     except ApiError as refusal:
         messages.error(request, labels.translated(refusal.problem.message))
         return redirect("webhooks", public_id(member.organization))
     return _show_secret(request, member, endpoint)
 
 
-def _asked(form: EndpointForm) -> dict[str, Any]:
+def _fields(form: EndpointForm) -> dict[str, Any]:
     return {name: form.cleaned_data[name] for name in ("url", "description", "events")}
 
 
@@ -85,7 +85,7 @@ def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> Http
     form = LogForm(request.GET)
     form.is_valid()
     below = ids.parse_id(ids.DELIVERY, request.GET.get("before", ""))
-    rows = log.newest(endpoint.id, _wanted(form, below), PAGE + 1)
+    rows = log.newest(endpoint.id, _filter(form, below), PAGE + 1)
     health = feed.health_of([endpoint.id])[endpoint.id]
     paused = request.GET.get("live") == "off"
     context = {
@@ -103,15 +103,15 @@ def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> Http
     return live_page(request, member, "webhooks/dashboard/webhook", "webhook_body", context)
 
 
-def _wanted(form: LogForm, below: Any) -> log.Filter:
+def _filter(form: LogForm, below: Any) -> log.Filter:
     """Return the filter of the form; invalid fields do not filter."""
-    asked = form.cleaned_data
+    values = form.cleaned_data
     return log.Filter(
-        status=asked.get("status") or None,
-        event_type=asked.get("event") or None,
-        message_id=asked.get("message"),
-        after=asked.get("since"),
-        until=asked.get("until"),
+        status=values.get("status") or None,
+        event_type=values.get("event") or None,
+        message_id=values.get("message"),
+        after=values.get("since"),
+        until=values.get("until"),
         below=below,
     )
 
@@ -121,14 +121,14 @@ def _wanted(form: LogForm, below: Any) -> log.Filter:
 def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Show the endpoint's fields as a form; on POST, save them."""
     endpoint = endpoint_of(member, webhook_id)
-    now = {
+    current = {
         "url": endpoint.url,
         "description": endpoint.description,
         "events": endpoint.events,
     }
-    form = EndpointForm(request.POST if request.method == "POST" else None, initial=now)
+    form = EndpointForm(request.POST if request.method == "POST" else None, initial=current)
     if form.is_bound and form.is_valid():
-        audited_actions.change(member, client_address(request), endpoint, **_asked(form))
+        audited_actions.change(member, client_address(request), endpoint, **_fields(form))
         messages.success(request, _("Saved."))
         return _to_endpoint(member, endpoint)
     context = {"page": "webhooks", "form": form, "endpoint": endpoint}
@@ -155,8 +155,8 @@ def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
         }  # fmt: skip
         return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
     if not form.is_first():
-        return _shown_already(request, member)
-    overlap = timedelta(hours=ROTATIONS[form.cleaned_data["overlap"]])
+        return _secret_shown_already(request, member)
+    overlap = timedelta(hours=OVERLAP_HOURS[form.cleaned_data["overlap"]])
     rotated = audited_actions.rotate(member, client_address(request), endpoint, overlap)
     return _show_secret(request, member, rotated, rotated=True)
 
@@ -171,9 +171,9 @@ def switch(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
     if enabled:
         messages.success(request, _("The endpoint is enabled. What waited for it goes out now."))
     else:
-        told = _("The endpoint is disabled. Nothing more is posted to it, and no new events are"
+        text = _("The endpoint is disabled. Nothing more is posted to it, and no new events are"
                  " kept for it.")  # fmt: skip
-        messages.success(request, told)
+        messages.success(request, text)
     return _to_endpoint(member, endpoint)
 
 
@@ -237,9 +237,9 @@ def _show_secret(
     return render(request, "webhooks/dashboard/webhook_secret.html", {**frame(member), **context})
 
 
-def _shown_already(request: HttpRequest, member: Member) -> HttpResponse:
-    told = _("That was done already. The secret was shown then; if you lost it, rotate it.")
-    messages.warning(request, told)
+def _secret_shown_already(request: HttpRequest, member: Member) -> HttpResponse:
+    text = _("That was done already. The secret was shown then; if you lost it, rotate it.")
+    messages.warning(request, text)
     return redirect("webhooks", public_id(member.organization))
 
 

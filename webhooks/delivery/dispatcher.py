@@ -33,7 +33,7 @@ DATABASE_THREADS = 4
 # all of them.
 LOOKUP_THREADS = 64
 FLUSH_SECONDS = 0.02
-FLUSH_MOST = 1_000
+MAX_FLUSH = 1_000
 DRAIN_SECONDS = 5.0
 OPEN_FILES = 65_536
 
@@ -129,9 +129,9 @@ class Dispatcher:
         return endpoint_id in self._pausing
 
     @property
-    def holder(self) -> int | None:
+    def worker_id(self) -> int | None:
         """Return the worker's number for claims, see `webhooks.delivery.worker_liveness`."""
-        return self._lifeline.holder
+        return self._lifeline.worker_id
 
     # ------------------------------------------------------------ the loop itself
 
@@ -156,7 +156,7 @@ class Dispatcher:
         try:
             await endpoint_worker.run()
         except Exception:
-            log.exception("webhook_pump_broke")
+            log.exception("webhook_endpoint_worker_broke")
         finally:
             # In the same step of the loop as the end of run(), so that no wake-up is lost between
             # them. Deliveries that a stop or a bug left in the queue are handed back.
@@ -174,8 +174,8 @@ class Dispatcher:
 
     def _take_results(self) -> Results:
         taken, rest = self._results, Results()
-        rest.outcomes = taken.outcomes[FLUSH_MOST:]
-        del taken.outcomes[FLUSH_MOST:]
+        rest.outcomes = taken.outcomes[MAX_FLUSH:]
+        del taken.outcomes[MAX_FLUSH:]
         self._results = rest
         return taken
 
@@ -226,9 +226,9 @@ def _allow_open_files() -> None:
     The usual soft limit of 1,024 only protects programs that use select().
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    target = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 _dispatchers: dict[int, Dispatcher] = {}

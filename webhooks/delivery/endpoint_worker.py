@@ -20,7 +20,7 @@ from django.db import DatabaseError, InterfaceError
 from imissive.core import ids, outbound
 from webhooks.delivery import queue
 from webhooks.delivery.queue import Claimed, Outcome, Target
-from webhooks.delivery.retry import OVERLOADED, asked_seconds
+from webhooks.delivery.retry import OVERLOADED, retry_after_seconds
 from webhooks.endpoints import disable as endpoint_disable
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-CLAIM_MOST = 200
+MAX_CLAIM = 200
 CLAIM_AHEAD_SECONDS = 2.0
 """Seconds of work that a claim should bring, estimated from the duration of recent posts."""
 CLAIM_EVERY_SECONDS = 0.02
@@ -58,14 +58,14 @@ class EndpointWorker:
         self._post_seconds = FIRST_POST_SECONDS
         self._works = False
         self._failures = 0
-        self._rung = True
+        self._wake_pending = True
         self._wake = asyncio.Event()
         self._claim_not_before = 0.0
         self._now = asyncio.get_running_loop().time
 
     def wake(self) -> None:
         """Make the worker look for due deliveries."""
-        self._rung = True
+        self._wake_pending = True
         self._wake.set()
 
     def close(self) -> None:
@@ -77,7 +77,7 @@ class EndpointWorker:
         """Claim and post until nothing is due and no wake-up is pending."""
         while not self._dispatcher.closing:
             self._start_posters()
-            if self._rung and len(self.queue) <= self._claim_size() // 2:
+            if self._wake_pending and len(self.queue) <= self._claim_size() // 2:
                 await self._claim()
             elif self.posting:
                 self._wake.clear()
@@ -86,22 +86,22 @@ class EndpointWorker:
                 return
 
     def _claim_size(self) -> int:
-        lately = int(self._limit * CLAIM_AHEAD_SECONDS / max(self._post_seconds, 0.001))
-        return self._limit if self._failing else max(self._limit, min(CLAIM_MOST, lately))
+        ahead = int(self._limit * CLAIM_AHEAD_SECONDS / max(self._post_seconds, 0.001))
+        return self._limit if self._failing else max(self._limit, min(MAX_CLAIM, ahead))
 
     async def _claim(self) -> None:
         wait = self._claim_not_before - self._now()
         if wait > 0:
             await asyncio.sleep(wait)
-        self._rung = False
+        self._wake_pending = False
         if self._dispatcher.pauses(self.endpoint_id):
             return
         size = self._claim_size()
         # Measured from before the statement, so the lease ends here earlier than in the database.
-        ends = self._now() + queue.lease_seconds()
+        lease_ends = self._now() + queue.lease_seconds()
         try:
             target, claimed = await self._dispatcher.in_database(
-                _claim, self.endpoint_id, size, self._dispatcher.holder
+                _claim, self.endpoint_id, size, self._dispatcher.worker_id
             )
         except (DatabaseError, InterfaceError) as error:
             log.warning("webhook_claim_failed", error=str(error), effect="the sweep tries again")
@@ -111,9 +111,9 @@ class EndpointWorker:
                 self._failing = target.failing_since is not None
                 self._limit = 1 if self._failing else self._limit
             self._target = target
-        self.queue.extend((ends, delivery) for delivery in claimed)
+        self.queue.extend((lease_ends, delivery) for delivery in claimed)
         if len(claimed) == size:
-            self._rung = True
+            self._wake_pending = True
         else:
             self._claim_not_before = self._now() + CLAIM_EVERY_SECONDS
 
@@ -121,9 +121,9 @@ class EndpointWorker:
         for _ in range(min(self._limit - len(self.posting), len(self.queue))):
             task = asyncio.get_running_loop().create_task(self._post_queued())
             self.posting.add(task)
-            task.add_done_callback(self._poster_ended)
+            task.add_done_callback(self._poster_done)
 
-    def _poster_ended(self, task: asyncio.Task[None]) -> None:
+    def _poster_done(self, task: asyncio.Task[None]) -> None:
         self.posting.discard(task)
         self._wake.set()
         if not task.cancelled() and (error := task.exception()) is not None:
@@ -132,10 +132,10 @@ class EndpointWorker:
 
     async def _post_queued(self) -> None:
         while self.queue and len(self.posting) <= self._limit:
-            ends, claimed = self.queue.popleft()
+            lease_ends, claimed = self.queue.popleft()
             if len(self.queue) == self._claim_size() // 2:
                 self._wake.set()
-            if self._now() + settings.WEBHOOK_TIMEOUT + 2 > ends:
+            if self._now() + settings.WEBHOOK_TIMEOUT + 2 > lease_ends:
                 self._hand_back(claimed)
                 continue
             try:
@@ -143,41 +143,41 @@ class EndpointWorker:
             except asyncio.CancelledError:
                 self._hand_back(claimed)
                 raise
-            self._learn(outcome)
+            self._adapt(outcome)
             self._dispatcher.finish(outcome)
             if not outcome.delivered:
-                await self._heed(outcome)
+                await self._handle_failure(outcome)
 
     async def _post(self, claimed: Claimed) -> Outcome:
         target = self._target
         assert target is not None  # noqa: S101  # nothing is claimed without a target
         event_id = ids.public_id(ids.EVENT, claimed.event_id)
-        began, at = time.perf_counter(), datetime.now(UTC)
+        start, at = time.perf_counter(), datetime.now(UTC)
         headers = target.signer.headers(event_id, claimed.body, now=at.timestamp())
-        status, answer, error, asked = None, b"", "", None
+        status, body, error, retry_after = None, b"", "", None
         try:
-            received = await outbound.client().post(target.url, claimed.body.encode(), headers)
+            response = await outbound.client().post(target.url, claimed.body.encode(), headers)
         except outbound.OutboundError as failure:
             delivered, error = False, failure.reason
         else:
-            status, answer, delivered = received.status, received.body, received.ok
-            if not delivered and received.retry_after:
-                asked = asked_seconds(received.retry_after, datetime.now(UTC))
+            status, body, delivered = response.status, response.body, response.ok
+            if not delivered and response.retry_after:
+                retry_after = retry_after_seconds(response.retry_after, datetime.now(UTC))
         return Outcome(
             claimed=claimed,
-            began=at,
+            started_at=at,
             signature=headers["webhook-signature"],
             delivered=delivered,
             final=status == GONE,
-            asked=asked,
+            retry_after=retry_after,
             response_status=status,
             # PostgreSQL's text type cannot store NUL.
-            response_body=answer.decode(errors="replace").replace("\0", "�"),
+            response_body=body.decode(errors="replace").replace("\0", "�"),
             error=error,
-            milliseconds=int((time.perf_counter() - began) * 1000),
+            milliseconds=int((time.perf_counter() - start) * 1000),
         )
 
-    def _learn(self, outcome: Outcome) -> None:
+    def _adapt(self, outcome: Outcome) -> None:
         """Adapt the limit and the endpoint's health to the outcome of a post."""
         self._post_seconds += (outcome.milliseconds / 1000 - self._post_seconds) / 8
         if outcome.delivered:
@@ -209,7 +209,7 @@ class EndpointWorker:
         while len(self.queue) > count:
             self._hand_back(self.queue.pop()[1])
 
-    async def _heed(self, outcome: Outcome) -> None:
+    async def _handle_failure(self, outcome: Outcome) -> None:
         """React to a failure: disable the endpoint, or pause it where the receiver asks for it."""
         target = self._target
         assert target is not None  # noqa: S101  # something was posted
@@ -217,8 +217,8 @@ class EndpointWorker:
             await self._disable(endpoint_disable.disable_gone)
         elif endpoint_disable.fails_too_long(target.failing_since):
             await self._disable(endpoint_disable.disable_failing)
-        elif outcome.asked and outcome.response_status in OVERLOADED:
-            self._dispatcher.pause(self.endpoint_id, outcome.asked)
+        elif outcome.retry_after and outcome.response_status in OVERLOADED:
+            self._dispatcher.pause(self.endpoint_id, outcome.retry_after)
             self._hand_back_all_but(0)
 
     async def _disable(self, disable: Callable[[uuid.UUID], bool]) -> None:
@@ -234,7 +234,7 @@ class EndpointWorker:
 
 
 def _claim(
-    endpoint_id: uuid.UUID, limit: int, holder: int | None
+    endpoint_id: uuid.UUID, limit: int, worker_id: int | None
 ) -> tuple[Target | None, list[Claimed]]:
     target = queue.load_target(endpoint_id)
-    return target, [] if target is None else queue.claim(endpoint_id, limit, holder)
+    return target, [] if target is None else queue.claim(endpoint_id, limit, worker_id)

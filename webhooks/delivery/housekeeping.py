@@ -15,7 +15,7 @@ PURGE_AFTER = timedelta(minutes=10)
 """Delay between the deletion of an endpoint and that of its rows."""
 STEP = 5_000
 """Number of rows that one step examines."""
-MOST_STEPS = 100
+MAX_STEPS = 100
 """Maximum steps of one run: half a million rows, as many as two minutes at full speed produce."""
 
 _PURGE = """
@@ -83,12 +83,12 @@ SELECT count(*), (SELECT id FROM batch ORDER BY id DESC LIMIT 1) FROM batch
 def purge_old() -> None:
     """Delete the deliveries and events older than WEBHOOK_KEEP_DAYS.
 
-    At most MOST_STEPS steps of each; the next run continues.
+    At most MAX_STEPS steps of each; the next run continues.
     """
     before = first_id_at(timezone.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS))
     for statement in (_OLD_DELIVERIES, _OLD_EVENTS):
         after: uuid.UUID | None = uuid.UUID(int=0)
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             after = _purge_step(statement, {"after": after, "before": before, "step": STEP})
             if after is None:
                 break

@@ -22,10 +22,10 @@ from imissive.core.ids import first_id_at
 from imissive.core.sql import server_cursor
 from webhooks.models import Delivery, EventType
 
-SORTED_MOST = 10_000
+MAX_SORTED = 10_000
 """Maximum number of unfinished deliveries that are sorted to find the newest of them."""
 _LAST = uuid.UUID(int=2**128 - 1)
-_ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
+_FINISHED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
 _STATUSES: dict[str | None, list[str]] = {
     None: list(Delivery.Status.values),
     "pending": [Delivery.Status.PENDING, Delivery.Status.SENDING],
@@ -59,9 +59,9 @@ def find(organization_id: uuid.UUID, delivery_id: uuid.UUID | None) -> Delivery:
     return found
 
 
-def newest(endpoint_id: uuid.UUID, wanted: Filter, limit: int) -> list[Delivery]:
+def newest(endpoint_id: uuid.UUID, filters: Filter, limit: int) -> list[Delivery]:
     """Return up to `limit` deliveries of the endpoint, newest first, with event and attempts."""
-    ids = _ids(_parameters(endpoint_id, wanted, limit), wanted)
+    ids = _ids(_parameters(endpoint_id, filters, limit), filters)
     return list(_shown(Delivery.objects.filter(id__in=ids)).order_by("-id"))
 
 
@@ -73,16 +73,16 @@ def _shown(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
     )
 
 
-def _parameters(endpoint_id: uuid.UUID, wanted: Filter, limit: int) -> dict[str, Any]:
-    high = first_id_at(wanted.until) if wanted.until else _LAST
+def _parameters(endpoint_id: uuid.UUID, filters: Filter, limit: int) -> dict[str, Any]:
+    high = first_id_at(filters.until) if filters.until else _LAST
     return {
         "endpoint": endpoint_id,
-        "types": [wanted.event_type] if wanted.event_type else list(EventType.values),
-        "status": wanted.status,
-        "statuses": _STATUSES[wanted.status],
-        "message": wanted.message_id,
-        "low": first_id_at(wanted.after) if wanted.after else uuid.UUID(int=0),
-        "high": min(high, wanted.below) if wanted.below else high,
+        "types": [filters.event_type] if filters.event_type else list(EventType.values),
+        "status": filters.status,
+        "statuses": _STATUSES[filters.status],
+        "message": filters.message_id,
+        "low": first_id_at(filters.after) if filters.after else uuid.UUID(int=0),
+        "high": min(high, filters.below) if filters.below else high,
         "limit": limit,
     }
 
@@ -112,7 +112,7 @@ SELECT found.id
  ORDER BY found.id DESC
  LIMIT %(limit)s
 """
-_NEWEST_ENDED = """
+_NEWEST_FINISHED = """
 SELECT found.id
   FROM unnest(%(types)s::text[]) AS wanted(type)
  CROSS JOIN LATERAL (
@@ -144,15 +144,15 @@ SELECT (SELECT count(*) FROM waiting) <= %(most)s, ARRAY(SELECT id FROM found)
 """
 
 
-def _ids(parameters: dict[str, Any], wanted: Filter) -> Sequence[uuid.UUID]:
-    if wanted.message_id is not None:
+def _ids(parameters: dict[str, Any], filters: Filter) -> Sequence[uuid.UUID]:
+    if filters.message_id is not None:
         return _read(_OF_MESSAGE, parameters)
-    if wanted.status is None:
+    if filters.status is None:
         return _read(_NEWEST, parameters)
-    if wanted.status in _ENDED:
-        return _read(_NEWEST_ENDED, parameters)
+    if filters.status in _FINISHED:
+        return _read(_NEWEST_FINISHED, parameters)
     with server_cursor() as cursor:
-        cursor.execute(_FEW_WAITING, parameters | {"most": SORTED_MOST})
+        cursor.execute(_FEW_WAITING, parameters | {"most": MAX_SORTED})
         are_all, found = cursor.fetchone()
     return found if are_all else _read(_NEWEST, parameters)
 

@@ -49,15 +49,15 @@ class Claimed:
 class Outcome:
     """Result of an attempt. `response_status` is None where there was no response, see `error`.
 
-    `asked` is the receiver's Retry-After in seconds.
+    `retry_after` is the receiver's Retry-After in seconds.
     """
 
     claimed: Claimed
-    began: datetime
+    started_at: datetime
     signature: str
     delivered: bool
     final: bool
-    asked: float | None
+    retry_after: float | None
     response_status: int | None
     response_body: str
     error: str
@@ -142,14 +142,14 @@ RETURNING delivery.id, event.id, event.body, delivery.attempts, due.next_attempt
 """
 
 
-def claim(endpoint_id: uuid.UUID, limit: int, holder: int | None = None) -> list[Claimed]:
+def claim(endpoint_id: uuid.UUID, limit: int, worker_id: int | None = None) -> list[Claimed]:
     """Claim up to `limit` due deliveries of the endpoint for `lease_seconds`, the oldest first.
 
-    With a `holder` (a worker's number, see `webhooks.delivery.worker_liveness`) they are freed as
+    With a `worker_id` (see `webhooks.delivery.worker_liveness`) they are freed as
     soon as that worker is dead.
     """
     with server_cursor() as cursor:
-        cursor.execute(_CLAIM, [endpoint_id, limit, lease_seconds(), holder])
+        cursor.execute(_CLAIM, [endpoint_id, limit, lease_seconds(), worker_id])
         claimed = [Claimed(*row) for row in cursor.fetchall()]
     # RETURNING yields the rows in the order of the join.
     claimed.sort(key=lambda delivery: delivery.due)
@@ -162,7 +162,7 @@ UPDATE webhooks_delivery delivery
        attempts = delivery.attempts + 1,
        next_attempt_at = statement_timestamp() + new.wait * interval '1 second',
        finished_at = CASE WHEN new.wait IS NULL THEN statement_timestamp() END,
-       attempted_at = new.began,
+       attempted_at = new.started_at,
        signature = new.signature,
        response_status = new.response_status,
        response_body = new.response_body,
@@ -170,7 +170,7 @@ UPDATE webhooks_delivery delivery
        duration_ms = new.milliseconds
   FROM unnest(%b::uuid[], %b::timestamptz[], %b::text[], %b::float8[], %b::timestamptz[],
               %b::text[], %b::int4[], %b::text[], %b::text[], %b::int4[])
-       AS new(id, lease, status, wait, began, signature, response_status, response_body, error,
+       AS new(id, lease, status, wait, started_at, signature, response_status, response_body, error,
               milliseconds)
  WHERE delivery.id = new.id AND delivery.status = 'sending' AND delivery.next_attempt_at = new.lease
 """
@@ -180,7 +180,7 @@ _FINISH_SOME_FAILED = f"""
 WITH finished AS ({_FINISH} RETURNING delivery.attempts, new.*)
 INSERT INTO webhooks_failedattempt
        (delivery_id, number, at, response_status, response_body, error, duration_ms)
-SELECT id, attempts, began, response_status, response_body, error, milliseconds
+SELECT id, attempts, started_at, response_status, response_body, error, milliseconds
   FROM finished
  WHERE status <> 'delivered'
 """  # noqa: S608
@@ -234,7 +234,7 @@ def _finish(outcomes: Sequence[Outcome]) -> None:
                     for outcome, wait in zip(outcomes, waits, strict=True)
                 ],
                 waits,
-                [outcome.began for outcome in outcomes],
+                [outcome.started_at for outcome in outcomes],
                 [outcome.signature for outcome in outcomes],
                 [outcome.response_status for outcome in outcomes],
                 [outcome.response_body for outcome in outcomes],
@@ -246,7 +246,7 @@ def _finish(outcomes: Sequence[Outcome]) -> None:
 
 def _wait_after(outcome: Outcome) -> float | None:
     final = outcome.delivered or outcome.final
-    return None if final else retry_seconds(outcome.claimed.attempts + 1, outcome.asked)
+    return None if final else retry_seconds(outcome.claimed.attempts + 1, outcome.retry_after)
 
 
 def _status(outcome: Outcome, wait: float | None) -> Delivery.Status:

@@ -52,11 +52,11 @@ def replay(organization_id: uuid.UUID, delivery: Delivery) -> uuid.UUID:
         same = Delivery.objects.filter(event=delivery.event_id, endpoint=endpoint)
         if same.filter(status__in=_UNDER_WAY).exists():
             raise ApiError("CONFLICT", "The event is still on its way to this endpoint.")
-        made = _insert(endpoint, [delivery.event_id])
-        if not made:
+        created = _insert(endpoint, [delivery.event_id])
+        if not created:
             # The clean-up has deleted the event meanwhile.
             raise ApiError("NOT_FOUND", "There is no such webhook delivery.")
-    return made[0]
+    return created[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,8 +89,10 @@ def replay_span(
         with server_cursor() as cursor:
             cursor.execute(_CANDIDATES, _parameters(endpoint, span))
             candidates = cursor.fetchall()
-        made = _insert(endpoint, [event_id for _, event_id, unsettled in candidates if unsettled])
-    return len(made), candidates[-1][0] if len(candidates) == MOST else None
+        created = _insert(
+            endpoint, [event_id for _, event_id, unsettled in candidates if unsettled]
+        )
+    return len(created), candidates[-1][0] if len(candidates) == MOST else None
 
 
 def _lock_enabled(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
@@ -169,6 +171,6 @@ def _insert(endpoint: Endpoint, event_ids: Sequence[uuid.UUID]) -> list[uuid.UUI
     delivery_ids = sorted(ids.new_uuid() for _ in event_ids)
     with server_cursor() as cursor:
         cursor.execute(_INSERT, [endpoint.id, len(event_ids), delivery_ids, list(event_ids)])
-        made = [row[0] for row in cursor.fetchall()]
+        created = [row[0] for row in cursor.fetchall()]
     transaction.on_commit(functools.partial(outbox.wake, [endpoint.id]))
-    return made
+    return created

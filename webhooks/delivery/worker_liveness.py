@@ -48,7 +48,7 @@ class Lifeline:
         self._thread.join(STOP_SECONDS)
 
     @property
-    def holder(self) -> int | None:
+    def worker_id(self) -> int | None:
         """Return the worker's number for claims, or None while the lock is not held."""
         return self._number if self._held.is_set() else None
 
@@ -70,7 +70,7 @@ class Lifeline:
                 held.execute("SELECT 1")
 
 
-_LIVING = """
+_ALIVE = """
 SELECT objid::bigint FROM pg_locks
  WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -101,7 +101,7 @@ class Watch:
     """Free the claims of dead workers. One for each process that sweeps; call `step` often."""
 
     def __init__(self) -> None:
-        self._living: frozenset[int] = frozenset()
+        self._alive: frozenset[int] = frozenset()
         # The first step looks at once, because this process may replace a killed one.
         self._look_at: float | None = 0.0
         self._lock = threading.Lock()
@@ -113,22 +113,22 @@ class Watch:
         """
         with self._lock:
             now = time.monotonic() if now is None else now
-            living = _living()
-            if self._living - living:
+            alive = _alive()
+            if self._alive - alive:
                 self._look_at = now + GRACE_SECONDS
-            self._living = living
+            self._alive = alive
             if self._look_at is None or now < self._look_at:
                 return 0
             self._look_at = None
         with server_cursor() as cursor:
-            cursor.execute(_FREE, [lease_seconds + 1, list(living)])
+            cursor.execute(_FREE, [lease_seconds + 1, list(alive)])
             freed: int = cursor.rowcount
         if freed:
             log.warning("webhook_deliveries_freed", count=freed, because="their worker died")
         return freed
 
 
-def _living() -> frozenset[int]:
+def _alive() -> frozenset[int]:
     with server_cursor() as cursor:
-        cursor.execute(_LIVING, [LOCK_CLASS])
+        cursor.execute(_ALIVE, [LOCK_CLASS])
         return frozenset(row[0] for row in cursor.fetchall())

@@ -7,7 +7,7 @@ from datetime import datetime
 from imissive.core.sql import server_cursor
 from webhooks.models import EventType
 
-COUNTED = 10_000
+MAX_COUNTED = 10_000
 """Maximum number of waiting deliveries that are counted for one endpoint."""
 
 # Both subqueries use existing indexes: waiting deliveries that of the queue, and the last success
@@ -31,7 +31,7 @@ SELECT e.id, e.url, e.enabled, e.disabled_reason, e.failing_since, e.paused_unti
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """State of an endpoint. `waiting` is the number of unfinished deliveries, at most COUNTED."""
+    """State of an endpoint; `waiting` is its number of unfinished deliveries, up to MAX_COUNTED."""
 
     endpoint_id: uuid.UUID
     url: str
@@ -52,7 +52,7 @@ class Health:
     @property
     def many(self) -> bool:
         """Return whether more deliveries may wait than were counted."""
-        return self.waiting >= COUNTED
+        return self.waiting >= MAX_COUNTED
 
 
 def health_of(organization_id: uuid.UUID) -> list[Health]:
@@ -62,7 +62,7 @@ def health_of(organization_id: uuid.UUID) -> list[Health]:
             _HEALTH,
             {
                 "organization": organization_id,
-                "counted": COUNTED,
+                "counted": MAX_COUNTED,
                 "types": list(EventType.values),
             },
         )

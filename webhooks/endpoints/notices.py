@@ -26,16 +26,16 @@ TRY_AGAIN_AFTER = timedelta(minutes=10)
 
 def due() -> list[uuid.UUID]:
     """Return the ids of the endpoints whose mail is due."""
-    return list(_owed().values_list("id", flat=True))
+    return list(_pending().values_list("id", flat=True))
 
 
-def tell_people(endpoint_id: uuid.UUID) -> None:
+def send_notice(endpoint_id: uuid.UUID) -> None:
     """Send the mail about the endpoint if it is due; while the mail server is away it stays due.
 
     A recipient that the server refuses is not retried.
     """
     later = timezone.now() + TRY_AGAIN_AFTER
-    if not _owed().filter(id=endpoint_id).update(notice_due_at=later):
+    if not _pending().filter(id=endpoint_id).update(notice_due_at=later):
         return
     endpoint = Endpoint.objects.select_related("organization").get(id=endpoint_id)
     context = {
@@ -58,7 +58,7 @@ def tell_people(endpoint_id: uuid.UUID) -> None:
     log.info("webhook_notice_sent", endpoint=endpoint.public_id, mails=sent)
 
 
-def _owed() -> QuerySet[Endpoint]:
+def _pending() -> QuerySet[Endpoint]:
     return Endpoint.objects.filter(
         enabled=False, deleted_at=None, notice_due_at__lte=timezone.now()
     )

@@ -83,8 +83,8 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
     recipients = [
         [
             endpoint
-            for endpoint, wanted in endpoints.get(event.organization_id, ())
-            if not wanted or event.type in wanted
+            for endpoint, types in endpoints.get(event.organization_id, ())
+            if not types or event.type in types
         ]
         for event in events
     ]
@@ -122,8 +122,8 @@ def _endpoints(
     found: dict[uuid.UUID, list[tuple[uuid.UUID, frozenset[str]]]] = defaultdict(list)
     with server_cursor() as cursor:
         cursor.execute(_ENDPOINTS, [list(organization_ids)])
-        for endpoint_id, organization_id, wanted in cursor.fetchall():
-            found[organization_id].append((endpoint_id, frozenset(wanted)))
+        for endpoint_id, organization_id, types in cursor.fetchall():
+            found[organization_id].append((endpoint_id, frozenset(types)))
     return found
 
 

@@ -93,7 +93,7 @@ def test_by_status(
     monkeypatch: pytest.MonkeyPatch,
     waiting_is_sorted: bool,
 ) -> None:
-    monkeypatch.setattr(log, "SORTED_MOST", 100 if waiting_is_sorted else 0)
+    monkeypatch.setattr(log, "MAX_SORTED", 100 if waiting_is_sorted else 0)
     happen(customer, 2)
     work_off(endpoint, delivered=True)
     happen(customer, 3)

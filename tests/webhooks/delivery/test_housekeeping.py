@@ -103,7 +103,7 @@ def test_an_event_stays_with_its_replay(customer: Customer) -> None:
 
 def test_in_steps(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "STEP", 5)
-    monkeypatch.setattr(housekeeping, "MOST_STEPS", 2)
+    monkeypatch.setattr(housekeeping, "MAX_STEPS", 2)
     waiting = endpoint_of(customer, URL, "otp.failed")
     endpoint = endpoint_of(customer, URL, "message.sent")
     happen(customer, 3, "otp.failed")

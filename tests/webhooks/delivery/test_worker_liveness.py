@@ -36,7 +36,7 @@ import sys, time, uuid, django
 django.setup()
 from webhooks.delivery import dispatcher
 running = dispatcher.current()
-while running.holder is None:
+while running.worker_id is None:
     time.sleep(0.01)
 running.wake(uuid.UUID(sys.argv[1]))
 time.sleep(60)
@@ -64,7 +64,7 @@ def holding() -> Iterator[Lifeline]:
     made = Lifeline()
     made.start()
     try:
-        wait_until(lambda: made.holder is not None)
+        wait_until(lambda: made.worker_id is not None)
         yield made
     finally:
         end(made)
@@ -73,11 +73,11 @@ def holding() -> Iterator[Lifeline]:
 def end(line: Lifeline) -> None:
     """Let go of the lock, and wait until PostgreSQL has noticed."""
     line.stop()
-    wait_until(lambda: line._number not in worker_liveness._living())
+    wait_until(lambda: line._number not in worker_liveness._alive())
 
 
 def claim(endpoint: Endpoint, line: Lifeline, count: int) -> None:
-    assert len(queue.claim(endpoint.id, count, line.holder)) == count
+    assert len(queue.claim(endpoint.id, count, line.worker_id)) == count
 
 
 def test_what_the_living_hold_stays_theirs(
@@ -123,7 +123,7 @@ def test_a_result_of_who_was_taken_for_dead_changes_nothing(
 ) -> None:
     happen(customer)
     with holding() as line:
-        [claimed] = queue.claim(endpoint.id, 1, line.holder)
+        [claimed] = queue.claim(endpoint.id, 1, line.worker_id)
     Watch().step(LEASE)
     queue.write(queue.Results(outcomes=[outcome(claimed, delivered=True)]))
     assert [(row.status, row.attempts) for row in rows(endpoint)] == [("pending", 0)]
@@ -136,7 +136,7 @@ def test_a_broken_connection_is_no_death(
     monkeypatch.setattr(worker_liveness, "GRACE_SECONDS", 1.0)
     happen(customer)
     claim(endpoint, line, 1)
-    watch, before = Watch(), line.holder
+    watch, before = Watch(), line.worker_id
     watch.step(LEASE)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -144,9 +144,9 @@ def test_a_broken_connection_is_no_death(
             " WHERE locktype = 'advisory' AND classid = %s AND objid = %s",
             [worker_liveness.LOCK_CLASS, before],
         )
-    wait_until(lambda: line.holder is None)
+    wait_until(lambda: line.worker_id is None)
     until = time.monotonic() + 1.5
-    wait_until(lambda: line.holder == before, 1.0)
+    wait_until(lambda: line.worker_id == before, 1.0)
     while time.monotonic() < until:
         assert watch.step(LEASE) == 0
         time.sleep(0.1)
@@ -156,10 +156,10 @@ def test_a_broken_connection_is_no_death(
 def test_without_its_lock_nobody_is_named(committed_db: None) -> None:
     """Else what one without a connection claims would be taken from it again and again."""
     line = Lifeline()
-    assert line.holder is None
+    assert line.worker_id is None
     with holding() as held:
-        assert held.holder is not None
-    assert held.holder is None
+        assert held.worker_id is not None
+    assert held.worker_id is None
 
 
 # ------------------------------------------------------------ a real process, killed

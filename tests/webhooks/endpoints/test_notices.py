@@ -56,7 +56,7 @@ def test_owners_and_admins_get_it(
         organization=customer.organization, user=theirs[Role.OWNER], role=Role.VIEWER
     )
     disable(endpoint)
-    tasks.tell_people(endpoint.id.hex)
+    tasks.send_notice(endpoint.id.hex)
     got = {recipient for one in mail.outbox for recipient in one.to}
     assert got == {mine[Role.OWNER].email, mine[Role.ADMIN].email}
     assert all(len(one.recipients()) == 1 for one in mail.outbox)
@@ -70,7 +70,7 @@ def sent(
     owner = member(customer.organization)
     User.objects.filter(id=owner.id).update(language=language, name="Nora & Sons")
     disable(endpoint)
-    notices.tell_people(endpoint.id)
+    notices.send_notice(endpoint.id)
     [one] = mail.outbox
     assert isinstance(one, EmailMultiAlternatives)
     [(html, kind)] = one.alternatives
@@ -130,7 +130,7 @@ def test_it_is_sent_once(customer: Customer, endpoint: Endpoint) -> None:
     people(customer)
     disable(endpoint)
     for _ in range(2):
-        tasks.tell_people(endpoint.id.hex)
+        tasks.send_notice(endpoint.id.hex)
     tasks.clean_up()
     assert len(mail.outbox) == 2
 
@@ -161,7 +161,7 @@ def test_while_the_mail_server_is_away_it_stays_owed(
 
     with monkeypatch.context() as patched:
         patched.setattr(locmem.EmailBackend, "send_messages", away)
-        tasks.tell_people(endpoint.id.hex)
+        tasks.send_notice(endpoint.id.hex)
     assert mail.outbox == []
     assert owed(endpoint)
     tasks.clean_up()  # not yet
@@ -184,7 +184,7 @@ def test_a_refused_address_keeps_nobody_elses_mail(
         return int(send(self, messages))
 
     monkeypatch.setattr(locmem.EmailBackend, "send_messages", picky)
-    tasks.tell_people(endpoint.id.hex)
+    tasks.send_notice(endpoint.id.hex)
     assert [one.to for one in mail.outbox] != [[refused]]
     assert len(mail.outbox) == 1
     assert not owed(endpoint)
@@ -201,6 +201,6 @@ def test_nothing_is_told_of_what_is_no_longer_so(
         answer(customer.api, "DELETE", path, status=204)
     else:
         answer(customer.api, "PATCH", path, {"enabled": True})
-    tasks.tell_people(endpoint.id.hex)
+    tasks.send_notice(endpoint.id.hex)
     tasks.clean_up()
     assert mail.outbox == []

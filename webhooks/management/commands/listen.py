@@ -71,8 +71,8 @@ def register(platform: "Platform", url: str, events: list[str]) -> dict[str, Any
         if (left["url"], left["description"]) == (url, DESCRIPTION):
             platform.call("DELETE", f"/v1/webhooks/{left['id']}")
     body = {"url": url, "description": DESCRIPTION, "events": events}
-    made: dict[str, Any] = platform.call("POST", "/v1/webhooks", body)
-    return made
+    endpoint: dict[str, Any] = platform.call("POST", "/v1/webhooks", body)
+    return endpoint
 
 
 class Platform:
@@ -120,16 +120,16 @@ class Platform:
 
 def _explain(error: urllib.error.HTTPError) -> str:
     try:
-        told = json.loads(error.read())["error"]
+        problem = json.loads(error.read())["error"]
     except (ValueError, KeyError, TypeError):
         return f"The platform answered {error.code}."
-    if told["code"] == "INVALID_URL":
+    if problem["code"] == "INVALID_URL":
         return (
             "The platform refuses to post to this machine. Start it with WEBHOOK_ALLOW_LOOPBACK=1"
             " in its environment (never in production), such as"
             " `WEBHOOK_ALLOW_LOOPBACK=1 make run`."
         )
-    return f"The platform answered {told['code']}: {told['message']}"
+    return f"The platform answered {problem['code']}: {problem['message']}"
 
 
 def _read_demo(path: Path) -> dict[str, str]:
@@ -177,12 +177,12 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         if length > MAX_BODY:
             self.close_connection = True
-            self._answer(413)
+            self._respond(413)
             return
         headers = {name: self.headers.get(name, "") for name in HEADERS}
-        self._answer(self.receiver.receive(headers, self.rfile.read(length)))
+        self._respond(self.receiver.receive(headers, self.rfile.read(length)))
 
-    def _answer(self, status: int) -> None:
+    def _respond(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
