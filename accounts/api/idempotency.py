@@ -30,7 +30,7 @@ from imissive.core.sql import server_cursor
 KEPT = timedelta(hours=24)
 MAX_KEY_LENGTH = 255
 WAIT_SECONDS, POLL_SECONDS = 2.0, 0.02
-"""How many seconds a request waits for a concurrent one with its key, and between its checks."""
+"""Seconds that a request waits for a concurrent one with its key, and between its checks."""
 PURGE_AFTER = KEPT + timedelta(minutes=1)
 """Longer than `KEPT`, so that no record is deleted between being found and being read."""
 PURGE_STEP = 5_000

@@ -209,7 +209,7 @@ def sentence(action: str, target: str) -> str:
     text = SENTENCES.get(action)
     if text is None:
         return f"{action} {target}".strip()
-    # Some targets begin with their public id, which people need not see.
+    # Some targets begin with their public id, which is of no interest to readers.
     name = _PUBLIC_ID.sub("", target)
     return str(text) % {"target": name or "—"}
 

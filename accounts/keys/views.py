@@ -91,7 +91,7 @@ class KeyForm(IpAllowListForm, SingleUseForm):
 
 
 class RotationForm(SingleUseForm):
-    """How long the old key works beside the new one."""
+    """The overlap in which the old key works beside the new one."""
 
     overlap = forms.ChoiceField(
         label=gettext_lazy("The old key works"),

@@ -95,7 +95,7 @@ class ApiKeyForm(ApiKeyModelForm):
 
 
 class RotateForm(forms.Form):
-    """How long the old key works beside the new one."""
+    """The overlap in which the old key works beside the new one."""
 
     overlap = forms.ChoiceField(
         label=_("The old key ends"),

@@ -15,7 +15,7 @@ log = structlog.get_logger(__name__)
 
 
 def find(caller: OtpCaller, otp_id: str, *, lock: bool = False) -> Verification:
-    """The caller's verification with that public id; `lock`: held to the transaction's end.
+    """Return the caller's verification with that public id; `lock`: until the transaction ends.
 
     Verifications of test keys are not found with a live key, nor the other way round: a code that
     never reached a phone must prove nothing. Raises ApiError NOT_FOUND.

@@ -68,7 +68,7 @@ class EndpointForm(SingleUseForm):
 
 
 class RotationForm(SingleUseForm):
-    """How long the old secret signs beside the new one."""
+    """The overlap in which the old secret signs beside the new one."""
 
     overlap = forms.ChoiceField(
         label=gettext_lazy("The old secret signs too"),
