@@ -1,4 +1,4 @@
-"""Codes: their digits are even, their hash tells nothing without the key, and what people type."""
+"""Codes: uniform digits, storage that reveals nothing without the key, and typed input."""
 
 import uuid
 from collections import Counter
@@ -13,7 +13,7 @@ from otp.verification.codes import KeyLost, Secret
 
 
 def test_every_digit_is_as_likely_in_every_place() -> None:
-    """Chi-square over 4,000 codes: 9 degrees of freedom exceed 40 once in 100,000 times."""
+    """Chi-square test over 4,000 codes: 9 degrees of freedom exceed 40 once in 100,000 runs."""
     found = [codes.create(uuid.uuid4(), 6)[0] for _ in range(4000)]
     for place in range(6):
         counts = Counter(code[place] for code in found)
@@ -23,7 +23,7 @@ def test_every_digit_is_as_likely_in_every_place() -> None:
 
 
 @pytest.mark.parametrize("length", range(4, 9))
-def test_a_code_is_made_again_and_recognized(length: int) -> None:
+def test_a_code_is_derived_again_and_recognized(length: int) -> None:
     id = uuid.uuid4()
     code, secret = codes.create(id, length)
     assert len(code) == length
@@ -34,14 +34,14 @@ def test_a_code_is_made_again_and_recognized(length: int) -> None:
 
 
 def test_two_of_one_verification_differ() -> None:
-    """The seed is random: an id, which is public, tells nothing."""
+    """The seed is random: the id, which is public, does not determine the code."""
     id = uuid.uuid4()
-    made = [codes.create(id, 8) for _ in range(20)]
-    assert len({code for code, _ in made}) == 20
-    assert len({secret.seed for _, secret in made}) == 20
+    created = [codes.create(id, 8) for _ in range(20)]
+    assert len({code for code, _ in created}) == 20
+    assert len({secret.seed for _, secret in created}) == 20
 
 
-def test_without_the_servers_key_a_code_is_neither_made_nor_checked(settings: Any) -> None:
+def test_without_the_servers_key_a_code_is_neither_created_nor_checked(settings: Any) -> None:
     id = uuid.uuid4()
     code, secret = codes.create(id, 8)
     settings.FIELD_ENCRYPTION_KEYS = ["B" * 43 + "="]
@@ -49,14 +49,14 @@ def test_without_the_servers_key_a_code_is_neither_made_nor_checked(settings: An
         codes.code_of(id, 8, secret)
     with pytest.raises(KeyLost):
         codes.matches(id, secret, code)
-    # Not even where somebody writes another key's id beside it.
+    # Not even if another key's id is written beside the seed.
     other = codes.create(id, 8)[1]
     forged = Secret(secret.seed, other.key_id, secret.digest)
     assert codes.code_of(id, 8, forged) != code
     assert not codes.matches(id, forged, code)
 
 
-def test_the_first_key_makes_codes_and_every_key_checks_them(settings: Any) -> None:
+def test_the_first_key_creates_codes_and_every_key_checks_them(settings: Any) -> None:
     id = uuid.uuid4()
     code, old = codes.create(id, 8)
     settings.FIELD_ENCRYPTION_KEYS = ["B" * 43 + "=", *settings.FIELD_ENCRYPTION_KEYS]
@@ -64,14 +64,14 @@ def test_the_first_key_makes_codes_and_every_key_checks_them(settings: Any) -> N
     assert codes.create(id, 8)[1].key_id != old.key_id
 
 
-def test_a_keys_id_tells_nothing_of_it(settings: Any) -> None:
+def test_a_keys_id_reveals_nothing_of_it(settings: Any) -> None:
     secret = codes.create(uuid.uuid4(), 6)[1]
     assert len(secret.key_id) == 8
     assert secret.key_id not in settings.FIELD_ENCRYPTION_KEYS[0]
 
 
 @given(st.text(max_size=12))
-def test_what_is_typed_is_digits_or_refused(text: str) -> None:
+def test_typed_input_is_normalized_or_refused(text: str) -> None:
     try:
         code = codes.normalize(text)
     except ValueError:

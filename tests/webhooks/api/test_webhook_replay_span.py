@@ -1,4 +1,4 @@
-"""POST /v1/webhooks/{id}/replay with a span of time"""
+"""POST /v1/webhooks/{id}/replay: the deliveries of a period."""
 
 from datetime import timedelta
 from typing import Any
@@ -60,7 +60,7 @@ def pending(endpoint: Endpoint) -> list[Delivery]:
     return [row for row in rows(endpoint) if row.status == "pending"]
 
 
-def test_what_failed_comes_again_in_its_order(
+def test_failed_ones_are_replayed_in_their_order(
     committed_world: World, there: Receiver, start: Start, settings: Any
 ) -> None:
     settings.WEBHOOK_CONCURRENCY = 1
@@ -83,19 +83,19 @@ def test_failed_only_or_all(api: Api, customer: Customer, endpoint: Endpoint) ->
     assert {row.event_id for row in pending(endpoint)} == {
         row.event_id for row in rows(endpoint) if row.status == "failed"
     }
-    # Those two are on their way now.
+    # These two are on their way now.
     assert replay(api, endpoint, status="all")["replayed"] == 3
     assert replay(api, endpoint, status="all")["replayed"] == 0
     work_off(endpoint, delivered=True)
-    # The failed ones have arrived since.
+    # The failed ones have been delivered since.
     assert replay(api, endpoint, status="failed")["replayed"] == 0
     assert replay(api, endpoint, status="all")["replayed"] == 5
 
 
-def test_what_failed_again_is_replayed_once(
+def test_an_event_that_failed_twice_is_replayed_once(
     api: Api, customer: Customer, endpoint: Endpoint
 ) -> None:
-    """Its event has two failed deliveries in the span, and gets one new one."""
+    """An event with two failed deliveries in the period gets one new delivery."""
     fail(customer, endpoint, 1)
     assert replay(api, endpoint)["replayed"] == 1
     work_off(endpoint, delivered=False)
@@ -104,9 +104,7 @@ def test_what_failed_again_is_replayed_once(
     assert len(rows(endpoint)) == 3
 
 
-def test_what_is_on_its_way_is_not_doubled(
-    api: Api, customer: Customer, endpoint: Endpoint
-) -> None:
+def test_pending_ones_are_not_replayed(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     happen(customer, 2)
     for status in ("failed", "all"):
         assert replay(api, endpoint, status=status)["replayed"] == 0
@@ -124,7 +122,7 @@ def test_some_events_only(api: Api, customer: Customer, endpoint: Endpoint) -> N
     assert replay(api, endpoint, events=[])["replayed"] == 1
 
 
-def test_only_of_the_span_and_of_this_endpoint(
+def test_only_of_the_period_and_of_this_endpoint(
     api: Api, world: World, customer: Customer, endpoint: Endpoint
 ) -> None:
     other = world.endpoint(customer)
@@ -140,7 +138,7 @@ def test_only_of_the_span_and_of_this_endpoint(
     assert pending(other) == []
 
 
-def test_a_long_span_goes_on_with_the_cursor(
+def test_a_long_period_continues_with_the_cursor(
     api: Api, customer: Customer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_replay, "MOST", 4)
@@ -152,7 +150,7 @@ def test_a_long_span_goes_on_with_the_cursor(
     third = replay(api, endpoint, status="all", cursor=second["next_cursor"])
     assert (second["replayed"], third["replayed"], third["next_cursor"]) == (4, 3, None)
     assert len({row.event_id for row in pending(endpoint)}) == 11
-    # The same call again finds all of them on their way.
+    # The same call finds all of them on their way.
     assert replay(api, endpoint, status="all")["replayed"] == 0
 
 
@@ -210,7 +208,7 @@ def test_bodies_that_are_refused(
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_what_is_no_endpoint_is_not_found(api: Api, id: str) -> None:
+def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "POST", f"/v1/webhooks/{id}/replay", SPAN), 404, "NOT_FOUND")
 
 
