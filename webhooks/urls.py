@@ -12,5 +12,5 @@ urlpatterns = [
     path("webhooks/<str:webhook_id>/test", endpoints.TestView.as_view()),
     path("webhooks/<str:webhook_id>/rotate-secret", endpoints.RotateSecretView.as_view()),
     path("webhooks/<str:webhook_id>/deliveries", deliveries.DeliveriesView.as_view()),
-    path("webhooks/<str:webhook_id>/replay", deliveries.ReplaySpanView.as_view()),
+    path("webhooks/<str:webhook_id>/replay", deliveries.ReplayPeriodView.as_view()),
 ]

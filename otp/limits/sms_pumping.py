@@ -63,7 +63,7 @@ _SUSPECTS = """
 WITH rules AS MATERIALIZED (
     SELECT o.id AS organization_id,
            COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
-           COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS span,
+           COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS period,
            COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
            COALESCE(s.pumping_share, %(share)s) AS share
       FROM accounts_organization o LEFT JOIN otp_otpsettings s ON s.organization_id = o.id
@@ -81,7 +81,7 @@ SELECT v.organization_id, v.prefix, rules.mode,
   LEFT JOIN messaging_message m ON m.id = v.message_id
  WHERE v.id >= %(first)s AND NOT v.test
    AND v.status <> 'pending' AND v.reason <> 'canceled'
-   AND v.created_at > %(now)s - rules.span - v.expiry * interval '1 second'
+   AND v.created_at > %(now)s - rules.period - v.expiry * interval '1 second'
    AND (v.status = 'verified' OR (m.sent_at IS NOT NULL AND m.status <> 'failed'))
    AND v.created_at > COALESCE(known.lifted_at, '-infinity')
    AND (known.prefix IS NULL

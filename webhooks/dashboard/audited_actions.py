@@ -93,13 +93,13 @@ def replay(member: Member, address: str, delivery: Delivery) -> uuid.UUID:
 
 
 @transaction.atomic
-def replay_span(
-    member: Member, address: str, endpoint: Endpoint, span: event_replay.Span
+def replay_period(
+    member: Member, address: str, endpoint: Endpoint, period: event_replay.ReplayPeriod
 ) -> tuple[int, uuid.UUID | None]:
-    """Replay a period as `webhooks.delivery.replay.replay_span` does, and record it."""
-    replayed, last = event_replay.replay_span(member.organization_id, endpoint.id, span)
+    """Replay a period as `webhooks.delivery.replay.replay_period` does, and record it."""
+    replayed, last = event_replay.replay_period(member.organization_id, endpoint.id, period)
     if replayed:
-        times = {"from": span.since.isoformat(), "to": span.until.isoformat()}
+        times = {"from": period.since.isoformat(), "to": period.until.isoformat()}
         _record("webhook.span_replayed", member, address, endpoint, events=replayed, **times)
     return replayed, last
 

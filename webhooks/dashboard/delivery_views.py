@@ -78,7 +78,7 @@ def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> H
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_WEBHOOKS, acting=True)
-def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
+def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Ask for a period; on POST, replay its deliveries, as many as one call may."""
     endpoint = endpoint_of(member, webhook_id)
     form = ReplayForm(request.POST) if request.method == "POST" else _form_from_query(request)
@@ -97,8 +97,8 @@ def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpRe
         messages.warning(request, _("That was done already."))
         return to_endpoint
     try:
-        replayed, last = audited_actions.replay_span(
-            member, client_address(request), endpoint, _span(form.cleaned_data)
+        replayed, last = audited_actions.replay_period(
+            member, client_address(request), endpoint, _period(form.cleaned_data)
         )
     except ApiError as refusal:
         messages.error(request, labels.translated(refusal.problem.message))
@@ -134,8 +134,8 @@ def _next_query(request: HttpRequest, cursor: str) -> str:
     return urlencode([*fields, *events, ("cursor", cursor)])
 
 
-def _span(values: dict[str, Any]) -> replay.Span:
-    return replay.Span(
+def _period(values: dict[str, Any]) -> replay.ReplayPeriod:
+    return replay.ReplayPeriod(
         since=values["since"],
         until=values["until"],
         delivered_too=values["status"] == "all",

@@ -94,7 +94,7 @@ def _zone() -> str:
     return timezone.get_current_timezone_name()
 
 
-class _SpanForm(forms.Form):
+class _PeriodForm(forms.Form):
     """A form with the times `since` and `until`, whose labels name the time zone."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
@@ -103,7 +103,7 @@ class _SpanForm(forms.Form):
         self.fields["until"].label = _("Until (%(zone)s)") % {"zone": _zone()}
 
 
-class LogForm(_SpanForm):
+class LogForm(_PeriodForm):
     """The filters of the delivery log."""
 
     status = forms.ChoiceField(
@@ -138,7 +138,7 @@ class LogForm(_SpanForm):
         return found
 
 
-class ReplayForm(_SpanForm, SingleUseForm):
+class ReplayForm(_PeriodForm, SingleUseForm):
     """The period, status and events of the deliveries to replay."""
 
     since = _Moment()

@@ -60,7 +60,7 @@ def replay(organization_id: uuid.UUID, delivery: Delivery) -> uuid.UUID:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class ReplayPeriod:
     """Filter of the deliveries to replay: created from `since` (included) to `until` (excluded).
 
     Failed ones, or with `delivered_too` all finished ones; of the given event types, or of all if
@@ -74,8 +74,8 @@ class Span:
     above: uuid.UUID | None = None
 
 
-def replay_span(
-    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, span: Span
+def replay_period(
+    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, period: ReplayPeriod
 ) -> tuple[int, uuid.UUID | None]:
     """Deliver the events of a period again, each once, the oldest first.
 
@@ -87,7 +87,7 @@ def replay_span(
     with transaction.atomic():
         endpoint = _lock_enabled(organization_id, endpoint_id)
         with server_cursor() as cursor:
-            cursor.execute(_CANDIDATES, _parameters(endpoint, span))
+            cursor.execute(_CANDIDATES, _parameters(endpoint, period))
             candidates = cursor.fetchall()
         created = _insert(
             endpoint, [event_id for _, event_id, unsettled in candidates if unsettled]
@@ -132,17 +132,17 @@ SELECT found.id, found.event_id, NOT EXISTS (
 """
 
 
-def _parameters(endpoint: Endpoint, span: Span) -> dict[str, Any]:
-    ended = ["failed", "delivered"] if span.delivered_too else ["failed"]
+def _parameters(endpoint: Endpoint, period: ReplayPeriod) -> dict[str, Any]:
+    statuses = ["failed", "delivered"] if period.delivered_too else ["failed"]
     return {
         "endpoint": endpoint.id,
-        "statuses": ended,
-        "types": list(span.event_types) or list(EventType.values),
+        "statuses": statuses,
+        "types": list(period.event_types) or list(EventType.values),
         # With a delivery in one of these statuses, the event needs no further one.
-        "settled": [*_UNDER_WAY] if span.delivered_too else [*_UNDER_WAY, "delivered"],
-        "since": ids.first_id_at(span.since),
-        "until": ids.first_id_at(span.until),
-        "above": span.above or uuid.UUID(int=0),
+        "settled": [*_UNDER_WAY] if period.delivered_too else [*_UNDER_WAY, "delivered"],
+        "since": ids.first_id_at(period.since),
+        "until": ids.first_id_at(period.until),
+        "above": period.above or uuid.UUID(int=0),
         "most": MOST,
     }
 

@@ -29,7 +29,7 @@ from tests.support.webhook_receivers import Receiver
 from webhooks.delivery import replay as event_replay
 from webhooks.models import Delivery, Endpoint
 
-SPAN = {"from": "2026-01-15T12:00:00Z", "to": "2100-01-15T12:00:00+03:00"}
+PERIOD = {"from": "2026-01-15T12:00:00Z", "to": "2100-01-15T12:00:00+03:00"}
 
 
 def path(endpoint: Endpoint) -> str:
@@ -42,7 +42,7 @@ def endpoint(world: World, customer: Customer) -> Endpoint:
 
 
 def replay(api: Api, endpoint: Endpoint, **body: Any) -> Any:
-    return answer(api, "POST", path(endpoint), SPAN | body, status=202)
+    return answer(api, "POST", path(endpoint), PERIOD | body, status=202)
 
 
 def fail(customer: Customer, endpoint: Endpoint, count: int, type: str = "message.sent") -> None:
@@ -157,7 +157,7 @@ def test_a_long_period_continues_with_the_cursor(
 def test_a_disabled_endpoint_is_refused(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     fail(customer, endpoint, 1)
     Endpoint.objects.filter(id=endpoint.id).update(enabled=False)
-    assert "disabled" in refused(call(api, "POST", path(endpoint), SPAN), 409, "CONFLICT")
+    assert "disabled" in refused(call(api, "POST", path(endpoint), PERIOD), 409, "CONFLICT")
     assert pending(endpoint) == []
 
 
@@ -165,7 +165,7 @@ def test_a_repeated_call_with_an_idempotency_key_replays_once(
     api: Api, customer: Customer, endpoint: Endpoint
 ) -> None:
     arrive(customer, endpoint, 1)
-    body, key = SPAN | {"status": "all"}, {"HTTP_IDEMPOTENCY_KEY": "replay-1"}
+    body, key = PERIOD | {"status": "all"}, {"HTTP_IDEMPOTENCY_KEY": "replay-1"}
     assert call(api, "POST", path(endpoint), body, **key).json()["replayed"] == 1
     make_due(endpoint)
     work_off(endpoint, delivered=True)
@@ -177,25 +177,25 @@ def test_a_repeated_call_with_an_idempotency_key_replays_once(
     ("body", "field"),
     [
         ({}, "from"),
-        ({"from": SPAN["from"]}, "to"),
-        ({"to": SPAN["to"]}, "from"),
-        (SPAN | {"from": SPAN["to"]}, "to"),
-        (SPAN | {"to": SPAN["from"]}, "to"),
-        (SPAN | {"from": None}, "from"),
-        (SPAN | {"from": 1_700_000_000}, "from"),
-        (SPAN | {"to": "4100000000"}, "to"),
-        (SPAN | {"from": "yesterday"}, "from"),
-        (SPAN | {"from": "2026-01-15T12:00:00"}, "from"),
-        (SPAN | {"to": "2026-02-30T12:00:00Z"}, "to"),
-        (SPAN | {"to": True}, "to"),
-        (SPAN | {"status": "delivered"}, "status"),
-        (SPAN | {"status": None}, "status"),
-        (SPAN | {"events": ["message.lost"]}, "events[0]"),
-        (SPAN | {"events": "message.sent"}, "events"),
-        (SPAN | {"cursor": "x"}, "cursor"),
-        (SPAN | {"cursor": 1}, "cursor"),
-        (SPAN | {"since": SPAN["from"]}, "since"),
-        (SPAN | {"limit": 1}, "limit"),
+        ({"from": PERIOD["from"]}, "to"),
+        ({"to": PERIOD["to"]}, "from"),
+        (PERIOD | {"from": PERIOD["to"]}, "to"),
+        (PERIOD | {"to": PERIOD["from"]}, "to"),
+        (PERIOD | {"from": None}, "from"),
+        (PERIOD | {"from": 1_700_000_000}, "from"),
+        (PERIOD | {"to": "4100000000"}, "to"),
+        (PERIOD | {"from": "yesterday"}, "from"),
+        (PERIOD | {"from": "2026-01-15T12:00:00"}, "from"),
+        (PERIOD | {"to": "2026-02-30T12:00:00Z"}, "to"),
+        (PERIOD | {"to": True}, "to"),
+        (PERIOD | {"status": "delivered"}, "status"),
+        (PERIOD | {"status": None}, "status"),
+        (PERIOD | {"events": ["message.lost"]}, "events[0]"),
+        (PERIOD | {"events": "message.sent"}, "events"),
+        (PERIOD | {"cursor": "x"}, "cursor"),
+        (PERIOD | {"cursor": 1}, "cursor"),
+        (PERIOD | {"since": PERIOD["from"]}, "since"),
+        (PERIOD | {"limit": 1}, "limit"),
         ([], None),
     ],
 )
@@ -209,11 +209,11 @@ def test_bodies_that_are_refused(
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
 def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
-    refused(call(api, "POST", f"/v1/webhooks/{id}/replay", SPAN), 404, "NOT_FOUND")
+    refused(call(api, "POST", f"/v1/webhooks/{id}/replay", PERIOD), 404, "NOT_FOUND")
 
 
 def test_who_may(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
     fail(customer, endpoint, 1)
-    check_who_may(customer, outsider, "POST", path(endpoint), SPAN, status=202)
+    check_who_may(customer, outsider, "POST", path(endpoint), PERIOD, status=202)
     assert len(pending(endpoint)) == 1
     check_other_methods(customer.api, path(endpoint), "POST")
