@@ -30,7 +30,7 @@ MEANINGS: dict[str, str | Promise] = {
 }
 """Short description of each event type."""
 
-# The API's refusals of endpoints and replays, listed here so that they get translated.
+# What endpoints and replays are refused for, in the API's own words, so that they are translated.
 _REFUSALS = (
     gettext_noop("The URL has more than 500 characters."),
     gettext_noop("The URL has a character that is not allowed in one."),
@@ -44,7 +44,7 @@ _REFUSALS = (
     gettext_noop("The endpoint is disabled. Enable it first."),
     gettext_noop("The event is still on its way to this endpoint."),
 )
-# Reasons of attempts without a response, from `imissive.core.outbound`.
+# Why an attempt got no answer, as `imissive.core.outbound` says it.
 _ERRORS = (
     gettext_noop("address not allowed"),
     gettext_noop("host name not found"),
