@@ -1,4 +1,4 @@
-"""Lists of addresses and networks that a credential may be used from. Pure."""
+"""IP allow-lists: the addresses and networks that a credential may be used from. Pure."""
 
 import ipaddress
 from collections.abc import Iterable
@@ -19,9 +19,9 @@ class NotAList(ValueError):
 
 
 def allowed(address: str, networks: Iterable[str]) -> bool:
-    """Whether the address is in one of them; where none is listed, every address is.
+    """Return whether the address is in one of the networks; an empty list allows every address.
 
-    An IPv4 address that comes mapped into IPv6 counts as what it is.
+    An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) counts as the IPv4 address.
     """
     listed = list(networks)
     if not listed:
@@ -35,10 +35,11 @@ def allowed(address: str, networks: Iterable[str]) -> bool:
 
 
 def clean(written: Iterable[str]) -> list[str]:
-    """Networks as they are kept: each once, single addresses as they are, others in CIDR.
+    """Return the entries in their canonical form, without duplicates.
 
-    Bits of the host are dropped (192.0.2.7/24 is 192.0.2.0/24), and IPv4 written as IPv6 becomes
-    IPv4, as a caller's address does. Raises NotAList, which names those that are none.
+    Single addresses stay addresses, networks are in CIDR notation without host bits (192.0.2.7/24
+    becomes 192.0.2.0/24), and IPv4-mapped IPv6 becomes IPv4, as a caller's address does. Raises
+    NotAList, which names the invalid entries, and for more than MOST entries.
     """
     found: dict[str, None] = {}
     wrong: list[str] = []

@@ -19,8 +19,8 @@ from accounts.operators.base import (
     LongTableAdmin,
     ReadOnlyInline,
     ReasonForm,
-    act,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
@@ -185,7 +185,7 @@ class MessageAdmin(LongTableAdmin):
     def has_read_text_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_message")
 
-    @act(_("Read the text"), permission="read_text", icon="visibility")
+    @detail_action(_("Read the text"), permission="read_text", icon="visibility")
     def read_text(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Shows the text in the answer to a reason that goes into the audit log."""
         message = self.get_object(request, object_id)

@@ -20,9 +20,9 @@ from unfold.widgets import (
 from accounts.audit import trail
 from accounts.operators.base import (
     OperatorAdmin,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
@@ -247,9 +247,9 @@ class SenderIdAdmin(OperatorAdmin):
     def _audit(self, request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
         """`messaging.senders.approval` writes the audit log itself."""
 
-    @act(_("Approve"), permission="decide", icon="check")
+    @detail_action(_("Approve"), permission="decide", icon="check")
     def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -271,9 +271,9 @@ class SenderIdAdmin(OperatorAdmin):
             told += " " + gettext("Careful, it looks like: %(names)s.") % {"names": names}
         return told
 
-    @act(_("Reject"), permission="decide", icon="close", danger=True)
+    @detail_action(_("Reject"), permission="decide", icon="close", danger=True)
     def reject(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -287,9 +287,9 @@ class SenderIdAdmin(OperatorAdmin):
             danger=True,
         )
 
-    @act(_("Revoke"), permission="decide", icon="block", danger=True)
+    @detail_action(_("Revoke"), permission="decide", icon="block", danger=True)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -303,9 +303,9 @@ class SenderIdAdmin(OperatorAdmin):
             danger=True,
         )
 
-    @act(_("Make default"), permission="decide", icon="star")
+    @detail_action(_("Make default"), permission="decide", icon="star")
     def make_default(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -317,9 +317,9 @@ class SenderIdAdmin(OperatorAdmin):
             ),
         )
 
-    @act(_("Back to the queue"), permission="decide", icon="undo")
+    @detail_action(_("Back to the queue"), permission="decide", icon="undo")
     def reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,

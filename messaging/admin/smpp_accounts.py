@@ -18,8 +18,8 @@ from accounts.operators.base import (
     OperatorAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
-    act,
-    act_page,
+    action_page,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
@@ -159,7 +159,7 @@ class SmppAccountAdmin(OperatorAdmin):
         told = _("The password of %(system_id)s is %(password)s. It is not shown again.")
         messages.warning(request, told % {"system_id": account.system_id, "password": password})
 
-    @act(_("Console"), permission="view", icon="monitor_heart")
+    @detail_action(_("Console"), permission="view", icon="monitor_heart")
     def console(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """What its owner sees too: binds, errors, the last PDUs."""
         account = self.get_object(request, object_id)
@@ -176,7 +176,7 @@ class SmppAccountAdmin(OperatorAdmin):
         }
         return TemplateResponse(request, "messaging/admin/smpp_console.html", context)
 
-    @act(_("New password"), permission="rotate", icon="key")
+    @detail_action(_("New password"), permission="rotate", icon="key")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(account: SmppAccount, values: dict[str, Any]) -> None:
             overlap = timedelta(hours=int(values["overlap"]))
@@ -191,7 +191,7 @@ class SmppAccountAdmin(OperatorAdmin):
             )
             self._show(request, account, password)
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -253,7 +253,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
     def has_end_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_smppaccount")
 
-    @act(_("End this bind"), permission="end", icon="link_off", danger=True)
+    @detail_action(_("End this bind"), permission="end", icon="link_off", danger=True)
     def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(session: SmppSession, _values: dict[str, Any]) -> HttpResponse:
             sessions.end(session)
@@ -269,7 +269,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
             # Its own page is gone in a moment.
             return HttpResponseRedirect(reverse("admin:messaging_smppsession_changelist"))
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,

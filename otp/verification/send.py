@@ -1,7 +1,7 @@
-"""Sending codes: the verification and the message with its code are committed together or not.
+"""Send and resend codes: a verification and the message with its code are committed together.
 
-Sends to one number run one after the other, whoever they are for: an advisory lock, so that the
-limits hold under concurrency. The order of locks: a number, its verification, messages, balances.
+Sends to one number run one after the other, across all organizations, under an advisory lock, so
+that the limits hold under concurrency. Order of locks: number, verification, messages, balances.
 """
 
 import contextlib
@@ -36,10 +36,11 @@ from otp.verification.reasons import VerificationReason
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a caller wants: `text` as `texts.compose` made it, `sender` None for the default one.
+class CodeRequest:
+    """A request for a code: `text` as returned by `texts.compose`, `length` in digits.
 
-    `length` in digits, `expiry` in seconds.
+    `expiry` is in seconds, and `sender` is None for the default sender ID. `for_retriever`: the
+    text ends with an app hash for Android's SMS Retriever.
     """
 
     phone: str
@@ -52,39 +53,39 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A verification whose code was accepted for sending. `code` is for test keys' callers only."""
+    """A verification whose code was accepted for sending. Only test keys may return `code`."""
 
     verification: Verification
     code: str
 
 
-def send(caller: OtpCaller, asked: Asked) -> Sent:
-    """Begin a verification and send its code. One that is still live for the number ends.
+def send(caller: OtpCaller, code_request: CodeRequest) -> Sent:
+    """Start a verification and send its code; an earlier pending one of the number is superseded.
 
-    Raises ApiError: what a message is refused for (with this call's field names), and
-    INVALID_PHONE, DESTINATION_BLOCKED, OTP_COOLDOWN, TOO_MANY_ATTEMPTS, MESSAGE_TOO_LONG.
+    Raises ApiError: the errors of a message (with this request's field names), and INVALID_PHONE,
+    DESTINATION_BLOCKED, OTP_COOLDOWN, TOO_MANY_ATTEMPTS, MESSAGE_TOO_LONG.
     """
-    number = _parse(asked.phone)
+    number = _parse(code_request.phone)
     verification = Verification(
         organization_id=caller.organization_id,
         test=caller.test,
         phone=number.e164,
         country=number.country,
         prefix=sms_pumping.prefix_of(number),
-        sender=asked.sender or "",
-        length=asked.length,
-        expiry=asked.expiry,
-        text=asked.text,
+        sender=code_request.sender or "",
+        length=code_request.length,
+        expiry=code_request.expiry,
+        text=code_request.text,
     )
-    code, secret = codes.make(verification.id, asked.length)
+    code, secret = codes.create(verification.id, code_request.length)
     verification.seed, verification.key_id = secret.seed, secret.key_id
     verification.digest = secret.digest
-    if asked.for_retriever:
-        texts.check_retriever(texts.rendered(asked.text, code))
+    if code_request.for_retriever:
+        texts.check_retriever(texts.rendered(code_request.text, code))
     rules = rules_of(caller.organization_id)
-    with _whole():
+    with _all_or_nothing():
         lock_number(number.e164)
-        now = _admit(verification, rules)
+        now = _check_rules(verification, rules)
         _supersede(verification, now)
         verification.created_at = now
         _deliver(caller, verification, code, now)
@@ -92,29 +93,29 @@ def send(caller: OtpCaller, asked: Asked) -> Sent:
 
 
 def resend(caller: OtpCaller, otp_id: str) -> Sent:
-    """Send a pending verification's code once more, and give it its full time again.
+    """Send a pending verification's code again, and restart its expiry.
 
-    Raises ApiError: NOT_FOUND; ALREADY_VERIFIED; CONFLICT where it has ended; and as `send`.
+    Raises ApiError: NOT_FOUND; ALREADY_VERIFIED; CONFLICT after completion; and those of `send`.
     """
     phone = verify.find(caller, otp_id).phone
     rules = rules_of(caller.organization_id)
-    with _whole():
+    with _all_or_nothing():
         lock_number(phone)
         verification = verify.find(caller, otp_id, lock=True)
         verify.refuse_verified(verification)
         code = _code_again(verification)
         if code is None:
             raise ApiError(VerificationReason.CODE_OVER)
-        now = _admit(verification, rules)
-        # Two messages with one code would only confuse.
-        completion.take_back(verification)
+        now = _check_rules(verification, rules)
+        # Two messages with the same code would confuse the recipient.
+        completion.cancel_message(verification)
         _deliver(caller, verification, code, now)
     return Sent(verification, code)
 
 
 def _code_again(verification: Verification) -> str | None:
-    """The code of a verification, or None where it is right no more."""
-    if not verify.is_live(verification, datetime.now(UTC)):
+    """Return the verification's code, or None where it is no longer valid."""
+    if not verify.is_active(verification, datetime.now(UTC)):
         return None
     try:
         return codes.code_of(verification.id, verification.length, verification.secret)
@@ -123,8 +124,8 @@ def _code_again(verification: Verification) -> str | None:
 
 
 @contextlib.contextmanager
-def _whole() -> Iterator[None]:
-    """All of it or nothing, and what is refused in the API's words."""
+def _all_or_nothing() -> Iterator[None]:
+    """Run the block in a transaction, and turn InsufficientCredits into an ApiError."""
     try:
         with transaction.atomic():
             yield
@@ -133,7 +134,7 @@ def _whole() -> Iterator[None]:
 
 
 def lock_number(phone: str) -> None:
-    """Wait for other sends to that number, and hold up later ones to the transaction's end."""
+    """Lock a number against other sends until the transaction ends."""
     with server_cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"otp {phone}"])
 
@@ -145,8 +146,11 @@ def _parse(phone: str) -> e164.Number:
         raise ApiError.of(error.problem("phone")) from None
 
 
-def _admit(verification: Verification, rules: Rules) -> datetime:
-    """Refuse where the rules do, else say what time it is. The number's lock is held."""
+def _check_rules(verification: Verification, rules: Rules) -> datetime:
+    """Raise ApiError where the rules refuse the code, otherwise return the current time.
+
+    The caller holds the number's lock.
+    """
     if not rules.allow(verification.country):
         country = verification.country
         raise ApiError(LimitReason.COUNTRY_NOT_ENABLED, "phone", country=country)
@@ -167,7 +171,7 @@ SELECT s.at, s.organization_id = %(organization)s, v.status = 'verified'
 
 
 def _history(verification: Verification, now: datetime) -> number_limits.History:
-    """What went to the number. Test keys' codes reach nobody: they count by themselves."""
+    """Return the codes sent to the number; those of test keys are counted separately."""
     with server_cursor() as cursor:
         cursor.execute(
             _HISTORY,
@@ -179,7 +183,7 @@ def _history(verification: Verification, now: datetime) -> number_limits.History
             },
         )
         rows = cursor.fetchall()
-    own = [(at, proved) for at, is_own, proved in rows if is_own]
+    own = [(at, verified) for at, is_own, verified in rows if is_own]
     return number_limits.History(
         [at for at, _ in own],
         [] if verification.test else [at for at, _, _ in rows],
@@ -188,7 +192,7 @@ def _history(verification: Verification, now: datetime) -> number_limits.History
 
 
 def _supersede(newer: Verification, now: datetime) -> None:
-    """End what is live for the number."""
+    """Supersede the pending verification of the same number, if there is one."""
     live = Verification.objects.select_for_update().filter(
         organization_id=newer.organization_id,
         test=newer.test,
@@ -197,15 +201,15 @@ def _supersede(newer: Verification, now: datetime) -> None:
     )
     older = live.first()
     if older is not None:
-        over = verify.is_over(older, now)
+        over = verify.is_expired(older, now)
         reason = Verification.Reason.EXPIRED if over else Verification.Reason.SUPERSEDED
-        completion.end(older, reason, now)
+        completion.complete(older, reason, now)
 
 
 def _deliver(caller: OtpCaller, verification: Verification, code: str, now: datetime) -> None:
-    """Store the verification and accept a message with its code, on the lane nothing holds up."""
-    span = timedelta(seconds=verification.expiry)
-    verification.message_id, verification.expires_at = ids.new_uuid(), now + span
+    """Store the verification and accept a message with its code, with urgent priority."""
+    expiry = timedelta(seconds=verification.expiry)
+    verification.message_id, verification.expires_at = ids.new_uuid(), now + expiry
     verification.save()
     CodeSend.objects.create(
         verification=verification,
@@ -221,8 +225,8 @@ def _deliver(caller: OtpCaller, verification: Verification, code: str, now: date
         test=verification.test,
         urgent=True,
         api_key_id=caller.key_id,
-        # A code that comes too late is worse than none.
-        validity=span,
+        # A code that arrives too late is worse than none.
+        validity=expiry,
         hold=False,
     )
     draft = Draft(
@@ -241,11 +245,11 @@ def _deliver(caller: OtpCaller, verification: Verification, code: str, now: date
 _FIELDS = {
     "to": "phone",
     "message": "template",
-    # A sender whose country has hours: no code can wait for them.
+    # The sender ID has sending hours, and a code cannot wait for them.
     "scheduled_at": "sender_id",
 }
 
 
 def _renamed(problem: Problem) -> Problem:
-    """What is refused of a message, by the names of this call's fields."""
+    """Return a message's problem with the field names of this request."""
     return problem.at(_FIELDS.get(problem.field or "", problem.field))

@@ -1,6 +1,6 @@
-"""The text around a code: templates, defaults, and the last lines that handsets read it by. Pure.
+"""Texts of codes: templates, default texts, and the last line for autofill. Pure.
 
-A text is kept with `{code}` where the code belongs, which may be twice: in the template and in the
+A text is stored with the placeholder `{code}`, which may occur twice: in the template, and in the
 line for browsers.
 """
 
@@ -22,7 +22,7 @@ DEFAULTS: Final[dict[Locale, str]] = {
     "ar": "رمز التحقق الخاص بك هو {code}. لا تشاركه مع أحد.",
 }
 RETRIEVER_OCTETS: Final = 140
-"""What Android's SMS Retriever reads at most."""
+"""Maximum length of a message that Android's SMS Retriever reads."""
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST: Final = re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}")
@@ -33,17 +33,17 @@ HOST_SCHEMA: Final[dict[str, JsonValue]] = {
     "maxLength": 253,
     "pattern": rf"^(?:{_ANY_CASE}\.)+(?![0-9]+$){_ANY_CASE}$",
 }
-"""What `host` takes."""
+"""JSON schema of the values that `host` accepts."""
 
 
 def compose(
     template: str | None, locale: Locale, *, app_hash: str | None, origin: str | None
 ) -> str:
-    """The text to send, with `{code}` where the code belongs.
+    """Return the text to send, with the placeholder `{code}`.
 
-    `origin` makes the last line that of an origin-bound one-time code (WICG, SMS One-Time Codes):
-    `@host #code`; `app_hash` that of Android's SMS Retriever. Each has to be the last one, so both
-    together are refused. Raises ApiError: INVALID_TEMPLATE, INVALID_REQUEST.
+    `origin` appends the line of an origin-bound one-time code (WICG, SMS One-Time Codes),
+    `@host #code`; `app_hash` appends the line of Android's SMS Retriever. Each must be the last
+    line, so both together are refused. Raises ApiError: INVALID_TEMPLATE, INVALID_REQUEST.
     """
     if template is None:
         template = DEFAULTS[locale]
@@ -64,9 +64,10 @@ def compose(
 
 
 def check_retriever(rendered: str) -> None:
-    """Refuse a text that Android's SMS Retriever would not read: 140 bytes, in one part.
+    """Raise ApiError MESSAGE_TOO_LONG for a text that Android's SMS Retriever would not read.
 
-    Raises ApiError MESSAGE_TOO_LONG. What cannot be measured is refused later, with its reason.
+    It reads one part of at most RETRIEVER_OCTETS bytes in UTF-8. A text that cannot be encoded is
+    refused later, with its own reason.
     """
     octets = len(rendered.encode("utf-8", "surrogatepass"))
     try:
@@ -84,19 +85,19 @@ def check_retriever(rendered: str) -> None:
 
 
 def rendered(text: str, code: str) -> str:
-    """The text with the code in it."""
+    """Return the text with the code in place of the placeholder."""
     return text.replace(MARK, code)
 
 
 def masked(text: str, length: int) -> str:
-    """The text as people may see it: as long as with the code, which is hidden."""
+    """Return the text for logs and pages: as long as with the code, but with the code masked."""
     return text.replace(MARK, HIDDEN * length)
 
 
 def host(origin: str) -> str:
-    """The host of a site, in lower case, as it stands in the last line.
+    """Return the host name of a site in lower case, for the last line.
 
-    Raises ValueError, with a text for the caller, for what is no full host name in ASCII.
+    Raises ValueError, with a text for the caller, for anything but a full host name in ASCII.
     """
     origin = origin.lower()
     if _HOST.fullmatch(origin):

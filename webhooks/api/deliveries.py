@@ -1,4 +1,4 @@
-"""The REST API of the delivery log and of replays: thin."""
+"""REST API of the delivery log and of replays."""
 
 import uuid
 from typing import Annotated, Literal, get_args
@@ -168,7 +168,7 @@ class ReplayView(ApiView):
         return Response(delivery_json(log.find(organization_id, new_id)), status=202)
 
 
-class ReplaySpanView(ApiView):
+class ReplayPeriodView(ApiView):
     """`POST /v1/webhooks/{webhook_id}/replay`"""
 
     required_scope = Scope.WEBHOOKS
@@ -191,15 +191,15 @@ class ReplaySpanView(ApiView):
         body = parse_body(request, ReplayBody)
         if body.since >= body.until:
             raise ApiError(DeliveryReason.EMPTY_PERIOD, "to")
-        span = replay.Span(
+        period = replay.ReplayPeriod(
             since=body.since,
             until=body.until,
             delivered_too=body.status == "all",
             event_types=body.events,
             above=None if body.cursor is None else decode_cursor(body.cursor),
         )
-        replayed, last = replay.replay_span(
-            caller_of(request).organization_id, ids.parse_id(ids.ENDPOINT, webhook_id), span
+        replayed, last = replay.replay_period(
+            caller_of(request).organization_id, ids.parse_id(ids.ENDPOINT, webhook_id), period
         )
         next_cursor = None if last is None else encode_cursor(last)
         return Response({"replayed": replayed, "next_cursor": next_cursor}, status=202)

@@ -27,7 +27,7 @@ EventName = Annotated[
     WithJsonSchema({"type": "string", "enum": list(EventType.values)}),
 ]
 StatusName = Literal["pending", "delivered", "failed"]
-"""Delivery.Status as callers see it: one that is being posted is pending too, for an instant."""
+"""Delivery.Status as shown to callers: a delivery that is being posted is still pending."""
 
 
 class Webhook(BaseModel):
@@ -138,7 +138,7 @@ def delivery_json(delivery: Delivery) -> dict[str, Any]:
         "event": event.type,
         "message_id": ids.public_id(ids.MESSAGE, message_id) if message_id else None,
         "status": "pending" if delivery.status == "sending" else delivery.status,
-        # What the log is filtered by.
+        # The time that the log is filtered by.
         "created_at": time_text(ids.time_of(delivery.id)),
         "finished_at": time_text(delivery.finished_at),
         "next_attempt_at": time_text(next_attempt_at(delivery)),
@@ -148,7 +148,7 @@ def delivery_json(delivery: Delivery) -> dict[str, Any]:
 
 
 def next_attempt_at(delivery: Delivery) -> datetime | None:
-    """When it is tried next; None where it ended, is being posted, or its endpoint is off."""
+    """Return the time of the next attempt; None if finished, being posted, or disabled."""
     due, endpoint = delivery.next_attempt_at, delivery.endpoint
     if delivery.status != Delivery.Status.PENDING or due is None or not endpoint.enabled:
         return None
@@ -156,7 +156,7 @@ def next_attempt_at(delivery: Delivery) -> datetime | None:
 
 
 def request_headers(delivery: Delivery) -> dict[str, str] | None:
-    """Those of the last attempt. Its signature is kept; the secret never was in it."""
+    """Return the request headers of the last attempt, with its signature; None before the first."""
     if delivery.attempted_at is None:
         return None
     headers = outbound.HEADERS | {
@@ -179,17 +179,17 @@ class Tried:
 
     @property
     def ok(self) -> bool:
-        """Whether the receiver took it."""
+        """Return whether the receiver accepted it, with a 2xx status."""
         return self.status is not None and 200 <= self.status < 300
 
 
 def attempts_of(delivery: Delivery) -> list[Tried]:
-    """Each attempt, in their order."""
+    """Return all attempts in their order."""
     attempts = [
         _tried(earlier, earlier.number, earlier.at)
         for earlier in sorted(delivery.failed_attempts.all(), key=lambda attempt: attempt.number)
     ]
-    # How the last one went is always in the row itself; if it failed, it is among the others too.
+    # The last attempt is always in the row itself; if it failed, it is among the others too.
     if delivery.attempted_at and delivery.attempts > (attempts[-1].number if attempts else 0):
         attempts.append(_tried(delivery, delivery.attempts, delivery.attempted_at))
     return attempts

@@ -1,4 +1,4 @@
-"""Operators' view of customers' webhooks: to look at. Secrets and bodies are not shown."""
+"""Admin pages of webhook endpoints and deliveries, read-only, without secrets and bodies."""
 
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _

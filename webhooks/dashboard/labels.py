@@ -1,4 +1,4 @@
-"""Endpoints and deliveries in words, for people: their state, its tone, and what events mean."""
+"""Labels of endpoints, deliveries and events for people: states with their tones, and meanings."""
 
 import json
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ MEANINGS: dict[str, str | Promise] = {
     EventType.WEBHOOK_TEST: gettext_lazy("sent by the test button"),
     EventType.ENDPOINT_DISABLED: gettext_lazy("another endpoint was given up"),
 }
-"""When an event comes, in a few words."""
+"""Short description of each event type."""
 
 _STATUSES = {
     "delivered": ("good", gettext_lazy("Received")),
@@ -45,12 +45,12 @@ FILTERS = {
     "delivered": gettext_lazy("Received"),
     "failed": gettext_lazy("Given up"),
 }
-"""The delivery log's statuses that it is filtered by."""
+"""Statuses by which the delivery log is filtered."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A word or two with their tone, and a sentence where there is more to say."""
+    """A short label with its tone, a sentence of detail where there is one, and a time for it."""
 
     tone: str
     label: str
@@ -60,13 +60,13 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A delivery in a table."""
+    """A delivery as a row of a table."""
 
     id: str
     event: str
     message_id: str
     state: State
-    answer: str
+    response: str
     milliseconds: int | None
     attempts: int
     created_at: datetime
@@ -74,7 +74,7 @@ class Row:
 
 
 def row(delivery: Delivery) -> Row:
-    """A delivery that was read with its event and endpoint."""
+    """Return the table row of a delivery that was read with its event and endpoint."""
     message_id = delivery.event.message_id
     return Row(
         delivery.public_id,
@@ -95,7 +95,7 @@ def in_words(problem: Problem | None) -> str:
 
 
 def delivery_state(delivery: Delivery) -> State:
-    """How a delivery stands, of one that was read with its endpoint."""
+    """Return the state of a delivery that was read with its endpoint."""
     name = str(delivery.status)
     if name not in (Delivery.Status.DELIVERED, Delivery.Status.FAILED):
         name = "trying" if delivery.attempts else "pending"
@@ -106,23 +106,23 @@ def delivery_state(delivery: Delivery) -> State:
 
 
 def endpoint_state(endpoint: Endpoint, *, used: bool) -> State:
-    """How an endpoint fares. `used`: whether a delivery to it has ever ended."""
+    """Return the state of an endpoint. `used`: a delivery to it has already finished."""
     if not endpoint.enabled:
         reason = in_words(DisabledReason.named(endpoint.disabled_reason))
         return State("bad" if reason else "still", pgettext("webhook", "Disabled"), reason)
     if endpoint.failing_since:
-        told = _("No post has succeeded since then. After five days the endpoint is disabled.")
-        return State("bad", _("Failing"), told, endpoint.failing_since)
+        detail = _("No post has succeeded since then. After five days the endpoint is disabled.")
+        return State("bad", _("Failing"), detail, endpoint.failing_since)
     if endpoint.paused_until and endpoint.paused_until > timezone.now():
-        told = _("The receiver asked for a rest; nothing is posted before then.")
-        return State("late", _("Resting"), told, endpoint.paused_until)
+        detail = _("The receiver asked for a rest; nothing is posted before then.")
+        return State("late", _("Resting"), detail, endpoint.paused_until)
     if used:
         return State("good", _("Working"))
     return State("still", _("Not used yet"))
 
 
 def pretty(body: str) -> str:
-    """JSON with its lines indented, for reading; what is none, as it is."""
+    """Return JSON indented for reading, and any other text unchanged."""
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except ValueError:

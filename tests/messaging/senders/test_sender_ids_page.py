@@ -120,9 +120,12 @@ def test_a_form_that_is_wrong_has_no_document_read(
 ) -> None:
     read: list[bytes] = []
     kind_of = documents.kind_of
-    monkeypatch.setattr(
-        documents, "kind_of", lambda content: read.append(content) or kind_of(content)
-    )
+
+    def noting(content: bytes) -> str | None:
+        read.append(content)
+        return kind_of(content)
+
+    monkeypatch.setattr(documents, "kind_of", noting)
     for wrong in ({"purpose": ""}, {"name": "?"}, {"use": "promotional"}, {"sample": "x" * 9999}):
         _ask(owner, customer, documents=[_file()], **wrong)
     assert read == []
