@@ -1,4 +1,4 @@
-"""What the HTTP server calls."""
+"""The WSGI application that the HTTP server runs."""
 
 import os
 
