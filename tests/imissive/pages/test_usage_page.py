@@ -170,8 +170,8 @@ def test_days_are_those_where_the_reader_is(used: Customer) -> None:
 
 
 def test_spans_that_are_a_click_away() -> None:
-    found = {span.key: (span.first, span.last) for span, _ in usage_views.spans(date(2026, 3, 1))}
-    assert found == {
+    presets = usage_views.preset_periods(date(2026, 3, 1))
+    assert {period.key: (period.first, period.last) for period, _ in presets} == {
         "month": (date(2026, 3, 1), date(2026, 3, 1)),
         "last-month": (date(2026, 2, 1), date(2026, 2, 28)),
         "30d": (date(2026, 1, 31), date(2026, 3, 1)),
