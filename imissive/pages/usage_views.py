@@ -221,7 +221,7 @@ def _traffic(member: Member, period: Period) -> Traffic:
 
 def _chart(used: Traffic, period: Period) -> Chart:
     starts = [overview.midnight(day) for day in period.days]
-    return stacked(overview.places_of(starts, "day"), overview.status_series(used, starts))
+    return stacked(overview.axis_places(starts, "day"), overview.status_series(used, starts))
 
 
 def _rows(member: Member, selection: Selection, used: Traffic) -> list[Row]:

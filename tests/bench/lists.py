@@ -206,7 +206,7 @@ def measure_usage(customer: Customer) -> None:
     print(f"\n{'usage by':<32}{'92 days':>10}{'CPU':>8}{'30 days':>10}{'CPU':>8}  milliseconds")
     counted = _usage_by_each(customer, "counted", calls=4)
     began = time.perf_counter()
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW)
     print(f"summed in {time.perf_counter() - began:.1f} s")
     if _usage_by_each(customer, "summed", calls=25) != counted:
         raise RuntimeError("The sums are not what is counted.")

@@ -63,7 +63,7 @@ def prepare(messages: int) -> showcase.Showcase:
         cursor.execute("VACUUM ANALYZE")
     print(f"{messages:,} messages in {time.perf_counter() - began:.0f} s")
     began = time.perf_counter()
-    rollups.sum_up()
+    rollups.roll_up()
     print(f"summed in {time.perf_counter() - began:.0f} s")
     return shown
 

@@ -44,7 +44,7 @@ MORE = 8
 def shown(db: None, settings, monkeypatch: pytest.MonkeyPatch) -> showcase.Showcase:
     settings.STORAGES = PLAIN_STATIC
     # Else a page on a busy machine is asked for a second after what it keeps for one was read.
-    monkeypatch.setattr(cache, "FRESH_SECONDS", 600.0)
+    monkeypatch.setattr(cache, "MAX_AGE_SECONDS", 600.0)
     return showcase.make()
 
 

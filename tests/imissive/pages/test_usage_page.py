@@ -126,7 +126,7 @@ def verified(used: Customer) -> Customer:
 )
 def test_groups(owner: Client, used: Customer, by: str, rows: list[str], summed: bool) -> None:
     if summed:
-        rollups.sum_up()
+        rollups.roll_up()
     assert _table(_page(owner, used, by=by, **DAYS)) == rows
 
 
@@ -249,7 +249,7 @@ def test_a_fixed_number_of_queries(
         world.message(used, carrier, country=country, sender=country, **_at(2))
     with django_assert_num_queries(len(queries)):
         _page(owner, used, by=by, **DAYS)
-    rollups.sum_up()
+    rollups.roll_up()
     with django_assert_num_queries(len(queries)):
         _page(owner, used, by=by, **DAYS)
     assert Message.objects.filter(organization=used.id).count() == 9

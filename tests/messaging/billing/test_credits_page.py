@@ -357,7 +357,7 @@ def test_a_fixed_number_of_queries(
     monkeypatch: pytest.MonkeyPatch,
     django_assert_num_queries,
 ) -> None:
-    monkeypatch.setattr(cache, "FRESH_SECONDS", 600.0)
+    monkeypatch.setattr(cache, "MAX_AGE_SECONDS", 600.0)
     world.message(customer, carrier, price=1)
     owner.get(_url(customer))
     with CaptureQueriesContext(connection) as queries:

@@ -87,7 +87,7 @@ def test_counts_of_each_span(
     owner: Client, sent: Customer, span: str, messages: int, rate: str, summed: bool
 ) -> None:
     if summed:
-        rollups.sum_up()
+        rollups.roll_up()
     html = _page(owner, _home(sent, span))
     assert f"{messages} live messages" in _section(html, "traffic")
     assert rate in _section(html, "rate")
@@ -120,8 +120,8 @@ def test_days_begin_where_the_reader_is(
     counted = {}
     for zone in ("UTC", "Asia/Riyadh", "Asia/Kolkata"):
         with timezone.override(zone):
-            used = overview.read_traffic(customer.id, overview.SPANS["7d"], now)
-            chart = overview.status_chart(used, overview.SPANS["7d"], now)
+            used = overview.read_traffic(customer.id, overview.PERIODS["7d"], now)
+            chart = overview.status_chart(used, overview.PERIODS["7d"], now)
         counted[zone] = [place for place, values, _ in chart.rows if values == ["1"]]
     assert counted == {
         "UTC": ["2026-06-09"],
@@ -223,10 +223,10 @@ def test_latency_is_of_all_the_span(
             late = timedelta(seconds=10 * day + seconds)
             world.message(customer, carrier, **fields, final_at=fields["queued_at"] + late)
     now = timezone.now()
-    measured = overview.latency(customer.id, overview.SPANS["30d"], now)
+    measured = overview.latency(customer.id, overview.PERIODS["30d"], now)
     assert measured is not None
     assert measured.measured == 6, "the newest two of each day"
-    assert measured.most > 20
+    assert measured.p95 > 20
 
 
 def test_failures_are_told_in_plain_words_with_their_messages(
@@ -328,5 +328,5 @@ def test_a_fixed_number_of_queries(
     for _ in range(2):
         with django_assert_num_queries(len(queries)):
             owner.get(_home(customer, span))
-        rollups.sum_up()
+        rollups.roll_up()
     assert Message.objects.filter(organization=customer.id).count() > 20

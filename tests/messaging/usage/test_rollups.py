@@ -89,7 +89,7 @@ SPANS = [
 def test_sums_say_what_the_messages_say(customer: Customer, mixed: list[Message]) -> None:
     counted = [told(customer, *span) for span in SPANS]
     assert counted[0][-1].total.messages == sum(not one.test for one in mixed)
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW)
     assert UsageMark.objects.get(organization=customer.id).upto == NOW.replace(hour=15, minute=0)
     assert UsageSum.objects.filter(organization=customer.id).exists()
     assert [told(customer, *span) for span in SPANS] == counted
@@ -98,7 +98,7 @@ def test_sums_say_what_the_messages_say(customer: Customer, mixed: list[Message]
 def test_what_ends_later_is_right_before_and_after_it_is_added(
     customer: Customer, mixed: list[Message]
 ) -> None:
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW)
     dice = random.Random(5)
     going = [one for one in mixed if one.status not in FINAL]
     for message in going[::2]:
@@ -106,7 +106,7 @@ def test_what_ends_later_is_right_before_and_after_it_is_added(
     counted = [told(customer, *span) for span in SPANS]
     waiting = UsageOpen.objects.filter(organization=customer.id)
     before = waiting.count()
-    while rollups.add_ended(3):
+    while rollups.add_completed(3):
         assert told(customer, *SPANS[0]) == counted[0]
     assert 0 < waiting.count() < before
     assert [told(customer, *span) for span in SPANS] == counted
@@ -118,10 +118,10 @@ def test_an_hour_is_summed_once_it_is_over(
     world: World, customer: Customer, carrier: Carrier
 ) -> None:
     sent(world, customer, carrier, NOW - HOUR, status=Status.DELIVERED)
-    rollups.sum_up(NOW.replace(minute=14, second=59))
+    rollups.roll_up(NOW.replace(minute=14, second=59))
     assert not UsageSum.objects.filter(organization=customer.id).exists()
-    rollups.sum_up(NOW.replace(minute=15))
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW.replace(minute=15))
+    rollups.roll_up(NOW)
     [row] = UsageSum.objects.filter(organization=customer.id)
     assert (row.hour, row.status, row.messages, row.credits) == (
         NOW.replace(hour=14, minute=0), "delivered", 1, PRICE,
@@ -132,7 +132,7 @@ def test_an_hour_is_summed_once_it_is_over(
 
 def test_sums_are_read_and_not_the_messages(customer: Customer, mixed: list[Message]) -> None:
     """So that what is asked of old days costs no reading of their messages."""
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW)
     start, finish = SPANS[4]
     counted = told(customer, start, finish)
     Message.objects.filter(organization=customer.id, status__in=FINAL).delete()
@@ -141,13 +141,13 @@ def test_sums_are_read_and_not_the_messages(customer: Customer, mixed: list[Mess
 
 
 def test_an_organization_without_messages_costs_nothing_to_read(customer: Customer) -> None:
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW)
     assert usage.traffic(customer.id, NOW - 24 * HOUR, NOW, "hour") == usage.Traffic()
     assert usage.Traffic().delivery_rate is None
 
 
 def test_another_organizations_are_not_counted(outsider: Customer, mixed: list[Message]) -> None:
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW)
     assert usage.traffic(outsider.id, *SPANS[0], "day") == usage.Traffic()
 
 
@@ -175,14 +175,14 @@ def test_many_summing_at_once_sum_once(committed_world: World) -> None:
     def adding() -> None:
         last = False
         while True:
-            rollups.sum_hours(customer.id, usage.floor_hour(NOW))
-            rollups.add_ended(2)
+            rollups.roll_up_hours(customer.id, usage.floor_hour(NOW))
+            rollups.add_completed(2)
             if last:
                 return
             last = more.is_set()
 
     in_threads([ending, adding, adding, adding])
-    while rollups.add_ended(100):
+    while rollups.add_completed(100):
         pass
     try:
         rows = UsageSum.objects.filter(organization=customer.id)
