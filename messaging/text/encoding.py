@@ -12,6 +12,7 @@ and `bytes.isascii` says at once whether a text has extension characters.
 
 import codecs
 import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
@@ -79,6 +80,10 @@ _DECODING: Final = _READABLE + "".join(
 )
 _ESCAPED: Final = re.compile(b"\x1b([\x00-\x7f])")
 
+_ZWJ: Final = 0x200D
+_LOOK_BACK: Final = 24
+"""Units that a part may end early to keep a character whole; the longest flags have 14."""
+
 _BITS: Final = tuple(format(code, "07b") for code in range(128))
 
 
@@ -134,7 +139,7 @@ def measure(text: str, width: ReferenceWidth = 8) -> Measure:
         return Measure("ucs2", units, 1)
     size = _PART_LIMITS[width][1]
     if units != len(text):  # has surrogate pairs, so a part may have to end early
-        return Measure("ucs2", units, len(_cut_utf16(data, size)))
+        return Measure("ucs2", units, len(_ends(data, 0, size)))
     return Measure("ucs2", units, -(-units // size))
 
 
@@ -151,6 +156,9 @@ def room(measure: Measure) -> int:
 
 def split(text: str, width: ReferenceWidth = 8) -> Segments:
     """Encode a text and split it into parts, never inside an escape or surrogate pair.
+
+    Nor inside a character as people see it (a base with its marks, an emoji sequence), as long as
+    that adds no part, which would cost money.
 
     A single part has up to 160 septets or 70 units; each of several 153 or 67, or 152 or 66 when
     the reference in the UDH has 16 bits (3GPP 23.040 §9.2.3.24.1 and .8). Raises ValueError when
@@ -345,15 +353,81 @@ def _cut_septets(septets: bytes, size: int) -> list[bytes]:
 
 
 def _cut_utf16(data: bytes, size: int) -> list[bytes]:
-    parts = []
-    start, length = 0, len(data)
-    while start < length:
-        end = start + 2 * size
-        if end < length and 0xDC <= data[end] <= 0xDF:  # the next unit is a low surrogate
-            end -= 2
-        parts.append(data[start:end])
+    ends = _ends(data, 0, size)
+    if any(end < len(data) and _joins(data, end) for end in ends):
+        ends = _whole_ends(data, size, len(ends))
+    return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def _ends(data: bytes, start: int, size: int) -> list[int]:
+    """Return where parts of at most `size` units end, each as long as it can be."""
+    ends: list[int] = []
+    while start < len(data):
+        start = min(start + 2 * size, len(data))
+        if start < len(data) and 0xDC <= data[start] <= 0xDF:  # the next unit is a low surrogate
+            start -= 2
+        ends.append(start)
+    return ends
+
+
+def _whole_ends(data: bytes, size: int, count: int) -> list[int]:
+    """Return where `count` parts end, between characters as people see them where they can."""
+    ends: list[int] = []
+    start = 0
+    while start < len(data):
+        end = _ends(data[: start + 2 * size + 2], start, size)[0]
+        whole = _whole_end(data, start, end)
+        # What is left has to fit into as many parts as without moving the end.
+        if len(_ends(data, whole, size)) <= count - len(ends) - 1:
+            end = whole
+        ends.append(end)
         start = end
-    return parts
+    return ends
+
+
+def _whole_end(data: bytes, start: int, end: int) -> int:
+    """Return the last place before `end` that is between two characters, or `end` without one."""
+    place = end
+    while place < len(data) and place > max(start + 2, end - 2 * _LOOK_BACK):
+        if not _joins(data, place):
+            return place
+        place -= 4 if 0xDC <= data[place - 2] <= 0xDF else 2
+    return end
+
+
+def _joins(data: bytes, place: int) -> bool:
+    """Return whether the code points around `place` are seen as one character (UAX #29, GB9-13).
+
+    It covers the cases of text messages: marks, emoji with modifiers and joiners, tags and flags.
+    """
+    before, after = _code_before(data, place), _code_at(data, place)
+    if (
+        after == _ZWJ
+        or before == _ZWJ
+        or 0x1F3FB <= after <= 0x1F3FF
+        or 0xE0020 <= after <= 0xE007F
+    ):
+        return True
+    if _is_flag_letter(after):
+        letters = 0
+        while place and _is_flag_letter(_code_before(data, place)):
+            letters, place = letters + 1, place - 4
+        return letters % 2 == 1
+    return unicodedata.category(chr(after))[0] == "M"
+
+
+def _is_flag_letter(code: int) -> bool:
+    return 0x1F1E6 <= code <= 0x1F1FF
+
+
+def _code_at(data: bytes, place: int) -> int:
+    wide = 0xD8 <= data[place] <= 0xDB
+    return ord(data[place : place + (4 if wide else 2)].decode("utf-16-be"))
+
+
+def _code_before(data: bytes, place: int) -> int:
+    wide = 0xDC <= data[place - 2] <= 0xDF
+    return ord(data[place - (4 if wide else 2) : place].decode("utf-16-be"))
 
 
 def _fold(match: re.Match[bytes]) -> bytes:

@@ -1,5 +1,6 @@
 """The frame of every API request: request id, JSON errors, validation of bodies and parameters."""
 
+import codecs
 import ipaddress
 import re
 from collections.abc import Callable
@@ -133,6 +134,9 @@ def _serve(request: HttpRequest) -> HttpResponse:
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         # A redirect would come too late: the key has already crossed the network in the clear.
         raise ApiError("FORBIDDEN", "The API is served over HTTPS only.")
+    # Some clients add a slash to every address: it means the same route, also to idempotency.
+    request.path_info = request.path_info.removesuffix("/")
+    request.path = request.path.removesuffix("/")
     try:
         match = resolve(request.path_info)
     except Resolver404:
@@ -202,7 +206,7 @@ def parse_either(
 
 def parse_no_body(request: Request) -> None:
     """Raise ApiError INVALID_REQUEST where the request has a body other than null and {}."""
-    if request._request.body.strip():
+    if _unmarked(request._request.body).strip():
         value = _json(request)
         if value is not None:
             _validated(value, Body)
@@ -255,7 +259,12 @@ def _read(request: HttpRequest) -> bytes:
         raise ApiError(
             "PAYLOAD_TOO_LARGE", f"A body has at most {settings.API_MAX_BODY_BYTES:,} bytes."
         )
-    return request.body
+    return _unmarked(request.body)
+
+
+def _unmarked(body: bytes) -> bytes:
+    """Return a body without the byte order mark that some clients put before their JSON."""
+    return body.removeprefix(codecs.BOM_UTF8)
 
 
 def _problem(found: ErrorDetails, *, what: str = "field") -> Problem:
