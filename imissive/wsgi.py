@@ -1,4 +1,4 @@
-"""The WSGI application that the HTTP server runs."""
+"""What the HTTP server calls."""
 
 import os
 

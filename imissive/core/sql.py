@@ -1,4 +1,4 @@
-"""PostgreSQL beyond the ORM: server-side parameters for hot statements, recovery of connections."""
+"""PostgreSQL beyond the ORM: cursors for the hot path, and getting over a restart."""
 
 import contextlib
 from typing import Any
@@ -9,30 +9,29 @@ from django.db.backends.utils import CursorWrapper
 
 
 def server_cursor() -> CursorWrapper:
-    """Return a cursor on this thread's Django connection that sends parameters apart from the SQL.
+    """A cursor on Django's connection of this thread that sends parameters apart from the SQL.
 
-    Django's own cursors put parameters into the text, so that PostgreSQL parses and plans five
-    hundred rows of JSON again each time, `prepare_threshold` never applies, and `%b` is unknown.
-    Measured on `events.record` with 500 events per call, for each event: 15 instead of 40 µs of
-    Python, and 19 instead of 27 µs of PostgreSQL. Use `%b` for arrays: text arrays are escaped
-    character by character.
+    Django's own cursors put them into the text, so that PostgreSQL parses and plans five hundred
+    rows of JSON anew each time, `prepare_threshold` never applies, and `%b` means nothing. Measured
+    on `events.record`, 500 events a call: 40 µs of Python for each event so, 15 µs thus, and 27 and
+    19 µs of PostgreSQL. Use `%b` for arrays: text arrays are escaped character by character.
     """
     connection.ensure_connection()
     raw: Any = psycopg.Cursor(connection.connection)
-    # Django's wrapper translates the exceptions, and counts queries where a test asks for that.
+    # Django's wrapper translates the exceptions, and counts queries where a test wants that.
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     return wrap(raw)
 
 
 def forget_broken_connections() -> None:
-    """Close this thread's connection, and the pool's connections that no longer work.
+    """Drop this thread's connection, and those of the pool that no longer answer.
 
-    Call it after an OperationalError: after a restart of PostgreSQL every pooled connection is
-    dead, and each would fail one more request.
+    To be called after an OperationalError: after a restart of PostgreSQL every pooled connection is
+    dead, and each would fail one request more.
     """
     connection.close()
     pool: Any = getattr(connection, "pool", None)
     if pool is not None:
-        # PostgreSQL may be down for longer; then the next connection reports it.
+        # It may be down for longer; whoever connects next will see.
         with contextlib.suppress(psycopg.Error):
             pool.check()
