@@ -24,10 +24,10 @@ from webhooks.events.outbox import NewEvent
 from webhooks.models import Delivery, Endpoint, EventType
 
 everything = conformance.load()
-of_objects = conformance.load(examples=conformance.EXAMPLES // 4, wrong=False).include(
+of_objects = conformance.load(examples=conformance.EXAMPLES // 4, invalid=False).include(
     lambda context: "{" in context.operation.path or context.operation.method == "get"
 )
-a_few = conformance.load(examples=2, wrong=False, borders=False)
+a_few = conformance.load(examples=2, invalid=False, boundaries=False)
 relaxed = hypothesis.settings(
     deadline=None,
     suppress_health_check=list(hypothesis.HealthCheck),
@@ -176,7 +176,10 @@ def test_one_call_leads_to_the_next(member: Caller) -> None:
             case.validate_response(
                 response,
                 headers=member.headers,
-                additional_checks=[conformance.valid_is_understood, conformance.wrong_is_told],
+                additional_checks=[
+                    conformance.valid_is_understood,
+                    conformance.problems_are_reported,
+                ],
                 recorder=self.recorder,
             )
 

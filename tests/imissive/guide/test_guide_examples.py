@@ -26,7 +26,7 @@ from imissive.guide.calls import KEY, Call
 from imissive.guide.languages import LANGUAGES
 from imissive.run.processes import free_port
 from tests.support import guide_programs
-from tests.support.faulty_proxy import hurdles
+from tests.support.faulty_proxy import faulty_proxy
 from tests.support.guide_programs import Program
 from tests.support.platforms import until
 from tests.support.running_platform import Site
@@ -305,9 +305,9 @@ def test_a_send_that_is_repeated_sends_once(site: Site, tmp_path: Path) -> None:
     for missing in guide_programs.TOOLS.keys() - set(slugs):
         warnings.warn(f"no {guide_programs.TOOLS[missing]}: {missing} was NOT run", stacklevel=1)
     running = {}
-    with hurdles(site.url) as before:
+    with faulty_proxy(site.url) as proxy:
         for slug in slugs:
-            code = rendering.sources("send-safely", before.url)[slug]
+            code = rendering.sources("send-safely", proxy.url)[slug]
             code = code.replace(KEY, site.demo["IMISSIVE_API_KEY"])
             folder = tmp_path / slug
             folder.mkdir()
@@ -318,7 +318,7 @@ def test_a_send_that_is_repeated_sends_once(site: Site, tmp_path: Path) -> None:
         printed = {slug: child.communicate(timeout=60)[0] for slug, child in running.items()}
     for slug, child in running.items():
         assert child.returncode == 0, printed[slug]
-        assert before.seen[f"{ORDER}-{slug}"] == 3, printed[slug]
+        assert proxy.seen[f"{ORDER}-{slug}"] == 3, printed[slug]
         sent = site.sql(
             "SELECT count(*), min(price) FROM messaging_message WHERE reference = %s",
             [f"{ORDER}-{slug}"],

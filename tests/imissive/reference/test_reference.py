@@ -15,7 +15,7 @@ from accounts.roles import Scope
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.reference.page import EVENTS, reference
 from imissive.reference.schema import document
-from tests.support.markup import Elements, beyond_the_policy
+from tests.support.markup import Elements, csp_violations
 from tests.support.people import PLAIN_STATIC
 
 pytestmark = pytest.mark.django_db
@@ -138,7 +138,7 @@ def test_every_event_is_shown_with_its_body() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_needs_nothing_from_elsewhere(page: str, language: str) -> None:
     html = read(page, language)
-    assert beyond_the_policy(html) == []
+    assert csp_violations(html) == []
     assert f'<html lang="{language}"' in html
     twice = {id for id, count in Counter(Elements(html).values("id")).items() if count > 1}
     assert twice == set()
