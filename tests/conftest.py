@@ -43,7 +43,7 @@ REAL_DATABASE = str(settings.DATABASES["default"]["NAME"])
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort the slowest files first (`--no-loadscope-reorder`), so that none runs alone at the end."""
+    """Sort the slowest files first (`--no-loadscope-reorder`): none runs alone at the end."""
     places = {file: place for place, file in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.location[0], len(places)))
     for item in items:
@@ -73,7 +73,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySite | Non
 
 @pytest.fixture(scope="session")
 def site_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Return the running platform of all tests that use it: a start takes 25 s of CPU time."""
+    """The one platform of the tests that look at it from outside: a start takes 25 s of CPU."""
     site = Site(
         tmp_path_factory.mktemp("site"), CARRIER_LEASE="5", WEBHOOK_TIMEOUT="2", WEB_WORKERS="2"
     )

@@ -24,6 +24,8 @@ MAX_URL = 500
 MAX_REQUEST_BYTES = 256 * 1024
 KEPT_RESPONSE_BYTES = 4 * 1024
 """Bytes that are read of a response's body; the connection is closed where there are more."""
+BODY_SECONDS = 2
+"""How long a response's body is waited for once its status is there."""
 # Seconds. Receivers commonly close a connection that was idle for 5 s; closing it first avoids a
 # post into a connection that is being closed.
 KEEP_ALIVE_SECONDS = 4
@@ -128,7 +130,8 @@ def parse_url(text: str) -> URL:
         raise OutboundError("the URL has a character that is not allowed in one")
     try:
         url = URL(text)
-        host, port = url.host, url.port
+        # As it is looked up: an international name in its ASCII form.
+        host, port = url.raw_host, url.port
     except ValueError:
         raise OutboundError("this is not a valid URL") from None
     if url.scheme not in ("http", "https"):
@@ -146,6 +149,8 @@ def parse_url(text: str) -> URL:
 def _check_host(host: str) -> None:
     """Refuse at once what needs no look-up to be refused. Raises OutboundError."""
     name = host.rstrip(".").lower()
+    if ":" not in name and not _can_be_a_name(name):
+        raise OutboundError("the URL's host cannot be a name: a part of it is empty or too long")
     if name == "localhost" or name.endswith(".localhost"):
         if not settings.WEBHOOK_ALLOW_LOOPBACK:
             raise OutboundError("webhooks are not posted to loopback addresses")
@@ -153,6 +158,12 @@ def _check_host(host: str) -> None:
         # 2130706433, 0x7f.1 and 127.1 are addresses to the resolver but not to `ipaddress`; nobody
         # honest writes them, so they are refused whatever they mean.
         raise OutboundError("webhooks are not posted to that address")
+
+
+def _can_be_a_name(host: str) -> bool:
+    """Whether the DNS can hold that name: labels of 1 to 63 octets, 253 in all (RFC 1035 2.3.4)."""
+    labels = host.split(".")
+    return len(host) <= 253 and all(1 <= len(label) <= 63 for label in labels)
 
 
 def _is_literal(host: str) -> bool:
@@ -207,7 +218,7 @@ class Client:
             async with self._session.post(
                 url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                beginning = await _beginning(response.content)
+                beginning = await _beginning(response)
                 retry_after = response.headers.get("Retry-After", "")
                 return ReceiverResponse(response.status, beginning, retry_after)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -235,18 +246,25 @@ _REASONS: list[tuple[type[Exception], str]] = [
     (ConnectionRefusedError, "connection refused"),
     (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
     (ConnectionResetError, "connection reset"),
-    (aiohttp.ClientPayloadError, "answer cut short"),
     (aiohttp.ClientResponseError, "answer is not valid HTTP"),
     (aiohttp.InvalidURL, "URL not valid"),
     (ValueError, "URL not valid"),
 ]
 
 
-async def _beginning(stream: aiohttp.StreamReader) -> bytes:
-    """Return the body's first bytes. An unread rest makes aiohttp close the connection."""
-    kept = await stream.read(KEPT_RESPONSE_BYTES)
-    while kept and len(kept) < KEPT_RESPONSE_BYTES and not stream.at_eof():
-        kept += await stream.read(KEPT_RESPONSE_BYTES - len(kept))
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body's first bytes, as many as come within BODY_SECONDS.
+
+    The status has said whether the receiver accepted the post: a body that is slow or cut short
+    does not change that. An unread rest makes aiohttp close the connection.
+    """
+    stream, kept = response.content, b""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while len(kept) < KEPT_RESPONSE_BYTES and not stream.at_eof():
+                kept += await stream.read(KEPT_RESPONSE_BYTES - len(kept))
+    except (aiohttp.ClientError, OSError):
+        response.close()
     return kept
 
 

@@ -34,7 +34,7 @@ relaxed = hypothesis.settings(
 )
 
 
-SPAN = {"from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+PERIOD = {"from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def member(owner: Customer, objects: dict[str, str], over: dict[str, str]) -> Ca
         "scheduled_at": tomorrow,
         "otp_id": objects["otp_id"],
     }
-    return Caller(owner.api.secret, (objects, over), values, spans=SPAN)
+    return Caller(owner.api.secret, (objects, over), values, periods=PERIOD)
 
 
 @pytest.fixture

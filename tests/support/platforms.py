@@ -22,7 +22,7 @@ _GENERATED = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_EN
 
 
 class Platform:
-    """`python -m imissive.run.launch` on a data folder; it may be started repeatedly."""
+    """`python -m imissive.run.launch` on a data folder; it may be started and ended repeatedly."""
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -61,7 +61,7 @@ class Platform:
     def start(self, seconds: float = 90.0) -> float:
         """Start it and wait until it is ready; return the seconds that this took."""
         self.output = []
-        started = time.monotonic()
+        begun = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-m", "imissive.run.launch"],
             stdout=subprocess.PIPE,
@@ -74,7 +74,7 @@ class Platform:
         threading.Thread(target=self._read, args=[self.process], daemon=True).start()
         until(lambda: READY in self.text or self._ended(), seconds, lambda: self.text)
         assert READY in self.text, self.text
-        return time.monotonic() - started
+        return time.monotonic() - begun
 
     def stop(self, number: signal.Signals = signal.SIGINT, *, group: bool = False) -> float:
         """Stop it by a signal, with `group` to its process group like a terminal.
@@ -82,13 +82,13 @@ class Platform:
         Return the seconds that this took.
         """
         assert self.process is not None
-        started = time.monotonic()
+        begun = time.monotonic()
         if group:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
         self.process.wait(30)
-        return time.monotonic() - started
+        return time.monotonic() - begun
 
     def close(self) -> None:
         """Stop it if it still runs."""
@@ -119,7 +119,7 @@ class Platform:
         until(lambda: self.pid(name) not in (None, pid), seconds, lambda: self.text)
 
     def processes(self) -> dict[int, str]:
-        """Return the commands, by pid, of processes with the data folder in command or environment."""
+        """Return the commands by pid of processes with the data folder in command or environment."""
         mark = str(self.data_dir).encode()
         found = {}
         for folder in Path("/proc").iterdir():

@@ -21,7 +21,7 @@ from imissive.run.programs import ROOT
 from tests.support.platforms import Platform, until
 
 REMEMBERED = "remembered"
-# Live binds: the processes that write these rows keep running.
+# Who is bound to whom: the processes that write these rows go on.
 OF_PROCESSES = ("messaging_carrierbind", "messaging_smppserver", "messaging_smppsession")
 
 
@@ -60,7 +60,7 @@ class Site(Platform):
     def request(
         self, method: str, path: str, body: Any = None, *, key: str | None = None
     ) -> tuple[int, Any]:
-        """Return the status and decoded body of an API request; status 0 without a connection."""
+        """(status, decoded body) of a request to the API; a refused connection is status 0."""
         request = urllib.request.Request(  # noqa: S310
             self.url + path,
             None if body is None else orjson.dumps(body),
@@ -79,7 +79,6 @@ class Site(Platform):
             return 0, None
 
     def post(self, path: str, body: Any, *, key: str | None = None) -> tuple[int, Any]:
-        """POST a body to the API; see `request`."""
         return self.request("POST", path, body, key=key)
 
     def manage(self, *command: str) -> subprocess.CompletedProcess[str]:
@@ -130,7 +129,7 @@ class Site(Platform):
         return [name for name in names if not name.startswith((f"{REMEMBERED}_", *OF_PROCESSES))]
 
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """Run a statement on a new connection, commit it, and return its rows."""
+        """The rows of a statement, committed, on a connection of its own."""
         url = dotenv_values(self.data_dir / "runtime.env")["DATABASE_URL"] or ""
         with _connected(url) as connection:
             cursor = connection.execute(statement, parameters)
