@@ -37,9 +37,9 @@ class Bench(Site):
         self.use_simulator(simulator_port, window=200)
         self.top_up(10_000_000)
         url = f"http://127.0.0.1:{self.receiver_port}/"
-        status, answer = self.post("/v1/webhooks", {"url": url, "events": ["message.delivered"]})
+        status, response = self.post("/v1/webhooks", {"url": url, "events": ["message.delivered"]})
         if status != 201:
-            raise RuntimeError(f"no webhook endpoint: {answer}")
+            raise RuntimeError(f"no webhook endpoint: {response}")
         return taken
 
     def pause(self, paused: bool) -> None:
@@ -49,8 +49,8 @@ class Bench(Site):
 
     def posted(self) -> tuple[int, float]:
         """Webhooks that the receiver has got, and when the last one came."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.receiver_port}/") as answer:
-            count, last = answer.read().split()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.receiver_port}/") as response:
+            count, last = response.read().split()
         return int(count), float(last)
 
     def drain(self, total: int, seconds: float = 300) -> float:

@@ -92,8 +92,8 @@ def pages(customer: Customer, campaign: Campaign, client: Client, paths: list[st
     for path in paths:
         url = home + path.format(campaign.public_id)
         client.get(url)
-        answer = timed(f"page {path.format('…') or 'of all'}", partial(client.get, url))
-        assert answer.status_code == 200, (url, answer.status_code)
+        response = timed(f"page {path.format('…') or 'of all'}", partial(client.get, url))
+        assert response.status_code == 200, (url, response.status_code)
 
 
 def main() -> None:

@@ -99,10 +99,10 @@ def asked(api: Api, path: str, query: dict[str, str]) -> float:
     taken = []
     for _ in range(3):
         began = time.perf_counter()
-        answer = api.get(url)
+        response = api.get(url)
         taken.append((time.perf_counter() - began) * 1000)
-        if answer.status_code != 200:
-            raise RuntimeError(answer.content)
+        if response.status_code != 200:
+            raise RuntimeError(response.content)
     return statistics.median(taken)
 
 
@@ -192,10 +192,10 @@ def measure_log(customer: Customer, messages: int) -> None:
                 taken = []
                 for _ in range(3):
                     began = time.perf_counter()
-                    answer = client.get(f"{url}?{query}")
+                    response = client.get(f"{url}?{query}")
                     taken.append((time.perf_counter() - began) * 1000)
-                    if answer.status_code != 200:
-                        raise RuntimeError(answer.content)
+                    if response.status_code != 200:
+                        raise RuntimeError(response.content)
                 worst = max(worst, (statistics.median(taken), f"{place} {value} {beside}"))
         name = " + ".join(filter(None, (one, other))) or "none"
         print(f"{name:<32}{worst[0]:>10.1f}  {worst[1]}", flush=True)
@@ -217,7 +217,7 @@ def _usage_by_each(customer: Customer, how: str, calls: int) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         both = os.getpid(), cursor.fetchone()[0]
-    answers = []
+    responses = []
     for group in ("day", "status", "sender_id", "country"):
         told = f"{f'{group}, {how}':<32}"
         for days in (92, 30):
@@ -225,11 +225,11 @@ def _usage_by_each(customer: Customer, how: str, calls: int) -> list[Any]:
             taken = asked(customer.api, "/v1/usage", query)
             before = milliseconds_of(*both)
             for _ in range(calls):
-                answer = customer.api.get(f"/v1/usage?{urllib.parse.urlencode(query)}").json()
+                response = customer.api.get(f"/v1/usage?{urllib.parse.urlencode(query)}").json()
             told += f"{taken:>10.0f}{(milliseconds_of(*both) - before) / calls:>8.0f}"
-            answers.append(answer)
+            responses.append(response)
         print(told, flush=True)
-    return answers
+    return responses
 
 
 def main() -> None:

@@ -82,13 +82,13 @@ def measure(shown: showcase.Showcase, only: list[str]) -> None:
         for _ in range(3):
             with CaptureQueriesContext(connection) as captured:
                 began = time.perf_counter()
-                answer = clients[who].get(path)
-                b"".join(answer) if answer.streaming else answer.content
+                response = clients[who].get(path)
+                b"".join(response) if response.streaming else response.content
                 times.append((time.perf_counter() - began) * 1000)
             queries = len(captured)
         median = statistics.median(times)
         late = "  OVER" if median > LIMIT else ""
-        print(f"{name:<32} {answer.status_code} {median:8.1f} ms {queries:4} queries{late}")
+        print(f"{name:<32} {response.status_code} {median:8.1f} ms {queries:4} queries{late}")
 
 
 def main() -> None:

@@ -48,8 +48,8 @@ def ask(site: Site, path: str, body: Any = None, **headers: str) -> Answer:
     data = None if body is None else orjson.dumps(body)
     request = urllib.request.Request(site.url + path, data, given)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return Answer(answer.status, answer.headers, orjson.loads(answer.read()))
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            return Answer(response.status, response.headers, orjson.loads(response.read()))
     except urllib.error.HTTPError as error:
         return Answer(error.code, error.headers, orjson.loads(error.read()))
     except OSError:
@@ -98,15 +98,15 @@ class Sender:
         body = {"to": to, "message": "Exactly once", "reference": key}
         broken = 0
         for _ in range(600):
-            answer = ask(self.site, "/v1/sms/send", body, idempotency_key=key)
-            if answer.status == 202:
+            response = ask(self.site, "/v1/sms/send", body, idempotency_key=key)
+            if response.status == 202:
                 # Replayed, though no answer had come: it was killed between commit and answer.
-                self.saved += bool(broken and answer.replayed)
-                assert broken or not answer.replayed
-                return str(answer.body["message_id"])
-            assert answer.status in (0, 409, 503), answer
-            broken += answer.status == 0
-            self.broken += answer.status == 0
+                self.saved += bool(broken and response.replayed)
+                assert broken or not response.replayed
+                return str(response.body["message_id"])
+            assert response.status in (0, 409, 503), response
+            broken += response.status == 0
+            self.broken += response.status == 0
             time.sleep(0.05)
         raise AssertionError(f"{key} is never answered")
 
@@ -192,9 +192,9 @@ def test_without_redis_calls_are_answered_as_fast_and_the_log_says_so(site: Site
     try:
         ask(site, "/v1/balance")
         begun = time.monotonic()
-        answers = [ask(site, "/v1/balance") for _ in range(40)]
+        responses = [ask(site, "/v1/balance") for _ in range(40)]
         elapsed = time.monotonic() - begun
-        assert {answer.status for answer in answers} == {200}
+        assert {response.status for response in responses} == {200}
         # Each of the two processes asks again once a second, and waits a quarter for that.
         assert elapsed < 4, elapsed
         until(lambda: "rate_limits_unavailable" in site.text[before:], 10)

@@ -43,9 +43,9 @@ def test_no_page_keeps_anybody_out(site: Site, who: str, way: Way | None) -> Non
     for number, each in enumerate(ways):
         browser_page = _open(site, who, each)
         for name, path in pages[number :: len(ways)]:
-            answer = browser_page.goto(path)
-            assert answer is not None
-            assert answer.status == (404 if name in MISSING else 200), (name, each)
+            response = browser_page.goto(path)
+            assert response is not None
+            assert response.status == (404 if name in MISSING else 200), (name, each)
             found += [f"{name} {each}: {problem}" for problem in serious_problems(browser_page)]
     assert not found, "\n".join(found)
 

@@ -113,9 +113,9 @@ def test_an_upload_of_100_mb_is_refused_unread(site: Site) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
             while sent < size and not select.select([connection], [], [], 0)[0]:
                 sent += connection.send(bytes(65_536))
-        answer = _all_of(connection)
-    assert answer.startswith("HTTP/1.1 413")
-    assert "too large" in answer
+        response = _all_of(connection)
+    assert response.startswith("HTTP/1.1 413")
+    assert "too large" in response
     assert sent < size / 4
     assert _memory(site) - before < 20 * 1024 * 1024
     assert _spooled() <= spool
@@ -124,13 +124,13 @@ def test_an_upload_of_100_mb_is_refused_unread(site: Site) -> None:
 
 def _all_of(connection: socket.socket) -> str:
     """What comes until the other side has had enough."""
-    answer = b""
+    response = b""
     with contextlib.suppress(ConnectionError, TimeoutError):
         while piece := connection.recv(65_536):
-            answer += piece
-            if b"</html>" in answer:
+            response += piece
+            if b"</html>" in response:
                 break
-    return answer.decode()
+    return response.decode()
 
 
 def _memory(site: Site) -> int:

@@ -38,9 +38,9 @@ def test_each_number_has_its_fate(site: Site) -> None:
         sent: dict[str, str] = {}
         for to in FATES:
             body = {"to": to, "message": "Magic", "sender_id": "AnyName", "validity": 3600}
-            status, answer = site.post("/v1/sms/send", body, key=key)
-            assert (status, answer["test"], answer["credits"]) == (202, True, "0"), answer
-            sent[to] = answer["message_id"]
+            status, response = site.post("/v1/sms/send", body, key=key)
+            assert (status, response["test"], response["credits"]) == (202, True, "0"), response
+            sent[to] = response["message_id"]
 
         def now(to: str) -> tuple[str, str | None]:
             message = site.request("GET", f"/v1/sms/{sent[to]}", key=key)[1]

@@ -68,8 +68,8 @@ def _queries(shown: showcase.Showcase) -> dict[str, int]:
     for name, (who, path) in pages_of(shown).items():
         clients[who].get(path)
         with CaptureQueriesContext(connection) as captured:
-            answer = clients[who].get(path, follow=True)
-        assert answer.status_code in (200, 404), (name, answer.status_code)
+            response = clients[who].get(path, follow=True)
+        assert response.status_code in (200, 404), (name, response.status_code)
         found[name] = len(captured)
     return found
 

@@ -22,9 +22,9 @@ def schedule(site: Site, *seconds: float) -> list[str]:
     for span in seconds:
         at = datetime.now(UTC) + timedelta(seconds=span)
         body = {"to": "+966501234567", "message": "Later", "scheduled_at": at.isoformat()}
-        status, answer = site.post("/v1/sms/send", body)
-        assert (status, answer["status"]) == (202, "scheduled"), answer
-        found.append(answer["message_id"])
+        status, response = site.post("/v1/sms/send", body)
+        assert (status, response["status"]) == (202, "scheduled"), response
+        found.append(response["message_id"])
     return found
 
 

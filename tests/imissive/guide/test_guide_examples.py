@@ -104,7 +104,7 @@ class Maker:
 
     def __init__(self, site: Site, hook: Receiver) -> None:
         self.site = site
-        self.answers: dict[str, Any] = {}
+        self.responses: dict[str, Any] = {}
         self.known = {BASE: site.demo["IMISSIVE_URL"], HOOK: hook.url}
 
     def key(self, call: Call) -> str:
@@ -116,22 +116,22 @@ class Maker:
         for text in call.fresh:
             found[text] = fresh(text)
         # What is used up by the call is no other's.
-        answers = {} if call.again else self.answers
+        responses = {} if call.again else self.responses
         for printed, source in call.uses.items():
             name, *path = source.split(".")
-            if name not in answers:
-                answers[name] = self.answer(name)
-            found[printed] = functools.reduce(_field, path, answers[name])
+            if name not in responses:
+                responses[name] = self.response(name)
+            found[printed] = functools.reduce(_field, path, responses[name])
         return found
 
-    def answer(self, name: str) -> Any:
+    def response(self, name: str) -> Any:
         """The answer of that call, made now."""
         call = calls.load(name)
         values = self.values(call)
         self._settle(call, values)
-        status, answer = self.make(call, values)
-        assert status == call.status, answer
-        return answer
+        status, response = self.make(call, values)
+        assert status == call.status, response
+        return response
 
     def make(self, call: Call, values: dict[str, str]) -> tuple[int, Any]:
         body = json.loads(put(json.dumps(call.body), values))
@@ -156,8 +156,8 @@ class Maker:
         until(lambda: not wrong(), 10, wrong)
 
 
-def _field(answer: Any, name: str) -> Any:
-    return answer[int(name)] if isinstance(answer, list) else answer[name]
+def _field(response: Any, name: str) -> Any:
+    return response[int(name)] if isinstance(response, list) else response[name]
 
 
 def answer_of(call: Call, values: dict[str, str]) -> Any:
@@ -196,11 +196,11 @@ def test_every_example_answers_as_printed(
     for name, (_, expected) in made.items():
         call = calls.load(name)
         try:
-            status, answer = guide_programs.parse(slug, printed[name])
+            status, response = guide_programs.parse(slug, printed[name])
         except (ValueError, SyntaxError):
             wrong[name] = [printed[name]]
             continue
-        found = differences(expected, answer, call.varies)
+        found = differences(expected, response, call.varies)
         if status != call.status or found:
             wrong[name] = [f"{status}", *found]
     assert not wrong, json.dumps(wrong, indent=1)
@@ -348,14 +348,14 @@ def running(slug: str, folder: Path, secret: str, port: int) -> Iterator[list[st
     assert child.stdout is not None
     threading.Thread(target=lines.extend, args=[child.stdout], daemon=True).start()
     try:
-        until(lambda: answers(port) or child.poll() is not None, 20, lambda: lines)
+        until(lambda: unsigned_post_status(port) or child.poll() is not None, 20, lambda: lines)
         yield lines
     finally:
         child.kill()
         child.wait(10)
 
 
-def answers(port: int) -> int:
+def unsigned_post_status(port: int) -> int:
     """The status of a post that nobody signed; 0 while nobody listens."""
     headers = {
         "Content-Type": "application/json",
@@ -366,8 +366,8 @@ def answers(port: int) -> int:
     url = f"http://127.0.0.1:{port}/"
     request = urllib.request.Request(url, b'{"event":"x"}', headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
-            return int(answer.status)
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+            return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
     except OSError:
@@ -384,7 +384,7 @@ def test_a_receiver_takes_what_is_genuine_alone(site: Site, slug: str, tmp_path:
     port = free_port()
     _, endpoint = site.post("/v1/webhooks", {"url": f"http://127.0.0.1:{port}/"})
     with running(slug, tmp_path, endpoint["secret"], port) as lines:
-        assert answers(port) == 400
+        assert unsigned_post_status(port) == 400
         # While the secret is rotated there are two signatures, the new one first.
         site.post(f"/v1/webhooks/{endpoint['id']}/rotate-secret", None)
         _, delivery = site.post(f"/v1/webhooks/{endpoint['id']}/test", None)

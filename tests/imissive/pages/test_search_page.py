@@ -47,15 +47,15 @@ def _home(customer: Customer) -> str:
 
 def _to(client: Client, customer: Customer, typed: str) -> str:
     """Where it leads; empty where it lists, or finds nothing."""
-    answer = client.get(f"{_home(customer)}search/", {"q": typed})
-    assert answer.status_code in (200, 302)
-    return answer.get("Location", "").removeprefix(_home(customer))
+    response = client.get(f"{_home(customer)}search/", {"q": typed})
+    assert response.status_code in (200, 302)
+    return response.get("Location", "").removeprefix(_home(customer))
 
 
 def _page(client: Client, customer: Customer, typed: str) -> str:
-    answer = client.get(f"{_home(customer)}search/", {"q": typed})
-    assert answer.status_code == 200, answer["Location"]
-    return answer.content.decode()
+    response = client.get(f"{_home(customer)}search/", {"q": typed})
+    assert response.status_code == 200, response["Location"]
+    return response.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -25,9 +25,9 @@ def at(**since_noon: float) -> dict[str, Any]:
 
 
 def usage(api: Api, **query: Any) -> dict[str, Any]:
-    answer = api.get(f"/v1/usage?{urllib.parse.urlencode(query)}")
-    assert answer.status_code == 200, answer.content
-    body: dict[str, Any] = answer.json()
+    response = api.get(f"/v1/usage?{urllib.parse.urlencode(query)}")
+    assert response.status_code == 200, response.content
+    body: dict[str, Any] = response.json()
     return body
 
 
@@ -237,9 +237,9 @@ def test_conversion_by_country(api, verified):
     ],
 )
 def test_what_cannot_be_asked_for(api, query, field):
-    answer = api.get(f"/v1/usage?{query}")
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["field"]) == (400, "INVALID_REQUEST", field)
+    response = api.get(f"/v1/usage?{query}")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["field"]) == (400, "INVALID_REQUEST", field)
 
 
 def test_ninety_two_days_are_not_too_long(api):

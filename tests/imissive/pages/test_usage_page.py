@@ -44,9 +44,9 @@ def _url(customer: Customer, more: str = "") -> str:
 
 
 def _page(client: Client, customer: Customer, **query: str) -> str:
-    answer = client.get(_url(customer), query)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(_url(customer), query)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _words(html: str) -> str:
@@ -59,9 +59,9 @@ def _table(html: str) -> list[str]:
 
 
 def _file(client: Client, customer: Customer, **query: str) -> list[list[str]]:
-    answer = client.get(_url(customer, "usage.csv"), query)
-    assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
+    response = client.get(_url(customer, "usage.csv"), query)
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    text = b"".join(response.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
     return list(csv.reader(io.StringIO(text)))
 
 
@@ -208,8 +208,8 @@ def test_days_that_cannot_be_shown(
 ) -> None:
     """What was chosen is kept, and the page shows the last thirty days meanwhile."""
     for path in ("", "usage.csv"):
-        answer = owner.get(_url(customer, path), query)
-        html = answer.content.decode()
+        response = owner.get(_url(customer, path), query)
+        html = response.content.decode()
         assert told in html
         assert all(f'value="{value}"' in html for value in query.values())
 

@@ -91,14 +91,14 @@ def test_every_operation_is_shown_with_all_that_it_takes_and_answers() -> None:
         } - {"IdempotencyKey"}
         body = operation.get("requestBody", {}).get("content", {}).get("application/json")
         wanted |= fields_of(body["schema"]) if body else set()
-        for status, answer in operation["responses"].items():
+        for status, response in operation["responses"].items():
             assert re.search(rf'<span class="pill \w+">{status}</span>', shown), (path, status)
-            content = answer.get("content", {}).get("application/json")
-            if "x-codes" in answer:
-                wanted |= set(answer["x-codes"])
+            content = response.get("content", {}).get("application/json")
+            if "x-codes" in response:
+                wanted |= set(response["x-codes"])
             elif content:
                 wanted |= fields_of(content["schema"])
-            wanted |= set(answer.get("headers", ()))
+            wanted |= set(response.get("headers", ()))
         wanted |= set(operation["security"][0]["ApiKey"])
         missing = {name for name in wanted if name not in named(shown)}
         assert missing == set(), path

@@ -39,9 +39,9 @@ def _asked(customer: Customer, **changes: str) -> dict[str, str]:
 
 
 def _trial(admin: Client, customer: Customer, **changes: str):
-    answer = admin.get(TRY, _asked(customer, **changes))
-    assert answer.status_code == 200
-    return answer.context["trial"], answer.content.decode()
+    response = admin.get(TRY, _asked(customer, **changes))
+    assert response.status_code == 200
+    return response.context["trial"], response.content.decode()
 
 
 def test_the_empty_box(admin: Client, customer: Customer) -> None:

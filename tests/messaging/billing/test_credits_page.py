@@ -47,9 +47,9 @@ def _url(customer: Customer, more: str = "") -> str:
 
 
 def _page(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _words(html: str) -> str:
@@ -187,10 +187,10 @@ def test_another_organizations_ledger_is_not_shown(
 
 
 def _file(client: Client, customer: Customer, **query: str) -> list[list[str]]:
-    answer = client.get(_url(customer, "ledger.csv"), query)
-    assert answer.status_code == 200
-    assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
+    response = client.get(_url(customer, "ledger.csv"), query)
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    text = b"".join(response.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
     return list(csv.reader(io.StringIO(text)))
 
 

@@ -40,9 +40,9 @@ def _home(customer: Customer) -> str:
 
 
 def _text(client: Client, url: str, **query: str) -> str:
-    answer = client.get(url, query)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url, query)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 # ---------------------------------------------------------------- the log
@@ -125,8 +125,8 @@ def test_the_log_of_a_status_goes_both_ways(
 def test_an_id_in_the_search_box_leads_to_its_message(
     owner: Client, customer: Customer, sent: Message
 ) -> None:
-    answer = owner.get(f"{_home(customer)}messages/", {"number": sent.public_id})
-    assert answer["Location"] == f"{_home(customer)}messages/{sent.public_id}/"
+    response = owner.get(f"{_home(customer)}messages/", {"number": sent.public_id})
+    assert response["Location"] == f"{_home(customer)}messages/{sent.public_id}/"
 
 
 @pytest.mark.parametrize("cursor", ["before", "after"])
@@ -296,14 +296,14 @@ def test_each_attempt_at_a_webhook_has_its_place(
         response_status=500,
         duration_ms=77,
     )
-    for number, answer in ((1, 502), (2, None), (3, 500)):
+    for number, response in ((1, 502), (2, None), (3, 500)):
         FailedAttempt.objects.create(
             delivery=delivery,
             number=number,
             at=now + timedelta(minutes=number),
-            response_status=answer,
+            response_status=response,
             response_body="",
-            error="" if answer else "timed out",
+            error="" if response else "timed out",
             duration_ms=10 * number,
         )
     page = _text(owner, f"{_home(customer)}messages/{sent.public_id}/")
@@ -345,8 +345,8 @@ def test_the_timeline_names_key_and_batch(
     owner: Client, customer: Customer, carrier: Carrier
 ) -> None:
     rows = [{"to": "+966501234567", "message": "Hello"}]
-    answer = customer.api.post("/v1/sms/bulk", {"messages": rows}).json()
-    message_id, batch_id = answer["messages"][0]["message_id"], answer["batch_id"]
+    response = customer.api.post("/v1/sms/bulk", {"messages": rows}).json()
+    message_id, batch_id = response["messages"][0]["message_id"], response["batch_id"]
     page = _text(owner, f"{_home(customer)}messages/{message_id}/")
     assert "By the API, in a bulk call, with the key “live” (" in page
     assert f"{_home(customer)}batches/{batch_id}/" in page

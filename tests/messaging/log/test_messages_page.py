@@ -33,9 +33,9 @@ def _url(customer: Customer) -> str:
 
 
 def _page(client: Client, customer: Customer, **query: str) -> str:
-    answer = client.get(_url(customer), query)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(_url(customer), query)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _ids(page: str) -> list[str]:
@@ -219,8 +219,8 @@ def test_nothing_of_another_organization_is_found(
 ) -> None:
     stranger = browser(member(outsider.organization))
     for query in ({"batch": str(batch)}, {"reference": "order-7"}, {"number": wanted.to}, {}):
-        answer = stranger.get(_url(outsider), query)
-        assert _ids(answer.content.decode()) == []
+        response = stranger.get(_url(outsider), query)
+        assert _ids(response.content.decode()) == []
     assert stranger.get(_url(customer)).status_code == 404
 
 

@@ -32,9 +32,9 @@ def get(api: Api, **query: Any):
 
 def listed(api: Api, **query: Any) -> list[str]:
     """The ids of one page."""
-    answer = get(api, **query)
-    assert answer.status_code == 200, answer.content
-    return [row["message_id"] for row in answer.json()["data"]]
+    response = get(api, **query)
+    assert response.status_code == 200, response.content
+    return [row["message_id"] for row in response.json()["data"]]
 
 
 def read_all(api: Api, **query: Any) -> list[str]:
@@ -203,8 +203,8 @@ def test_a_number_in_any_accepted_form(api, varied, written):
 
 def test_a_plus_that_is_not_encoded(api, varied):
     """In a query it is a blank, and everybody forgets it once."""
-    answer = api.get(f"{URL}?to=+966509999999&created_after=2026-05-01T15:00:02+03:00")
-    assert [row["message_id"] for row in answer.json()["data"]] == named(varied["to"])
+    response = api.get(f"{URL}?to=+966509999999&created_after=2026-05-01T15:00:02+03:00")
+    assert [row["message_id"] for row in response.json()["data"]] == named(varied["to"])
 
 
 def test_every_status_can_be_asked_for(api, customer, carrier, world):
@@ -324,9 +324,9 @@ def test_nothing_is_missed_or_doubled_while_others_send(committed_world, query):
     ids=lambda value: value[:50] if isinstance(value, str) else None,
 )
 def test_what_cannot_be_asked_for(api, query, code, field):
-    answer = api.get(f"{URL}?{query}")
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["field"]) == (400, code, field)
+    response = api.get(f"{URL}?{query}")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["field"]) == (400, code, field)
 
 
 def test_all_that_is_wrong_is_told_at_once(api):

@@ -40,18 +40,18 @@ FIELDS = {
 
 
 def asked(api: Api, **fields: Any) -> Any:
-    answer = api.post(URL, GOOD | fields)
-    assert answer.status_code == 201, answer.content
-    return answer.json()
+    response = api.post(URL, GOOD | fields)
+    assert response.status_code == 201, response.content
+    return response.json()
 
 
 def row(sender_id: str) -> SenderId:
     return next(one for one in SenderId.objects.all() if one.public_id == sender_id)
 
 
-def refused(answer: Any, status: int, code: str, field: str | None = None) -> str:
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["field"]) == (status, code, field)
+def refused(response: Any, status: int, code: str, field: str | None = None) -> str:
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["field"]) == (status, code, field)
     return str(error["message"])
 
 
@@ -181,8 +181,8 @@ def test_no_more_than_fifty_wait(committed_world: World) -> None:
     names = [f"Shop {number}" for number in range(approval.MOST_PENDING + 6)]
     for name in names[:-12]:
         asked(customer.api, name=name)
-    answers = in_threads([partial(customer.api.post, URL, {"name": name}) for name in names[-12:]])
-    assert sorted(answer.status_code for answer in answers) == [201] * 6 + [409] * 6
+    responses = in_threads([partial(customer.api.post, URL, {"name": name}) for name in names[-12:]])
+    assert sorted(response.status_code for response in responses) == [201] * 6 + [409] * 6
     mine = SenderId.objects.filter(organization=customer.id)
     assert mine.filter(status="pending").count() == mine.count() == approval.MOST_PENDING
 
@@ -205,9 +205,9 @@ def several(world: World, customer: Customer) -> list[str]:
 
 
 def test_they_are_listed_newest_first(api: Api, several: list[str]) -> None:
-    answer = api.get(URL)
-    assert answer.status_code == 200
-    body = answer.json()
+    response = api.get(URL)
+    assert response.status_code == 200
+    body = response.json()
     assert [one["id"] for one in body["data"]] == several
     assert body["next_cursor"] is None
     assert all(set(one) == FIELDS for one in body["data"])

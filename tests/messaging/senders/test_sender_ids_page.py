@@ -58,9 +58,9 @@ def _asked(**changes: Any) -> dict[str, Any]:
 
 
 def _ask(client: Client, customer: Customer, **changes: Any) -> str:
-    answer = client.post(_url(customer, "new/"), _asked(**changes), follow=True)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.post(_url(customer, "new/"), _asked(**changes), follow=True)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _stored(customer: Customer, name: str = "NajdShop") -> SenderId:
@@ -190,13 +190,13 @@ def test_a_document_is_saved_and_never_shown(owner: Client, customer: Customer) 
     document = SenderDocument.objects.get(sender=_stored(customer))
     path = _url(customer, f"{_stored(customer).public_id}/documents/{document.id}/")
     assert path in page
-    answer = owner.get(path)
-    assert b"".join(answer) == PNG
-    assert answer["Content-Type"] == "image/png"
-    assert answer["Content-Disposition"] == 'attachment; filename="logo.html.png"'
-    assert answer["X-Content-Type-Options"] == "nosniff"
-    assert "sandbox" in answer["Content-Security-Policy"]
-    assert "no-store" in answer["Cache-Control"]
+    response = owner.get(path)
+    assert b"".join(response) == PNG
+    assert response["Content-Type"] == "image/png"
+    assert response["Content-Disposition"] == 'attachment; filename="logo.html.png"'
+    assert response["X-Content-Type-Options"] == "nosniff"
+    assert "sandbox" in response["Content-Security-Policy"]
+    assert "no-store" in response["Cache-Control"]
 
 
 def test_who_gets_no_document(
@@ -256,8 +256,8 @@ def test_another_ones_documents_cannot_be_removed(
     document = world.document(customer)
     approval.reject(document.sender, operator(), "No")
     again = _url(customer, f"{document.sender.public_id}/again/")
-    answer = owner.post(again, _asked(without=[str(other.id)]))
-    assert "errorlist" in answer.content.decode()
+    response = owner.post(again, _asked(without=[str(other.id)]))
+    assert "errorlist" in response.content.decode()
     assert SenderDocument.objects.filter(pk=other.pk).exists()
 
 
@@ -290,10 +290,10 @@ def test_not_again_while_it_waits_or_works(
     owner: Client, world: World, customer: Customer, status: str
 ) -> None:
     sender = world.sender(customer, "Busy", status=status)
-    answer = owner.post(
+    response = owner.post(
         _url(customer, f"{sender.public_id}/again/"), _asked(purpose="x"), follow=True
     )
-    assert "or is approved already" in answer.content.decode()
+    assert "or is approved already" in response.content.decode()
     assert SenderId.objects.get(pk=sender.pk).purpose == ""
 
 
@@ -352,8 +352,8 @@ def test_the_notice_until_somebody_dismisses_it(owner: Client, customer: Custome
     viewer = browser(member(customer.organization, Role.VIEWER))
     assert "was rejected" not in viewer.get(home).content.decode()
     step = SenderStep.objects.get(sender=sender, status="rejected")
-    answer = owner.post(_url(customer, f"notices/{step.pk}/dismiss/"), {"back": "overview"})
-    assert (answer.status_code, answer["Location"]) == (302, home)
+    response = owner.post(_url(customer, f"notices/{step.pk}/dismiss/"), {"back": "overview"})
+    assert (response.status_code, response["Location"]) == (302, home)
     assert "was rejected" not in owner.get(home).content.decode()
 
 

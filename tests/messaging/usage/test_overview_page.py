@@ -41,9 +41,9 @@ def _home(customer: Customer, span: str = "") -> str:
 
 
 def _page(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _words(html: str) -> str:
