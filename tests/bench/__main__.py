@@ -132,13 +132,13 @@ def measure_bulk(site: Bench, messages: int) -> list[Row]:
 
 def measure_end_to_end(site: Bench, messages: int) -> list[Row]:
     before, cpu_before = site.posted()[0], cpu.by_kind()
-    began = time.time()
+    started = time.time()
     asyncio.run(load.run(site.url, iter(bulks(site, messages)), 2))
     accepted = time.time()
-    seconds = site.drain(before + messages) - began
+    seconds = site.drain(before + messages) - started
     rows = [
         (f"end to end, {messages:,} messages", f"{messages / seconds:,.0f} /s"),
-        ("  accepted after", f"{accepted - began:.1f} s of {seconds:.1f} s"),
+        ("  accepted after", f"{accepted - started:.1f} s of {seconds:.1f} s"),
     ]
     return rows + _cpu(cpu_before, messages)
 

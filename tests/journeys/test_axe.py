@@ -64,9 +64,9 @@ def _open(site: Site, who: str, way: Way) -> Page:
 
 def serious_problems(page: Page) -> list[str]:
     """What axe calls serious or critical on the page, each with the first elements that have it."""
-    told = []
+    violations = []
     for violation in Axe().run(page, options=RULES).response["violations"]:
         if violation["impact"] in SERIOUS:
             where = "; ".join(node["html"][:120] for node in violation["nodes"][:3])
-            told.append(f"{violation['id']} ({len(violation['nodes'])}): {where}")
-    return told
+            violations.append(f"{violation['id']} ({len(violation['nodes'])}): {where}")
+    return violations

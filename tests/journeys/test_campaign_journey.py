@@ -80,11 +80,11 @@ def test_a_campaign_of_5000(site: Site, page: Page, tmp_path: Path) -> None:
     problems = download.value.path().read_text(encoding="utf-8-sig")
     assert len(problems.splitlines()) == 4
     page.get_by_role("link", name="Go on to sending").click()
-    begun = time.monotonic()
+    started = time.monotonic()
     page.get_by_role("button", name="Send 5000 messages").dblclick()
     # The page is live: nobody reloads it.
     expect(page.get_by_text("Finished")).to_be_visible(timeout=90_000)
-    took = time.monotonic() - begun
+    took = time.monotonic() - started
     expect(page.get_by_role("link", name="Delivered 5,000")).to_be_visible()
     page.go_back()
     expect(page.get_by_text("Finished")).to_be_visible()

@@ -53,7 +53,7 @@ def test_each_number_has_its_fate(site: Site) -> None:
             " AND status = 'sent'"
         )
 
-        def told() -> dict[str, Counter[str]]:
+        def events_by_number() -> dict[str, Counter[str]]:
             found: dict[str, Counter[str]] = {to: Counter() for to in FATES}
             for post in hook.posts:
                 event: dict[str, Any] = post.verified(endpoint["secret"])
@@ -61,7 +61,7 @@ def test_each_number_has_its_fate(site: Site) -> None:
                 found[event["data"]["to"]][event["event"].removeprefix("message.")] += 1
             return found
 
-        wanted = {to: Counter(events) for to, (_, _, events) in FATES.items()}
-        until(lambda: told() == wanted, 30, told)
+        expected = {to: Counter(events) for to, (_, _, events) in FATES.items()}
+        until(lambda: events_by_number() == expected, 30, events_by_number)
         assert {to: now(to) for to in FATES} == {to: fate[:2] for to, fate in FATES.items()}
     assert site.sql("SELECT micro FROM accounts_balance") == before

@@ -85,8 +85,9 @@ class Scene:
     def _events_came(self) -> None:
         events = [post.verified(self.secret) for post in list(self.customer.posts)]
         for kind in ("message.sent", "message.delivered"):
-            told = {event["message_id"] for event in events if event["event"] == kind}
-            assert told == self.sent, f"{kind}: {len(self.sent - told)} of {len(self.sent)} missing"
+            reported = {event["message_id"] for event in events if event["event"] == kind}
+            missing = len(self.sent - reported)
+            assert reported == self.sent, f"{kind}: {missing} of {len(self.sent)} missing"
         assert not [event for event in events if event["event"] in EVENTS[2:]]
 
     def __post_init__(self) -> None:
@@ -224,12 +225,12 @@ def test_a_one_time_password_reaches_the_handset_and_nobody_else(scene: Scene) -
     assert (status, response["verified"], response["status"]) == (200, True, "verified")
     site.sql("UPDATE otp_verification SET expires_at = now() WHERE status = 'pending'")
 
-    def told() -> dict[str, str]:
+    def reported() -> dict[str, str]:
         events = [post.verified(secret) for post in list(scene.customer.posts) if _about_otp(post)]
         return {event["data"]["otp_id"]: event["event"] for event in events}
 
     expected = {sent[0]["otp_id"]: "otp.verified", sent[1]["otp_id"]: "otp.failed"}
-    until(lambda: told() == expected, 20, told)
+    until(lambda: reported() == expected, 20, reported)
     site.settle(60)
     stored = site.sql(
         "SELECT text FROM messaging_message UNION ALL SELECT body FROM webhooks_event"

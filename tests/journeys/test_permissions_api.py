@@ -44,8 +44,8 @@ def key(customer: Customer, **fields: Any) -> str:
 
 
 def _revoked(customer: Customer) -> str:
-    made, secret = create_key(customer.organization, "k", test=False)
-    revoke_key(made)
+    revoked, secret = create_key(customer.organization, "k", test=False)
+    revoke_key(revoked)
     return secret
 
 

@@ -119,7 +119,7 @@ class Platform:
         until(lambda: self.pid(name) not in (None, pid), seconds, lambda: self.text)
 
     def processes(self) -> dict[int, str]:
-        """Return the commands by pid of processes that have the data folder in their environment."""
+        """Return the commands by pid of processes with the data folder in their environment."""
         mark = str(self.data_dir).encode()
         found = {}
         for folder in Path("/proc").iterdir():

@@ -196,8 +196,8 @@ def test_with_the_setting_plain_http_to_loopback_is_fine(settings: Any) -> None:
 
 @pytest.fixture
 def there() -> Iterator[Receiver]:
-    with receiver() as made:
-        yield made
+    with receiver() as running:
+        yield running
 
 
 @pytest.fixture

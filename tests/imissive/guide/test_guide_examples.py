@@ -40,8 +40,8 @@ _fresh = itertools.count(int(time.time()) % 100_000)
 @pytest.fixture(scope="module")
 def hook() -> Iterator[Receiver]:
     """Where the endpoints that examples make really are."""
-    with receiver() as made:
-        yield made
+    with receiver() as endpoint:
+        yield endpoint
 
 
 def skip_loudly(missing: str) -> None:
@@ -186,14 +186,14 @@ def test_every_example_answers_as_printed(
     """They run in the order of their names, so what `suppress` does `unsuppress` undoes."""
     skip_without(slug)
     maker = Maker(site, hook)
-    made, wrong = {}, {}
+    programs, wrong = {}, {}
     for name in NAMES:
         try:
-            made[name] = maker.program(slug, calls.load(name))
+            programs[name] = maker.program(slug, calls.load(name))
         except AssertionError as error:
             wrong[name] = [str(error)]
-    printed = guide_programs.run(slug, [program for program, _ in made.values()], tmp_path)
-    for name, (_, expected) in made.items():
+    printed = guide_programs.run(slug, [program for program, _ in programs.values()], tmp_path)
+    for name, (_, expected) in programs.items():
         call = calls.load(name)
         try:
             status, response = guide_programs.parse(slug, printed[name])
@@ -226,9 +226,9 @@ def test_events_come_as_printed(site: Site) -> None:
         site.post(f"/v1/sms/{scheduled}/cancel", None)
         sent = site.post("/v1/otp/send", {"phone": fresh("+966")}, key=live)[1]
         site.post(f"/v1/otp/{sent['otp_id']}/cancel", None)
-        wanted = {f"message.{name}" for name in ("queued", "sent", "delivered", "failed")}
-        wanted |= {"message.canceled", "otp.failed", "webhook.test"}
-        until(lambda: wanted <= {json.loads(post.body)["event"] for post in hook.posts}, 20)
+        expected = {f"message.{name}" for name in ("queued", "sent", "delivered", "failed")}
+        expected |= {"message.canceled", "otp.failed", "webhook.test"}
+        until(lambda: expected <= {json.loads(post.body)["event"] for post in hook.posts}, 20)
         posts = [post.verified(endpoint["secret"]) for post in hook.posts]
     site.request("DELETE", f"/v1/webhooks/{endpoint['id']}")
     printed = copy.deepcopy(calls.events())

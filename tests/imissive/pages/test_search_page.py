@@ -139,8 +139,8 @@ def test_several_kinds_are_listed_by_kind(
     world.message(customer, carrier, sender="NAJD")
     key, _ = create_key(customer.organization, "najd orders", test=True)
     page = _page(owner, customer, "najd")
-    for told in ("Sender IDs", "Messages from NAJD", "API keys", "najd orders"):
-        assert told in page
+    for expected in ("Sender IDs", "Messages from NAJD", "API keys", "najd orders"):
+        assert expected in page
     assert "?sender=NAJD" in page
     viewer = _page(browser(member(customer.organization, Role.VIEWER)), customer, "najd")
     assert key.public_id not in viewer

@@ -68,8 +68,8 @@ def _file(client: Client, customer: Customer, **query: str) -> list[list[str]]:
 def _at(day: int, hour: int = 12) -> dict[str, Any]:
     """The fields of something made at that hour of a day in May."""
     moment = datetime(2026, 5, day, hour, tzinfo=UTC)
-    made = uuid.UUID(int=ids.first_id_at(moment).int | uuid.uuid4().int & (1 << 62) - 1)
-    return {"id": made, "created_at": moment}
+    id_at = uuid.UUID(int=ids.first_id_at(moment).int | uuid.uuid4().int & (1 << 62) - 1)
+    return {"id": id_at, "created_at": moment}
 
 
 @pytest.fixture
@@ -133,8 +133,8 @@ def test_groups(owner: Client, used: Customer, by: str, rows: list[str], summed:
 def test_it_says_what_the_api_says(owner: Client, used: Customer) -> None:
     body = used.api.get("/v1/usage?from=2026-05-01&to=2026-05-03&group_by=country").json()
     [*_, total] = _table(_page(owner, used, by="country", **DAYS))
-    told = body["total"]
-    assert total == f"All {told['messages']} {told['parts']} {told['credits']}"
+    expected = body["total"]
+    assert total == f"All {expected['messages']} {expected['parts']} {expected['credits']}"
 
 
 def test_one_time_passwords_by_day_and_country(owner: Client, verified: Customer) -> None:
@@ -192,7 +192,7 @@ def test_thirty_days_unless_asked(
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ({"since": "2026-05-02", "until": "2026-05-01"}, "That is before the first day."),
         ({"since": "2026-01-01", "until": "2026-04-03"}, "at most 92 days"),
@@ -204,13 +204,13 @@ def test_thirty_days_unless_asked(
     ],
 )
 def test_days_that_cannot_be_shown(
-    owner: Client, customer: Customer, query: dict[str, str], told: str
+    owner: Client, customer: Customer, query: dict[str, str], expected: str
 ) -> None:
     """What was chosen is kept, and the page shows the last thirty days meanwhile."""
     for path in ("", "usage.csv"):
         response = owner.get(_url(customer, path), query)
         html = response.content.decode()
-        assert told in html
+        assert expected in html
         assert all(f'value="{value}"' in html for value in query.values())
 
 

@@ -85,22 +85,22 @@ def test_every_operation_is_shown_with_all_that_it_takes_and_answers() -> None:
     for page, method, path, operation in operations():
         shown = section(read(page), operation["operationId"])
         assert f"{method} {path}" in text(shown).replace("{ ", "{"), path
-        wanted = {
+        expected = {
             given.get("name") or given["$ref"].rpartition("/")[2]
             for given in operation.get("parameters", [])
         } - {"IdempotencyKey"}
         body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-        wanted |= fields_of(body["schema"]) if body else set()
+        expected |= fields_of(body["schema"]) if body else set()
         for status, response in operation["responses"].items():
             assert re.search(rf'<span class="pill \w+">{status}</span>', shown), (path, status)
             content = response.get("content", {}).get("application/json")
             if "x-codes" in response:
-                wanted |= set(response["x-codes"])
+                expected |= set(response["x-codes"])
             elif content:
-                wanted |= fields_of(content["schema"])
-            wanted |= set(response.get("headers", ()))
-        wanted |= set(operation["security"][0]["ApiKey"])
-        missing = {name for name in wanted if name not in named(shown)}
+                expected |= fields_of(content["schema"])
+            expected |= set(response.get("headers", ()))
+        expected |= set(operation["security"][0]["ApiKey"])
+        missing = {name for name in expected if name not in named(shown)}
         assert missing == set(), path
 
 

@@ -52,8 +52,8 @@ def test_what_waits_comes_first_and_is_counted_in_the_menu(
 
 
 def test_approve(admin: Client, pending: SenderId) -> None:
-    asked = admin.get(_page(pending, "approve"))
-    assert asked.status_code == 200
+    confirmation = admin.get(_page(pending, "approve"))
+    assert confirmation.status_code == 200
     pending.refresh_from_db()
     assert pending.status == "pending", "a GET changes nothing"
     response = admin.post(_page(pending, "approve"), follow=True)
@@ -164,11 +164,11 @@ def test_what_an_operator_weighs(
     document = world.document(customer)
     SenderId.objects.filter(pk=document.sender.pk).update(name="NajdBank7")
     page = admin.get(_page(document.sender, "change")).content.decode()
-    for told in ("NAJD BANK7", str(outsider.organization), "letter.pdf", "Too vague"):
-        assert told in page
+    for expected in ("NAJD BANK7", str(outsider.organization), "letter.pdf", "Too vague"):
+        assert expected in page
     assert "Looks the same" in page
-    asked = admin.get(_page(document.sender, "approve")).content.decode()
-    assert f"NAJD BANK7 ({outsider.organization})" in asked
+    confirmation = admin.get(_page(document.sender, "approve")).content.decode()
+    assert f"NAJD BANK7 ({outsider.organization})" in confirmation
 
 
 def test_an_operator_saves_a_document_and_that_is_written_down(

@@ -71,7 +71,7 @@ def test_a_double_click_sends_one(fresh: Organization) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({"to": "+966501234567"}, "not one of the available choices"),
         ({"to": ""}, "This field is required"),
@@ -81,11 +81,11 @@ def test_a_double_click_sends_one(fresh: Organization) -> None:
         ({"text": "a\0b"}, "Null characters"),
     ],
 )
-def test_bad_input(fresh: Organization, fields: dict[str, str], told: str) -> None:
+def test_bad_input(fresh: Organization, fields: dict[str, str], expected: str) -> None:
     client = browser(member(fresh))
     response = client.post(_url(fresh), _form(client, fresh, **fields))
     assert response.status_code == 200
-    assert told in response.content.decode()
+    assert expected in response.content.decode()
     assert not Message.objects.filter(organization=fresh).exists()
 
 

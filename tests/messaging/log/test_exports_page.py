@@ -245,11 +245,11 @@ def test_who_asked_and_who_fetched_is_audited(
     _finish()
     _fetch(owner, customer)
     rows = AuditEntry.objects.filter(organization=customer.organization, action__contains="export")
-    asked, fetched = rows.order_by("id")
-    assert (asked.action, fetched.action) == ("messages.exported", "messages.export_fetched")
-    assert asked.actor == fetched.actor is not None
-    assert asked.detail["status"] == "delivered"
-    assert "966500000003" not in str(asked.detail)
+    exported, fetched = rows.order_by("id")
+    assert (exported.action, fetched.action) == ("messages.exported", "messages.export_fetched")
+    assert exported.actor == fetched.actor is not None
+    assert exported.detail["status"] == "delivered"
+    assert "966500000003" not in str(exported.detail)
 
 
 def test_a_double_click_begins_one_and_few_are_under_way(

@@ -163,10 +163,10 @@ def _timeline(page: str) -> list[str]:
 
 
 def test_the_timeline_tells_all_that_the_database_knows(wakes: list[object], db: None) -> None:
-    made = showcase.make()
-    client = browser(made.owner)
-    home = f"/dashboard/{showcase.organization_id(made)}/messages/"
-    delivered = _text(client, f"{home}{made.delivered.public_id}/")
+    shown = showcase.make()
+    client = browser(shown.owner)
+    home = f"/dashboard/{showcase.organization_id(shown)}/messages/"
+    delivered = _text(client, f"{home}{shown.delivered.public_id}/")
     assert _timeline(delivered) == [
         "Accepted and charged",
         "Queued for the carrier",
@@ -181,7 +181,7 @@ def test_the_timeline_tells_all_that_the_database_knows(wakes: list[object], db:
     ]
     assert "7C41A901" in delivered
     assert "hx-get" not in delivered, "nothing more is to come"
-    failed = _text(client, f"{home}{made.failed.public_id}/")
+    failed = _text(client, f"{home}{shown.failed.public_id}/")
     assert _timeline(failed) == [
         "Accepted and charged",
         "Queued for the carrier",
@@ -312,8 +312,8 @@ def test_each_attempt_at_a_webhook_has_its_place(
         "Webhook message.sent: attempt 2 failed",
         "Webhook message.sent: attempt 3 failed, trying again",
     ]
-    for told in ("502 · 10 ms", "timed out", "500 · 77 ms", "2031-01-02 03:04:05"):
-        assert told in page
+    for expected in ("502 · 10 ms", "timed out", "500 · 77 ms", "2031-01-02 03:04:05"):
+        assert expected in page
     delivery.status, delivery.attempts = Delivery.Status.DELIVERED, 4
     delivery.finished_at, delivery.response_status = now + timedelta(minutes=4), 204
     delivery.save()

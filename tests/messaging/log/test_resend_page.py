@@ -85,7 +85,7 @@ def test_a_test_stays_a_test(
 
 
 @pytest.mark.parametrize(
-    ("against", "told"),
+    ("against", "expected"),
     [
         ("suppressed", "opted out"),
         ("sender", "not approved"),
@@ -101,7 +101,7 @@ def test_what_is_against_it_is_said_before_and_refused(
     carrier: Carrier,
     failed: Message,
     against: str,
-    told: str,
+    expected: str,
 ) -> None:
     form = _form(owner, failed)
     organization = customer.organization
@@ -116,7 +116,7 @@ def test_what_is_against_it_is_said_before_and_refused(
     else:
         Message.objects.filter(pk=failed.pk).update(to="+971501234567")
     page = owner.get(_url(failed)).content.decode()
-    assert told in page
+    assert expected in page
     assert 'method="post">' not in page.split("<main")[1]
     before = customer.stored()
     response = owner.post(_url(failed), form, follow=True)

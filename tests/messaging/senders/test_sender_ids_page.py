@@ -132,7 +132,7 @@ def test_a_form_that_is_wrong_has_no_document_read(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"name": ""}, "This field is required"),
         ({"name": "TwelveLetter"}, "That cannot be a sender ID"),
@@ -158,11 +158,11 @@ def test_a_form_that_is_wrong_has_no_document_read(
     ],
 )
 def test_what_is_refused(
-    owner: Client, customer: Customer, changes: dict[str, Any], told: str
+    owner: Client, customer: Customer, changes: dict[str, Any], expected: str
 ) -> None:
     before = SenderId.objects.filter(organization=customer.organization).count()
     page = _ask(owner, customer, **changes)
-    assert told in page
+    assert expected in page
     assert SenderId.objects.filter(organization=customer.organization).count() == before
     assert not StoredFile.objects.filter(organization=customer.organization).exists()
     if "sample" not in changes:
@@ -381,14 +381,14 @@ def _owed(sender: SenderId) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("decide", "subject", "told"),
+    ("decide", "subject", "expected"),
     [
         (lambda s, by: approval.approve(s, by), "NajdShop is approved", "send with it at once"),
         (lambda s, by: approval.reject(s, by, "No proof"), "was rejected", "No proof"),
     ],
 )
 def test_the_mail(
-    owner: Client, customer: Customer, mailoutbox: list[Any], decide, subject: str, told: str
+    owner: Client, customer: Customer, mailoutbox: list[Any], decide, subject: str, expected: str
 ) -> None:
     admin = member(customer.organization, Role.ADMIN)
     admin.language = "ar"
@@ -406,7 +406,7 @@ def test_the_mail(
     assert "مرحبًا" in arabic.body
     (english,) = sent.values()
     assert subject in english.subject
-    assert told in english.body
+    assert expected in english.body
     assert _url(customer, f"{sender.public_id}/") in english.body
     sender_mails.send_mails()
     assert len(mailoutbox) == 2, "once"
