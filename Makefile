@@ -9,10 +9,10 @@ EMBEDDED := $(BIN)/python -m imissive.run.embedded
 # Tests to run, such as `make test TESTS="tests/messaging/text/test_encoding.py -k arabic"`.
 TESTS ?=
 
-# What `make conformance` draws its calls from: the same number draws the same ones again.
+# The seed of the calls of `make conformance`: the same number repeats the same calls.
 SEED := $(shell date +%s)
 
-# Each of many processes would compile all of our code anew.
+# Without the bytecode cache, each of many processes would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test conformance axe screenshots lint bench clean help

@@ -111,7 +111,7 @@ def mail_senders() -> None:
 @shared_task(name="messaging.tasks.sum_usage", ignore_result=True, expires=60)
 def sum_usage() -> None:
     """Every minute: sum the hours that are over, for usage and charts."""
-    rollups.sum_up()
+    rollups.roll_up()
 
 
 CAMPAIGN_SECONDS = 3.0

@@ -1,4 +1,4 @@
-"""The errors that callers see: one vocabulary for the REST API, the dashboard and SMPP."""
+"""Errors that callers see: one set of codes for the REST API, the dashboard and SMPP."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -130,9 +130,9 @@ def as_api_error(error: Exception) -> ApiError:
 
 
 def report(error: ApiError, cause: Exception) -> None:
-    """Log what is our fault; a caller's mistake is not worth a line."""
+    """Log an error that is the platform's fault; a caller's mistake is not logged."""
     if isinstance(cause, ApiError):
-        return  # whoever refuses knows why, and has logged what an operator has to know
+        return  # the code that raised it has logged what an operator needs to know
     if error.problem.code == "UNAVAILABLE":
         log.warning("unavailable", cause=str(cause).strip())
         forget_broken_connections()
@@ -141,7 +141,7 @@ def report(error: ApiError, cause: Exception) -> None:
 
 
 def api_exception_handler(exception: Exception, context: dict[str, Any]) -> Response:
-    """REST framework's EXCEPTION_HANDLER."""
+    """Return the error response of an exception: REST framework's EXCEPTION_HANDLER."""
     error = as_api_error(exception)
     report(error, exception)
     request = context["request"]

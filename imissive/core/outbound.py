@@ -1,7 +1,7 @@
-"""The one outbound HTTP client: posts to URLs that customers chose, and nowhere they must not.
+"""The outbound HTTP client of webhooks, with protection against SSRF.
 
-A URL is text until a socket is opened: names are resolved again, and may then mean another address.
-So the check is where the socket is made, on the very address that it will connect to.
+A host name may resolve to another address each time. The check therefore runs where the socket is
+created, on the very address that it connects to.
 """
 
 import asyncio
@@ -21,18 +21,19 @@ from imissive.core.problems import Problem
 from imissive.core.reasons import PostReason, UrlReason
 
 HEADERS = {"User-Agent": "imissive-webhooks/1", "Content-Type": "application/json"}
-"""What every post has, beside the headers that it is made with."""
+"""Headers of every post, in addition to the caller's."""
 MAX_URL = 500
-"""Characters of a URL at most."""
+"""Maximum number of characters of a URL."""
 MAX_REQUEST_BYTES = 256 * 1024
 KEPT_RESPONSE_BYTES = 4 * 1024
-"""What is read of an answer's body; where there is more, the connection is closed instead."""
+"""Bytes that are read of a response's body; the connection is closed where there are more."""
 BODY_SECONDS = 2
 """How long a response's body is waited for once its status is there."""
-# Receivers commonly close a connection that idled for 5 s; letting go first avoids posting into it.
+# Seconds. Receivers commonly close a connection that was idle for 5 s; closing it first avoids a
+# post into a connection that is being closed.
 KEEP_ALIVE_SECONDS = 4
 
-# Python's is_global differs by version and calls some of these global; a table of our own does not.
+# Python's is_global differs by version and calls some of these global; this table does not.
 _REFUSED_V4 = [
     ipaddress.IPv4Network(network)
     for network in (
@@ -40,7 +41,7 @@ _REFUSED_V4 = [
         "10.0.0.0/8",
         "100.64.0.0/10",  # shared address space, and Alibaba's metadata at 100.100.100.200
         "127.0.0.0/8",
-        "168.63.129.16/32",  # Azure's host agent: metadata, on a public address
+        "168.63.129.16/32",  # Azure's host agent: metadata on a public address
         "169.254.0.0/16",  # link-local, and most clouds' metadata at 169.254.169.254
         "172.16.0.0/12",
         "192.0.0.0/24",  # protocol assignments, and Oracle's metadata at 192.0.0.192
@@ -59,9 +60,9 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _REFUSED_V6 = [
     ipaddress.IPv6Network(network)
     for network in (
-        "2001::/23",  # protocol assignments, Teredo among them, which carries an IPv4 address
+        "2001::/23",  # protocol assignments, including Teredo, which embeds an IPv4 address
         "2001:db8::/32",
-        "2002::/16",  # 6to4, which carries an IPv4 address; no receiver of today is there
+        "2002::/16",  # 6to4, which embeds an IPv4 address; no receiver uses it today
         "3fff::/20",
     )
 ]
@@ -84,12 +85,12 @@ class UrlRefused(Exception):
 
 
 class AddressRefused(OSError):
-    """A socket was about to be connected to an address that is not for customers to reach."""
+    """A socket was about to connect to an address that customers must not reach."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the receiver answered: its status, the beginning of its body, and Retry-After."""
+class ReceiverResponse:
+    """A receiver's response: its status, the first KEPT_RESPONSE_BYTES of its body, Retry-After."""
 
     status: int
     body: bytes
@@ -97,12 +98,12 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether it took the post: 2xx. A redirect is not followed, so it is a refusal."""
+        """Return whether the receiver accepted the post: 2xx. A redirect is not followed."""
         return 200 <= self.status < 300
 
 
 def is_allowed(address: str) -> bool:
-    """Whether posts may go to that literal IP address; what is no address may not be posted to."""
+    """Return whether posts may go to that literal IP address; False where it is not an address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -115,7 +116,7 @@ def is_allowed(address: str) -> bool:
         return _is_allowed_v4(parsed)
     if parsed in _NAT64:
         return _is_allowed_v4(ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF))
-    # A zone (fe80::1%eth0) names an interface of this machine: never somewhere else.
+    # A zone (fe80::1%eth0) names an interface of this machine, never a remote host.
     return (
         parsed in _UNICAST_V6
         and parsed.is_global
@@ -187,7 +188,10 @@ def _is_literal(host: str) -> bool:
 
 
 def _checked_socket(info: AddrInfoType) -> socket.socket:
-    """aiohttp's socket factory: `info` is the address that the socket is connected to next."""
+    """Return a socket for the address in `info`: aiohttp's socket factory.
+
+    Raises AddressRefused where customers must not reach that address.
+    """
     family, kind, protocol, _, address = info
     if not is_allowed(str(address[0])):
         raise AddressRefused("address not allowed")
@@ -195,12 +199,12 @@ def _checked_socket(info: AddrInfoType) -> socket.socket:
 
 
 class Client:
-    """Keep-alive connections of one event loop. Make it, use it and close it on that loop."""
+    """Keep-alive connections of one event loop. Create, use and close it on that loop."""
 
     def __init__(self) -> None:
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0,  # the callers bound what is under way, to each receiver
+                limit=0,  # the callers limit concurrent posts to each receiver
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
                 socket_factory=_checked_socket,
             ),
@@ -208,15 +212,15 @@ class Client:
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=HEADERS,
             skip_auto_headers=("Accept", "Accept-Encoding"),
-            auto_decompress=False,  # a few bytes may unpack to gigabytes
-            trust_env=False,  # a proxy would connect for us, unchecked
+            auto_decompress=False,  # a few bytes may decompress to gigabytes
+            trust_env=False,  # a proxy would connect unchecked
         )
 
-    async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Post JSON and read the answer, in WEBHOOK_TIMEOUT seconds altogether (aiohttp rounds
-        the end up to a whole second of its clock where that is above 5 s).
+    async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> ReceiverResponse:
+        """Post JSON and return the response, within WEBHOOK_TIMEOUT seconds in all.
 
-        Raises OutboundError where there is no answer, whatever the reason.
+        aiohttp rounds a timeout above 5 s up to a whole second of its clock. Raises OutboundError
+        where there is no response, whatever the reason.
         """
         if len(body) > MAX_REQUEST_BYTES:
             raise OutboundError(PostReason.TOO_LARGE)
@@ -225,8 +229,8 @@ class Client:
                 url, data=body, headers=headers, allow_redirects=False
             ) as response:
                 beginning = await _beginning(response)
-                asked = response.headers.get("Retry-After", "")
-                return Answer(response.status, beginning, asked)
+                retry_after = response.headers.get("Retry-After", "")
+                return ReceiverResponse(response.status, beginning, retry_after)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # TimeoutError is an OSError; ValueError is what a name outside IDNA ends in.
             raise OutboundError(_reason(error)) from None
@@ -260,10 +264,10 @@ def _reason(error: Exception) -> PostReason:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body's first bytes, as far as they come.
+    """Return the body's first bytes, as many as come within BODY_SECONDS.
 
-    The status has said whether the receiver took the post: a body that comes slowly, or is cut
-    short, does not change that. Left unread, the rest makes aiohttp close the connection.
+    The status has said whether the receiver accepted the post: a body that is slow or cut short
+    does not change that. An unread rest makes aiohttp close the connection.
     """
     stream, kept = response.content, b""
     try:
@@ -279,7 +283,7 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictiona
 
 
 def client() -> Client:
-    """The running event loop's client, made on first use."""
+    """Return the running event loop's client, created on first use."""
     loop = asyncio.get_running_loop()
     found = _clients.get(loop)
     if found is None:

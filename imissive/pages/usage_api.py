@@ -1,6 +1,6 @@
-"""`GET /v1/usage`: what was sent and what it cost, beside how many one-time passwords came back.
+"""`GET /v1/usage`: messages, parts and credits, and the conversion of one-time passwords.
 
-Here, because it is composed of two applications that do not know each other.
+It combines two applications that do not import each other, messaging and otp.
 """
 
 from datetime import UTC, date, datetime, time, timedelta

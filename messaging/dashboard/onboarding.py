@@ -1,4 +1,4 @@
-"""What a new organization does first: the checklist, and the test message sent from a page."""
+"""Onboarding of a new organization: the checklist, and the test message from a page."""
 
 from typing import Any
 
@@ -21,13 +21,13 @@ from messaging.sending.accept import SendRequest, accept
 from messaging.sending.evaluation import Draft, Refusal
 from webhooks.models import Endpoint
 
-_LONGEST = 1600
+_MAX_CHARACTERS = 1600
 
 
 def steps_of(organization: Organization) -> list[tuple[str, bool]]:
-    """What has to be done before the first message reaches a handset, and what is done.
+    """Return the steps until the first message reaches a handset, each with whether it is done.
 
-    The address was proved by whoever sees the list: nobody is let in without.
+    The email address is always verified: nobody sees the list without that.
     """
     return [
         ("email", True),
@@ -39,7 +39,7 @@ def steps_of(organization: Organization) -> list[tuple[str, bool]]:
 
 
 class TestMessageForm(SingleUseForm):
-    """To one of the simulator's numbers; which one decides what becomes of the message."""
+    """A test message to one of the simulator's magic numbers, which determine its outcome."""
 
     to = forms.ChoiceField(
         label=gettext_lazy("What shall happen"),
@@ -52,7 +52,7 @@ class TestMessageForm(SingleUseForm):
     )
     text = forms.CharField(
         label=gettext_lazy("Text"),
-        max_length=_LONGEST,
+        max_length=_MAX_CHARACTERS,
         initial=gettext_lazy("Hello from iMissive!"),
         widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
     )
@@ -61,7 +61,10 @@ class TestMessageForm(SingleUseForm):
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
 def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
-    """A form; a POST sends the message to the simulator, free, and shows what becomes of it."""
+    """Show the form; a POST sends the message to the simulator and redirects to its page.
+
+    Test messages are free.
+    """
     form = TestMessageForm(request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
         organization_id = public_id(member.organization)

@@ -1,4 +1,4 @@
-"""The same message once more: a new one, judged, charged and accepted as any other."""
+"""Resend: the same message once more, as a new one that is evaluated, charged and accepted."""
 
 import uuid
 from dataclasses import dataclass
@@ -33,7 +33,10 @@ class Evaluation:
 
 
 def may_be_resent(message: Message) -> bool:
-    """Not what holds a one-time password: its text is not known here, and its time is over."""
+    """Return whether the message may be sent again: not one with a one-time password.
+
+    Its text is masked, and the code has expired.
+    """
     return not message.masked_text and message.source != "otp"
 
 
@@ -48,9 +51,9 @@ def evaluation(message: Message) -> Evaluation:
 
 
 def resend(message: Message, member: Member, address: str) -> uuid.UUID | None:
-    """Send it once more; the new message's id, or None where it is refused.
+    """Send a message again; return the new message's id, or None where it is refused.
 
-    Raises InsufficientCredits, and ApiError where the organization's limit is reached.
+    Raises InsufficientCredits, and ApiError where the organization's rate limit is reached.
     """
     if _is_suspended(message.organization):
         return None
@@ -75,8 +78,8 @@ def _send_request(message: Message) -> SendRequest:
 
 
 def _draft(message: Message) -> Draft:
-    nobody = message.test and message.sender == TEST_SENDER
-    sender = None if nobody else message.sender
+    unnamed = message.test and message.sender == TEST_SENDER
+    sender = None if unnamed else message.sender
     return Draft(message.to, message.text, sender, message.reference)
 
 

@@ -199,8 +199,8 @@ def test_with_the_setting_plain_http_to_loopback_is_fine(settings: Any) -> None:
 
 @pytest.fixture
 def there() -> Iterator[Receiver]:
-    with receiver() as made:
-        yield made
+    with receiver() as running:
+        yield running
 
 
 @pytest.fixture
@@ -214,8 +214,8 @@ def post(url: str | URL, body: bytes = b"{}", times: int = 1) -> outbound.Answer
     async def run() -> outbound.Answer:
         try:
             for _ in range(times):
-                answer = await outbound.client().post(URL(url), body, {"webhook-id": "evt_1"})
-            return answer
+                response = await outbound.client().post(URL(url), body, {"webhook-id": "evt_1"})
+            return response
         finally:
             await outbound.close()
 
@@ -230,8 +230,8 @@ def refusal(url: str | URL, body: bytes = b"{}") -> PostReason:
 
 def test_a_post(there: Receiver, allowed: Any) -> None:
     there.answer = lambda _post: Answer(200, body=b"thanks")
-    answer = post(there.url, '{"text":"مرحبا"}'.encode())
-    assert (answer.status, answer.body, answer.ok) == (200, b"thanks", True)
+    response = post(there.url, '{"text":"مرحبا"}'.encode())
+    assert (response.status, response.body, response.ok) == (200, b"thanks", True)
     [came] = there.posts
     assert came.path == "/hook"
     assert came.body.decode() == '{"text":"مرحبا"}'
@@ -249,8 +249,8 @@ def test_connections_are_kept(there: Receiver, allowed: Any) -> None:
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 def test_redirects_are_not_followed(there: Receiver, allowed: Any, status: int) -> None:
     there.answer = lambda _post: Answer(status, headers={"Location": there.url + "/elsewhere"})
-    answer = post(there.url)
-    assert (answer.status, answer.ok) == (status, False)
+    response = post(there.url)
+    assert (response.status, response.ok) == (status, False)
     assert [came.path for came in there.posts] == ["/hook"]
 
 
@@ -284,8 +284,8 @@ def resolves(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Make every name resolve to those addresses, a list for each look-up; the last one stays."""
     looked_up: list[str] = []
 
-    def fake(*answers: list[str]) -> list[str]:
-        left = list(answers)
+    def fake(*lookups: list[str]) -> list[str]:
+        left = list(lookups)
 
         def getaddrinfo(host: str, port: int, *_a: Any, **_k: Any) -> list[Any]:
             looked_up.append(host)
@@ -344,9 +344,9 @@ def test_the_status_counts_however_slowly_its_body_comes(
 ) -> None:
     sent = b"HTTP/1.1 %d X\r\nContent-Length: 100\r\n\r\n%s" % (status, b"x" * (status != 204))
     with _raw_server(sent, close=close) as url:
-        answer = post(url)
-    assert (answer.status, answer.ok) == (status, status < 300)
-    assert answer.body == b"x" * (status != 204)
+        response = post(url)
+    assert (response.status, response.ok) == (status, status < 300)
+    assert response.body == b"x" * (status != 204)
 
 
 def test_nobody_listens(allowed: Any) -> None:
@@ -442,8 +442,8 @@ def test_no_proxy_from_the_environment(
 class _raw_server:
     """Sends those bytes to whoever connects, and closes the connection if told to."""
 
-    def __init__(self, answer: bytes, *, close: bool = False) -> None:
-        self._answer = answer
+    def __init__(self, response: bytes, *, close: bool = False) -> None:
+        self._answer = response
         self._close = close
         self._kept: list[socket.socket] = []
 

@@ -61,9 +61,9 @@ def test_program_that_ignores_its_signal_is_killed(supervisor: Watched) -> None:
     code = "import signal, time; signal.signal(15, lambda *_: 0); print('on'); time.sleep(60)"
     supervisor.start(python("deaf", code, grace=0.3))
     supervisor.until(lambda: ("deaf", "on") in supervisor.lines)
-    begun = time.monotonic()
+    started = time.monotonic()
     supervisor.stop_all()
-    assert 0.2 < time.monotonic() - begun < 3
+    assert 0.2 < time.monotonic() - started < 3
     assert supervisor.said == ["deaf did not end in time and is killed"]
 
 
