@@ -1,11 +1,14 @@
 """The Celery application. Run as `celery -A imissive …`; it reads CELERY_* of settings.py."""
 
 import os
+import warnings
 from typing import Any
 
 from celery import Celery, bootsteps, signals
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
+# Each worker would tell root so in ten lines; README and docs/operating.md say it once.
+warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
 
 app = Celery("imissive")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -27,21 +30,22 @@ class WakeUp(bootsteps.StartStopStep):  # type: ignore[misc]
 app.steps["consumer"].add(WakeUp)
 
 
-# A worker that is started for a carrier holds that carrier's binds beside its queues.
-CARRIER = os.environ.get("IMISSIVE_CARRIER", "")
+def _carrier() -> str:
+    """Return the carrier whose binds this worker holds beside its queues, if it is started so."""
+    return os.environ.get("IMISSIVE_CARRIER", "")
 
 
 @signals.worker_ready.connect
 def _begin(**_: Any) -> None:
-    if CARRIER:
+    if carrier := _carrier():
         from messaging import carrier_process
 
-        carrier_process.start(CARRIER)
+        carrier_process.start(carrier)
 
 
 @signals.worker_shutdown.connect
 def _end(**_: Any) -> None:
-    if CARRIER:
+    if _carrier():
         from messaging import carrier_process
 
         carrier_process.stop()

@@ -34,6 +34,7 @@ from imissive.embedded import (
     open_to_servers,
 )
 from imissive.env import Env, read_env
+from imissive.forking import FORKS, preload
 from imissive.processes import LOOPBACK, end_leftover, reachable, try_port, write_private
 from imissive.programs import ROOT, commands
 from imissive.supervisor import Program, Supervisor
@@ -106,6 +107,9 @@ class Launch:
                 )
             )
         self._write_runtime()
+        if FORKS:
+            # While the servers start: both take about as long.
+            preload()
         deadline = time.monotonic() + START_SECONDS
         for server in self.servers:
             while not server.is_ready():
@@ -196,10 +200,8 @@ class Launch:
             "DATA_DIR": str(self.data_dir),
             "DJANGO_SETTINGS_MODULE": "imissive.settings",
             "PYTHONUNBUFFERED": "1",
-            # Each worker would tell root so in ten lines; README and docs/operating.md say it once.
-            "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
         }
-        return Program(name, command, environment=environment, folder=ROOT, once=once)
+        return Program(name, command, environment=environment, folder=ROOT, once=once, forked=True)
 
     # ------------------------------------------------------------ end
 

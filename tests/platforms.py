@@ -114,15 +114,19 @@ class Platform:
         until(lambda: self.pid(name) not in (None, pid), seconds, lambda: self.text)
 
     def processes(self) -> dict[int, str]:
-        """Every process that has this platform's data folder in its environment or command."""
+        """Every process of this platform: of its session (forks have no environment to look at),
+        or with its data folder in its environment or command."""
         mark = str(self.data_dir).encode()
+        session = self.process.pid if self.process is not None else None
         found = {}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
                 continue
             try:
                 command = (folder / "cmdline").read_bytes()
-                if mark in command or mark in (folder / "environ").read_bytes():
+                marked = mark in command or mark in (folder / "environ").read_bytes()
+                # A zombie has no command line; whoever started it will wait for it.
+                if command and (marked or os.getsid(int(folder.name)) == session):
                     found[int(folder.name)] = command.replace(b"\0", b" ").decode()
             except OSError:
                 continue
