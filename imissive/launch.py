@@ -5,14 +5,20 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this has not read pyproject.toml
     sys.exit(f"imissive needs Python 3.11 or later; this is {sys.version.split()[0]}.")
 
+import os
+import signal
+import time
+
+if __name__ == "__main__":
+    # Ctrl-C before there is anything to end. Nobody wants the traceback of an import; and make
+    # complains where we are gone before it has seen the signal.
+    signal.signal(signal.SIGINT, lambda *_: (time.sleep(0.1), os._exit(0)))
+
 import errno
 import fcntl
 import http.client
-import os
 import secrets
-import signal
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +48,8 @@ from imissive.terminal import Terminal, welcome
 
 # The platform is ended within ten seconds: this much for its processes, the rest for the servers.
 PATIENCE = 6.5
+# Until it is ready nobody waits for an answer. Granian's workers do not hear a signal then.
+UNREADY_PATIENCE = 1.5
 UNREADY_NOTE_SECONDS = 30.0
 SECRETS = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS")
 
@@ -64,6 +72,8 @@ class Launch:
         self.terminal = Terminal()
         self.servers: list[Server] = []
         self.asked = 0
+        self.at_once = False
+        self.patience = UNREADY_PATIENCE
         self.supervisor = Supervisor(
             data_dir / "pids", say=self.terminal.say, emit=self.terminal.line
         )
@@ -94,7 +104,8 @@ class Launch:
             open_to_servers(self.data_dir)
             self.terminal.say(f"starting {' and '.join(server.name for server in self.servers)} …")
         for server in self.servers:
-            server.prepare()
+            with self._left_at_once():
+                server.prepare()
             self.supervisor.start(
                 Program(
                     server.name,
@@ -157,6 +168,7 @@ class Launch:
         for program in programs.values():
             self.supervisor.start(program)
         missing = self._wait_until_ready()
+        self.patience = PATIENCE
         self.supervisor.start(clock)
         demo_file = self.data_dir / "demo.env"
         demo = {name: value or "" for name, value in dotenv_values(demo_file).items()}
@@ -179,7 +191,7 @@ class Launch:
 
     def _missing(self) -> str:
         """What /readyz says while it is not 200; `web` or `smpp` where nobody answers there."""
-        connection = http.client.HTTPConnection(reachable(self.env.host), self.env.port, timeout=3)
+        connection = http.client.HTTPConnection(reachable(self.env.host), self.env.port, timeout=2)
         try:
             connection.request("GET", "/readyz")
             answer = connection.getresponse()
@@ -205,8 +217,20 @@ class Launch:
 
     # ------------------------------------------------------------ end
 
+    @contextmanager
+    def _left_at_once(self) -> Iterator[None]:
+        """Let a signal break off what runs in the `with`: it would last, and may be broken off."""
+        self.at_once = True
+        try:
+            yield
+        finally:
+            self.at_once = False
+
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         self.asked += 1
+        if self.at_once:
+            self.at_once = False
+            raise Asked
         if self.asked > 1:
             servers = {server.name for server in self.servers}
             self.supervisor.hurry(set(self.supervisor.names) - servers)
@@ -226,7 +250,7 @@ class Launch:
         servers = [server.name for server in self.servers]
         last = [*servers, "simulator"]
         first = [name for name in self.supervisor.names if name not in last]
-        self.supervisor.stop_all(first, patience=PATIENCE)
+        self.supervisor.stop_all(first, patience=self.patience)
         self.supervisor.stop_all(["simulator"], patience=2)
         end_carriers(self.data_dir / "pids")
         self.supervisor.stop_all(servers)
@@ -340,9 +364,6 @@ def main() -> int:
     except (Refusal, EmbeddedError, boot.Unusable) as refusal:
         print(f"imissive: {refusal}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        # Before anything was started: afterwards Ctrl-C is no exception.
-        return 130
     return 0
 
 

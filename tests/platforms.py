@@ -24,6 +24,8 @@ _MADE = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_ENCRYPT
 class Platform:
     """`python -m imissive.launch` on a data folder; it may be started and ended several times."""
 
+    command = (sys.executable, "-m", "imissive.launch")
+
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
         self.port = free_port()
@@ -56,12 +58,15 @@ class Platform:
         inherited = {name: value for name, value in os.environ.items() if name not in _MADE}
         return inherited | self.settings | more
 
-    def start(self, seconds: float = 90.0) -> float:
-        """Start it and wait until it says that it is ready; how many seconds that took."""
+    def start(self, seconds: float = 90.0, *, line: str = READY) -> float:
+        """Start it, wait until it says that it is ready, and return how many seconds that took.
+
+        Another `line` waits for an earlier moment of the start.
+        """
         self.output = []
         begun = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "imissive.launch"],
+            self.command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -69,9 +74,10 @@ class Platform:
             env=self.environment(),
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=[self.process], daemon=True).start()
-        until(lambda: READY in self.text or self._ended(), seconds, lambda: self.text)
-        assert READY in self.text, self.text
+        self.reader = threading.Thread(target=self._read, args=[self.process], daemon=True)
+        self.reader.start()
+        until(lambda: line in self.text or self._ended(), seconds, lambda: self.text)
+        assert line in self.text, self.text
         return time.monotonic() - begun
 
     def stop(self, number: signal.Signals = signal.SIGINT, *, group: bool = False) -> float:

@@ -15,7 +15,7 @@ from imissive.env import Env
 from imissive.launch import Refusal, check_ports
 from imissive.processes import free_port
 from imissive.programs import ROOT
-from tests.platforms import Platform, until
+from tests.platforms import READY, Platform, until
 
 DEMO_NAMES = [
     "IMISSIVE_URL",
@@ -155,6 +155,29 @@ def test_ctrl_c_ends_everything(platform: Platform) -> None:
     assert platform.process.returncode == 0
     assert platform.processes() == {}
     assert list((platform.data_dir / "pids").iterdir()) == []
+
+
+@pytest.mark.platform
+@pytest.mark.parametrize(
+    "moment",
+    ["starting postgres", "manage.py migrate", "carrier_worker_starts", READY],
+    ids=["servers", "migrations", "processes", "ready"],
+)
+def test_ctrl_c_ends_make_run_quietly(platform: Platform, tmp_path: Path, moment: str) -> None:
+    """At any moment of the start, as from a terminal: make, the launcher and pip get the signal."""
+    first = moment in ("starting postgres", "manage.py migrate")
+    made = Platform(tmp_path / "var") if first else platform
+    made.command = ("make", "run")
+    made.start(line=moment)
+    said = len(made.text)
+    # Two seconds on an idle machine.
+    assert made.stop(signal.SIGINT, group=True) < 5
+    assert made.process is not None
+    assert made.process.returncode == -signal.SIGINT
+    made.command = Platform.command
+    made.reader.join(5)
+    assert not re.search(r"Traceback|\*\*\*|rror|starting it again", made.text[said:]), made.text
+    until(lambda: made.processes() == {}, 5, made.processes)
 
 
 @pytest.mark.platform
