@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 HAS_PYTHON = test -n "$(PYTHON)" || { echo "imissive needs Python 3.11 or later: none is in PATH." >&2; exit 1; }
 INSTALL := $(PYTHON) -P imissive/install.py $(VENV)
-EMBEDDED := $(BIN)/python -m imissive.embedded
+EMBEDDED := $(BIN)/python -m imissive.embedded --die-with-parent
 # Tests to run, such as `make test TESTS="tests/test_text.py -k arabic"`.
 TESTS ?=
 

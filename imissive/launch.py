@@ -72,7 +72,6 @@ class Launch:
         self.terminal = Terminal()
         self.servers: list[Server] = []
         self.asked = 0
-        self.at_once = False
         self.patience = UNREADY_PATIENCE
         self.supervisor = Supervisor(
             data_dir / "pids", say=self.terminal.say, emit=self.terminal.line
@@ -90,6 +89,10 @@ class Launch:
                 self._step(0.5)
         except Asked:
             self.terminal.say("ending …")
+        except EmbeddedError:
+            # A terminal's Ctrl-C reaches initdb too, which fails then.
+            if not self.asked:
+                raise
         finally:
             self._end()
 
@@ -97,15 +100,15 @@ class Launch:
 
     def _start_servers(self) -> None:
         if not os.environ.get("DATABASE_URL"):
-            self.servers.append(Postgres(self.data_dir, url=self.runtime.get("DATABASE_URL")))
+            url = self.runtime.get("DATABASE_URL")
+            self.servers.append(Postgres(self.data_dir, url=url, check=self._check))
         if not os.environ.get("REDIS_URL"):
             self.servers.append(Valkey(self.data_dir, url=self.runtime.get("REDIS_URL")))
         if self.servers:
             open_to_servers(self.data_dir)
             self.terminal.say(f"starting {' and '.join(server.name for server in self.servers)} …")
         for server in self.servers:
-            with self._left_at_once():
-                server.prepare()
+            server.prepare()
             self.supervisor.start(
                 Program(
                     server.name,
@@ -217,26 +220,17 @@ class Launch:
 
     # ------------------------------------------------------------ end
 
-    @contextmanager
-    def _left_at_once(self) -> Iterator[None]:
-        """Let a signal break off what runs in the `with`: it would last, and may be broken off."""
-        self.at_once = True
-        try:
-            yield
-        finally:
-            self.at_once = False
-
     def _ask(self, _number: int, _frame: FrameType | None) -> None:
         self.asked += 1
-        if self.at_once:
-            self.at_once = False
-            raise Asked
         if self.asked > 1:
             servers = {server.name for server in self.servers}
             self.supervisor.hurry(set(self.supervisor.names) - servers)
 
     def _step(self, seconds: float) -> None:
         self.supervisor.step(seconds)
+        self._check()
+
+    def _check(self) -> None:
         if self.asked:
             raise Asked
 

@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 
 from imissive.processes import free_port
 from imissive.programs import ROOT
+from imissive.unprivileged import die_with_parent
 
 READY = "imissive is ready"
 # What a test run has set for itself and a start must make of its own.
@@ -73,6 +74,8 @@ class Platform:
             cwd=ROOT,
             env=self.environment(),
             start_new_session=True,
+            # It ends with the test run, even a killed one.
+            preexec_fn=die_with_parent(signal.SIGTERM),
         )
         self.reader = threading.Thread(target=self._read, args=[self.process], daemon=True)
         self.reader.start()
@@ -119,11 +122,14 @@ class Platform:
         os.kill(pid, signal.SIGKILL)
         until(lambda: self.pid(name) not in (None, pid), seconds, lambda: self.text)
 
-    def processes(self) -> dict[int, str]:
-        """Every process of this platform: of its session (forks have no environment to look at),
-        or with its data folder in its environment or command."""
+    def processes(self, launcher: int | None = None) -> dict[int, str]:
+        """Return every process of this platform, or of the one with that launcher.
+
+        It is of its session (forks have no environment to look at), or has its data folder in its
+        environment or command.
+        """
         mark = str(self.data_dir).encode()
-        session = self.process.pid if self.process is not None else None
+        session = self.process.pid if launcher is None and self.process else launcher
         found = {}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
@@ -137,6 +143,9 @@ class Platform:
             except OSError:
                 continue
         return found
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def _ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None

@@ -18,6 +18,7 @@ import psycopg
 from dotenv import dotenv_values
 
 from imissive.programs import ROOT
+from imissive.unprivileged import die_with_parent
 from tests.platforms import Platform, until
 
 REMEMBERED = "remembered"
@@ -42,7 +43,13 @@ class Site(Platform):
         log = (self.folder / f"{module}.log").open("ab")
         command = [sys.executable, "-m", module, *arguments]
         self.beside.append(
-            subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent(signal.SIGKILL),
+            )
         )
 
     def close(self) -> None:

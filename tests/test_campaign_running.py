@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from accounts import ledger
 from accounts.models import MICRO, LedgerEntry, Organization
+from imissive.unprivileged import die_with_parent
 from messaging import sending
 from messaging.campaigns import canceling, chunks, clock, results, running
 from messaging.campaigns.moving import move
@@ -150,6 +151,7 @@ def _worker(point: str, campaign: Campaign) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=die_with_parent(signal.SIGKILL),
     )
 
 

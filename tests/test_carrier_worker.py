@@ -26,6 +26,7 @@ from django.utils import timezone
 from accounts.models import MICRO
 from imissive.env import read_env
 from imissive.programs import ROOT, carrier_command
+from imissive.unprivileged import die_with_parent
 from messaging import (
     bind_status,
     carrier_traffic,
@@ -1014,6 +1015,7 @@ def test_a_real_worker_process_ends_in_order_when_it_is_told_to(scene: Scene) ->
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=die_with_parent(signal.SIGKILL),
         )
         try:
             simulator.wait_for(lambda carrier: carrier.bound == 1 or process.poll(), SECONDS)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from imissive.programs import ROOT
+from imissive.unprivileged import die_with_parent
 
 SATISFIED = f"pytest=={version('pytest')} --hash=sha256:{'0' * 64}\n"
 MISSING = f"imissive-is-not-there==1 --hash=sha256:{'0' * 64}\n"
@@ -44,6 +45,7 @@ def install(folder: Path, lock: str) -> "subprocess.Popen[str]":
         text=True,
         env=os.environ | {"PIP_NO_INDEX": "1"},
         start_new_session=True,
+        preexec_fn=die_with_parent(signal.SIGKILL),
     )
 
 

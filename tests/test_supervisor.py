@@ -15,6 +15,7 @@ from imissive.forking import FORKS
 from imissive.processes import command_line, first_number
 from imissive.programs import ROOT
 from imissive.supervisor import Program, Supervisor
+from imissive.unprivileged import die_with_parent
 from tests.platforms import until
 
 
@@ -172,6 +173,7 @@ class Forking:
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
+            preexec_fn=die_with_parent(signal.SIGKILL),
         )
 
     def next(self) -> tuple[str, str]:

@@ -1,6 +1,7 @@
 """What a killed worker had claimed is free after seconds, not when its lease ends."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection
 
+from imissive.unprivileged import die_with_parent
 from tests.dispatching import (
     Start,
     endpoint_of,
@@ -171,7 +173,11 @@ def worker(endpoint: Endpoint) -> Iterator[subprocess.Popen[bytes]]:
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
     env = os.environ | {"DATABASE_URL": url, "WEBHOOK_ALLOW_LOOPBACK": "1"}
     env["DJANGO_SETTINGS_MODULE"] = "imissive.settings"
-    process = subprocess.Popen([sys.executable, "-c", WORKER, endpoint.id.hex], env=env)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, endpoint.id.hex],
+        env=env,
+        preexec_fn=die_with_parent(signal.SIGKILL),
+    )
     try:
         yield process
     finally:
