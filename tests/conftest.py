@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,6 +16,7 @@ from django.db import connection
 
 from accounts.api import rate_limits
 from imissive.core import wakeups
+from imissive.run.unprivileged import die_with_parent
 from messaging.models import Carrier
 from messaging.routing import cache
 from tests.support import transitions
@@ -29,6 +31,9 @@ hypothesis.settings.register_profile("imissive", deadline=None)
 hypothesis.settings.load_profile("imissive")
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # With a run that is killed; what tests start goes with the process that runs them.
+    die_with_parent(signal.SIGKILL, parent=os.getppid())()
 
 # Each process that runs tests has a Redis database of its own, because tests flush it.
 _redis = urlsplit(settings.REDIS_URL)._replace(path=f"/{WORKER.removeprefix('gw')}").geturl()

@@ -17,6 +17,7 @@ import orjson
 import psycopg
 
 from imissive.run.programs import ROOT
+from imissive.run.unprivileged import die_with_parent
 from tests.support.platforms import Platform, until
 
 REMEMBERED = "remembered"
@@ -41,7 +42,13 @@ class Site(Platform):
         log = (self.folder / f"{module}.log").open("ab")
         command = [sys.executable, "-m", module, *arguments]
         self.beside.append(
-            subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent(signal.SIGKILL),
+            )
         )
 
     def close(self) -> None:
