@@ -468,6 +468,19 @@ WRONG = [
         id="fewer destinations than said",
     ),
     pytest.param(
+        frame(CommandId.SUBMIT_MULTI, b"\0\0\0\0\0" + bytes(3) + b"\0\0" + bytes(4) + b"\x01x"),
+        Status.ESME_RINVNUMDESTS,
+        id="no destination",
+    ),
+    pytest.param(
+        frame(
+            CommandId.SUBMIT_MULTI,
+            b"\0\0\0\0\xff" + b"\x02a\0" * 255 + bytes(3) + b"\0\0" + bytes(4) + b"\x01x",
+        ),
+        Status.ESME_RINVNUMDESTS,
+        id="255 destinations",
+    ),
+    pytest.param(
         frame(CommandId.SUBMIT_MULTI_RESP, b"1\0\x01\0\0\0\0\0"),
         Status.ESME_RINVCMDLEN,
         id="ends within unsuccess_sme",
