@@ -412,11 +412,11 @@ class CarrierWorker:
         write: Callable[[Sequence[T]], None],
         instead: Callable[[T], T] | None = None,
     ) -> None:
-        """Write a batch; if the database refuses it, each row by itself, so that one bad row
-        holds up no other. `instead` of a bad one: what can surely be written of it."""
+        """Write a batch; if it cannot be written, each row by itself, so that one bad row holds up
+        no other, whatever is wrong with it. `instead` of a bad one: what can surely be written."""
         try:
             await self._insist(lambda: write(rows))
-        except DatabaseError as error:
+        except Exception as error:
             for row in rows if len(rows) > 1 else ():
                 await self._write([row], write, instead)
             if len(rows) == 1:

@@ -958,6 +958,29 @@ def test_a_row_that_the_database_refuses_holds_up_no_other(
         assert set(times_submitted(simulator).values()) == {1}
 
 
+def test_a_receipt_that_fails_costs_no_other_its_effect(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here by a mistake of ours, which no database would have found."""
+    original = receipts.apply
+
+    def apply(carrier_id: int, batch: Any) -> None:
+        if any(receipt.code.startswith("UNDELIV") for receipt in batch):
+            raise KeyError("made up")
+        original(carrier_id, batch)
+
+    monkeypatch.setattr(receipts, "apply", apply)
+    with running_simulator(receipt_delay=0.05) as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue_many(carrier, 20)
+        bad = scene.queue(carrier, to=NUMBER.format(2))
+        with working(carrier) as worker:
+            until(lambda: simulator.tally.receipts_answered == 21, SECONDS)
+            assert worker.failure is None
+        assert scene.statuses() == {"delivered": 20, "sent": 1}
+        assert status_of(bad) == "sent"
+
+
 # ---------------------------------------------------------------- several workers
 
 

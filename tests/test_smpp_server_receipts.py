@@ -15,7 +15,7 @@ from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.handlers import LinkConfig
 from messaging.smpp.receipt import parse_receipt
-from messaging.smpp.server import owed
+from messaging.smpp.server import couriers, owed
 from messaging.smpp.server.couriers import SILENT_TIMEOUTS
 from tests.smpp_servers import (
     QUICK_HASHERS,
@@ -283,6 +283,42 @@ def test_a_refused_receipt(server, member, status, comes_again, monkeypatch) -> 
             received(esme)
         eventually(lambda: not SmppReceipt.objects.exists())
         nothing(esme)
+
+
+def test_receipt_that_cannot_be_written_costs_no_other_its_way(
+    server, member, monkeypatch, caplog
+) -> None:
+    was = couriers.receipt_pdu
+
+    def receipt_pdu(receipt, **named):
+        if receipt.text == "bad":
+            raise KeyError("made up")
+        return was(receipt, **named)
+
+    monkeypatch.setattr(couriers, "receipt_pdu", receipt_pdu)
+    with member.bound(server.port) as esme:
+        for text in (b"one", b"bad", b"two", b"three"):
+            assert esme.request(submit(text, receipt=1)).status == 0
+        ends()
+        told = {received(esme).short_message.rpartition(b"text:")[2] for _ in range(3)}
+        nothing(esme)
+        assert told == {b"one", b"two", b"three"}
+        eventually(lambda: not SmppReceipt.objects.exists())
+    assert "smpp_receipt_unsendable" in caplog.text
+
+
+def test_receipt_counts_as_answered_whatever_cannot_be_shown_of_it(
+    server, member, monkeypatch
+) -> None:
+    def note(*_arguments):
+        raise RuntimeError("made up")
+
+    with member.bound(server.port) as esme:
+        accepted(esme)
+        monkeypatch.setattr("messaging.smpp.server.console.Console.note", note)
+        ends()
+        received(esme)
+        eventually(lambda: not SmppReceipt.objects.exists())
 
 
 def test_peer_that_never_answers_is_dropped_and_others_are_served(server, member) -> None:

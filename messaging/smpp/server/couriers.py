@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from messaging.smpp.constants import CommandId, Status
-from messaging.smpp.errors import EncodeError
 from messaging.smpp.outcomes import (
     LinkClosed,
     LinkError,
@@ -26,8 +25,9 @@ if TYPE_CHECKING:
 
     from messaging.models.smpp_accounts import SmppAccount
     from messaging.smpp.link import Link
-    from messaging.smpp.pdus import Response
+    from messaging.smpp.pdus import Pdu, Response
     from messaging.smpp.server.connections import Connection, Threads
+    from messaging.smpp.server.console import Direction
     from messaging.smpp.server.writing import Owed
 
 log = structlog.get_logger(__name__)
@@ -145,15 +145,17 @@ class Courier:
             link.send(pdu, self._answered, (receipt, link, pdu))
         except NotSent:
             self._put_back(receipt, 0)
-        except (EncodeError, ValueError) as error:
-            log.error("smpp_receipt_unsendable", receipt=receipt.id, error=str(error))
+        except Exception:
+            # It would fail each time, and those that were claimed with it wait behind it.
+            log.exception("smpp_receipt_unsendable", receipt=receipt.id)
             self._settled(receipt)
         else:
-            _connection(link).console.note(">", pdu)
+            _show(link, ">", pdu)
 
     def _answered(self, context: Any, outcome: Response | LinkError) -> None:
         receipt, link, pdu = context
         connection = _connection(link)
+        # What becomes of the receipt comes first: nothing that is shown or counted may cost it.
         if isinstance(outcome, NotSent | LinkClosed):
             self._put_back(receipt, 0)
             return
@@ -162,7 +164,6 @@ class Courier:
             connection.console.note_silence(pdu, _why(outcome))
             self._count_silence(link, outcome)
             return
-        connection.console.note("<", outcome)
         connection.silent = 0
         if outcome.status in _GOOD:
             connection.receipts += 1
@@ -174,6 +175,7 @@ class Courier:
             self._put_back(receipt, owed.retry_seconds(receipt.attempts))
         # Its place in the window is free.
         self._bell.set()
+        _show(link, "<", outcome)
 
     def _count_silence(self, link: Link, outcome: LinkError) -> None:
         connection = _connection(link)
@@ -195,6 +197,14 @@ class Courier:
 
 def _why(error: LinkError) -> str:
     return UNREADABLE if isinstance(error, ResponseUnreadable) else NOT_ANSWERED
+
+
+def _show(link: Link, direction: Direction, pdu: Pdu) -> None:
+    """Note a PDU for the console; whatever that raises ends no courier."""
+    try:
+        _connection(link).console.note(direction, pdu)
+    except Exception:
+        log.exception("smpp_console_failed", peer=link.peer)
 
 
 def _connection(link: Link) -> Connection:
