@@ -24,7 +24,7 @@ from messaging.smpp.client import BindPool, CarrierBind, PoolConfig, reconnect_p
 from messaging.smpp.codec import Framer, decode, encode
 from messaging.smpp.constants import Status
 from messaging.smpp.events import Closed, CloseReason
-from messaging.smpp.link import LinkError, NotSent, ResponseTimeout, connect_esme
+from messaging.smpp.link import LinkClosed, LinkError, NotSent, ResponseTimeout, connect_esme
 from messaging.smpp.simulator import Simulator
 from tests.simulators import free_port, running_simulator
 
@@ -953,6 +953,28 @@ def test_over_a_bind_that_the_carrier_is_ending_nothing_is_submitted_any_more() 
             assert isinstance(await outcome, pdus.SubmitSmResp)
             await until(lambda: peer.got(pdus.UnbindResp))
             await all_bound(pool)
+
+    run(test)
+
+
+def test_a_carrier_that_unbinds_and_owes_answers_is_answered_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("messaging.smpp.client.FIRST_RECONNECT_SECONDS", 5.0)
+
+    async def test() -> None:
+        async with BarePeer().listening() as peer, running_pool(peer.port) as pool:
+            bind = await slot(pool)
+            outcome = send(bind)
+            await until(lambda: peer.got(pdus.SubmitSm))
+            began = time.monotonic()
+            peer.send(pdus.Unbind(sequence=1), pdus.DeliverSm(sequence=2))
+            # What it delivers meanwhile is taken.
+            await until(lambda: peer.got(pdus.DeliverSmResp))
+            assert peer.got(pdus.DeliverSmResp)[0].status == Status.ESME_ROK
+            await until(lambda: peer.got(pdus.UnbindResp))
+            assert 1.0 < time.monotonic() - began < 8
+            assert isinstance(await outcome, LinkClosed)
 
     run(test)
 

@@ -566,6 +566,22 @@ def test_a_receipt_that_comes_before_the_answer_is_kept_for_it(scene: Scene) -> 
         }
 
 
+def test_receipts_of_a_carrier_that_unbinds_are_taken_to_the_end(scene: Scene) -> None:
+    """It unbinds in mid-window, owes answers, and has receipts under way: none of them is lost."""
+    with running_simulator(
+        unbind_after=40, answer_delay=0.3, receipt_delay=0.05, receipt_attempts=1
+    ) as simulator:
+        [carrier] = scene.carriers(simulator, window=50)
+        scene.queue_many(carrier, 100)
+        with working(carrier):
+            scene.settle()
+            until(lambda: simulator.tally.receipts_answered >= 100, SECONDS)
+        assert scene.statuses() == {"delivered": 100}
+        assert simulator.tally.receipts_refused == simulator.tally.receipts_lost == 0
+        # What it still answered is not submitted again.
+        assert set(times_submitted(simulator).values()) == {1}
+
+
 def test_a_receipt_that_comes_twice_counts_once_and_is_answered_twice(scene: Scene) -> None:
     scene.world.endpoint(scene.customer, "message.delivered")
     with running_simulator(time_scale=0) as simulator:

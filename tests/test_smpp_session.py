@@ -705,28 +705,120 @@ def test_an_unbinding_peer_still_gets_and_gives_answers():
     assert esme.receive_data(encode(pdus.Unbind(sequence=4)), START) == [PeerUnbinding()]
     assert esme.data_to_send() == b""
     assert not esme.may_send(CommandId.SUBMIT_SM)
-    (error,) = esme.receive_data(encode(pdus.DeliverSm(sequence=5)), START)
-    assert error.status == Status.ESME_RINVBNDSTS
-    sent_by(esme)
+    # What an SMSC delivers to the end is taken to the end: refused, it would be lost.
+    (late,) = esme.receive_data(encode(pdus.DeliverSm(sequence=5)), START)
+    assert isinstance(late, RequestReceived)
 
     answer = pdus.SubmitSmResp("1", sequence=sequence)
     assert esme.receive_data(encode(answer), START) == [ResponseReceived(answer, "context")]
     assert esme.respond(request.pdu)
+    assert esme.data_to_send()
+    assert esme.tick(START + 1) == []
+    assert esme.respond(late.pdu)
     assert esme.next_deadline() is not None
     assert esme.next_deadline() <= START
-    assert esme.tick(START) == [Closed(CloseReason.PEER_UNBOUND)]
-    assert sent_by(esme) == [pdus.DeliverSmResp(sequence=3), pdus.UnbindResp(sequence=4)]
+    assert esme.tick(START + 1) == [Closed(CloseReason.PEER_UNBOUND)]
+    assert sent_by(esme) == [pdus.DeliverSmResp(sequence=5), pdus.UnbindResp(sequence=4)]
 
 
-def test_an_unbinding_peer_is_not_waited_for_without_end():
+@pytest.mark.parametrize("command_id", [CommandId.QUERY_SM, CommandId.SUBMIT_SM])
+def test_an_esme_that_unbinds_may_ask_nothing_more(command_id):
+    smsc = bound_session(Role.SMSC)
+    (asked,) = smsc.receive_data(encode(submit(sequence=1)), START)
+    smsc.receive_data(encode(pdus.Unbind(sequence=4)), START)
+    (error,) = smsc.receive_data(encode(replace(REQUESTS[command_id], sequence=5)), START)
+    assert error.status == Status.ESME_RINVBNDSTS
+    sent_by(smsc)
+    smsc.respond(asked.pdu, message_id="1")
+    assert smsc.tick(START) == [Closed(CloseReason.PEER_UNBOUND)]
+    assert sent_by(smsc) == [pdus.SubmitSmResp("1", sequence=1), pdus.UnbindResp(sequence=4)]
+
+
+def test_an_unbinding_esme_is_not_waited_for_with_its_receipts():
+    """It is answered at once: what it did not acknowledge is delivered again on the next bind."""
+    smsc = bound_session(Role.SMSC)
+    smsc.send(pdus.DeliverSm(), "receipt", START)
+    smsc.data_to_send()
+    events = smsc.receive_data(encode(pdus.Unbind(sequence=4)), START)
+    assert events == [PeerUnbinding(), Closed(CloseReason.PEER_UNBOUND, "", ["receipt"])]
+    assert sent_by(smsc) == [pdus.UnbindResp(sequence=4)]
+
+
+def test_acknowledgements_that_come_with_an_unbind_count():
+    smsc = bound_session(Role.SMSC)
+    sequence = smsc.send(pdus.DeliverSm(), "receipt", START)
+    acknowledged = pdus.DeliverSmResp(sequence=sequence)
+    events = smsc.receive_data(encode(pdus.Unbind(sequence=4)) + encode(acknowledged), START)
+    assert events[1:] == [
+        ResponseReceived(acknowledged, "receipt"),
+        Closed(CloseReason.PEER_UNBOUND),
+    ]
+
+
+def test_an_unbinding_smsc_is_waited_for_a_little():
     esme = bound_session(Role.ESME)
     esme.send(submit(), "context", START + 5)
     esme.receive_data(encode(pdus.Unbind(sequence=4)), START + 5)
-    assert esme.next_deadline() == START + 15
+    assert esme.next_deadline() == START + 5 + CONFIG.unbind_grace
     esme.data_to_send()
-    events = esme.tick(START + 15)
-    assert events == [ResponseTimedOut("context"), Closed(CloseReason.PEER_UNBOUND)]
+    assert esme.tick(START + 5 + CONFIG.unbind_grace - 0.1) == []
+    events = esme.tick(START + 5 + CONFIG.unbind_grace)
+    assert events == [Closed(CloseReason.PEER_UNBOUND, "", ["context"])]
     assert sent_by(esme) == [pdus.UnbindResp(sequence=4)]
+
+
+def test_our_answers_are_not_waited_for_without_end():
+    esme = bound_session(Role.ESME)
+    esme.receive_data(encode(pdus.DeliverSm(sequence=3)), START)
+    esme.receive_data(encode(pdus.Unbind(sequence=4)), START)
+    assert esme.tick(START + CONFIG.response_timeout - 0.1) == []
+    assert esme.tick(START + CONFIG.response_timeout) == [Closed(CloseReason.PEER_UNBOUND)]
+    assert sent_by(esme) == [pdus.UnbindResp(sequence=4)]
+
+
+def test_nothing_new_is_taken_in_after_our_unbind_and_what_was_is_answered():
+    smsc = bound_session(Role.SMSC)
+    (taken,) = smsc.receive_data(encode(submit(sequence=1)), START)
+    smsc.unbind(START)
+    (unbind,) = sent_by(smsc)
+    # It had not read our unbind: no error of its own, and one that may be sent again.
+    assert smsc.receive_data(encode(submit(sequence=2)), START) == []
+    assert sent_by(smsc) == [pdus.SubmitSmResp(status=Status.ESME_RMSGQFUL, sequence=2)]
+    assert smsc.receive_data(encode(pdus.EnquireLink(sequence=3)), START) == []
+    assert sent_by(smsc) == [pdus.EnquireLinkResp(sequence=3)]
+
+    assert smsc.receive_data(encode(pdus.UnbindResp(sequence=unbind.sequence)), START) == []
+    assert smsc.respond(taken.pdu, message_id="1")
+    assert smsc.next_deadline() <= START
+    assert smsc.tick(START) == [Closed(CloseReason.UNBOUND)]
+    assert sent_by(smsc) == [pdus.SubmitSmResp("1", sequence=1)]
+
+
+def test_what_may_never_be_asked_is_refused_as_such_while_we_unbind():
+    smsc = bound_session(Role.SMSC, State.BOUND_RX)
+    smsc.unbind(START)
+    (error,) = smsc.receive_data(encode(submit(sequence=2)), START)
+    assert error.status == Status.ESME_RINVBNDSTS
+
+
+def test_an_esme_takes_what_is_delivered_after_its_unbind():
+    esme = bound_session(Role.ESME)
+    esme.unbind(START)
+    (unbind,) = sent_by(esme)
+    (late,) = esme.receive_data(encode(pdus.DeliverSm(sequence=7)), START)
+    assert esme.receive_data(encode(pdus.UnbindResp(sequence=unbind.sequence)), START) == []
+    assert esme.respond(late.pdu)
+    assert sent_by(esme) == [pdus.DeliverSmResp(sequence=7)]
+    assert esme.tick(START) == [Closed(CloseReason.UNBOUND)]
+
+
+def test_a_connection_that_ends_after_the_answered_unbind_is_unbound():
+    esme = bound_session(Role.ESME)
+    esme.unbind(START)
+    (unbind,) = sent_by(esme)
+    esme.receive_data(encode(pdus.DeliverSm(sequence=7)), START)
+    esme.receive_data(encode(pdus.UnbindResp(sequence=unbind.sequence)), START)
+    assert esme.close(CloseReason.CONNECTION_LOST) == [Closed(CloseReason.UNBOUND)]
 
 
 def test_closing_reports_what_is_unanswered_once_and_in_order():

@@ -294,10 +294,14 @@ class CustomerServer:
         for made in list(self.connections):
             if made.session_id in asked and not made.ended_by:
                 made.ended_by = history.OPERATOR
-                self._start(made.link.unbind(self.options.link.response_timeout))
+                self._unbind(made)
 
     def _turn_out(self, customer: Customer) -> None:
         for made in list(customer.connections):
+            self._unbind(made)
+
+    def _unbind(self, made: Connection) -> None:
+        if not made.link.unbinding:
             self._start(made.link.unbind(self.options.link.response_timeout))
 
     async def _look(self) -> None:

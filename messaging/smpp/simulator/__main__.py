@@ -91,6 +91,7 @@ def _add_misbehaviour(parser: argparse.ArgumentParser) -> None:
     )
     add("--blackhole", action="store_true", help="never answer a submit")
     add("--drop-after", type=int, metavar="N", help="break every connection at its Nth submit")
+    add("--unbind-after", type=int, metavar="N", help="unbind at the Nth submit, amid its answers")
     add("--garbage-after", type=int, metavar="N", help="send garbage from the Nth submit on")
     add("--ignore-enquire-link", action="store_true")
 
@@ -114,6 +115,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         refusals=dict(arguments.refuse),
         blackhole=arguments.blackhole,
         drop_after=arguments.drop_after,
+        unbind_after=arguments.unbind_after,
         garbage_after=arguments.garbage_after,
         ignore_enquire_link=arguments.ignore_enquire_link,
         history=0,  # nobody in this process looks at it

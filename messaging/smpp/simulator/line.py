@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from messaging.smpp.codec import Framer
-from messaging.smpp.constants import CommandId
+from messaging.smpp.codec import Framer, encode
+from messaging.smpp.constants import MAX_SEQUENCE, CommandId
 from messaging.smpp.link import Link
+from messaging.smpp.pdus import Unbind
 from messaging.smpp.states import Role
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 GARBAGE: Final = b"\xde\xad\xbe\xefHTTP/1.1 400 Bad Request\r\n\r\n\x00\xff"
 
 _ENQUIRE_LINK_RESP: Final = CommandId.ENQUIRE_LINK_RESP.to_bytes(4, "big")
+_UNBIND_SEQUENCE: Final = MAX_SEQUENCE  # which the session of this side is far from
 _MAX_WRITE: Final = 1 << 30  # octets: no frame of our own is cut off here
 
 
@@ -42,6 +44,10 @@ class Line(Link):
         """Send octets that are no part of the session."""
         if self._wire is not None and not self._wire.is_closing():
             self._wire.write(octets)
+
+    def ask_to_go(self) -> None:
+        """Unbind in the midst of everything: answers and receipts go on until the ESME closes."""
+        self.inject(encode(Unbind(sequence=_UNBIND_SEQUENCE)))
 
 
 class _Tap:

@@ -50,6 +50,7 @@ class Options:
     refusals: dict[int, float] = field(default_factory=dict)
     blackhole: bool = False  # submits vanish: no answer, no receipt
     drop_after: int | None = None  # every connection breaks at its so many-th submit
+    unbind_after: int | None = None  # every connection is unbound at its so many-th submit
     garbage_after: int | None = None  # every connection gets garbage from its so many-th submit on
     ignore_enquire_link: bool = False
 
