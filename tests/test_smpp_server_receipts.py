@@ -9,7 +9,7 @@ import pytest
 from django.core.cache import cache
 from django.db import transaction
 
-from messaging import cancelling, sweeping
+from messaging import cancelling, sweeping, text
 from messaging.models import Message, SmppReceipt, SmppServer, SmppSubmit
 from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
@@ -178,6 +178,40 @@ def test_formats(server, member, receipt_format, has_text, has_tlvs) -> None:
     assert (bool(pdu.short_message), bool(pdu.tlvs)) == (has_text, has_tlvs)
 
 
+EXCERPT = "[a_b] @ $ é € مرحبا"
+
+
+@pytest.mark.parametrize(
+    ("fields", "data_coding", "excerpt"),
+    [
+        ({}, 0, text.written_in_gsm("[a_b] @ $ é € ?????")),
+        ({"default_coding": "latin1"}, 0, "[a_b] @ $ é ? ?????".encode("latin-1")),
+        ({"default_coding": "utf8"}, 0, EXCERPT.encode()),
+        # Packed texts are one thing; a receipt in them is read by nobody.
+        ({"default_coding": "packed"}, 1, b"[a_b] @ $ ? ? ?????"),
+        ({"id_format": "public"}, 1, b"[a_b] @ $ ? ? ?????"),
+        (
+            {"id_format": "public", "ascii_coding": "gsm"},
+            1,
+            text.written_in_gsm("[a_b] @ $ é € ?????"),
+        ),
+    ],
+)
+def test_receipt_is_in_the_alphabet_that_its_data_coding_says(
+    server, member, fields, data_coding, excerpt
+) -> None:
+    member.set(**{"id_format": "hex"} | fields)
+    with member.bound(server.port) as esme:
+        answer = esme.request(submit(EXCERPT.encode("utf-16-be"), receipt=1, data_coding=8))
+        ends()
+        pdu = received(esme)
+    assert pdu.data_coding == data_coding
+    assert pdu.short_message.rpartition(b" text:")[2] == excerpt
+    assert pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == answer.message_id
+    written = text.written_in_gsm if fields.get("ascii_coding") == "gsm" else str.encode
+    assert pdu.short_message.startswith(b"id:" + written(answer.message_id) + b" sub:001")
+
+
 def test_an_older_peer_gets_no_tlvs(server, member) -> None:
     member.set(receipt_format="tlv")
     with member.bound(server.port, interface_version=0x33) as esme:
@@ -290,10 +324,10 @@ def test_receipt_that_cannot_be_written_costs_no_other_its_way(
 ) -> None:
     was = couriers.receipt_pdu
 
-    def receipt_pdu(receipt, **named):
+    def receipt_pdu(receipt, *arguments, **named):
         if receipt.text == "bad":
             raise KeyError("made up")
-        return was(receipt, **named)
+        return was(receipt, *arguments, **named)
 
     monkeypatch.setattr(couriers, "receipt_pdu", receipt_pdu)
     with member.bound(server.port) as esme:

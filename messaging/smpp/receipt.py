@@ -5,7 +5,7 @@ name, in any order, case, spelling and spacing, and TLVs, which leave no room fo
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -169,6 +169,10 @@ def normalize_id(message_id: str, written: IdForm) -> str:
     return plain
 
 
+def _ascii(text: str) -> bytes:
+    return text.encode("ascii", "replace")
+
+
 def format_receipt(
     message_id: str,
     raw_state: str,
@@ -179,13 +183,15 @@ def format_receipt(
     text: str = "",
     dlvrd: int | None = None,
     seconds: bool = False,
+    alphabet: Callable[[str], bytes] = _ascii,
 ) -> tuple[bytes, dict[int, bytes]]:
-    """A receipt's short_message (SMPP 3.4 Appendix B, ASCII) and its two TLVs.
+    """A receipt's short_message (SMPP 3.4 Appendix B) and its two TLVs.
 
     `raw_state` is one of the standard's words: see RAW_STATES for ours. Dates are written as they
     are given, to the minute or, with `seconds`, to the second. The first 20 characters of `text`
-    go last, '?' for what is not ASCII. `dlvrd` is 1 by default when delivered, else 0. Raises
-    ValueError for an id that is not 1 to 64 visible ASCII characters, or an unknown state.
+    go last. `alphabet` writes it all as the data_coding says, '?' for what it lacks. `dlvrd` is
+    1 by default when delivered, else 0. Raises ValueError for an id that is not 1 to 64 visible
+    ASCII characters, or an unknown state.
     """
     if not _PRINTABLE.fullmatch(message_id):
         raise ValueError("a message id is 1 to 64 visible ASCII characters")
@@ -194,13 +200,13 @@ def format_receipt(
     if dlvrd is None:
         dlvrd = int(raw_state == "DELIVRD")
     style = "%y%m%d%H%M%S" if seconds else "%y%m%d%H%M"
-    shown = "".join(c if " " <= c <= "~" else "?" for c in text[:20])
+    shown = "".join(c if c.isprintable() else "?" for c in text[:20])
     short_message = (
         f"id:{message_id} sub:001 dlvrd:{dlvrd:03d}"
         f" submit date:{submit_date:{style}} done date:{done_date:{style}}"
         f" stat:{raw_state} err:{error_code} text:{shown}"
     )
-    return short_message.encode("ascii"), {
+    return alphabet(short_message), {
         RECEIPTED_MESSAGE_ID: message_id.encode("ascii") + b"\0",
         MESSAGE_STATE: bytes((_CODE_BY_STATE[raw_state],)),
     }

@@ -138,6 +138,7 @@ class Courier:
         try:
             pdu = receipt_pdu(
                 receipt,
+                self.account,
                 id_form=self.account.id_format,
                 receipt_format=self.account.receipt_format,
                 version=link.interface_version or 0,

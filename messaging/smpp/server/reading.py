@@ -35,6 +35,7 @@ _UDH_CONCAT: Final = frozenset({0x00, 0x08})  # 3GPP 23.040, 9.2.3.24
 _NOT_OFFERED: Final = (Tag.SOURCE_PORT, Tag.DESTINATION_PORT, Tag.USSD_SERVICE_OP)
 
 GSM, PACKED, LATIN_1, UTF_8, ASCII, UCS2 = "gsm", "packed", "latin1", "utf8", "ascii", "ucs2"
+_CODECS: Final = {LATIN_1: "latin-1", UTF_8: "utf-8", ASCII: "ascii"}
 # data_coding, SMPP 3.4, 5.2.19; 0 and 1 are the account's.
 _CODINGS: Final = {0x03: LATIN_1, 0x08: UCS2}
 # Octets for a program on the handset, and no text: they cannot be sent as what they are.
@@ -312,9 +313,16 @@ def decode_text(coding: str, parts: Sequence[bytes]) -> str:
         if coding == ASCII and not _CONTROLS.isdisjoint(octets.decode("ascii")):
             # Most likely GSM's alphabet, which some clients write with data_coding 1.
             raise ValueError("there are control characters in it")
-        return octets.decode({LATIN_1: "latin-1", UTF_8: "utf-8", ASCII: "ascii"}[coding])
+        return octets.decode(_CODECS[coding])
     except ValueError as error:
         raise Refused("INVALID_TEXT", f"the octets are no {coding} text: {error}") from None
+
+
+def encode_text(coding: str, written: str) -> bytes:
+    """Return a text as octets of that coding, with `?` for what it lacks."""
+    if coding == GSM:
+        return text.written_in_gsm(written)
+    return written.encode(_CODECS[coding], "replace")
 
 
 def read_replacement(pdu: ReplaceSm, data_coding: int, dialect: Dialect) -> str:

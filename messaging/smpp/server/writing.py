@@ -3,6 +3,7 @@
 import uuid
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from imissive import ids
@@ -16,7 +17,7 @@ from messaging.smpp.constants import (
 )
 from messaging.smpp.pdus import DeliverSm, Tlvs
 from messaging.smpp.receipt import RAW_STATES, format_receipt
-from messaging.smpp.server.reading import Address
+from messaging.smpp.server.reading import PACKED, Address, Dialect, coding_of, encode_text
 from messaging.states import Status
 
 PUBLIC, UUID, HEX, DECIMAL = "public", "uuid", "hex", "decimal"
@@ -96,11 +97,14 @@ class Owed:
     attempts: int
 
 
-def receipt_pdu(owed: Owed, *, id_form: str, receipt_format: str, version: int) -> DeliverSm:
+def receipt_pdu(
+    owed: Owed, dialect: Dialect, *, id_form: str, receipt_format: str, version: int
+) -> DeliverSm:
     """The deliver_sm (SMPP 3.4, 4.6.1, Appendix B) for a peer of that interface_version.
 
     An older peer than 3.4 gets no TLVs, whatever the account's format.
     """
+    data_coding = _data_coding(id_form, dialect)
     word, _ = state_of(owed.status, owed.error_code)
     short_message, tlvs = format_receipt(
         id_text(owed.submit_id, id_form),
@@ -109,6 +113,7 @@ def receipt_pdu(owed: Owed, *, id_form: str, receipt_format: str, version: int) 
         owed.at,
         error_code=owed.number.zfill(3)[:3] if owed.number else "000",
         text=owed.text,
+        alphabet=partial(encode_text, coding_of(data_coding, dialect)),
     )
     tlvs |= _more_tlvs(owed)
     if version < VERSION_3_4 or receipt_format == "text":
@@ -122,12 +127,20 @@ def receipt_pdu(owed: Owed, *, id_form: str, receipt_format: str, version: int) 
         dest_addr_ton=owed.source.ton,
         dest_addr_npi=owed.source.npi,
         destination_addr=_short(owed.source.written),
-        # GSM's default alphabet has another character where ASCII has the underscore of `msg_…`.
-        data_coding=DataCoding.IA5 if id_form == PUBLIC else DataCoding.DEFAULT,
+        data_coding=data_coding,
         esm_class=ESM_INTERMEDIATE if owed.status == Status.SENT else ESM_DELIVERY_RECEIPT,
         short_message=short_message,
         tlvs=tlvs,
     )
+
+
+def _data_coding(id_form: str, dialect: Dialect) -> DataCoding:
+    """The data_coding of a receipt: 0, but where that would not do."""
+    # GSM's default alphabet has another code than ASCII's for the underscore of `msg_…`, and few
+    # clients unpack a receipt.
+    if id_form == PUBLIC or dialect.default_coding == PACKED:
+        return DataCoding.IA5
+    return DataCoding.DEFAULT
 
 
 def _short(written: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from messaging.smpp.constants import ESM_DELIVERY_RECEIPT, MessageState, Tag
@@ -10,9 +11,10 @@ from messaging.smpp.pdus import DeliverSm
 from messaging.smpp.receipt import format_receipt
 from messaging.smpp.simulator.behaviours import RAW_STATES
 from messaging.smpp.simulator.submits import readable
+from messaging.text import written_in_gsm
 
 if TYPE_CHECKING:
-    from messaging.smpp.simulator.options import Options
+    from messaging.smpp.simulator.options import Options, ReceiptText
     from messaging.smpp.simulator.submits import Submit
 
 _TEXT_OCTETS: Final = 80  # more than the 20 characters that a receipt quotes can take
@@ -31,11 +33,10 @@ def make_receipt(submit: Submit, state: MessageState, now: float, options: Optio
         datetime.fromtimestamp(now, UTC),
         error_code="000" if delivered else _FAILURE_TEXT,
         text=readable(submit.pdu),
+        alphabet=partial(_written, options.receipt_text),
     )
     if state is MessageState.UNDELIVERABLE:
         tlvs[Tag.NETWORK_ERROR_CODE] = _FAILURE
-    if options.receipt_text != "standard":
-        text = text.lower() if options.receipt_text == "lower" else _odd(text)
     pdu = submit.pdu
     return DeliverSm(
         source_addr_ton=pdu.dest_addr_ton,
@@ -50,12 +51,21 @@ def make_receipt(submit: Submit, state: MessageState, now: float, options: Optio
     )
 
 
-def _odd(standard: bytes) -> bytes:
+def _written(style: ReceiptText, standard: str) -> bytes:
+    """A receipt in GSM's alphabet, which is what its data_coding 0 says."""
+    if style == "lower":
+        standard = standard.lower()
+    elif style == "odd":
+        standard = _odd(standard)
+    return written_in_gsm(standard)
+
+
+def _odd(standard: str) -> str:
     """The same receipt in another order, spelling and spacing, as carriers have been seen to."""
-    fields, _, text = standard.decode("ascii").partition(" text:")
+    fields, _, text = standard.partition(" text:")
     words = dict(field.split(":") for field in fields.replace(" date:", "_date:").split(" "))
     return (
         f"Status={words['stat'].title()}, ERR: {words['err']} ID:{words['id']}"
         f" Done Date: {words['done_date']} submit_date:{words['submit_date']}"
         f" Sub:{words['sub']} Dlvrd:{words['dlvrd']} Text:{text}"
-    ).encode("ascii")
+    )
