@@ -172,7 +172,7 @@ def _keep(unknown: Sequence[FinalReceipt], carrier_id: int) -> None:
                 carrier_id,
                 [receipt.carrier_message_id for receipt in unknown],
                 [str(receipt.status) for receipt in unknown],
-                [receipt.code[:20] for receipt in unknown],
+                [receipt.code for receipt in unknown],
             ],
         )
 
@@ -200,7 +200,7 @@ def _end_parts(open_parts: Sequence[tuple[_Part, FinalReceipt]]) -> None:
             [
                 [part.id for part, _ in open_parts],
                 [str(receipt.status) for _, receipt in open_parts],
-                [receipt.code[:20] for _, receipt in open_parts],
+                [receipt.code for _, receipt in open_parts],
             ],
         )
 

@@ -84,6 +84,16 @@ ENDINGS = [
         "UNDELIV 027",
     ),
     (
+        FAILED,
+        "UNDELIVERABLE_BY_ALL 01234567890123456789",  # as long as both may be
+        {
+            "code": "UNDELIVERABLE_BY_ALL",
+            "message": "The carrier reported that the message was not delivered"
+            " (UNDELIVERABLE_BY_ALL 01234567890123456789).",
+        },
+        "UNDELIVERABLE_BY_ALL 01234567890123456789",
+    ),
+    (
         EXPIRED,
         "EXPIRED",
         {

@@ -251,6 +251,12 @@ def test_tlvs(short_message, tlvs, expected):
         ("err:000", b"\x00\x1b", "000"),
         ("", b"", ""),
         ("err:" + "A" * 50, None, "A" * 20),
+        ("err:1027", None, "1027"),
+        ("err:E21", None, "E21"),
+        # The text has room for three digits, the TLV for all of them.
+        ("err:027", b"\x03\x04\x03", "3:1027"),
+        ("err:028", b"\x03\x04\x03", "028"),
+        ("err:1027", b"\x03\x04\x03", "1027"),
     ],
 )
 def test_error_codes(text, network, error_code):

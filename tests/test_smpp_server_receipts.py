@@ -123,16 +123,57 @@ def test_states(server, member, status, code, word, state) -> None:
     assert pdu.tlv_int(Tag.MESSAGE_STATE) == state
 
 
-def test_carriers_error_number_is_passed_on(server, member, committed_world) -> None:
+@pytest.mark.parametrize(
+    ("part_code", "err", "network", "whole"),
+    [
+        ("UNDELIV 027", b"027", b"\x03\x00\x1b", None),
+        ("UNDELIV 27", b"027", b"\x03\x00\x1b", None),
+        ("UNDELIV 1027", b"027", b"\x03\x04\x03", None),
+        ("UNDELIV 65535", b"535", b"\x03\xff\xff", None),
+        ("UNDELIV 65536", b"536", None, "65536"),
+        ("UNDELIV E21", b"E21", None, "E21"),
+        ("UNDELIV 0x0B", b"x0B", None, "0x0B"),
+        ("UNDELIV ABSENT_SUBSCRIBER_XY", b"_XY", None, "ABSENT_SUBSCRIBER_XY"),
+        # As network_error_code said it, with the kind of network.
+        ("UNDELIV 3:27", b"027", b"\x03\x00\x1b", None),
+        ("UNDELIV 8:1027", b"027", b"\x08\x04\x03", None),
+        ("UNDELIV 300:5", b"0:5", None, "300:5"),
+        ("UNDELIV", b"000", None, None),
+    ],
+)
+def test_carriers_error_number_is_passed_on_whole(
+    server, member, committed_world, part_code, err, network, whole
+) -> None:
     with member.bound(server.port) as esme:
         accepted(esme, tlvs={Tag.USER_MESSAGE_REFERENCE: b"\x01\x02"})
         (message,) = member.customer.messages()
-        committed_world.part(message, "c1", status="failed", error_code="UNDELIV 027")
+        committed_world.part(message, "c1", status="failed", error_code=part_code)
         ends("failed", "UNDELIV")
         pdu = received(esme)
-    assert b"err:027" in pdu.short_message
-    assert pdu.tlvs[Tag.NETWORK_ERROR_CODE] == b"\x03\x00\x1b"
+    assert b" err:" + err + b" text:" in pdu.short_message
+    assert pdu.tlvs.get(Tag.NETWORK_ERROR_CODE) == network
+    assert pdu.tlv_text(Tag.ADDITIONAL_STATUS_INFO_TEXT) == whole
     assert pdu.tlvs[Tag.USER_MESSAGE_REFERENCE] == b"\x01\x02"
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "network", "whole"),
+    [
+        ("ESME_RINVDSTADR", b"011", b"\x07\x00\x0b", None),
+        ("ESME_RTHROTTLED", b"088", b"\x07\x00\x58", None),
+        ("0x00000400", b"024", b"\x07\x04\x00", None),
+        ("0xFFFFFFFF", b"295", None, "4294967295"),
+        ("NO_RESPONSE", b"000", None, None),
+    ],
+)
+def test_refusal_s_number_is_passed_on(server, member, code, err, network, whole) -> None:
+    with member.bound(server.port) as esme:
+        accepted(esme)
+        ends("failed", code)
+        pdu = received(esme)
+    assert b" err:" + err + b" text:" in pdu.short_message
+    assert pdu.tlvs.get(Tag.NETWORK_ERROR_CODE) == network
+    assert pdu.tlv_text(Tag.ADDITIONAL_STATUS_INFO_TEXT) == whole
 
 
 @pytest.mark.parametrize(

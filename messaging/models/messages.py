@@ -209,7 +209,8 @@ class MessagePart(models.Model):
     carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
     carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
     status = models.CharField(_("status"), max_length=10, choices=STATUSES, default=Status.SENT)
-    error_code = models.CharField(_("error code"), max_length=20, blank=True, default="")
+    # The carrier's word and its number, such as `UNDELIV 027`, twenty characters each at most.
+    error_code = models.CharField(_("error code"), max_length=41, blank=True, default="")
     submitted_at = models.DateTimeField(_("submitted"))
     final_at = models.DateTimeField(_("final"), null=True, blank=True)
 
@@ -230,7 +231,7 @@ class EarlyReceipt(models.Model):
     carrier = models.ForeignKey(Carrier, models.CASCADE, verbose_name=_("carrier"))
     carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
     status = models.CharField(_("status"), choices=STATUSES, max_length=10)
-    error_code = models.CharField(_("error code"), max_length=20, blank=True, default="")
+    error_code = models.CharField(_("error code"), max_length=41, blank=True, default="")
     received_at = models.DateTimeField(_("received"), db_default=models.functions.Now())
 
     class Meta:

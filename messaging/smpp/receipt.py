@@ -272,12 +272,13 @@ def _text_state(value: str) -> str:
 
 
 def _error_code(value: str, network: bytes) -> str:
-    """The text's code, which carriers document, or the network's where that says nothing."""
+    """The text's code, which carriers document; the network's where that says nothing, or has more
+    digits than the three that the text has room for."""
     word = _word(value, _MAX_WORD)
-    if word.strip("0") or len(network) != 3:
+    code = int.from_bytes(network[1:], "big") if len(network) == 3 else 0
+    if not code or (word.strip("0") and not (code > 999 and word == f"{code}"[-3:])):
         return word
-    code = int.from_bytes(network[1:], "big")
-    return f"{network[0]}:{code}" if code else word
+    return f"{network[0]}:{code}"
 
 
 @lru_cache(maxsize=1024)  # receipts come in crowds, and these are mostly the same minute

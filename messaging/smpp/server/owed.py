@@ -16,7 +16,7 @@ from imissive import ids
 from imissive.sql import server_cursor
 from messaging.models.smpp_accounts import SmppServer
 from messaging.smpp.server.reading import Address
-from messaging.smpp.server.writing import Owed
+from messaging.smpp.server.writing import Owed, error_of
 
 STEP: Final = 1000
 COUNTED_AT_MOST: Final = 10_000
@@ -64,8 +64,7 @@ def _owed(row: Any) -> Owed:
         submit_id=row[1],
         status=row[2],
         error_code=row[3],
-        # `UNDELIV 027`: the carrier's word and its number.
-        number=row[4].partition(" ")[2],
+        error=error_of(row[3], row[4]),
         at=row[5],
         submitted_at=row[6] or ids.time_of(row[1]),
         text=row[7],
