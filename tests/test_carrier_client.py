@@ -790,6 +790,46 @@ def test_only_a_bind_that_was_held_for_a_while_begins_anew(
         run(test)
 
 
+@pytest.mark.parametrize("carries", ["a submit", "a receipt"])
+def test_a_bind_that_carried_traffic_begins_anew(
+    monkeypatch: pytest.MonkeyPatch, carries: str
+) -> None:
+    counted: list[int] = []
+
+    def pause(failures: int) -> float:
+        counted.append(failures)
+        return 0.02
+
+    monkeypatch.setattr(client, "reconnect_pause", pause)
+
+    async def test() -> None:
+        async with running_pool(simulator.port) as pool:
+            bind = pool.binds[0]
+
+            async def lose() -> None:
+                pauses, lost = len(counted), bind.link
+                assert lost is not None
+                lost.abort()
+                await until(lambda: len(counted) > pauses)
+                await all_bound(pool)
+
+            await lose()
+            await lose()
+            assert isinstance(await submit(pool), pdus.SubmitSmResp)
+            if carries == "a submit":
+                bind.submitted += 1  # as who submits counts what was accepted
+            else:
+                simulator.options.receipt_delay = 0.0
+                await submit(pool)
+                await until(lambda: bind.receipts)
+            await lose()
+            await lose()
+            assert counted == [1, 2, 0, 1]
+
+    with running_simulator(receipt_delay=60.0) as simulator:
+        run(test)
+
+
 def test_a_carrier_that_takes_long_to_refuse_is_not_a_bind_that_was_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

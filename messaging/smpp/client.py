@@ -45,7 +45,8 @@ _Queue: TypeAlias = "deque[asyncio.Future[CarrierBind | None]]"
 FIRST_RECONNECT_SECONDS, LONGEST_RECONNECT_SECONDS = 0.5, 60.0
 # Wrong credentials do not mend themselves, and carriers lock out the impatient.
 REFUSED_SECONDS = 2.0
-# A bind that was held for so long was well: its loss is a first failure again.
+# A bind that was held for so long was well, as is one that carried anything: its loss is a first
+# failure again.
 SETTLED_SECONDS = 10.0
 _BIND_OF_MODE: dict[str, type[Bind]] = {
     "trx": BindTransceiver,
@@ -99,12 +100,17 @@ class CarrierBind:
     def bound(self) -> bool:
         return self.link is not None and self.state == "bound"
 
+    @property
+    def _carried(self) -> int:
+        """What went over it: submits that were accepted, and receipts."""
+        return self.submitted + self.receipts
+
     async def keep(self) -> None:
         """Keep the bind up until cancelled."""
         failures = 0
         while True:
             self._set_state("connecting")
-            held, pause = 0.0, 0.0
+            held, pause, carried = 0.0, 0.0, self._carried
             try:
                 held = await self._hold()
             except (LinkError, OSError, ValueError) as error:
@@ -114,7 +120,8 @@ class CarrierBind:
                 # Whatever it is, nobody but us will try again.
                 log.exception("bind_failed", carrier=self.pool.name, bind=self.number)
                 self.last_error = repr(error)[:200]
-            failures = 0 if held > SETTLED_SECONDS else failures + 1
+            was_well = held > SETTLED_SECONDS or self._carried > carried
+            failures = 0 if was_well else failures + 1
             self._set_state("waiting")
             await asyncio.sleep(max(pause, reconnect_pause(failures)))
 
