@@ -39,6 +39,15 @@ def _begin(**_: Any) -> None:
         carrier_process.start(CARRIER)
 
 
+@signals.worker_shutting_down.connect
+def _begin_to_end(**_: Any) -> None:
+    """Binds end while Celery's own parts do, not after them."""
+    if CARRIER:
+        from messaging import carrier_process
+
+        carrier_process.stop_soon()
+
+
 @signals.worker_shutdown.connect
 def _end(**_: Any) -> None:
     if CARRIER:

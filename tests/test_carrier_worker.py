@@ -24,6 +24,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.models import MICRO
+from imissive import carriers
 from imissive.env import read_env
 from imissive.programs import ROOT, carrier_command
 from messaging import (
@@ -1039,36 +1040,45 @@ def test_urgent_messages_wait_for_no_bulk_run(scene: Scene) -> None:
 # ---------------------------------------------------------------- the process
 
 
+@contextmanager
+def worker_process(carrier: Carrier) -> Iterator[subprocess.Popen[str]]:
+    """A carrier's worker as the platform starts it."""
+    environment = os.environ | {"IMISSIVE_CARRIER": carrier.slug, "DATABASE_URL": database_url()}
+    process = subprocess.Popen(
+        carrier_command(read_env(), carrier.slug),
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[float, str]:
+    """Tell a process to end; how many seconds it took, and what it wrote."""
+    process.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    output, _ = process.communicate(timeout=SECONDS)
+    return time.monotonic() - begun, output
+
+
 def test_a_real_worker_process_ends_in_order_when_it_is_told_to(scene: Scene) -> None:
     with running_simulator(answer_delay=0.2, receipt_delay=0.1) as simulator:
         [carrier] = scene.carriers(simulator, window=10)
-        environment = os.environ | {
-            "IMISSIVE_CARRIER": carrier.slug,
-            "DATABASE_URL": database_url(),
-        }
-        process = subprocess.Popen(
-            carrier_command(read_env(), carrier.slug),
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
+        with worker_process(carrier) as process:
             simulator.wait_for(lambda carrier: carrier.bound == 1 or process.poll(), SECONDS)
             scene.queue_many(carrier, 200)
             simulator.wait_for(lambda carrier: len(carrier.accepted) >= 15, SECONDS)
-            process.send_signal(signal.SIGTERM)
-            begun = time.monotonic()
-            output, _ = process.communicate(timeout=SECONDS)
-            took = time.monotonic() - begun
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            process.wait()
+            took, output = ended(process)
 
         assert process.returncode == 0, output
-        assert took < 15, output
+        assert took < carriers.GRACE, output
         assert "Traceback" not in output
         assert simulator.connections == 0
         statuses = scene.statuses()
@@ -1077,6 +1087,41 @@ def test_a_real_worker_process_ends_in_order_when_it_is_told_to(scene: Scene) ->
         assert statuses["queued"] == 200 - done > 0
         assert statuses["sent"] + statuses["delivered"] == done
         assert {row.state for row in bind_rows(carrier)} == {"waiting"}
+
+
+def test_a_real_worker_process_under_load_ends_within_its_grace(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0.0) as simulator:
+        [carrier] = scene.carriers(simulator, window=200, binds=2)
+        with worker_process(carrier) as process:
+            simulator.wait_for(lambda carrier: carrier.bound == 2 or process.poll(), SECONDS)
+            for _ in range(10):
+                scene.queue_many(carrier, 2_000)
+            simulator.wait_for(lambda carrier: carrier.tally.accepted >= 2_000, SECONDS)
+            took, output = ended(process)
+        assert process.returncode == 0, output
+        assert took < carriers.GRACE, output
+        statuses = scene.statuses()
+        assert statuses["sending"] == 0, output
+        assert statuses["sent"] + statuses["delivered"] == simulator.tally.accepted
+        assert statuses["queued"] == 20_000 - simulator.tally.submits > 0
+
+
+def test_a_real_worker_process_that_hangs_in_the_database_ends_within_its_grace(
+    scene: Scene,
+) -> None:
+    """Else it is killed: its supervisor waits for no lock."""
+    with running_simulator(answer_delay=0.2) as simulator:
+        [carrier] = scene.carriers(simulator, window=10)
+        with worker_process(carrier) as process:
+            simulator.wait_for(lambda carrier: carrier.bound == 1 or process.poll(), SECONDS)
+            scene.queue_many(carrier, 50)
+            simulator.wait_for(lambda carrier: len(carrier.accepted) >= 5, SECONDS)
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE messaging_message IN ACCESS EXCLUSIVE MODE")
+                took, output = ended(process)
+        assert took < carriers.GRACE, output
+        assert "carrier_worker_cut_short" in output
+        assert simulator.connections == 0
 
 
 def database_url() -> str:
