@@ -15,7 +15,7 @@ from imissive.sql import server_cursor
 from messaging.dispositions import Disposition, disposition
 from messaging.models import CarrierTraffic
 from messaging.smpp.link import LinkError, NotSent
-from messaging.smpp.pdus import Response
+from messaging.smpp.pdus import GenericNack, Response
 from messaging.states import Status
 
 KEPT = timedelta(days=2)
@@ -38,7 +38,7 @@ class Tally:
         """Count what became of one part's submit; what was not sent counts for nothing."""
         if isinstance(outcome, Response):
             found = disposition(outcome.status)
-            if found is Disposition.ACCEPTED:
+            if found is Disposition.ACCEPTED and not isinstance(outcome, GenericNack):
                 self.accepted += 1
             elif found is Disposition.SLOW_DOWN:
                 self.throttled += 1

@@ -33,7 +33,12 @@ from messaging.models import Carrier
 from messaging.smpp.client import BindPool, CarrierBind
 from messaging.smpp.link import Link, LinkError, NotSent
 from messaging.smpp.pdus import DeliverSm, Response, SubmitSm, SubmitSmResp
-from messaging.smpp.receipt import RECEIPTED_MESSAGE_ID, normalize_id, parse_receipt
+from messaging.smpp.receipt import (
+    LONGEST_ID,
+    RECEIPTED_MESSAGE_ID,
+    normalize_id,
+    parse_receipt,
+)
 from messaging.states import Status
 from messaging.submitting import AcceptedPart, Claimed, Result
 from messaging.wire import submit_pdus
@@ -340,11 +345,8 @@ class CarrierWorker:
     ) -> None:
         result = flight.result
         self._tally.answer(outcome)
-        if isinstance(outcome, SubmitSmResp) and outcome.status == 0 and outcome.message_id:
-            carrier_message_id = normalize_id(
-                outcome.message_id,
-                self.carrier.submit_id_form,  # type: ignore[arg-type]
-            )
+        if isinstance(outcome, SubmitSmResp) and outcome.status == 0:
+            carrier_message_id = self._id_of(outcome)
             accepted = (number, carrier_message_id, datetime.now(UTC))
             self._uncommitted.add(carrier_message_id)
             result.accepted.append(accepted)
@@ -365,6 +367,15 @@ class CarrierWorker:
         flight.open_parts -= 1
         if flight.open_parts == 0:
             self._land(flight)
+
+    def _id_of(self, accepted: SubmitSmResp) -> str:
+        """The carrier's id in matching form. Without one no receipt can be matched: the part is
+        sent all the same, for whoever said yes will charge us, and ends by its validity."""
+        form: Any = self.carrier.submit_id_form
+        carrier_message_id = normalize_id(accepted.message_id[:LONGEST_ID], form)
+        if not carrier_message_id:
+            log.warning("accepted_without_id", carrier=self.carrier.slug)
+        return carrier_message_id
 
     def _land(self, flight: _InFlight) -> None:
         self._results.append(flight)

@@ -25,8 +25,8 @@ def judge_part(result: Result, outcome: Response | Exception) -> None:
         found = disposition(outcome.status)
         name = status_name(outcome.status)
         if found is Disposition.ACCEPTED:
-            # Accepted, but without an id: no receipt could ever be matched to it.
-            found, name = Disposition.REFUSED, "NO_MESSAGE_ID"
+            # A generic_nack, whatever its status: what it answers was not even understood.
+            found, name = Disposition.REFUSED, "GENERIC_NACK"
         if _graver(found, result):
             result.disposition = found
             result.command_status = outcome.status

@@ -69,7 +69,8 @@ def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozense
 
     Returns the webhook endpoints to ring after the commit.
     """
-    if not carrier_message_ids:
+    wanted = [each for each in carrier_message_ids if each]
+    if not wanted:
         return frozenset()
     with server_cursor() as cursor:
         cursor.execute(
@@ -77,7 +78,7 @@ def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozense
             " AND carrier_message_id = ANY(%s)"
             " RETURNING id, carrier_message_id, status, error_code,"
             " received_at > now() - %s * interval '1 second'",
-            [carrier_id, list(carrier_message_ids), EARLY_AT_MOST.total_seconds()],
+            [carrier_id, wanted, EARLY_AT_MOST.total_seconds()],
         )
         rows = sorted(row for row in cursor.fetchall() if row[4])
     early = [FinalReceipt(row[1], Status(row[2]), row[3]) for row in rows]

@@ -45,7 +45,7 @@ from messaging.smpp.constants import ESM_DELIVERY_RECEIPT, DataCoding, Tag
 from messaging.smpp.constants import Status as Smpp
 from messaging.smpp.events import Closed, CloseReason
 from messaging.smpp.pdus import DeliverSm
-from messaging.smpp.simulator import Simulator
+from messaging.smpp.simulator import Simulator, line
 from messaging.smpp.simulator.accounts import Accounts
 from messaging.states import FINAL, Status
 from tests.platforms import until
@@ -425,6 +425,45 @@ def test_without_answer_it_is_tried_once_more_and_then_given_up(scene: Scene, se
         assert attempts_of(message) == [("unanswered", None)] * 2
         assert len(simulator.submits) == 2
         assert refunds_of(scene.customer) == [MICRO]
+
+
+@pytest.mark.parametrize("body", line.ANSWER_BODIES)
+def test_a_positive_answer_is_an_acceptance_whatever_its_body(scene: Scene, body: Any) -> None:
+    """Taken for no answer, the text would go out twice and be refunded: we would pay for both."""
+    with running_simulator(receipt_delay=0.05, answer_body=body) as simulator:
+        [carrier] = scene.carriers(
+            simulator, submit_id_form="decimal", receipt_id_form="decimal", response_timeout=1
+        )
+        scene.queue(carrier)
+        scene.queue(carrier, LONG)
+        expected = {"delivered": 2} if body not in ("empty", "none") else {"sent": 2}
+        with working(carrier):
+            until(lambda: scene.statuses() == expected, SECONDS, scene.statuses)
+            until(lambda: simulator.tally.receipts_answered == 3, SECONDS)
+        assert len(simulator.submits) == len(simulator.accepted) == 3
+        assert scene.statuses() == expected
+        assert (
+            Attempt.objects.filter(message__organization=scene.customer.organization).count() == 0
+        )
+        assert refunds_of(scene.customer) == []
+        if "sent" in expected:
+            # No receipt can be matched: it ends by its validity, and is not sent again.
+            Message.objects.filter(status="sent").update(due_at=timezone.now())
+            sweeping.expire_sent()
+            assert scene.statuses() == {"expired": 2}
+            assert refunds_of(scene.customer) == []
+
+
+@pytest.mark.parametrize("tail", ["00", "616263", "0204ffff", "2061206e6f7465"])
+def test_a_receipt_with_stray_octets_behind_it_is_taken(scene: Scene, tail: str) -> None:
+    with running_simulator(receipt_delay=0.05, receipt_tail=bytes.fromhex(tail)) as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue_many(carrier, 5)
+        with working(carrier):
+            scene.settle()
+            until(lambda: [row.protocol_errors for row in bind_rows(carrier)] == [5], SECONDS)
+        assert scene.statuses() == {"delivered": 5}
+        assert simulator.tally.receipts_refused == 0
 
 
 def test_a_text_that_cannot_be_written_fails_alone(

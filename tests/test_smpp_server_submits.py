@@ -18,10 +18,12 @@ from messaging.models import (
     SmppAccount,
     SmppAssembly,
     SmppReceipt,
+    SmppSession,
     SmppSubmit,
     Suppression,
 )
 from messaging.smpp import pdus
+from messaging.smpp.codec import encode
 from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.server import assembling, submitting, taking
 from messaging.smpp.server.reading import Refused, coding_of
@@ -207,6 +209,40 @@ def test_message_payload(esme, member) -> None:
     message = stored(member)
     assert (message.text, message.parts) == (ARABIC, text.measure(ARABIC).parts)
     assert message.price == message.parts * MICRO
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\0", b"abc", b"\x02\x04", b"\x14\x00\x00\x05a", b"\x04\x24\xff\xff"]
+)
+def test_submit_with_an_unreadable_tail_is_taken(server, member, tail) -> None:
+    """A common PHP client writes a NUL behind the text, and could never send anything."""
+    pdu = submit(b"hello", receipt=1, tlvs={int(Tag.USER_MESSAGE_REFERENCE): b"\x01\x02"})
+    with member.bound(server.port) as esme:
+        for sequence in (7, 8):
+            pdu.sequence = sequence
+            octets = encode(pdu) + tail
+            esme.send_raw(len(octets).to_bytes(4, "big") + octets[4:])
+            answer = esme.receive()
+            assert (answer.status, answer.sequence) == (0, sequence)
+        server.report()
+        session = SmppSession.objects.get()
+        # Counted each time, and shown once.
+        assert session.protocol_errors == 2
+        told = [line["told"] for line in session.errors]
+        assert told == [f"{len(tail)} octets at its end were not read"]
+    assert [(m.text, m.reference) for m in member.customer.messages()] == [("hello", "258")] * 2
+
+
+@pytest.mark.parametrize("length", [0, 3, 200])
+def test_length_that_lies_about_the_text_is_refused(esme, member, length) -> None:
+    """Nobody gets half a text, and nobody is charged for it."""
+    octets = bytearray(encode(submit(b"hello, here is all of it")))
+    place = octets.index(b"hello") - 1
+    octets[place] = length
+    esme.send_raw(bytes(octets))
+    assert esme.receive().status in (Status.ESME_RINVOPTPARSTREAM, Status.ESME_RINVMSGLEN)
+    assert member.customer.messages() == []
+    assert esme.request(submit()).status == 0
 
 
 def test_data_sm(esme, member) -> None:

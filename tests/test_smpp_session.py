@@ -23,7 +23,6 @@ from messaging.smpp.events import (
     PeerUnbinding,
     RemoteProtocolError,
     RequestReceived,
-    ResponseMalformed,
     ResponseReceived,
     ResponseTimedOut,
     UnexpectedResponse,
@@ -316,27 +315,61 @@ def test_a_response_that_nobody_asked_for_changes_nothing(response):
     assert esme.receive_data(encode(answer), START) == [UnexpectedResponse(answer)]
 
 
-def test_a_response_that_cannot_be_read_ends_its_request():
-    esme = bound_session(Role.ESME)
-    sequence = esme.send(submit(), "context", START)
-    octets = bytearray(encode(pdus.SubmitSmResp("1", sequence=sequence)))
-    octets[-1] = 0x41  # no NUL
-    esme.data_to_send()
-    error, malformed = esme.receive_data(bytes(octets), START)
-    assert isinstance(error, RemoteProtocolError)
-    assert isinstance(malformed, ResponseMalformed)
-    assert malformed.context == "context"
-    assert esme.outstanding == 0
-    assert esme.data_to_send() == b""  # an answer is never answered
+def raw_response(request_id: int, body: bytes, sequence: int) -> bytes:
+    return raw(request_id | 0x80000000, body, sequence)
 
 
-def test_a_bind_response_that_cannot_be_read_ends_the_session():
+@pytest.mark.parametrize(
+    ("body", "message_id"),
+    [
+        (b"", ""),
+        (b"\0", ""),
+        (b"id\0", "id"),
+        (b"id\0\0", "id"),
+        (b"id", "id"),
+        (b"id\0\x02\x04\0", "id"),
+        (b"id" + b"\0" * 63, "id"),
+        (b"id   \0", "id   "),
+        (b"x" * 65 + b"\0", "x" * 65),
+        (b"x" * 300, "x" * 300),
+        (b"\0id\0", ""),
+    ],
+)
+@pytest.mark.parametrize("role", Role)
+def test_a_positive_answer_is_one_whatever_its_body(role, body, message_id):
+    """Taken for no answer, a text would be submitted again, or a receipt delivered again."""
+    session = bound_session(role)
+    request = submit() if role is Role.ESME else pdus.DeliverSm()
+    sequence = session.send(request, "context", START)
+    session.data_to_send()
+    events = session.receive_data(raw_response(request.command_id, body, sequence), START)
+    (answer,) = [event for event in events if isinstance(event, ResponseReceived)]
+    assert (answer.context, answer.pdu.status, answer.pdu.message_id) == ("context", 0, message_id)
+    assert session.outstanding == 0
+    assert session.data_to_send() == b""  # an answer is never answered
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0",
+        b"smsc",
+        b"x" * 16 + b"\0",
+        b"x" * 300,
+        b"\xff\xfe\0\0",
+        b"s\0\x02\x10\0",
+        b"s\0junk",
+    ],
+)
+def test_a_bind_that_was_accepted_is_bound_whatever_its_system_id_looks_like(body):
     esme = open_session(Role.ESME)
     sequence = esme.bind(pdus.BindTransceiver("me", "pw"), START)
-    octets = bytearray(encode(pdus.BindTransceiverResp("s", sequence=sequence)))
-    octets[-1] = 0x41
-    events = esme.receive_data(bytes(octets), START)
-    assert events[-1].reason is CloseReason.BIND_UNREADABLE
+    esme.data_to_send()
+    events = esme.receive_data(raw_response(CommandId.BIND_TRANSCEIVER, body, sequence), START)
+    assert isinstance(events[-1], BindAccepted)
+    assert esme.state is State.BOUND_TRX
+    assert esme.send(submit(), None, START)
 
 
 def test_a_request_that_cannot_be_encoded_leaves_nothing_behind():
@@ -454,8 +487,8 @@ def test_an_unknown_response_is_not_answered():
         ),
         (raw(CommandId.SUBMIT_SM), pdus.SubmitSmResp(status=Status.ESME_RINVCMDLEN, sequence=9)),
         (
-            raw(CommandId.ENQUIRE_LINK, b"x"),
-            pdus.EnquireLinkResp(status=Status.ESME_RINVCMDLEN, sequence=9),
+            raw(CommandId.QUERY_SM, b"1"),
+            pdus.QuerySmResp(status=Status.ESME_RINVCMDLEN, sequence=9),
         ),
         (
             raw(CommandId.BIND_RECEIVER, b"x" * 20),
@@ -475,6 +508,18 @@ def test_a_malformed_request_is_refused_with_its_status(octets, answer):
     assert sent_by(smsc) == [answer]
     assert smsc.bound
     assert smsc.inbound_pending == 0
+
+
+def test_what_cannot_be_read_at_a_pdu_s_end_is_reported_beside_it():
+    smsc = bound_session(Role.SMSC)
+    octets = raw(CommandId.SUBMIT_SM, encode(submit())[16:] + b"\0\0\0")
+    told, received = smsc.receive_data(octets, START)
+    assert (told.status, told.command_id, told.sequence) == (0, CommandId.SUBMIT_SM, 9)
+    assert told.reason == "3 octets at its end were not read"
+    assert isinstance(received, RequestReceived)
+    (told,) = smsc.receive_data(raw(CommandId.ENQUIRE_LINK, b"x"), START)
+    assert told.status == 0
+    assert sent_by(smsc) == [pdus.EnquireLinkResp(sequence=9)]
 
 
 @pytest.mark.parametrize("length", [0, 15, 65_537, 2_147_483_648])
@@ -888,7 +933,7 @@ def test_any_bytes_in_any_chunks(role, bind, stream, cuts, answer):
 
     assert sum(isinstance(event, Closed) for event in events) == 1
     assert isinstance(events[-1], Closed)
-    outcomes = ResponseReceived | ResponseTimedOut | ResponseMalformed
+    outcomes = ResponseReceived | ResponseTimedOut
     settled = [event for event in events if isinstance(event, outcomes)]
     assert len(settled) + len(events[-1].unanswered) == contexts
 

@@ -78,6 +78,7 @@ class BindInline(ReadOnlyInline):
         "submitted",
         "throttled",
         "receipts",
+        "protocol_errors",
         "last_error",
     )
 

@@ -153,6 +153,12 @@ class CarrierBind(models.Model):
     submitted = models.BigIntegerField(_("submits"), default=0)
     throttled = models.BigIntegerField(_("throttled"), default=0)
     receipts = models.BigIntegerField(_("receipts"), default=0)
+    protocol_errors = models.PositiveBigIntegerField(
+        _("protocol errors"),
+        default=0,
+        db_default=0,
+        help_text=_("What of the peer's could not be read, or is not allowed."),
+    )
     last_error = models.CharField(_("last error"), max_length=200, blank=True, default="")
     updated_at = models.DateTimeField(_("reported"), default=timezone.now)
 

@@ -207,7 +207,7 @@ class MessagePart(models.Model):
     )
     number = models.PositiveSmallIntegerField(_("part"))
     carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
-    carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
+    carrier_message_id = models.CharField(_("carrier's id"), max_length=255)
     status = models.CharField(_("status"), max_length=10, choices=STATUSES, default=Status.SENT)
     # The carrier's word and its number, such as `UNDELIV 027`, twenty characters each at most.
     error_code = models.CharField(_("error code"), max_length=41, blank=True, default="")
@@ -229,7 +229,7 @@ class EarlyReceipt(models.Model):
 
     id = models.BigAutoField(primary_key=True)
     carrier = models.ForeignKey(Carrier, models.CASCADE, verbose_name=_("carrier"))
-    carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
+    carrier_message_id = models.CharField(_("carrier's id"), max_length=255)
     status = models.CharField(_("status"), choices=STATUSES, max_length=10)
     error_code = models.CharField(_("error code"), max_length=41, blank=True, default="")
     received_at = models.DateTimeField(_("received"), db_default=models.functions.Now())

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import structlog
 
 from messaging.smpp.constants import Status
+from messaging.smpp.handlers import log_protocol_error
 from messaging.smpp.link import (
     BindRefused,
     Handlers,
@@ -37,6 +38,8 @@ from messaging.smpp.pdus import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from messaging.smpp.events import RemoteProtocolError, UnexpectedResponse
 
 log = structlog.get_logger(__name__)
 
@@ -87,6 +90,7 @@ class CarrierBind:
         self.submitted = 0
         self.throttled = 0
         self.receipts = 0
+        self.protocol_errors = 0
         self.last_error = ""
         self.link: Link | None = None
         self._gone = asyncio.Event()
@@ -141,6 +145,7 @@ class CarrierBind:
                 on_request=self._on_request,
                 on_closed=lambda link, reason, _: self._on_lost(link, str(reason)),
                 on_peer_unbinding=lambda link: self._on_unbinding(link),
+                on_protocol_error=self._on_protocol_error,
             ),
             ssl=pool.tls,
         )
@@ -177,6 +182,12 @@ class CarrierBind:
         self._set_state("waiting")
         self.pool.serve()
         self._gone.set()
+
+    def _on_protocol_error(
+        self, link: Link, event: RemoteProtocolError | UnexpectedResponse
+    ) -> None:
+        self.protocol_errors += 1
+        log_protocol_error(link, event)
 
     def _on_request(self, link: Link, pdu: Request) -> None:
         if isinstance(pdu, DeliverSm):

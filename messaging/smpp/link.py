@@ -25,7 +25,6 @@ from messaging.smpp.outcomes import (
     LinkError,
     NotSent,
     ResponseTimeout,
-    ResponseUnreadable,
 )
 from messaging.smpp.session import LocalProtocolError, Session
 from messaging.smpp.states import Role, State
@@ -48,7 +47,6 @@ __all__ = [
     "NotSent",
     "OnDone",
     "ResponseTimeout",
-    "ResponseUnreadable",
     "connect_esme",
     "serve_smsc",
 ]
@@ -164,8 +162,8 @@ class Link(asyncio.Protocol):
     async def request(self, pdu: Request) -> Response:
         """Send a request and wait for its response, of whatever status.
 
-        Raises NotSent, LinkClosed, ResponseTimeout or ResponseUnreadable. If the waiting task is
-        cancelled the request still goes its way, and its outcome is not told.
+        Raises NotSent, LinkClosed or ResponseTimeout. If the waiting task is cancelled the request
+        still goes its way, and its outcome is not told.
         """
         future: asyncio.Future[Response] = self._loop.create_future()
         self.send(pdu, partial(_settle, future))
@@ -400,8 +398,6 @@ class Link(asyncio.Protocol):
             case ev.ResponseTimedOut():
                 seconds = self.config.response_timeout
                 self._finish(event.context, ResponseTimeout(f"no answer in {seconds:g} s"))
-            case ev.ResponseMalformed():
-                self._finish(event.context, ResponseUnreadable(str(event.error)))
             case ev.PeerUnbinding():
                 self._call(self.handlers.on_peer_unbinding)
             case RemoteProtocolError() | UnexpectedResponse():

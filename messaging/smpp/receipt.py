@@ -63,7 +63,8 @@ RAW_STATES: Final[dict[ReceiptState, str]] = {
     "unknown": "UNKNOWN",
 }
 
-_MAX_ID: Final = 64  # §5.2.23: 65 octets with the NUL
+LONGEST_ID: Final = 255
+"""Characters of an id that are kept. §5.2.23 has 64, and carriers that heed that and others."""
 _MAX_WORD: Final = 20
 _MAX_TIME: Final = 32
 
@@ -100,7 +101,7 @@ _PRINTABLE: Final = re.compile(r"[!-~]{1,64}")
 class Receipt:
     """What a carrier says became of one part.
 
-    `message_id` as the carrier wrote it (`normalize_id` makes it comparable), at most 64
+    `message_id` as the carrier wrote it (`normalize_id` makes it comparable), at most LONGEST_ID
     characters. `raw_state` is the carrier's word in upper case, at most 20 characters; `state` is
     ours. `error_code` is the text's code, or "type:code" from the TLV. Dates are the carrier's
     clock, which has no zone here.
@@ -128,7 +129,7 @@ def parse_receipt(
     fields = _fields(_decode(short_message or tlvs.get(MESSAGE_PAYLOAD, b""), data_coding))
     told_id = _c_string(tlvs.get(RECEIPTED_MESSAGE_ID, b""))
     told_state = _told_state(tlvs.get(MESSAGE_STATE, b""))
-    message_id = told_id or _word(fields.get("id", ""), _MAX_ID)
+    message_id = told_id or _word(fields.get("id", ""), LONGEST_ID)
     raw_state = told_state or _text_state(fields.get("stat", ""))
     if not message_id:
         return None
@@ -160,7 +161,7 @@ def normalize_id(message_id: str, written: IdForm) -> str:
     only pads one side with zeros has decimal on both (hex, if there are letters).
     """
     plain = message_id.strip().lower()
-    if len(plain) > _MAX_ID:  # never an id, and Python refuses to convert very long numbers
+    if len(plain) > LONGEST_ID:  # never an id, and Python refuses to convert very long numbers
         return plain
     if written == "decimal" and _DECIMAL.fullmatch(plain):
         return str(int(plain))
@@ -255,7 +256,7 @@ def _word(value: str, limit: int) -> str:
 
 
 def _c_string(octets: bytes) -> str:
-    return octets.split(b"\0", 1)[0].decode("latin-1").strip().strip("\"'")[:_MAX_ID]
+    return octets.split(b"\0", 1)[0].decode("latin-1").strip().strip("\"'")[:LONGEST_ID]
 
 
 def _told_state(octets: bytes) -> str:

@@ -246,6 +246,9 @@ class Session:
         except DecodeError as problem:
             self._receive_malformed(problem)
             return
+        if pdu.unread:
+            told = f"{pdu.unread} octets at its end were not read"
+            self._report_remote(Status.ESME_ROK, pdu.command_id, pdu.sequence, told)
         if isinstance(pdu, Response):
             self._receive_response(pdu, now)
         elif isinstance(pdu, Request):
@@ -342,20 +345,10 @@ class Session:
     def _receive_malformed(self, problem: DecodeError) -> None:
         sequence, command_id = problem.sequence, problem.command_id
         self._report_remote(problem.status, command_id, sequence, problem.reason)
+        # An answer is never answered: two peers could go on so for ever.
         if not command_id & RESPONSE_BIT:
             answer = response_type_of(command_id) or GenericNack
             self._out.append(encode(answer(status=problem.status, sequence=sequence)))
-            return
-        # An answer is never answered: two peers could go on so for ever.
-        context = self._outstanding.take(sequence, command_id)
-        if context is MISSING:
-            return
-        if type(context) is not _Own:
-            self._events.append(ev.ResponseMalformed(context, problem))
-            return
-        self._own.discard(context)
-        if context is _Own.BIND:
-            self._close(CloseReason.BIND_UNREADABLE, problem.reason)
 
     def _refuse_in_this_state(self, pdu: Request) -> None:
         if isinstance(pdu, Bind) and self.bound and self.role is Role.SMSC:

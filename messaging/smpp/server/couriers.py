@@ -13,10 +13,8 @@ from messaging.smpp.outcomes import (
     LinkError,
     NotSent,
     ResponseTimeout,
-    ResponseUnreadable,
 )
 from messaging.smpp.server import owed
-from messaging.smpp.server.console import NOT_ANSWERED, UNREADABLE
 from messaging.smpp.server.writing import receipt_pdu
 from messaging.smpp.turns import Turns
 
@@ -162,7 +160,7 @@ class Courier:
             return
         if isinstance(outcome, LinkError):
             self._put_back(receipt, owed.retry_seconds(receipt.attempts))
-            connection.console.note_silence(pdu, _why(outcome))
+            connection.console.note_silence(pdu)
             self._count_silence(link, outcome)
             return
         connection.silent = 0
@@ -194,10 +192,6 @@ class Courier:
         self._again.append((receipt.id, seconds))
         self._more = True
         self._bell.set()
-
-
-def _why(error: LinkError) -> str:
-    return UNREADABLE if isinstance(error, ResponseUnreadable) else NOT_ANSWERED
 
 
 def _show(link: Link, direction: Direction, pdu: Pdu) -> None:

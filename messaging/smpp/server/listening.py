@@ -229,8 +229,14 @@ class CustomerServer:
         self, link: Link, event: RemoteProtocolError | UnexpectedResponse
     ) -> None:
         log_protocol_error(link, event)
-        if isinstance(event, RemoteProtocolError):
-            link.owner.console.note_fault(event)
+        if not isinstance(event, RemoteProtocolError):
+            return
+        made: Connection = link.owner
+        if event.status == Status.ESME_ROK:
+            made.tails += 1
+            if made.tails > 1:
+                return  # a client that does it does it with each PDU: others would not be seen
+        made.console.note_fault(event)
 
     async def _release(self, session_id: UUID, account_id: UUID, who: Newcomer, why: str) -> None:
         try:

@@ -36,6 +36,7 @@ _REPORTED: Final = (
     "heard_at",
     "pdus",
     "errors",
+    "protocol_errors",
     "reported_at",
 )
 
@@ -70,6 +71,7 @@ class Report:
     heard_at: datetime
     pdus: list[dict[str, Any]]
     errors: list[dict[str, Any]]
+    protocol_errors: int = 0
 
 
 def _alive_since() -> datetime:

@@ -51,7 +51,7 @@ _FAILURES: Final = {
     "REJECTED": ("REJECTD", MessageState.REJECTED),
     "SKIPPED": ("REJECTD", MessageState.REJECTED),
     "NOT_ENCODABLE": ("REJECTD", MessageState.REJECTED),
-    "NO_MESSAGE_ID": ("REJECTD", MessageState.REJECTED),
+    "GENERIC_NACK": ("REJECTD", MessageState.REJECTED),
 }
 
 

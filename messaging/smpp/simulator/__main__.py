@@ -14,6 +14,7 @@ from typing import get_args
 
 from messaging.smpp.constants import Status
 from messaging.smpp.simulator.options import (
+    AnswerBody,
     IdForm,
     Options,
     ReceiptIdForm,
@@ -78,6 +79,8 @@ def _add_misbehaviour(parser: argparse.ArgumentParser) -> None:
     add("--system-ids", metavar="A,B", help="refuse every other")
     add("--max-binds", type=int, help="of each system_id")
     add("--refuse-binds", type=_status, default=0, metavar="STATUS")
+    add("--answer-body", choices=get_args(AnswerBody), default="standard", help="odd bodies")
+    add("--receipt-tail", type=bytes.fromhex, default=b"", metavar="HEX", help="stray octets")
     add("--answer-delay", type=float, default=0.0)
     add("--answer-jitter", type=float, default=0.0, help="up to so much more, at random")
     add("--rate-limit", type=float, metavar="N", help="ESME_RTHROTTLED beyond N submits a second")
@@ -109,6 +112,8 @@ def _options(arguments: argparse.Namespace) -> Options:
         system_ids=frozenset(arguments.system_ids.split(",")) if arguments.system_ids else None,
         max_binds=arguments.max_binds,
         refuse_binds=arguments.refuse_binds,
+        answer_body=arguments.answer_body,
+        receipt_tail=arguments.receipt_tail,
         answer_delay=arguments.answer_delay,
         answer_jitter=arguments.answer_jitter,
         rate_limit=arguments.rate_limit,

@@ -11,6 +11,7 @@ IdForm = Literal["decimal", "hex", "uuid"]
 ReceiptIdForm = Literal["same", "decimal", "hex"]
 ReceiptStyle = Literal["both", "text", "tlv"]
 ReceiptText = Literal["standard", "lower", "odd"]
+AnswerBody = Literal["standard", "two-nuls", "no-nul", "spaces", "nuls", "long", "empty", "none"]
 
 
 @dataclass(slots=True)
@@ -44,6 +45,8 @@ class Options:
     refuse_binds: int = Status.ESME_ROK  # the status that every bind is refused with
 
     # -- misbehaviour
+    answer_body: AnswerBody = "standard"  # how an id is written in answers to submits: line.py
+    receipt_tail: bytes = b""  # octets behind each receipt that belong to nothing
     answer_delay: float = 0.0
     answer_jitter: float = 0.0  # up to so much more, at random: answers change places
     rate_limit: float | None = None  # submits a second of each system_id, else ESME_RTHROTTLED
