@@ -24,22 +24,18 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from imissive.sql import forget_broken_connections
-from messaging import bind_status, receipts, submitting
+from messaging import bind_status, receipt_rules, receipts, submitting
 from messaging.carrier_settings import pool_config, wire_format
+from messaging.carrier_settings import receipt_rules as receipt_rules_of
 from messaging.carrier_traffic import Tally
 from messaging.dispositions import Disposition
-from messaging.judging import judge_part, receipt_code, unrecorded
+from messaging.judging import judge_part, unrecorded, unwritable
 from messaging.models import Carrier
 from messaging.smpp.client import BindPool, CarrierBind
+from messaging.smpp.constants import Status as Smpp
 from messaging.smpp.link import Link, LinkError, NotSent
-from messaging.smpp.pdus import DeliverSm, Response, SubmitSm, SubmitSmResp
-from messaging.smpp.receipt import (
-    LONGEST_ID,
-    RECEIPTED_MESSAGE_ID,
-    normalize_id,
-    parse_receipt,
-)
-from messaging.states import Status
+from messaging.smpp.pdus import DataSm, DeliverSm, Response, SubmitSm, SubmitSmResp
+from messaging.smpp.receipt import LONGEST_ID, normalize_id
 from messaging.submitting import AcceptedPart, Claimed, Result
 from messaging.wire import submit_pdus
 
@@ -61,11 +57,6 @@ REBIND_SECONDS = 5.0
 """How long answers are waited for when a carrier's settings take new binds."""
 DATABASE_THREADS = 6
 """One for each pump, writer and report: an urgent claim waits for nobody else's."""
-_FINAL = {
-    "delivered": Status.DELIVERED,
-    "failed": Status.FAILED,
-    "expired": Status.EXPIRED,
-}
 
 
 @dataclass(slots=True)
@@ -77,7 +68,8 @@ class _InFlight:
     slots: list[CarrierBind]
 
 
-_Owed = tuple[Link, DeliverSm, receipts.FinalReceipt]
+_Receipt = receipts.FinalReceipt | receipts.UnusedReceipt
+_Owed = tuple[Link, DeliverSm | DataSm, _Receipt]
 
 
 @dataclass(slots=True)
@@ -100,6 +92,7 @@ class CarrierWorker:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.lease = uuid.uuid4()
         self.format = wire_format(carrier)
+        self.rules = receipt_rules_of(carrier)
         self.pool = self._new_pool()
         self.bells = {lane: asyncio.Event() for lane in LANES}
         self._database = ThreadPoolExecutor(
@@ -348,7 +341,8 @@ class CarrierWorker:
         if isinstance(outcome, SubmitSmResp) and outcome.status == 0:
             carrier_message_id = self._id_of(outcome)
             accepted = (number, carrier_message_id, datetime.now(UTC))
-            self._uncommitted.add(carrier_message_id)
+            if carrier_message_id:
+                self._uncommitted.add(carrier_message_id)
             result.accepted.append(accepted)
             if bind is not None:
                 bind.submitted += 1
@@ -422,36 +416,35 @@ class CarrierWorker:
         rows: Sequence[T],
         write: Callable[[Sequence[T]], None],
         instead: Callable[[T], T] | None = None,
-    ) -> None:
+    ) -> list[T]:
         """Write a batch; if it cannot be written, each row by itself, so that one bad row holds up
-        no other, whatever is wrong with it. `instead` of a bad one: what can surely be written."""
+        no other, whatever is wrong with it. `instead` of a bad one: what can surely be written.
+
+        Returns those of which nothing could be written.
+        """
         try:
             await self._insist(lambda: write(rows))
         except Exception as error:
-            for row in rows if len(rows) > 1 else ():
-                await self._write([row], write, instead)
-            if len(rows) == 1:
-                log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
-                if instead is not None:
-                    await self._write([instead(rows[0])], write)
+            if len(rows) > 1:
+                lost = [await self._write([row], write, instead) for row in rows]
+                return [row for each in lost for row in each]
+            log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
+            if instead is None or await self._write([instead(rows[0])], write):
+                return list(rows)
+        return []
 
     # -- receipts ----------------------------------------------------------------------------
 
-    def _apply_receipt_batch(self, batch: Sequence[receipts.FinalReceipt]) -> None:
+    def _apply_receipt_batch(self, batch: Sequence[_Receipt]) -> None:
         receipts.apply(self.carrier.id, batch)
 
-    def _on_deliver(self, link: Link, pdu: DeliverSm) -> None:
-        # A handset can write a text that looks like a receipt, but sets neither of these.
-        genuine = pdu.is_receipt or RECEIPTED_MESSAGE_ID in pdu.tlvs
-        found = parse_receipt(pdu.short_message, pdu.tlvs, pdu.data_coding) if genuine else None
-        status = _FINAL.get(found.state) if found is not None else None
-        if found is None or status is None:
+    def _on_deliver(self, link: Link, pdu: DeliverSm | DataSm) -> None:
+        receipt = receipt_rules.read(pdu, self.rules)
+        if receipt is None:
             # A handset's text, or a state on the way: nothing of it is kept, so nothing is owed.
-            link.respond(pdu)
+            taken = isinstance(pdu, DeliverSm) or self.rules.by_data_sm
+            link.respond(pdu, Smpp.ESME_ROK if taken else Smpp.ESME_RINVCMDID)
             return
-        form: Any = self.carrier.receipt_id_form
-        code = "" if status is Status.DELIVERED else receipt_code(found.raw_state, found.error_code)
-        receipt = receipts.FinalReceipt(normalize_id(found.message_id, form), status, code)
         self._receipts.append((link, pdu, receipt))
         self._owed += 1
         self._receipts_ready.set()
@@ -465,10 +458,16 @@ class CarrierWorker:
             batch = self._next_receipts()
             if not batch:
                 continue
-            await self._write([receipt for _, _, receipt in batch], self._apply_receipt_batch)
+            rows = [receipt for _, _, receipt in batch]
+            unwritten = await self._write(rows, self._apply_receipt_batch, unwritable)
             for link, pdu, receipt in batch:
+                if receipt in unwritten:
+                    # Not even that it came is stored: the carrier may still have it.
+                    link.respond(pdu, Smpp.ESME_RX_T_APPN)
+                    continue
                 link.respond(pdu)
-                self._tally.receipt(receipt.status)
+                if isinstance(receipt, receipts.FinalReceipt):
+                    self._tally.receipt(receipt.status)
             self._owed -= len(batch)
 
     def _next_receipts(self) -> list[_Owed]:
@@ -510,6 +509,7 @@ class CarrierWorker:
         """Take the carrier's settings as they are now; bind anew where that is called for."""
         was, self.carrier = self.carrier, carrier
         self.format = wire_format(carrier)
+        self.rules = receipt_rules_of(carrier)
         config = pool_config(carrier)
         if config != self.pool.config and not self.pool.adapt(config):
             log.info("carrier_changed", carrier=carrier.slug, effect="binding anew")

@@ -1,8 +1,10 @@
 """What became of a message, judged from what a carrier said of its parts. Pure."""
 
 from messaging.dispositions import Disposition, disposition, status_name
+from messaging.receipts import FinalReceipt, Reason, UnusedReceipt
 from messaging.smpp.link import LinkError, NotSent
 from messaging.smpp.pdus import Response
+from messaging.smpp.receipt import LONGEST_ID
 from messaging.submitting import Result
 
 
@@ -17,6 +19,12 @@ def unrecorded(result: Result) -> Result:
         detail=told,
         unanswered=result.unanswered,
     )
+
+
+def unwritable(receipt: FinalReceipt | UnusedReceipt) -> FinalReceipt | UnusedReceipt:
+    """Return what stands in for a receipt that cannot be applied: that it came."""
+    shown = "".join(c for c in receipt.carrier_message_id if c.isprintable())
+    return UnusedReceipt(Reason.UNWRITABLE, shown[:LONGEST_ID], str(receipt.status))
 
 
 def judge_part(result: Result, outcome: Response | Exception) -> None:

@@ -64,7 +64,8 @@ def expire_queued() -> None:
 
 @shared_task(name="messaging.tasks.forget_early_receipts", ignore_result=True, expires=60)
 def forget_early_receipts() -> None:
-    """Every minute: delete receipts that never matched."""
+    """Every minute: use kept receipts that their carriers' settings take by now, delete old ones."""
+    _repeat(receipts.use_kept)
     _repeat(receipts.forget_early)
 
 

@@ -67,11 +67,11 @@ class Owner:
     """Whom a pool tells of receipts and changes; it answers receipts at once unless `keeps`."""
 
     def __init__(self, *, keeps: bool = False) -> None:
-        self.delivered: list[tuple[Link, pdus.DeliverSm]] = []
+        self.delivered: list[tuple[Link, pdus.DeliverSm | pdus.DataSm]] = []
         self.changes = 0
         self._keeps = keeps
 
-    def on_deliver(self, link: Link, pdu: pdus.DeliverSm) -> None:
+    def on_deliver(self, link: Link, pdu: pdus.DeliverSm | pdus.DataSm) -> None:
         self.delivered.append((link, pdu))
         if not self._keeps:
             link.respond(pdu)
@@ -1027,16 +1027,29 @@ def test_what_a_carrier_has_no_business_to_ask_is_refused_quietly(
             link = pool.binds[0].link
             peer.send(
                 pdus.AlertNotification(source_addr="1", esme_addr="2", sequence=1),
-                pdus.DataSm(destination_addr="1", sequence=2),
+                pdus.SubmitSm(destination_addr="1", sequence=2),
                 pdus.EnquireLink(sequence=3),
             )
             await until(lambda: peer.got(pdus.EnquireLinkResp))
-            [refusal] = peer.got(pdus.DataSmResp)
-            assert (refusal.status, refusal.sequence) == (Status.ESME_RINVCMDID, 2)
+            [refusal] = peer.got(pdus.SubmitSmResp)
+            assert (refusal.status, refusal.sequence) == (Status.ESME_RINVBNDSTS, 2)
             assert pool.binds[0].link is link
 
     run(test)
     assert "handler failed" not in caplog.text
+
+
+def test_what_comes_as_data_sm_is_handed_over_too() -> None:
+    async def test() -> None:
+        owner = Owner()
+        async with BarePeer().listening() as peer, running_pool(peer.port, owner) as pool:
+            peer.send(pdus.DataSm(destination_addr="1", sequence=2), pdus.DeliverSm(sequence=3))
+            await until(lambda: peer.got(pdus.DeliverSmResp))
+            assert [type(pdu) for _, pdu in owner.delivered] == [pdus.DataSm, pdus.DeliverSm]
+            assert pool.binds[0].receipts == 2
+            assert [answer.status for answer in peer.got(pdus.DataSmResp)] == [Status.ESME_ROK]
+
+    run(test)
 
 
 def test_a_bind_without_answer_is_given_up() -> None:

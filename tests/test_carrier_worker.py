@@ -31,6 +31,7 @@ from messaging import (
     bind_status,
     carrier_traffic,
     carrier_worker,
+    receipt_rules,
     receipts,
     submitting,
     sweeping,
@@ -653,7 +654,121 @@ def test_receipts_of_nobody_and_what_is_no_receipt_are_answered(scene: Scene) ->
             assert simulator.tally.receipts_refused == 0
             assert running.worker.pool.binds[0].receipts == 5
         kept = EarlyReceipt.objects.filter(carrier=carrier)
-        assert list(kept.values_list("carrier_message_id", "status")) == [("123456", "delivered")]
+        assert set(kept.values_list("carrier_message_id", "status", "reason")) == {
+            ("123456", "delivered", "unmatched"),
+            ("78", "delivered", "unmarked"),
+            ("ÿ", "", "unreadable"),
+        }
+
+
+UNUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
+    (
+        {"receipt_esm_class": 0, "receipt_style": "text"},
+        {"receipts_unmarked": True},
+        "unmarked",
+        "",
+    ),
+    ({"receipt_state": 1}, {"receipt_text_first": True}, "contradiction", ""),
+    (
+        {"receipt_word": "NODLV", "receipt_style": "text"},
+        {"receipt_words": {"NODLV": "failed"}},
+        "unknown_word",
+        "NODLV",
+    ),
+    ({"receipt_by": "data_sm"}, {"receipts_by_data_sm": True}, "data_sm", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "setting", "reason", "word"), UNUSED, ids=[row[2] for row in UNUSED]
+)
+def test_receipts_that_are_not_used_are_kept_and_used_when_the_setting_takes_them(
+    scene: Scene, options: dict[str, Any], setting: dict[str, Any], reason: str, word: str
+) -> None:
+    """None is refused, none is dropped: operators see them, set the carrier, and they count."""
+    with running_simulator(receipt_delay=0.05, **options) as simulator:
+        [carrier] = scene.carriers(
+            simulator, receipts_by_data_sm="receipts_by_data_sm" not in setting
+        )
+        failing = scene.queue(carrier, to=NUMBER.format(2))
+        with working(carrier):
+            until(lambda: simulator.tally.receipts_answered == 1, SECONDS)
+            assert simulator.tally.receipts_refused == 0
+            kept = EarlyReceipt.objects.get(carrier=carrier)
+            assert (kept.reason, kept.word or word) == (reason, word or kept.word)
+            assert kept.carrier_message_id == simulator.accepted[0].message_id
+            assert "id:" in kept.raw
+            assert status_of(failing) == Status.SENT
+            assert receipts.use_kept() == 0
+
+            change(carrier, **setting)
+            assert receipts.use_kept() == 1
+            assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
+            assert status_of(failing) == Status.FAILED
+            assert failing.error_code == (word or "UNDELIV")
+            # From now on they count as they come, as soon as the worker knows.
+            later = scene.queue(carrier, to=NUMBER.format(2))
+            until(lambda: receipts.use_kept() or status_of(later) == Status.FAILED, SECONDS)
+            wait_for(later, Status.FAILED)
+
+
+def test_receipts_by_data_sm_are_taken_by_default(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0.05, receipt_by="data_sm") as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue_many(carrier, 5)
+        with working(carrier):
+            scene.settle()
+        assert scene.statuses() == {"delivered": 5}
+
+
+def test_receipts_with_fields_that_are_too_long_are_taken(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0.05, receipt_long=True) as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue_many(carrier, 5)
+        with working(carrier):
+            scene.settle()
+        assert scene.statuses() == {"delivered": 5}
+        assert simulator.tally.receipts_refused == 0
+
+
+def test_a_receipt_that_cannot_be_applied_is_kept_as_such(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = receipts._apply
+
+    def apply(carrier_id: int, batch: Any, **named: Any) -> Any:
+        if batch:
+            raise KeyError("made up")
+        return original(carrier_id, batch, **named)
+
+    monkeypatch.setattr(receipts, "_apply", apply)
+    with running_simulator(receipt_delay=0.05) as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue(carrier)
+        with working(carrier):
+            until(lambda: simulator.tally.receipts_answered == 1, SECONDS)
+        kept = EarlyReceipt.objects.get(carrier=carrier)
+        assert (kept.reason, kept.status) == ("unwritable", "delivered")
+        assert kept.carrier_message_id == simulator.accepted[0].message_id
+
+
+def test_a_receipt_of_which_nothing_can_be_stored_is_left_with_the_carrier(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_named: Any) -> None:
+        raise KeyError("made up")
+
+    with running_simulator(receipt_delay=0.05, receipt_retry_delay=0.1) as simulator:
+        [carrier] = scene.carriers(simulator)
+        message = scene.queue(carrier)
+        with working(carrier):
+            wait_for(message, Status.SENT)
+            with monkeypatch.context() as broken:
+                broken.setattr(receipts, "apply", fail)
+                deliver(simulator, receipt(simulator.accepted[0].message_id))
+                until(lambda: simulator.tally.receipts_refused >= 2, SECONDS)
+            until(lambda: simulator.tally.receipts_answered, SECONDS)
+            wait_for(message, Status.DELIVERED)
 
 
 def test_a_receipt_is_answered_only_after_its_effect_is_committed(scene: Scene) -> None:
@@ -998,10 +1113,11 @@ def test_a_row_that_the_database_refuses_holds_up_no_other(
     def normalize_id(message_id: str, form: Any) -> str:
         if int(message_id) % 10 == 3:
             bad.add(message_id)
-            return "x" * 100
+            return "x" * 300
         return original(message_id, form)
 
     monkeypatch.setattr(carrier_worker, "normalize_id", normalize_id)
+    monkeypatch.setattr(receipt_rules, "normalize_id", normalize_id)
     with running_simulator(receipt_delay=0.05) as simulator:
         [carrier] = scene.carriers(simulator)
         scene.queue_many(carrier, 50)

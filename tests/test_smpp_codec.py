@@ -380,13 +380,44 @@ TOO_LONG = [
 ]
 
 
-@pytest.mark.parametrize("command_id", [CommandId.SUBMIT_SM, CommandId.DELIVER_SM])
 @pytest.mark.parametrize(("name", "length", "status"), TOO_LONG)
-def test_a_text_one_octet_too_long(command_id, name, length, status):
+def test_a_text_one_octet_too_long(name, length, status):
+    command_id = CommandId.SUBMIT_SM
     assert read(frame(command_id, short_message_with(**{name: b"1" * (length - 1)})))
     with pytest.raises(DecodeError) as refused:
         decode(frame(command_id, short_message_with(**{name: b"1" * length})))
     assert refused.value.status == status
+
+
+@pytest.mark.parametrize("length", [6, 17, 21, 25, 65, 300])
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("service_type", "service_type"),
+        ("source_addr", "source_addr"),
+        ("destination_addr", "destination_addr"),
+        ("schedule", "schedule_delivery_time"),
+        ("validity", "validity_period"),
+    ],
+)
+def test_what_is_delivered_is_read_however_long_a_text_is(name, field, length):
+    """A carrier's receipt is lost for good where it is refused."""
+    delivered = read(frame(CommandId.DELIVER_SM, short_message_with(**{name: b"1" * length})))
+    assert getattr(delivered, field) == "1" * length
+    assert delivered.short_message == b"x"
+
+
+def test_what_is_delivered_may_have_255_octets():
+    body = _BEFORE_MESSAGE + b"\xff" + b"x" * 255 + b"\x00\x1e\0\x021\0"
+    delivered = read(frame(CommandId.DELIVER_SM, body))
+    assert delivered.short_message == b"x" * 255
+    assert delivered.tlvs == {Tag.RECEIPTED_MESSAGE_ID: b"1\0"}
+    with pytest.raises(EncodeError):
+        encode(delivered)
+    data = (
+        b"longer than six\0" + b"\1\1" + b"9" * 80 + b"\0" + b"\1\1" + b"9" * 80 + b"\0" + b"\4\0\0"
+    )
+    assert read(frame(CommandId.DATA_SM, data)).source_addr == "9" * 80
 
 
 WRONG = [
@@ -406,7 +437,7 @@ WRONG = [
         id="source_addr",
     ),
     pytest.param(
-        frame(CommandId.DELIVER_SM, b"\0\0\0\0\0\0" + b"1" * 21 + b"\0"),
+        frame(CommandId.SUBMIT_SM, b"\0\0\0\0\0\0" + b"1" * 21 + b"\0"),
         Status.ESME_RINVDSTADR,
         id="destination_addr",
     ),

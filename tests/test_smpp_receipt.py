@@ -127,8 +127,8 @@ SHAPES = {
     "a word that is not seven letters": ("id:77 stat:FAILED", ("77", "failed", "FAILED")),
     "a number for a state": ("id:77 stat:2 err:000", ("77", "delivered", "DELIVRD", "000")),
     "an unheard-of state": (
-        "id:77 sub:001 dlvrd:000 submit date:2401311200 done date:2401311205 stat:BLOCKED err:7",
-        ("77", "unknown", "BLOCKED", "7", NOON, DONE),
+        "id:77 sub:001 dlvrd:000 submit date:2401311200 done date:2401311205 stat:PARKED err:7",
+        ("77", "unknown", "PARKED", "7", NOON, DONE),
     ),
     "no state": (
         "id:77 sub:001 dlvrd:000 submit date:2401311200 done date:2401311205 err:7",

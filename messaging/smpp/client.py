@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
-from messaging.smpp.constants import Status
 from messaging.smpp.handlers import log_protocol_error
 from messaging.smpp.link import (
     BindRefused,
@@ -32,6 +31,7 @@ from messaging.smpp.pdus import (
     BindReceiver,
     BindTransceiver,
     BindTransmitter,
+    DataSm,
     DeliverSm,
     Request,
 )
@@ -190,12 +190,10 @@ class CarrierBind:
         log_protocol_error(link, event)
 
     def _on_request(self, link: Link, pdu: Request) -> None:
-        if isinstance(pdu, DeliverSm):
+        # Of all that an SMSC may send there is nothing else with an answer.
+        if isinstance(pdu, DeliverSm | DataSm):
             self.receipts += 1
             self.pool.on_deliver(link, pdu)
-        elif pdu.response_type is not None:
-            # A carrier has nothing else to ask of us.
-            link.respond(pdu, Status.ESME_RINVCMDID)
 
     def _set_state(self, state: str) -> None:
         if state == self.state:
@@ -225,7 +223,7 @@ class BindPool:
         name: str,
         config: PoolConfig,
         *,
-        on_deliver: Callable[[Link, DeliverSm], None],
+        on_deliver: Callable[[Link, DeliverSm | DataSm], None],
         on_change: Callable[[], None],
     ) -> None:
         self.name = name

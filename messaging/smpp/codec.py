@@ -169,7 +169,7 @@ def _read_body(pdu_type: type[pdus.Pdu], frame: bytes) -> pdus.Pdu:
     elif pdu_type is pdus.SubmitMultiResp:
         pdu, end = multi.read_multi_resp(frame, HEADER_LENGTH)
     else:
-        fields = layout.LAYOUTS[pdu_type]
+        fields = layout.READING[pdu_type]
         end = layout.measure(fields, frame, HEADER_LENGTH)
         pdu = pdu_type(**read_fields(fields, frame[HEADER_LENGTH:end]))
     if end < len(frame):

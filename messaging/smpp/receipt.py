@@ -6,7 +6,7 @@ name, in any order, case, spelling and spacing, and TLVs, which leave no room fo
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, Literal
@@ -19,8 +19,21 @@ NETWORK_ERROR_CODE: Final = 0x0423  # §5.3.2.31, network type and two octets of
 MESSAGE_PAYLOAD: Final = 0x0424  # §5.3.2.32, instead of short_message
 MESSAGE_STATE: Final = 0x0427  # §5.3.2.35, one octet as in §5.2.28
 
-# What carriers write after "stat:", and what it means to us. The first ten are the standard's.
+# What carriers write after "stat:", and what it means to us. The first ten are the standard's, the
+# rest what carriers have been seen to write; a carrier's own table goes before this one.
 # ACCEPTD is final on paper, but carriers send it for "the network has it" and DELIVRD later.
+_DELIVERED: Final = "DELIVERED DELIVERD DELIVRED DELIVERED_TO_HANDSET DELVRD DLVRD SUCCESS"
+_EXPIRED: Final = "EXPIRD EXPRD EXPIRE VALIDITY_EXPIRED"
+_FAILED: Final = (
+    "UNDELIVERED UNDELIVERD UNDELIVERABLE UNDELIVRD UNDELVRD UNDLVRD UNDELIVD UNDEL"
+    " NOT_DELIVERED NOTDELIVERED NONDELIV FAILED FAIL FAILURE ERROR"
+    " REJECTED REJECT REJCTD REJECTE BLOCKED BLOCKD BLACKLISTED BLACKLIST BARRED"
+    " DND DND_FAIL DNDFAIL NDNC SPAM FILTERED CANCELED CANCELLED CANCELD"
+)
+_ENROUTE: Final = (
+    "BUFFERED BUFFRED BUFFERD SCHEDLD SCHEDULD PENDING SENT SUBMITTED SUBMITD QUEUED RETRY"
+    " IN_TRANSIT EN_ROUTE"
+)
 STATES: Final[dict[str, ReceiptState]] = {
     "DELIVRD": "delivered",
     "EXPIRED": "expired",
@@ -32,16 +45,12 @@ STATES: Final[dict[str, ReceiptState]] = {
     "ENROUTE": "enroute",
     "SCHEDULED": "enroute",
     "SKIPPED": "failed",
-    "DELIVERED": "delivered",
-    "FAILED": "failed",
-    "UNDELIVERED": "failed",
-    "UNDELIVERABLE": "failed",
-    "UNDELIVRD": "failed",
-    "REJECTED": "failed",
+    **dict.fromkeys(_DELIVERED.split(), "delivered"),
+    **dict.fromkeys(_EXPIRED.split(), "expired"),
+    **dict.fromkeys(_FAILED.split(), "failed"),
+    **dict.fromkeys(_ENROUTE.split(), "enroute"),
     "ACCEPTED": "accepted",
-    "BUFFERED": "enroute",
-    "BUFFRED": "enroute",
-    "SCHEDLD": "enroute",
+    "UNKNWN": "unknown",
 }
 # After UNKNOWN a carrier may still learn better; what never does ends by its validity.
 FINAL_STATES: Final[frozenset[ReceiptState]] = frozenset({"delivered", "expired", "failed"})
@@ -104,7 +113,8 @@ class Receipt:
     `message_id` as the carrier wrote it (`normalize_id` makes it comparable), at most LONGEST_ID
     characters. `raw_state` is the carrier's word in upper case, at most 20 characters; `state` is
     ours. `error_code` is the text's code, or "type:code" from the TLV. Dates are the carrier's
-    clock, which has no zone here.
+    clock, which has no zone here. `told_word` is message_state's word and `text_word` the text's,
+    for who knows the carrier; either may be empty.
     """
 
     message_id: str
@@ -114,26 +124,33 @@ class Receipt:
     submit_date: datetime | None
     done_date: datetime | None
     final: bool
+    told_word: str = field(default="", compare=False)
+    text_word: str = field(default="", compare=False)
 
 
 def parse_receipt(
-    short_message: bytes, tlvs: Mapping[int, bytes], data_coding: int = 0
+    short_message: bytes,
+    tlvs: Mapping[int, bytes],
+    data_coding: int = 0,
+    *,
+    marked: bool = False,
 ) -> Receipt | None:
     """The receipt in a deliver_sm's text and TLVs, or None if there is none. Never raises.
 
     Fields as in SMPP 3.4 Appendix B; receipted_message_id (§5.3.2.12) and message_state (§5.2.28)
     win over the text's. A text alone is a receipt if it has an id and a state that is in STATES,
-    or an id and three more of the fields. esm_class, which says better what a deliver_sm is
-    meant to be, is the caller's to judge.
+    or an id and three more of the fields; where it is `marked` as one, an id is enough. esm_class,
+    which says better what a deliver_sm is meant to be, is the caller's to judge.
     """
     fields = _fields(_decode(short_message or tlvs.get(MESSAGE_PAYLOAD, b""), data_coding))
     told_id = _c_string(tlvs.get(RECEIPTED_MESSAGE_ID, b""))
     told_state = _told_state(tlvs.get(MESSAGE_STATE, b""))
     message_id = told_id or _word(fields.get("id", ""), LONGEST_ID)
-    raw_state = told_state or _text_state(fields.get("stat", ""))
+    text_state = _text_state(fields.get("stat", ""))
+    raw_state = told_state or text_state
     if not message_id:
         return None
-    if not (told_id or told_state or raw_state in STATES or len(fields) >= 4):
+    if not (marked or told_id or told_state or raw_state in STATES or len(fields) >= 4):
         return None
     state = STATES.get(raw_state, "unknown")
     return Receipt(
@@ -144,7 +161,31 @@ def parse_receipt(
         submit_date=_date(fields.get("submit", "")[:_MAX_TIME]),
         done_date=_date(fields.get("done", "")[:_MAX_TIME]),
         final=state in FINAL_STATES,
+        told_word=told_state,
+        text_word=text_state,
     )
+
+
+def outline(short_message: bytes, tlvs: Mapping[int, bytes], data_coding: int = 0) -> str:
+    """Return a receipt's fields as they were written, for people, without the message's own text.
+
+    Nothing where no field is found: what that is, is not ours to show.
+    """
+    text = _decode(short_message or tlvs.get(MESSAGE_PAYLOAD, b""), data_coding)
+    names = list(_NAME.finditer(text))
+    ends = (match.start() for match in names if match.lastgroup == "text")
+    written = text[: next(ends, len(text))] if names and names[0].lastgroup != "text" else ""
+    told = [
+        f"{name}={tlvs[tag].hex()}"
+        for name, tag in (
+            ("receipted_message_id", RECEIPTED_MESSAGE_ID),
+            ("message_state", MESSAGE_STATE),
+            ("network_error_code", NETWORK_ERROR_CODE),
+        )
+        if tag in tlvs
+    ]
+    shown = "".join(c if c.isprintable() else " " for c in " ".join([written.strip(), *told]))
+    return shown.strip()
 
 
 def normalize_id(message_id: str, written: IdForm) -> str:

@@ -17,6 +17,7 @@ from messaging.smpp.simulator.options import (
     AnswerBody,
     IdForm,
     Options,
+    ReceiptBy,
     ReceiptIdForm,
     ReceiptStyle,
     ReceiptText,
@@ -67,6 +68,11 @@ def _add_receipt_options(parser: argparse.ArgumentParser) -> None:
     add("--time-scale", type=float, default=1.0, help="multiplies every delay of a receipt")
     add("--receipt-style", choices=get_args(ReceiptStyle), default="both")
     add("--receipt-text", choices=get_args(ReceiptText), default="standard")
+    add("--receipt-by", choices=get_args(ReceiptBy), default="deliver_sm")
+    add("--receipt-esm-class", type=int, default=4, metavar="N", help="0 marks them as nothing")
+    add("--receipt-state", type=int, metavar="N", help="in every message_state, such as 1")
+    add("--receipt-word", metavar="WORD", help="for what is not delivered, such as NODLV")
+    add("--receipt-long", action="store_true", help="an address and a service_type too long")
     add("--receipt-window", type=int, default=200, help="unanswered deliver_sm on each bind")
     add("--id-form", choices=get_args(IdForm), default="decimal")
     add("--receipt-id-form", choices=get_args(ReceiptIdForm), default="same")
@@ -105,6 +111,11 @@ def _options(arguments: argparse.Namespace) -> Options:
         time_scale=arguments.time_scale,
         receipt_style=arguments.receipt_style,
         receipt_text=arguments.receipt_text,
+        receipt_by=arguments.receipt_by,
+        receipt_esm_class=arguments.receipt_esm_class,
+        receipt_state=arguments.receipt_state,
+        receipt_word=arguments.receipt_word,
+        receipt_long=arguments.receipt_long,
         receipt_window=arguments.receipt_window,
         id_form=arguments.id_form,
         receipt_id_form=arguments.receipt_id_form,

@@ -25,6 +25,9 @@ _ENQUIRE_LINK_RESP: Final = CommandId.ENQUIRE_LINK_RESP.to_bytes(4, "big")
 _SUBMIT_SM_RESP: Final = CommandId.SUBMIT_SM_RESP.to_bytes(4, "big")
 _DELIVER_SM: Final = CommandId.DELIVER_SM.to_bytes(4, "big")
 _UNBIND_SEQUENCE: Final = MAX_SEQUENCE  # which the session of this side is far from
+# One character more than each may have (SMPP 3.4, 5.2.11 and 5.2.8), and some.
+_LONG_SERVICE_TYPE: Final = b"REPORT"
+_LONG_ADDRESS: Final = b"0000000000000"
 _MAX_WRITE: Final = 1 << 30  # octets: no frame of our own is cut off here
 
 
@@ -77,8 +80,7 @@ class _Tap:
 
     def write(self, data: bytes) -> None:
         """Pass on what the link writes, which is always whole frames."""
-        options = self._options
-        if options.ignore_enquire_link or options.receipt_tail or options.answer_body != "standard":
+        if self._options.changes_frames:
             data = b"".join(map(self._changed, Framer(_MAX_WRITE).feed(data)))
         self._transport.write(data)
 
@@ -88,6 +90,9 @@ class _Tap:
         if command == _ENQUIRE_LINK_RESP and options.ignore_enquire_link:
             return b""
         if command == _DELIVER_SM:
+            if options.receipt_long:
+                _, _, rest = body.partition(b"\0")
+                body = _LONG_SERVICE_TYPE + b"\0" + rest[:2] + _LONG_ADDRESS + rest[2:]
             body += options.receipt_tail
         elif command == _SUBMIT_SM_RESP and body and options.answer_body != "standard":
             body = ANSWER_BODIES[options.answer_body](body.rstrip(b"\0"))
