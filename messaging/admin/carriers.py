@@ -81,6 +81,7 @@ class BindInline(ReadOnlyInline):
         "submitted",
         "throttled",
         "receipts",
+        "protocol_errors",
         "last_error",
     )
 

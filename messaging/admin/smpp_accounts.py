@@ -237,7 +237,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
         ("address", "port", "tls"),
         ("interface_version", "system_type"),
         ("bound_at", "heard_at", "reported_at"),
-        ("submits", "refused", "throttled", "pace", "pending"),
+        ("submits", "refused", "throttled", "protocol_errors", "pace", "pending"),
         ("receipts", "outstanding"),
         "last_errors",
         "last_pdus",

@@ -108,7 +108,7 @@ _REASONS: Final[dict[str, Reason]] = {
         _("The carrier did not answer several times, so the message may or may not have arrived."),
         _("Ask the recipient before sending it again, to avoid a second copy."),
     ),
-    "NO_MESSAGE_ID": _NOT_OURS,
+    "GENERIC_NACK": _NOT_OURS,
     "UNRECORDED": _NOT_OURS,
     "NOT_ENCODABLE": Reason(
         _("The text could not be written in a form that the carrier takes."),

@@ -98,6 +98,6 @@ def _warning(message: Message) -> str:
         return _("The first one was delivered: the person gets the same text twice.")
     if Status(message.status) not in FINAL:
         return _("The first one is on its way still: the person may get the same text twice.")
-    if message.error_code in ("NO_RESPONSE", "UNRECORDED", "NO_MESSAGE_ID"):
+    if message.error_code in ("NO_RESPONSE", "UNRECORDED"):
         return _("The first one may have arrived: the person may get the same text twice.")
     return ""

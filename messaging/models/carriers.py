@@ -113,6 +113,40 @@ class Carrier(models.Model):
     receipt_id_form = models.CharField(
         _("ids in receipts"), max_length=8, choices=IdForm.choices, default=IdForm.AS_IS
     )
+    receipts_by_data_sm = models.BooleanField(
+        _("receipts by data_sm"),
+        default=True,
+        db_default=True,
+        help_text=_("Take receipts that come as data_sm, as from some carriers."),
+    )
+    receipts_unmarked = models.BooleanField(
+        _("receipts with esm_class 0"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Take texts that only look like receipts. On where the carrier marks none of its"
+            " receipts; anybody who can write to your numbers can forge one."
+        ),
+    )
+    receipt_text_first = models.BooleanField(
+        _("receipts' text first"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Take the final status of a receipt's text where its message_state is not final. On"
+            " where the carrier always sends ENROUTE there."
+        ),
+    )
+    receipt_words = models.JSONField(
+        _("status words"),
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text=_(
+            "What the carrier's own status words mean, such as {“NODLV”: “failed”}: delivered,"
+            " failed, expired or enroute. They go before the usual ones, which are known."
+        ),
+    )
     send_validity = models.BooleanField(
         _("send the validity"),
         default=True,
@@ -160,6 +194,12 @@ class CarrierBind(models.Model):
     submitted = models.BigIntegerField(_("submits"), default=0)
     throttled = models.BigIntegerField(_("throttled"), default=0)
     receipts = models.BigIntegerField(_("receipts"), default=0)
+    protocol_errors = models.PositiveBigIntegerField(
+        _("protocol errors"),
+        default=0,
+        db_default=0,
+        help_text=_("What of the peer's could not be read, or is not allowed."),
+    )
     last_error = models.CharField(_("last error"), max_length=200, blank=True, default="")
     updated_at = models.DateTimeField(_("reported"), default=timezone.now)
 

@@ -210,9 +210,10 @@ class MessagePart(models.Model):
     )
     number = models.PositiveSmallIntegerField(_("part"))
     carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
-    carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
+    carrier_message_id = models.CharField(_("carrier's id"), max_length=255)
     status = models.CharField(_("status"), max_length=10, choices=STATUSES, default=Status.SENT)
-    error_code = models.CharField(_("error code"), max_length=20, blank=True, default="")
+    # The carrier's word and its number, such as `UNDELIV 027`, twenty characters each at most.
+    error_code = models.CharField(_("error code"), max_length=41, blank=True, default="")
     submitted_at = models.DateTimeField(_("submitted"))
     final_at = models.DateTimeField(_("final"), null=True, blank=True)
 
@@ -227,22 +228,62 @@ class MessagePart(models.Model):
 
 
 class EarlyReceipt(models.Model):
-    """A receipt that came before its submit response was committed, or that matches no part."""
+    """A receipt that ended no part: it came before its submit response was committed, belongs to
+    nobody, or is not one that its carrier's settings take."""
+
+    class Reason(models.TextChoices):
+        UNMATCHED = "unmatched", _("No message has its id")
+        UNKNOWN_WORD = "unknown_word", _("Its status word is not in the table")
+        UNMARKED = "unmarked", _("Nothing marks it as a receipt (esm_class 0)")
+        DATA_SM = "data_sm", _("It came as data_sm")
+        CONTRADICTION = "contradiction", _("Its text is final, its message_state is not")
+        UNREADABLE = "unreadable", _("Its id or its status cannot be read")
+        UNWRITABLE = "unwritable", _("Its effect could not be stored")
 
     id = models.BigAutoField(primary_key=True)
     carrier = models.ForeignKey(Carrier, models.CASCADE, verbose_name=_("carrier"))
-    carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
-    status = models.CharField(_("status"), choices=STATUSES, max_length=10)
-    error_code = models.CharField(_("error code"), max_length=20, blank=True, default="")
+    reason = models.CharField(
+        _("reason"),
+        max_length=13,
+        choices=Reason.choices,
+        default=Reason.UNMATCHED,
+        db_default=Reason.UNMATCHED,
+    )
+    carrier_message_id = models.CharField(_("carrier's id"), max_length=255, blank=True)
+    status = models.CharField(
+        _("status"), choices=STATUSES, max_length=10, blank=True, help_text=_("As it would end.")
+    )
+    error_code = models.CharField(_("error code"), max_length=41, blank=True, default="")
+    word = models.CharField(_("status word"), max_length=20, blank=True, default="", db_default="")
+    raw = models.CharField(
+        _("as it came"),
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Its fields, without the message's text."),
+    )
     received_at = models.DateTimeField(_("received"), db_default=models.functions.Now())
 
     class Meta:
-        verbose_name = _("unmatched receipt")
-        verbose_name_plural = _("unmatched receipts")
-        indexes = [models.Index("carrier", "carrier_message_id", name="early_receipt_by_id")]
+        verbose_name = _("receipt not used")
+        verbose_name_plural = _("receipts not used")
+        indexes = [
+            models.Index("carrier", "carrier_message_id", name="early_receipt_by_id"),
+            # Counted by carrier and reason: on the carrier's page and for /metrics.
+            models.Index("received_at", "carrier", "reason", name="early_receipt_by_time"),
+            # What a carrier's settings may take later, and the words that nobody knows.
+            models.Index(
+                "carrier",
+                "reason",
+                "word",
+                name="early_receipt_by_word",
+                condition=~Q(reason="unmatched"),
+            ),
+        ]
 
     def __str__(self) -> str:
-        return self.carrier_message_id
+        return self.carrier_message_id or self.raw
 
 
 class Attempt(models.Model):

@@ -236,6 +236,12 @@ class SmppSession(models.Model):
     errors = models.JSONField(
         _("last errors"), default=list, db_default=Value([], models.JSONField())
     )
+    protocol_errors = models.PositiveBigIntegerField(
+        _("protocol errors"),
+        default=0,
+        db_default=0,
+        help_text=_("What of the peer's could not be read, or is not allowed."),
+    )
     end_asked_at = models.DateTimeField(_("told to end"), null=True)
 
     class Meta:

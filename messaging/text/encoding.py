@@ -211,6 +211,11 @@ def forcing_ucs2(text: str) -> list[str]:
     return list(dict.fromkeys(_OUTSIDE.findall(text)))
 
 
+def written_in_gsm(text: str) -> bytes:
+    """Return the text in septets, one in each octet, with `?` for what GSM's alphabet lacks."""
+    return (_septets(_OUTSIDE.sub("?", text)) or b"") if text else b""
+
+
 def gsm_to_latin1(part: bytes) -> bytes | None:
     """Return a gsm7 part as ISO 8859-1, for carriers that take GSM text as data_coding 3.
 

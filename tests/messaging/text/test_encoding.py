@@ -336,3 +336,17 @@ def test_packing_details():
 )
 def test_gsm_to_latin1(text, octets):
     assert sms.gsm_to_latin1(sms.split(text).parts[0]) == octets
+
+
+@pytest.mark.parametrize(
+    ("text", "septets"),
+    [
+        ("", b""),
+        ("a@_$", b"a\x00\x11\x02"),
+        ("€]", b"\x1be\x1b>"),
+        ("é`مÿ", b"\x05???"),
+        ("\ud800\x00", b"??"),
+    ],
+)
+def test_written_in_gsm(text, septets):
+    assert sms.written_in_gsm(text) == septets
