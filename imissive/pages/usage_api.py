@@ -4,9 +4,9 @@ Here, because it is composed of two applications that do not know each other.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -54,12 +54,21 @@ def _day_or_moment(value: object) -> object:
         raise ValueError(told) from None
 
 
-DayOrMoment = Annotated[datetime | date, BeforeValidator(_day_or_moment)]
+DayOrMoment = Annotated[date | datetime, BeforeValidator(_day_or_moment)]
 
 
 class UsageQuery(Query):
-    since: DayOrMoment | None = Field(None, alias="from")
-    until: DayOrMoment | None = Field(None, alias="to")
+    since: DayOrMoment | None = Field(
+        None,
+        alias="from",
+        description="The first day, in UTC, or a time with its offset. Without it: 30 days in all.",
+    )
+    until: DayOrMoment | None = Field(
+        None,
+        alias="to",
+        description="The last day, which is included, or a time, which is not. Without it: today."
+        f" At most {LONGEST_SPAN.days} days after `from`.",
+    )
     group_by: Group = "day"
 
 
@@ -122,25 +131,6 @@ class UsageBySender(_Span):
     total: Usage
 
 
-_SPAN_FORMS: dict[str, Any] = {
-    "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]
-}
-PARAMETERS = [
-    OpenApiParameter(
-        "from",
-        _SPAN_FORMS,
-        description="The first day, in UTC, or a time with its offset. Without it: 30 days in all.",
-    ),
-    OpenApiParameter(
-        "to",
-        _SPAN_FORMS,
-        description="The last day, which is included, or a time, which is not. Without it: today."
-        f" At most {LONGEST_SPAN.days} days after `from`.",
-    ),
-    OpenApiParameter("group_by", str, enum=list(get_args(Group)), default="day"),
-]
-
-
 class UsageView(ApiView):
     """`GET /v1/usage`"""
 
@@ -149,7 +139,7 @@ class UsageView(ApiView):
     @extend_schema(
         operation_id="get_usage",
         summary="Read the usage",
-        parameters=PARAMETERS,
+        parameters=[UsageQuery],
         responses={200: UsageByDay | UsageByStatus | UsageBySender | UsageByCountry},
     )
     def get(self, request: Request) -> Response:

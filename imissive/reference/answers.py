@@ -11,12 +11,12 @@ from django.conf import settings
 
 from imissive.core import ids
 from imissive.core.api.openapi import REFERENCE, Schema, components_of
-from imissive.core.api.requests import NO_NUL
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.reference import codes, events
 from imissive.reference.examples import add_examples
 from imissive.reference.operations import (
     OPERATIONS,
+    PATH_IDS,
     TAGS,
     Operation,
     tag_of,
@@ -84,15 +84,6 @@ PARAMETERS: Schema = {
     }
 }
 
-_ID_OF = {
-    "message_id": ids.MESSAGE,
-    "batch_id": ids.BATCH,
-    "otp_id": ids.OTP,
-    "webhook_id": ids.ENDPOINT,
-    "delivery_id": ids.DELIVERY,
-    "sender_id": ids.SENDER,
-}
-"""What the parameters of paths are the ids of."""
 _EXAMPLE = "01m83snhn8fsjsf5h41ebt60cg"
 _RATE_HEADERS = [name for name in HEADERS if name.lower().lstrip("x-").startswith("ratelimit")]
 # Refused before it is known who calls, or by what failed while it was to be found out.
@@ -173,7 +164,8 @@ def _complete(path: str, method: str, operation: Schema) -> None:
     """Add to one operation what its kind brings with it."""
     operation["tags"] = [tag_of(path)]
     for parameter in operation.get("parameters", []):
-        _refine(parameter)
+        if parameter["in"] == "path":
+            parameter |= _in_path(parameter["name"])
     if method == "post":
         operation.setdefault("parameters", []).append({"$ref": _IDEMPOTENCY_KEY})
     for name, answer in operation["responses"].items():
@@ -190,18 +182,21 @@ def _complete(path: str, method: str, operation: Schema) -> None:
         operation["responses"][str(status)] = _refusal(status, its_codes)
 
 
-def _refine(parameter: Schema) -> None:
-    """Say of a parameter what its name and place tell: how an id is written; that there is no NUL
-    in a query (imissive.core.api.requests.parse_query)."""
-    schema, place = parameter["schema"], parameter["in"]
-    prefix = _ID_OF.get(parameter["name"])
-    if place == "path" and prefix is not None:
-        schema |= {"pattern": ids.pattern(prefix), "examples": [f"{prefix}_{_EXAMPLE}"]}
-        parameter.setdefault("description", f"Its id, `{prefix}_…`.")
-    elif place == "path":
-        schema.setdefault("examples", ["+966501234567"])
-    elif schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "format"}:
-        schema["pattern"] = NO_NUL
+def _in_path(name: str) -> Schema:
+    """Return what is known of a parameter of a path by its name."""
+    if name == "number":
+        return {
+            "description": "The number in E.164, such as `+966501234567`; the plus may be left"
+            " out.",
+            "schema": {"type": "string", "examples": ["+966501234567"]},
+        }
+    prefix, whose = PATH_IDS[name]
+    schema = {
+        "type": "string",
+        "pattern": ids.pattern(prefix),
+        "examples": [f"{prefix}_{_EXAMPLE}"],
+    }
+    return {"description": f"The {whose} id, `{prefix}_…`.", "schema": schema}
 
 
 def _common_codes(method: str, *, in_path: bool, queried: bool) -> set[str]:

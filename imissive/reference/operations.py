@@ -6,6 +6,8 @@ the refusals that all have.
 
 from dataclasses import dataclass
 
+from imissive.core import ids
+
 TAGS = {
     "SMS": "Send messages, singly or up to 10,000 a call, now or later, and see what became of"
     " each.",
@@ -31,6 +33,17 @@ _TAG_OF = {
 def tag_of(path: str) -> str:
     """The tag of an address, such as `/v1/sms/send`."""
     return _TAG_OF.get(path.split("/")[2], "Account")
+
+
+PATH_IDS = {
+    "message_id": (ids.MESSAGE, "message's"),
+    "batch_id": (ids.BATCH, "batch's"),
+    "otp_id": (ids.OTP, "verification's"),
+    "webhook_id": (ids.ENDPOINT, "endpoint's"),
+    "delivery_id": (ids.DELIVERY, "delivery's"),
+    "sender_id": (ids.SENDER, "sender ID's"),
+}
+"""The ids in paths by their parameters' names: their prefix, and whose they are."""
 
 
 @dataclass(frozen=True, slots=True)

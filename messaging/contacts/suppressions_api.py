@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from pydantic import BaseModel, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,17 +11,14 @@ from rest_framework.response import Response
 from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
-from imissive.core.api.pagination import PAGE
+from imissive.core.api.pagination import PageQuery, newest_first
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import (
     NO_NUL,
     Body,
-    Limit,
-    Query,
     parse_body,
     parse_query,
 )
-from imissive.core.cursors import newest_first
 from messaging.contacts import suppressions
 from messaging.models import Suppression as SuppressionRow
 from messaging.sending.schemas import (
@@ -32,12 +29,6 @@ from messaging.sending.schemas import (
 )
 
 TAGS = ["suppressions"]
-NUMBER = OpenApiParameter(
-    "number",
-    str,
-    OpenApiParameter.PATH,
-    description="The number in E.164, such as `+966501234567`; the plus may be left out.",
-)
 
 
 class SuppressionsBody(Body):
@@ -81,10 +72,8 @@ class AddedSuppressions(BaseModel):
     rejected: list[RejectedNumber] = Field(description="What is no number, each with the reason.")
 
 
-class SuppressionsQuery(Query):
-    number: str | None = None
-    limit: Limit = 50
-    cursor: str | None = None
+class SuppressionsQuery(PageQuery):
+    number: str | None = Field(None, description="Only this number, in E.164.")
 
 
 class SuppressionsView(ApiView):
@@ -96,10 +85,7 @@ class SuppressionsView(ApiView):
         operation_id="list_suppressions",
         tags=TAGS,
         summary="Read the suppression list",
-        parameters=[
-            OpenApiParameter("number", str, description="Only this number, in E.164."),
-            *PAGE,
-        ],
+        parameters=[SuppressionsQuery],
         responses={200: Suppressions},
     )
     def get(self, request: Request) -> Response:
@@ -108,7 +94,7 @@ class SuppressionsView(ApiView):
         found = SuppressionRow.objects.filter(organization=caller_of(request).organization_id)
         if query.number is not None:
             found = found.filter(number=suppressions.number_of(query.number))
-        return Response(newest_first(found, query.limit, query.cursor, _as_json))
+        return Response(newest_first(found, query, _as_json))
 
     @extend_schema(
         operation_id="add_suppressions",
@@ -150,7 +136,6 @@ class SuppressionView(ApiView):
         operation_id="get_suppression",
         tags=TAGS,
         summary="Look a number up",
-        parameters=[NUMBER],
         responses={200: Suppression},
     )
     def get(self, request: Request, number: str) -> Response:
@@ -161,7 +146,6 @@ class SuppressionView(ApiView):
         operation_id="remove_suppression",
         tags=TAGS,
         summary="Send to this number again",
-        parameters=[NUMBER],
         responses={204: None},
     )
     def delete(self, request: Request, number: str) -> Response:

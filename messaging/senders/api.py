@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from pydantic import BaseModel, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,26 +13,20 @@ from accounts.api.view import ApiView
 from accounts.models import Organization
 from accounts.roles import Scope
 from imissive.core import ids
-from imissive.core.api.pagination import PAGE
+from imissive.core.api.pagination import PageQuery, newest_first
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import (
     NO_NUL,
     Body,
-    Limit,
-    Query,
     parse_body,
     parse_query,
 )
-from imissive.core.cursors import newest_first
 from imissive.core.errors import ApiError
 from messaging.models import SenderId
 from messaging.senders import approval
 from messaging.sending.schemas import NextCursor, SenderName
 
 TAGS = ["sender-ids"]
-SENDER_ID = OpenApiParameter(
-    "sender_id", str, OpenApiParameter.PATH, description="The sender ID's id, `snd_…`."
-)
 SenderStatus = Literal["pending", "approved", "rejected", "revoked", "withdrawn"]
 
 
@@ -81,10 +75,8 @@ class SenderIds(BaseModel):
     next_cursor: NextCursor
 
 
-class SenderIdsQuery(Query):
+class SenderIdsQuery(PageQuery):
     status: SenderStatus | None = None
-    limit: Limit = 50
-    cursor: str | None = None
 
 
 class SenderIdsView(ApiView):
@@ -96,10 +88,7 @@ class SenderIdsView(ApiView):
         operation_id="list_sender_ids",
         tags=TAGS,
         summary="List the sender IDs",
-        parameters=[
-            OpenApiParameter("status", str, enum=list(SenderId.Status.values)),
-            *PAGE,
-        ],
+        parameters=[SenderIdsQuery],
         responses={200: SenderIds},
     )
     def get(self, request: Request) -> Response:
@@ -108,7 +97,7 @@ class SenderIdsView(ApiView):
         found = SenderId.objects.filter(organization=caller_of(request).organization_id)
         if query.status is not None:
             found = found.filter(status=query.status)
-        return Response(newest_first(found, query.limit, query.cursor, _as_json))
+        return Response(newest_first(found, query, _as_json))
 
     @extend_schema(
         operation_id="request_sender_id",
@@ -146,7 +135,6 @@ class SenderIdView(ApiView):
         operation_id="get_sender_id",
         tags=TAGS,
         summary="Read a sender ID",
-        parameters=[SENDER_ID],
         responses={200: SenderIdRow},
     )
     def get(self, request: Request, sender_id: str) -> Response:

@@ -38,8 +38,6 @@ from messaging.sending.estimate import estimate
 from messaging.sending.evaluation import MAX_REFERENCE, Draft, Refusal
 from messaging.sending.schedules import parse_schedule
 from messaging.sending.schemas import (
-    BATCH_ID,
-    MESSAGE_ID,
     BulkEstimate,
     BulkResult,
     CanceledBatch,
@@ -253,7 +251,6 @@ class CancelView(ApiView):
     @extend_schema(
         operation_id="cancel_message",
         summary="Cancel a message",
-        parameters=[MESSAGE_ID],
         request=None,
         responses={200: MessageSchema},
     )
@@ -273,7 +270,6 @@ class CancelBatchView(ApiView):
     @extend_schema(
         operation_id="cancel_batch",
         summary="Cancel a batch",
-        parameters=[BATCH_ID],
         request=None,
         responses={200: CanceledBatch},
     )

@@ -6,18 +6,10 @@ For the schema only: answers are built as plain dicts, and the tests hold them a
 import datetime
 from typing import Annotated, Literal
 
-from drf_spectacular.utils import OpenApiParameter
 from pydantic import BaseModel, Field
 
 from imissive.core import ids
 from imissive.core.cursors import CURSOR
-
-MESSAGE_ID = OpenApiParameter(
-    "message_id", str, OpenApiParameter.PATH, description="The message's id, `msg_…`."
-)
-BATCH_ID = OpenApiParameter(
-    "batch_id", str, OpenApiParameter.PATH, description="The batch's id, `bat_…`."
-)
 
 StatusName = Literal[
     "scheduled", "queued", "sending", "sent", "delivered", "failed", "expired", "canceled"

@@ -1,10 +1,9 @@
 """The REST API of the delivery log and of replays: thin."""
 
 import uuid
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,24 +12,18 @@ from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
-from imissive.core.api.pagination import PAGE
+from imissive.core.api.fields import Cursor, IdOf
+from imissive.core.api.pagination import PageQuery, page_of
 from imissive.core.api.requests import (
     Body,
-    Limit,
     Moment,
-    Query,
     parse_body,
     parse_no_body,
     parse_query,
 )
-from imissive.core.cursors import (
-    CURSOR,
-    decode_cursor,
-    encode_cursor,
-    page_of,
-)
+from imissive.core.cursors import encode_cursor
 from imissive.core.errors import ApiError
-from webhooks.api.endpoints import TAGS, WEBHOOK_ID
+from webhooks.api.endpoints import TAGS
 from webhooks.api.representations import (
     EventName,
     StatusName,
@@ -41,22 +34,20 @@ from webhooks.api.representations import (
 )
 from webhooks.delivery import log, replay
 from webhooks.endpoints import endpoints
-from webhooks.models import EventType
 
 
-class LogQuery(Query):
+class LogQuery(PageQuery):
     status: StatusName | None = None
     event: EventName | None = None
-    message_id: str | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
-    limit: Limit = 50
-    cursor: str | None = None
+    message_id: Annotated[uuid.UUID, IdOf(ids.MESSAGE, "a message's id, msg_…")] | None = Field(
+        None, description="Events about this message."
+    )
+    created_after: Moment | None = Field(None, description="Made then or later; with its offset.")
+    created_before: Moment | None = Field(None, description="Made earlier; with its offset.")
 
 
 # Strict bodies take no text for a time.
 At = Annotated[Moment, Field(strict=False)]
-Cursor = Annotated[str, Field(json_schema_extra={"pattern": ids.pattern(CURSOR)})]
 
 
 class ReplayBody(Body):
@@ -71,26 +62,6 @@ class ReplayBody(Body):
     cursor: Cursor | None = Field(None, description="The `next_cursor` of the call before.")
 
 
-DELIVERY_ID = OpenApiParameter(
-    "delivery_id", str, OpenApiParameter.PATH, description="The delivery's id, `dlv_…`."
-)
-FILTERS = [
-    OpenApiParameter("status", str, enum=list(get_args(StatusName))),
-    OpenApiParameter("event", str, enum=list(EventType.values)),
-    OpenApiParameter(
-        "message_id",
-        {"type": "string", "pattern": ids.pattern(ids.MESSAGE)},
-        description="Events about this message.",
-    ),
-    OpenApiParameter(
-        "created_after", OpenApiTypes.DATETIME, description="Made then or later; with its offset."
-    ),
-    OpenApiParameter(
-        "created_before", OpenApiTypes.DATETIME, description="Made earlier; with its offset."
-    ),
-]
-
-
 class DeliveriesView(ApiView):
     """`GET /v1/webhooks/{webhook_id}/deliveries`"""
 
@@ -100,7 +71,7 @@ class DeliveriesView(ApiView):
         operation_id="list_webhook_deliveries",
         tags=TAGS,
         summary="Read the delivery log",
-        parameters=[WEBHOOK_ID, *FILTERS, *PAGE],
+        parameters=[LogQuery],
         responses={200: WebhookDeliveries},
     )
     def get(self, request: Request, webhook_id: str) -> Response:
@@ -109,10 +80,10 @@ class DeliveriesView(ApiView):
         wanted = log.Filter(
             status=query.status,
             event_type=query.event,
-            message_id=_message_id(query.message_id),
+            message_id=query.message_id,
             after=query.created_after,
             until=query.created_before,
-            below=None if query.cursor is None else decode_cursor(query.cursor),
+            below=query.cursor,
         )
         found = ids.parse_id(ids.ENDPOINT, webhook_id)
         endpoint = endpoints.find(caller_of(request).organization_id, found)
@@ -130,7 +101,6 @@ class DeliveryView(ApiView):
         operation_id="get_webhook_delivery",
         tags=TAGS,
         summary="Read one delivery",
-        parameters=[DELIVERY_ID],
         responses={200: WebhookDelivery},
     )
     def get(self, request: Request, delivery_id: str) -> Response:
@@ -149,7 +119,6 @@ class ReplayView(ApiView):
         operation_id="replay_webhook_delivery",
         tags=TAGS,
         summary="Deliver an event again",
-        parameters=[DELIVERY_ID],
         request=None,
         responses={202: WebhookDelivery},
     )
@@ -176,7 +145,6 @@ class ReplaySpanView(ApiView):
         operation_id="replay_webhook_deliveries",
         tags=TAGS,
         summary="Deliver the events of a span again",
-        parameters=[WEBHOOK_ID],
         request=ReplayBody,
         responses={202: WebhookReplay},
     )
@@ -195,19 +163,10 @@ class ReplaySpanView(ApiView):
             until=body.until,
             delivered_too=body.status == "all",
             event_types=body.events,
-            above=None if body.cursor is None else decode_cursor(body.cursor),
+            above=body.cursor,
         )
         replayed, last = replay.replay_span(
             caller_of(request).organization_id, ids.parse_id(ids.ENDPOINT, webhook_id), span
         )
         next_cursor = None if last is None else encode_cursor(last)
         return Response({"replayed": replayed, "next_cursor": next_cursor}, status=202)
-
-
-def _message_id(text: str | None) -> uuid.UUID | None:
-    if text is None:
-        return None
-    found = ids.parse_id(ids.MESSAGE, text)
-    if found is None:
-        raise ApiError("INVALID_REQUEST", "This is no id of a message.", field="message_id")
-    return found

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from drf_spectacular.utils import extend_schema
 from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,18 +11,15 @@ from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids, outbound
-from imissive.core.api.pagination import PAGE
+from imissive.core.api.pagination import PageQuery, page_of
 from imissive.core.api.requests import (
     NO_NUL,
     STORABLE,
     Body,
-    Limit,
-    Query,
     parse_body,
     parse_no_body,
     parse_query,
 )
-from imissive.core.cursors import decode_cursor, page_of
 from webhooks.api.representations import (
     EventName,
     NewWebhook,
@@ -75,15 +72,7 @@ class WebhookChanges(Body):
     )
 
 
-class WebhooksQuery(Query):
-    limit: Limit = 50
-    cursor: str | None = None
-
-
 TAGS = ["webhooks"]
-WEBHOOK_ID = OpenApiParameter(
-    "webhook_id", str, OpenApiParameter.PATH, description="The endpoint's id, `whk_…`."
-)
 
 
 class WebhooksView(ApiView):
@@ -95,15 +84,15 @@ class WebhooksView(ApiView):
         operation_id="list_webhooks",
         tags=TAGS,
         summary="List the webhook endpoints",
-        parameters=PAGE,
+        parameters=[PageQuery],
         responses={200: Webhooks},
     )
     def get(self, request: Request) -> Response:
         """The organization's endpoints, oldest first."""
-        query = parse_query(request, WebhooksQuery)
+        query = parse_query(request, PageQuery)
         mine = endpoints.endpoints_of(caller_of(request).organization_id)
         if query.cursor is not None:
-            mine = mine.filter(id__gt=decode_cursor(query.cursor))
+            mine = mine.filter(id__gt=query.cursor)
         page, next_cursor = page_of(list(mine[: query.limit + 1]), query.limit)
         return Response({"data": [endpoint_json(one) for one in page], "next_cursor": next_cursor})
 
@@ -135,7 +124,6 @@ class WebhookView(ApiView):
         operation_id="get_webhook",
         tags=TAGS,
         summary="Read a webhook endpoint",
-        parameters=[WEBHOOK_ID],
         responses={200: Webhook},
     )
     def get(self, request: Request, webhook_id: str) -> Response:
@@ -147,7 +135,6 @@ class WebhookView(ApiView):
         operation_id="change_webhook",
         tags=TAGS,
         summary="Change a webhook endpoint",
-        parameters=[WEBHOOK_ID],
         request=WebhookChanges,
         responses={200: Webhook},
     )
@@ -162,7 +149,6 @@ class WebhookView(ApiView):
         operation_id="delete_webhook",
         tags=TAGS,
         summary="Delete a webhook endpoint",
-        parameters=[WEBHOOK_ID],
         responses={204: None},
     )
     def delete(self, request: Request, webhook_id: str) -> Response:
@@ -181,7 +167,6 @@ class TestView(ApiView):
         operation_id="test_webhook",
         tags=TAGS,
         summary="Send a test event",
-        parameters=[WEBHOOK_ID],
         request=None,
         responses={202: WebhookDelivery},
     )
@@ -207,7 +192,6 @@ class RotateSecretView(ApiView):
         operation_id="rotate_webhook_secret",
         tags=TAGS,
         summary="Rotate the signing secret",
-        parameters=[WEBHOOK_ID],
         request=None,
         responses={200: NewWebhook},
     )

@@ -1,7 +1,8 @@
 """How the framework describes the API's views in OpenAPI 3.1: their models, their key, their scope.
 
-Views name pydantic models in `extend_schema`; a model of a request is described as it is read, one
-of an answer as it is written. What all operations have in common is added by
+Views name pydantic models in `extend_schema`: of the query as `parameters=[…]`, of the body as
+`request=…`, of the answers as `responses={…}`. A model of a request is described as it is read,
+one of an answer as it is written. What all operations have in common is added by
 `imissive.reference.answers`.
 """
 
@@ -16,6 +17,8 @@ from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+
+from imissive.core.api.requests import NO_NUL, Query
 
 SCHEME = "ApiKey"
 """The name of the security scheme."""
@@ -60,8 +63,55 @@ def components_of(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Sch
     return {model.__name__: schema} | inner
 
 
+def parameters_of(model: type[Query]) -> list[Schema]:
+    """Return the query parameters that a model reads, as OpenAPI describes them.
+
+    A list's own filters come first, and after them what it shares with other lists.
+    """
+
+    def distance(field: str) -> int:
+        return next(
+            step for step, kind in enumerate(model.__mro__) if field in kind.__annotations__
+        )
+
+    whole = components_of(model, "validation")[model.__name__]
+    required = whole.get("required", ())
+    fields = model.model_fields
+    return [
+        _parameter(name, whole["properties"][name], required=name in required)
+        for name in (fields[field].alias or field for field in sorted(fields, key=distance))
+    ]
+
+
+def _parameter(name: str, schema: Schema, *, required: bool) -> Schema:
+    """Return one query parameter. None stands for a parameter that is not there: no null in it."""
+    described: Schema = {"in": "query", "name": name}
+    if required:
+        described["required"] = True
+    if "description" in schema:
+        described["description"] = schema.pop("description")
+    options = [option for option in schema.pop("anyOf", ()) if option != {"type": "null"}]
+    schema |= options[0] if len(options) == 1 else {"anyOf": options} if options else {}
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    if schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "format"}:
+        # By `parse_query`, of every parameter.
+        schema["pattern"] = NO_NUL
+    return described | {"schema": schema}
+
+
 class ApiSchema(AutoSchema):
     """REST framework's DEFAULT_SCHEMA_CLASS."""
+
+    def _process_override_parameters(
+        self, direction: Direction = "request"
+    ) -> dict[tuple[str, str], Schema]:
+        """Return the parameters of `extend_schema` by name and place. Only models are known."""
+        found = {}
+        for model in self.get_override_parameters():
+            for parameter in parameters_of(model):
+                found[parameter["name"], parameter["in"]] = parameter
+        return found
 
     def _get_request_for_media_type(
         self, serializer: Any, direction: Direction = "request"

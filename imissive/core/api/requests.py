@@ -17,7 +17,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     ValidationError,
 )
 from pydantic_core import ErrorDetails
@@ -87,11 +86,12 @@ def _in_utc(at: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_in_utc)]
 """A point in time in a query: ISO 8601 with its offset; read as UTC."""
 
-Limit = Annotated[int, Field(ge=1, le=200, description="Rows on a page, 1 to 200.")]
-
 
 class Query(BaseModel):
-    """Base of the API's query parameters: every one known, each at most once, none with a NUL."""
+    """Base of the API's query parameters: every one known, each at most once, none with a NUL.
+
+    A view names its model in `extend_schema(parameters=[…])`, of which the schema is made.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
