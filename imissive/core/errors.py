@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from django.conf import settings
@@ -13,6 +13,9 @@ from rest_framework import exceptions
 from rest_framework.response import Response
 
 from imissive.core.sql import forget_broken_connections
+
+if TYPE_CHECKING:
+    from imissive.core.api.error_bodies import Error, ErrorReason
 
 log = structlog.get_logger(__name__)
 
@@ -54,7 +57,7 @@ class Problem:
     message: str
     field: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> "ErrorReason":
         return {"code": self.code, "message": self.message, "field": self.field}
 
 
@@ -84,8 +87,8 @@ class ApiError(Exception):
         return STATUS_OF_CODE[self.problem.code]
 
 
-def error_body(error: ApiError, request_id: str) -> dict[str, Any]:
-    """The contract's error body."""
+def error_body(error: ApiError, request_id: str) -> "Error":
+    """Return the contract's error body."""
     return {
         "error": {
             **error.problem.as_json(),

@@ -10,14 +10,16 @@ from typing import Any
 from django.conf import settings
 
 from imissive.core import ids
+from imissive.core.api.error_bodies import Error
 from imissive.core.api.openapi import REFERENCE, Schema, components_of
+from imissive.core.api.operation import PATH_IDS
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.reference import codes, events
 from imissive.reference.examples import add_examples
 from imissive.reference.operations import (
     OPERATIONS,
-    PATH_IDS,
     TAGS,
+    WHOSE_ID,
     Operation,
     tag_of,
 )
@@ -25,7 +27,7 @@ from imissive.reference.operations import (
 _WITH_BODY = ("post", "patch", "put")
 _METHODS = ("get", *_WITH_BODY, "delete")
 _IDEMPOTENCY_KEY = "#/components/parameters/IdempotencyKey"
-_ERROR = {"$ref": REFERENCE.format(model=codes.Error.__name__)}
+_ERROR = {"$ref": REFERENCE.format(model=Error.__name__)}
 
 
 def _header(description: str, *, required: bool = True, **schema: Any) -> Schema:
@@ -128,7 +130,7 @@ def complete(result: Schema, generator: Any, request: Any, public: bool) -> Sche
         for method, operation in operations.items():
             _complete(path, method, operation)
     components = result["components"]
-    components["schemas"] |= components_of(codes.Error, "serialization") | events.components()
+    components["schemas"] |= components_of(Error, "serialization") | events.components()
     components["schemas"] = dict(sorted(components["schemas"].items()))
     components["headers"] = HEADERS
     components["parameters"] = PARAMETERS
@@ -190,7 +192,7 @@ def _in_path(name: str) -> Schema:
             " out.",
             "schema": {"type": "string", "examples": ["+966501234567"]},
         }
-    prefix, whose = PATH_IDS[name]
+    prefix, whose = PATH_IDS[name], WHOSE_ID[name]
     schema = {
         "type": "string",
         "pattern": ids.pattern(prefix),

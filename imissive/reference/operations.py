@@ -6,8 +6,6 @@ the refusals that all have.
 
 from dataclasses import dataclass
 
-from imissive.core import ids
-
 TAGS = {
     "SMS": "Send messages, singly or up to 10,000 a call, now or later, and see what became of"
     " each.",
@@ -35,15 +33,15 @@ def tag_of(path: str) -> str:
     return _TAG_OF.get(path.split("/")[2], "Account")
 
 
-PATH_IDS = {
-    "message_id": (ids.MESSAGE, "message's"),
-    "batch_id": (ids.BATCH, "batch's"),
-    "otp_id": (ids.OTP, "verification's"),
-    "webhook_id": (ids.ENDPOINT, "endpoint's"),
-    "delivery_id": (ids.DELIVERY, "delivery's"),
-    "sender_id": (ids.SENDER, "sender ID's"),
+WHOSE_ID = {
+    "message_id": "message's",
+    "batch_id": "batch's",
+    "otp_id": "verification's",
+    "webhook_id": "endpoint's",
+    "delivery_id": "delivery's",
+    "sender_id": "sender ID's",
 }
-"""The ids in paths by their parameters' names: their prefix, and whose they are."""
+"""Whose the ids in paths are, by their parameters' names."""
 
 
 @dataclass(frozen=True, slots=True)

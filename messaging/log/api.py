@@ -3,7 +3,6 @@
 import uuid
 from typing import Annotated
 
-from drf_spectacular.utils import extend_schema
 from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,8 +12,9 @@ from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
 from imissive.core.api.fields import IdOf
+from imissive.core.api.operation import PathId, operation
 from imissive.core.api.pagination import PageQuery, page_of
-from imissive.core.api.requests import Moment, parse_query
+from imissive.core.api.requests import Moment
 from imissive.core.errors import ApiError
 from messaging.log import query as message_query
 from messaging.models import Message
@@ -49,25 +49,22 @@ class MessagesView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @extend_schema(
-        operation_id="list_messages",
-        summary="List messages",
-        parameters=[ListQuery],
-        responses={200: Messages},
-    )
-    def get(self, request: Request) -> Response:
+    @operation("list_messages", "List messages", query=ListQuery, answers={200: Messages})
+    def get(self, request: Request, query: ListQuery) -> Response:
         """The messages that match all the filters given, newest first.
 
         Pages hold still: messages that are accepted meanwhile shift nothing.
         """
-        query = parse_query(request, ListQuery)
         organization_id = caller_of(request).organization_id
         rows = message_query.read(
             organization_id, _filter(query), query.limit + 1, older_than=query.cursor
         )
         page, next_cursor = page_of(rows, query.limit)
-        data = [representations.message_json(message) for message in page]
-        return Response({"data": data, "next_cursor": next_cursor})
+        answer: Messages = {
+            "data": [representations.message_json(message) for message in page],
+            "next_cursor": next_cursor,
+        }
+        return Response(answer)
 
 
 class MessageView(ApiView):
@@ -75,12 +72,8 @@ class MessageView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @extend_schema(
-        operation_id="get_message",
-        summary="Read a message",
-        responses={200: MessageDetail},
-    )
-    def get(self, request: Request, message_id: str) -> Response:
+    @operation("get_message", "Read a message", answers={200: MessageDetail})
+    def get(self, request: Request, message_id: PathId) -> Response:
         """A message with its text, what the carrier said of each part, and its timeline."""
         message = _find(caller_of(request).organization_id, message_id)
         if message is None:
@@ -93,15 +86,10 @@ class BatchView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @extend_schema(
-        operation_id="get_batch",
-        summary="Read a batch",
-        responses={200: Batch},
-    )
-    def get(self, request: Request, batch_id: str) -> Response:
+    @operation("get_batch", "Read a batch", answers={200: Batch})
+    def get(self, request: Request, batch_id: PathId) -> Response:
         """What became of the messages of a bulk call: how many have each status."""
-        found = ids.parse_id(ids.BATCH, batch_id)
-        batch = batches.find(caller_of(request).organization_id, found)
+        batch = batches.find(caller_of(request).organization_id, batch_id)
         return Response(batches.batch_json(batch))
 
 
@@ -132,8 +120,7 @@ def _number(written: str) -> str:
         raise ApiError.of(bad_number(error)) from None
 
 
-def _find(organization_id: uuid.UUID, message_id: str) -> Message | None:
-    found = ids.parse_id(ids.MESSAGE, message_id)
-    if found is None:
+def _find(organization_id: uuid.UUID, message_id: PathId) -> Message | None:
+    if message_id is None:
         return None
-    return Message.objects.filter(organization_id=organization_id, id=found).first()
+    return Message.objects.filter(organization_id=organization_id, id=message_id).first()

@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from django.db import transaction
 from django.utils.translation import gettext as _
@@ -18,6 +18,7 @@ from messaging.sending.accept import Accepted, SendRequest, accept
 from messaging.sending.estimate import estimate
 from messaging.sending.evaluation import TEST_SENDER, Draft
 from messaging.sending.limits import spend
+from messaging.sending.schemas import Estimate, MessageProblem
 from messaging.states import FINAL, Status
 
 _HAVE_ADVICE = ("INVALID_SENDER", "INSUFFICIENT_CREDITS", "DESTINATION_BLOCKED")
@@ -28,7 +29,7 @@ class Evaluation:
     """What would become of it: `estimate` as the API gives it, what is against it, and what the
     person should know who sends it all the same."""
 
-    estimate: dict[str, Any]
+    estimate: Estimate
     problems: list[tuple[Text, Text]]
     warning: str
 
@@ -40,7 +41,8 @@ def may_be_resent(message: Message) -> bool:
 
 def evaluation(message: Message) -> Evaluation:
     """The same verdict that sending gives; nothing is stored or charged."""
-    estimated = estimate(_send_request(message), [_draft(message)])
+    # Of one message, not of a batch.
+    estimated = cast("Estimate", estimate(_send_request(message), [_draft(message)]))
     problems = [_in_words(problem) for problem in estimated["problems"]]
     if _is_suspended(message.organization):
         problems.insert(0, (_("The organization is suspended."), _("Please contact support.")))
@@ -84,7 +86,7 @@ def _is_suspended(organization: Organization) -> bool:
     return organization.status != Organization.Status.ACTIVE
 
 
-def _in_words(problem: dict[str, Any]) -> tuple[Text, Text]:
+def _in_words(problem: MessageProblem) -> tuple[Text, Text]:
     """What is against it, and what to do where its code has words for that."""
     found = reason(problem["code"]) if problem["code"] in _HAVE_ADVICE else None
     return told(Problem(**problem)), found.to_do if found else ""

@@ -1,7 +1,6 @@
 """What messages would cost and whether they would be accepted, without sending anything."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from accounts.credits.ledger import credits_text
 from accounts.models import Balance
@@ -9,6 +8,7 @@ from imissive.core.api.rendering import time_text
 from imissive.core.errors import Problem
 from messaging.sending.accept import Known, SendRequest, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
+from messaging.sending.schemas import BulkEstimate, Estimate, EstimatedMessage
 from messaging.text import encoding
 
 
@@ -19,8 +19,8 @@ def estimate(
     *,
     against: Sequence[Problem] = (),
     tell_balance: bool = True,
-) -> dict[str, Any]:
-    """The estimate of a call: that of its one message, or for a batch the sums and each message.
+) -> Estimate | BulkEstimate:
+    """Return the estimate of a call: of its one message, or of a batch the sums and each message.
 
     By the same verdicts as `sending.accept`; nothing is stored or charged. `known`: as there.
     `against`: why the whole call would be refused.
@@ -33,21 +33,22 @@ def estimate(
     available = balance.micro if balance else 0
     covered = price <= available
     messages = [_message(opinion, send_request, covered=covered) for opinion in opinions]
-    money = {"balance": credits_text(available) if tell_balance else None, "covered": covered}
+    balance_text = credits_text(available) if tell_balance else None
     if not send_request.as_batch:
-        return messages[0] | money
+        return {**messages[0], "balance": balance_text, "covered": covered}
     accepted = len(acceptable) if covered else 0
     return {
         "accepted": accepted,
         "rejected": len(messages) - accepted,
         "parts": sum(opinion.measure.parts for opinion in acceptable if opinion.measure),
         "credits": credits_text(price),
-        **money,
+        "balance": balance_text,
+        "covered": covered,
         "messages": messages,
     }
 
 
-def _message(opinion: Opinion, send_request: SendRequest, *, covered: bool) -> dict[str, Any]:
+def _message(opinion: Opinion, send_request: SendRequest, *, covered: bool) -> EstimatedMessage:
     problems = list(opinion.problems)
     if not problems and not covered:
         told = "The balance does not cover this."

@@ -190,7 +190,7 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
     if form.is_bound and form.is_valid():
         page = Page(member.organization_id, verification.test)
         try:
-            checked = verify.verify(page, otp_id, form.cleaned_data["code"])
+            checked = verify.verify(page, verification.id, form.cleaned_data["code"])
         except ApiError as refusal:
             messages.error(request, told(refusal.problem))
         else:

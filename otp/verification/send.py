@@ -5,6 +5,7 @@ limits hold under concurrency. The order of locks: a number, its verification, m
 """
 
 import contextlib
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -87,16 +88,16 @@ def send(caller: OtpCaller, asked: Asked) -> Sent:
     return Sent(verification, code)
 
 
-def resend(caller: OtpCaller, otp_id: str) -> Sent:
+def resend(caller: OtpCaller, verification_id: uuid.UUID | None) -> Sent:
     """Send a pending verification's code once more, and give it its full time again.
 
     Raises ApiError: NOT_FOUND; ALREADY_VERIFIED; CONFLICT where it has ended; and as `send`.
     """
-    phone = verify.find(caller, otp_id).phone
+    phone = verify.find(caller, verification_id).phone
     rules = rules_of(caller.organization_id)
     with _whole():
         lock_number(phone)
-        verification = verify.find(caller, otp_id, lock=True)
+        verification = verify.find(caller, verification_id, lock=True)
         verify.refuse_verified(verification)
         code = _code_again(verification)
         if code is None:

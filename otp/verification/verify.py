@@ -1,11 +1,11 @@
 """Checking what people typed in, and giving a verification up."""
 
+import uuid
 from datetime import UTC, datetime
 
 import structlog
 from django.db import transaction
 
-from imissive.core import ids
 from imissive.core.errors import ApiError
 from otp.models import MAX_ATTEMPTS, Verification
 from otp.verification import codes, completion
@@ -14,14 +14,15 @@ from otp.verification.callers import OtpCaller
 log = structlog.get_logger(__name__)
 
 
-def find(caller: OtpCaller, otp_id: str, *, lock: bool = False) -> Verification:
-    """The caller's verification with that public id; `lock`: held to the transaction's end.
+def find(
+    caller: OtpCaller, verification_id: uuid.UUID | None, *, lock: bool = False
+) -> Verification:
+    """Return the caller's verification with that id; `lock`: held to the transaction's end.
 
     A test key's are not found with a live one, nor the other way round: a code that never reached
     a phone must prove nothing. Raises ApiError NOT_FOUND.
     """
     found = None
-    verification_id = ids.parse_id(ids.OTP, otp_id)
     if verification_id is not None:
         known = Verification.objects.select_for_update() if lock else Verification.objects
         mine = known.filter(organization_id=caller.organization_id, test=caller.test)
@@ -31,10 +32,10 @@ def find(caller: OtpCaller, otp_id: str, *, lock: bool = False) -> Verification:
     return found
 
 
-def read(caller: OtpCaller, otp_id: str) -> Verification:
+def read(caller: OtpCaller, verification_id: uuid.UUID | None) -> Verification:
     """The caller's verification as it stands. One whose time is over says so at once, though the
     sweep may not have ended it yet. Raises ApiError NOT_FOUND."""
-    verification = find(caller, otp_id)
+    verification = find(caller, verification_id)
     pending = verification.status == Verification.Status.PENDING
     if pending and is_over(verification, datetime.now(UTC)):
         verification.status = Verification.Status.EXPIRED
@@ -59,14 +60,14 @@ def refuse_verified(verification: Verification) -> None:
         raise ApiError("ALREADY_VERIFIED", "This code was verified already.")
 
 
-def verify(caller: OtpCaller, otp_id: str, code: str) -> Verification:
+def verify(caller: OtpCaller, verification_id: uuid.UUID | None, code: str) -> Verification:
     """Check a code: the verification as it stands after that.
 
     Checks of one verification wait for each other, so no more than MAX_ATTEMPTS are compared.
     Raises ApiError: NOT_FOUND, ALREADY_VERIFIED.
     """
     with transaction.atomic():
-        verification = find(caller, otp_id, lock=True)
+        verification = find(caller, verification_id, lock=True)
         refuse_verified(verification)
         if verification.status == Verification.Status.PENDING:
             _check(verification, code)
@@ -94,13 +95,13 @@ def _check(verification: Verification, code: str) -> None:
         verification.save(update_fields=["attempts"])
 
 
-def cancel(caller: OtpCaller, otp_id: str) -> Verification:
+def cancel(caller: OtpCaller, verification_id: uuid.UUID | None) -> Verification:
     """Give a pending verification up: no code is right any more, and one not sent yet is not sent.
 
     Raises ApiError: NOT_FOUND, ALREADY_VERIFIED, NOT_CANCELABLE.
     """
     with transaction.atomic():
-        verification = find(caller, otp_id, lock=True)
+        verification = find(caller, verification_id, lock=True)
         refuse_verified(verification)
         now = datetime.now(UTC)
         if not is_live(verification, now):

@@ -3,7 +3,6 @@
 import uuid
 from typing import Annotated, Literal
 
-from drf_spectacular.utils import extend_schema
 from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,17 +12,14 @@ from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
 from imissive.core.api.fields import Cursor, IdOf
+from imissive.core.api.operation import PathId, operation
 from imissive.core.api.pagination import PageQuery, page_of
 from imissive.core.api.requests import (
     Body,
     Moment,
-    parse_body,
-    parse_no_body,
-    parse_query,
 )
 from imissive.core.cursors import encode_cursor
 from imissive.core.errors import ApiError
-from webhooks.api.endpoints import TAGS
 from webhooks.api.representations import (
     EventName,
     StatusName,
@@ -67,16 +63,14 @@ class DeliveriesView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(
-        operation_id="list_webhook_deliveries",
-        tags=TAGS,
-        summary="Read the delivery log",
-        parameters=[LogQuery],
-        responses={200: WebhookDeliveries},
+    @operation(
+        "list_webhook_deliveries",
+        "Read the delivery log",
+        query=LogQuery,
+        answers={200: WebhookDeliveries},
     )
-    def get(self, request: Request, webhook_id: str) -> Response:
+    def get(self, request: Request, webhook_id: PathId, query: LogQuery) -> Response:
         """The endpoint's deliveries, newest first: request, each attempt, and when the next is."""
-        query = parse_query(request, LogQuery)
         wanted = log.Filter(
             status=query.status,
             event_type=query.event,
@@ -85,11 +79,14 @@ class DeliveriesView(ApiView):
             until=query.created_before,
             below=query.cursor,
         )
-        found = ids.parse_id(ids.ENDPOINT, webhook_id)
-        endpoint = endpoints.find(caller_of(request).organization_id, found)
+        endpoint = endpoints.find(caller_of(request).organization_id, webhook_id)
         rows = log.newest(endpoint.id, wanted, query.limit + 1)
         page, next_cursor = page_of(rows, query.limit)
-        return Response({"data": [delivery_json(one) for one in page], "next_cursor": next_cursor})
+        answer: WebhookDeliveries = {
+            "data": [delivery_json(one) for one in page],
+            "next_cursor": next_cursor,
+        }
+        return Response(answer)
 
 
 class DeliveryView(ApiView):
@@ -97,16 +94,10 @@ class DeliveryView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(
-        operation_id="get_webhook_delivery",
-        tags=TAGS,
-        summary="Read one delivery",
-        responses={200: WebhookDelivery},
-    )
-    def get(self, request: Request, delivery_id: str) -> Response:
+    @operation("get_webhook_delivery", "Read one delivery", answers={200: WebhookDelivery})
+    def get(self, request: Request, delivery_id: PathId) -> Response:
         """One event on its way to one endpoint."""
-        found = ids.parse_id(ids.DELIVERY, delivery_id)
-        delivery = log.find(caller_of(request).organization_id, found)
+        delivery = log.find(caller_of(request).organization_id, delivery_id)
         return Response(delivery_json(delivery))
 
 
@@ -115,23 +106,15 @@ class ReplayView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(
-        operation_id="replay_webhook_delivery",
-        tags=TAGS,
-        summary="Deliver an event again",
-        request=None,
-        responses={202: WebhookDelivery},
-    )
-    def post(self, request: Request, delivery_id: str) -> Response:
+    @operation("replay_webhook_delivery", "Deliver an event again", answers={202: WebhookDelivery})
+    def post(self, request: Request, delivery_id: PathId) -> Response:
         """A new delivery of the same event, with the same `webhook-id` and body.
 
         409 `CONFLICT` while the event is still on its way to the endpoint, or where the endpoint
         is disabled.
         """
-        parse_no_body(request)
         organization_id = caller_of(request).organization_id
-        found = ids.parse_id(ids.DELIVERY, delivery_id)
-        delivery = log.find(organization_id, found)
+        delivery = log.find(organization_id, delivery_id)
         new_id = replay.replay(organization_id, delivery)
         return Response(delivery_json(log.find(organization_id, new_id)), status=202)
 
@@ -141,21 +124,19 @@ class ReplaySpanView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(
-        operation_id="replay_webhook_deliveries",
-        tags=TAGS,
-        summary="Deliver the events of a span again",
-        request=ReplayBody,
-        responses={202: WebhookReplay},
+    @operation(
+        "replay_webhook_deliveries",
+        "Deliver the events of a span again",
+        body=ReplayBody,
+        answers={202: WebhookReplay},
     )
-    def post(self, request: Request, webhook_id: str) -> Response:
+    def post(self, request: Request, webhook_id: PathId, body: ReplayBody) -> Response:
         """Each event once, the oldest first, with its own `webhook-id` and body.
 
         A call looks at 10,000 deliveries at most. Where there are more in the span, the answer has
         a `next_cursor`: repeat the call with it as `cursor`, until it is null. 409 `CONFLICT` where
         the endpoint is disabled.
         """
-        body = parse_body(request, ReplayBody)
         if body.since >= body.until:
             raise ApiError("INVALID_REQUEST", "'to' must be later than 'from'.", field="to")
         span = replay.Span(
@@ -165,8 +146,7 @@ class ReplaySpanView(ApiView):
             event_types=body.events,
             above=body.cursor,
         )
-        replayed, last = replay.replay_span(
-            caller_of(request).organization_id, ids.parse_id(ids.ENDPOINT, webhook_id), span
-        )
+        replayed, last = replay.replay_span(caller_of(request).organization_id, webhook_id, span)
         next_cursor = None if last is None else encode_cursor(last)
-        return Response({"replayed": replayed, "next_cursor": next_cursor}, status=202)
+        answer: WebhookReplay = {"replayed": replayed, "next_cursor": next_cursor}
+        return Response(answer, status=202)

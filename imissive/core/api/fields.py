@@ -1,12 +1,15 @@
 """Types of fields that several models of the API's contract share."""
 
 import uuid
+from collections.abc import Iterable
+from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 from imissive.core import ids
+from imissive.core.api.rendering import time_text
 from imissive.core.cursors import CURSOR
 
 
@@ -40,3 +43,39 @@ Cursor = Annotated[
     uuid.UUID, IdOf(CURSOR, "the next_cursor of an earlier answer, exactly as it was given")
 ]
 """The id of the row that the page before ended with."""
+
+NextCursor = Annotated[
+    str | None,
+    Field(
+        json_schema_extra={"pattern": ids.pattern(CURSOR)},
+        description="Asks for the next page, as `cursor`; null on the last one.",
+    ),
+]
+
+
+class OneOf:
+    """Says which texts a field may be. For type checkers the field is any text, as in a row."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        self._values = [str(value) for value in values]
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.literal_schema(self._values)
+
+
+def _written_as_time(text: str) -> str:
+    if time_text(datetime.fromisoformat(text)) != text:
+        raise ValueError("must be ISO 8601 in UTC with milliseconds and Z")
+    return text
+
+
+Time = Annotated[
+    str,
+    AfterValidator(_written_as_time),
+    Field(json_schema_extra={"format": "date-time"}),
+]
+"""A point in time in an answer, as `time_text` writes it."""
+
+Count = Annotated[int, Field(ge=0)]

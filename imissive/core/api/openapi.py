@@ -1,8 +1,7 @@
 """How the framework describes the API's views in OpenAPI 3.1: their models, their key, their scope.
 
-Views name pydantic models in `extend_schema`: of the query as `parameters=[…]`, of the body as
-`request=…`, of the answers as `responses={…}`. A model of a request is described as it is read,
-one of an answer as it is written. What all operations have in common is added by
+Views name their models in `imissive.core.api.operation`. A model of a request is described as it is
+read, one of an answer as it is written. What all operations have in common is added by
 `imissive.reference.answers`.
 """
 
@@ -15,8 +14,9 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+from typing_extensions import is_typeddict
 
 from imissive.core.api.requests import NO_NUL, Query
 
@@ -40,22 +40,27 @@ class _Untitled(GenerateJsonSchema):
         return made
 
 
-def models_of(hint: Any) -> list[type[BaseModel]]:
-    """The pydantic models of a hint: of one model itself, of a union of models each; else none."""
+def models_of(hint: Any) -> list[type]:
+    """Return the models of a hint: of a model itself, of a union of models each, else none.
+
+    A model is a pydantic model, or a TypedDict, which an answer may be.
+    """
     found = [hint]
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         found = list(typing.get_args(hint))
-    if all(isinstance(one, type) and issubclass(one, BaseModel) for one in found):
-        return found
-    return []
+    return found if all(_is_model(one) for one in found) else []
 
 
-def components_of(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Schema]:
-    """The JSON schemas of a model and of each model in it, by their names.
+def _is_model(hint: Any) -> bool:
+    return is_typeddict(hint) or (isinstance(hint, type) and issubclass(hint, BaseModel))
+
+
+def components_of(model: type, mode: JsonSchemaMode) -> dict[str, Schema]:
+    """Return the JSON schemas of a model and of each model in it, by their names.
 
     `mode`: "validation" as it is read, "serialization" as it is written.
     """
-    schema: Schema = model.model_json_schema(
+    schema: Schema = TypeAdapter(model).json_schema(
         ref_template=REFERENCE, schema_generator=_Untitled, mode=mode
     )
     inner: dict[str, Schema] = schema.pop("$defs", {})
@@ -106,9 +111,10 @@ class ApiSchema(AutoSchema):
     def _process_override_parameters(
         self, direction: Direction = "request"
     ) -> dict[tuple[str, str], Schema]:
-        """Return the parameters of `extend_schema` by name and place. Only models are known."""
+        """Return the parameters of an operation by name and place: those of its query model."""
         found = {}
-        for model in self.get_override_parameters():
+        models: list[Any] = self.get_override_parameters()
+        for model in models:
             for parameter in parameters_of(model):
                 found[parameter["name"], parameter["in"]] = parameter
         return found
@@ -142,7 +148,7 @@ class ApiSchema(AutoSchema):
         )
         return answer
 
-    def _one_of(self, models: list[type[BaseModel]], mode: JsonSchemaMode) -> Schema:
+    def _one_of(self, models: list[type], mode: JsonSchemaMode) -> Schema:
         for model in models:
             for name, schema in components_of(model, mode).items():
                 self._register(name, schema)

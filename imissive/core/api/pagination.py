@@ -1,10 +1,10 @@
-"""The API's paged lists: the parameters that all have, and their answers.
+"""The API's paged lists: the parameters that all have, and their pages.
 
 Most lists are read newest first by id, and ids grow with time: the next page is what has a
 smaller id than the last row of the page before.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from django.db.models import Model, QuerySet
@@ -33,11 +33,8 @@ def page_of(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], str | Non
     return rows[:limit], encode_cursor(last.id)
 
 
-def newest_first(
-    rows: QuerySet[ModelT], query: PageQuery, shown: Callable[[ModelT], Any]
-) -> dict[str, Any]:
-    """Return the body of a list: the page that was asked for, each row as it is shown."""
+def newest_first(rows: QuerySet[ModelT], query: PageQuery) -> tuple[Sequence[ModelT], str | None]:
+    """Return the page of the rows that was asked for, and its next_cursor."""
     if query.cursor is not None:
         rows = rows.filter(id__lt=query.cursor)
-    page, next_cursor = page_of(list(rows.order_by("-id")[: query.limit + 1]), query.limit)
-    return {"data": [shown(row) for row in page], "next_cursor": next_cursor}
+    return page_of(list(rows.order_by("-id")[: query.limit + 1]), query.limit)

@@ -90,7 +90,7 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_in_utc)
 class Query(BaseModel):
     """Base of the API's query parameters: every one known, each at most once, none with a NUL.
 
-    A view names its model in `extend_schema(parameters=[…])`, of which the schema is made.
+    The model is named in `imissive.core.api.operation`, and the schema is made of it.
     """
 
     model_config = ConfigDict(extra="forbid")

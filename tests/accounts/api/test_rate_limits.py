@@ -117,7 +117,7 @@ def _without_scope(api: Api, customer: Customer, monkeypatch: Any) -> Any:
 
 
 def _broken(api: Api, customer: Customer, monkeypatch: Any) -> Any:
-    monkeypatch.setattr("messaging.sending.api.parse_body", lambda *_: 1 / 0)
+    monkeypatch.setattr("messaging.sending.api.accept", lambda *_: 1 / 0)
     return api.post(SEND, SMS)
 
 
