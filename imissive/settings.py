@@ -123,7 +123,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.redis_url
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "imissive.core.shared_cache.SharedCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "imissive",
     }

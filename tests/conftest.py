@@ -97,6 +97,13 @@ def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _patient_cache() -> None:
+    """As for the limits below: a cache that answers late would be taken for one that is away."""
+    patience = {"socket_timeout": 10, "socket_connect_timeout": 10}
+    settings.CACHES["default"] |= {"OPTIONS": patience}  # type: ignore[dict-item]
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _patient_limits() -> None:
     """A request waits a quarter of a second for Redis. Two cores that run all this may need more,
     and a limit that is not known limits nothing: the client that is kept waits longer."""

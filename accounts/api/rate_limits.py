@@ -6,7 +6,6 @@ known exactly. One round trip: a script, so that two processes cannot both take 
 """
 
 import math
-import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,21 +14,16 @@ from typing import Any
 from uuid import UUID
 
 import redis
-import structlog
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from imissive.core.breaker import Breaker
 from imissive.core.errors import ApiError
-
-log = structlog.get_logger(__name__)
 
 PERIOD_SECONDS = 60
 SOCKET_SECONDS = 0.25
 """How long a request waits for Redis; then it is decided without."""
-REST_SECONDS = 1.0
-"""How long Redis is left alone after it failed, so that not every request waits for it."""
-ALERT_SECONDS = 30.0
 
 
 class LimitClass(StrEnum):
@@ -113,47 +107,12 @@ return {math.ceil(after - now), 0}
 """
 
 
-class _Breaker:
-    """Remembers that Redis failed a moment ago, and says so in the log now and then.
-
-    After the rest one caller asks Redis again; the others go on without it until it has answered,
-    so that a Redis that hangs costs one request of a second its patience, not every one.
-    """
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._failing = False
-        self._resting_until = 0.0
-        self._alert_at = 0.0
-
-    def lets_pass(self) -> bool:
-        """Whether this caller may ask Redis."""
-        if not self._failing:
-            return True
-        with self._guard:
-            now = time.monotonic()
-            if now < self._resting_until:
-                return False
-            self._resting_until = now + REST_SECONDS
-            return True
-
-    def failed(self, error: Exception) -> None:
-        with self._guard:
-            now = time.monotonic()
-            self._failing, self._resting_until = True, now + REST_SECONDS
-            alert = now >= self._alert_at
-            if alert:
-                self._alert_at = now + ALERT_SECONDS
-        if alert:
-            log.error("rate_limits_unavailable", error=str(error), effect="limits do not hold")
-
-    def succeeded(self) -> None:
-        if self._failing:
-            self._failing = False
-            log.warning("rate_limits_available", effect="limits hold again")
+def new_breaker() -> Breaker:
+    """Return the breaker of a process whose Redis has not failed yet."""
+    return Breaker("rate_limits", lost="limits do not hold", restored="limits hold again")
 
 
-_breaker = _Breaker()
+_breaker = new_breaker()
 
 
 @cache
