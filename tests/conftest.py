@@ -2,6 +2,7 @@
 
 import gc
 import os
+import uuid
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -94,6 +95,12 @@ def site(site_of_all: Site) -> Iterator[Site]:
 def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """No test sees another's routes and prices, which a process keeps for a second."""
     monkeypatch.setattr(cache, "_cached", None)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_post_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test counts what another one posted."""
+    monkeypatch.setattr(settings, "RATELIMIT_CACHE_PREFIX", f"posts:{uuid.uuid4()}:", raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.api.rate_limits import take_tokens
+from accounts.access.post_limits import OTP_TRY, limit_posts
 from accounts.models import Member, Organization
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
@@ -39,7 +39,6 @@ from otp.verification.send import Asked
 
 PAGE = 25
 DAYS = 30
-TRIES_PER_MINUTE = 10
 _MINE = "otp_tries"
 """The session's key for the live verifications that were begun from this page."""
 _TONES = {"pending": "moving", "verified": "good", "expired": "still", "failed": "bad"}
@@ -147,6 +146,7 @@ def choose_countries(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_POST
 @member_page(Action.SEND)
+@limit_posts(OTP_TRY)
 def send_try(request: HttpRequest, member: Member) -> HttpResponse:
     """Send a code, and ask for it on the next page."""
     form = TryForm(request.POST)
@@ -173,8 +173,6 @@ def _send(member: Member, asked: dict[str, Any]) -> Verification:
     organization = member.organization
     if organization.status != Organization.Status.ACTIVE:
         raise ApiError("FORBIDDEN", "This organization is suspended. Contact support.")
-    if take_tokens(f"{organization.id.hex}:otp-try", TRIES_PER_MINUTE, 60).wait_seconds:
-        raise ApiError("RATE_LIMITED", _("That was a lot in a minute. Wait a little."))
     text = texts.compose(None, asked["locale"], app_hash=None, origin=None)
     page = Page(organization.id, test=asked["kind"] == "test")
     what = Asked(asked["phone"], text, asked["length"], asked["expiry"], None)
