@@ -19,10 +19,13 @@ from imissive.core import wakeups
 from messaging.models import Carrier
 from messaging.routing import cache
 from tests.support.factories import Api, Customer, World
+from tests.support.redis_away import cache_without_redis
 from tests.support.running_platform import Site
 from tests.support.webhook_dispatch import Start, dispatchers
 from tests.support.webhook_receivers import Receiver, receiver
 from tests.support.xdist_scheduling import LONGEST_FIRST, SITE_FILES, BySite
+
+__all__ = ["cache_without_redis"]
 
 # The two cores are shared with servers and other test processes: time says nothing here.
 hypothesis.settings.register_profile("imissive", deadline=None)

@@ -19,7 +19,6 @@ from accounts.access.post_limits import PostLimit, network_of
 from accounts.members.people import vouch_for_address
 from accounts.models import User
 from imissive.core import shared_cache
-from imissive.core.shared_cache import SharedCache
 from messaging.models import Carrier, Contact, ContactList, ListEntry
 from tests.support.dashboard_pages import url_of
 from tests.support.factories import Customer, World
@@ -361,16 +360,7 @@ def test_mails_to_one_address_are_refused_with_the_same_page(noor: User) -> None
 # ---------------------------------------------------------------- without Redis
 
 
-@pytest.fixture
-def without_redis(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(shared_cache, "_breaker", shared_cache.new_breaker())
-    here = settings.CACHES["default"]
-    settings.CACHES = {"default": {**here, "LOCATION": "redis://127.0.0.1:1"}}
-    yield
-    SharedCache("", {}).memory.clear()
-
-
-@pytest.mark.usefixtures("without_redis")
+@pytest.mark.usefixtures("cache_without_redis")
 @pytest.mark.parametrize("scene", BY_ADDRESS, indirect=True)
 def test_without_redis_pages_work_and_this_process_counts(scene: Scene) -> None:
     someone, office = scene.person(), new_address()
@@ -382,7 +372,7 @@ def test_without_redis_pages_work_and_this_process_counts(scene: Scene) -> None:
     assert alert["log_level"] == "error"
 
 
-@pytest.mark.usefixtures("without_redis")
+@pytest.mark.usefixtures("cache_without_redis")
 def test_without_redis_people_sign_in_and_guesses_are_counted(noor: User) -> None:
     assert _sign_in(noor, "a-long-and-odd-one", at=new_address()).status_code == 302
     for _ in range(5):
@@ -392,7 +382,7 @@ def test_without_redis_people_sign_in_and_guesses_are_counted(noor: User) -> Non
 
 
 def test_all_processes_count_together_once_redis_is_back(
-    settings: Any, monkeypatch: pytest.MonkeyPatch, without_redis: None
+    settings: Any, monkeypatch: pytest.MonkeyPatch, cache_without_redis: None
 ) -> None:
     away = settings.CACHES
     with capture_logs() as logs:
