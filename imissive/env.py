@@ -1,7 +1,8 @@
-"""Every setting that the environment may give, with its type, default and meaning, in one place.
+"""Environment variables: every setting of an installation, with its type, default and description.
 
-`Env` is read once by `imissive/settings.py`. A wrong value stops the start with its name and what
-was expected. `docs/operating.md` holds the same list as a table; a test keeps them equal.
+`imissive/settings.py` reads `Env` once. A wrong value stops the start with an error that has the
+variable's name and the expected form. `docs/operating.md` has the same list as a table; a test
+keeps the two equal.
 """
 
 import os
@@ -39,18 +40,18 @@ CommaList = Annotated[list[str], NoDecode]
 
 
 class Env(BaseSettings):
-    """The environment, parsed. Field names are the variables' names in lower case."""
+    """The parsed environment. A field has its variable's name in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", case_sensitive=False, env_ignore_empty=True)
 
     debug: bool = Field(False, description="Show tracebacks in the browser. Never in production.")
     secret_key: SecretStr = Field(
-        description="Signs sessions and tokens; 50 random characters or more. `make run` makes one."
+        description="Signs sessions and tokens; 50 random characters or more. `make run` sets it."
     )
     field_encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         description=(
             "Fernet keys, comma-separated, that encrypt carrier passwords and webhook secrets at"
-            " rest. The first encrypts, all decrypt. `make run` makes one."
+            " rest. The first encrypts, all decrypt. `make run` sets it."
         )
     )
     database_url: Annotated[str, _scheme("postgresql", "postgres")] = Field(
@@ -60,36 +61,38 @@ class Env(BaseSettings):
         description="Redis 7 or Valkey 8 or later: the shared cache, and the broker by default."
     )
     broker_url: Annotated[str, _scheme("redis", "rediss", "amqp", "amqps")] | None = Field(
-        None, description="Celery's broker where it is not `REDIS_URL`, such as RabbitMQ."
+        None, description="Celery's broker if it is not `REDIS_URL`, for example RabbitMQ."
     )
-    data_dir: Path = Field(Path("var"), description="Where embedded servers and uploads are kept.")
+    data_dir: Path = Field(
+        Path("var"), description="Folder of the embedded servers and of collected static files."
+    )
     host: str = Field("127.0.0.1", description="The address that web listens on.")
     port: Port = Field(8000, description="The port that web listens on.")
     smpp_port: Port = Field(2775, description="The port that customers bind to over SMPP.")
     smpp_host: str = Field("127.0.0.1", description="The address that the SMPP server listens on.")
     smpp_public_host: str = Field(
-        "", description="The host that customers are told to bind to. Default: `PUBLIC_URL`'s."
+        "", description="The host shown to customers for their binds. Default: `PUBLIC_URL`'s."
     )
     smpp_tls_port: Port = Field(
-        3550, description="The port for SMPP over TLS; used where there is a certificate."
+        3550, description="The port for SMPP over TLS; used if there is a certificate."
     )
     smpp_tls_cert: Path | None = Field(
         None, description="Certificate chain of the SMPP server, PEM. Without it there is no TLS."
     )
     smpp_tls_key: Path | None = Field(
-        None, description="Its private key, PEM; where it is not in the certificate's file."
+        None, description="The certificate's private key, PEM, if it is not in the same file."
     )
     smpp_max_connections: int = Field(
         2_000,
         ge=1,
         le=100_000,
-        description="Connections that one SMPP server holds; more are refused.",
+        description="Connections that one SMPP server accepts; more are refused.",
     )
     smpp_inactivity: int = Field(
         0,
         ge=0,
-        description="Seconds without any request but enquire_link after which a customer's bind is"
-        " unbound; 0 is never.",
+        description="Seconds without any request except enquire_link after which a customer's bind"
+        " is unbound; 0 means never.",
     )
     smpp_reuse_port: bool = Field(
         False, description="Let several SMPP servers of one machine share their ports."
@@ -107,10 +110,10 @@ class Env(BaseSettings):
         "Default: `http://localhost:$PORT`.",
     )
     allowed_hosts: CommaList = Field(
-        ["localhost", "127.0.0.1", "[::1]"], description="Host names that web answers to."
+        ["localhost", "127.0.0.1", "[::1]"], description="Host names that web responds to."
     )
     trusted_proxies: int = Field(
-        0, ge=0, le=10, description="How many proxies in front of web append to X-Forwarded-For."
+        0, ge=0, le=10, description="Number of proxies before web that append to X-Forwarded-For."
     )
     https: bool = Field(
         False,
@@ -119,17 +122,17 @@ class Env(BaseSettings):
     web_workers: int = Field(2, ge=1, le=256, description="Web processes.")
     web_threads: int = Field(8, ge=1, le=256, description="Threads in each web process.")
     database_pool_size: int = Field(
-        10, ge=1, le=200, description="Connections at most, in each process."
+        10, ge=1, le=200, description="Maximum number of connections in each process."
     )
     webhook_allow_loopback: bool = Field(
         False,
-        description="Let webhooks post to loopback addresses. For a demo or a test, never else.",
+        description="Allow webhooks to post to loopback addresses. Only for demos and tests.",
     )
     webhook_timeout: float = Field(
-        10, gt=0, le=60, description="Seconds that a webhook receiver has for its answer."
+        10, gt=0, le=60, description="Seconds that a webhook receiver has to respond."
     )
     webhook_concurrency: int = Field(
-        20, ge=1, le=200, description="Posts under way to one endpoint at once."
+        20, ge=1, le=200, description="Concurrent posts to one endpoint, in each worker process."
     )
     webhook_keep_days: int = Field(
         30, ge=1, le=3650, description="Days that webhook events and deliveries are kept."
@@ -138,49 +141,49 @@ class Env(BaseSettings):
         60,
         ge=2,
         le=3600,
-        description="Seconds after which a message that a dead carrier worker held is due again.",
+        description="Seconds after which a message held by a dead carrier worker is due again.",
     )
     metrics_token: SecretStr | None = Field(
-        None, description="Bearer token for `/metrics`; without it only loopback may read them."
+        None, description="Bearer token for `/metrics`; without it, only loopback may read them."
     )
     email_url: str = Field(
         "console:",
-        description="`smtp://user:password@host:587`, `smtps://…`, or `console:` to print mails.",
+        description="`smtp://user:password@host:587`, `smtps://…`, or `console:` to print emails.",
     )
     default_from_email: str = Field(
-        "imissive <noreply@localhost>", description="The sender of the platform's mails."
+        "imissive <noreply@localhost>", description="The sender of the platform's emails."
     )
     top_up_text: str = Field(
         "",
         max_length=2000,
-        description="How customers pay, shown on their credits page; addresses become links.",
+        description="Payment instructions on customers' credits page; addresses become links.",
     )
     signup_open: bool = Field(
         True,
-        description="Whoever proves an e-mail address may open an organization, without credits."
-        " Else only invited people sign up, and operators make organizations.",
+        description="Anyone who verifies an email address may create an organization, without"
+        " credits. Otherwise only invited people sign up, and operators create organizations.",
     )
     log_level: str = Field("INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$", description="Log level.")
-    log_json: bool = Field(False, description="Write logs as JSON lines instead of for people.")
+    log_json: bool = Field(False, description="Write logs as JSON lines instead of readable text.")
     bulk_max_messages: int = Field(
-        10_000, ge=1, le=10_000, description="Messages at most in one bulk call."
+        10_000, ge=1, le=10_000, description="Maximum number of messages in one bulk call."
     )
     rate_limit_send: int = Field(
         6_000,
         ge=1,
-        description="Single messages and one-time passwords that an organization may send a"
+        description="Single messages and one-time passwords that an organization may send per"
         " minute, unless an operator has set its own limit.",
     )
     rate_limit_bulk: int = Field(
-        600_000, ge=1, description="Messages in bulk calls a minute, likewise."
+        600_000, ge=1, description="Messages in bulk calls per minute, likewise."
     )
-    rate_limit_calls: int = Field(6_000, ge=1, description="Other API calls a minute, likewise.")
+    rate_limit_calls: int = Field(6_000, ge=1, description="Other API calls per minute, likewise.")
     otp_cooldown: int = Field(
         60,
         ge=0,
         le=3600,
         description="Seconds between two one-time passwords to one number, unless an operator has"
-        " set an organization's own.",
+        " set the organization's own.",
     )
     otp_limit_ten_minutes: int = Field(
         5, ge=1, description="One-time passwords to one number in ten minutes, likewise."
@@ -196,27 +199,30 @@ class Env(BaseSettings):
     otp_countries: Annotated[list[str] | None, NoDecode] = Field(
         None,
         description="Countries (ISO 3166) that one-time passwords may go to, unless an operator has"
-        " set an organization's own. None: every one that has a route and a price.",
+        " set the organization's own. Empty: every country that has a route and a price.",
     )
     otp_pumping: str = Field(
         "record",
         pattern="^(off|record|enforce)$",
-        description="What becomes of a prefix to which too few one-time passwords are verified,"
+        description="Action for a prefix to which too few one-time passwords are verified,"
         " likewise: `off`, `record` (operators see it), or `enforce` (it is held for 12 hours).",
     )
     otp_pumping_window: int = Field(
-        60, ge=5, le=1440, description="Minutes that are looked at for that, likewise."
+        60, ge=5, le=1440, description="Minutes that this looks back, likewise."
     )
     otp_pumping_minimum: int = Field(
         30,
         ge=1,
-        description="One-time passwords to a prefix below which it is not judged, likewise.",
+        description="One-time passwords to a prefix below which it is not evaluated, likewise.",
     )
     otp_pumping_share: int = Field(
-        10, ge=1, le=100, description="Percent of them verified that are no suspicion, likewise."
+        10,
+        ge=1,
+        le=100,
+        description="Percentage verified from which a prefix is not suspicious, likewise.",
     )
     otp_pumping_digits: int = Field(
-        4, ge=0, le=8, description="Digits after the calling code that make a prefix."
+        4, ge=0, le=8, description="Digits after the calling code that form a prefix."
     )
     otp_keep_days: int = Field(90, ge=2, le=3650, description="Days that verifications are kept.")
 
@@ -253,9 +259,9 @@ class Env(BaseSettings):
 
 
 def read_env(**provisional: str) -> Env:
-    """The environment, completed by what `make run` wrote to `$DATA_DIR/runtime.env`.
+    """Return the environment, completed by what `make run` wrote to `$DATA_DIR/runtime.env`.
 
-    What is given as an argument goes before both. Raises ImproperlyConfigured naming every
+    Keyword arguments take precedence over both. Raises ImproperlyConfigured with the name of every
     variable that is missing or wrong.
     """
     runtime = Path(os.environ.get("DATA_DIR") or "var") / "runtime.env"
@@ -263,6 +269,6 @@ def read_env(**provisional: str) -> Env:
         file = runtime if os.access(runtime, os.R_OK) else None
         return Env(_env_file=file, **provisional)  # type: ignore[arg-type]
     except ValidationError as error:
-        # The value itself is not repeated: it may be a secret.
+        # The value is not repeated, because it may be a secret.
         lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise ImproperlyConfigured("; ".join(lines)) from None

@@ -23,6 +23,7 @@ from imissive.core.api.requests import (
 from imissive.core.errors import ApiError
 from messaging.models import SenderId
 from messaging.senders import approval
+from messaging.senders.reasons import SenderReason
 from messaging.sending.schemas import SenderName
 
 SenderStatus = Annotated[str, OneOf(SenderId.Status)]
@@ -131,7 +132,7 @@ class SenderIdView(ApiView):
         mine = SenderId.objects.filter(organization=caller_of(request).organization_id)
         sender = None if sender_id is None else mine.filter(id=sender_id).first()
         if sender is None:
-            raise ApiError("NOT_FOUND", "There is no such sender ID.")
+            raise ApiError(SenderReason.NO_SUCH_SENDER)
         return Response(_as_json(sender))
 
 

@@ -1,4 +1,4 @@
-"""The REST API of the delivery log and of replays: thin."""
+"""REST API of the delivery log and of replays."""
 
 import uuid
 from typing import Annotated, Literal
@@ -29,6 +29,7 @@ from webhooks.api.representations import (
     delivery_json,
 )
 from webhooks.delivery import log, replay
+from webhooks.delivery.reasons import DeliveryReason
 from webhooks.endpoints import endpoints
 
 
@@ -119,7 +120,7 @@ class ReplayView(ApiView):
         return Response(delivery_json(log.find(organization_id, new_id)), status=202)
 
 
-class ReplaySpanView(ApiView):
+class ReplayPeriodView(ApiView):
     """`POST /v1/webhooks/{webhook_id}/replay`"""
 
     required_scope = Scope.WEBHOOKS
@@ -138,15 +139,17 @@ class ReplaySpanView(ApiView):
         the endpoint is disabled.
         """
         if body.since >= body.until:
-            raise ApiError("INVALID_REQUEST", "'to' must be later than 'from'.", field="to")
-        span = replay.Span(
+            raise ApiError(DeliveryReason.EMPTY_PERIOD, "to")
+        period = replay.ReplayPeriod(
             since=body.since,
             until=body.until,
             delivered_too=body.status == "all",
             event_types=body.events,
             above=body.cursor,
         )
-        replayed, last = replay.replay_span(caller_of(request).organization_id, webhook_id, span)
+        replayed, last = replay.replay_period(
+            caller_of(request).organization_id, webhook_id, period
+        )
         next_cursor = None if last is None else encode_cursor(last)
         answer: WebhookReplay = {"replayed": replayed, "next_cursor": next_cursor}
         return Response(answer, status=202)
