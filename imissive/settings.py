@@ -123,7 +123,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.redis_url
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "imissive.core.shared_cache.SharedCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "imissive",
     }
@@ -202,7 +202,19 @@ ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
 # Emails about a new password, address or second factor.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
-ACCOUNT_RATE_LIMITS = {"signup": "20/h/ip"}
+# By user and address, accounts/access/post_limits.py counts these posts. What allauth goes on to
+# count is about an account or a mailbox: guesses ("login_failed") and mails to one address.
+ACCOUNT_RATE_LIMITS = {
+    "login": None,
+    "signup": None,
+    "reset_password": "5/m/key",
+    "reset_password_from_key": None,
+    "change_password": None,
+    "manage_email": None,
+    "reauthenticate": None,
+}
+MFA_RATE_LIMITS = {"webauthn_login": None}
+RATELIMIT_FAIL_OPEN = True
 SIGNUP_OPEN = env.signup_open
 TOP_UP_TEXT = env.top_up_text
 ACCOUNT_ADAPTER = "accounts.members.allauth_adapters.AccountAdapter"

@@ -3,6 +3,7 @@
 import gc
 import os
 import signal
+import uuid
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,10 +22,13 @@ from messaging.models import Carrier
 from messaging.routing import cache
 from tests.support import transitions
 from tests.support.factories import Api, Customer, World
+from tests.support.redis_away import cache_without_redis
 from tests.support.running_platform import Site
 from tests.support.webhook_dispatch import Start, dispatchers
 from tests.support.webhook_receivers import Receiver, receiver
 from tests.support.xdist_scheduling import LONGEST_FIRST, SITE_FILES, BySite
+
+__all__ = ["cache_without_redis"]
 
 # The two cores are shared with servers and other test processes, so a deadline proves nothing.
 hypothesis.settings.register_profile("imissive", deadline=None)
@@ -103,6 +107,19 @@ def site(site_of_all: Site) -> Iterator[Site]:
 def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty the routing cache, so that no test sees another's routes and prices."""
     monkeypatch.setattr(cache, "_cached", None)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_post_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test counts what another one posted."""
+    monkeypatch.setattr(settings, "RATELIMIT_CACHE_PREFIX", f"posts:{uuid.uuid4()}:", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_cache() -> None:
+    """As for the limits below: a cache that answers late would be taken for one that is away."""
+    patience = {"socket_timeout": 10, "socket_connect_timeout": 10}
+    settings.CACHES["default"] |= {"OPTIONS": patience}  # type: ignore[dict-item]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -7,7 +7,6 @@ cannot both take the last one.
 """
 
 import math
-import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -16,22 +15,17 @@ from typing import Any
 from uuid import UUID
 
 import redis
-import structlog
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from accounts.api.reasons import CallReason
+from imissive.core.breaker import Breaker
 from imissive.core.errors import ApiError
-
-log = structlog.get_logger(__name__)
 
 PERIOD_SECONDS = 60
 SOCKET_SECONDS = 0.25
 """Timeout of a request to Redis; after that the request is decided without the limit."""
-REST_SECONDS = 1.0
-"""Pause after a failure of Redis, so that not every request waits for its timeout."""
-ALERT_SECONDS = 30.0
 
 
 class LimitClass(StrEnum):
@@ -120,47 +114,12 @@ return {math.ceil(after - now), 0}
 """
 
 
-class _Breaker:
-    """Circuit breaker: remembers that Redis failed a moment ago, and logs it every ALERT_SECONDS.
-
-    After the pause one request tries Redis again; the others continue without it until it has
-    responded. A hanging Redis therefore delays one request per second, not every one.
-    """
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._failing = False
-        self._resting_until = 0.0
-        self._alert_at = 0.0
-
-    def lets_pass(self) -> bool:
-        """Return whether this request may use Redis."""
-        if not self._failing:
-            return True
-        with self._guard:
-            now = time.monotonic()
-            if now < self._resting_until:
-                return False
-            self._resting_until = now + REST_SECONDS
-            return True
-
-    def failed(self, error: Exception) -> None:
-        with self._guard:
-            now = time.monotonic()
-            self._failing, self._resting_until = True, now + REST_SECONDS
-            alert = now >= self._alert_at
-            if alert:
-                self._alert_at = now + ALERT_SECONDS
-        if alert:
-            log.error("rate_limits_unavailable", error=str(error), effect="limits do not hold")
-
-    def succeeded(self) -> None:
-        if self._failing:
-            self._failing = False
-            log.warning("rate_limits_available", effect="limits hold again")
+def new_breaker() -> Breaker:
+    """Return the breaker of a process whose Redis has not failed yet."""
+    return Breaker("rate_limits", lost="limits do not hold", restored="limits hold again")
 
 
-_breaker = _Breaker()
+_breaker = new_breaker()
 
 
 @cache

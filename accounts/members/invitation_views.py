@@ -8,6 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.access.page_access import public_id
+from accounts.access.post_limits import ACCEPT_INVITATION, limit_posts
 from accounts.members import invitations
 from accounts.members.people import has_address
 from accounts.members.team import NotAllowed
@@ -17,6 +18,7 @@ from imissive.core.api.requests import client_address
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
+@limit_posts(ACCEPT_INVITATION)
 def invitation_page(request: HttpRequest, token: str) -> HttpResponse:
     """Show the invitation; on POST, accept it, or continue to sign-up without an account.
 

@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import INVITE, limit_posts
 from accounts.members import invitations, team
 from accounts.members.team import NotAllowed
 from accounts.models import Invitation, Member
@@ -65,6 +66,7 @@ def _show(request: HttpRequest, member: Member, form: InviteForm) -> HttpRespons
 
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
+@limit_posts(INVITE)
 def invite(request: HttpRequest, member: Member) -> HttpResponse:
     """Invite a person by email."""
     form = InviteForm(member, request.POST)
@@ -82,6 +84,7 @@ def invite(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
+@limit_posts(INVITE)
 def resend(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
     """Send an open invitation again."""
     with _refusals_as_messages(request):

@@ -1,7 +1,7 @@
 """Errors that callers see: one set of codes for the REST API, the dashboard and SMPP."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from django.conf import settings
@@ -14,6 +14,9 @@ from rest_framework.response import Response
 from imissive.core.problems import Parameter, Problem, Reason, english
 from imissive.core.reasons import CoreReason
 from imissive.core.sql import forget_broken_connections
+
+if TYPE_CHECKING:
+    from imissive.core.api.error_bodies import Error, ErrorReason
 
 log = structlog.get_logger(__name__)
 
@@ -80,13 +83,13 @@ class ApiError(Exception):
         return STATUS_OF_CODE[self.problem.code]
 
 
-def problem_json(problem: Problem) -> dict[str, Any]:
+def problem_json(problem: Problem) -> "ErrorReason":
     """Return a problem in the contract's shape, in English."""
     return {"code": problem.code, "message": english(problem), "field": problem.field}
 
 
-def error_body(error: ApiError, request_id: str) -> dict[str, Any]:
-    """The contract's error body."""
+def error_body(error: ApiError, request_id: str) -> "Error":
+    """Return the contract's error body."""
     return {
         "error": {
             **problem_json(error.problem),

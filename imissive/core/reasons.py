@@ -33,10 +33,6 @@ class CoreReason(Reason):
     # `detail`: what pydantic says of a value, in its words.
     INVALID_VALUE = "INVALID_REQUEST", "%(name)s: %(detail)s.", "name", "detail"
     INVALID_BODY = "INVALID_REQUEST", "%(detail)s.", "detail"
-    INVALID_CURSOR = (
-        "INVALID_REQUEST",
-        _("The cursor is not valid. Pass on the next_cursor of the previous page unchanged."),
-    )
     UNAVAILABLE = "UNAVAILABLE", _("The service is not available right now. Try again.")
     SERVER_ERROR = "SERVER_ERROR", _("Something went wrong on our side. Try again later.")
 

@@ -1,14 +1,11 @@
-"""The error codes in words, and the body that carries them."""
+"""The error codes in words, and a body with each."""
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
-
-from pydantic import BaseModel, Field
 
 from accounts.api.reasons import CallReason
 from accounts.credits.reasons import CreditsReason
-from imissive.core.errors import STATUS_OF_CODE, problem_json
+from imissive.core.api.error_bodies import Error
+from imissive.core.errors import problem_json
 from imissive.core.problems import Problem
 from imissive.core.reasons import CoreReason, UrlReason
 from messaging.numbers.reasons import NumberReason
@@ -16,37 +13,6 @@ from messaging.sending.reasons import MessageReason, SendingReason
 from otp.limits.reasons import LimitReason
 from otp.verification.reasons import VerificationReason
 from webhooks.endpoints.reasons import EndpointReason
-
-# The one list of codes is that of imissive.core.errors.
-ErrorCode = StrEnum("ErrorCode", {code: code for code in STATUS_OF_CODE})  # type: ignore[misc]
-ErrorCode.__doc__ = "Why a call was refused. New codes may come: treat one by its HTTP status then."
-
-
-class ErrorReason(BaseModel):
-    """One reason of a refusal."""
-
-    code: ErrorCode
-    message: str = Field(description="For developers to read, in English. It may change.")
-    field: str | None = Field(description="The field, parameter or header at fault, or null.")
-
-
-class ErrorBody(ErrorReason):
-    """The reason of a refusal, the others that were found, and where to read on."""
-
-    details: list[ErrorReason] = Field(description="Further reasons, in the same shape.")
-    docs: str = Field(
-        description="Where the code is explained.", json_schema_extra={"format": "uri"}
-    )
-
-
-class Error(BaseModel):
-    """The body of every answer that is no success."""
-
-    error: ErrorBody
-    request_id: str = Field(
-        description="The same as the header `X-Request-Id`. Quote it to support.",
-        examples=["req_01m83snhn8fsjsf5h41ebt60cg"],
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +121,8 @@ CODES = {
 }
 
 
-def example(code: str, base: str) -> dict[str, Any]:
-    """A body with that code; `base` is the platform's address."""
+def example(code: str, base: str) -> Error:
+    """Return a body with that code; `base` is the platform's address."""
     return {
         "error": {
             **problem_json(CODES[code].example),

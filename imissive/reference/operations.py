@@ -33,6 +33,17 @@ def tag_of(path: str) -> str:
     return _TAG_OF.get(path.split("/")[2], "Account")
 
 
+WHOSE_ID = {
+    "message_id": "message's",
+    "batch_id": "batch's",
+    "otp_id": "verification's",
+    "webhook_id": "endpoint's",
+    "delivery_id": "delivery's",
+    "sender_id": "sender ID's",
+}
+"""Whose the ids in paths are, by their parameters' names."""
+
+
 @dataclass(frozen=True, slots=True)
 class Link:
     """A link of OpenAPI: the response's `field` is the parameter `parameter` of `operation`."""

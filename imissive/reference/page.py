@@ -11,6 +11,7 @@ from django.conf import settings
 from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
+from imissive.core.api.error_bodies import Error
 from imissive.core.api.openapi import SCHEME, Schema
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.guide import calls, rendering
@@ -126,7 +127,7 @@ def reference() -> Reference:
 def _reference(etag: str) -> Reference:
     schema = document().schema
     maker = _Maker(schema)
-    error = schema["components"]["schemas"][codes.Error.__name__]
+    error = schema["components"]["schemas"][Error.__name__]
     headers = schema["components"]["headers"]
     return Reference(
         introduction=tuple(paragraphs(schema["info"]["description"])),

@@ -10,6 +10,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import (
+    LARGE_PREVIEW,
+    LARGE_REVIEW,
+    PREVIEW,
+    PostLimit,
+    limit_posts,
+    refusal,
+)
 from accounts.credits.ledger import InsufficientCredits
 from accounts.models import Balance, Member
 from accounts.roles import Action, may
@@ -25,20 +33,27 @@ from messaging.compose.forms import (
     list_of,
     template_of,
 )
+from messaging.models import ListEntry
 from messaging.text import gsm_alternatives, variables
 
 SHOWN_CHARACTERS = 16
 SHOWN_REFUSED = 100
 SHOWN_TEXTS = 5
+MANY_CHARACTERS, MANY_ENTRIES = 10_000, 500
+"""Of the numbers and of the lists: a look at more costs several times as much as a common one."""
 _REWRITES = {"plain": gsm_alternatives.plain, "bare": gsm_alternatives.without_marks}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
+@limit_posts(PREVIEW)
 def compose(request: HttpRequest, member: Member) -> HttpResponse:
     """The form; a POST shows what would become of it, or rewrites the text and shows it again."""
     if request.method != "POST":
         return _form_page(request, member, _form(member, initial=_asked_for(request, member)))
+    refused = _refusal_of_many(request, member, LARGE_REVIEW)
+    if refused is not None:
+        return refused
     act = request.POST.get("act", "")
     if act in ("edit", "count", "template", *_REWRITES):
         return _form_page(request, member, _form(member, initial=_rewritten(member, request.POST)))
@@ -50,8 +65,12 @@ def compose(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_POST
 @member_page(Action.SEND)
+@limit_posts(PREVIEW)
 def estimate(request: HttpRequest, member: Member) -> HttpResponse:
     """What is said beside the form while it is filled in, by the same functions as the review."""
+    refused = _refusal_of_many(request, member, LARGE_PREVIEW)
+    if refused is not None:
+        return refused
     act = request.POST.get("act", "")
     rewrites = act == "template" or act in _REWRITES
     data = _rewritten(member, request.POST) if rewrites else request.POST
@@ -70,8 +89,12 @@ def estimate(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_POST
 @member_page(Action.SEND)
+@limit_posts(PREVIEW)
 def send_composed(request: HttpRequest, member: Member) -> HttpResponse:
     """Sends what was reviewed, once; where it would cost something else by now, shows it again."""
+    refused = _refusal_of_many(request, member, LARGE_REVIEW)
+    if refused is not None:
+        return refused
     form = _form(member, request.POST)
     once = _once(request)
     if once is None or not form.is_valid():
@@ -93,6 +116,22 @@ def send_composed(request: HttpRequest, member: Member) -> HttpResponse:
             messages.warning(request, _("This was sent already. It was not sent again."))
         return _to_what_was_sent(request, member, asked, sent)
     return _review(request, member, form)
+
+
+def _refusal_of_many(request: HttpRequest, member: Member, limit: PostLimit) -> HttpResponse | None:
+    """Count a post about many recipients, and return the answer to one that is too many."""
+    return refusal(request, limit, member) if _has_many(member, request.POST) else None
+
+
+def _has_many(member: Member, data: QueryDict) -> bool:
+    """Return whether evaluating what was filled in costs much; found out without evaluating it."""
+    if len(data.get("to", "")) > MANY_CHARACTERS:
+        return True
+    chosen = [ids.parse_id(ids.CONTACT_LIST, each) for each in data.getlist("lists")]
+    entries = ListEntry.objects.filter(
+        contact_list__organization=member.organization, contact_list__in=filter(None, chosen)
+    )
+    return bool(chosen) and entries[: MANY_ENTRIES + 1].count() > MANY_ENTRIES
 
 
 def _form(member: Member, data: Any = None, initial: dict[str, Any] | None = None) -> ComposeForm:

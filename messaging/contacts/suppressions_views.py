@@ -8,6 +8,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import UPLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
@@ -50,6 +51,7 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
+@limit_posts(UPLOAD)
 def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
     """Asks for numbers; a POST puts them on the list and cancels what waits for them."""
     form = SuppressForm(request.POST, request.FILES) if request.method == "POST" else SuppressForm()

@@ -20,6 +20,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import DOWNLOAD, UPLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
@@ -98,6 +99,7 @@ def remove_contact(request: HttpRequest, member: Member, contact_id: str) -> Htt
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
+@limit_posts(UPLOAD)
 def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
     """Takes in what can be read, all in one, and shows what could not."""
     lists = contacts.lists_of(member.organization)
@@ -175,6 +177,7 @@ def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> Ht
 
 @require_POST
 @member_page(Action.SEND)
+@limit_posts(DOWNLOAD)
 def export_contacts(request: HttpRequest, member: Member) -> HttpResponseBase:
     """The contacts that the page shows, all pages of them, as CSV."""
     organization = member.organization

@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import TEST_MESSAGE, limit_posts
 from accounts.models import Member, Organization
 from accounts.roles import Action
 from accounts.ui.single_use_forms import SingleUseForm
@@ -60,6 +61,7 @@ class TestMessageForm(SingleUseForm):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
+@limit_posts(TEST_MESSAGE)
 def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the form; a POST sends the message to the simulator and redirects to its page.
 

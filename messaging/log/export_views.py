@@ -10,6 +10,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import DOWNLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
@@ -48,6 +49,7 @@ def _filter_chips(export: Export) -> list[Chip]:
 
 @require_POST
 @member_page(Action.READ_MESSAGES)
+@limit_posts(DOWNLOAD)
 def new_export(request: HttpRequest, member: Member) -> HttpResponse:
     """Create an export with the filters of the query string."""
     organization_id = public_id(member.organization)

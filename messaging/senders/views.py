@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import UPLOAD, limit_posts
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui import stored_files
@@ -206,6 +207,7 @@ def sender_page(request: HttpRequest, member: Member, sender_id: str) -> HttpRes
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_SENDERS)
+@limit_posts(UPLOAD)
 def new_sender(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the form for a sender ID; a POST requests it."""
     form = RequestForm(request.POST, request.FILES) if request.method == "POST" else RequestForm()
@@ -214,6 +216,7 @@ def new_sender(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_SENDERS)
+@limit_posts(UPLOAD)
 def request_again(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
     """Show the form for a sender ID that was refused or withdrawn; a POST requests it again."""
     sender = _sender_of(member, sender_id)

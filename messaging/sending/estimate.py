@@ -10,6 +10,7 @@ from accounts.models import Balance
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import problem_json
 from imissive.core.problems import Problem
+from messaging.sending import schemas
 from messaging.sending.accept import SendRequest, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
 from messaging.text import encoding
@@ -61,13 +62,15 @@ def estimate(
     return Estimate(send_request, opinions, balance.micro if balance else 0)
 
 
-def estimate_json(found: Estimate, *, tell_balance: bool) -> dict[str, Any]:
+def estimate_json(
+    found: Estimate, *, tell_balance: bool
+) -> schemas.Estimate | schemas.BulkEstimate:
     """Return that of its one message, or for a batch the sums and each message."""
     available, covered = found.available, found.covered
     messages = [_message_json(found, opinion) for opinion in found.opinions]
-    money = {"balance": credits_text(available) if tell_balance else None, "covered": covered}
+    balance = credits_text(available) if tell_balance else None
     if not found.send_request.as_batch:
-        return messages[0] | money
+        return {**messages[0], "balance": balance, "covered": covered}
     acceptable = found.acceptable
     accepted = len(acceptable) if covered else 0
     return {
@@ -75,12 +78,13 @@ def estimate_json(found: Estimate, *, tell_balance: bool) -> dict[str, Any]:
         "rejected": len(messages) - accepted,
         "parts": sum(opinion.measure.parts for opinion in acceptable if opinion.measure),
         "credits": credits_text(found.price),
-        **money,
+        "balance": balance,
+        "covered": covered,
         "messages": messages,
     }
 
 
-def _message_json(found: Estimate, opinion: Opinion) -> dict[str, Any]:
+def _message_json(found: Estimate, opinion: Opinion) -> schemas.EstimatedMessage:
     problems = found.problems_of(opinion)
     measure, price = opinion.measure, opinion.price
     return {

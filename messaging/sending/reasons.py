@@ -102,7 +102,6 @@ class MessageReason(Reason):
 
     NO_SUCH_MESSAGE = "NOT_FOUND", _("There is no such message.")
     NO_SUCH_BATCH = "NOT_FOUND", _("There is no such batch.")
-    BATCH_ID = "INVALID_REQUEST", _("This is not the id of a batch. It begins with bat_.")
     EMPTY_PERIOD = (
         "INVALID_REQUEST",
         _("The period is empty: created_after must be before created_before."),

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.api.rate_limits import take_tokens
+from accounts.access.post_limits import OTP_TRY, limit_posts
 from accounts.api.reasons import CallReason
 from accounts.models import Member, Organization
 from accounts.roles import Action
@@ -26,7 +26,6 @@ from messaging.numbers import e164
 from messaging.numbers.countries import name_of
 from otp.dashboard.forms import CodeForm, CountriesForm, TryForm
 from otp.limits import organization_rules
-from otp.limits.reasons import LimitReason
 from otp.limits.rules import rules_of
 from otp.models import HeldPrefix, Verification
 from otp.verification import (
@@ -41,7 +40,6 @@ from otp.verification.send import CodeRequest
 
 PAGE = 25
 DAYS = 30
-TRIES_PER_MINUTE = 10
 _MINE = "otp_tries"
 """Session key of the live verifications that were started from this page."""
 _TONES = {"pending": "moving", "verified": "good", "expired": "still", "failed": "bad"}
@@ -150,6 +148,7 @@ def choose_countries(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_POST
 @member_page(Action.SEND)
+@limit_posts(OTP_TRY)
 def send_try(request: HttpRequest, member: Member) -> HttpResponse:
     """Send a code from the page, and redirect to the page that asks for it."""
     form = TryForm(request.POST)
@@ -176,8 +175,6 @@ def _send(member: Member, values: dict[str, Any]) -> Verification:
     organization = member.organization
     if organization.status != Organization.Status.ACTIVE:
         raise ApiError(CallReason.ORGANIZATION_SUSPENDED)
-    if take_tokens(f"{organization.id.hex}:otp-try", TRIES_PER_MINUTE, 60).wait_seconds:
-        raise ApiError(LimitReason.TOO_MANY_TRIALS)
     text = texts.compose(None, values["locale"], app_hash=None, origin=None)
     caller = DashboardCaller(organization.id, test=values["kind"] == "test")
     code_request = CodeRequest(values["phone"], text, values["length"], values["expiry"], None)
@@ -193,7 +190,7 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
     if form.is_bound and form.is_valid():
         page = DashboardCaller(member.organization_id, verification.test)
         try:
-            checked = verify.verify(page, otp_id, form.cleaned_data["code"])
+            checked = verify.verify(page, verification.id, form.cleaned_data["code"])
         except ApiError as refusal:
             messages.error(request, sentence(refusal.problem))
         else:

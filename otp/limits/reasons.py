@@ -30,4 +30,3 @@ class LimitReason(Reason):
         _("A code was sent to this number less than %(seconds)s seconds ago."),
         "seconds",
     )
-    TOO_MANY_TRIALS = "RATE_LIMITED", _("Too many requests. Try again in a minute.")

@@ -5,6 +5,7 @@ that the limits hold under concurrency. Order of locks: number, verification, me
 """
 
 import contextlib
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -92,16 +93,16 @@ def send(caller: OtpCaller, code_request: CodeRequest) -> Sent:
     return Sent(verification, code)
 
 
-def resend(caller: OtpCaller, otp_id: str) -> Sent:
+def resend(caller: OtpCaller, verification_id: uuid.UUID | None) -> Sent:
     """Send a pending verification's code again, and restart its expiry.
 
     Raises ApiError: NOT_FOUND; ALREADY_VERIFIED; CONFLICT after completion; and those of `send`.
     """
-    phone = verify.find(caller, otp_id).phone
+    phone = verify.find(caller, verification_id).phone
     rules = rules_of(caller.organization_id)
     with _all_or_nothing():
         lock_number(phone)
-        verification = verify.find(caller, otp_id, lock=True)
+        verification = verify.find(caller, verification_id, lock=True)
         verify.refuse_verified(verification)
         code = _code_again(verification)
         if code is None:

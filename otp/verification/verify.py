@@ -1,11 +1,11 @@
 """Verification: check a code, read a verification, cancel it."""
 
+import uuid
 from datetime import UTC, datetime
 
 import structlog
 from django.db import transaction
 
-from imissive.core import ids
 from imissive.core.errors import ApiError
 from otp.models import MAX_ATTEMPTS, Verification
 from otp.verification import codes, completion
@@ -15,14 +15,15 @@ from otp.verification.reasons import VerificationReason
 log = structlog.get_logger(__name__)
 
 
-def find(caller: OtpCaller, otp_id: str, *, lock: bool = False) -> Verification:
-    """Return the caller's verification with that public id; `lock`: until the transaction ends.
+def find(
+    caller: OtpCaller, verification_id: uuid.UUID | None, *, lock: bool = False
+) -> Verification:
+    """Return the caller's verification with that id; `lock`: until the transaction ends.
 
     Verifications of test keys are not found with a live key, nor the other way round: a code that
     never reached a phone must prove nothing. Raises ApiError NOT_FOUND.
     """
     found = None
-    verification_id = ids.parse_id(ids.OTP, otp_id)
     if verification_id is not None:
         known = Verification.objects.select_for_update() if lock else Verification.objects
         mine = known.filter(organization_id=caller.organization_id, test=caller.test)
@@ -32,12 +33,12 @@ def find(caller: OtpCaller, otp_id: str, *, lock: bool = False) -> Verification:
     return found
 
 
-def read(caller: OtpCaller, otp_id: str) -> Verification:
+def read(caller: OtpCaller, verification_id: uuid.UUID | None) -> Verification:
     """Return the caller's verification; one whose time is over is returned as expired.
 
     The sweep may not have expired it in the database yet. Raises ApiError NOT_FOUND.
     """
-    verification = find(caller, otp_id)
+    verification = find(caller, verification_id)
     pending = verification.status == Verification.Status.PENDING
     if pending and is_expired(verification, datetime.now(UTC)):
         verification.status = Verification.Status.EXPIRED
@@ -62,14 +63,14 @@ def refuse_verified(verification: Verification) -> None:
         raise ApiError(VerificationReason.VERIFIED)
 
 
-def verify(caller: OtpCaller, otp_id: str, code: str) -> Verification:
+def verify(caller: OtpCaller, verification_id: uuid.UUID | None, code: str) -> Verification:
     """Check a code and return the verification with its new status.
 
     Concurrent checks of one verification wait for each other, so that no more than MAX_ATTEMPTS
     codes are compared. Raises ApiError: NOT_FOUND, ALREADY_VERIFIED.
     """
     with transaction.atomic():
-        verification = find(caller, otp_id, lock=True)
+        verification = find(caller, verification_id, lock=True)
         refuse_verified(verification)
         if verification.status == Verification.Status.PENDING:
             _check(verification, code)
@@ -97,13 +98,13 @@ def _check(verification: Verification, code: str) -> None:
         verification.save(update_fields=["attempts"])
 
 
-def cancel(caller: OtpCaller, otp_id: str) -> Verification:
+def cancel(caller: OtpCaller, verification_id: uuid.UUID | None) -> Verification:
     """Cancel a pending verification and return it; a message not yet sent is canceled too.
 
     Raises ApiError: NOT_FOUND, ALREADY_VERIFIED, NOT_CANCELABLE.
     """
     with transaction.atomic():
-        verification = find(caller, otp_id, lock=True)
+        verification = find(caller, verification_id, lock=True)
         refuse_verified(verification)
         now = datetime.now(UTC)
         if not is_active(verification, now):

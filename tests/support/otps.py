@@ -105,10 +105,10 @@ def waits(customer: Customer, ask: Any, code: str) -> int:
 def without_redis(settings: Any) -> Iterator[None]:
     """Run with a REDIS_URL at which there is no server."""
     before, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
-    rate_limits._breaker = rate_limits._Breaker()
+    rate_limits._breaker = rate_limits.new_breaker()
     yield
     settings.REDIS_URL = before
-    rate_limits._breaker = rate_limits._Breaker()
+    rate_limits._breaker = rate_limits.new_breaker()
 
 
 def live(customer: Customer) -> list[Verification]:

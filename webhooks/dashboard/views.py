@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.api.rate_limits import take_tokens
+from accounts.access.post_limits import TEST_EVENT, limit_posts
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
@@ -32,8 +32,6 @@ from webhooks.endpoints import endpoints
 from webhooks.models import Endpoint
 
 PAGE = 50
-TESTS_PER_MINUTE = 20
-"""Limit of an organization's test events: a person who reads the responses sends fewer."""
 
 
 @require_safe
@@ -201,13 +199,10 @@ def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
 
 @require_POST
 @member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@limit_posts(TEST_EVENT)
 def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Send a test event, and redirect to its delivery, which shows the response."""
     endpoint = endpoint_of(member, webhook_id)
-    bucket = f"{member.organization_id.hex}:webhook-test"
-    if take_tokens(bucket, TESTS_PER_MINUTE, 60).wait_seconds:
-        messages.error(request, _("That was many test events in a minute. Wait a little."))
-        return _to_endpoint(member, endpoint)
     try:
         delivery_id = replay.send_test(member.organization_id, endpoint.id)
     except ApiError as refusal:

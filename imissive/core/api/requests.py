@@ -18,7 +18,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     ValidationError,
 )
 from pydantic_core import ErrorDetails
@@ -92,11 +91,12 @@ def _in_utc(at: datetime) -> datetime:
 Moment = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_in_utc)]
 """A point in time in a query: ISO 8601 with an offset, converted to UTC."""
 
-Limit = Annotated[int, Field(ge=1, le=200, description="Rows on a page, 1 to 200.")]
-
 
 class Query(BaseModel):
-    """Base of the API's query parameters: every one known, each at most once, none with a NUL."""
+    """Base of the API's query parameters: every one known, each at most once, none with a NUL.
+
+    The model is named in `imissive.core.api.operation`, and the schema is made of it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 

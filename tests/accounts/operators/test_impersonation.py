@@ -12,7 +12,8 @@ from accounts.access.page_access import public_id
 from accounts.models import AuditEntry, Impersonation, Member, Organization, User
 from accounts.roles import Role
 from messaging.models import Carrier
-from tests.journeys.test_dashboard_permissions import TABLE, _url
+from tests.journeys.test_dashboard_permissions import TABLE
+from tests.support.dashboard_pages import url_of
 from tests.support.factories import Customer, World
 from tests.support.people import (
     PLAIN_STATIC,
@@ -133,7 +134,7 @@ def test_every_page_while_impersonating(
 ) -> None:
     methods, allowed = TABLE[name]
     for method in methods.split():
-        response = impersonating.generic(method, _url(name, world, customer, carrier))
+        response = impersonating.generic(method, url_of(name, world, customer, carrier))
         if name in KEPT_OUT or Role.ADMIN not in allowed or (name, method) in MAY_SHOW:
             assert response.status_code == 403, method
         else:

@@ -176,6 +176,15 @@ def test_lockout_of_an_account_and_of_an_address(customer: Customer, gate: Gate,
     assert denied(gate, "other", other) == Status.ESME_RBINDFAIL
 
 
+@pytest.mark.usefixtures("cache_without_redis")
+def test_without_redis_this_process_locks_an_account_out(customer: Customer, gate: Gate) -> None:
+    _, password = made(customer)
+    for _ in range(bind_auth.FAILURES_OF_ACCOUNT):
+        assert denied(gate, "acme", "wrong") == Status.ESME_RINVPASWD
+    assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL
+    gate.admit("acme", password, newcomer("192.0.2.1"))
+
+
 class SlowClock:
     """Between counting the places and taking one."""
 

@@ -344,9 +344,7 @@ def test_without_the_lock_more_would_be_compared(
 ) -> None:
     """The race is real."""
     find = verify.find
-    monkeypatch.setattr(
-        verify, "find", lambda caller, otp_id, lock=False: find(caller, otp_id, lock=False)
-    )
+    monkeypatch.setattr(verify, "find", lambda caller, otp_id, lock=False: find(caller, otp_id))
     otp_id = send(racing.api)["otp_id"]
     in_threads([partial(guess, racing, otp_id, wrong(otp_id))] * 10)
     assert len(compared) > 5
