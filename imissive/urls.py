@@ -1,4 +1,4 @@
-"""Every address, composed of the apps' own."""
+"""Root URL configuration: the URLs of all applications under their prefixes."""
 
 from importlib import import_module
 
@@ -10,7 +10,8 @@ from imissive.pages.search import search
 from imissive.pages.usage_api import UsageView
 from imissive.pages.usage_views import usage_file, usage_page
 
-# Importing the admin's pages registers them with the site. Only what serves pages needs them.
+# Importing the admin's pages registers them with the site. Only processes that serve pages need
+# them, so this is the place.
 for admin_pages in (
     "accounts.operators.admin",
     "messaging.admin",

@@ -12,6 +12,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from accounts.api.rate_limits import Limits
+from accounts.api.reasons import CallReason
 from accounts.keys import ip_allow_list
 from accounts.keys.api_keys import digest
 from accounts.models import Organization
@@ -124,6 +125,16 @@ def find_caller(secret: str, address: str, extra: str = "NULL") -> Caller | None
     )
 
 
+def read_extra(extra: str, organization_id: uuid.UUID) -> Any:
+    """Return an `extra` of that organization for whoever has no key: a page, a task, a bind."""
+    with server_cursor() as cursor:
+        cursor.execute(
+            f"SELECT {extra} FROM accounts_organization o WHERE o.id = %s",  # noqa: S608
+            [organization_id],
+        )
+        return cursor.fetchone()[0]
+
+
 def _is_stale(last_used_at: datetime | None) -> bool:
     return last_used_at is None or last_used_at < timezone.now() - LAST_USE_RESOLUTION
 
@@ -137,10 +148,11 @@ class HasScope(BasePermission):
         if not isinstance(caller, Caller):
             raise AuthenticationFailed
         if not caller.address_allowed:
-            where = caller.address or "an unknown address"
-            raise ApiError("FORBIDDEN", f"This API key may not be used from {where}.")
+            if caller.address:
+                raise ApiError(CallReason.ADDRESS_NOT_ALLOWED, address=caller.address)
+            raise ApiError(CallReason.ADDRESS_UNKNOWN)
         if caller.suspended:
-            raise ApiError("FORBIDDEN", "This organization is suspended. Contact support.")
+            raise ApiError(CallReason.ORGANIZATION_SUSPENDED)
         scope = view.required_scope
         if isinstance(scope, dict):
             # A method that is not listed has no handler; the view responds with 405.
@@ -148,5 +160,5 @@ class HasScope(BasePermission):
             if scope is None:
                 return True
         if not caller.may(scope):
-            raise ApiError("FORBIDDEN", f"This API key lacks the scope {str(scope)!r}.")
+            raise ApiError(CallReason.NO_SCOPE, scope=str(scope))
         return True

@@ -23,6 +23,7 @@ import orjson
 from django.conf import settings
 from django.db import transaction
 
+from accounts.api.reasons import CallReason
 from imissive.core import crypto
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
@@ -54,8 +55,7 @@ def check_key(key: str) -> None:
     A key has 1 to MAX_KEY_LENGTH printable ASCII characters.
     """
     if not key or len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
-        told = f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters."
-        raise ApiError("INVALID_REQUEST", told, field="Idempotency-Key")
+        raise ApiError(CallReason.INVALID_IDEMPOTENCY_KEY, "Idempotency-Key", most=MAX_KEY_LENGTH)
 
 
 def fingerprint(method: str, path: str, body: bytes) -> bytes:
@@ -122,8 +122,7 @@ def _claim(api_key_id: UUID, key: str, fingerprint: bytes) -> int | None:
         finally:
             _waiting.release()
     if not got:
-        told = "A call with this Idempotency-Key is still running. Ask again in a moment."
-        raise ApiError("IDEMPOTENCY_IN_PROGRESS", told, headers={"Retry-After": "1"})
+        raise ApiError(CallReason.IDEMPOTENCY_IN_PROGRESS, headers={"Retry-After": "1"})
     return record_id
 
 
@@ -154,8 +153,7 @@ def _stored_response(api_key_id: UUID, key: str, fingerprint: bytes) -> StoredRe
         )
         known, status, body = cursor.fetchone()
     if bytes(known) != fingerprint:
-        told = "This Idempotency-Key was used for another request: another address or body."
-        raise ApiError("IDEMPOTENCY_MISMATCH", told, field="Idempotency-Key")
+        raise ApiError(CallReason.IDEMPOTENCY_MISMATCH, "Idempotency-Key")
     return StoredResponse(status, _decrypted(body))
 
 

@@ -21,6 +21,7 @@ from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from accounts.api.reasons import CallReason
 from imissive.core.errors import ApiError
 
 log = structlog.get_logger(__name__)
@@ -223,10 +224,8 @@ def refusal(usage: Usage, cost: int = 1) -> ApiError:
     PAYLOAD_TOO_LARGE where the request costs more than the limit, since waiting would never help.
     """
     if cost > usage.limit:
-        told = f"This call counts {cost:,}, more than the account's {usage.limit:,} a minute."
-        return ApiError("PAYLOAD_TOO_LARGE", f"{told} Split it.", field="messages")
-    told = f"This account may send {usage.limit:,} messages a minute this way."
-    if usage.limit_class is LimitClass.CALLS:
-        told = f"This account may make {usage.limit:,} calls a minute."
+        return ApiError(CallReason.MORE_THAN_A_MINUTE, "messages", cost=cost, limit=usage.limit)
+    of_calls = usage.limit_class is LimitClass.CALLS
+    reason = CallReason.TOO_MANY_CALLS if of_calls else CallReason.TOO_MANY_MESSAGES
     headers = {"Retry-After": str(max(1, math.ceil(usage.wait_seconds)))}
-    return ApiError("RATE_LIMITED", told, headers=headers)
+    return ApiError(reason, headers=headers, limit=usage.limit)

@@ -14,6 +14,7 @@ from rest_framework.views import APIView
 from accounts.api import idempotency, rate_limits
 from accounts.api.authentication import Caller, caller_of
 from accounts.api.rate_limits import LimitClass, Usage
+from accounts.api.reasons import CallReason
 from imissive.core.errors import ApiError
 
 
@@ -95,8 +96,7 @@ class ApiView(APIView):
             wait = usage.wait_seconds + self._spent * rate_limits.PERIOD_SECONDS / usage.limit
             raise rate_limits.refusal(replace(usage, wait_seconds=wait), self._spent + cost)
         if self.fails_closed and not usage.known:
-            told = "This cannot be checked right now. Try again in a moment."
-            raise ApiError("UNAVAILABLE", told, headers={"Retry-After": "5"})
+            raise ApiError(CallReason.LIMIT_NOT_KNOWN, headers={"Retry-After": "5"})
 
     def _take(self, limit_class: LimitClass, cost: int) -> Usage:
         caller = caller_of(self.request)

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.audit import trail
 from accounts.keys import ip_allow_list
+from accounts.keys.reasons import KeyReason
 from accounts.models import ApiKey, Organization, User
 from imissive.core.errors import ApiError
 
@@ -87,15 +88,14 @@ def rotate_key(
     where the key is expired, revoked or rotated already.
     """
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
-        told = f"The overlap is {LONGEST_OVERLAP.days} days at most."
-        raise ApiError("INVALID_REQUEST", told, field="overlap")
+        raise ApiError(KeyReason.OVERLAP_TOO_LONG, "overlap", days=LONGEST_OVERLAP.days)
     # The lock makes the second of two concurrent rotations find the first one's new key.
     old = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
     now = timezone.now()
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
-        raise ApiError("CONFLICT", "This key does not work any more: make a new one.")
+        raise ApiError(KeyReason.KEY_OVER)
     if old.replaced_by.exists():
-        raise ApiError("CONFLICT", "This key was rotated already.")
+        raise ApiError(KeyReason.KEY_ROTATED)
     new, secret = _create(
         organization=old.organization,
         name=old.name,
@@ -126,7 +126,7 @@ def restrict_key(
     networks = _clean(allowed)
     locked = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
     if locked.revoked_at is not None:
-        raise ApiError("CONFLICT", "This key was revoked.")
+        raise ApiError(KeyReason.KEY_REVOKED)
     if locked.networks != networks:
         before, locked.networks = locked.networks, networks
         locked.save(update_fields=["networks"])
@@ -146,8 +146,8 @@ def revoke_key(key: ApiKey, *, actor: User | None = None, address: str | None = 
 def _clean(allowed: Iterable[str]) -> list[str]:
     try:
         return ip_allow_list.clean(allowed)
-    except ValueError as error:
-        raise ApiError("INVALID_REQUEST", f"{error}.", field="networks") from None
+    except ip_allow_list.NotAList as error:
+        raise ApiError.of(error.problem) from None
 
 
 def _audit(

@@ -3,8 +3,19 @@
 import ipaddress
 from collections.abc import Iterable
 
+from accounts.keys.reasons import KeyReason
+from imissive.core.problems import Problem
+
 MOST = 50
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
+
+
+class NotAList(ValueError):
+    """What was written is no list of addresses and networks."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem.reason))
+        self.problem = problem
 
 
 def allowed(address: str, networks: Iterable[str]) -> bool:
@@ -28,7 +39,7 @@ def clean(written: Iterable[str]) -> list[str]:
 
     Single addresses stay addresses, networks are in CIDR notation without host bits (192.0.2.7/24
     becomes 192.0.2.0/24), and IPv4-mapped IPv6 becomes IPv4, as a caller's address does. Raises
-    ValueError that names the invalid entries, and for more than MOST entries.
+    NotAList, which names the invalid entries, and for more than MOST entries.
     """
     found: dict[str, None] = {}
     wrong: list[str] = []
@@ -36,12 +47,12 @@ def clean(written: Iterable[str]) -> list[str]:
         try:
             found[_usual(text.strip())] = None
         except ValueError:
-            wrong.append(repr(text))
+            wrong.append(text if text.isprintable() else repr(text))
     if wrong:
-        told = "no address or network, such as 203.0.113.7 or 203.0.113.0/24 or 2001:db8::/32"
-        raise ValueError(f"{', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} {told}")
+        written = ", ".join(wrong)[:200]
+        raise NotAList(KeyReason.NOT_A_NETWORK.problem("networks", written=written))
     if len(found) > MOST:
-        raise ValueError(f"{MOST} addresses and networks at most")
+        raise NotAList(KeyReason.TOO_MANY_NETWORKS.problem("networks", most=MOST))
     return list(found)
 
 

@@ -22,6 +22,7 @@ from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 
 _LIFETIMES_DAYS = {"30": 30, "90": 90, "365": 365}
 _OVERLAP_HOURS = {"0": 0, "1": 1, "24": 24, "168": 168}
@@ -43,14 +44,10 @@ class IpAllowListForm(forms.Form):
 
     def clean_networks(self) -> list[str]:
         written: list[str] = self.cleaned_data["networks"].replace(",", " ").split()
-        if len(written) > ip_allow_list.MOST:
-            told = _("At most %(most)d addresses can be listed.")
-            raise forms.ValidationError(told, params={"most": ip_allow_list.MOST})
-        wrong = [each for each in written if not _is_network(each)]
-        if wrong:
-            told = _("That is no address or network: %(wrong)s")
-            raise forms.ValidationError(told, params={"wrong": ", ".join(wrong)[:200]})
-        return written
+        try:
+            return ip_allow_list.clean(written)
+        except ip_allow_list.NotAList as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
 
 
 class KeyForm(IpAllowListForm, SingleUseForm):

@@ -24,6 +24,7 @@ from accounts.access.page_access import public_id
 from accounts.audit import trail
 from accounts.credits import ledger
 from accounts.credits.field import CreditsField
+from accounts.credits.reasons import CreditsReason
 from accounts.members.people import vouch_for_address
 from accounts.models import (
     AuditEntry,
@@ -224,8 +225,7 @@ class OrganizationAdmin(OperatorAdmin):
             try:
                 ledger.adjust(organization, micro, reason=reason, actor=operator(request))
             except ledger.InsufficientCredits:
-                told = "The balance does not cover that correction."
-                raise ApiError("INSUFFICIENT_CREDITS", told) from None
+                raise ApiError(CreditsReason.CORRECTION_NOT_COVERED) from None
             trail.record(
                 "credits.adjusted",
                 actor=operator(request),

@@ -30,6 +30,7 @@ from accounts.operators.base import (
 from accounts.operators.site import site
 from accounts.roles import Scope
 from imissive.core.api.requests import client_address
+from imissive.core.problems import sentence
 
 if TYPE_CHECKING:
     ApiKeyModelForm = forms.ModelForm[ApiKey]
@@ -67,8 +68,8 @@ class IpAllowListField(forms.CharField):
         written = [entry for entry in re.split(r"[\s,;]+", super().clean(value)) if entry]
         try:
             return ip_allow_list.clean(written)
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        except ip_allow_list.NotAList as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
 
 
 class ApiKeyForm(ApiKeyModelForm):

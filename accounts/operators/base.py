@@ -23,6 +23,7 @@ from accounts.audit import trail
 from accounts.models import Organization, User
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -253,7 +254,7 @@ def action_page(
             with transaction.atomic():
                 response = do(obj, form.cleaned_data)
         except ApiError as error:
-            form.add_error(None, error.problem.message)
+            form.add_error(None, sentence(error.problem))
         else:
             if isinstance(response, HttpResponse):
                 return response

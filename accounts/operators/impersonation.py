@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.audit import trail
 from accounts.models import Impersonation, Member, Organization, User
+from accounts.operators.reasons import OperatorReason
 from accounts.roles import IMPERSONATOR
 from imissive.core.errors import ApiError
 
@@ -37,7 +38,7 @@ def start(
     of the organization, who needs no impersonation.
     """
     if Member.objects.filter(user=operator, organization=organization).exists():
-        raise ApiError("CONFLICT", "You are a member of this organization: open its dashboard.")
+        raise ApiError(OperatorReason.OWN_ORGANIZATION)
     end(session, operator, address=address)
     now = timezone.now()
     impersonation = Impersonation.objects.create(

@@ -4,6 +4,7 @@ from django.db import transaction
 
 from accounts.audit import trail
 from accounts.models import Organization, User
+from accounts.operators.reasons import OperatorReason
 from imissive.core.errors import ApiError
 
 Status = Organization.Status
@@ -43,7 +44,7 @@ def _swap(
     mine = Organization.objects.filter(pk=organization.pk, status=before)
     if not mine.update(status=after, suspended_because=public_reason):
         organization.refresh_from_db()
-        raise ApiError("CONFLICT", f"It is {organization.get_status_display().lower()} by now.")
+        raise ApiError(OperatorReason.STATUS_CHANGED, status=Status(organization.status).label)
     trail.record(
         "organization.suspended" if after == Status.SUSPENDED else "organization.reinstated",
         actor=actor,

@@ -7,9 +7,10 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
 
 from accounts.models import MICRO
+from imissive.core import problems
+from imissive.core.problems import Problem
 
 register = template.Library()
 
@@ -104,6 +105,6 @@ def milliseconds(value: int) -> SafeString:
 
 
 @register.filter
-def told(words: str) -> str:
-    """Words of the platform's own that it keeps in English, in the reader's language."""
-    return gettext(words) if words else ""
+def sentence(problem: Problem) -> str:
+    """Return a problem's sentence in the reader's language."""
+    return problems.sentence(problem)

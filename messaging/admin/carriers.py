@@ -1,4 +1,4 @@
-"""Carriers with their live binds and figures, and how they are started, drained and stopped."""
+"""Admin pages of carriers: settings, live binds, figures; start, pause, drain, resume, stop."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -37,6 +37,8 @@ else:
 
 
 class CarrierForm(CarrierModelForm):
+    """A carrier's settings. The stored password is never shown, and kept where none is typed."""
+
     password = forms.CharField(
         label=_("Password"),
         required=False,
@@ -58,12 +60,13 @@ class CarrierForm(CarrierModelForm):
         self.initial["password"] = ""
 
     def clean_password(self) -> str:
+        """Return the typed password, or the stored one."""
         typed: str = self.cleaned_data["password"]
         return typed or self.stored_password
 
 
 class BindInline(ReadOnlyInline):
-    """What the carrier workers say of their binds, with how long ago they said it."""
+    """A carrier's binds as its workers report them; old reports are marked."""
 
     model = CarrierBind
     ordering = ("worker", "number")
@@ -91,7 +94,7 @@ def _stale_before() -> Any:
 
 
 def state_of(carrier: Any) -> tuple[str, Any]:
-    """A carrier's state in a word; `bound` is what `_with_bound` counted."""
+    """Return a carrier's state and its label. The carrier is from `_with_bound`."""
     if not carrier.enabled:
         return "stopped", _("Stopped")
     if not carrier.bound:
@@ -102,7 +105,7 @@ def state_of(carrier: Any) -> tuple[str, Any]:
 
 
 def _in_flight(carrier: Carrier) -> int:
-    """Submits under way over all binds that were heard of lately."""
+    """Return the number of submits in flight over all binds with a current report."""
     fresh = CarrierBind.objects.filter(carrier=carrier, updated_at__gte=_stale_before())
     return fresh.aggregate(all=Sum("in_flight"))["all"] or 0
 
@@ -115,7 +118,7 @@ def _with_bound(carriers: QuerySet[Carrier]) -> QuerySet[Carrier]:
 
 
 class _WithFigures(ChangeList):
-    """The list with each carrier's figures, read once for all of them."""
+    """The list of carriers with each one's figures, which are read once for all."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -127,6 +130,8 @@ class _WithFigures(ChangeList):
 
 @admin.register(Carrier, site=site)
 class CarrierAdmin(OperatorAdmin):
+    """Carriers. Switching one on or off is an action with its own audit entry."""
+
     form = CarrierForm
     inlines = (BindInline,)
     list_display = ("name", "state", "live", "waiting", "rate", "errors", "host", "is_sandbox")
@@ -210,15 +215,15 @@ class CarrierAdmin(OperatorAdmin):
             context["carrier_state"] = state_of(carrier)
             context["in_flight"] = _in_flight(carrier)
             context["bound"] = carrier.bound
-        shown: HttpResponse = super().change_view(request, object_id, form_url, context)
-        return shown
+        response: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return response
 
     @admin.display(description=_("Binds up"))
     def live(self, obj: Any) -> str:
         return f"{obj.bound} / {obj.binds}"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        # The slug names queues that workers listen to; on and off are acts of their own.
+        # The slug is part of the names of queues that workers consume; switches are actions.
         return ("slug", "enabled", "paused", "draining") if obj else ("paused", "draining")
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, Any]:
@@ -274,7 +279,7 @@ class CarrierAdmin(OperatorAdmin):
         **to: bool,
     ) -> HttpResponse:
         def do(carrier: Carrier, _values: dict[str, Any]) -> None:
-            # Only these columns: another operator may be saving the others.
+            # Only these columns, because another operator may be saving the others.
             Carrier.objects.filter(pk=carrier.pk).update(**to)
             trail.record(
                 "carrier.switched",
@@ -296,14 +301,14 @@ class CarrierAdmin(OperatorAdmin):
         )
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Only what would change something: a paused carrier is not paused again."""
+        """Return only the buttons that change something: a paused carrier has no "Pause"."""
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         carrier = self.get_object(request, str(object_id))
         if carrier is None:
             return buttons
-        held = carrier.paused or carrier.draining
+        suspended = carrier.paused or carrier.draining
         offered = {
-            *(["resume"] if held else []),
+            *(["resume"] if suspended else []),
             *([] if carrier.paused else ["pause"]),
             *([] if carrier.draining else ["drain"]),
             "disable" if carrier.enabled else "enable",
@@ -312,7 +317,7 @@ class CarrierAdmin(OperatorAdmin):
 
 
 def carriers_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
-    """Which carriers are up, for the admin's first page."""
+    """Return the panel of carriers with their states and figures, for the admin's first page."""
     if not request.user.has_perm("messaging.view_carrier"):
         return None
     figures = traffic.figures()

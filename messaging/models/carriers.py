@@ -1,4 +1,4 @@
-"""Carriers with their binds, routes to them, and prices."""
+"""Models of carriers with their binds and traffic, of routes and of prices."""
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -16,7 +16,11 @@ _prefix_validator = RegexValidator(
 
 
 class Carrier(models.Model):
-    """An SMSC that the platform submits to, and how it wants to be spoken to."""
+    """An SMSC that the platform submits to, and its SMPP dialect.
+
+    `throughput` is in submits per second over all binds, 0 for unlimited; `enquire_link_interval`
+    and `response_timeout` are in seconds.
+    """
 
     class BindMode(models.TextChoices):
         TRANSCEIVER = "trx", _("Transceiver")
@@ -132,7 +136,10 @@ class Carrier(models.Model):
 
 
 class CarrierBind(models.Model):
-    """What a carrier worker says of one of its binds; stale when `updated_at` is."""
+    """The status of a bind as its carrier worker reports it.
+
+    It is stale once `updated_at` is older than STALE_AFTER_SECONDS.
+    """
 
     class State(models.TextChoices):
         CONNECTING = "connecting", _("Connecting")
@@ -168,7 +175,7 @@ class CarrierBind(models.Model):
 
 
 class CarrierTraffic(models.Model):
-    """What a carrier answered within one minute, over all workers: parts, and final receipts."""
+    """A carrier's submit responses (by part) and final receipts in one minute, over all workers."""
 
     id = models.BigAutoField(primary_key=True)
     carrier = models.ForeignKey(Carrier, models.CASCADE, db_index=False)
@@ -188,7 +195,7 @@ class CarrierTraffic(models.Model):
 
 
 class Route(models.Model):
-    """Which carriers serve the numbers under a prefix; an organization's own route goes first."""
+    """The carriers that serve a prefix, in order; an organization's own route takes precedence."""
 
     prefix = models.CharField(
         _("prefix"), max_length=15, blank=True, validators=[_prefix_validator]
@@ -213,7 +220,7 @@ class Route(models.Model):
 
 
 class RouteCarrier(models.Model):
-    """One carrier of a route; the lowest position is tried first."""
+    """One carrier of a route. Failover follows `position`: the lowest is tried first."""
 
     route = models.ForeignKey(Route, models.CASCADE, related_name="steps")
     carrier = models.ForeignKey(Carrier, models.PROTECT, verbose_name=_("carrier"))
@@ -230,7 +237,7 @@ class RouteCarrier(models.Model):
 
 
 class Price(models.Model):
-    """Credits for one part to the numbers under a prefix; an organization's own go first."""
+    """The price of one part for a prefix; an organization's own price takes precedence."""
 
     prefix = models.CharField(
         _("prefix"), max_length=15, blank=True, validators=[_prefix_validator]

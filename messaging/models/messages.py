@@ -1,4 +1,4 @@
-"""Messages with their parts, and what happened to them on the way."""
+"""Models of messages: batches, messages, parts, unmatched receipts, unsuccessful submits."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -12,7 +12,7 @@ from messaging.states import Status
 
 UNFINISHED = [Status.SCHEDULED, Status.QUEUED, Status.SENDING, Status.SENT]
 
-# With the words that people read.
+# With the labels that people read.
 STATUSES = [
     (str(Status.SCHEDULED), _("Scheduled")),
     (str(Status.QUEUED), _("Queued")),
@@ -34,7 +34,7 @@ OUTCOMES = [
 
 
 class Batch(models.Model):
-    """What one bulk call (later: one campaign) accepted together."""
+    """The messages that one bulk call or one campaign sent together."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
@@ -53,8 +53,9 @@ class Batch(models.Model):
 class Message(models.Model):
     """One text to one number.
 
-    `due_at` is the one clock of the row. scheduled: release it then; queued: not before then;
-    sending: its worker counts as dead then; sent: it expires then. So one index serves every sweep.
+    `due_at` is the row's only timer. Its meaning depends on the status: scheduled, release it then;
+    queued, do not submit it before then; sending, its worker counts as dead then; sent, it expires
+    then. One index therefore serves every sweep.
     """
 
     STATUSES = STATUSES
@@ -92,8 +93,8 @@ class Message(models.Model):
     country = models.CharField(_("country"), max_length=2)
     sender = models.CharField(_("sender ID"), max_length=16)
     text = models.TextField(_("text"))
-    # What people are shown instead of `text`, which holds a one-time password. A trigger puts it
-    # in its place as soon as the text is not needed to submit the message any more.
+    # Shown to people instead of a `text` with a one-time password. A trigger replaces `text` by it
+    # as soon as the text is no longer needed to submit the message.
     masked_text = models.TextField(blank=True, default="")
     encoding = models.CharField(_("encoding"), max_length=4)
     parts = models.PositiveSmallIntegerField(_("parts"))
@@ -104,7 +105,7 @@ class Message(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=STATUSES)
     due_at = models.DateTimeField(_("due"), null=True, blank=True)
     carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
-    # The carriers that were asked since the route was last begun from its top.
+    # The carriers that were tried since the route was last started from its first carrier.
     tried = models.JSONField(null=True, blank=True)
     lease = models.UUIDField(null=True, blank=True)
     submits = models.PositiveSmallIntegerField(_("submits"), default=0)
@@ -113,7 +114,8 @@ class Message(models.Model):
     created_at = models.DateTimeField(_("created"))
     scheduled_at = models.DateTimeField(_("scheduled"), null=True, blank=True)
     expires_at = models.DateTimeField(_("expires"))
-    # By a country's rules; submitted later than this, it is held until the next opening.
+    # The end of the sending hours of the country's rules. After it, the message is held until they
+    # start again.
     window_closes_at = models.DateTimeField(null=True, blank=True)
     queued_at = models.DateTimeField(_("queued"), null=True, blank=True)
     sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
@@ -126,8 +128,9 @@ class Message(models.Model):
         verbose_name_plural = pgettext_lazy("model", "messages")
         indexes = [
             models.Index(F("organization"), F("id").desc(), name="message_of_organization"),
-            # Of the lists, read by descending id (messaging.log.query). What follows the id there
-            # is compared in the index. Each of them is written anew at each change of a message.
+            # For the lists, which are read by descending id (messaging.log.query). Columns after
+            # the id are compared in the index. Each of these indexes is written at each change of a
+            # message.
             models.Index(
                 F("batch"),
                 F("id").desc(),
@@ -159,11 +162,11 @@ class Message(models.Model):
                 name="message_by_reference",
                 condition=~Q(reference=""),
             ),
-            # What a carrier worker claims, in this order.
+            # A carrier worker claims messages in this order.
             models.Index(
                 "carrier", "urgent", "due_at", name="message_due", condition=Q(status="queued")
             ),
-            # What waits in the queue longer than it is valid.
+            # For the sweep of queued messages whose validity is over.
             models.Index("expires_at", name="message_expiry", condition=Q(status="queued")),
             models.Index(
                 "status",
@@ -194,12 +197,12 @@ class Message(models.Model):
 
     @property
     def shown_text(self) -> str:
-        """The text as people may see it."""
+        """The text as people may see it, without a one-time password."""
         return self.masked_text or self.text
 
 
 class MessagePart(models.Model):
-    """One part that a carrier accepted, under the carrier's id for it."""
+    """One part that a carrier accepted, with the carrier's id for it."""
 
     id = models.BigAutoField(primary_key=True)
     message = models.ForeignKey(
@@ -224,7 +227,7 @@ class MessagePart(models.Model):
 
 
 class EarlyReceipt(models.Model):
-    """A receipt whose submit response is not committed yet, or that belongs to nobody."""
+    """A receipt that came before its submit response was committed, or that matches no part."""
 
     id = models.BigAutoField(primary_key=True)
     carrier = models.ForeignKey(Carrier, models.CASCADE, verbose_name=_("carrier"))
@@ -243,9 +246,9 @@ class EarlyReceipt(models.Model):
 
 
 class Attempt(models.Model):
-    """Why a submit did not simply succeed: throttled, refused, unanswered, sent elsewhere.
+    """An unsuccessful submit: throttled, refused, without a response, or held back.
 
-    A submit that succeeds leaves a MessagePart instead, so the ordinary path writes nothing here.
+    A successful submit leaves a MessagePart instead, so the ordinary path writes nothing here.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -14,17 +14,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.access.page_access import frame, member_page, public_id
 from accounts.api.rate_limits import take_tokens
+from accounts.api.reasons import CallReason
 from accounts.models import Member, Organization
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
-from messaging.log.problem_messages import told
+from imissive.core.problems import sentence
 from messaging.numbers import e164
 from messaging.numbers.countries import name_of
 from otp.dashboard.forms import CodeForm, CountriesForm, TryForm
 from otp.limits import organization_rules
+from otp.limits.reasons import LimitReason
 from otp.limits.rules import rules_of
 from otp.models import HeldPrefix, Verification
 from otp.verification import (
@@ -161,7 +163,7 @@ def send_try(request: HttpRequest, member: Member) -> HttpResponse:
         verification = _send(member, form.cleaned_data)
     except ApiError as refusal:
         field = "phone" if refusal.problem.field == "phone" else None
-        form.add_error(field, told(refusal.problem))
+        form.add_error(field, sentence(refusal.problem))
         # A corrected form is a new submission, so it gets a new token.
         return _show(request, member, try_form=form.again())
     if not verification.test:
@@ -173,9 +175,9 @@ def send_try(request: HttpRequest, member: Member) -> HttpResponse:
 def _send(member: Member, values: dict[str, Any]) -> Verification:
     organization = member.organization
     if organization.status != Organization.Status.ACTIVE:
-        raise ApiError("FORBIDDEN", "This organization is suspended. Contact support.")
+        raise ApiError(CallReason.ORGANIZATION_SUSPENDED)
     if take_tokens(f"{organization.id.hex}:otp-try", TRIES_PER_MINUTE, 60).wait_seconds:
-        raise ApiError("RATE_LIMITED", _("That was a lot in a minute. Wait a little."))
+        raise ApiError(LimitReason.TOO_MANY_TRIALS)
     text = texts.compose(None, values["locale"], app_hash=None, origin=None)
     caller = DashboardCaller(organization.id, test=values["kind"] == "test")
     code_request = CodeRequest(values["phone"], text, values["length"], values["expiry"], None)
@@ -193,7 +195,7 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
         try:
             checked = verify.verify(page, otp_id, form.cleaned_data["code"])
         except ApiError as refusal:
-            messages.error(request, told(refusal.problem))
+            messages.error(request, sentence(refusal.problem))
         else:
             _message_result(request, checked)
         return redirect("otp_try", public_id(member.organization), otp_id)

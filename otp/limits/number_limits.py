@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from imissive.core.errors import ApiError
+from otp.limits.reasons import LimitReason
 from otp.limits.rules import Rules
 
 TEN_MINUTES, DAY = timedelta(minutes=10), timedelta(days=1)
@@ -40,12 +41,13 @@ def check(history: History, rules: Rules, number_limit: int, now: datetime) -> N
         cooldown = history.unverified + rules.cooldown - now
     wait = max(waits)
     if wait > timedelta():
-        told = "Too many codes were sent to this number. Try again later."
-        raise _refusal("TOO_MANY_ATTEMPTS", told, max(wait, cooldown))
+        raise ApiError(
+            LimitReason.TOO_MANY_CODES, "phone", headers=_retry_after(max(wait, cooldown))
+        )
     if cooldown > timedelta():
         seconds = math.ceil(rules.cooldown.total_seconds())
-        told = f"A code was sent to this number less than {seconds} seconds ago."
-        raise _refusal("OTP_COOLDOWN", told, cooldown)
+        headers = _retry_after(cooldown)
+        raise ApiError(LimitReason.COOLDOWN, "phone", headers=headers, seconds=seconds)
 
 
 def _wait(times: Sequence[datetime], limit: int, period: timedelta, now: datetime) -> timedelta:
@@ -55,6 +57,5 @@ def _wait(times: Sequence[datetime], limit: int, period: timedelta, now: datetim
     return max(timedelta(), times[limit - 1] + period - now)
 
 
-def _refusal(code: str, told: str, wait: timedelta) -> ApiError:
-    seconds = max(1, math.ceil(wait.total_seconds()))
-    return ApiError(code, told, field="phone", headers={"Retry-After": str(seconds)})
+def _retry_after(wait: timedelta) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(wait.total_seconds())))}

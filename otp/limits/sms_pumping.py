@@ -22,13 +22,15 @@ from imissive.core import ids
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
+from messaging.lifecycle.fragments import TAKEN
 from messaging.numbers.e164 import Number
+from otp.limits.reasons import LimitReason
 from otp.models import HeldPrefix, PumpingMode
 
 log = structlog.get_logger(__name__)
 
 HOLD = timedelta(hours=12)
-LONGEST_WINDOW = timedelta(days=1)
+LONGEST_PERIOD = timedelta(days=1)
 LONGEST_EXPIRY = timedelta(hours=1)
 _LOCK = 0x6F7470_70756D70  # "otppump"
 
@@ -48,26 +50,17 @@ def check(organization_id: uuid.UUID, phone: str, now: datetime) -> None:
     )
     for prefix, until in active.values_list("prefix", "until"):
         if phone.startswith(prefix):
-            told = (
-                f"Codes to numbers that begin with {prefix} are held until {time_text(until)}:"
-                " too few of them were verified. Support can lift that."
+            raise ApiError(
+                LimitReason.PREFIX_HELD, "phone", prefix=prefix, until=time_text(until) or ""
             )
-            raise ApiError("DESTINATION_BLOCKED", told, field="phone")
 
 
-# Each organization has its own window, so the range of ids only limits the rows that are read. A
-# verification counts once it is completed, so the window is extended by its expiry. A message that
+# Each organization has its own period, so the range of ids only limits the rows that are read. A
+# verification counts once it is completed, so the period is extended by its expiry. A message that
 # no carrier accepted, or that was undeliverable, says nothing about its recipient. After an
 # operator has lifted a hold, counting starts again from zero.
-_SUSPECTS = """
-WITH rules AS MATERIALIZED (
-    SELECT o.id AS organization_id,
-           COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
-           COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS period,
-           COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
-           COALESCE(s.pumping_share, %(share)s) AS share
-      FROM accounts_organization o LEFT JOIN otp_otpsettings s ON s.organization_id = o.id
-), known AS MATERIALIZED (
+_SUSPECTS = f"""
+WITH known AS MATERIALIZED (
     SELECT organization_id, prefix, max(lifted_at) AS lifted_at,
            bool_or(lifted_at IS NULL AND until > %(now)s) AS recorded,
            bool_or(lifted_at IS NULL AND until > %(now)s AND enforced) AS held
@@ -76,20 +69,26 @@ WITH rules AS MATERIALIZED (
 SELECT v.organization_id, v.prefix, rules.mode,
        count(*), count(*) FILTER (WHERE v.status = 'verified')
   FROM otp_verification v
-  JOIN rules ON rules.organization_id = v.organization_id AND rules.mode <> 'off'
+  LEFT JOIN otp_otpsettings s ON s.organization_id = v.organization_id
+ CROSS JOIN LATERAL (
+       SELECT COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
+              COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS period,
+              COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
+              COALESCE(s.pumping_share, %(share)s) AS share) AS rules
   LEFT JOIN known ON known.organization_id = v.organization_id AND known.prefix = v.prefix
-  LEFT JOIN messaging_message m ON m.id = v.message_id
+  LEFT JOIN {TAKEN} taken ON taken.id = v.message_id
  WHERE v.id >= %(first)s AND NOT v.test
    AND v.status <> 'pending' AND v.reason <> 'canceled'
+   AND rules.mode <> 'off'
    AND v.created_at > %(now)s - rules.period - v.expiry * interval '1 second'
-   AND (v.status = 'verified' OR (m.sent_at IS NOT NULL AND m.status <> 'failed'))
+   AND (v.status = 'verified' OR taken.id IS NOT NULL)
    AND v.created_at > COALESCE(known.lifted_at, '-infinity')
    AND (known.prefix IS NULL
         OR NOT CASE rules.mode WHEN 'record' THEN known.recorded ELSE known.held END)
  GROUP BY v.organization_id, v.prefix, rules.mode, rules.minimum, rules.share
 HAVING count(*) >= rules.minimum
    AND count(*) FILTER (WHERE v.status = 'verified') * 100 < rules.share * count(*)
-"""
+"""  # noqa: S608
 
 
 def watch() -> list[HeldPrefix]:
@@ -107,7 +106,7 @@ def watch() -> list[HeldPrefix]:
                 "minutes": settings.OTP_PUMPING_WINDOW,
                 "minimum": settings.OTP_PUMPING_MINIMUM,
                 "share": settings.OTP_PUMPING_SHARE,
-                "first": ids.first_id_at(now - LONGEST_WINDOW - LONGEST_EXPIRY),
+                "first": ids.first_id_at(now - LONGEST_PERIOD - LONGEST_EXPIRY),
                 "now": now,
             },
         )
@@ -154,7 +153,7 @@ def lift(held: HeldPrefix, actor: User, *, address: str | None = None) -> None:
     now = timezone.now()
     open_ones = HeldPrefix.objects.filter(pk=held.pk, lifted_at=None, until__gt=now)
     if not open_ones.update(lifted_at=now, lifted_by=actor, notice_due_at=None):
-        raise ApiError("CONFLICT", "This hold is over already.")
+        raise ApiError(LimitReason.HOLD_OVER)
     trail.record(
         "otp.prefix_lifted",
         actor=actor,

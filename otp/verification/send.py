@@ -6,20 +6,23 @@ that the limits hold under concurrency. Order of locks: number, verification, me
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts.credits.ledger import InsufficientCredits
+from accounts.credits.reasons import CreditsReason
 from imissive.core import ids
-from imissive.core.errors import ApiError, Problem
+from imissive.core.errors import ApiError
+from imissive.core.problems import Problem
 from imissive.core.sql import server_cursor
 from messaging.numbers import e164
 from messaging.sending.accept import SendRequest, accept
 from messaging.sending.evaluation import Draft, Refusal
 from otp.limits import number_limits, sms_pumping
+from otp.limits.reasons import LimitReason
 from otp.limits.rules import Rules, rules_of
 from otp.models import CodeSend, Verification
 from otp.verification import (
@@ -29,6 +32,7 @@ from otp.verification import (
     verify,
 )
 from otp.verification.callers import OtpCaller
+from otp.verification.reasons import VerificationReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +105,7 @@ def resend(caller: OtpCaller, otp_id: str) -> Sent:
         verify.refuse_verified(verification)
         code = _code_again(verification)
         if code is None:
-            raise ApiError("CONFLICT", "This code is not valid any more. Send a new one.")
+            raise ApiError(VerificationReason.CODE_OVER)
         now = _check_rules(verification, rules)
         # Two messages with the same code would confuse the recipient.
         completion.cancel_message(verification)
@@ -126,8 +130,7 @@ def _all_or_nothing() -> Iterator[None]:
         with transaction.atomic():
             yield
     except InsufficientCredits:
-        told = "The balance does not cover this. Nothing was sent or charged."
-        raise ApiError("INSUFFICIENT_CREDITS", told) from None
+        raise ApiError(CreditsReason.NOT_COVERED) from None
 
 
 def lock_number(phone: str) -> None:
@@ -140,9 +143,7 @@ def _parse(phone: str) -> e164.Number:
     try:
         return e164.parse(phone)
     except e164.InvalidNumber as error:
-        reason = error.reason
-        told = f"{reason[:1].upper()}{reason[1:]}."
-        raise ApiError("INVALID_PHONE", told, field="phone") from None
+        raise ApiError.of(error.problem("phone")) from None
 
 
 def _check_rules(verification: Verification, rules: Rules) -> datetime:
@@ -151,8 +152,8 @@ def _check_rules(verification: Verification, rules: Rules) -> datetime:
     The caller holds the number's lock.
     """
     if not rules.allow(verification.country):
-        told = f"Codes to this country ({verification.country}) are not enabled."
-        raise ApiError("DESTINATION_BLOCKED", told, field="phone")
+        country = verification.country
+        raise ApiError(LimitReason.COUNTRY_NOT_ENABLED, "phone", country=country)
     now = datetime.now(UTC)
     if rules.enforces and not verification.test:
         sms_pumping.check(verification.organization_id, verification.phone, now)
@@ -251,4 +252,4 @@ _FIELDS = {
 
 def _renamed(problem: Problem) -> Problem:
     """Return a message's problem with the field names of this request."""
-    return replace(problem, field=_FIELDS.get(problem.field or "", problem.field))
+    return problem.at(_FIELDS.get(problem.field or "", problem.field))

@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from imissive.core.errors import ApiError
 from messaging.text.encoding import measure
+from otp.verification.reasons import VerificationReason
 
 Locale = Literal["en", "ar"]
 
@@ -47,14 +48,14 @@ def compose(
     if template is None:
         template = DEFAULTS[locale]
     elif template.count(MARK) != 1:
-        found = f"{template.count(MARK)} times" if MARK in template else "not at all"
-        told = f"A template holds {MARK} exactly once, where the code belongs; this one {found}."
-        raise ApiError("INVALID_TEMPLATE", told, field="template")
+        if MARK not in template:
+            raise ApiError(VerificationReason.NO_PLACE_FOR_CODE, "template")
+        count = template.count(MARK)
+        raise ApiError(VerificationReason.SEVERAL_PLACES_FOR_CODE, "template", count=count)
     elif "\0" in template:
-        raise ApiError("INVALID_TEMPLATE", "A template holds no NUL.", field="template")
+        raise ApiError(VerificationReason.TEMPLATE_WITH_NUL, "template")
     if app_hash is not None and origin is not None:
-        told = "Give app_hash or origin, not both: each of them has to be the last line."
-        raise ApiError("INVALID_REQUEST", told, field="app_hash")
+        raise ApiError(VerificationReason.TWO_LAST_LINES, "app_hash")
     if origin is not None:
         return f"{template}\n@{origin} #{MARK}"
     if app_hash is not None:
@@ -74,11 +75,13 @@ def check_retriever(rendered: str) -> None:
     except ValueError:
         return
     if octets > RETRIEVER_OCTETS or parts > 1:
-        told = (
-            f"With app_hash the whole text has at most {RETRIEVER_OCTETS} bytes in one part, else"
-            f" Android does not read it. This one has {octets} bytes in {parts}."
+        raise ApiError(
+            VerificationReason.TOO_LONG_FOR_RETRIEVER,
+            "template",
+            most=RETRIEVER_OCTETS,
+            octets=octets,
+            parts=parts,
         )
-        raise ApiError("MESSAGE_TOO_LONG", told, field="template")
 
 
 def rendered(text: str, code: str) -> str:

@@ -10,6 +10,7 @@ from imissive.core.errors import ApiError
 from otp.models import MAX_ATTEMPTS, Verification
 from otp.verification import codes, completion
 from otp.verification.callers import OtpCaller
+from otp.verification.reasons import VerificationReason
 
 log = structlog.get_logger(__name__)
 
@@ -27,7 +28,7 @@ def find(caller: OtpCaller, otp_id: str, *, lock: bool = False) -> Verification:
         mine = known.filter(organization_id=caller.organization_id, test=caller.test)
         found = mine.filter(id=verification_id).first()
     if found is None:
-        raise ApiError("NOT_FOUND", "There is no such verification.")
+        raise ApiError(VerificationReason.NO_SUCH_VERIFICATION)
     return found
 
 
@@ -58,7 +59,7 @@ def is_active(verification: Verification, now: datetime) -> bool:
 def refuse_verified(verification: Verification) -> None:
     """Raise ApiError ALREADY_VERIFIED if it is verified."""
     if verification.status == Verification.Status.VERIFIED:
-        raise ApiError("ALREADY_VERIFIED", "This code was verified already.")
+        raise ApiError(VerificationReason.VERIFIED)
 
 
 def verify(caller: OtpCaller, otp_id: str, code: str) -> Verification:
@@ -106,6 +107,6 @@ def cancel(caller: OtpCaller, otp_id: str) -> Verification:
         refuse_verified(verification)
         now = datetime.now(UTC)
         if not is_active(verification, now):
-            raise ApiError("NOT_CANCELABLE", "The verification has ended already.")
+            raise ApiError(VerificationReason.OVER)
         completion.complete(verification, Verification.Reason.CANCELED, now)
     return verification

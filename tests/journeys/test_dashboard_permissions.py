@@ -275,17 +275,17 @@ def test_who_gets_in(
     ]
     url = _url(name, world, customer, carrier)
     for method in ("GET", "POST"):
-        answers = {}
+        responses = {}
         for role, client in members.items():
             if method == "POST":
                 url = _url(name, world, customer, carrier)
-            answers[role] = client.generic(method, url).status_code
+            responses[role] = client.generic(method, url).status_code
         if method not in methods.split():
-            assert set(answers.values()) == {405}, (method, answers)
+            assert set(responses.values()) == {405}, (method, responses)
             continue
-        refused = {role for role, status in answers.items() if status == 403}
-        assert refused == set(Role) - allowed, (method, answers)
-        assert all(answers[role] in (200, 302) for role in allowed), (method, answers)
+        refused = {role for role, status in responses.items() if status == 403}
+        assert refused == set(Role) - allowed, (method, responses)
+        assert all(responses[role] in (200, 302) for role in allowed), (method, responses)
         for stranger in strangers:
             assert stranger.generic(method, url).status_code == 404
         nobody = browser(None).generic(method, url)

@@ -40,6 +40,7 @@ from webhooks.api.representations import (
     delivery_json,
 )
 from webhooks.delivery import log, replay
+from webhooks.delivery.reasons import DeliveryReason
 from webhooks.endpoints import endpoints
 from webhooks.models import EventType
 
@@ -189,7 +190,7 @@ class ReplayPeriodView(ApiView):
         """
         body = parse_body(request, ReplayBody)
         if body.since >= body.until:
-            raise ApiError("INVALID_REQUEST", "'to' must be later than 'from'.", field="to")
+            raise ApiError(DeliveryReason.EMPTY_PERIOD, "to")
         period = replay.ReplayPeriod(
             since=body.since,
             until=body.until,
@@ -209,5 +210,5 @@ def _message_id(text: str | None) -> uuid.UUID | None:
         return None
     found = ids.parse_id(ids.MESSAGE, text)
     if found is None:
-        raise ApiError("INVALID_REQUEST", "This is no id of a message.", field="message_id")
+        raise ApiError(DeliveryReason.MESSAGE_ID, "message_id")
     return found

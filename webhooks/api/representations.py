@@ -9,6 +9,9 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 from imissive.core import ids, outbound
 from imissive.core.api.rendering import time_text
+from imissive.core.problems import Problem, english
+from imissive.core.reasons import PostReason
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import Delivery, Endpoint, EventType, FailedAttempt
 
 
@@ -112,7 +115,7 @@ def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
         "description": endpoint.description,
         "events": endpoint.events,
         "enabled": endpoint.enabled,
-        "disabled_reason": endpoint.disabled_reason or None,
+        "disabled_reason": _english(DisabledReason.named(endpoint.disabled_reason)),
         "failing_since": time_text(endpoint.failing_since),
         "paused_until": _ahead(endpoint.paused_until),
         "previous_secret_until": _ahead(endpoint.previous_secret_until),
@@ -165,13 +168,13 @@ def request_headers(delivery: Delivery) -> dict[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One attempt and how it went; `body` is None where there was no answer."""
+    """One attempt and how it went; where there was no response, `body` is None, `failure` not."""
 
     number: int
     at: datetime
     status: int | None
     body: str | None
-    error: str
+    failure: Problem | None
     milliseconds: int
 
     @property
@@ -194,7 +197,12 @@ def attempts_of(delivery: Delivery) -> list[Tried]:
 
 def _tried(row: Delivery | FailedAttempt, number: int, at: datetime) -> Tried:
     body = row.response_body if row.response_status else None
-    return Tried(number, at, row.response_status, body, row.error, row.duration_ms or 0)
+    failure = PostReason.named(row.error)
+    return Tried(number, at, row.response_status, body, failure, row.duration_ms or 0)
+
+
+def _english(problem: Problem | None) -> str | None:
+    return english(problem) if problem else None
 
 
 def _attempt_json(tried: Tried) -> dict[str, Any]:
@@ -203,6 +211,6 @@ def _attempt_json(tried: Tried) -> dict[str, Any]:
         "at": time_text(tried.at),
         "response_status": tried.status,
         "response_body": tried.body,
-        "error": tried.error or None,
+        "error": _english(tried.failure),
         "duration_ms": tried.milliseconds,
     }

@@ -21,6 +21,7 @@ from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.cursors import CURSOR, encode_cursor
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from webhooks.api.representations import attempts_of, request_headers
 from webhooks.dashboard import audited_actions, feed, labels
 from webhooks.dashboard.forms import FeedForm, ReplayForm
@@ -69,7 +70,7 @@ def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> H
     try:
         new_id = audited_actions.replay(member, client_address(request), delivery)
     except ApiError as refusal:
-        messages.error(request, labels.translated(refusal.problem.message))
+        messages.error(request, sentence(refusal.problem))
         return redirect("webhook_delivery", public_id(member.organization), delivery_id)
     messages.success(request, _("The event is on its way again."))
     public = ids.public_id(ids.DELIVERY, new_id)
@@ -101,7 +102,7 @@ def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> Http
             member, client_address(request), endpoint, _period(form.cleaned_data)
         )
     except ApiError as refusal:
-        messages.error(request, labels.translated(refusal.problem.message))
+        messages.error(request, sentence(refusal.problem))
         return to_endpoint
     text = ngettext(
         "%(count)d event is on its way again.", "%(count)d events are on their way again.", replayed

@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.errors import ApiError
-from webhooks.dashboard import labels
+from imissive.core.problems import sentence
 from webhooks.dashboard.labels import FILTERS, MEANINGS
 from webhooks.endpoints import endpoints
 from webhooks.models import EventType
@@ -63,7 +63,7 @@ class EndpointForm(SingleUseForm):
         try:
             endpoints.check_url(url)
         except ApiError as refusal:
-            raise forms.ValidationError(labels.translated(refusal.problem.message)) from None
+            raise forms.ValidationError(sentence(refusal.problem)) from None
         return url
 
 

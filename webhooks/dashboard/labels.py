@@ -7,10 +7,13 @@ from datetime import datetime
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, pgettext
+from django.utils.translation import gettext_lazy, pgettext
 
 from imissive.core import ids
+from imissive.core.problems import Problem, sentence
+from imissive.core.reasons import PostReason
 from webhooks.api.representations import next_attempt_at
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import Delivery, Endpoint, EventType
 
 MEANINGS: dict[str, str | Promise] = {
@@ -29,36 +32,6 @@ MEANINGS: dict[str, str | Promise] = {
     EventType.ENDPOINT_DISABLED: gettext_lazy("another endpoint was given up"),
 }
 """Short description of each event type."""
-
-# What endpoints and replays are refused for, in the API's own words, so that they are translated.
-_REFUSALS = (
-    gettext_noop("The URL has more than 500 characters."),
-    gettext_noop("The URL has a character that is not allowed in one."),
-    gettext_noop("This is not a valid URL."),
-    gettext_noop("The URL must begin with https://."),
-    gettext_noop("The URL has no host."),
-    gettext_noop("The URL must not hold a user name or password."),
-    gettext_noop("Webhooks are not posted to loopback addresses."),
-    gettext_noop("Webhooks are not posted to that address."),
-    gettext_noop("An organization has at most 50 webhook endpoints."),
-    gettext_noop("The endpoint is disabled. Enable it first."),
-    gettext_noop("The event is still on its way to this endpoint."),
-)
-# Why an attempt got no answer, as `imissive.core.outbound` says it.
-_ERRORS = (
-    gettext_noop("address not allowed"),
-    gettext_noop("host name not found"),
-    gettext_noop("TLS certificate not valid"),
-    gettext_noop("TLS handshake failed"),
-    gettext_noop("connection refused"),
-    gettext_noop("connection closed without an answer"),
-    gettext_noop("connection reset"),
-    gettext_noop("connection failed"),
-    gettext_noop("answer cut short"),
-    gettext_noop("answer is not valid HTTP"),
-    gettext_noop("URL not valid"),
-    gettext_noop("no answer within 10 s"),
-)
 
 _STATUSES = {
     "delivered": ("good", gettext_lazy("Received")),
@@ -108,7 +81,7 @@ def row(delivery: Delivery) -> Row:
         delivery.event.type,
         ids.public_id(ids.MESSAGE, message_id) if message_id else "",
         delivery_state(delivery),
-        str(delivery.response_status or "") or translated(delivery.error),
+        str(delivery.response_status or "") or in_words(PostReason.named(delivery.error)),
         delivery.duration_ms,
         delivery.attempts,
         ids.time_of(delivery.id),
@@ -116,9 +89,9 @@ def row(delivery: Delivery) -> Row:
     )
 
 
-def translated(words: str) -> str:
-    """Words of the platform's own in the reader's language; empty stays empty."""
-    return _(words) if words else ""
+def in_words(problem: Problem | None) -> str:
+    """Return a problem's sentence in the reader's language; empty where there is none."""
+    return sentence(problem) if problem else ""
 
 
 def delivery_state(delivery: Delivery) -> State:
@@ -135,7 +108,7 @@ def delivery_state(delivery: Delivery) -> State:
 def endpoint_state(endpoint: Endpoint, *, used: bool) -> State:
     """Return the state of an endpoint. `used`: a delivery to it has already finished."""
     if not endpoint.enabled:
-        reason = translated(endpoint.disabled_reason)
+        reason = in_words(DisabledReason.named(endpoint.disabled_reason))
         return State("bad" if reason else "still", pgettext("webhook", "Disabled"), reason)
     if endpoint.failing_since:
         detail = _("No post has succeeded since then. After five days the endpoint is disabled.")

@@ -19,6 +19,7 @@ from accounts.ui.live_fragments import live_page, query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from webhooks.dashboard import audited_actions, feed, labels
 from webhooks.dashboard.forms import (
     OVERLAP_HOURS,
@@ -68,7 +69,7 @@ def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
     try:
         endpoint = audited_actions.create(member, client_address(request), **_fields(form))
     except ApiError as refusal:
-        messages.error(request, labels.translated(refusal.problem.message))
+        messages.error(request, sentence(refusal.problem))
         return redirect("webhooks", public_id(member.organization))
     return _show_secret(request, member, endpoint)
 
@@ -210,7 +211,7 @@ def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResp
     try:
         delivery_id = replay.send_test(member.organization_id, endpoint.id)
     except ApiError as refusal:
-        messages.error(request, labels.translated(refusal.problem.message))
+        messages.error(request, sentence(refusal.problem))
         return _to_endpoint(member, endpoint)
     public = ids.public_id(ids.DELIVERY, delivery_id)
     return redirect("webhook_delivery", public_id(member.organization), public)

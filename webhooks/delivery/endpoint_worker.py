@@ -158,7 +158,7 @@ class EndpointWorker:
         try:
             response = await outbound.client().post(target.url, claimed.body.encode(), headers)
         except outbound.OutboundError as failure:
-            delivered, error = False, failure.reason
+            delivered, error = False, failure.reason.name
         else:
             status, body, delivered = response.status, response.body, response.ok
             if not delivered and response.retry_after:

@@ -20,6 +20,7 @@ from django.db.models import QuerySet
 from imissive.core.errors import ApiError
 from imissive.core.ids import first_id_at
 from imissive.core.sql import server_cursor
+from webhooks.delivery.reasons import DeliveryReason
 from webhooks.models import Delivery, EventType
 
 MAX_SORTED = 10_000
@@ -55,7 +56,7 @@ def find(organization_id: uuid.UUID, delivery_id: uuid.UUID | None) -> Delivery:
     mine = _shown(Delivery.objects.filter(endpoint__organization_id=organization_id))
     found = None if delivery_id is None else mine.filter(id=delivery_id).first()
     if found is None:
-        raise ApiError("NOT_FOUND", "There is no such webhook delivery.")
+        raise ApiError(DeliveryReason.NO_SUCH_DELIVERY)
     return found
 
 

@@ -18,7 +18,9 @@ from django.utils import timezone
 from imissive.core import ids
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
+from webhooks.delivery.reasons import DeliveryReason
 from webhooks.endpoints import endpoints
+from webhooks.endpoints.reasons import EndpointReason
 from webhooks.events import outbox
 from webhooks.models import Delivery, Endpoint, EventType
 
@@ -51,11 +53,11 @@ def replay(organization_id: uuid.UUID, delivery: Delivery) -> uuid.UUID:
         endpoint = _lock_enabled(organization_id, delivery.endpoint_id)
         same = Delivery.objects.filter(event=delivery.event_id, endpoint=endpoint)
         if same.filter(status__in=_UNDER_WAY).exists():
-            raise ApiError("CONFLICT", "The event is still on its way to this endpoint.")
+            raise ApiError(DeliveryReason.UNDER_WAY)
         created = _insert(endpoint, [delivery.event_id])
         if not created:
             # The clean-up has deleted the event meanwhile.
-            raise ApiError("NOT_FOUND", "There is no such webhook delivery.")
+            raise ApiError(DeliveryReason.NO_SUCH_DELIVERY)
     return created[0]
 
 
@@ -98,7 +100,7 @@ def replay_period(
 def _lock_enabled(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
     endpoint = endpoints.lock(organization_id, endpoint_id)
     if not endpoint.enabled:
-        raise ApiError("CONFLICT", "The endpoint is disabled. Enable it first.")
+        raise ApiError(EndpointReason.DISABLED)
     return endpoint
 
 

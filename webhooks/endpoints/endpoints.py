@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from imissive.core import outbound
 from imissive.core.errors import ApiError
+from webhooks.endpoints.reasons import EndpointReason
 from webhooks.endpoints.signing import new_secret
 from webhooks.events import outbox
 from webhooks.models import Endpoint
@@ -41,7 +42,7 @@ def lock(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
 def _found(mine: QuerySet[Endpoint], endpoint_id: uuid.UUID | None) -> Endpoint:
     endpoint = None if endpoint_id is None else mine.filter(id=endpoint_id).first()
     if endpoint is None:
-        raise ApiError("NOT_FOUND", "There is no such webhook endpoint.")
+        raise ApiError(EndpointReason.NO_SUCH_ENDPOINT)
     return endpoint
 
 
@@ -55,7 +56,7 @@ def create(
     """
     check_url(url)
     if endpoints_of(organization_id).count() >= MOST:
-        raise ApiError("CONFLICT", f"An organization has at most {MOST} webhook endpoints.")
+        raise ApiError(EndpointReason.TOO_MANY, most=MOST)
     return Endpoint.objects.create(
         organization_id=organization_id,
         url=url,
@@ -137,6 +138,5 @@ def check_url(url: str) -> None:
     """Raise ApiError INVALID_URL for a URL that must not be posted to, judged by its text alone."""
     try:
         outbound.parse_url(url)
-    except outbound.OutboundError as error:
-        told = error.reason[0].upper() + error.reason[1:] + "."
-        raise ApiError("INVALID_URL", told, field="url") from None
+    except outbound.UrlRefused as error:
+        raise ApiError.of(error.problem.at("url")) from None

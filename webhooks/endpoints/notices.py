@@ -12,11 +12,11 @@ import structlog
 from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext_lazy
 from yarl import URL
 
 from accounts.roles import Role
 from accounts.ui import mails
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import Endpoint
 
 log = structlog.get_logger(__name__)
@@ -43,7 +43,7 @@ def send_notice(endpoint_id: uuid.UUID) -> None:
         "endpoint": endpoint,
         # Not the path: customers put secrets into it, and mails are kept for a long time.
         "address": str(URL(endpoint.url).origin()),
-        "reason": gettext_lazy(endpoint.disabled_reason),
+        "reason": DisabledReason.named(endpoint.disabled_reason),
         "public_url": settings.PUBLIC_URL,
     }
     people = mails.people_of(endpoint.organization_id, [Role.OWNER, Role.ADMIN])

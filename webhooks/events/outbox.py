@@ -17,6 +17,7 @@ from django.db import transaction
 
 from imissive.core import ids, wakeups
 from imissive.core.sql import server_cursor
+from webhooks.models import EventType
 
 _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 
@@ -92,6 +93,18 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
     if kept:
         _insert(kept)
     return frozenset(endpoint for _, to in kept for endpoint in to)
+
+
+def is_wanted(event_type: EventType, organization: str) -> str:
+    """Return an SQL condition: whether `record` would keep such an event of an organization.
+
+    `organization` is an SQL expression of its id, for a statement that reads more of it.
+    """
+    return f"""EXISTS (
+        SELECT FROM webhooks_endpoint endpoint
+         WHERE endpoint.organization_id = {organization} AND endpoint.enabled
+           AND (endpoint.events = ARRAY[]::varchar[] OR '{event_type}' = ANY (endpoint.events)))
+    """
 
 
 def record_for(event: NewEvent, endpoint_id: uuid.UUID) -> uuid.UUID:

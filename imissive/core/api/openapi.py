@@ -1,4 +1,4 @@
-"""How the framework describes the API's views in OpenAPI 3.1: their models, their key, their scope.
+"""OpenAPI 3.1 descriptions of the API's views: models, authentication, scopes, rate limits.
 
 Views name pydantic models in `extend_schema`; a model of a request is described as it is read, one
 of an answer as it is written. What all operations have in common is added by
@@ -25,16 +25,16 @@ Schema = dict[str, Any]
 
 
 class _Untitled(GenerateJsonSchema):
-    """Without the titles that only repeat the names of fields and models."""
+    """Generate JSON schemas without titles, which only repeat the names of fields and models."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
     def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
-        made = super().generate(schema, mode)
-        for one in (made, *made.get("$defs", {}).values()):
+        generated = super().generate(schema, mode)
+        for one in (generated, *generated.get("$defs", {}).values()):
             one.pop("title", None)
-        return made
+        return generated
 
 
 def models_of(hint: Any) -> list[type[BaseModel]]:
@@ -56,7 +56,7 @@ def components_of(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Sch
         ref_template=REFERENCE, schema_generator=_Untitled, mode=mode
     )
     inner: dict[str, Schema] = schema.pop("$defs", {})
-    # A model that holds itself is among its own definitions.
+    # A model that contains itself is among its own definitions.
     return {model.__name__: schema} | inner
 
 
@@ -109,21 +109,21 @@ class ApiSchema(AutoSchema):
             warn(f"Two models are named {name!r}, and only one can be described. Rename one.")
 
     def required_scope(self) -> str | None:
-        """The scope that a key needs for this operation."""
+        """Return the scope that a key needs for this operation, or None."""
         scope = getattr(self.view, "required_scope", None)
         if isinstance(scope, dict):
             scope = scope.get(self.method)
         return str(scope) if scope else None
 
     def get_extensions(self) -> Schema:
-        """Which rate limit the operation counts against."""
+        """Return `x-rate-limit`: the limit class that the operation counts against."""
         limit_class = getattr(self.view, "limit_class", None)
         own: Schema = super().get_extensions()
         return own | ({"x-rate-limit": str(limit_class)} if limit_class else {})
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """The API key as OpenAPI says it. The scope is among the requirements, as 3.1 allows."""
+    """The security scheme of the API key. The scope is listed as a requirement, as 3.1 allows."""
 
     target_class = "accounts.api.authentication.ApiKeyAuthentication"
     match_subclasses = True
@@ -134,7 +134,7 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
         return {SCHEME: [scope] if scope else []}
 
     def get_security_definition(self, auto_schema: Any) -> Schema:
-        # One scheme, whatever a subclass reads together with the key.
+        # Subclasses, which read more together with the key, share this scheme.
         set_override(type(self.target), "suppress_collision_warning", True)
         return {
             "type": "http",

@@ -1,4 +1,4 @@
-"""JSON out, by orjson: an answer to a bulk call has up to 10,000 rows."""
+"""JSON rendering of API responses by orjson, as a bulk call's response has up to 10,000 rows."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,6 +17,8 @@ def time_text(at: datetime | None) -> str | None:
 
 
 class OrjsonRenderer(BaseRenderer):
+    """Render responses as JSON in UTF-8."""
+
     media_type = "application/json"
     format = "json"
     charset = None

@@ -106,7 +106,7 @@ def test_suspension_and_its_end(admin: Client, customer: Customer) -> None:
     owner = browser(member(customer.organization))
     assert "Unpaid" in owner.get(home).content.decode()
     again = admin.post(_page(customer, "suspend"), {"reason": "Twice"})
-    assert "is suspended by now" in again.content.decode()
+    assert "has changed to: Suspended" in again.content.decode()
     assert admin.post(_page(customer, "reinstate"), {"reason": "Paid"}).status_code == 302
     stored.refresh_from_db()
     assert (stored.status, stored.suspended_because) == ("active", "")
@@ -131,7 +131,7 @@ def test_only_the_actions_that_the_status_allows(admin: Client, customer: Custom
     Organization.objects.filter(pk=customer.id).update(status="closed")
     assert offered() == {"adjust_credits", "act_as"}
     refused = admin.post(_page(customer, "suspend"), {"reason": "x"})
-    assert "is closed by now" in refused.content.decode()
+    assert "has changed to: Closed" in refused.content.decode()
 
 
 def test_the_form_cannot_change_the_status(admin: Client, customer: Customer) -> None:

@@ -150,9 +150,9 @@ def test_a_live_verification_of_a_customer_is_not_checked_here(
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"phone": "hello"}, "Not a phone number"),
+        ({"phone": "hello"}, "This is not a phone number"),
         ({"phone": ""}, "This field is required"),
-        ({"phone": "+9611234"}, "phone number"),
+        ({"phone": "+9611234"}, "The number is too short"),
         ({"kind": "gold"}, "not one of the available choices"),
         ({"length": "3"}, "not one of the available choices"),
         ({"expiry": "1"}, "not one of the available choices"),

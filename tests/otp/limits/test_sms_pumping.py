@@ -9,6 +9,7 @@ from django.core.mail.backends.locmem import EmailBackend
 
 from accounts.models import AuditEntry
 from accounts.roles import Role
+from imissive.core.errors import ApiError
 from messaging.models import Carrier
 from messaging.numbers.e164 import parse
 from messaging.states import Status
@@ -275,7 +276,7 @@ def test_after_a_lift_codes_are_sent_and_counted_again(
     assert sms_pumping.watch() == []
     entry = AuditEntry.objects.filter(organization=customer.organization).latest("id")
     assert (entry.action, entry.target, entry.actor) == ("otp.prefix_lifted", PREFIX, somebody)
-    with pytest.raises(Exception, match="over already"):
+    with pytest.raises(ApiError, match="HOLD_OVER"):
         sms_pumping.lift(held, somebody)
     traffic.add(10, minutes_ago=-0.01)
     assert len(sms_pumping.watch()) == 1

@@ -16,6 +16,7 @@ from tests.support.factories import (
     Api,
     Customer,
     World,
+    advance,
 )
 from tests.support.otps import (
     check,
@@ -66,7 +67,7 @@ def test_what_has_not_gone_out_does_not_go_out_and_is_refunded(
 
 def test_what_has_gone_out_stays_charged(api: Api, customer: Customer) -> None:
     sent = send(api)
-    Message.objects.filter(organization=customer.id).update(status=Status.SENT)
+    advance(Message.objects.filter(organization=customer.id), Status.SENT)
     assert cancel(api, sent["otp_id"]).status_code == 200
     assert otps.message(sent["message_id"]).status == Status.SENT
     assert customer.balance() == 99 * MICRO

@@ -16,6 +16,7 @@ from tests.support.factories import (
     Api,
     Customer,
     World,
+    advance,
 )
 from tests.support.otps import (
     check,
@@ -81,7 +82,7 @@ def test_one_that_has_not_gone_out_is_not_sent_twice(api: Api, customer: Custome
 
 def test_each_that_went_out_is_charged(api: Api, customer: Customer) -> None:
     first = send(api)
-    Message.objects.filter(organization=customer.id).update(status=Status.SENT)
+    advance(Message.objects.filter(organization=customer.id), Status.SENT)
     otps.pass_by(customer, 61)
     assert resend(api, first["otp_id"]).status_code == 200
     assert otps.message(first["message_id"]).status == Status.SENT
@@ -142,7 +143,7 @@ def test_a_verified_one_is_refused(api: Api, customer: Customer) -> None:
 @pytest.mark.parametrize("why", ["sender", "suppressed", "credits", "country"])
 def test_rules_that_refuse_it_by_now(api: Api, customer: Customer, why: str) -> None:
     otp_id = send(api, sender_id="MyCompany")["otp_id"]
-    Message.objects.filter(organization=customer.id).update(status=Status.SENT)
+    advance(Message.objects.filter(organization=customer.id), Status.SENT)
     expected = {
         "sender": (403, "INVALID_SENDER", "sender_id"),
         "suppressed": (403, "DESTINATION_BLOCKED", "phone"),

@@ -24,7 +24,7 @@ from messaging.states import Status
 from otp.limits import sms_pumping
 from otp.verification import completion, housekeeping
 from tests.support import otps
-from tests.support.factories import Api, Customer, World
+from tests.support.factories import Api, Customer, World, advance
 from tests.support.otps import (
     check,
     code_of,
@@ -114,7 +114,7 @@ def test_a_message_that_is_never_sent_no_longer_holds_it(
     if how == "canceled":
         api.post(f"/v1/otp/{sent['otp_id']}/cancel")
     else:
-        Message.objects.all().update(status=how)
+        advance(Message.objects.all(), how)
     assert places(code) == set()
 
 

@@ -66,7 +66,7 @@ def broken(endpoint: Endpoint) -> None:
     now = timezone.now()
     Endpoint.objects.filter(id=endpoint.id).update(
         enabled=False,
-        disabled_reason="The receiver answered 410 Gone.",
+        disabled_reason="GONE",
         failing_since=now - timedelta(days=5),
         paused_until=now + timedelta(hours=1),
         notice_due_at=now,
@@ -77,7 +77,7 @@ def test_it_shows_the_receivers_health(api: Api, endpoint: Endpoint) -> None:
     broken(endpoint)
     read_back = answer(api, "GET", path(endpoint))
     assert read_back["enabled"] is False
-    assert read_back["disabled_reason"] == "The receiver answered 410 Gone."
+    assert read_back["disabled_reason"] == "The receiver responded with 410 Gone."
     assert read_back["failing_since"].endswith("Z")
     assert read_back["paused_until"] > read_back["failing_since"]
 

@@ -1,6 +1,7 @@
 """Worker liveness: the claims of a killed worker are freed after seconds, before its lease ends."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection
 
+from imissive.run.unprivileged import die_with_parent
 from tests.support.factories import Customer, World
 from tests.support.webhook_dispatch import (
     Start,
@@ -174,7 +176,11 @@ def worker(endpoint: Endpoint) -> Iterator[subprocess.Popen[bytes]]:
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
     env = os.environ | {"DATABASE_URL": url, "WEBHOOK_ALLOW_LOOPBACK": "1"}
     env["DJANGO_SETTINGS_MODULE"] = "imissive.settings"
-    process = subprocess.Popen([sys.executable, "-c", WORKER, endpoint.id.hex], env=env)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, endpoint.id.hex],
+        env=env,
+        preexec_fn=die_with_parent(signal.SIGKILL),
+    )
     try:
         yield process
     finally:

@@ -55,7 +55,7 @@ def test_the_first_failure_after_five_days_disables(
     deliver(running, happen(customer, 10))
     wait_until(lambda: not stored(endpoint).enabled)
     wait_until(lambda: "sending" not in statuses(endpoint))
-    assert stored(endpoint).disabled_reason == disable.FAILED_TOO_LONG
+    assert stored(endpoint).disabled_reason == "FAILED_TOO_LONG"
     assert stored(endpoint).notice_due_at is not None
     assert [wake for wake in wakes if wake[0] == NOTICE] == [
         (NOTICE, "webhooks", (endpoint.id.hex,))
@@ -67,7 +67,7 @@ def test_the_first_failure_after_five_days_disables(
     payload = [post for post in there.posts if post.path == "/fine"][-1].verified(other.secret)
     assert payload["event"] == "endpoint.disabled"
     assert payload["data"]["endpoint_id"] == endpoint.public_id
-    assert payload["data"]["reason"] == disable.FAILED_TOO_LONG
+    assert payload["data"]["reason"] == "Every post to the receiver failed for five days."
 
     there.answer = lambda _post: Answer()
     answer(customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"enabled": True})
@@ -133,7 +133,7 @@ def test_gone_makes_a_mail_due_too(
     endpoint = endpoint_of(customer, there.url)
     deliver(start(), happen(customer))
     wait_until(lambda: not stored(endpoint).enabled)
-    assert stored(endpoint).disabled_reason == disable.GONE
+    assert stored(endpoint).disabled_reason == "GONE"
     assert (NOTICE, "webhooks", (endpoint.id.hex,)) in wakes
     assert endpoint.id not in queue.due_endpoints()
 
