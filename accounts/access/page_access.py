@@ -34,7 +34,7 @@ MemberView = Callable[Concatenate[HttpRequest, Member, P], HttpResponseBase]
 
 
 def member_page(
-    action: Action, *, acting: bool | None = None
+    action: Action, *, impersonation: bool | None = None
 ) -> Callable[[MemberView[P]], Callable[..., HttpResponseBase]]:
     """Return a decorator that restricts a view to members whose role may do `action`.
 
@@ -42,9 +42,9 @@ def member_page(
     redirected to the login page, an outsider gets 404 as for an organization that does not exist,
     and a member without the permission gets 403.
 
-    An impersonating operator has an admin's access, except with `acting=False`, for pages about
-    the member personally. POSTs that change webhooks may show their secrets, so an operator may
-    make them only with `acting=True`.
+    An impersonating operator has an admin's access, except with `impersonation=False`, for
+    pages about the member personally. POSTs that change webhooks may show their secrets, so an
+    operator may make them only with `impersonation=True`.
     """
 
     def decorate(view: MemberView[P]) -> Callable[..., HttpResponseBase]:
@@ -58,7 +58,7 @@ def member_page(
                 return _impersonation_over(request, organization_id)
             if not may(member.role, action):
                 raise PermissionDenied
-            if member.impersonation and not _open_to_impersonators(request, action, acting):
+            if member.impersonation and not _open_to_impersonators(request, action, impersonation):
                 raise PermissionDenied
             if member.impersonation:
                 return _not_stored(
@@ -71,12 +71,12 @@ def member_page(
         def _impersonated(
             request: HttpRequest,
             member: Member,
-            impersonation: Impersonation,
+            running: Impersonation,
             *args: P.args,
             **named: P.kwargs,
         ) -> HttpResponseBase:
             """Call the view for an impersonating operator; record writes in the audit log first."""
-            with trail.impersonating(impersonation.reason):
+            with trail.impersonating(running.reason):
                 if request.method not in SAFE:
                     match = request.resolver_match
                     trail.record(
@@ -93,10 +93,10 @@ def member_page(
     return decorate
 
 
-def _open_to_impersonators(request: HttpRequest, action: Action, said: bool | None) -> bool:
+def _open_to_impersonators(request: HttpRequest, action: Action, allowed: bool | None) -> bool:
     """Return whether an impersonating operator may call the view with the request's method."""
-    if said is not None:
-        return said
+    if allowed is not None:
+        return allowed
     return action not in MAY_SHOW_SECRETS or request.method in SAFE
 
 

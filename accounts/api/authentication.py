@@ -126,7 +126,7 @@ def find_caller(secret: str, address: str, extra: str = "NULL") -> Caller | None
 
 
 def read_extra(extra: str, organization_id: uuid.UUID) -> Any:
-    """Return an `extra` of that organization for whoever has no key: a page, a task, a bind."""
+    """Return the value of an `extra` where no key is read: for a page, a task or an SMPP bind."""
     with server_cursor() as cursor:
         cursor.execute(
             f"SELECT {extra} FROM accounts_organization o WHERE o.id = %s",  # noqa: S608

@@ -1,4 +1,4 @@
-"""Why a call is refused whatever it asks for: its key, its organization, its pace, a repetition."""
+"""Reasons of refusals of any API request: key, scope, organization, idempotency, rate limits."""
 
 from django.utils.translation import gettext_noop as _
 
@@ -6,6 +6,8 @@ from imissive.core.problems import Reason
 
 
 class CallReason(Reason):
+    """Reasons why an API request is refused before its handler runs."""
+
     ADDRESS_NOT_ALLOWED = (
         "FORBIDDEN",
         _("This API key may not be used from %(address)s. Add it to the key's allowed IPs."),

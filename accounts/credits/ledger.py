@@ -111,8 +111,8 @@ def parse_credits(text: str) -> int:
     return int(micro)
 
 
-# Halves the range of numbers until it is one: some thirty steps in the index, in one statement,
-# and no index by time is needed, which each charge would have to write.
+# A binary search over the ids: some thirty steps in the index, in one statement. An index by time,
+# which every charge would have to write, is not needed.
 _BEFORE = """
 WITH RECURSIVE halved(low, high) AS (
     SELECT 0::bigint, COALESCE(max(id), 0) FROM accounts_ledgerentry
@@ -133,7 +133,7 @@ SELECT low FROM halved WHERE low >= high LIMIT 1
 
 
 def number_before(organization_id: uuid.UUID, moment: datetime) -> int:
-    """Return the highest number up to which the organization's rows are from before that moment."""
+    """Return the highest id up to which all of the organization's rows are older than `moment`."""
     with server_cursor() as cursor:
         cursor.execute(_BEFORE, {"organization": organization_id, "moment": moment})
         return int(cursor.fetchone()[0])

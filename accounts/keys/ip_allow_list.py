@@ -11,7 +11,7 @@ _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
 class NotAList(ValueError):
-    """What was written is no list of addresses and networks."""
+    """An IP allow-list with invalid entries, or with too many; `problem` says which."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem.reason))

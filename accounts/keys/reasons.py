@@ -1,4 +1,4 @@
-"""Why a change of an API key is refused."""
+"""Reasons of refusals of changes to API keys and their IP allow-lists."""
 
 from django.utils.translation import gettext_noop as _
 
@@ -6,6 +6,8 @@ from imissive.core.problems import Reason
 
 
 class KeyReason(Reason):
+    """Reasons why a change of an API key is refused."""
+
     OVERLAP_TOO_LONG = "INVALID_REQUEST", _("The overlap is %(days)s days at most."), "days"
     KEY_OVER = "CONFLICT", _("This key no longer works. Create a new one.")
     KEY_ROTATED = "CONFLICT", _("This key was rotated already.")

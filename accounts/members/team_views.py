@@ -143,7 +143,7 @@ def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEE_MEMBERS, acting=False)
+@member_page(Action.SEE_MEMBERS, impersonation=False)
 def leave(request: HttpRequest, member: Member) -> HttpResponse:
     """Ask for confirmation; on POST, leave the organization."""
     name = member.organization.name

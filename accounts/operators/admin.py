@@ -289,10 +289,10 @@ class OrganizationAdmin(OperatorAdmin):
             form_class=ReasonForm,
         )
 
-    def has_acting_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_impersonate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return operator(request).has_perm(impersonation.PERMISSION)
 
-    @detail_action(_("Act as this customer"), permission="acting", icon="person_search")
+    @detail_action(_("Act as this customer"), permission="impersonate", icon="person_search")
     def act_as(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(organization: Organization, values: dict[str, Any]) -> HttpResponse:
             impersonation.start(
@@ -445,10 +445,10 @@ class ActorKind(admin.SimpleListFilter):
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[AuditEntry]
     ) -> QuerySet[AuditEntry]:
-        acting_ones = Q(action__startswith="acting.") | Q(detail__has_key="acting_because")
+        impersonations = Q(action__startswith="acting.") | Q(detail__has_key="acting_because")
         kinds = {
             "operator": Q(actor__is_staff=True),
-            "acting": acting_ones,
+            "acting": impersonations,
             "member": Q(actor__is_staff=False),
             "platform": Q(actor=None),
         }

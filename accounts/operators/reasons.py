@@ -1,4 +1,4 @@
-"""Why an operator's action on an organization is refused."""
+"""Reasons of refusals of operators' actions on an organization."""
 
 from django.utils.translation import gettext_noop as _
 
@@ -6,6 +6,8 @@ from imissive.core.problems import Reason
 
 
 class OperatorReason(Reason):
+    """Reasons why an impersonation or a suspension is refused."""
+
     OWN_ORGANIZATION = (
         "CONFLICT",
         _("You are a member of this organization: open its dashboard."),

@@ -1,4 +1,4 @@
-"""Why one more code may not go to a number now."""
+"""Reasons of refusals of codes by limits, countries, and holds for SMS pumping."""
 
 from django.utils.translation import gettext_noop as _
 
@@ -6,6 +6,8 @@ from imissive.core.problems import Reason
 
 
 class LimitReason(Reason):
+    """Reasons why a code must not be sent to a number now."""
+
     COUNTRY_NOT_ENABLED = (
         "DESTINATION_BLOCKED",
         _("Codes to this country (%(country)s) are not enabled."),

@@ -1,4 +1,4 @@
-"""Why a code is not sent, checked or canceled."""
+"""Reasons of refusals to send, verify or cancel a code."""
 
 from django.utils.translation import gettext_noop as _
 
@@ -6,6 +6,8 @@ from imissive.core.problems import Reason
 
 
 class VerificationReason(Reason):
+    """Reasons why a verification's request is refused."""
+
     NO_SUCH_VERIFICATION = "NOT_FOUND", _("There is no such verification.")
     VERIFIED = "ALREADY_VERIFIED", _("This code was verified already.")
     OVER = "NOT_CANCELABLE", _("The verification has ended already.")

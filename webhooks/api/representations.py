@@ -187,7 +187,7 @@ def request_headers(delivery: Delivery) -> dict[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One attempt and how it went; where there was no response, `body` is None, `failure` not."""
+    """An attempt with its result; without a response, `body` is None and `failure` is set."""
 
     number: int
     at: datetime

@@ -60,7 +60,7 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
 
 
 @require_POST
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
 def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
     """Replay a delivery, and redirect to the new one.
 
@@ -78,7 +78,7 @@ def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> H
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
 def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Ask for a period; on POST, replay its deliveries, as many as one call may."""
     endpoint = endpoint_of(member, webhook_id)

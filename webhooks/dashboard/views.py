@@ -55,7 +55,7 @@ def _with_health(endpoint: Endpoint, health: feed.Health) -> dict[str, Any]:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, acting=False)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=False)
 def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the form for a new endpoint; on POST, create it and show its signing secret once."""
     form = EndpointForm(request.POST if request.method == "POST" else None)
@@ -116,7 +116,7 @@ def _filter(form: LogForm, below: Any) -> log.Filter:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
 def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Show the endpoint's fields as a form; on POST, save them."""
     endpoint = endpoint_of(member, webhook_id)
@@ -135,7 +135,7 @@ def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> Http
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, acting=False)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=False)
 def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Ask for the overlap; on POST, create the new secret and show it once."""
     endpoint = endpoint_of(member, webhook_id)
@@ -161,7 +161,7 @@ def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
 
 
 @require_POST
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
 def switch(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Enable (`enabled` is 1) or disable the endpoint."""
     endpoint = endpoint_of(member, webhook_id)
@@ -198,7 +198,7 @@ def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
 
 
 @require_POST
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
 @limit_posts(TEST_EVENT)
 def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Send a test event, and redirect to its delivery, which shows the response."""

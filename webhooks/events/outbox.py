@@ -96,9 +96,9 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
 
 
 def is_wanted(event_type: EventType, organization: str) -> str:
-    """Return an SQL condition: whether `record` would keep such an event of an organization.
+    """Return the SQL condition that an enabled endpoint is subscribed to such events.
 
-    `organization` is an SQL expression of its id, for a statement that reads more of it.
+    `organization` is an SQL expression of the organization's id in the surrounding statement.
     """
     return f"""EXISTS (
         SELECT FROM webhooks_endpoint endpoint

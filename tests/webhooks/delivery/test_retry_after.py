@@ -160,7 +160,7 @@ def test_after_the_pause_it_continues(customer: Customer, there: Receiver, start
     deliver(running, happen(customer, 20))
     wait_until(lambda: Endpoint.objects.get(id=endpoint.id).paused_until is not None)
     there.answer = lambda _post: Answer()
-    start = timezone.now()
+    before = timezone.now()
 
     def swept() -> bool:
         make_due(endpoint)
@@ -169,7 +169,7 @@ def test_after_the_pause_it_continues(customer: Customer, there: Receiver, start
         return statuses(endpoint) == {"delivered"}
 
     wait_until(swept)
-    assert timezone.now() - start > timedelta(seconds=0.5)
+    assert timezone.now() - before > timedelta(seconds=0.5)
     assert Endpoint.objects.get(id=endpoint.id).failing_since is None
 
 
