@@ -1,7 +1,7 @@
-"""`make bench`: the whole platform on this machine under load, and a table of what it did.
+"""`make bench`: measure the whole platform under load on this machine, and print a table.
 
 Everything is real: PostgreSQL with fsync, Valkey, two web processes, Celery, a carrier worker, the
-simulator over TCP. The simulator answers at once and sends a receipt for each message.
+simulator over TCP. The simulator responds at once and sends a receipt for each message.
 """
 
 import argparse
@@ -23,7 +23,7 @@ Row = tuple[str, str]
 
 
 class Bench(Site):
-    """The running platform with a webhook receiver and a simulator that answers at once."""
+    """The running platform with a webhook receiver and a simulator that responds at once."""
 
     def start(self, seconds: float = 90.0) -> float:
         taken = super().start(seconds)
@@ -43,24 +43,24 @@ class Bench(Site):
         return taken
 
     def pause(self, paused: bool) -> None:
-        """Have the carrier worker submit nothing, so that accepting is measured by itself."""
+        """Pause or resume submitting, so that accepting is measured alone."""
         self.sql("UPDATE messaging_carrier SET paused = %s", [paused])
         time.sleep(3)
 
     def posted(self) -> tuple[int, float]:
-        """Webhooks that the receiver has got, and when the last one came."""
+        """Return the number of webhooks that the receiver got, and the time of the last one."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.receiver_port}/") as response:
             count, last = response.read().split()
         return int(count), float(last)
 
     def drain(self, total: int, seconds: float = 300) -> float:
-        """Wait until the receiver has got that many in all; the time of the last."""
+        """Wait until the receiver got that many in all; return the time of the last one."""
         until(lambda: self.posted()[0] >= total, seconds, self.posted)
         return self.posted()[1]
 
 
 def singles(site: Bench, seconds: float) -> Iterator[bytes]:
-    """Single sends for that long."""
+    """Yield the requests of single sends for that many seconds."""
     number, deadline = 0, time.perf_counter() + seconds
     while time.perf_counter() < deadline:
         number += 1
@@ -70,7 +70,7 @@ def singles(site: Bench, seconds: float) -> Iterator[bytes]:
 
 
 def bulks(site: Bench, messages: int, size: int = 1000) -> list[bytes]:
-    """Bulk calls for that many messages."""
+    """Return the requests of bulk calls for that many messages, `size` in each."""
     return [
         load.post(
             "/v1/sms/bulk",
@@ -109,7 +109,7 @@ def _singles(site: Bench, seconds: float, when: str) -> list[Row]:
 
 
 def _cpu(before: dict[str, float], messages: int) -> list[Row]:
-    """What each kind of process used since then, for each of that many messages."""
+    """Return the CPU time of each kind of process since `before`, per message."""
     used = {kind: value - before.get(kind, 0.0) for kind, value in cpu.by_kind().items()}
     rows = [
         (f"  CPU a message, {kind}", f"{value / messages * 1000:.3f} ms")
@@ -144,7 +144,7 @@ def measure_end_to_end(site: Bench, messages: int) -> list[Row]:
 
 
 def measure_urgent(site: Bench, messages: int) -> list[Row]:
-    """Single sends, which are urgent, while a bulk run waits in the queue."""
+    """Measure single sends, which are urgent, while bulk messages wait in the queue."""
 
     async def run() -> None:
         await load.run(site.url, iter(bulks(site, messages)), 2)

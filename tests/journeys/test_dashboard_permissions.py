@@ -1,7 +1,7 @@
-"""Every page of an organization's dashboard, by everybody: one table.
+"""Permissions of every page of an organization's dashboard, as one table.
 
-A new address without a row here fails. The rows say who gets in; all others get 403, an outsider
-404, and nobody is sent to the login.
+A new URL without a row here fails. The rows have the permitted roles; other members get 403, an
+outsider 404, and an anonymous user is redirected to the login.
 """
 
 import re
@@ -147,12 +147,12 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "prices": ("GET", PAYS),
     "close_organization": ("GET POST", OWNS),
 }
-"""Each address by its name: the methods that it answers, and the roles that it answers to."""
+"""The methods and the permitted roles of each URL, by its name."""
 
 
 @cache
 def _addresses() -> dict[str, list[str]]:
-    """The names under /dashboard/<organization_id>/ with their parameters after that one."""
+    """Return the names of URLs under /dashboard/<organization_id>/ with their other parameters."""
     found: dict[str, list[str]] = {}
     for route, name in _walk(get_resolver().url_patterns, ""):
         if route.startswith("dashboard/<str:organization_id>/"):
@@ -176,7 +176,7 @@ def _plain(settings) -> None:
 
 
 def _url(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
-    """The address of something new of the customer's: an earlier request may have ended it."""
+    """Return the URL of a new object, since an earlier request may have completed another one."""
     organization = customer.organization
     makers: dict[str, Callable[[], object]] = {
         "message_id": lambda: world.message(customer, carrier).public_id,
@@ -263,7 +263,7 @@ def test_every_address_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_who_gets_in(
+def test_each_role_gets_its_pages(
     name: str, world: World, customer: Customer, outsider: Customer, carrier: Carrier
 ) -> None:
     methods, allowed = TABLE[name]

@@ -1,4 +1,4 @@
-"""The throw-away servers of tests, and how root runs a server that refuses root."""
+"""The temporary servers of tests, and running a server that refuses root as root."""
 
 import os
 import shutil
@@ -107,7 +107,7 @@ def test_lost_password_is_set_anew(folder: Path, tmp_path: Path) -> None:
 
 
 def test_start_after_a_crash_ends_the_orphan(folder: Path, tmp_path: Path) -> None:
-    """As where the kernel does not end a killed starter's children: two at once on one folder."""
+    """Covers kernels that do not end a killed starter's children: two servers on one folder."""
     orphan = Running(Postgres(folder, fast=True), tmp_path / "log")
     orphan.wait()
     successor = Running(Postgres(folder, url=orphan.server.url, fast=True), tmp_path / "log")
@@ -165,7 +165,7 @@ def test_valkeys_password_is_in_a_private_file_and_not_on_its_command_line(
 @ROOT_ONLY
 @pytest.mark.parametrize("way", ways(), ids=lambda way: way.name)
 def test_each_way_runs_a_program_as_nobody(way: Way, tmp_path: Path) -> None:
-    """A sandbox may refuse a way; then the choice falls on another."""
+    """A sandbox may refuse one way; then another one is chosen."""
     folder = tmp_path
     if way.name == "as nobody":  # it cannot pass pytest's folder, which is closed
         folder = Path(tempfile.mkdtemp())
@@ -200,7 +200,7 @@ def test_no_folder_above_is_opened(tmp_path: Path) -> None:
 
 @ROOT_ONLY
 def test_postgres_runs_where_folders_above_it_are_closed(tmp_path: Path) -> None:
-    """The project and its data in root's home, say."""
+    """For example the project and its data in root's home."""
     tmp_path.chmod(0o700)
     data = tmp_path / "data"
     data.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""`make run` as its user sees it: one start, one block, one end, and the data stays."""
+"""`make run` from its user's view: start, output, stop, and persistent data."""
 
 import os
 import re
@@ -36,7 +36,7 @@ DEMO_NAMES = [
 
 @pytest.fixture(scope="module")
 def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One platform for this file; the tests go in their order."""
+    """Return one platform for this file, whose tests run in order."""
     platform = Platform(tmp_path_factory.mktemp("launch") / "var")
     yield platform
     platform.close()
@@ -62,7 +62,7 @@ def test_first_start_says_where_everything_is(platform: Platform) -> None:
     assert mode(platform.data_dir) & 0o067 == 0
     for name in ("IMISSIVE_EMAIL", "IMISSIVE_PASSWORD", "IMISSIVE_ADMIN_PASSWORD"):
         assert platform.text.count(demo[name]) == 1
-    assert platform.text.count(demo["IMISSIVE_API_KEY"]) == 2  # by itself and in the curl
+    assert platform.text.count(demo["IMISSIVE_API_KEY"]) == 2  # on its own and in the curl command
     assert demo["IMISSIVE_TEST_KEY"] not in platform.text
     assert f"curl -X POST {demo['IMISSIVE_URL']}/v1/sms/send" in platform.text
     assert platform.get("/healthz") == (200, '{"status": "ok"}')
@@ -72,7 +72,7 @@ def test_first_start_says_where_everything_is(platform: Platform) -> None:
 
 @pytest.mark.platform
 def test_the_printed_curl_works(platform: Platform) -> None:
-    """It is pasted into a shell as it stands in the block."""
+    """It is pasted into a shell as it is printed."""
     found = re.search(r"^curl -X POST .*?^}'$", platform.text, re.M | re.S)
     assert found
     done = subprocess.run(["sh", "-c", found.group()], capture_output=True, text=True, timeout=20)
@@ -139,7 +139,7 @@ def test_second_start_after_a_killed_launcher_keeps_the_data(platform: Platform)
     demo = platform.demo
     platform.stop(signal.SIGKILL)
     seconds = platform.start()
-    # Ten on an idle machine; here other tests run beside it.
+    # Ten on an idle machine; here other tests run at the same time.
     assert seconds < 30, platform.text
     assert platform.demo == demo
     status, body = platform.get("/v1/balance", Authorization=f"Bearer {demo['IMISSIVE_API_KEY']}")

@@ -1,4 +1,4 @@
-"""Programs are kept running, and ended in time."""
+"""The supervisor restarts programs, and stops them in time."""
 
 import signal
 import sys
@@ -13,7 +13,7 @@ from imissive.run.supervisor import Program, Supervisor
 
 
 class Watched(Supervisor):
-    """A supervisor whose words and lines a test reads."""
+    """A supervisor whose messages and lines a test reads."""
 
     def __init__(self, folder: Path) -> None:
         self.said: list[str] = []
