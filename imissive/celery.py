@@ -1,11 +1,14 @@
 """The Celery application, for `celery -A imissive …`. It reads CELERY_* of settings.py."""
 
 import os
+import warnings
 from typing import Any
 
 from celery import Celery, bootsteps
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
+# Each worker would tell root so in ten lines; README and docs/operating.md say it once.
+warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
 
 app = Celery("imissive")
 app.config_from_object("django.conf:settings", namespace="CELERY")

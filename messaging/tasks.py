@@ -16,24 +16,29 @@ from messaging.log import exports
 from messaging.senders import mails
 from messaging.usage import rollups
 
-# A worker that is started for a carrier holds that carrier's binds beside its queues.
-CARRIER = os.environ.get("IMISSIVE_CARRIER", "")
-
 MAX_STEPS = 20
 """Steps of one kind in one run, so that a long sweep does not hold up the others."""
+
+
+def _carrier() -> str:
+    """Return the carrier whose binds this worker process holds beside its queues, if any.
+
+    Read when asked for: the process may be a fork of one that imported this module long before.
+    """
+    return os.environ.get("IMISSIVE_CARRIER", "")
 
 
 @signals.worker_ready.connect
 def start_carrier(**_: Any) -> None:
     """Hold the binds of the carrier that this worker process was started for, if any."""
-    if CARRIER:
-        process.start(CARRIER)
+    if carrier := _carrier():
+        process.start(carrier)
 
 
 @signals.worker_shutdown.connect
 def stop_carrier(**_: Any) -> None:
     """Finish what that carrier's worker has under way, and unbind."""
-    if CARRIER:
+    if _carrier():
         process.stop()
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,8 +16,10 @@ from django.db import connection
 
 from accounts.api import rate_limits
 from imissive.core import wakeups
+from imissive.run.unprivileged import die_with_parent
 from messaging.models import Carrier
 from messaging.routing import cache
+from tests.support import transitions
 from tests.support.factories import Api, Customer, World
 from tests.support.running_platform import Site
 from tests.support.webhook_dispatch import Start, dispatchers
@@ -28,6 +31,9 @@ hypothesis.settings.register_profile("imissive", deadline=None)
 hypothesis.settings.load_profile("imissive")
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # With a run that is killed; what tests start goes with the process that runs them.
+    die_with_parent(signal.SIGKILL, parent=os.getppid())()
 
 # Each process that runs tests has a Redis database of its own, because tests flush it.
 _redis = urlsplit(settings.REDIS_URL)._replace(path=f"/{WORKER.removeprefix('gw')}").geturl()
@@ -128,6 +134,14 @@ def wakes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ..
 
 
 @pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker) -> None:
+    """Hold the test database to the table of transitions, where pytest-django made one."""
+    if connection.settings_dict["NAME"] != REAL_DATABASE:
+        with django_db_blocker.unblock(), connection.cursor() as cursor:
+            transitions.install(cursor.execute)
+
+
+@pytest.fixture(scope="session")
 def test_database(django_db_setup: None, django_db_blocker) -> Iterator[None]:
     """Create the test database for tests without a fixture of pytest-django.
 
@@ -139,6 +153,8 @@ def test_database(django_db_setup: None, django_db_blocker) -> Iterator[None]:
         return
     with django_db_blocker.unblock():
         connection.creation.create_test_db(verbosity=0, autoclobber=True)
+        with connection.cursor() as cursor:
+            transitions.install(cursor.execute)
         yield
         connection.creation.destroy_test_db(REAL_DATABASE, verbosity=0)
 

@@ -1,4 +1,4 @@
-"""The REST API of the account itself."""
+"""REST API of the balance: `GET /v1/balance`."""
 
 from typing import Annotated
 

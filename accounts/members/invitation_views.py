@@ -1,4 +1,4 @@
-"""The page behind the link of an invitation."""
+"""The page that an invitation's link opens."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -18,7 +18,10 @@ from imissive.core.api.requests import client_address
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation_page(request: HttpRequest, token: str) -> HttpResponse:
-    """Say who invites to what; a POST accepts, or goes on to sign up."""
+    """Show the invitation; on POST, accept it, or continue to sign-up without an account.
+
+    An unknown, used, revoked or expired invitation gets 404.
+    """
     invitation = invitations.find(token)
     if invitation is None:
         return render(request, "accounts/members/invitation_gone.html", status=404)

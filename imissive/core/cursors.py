@@ -11,6 +11,7 @@ from django.db.models import Model, QuerySet
 
 from imissive.core import ids
 from imissive.core.errors import ApiError
+from imissive.core.reasons import CoreReason
 
 CURSOR = "cur"
 RowT = TypeVar("RowT")
@@ -26,8 +27,7 @@ def decode_cursor(text: str) -> uuid.UUID:
     """The id of the row that a page ended with. Raises ApiError INVALID_REQUEST."""
     found = ids.parse_id(CURSOR, text)
     if found is None:
-        told = "This is no cursor of ours: pass on the next_cursor of the page before as it is."
-        raise ApiError("INVALID_REQUEST", told, field="cursor")
+        raise ApiError(CoreReason.INVALID_CURSOR, "cursor")
     return found
 
 

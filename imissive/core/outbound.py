@@ -17,6 +17,9 @@ from aiohappyeyeballs import AddrInfoType
 from django.conf import settings
 from yarl import URL
 
+from imissive.core.problems import Problem
+from imissive.core.reasons import PostReason, UrlReason
+
 HEADERS = {"User-Agent": "imissive-webhooks/1", "Content-Type": "application/json"}
 """Headers of every post, in addition to the caller's."""
 MAX_URL = 500
@@ -66,11 +69,19 @@ _REFUSED_V6 = [
 
 
 class OutboundError(Exception):
-    """The post came to nothing. `reason` is a few words for the customer; it holds no secret."""
+    """The post came to nothing."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: PostReason) -> None:
+        super().__init__(str(reason))
         self.reason = reason
+
+
+class UrlRefused(Exception):
+    """A URL that nothing may be posted to."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem.reason))
+        self.problem = problem
 
 
 class AddressRefused(OSError):
@@ -121,43 +132,43 @@ def _is_allowed_v4(address: ipaddress.IPv4Address) -> bool:
 def parse_url(text: str) -> URL:
     """The URL, if a webhook may be posted there as far as its text tells.
 
-    Raises OutboundError saying what is wrong. HTTPS is required unless loopback is allowed, because
+    Raises UrlRefused. HTTPS is required unless loopback is allowed, because
     a platform that posts to loopback is a developer's.
     """
     if len(text) > MAX_URL:
-        raise OutboundError(f"the URL has more than {MAX_URL} characters")
+        raise UrlRefused(UrlReason.TOO_LONG.problem(most=MAX_URL))
     if any(character <= " " or character == "\x7f" for character in text) or "\\" in text:
-        raise OutboundError("the URL has a character that is not allowed in one")
+        raise UrlRefused(UrlReason.BAD_CHARACTER.problem())
     try:
         url = URL(text)
         # As it is looked up: an international name in its ASCII form.
         host, port = url.raw_host, url.port
     except ValueError:
-        raise OutboundError("this is not a valid URL") from None
+        raise UrlRefused(UrlReason.NOT_A_URL.problem()) from None
     if url.scheme not in ("http", "https"):
-        raise OutboundError("the URL must begin with https://")
+        raise UrlRefused(UrlReason.NOT_HTTPS.problem())
     if not host or not port:
-        raise OutboundError("the URL has no host")
+        raise UrlRefused(UrlReason.NO_HOST.problem())
     if url.user is not None or url.password is not None:
-        raise OutboundError("the URL must not hold a user name or password")
+        raise UrlRefused(UrlReason.WITH_PASSWORD.problem())
     if url.scheme == "http" and not settings.WEBHOOK_ALLOW_LOOPBACK:
-        raise OutboundError("the URL must begin with https://")
+        raise UrlRefused(UrlReason.NOT_HTTPS.problem())
     _check_host(host)
     return url
 
 
 def _check_host(host: str) -> None:
-    """Refuse at once what needs no look-up to be refused. Raises OutboundError."""
+    """Refuse at once what needs no look-up to be refused. Raises UrlRefused."""
     name = host.rstrip(".").lower()
     if ":" not in name and not _can_be_a_name(name):
-        raise OutboundError("the URL's host cannot be a name: a part of it is empty or too long")
+        raise UrlRefused(UrlReason.IMPOSSIBLE_HOST.problem())
     if name == "localhost" or name.endswith(".localhost"):
         if not settings.WEBHOOK_ALLOW_LOOPBACK:
-            raise OutboundError("webhooks are not posted to loopback addresses")
+            raise UrlRefused(UrlReason.LOOPBACK.problem())
     elif _is_literal(name) and not is_allowed(name):
         # 2130706433, 0x7f.1 and 127.1 are addresses to the resolver but not to `ipaddress`; nobody
         # honest writes them, so they are refused whatever they mean.
-        raise OutboundError("webhooks are not posted to that address")
+        raise UrlRefused(UrlReason.ADDRESS_REFUSED.problem())
 
 
 def _can_be_a_name(host: str) -> bool:
@@ -191,14 +202,13 @@ class Client:
     """Keep-alive connections of one event loop. Create, use and close it on that loop."""
 
     def __init__(self) -> None:
-        self._timeout = settings.WEBHOOK_TIMEOUT
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
                 limit=0,  # the callers limit concurrent posts to each receiver
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
                 socket_factory=_checked_socket,
             ),
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            timeout=aiohttp.ClientTimeout(total=settings.WEBHOOK_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=HEADERS,
             skip_auto_headers=("Accept", "Accept-Encoding"),
@@ -213,7 +223,7 @@ class Client:
         where there is no response, whatever the reason.
         """
         if len(body) > MAX_REQUEST_BYTES:
-            raise OutboundError("the event is too large")
+            raise OutboundError(PostReason.TOO_LARGE)
         try:
             async with self._session.post(
                 url, data=body, headers=headers, allow_redirects=False
@@ -223,33 +233,34 @@ class Client:
                 return ReceiverResponse(response.status, beginning, retry_after)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # TimeoutError is an OSError; ValueError is what a name outside IDNA ends in.
-            raise OutboundError(self._reason(error)) from None
+            raise OutboundError(_reason(error)) from None
 
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
 
-    def _reason(self, error: Exception) -> str:
-        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        for kind, reason in _REASONS:
-            if isinstance(cause, kind) or isinstance(error, kind):
-                return reason.format(timeout=self._timeout)
-        return "connection failed"
 
-
-_REASONS: list[tuple[type[Exception], str]] = [
-    (TimeoutError, "no answer within {timeout:g} s"),
-    (AddressRefused, "address not allowed"),
-    (aiohttp.ClientConnectorDNSError, "host name not found"),
-    (aiohttp.ClientConnectorCertificateError, "TLS certificate not valid"),
-    (ssl.SSLError, "TLS handshake failed"),
-    (ConnectionRefusedError, "connection refused"),
-    (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
-    (ConnectionResetError, "connection reset"),
-    (aiohttp.ClientResponseError, "answer is not valid HTTP"),
-    (aiohttp.InvalidURL, "URL not valid"),
-    (ValueError, "URL not valid"),
+_REASONS: list[tuple[type[Exception], PostReason]] = [
+    (TimeoutError, PostReason.TIMEOUT),
+    (AddressRefused, PostReason.ADDRESS_REFUSED),
+    (aiohttp.ClientConnectorDNSError, PostReason.NO_SUCH_HOST),
+    (aiohttp.ClientConnectorCertificateError, PostReason.CERTIFICATE),
+    (ssl.SSLError, PostReason.TLS_FAILED),
+    (ConnectionRefusedError, PostReason.CONNECTION_REFUSED),
+    (aiohttp.ServerDisconnectedError, PostReason.CONNECTION_CLOSED),
+    (ConnectionResetError, PostReason.CONNECTION_RESET),
+    (aiohttp.ClientResponseError, PostReason.NOT_HTTP),
+    (aiohttp.InvalidURL, PostReason.BAD_URL),
+    (ValueError, PostReason.BAD_URL),
 ]
+
+
+def _reason(error: Exception) -> PostReason:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    for kind, reason in _REASONS:
+        if isinstance(cause, kind) or isinstance(error, kind):
+            return reason
+    return PostReason.CONNECTION_FAILED
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:

@@ -18,6 +18,7 @@ from accounts.roles import Scope
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import Moment, Query, parse_query
 from imissive.core.errors import ApiError
+from imissive.pages.reasons import UsageReason
 from messaging.sending.schemas import (
     Count,
     Country,
@@ -180,12 +181,11 @@ def _span(query: UsageQuery, now: datetime) -> tuple[datetime, datetime]:
             since = query.since
             start = since if isinstance(since, datetime) else _midnight(since)
     except OverflowError:
-        raise ApiError("INVALID_REQUEST", "The span is out of range.", field="to") from None
+        raise ApiError(UsageReason.OUT_OF_RANGE, "to") from None
     if start >= end:
-        raise ApiError("INVALID_REQUEST", "The span is empty: from is not before to.", field="from")
+        raise ApiError(UsageReason.EMPTY_PERIOD, "from")
     if end - start > LONGEST_SPAN:
-        told = f"A span has at most {LONGEST_SPAN.days} days; ask for a longer one in pieces."
-        raise ApiError("INVALID_REQUEST", told, field="from")
+        raise ApiError(UsageReason.PERIOD_TOO_LONG, "from", days=LONGEST_SPAN.days)
     return start, end
 
 

@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, create_model
 
 from imissive.core.api.openapi import REFERENCE, Schema, components_of
+from imissive.core.problems import english
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import EventType
 
 _EXAMPLE_ID = "01m83snhn8fsjsf5h41ebt60cg"
@@ -165,7 +167,7 @@ KINDS = (
         {
             "endpoint_id": f"whk_{_EXAMPLE_ID}",
             "url": "https://example.com/webhook",
-            "reason": "The receiver answered 410 Gone.",
+            "reason": english(DisabledReason.GONE.problem()),
         },
     ),
 )

@@ -8,6 +8,7 @@ from django.views.decorators.http import condition, require_safe
 
 from accounts.roles import Scope
 from imissive.core.errors import ApiError
+from imissive.core.reasons import CoreReason
 from imissive.reference.page import EVENTS, reference
 from imissive.reference.schema import document
 
@@ -34,8 +35,7 @@ def openapi(request: HttpRequest) -> HttpResponse:
     Raises ApiError METHOD_NOT_ALLOWED for other methods than GET and HEAD.
     """
     if request.method not in ("GET", "HEAD"):
-        told = "This address does not answer to that method."
-        raise ApiError("METHOD_NOT_ALLOWED", told, headers={"Allow": "GET, HEAD"})
+        raise ApiError(CoreReason.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD"})
     return _schema(request)
 
 

@@ -15,9 +15,9 @@ from accounts.audit import trail
 from accounts.operators.base import (
     OperatorAdmin,
     ReadOnlyInline,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
@@ -232,13 +232,13 @@ class CarrierAdmin(OperatorAdmin):
     def has_switch_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_carrier")
 
-    @act(_("Pause"), permission="switch", icon="pause")
+    @detail_action(_("Pause"), permission="switch", icon="pause")
     def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _("Nothing more is submitted; binds stay up and receipts still come.")
         title = _("Pause this carrier")
         return self._switch(request, object_id, title, explanation, paused=True, draining=False)
 
-    @act(_("Drain"), permission="switch", icon="water_drop")
+    @detail_action(_("Drain"), permission="switch", icon="water_drop")
     def drain(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _(
             "Nothing more is submitted; what is under way finishes, and receipts still come. What"
@@ -248,18 +248,18 @@ class CarrierAdmin(OperatorAdmin):
         title = _("Drain this carrier")
         return self._switch(request, object_id, title, explanation, draining=True, paused=False)
 
-    @act(_("Resume"), permission="switch", icon="play_arrow")
+    @detail_action(_("Resume"), permission="switch", icon="play_arrow")
     def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _("Submitting goes on with what waits.")
         title = _("Resume this carrier")
         return self._switch(request, object_id, title, explanation, paused=False, draining=False)
 
-    @act(_("Start"), permission="switch", icon="power")
+    @detail_action(_("Start"), permission="switch", icon="power")
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _("Its worker binds, and routes use it.")
         return self._switch(request, object_id, _("Start this carrier"), explanation, enabled=True)
 
-    @act(_("Stop"), permission="switch", icon="power_off", danger=True)
+    @detail_action(_("Stop"), permission="switch", icon="power_off", danger=True)
     def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _(
             "Its binds close and routes pass it over. Receipts cannot come any more: drain it first"
@@ -289,7 +289,7 @@ class CarrierAdmin(OperatorAdmin):
                 address=client_address(request),
             )
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,

@@ -22,8 +22,8 @@ from accounts.operators.base import (
     LongTableAdmin,
     ReadOnlyInline,
     ReasonForm,
-    act,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
@@ -190,7 +190,7 @@ class MessageAdmin(LongTableAdmin):
     def has_read_text_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_message")
 
-    @act(_("Read the text"), permission="read_text", icon="visibility")
+    @detail_action(_("Read the text"), permission="read_text", icon="visibility")
     def read_text(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Ask for a reason, record it in the audit log, and show the text in the response."""
         message = self.get_object(request, object_id)

@@ -18,7 +18,7 @@ from unfold.widgets import (
 from accounts.access.page_access import public_id
 from accounts.credits.field import CreditsField
 from accounts.models import Organization
-from accounts.operators.base import OperatorAdmin, TabularInline, act
+from accounts.operators.base import OperatorAdmin, TabularInline, detail_action
 from accounts.operators.site import site
 from accounts.templatetags.shown import credits_shown
 from imissive.core import ids
@@ -109,7 +109,7 @@ class RouteAdmin(OperatorAdmin):
     def has_try_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_view_permission(request)
 
-    @act(_("Try it"), permission="try", icon="science")
+    @detail_action(_("Try it"), permission="try", icon="science")
     def try_it(self, request: HttpRequest) -> HttpResponse:
         """Show the route preview: the carriers and price of a message, and why. Nothing is sent."""
         data = request.GET if "to" in request.GET else None

@@ -20,15 +20,16 @@ from unfold.widgets import (
 from accounts.audit import trail
 from accounts.operators.base import (
     OperatorAdmin,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
 from accounts.ui import stored_files
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.models import SenderDocument, SenderId
 from messaging.senders import (
     approval,
@@ -126,7 +127,7 @@ class RequestForm(SenderModelForm):
         try:
             return approval.normalize(self.cleaned_data["name"])[0]
         except ApiError as error:
-            raise forms.ValidationError(error.problem.message) from None
+            raise forms.ValidationError(sentence(error.problem)) from None
 
 
 @admin.register(SenderId, site=site)
@@ -249,9 +250,9 @@ class SenderIdAdmin(OperatorAdmin):
     def _audit(self, request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
         """Do nothing, because `messaging.senders.approval` writes the audit log."""
 
-    @act(_("Approve"), permission="decide", icon="check")
+    @detail_action(_("Approve"), permission="decide", icon="check")
     def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -273,9 +274,9 @@ class SenderIdAdmin(OperatorAdmin):
             text += " " + gettext("Careful, it looks like: %(names)s.") % {"names": names}
         return text
 
-    @act(_("Reject"), permission="decide", icon="close", danger=True)
+    @detail_action(_("Reject"), permission="decide", icon="close", danger=True)
     def reject(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -289,9 +290,9 @@ class SenderIdAdmin(OperatorAdmin):
             danger=True,
         )
 
-    @act(_("Revoke"), permission="decide", icon="block", danger=True)
+    @detail_action(_("Revoke"), permission="decide", icon="block", danger=True)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -305,9 +306,9 @@ class SenderIdAdmin(OperatorAdmin):
             danger=True,
         )
 
-    @act(_("Make default"), permission="decide", icon="star")
+    @detail_action(_("Make default"), permission="decide", icon="star")
     def make_default(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -319,9 +320,9 @@ class SenderIdAdmin(OperatorAdmin):
             ),
         )
 
-    @act(_("Back to the queue"), permission="decide", icon="undo")
+    @detail_action(_("Back to the queue"), permission="decide", icon="undo")
     def reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -348,7 +349,7 @@ class SenderIdAdmin(OperatorAdmin):
                 approval.approve(sender, operator(request), address=client_address(request))
                 approved += 1
             except ApiError as error:  # somebody else was quicker
-                messages.warning(request, f"{sender}: {error.problem.message}")
+                messages.warning(request, f"{sender}: {sentence(error.problem)}")
         messages.success(request, _("Approved: %(count)s") % {"count": approved})
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:

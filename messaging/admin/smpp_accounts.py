@@ -18,12 +18,13 @@ from accounts.operators.base import (
     OperatorAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
-    act,
-    act_page,
+    action_page,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
 from imissive.core.api.requests import client_address
+from imissive.core.problems import sentence
 from messaging.admin import smpp_panels
 from messaging.gateway import accounts, command_statuses, live_console, sessions
 from messaging.models import SmppAccount, SmppServer, SmppSession
@@ -47,16 +48,15 @@ class AccountForm(AccountModelForm):
         """Return the IP allow-list in canonical form."""
         try:
             return ip_allow_list.clean(self.cleaned_data["networks"])
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        except ip_allow_list.NotAList as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
 
     def clean_statuses(self) -> dict[str, int]:
         """Return the account's own command statuses; refuse unknown codes or statuses."""
         own: dict[str, int] = self.cleaned_data["statuses"] or {}
-        try:
-            command_statuses.check_own(own)
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        problem = command_statuses.problem_with(own)
+        if problem is not None:
+            raise forms.ValidationError(sentence(problem))
         return own
 
 
@@ -165,7 +165,7 @@ class SmppAccountAdmin(OperatorAdmin):
         message = _("The password of %(system_id)s is %(password)s. It is not shown again.")
         messages.warning(request, message % {"system_id": account.system_id, "password": password})
 
-    @act(_("Console"), permission="view", icon="monitor_heart")
+    @detail_action(_("Console"), permission="view", icon="monitor_heart")
     def console(self, request: HttpRequest, object_id: str) -> HttpResponse:
         """Show the console that its owner sees: binds, errors, the last PDUs."""
         account = self.get_object(request, object_id)
@@ -182,7 +182,7 @@ class SmppAccountAdmin(OperatorAdmin):
         }
         return TemplateResponse(request, "messaging/admin/smpp_console.html", context)
 
-    @act(_("New password"), permission="rotate", icon="key")
+    @detail_action(_("New password"), permission="rotate", icon="key")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(account: SmppAccount, values: dict[str, Any]) -> None:
             overlap = timedelta(hours=int(values["overlap"]))
@@ -197,7 +197,7 @@ class SmppAccountAdmin(OperatorAdmin):
             )
             self._show(request, account, password)
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -259,7 +259,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
     def has_end_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_smppaccount")
 
-    @act(_("End this bind"), permission="end", icon="link_off", danger=True)
+    @detail_action(_("End this bind"), permission="end", icon="link_off", danger=True)
     def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(session: SmppSession, _values: dict[str, Any]) -> HttpResponse:
             sessions.end(session)
@@ -275,7 +275,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
             # Its own page disappears with the bind.
             return HttpResponseRedirect(reverse("admin:messaging_smppsession_changelist"))
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,

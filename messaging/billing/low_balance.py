@@ -1,8 +1,7 @@
 """An organization whose balance falls below its threshold is told: by `balance.low` and by mail.
 
-Once for each fall. The organization's row says whether it was told, and owes the mail, so that
-neither a lost task nor a mail server that is away loses it. Each step is a compare-and-swap, so
-that two workers do nothing twice.
+Once for each fall (`accounts.credits.low_balance`). The organization's row owes the mail, so that
+neither a lost task nor a mail server that is away loses it.
 """
 
 from datetime import timedelta
@@ -15,11 +14,11 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.access.page_access import public_id
+from accounts.credits import low_balance
 from accounts.credits.ledger import credits_text
 from accounts.models import Balance, Organization
 from accounts.roles import Role
 from accounts.ui import mails
-from imissive.core.sql import server_cursor
 from webhooks.events import outbox
 from webhooks.models import EventType
 
@@ -28,22 +27,6 @@ log = structlog.get_logger(__name__)
 TRY_AGAIN_AFTER = timedelta(minutes=10)
 READERS = [Role.OWNER, Role.ADMIN, Role.FINANCE]
 
-_RISEN = """
-UPDATE accounts_organization o SET low_balance_told_at = NULL, low_balance_mail_due_at = NULL
-  FROM accounts_balance b
- WHERE b.organization_id = o.id AND o.low_balance_told_at IS NOT NULL
-   AND b.micro >= o.low_balance_threshold
-"""
-
-_FALLEN = """
-UPDATE accounts_organization o
-   SET low_balance_told_at = %(now)s, low_balance_mail_due_at = %(now)s
-  FROM accounts_balance b
- WHERE b.organization_id = o.id AND o.low_balance_told_at IS NULL AND o.status = 'active'
-   AND b.micro < o.low_balance_threshold
-RETURNING o.id, b.micro, o.low_balance_threshold
-"""
-
 
 def watch() -> int:
     """Tell those whose balance has fallen, and forget it of those whose has risen again.
@@ -51,26 +34,24 @@ def watch() -> int:
     How many were told.
     """
     now = timezone.now()
-    with transaction.atomic(), server_cursor() as cursor:
-        cursor.execute(_RISEN)
-        cursor.execute(_FALLEN, {"now": now})
-        fallen = cursor.fetchall()
+    with transaction.atomic():
+        falls = low_balance.notice_falls(now)
         outbox.record_and_wake_on_commit(
             [
                 outbox.NewEvent(
-                    organization_id,
+                    fall.organization_id,
                     EventType.BALANCE_LOW,
                     now,
                     None,
                     {
-                        "credits": credits_text(micro),
-                        "low_balance_threshold": credits_text(threshold),
+                        "credits": credits_text(fall.balance),
+                        "low_balance_threshold": credits_text(fall.threshold),
                     },
                 )
-                for organization_id, micro, threshold in fallen
+                for fall in falls
             ]
         )
-    return len(fallen)
+    return len(falls)
 
 
 def send_mails() -> None:

@@ -13,11 +13,11 @@ from django.db.models import QuerySet
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from accounts.credits import ledger
 from accounts.credits.ledger import credits_text
 from accounts.models import LedgerEntry, Organization
 from imissive.core import ids
 from imissive.core.api.rendering import time_text
-from imissive.core.sql import server_cursor
 from messaging.models import Batch, Message
 
 PAGE = 50
@@ -129,8 +129,8 @@ def file_rows(
 ) -> Iterator[Sequence[object]]:
     """Yield the header, then each row from `start` to before `end` (aware), oldest first."""
     yield COLUMNS
-    last = _number_before(organization.id, start - _SLACK) if start else 0
-    highest = _number_before(organization.id, end + _SLACK) if end else None
+    last = ledger.number_before(organization.id, start - _SLACK) if start else 0
+    highest = ledger.number_before(organization.id, end + _SLACK) if end else None
     while True:
         rows = _rows(organization, kind).filter(id__gt=last)
         if highest is not None:
@@ -156,31 +156,3 @@ def _cells(line: Line) -> Sequence[object]:
         line.public_id,
         entry.reason,
     )
-
-
-# Halves the range of numbers until it is one: some thirty steps in the index, in one statement,
-# and no index by time is needed, which each charge would have to write.
-_BEFORE = """
-WITH RECURSIVE halved(low, high) AS (
-    SELECT 0::bigint, COALESCE(max(id), 0) FROM accounts_ledgerentry
-     WHERE organization_id = %(organization)s
-    UNION ALL
-    SELECT CASE WHEN found.earlier THEN middle ELSE low END,
-           CASE WHEN found.earlier THEN high ELSE middle - 1 END
-      FROM halved
-     CROSS JOIN LATERAL (SELECT (low + high + 1) / 2 AS middle) AS between_them
-     CROSS JOIN LATERAL (
-           SELECT COALESCE((SELECT created_at < %(moment)s FROM accounts_ledgerentry
-                             WHERE organization_id = %(organization)s AND id <= middle
-                             ORDER BY id DESC LIMIT 1), TRUE) AS earlier) AS found
-     WHERE low < high
-)
-SELECT low FROM halved WHERE low >= high LIMIT 1
-"""
-
-
-def _number_before(organization_id: uuid.UUID, moment: datetime) -> int:
-    """The highest number up to which the organization's rows are from before that moment."""
-    with server_cursor() as cursor:
-        cursor.execute(_BEFORE, {"organization": organization_id, "moment": moment})
-        return int(cursor.fetchone()[0])

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
+from accounts.credits.fragments import REFUNDS
 from imissive.core.sql import server_cursor
 from messaging.campaigns.transitions import move
 from messaging.models import Campaign
 from messaging.models.campaign_states import State
-from messaging.states import FINAL, Status
+from messaging.states import FINAL, UNDELIVERED, Status, sql_list
 
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
 """Between two counts: short at the beginning, longer as the campaign ages."""
@@ -23,15 +24,14 @@ _COUNTED: Final = [str(state) for state in (State.RUNNING, State.PAUSED, State.D
                                             State.CANCELING, State.CANCELED)]  # fmt: skip
 
 # A refund bears its message's id; few messages have one.
-_COUNTS = """
+_COUNTS = f"""
 SELECT m.status, m.error_code, count(*), sum(m.parts), sum(m.price), COALESCE(sum(r.amount), 0)
   FROM messaging_message m
-  LEFT JOIN accounts_ledgerentry r
-    ON r.kind = 'refund' AND r.reference = m.id AND m.price > 0
-   AND m.status IN ('failed', 'expired', 'canceled')
+  LEFT JOIN {REFUNDS} r
+    ON r.reference = m.id AND m.price > 0 AND m.status IN {sql_list(UNDELIVERED)}
  WHERE m.batch_id = %s
  GROUP BY m.status, m.error_code
-"""
+"""  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)

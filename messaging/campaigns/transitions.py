@@ -6,7 +6,7 @@ from typing import Any
 
 from imissive.core import wakeups
 from messaging.models import Campaign
-from messaging.models.campaign_states import State, sources
+from messaging.models.campaign_states import State, states_before
 
 
 def move(
@@ -21,7 +21,9 @@ def move(
     False where it does not, or another was faster: then nothing is changed. `where`: what else has
     to be so, such as its state being a certain one of those that the table allows.
     """
-    found = Campaign.objects.filter(pk=campaign_id, state__in=sources(target), **(where or {}))
+    found = Campaign.objects.filter(
+        pk=campaign_id, state__in=states_before(target), **(where or {})
+    )
     return found.update(state=target, **fields) == 1
 
 

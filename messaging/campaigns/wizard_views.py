@@ -243,7 +243,7 @@ def _found(member: Member, campaign: Campaign) -> dict[str, Any]:
             (problems.WORDS.get(kind, problems.WORDS[problems.Kind.OTHER]), count)
             for kind, count in findings.get("problems", {}).items()
         ],
-        "bad": [(row, problems.told(row.kind, row.detail)) for row in bad],
+        "bad": [(row, problems.in_words(row.kind, row.detail)) for row in bad],
         "gsm7": encodings.get("gsm7", 0),
         "ucs2": encodings.get("ucs2", 0),
         "forcing": forcing[:12],
@@ -266,9 +266,9 @@ def _windows(campaign: Campaign) -> list[tuple[str, str]]:
     """The hours in which countries of this campaign let this sender's messages go."""
     found_ones = []
     for country in campaign.findings.get("countries", {}):
-        window = tables().window(country, campaign.sender)
-        if window is not None:
-            found_ones.append((name_of(country), window.told()))
+        hours = tables().sending_hours(country, campaign.sender)
+        if hours is not None:
+            found_ones.append((name_of(country), str(hours)))
     return found_ones
 
 

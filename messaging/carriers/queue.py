@@ -9,22 +9,23 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from django.conf import settings
 from django.db import transaction
 
 from accounts.credits import ledger
-from accounts.models import LedgerEntry
 from imissive.core.sql import server_cursor
 from messaging.carriers import receipts
 from messaging.carriers.command_statuses import SubmitOutcome
+from messaging.lifecycle.events import MessageError, message_event
+from messaging.lifecycle.record import MessageRecord, columns
+from messaging.lifecycle.refunds import NOT_ACCEPTED, refunds
+from messaging.lifecycle.wakeups import wake_carriers
 from messaging.routing.cache import tables
-from messaging.sending.accept import event_data, wake_carrier
-from messaging.states import Status
+from messaging.states import Status, swap
 from webhooks.events import outbox
-from webhooks.models import EventType
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 60.0
 MAX_UNANSWERED = 2
@@ -33,21 +34,11 @@ RECEIPT_GRACE = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(MessageRecord):
     """A message that this worker holds until its lease ends."""
 
-    id: uuid.UUID
-    organization_id: uuid.UUID
-    test: bool
-    urgent: bool
-    to: str
     sender: str
     text: str
-    parts: int
-    price: int
-    reference: str
-    batch_id: uuid.UUID | None
-    created_at: datetime
     expires_at: datetime
     submits: int
     unanswered: int
@@ -55,43 +46,51 @@ class Claimed:
     submitted_parts: frozenset[int]
 
 
-AcceptedPart = tuple[uuid.UUID, int, str, datetime]
-"""Message, part number, the carrier's id in matching form, and when it was accepted."""
+class SubmittedPart(NamedTuple):
+    """A part that the carrier accepted at that time, under its id in matching form."""
+
+    message_id: uuid.UUID
+    number: int
+    carrier_message_id: str
+    at: datetime
 
 
 @dataclass(slots=True)
 class Result:
-    """What became of one claimed message.
+    """What became of one claimed message; `submitted` are the parts of it that went well.
 
-    `accepted`: (part number, the carrier's id in matching form, when it was submitted).
     `submit_outcome` None: not every part was written to a bind, so nothing is known against it.
     """
 
     message: Claimed
     submit_outcome: SubmitOutcome | None
-    accepted: list[tuple[int, str, datetime]] = field(default_factory=list)
+    submitted: list[SubmittedPart] = field(default_factory=list)
     command_status: int | None = None
     code: str = ""
     detail: str = ""
     unanswered: bool = False
 
 
-_CLAIM = """
+_CLAIMED = swap(Status.SENDING)
+_HANDED_BACK = swap(Status.QUEUED, before=[Status.SENDING])
+_SUBMITTED = swap(Status.QUEUED, Status.SENT, Status.FAILED)
+
+_CLAIM = f"""
 WITH due AS MATERIALIZED (
     SELECT id FROM messaging_message
-     WHERE carrier_id = %(carrier)s AND urgent = %(urgent)s AND status = 'queued'
+     WHERE carrier_id = %(carrier)s AND urgent = %(urgent)s AND status IN {_CLAIMED.before_sql}
        AND due_at <= now() AND expires_at > now()
        AND (window_closes_at IS NULL OR window_closes_at > now())
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE messaging_message m
-   SET status = 'sending', lease = %(lease)s, due_at = now() + %(seconds)s * interval '1 second'
+   SET status = {_CLAIMED.after_sql}, lease = %(lease)s,
+       due_at = now() + %(seconds)s * interval '1 second'
   FROM due WHERE m.id = due.id
-RETURNING m.id, m.organization_id, m.test, m.urgent, m."to", m.sender, m.text, m.parts, m.price,
-          m.reference, m.batch_id, m.created_at, m.expires_at, m.submits, m.unanswered, m.tried,
+RETURNING {columns("m", Claimed, but=2)}, m.tried,
           CASE WHEN m.submits > 0 THEN ARRAY(SELECT number FROM messaging_messagepart p
                                               WHERE p.message_id = m.id) END
-"""
+"""  # noqa: S608
 
 
 def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> list[Claimed]:
@@ -109,9 +108,9 @@ def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> lis
         )
         rows: list[Any] = cursor.fetchall()
     claimed = [
-        # Django has psycopg hand jsonb (`tried`) over as text.
-        Claimed(*[*row[:15], tuple(orjson.loads(row[15] or "[]")), frozenset(row[16] or ())])
-        for row in rows
+        # Django has psycopg hand jsonb over as text.
+        Claimed(*stored, tuple(orjson.loads(tried or "[]")), frozenset(submitted or ()))
+        for *stored, tried, submitted in rows
     ]
     claimed.sort(key=lambda message: message.id)
     return claimed
@@ -121,8 +120,11 @@ def hand_back(messages: Sequence[Claimed], lease: uuid.UUID) -> None:
     """Return claimed messages that were not submitted, as when the worker shuts down."""
     with server_cursor() as cursor:
         cursor.execute(
-            "UPDATE messaging_message SET status = 'queued', lease = NULL, due_at = created_at"
-            " WHERE id = ANY(%s) AND status = 'sending' AND lease = %s",
+            f"""
+            UPDATE messaging_message
+               SET status = {_HANDED_BACK.after_sql}, lease = NULL, due_at = created_at
+             WHERE id = ANY(%s) AND status IN {_HANDED_BACK.before_sql} AND lease = %s
+            """,  # noqa: S608
             [[message.id for message in messages], lease],
         )
 
@@ -142,35 +144,28 @@ class _Change:
 
 
 def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) -> None:
-    """Write a batch of results in one transaction, and ring whoever has to do with them next."""
+    """Write a batch of results in one transaction, and wake whoever has to do with them next."""
     now = datetime.now(UTC)
     changes = [_change(carrier_id, result, now) for result in results]
     with transaction.atomic():
-        held = _swap(lease, results, changes)
-        write_parts(
-            carrier_id, [(row.message.id, *part) for row in results for part in row.accepted]
-        )
-        _insert_attempts(carrier_id, [row for row in results if row.message.id in held], now)
-        refunds, told = _consequences(results, changes, held, now)
-        endpoints = outbox.record(told)
-        ids = [
-            carrier_message_id for result in results for _, carrier_message_id, _ in result.accepted
-        ]
-        endpoints |= receipts.apply_early(carrier_id, ids)
+        ours = _swap(lease, results, changes)
+        parts = [part for result in results for part in result.submitted]
+        write_parts(carrier_id, parts)
+        _insert_attempts(carrier_id, [row for row in results if row.message.id in ours], now)
+        postings, events = _consequences(results, changes, ours, now)
+        endpoints = outbox.record(events)
+        endpoints |= receipts.apply_early(carrier_id, [part.carrier_message_id for part in parts])
         endpoints |= receipts.settle(
             [row.message.id for row in results if row.message.submitted_parts]
         )
         # Last, by the locking rule: every message is locked before any balance.
-        ledger.post(refunds)
+        ledger.post(postings)
     outbox.wake(endpoints)
-    slugs = tables().carriers
-    for priority in {
+    wake_carriers(
         (change.carrier_id, result.message.urgent)
         for result, change in zip(results, changes, strict=True)
         if change.status is Status.QUEUED and change.carrier_id != carrier_id
-    }:
-        if priority[0] in slugs:
-            wake_carrier(slugs[priority[0]].slug, urgent=priority[1])
+    )
 
 
 def _change(carrier_id: int, result: Result, now: datetime) -> _Change:
@@ -180,22 +175,22 @@ def _change(carrier_id: int, result: Result, now: datetime) -> _Change:
     if result.submit_outcome is SubmitOutcome.REFUSED:
         return _failure(carrier_id, now, result.code, result.detail)
     if result.unanswered and message.unanswered + 1 >= MAX_UNANSWERED:
-        told = "The carrier did not answer, so the message may or may not have been sent."
-        return _failure(carrier_id, now, "NO_RESPONSE", told)
+        why = "The carrier did not answer, so the message may or may not have been sent."
+        return _failure(carrier_id, now, "NO_RESPONSE", why)
     if result.submit_outcome is None and not result.unanswered:
         # Nothing was asked of the carrier: as due as it was before.
         return _Change(Status.QUEUED, now, carrier_id, list(message.tried) or None)
     return _try_again(carrier_id, result, now)
 
 
-def _failure(carrier_id: int, now: datetime, code: str, told: str) -> _Change:
+def _failure(carrier_id: int, now: datetime, code: str, why: str) -> _Change:
     return _Change(
         Status.FAILED,
         None,
         carrier_id,
         final_at=now,
         error_code=code[:40],
-        error_message=told[:200],
+        error_message=why[:200],
     )
 
 
@@ -203,8 +198,8 @@ def _try_again(carrier_id: int, result: Result, now: datetime) -> _Change:
     """Back to the queue: of the next carrier at once, or of the same one after a while."""
     message = result.message
     tried = [*message.tried, carrier_id]
-    begun = bool(message.submitted_parts or result.accepted)
-    if result.submit_outcome is not SubmitOutcome.SLOW_DOWN and not begun:
+    started = bool(message.submitted_parts or result.submitted)
+    if result.submit_outcome is not SubmitOutcome.SLOW_DOWN and not started:
         # Parts of one message go through one carrier, or no handset could join them.
         following = tables().after(message.to, message.organization_id, tried, test=message.test)
         if following is not None:
@@ -218,25 +213,26 @@ def retry_delay(submits: int) -> timedelta:
     return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311
 
 
-_SWAP = """
-WITH held AS MATERIALIZED (
+_SWAP = f"""
+WITH ours AS MATERIALIZED (
     SELECT id FROM messaging_message
-     WHERE id = ANY(%(id)b) AND status = 'sending' AND lease = %(lease)s ORDER BY id FOR UPDATE
+     WHERE id = ANY(%(id)b) AND status IN {_SUBMITTED.before_sql} AND lease = %(lease)s
+     ORDER BY id FOR UPDATE
 )
 UPDATE messaging_message m
    SET status = new.status, due_at = new.due_at, carrier_id = new.carrier_id, lease = NULL,
        tried = new.tried::jsonb, submits = m.submits + new.submits,
        unanswered = m.unanswered + new.unanswered, sent_at = COALESCE(new.sent_at, m.sent_at),
        final_at = new.final_at, error_code = new.error_code, error_message = new.error_message
-  FROM held JOIN unnest(%(id)b::uuid[], %(status)b::text[], %(due_at)s::timestamptz[],
+  FROM ours JOIN unnest(%(id)b::uuid[], %(status)b::text[], %(due_at)s::timestamptz[],
               %(carrier_id)b::bigint[], %(tried)s::text[], %(submits)b::int[],
               %(unanswered)b::int[], %(sent_at)s::timestamptz[], %(final_at)s::timestamptz[],
               %(error_code)b::text[], %(error_message)b::text[])
        AS new(id, status, due_at, carrier_id, tried, submits, unanswered, sent_at, final_at,
-              error_code, error_message) ON new.id = held.id
- WHERE m.id = held.id
+              error_code, error_message) ON new.id = ours.id
+ WHERE m.id = ours.id
 RETURNING m.id
-"""
+"""  # noqa: S608
 
 
 def _swap(
@@ -249,7 +245,7 @@ def _swap(
             {
                 "lease": lease,
                 "id": [result.message.id for result in results],
-                "status": [str(change.status) for change in changes],
+                "status": _SUBMITTED.values(change.status for change in changes),
                 "due_at": [change.due_at for change in changes],
                 "carrier_id": [change.carrier_id for change in changes],
                 "tried": [str(change.tried) if change.tried else None for change in changes],
@@ -265,10 +261,10 @@ def _swap(
 
 
 def _was_submitted(result: Result) -> bool:
-    return result.submit_outcome is not None or result.unanswered or bool(result.accepted)
+    return result.submit_outcome is not None or result.unanswered or bool(result.submitted)
 
 
-def write_parts(carrier_id: int, parts: Sequence[AcceptedPart]) -> None:
+def write_parts(carrier_id: int, parts: Sequence[SubmittedPart]) -> None:
     """Keep parts that the carrier accepted, whoever holds their message: receipts will come."""
     if not parts:
         return
@@ -327,45 +323,18 @@ def _stored_status(command_status: int | None) -> int | None:
 def _consequences(
     results: Sequence[Result],
     changes: Sequence[_Change],
-    held: frozenset[uuid.UUID],
+    ours: frozenset[uuid.UUID],
     now: datetime,
 ) -> tuple[list[ledger.Posting], list[outbox.NewEvent]]:
-    """The refunds and the events that the swaps call for."""
-    refunds, told = [], []
+    """Return the refunds and the events that the swaps call for."""
+    postings, events = [], []
     for result, change in zip(results, changes, strict=True):
-        if result.message.id not in held or change.status is Status.QUEUED:
+        message, error = result.message, None
+        if message.id not in ours or change.status is Status.QUEUED:
             continue
         if change.status is Status.FAILED:
-            refunds.extend(_refund(result))
-        told.append(_event(result.message, change, now))
-    return refunds, told
-
-
-def _refund(result: Result) -> list[ledger.Posting]:
-    """Credits back for the parts that no carrier took; what it took, it charges us for too."""
-    message = result.message
-    taken = message.submitted_parts | {number for number, _, _ in result.accepted}
-    amount = message.price // message.parts * (message.parts - len(taken))
-    if amount <= 0:
-        return []
-    kind = LedgerEntry.Kind.REFUND
-    return [ledger.Posting(message.organization_id, kind, amount, message.id, "not accepted")]
-
-
-def _event(message: Claimed, change: _Change, now: datetime) -> outbox.NewEvent:
-    failed = change.status is Status.FAILED
-    return outbox.NewEvent(
-        organization_id=message.organization_id,
-        type=EventType.MESSAGE_FAILED if failed else EventType.MESSAGE_SENT,
-        at=now,
-        message_id=message.id,
-        data=event_data(
-            to=message.to,
-            status=change.status,
-            at=now,
-            reference=message.reference,
-            batch_id=message.batch_id,
-            test=message.test,
-            error={"code": change.error_code, "message": change.error_message} if failed else None,
-        ),
-    )
+            error = MessageError(change.error_code, change.error_message)
+            submitted = message.submitted_parts | {part.number for part in result.submitted}
+            postings.extend(refunds(message, len(submitted), NOT_ACCEPTED))
+        events.append(message_event(message, change.status, now, error))
+    return postings, events

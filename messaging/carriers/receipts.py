@@ -4,26 +4,23 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import NamedTuple
 
 from django.db import transaction
 
 from imissive.core.sql import server_cursor
-from messaging.sending.accept import event_data
-from messaging.states import Status
+from messaging.lifecycle.events import MessageError, message_event
+from messaging.lifecycle.record import MessageRecord, columns
+from messaging.states import Status, swap
 from webhooks.events import outbox
-from webhooks.models import EventType
 
 KEEP_EARLY = timedelta(days=3)
 """How long a receipt of no message of ours is kept, for who asks its carrier about it."""
 EARLY_AT_MOST = timedelta(hours=1)
 """How long before its submit is written a receipt may come. An older one was somebody else's: some
 carriers count their ids anew."""
-_EVENT_OF = {
-    Status.DELIVERED: EventType.MESSAGE_DELIVERED,
-    Status.FAILED: EventType.MESSAGE_FAILED,
-    Status.EXPIRED: EventType.MESSAGE_EXPIRED,
-}
+_NO_ERROR = MessageError("", "")
+_FINISHED = swap(Status.DELIVERED, Status.FAILED, Status.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +35,21 @@ class FinalReceipt:
     code: str = ""
 
 
-def error_of(status: Status, code: str) -> dict[str, str] | None:
-    """A message's `error` for a final receipt: the carrier's word, and a sentence."""
-    if status is Status.DELIVERED:
-        return None
-    return {"code": code.partition(" ")[0] or str(status).upper(), "message": _told(status, code)}
+class _Ending(NamedTuple):
+    """How a message or a part ended; `code` as a FinalReceipt has it."""
 
+    status: Status
+    code: str
 
-def _told(status: Status, code: str) -> str:
-    if status is Status.EXPIRED:
-        return "The carrier could not deliver the message within its validity."
-    return f"The carrier reported that the message was not delivered ({code})."
+    @property
+    def error(self) -> MessageError | None:
+        """A message's error: the carrier's word, and a sentence."""
+        if self.status is Status.DELIVERED:
+            return None
+        sentence = f"The carrier reported that the message was not delivered ({self.code})."
+        if self.status is Status.EXPIRED:
+            sentence = "The carrier could not deliver the message within its validity."
+        return MessageError(self.code.partition(" ")[0] or str(self.status).upper(), sentence)
 
 
 def apply(carrier_id: int, batch: Sequence[FinalReceipt]) -> None:
@@ -67,7 +68,7 @@ def apply(carrier_id: int, batch: Sequence[FinalReceipt]) -> None:
 def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozenset[uuid.UUID]:
     """Apply the receipts that came before these submits were written; in the caller's transaction.
 
-    Returns the webhook endpoints to ring after the commit.
+    Returns the webhook endpoints to wake after the commit.
     """
     if not carrier_message_ids:
         return frozenset()
@@ -177,15 +178,15 @@ def _keep(unknown: Sequence[FinalReceipt], carrier_id: int) -> None:
         )
 
 
-def _lock_messages(message_ids: set[uuid.UUID]) -> dict[uuid.UUID, dict[str, Any]]:
-    columns = ("id", "organization_id", "parts", "to", "reference", "batch_id", "test", "status")
+def _lock_messages(message_ids: set[uuid.UUID]) -> dict[uuid.UUID, MessageRecord]:
     with server_cursor() as cursor:
         cursor.execute(
-            'SELECT id, organization_id, parts, "to", reference, batch_id, test, status'
-            " FROM messaging_message WHERE id = ANY(%s) ORDER BY id FOR UPDATE",
+            f"SELECT {columns('m')} FROM messaging_message m"  # noqa: S608
+            " WHERE m.id = ANY(%s) ORDER BY m.id FOR UPDATE",
             [list(message_ids)],
         )
-        return {row[0]: dict(zip(columns, row, strict=True)) for row in cursor.fetchall()}
+        records = [MessageRecord(*row) for row in cursor.fetchall()]
+    return {record.id: record for record in records}
 
 
 def _end_parts(open_parts: Sequence[tuple[_Part, FinalReceipt]]) -> None:
@@ -209,45 +210,46 @@ def settle(message_ids: Sequence[uuid.UUID]) -> frozenset[uuid.UUID]:
     """End the messages all of whose parts have ended; in the caller's transaction.
 
     For messages that were submitted anew: receipts that came while they were queued again have
-    ended their parts only. Returns the webhook endpoints to ring after the commit.
+    ended their parts only. Returns the webhook endpoints to wake after the commit.
     """
     if not message_ids:
         return frozenset()
     messages = _lock_messages(set(message_ids))
-    return _finish(messages, _outcomes_of_several(messages, list(messages)))
+    return _finish(messages, _endings_of_several(messages, list(messages)))
 
 
 def _end_messages(
-    messages: dict[uuid.UUID, dict[str, Any]],
+    messages: dict[uuid.UUID, MessageRecord],
     open_parts: Sequence[tuple[_Part, FinalReceipt]],
 ) -> frozenset[uuid.UUID]:
-    """Give each message whose parts are now all final its own final state."""
-    outcomes: dict[uuid.UUID, tuple[Status, str]] = {}
+    """Give each message whose parts are now all final its own final status."""
+    endings: dict[uuid.UUID, _Ending] = {}
     several = []
     for part, receipt in open_parts:
-        if messages[part.message_id]["parts"] == 1:
-            outcomes[part.message_id] = (receipt.status, receipt.code)
+        if messages[part.message_id].parts == 1:
+            endings[part.message_id] = _Ending(receipt.status, receipt.code)
         else:
             several.append(part.message_id)
-    outcomes |= _outcomes_of_several(messages, several)
-    return _finish(messages, outcomes)
+    endings |= _endings_of_several(messages, several)
+    return _finish(messages, endings)
 
 
 def _finish(
-    messages: dict[uuid.UUID, dict[str, Any]], outcomes: dict[uuid.UUID, tuple[Status, str]]
+    messages: dict[uuid.UUID, MessageRecord], endings: dict[uuid.UUID, _Ending]
 ) -> frozenset[uuid.UUID]:
-    """Swap messages into these states and tell of those that changed."""
+    """Swap messages into these statuses and write the events of those that changed."""
     now = datetime.now(UTC)
-    ended = _swap(outcomes, now)
-    return outbox.record(
-        [_event(messages[message_id], *outcomes[message_id], now) for message_id in ended]
-    )
+    events = []
+    for message_id in _swap(endings, now):
+        ending = endings[message_id]
+        events.append(message_event(messages[message_id], ending.status, now, ending.error))
+    return outbox.record(events)
 
 
-def _outcomes_of_several(
-    messages: dict[uuid.UUID, dict[str, Any]], message_ids: Sequence[uuid.UUID]
-) -> dict[uuid.UUID, tuple[Status, str]]:
-    """The outcomes of messages with several parts, of those that have one.
+def _endings_of_several(
+    messages: dict[uuid.UUID, MessageRecord], message_ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, _Ending]:
+    """Return how messages with several parts ended, of those all of whose parts have.
 
     One lost part makes the text unreadable: the message is delivered only if all its parts are.
     """
@@ -262,57 +264,39 @@ def _outcomes_of_several(
         parts: dict[uuid.UUID, list[tuple[str, str]]] = {}
         for message_id, status, code in cursor.fetchall():
             parts.setdefault(message_id, []).append((status, code))
-    outcomes = {}
+    endings = {}
     for message_id, found in parts.items():
-        ended = [(Status(status), code) for status, code in found if status != Status.SENT]
-        if len(ended) == messages[message_id]["parts"]:
-            worst = [outcome for outcome in ended if outcome[0] is not Status.DELIVERED]
-            outcomes[message_id] = worst[0] if worst else ended[0]
-    return outcomes
+        ended = [_Ending(Status(status), code) for status, code in found if status != Status.SENT]
+        if len(ended) == messages[message_id].parts:
+            worst = [ending for ending in ended if ending.status is not Status.DELIVERED]
+            endings[message_id] = worst[0] if worst else ended[0]
+    return endings
 
 
-def _swap(outcomes: dict[uuid.UUID, tuple[Status, str]], now: datetime) -> list[uuid.UUID]:
-    """Compare-and-swap messages into their final state; the ids of those that changed."""
-    if not outcomes:
+def _swap(endings: dict[uuid.UUID, _Ending], now: datetime) -> list[uuid.UUID]:
+    """Compare-and-swap messages into their final status; return the ids of those that changed."""
+    if not endings:
         return []
-    errors = [error_of(status, code) for status, code in outcomes.values()]
+    errors = [ending.error or _NO_ERROR for ending in endings.values()]
     with server_cursor() as cursor:
         cursor.execute(
-            """
+            f"""
             UPDATE messaging_message m
                SET status = new.status, due_at = NULL, lease = NULL, final_at = %s,
                    sent_at = COALESCE(m.sent_at, %s), error_code = new.code,
-                   error_message = new.told
+                   error_message = new.message
               FROM unnest(%b::uuid[], %b::text[], %b::text[], %b::text[])
-                   AS new(id, status, code, told)
-             WHERE m.id = new.id AND m.status IN ('sending', 'sent')
+                   AS new(id, status, code, message)
+             WHERE m.id = new.id AND m.status IN {_FINISHED.before_sql}
             RETURNING m.id
-            """,
+            """,  # noqa: S608
             [
                 now,
                 now,
-                list(outcomes),
-                [str(status) for status, _ in outcomes.values()],
-                [error["code"] if error else "" for error in errors],
-                [error["message"] if error else "" for error in errors],
+                list(endings),
+                _FINISHED.values(ending.status for ending in endings.values()),
+                [error.code for error in errors],
+                [error.message for error in errors],
             ],
         )
         return [row[0] for row in cursor.fetchall()]
-
-
-def _event(message: dict[str, Any], status: Status, code: str, now: datetime) -> outbox.NewEvent:
-    return outbox.NewEvent(
-        organization_id=message["organization_id"],
-        type=_EVENT_OF[status],
-        at=now,
-        message_id=message["id"],
-        data=event_data(
-            to=message["to"],
-            status=status,
-            at=now,
-            reference=message["reference"],
-            batch_id=message["batch_id"],
-            test=message["test"],
-            error=error_of(status, code),
-        ),
-    )

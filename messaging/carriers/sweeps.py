@@ -12,21 +12,26 @@ from typing import Any
 from django.db import transaction
 
 from accounts.credits import ledger
-from accounts.models import LedgerEntry
 from imissive.core.api.rendering import time_text
 from imissive.core.sql import server_cursor
 from messaging.carriers import bind_status
+from messaging.lifecycle.events import MessageError, message_events
+from messaging.lifecycle.record import MessageRecord, columns
+from messaging.lifecycle.refunds import EXPIRED, refunds
+from messaging.lifecycle.wakeups import wake_carriers, wake_for
 from messaging.routing.cache import tables
 from messaging.routing.sending_hours import HELD
 from messaging.routing.tables import Tables
-from messaging.sending.accept import event_data, wake_carrier
-from messaging.states import Status
+from messaging.states import Status, swap
 from webhooks.events import outbox
-from webhooks.models import EventType
 
 STEP = 1000
 
-_TOLD = 'm.id, m.organization_id, m."to", m.reference, m.batch_id, m.test, m.carrier_id, m.urgent'
+_RELEASED = swap(Status.QUEUED, before=[Status.SCHEDULED])
+_PUT_OFF = swap(Status.SCHEDULED)
+_REQUEUED = swap(Status.QUEUED, before=[Status.SENDING])
+_EXPIRED_SENT = swap(Status.EXPIRED, before=[Status.SENT])
+_EXPIRED_QUEUED = swap(Status.EXPIRED, before=[Status.QUEUED])
 
 
 def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -36,67 +41,51 @@ def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
     return rows
 
 
-NO_RECEIPT = "No final receipt came within the validity."
-NOT_SUBMITTED = "The message could not be submitted within its validity."
+def _moved(sql: str, parameters: dict[str, Any]) -> list[MessageRecord]:
+    """Run a statement that returns the columns of the messages that it has moved."""
+    return [MessageRecord(*row) for row in _rows(sql, parameters)]
 
 
-def _event(
-    row: tuple[Any, ...], kind: EventType, status: Status, now: datetime, told: str = ""
-) -> outbox.NewEvent:
-    """The event of one swept row; `told` is why it expired."""
-    message_id, organization_id, to, reference, batch_id, test = row[:6]
-    error = {"code": "EXPIRED", "message": told} if told else None
-    data = event_data(
-        to=to, status=status, at=now, reference=reference, batch_id=batch_id, test=test, error=error
-    )
-    return outbox.NewEvent(
-        organization_id=organization_id, type=kind, at=now, message_id=message_id, data=data
-    )
-
-
-def _wake_priorities(priorities: set[tuple[int, bool]]) -> None:
-    carriers = tables().carriers
-    for carrier_id, urgent in priorities:
-        if carrier_id in carriers:
-            wake_carrier(carriers[carrier_id].slug, urgent=urgent)
+NO_RECEIPT = MessageError("EXPIRED", "No final receipt came within the validity.")
+NOT_SUBMITTED = MessageError("EXPIRED", "The message could not be submitted within its validity.")
 
 
 def release_scheduled(limit: int = STEP) -> int:
     """Queue the scheduled messages whose time has come."""
     now = datetime.now(UTC)
     with transaction.atomic():
-        rows = _rows(
+        released = _moved(
             f"""
             WITH due AS MATERIALIZED (
-                SELECT id FROM messaging_message WHERE status = 'scheduled' AND due_at <= now()
+                SELECT id FROM messaging_message
+                 WHERE status IN {_RELEASED.before_sql} AND due_at <= now()
                    AND (window_closes_at IS NULL OR window_closes_at > now())
                  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
-            UPDATE messaging_message m SET status = 'queued', queued_at = %(now)s
-              FROM due WHERE m.id = due.id RETURNING {_TOLD}
+            UPDATE messaging_message m SET status = {_RELEASED.after_sql}, queued_at = %(now)s
+              FROM due WHERE m.id = due.id RETURNING {columns("m")}
             """,  # noqa: S608
             {"limit": limit, "now": now},
         )
-        endpoints = outbox.record(
-            [_event(row, EventType.MESSAGE_QUEUED, Status.QUEUED, now) for row in rows]
-        )
+        endpoints = outbox.record(message_events(released, Status.QUEUED, now))
     outbox.wake(endpoints)
-    _wake_priorities({(row[6], row[7]) for row in rows})
-    return len(rows)
+    wake_for(released)
+    return len(released)
 
 
-_LATE = """
+# Of what is scheduled already, the time alone changes.
+_LATE = f"""
 SELECT id, country, sender, submits > 0 AND EXISTS (
            SELECT FROM messaging_messagepart p WHERE p.message_id = m.id)
   FROM messaging_message m
- WHERE status IN ('scheduled', 'queued') AND window_closes_at <= now()
-   AND (status = 'queued' OR due_at <= now())
+ WHERE window_closes_at <= now()
+   AND (status IN {_PUT_OFF.before_sql} OR status = {_PUT_OFF.after_sql} AND due_at <= now())
  ORDER BY window_closes_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-"""
-_HOLD = """
+"""  # noqa: S608
+_HOLD = f"""
 WITH held AS (
     UPDATE messaging_message m
-       SET status = CASE WHEN new.opens IS NULL THEN m.status ELSE 'scheduled' END,
+       SET status = CASE WHEN new.opens IS NULL THEN m.status ELSE {_PUT_OFF.after_sql} END,
            due_at = COALESCE(new.opens, m.due_at),
            scheduled_at = COALESCE(new.opens, m.scheduled_at),
            queued_at = CASE WHEN new.opens IS NULL THEN m.queued_at END,
@@ -104,14 +93,14 @@ WITH held AS (
                + COALESCE(new.opens - COALESCE(m.scheduled_at, m.created_at), '0'),
            window_closes_at = new.closes
       FROM unnest(%(ids)s::uuid[], %(opens)s::timestamptz[], %(closes)s::timestamptz[],
-                  %(told)s::text[]) AS new(id, opens, closes, told)
+                  %(detail)s::text[]) AS new(id, opens, closes, detail)
      WHERE m.id = new.id
-    RETURNING m.id, m.carrier_id, new.opens, new.told
+    RETURNING m.id, m.carrier_id, new.opens, new.detail
 )
 INSERT INTO messaging_attempt (message_id, carrier_id, outcome, detail)
-SELECT id, carrier_id, %(held)s, told FROM held WHERE opens IS NOT NULL
+SELECT id, carrier_id, %(held)s, detail FROM held WHERE opens IS NOT NULL
 RETURNING id
-"""
+"""  # noqa: S608
 
 
 def hold_late(limit: int = STEP) -> int:
@@ -125,14 +114,16 @@ def hold_late(limit: int = STEP) -> int:
         if not rows:
             return 0
         now = datetime.now(UTC)
-        hours = [_next_hours(country, sender, begun, now) for _, country, sender, begun in rows]
+        following = [
+            _next_hours(country, sender, started, now) for _, country, sender, started in rows
+        ]
         _rows(
             _HOLD,
             {
                 "ids": [row[0] for row in rows],
-                "opens": [found.opens for found in hours],
-                "closes": [found.closes for found in hours],
-                "told": [found.told for found in hours],
+                "opens": [hours.opens for hours in following],
+                "closes": [hours.closes for hours in following],
+                "detail": [hours.detail for hours in following],
                 "held": HELD,
             },
         )
@@ -140,42 +131,44 @@ def hold_late(limit: int = STEP) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Hours:
+class _NextHours:
     """When a late message may go and until when; None: at once, and at any time."""
 
     opens: datetime | None = None
     closes: datetime | None = None
-    told: str = ""
+    detail: str = ""
 
 
-def _next_hours(country: str, sender: str, begun: bool, now: datetime) -> _Hours:
-    window = tables().window(country, sender)
-    if window is None or begun:
-        return _Hours()
-    opening = window.opening(now)
-    closing = window.closing(opening)
+def _next_hours(country: str, sender: str, started: bool, now: datetime) -> _NextHours:
+    hours = tables().sending_hours(country, sender)
+    if hours is None or started:
+        return _NextHours()
+    opening = hours.opening(now)
+    closing = hours.closing(opening)
     if opening == now:
-        return _Hours(None, closing)
-    told = f"Not sent in time for the hours of {country}, {window.told()}"
-    return _Hours(opening, closing, f"{told}: held until {time_text(opening)}.")
+        return _NextHours(None, closing)
+    late = f"Not sent in time for the hours of {country}, {hours}"
+    return _NextHours(opening, closing, f"{late}: held until {time_text(opening)}.")
 
 
 def requeue_abandoned(limit: int = STEP) -> int:
     """Queue again what a worker claimed and, being dead, did not finish within its lease."""
-    rows = _rows(
+    requeued = _moved(
         f"""
         WITH due AS MATERIALIZED (
-            SELECT id FROM messaging_message WHERE status = 'sending' AND due_at <= now()
+            SELECT id FROM messaging_message
+             WHERE status IN {_REQUEUED.before_sql} AND due_at <= now()
              ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
         )
         UPDATE messaging_message m
-           SET status = 'queued', lease = NULL, due_at = now(), submits = m.submits + 1
-          FROM due WHERE m.id = due.id RETURNING {_TOLD}
+           SET status = {_REQUEUED.after_sql}, lease = NULL, due_at = now(),
+               submits = m.submits + 1
+          FROM due WHERE m.id = due.id RETURNING {columns("m")}
         """,  # noqa: S608
         {"limit": limit},
     )
-    _wake_priorities({(row[6], row[7]) for row in rows})
-    return len(rows)
+    wake_for(requeued)
+    return len(requeued)
 
 
 def wake_overdue() -> int:
@@ -194,7 +187,7 @@ def wake_overdue() -> int:
         """,
         {},
     )
-    _wake_priorities({(row[0], row[1]) for row in rows})
+    wake_carriers((carrier_id, urgent) for carrier_id, urgent in rows)
     return len(rows)
 
 
@@ -276,8 +269,7 @@ def _reroute(carrier_id: int, up: set[int], known: Tables, limit: int) -> int:
             "targets": list(targets.values()),
         },
     )
-    priorities = {(target, urgent) for target, urgent in rows}
-    transaction.on_commit(lambda: _wake_priorities(priorities))
+    transaction.on_commit(lambda: wake_carriers((target, urgent) for target, urgent in rows))
     return len(rows)
 
 
@@ -285,30 +277,27 @@ def expire_sent(limit: int = STEP) -> int:
     """Expire what was sent and got no final receipt within its validity."""
     now = datetime.now(UTC)
     with transaction.atomic():
-        rows = _rows(
+        expired = _moved(
             f"""
             WITH due AS MATERIALIZED (
-                SELECT id FROM messaging_message WHERE status = 'sent' AND due_at <= now()
+                SELECT id FROM messaging_message
+                 WHERE status IN {_EXPIRED_SENT.before_sql} AND due_at <= now()
                  ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             ), parts AS (
-                UPDATE messaging_messagepart p SET status = 'expired', final_at = %(now)s
-                  FROM due WHERE p.message_id = due.id AND p.status = 'sent'
+                UPDATE messaging_messagepart p
+                   SET status = {_EXPIRED_SENT.after_sql}, final_at = %(now)s
+                  FROM due WHERE p.message_id = due.id AND p.status IN {_EXPIRED_SENT.before_sql}
             )
             UPDATE messaging_message m
-               SET status = 'expired', due_at = NULL, final_at = %(now)s, error_code = 'EXPIRED',
-                   error_message = %(told)s
-              FROM due WHERE m.id = due.id RETURNING {_TOLD}
+               SET status = {_EXPIRED_SENT.after_sql}, due_at = NULL, final_at = %(now)s,
+                   error_code = %(code)s, error_message = %(message)s
+              FROM due WHERE m.id = due.id RETURNING {columns("m")}
             """,  # noqa: S608
-            {"limit": limit, "now": now, "told": NO_RECEIPT},
+            {"limit": limit, "now": now, **NO_RECEIPT._asdict()},
         )
-        endpoints = outbox.record(
-            [
-                _event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now, NO_RECEIPT)
-                for row in rows
-            ]
-        )
+        endpoints = outbox.record(message_events(expired, Status.EXPIRED, now, NO_RECEIPT))
     outbox.wake(endpoints)
-    return len(rows)
+    return len(expired)
 
 
 def expire_queued(limit: int = STEP) -> int:
@@ -319,30 +308,21 @@ def expire_queued(limit: int = STEP) -> int:
             f"""
             WITH due AS MATERIALIZED (
                 SELECT id FROM messaging_message
-                 WHERE status = 'queued' AND expires_at <= now()
+                 WHERE status IN {_EXPIRED_QUEUED.before_sql} AND expires_at <= now()
                  ORDER BY expires_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
             )
             UPDATE messaging_message m
-               SET status = 'expired', due_at = NULL, final_at = %(now)s, error_code = 'EXPIRED',
-                   error_message = %(told)s
+               SET status = {_EXPIRED_QUEUED.after_sql}, due_at = NULL, final_at = %(now)s,
+                   error_code = %(code)s, error_message = %(message)s
               FROM due WHERE m.id = due.id
-            RETURNING {_TOLD}, m.price / m.parts * (m.parts - (
-                SELECT count(*) FROM messaging_messagepart p WHERE p.message_id = m.id))
+            RETURNING {columns("m")}, (
+                SELECT count(*) FROM messaging_messagepart p WHERE p.message_id = m.id)
             """,  # noqa: S608
-            {"limit": limit, "now": now, "told": NOT_SUBMITTED},
+            {"limit": limit, "now": now, **NOT_SUBMITTED._asdict()},
         )
-        ledger.post(
-            [
-                ledger.Posting(row[1], LedgerEntry.Kind.REFUND, row[8], row[0], "expired in queue")
-                for row in rows
-                if row[8] > 0
-            ]
-        )
-        endpoints = outbox.record(
-            [
-                _event(row, EventType.MESSAGE_EXPIRED, Status.EXPIRED, now, NOT_SUBMITTED)
-                for row in rows
-            ]
-        )
+        expired = [(MessageRecord(*stored), submitted) for *stored, submitted in rows]
+        ledger.post([one for row in expired for one in refunds(*row, EXPIRED)])
+        records = [record for record, _ in expired]
+        endpoints = outbox.record(message_events(records, Status.EXPIRED, now, NOT_SUBMITTED))
     outbox.wake(endpoints)
-    return len(rows)
+    return len(records)

@@ -29,7 +29,7 @@ from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.config import pool_config, wire_format
 from messaging.carriers.outcomes import apply_outcome, receipt_code, unrecorded
 from messaging.carriers.pdus import submit_pdus
-from messaging.carriers.queue import AcceptedPart, Claimed, Result
+from messaging.carriers.queue import Claimed, Result, SubmittedPart
 from messaging.carriers.traffic import Tally
 from messaging.models import Carrier
 from messaging.smpp.client import BindPool, CarrierBind
@@ -83,7 +83,7 @@ class _AnsweredPart:
     slots, and two of them waiting for each other's slots would wait for ever.
     """
 
-    part: AcceptedPart
+    part: SubmittedPart
     slot: CarrierBind
 
 
@@ -345,14 +345,14 @@ class CarrierWorker:
                 outcome.message_id,
                 self.carrier.submit_id_form,  # type: ignore[arg-type]
             )
-            accepted = (number, carrier_message_id, datetime.now(UTC))
+            part = SubmittedPart(result.message.id, number, carrier_message_id, datetime.now(UTC))
             self._uncommitted.add(carrier_message_id)
-            result.accepted.append(accepted)
+            result.submitted.append(part)
             if bind is not None:
                 bind.submitted += 1
                 if flight.open_parts > 1:
                     flight.slots.remove(bind)
-                    self._answered.append(_AnsweredPart((result.message.id, *accepted), bind))
+                    self._answered.append(_AnsweredPart(part, bind))
                     self._results_ready.set()
         else:
             apply_outcome(result, outcome)
@@ -382,14 +382,16 @@ class CarrierWorker:
                 self._results_ready.clear()
             if answered:
                 await self._write([row.part for row in answered], self._write_part_batch)
-                self._committed(row.part[2] for row in answered)
+                self._committed(row.part.carrier_message_id for row in answered)
                 for row in answered:
                     row.slot.pool.release(row.slot)
             if not batch:
                 continue
             results = [flight.result for flight in batch]
             await self._write(results, self._write_result_batch, unrecorded)
-            self._committed(part[1] for result in results for part in result.accepted)
+            self._committed(
+                part.carrier_message_id for result in results for part in result.submitted
+            )
             self._flying -= len(batch)
             for flight in batch:
                 for bind in flight.slots:
@@ -400,7 +402,7 @@ class CarrierWorker:
         if self._receipts:
             self._receipts_ready.set()
 
-    def _write_part_batch(self, parts: Sequence[AcceptedPart]) -> None:
+    def _write_part_batch(self, parts: Sequence[SubmittedPart]) -> None:
         queue.write_parts(self.carrier.id, parts)
 
     def _write_result_batch(self, results: Sequence[Result]) -> None:

@@ -16,6 +16,7 @@ from accounts.roles import Action, may
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.compose import composer
 from messaging.compose.composer import Asked, Assessment
 from messaging.compose.forms import (
@@ -24,7 +25,6 @@ from messaging.compose.forms import (
     list_of,
     template_of,
 )
-from messaging.log.problem_messages import told
 from messaging.text import gsm_alternatives, variables
 
 SHOWN_CHARACTERS = 16
@@ -87,7 +87,7 @@ def send_composed(request: HttpRequest, member: Member) -> HttpResponse:
     except composer.NothingAccepted:
         messages.warning(request, _("This has changed meanwhile. Nothing was sent: look again."))
     except ApiError as error:
-        messages.error(request, told(error.problem))
+        messages.error(request, sentence(error.problem))
     else:
         if not sent.first:
             messages.warning(request, _("This was sent already. It was not sent again."))
@@ -167,7 +167,7 @@ def _evaluation(member: Member, assessment: Assessment) -> dict[str, Any]:
         "available": available if may(member.role, Action.READ_CREDITS) else None,
         "left": available - assessment.price,
         "covered": assessment.price <= available,
-        "problems": [(told(problem), count) for problem, count in assessment.problems],
+        "problems": [(sentence(problem), count) for problem, count in assessment.problems],
         "sends_all": not assessment.refused,
     }
 
@@ -177,7 +177,7 @@ def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResp
     assessment = composer.assess(asked)
     evaluation = _evaluation(member, assessment)
     refused = [
-        (opinion.draft.to, [told(problem) for problem in opinion.problems])
+        (opinion.draft.to, [sentence(problem) for problem in opinion.problems])
         for opinion in assessment.refused[:SHOWN_REFUSED]
     ]
     context = {

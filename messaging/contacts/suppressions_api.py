@@ -22,6 +22,7 @@ from imissive.core.api.requests import (
     parse_query,
 )
 from imissive.core.cursors import newest_first
+from imissive.core.errors import problem_json
 from messaging.contacts import suppressions
 from messaging.models import Suppression as SuppressionRow
 from messaging.sending.schemas import (
@@ -135,7 +136,8 @@ class SuppressionsView(ApiView):
             "known": done.known,
             "canceled": done.canceled,
             "rejected": [
-                {"number": number, "error": problem.as_json()} for number, problem in done.rejected
+                {"number": number, "error": problem_json(problem)}
+                for number, problem in done.rejected
             ],
         }
         return Response(answer, status=201)

@@ -15,11 +15,13 @@ from accounts.ui.live_fragments import query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.contacts import imports, suppressions
 from messaging.contacts.forms import SuppressForm
-from messaging.contacts.imports import NotUsable, Reading, Rejected
+from messaging.contacts.imports import Reading, Rejected
+from messaging.importing.problems import of_refusal
+from messaging.importing.reasons import FileReason, NotUsable
 from messaging.log.keyset import page_asked_for
-from messaging.log.problem_messages import told
 from messaging.models import Suppression
 from messaging.numbers import e164
 
@@ -55,9 +57,9 @@ def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
         try:
             return _add(request, member, form)
         except NotUsable as error:
-            form.add_error("upload", str(error))
+            form.add_error("upload", sentence(error.problem))
         except ApiError as error:
-            form.add_error("numbers", told(error.problem))
+            form.add_error("numbers", sentence(error.problem))
     context = {"page": "contacts", "tab": "suppressions", "form": form}
     return render(request, "messaging/contacts/suppressions_add.html", {**frame(member), **context})
 
@@ -71,7 +73,7 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
         written += [contact.number for contact in reading.contacts()]
         rejected = reading.rejected
     if not written:
-        raise NotUsable(_("No number in it can be used."))
+        raise NotUsable(FileReason.NO_NUMBERS.problem())
     done = suppressions.add(
         organization.id,
         written,
@@ -79,7 +81,7 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
         source=suppressions.Source.DASHBOARD,
     )
     rejected += [
-        Rejected(position, number[:64], told(problem))
+        Rejected(position, number[:64], *of_refusal(problem))
         for position, (number, problem) in enumerate(done.rejected, 1)
     ]
     trail.record(

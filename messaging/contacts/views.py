@@ -28,10 +28,12 @@ from accounts.ui.live_fragments import query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.logs import redact_text
+from imissive.core.problems import sentence
 from imissive.core.spreadsheets import csv_lines
 from messaging.contacts import contacts, imports
 from messaging.contacts.forms import ContactForm, ImportForm, ListForm
-from messaging.contacts.imports import NotUsable, Reading
+from messaging.contacts.imports import Reading
+from messaging.importing.reasons import NotUsable
 from messaging.log.keyset import page_asked_for
 from messaging.models import Contact, ContactList
 
@@ -121,7 +123,8 @@ def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
                     added=done.added, known=done.known, rejected=len(reading.rejected),
                 )  # fmt: skip
         except NotUsable as error:
-            form.add_error("upload" if form.cleaned_data.get("upload") else "pasted", str(error))
+            field = "upload" if form.cleaned_data.get("upload") else "pasted"
+            form.add_error(field, sentence(error.problem))
         else:
             _tell_imported(request, done)
             return _to_imported(member, reading, into)

@@ -15,6 +15,7 @@ from accounts.models import Member, Organization
 from accounts.roles import Action
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
+from imissive.core.problems import sentence
 from messaging.models import Message, SenderId
 from messaging.sending.accept import SendRequest, accept
 from messaging.sending.evaluation import Draft, Refusal
@@ -78,6 +79,6 @@ def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
             messages.success(request, _("Sent. What becomes of it shows up here by itself."))
             return redirect("message", organization_id, ids.public_id(ids.MESSAGE, outcome.id))
         for problem in outcome.problems:
-            form.add_error("text" if problem.field == "message" else None, problem.message)
+            form.add_error("text" if problem.field == "message" else None, sentence(problem))
     context: dict[str, Any] = {"page": "overview", "form": form}
     return render(request, "messaging/dashboard/test_message.html", {**frame(member), **context})

@@ -102,7 +102,7 @@ def places(assembly_ids: Sequence[UUID]) -> dict[tuple[UUID, int], bytes]:
         return {(row[0], row[1]): bytes(row[2]) for row in cursor.fetchall()}
 
 
-def hold(organization_id: UUID, assembly: Assembly, price: int) -> bool:
+def reserve(organization_id: UUID, assembly: Assembly, price: int) -> bool:
     """Charge the whole text's price; False where the balance does not cover it."""
     if price <= 0:
         return True

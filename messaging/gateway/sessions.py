@@ -18,7 +18,7 @@ from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 
 COMMAND: Final = "smpp_server"
 """What a server's command line has."""
-_BEGAN: Final = timezone.now()
+_began = timezone.now()
 FORGET_AFTER: Final = timedelta(minutes=1)
 _REPORTED: Final = (
     "submits",
@@ -81,6 +81,15 @@ def own_name() -> str:
     return f"{socket.gethostname()[:80]}:{os.getpid()}"
 
 
+def _begin() -> None:
+    """Count as a process of its own from the fork on, not from what its parent imported."""
+    global _began
+    _began = timezone.now()
+
+
+os.register_at_fork(after_in_child=_begin)
+
+
 def open_server() -> UUID:
     """Enter this process among the servers, and strike off those of this machine that died."""
     now = timezone.now()
@@ -93,7 +102,7 @@ def _died_here(server: SmppServer) -> bool:
     """Whether that server was a process of this machine that is no more."""
     if server.name == own_name():
         # A container's first process has the same number each time.
-        return server.started_at < _BEGAN
+        return server.started_at < _began
     host, _, pid = server.name.rpartition(":")
     here = host == socket.gethostname()[:80] and pid.isdigit()
     return here and COMMAND not in command_line(int(pid))

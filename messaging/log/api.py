@@ -26,7 +26,8 @@ from messaging.log import query as message_query
 from messaging.models import Message
 from messaging.numbers import e164
 from messaging.sending import batches, representations
-from messaging.sending.evaluation import MAX_REFERENCE, bad_number
+from messaging.sending.evaluation import MAX_REFERENCE
+from messaging.sending.reasons import MessageReason
 from messaging.sending.schemas import (
     BATCH_ID,
     MESSAGE_ID,
@@ -113,7 +114,7 @@ class MessageView(ApiView):
         """A message with its text, what the carrier said of each part, and its timeline."""
         message = _find(caller_of(request).organization_id, message_id)
         if message is None:
-            raise ApiError("NOT_FOUND", "There is no such message.")
+            raise ApiError(MessageReason.NO_SUCH_MESSAGE)
         return Response(representations.message_detail_json(message))
 
 
@@ -141,11 +142,10 @@ def _filter(query: ListQuery) -> message_query.Filter:
     if query.batch_id is not None:
         batch_id = ids.parse_id(ids.BATCH, query.batch_id)
         if batch_id is None:
-            raise ApiError("INVALID_REQUEST", "This is no id of a batch.", field="batch_id")
+            raise ApiError(MessageReason.BATCH_ID, "batch_id")
     since, until = query.created_after, query.created_before
     if since is not None and until is not None and since >= until:
-        told = "The span is empty: created_after is not before created_before."
-        raise ApiError("INVALID_REQUEST", told, field="created_after")
+        raise ApiError(MessageReason.EMPTY_PERIOD, "created_after")
     return message_query.Filter(
         status=query.status,
         to=None if query.to is None else _number(query.to),
@@ -164,7 +164,7 @@ def _number(written: str) -> str:
     try:
         return e164.parse(written).e164
     except e164.InvalidNumber as error:
-        raise ApiError.of(bad_number(error)) from None
+        raise ApiError.of(error.problem("to")) from None
 
 
 def _find(organization_id: uuid.UUID, message_id: str) -> Message | None:

@@ -170,7 +170,7 @@ def _write_piece(export: Export) -> None:
     narrowed = from_json(export.narrowed)
     first = export.file is None
     if export.file is None:
-        export.file = stored_files.begin(
+        export.file = stored_files.create_empty(
             export.organization,
             name=f"messages-{export.created_at:%Y-%m-%d-%H%M}.csv",
             content_type="text/csv; charset=utf-8",

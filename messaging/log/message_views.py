@@ -18,10 +18,10 @@ from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.log import pages, timeline
 from messaging.log import resend as message_resend
 from messaging.log.failure_reasons import reason_of
-from messaging.log.problem_messages import told
 from messaging.log.sources import source_name
 from messaging.models import Message
 from messaging.numbers.countries import name_of
@@ -132,7 +132,7 @@ def _send_again(
     try:
         sent = message_resend.resend(message, member, client_address(request))
     except ApiError as error:
-        messages.error(request, told(error.problem))
+        messages.error(request, sentence(error.problem))
         return redirect("resend_message", organization_id, message.public_id)
     except InsufficientCredits:
         sent = None

@@ -2,21 +2,20 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from accounts.api.reasons import CallReason
 from accounts.audit import trail
 from accounts.models import Member, Organization
 from imissive.core import ids
-from imissive.core.errors import Problem
+from imissive.core.problems import Problem, sentence
 from messaging.log.failure_reasons import Text, reason
-from messaging.log.problem_messages import told
 from messaging.models import Message
 from messaging.sending.accept import Accepted, SendRequest, accept
 from messaging.sending.estimate import estimate
-from messaging.sending.evaluation import TEST_SENDER, Draft
+from messaging.sending.evaluation import TEST_SENDER, Draft, Opinion
 from messaging.sending.limits import spend
 from messaging.states import FINAL, Status
 
@@ -25,10 +24,10 @@ _HAVE_ADVICE = ("INVALID_SENDER", "INSUFFICIENT_CREDITS", "DESTINATION_BLOCKED")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What would become of it: `estimate` as the API gives it, what is against it, and what the
-    person should know who sends it all the same."""
+    """What would become of it: the opinion on the message, what is against it with what to do, and
+    a warning for who sends it all the same."""
 
-    estimate: dict[str, Any]
+    opinion: Opinion
     problems: list[tuple[Text, Text]]
     warning: str
 
@@ -43,11 +42,12 @@ def may_be_resent(message: Message) -> bool:
 
 def evaluation(message: Message) -> Evaluation:
     """The same verdict that sending gives; nothing is stored or charged."""
-    estimated = estimate(_send_request(message), [_draft(message)])
-    problems = [_in_words(problem) for problem in estimated["problems"]]
-    if _is_suspended(message.organization):
-        problems.insert(0, (_("The organization is suspended."), _("Please contact support.")))
-    return Evaluation(estimated, problems, _warning(message))
+    suspended = CallReason.ORGANIZATION_SUSPENDED.problem()
+    against = [suspended] if _is_suspended(message.organization) else []
+    estimated = estimate(_send_request(message), [_draft(message)], against=against)
+    opinion = estimated.opinions[0]
+    problems = [_in_words(problem) for problem in estimated.problems_of(opinion)]
+    return Evaluation(opinion, problems, _warning(message))
 
 
 def resend(message: Message, member: Member, address: str) -> uuid.UUID | None:
@@ -87,10 +87,10 @@ def _is_suspended(organization: Organization) -> bool:
     return organization.status != Organization.Status.ACTIVE
 
 
-def _in_words(problem: dict[str, Any]) -> tuple[Text, Text]:
-    """What is against it, and what to do where its code has words for that."""
-    found = reason(problem["code"]) if problem["code"] in _HAVE_ADVICE else None
-    return told(Problem(**problem)), found.to_do if found else ""
+def _in_words(problem: Problem) -> tuple[Text, Text]:
+    """Return what is against it, and what to do where its code has advice for that."""
+    found = reason(problem.code) if problem.code in _HAVE_ADVICE else None
+    return sentence(problem), found.to_do if found else ""
 
 
 def _warning(message: Message) -> str:

@@ -83,11 +83,11 @@ def _acceptance(message: Message) -> list[Step]:
 
 
 def _waiting(message: Message, until: datetime) -> Step:
-    window = tables().window(message.country, message.sender)
-    if window is None or not window.opens_at(until):
+    hours = tables().sending_hours(message.country, message.sender)
+    if hours is None or not hours.opens_at(until):
         return Step(message.created_at, _("Scheduled to go out later"))
     title = _("Held until the hours in which its country lets it go")
-    return Step(message.created_at, title, detail=window.told())
+    return Step(message.created_at, title, detail=str(hours))
 
 
 def _attempt(attempt: Attempt) -> Step:

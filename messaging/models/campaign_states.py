@@ -42,6 +42,6 @@ ACCEPTING = frozenset({State.SCHEDULED, State.RUNNING, State.PAUSED, State.CANCE
 UNDER_WAY = ACCEPTING | {State.DELIVERING}
 
 
-def sources(target: State) -> list[str]:
-    """The states from which a compare-and-swap to `target` may start."""
+def states_before(target: State) -> list[str]:
+    """Return the states from which a compare-and-swap to `target` may start."""
     return [str(state) for state, following in TRANSITIONS.items() if target in following]

@@ -8,7 +8,7 @@ import time
 from zoneinfo import ZoneInfo
 
 from messaging.models import Carrier, Price, RouteCarrier, SendingRule
-from messaging.routing.sending_hours import Window
+from messaging.routing.sending_hours import SendingHours
 from messaging.routing.tables import CarrierChoice, PrefixTable, Tables
 
 MAX_AGE_SECONDS = 1.0
@@ -54,15 +54,15 @@ def read() -> Tables:
     for _, found in steps.values():
         # A draining carrier comes last: messages wait for it only where a route has no other.
         found.sort(key=lambda choice: carriers[choice.id].draining)
-    windows: dict[str, tuple[Window, ...]] = {}
+    hours: dict[str, tuple[SendingHours, ...]] = {}
     for rule in SendingRule.objects.filter(enabled=True):
-        window = Window(
+        each = SendingHours(
             rule.country, rule.sender_suffix, rule.opens, rule.closes, ZoneInfo(rule.time_zone)
         )
-        windows[rule.country] = (*windows.get(rule.country, ()), window)
+        hours[rule.country] = (*hours.get(rule.country, ()), each)
     return Tables(
         carriers=choices,
-        windows=windows,
+        hours=hours,
         routes=PrefixTable(
             (step.route.organization_id, step.route.prefix, tuple(found))
             for step, found in steps.values()

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from django.utils.translation import gettext
+
 HELD = "held"
 """The outcome of a message's Attempt that was none, because the hours had closed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
+class SendingHours:
     """The hours of the day, [opens, closes) by the clock of `zone`, for senders that end so.
 
-    Closing before it opens, a window holds midnight. `sender_suffix` is compared in any case; an
+    Hours that close before they open hold midnight. `sender_suffix` is compared in any case; an
     empty one means every sender.
     """
 
@@ -39,23 +41,31 @@ class Window:
         return clock >= self.opens or clock < self.closes
 
     def opening(self, at: datetime) -> datetime:
-        """When the window is open: at that time if it is then, else the next time it opens. UTC."""
+        """Return `at` if they are open then, else when they open next. UTC."""
         # Once a year an hour is left out, and with it what opens and closes in it.
         while not self.is_open(at):
             at = self._next(at, self.opens)
         return at
 
     def closing(self, at: datetime) -> datetime:
-        """When the window that is open at that time closes. UTC."""
+        """Return when the hours that are open at that time close. UTC."""
         return self._next(at, self.closes)
 
     def opens_at(self, at: datetime) -> bool:
         """Whether that time is an opening."""
         return at.astimezone(self.zone).time() == self.opens
 
-    def told(self) -> str:
-        """The hours as a person reads them, such as `09:00 to 19:00 (Asia/Riyadh)`."""
-        return f"{self.opens:%H:%M} to {self.closes:%H:%M} ({self.zone.key})"
+    def __str__(self) -> str:
+        """Return the hours in the reader's language, such as `09:00 to 19:00 (Asia/Riyadh)`."""
+        return gettext("%(opens)s to %(closes)s (%(zone)s)") % self.parameters()
+
+    def parameters(self) -> dict[str, str]:
+        """Return the hours by the clock and the zone, for a sentence that names them."""
+        return {
+            "opens": f"{self.opens:%H:%M}",
+            "closes": f"{self.closes:%H:%M}",
+            "zone": self.zone.key,
+        }
 
     def _next(self, after: datetime, clock: time) -> datetime:
         """When the clock shows that time next, later than `after`."""

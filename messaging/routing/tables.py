@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from messaging.routing.sending_hours import Window
+from messaging.routing.sending_hours import SendingHours
 
 T = TypeVar("T")
 
@@ -94,20 +94,20 @@ class Tables:
     )
     prices: PrefixTable[int] = field(default_factory=lambda: PrefixTable[int](()))
     sandbox: CarrierChoice | None = None
-    windows: Mapping[str, tuple[Window, ...]] = field(default_factory=dict)
+    hours: Mapping[str, tuple[SendingHours, ...]] = field(default_factory=dict)
 
-    def window(self, country: str, sender: str) -> Window | None:
+    def sending_hours(self, country: str, sender: str) -> SendingHours | None:
         """The hours in which messages of that sender may go to that country; None is always.
 
         Of several rules the one with the longest sender suffix applies.
         """
-        found = [rule for rule in self.windows.get(country, ()) if rule.applies_to(sender)]
+        found = [rule for rule in self.hours.get(country, ()) if rule.applies_to(sender)]
         return max(found, key=lambda rule: len(rule.sender_suffix)) if found else None
 
     def opens(self, country: str, sender: str, at: datetime) -> bool:
         """Whether those hours begin at that time."""
-        window = self.window(country, sender)
-        return window is not None and window.opens_at(at)
+        hours = self.sending_hours(country, sender)
+        return hours is not None and hours.opens_at(at)
 
     def carriers_for(
         self, e164: str, organization_id: uuid.UUID, *, test: bool

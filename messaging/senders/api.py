@@ -27,6 +27,7 @@ from imissive.core.cursors import newest_first
 from imissive.core.errors import ApiError
 from messaging.models import SenderId
 from messaging.senders import approval
+from messaging.senders.reasons import SenderReason
 from messaging.sending.schemas import NextCursor, SenderName
 
 TAGS = ["sender-ids"]
@@ -155,7 +156,7 @@ class SenderIdView(ApiView):
         mine = SenderId.objects.filter(organization=caller_of(request).organization_id)
         sender = None if found is None else mine.filter(id=found).first()
         if sender is None:
-            raise ApiError("NOT_FOUND", "There is no such sender ID.")
+            raise ApiError(SenderReason.NO_SUCH_SENDER)
         return Response(_as_json(sender))
 
 

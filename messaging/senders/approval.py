@@ -18,6 +18,7 @@ from imissive.core.errors import ApiError
 from messaging.models import SenderId, SenderStep
 from messaging.senders import documents as sender_documents
 from messaging.senders.documents import Document
+from messaging.senders.reasons import SenderReason
 from messaging.sending import sender_names
 from webhooks.events import outbox as events
 from webhooks.models import EventType
@@ -58,7 +59,7 @@ def normalize(name: str) -> tuple[str, SenderId.Kind]:
     try:
         name, numeric = sender_names.normalize(name)
     except sender_names.InvalidSenderName as error:
-        raise ApiError("INVALID_REQUEST", str(error), field="name") from None
+        raise ApiError.of(error.problem.at("name")) from None
     return name, SenderId.Kind.NUMERIC if numeric else SenderId.Kind.ALPHANUMERIC
 
 
@@ -84,10 +85,10 @@ def request_sender(
     where the organization has it already, or where it or too many others wait for a decision.
     """
     name, kind = normalize(name)
-    for field, value, limit in (("purpose", purpose, MAX_PURPOSE), ("sample", sample, MAX_SAMPLE)):
-        if len(value) > limit or "\0" in value:
-            told = f"The {field} has {limit} characters at most, NUL not among them."
-            raise ApiError("INVALID_REQUEST", told, field=field)
+    if len(purpose) > MAX_PURPOSE or "\0" in purpose:
+        raise ApiError(SenderReason.BAD_PURPOSE, "purpose", most=MAX_PURPOSE)
+    if len(sample) > MAX_SAMPLE or "\0" in sample:
+        raise ApiError(SenderReason.BAD_SAMPLE, "sample", most=MAX_SAMPLE)
     # One at a time, so that no more than that wait.
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     pending = SenderId.objects.filter(organization=organization, status=Status.PENDING)
@@ -103,12 +104,11 @@ def request_sender(
             status=Status.PENDING, **request
         )
         if not again:
-            told = f"The sender ID {name!r} is {sender.get_status_display().lower()} already."
-            raise ApiError("CONFLICT", told, field="name")
+            status = Status(sender.status).label
+            raise ApiError(SenderReason.HAD_ALREADY, "name", name=name, status=status)
         sender.refresh_from_db()
     if full:
-        told = f"{MOST_PENDING} sender IDs wait for a decision already: wait for one of them."
-        raise ApiError("CONFLICT", told)
+        raise ApiError(SenderReason.TOO_MANY_PENDING, count=MOST_PENDING)
     sender_documents.keep(sender, documents, without)
     # Notices of earlier decisions do not apply any more.
     SenderStep.objects.filter(sender=sender, dismissed_at=None).update(dismissed_at=timezone.now())
@@ -180,7 +180,7 @@ def make_default(sender: SenderId, actor: User, *, address: str | None = None) -
         if not SenderId.objects.filter(pk=sender.pk, status=Status.APPROVED).update(
             is_default=True
         ):
-            raise ApiError("CONFLICT", "Only an approved sender ID can be the default.")
+            raise ApiError(SenderReason.NOT_APPROVED)
         trail.record(
             "sender_id.made_default",
             actor=actor,
@@ -194,7 +194,7 @@ def make_default(sender: SenderId, actor: User, *, address: str | None = None) -
 def _required(reason: str) -> str:
     reason = reason.strip()
     if not reason:
-        raise ApiError("INVALID_REQUEST", "Give a reason: the customer reads it.", field="reason")
+        raise ApiError(SenderReason.NO_GROUND, "reason")
     return reason[: SenderId._meta.get_field("reason").max_length]
 
 
@@ -215,8 +215,7 @@ def _decide(
         )
         sender.refresh_from_db()
         if not swapped:
-            told = f"This sender ID is {sender.get_status_display().lower()} by now."
-            raise ApiError("CONFLICT", told)
+            raise ApiError(SenderReason.DECIDED, status=Status(sender.status).label)
         told_to_customer = status in DECIDED
         SenderStep.objects.create(
             sender=sender,

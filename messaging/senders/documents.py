@@ -18,6 +18,7 @@ from accounts.models import StoredFile
 from accounts.ui import stored_files
 from imissive.core.errors import ApiError
 from messaging.models import SenderDocument, SenderId
+from messaging.senders.reasons import SenderReason
 
 MOST_DOCUMENTS: Final = 5
 MAX_BYTES: Final = 5 * 1024 * 1024
@@ -193,8 +194,7 @@ def keep(
     StoredFile.objects.filter(id__in=list(removed.values_list("file_id", flat=True))).delete()
     had = SenderDocument.objects.filter(sender=sender).count()
     if had + len(documents) > MOST_DOCUMENTS:
-        told = f"A sender ID has at most {MOST_DOCUMENTS} documents."
-        raise ApiError("INVALID_REQUEST", told, field="documents")
+        raise ApiError(SenderReason.TOO_MANY_DOCUMENTS, "documents", most=MOST_DOCUMENTS)
     for each in documents:
         file = stored_files.store(
             sender.organization,

@@ -18,6 +18,7 @@ from accounts.ui import stored_files
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.models import SenderDocument, SenderId
 from messaging.senders import approval, history
 from messaging.senders import documents as sender_documents
@@ -27,6 +28,7 @@ from messaging.senders.documents import (
     Document,
     NotADocument,
 )
+from messaging.senders.reasons import SenderReason
 
 Status = SenderId.Status
 AGAIN = (Status.REJECTED, Status.REVOKED, Status.WITHDRAWN)
@@ -120,13 +122,8 @@ class RequestForm(forms.Form):
     def clean_name(self) -> str:
         try:
             return approval.normalize(self.cleaned_data["name"])[0]
-        except ApiError:
-            told = _(
-                "That cannot be a sender ID. It has at most 11 Latin letters, digits, spaces or"
-                " common punctuation and at least one letter; or it is a number with its plus and 7"
-                " to 15 digits; or a short code of 3 to 8 digits."
-            )
-            raise forms.ValidationError(told) from None
+        except ApiError as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
 
     def clean(self) -> None:
         """Check the use against the name; read the documents."""
@@ -258,17 +255,14 @@ def _request(request: HttpRequest, member: Member, form: RequestForm) -> SenderI
             address=client_address(request),
         )
     except ApiError as error:
-        if error.problem.field == "documents":
-            form.add_error("documents", _("A sender ID can have at most 5 documents."))
-            return None
-        if error.problem.field != "name":
-            form.add_error(None, _("Too many of your sender IDs wait for a decision already."))
-            return None
-        had = SenderId.objects.filter(organization=member.organization, name=asked["name"]).first()
-        if had and had.status == Status.PENDING and _same(had, asked):
-            return had  # a second click, or the form sent again
-        told = _("You have this sender ID already: it is in the list.")
-        form.add_error(None if form.fields["name"].widget.is_hidden else "name", told)
+        problem = error.problem
+        if problem.reason is SenderReason.HAD_ALREADY:
+            mine = SenderId.objects.filter(organization=member.organization)
+            had = mine.filter(name=asked["name"]).first()
+            if had and had.status == Status.PENDING and _same(had, asked):
+                return had  # a second click, or the form sent again
+        shown = problem.field in form.fields and not form.fields[problem.field].widget.is_hidden
+        form.add_error(problem.field if shown else None, sentence(problem))
         return None
 
 
@@ -283,8 +277,8 @@ def make_default(request: HttpRequest, member: Member, sender_id: str) -> HttpRe
     sender = _sender_of(member, sender_id)
     try:
         approval.make_default(sender, member.user, address=client_address(request))
-    except ApiError:
-        messages.error(request, _("Only an approved sender ID can be the default."))
+    except ApiError as error:
+        messages.error(request, sentence(error.problem))
     else:
         message = _("%(name)s is used where a message names no sender.")
         messages.success(request, message % {"name": sender.name})
@@ -314,10 +308,10 @@ def _withdraw(request: HttpRequest, member: Member, sender: SenderId) -> None:
         return
     try:
         if request.method != "POST":
-            raise ApiError("CONFLICT", "It is decided.")
+            raise ApiError(SenderReason.DECIDED, status=Status(sender.status).label)
         approval.withdraw(sender, member.user, address=client_address(request))
-    except ApiError:
-        messages.error(request, _("It is too late: the request was decided."))
+    except ApiError as error:
+        messages.error(request, sentence(error.problem))
     else:
         messages.success(request, _("The request was withdrawn."))
 

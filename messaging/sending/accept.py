@@ -1,8 +1,8 @@
 """Accepting messages: the one way in, for a batch of any size from wherever it comes.
 
-Judge every draft, then one transaction: charge the balance, write the ledger, insert the messages
-and their `message.queued` events. Whoever calls answers only after that commit, and the carrier
-workers' bell is rung after it.
+Evaluate every draft, then one transaction: charge the balance, write the ledger, insert the
+messages and their `message.queued` events. Whoever calls answers only after that commit, and the
+carriers' workers are woken after it.
 """
 
 import contextlib
@@ -10,13 +10,18 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connection, transaction
 
+from accounts.api.authentication import read_extra
+from accounts.credits import fragments
 from accounts.credits.ledger import InsufficientCredits, is_overdraft
-from imissive.core import ids, wakeups
+from imissive.core import ids
 from imissive.core.sql import server_cursor
+from messaging.lifecycle.events import message_events
+from messaging.lifecycle.record import MessageRecord
+from messaging.lifecycle.wakeups import wake_carrier
 from messaging.numbers import e164
 from messaging.routing.cache import tables
 from messaging.sending.evaluation import (
@@ -40,7 +45,7 @@ MIN_VALIDITY, MAX_VALIDITY = timedelta(seconds=10), timedelta(days=7)
 class SendRequest:
     """What all drafts of one call share.
 
-    `urgent`: the lane that no bulk run holds up. `as_batch`: give them a batch id.
+    `urgent`: with the priority that no bulk run holds up. `as_batch`: give them a batch id.
     `scheduled_at`: not before then (aware); None is at once. `hold`: outside of a country's hours
     a message waits for them; else it is refused. `batch_id`: a batch that they join, made where
     there is none with that id.
@@ -73,7 +78,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Acceptance:
-    """What became of an order: `outcomes` in the order of its drafts; `price` in micro-credits."""
+    """The result of a request: `outcomes` in the order of its drafts; `price` in micro-credits."""
 
     send_request: SendRequest
     batch_id: uuid.UUID | None
@@ -81,22 +86,46 @@ class Acceptance:
     outcomes: list[Accepted | Refusal]
     price: int
 
+    def record_of(self, outcome: Accepted) -> MessageRecord:
+        """Return the record of one of its messages, as it is stored."""
+        evaluation = outcome.evaluation
+        return MessageRecord(
+            id=outcome.id,
+            organization_id=self.send_request.organization_id,
+            batch_id=self.batch_id,
+            carrier_id=evaluation.carrier.id,
+            test=self.send_request.test,
+            urgent=self.send_request.urgent,
+            to=evaluation.to,
+            reference=evaluation.reference,
+            parts=evaluation.parts,
+            price=evaluation.price,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Storing:
-    """An acceptance with what of it is to be stored."""
+    """An acceptance with what of it is to be stored, and whether events are written with it."""
 
     acceptance: Acceptance
     accepted: list[Accepted]
-    tell_queued: bool
+    with_events: bool
 
 
-Known = tuple[int, dict[str, bool] | None, bool, bool]
-"""What TERMS gave."""
+class Known(NamedTuple):
+    """What TERMS gives of an organization.
+
+    `approved_senders` says of each whether it is the default one; None where there is none.
+    """
+
+    max_parts: int
+    approved_senders: dict[str, bool] | None
+    queued_is_wanted: bool
+    any_suppressed: bool
 
 
 def accept(
-    send_request: SendRequest, drafts: Sequence[Draft], known: Known | None = None
+    send_request: SendRequest, drafts: Sequence[Draft], known: Sequence[Any] | None = None
 ) -> Acceptance:
     """Accept what is acceptable of the drafts and charge for that, all of it or nothing.
 
@@ -104,9 +133,12 @@ def accept(
     balance does not cover all accepted ones: then nothing is stored. `known`: what TERMS gave, if
     the caller has read it a moment ago.
     """
-    known = known or _read_known(send_request.organization_id)
+    found = _known(send_request.organization_id, known)
     storing = _evaluated(
-        send_request, drafts, terms_of(send_request, drafts, known), tell_queued=known[2]
+        send_request,
+        drafts,
+        terms_of(send_request, drafts, found),
+        with_events=found.queued_is_wanted,
     )
     if storing.accepted:
         _store(storing)
@@ -118,13 +150,13 @@ def accept_each(
 ) -> list[Accepted | Refusal | InsufficientCredits]:
     """Accept each draft for itself, in the caller's transaction: an outcome for each, in order.
 
-    The orders are all of one organization. Each message has its own charge, and one that the
+    The requests are all of one organization. Each message has its own charge, and one that the
     balance does not cover leaves the others be; they are one statement where it covers all.
     """
     if not requests:
         return []
     first = requests[0][0]
-    known = _read_known(first.organization_id)
+    known = _known(first.organization_id)
     terms = terms_of(first, [draft for _, draft in requests], known)
     now = terms.at if first.scheduled_at is None else datetime.now(UTC)
     storings = [
@@ -132,7 +164,7 @@ def accept_each(
             send_request,
             [draft],
             replace(terms, at=send_request.scheduled_at or now, hold=send_request.hold),
-            tell_queued=known[2],
+            with_events=known.queued_is_wanted,
         )
         for send_request, draft in requests
     ]
@@ -172,7 +204,7 @@ def _store_each(storings: Sequence[_Storing]) -> set[int]:
 
 
 def _evaluated(
-    send_request: SendRequest, drafts: Sequence[Draft], terms: Terms, *, tell_queued: bool
+    send_request: SendRequest, drafts: Sequence[Draft], terms: Terms, *, with_events: bool
 ) -> _Storing:
     outcomes: list[Accepted | Refusal] = []
     for draft in drafts:
@@ -191,44 +223,39 @@ def _evaluated(
         sum(outcome.evaluation.price for outcome in accepted),
     )
     queued = any(outcome.scheduled_at is None for outcome in accepted)
-    return _Storing(acceptance, accepted, tell_queued and queued)
+    return _Storing(acceptance, accepted, with_events and queued)
 
 
-TERMS = """json_build_array(
+TERMS = f"""json_build_array(
     o.max_parts,
     (SELECT json_object_agg(s.name, s.is_default) FROM messaging_senderid s
       WHERE s.organization_id = o.id AND s.status = 'approved'),
-    EXISTS (SELECT FROM webhooks_endpoint e WHERE e.organization_id = o.id AND e.enabled
-               AND (e.events = ARRAY[]::varchar[] OR 'message.queued' = ANY (e.events))),
-    EXISTS (SELECT FROM messaging_suppression s WHERE s.organization_id = o.id))"""
-"""What drafts are judged by, as an SQL expression over their organization, `o`."""
+    {outbox.is_wanted(EventType.MESSAGE_QUEUED, "o.id")},
+    EXISTS (SELECT FROM messaging_suppression s WHERE s.organization_id = o.id))"""  # noqa: S608
+"""What drafts are evaluated by, as an SQL expression over their organization, `o`."""
 
 
 def terms_of(
-    send_request: SendRequest, drafts: Sequence[Draft], known: Known | None = None
+    send_request: SendRequest, drafts: Sequence[Draft], known: Sequence[Any] | None = None
 ) -> Terms:
-    """What these drafts are judged by; `known` as for `accept`."""
-    max_parts, approved, _, any_suppressed = known or _read_known(send_request.organization_id)
-    approved = approved or {}
+    """Return what these drafts are evaluated by; `known` as for `accept`."""
+    found = _known(send_request.organization_id, known)
+    approved = found.approved_senders or {}
     return Terms(
         send_request.organization_id,
         send_request.test,
-        max_parts,
+        found.max_parts,
         frozenset(approved),
         default_sender(approved),
         tables(),
         send_request.scheduled_at or datetime.now(UTC),
-        _suppressed(send_request.organization_id, drafts) if any_suppressed else frozenset(),
+        _suppressed(send_request.organization_id, drafts) if found.any_suppressed else frozenset(),
         send_request.hold,
     )
 
 
-def _read_known(organization_id: uuid.UUID) -> Known:
-    with server_cursor() as cursor:
-        statement = f"SELECT {TERMS} FROM accounts_organization o WHERE o.id = %s"  # noqa: S608
-        cursor.execute(statement, [organization_id])
-        known: Known = cursor.fetchone()[0]
-    return known
+def _known(organization_id: uuid.UUID, given: Sequence[Any] | None = None) -> Known:
+    return Known(*(given or read_extra(TERMS, organization_id)))
 
 
 def _suppressed(organization_id: uuid.UUID, drafts: Sequence[Draft]) -> frozenset[str]:
@@ -247,7 +274,7 @@ def _suppressed(organization_id: uuid.UUID, drafts: Sequence[Draft]) -> frozense
 
 
 def _store(storing: _Storing) -> None:
-    """Commit the accepted messages with their charge, and ring. All or nothing."""
+    """Commit the accepted messages with their charge, and wake the workers. All or nothing."""
     alone = len(storing.accepted) > COMBINED_MESSAGES or connection.in_atomic_block
     try:
         if alone:
@@ -261,21 +288,19 @@ def _store(storing: _Storing) -> None:
         raise
 
 
-def _commit(batch: Sequence[_Storing]) -> None:
-    told = [storing for storing in batch if storing.tell_queued]
-    if told:
+def _commit(storings: Sequence[_Storing]) -> None:
+    events = [event for storing in storings for event in _queued_events(storing)]
+    if events:
         with transaction.atomic():
-            _insert(batch)
-            endpoints = outbox.record(
-                [event for storing in told for event in _queued_events(storing)]
-            )
+            _insert(storings)
+            endpoints = outbox.record(events)
     else:
         # A single statement commits by itself: two round trips fewer for the ordinary send.
-        _insert(batch)
+        _insert(storings)
         endpoints = frozenset()
     priorities = {
         (outcome.evaluation.carrier.slug, storing.acceptance.send_request.urgent)
-        for storing in batch
+        for storing in storings
         for outcome in storing.accepted
         if outcome.scheduled_at is None
     }
@@ -289,114 +314,59 @@ def _commit(batch: Sequence[_Storing]) -> None:
 
 
 COMBINED_MESSAGES = 20
-"""Orders of up to so many messages share a commit with others; larger ones have their own."""
+"""Requests of up to so many messages share a commit with others; larger ones have their own."""
 
 # By organization, so that one whose balance is locked for long does not hold up all others.
 _group_commits = [GroupCommit(_commit, at_most=64, alone_on=IntegrityError) for _ in range(64)]
 
 
-def wake_carrier(slug: str, *, urgent: bool) -> None:
-    """Wake the carrier's workers: there is something in that priority."""
-    priority = "urgent" if urgent else "bulk"
-    wakeups.wake(
-        "messaging.tasks.wake", queue=carrier_queue(slug, urgent=urgent), arguments=(priority,)
-    )
-
-
-def carrier_queue(slug: str, *, urgent: bool) -> str:
-    """The Celery queue that a carrier's workers listen to for that priority."""
-    return f"carrier.{slug}.urgent" if urgent else f"carrier.{slug}"
-
-
 def _queued_events(storing: _Storing) -> list[outbox.NewEvent]:
+    if not storing.with_events:
+        return []
     acceptance = storing.acceptance
-    send_request = acceptance.send_request
-    return [
-        outbox.NewEvent(
-            organization_id=send_request.organization_id,
-            type=EventType.MESSAGE_QUEUED,
-            at=acceptance.created_at,
-            message_id=outcome.id,
-            data=event_data(
-                to=outcome.evaluation.to,
-                status=Status.QUEUED,
-                at=acceptance.created_at,
-                reference=outcome.evaluation.reference,
-                batch_id=acceptance.batch_id,
-                test=send_request.test,
-            ),
-        )
-        for outcome in storing.accepted
-        if outcome.scheduled_at is None
-    ]
-
-
-def event_data(
-    *,
-    to: str,
-    status: str,
-    at: datetime,
-    reference: str = "",
-    batch_id: uuid.UUID | None = None,
-    test: bool = False,
-    error: dict[str, str] | None = None,
-) -> dict[str, object]:
-    """The `data` of a message event: as the documentation prints it, and what else is set."""
-    data: dict[str, object] = {"to": to, "status": str(status), f"{status}_at": at}
-    if error is not None:
-        data["error"] = error
-    if reference:
-        data["reference"] = reference
-    if batch_id is not None:
-        data["batch_id"] = ids.public_id(ids.BATCH, batch_id)
-    if test:
-        data["test"] = True
-    return data
+    queued = [outcome for outcome in storing.accepted if outcome.scheduled_at is None]
+    records = [acceptance.record_of(outcome) for outcome in queued]
+    return message_events(records, Status.QUEUED, acceptance.created_at)
 
 
 # One statement, so that the lock on a balance lasts no longer than the server needs. Foreign keys
 # are checked at its end, so the order of the inserts does not matter; a balance that would go
 # below zero undoes all of it.
-_INSERT = """
-WITH orders AS MATERIALIZED (
+_INSERT = f"""
+WITH requests AS MATERIALIZED (
     SELECT * FROM unnest(%(organization)b::uuid[], %(batch)s::uuid[], %(api_key)s::uuid[],
                          %(source)b::text[], %(test)b::bool[], %(urgent)b::bool[],
                          %(now)b::timestamptz[], %(total)b::bigint[], %(charged)b::uuid[])
                   WITH ORDINALITY
-           AS o(organization_id, batch_id, api_key_id, source, test, urgent, now, total, charged,
+           AS r(organization_id, batch_id, api_key_id, source, test, urgent, now, total, charged,
                 number)
 ), batches AS (
     INSERT INTO messaging_batch (id, organization_id, created_at)
-    SELECT batch_id, organization_id, now FROM orders WHERE batch_id IS NOT NULL
+    SELECT batch_id, organization_id, now FROM requests WHERE batch_id IS NOT NULL
         ON CONFLICT (id) DO NOTHING
-), charges AS (
-    INSERT INTO accounts_ledgerentry
-           (organization_id, kind, amount, balance_after, reference, reason)
-    SELECT organization_id, 'charge', -total, 0, charged, ''
-      FROM orders WHERE total > 0 ORDER BY organization_id
-)
+), charges AS ({fragments.charges("requests")})
 INSERT INTO messaging_message
        (id, organization_id, batch_id, api_key_id, source, test, urgent, "to", country, sender,
         text, masked_text, encoding, parts, price, reference, status, due_at, carrier_id, submits,
         unanswered, created_at, scheduled_at, expires_at, window_closes_at, queued_at, error_code,
         error_message)
-SELECT new.id, o.organization_id, o.batch_id, o.api_key_id, o.source, o.test, o.urgent, new."to",
+SELECT new.id, r.organization_id, r.batch_id, r.api_key_id, r.source, r.test, r.urgent, new."to",
        new.country, new.sender, new.text, new.masked, new.encoding, new.parts, new.price,
        new.reference, CASE WHEN new.begins IS NULL THEN 'queued' ELSE 'scheduled' END,
-       COALESCE(new.begins, o.now), new.carrier_id, 0, 0, o.now, new.begins, new.expires,
-       new.closes, CASE WHEN new.begins IS NULL THEN o.now END, '', ''
+       COALESCE(new.begins, r.now), new.carrier_id, 0, 0, r.now, new.begins, new.expires,
+       new.closes, CASE WHEN new.begins IS NULL THEN r.now END, '', ''
   FROM unnest(%(number)b::int[], %(id)b::uuid[], %(to)b::text[], %(country)b::text[],
               %(sender)b::text[], %(text)b::text[], %(masked)b::text[], %(encoding)b::text[],
               %(parts)b::int[], %(price)b::bigint[], %(reference)b::text[], %(carrier)b::bigint[],
               %(begins)s::timestamptz[], %(expires)b::timestamptz[], %(closes)s::timestamptz[])
        AS new(number, id, "to", country, sender, text, masked, encoding, parts, price, reference,
               carrier_id, begins, expires, closes)
-  JOIN orders o ON o.number = new.number
-"""
+  JOIN requests r ON r.number = new.number
+"""  # noqa: S608
 
 
-def _insert(batch: Sequence[_Storing]) -> None:
-    acceptances = [storing.acceptance for storing in batch]
+def _insert(storings: Sequence[_Storing]) -> None:
+    acceptances = [storing.acceptance for storing in storings]
     send_requests = [acceptance.send_request for acceptance in acceptances]
     parameters: dict[str, Any] = {
         "organization": [send_request.organization_id for send_request in send_requests],
@@ -407,10 +377,10 @@ def _insert(batch: Sequence[_Storing]) -> None:
         "urgent": [send_request.urgent for send_request in send_requests],
         "now": [acceptance.created_at for acceptance in acceptances],
         "total": [acceptance.price for acceptance in acceptances],
-        "charged": [_charged(storing) for storing in batch],
+        "charged": [_charged(storing) for storing in storings],
     }
     with server_cursor() as cursor:
-        cursor.execute(_INSERT, parameters | _message_columns(batch))
+        cursor.execute(_INSERT, parameters | _message_columns(storings))
 
 
 def _charged(storing: _Storing) -> uuid.UUID:
@@ -422,10 +392,10 @@ def _charged(storing: _Storing) -> uuid.UUID:
     return batch_id
 
 
-def _message_columns(batch: Sequence[_Storing]) -> dict[str, list[Any]]:
+def _message_columns(storings: Sequence[_Storing]) -> dict[str, list[Any]]:
     rows = [
         (number, storing.acceptance, outcome)
-        for number, storing in enumerate(batch, start=1)
+        for number, storing in enumerate(storings, start=1)
         for outcome in storing.accepted
     ]
     evaluations = [outcome.evaluation for _, _, outcome in rows]

@@ -13,6 +13,7 @@ from accounts.api.authentication import ApiKeyAuthentication, Caller, caller_of
 from accounts.api.rate_limits import LimitClass
 from accounts.api.view import ApiView
 from accounts.credits.ledger import InsufficientCredits, credits_text
+from accounts.credits.reasons import CreditsReason
 from accounts.roles import Scope
 from imissive.core import ids
 from imissive.core.api.requests import (
@@ -34,8 +35,9 @@ from messaging.sending.accept import (
     SendRequest,
     accept,
 )
-from messaging.sending.estimate import estimate
+from messaging.sending.estimate import estimate, estimate_json
 from messaging.sending.evaluation import MAX_REFERENCE, Draft, Refusal
+from messaging.sending.reasons import SendingReason
 from messaging.sending.schedules import parse_schedule
 from messaging.sending.schemas import (
     BATCH_ID,
@@ -235,14 +237,8 @@ class EstimateView(ApiView):
         send_request = _send_request(
             caller, body, scheduled_at, as_batch=isinstance(body, BulkBody)
         )
-        told = estimate(
-            send_request,
-            drafts,
-            caller.extra,
-            against=against,
-            tell_balance=caller.may(Scope.BALANCE),
-        )
-        return Response(told)
+        found = estimate(send_request, drafts, caller.extra, against=against)
+        return Response(estimate_json(found, tell_balance=caller.may(Scope.BALANCE)))
 
 
 class CancelView(ApiView):
@@ -291,8 +287,8 @@ def _drafts(body: SendBody | BulkBody) -> list[Draft]:
     if isinstance(body, SendBody):
         return [Draft(body.to, body.message, body.sender_id, body.reference or "")]
     if len(body.messages) > settings.BULK_MAX_MESSAGES:
-        told = f"A bulk call takes 1 to {settings.BULK_MAX_MESSAGES:,} messages."
-        raise ApiError("INVALID_REQUEST", told, field="messages")
+        most = settings.BULK_MAX_MESSAGES
+        raise ApiError(SendingReason.TOO_MANY_MESSAGES, "messages", most=most)
     return [
         Draft(
             row.to,
@@ -329,5 +325,4 @@ def _accept(send_request: SendRequest, drafts: list[Draft], caller: Caller) -> A
     try:
         return accept(send_request, drafts, known=caller.extra)
     except InsufficientCredits:
-        told = "The balance does not cover this. Nothing was sent or charged."
-        raise ApiError("INSUFFICIENT_CREDITS", told) from None
+        raise ApiError(CreditsReason.NOT_COVERED) from None

@@ -4,24 +4,25 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from accounts.credits.fragments import REFUNDS
 from accounts.credits.ledger import credits_text
 from imissive.core import ids
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
 from messaging.models import Batch
-from messaging.states import CANCELABLE, FINAL, Status
+from messaging.sending.reasons import MessageReason
+from messaging.states import CANCELABLE, FINAL, UNDELIVERED, Status, sql_list
 
 # A refund bears its message's id; few messages have one.
-_COUNTS = """
+_COUNTS = f"""
 SELECT m.status, count(*), sum(m.parts), sum(m.price), COALESCE(sum(r.amount), 0)
   FROM messaging_message m
-  LEFT JOIN accounts_ledgerentry r
-    ON r.kind = 'refund' AND r.reference = m.id AND m.price > 0
-   AND m.status IN ('failed', 'expired', 'canceled')
+  LEFT JOIN {REFUNDS} r
+    ON r.reference = m.id AND m.price > 0 AND m.status IN {sql_list(UNDELIVERED)}
  WHERE m.batch_id = %s
  GROUP BY m.status
-"""
+"""  # noqa: S608
 
 
 def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Batch:
@@ -29,7 +30,7 @@ def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Batch:
     mine = Batch.objects.filter(organization_id=organization_id)
     batch = None if batch_id is None else mine.filter(id=batch_id).first()
     if batch is None:
-        raise ApiError("NOT_FOUND", "There is no such batch.")
+        raise ApiError(MessageReason.NO_SUCH_BATCH)
     return batch
 
 

@@ -13,15 +13,16 @@ from typing import Any
 from django.db import connection, transaction
 
 from accounts.credits import ledger
-from accounts.models import LedgerEntry
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
+from messaging.lifecycle.events import message_events
+from messaging.lifecycle.record import MessageRecord, columns
+from messaging.lifecycle.refunds import CANCELED, refunds
 from messaging.models import Message
 from messaging.sending import batches
-from messaging.sending.accept import event_data
-from messaging.states import Status
+from messaging.sending.reasons import MessageReason
+from messaging.states import Status, swap
 from webhooks.events import outbox
-from webhooks.models import EventType
 
 STEP = 1000
 """Messages of a batch that are canceled in one transaction."""
@@ -35,21 +36,22 @@ class Canceled:
     credits: int
 
 
+_CANCELED = swap(Status.CANCELED)
 # Not what a carrier may have: a part of it was accepted, or a submit was never answered.
-_CANCEL = """
+_CANCEL = f"""
 WITH cancelable AS MATERIALIZED (
     SELECT id FROM messaging_message m
-     WHERE m.organization_id = %(organization)s AND {which}
-       AND status IN ('scheduled', 'queued') AND unanswered = 0
+     WHERE m.organization_id = %(organization)s AND {{which}}
+       AND status IN {_CANCELED.before_sql} AND unanswered = 0
        AND NOT (submits > 0 AND EXISTS (SELECT FROM messaging_messagepart p
                                          WHERE p.message_id = m.id))
      ORDER BY id LIMIT %(limit)s FOR UPDATE
 )
 UPDATE messaging_message m
-   SET status = 'canceled', due_at = NULL, window_closes_at = NULL, final_at = %(now)s
+   SET status = {_CANCELED.after_sql}, due_at = NULL, window_closes_at = NULL, final_at = %(now)s
   FROM cancelable WHERE m.id = cancelable.id
-RETURNING m.id, m."to", m.reference, m.batch_id, m.test, m.price
-"""
+RETURNING {columns("m")}
+"""  # noqa: S608
 
 
 def cancel(organization_id: uuid.UUID, message_id: uuid.UUID | None) -> Message:
@@ -62,12 +64,11 @@ def cancel(organization_id: uuid.UUID, message_id: uuid.UUID | None) -> Message:
         canceled = _cancel(organization_id, "m.id = %(wanted)s", message_id, limit=1)
         message = Message.objects.filter(organization_id=organization_id, id=message_id).first()
     if message is None or canceled is None:
-        raise ApiError("NOT_FOUND", "There is no such message.")
+        raise ApiError(MessageReason.NO_SUCH_MESSAGE)
     if not canceled.count:
-        told = f"The message is {message.status}: only scheduled and queued ones can be canceled."
         if message.status in (Status.SCHEDULED, Status.QUEUED):
-            told = "The message is on its way to the carrier already."
-        raise ApiError("NOT_CANCELABLE", told)
+            raise ApiError(MessageReason.AT_THE_CARRIER)
+        raise ApiError(MessageReason.MESSAGE_OVER, status=message.status)
     return message
 
 
@@ -79,8 +80,7 @@ def cancel_batch(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Canc
     batch = batches.find(organization_id, batch_id)
     canceled = _cancel_all(organization_id, "m.batch_id = %(wanted)s", batch.id)
     if not canceled.count:
-        told = "No message of the batch is scheduled or queued any more."
-        raise ApiError("NOT_CANCELABLE", told)
+        raise ApiError(MessageReason.BATCH_OVER)
     return canceled
 
 
@@ -121,28 +121,8 @@ def _cancel(organization_id: uuid.UUID, which: str, wanted: Any, *, limit: int |
                 _CANCEL.format(which=which),
                 {"organization": organization_id, "wanted": wanted, "limit": limit, "now": now},
             )
-            rows: list[Any] = cursor.fetchall()
-        outbox.record_and_wake_on_commit([_event(organization_id, row, now) for row in rows])
+            records = [MessageRecord(*row) for row in cursor.fetchall()]
+        outbox.record_and_wake_on_commit(message_events(records, Status.CANCELED, now))
         # Last, by the locking rule: messages before balances.
-        kind = LedgerEntry.Kind.REFUND
-        ledger.post(
-            [
-                ledger.Posting(organization_id, kind, row[5], row[0], "canceled")
-                for row in rows
-                if row[5] > 0
-            ]
-        )
-    return Canceled(len(rows), sum(row[5] for row in rows))
-
-
-def _event(organization_id: uuid.UUID, row: Any, now: datetime) -> outbox.NewEvent:
-    message_id, to, reference, batch_id, test, _ = row
-    data = event_data(
-        to=to,
-        status=Status.CANCELED,
-        at=now,
-        reference=reference,
-        batch_id=batch_id,
-        test=test,
-    )
-    return outbox.NewEvent(organization_id, EventType.MESSAGE_CANCELED, now, message_id, data)
+        ledger.post([posting for record in records for posting in refunds(record, 0, CANCELED)])
+    return Canceled(len(records), sum(record.price for record in records))

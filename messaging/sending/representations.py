@@ -6,6 +6,7 @@ from typing import Any
 from accounts.credits.ledger import credits_text
 from imissive.core import ids
 from imissive.core.api.rendering import time_text
+from imissive.core.errors import problem_json
 from messaging.models import Attempt, Message, MessagePart
 from messaging.routing.cache import tables
 from messaging.routing.sending_hours import HELD
@@ -87,7 +88,7 @@ def _accepted(outcome: Accepted, shared: dict[str, Any]) -> dict[str, Any]:
 
 
 def _rejected(refusal: Refusal) -> dict[str, Any]:
-    return {"to": refusal.to, "status": "rejected", "error": refusal.problems[0].as_json()}
+    return {"to": refusal.to, "status": "rejected", "error": problem_json(refusal.problems[0])}
 
 
 def bulk_json(acceptance: Acceptance) -> dict[str, Any]:

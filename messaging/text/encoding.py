@@ -87,6 +87,14 @@ _LOOK_BACK: Final = 24
 _BITS: Final = tuple(format(code, "07b") for code in range(128))
 
 
+class UnpairedSurrogate(ValueError):
+    """Half of a character of UTF-16: its code in hexadecimal, and where it stands in the text."""
+
+    def __init__(self, code_point: str, position: int) -> None:
+        super().__init__(f"unpaired surrogate (U+{code_point}) at position {position}")
+        self.code_point, self.position = code_point, position
+
+
 class Measure(NamedTuple):
     """The size of a text: `units` are septets (gsm7) or 16-bit units (ucs2)."""
 
@@ -333,10 +341,7 @@ def _utf16(text: str) -> bytes:
     try:
         return text.encode("utf-16-be")
     except UnicodeEncodeError as error:
-        code = ord(text[error.start])
-        raise ValueError(
-            f"text has an unpaired surrogate (U+{code:04X}) at position {error.start}"
-        ) from None
+        raise UnpairedSurrogate(f"{ord(text[error.start]):04X}", error.start) from None
 
 
 def _cut_septets(septets: bytes, size: int) -> list[bytes]:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from django.db import transaction
 
+from accounts.credits.fragments import REFUNDS
 from accounts.models import Organization
 from imissive.core.sql import server_cursor
 from messaging.log.query import CLOCKS_DIFFER
@@ -56,7 +57,7 @@ WITH summed AS (
 UPDATE messaging_usagemark SET upto = %(all_end)s WHERE organization_id = %(organization)s
 """  # noqa: S608
 
-_FOLD = """
+_FOLD = f"""
 WITH closed AS (
     DELETE FROM messaging_usageopen o USING messaging_message m
      WHERE m.id = o.message_id AND m.status = ANY(%(ended)s) AND o.message_id IN (
@@ -67,8 +68,8 @@ WITH closed AS (
     RETURNING o.organization_id, o.hour, m.status, m.sender, m.country, m.parts, m.price, m.id
 ), priced AS (
     SELECT c.*, c.price - COALESCE((
-               SELECT sum(r.amount) FROM accounts_ledgerentry r
-                WHERE r.kind = 'refund' AND r.reference = c.id
+               SELECT sum(r.amount) FROM {REFUNDS} r
+                WHERE r.reference = c.id
                   AND c.status = ANY(%(back)s) AND c.price > 0), 0) AS credits
       FROM closed c
 ), added AS (
@@ -81,7 +82,7 @@ WITH closed AS (
            credits = s.credits + EXCLUDED.credits
 )
 SELECT count(*) FROM closed
-"""
+"""  # noqa: S608
 
 
 def roll_up(now: datetime | None = None) -> None:
@@ -118,7 +119,7 @@ def roll_up_hours(organization_id: uuid.UUID, until: datetime) -> bool:
                 _SUM,
                 {
                     "organization": organization_id,
-                    "back": list(BACK),
+                    "back": BACK,
                     "ended": ENDED,
                     **live_parameters("all", start, end),
                 },
@@ -149,5 +150,5 @@ def add_completed(limit: int) -> int:
     Return their number.
     """
     with server_cursor() as cursor:
-        cursor.execute(_FOLD, {"ended": ENDED, "back": list(BACK), "limit": limit})
+        cursor.execute(_FOLD, {"ended": ENDED, "back": BACK, "limit": limit})
         return int(cursor.fetchone()[0])

@@ -1,9 +1,10 @@
-"""Traffic that somebody pumps: codes to a range of numbers that nobody ever types in.
+"""SMS pumping protection: detection of prefixes with low conversion, and holds on them.
 
-Whoever owns such numbers, or shares in what calls to them cost, has a site send codes there by the
-thousand. What gives it away: hardly any of the codes comes back. So numbers are looked at by
-prefix (the calling code and some digits), those codes only that a carrier took and that have ended,
-and a prefix with too small a share of right answers is held: recorded, or kept from codes as well.
+In SMS pumping (artificially inflated traffic), fraudsters who earn from messages to a range of
+numbers make a site send codes there by the thousand. Its sign is a low conversion: hardly any of
+the codes is verified. Completed verifications whose code a carrier accepted are therefore counted
+by prefix (the calling code and some digits), and a prefix with too low a share of verified codes is
+held: either only recorded, or blocked for codes.
 """
 
 import uuid
@@ -21,48 +22,45 @@ from imissive.core import ids
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
+from messaging.lifecycle.fragments import TAKEN
 from messaging.numbers.e164 import Number
+from otp.limits.reasons import LimitReason
 from otp.models import HeldPrefix, PumpingMode
 
 log = structlog.get_logger(__name__)
 
 HOLD = timedelta(hours=12)
-LONGEST_WINDOW = timedelta(days=1)
+LONGEST_PERIOD = timedelta(days=1)
 LONGEST_EXPIRY = timedelta(hours=1)
 _LOCK = 0x6F7470_70756D70  # "otppump"
 
 
 def prefix_of(number: Number) -> str:
-    """By what a number is looked at: `+`, its calling code, and OTP_PUMPING_DIGITS digits."""
+    """Return the prefix of a number: `+`, its calling code, and OTP_PUMPING_DIGITS digits."""
     return number.e164[: 1 + len(str(number.calling_code)) + settings.OTP_PUMPING_DIGITS]
 
 
 def check(organization_id: uuid.UUID, phone: str, now: datetime) -> None:
-    """Raises ApiError DESTINATION_BLOCKED where the number's prefix is held at that time."""
+    """Raise ApiError DESTINATION_BLOCKED where the number's prefix is held at that time.
+
+    `phone` is in E.164.
+    """
     active = HeldPrefix.objects.filter(
         organization_id=organization_id, enforced=True, lifted_at=None, until__gt=now
     )
     for prefix, until in active.values_list("prefix", "until"):
         if phone.startswith(prefix):
-            told = (
-                f"Codes to numbers that begin with {prefix} are held until {time_text(until)}:"
-                " too few of them were verified. Support can lift that."
+            raise ApiError(
+                LimitReason.PREFIX_HELD, "phone", prefix=prefix, until=time_text(until) or ""
             )
-            raise ApiError("DESTINATION_BLOCKED", told, field="phone")
 
 
-# The windows are the organizations' own, so the range of ids only bounds what is read. A code has
-# its whole time before it counts. What no carrier took, or a carrier said it could not deliver,
-# tells nothing of who would have got it. After an operator lifted a hold, counting begins anew.
-_SUSPECTS = """
-WITH rules AS MATERIALIZED (
-    SELECT o.id AS organization_id,
-           COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
-           COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS span,
-           COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
-           COALESCE(s.pumping_share, %(share)s) AS share
-      FROM accounts_organization o LEFT JOIN otp_otpsettings s ON s.organization_id = o.id
-), known AS MATERIALIZED (
+# Each organization has its own period, so the range of ids only limits the rows that are read. A
+# verification counts once it is completed, so the period is extended by its expiry. A message that
+# no carrier accepted, or that was undeliverable, says nothing about its recipient. After an
+# operator has lifted a hold, counting starts again from zero.
+_SUSPECTS = f"""
+WITH known AS MATERIALIZED (
     SELECT organization_id, prefix, max(lifted_at) AS lifted_at,
            bool_or(lifted_at IS NULL AND until > %(now)s) AS recorded,
            bool_or(lifted_at IS NULL AND until > %(now)s AND enforced) AS held
@@ -71,24 +69,30 @@ WITH rules AS MATERIALIZED (
 SELECT v.organization_id, v.prefix, rules.mode,
        count(*), count(*) FILTER (WHERE v.status = 'verified')
   FROM otp_verification v
-  JOIN rules ON rules.organization_id = v.organization_id AND rules.mode <> 'off'
+  LEFT JOIN otp_otpsettings s ON s.organization_id = v.organization_id
+ CROSS JOIN LATERAL (
+       SELECT COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
+              COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS period,
+              COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
+              COALESCE(s.pumping_share, %(share)s) AS share) AS rules
   LEFT JOIN known ON known.organization_id = v.organization_id AND known.prefix = v.prefix
-  LEFT JOIN messaging_message m ON m.id = v.message_id
+  LEFT JOIN {TAKEN} taken ON taken.id = v.message_id
  WHERE v.id >= %(first)s AND NOT v.test
    AND v.status <> 'pending' AND v.reason <> 'canceled'
-   AND v.created_at > %(now)s - rules.span - v.expiry * interval '1 second'
-   AND (v.status = 'verified' OR (m.sent_at IS NOT NULL AND m.status <> 'failed'))
+   AND rules.mode <> 'off'
+   AND v.created_at > %(now)s - rules.period - v.expiry * interval '1 second'
+   AND (v.status = 'verified' OR taken.id IS NOT NULL)
    AND v.created_at > COALESCE(known.lifted_at, '-infinity')
    AND (known.prefix IS NULL
         OR NOT CASE rules.mode WHEN 'record' THEN known.recorded ELSE known.held END)
  GROUP BY v.organization_id, v.prefix, rules.mode, rules.minimum, rules.share
 HAVING count(*) >= rules.minimum
    AND count(*) FILTER (WHERE v.status = 'verified') * 100 < rules.share * count(*)
-"""
+"""  # noqa: S608
 
 
 def watch() -> list[HeldPrefix]:
-    """Look for prefixes that are pumped, and hold or record each that is not yet: the new ones."""
+    """Detect prefixes with suspected SMS pumping, hold or record the new ones, and return these."""
     now = datetime.now(UTC)
     with transaction.atomic(), server_cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
@@ -102,7 +106,7 @@ def watch() -> list[HeldPrefix]:
                 "minutes": settings.OTP_PUMPING_WINDOW,
                 "minimum": settings.OTP_PUMPING_MINIMUM,
                 "share": settings.OTP_PUMPING_SHARE,
-                "first": ids.first_id_at(now - LONGEST_WINDOW - LONGEST_EXPIRY),
+                "first": ids.first_id_at(now - LONGEST_PERIOD - LONGEST_EXPIRY),
                 "now": now,
             },
         )
@@ -142,14 +146,14 @@ def _hold(row: Any, now: datetime) -> HeldPrefix:
 
 @transaction.atomic
 def lift(held: HeldPrefix, actor: User, *, address: str | None = None) -> None:
-    """Let codes through again, from now on judged by what is sent from now on.
+    """Lift a hold, so that codes are sent again; only codes sent from now on are counted.
 
-    Raises ApiError CONFLICT where the hold is over.
+    `address` is the operator's IP address. Raises ApiError CONFLICT where the hold is over.
     """
     now = timezone.now()
     open_ones = HeldPrefix.objects.filter(pk=held.pk, lifted_at=None, until__gt=now)
     if not open_ones.update(lifted_at=now, lifted_by=actor, notice_due_at=None):
-        raise ApiError("CONFLICT", "This hold is over already.")
+        raise ApiError(LimitReason.HOLD_OVER)
     trail.record(
         "otp.prefix_lifted",
         actor=actor,

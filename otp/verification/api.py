@@ -1,4 +1,4 @@
-"""The REST API of one-time passwords: thin, it reads the request and calls sending or verifying."""
+"""REST API of one-time passwords: send, verify, resend, cancel and read a verification."""
 
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -28,12 +28,12 @@ from otp.verification import (
     texts,
     verify,
 )
-from otp.verification.send import Asked, Sent
+from otp.verification.send import CodeRequest, Sent
 
 OTP_ID = "otp_01hm6v0q8nfj2r4t6v8x0z2a4c"
 MESSAGE_ID = "msg_01hm6v0q8r7d3f5h7k9n1q3s5v"
 MAX_TEMPLATE = 2_000
-"""Characters; more than any message has."""
+"""Characters; more than any message can have."""
 
 OtpId = Annotated[str, Field(examples=[OTP_ID])]
 Phone = Annotated[str, Field(description="In E.164.", examples=["+966501234567"])]
@@ -83,12 +83,12 @@ class OtpSendBody(Body):
 
 class OtpVerifyBody(Body):
     otp_id: OtpId
-    code: Annotated[str, AfterValidator(codes.typed)] = Field(
+    code: Annotated[str, AfterValidator(codes.normalize)] = Field(
         max_length=32,
         description="What the person typed in: 4 to 8 digits, Arabic ones too. Spaces and dashes"
         " between them do not matter.",
         examples=["123456"],
-        json_schema_extra={"pattern": codes.TYPED_PATTERN},
+        json_schema_extra={"pattern": codes.INPUT_PATTERN},
     )
 
 
@@ -154,7 +154,7 @@ class OtpSendView(ApiView):
         """
         body = parse_body(request, OtpSendBody)
         text = texts.compose(body.template, body.locale, app_hash=body.app_hash, origin=body.origin)
-        asked = Asked(
+        code_request = CodeRequest(
             body.phone,
             text,
             body.length,
@@ -162,7 +162,7 @@ class OtpSendView(ApiView):
             body.sender_id,
             for_retriever=body.app_hash is not None,
         )
-        return Response(_sent(send.send(caller_of(request), asked)), status=202)
+        return Response(_sent(send.send(caller_of(request), code_request)), status=202)
 
 
 class OtpVerifyView(ApiView):

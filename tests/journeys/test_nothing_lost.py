@@ -18,6 +18,7 @@ import pytest
 import redis
 from dotenv import dotenv_values
 
+from tests.support import transitions
 from tests.support.platforms import until
 from tests.support.running_platform import Site
 from tests.support.simulators import RunningSimulator, running_simulator
@@ -66,6 +67,10 @@ class Scene:
         site.settle(90)
         statuses = dict(site.sql("SELECT status, count(*) FROM messaging_message GROUP BY 1"))
         assert statuses == {"delivered": len(self.sent)}
+        # The killed and the new alike were held to the table of transitions, and kept to it.
+        held = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = %s"
+        assert site.sql(held, [transitions.TRIGGER]) == [("O",)]
+        assert transitions.REFUSED not in site.text
         self._submits_were(may_repeat)
         assert site.sql(
             "SELECT kind, -sum(amount) FROM accounts_ledgerentry"

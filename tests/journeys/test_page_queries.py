@@ -79,7 +79,7 @@ def acting_client(shown: showcase.Showcase) -> Client:
     client = Client()
     client.force_login(shown.operator)
     held = client.session
-    impersonation.begin(held, shown.operator, shown.organization, "Ticket 118")
+    impersonation.start(held, shown.operator, shown.organization, "Ticket 118")
     held.save()
     return client
 

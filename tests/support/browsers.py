@@ -89,7 +89,7 @@ def log_in(
     client.force_login(user)
     if acting_as is not None:
         held = client.session
-        impersonation.begin(held, user, acting_as, "Ticket 118: wants help with a sender ID")
+        impersonation.start(held, user, acting_as, "Ticket 118: wants help with a sender ID")
         held.save()
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])

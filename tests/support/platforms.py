@@ -11,10 +11,13 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 
+import psycopg
 from dotenv import dotenv_values
 
 from imissive.run.processes import free_port
 from imissive.run.programs import ROOT
+from imissive.run.unprivileged import die_with_parent
+from tests.support import transitions
 
 READY = "imissive is ready"
 # Variables of the test run, of which a start must generate its own.
@@ -22,7 +25,15 @@ _GENERATED = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_EN
 
 
 class Platform:
-    """`python -m imissive.run.launch` on a data folder; it may be started and ended repeatedly."""
+    """`python -m imissive.run.launch` on a data folder; it may be started and ended repeatedly.
+
+    Its database refuses changes of status that the table of transitions does not have, and that
+    none was refused is looked at when it ends.
+    """
+
+    holds_transitions = True
+
+    command = (sys.executable, "-m", "imissive.run.launch")
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -48,6 +59,10 @@ class Platform:
         return "".join(self.output)
 
     @property
+    def database_url(self) -> str:
+        return dotenv_values(self.data_dir / "runtime.env")["DATABASE_URL"] or ""
+
+    @property
     def demo(self) -> dict[str, str]:
         """The values of the demo's `demo.env`."""
         values = dotenv_values(self.data_dir / "demo.env")
@@ -58,23 +73,33 @@ class Platform:
         inherited = {name: value for name, value in os.environ.items() if name not in _GENERATED}
         return inherited | self.settings | more
 
-    def start(self, seconds: float = 90.0) -> float:
-        """Start it and wait until it is ready; return the seconds that this took."""
+    def start(self, seconds: float = 90.0, *, line: str = READY) -> float:
+        """Start it, wait until it says that it is ready, and return how many seconds that took.
+
+        Another `line` waits for an earlier moment of the start.
+        """
         self.output = []
         begun = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "imissive.run.launch"],
+            self.command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
             env=self.environment(),
             start_new_session=True,
+            # It ends with the test run, even a killed one.
+            preexec_fn=die_with_parent(signal.SIGTERM),
         )
-        threading.Thread(target=self._read, args=[self.process], daemon=True).start()
-        until(lambda: READY in self.text or self._ended(), seconds, lambda: self.text)
-        assert READY in self.text, self.text
-        return time.monotonic() - begun
+        self.reader = threading.Thread(target=self._read, args=[self.process], daemon=True)
+        self.reader.start()
+        until(lambda: line in self.text or self._ended(), seconds, lambda: self.text)
+        assert line in self.text, self.text
+        taken = time.monotonic() - begun
+        if self.holds_transitions and line == READY:
+            with psycopg.connect(self.database_url, autocommit=True) as connection:
+                transitions.install(connection.execute)
+        return taken
 
     def stop(self, number: signal.Signals = signal.SIGINT, *, group: bool = False) -> float:
         """Stop it by a signal, with `group` to its process group like a terminal.
@@ -88,7 +113,9 @@ class Platform:
         else:
             self.process.send_signal(number)
         self.process.wait(30)
-        return time.monotonic() - begun
+        taken = time.monotonic() - begun
+        assert transitions.REFUSED not in self.text
+        return taken
 
     def close(self) -> None:
         """Stop it if it still runs."""
@@ -118,20 +145,30 @@ class Platform:
         os.kill(pid, signal.SIGKILL)
         until(lambda: self.pid(name) not in (None, pid), seconds, lambda: self.text)
 
-    def processes(self) -> dict[int, str]:
-        """Return the commands by pid of processes with the data folder in their environment."""
+    def processes(self, launcher: int | None = None) -> dict[int, str]:
+        """Return every process of this platform, or of the one with that launcher.
+
+        It is of its session (forks have no environment to look at), or has its data folder in its
+        environment or command.
+        """
         mark = str(self.data_dir).encode()
+        session = self.process.pid if launcher is None and self.process else launcher
         found = {}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
                 continue
             try:
                 command = (folder / "cmdline").read_bytes()
-                if mark in command or mark in (folder / "environ").read_bytes():
+                marked = mark in command or mark in (folder / "environ").read_bytes()
+                # A zombie has no command line; whoever started it will wait for it.
+                if command and (marked or os.getsid(int(folder.name)) == session):
                     found[int(folder.name)] = command.replace(b"\0", b" ").decode()
             except OSError:
                 continue
         return found
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def _ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None

@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 import psycopg
-from dotenv import dotenv_values
 
 from imissive.run.programs import ROOT
+from imissive.run.unprivileged import die_with_parent
 from tests.support.platforms import Platform, until
 
 REMEMBERED = "remembered"
@@ -42,7 +42,13 @@ class Site(Platform):
         log = (self.folder / f"{module}.log").open("ab")
         command = [sys.executable, "-m", module, *arguments]
         self.beside.append(
-            subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent(signal.SIGKILL),
+            )
         )
 
     def close(self) -> None:
@@ -130,8 +136,7 @@ class Site(Platform):
 
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """The rows of a statement, committed, on a connection of its own."""
-        url = dotenv_values(self.data_dir / "runtime.env")["DATABASE_URL"] or ""
-        with _connected(url) as connection:
+        with _connected(self.database_url) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 

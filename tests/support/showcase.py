@@ -299,7 +299,7 @@ def _codes(dice: random.Random, organization: Organization, now: datetime) -> Ve
         created_at=now - timedelta(hours=2), until=now + timedelta(hours=10),
     )  # fmt: skip
     id = _id(now)
-    _code, secret = codes.make(id, 6)
+    _code, secret = codes.create(id, 6)
     return Verification.objects.create(
         id=id,
         organization=organization,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -17,6 +18,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from imissive.run.unprivileged import die_with_parent
 from messaging.smpp.codec import encode
 from messaging.smpp.constants import CommandId
 from messaging.smpp.pdus import BindTransceiver, SubmitSm
@@ -145,7 +147,13 @@ def simulator_process(*arguments: str, **popen: Any) -> Iterator[tuple[subproces
     """Run `python -m messaging.smpp.simulator` on a free port; yield it and its port."""
     port = free_port()
     command = [sys.executable, "-m", "messaging.smpp.simulator", "--port", str(port), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **popen)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent(signal.SIGKILL),
+        **popen,
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()

@@ -88,16 +88,20 @@ def attempted(endpoint: Endpoint, attempts: int, seconds: float = 15.0) -> list[
 
 
 def outcome(
-    claimed: Claimed, *, delivered: bool, status: int | None = None, asked: float | None = None
+    claimed: Claimed,
+    *,
+    delivered: bool,
+    status: int | None = None,
+    retry_after: float | None = None,
 ) -> Outcome:
-    """How an attempt ended: with 200, or with 500 unless `status` says otherwise."""
+    """Return the outcome of an attempt: status 200 if delivered, otherwise 500 or `status`."""
     return Outcome(
         claimed=claimed,
-        began=timezone.now(),
+        started_at=timezone.now(),
         signature="v1,c2lnbmF0dXJl",
         delivered=delivered,
         final=False,
-        asked=asked,
+        retry_after=retry_after,
         response_status=status or (200 if delivered else 500),
         response_body="fine" if delivered else "not fine",
         error="",

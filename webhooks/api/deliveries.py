@@ -1,4 +1,4 @@
-"""The REST API of the delivery log and of replays: thin."""
+"""REST API of the delivery log and of replays."""
 
 import uuid
 from typing import Annotated, Literal, get_args
@@ -40,6 +40,7 @@ from webhooks.api.representations import (
     delivery_json,
 )
 from webhooks.delivery import log, replay
+from webhooks.delivery.reasons import DeliveryReason
 from webhooks.endpoints import endpoints
 from webhooks.models import EventType
 
@@ -167,7 +168,7 @@ class ReplayView(ApiView):
         return Response(delivery_json(log.find(organization_id, new_id)), status=202)
 
 
-class ReplaySpanView(ApiView):
+class ReplayPeriodView(ApiView):
     """`POST /v1/webhooks/{webhook_id}/replay`"""
 
     required_scope = Scope.WEBHOOKS
@@ -189,16 +190,16 @@ class ReplaySpanView(ApiView):
         """
         body = parse_body(request, ReplayBody)
         if body.since >= body.until:
-            raise ApiError("INVALID_REQUEST", "'to' must be later than 'from'.", field="to")
-        span = replay.Span(
+            raise ApiError(DeliveryReason.EMPTY_PERIOD, "to")
+        period = replay.ReplayPeriod(
             since=body.since,
             until=body.until,
             delivered_too=body.status == "all",
             event_types=body.events,
             above=None if body.cursor is None else decode_cursor(body.cursor),
         )
-        replayed, last = replay.replay_span(
-            caller_of(request).organization_id, ids.parse_id(ids.ENDPOINT, webhook_id), span
+        replayed, last = replay.replay_period(
+            caller_of(request).organization_id, ids.parse_id(ids.ENDPOINT, webhook_id), period
         )
         next_cursor = None if last is None else encode_cursor(last)
         return Response({"replayed": replayed, "next_cursor": next_cursor}, status=202)
@@ -209,5 +210,5 @@ def _message_id(text: str | None) -> uuid.UUID | None:
         return None
     found = ids.parse_id(ids.MESSAGE, text)
     if found is None:
-        raise ApiError("INVALID_REQUEST", "This is no id of a message.", field="message_id")
+        raise ApiError(DeliveryReason.MESSAGE_ID, "message_id")
     return found

@@ -1,4 +1,4 @@
-"""The REST API of webhook endpoints. Thin: it calls `webhooks.endpoints.endpoints`."""
+"""REST API of webhook endpoints, on top of `webhooks.endpoints.endpoints`."""
 
 from typing import Annotated
 
@@ -39,7 +39,7 @@ Url = Annotated[
     str,
     Field(
         description="Where events are posted to: HTTPS, 500 characters at most.",
-        # Told, not checked here: the one check of a URL has its own error.
+        # Only documented: the check in `webhooks.endpoints` has its own error.
         json_schema_extra={"format": "uri", "maxLength": outbound.MAX_URL},
     ),
 ]
@@ -63,8 +63,8 @@ class WebhookBody(Body):
 class WebhookChanges(Body):
     """What is not given stays as it is."""
 
-    # A default_factory is a default that the schema does not tell: leaving a field out is not the
-    # same as giving its default.
+    # The schema does not show a default_factory as a default: omitting a field differs from giving
+    # its default.
     url: Url = Field(default_factory=str)
     description: Description = Field(default_factory=str)
     events: Events = Field(default_factory=list)

@@ -9,6 +9,9 @@ from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
 from imissive.core import ids, outbound
 from imissive.core.api.rendering import time_text
+from imissive.core.problems import Problem, english
+from imissive.core.reasons import PostReason
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import Delivery, Endpoint, EventType, FailedAttempt
 
 
@@ -24,7 +27,7 @@ EventName = Annotated[
     WithJsonSchema({"type": "string", "enum": list(EventType.values)}),
 ]
 StatusName = Literal["pending", "delivered", "failed"]
-"""Delivery.Status as callers see it: one that is being posted is pending too, for an instant."""
+"""Delivery.Status as shown to callers: a delivery that is being posted is still pending."""
 
 
 class Webhook(BaseModel):
@@ -112,7 +115,7 @@ def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
         "description": endpoint.description,
         "events": endpoint.events,
         "enabled": endpoint.enabled,
-        "disabled_reason": endpoint.disabled_reason or None,
+        "disabled_reason": _english(DisabledReason.named(endpoint.disabled_reason)),
         "failing_since": time_text(endpoint.failing_since),
         "paused_until": _ahead(endpoint.paused_until),
         "previous_secret_until": _ahead(endpoint.previous_secret_until),
@@ -135,7 +138,7 @@ def delivery_json(delivery: Delivery) -> dict[str, Any]:
         "event": event.type,
         "message_id": ids.public_id(ids.MESSAGE, message_id) if message_id else None,
         "status": "pending" if delivery.status == "sending" else delivery.status,
-        # What the log is filtered by.
+        # The time that the log is filtered by.
         "created_at": time_text(ids.time_of(delivery.id)),
         "finished_at": time_text(delivery.finished_at),
         "next_attempt_at": time_text(next_attempt_at(delivery)),
@@ -145,7 +148,7 @@ def delivery_json(delivery: Delivery) -> dict[str, Any]:
 
 
 def next_attempt_at(delivery: Delivery) -> datetime | None:
-    """When it is tried next; None where it ended, is being posted, or its endpoint is off."""
+    """Return the time of the next attempt; None if finished, being posted, or disabled."""
     due, endpoint = delivery.next_attempt_at, delivery.endpoint
     if delivery.status != Delivery.Status.PENDING or due is None or not endpoint.enabled:
         return None
@@ -153,7 +156,7 @@ def next_attempt_at(delivery: Delivery) -> datetime | None:
 
 
 def request_headers(delivery: Delivery) -> dict[str, str] | None:
-    """Those of the last attempt. Its signature is kept; the secret never was in it."""
+    """Return the request headers of the last attempt, with its signature; None before the first."""
     if delivery.attempted_at is None:
         return None
     headers = outbound.HEADERS | {
@@ -165,28 +168,28 @@ def request_headers(delivery: Delivery) -> dict[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One attempt and how it went; `body` is None where there was no answer."""
+    """One attempt and how it went; where there was no response, `body` is None, `failure` not."""
 
     number: int
     at: datetime
     status: int | None
     body: str | None
-    error: str
+    failure: Problem | None
     milliseconds: int
 
     @property
     def ok(self) -> bool:
-        """Whether the receiver took it."""
+        """Return whether the receiver accepted it, with a 2xx status."""
         return self.status is not None and 200 <= self.status < 300
 
 
 def attempts_of(delivery: Delivery) -> list[Tried]:
-    """Each attempt, in their order."""
+    """Return all attempts in their order."""
     attempts = [
         _tried(earlier, earlier.number, earlier.at)
         for earlier in sorted(delivery.failed_attempts.all(), key=lambda attempt: attempt.number)
     ]
-    # How the last one went is always in the row itself; if it failed, it is among the others too.
+    # The last attempt is always in the row itself; if it failed, it is among the others too.
     if delivery.attempted_at and delivery.attempts > (attempts[-1].number if attempts else 0):
         attempts.append(_tried(delivery, delivery.attempts, delivery.attempted_at))
     return attempts
@@ -194,7 +197,12 @@ def attempts_of(delivery: Delivery) -> list[Tried]:
 
 def _tried(row: Delivery | FailedAttempt, number: int, at: datetime) -> Tried:
     body = row.response_body if row.response_status else None
-    return Tried(number, at, row.response_status, body, row.error, row.duration_ms or 0)
+    failure = PostReason.named(row.error)
+    return Tried(number, at, row.response_status, body, failure, row.duration_ms or 0)
+
+
+def _english(problem: Problem | None) -> str | None:
+    return english(problem) if problem else None
 
 
 def _attempt_json(tried: Tried) -> dict[str, Any]:
@@ -203,6 +211,6 @@ def _attempt_json(tried: Tried) -> dict[str, Any]:
         "at": time_text(tried.at),
         "response_status": tried.status,
         "response_body": tried.body,
-        "error": tried.error or None,
+        "error": _english(tried.failure),
         "duration_ms": tried.milliseconds,
     }

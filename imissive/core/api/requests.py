@@ -27,11 +27,12 @@ from rest_framework.request import Request
 from imissive.core import ids
 from imissive.core.errors import (
     ApiError,
-    Problem,
     as_api_error,
     error_body,
     report,
 )
+from imissive.core.problems import Problem
+from imissive.core.reasons import CoreReason
 
 API_PREFIX = "/v1/"
 
@@ -133,14 +134,14 @@ class ApiMiddleware:
 def _serve(request: HttpRequest) -> HttpResponse:
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         # A redirect would come too late: the key has already crossed the network in the clear.
-        raise ApiError("FORBIDDEN", "The API is served over HTTPS only.")
+        raise ApiError(CoreReason.HTTPS_ONLY)
     # Some clients add a slash to every address: it means the same route, also to idempotency.
     request.path_info = request.path_info.removesuffix("/")
     request.path = request.path.removesuffix("/")
     try:
         match = resolve(request.path_info)
     except Resolver404:
-        raise ApiError("NOT_FOUND", "There is no such address in the API.") from None
+        raise ApiError(CoreReason.NO_SUCH_ROUTE) from None
     request.resolver_match = match
     response = match.func(request, *match.args, **match.kwargs)
     if hasattr(response, "render") and not response.is_rendered:
@@ -216,7 +217,7 @@ def _json(request: Request) -> Any:
     try:
         return orjson.loads(_read(request._request))
     except orjson.JSONDecodeError:
-        raise ApiError("INVALID_REQUEST", "The body is not valid JSON in UTF-8.") from None
+        raise ApiError(CoreReason.INVALID_JSON) from None
 
 
 def _validated(value: Any, model: type[BodyT]) -> BodyT:
@@ -235,30 +236,28 @@ def parse_query(request: Request, model: type[QueryT]) -> QueryT:
     given: dict[str, str] = {}
     for name, values in request._request.GET.lists():
         if len(values) > 1:
-            raise ApiError("INVALID_REQUEST", f"{name!r} is given more than once.", field=name)
+            raise ApiError(CoreReason.REPEATED_PARAMETER, name, name=name)
         if "\0" in values[0]:
-            raise ApiError("INVALID_REQUEST", f"{name!r} holds a NUL character.", field=name)
+            raise ApiError(CoreReason.PARAMETER_WITH_NUL, name, name=name)
         given[name] = values[0]
     try:
         return model.model_validate(given)
     except ValidationError as error:
         problems = [
-            _problem(found, what="parameter") for found in error.errors(include_url=False)[:20]
+            _problem(found, in_query=True) for found in error.errors(include_url=False)[:20]
         ]
         raise ApiError.of(problems[0], problems[1:]) from None
 
 
 def _read(request: HttpRequest) -> bytes:
     if request.content_type != "application/json":
-        raise ApiError("UNSUPPORTED_MEDIA_TYPE", "Send Content-Type: application/json.")
+        raise ApiError(CoreReason.NOT_JSON)
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
         length = 0
     if length > settings.API_MAX_BODY_BYTES:
-        raise ApiError(
-            "PAYLOAD_TOO_LARGE", f"A body has at most {settings.API_MAX_BODY_BYTES:,} bytes."
-        )
+        raise ApiError(CoreReason.BODY_TOO_LARGE, most=settings.API_MAX_BODY_BYTES)
     return _unmarked(request.body)
 
 
@@ -267,19 +266,21 @@ def _unmarked(body: bytes) -> bytes:
     return body.removeprefix(codecs.BOM_UTF8)
 
 
-def _problem(found: ErrorDetails, *, what: str = "field") -> Problem:
+def _problem(found: ErrorDetails, *, in_query: bool = False) -> Problem:
     field = _path(found["loc"])
     kind = found["type"]
     if kind == "extra_forbidden":
-        return Problem("INVALID_REQUEST", f"There is no {what} {field!r}.", field)
+        reason = CoreReason.UNKNOWN_PARAMETER if in_query else CoreReason.UNKNOWN_FIELD
+        return reason.problem(field, name=field)
     if kind == "missing":
-        return Problem("INVALID_REQUEST", f"The {what} {field!r} is missing.", field)
+        reason = CoreReason.MISSING_PARAMETER if in_query else CoreReason.MISSING_FIELD
+        return reason.problem(field, name=field)
     if kind in ("model_type", "model_attributes_type", "dict_type") and not field:
-        return Problem("INVALID_REQUEST", "The body must be a JSON object.")
-    message = re.sub(r"^Value error, ", "", found["msg"])
-    return Problem(
-        "INVALID_REQUEST", f"{field}: {message}." if field else f"{message}.", field or None
-    )
+        return CoreReason.NOT_AN_OBJECT.problem()
+    detail = found["msg"].removeprefix("Value error, ")
+    if not field:
+        return CoreReason.INVALID_BODY.problem(detail=detail)
+    return CoreReason.INVALID_VALUE.problem(field, name=field, detail=detail)
 
 
 def _path(location: tuple[Any, ...]) -> str:

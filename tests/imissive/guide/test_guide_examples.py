@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -25,6 +26,7 @@ from imissive.guide import calls, rendering
 from imissive.guide.calls import KEY, Call
 from imissive.guide.languages import LANGUAGES
 from imissive.run.processes import free_port
+from imissive.run.unprivileged import die_with_parent
 from tests.support import guide_programs
 from tests.support.faulty_proxy import faulty_proxy
 from tests.support.guide_programs import Program
@@ -316,7 +318,11 @@ def test_a_send_that_is_repeated_sends_once(site: Site, tmp_path: Path) -> None:
             folder.mkdir()
             arguments = command(slug, "send-safely", code.replace(ORDER, f"{ORDER}-{slug}"), folder)
             running[slug] = subprocess.Popen(
-                arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                arguments,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                preexec_fn=die_with_parent(signal.SIGKILL),
             )
         printed = {slug: child.communicate(timeout=60)[0] for slug, child in running.items()}
     for slug, child in running.items():
@@ -346,6 +352,7 @@ def running(slug: str, folder: Path, secret: str, port: int) -> Iterator[list[st
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=die_with_parent(signal.SIGKILL),
     )
     lines: list[str] = []
     assert child.stdout is not None

@@ -16,7 +16,7 @@ from imissive.reference.schema import document
 from messaging.billing import low_balance
 from messaging.carriers import queue, receipts, sweeps
 from messaging.carriers.command_statuses import SubmitOutcome
-from messaging.carriers.queue import Result
+from messaging.carriers.queue import Result, SubmittedPart
 from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Message
 from messaging.senders import approval
@@ -87,7 +87,7 @@ def submitted(message: Message, submit_outcome: SubmitOutcome) -> None:
     [mine] = [one for one in claimed if one.id == message.id]
     result = Result(mine, submit_outcome)
     if submit_outcome is SubmitOutcome.ACCEPTED:
-        result.accepted.append((1, str(message.id), datetime.now(UTC)))
+        result.submitted.append(SubmittedPart(message.id, 1, str(message.id), datetime.now(UTC)))
     else:
         result.code, result.detail = "ESME_RINVDSTADR", "Refused."
     queue.write_results(message.carrier_id, lease, [result])

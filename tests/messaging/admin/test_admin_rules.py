@@ -37,11 +37,11 @@ def admin(db: None) -> Client:
 def test_a_rule_applies_and_is_audited(admin: Client) -> None:
     assert admin.post(ADD, RULE).status_code == 302
     rule = SendingRule.objects.get(country="AE")
-    assert cache.read().window("AE", "SHOP-AD") is not None
-    assert cache.read().window("AE", "SHOP") is None
+    assert cache.read().sending_hours("AE", "SHOP-AD") is not None
+    assert cache.read().sending_hours("AE", "SHOP") is None
     url = reverse("admin:messaging_sendingrule_change", args=(rule.pk,))
     assert admin.post(url, RULE | {"closes": "20:00", "enabled": ""}).status_code == 302
-    assert cache.read().window("AE", "SHOP-AD") is None
+    assert cache.read().sending_hours("AE", "SHOP-AD") is None
     added, changed = AuditEntry.objects.filter(action__startswith="sendingrule").order_by("id")
     assert (added.action, changed.action) == ("sendingrule.added", "sendingrule.changed")
     assert changed.detail["values"]["closes"] == ["19:00:00", "20:00:00"]

@@ -260,9 +260,9 @@ def test_a_moment_in_the_ledger_is_found_by_bisection(dated: Customer) -> None:
     first = rows[1].created_at
     for at in range(1, 12):
         moment = first + timedelta(hours=at)
-        assert statement._number_before(dated.id, moment) in range(rows[at].id, rows[at + 1].id)
-    assert statement._number_before(dated.id, rows[0].created_at) < rows[0].id
-    assert statement._number_before(dated.id, moment + timedelta(days=1)) == rows[-1].id
+        assert ledger.number_before(dated.id, moment) in range(rows[at].id, rows[at + 1].id)
+    assert ledger.number_before(dated.id, rows[0].created_at) < rows[0].id
+    assert ledger.number_before(dated.id, moment + timedelta(days=1)) == rows[-1].id
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from accounts.credits import ledger
 from accounts.models import MICRO, AuditEntry, Organization, StoredFile
 from accounts.roles import Role
 from imissive.core import ids
+from imissive.core.problems import english
 from messaging.campaigns import results, scheduler
 from messaging.models import (
     Campaign,
@@ -27,6 +28,7 @@ from messaging.models import (
     TextTemplate,
 )
 from messaging.models.campaign_states import State
+from messaging.numbers.reasons import NumberReason
 from messaging.states import Status
 from tests.support import campaigns
 from tests.support.campaigns import (
@@ -36,7 +38,7 @@ from tests.support.campaigns import (
     run,
     running_one,
 )
-from tests.support.factories import Customer, World
+from tests.support.factories import Customer, World, advance
 from tests.support.people import PLAIN_STATIC, browser, member
 
 PEOPLE = "phone,name,order\n0501234567,Sara,1\n0501234568,نورة,2\n12345,Nobody,3\n"
@@ -510,10 +512,8 @@ def test_a_viewer_sees_it_and_can_do_nothing(customer: Customer) -> None:
 def test_results(developer: Client, customer: Customer) -> None:
     campaign = run(running_one(customer, 3))
     first, second, _ = customer.messages()
-    Message.objects.filter(pk=first.pk).update(status=Status.DELIVERED, due_at=None)
-    Message.objects.filter(pk=second.pk).update(
-        status=Status.FAILED, error_code="UNDELIV", due_at=None
-    )
+    advance(Message.objects.filter(pk=first.pk), Status.DELIVERED, due_at=None)
+    advance(Message.objects.filter(pk=second.pk), Status.FAILED, error_code="UNDELIV", due_at=None)
     Campaign.objects.filter(pk=campaign.pk).update(due_at=datetime.now(UTC))
     results.count(campaign.id)
     page = _page(developer, _home(customer, campaign.public_id))
@@ -571,7 +571,7 @@ def test_a_file_of_problems_is_safe_to_open(developer: Client, customer: Custome
     url = _home(customer, campaign.public_id, "problems.csv").removesuffix("/")
     assert _csv(developer, url) == [
         ["Row", "Number", "Status", "Reason", "Code", "phone", "name"],
-        ["2", "12345", "Not sent", "Not a mobile number", "", "12345",
+        ["2", "12345", "Not sent", english(NumberReason.NO_COUNTRY_CODE.problem()), "", "12345",
          "'=HYPERLINK(\"http://x.example\")"],
         ["4", "0501234567", "Not sent", "The same number as in row 3", "", "0501234567", "'@Again"],
         ["5", "+966509999999", "Not sent", "No value for {name}", "", "+966509999999", ""],

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry, Organization
+from imissive.run.unprivileged import die_with_parent
 from messaging.campaigns import (
     cancel,
     chunks,
@@ -26,7 +27,7 @@ from messaging.campaigns import (
 )
 from messaging.campaigns.transitions import move
 from messaging.models import Batch, Campaign, CampaignChunk, Carrier, Message, SenderId, Suppression
-from messaging.models.campaign_states import TRANSITIONS, State, sources
+from messaging.models.campaign_states import TRANSITIONS, State, states_before
 from messaging.sending import accept as sending
 from messaging.states import Status
 from tests.support import campaigns
@@ -36,7 +37,7 @@ from tests.support.campaigns import (
     run,
     running_one,
 )
-from tests.support.factories import SENDER, Customer, World
+from tests.support.factories import SENDER, Customer, World, advance
 
 
 @pytest.fixture
@@ -163,6 +164,7 @@ def _worker(point: str, campaign: Campaign) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=die_with_parent(signal.SIGKILL),
     )
 
 
@@ -337,7 +339,7 @@ def test_canceling_takes_back_what_no_carrier_has(
     running.step(campaign.id)
     running.step(campaign.id)
     first = customer.messages()[0]
-    Message.objects.filter(pk=first.pk).update(status=Status.SENT)
+    Message.objects.filter(pk=first.pk).update(status=Status.SENDING)
     assert move(campaign.id, State.CANCELING, due_at=datetime.now(UTC))
     assert not running.step(campaign.id)
     while cancel.step(campaign.id):
@@ -346,7 +348,7 @@ def test_canceling_takes_back_what_no_carrier_has(
     assert campaign.state == State.CANCELED
     assert results.count(campaign.id)
     found = results.results_of(fresh(campaign))
-    assert found.by_status == {"sent": 1, "canceled": 19}
+    assert found.by_status == {"sending": 1, "canceled": 19}
     assert (found.price, found.refunded, found.cost) == (20 * MICRO, 19 * MICRO, MICRO)
     assert customer.balance() == 99 * MICRO
     # What was being submitted and was throttled comes back to the queue: it is not sent either.
@@ -367,7 +369,7 @@ def test_it_is_over_when_all_its_messages_are(customer: Customer) -> None:
         (Status.FAILED, "UNDELIV"), (Status.FAILED, "UNDELIV"), (Status.EXPIRED, ""),
     ]  # fmt: skip
     for message, (status, code) in zip(customer.messages(), ends, strict=True):
-        Message.objects.filter(pk=message.pk).update(status=status, error_code=code, due_at=None)
+        advance(Message.objects.filter(pk=message.pk), status, error_code=code, due_at=None)
     assert not results.count(campaign.id)
     Campaign.objects.filter(pk=campaign.pk).update(due_at=datetime.now(UTC))
     assert results.count(campaign.id)
@@ -408,7 +410,7 @@ def test_only_what_the_table_allows(customer: Customer, target: State) -> None:
         pause = "member" if state == State.PAUSED else ""
         Campaign.objects.filter(pk=campaign.pk).update(state=state, pause=pause)
         moved = move(campaign.id, target, pause="member")
-        assert moved is (state in sources(target))
+        assert moved is (state in states_before(target))
         assert fresh(campaign).state == (target if moved else state)
 
 

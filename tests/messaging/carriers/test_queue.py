@@ -13,12 +13,12 @@ from django.db import OperationalError, transaction
 from accounts.models import MICRO
 from messaging.carriers import queue, receipts, sweeps
 from messaging.carriers.command_statuses import SubmitOutcome
-from messaging.carriers.queue import Claimed, Result
+from messaging.carriers.queue import Claimed, Result, SubmittedPart
 from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Attempt, Message
 from messaging.models import MessagePart as Part
 from messaging.states import Status
-from tests.support.factories import PHONE, SENDER, in_threads
+from tests.support.factories import PHONE, SENDER, advance, in_threads
 
 ACCEPTED, REFUSED = SubmitOutcome.ACCEPTED, SubmitOutcome.REFUSED
 SLOW_DOWN, ELSEWHERE = SubmitOutcome.SLOW_DOWN, SubmitOutcome.ELSEWHERE
@@ -44,7 +44,8 @@ class Holder:
 
     def write(self, submit_outcome: SubmitOutcome | None, accepted=(), **more) -> None:
         """Write a result, in which these parts were accepted as `<message>-<part>`."""
-        parts = [(number, f"{self.message.id}-{number}", now()) for number in accepted]
+        id = self.message.id
+        parts = [SubmittedPart(id, number, f"{id}-{number}", now()) for number in accepted]
         result = Result(self.message, submit_outcome, parts, **more)
         queue.write_results(self.carrier.id, self.lease, [result])
 
@@ -98,7 +99,7 @@ def test_a_claim_holds_a_message_for_the_length_of_the_lease(customer, carrier, 
         price=2 * MICRO,
         reference="order 7",
         batch_id=None,
-        created_at=message.created_at,
+        carrier_id=carrier.id,
         expires_at=message.expires_at,
         submits=0,
         unanswered=0,
@@ -249,7 +250,8 @@ def test_a_batch_of_results_is_written_each_to_its_message(customer, carrier, wo
     results = []
     for index, message in enumerate(claim(carrier, lease=lease)):
         kind = (ACCEPTED, REFUSED, SLOW_DOWN)[index % 3]
-        accepted = [(1, f"c-{message.id}", now())] if kind is ACCEPTED else []
+        part = SubmittedPart(message.id, 1, f"c-{message.id}", now())
+        accepted = [part] if kind is ACCEPTED else []
         results.append(Result(message, kind, accepted, code="X", detail="d"))
     queue.write_results(carrier.id, lease, results)
     expected = {ACCEPTED: Status.SENT, REFUSED: Status.FAILED, SLOW_DOWN: Status.QUEUED}
@@ -467,7 +469,7 @@ def test_parts_written_before_the_result_are_kept_whatever_becomes_of_the_worker
     world.endpoint(customer)
     message = world.message(customer, carrier, parts=3)
     dead = Holder(carrier)
-    early = [(message.id, 1, "c-1", now()), (message.id, 3, "c-3", now())]
+    early = [SubmittedPart(message.id, number, f"c-{number}", now()) for number in (1, 3)]
     queue.write_parts(carrier.id, early)
     receipts.apply(carrier.id, [FinalReceipt("c-1", Status.DELIVERED)])
     assert state_of(message) == Status.SENDING
@@ -490,7 +492,7 @@ def test_a_part_written_before_its_result_and_with_it_is_one_part(customer, carr
     receipts.apply(
         carrier.id, [FinalReceipt(f"{message.id}-{n}", Status.DELIVERED) for n in (1, 2)]
     )
-    queue.write_parts(carrier.id, [(message.id, 1, f"{message.id}-1", now())])
+    queue.write_parts(carrier.id, [SubmittedPart(message.id, 1, f"{message.id}-1", now())])
     holder.write(ACCEPTED, [1, 2])
     assert state_of(message) == Status.DELIVERED, "the receipts came before both"
     assert parts_of(message) == [(1, "delivered"), (2, "delivered")]
@@ -625,7 +627,7 @@ def test_receipts_that_came_while_it_was_queued_again_are_not_lost(
 def test_a_message_that_ended_meanwhile_is_left_alone(customer, carrier, world):
     message = world.message(customer, carrier)
     holder = Holder(carrier)
-    Message.objects.filter(id=message.id).update(status=Status.DELIVERED)
+    advance(Message.objects.filter(id=message.id), Status.DELIVERED)
     refuse(holder)
     queue.hand_back([holder.message], holder.lease)
     assert state_of(message) == Status.DELIVERED
@@ -637,7 +639,7 @@ def test_a_batch_is_written_whole_or_not_at_all(customer, carrier, world, monkey
     messages = [world.message(customer, carrier, price=MICRO) for _ in range(3)]
     lease = uuid.uuid4()
     results = [
-        Result(message, kind, [(1, f"c-{message.id}", now())], code="X")
+        Result(message, kind, [SubmittedPart(message.id, 1, f"c-{message.id}", now())], code="X")
         for message, kind in zip(
             claim(carrier, lease=lease), (ACCEPTED, REFUSED, SLOW_DOWN), strict=True
         )
@@ -682,7 +684,7 @@ def test_results_of_several_workers_at_once_keep_messages_money_and_events_in_st
                 if number % 3:
                     results.append(Result(message, REFUSED, code="X"))
                 else:
-                    part = (1, f"{message.id}-1", now())
+                    part = SubmittedPart(message.id, 1, f"{message.id}-1", now())
                     results.append(Result(message, ACCEPTED, [part]))
             queue.write_results(carrier.id, lease, results)
 

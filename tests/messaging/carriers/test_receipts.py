@@ -15,7 +15,7 @@ from django.db import transaction
 from accounts.models import MICRO
 from messaging.carriers import queue, receipts
 from messaging.carriers.command_statuses import SubmitOutcome
-from messaging.carriers.queue import Result
+from messaging.carriers.queue import Result, SubmittedPart
 from messaging.carriers.receipts import FinalReceipt
 from messaging.models import EarlyReceipt, Message
 from messaging.states import FINAL, Status
@@ -66,7 +66,10 @@ def submit(carrier, message: Message, *carrier_message_ids: str) -> None:
         for claimed in queue.claim(carrier.id, urgent=False, limit=100, lease=lease)
         if claimed.id == message.id
     ]
-    accepted = [(number, each, now()) for number, each in enumerate(carrier_message_ids, start=1)]
+    accepted = [
+        SubmittedPart(message.id, number, each, now())
+        for number, each in enumerate(carrier_message_ids, start=1)
+    ]
     queue.write_results(carrier.id, lease, [Result(claimed, SubmitOutcome.ACCEPTED, accepted)])
 
 
@@ -386,13 +389,15 @@ def test_receipts_of_some_parts_wait_for_those_that_are_not_yet_submitted(
     message = world.message(listening, carrier, parts=2)
     lease = uuid.uuid4()
     [claimed] = queue.claim(carrier.id, urgent=False, limit=1, lease=lease)
-    throttled = Result(claimed, SubmitOutcome.SLOW_DOWN, [(1, "c-1", now())])
+    throttled = Result(
+        claimed, SubmitOutcome.SLOW_DOWN, [SubmittedPart(message.id, 1, "c-1", now())]
+    )
     queue.write_results(carrier.id, lease, [throttled])
     receipts.apply(carrier.id, delivered("c-1"))
     assert state_of(message) == Status.QUEUED
     Message.objects.filter(id=message.id).update(due_at=now() - timedelta(minutes=1))
     [claimed] = queue.claim(carrier.id, urgent=False, limit=1, lease=lease)
-    rest = Result(claimed, SubmitOutcome.ACCEPTED, [(2, "c-2", now())])
+    rest = Result(claimed, SubmitOutcome.ACCEPTED, [SubmittedPart(message.id, 2, "c-2", now())])
     queue.write_results(carrier.id, lease, [rest])
     assert state_of(message) == Status.SENT
     receipts.apply(carrier.id, delivered("c-2"))
@@ -513,7 +518,10 @@ def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_
                 Result(
                     each,
                     SubmitOutcome.ACCEPTED,
-                    [(number, f"{each.id}-{number}", now()) for number in (1, 2)],
+                    [
+                        SubmittedPart(each.id, number, f"{each.id}-{number}", now())
+                        for number in (1, 2)
+                    ],
                 )
                 for each in claimed
             ]

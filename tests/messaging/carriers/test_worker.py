@@ -26,6 +26,7 @@ from django.utils import timezone
 from accounts.models import MICRO
 from imissive.env import read_env
 from imissive.run.programs import ROOT, carrier_command
+from imissive.run.unprivileged import die_with_parent
 from messaging.carriers import (
     bind_status,
     pdus,
@@ -1018,6 +1019,7 @@ def test_a_real_worker_process_ends_in_order_when_it_is_told_to(scene: Scene) ->
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=die_with_parent(signal.SIGKILL),
         )
         try:
             simulator.wait_for(lambda carrier: carrier.bound == 1 or process.poll(), SECONDS)

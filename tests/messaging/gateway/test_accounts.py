@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import AuditEntry, Organization
+from imissive.core.problems import english
 from messaging.gateway import (
     accounts,
     bind_auth,
@@ -248,8 +249,9 @@ def test_account_has_its_own_statuses() -> None:
     "own", [[], {"NOPE": 1}, {"FORBIDDEN": 0}, {"FORBIDDEN": "8"}, {"FORBIDDEN": True}]
 )
 def test_wrong_table_of_statuses(own) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        command_statuses.check_own(own)
+    problem = command_statuses.problem_with(own)
+    assert problem is not None
+    assert english(problem)
 
 
 # -- the operators' pages ----------------------------------------------------------------------

@@ -22,6 +22,7 @@ from messaging.models import Message, SmppAccount, SmppReceipt
 from messaging.smpp.constants import Status
 from messaging.smpp.receipt import parse_receipt
 from tests.messaging.smpp.test_interop import aiosmpplib_client, aiosmpplib_message, soon
+from tests.support.factories import advance
 from tests.support.smpp_clients import smpplib_esme
 from tests.support.smpp_servers import (
     QUICK_HASHERS,
@@ -64,7 +65,7 @@ def texts(member: Member) -> list[str]:
 
 def deliver_all() -> None:
     now = datetime.now(UTC)
-    Message.objects.filter(final_at=None).update(status="delivered", sent_at=now, final_at=now)
+    advance(Message.objects.filter(final_at=None), "delivered", sent_at=now, final_at=now)
 
 
 async def beside(work: Callable[[], Any]) -> Any:

@@ -23,6 +23,7 @@ from messaging.smpp.codec import encode
 from messaging.smpp.constants import Status, Tag
 from messaging.smpp.handlers import LinkConfig
 from messaging.smpp.tlv import write_tlvs
+from tests.support.factories import advance
 from tests.support.smpp_clients import RawEsme
 from tests.support.smpp_servers import (
     QUICK_HASHERS,
@@ -264,7 +265,7 @@ def test_never_acknowledging_peer_does_not_stop_another_account(
             for esme in (silent, good):
                 assert esme.request(submit(receipt=1)).status == 0
             now = datetime.now(UTC)
-            Message.objects.update(status="delivered", sent_at=now, final_at=now)
+            advance(Message.objects.all(), "delivered", sent_at=now, final_at=now)
             told = good.receive()
             assert isinstance(told, pdus.DeliverSm)
             good.answer(told)

@@ -19,6 +19,7 @@ from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.handlers import LinkConfig
 from messaging.smpp.receipt import parse_receipt
 from tests.messaging.gateway.test_submits import LONG, parts_of
+from tests.support.factories import advance
 from tests.support.smpp_servers import (
     QUICK_HASHERS,
     Member,
@@ -59,10 +60,15 @@ def accepted(esme: RawEsme, receipt: int = 1, **fields) -> str:
 
 
 def ends(status: str = "delivered", code: str = "") -> None:
-    """Every message ends so, by a plain update: whichever code changes a message owes a receipt."""
+    """Every message ends so, by plain updates: whichever code changes a message owes a receipt."""
     now = datetime.now(UTC)
-    Message.objects.filter(final_at=None).update(
-        status=status, error_code=code, sent_at=now, final_at=now, due_at=None
+    advance(
+        Message.objects.filter(final_at=None),
+        status,
+        error_code=code,
+        sent_at=now,
+        final_at=now,
+        due_at=None,
     )
 
 
@@ -159,7 +165,7 @@ def test_registered_delivery(server, member, registered, told) -> None:
 def test_intermediate_notification_and_receipt(server, member) -> None:
     with member.bound(server.port) as esme:
         accepted(esme, 0x11)
-        Message.objects.update(status="sent", sent_at=datetime.now(UTC))
+        advance(Message.objects.all(), "sent", sent_at=datetime.now(UTC))
         first = received(esme)
         assert (first.esm_class, first.tlv_int(Tag.MESSAGE_STATE)) == (0x20, MessageState.ENROUTE)
         ends()
@@ -371,7 +377,7 @@ def test_query(server, member, status, state, final) -> None:
     now = datetime.now(UTC)
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         message_id = accepted(esme, 0)
-        Message.objects.update(status=status, final_at=now if final else None)
+        advance(Message.objects.all(), status, final_at=now if final else None)
         answer = esme.request(pdus.QuerySm(message_id, 5, 0, "MyCompany"))
     assert (answer.status, answer.message_id, answer.message_state) == (0, message_id, state)
     assert answer.final_date == (f"{now:%y%m%d%H%M%S}000+" if final else "")

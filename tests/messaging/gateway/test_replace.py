@@ -14,6 +14,7 @@ from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.times import format_time
 from tests.messaging.gateway.test_submits import LONG, parts_of
+from tests.support.factories import advance
 from tests.support.smpp_servers import (
     QUICK_HASHERS,
     Member,
@@ -74,7 +75,7 @@ def test_text_and_charge_are_the_new_ones_and_the_id_stays(esme, member) -> None
     # The old one's end is told to nobody, the new one's under the id that the customer knows.
     assert not SmppReceipt.objects.exists()
     now = datetime.now(UTC)
-    Message.objects.filter(id=new.id).update(status="delivered", sent_at=now, final_at=now)
+    advance(Message.objects.filter(id=new.id), "delivered", sent_at=now, final_at=now)
     receipt = esme.receive()
     assert receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == known
     assert receipt.tlv_int(Tag.MESSAGE_STATE) == MessageState.DELIVERED
@@ -144,7 +145,7 @@ def test_refused_and_nothing_changed(esme, member, fields, status) -> None:
 @pytest.mark.parametrize("status", ["sending", "sent", "delivered", "canceled"])
 def test_what_a_carrier_has_is_not_replaced(esme, member, status) -> None:
     known = esme.request(submit()).message_id
-    Message.objects.update(status=status)
+    advance(Message.objects.all(), status)
     assert esme.request(replacement(known)).status == Status.ESME_RREPLACEFAIL
     assert texts(member) == {"hello": status}
 

@@ -26,7 +26,7 @@ from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.times import format_time, parse_time
 from messaging.text import encoding
-from tests.support.factories import PHONE, SENDER
+from tests.support.factories import PHONE, SENDER, advance
 from tests.support.smpp_servers import (
     QUICK_HASHERS,
     Member,
@@ -228,7 +228,7 @@ def test_data_sm_s_long_address_and_long_time(esme, member) -> None:
     assert esme.request(pdu).status == 0
     assert stored(member).to == PHONE
     now = datetime.now(UTC)
-    Message.objects.update(status="delivered", sent_at=now, final_at=now)
+    advance(Message.objects.all(), "delivered", sent_at=now, final_at=now)
     assert esme.receive().source_addr == "966501234567"
 
 

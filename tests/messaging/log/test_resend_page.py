@@ -89,7 +89,7 @@ def test_a_test_stays_a_test(
     [
         ("suppressed", "opted out"),
         ("sender", "not approved"),
-        ("suspended", "The organization is suspended"),
+        ("suspended", "This organization is suspended"),
         ("balance", "balance does not cover"),
         ("unserved", "not enabled"),
     ],

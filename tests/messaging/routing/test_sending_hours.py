@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from messaging.routing.sending_hours import Window
+from messaging.routing.sending_hours import SendingHours
 
 RIYADH, BERLIN = ZoneInfo("Asia/Riyadh"), ZoneInfo("Europe/Berlin")
-SAUDI = Window("SA", "-AD", time(9), time(19), RIYADH)
-NIGHT = Window("SA", "", time(22), time(6), RIYADH)
+SAUDI = SendingHours("SA", "-AD", time(9), time(19), RIYADH)
+NIGHT = SendingHours("SA", "", time(22), time(6), RIYADH)
 INSTANT = timedelta(microseconds=1)
 
 
@@ -36,7 +36,7 @@ def riyadh(clock: str, day: int = 10) -> datetime:
     ],
 )
 def test_senders_by_their_ending(suffix, sender, applies):
-    assert Window("SA", suffix, time(9), time(19), RIYADH).applies_to(sender) is applies
+    assert SendingHours("SA", suffix, time(9), time(19), RIYADH).applies_to(sender) is applies
 
 
 # ---------------------------------------------------------------- the hours of a day
@@ -86,7 +86,7 @@ def test_over_midnight(clock, is_open, opening, closing):
 
 
 def test_until_midnight():
-    evening = Window("SA", "", time(18), time(0), RIYADH)
+    evening = SendingHours("SA", "", time(18), time(0), RIYADH)
     assert evening.is_open(riyadh("23:59:59"))
     assert not evening.is_open(riyadh("00:00"))
     assert evening.closing(riyadh("20:00")) == riyadh("00:00", day=11)
@@ -110,20 +110,20 @@ def test_an_opening_is_known_as_one():
 
 
 def test_as_text_for_people():
-    assert SAUDI.told() == "09:00 to 19:00 (Asia/Riyadh)"
+    assert str(SAUDI) == "09:00 to 19:00 (Asia/Riyadh)"
 
 
 # ---------------------------------------------------------------- changes of the clock
 
 
 def test_when_summer_time_starts_the_day_is_shorter():
-    day = Window("DE", "", time(9), time(19), BERLIN)
+    day = SendingHours("DE", "", time(9), time(19), BERLIN)
     evening = datetime(2026, 3, 28, 20, tzinfo=BERLIN)
     assert day.opening(evening) == datetime(2026, 3, 29, 7, tzinfo=UTC)  # 08:00 UTC the day before
 
 
 def test_a_window_in_the_hour_that_is_left_out_opens_the_day_after():
-    gone = Window("DE", "", time(2, 15), time(2, 45), BERLIN)
+    gone = SendingHours("DE", "", time(2, 15), time(2, 45), BERLIN)
     before = datetime(2026, 3, 29, 0, tzinfo=BERLIN)
     opening = gone.opening(before)
     assert opening == datetime(2026, 3, 30, 2, 15, tzinfo=BERLIN)
@@ -131,7 +131,7 @@ def test_a_window_in_the_hour_that_is_left_out_opens_the_day_after():
 
 
 def test_in_the_hour_that_comes_twice_it_closes_later_not_earlier():
-    twice = Window("DE", "", time(1), time(2, 30), BERLIN)
+    twice = SendingHours("DE", "", time(1), time(2, 30), BERLIN)
     second = datetime(2026, 10, 25, 2, 15, tzinfo=BERLIN, fold=1)
     assert twice.is_open(second)
     assert twice.closing(second) == datetime(2026, 10, 25, 1, 30, tzinfo=UTC)  # the second 02:30
@@ -151,7 +151,7 @@ CLOCKS = st.times().map(lambda clock: clock.replace(microsecond=0))
 def test_what_holds_for_every_window(opens, closes, zone, at):
     if opens == closes:
         return
-    window = Window("XX", "", opens, closes, zone)
+    window = SendingHours("XX", "", opens, closes, zone)
     opening = window.opening(at)
     assert opening >= at
     assert window.is_open(opening)

@@ -150,11 +150,11 @@ def test_a_body_without_a_name(api: Api) -> None:
 
 
 def test_an_existing_one_is_a_conflict(api: Api) -> None:
-    assert "approved already" in refused(
+    assert "Its status: Approved." in refused(
         api.post(URL, GOOD | {"name": SENDER}), 409, "CONFLICT", "name"
     )
     requested(api)
-    assert "pending already" in refused(api.post(URL, GOOD), 409, "CONFLICT", "name")
+    assert "Its status: Pending." in refused(api.post(URL, GOOD), 409, "CONFLICT", "name")
 
 
 def test_a_rejected_one_is_requested_again(api: Api) -> None:

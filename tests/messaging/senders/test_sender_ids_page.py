@@ -111,7 +111,7 @@ def test_a_second_click_requests_once(owner: Client, customer: Customer) -> None
     assert SenderStep.objects.filter(sender=sender).count() == 1
     assert SenderDocument.objects.filter(sender=sender).count() == 1
     # Another request for that name is not a second click.
-    assert "You have this sender ID already" in _ask(owner, customer, purpose="Other things")
+    assert "You have the sender ID" in _ask(owner, customer, purpose="Other things")
     assert _stored(customer).purpose == "Orders"
 
 
@@ -120,9 +120,12 @@ def test_a_form_that_is_wrong_has_no_document_read(
 ) -> None:
     read: list[bytes] = []
     kind_of = documents.kind_of
-    monkeypatch.setattr(
-        documents, "kind_of", lambda content: read.append(content) or kind_of(content)
-    )
+
+    def noting(content: bytes) -> str | None:
+        read.append(content)
+        return kind_of(content)
+
+    monkeypatch.setattr(documents, "kind_of", noting)
     for wrong in ({"purpose": ""}, {"name": "?"}, {"use": "promotional"}, {"sample": "x" * 9999}):
         _ask(owner, customer, documents=[_file()], **wrong)
     assert read == []
@@ -135,11 +138,11 @@ def test_a_form_that_is_wrong_has_no_document_read(
     ("changes", "expected"),
     [
         ({"name": ""}, "This field is required"),
-        ({"name": "TwelveLetter"}, "That cannot be a sender ID"),
-        ({"name": "شركتي"}, "That cannot be a sender ID"),
-        ({"name": "12"}, "That cannot be a sender ID"),
+        ({"name": "TwelveLetter"}, "A sender ID has at most 11 characters."),
+        ({"name": "شركتي"}, "cannot be in a sender ID: handsets show only Latin"),
+        ({"name": "12"}, "A short code has 3 to 8 digits"),
         ({"name": "a\0b"}, "Null characters"),
-        ({"name": "MyCompany"}, "You have this sender ID already"),
+        ({"name": "MyCompany"}, "already. Its status: Approved."),
         ({"use": ""}, "This field is required"),
         ({"use": "spam"}, "not one of the available choices"),
         ({"use": "promotional"}, "for example NajdShop-AD"),
@@ -178,7 +181,7 @@ def test_a_promotional_one(owner: Client, customer: Customer) -> None:
 def test_too_many_waiting(owner: Client, customer: Customer, monkeypatch) -> None:
     monkeypatch.setattr(approval, "MOST_PENDING", 1)
     _ask(owner, customer)
-    assert "Too many of your sender IDs wait" in _ask(owner, customer, name="Another")
+    assert "sender IDs are waiting for review already" in _ask(owner, customer, name="Another")
     assert not SenderId.objects.filter(organization=customer.id, name="Another").exists()
 
 
@@ -320,7 +323,7 @@ def test_too_late_to_withdraw(owner: Client, customer: Customer) -> None:
     sender = _stored(customer)
     approval.approve(sender, operator())
     path = _url(customer, f"{sender.public_id}/withdraw/")
-    assert "too late" in owner.post(path, follow=True).content.decode()
+    assert "has changed to: Approved" in owner.post(path, follow=True).content.decode()
     assert _status(sender) == "approved"
 
 

@@ -23,6 +23,7 @@ from tests.support.factories import (
     PHONE,
     Api,
     Customer,
+    advance,
     in_threads,
     noting,
 )
@@ -64,7 +65,7 @@ def test_what_is_further_along_stays(api, customer, carrier):
     batch_id = bulk(api, 4, scheduled_at=None)
     made = customer.messages()
     for message, status in zip(made, (Status.SENDING, Status.SENT, Status.DELIVERED), strict=False):
-        Message.objects.filter(id=message.id).update(status=status)
+        advance(Message.objects.filter(id=message.id), status)
     assert cancel(api, batch_id).json()["canceled"] == 1
     assert statuses(customer) == ["sending", "sent", "delivered", "canceled"]
     assert refunds(customer) == [MICRO]

@@ -9,7 +9,7 @@ from accounts.models import MICRO, LedgerEntry
 from imissive.core import ids
 from messaging.models import Message
 from messaging.states import Status
-from tests.support.factories import PHONE, Api, Customer
+from tests.support.factories import PHONE, Api, Customer, advance
 
 EMPTY = dict.fromkeys(map(str, Status), 0)
 
@@ -29,7 +29,7 @@ def read(api: Api, batch_id: str) -> dict[str, Any]:
 
 def end(customer: Customer, position: int, status: Status, *, refund: int = 0) -> None:
     message = customer.messages()[position]
-    Message.objects.filter(id=message.id).update(status=status, due_at=None)
+    advance(Message.objects.filter(id=message.id), status, due_at=None)
     if refund:
         kind = LedgerEntry.Kind.REFUND
         ledger.post([ledger.Posting(customer.id, kind, refund, message.id, "not accepted")])

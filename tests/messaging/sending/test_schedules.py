@@ -312,7 +312,7 @@ def test_it_is_held_for_the_next_opening(late, shop, carrier):
     before = late.expires_at
     assert sweeps.hold_late() == 1
     late.refresh_from_db()
-    window = cache.tables().window("SA", SHOP)
+    window = cache.tables().sending_hours("SA", SHOP)
     assert window is not None
     tomorrow = window.opening(now())
     assert timedelta(hours=22) < tomorrow - now() < timedelta(hours=24)

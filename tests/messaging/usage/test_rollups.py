@@ -14,7 +14,7 @@ from imissive.core import ids
 from messaging.models import Carrier, Message, UsageMark, UsageOpen, UsageSum
 from messaging.states import FINAL, Status
 from messaging.usage import rollups, usage
-from tests.support.factories import Customer, World, in_threads
+from tests.support.factories import Customer, World, advance, in_threads
 
 PRICE = MICRO // 4
 NOW = datetime(2026, 6, 10, 15, 20, tzinfo=UTC)
@@ -43,7 +43,7 @@ def back(customer: Customer, message: Message) -> None:
 @transaction.atomic
 def end(customer: Customer, message: Message, status: Status) -> None:
     """Complete a message, with its refund in the same transaction."""
-    Message.objects.filter(pk=message.pk).update(status=status)
+    advance(Message.objects.filter(pk=message.pk), status)
     if status == Status.FAILED:
         back(customer, message)
 

@@ -1,0 +1,83 @@
+"""The SQL in the code: every string that names a table, and what it does to it.
+
+Python's own parser finds the strings, so that comments and docstrings are none; PostgreSQL's names
+of tables are known from the models, so that nothing has to be guessed.
+"""
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from django.apps import apps
+
+from imissive.run.programs import ROOT
+
+APPS = ("accounts", "imissive", "messaging", "otp", "webhooks")
+_WRITES = (
+    r"(?:INSERT\s+INTO|UPDATE|DELETE\s+FROM|TRUNCATE|MERGE\s+INTO|COPY|LOCK|ALTER\s+TABLE)"
+    r'\s+(?:TABLE\s+|ONLY\s+)?"?'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """A statement, or a piece of one, that names a table."""
+
+    place: str
+    """Its app and room, such as `messaging/sending`; of what is in no room, the module."""
+    where: str
+    table: str
+    writes: bool
+    text: str
+
+
+def tables() -> list[str]:
+    """Return the names of all tables of the models, those of Django and its packages included."""
+    return sorted({model._meta.db_table for model in apps.get_models(include_auto_created=True)})
+
+
+def files() -> Iterator[Path]:
+    """Yield every module of the platform, by its path in the repository."""
+    for app in APPS:
+        for path in sorted((ROOT / app).rglob("*.py")):
+            yield path.relative_to(ROOT)
+
+
+def uses_in(source: str, path: Path, known: list[str]) -> Iterator[Use]:
+    """Yield each table of `known` that a string of that module names."""
+    named = re.compile(rf"\b({'|'.join(known)})\b")
+    place = "/".join(path.with_suffix("").parts[:2])
+    for line, text in strings_of(ast.parse(source)):
+        for table in dict.fromkeys(named.findall(text)):
+            writes = re.search(rf"\b{_WRITES}{table}\b", text) is not None
+            yield Use(place, f"{path}:{line}", table, writes, text)
+
+
+def strings_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """Yield each string with its line: put together where it is written in pieces, and with `{}`
+    for what is put into it."""
+    if isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Constant):
+        return  # a docstring
+    text = _text(tree)
+    if text is not None and isinstance(tree, ast.expr):
+        yield tree.lineno, text
+    for child in ast.iter_child_nodes(tree):
+        if text is None:
+            yield from strings_of(child)
+        elif isinstance(child, ast.FormattedValue):
+            yield from strings_of(child.value)
+
+
+def _text(node: ast.AST) -> str | None:
+    """Return the string that an expression is, if it is one as written."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(value) or "{}" for value in node.values)
+    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
+        left, right = _text(node.left), _text(node.right)
+        if left is not None or right is not None:
+            return (left or "{}") + (right or "{}")
+    return None
