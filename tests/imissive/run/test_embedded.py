@@ -51,7 +51,7 @@ def test_a_command_that_is_killed_gives_a_shells_code() -> None:
 
 def test_servers_end_with_a_killed_wrapper(tmp_path: Path) -> None:
     if sys.platform != "linux":
-        pytest.skip("only Linux tells children of their parent's death")
+        pytest.skip("only Linux signals children when their parent dies")
     wrapper = subprocess.Popen(
         [
             *(sys.executable, "-m", "imissive.run.embedded", "--fast", "--"),
@@ -75,9 +75,9 @@ def test_servers_end_with_a_killed_wrapper(tmp_path: Path) -> None:
 
 
 def test_everything_ends_with_a_killed_parent_of_the_wrapper(tmp_path: Path) -> None:
-    """As a killed `make test` does not go on."""
+    """A killed `make test` leaves no processes behind."""
     if sys.platform != "linux":
-        pytest.skip("only Linux tells children of their parent's death")
+        pytest.skip("only Linux signals children when their parent dies")
     wrapper = f"{sys.executable} -m imissive.run.embedded --fast --die-with-parent --"
     parent = subprocess.Popen(
         ["sh", "-c", f"{wrapper} sh -c 'echo $$ $DATA_DIR; exec sleep 60'; true"],
@@ -122,7 +122,7 @@ def test_cluster_keeps_its_data_and_address(folder: Path, tmp_path: Path) -> Non
     second.stop()
 
 
-def test_lost_password_is_set_anew(folder: Path, tmp_path: Path) -> None:
+def test_lost_password_is_replaced(folder: Path, tmp_path: Path) -> None:
     first = Running(Postgres(folder, fast=True), tmp_path / "log")
     first.wait()
     first.stop()
@@ -153,7 +153,7 @@ def test_stale_pid_file_of_another_process_is_no_obstacle(folder: Path, tmp_path
     second.stop()
 
 
-def test_first_start_that_was_cut_short_begins_anew(folder: Path, tmp_path: Path) -> None:
+def test_interrupted_first_start_is_repeated(folder: Path, tmp_path: Path) -> None:
     (folder / "postgres" / "data").mkdir(parents=True)
     (folder / "postgres" / "data" / "PG_VERSION").write_text("18\n")
     server = Running(Postgres(folder, fast=True), tmp_path / "log")
@@ -161,7 +161,7 @@ def test_first_start_that_was_cut_short_begins_anew(folder: Path, tmp_path: Path
     server.stop()
 
 
-def test_no_one_gets_in_without_the_password(folder: Path, tmp_path: Path) -> None:
+def test_it_refuses_connections_without_the_password(folder: Path, tmp_path: Path) -> None:
     server = Running(Postgres(folder, fast=True), tmp_path / "log")
     server.wait()
     address = server.server.url.rpartition("@")[2]
