@@ -7,7 +7,7 @@ from typing import Any
 from celery import Celery, bootsteps
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
-# Each worker would tell root so in ten lines; README and docs/operating.md say it once.
+# Each worker would print ten lines about it as root; README and docs/operating.md mention it once.
 warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
 
 app = Celery("imissive")

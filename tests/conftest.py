@@ -36,7 +36,7 @@ hypothesis.settings.load_profile("imissive")
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # With a run that is killed; what tests start goes with the process that runs them.
+    # A worker dies with a killed test run, and the processes that its tests started die with it.
     die_with_parent(signal.SIGKILL, parent=os.getppid())()
 
 # Each process that runs tests has a Redis database of its own, because tests flush it.
@@ -83,7 +83,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySite | Non
 
 @pytest.fixture(scope="session")
 def site_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """The one platform of the tests that look at it from outside: a start takes 25 s of CPU."""
+    """Return the one platform that all tests from outside share: a start takes 25 s of CPU."""
     site = Site(
         tmp_path_factory.mktemp("site"), CARRIER_LEASE="5", WEBHOOK_TIMEOUT="2", WEB_WORKERS="2"
     )
@@ -152,7 +152,7 @@ def wakes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ..
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup: None, django_db_blocker) -> None:
-    """Hold the test database to the table of transitions, where pytest-django made one."""
+    """Install the trigger of the transition table in a test database that pytest-django created."""
     if connection.settings_dict["NAME"] != REAL_DATABASE:
         with django_db_blocker.unblock(), connection.cursor() as cursor:
             transitions.install(cursor.execute)

@@ -1,7 +1,7 @@
-"""Takes every page in both themes, both languages and two widths: `python -m tests.screenshots`.
+"""Take screenshots of every page in both themes, both languages and two widths.
 
-The pictures go to ./screenshots/, to be looked at. `python -m tests.screenshots overview message`
-takes only the pages that are named; `--docs` also renews the pictures of the README.
+`python -m tests.screenshots` writes them to ./screenshots/. `python -m tests.screenshots overview
+message` takes only these pages; `--docs` also updates the pictures of the README.
 """
 
 import os
@@ -95,7 +95,7 @@ def _docs(open_as, url, pages) -> None:
 
 
 def pages_of(shown) -> dict[str, tuple[str, str]]:
-    """Each page's name with who looks at it and where it is."""
+    """Return each page's user and path by its name."""
     from accounts.access.page_access import public_id
     from tests.support.showcase import organization_id
 
@@ -232,7 +232,7 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
 
 
 def _building_pages(shown, home: str) -> dict[str, tuple[str, str]]:
-    """Webhooks, and what else developers look at."""
+    """Return the pages of webhooks and the other developer pages."""
     from accounts.access.page_access import public_id
 
     late = shown.endpoint.deliveries.filter(status="pending").latest("id")

@@ -51,9 +51,9 @@ STATUS_OF_CODE = {
 
 
 class ApiError(Exception):
-    """A refusal that the caller reads, in the contract's shape.
+    """A refusal that the caller sees as an error body.
 
-    `field`: the field, parameter or header at fault; `parameters`: those of the reason.
+    `field` is the field, parameter or header at fault; `parameters` are those of the reason.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ApiError(Exception):
 
     @classmethod
     def of(cls, problem: Problem, details: Sequence[Problem] = ()) -> "ApiError":
-        """Return the refusal because of that problem, and of the others in `details`."""
+        """Return the refusal for that problem; further problems go into `details`."""
         parameters: dict[str, Any] = dict(problem.parameters)
         error = cls(problem.reason, problem.field, **parameters)
         error.problem, error.details = problem, details
@@ -84,12 +84,12 @@ class ApiError(Exception):
 
 
 def problem_json(problem: Problem) -> "ErrorReason":
-    """Return a problem in the contract's shape, in English."""
+    """Return a problem as the API's JSON, with its English sentence."""
     return {"code": problem.code, "message": english(problem), "field": problem.field}
 
 
 def error_body(error: ApiError, request_id: str) -> "Error":
-    """Return the contract's error body."""
+    """Return the API's error body."""
     return {
         "error": {
             **problem_json(error.problem),
@@ -100,7 +100,7 @@ def error_body(error: ApiError, request_id: str) -> "Error":
     }
 
 
-# The framework's exceptions as reasons of ours: their own messages may tell too much.
+# The framework's exceptions get reasons of ours: their own messages may reveal too much.
 _REASONS: list[tuple[type[Exception], Reason]] = [
     (exceptions.NotAuthenticated, CoreReason.KEY_NOT_VALID),
     (exceptions.AuthenticationFailed, CoreReason.KEY_NOT_VALID),

@@ -69,7 +69,7 @@ _REFUSED_V6 = [
 
 
 class OutboundError(Exception):
-    """The post came to nothing."""
+    """A post got no response, for `reason`."""
 
     def __init__(self, reason: PostReason) -> None:
         super().__init__(str(reason))
@@ -77,7 +77,7 @@ class OutboundError(Exception):
 
 
 class UrlRefused(Exception):
-    """A URL that nothing may be posted to."""
+    """A URL may not be a webhook's, because of `problem`."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem.reason))
@@ -130,10 +130,10 @@ def _is_allowed_v4(address: ipaddress.IPv4Address) -> bool:
 
 
 def parse_url(text: str) -> URL:
-    """The URL, if a webhook may be posted there as far as its text tells.
+    """Return the URL, if its text allows posting a webhook there. Raises UrlRefused.
 
-    Raises UrlRefused. HTTPS is required unless loopback is allowed, because
-    a platform that posts to loopback is a developer's.
+    HTTPS is required unless loopback is allowed, because a platform that posts to loopback is a
+    developer's.
     """
     if len(text) > MAX_URL:
         raise UrlRefused(UrlReason.TOO_LONG.problem(most=MAX_URL))
@@ -141,7 +141,7 @@ def parse_url(text: str) -> URL:
         raise UrlRefused(UrlReason.BAD_CHARACTER.problem())
     try:
         url = URL(text)
-        # As it is looked up: an international name in its ASCII form.
+        # As the DNS has it: an international name in its ASCII form (IDNA).
         host, port = url.raw_host, url.port
     except ValueError:
         raise UrlRefused(UrlReason.NOT_A_URL.problem()) from None
@@ -158,7 +158,7 @@ def parse_url(text: str) -> URL:
 
 
 def _check_host(host: str) -> None:
-    """Refuse at once what needs no look-up to be refused. Raises UrlRefused."""
+    """Refuse hosts that can be refused without resolving them. Raises UrlRefused."""
     name = host.rstrip(".").lower()
     if ":" not in name and not _can_be_a_name(name):
         raise UrlRefused(UrlReason.IMPOSSIBLE_HOST.problem())
@@ -167,12 +167,12 @@ def _check_host(host: str) -> None:
             raise UrlRefused(UrlReason.LOOPBACK.problem())
     elif _is_literal(name) and not is_allowed(name):
         # 2130706433, 0x7f.1 and 127.1 are addresses to the resolver but not to `ipaddress`; nobody
-        # honest writes them, so they are refused whatever they mean.
+        # honest writes them, so all of them are refused.
         raise UrlRefused(UrlReason.ADDRESS_REFUSED.problem())
 
 
 def _can_be_a_name(host: str) -> bool:
-    """Whether the DNS can hold that name: labels of 1 to 63 octets, 253 in all (RFC 1035 2.3.4)."""
+    """Return whether it can be a DNS name: labels of 1-63 octets, 253 in all (RFC 1035 2.3.4)."""
     labels = host.split(".")
     return len(host) <= 253 and all(1 <= len(label) <= 63 for label in labels)
 

@@ -1,8 +1,8 @@
-"""Problems are data: why something is refused, as a reason with its parameters.
+"""Problems are data: a refusal is a reason with parameters; its sentence is formatted at the edge.
 
-Logic compares reasons and nothing else. A sentence is made at the edge only (a response of the API,
-a page, a mail, a file), in English or in the reader's language, so that another wording changes no
-behaviour. Each room keeps its reasons in its own `reasons.py`.
+Logic only compares reasons. The sentence is formatted where a person or a program reads it (a
+response of the API, a page, a mail, a file), in English or in the reader's language, so that
+another wording never changes behaviour. Each room has its reasons in its own `reasons.py`.
 """
 
 from collections.abc import Mapping
@@ -14,17 +14,17 @@ from django.utils.functional import Promise
 from django.utils.translation import get_language_bidi, gettext, override
 
 Parameter = str | int | Promise
-"""A value that a sentence names; a Promise is a label in the reader's language, as of a status."""
+"""A value in a sentence; a Promise is a lazily translated label, such as a status."""
 
 _ISOLATE, _END_ISOLATE = "\u2068", "\u2069"
 _NONE: Final[Mapping[str, Parameter]] = {}
 
 
 class Reason(Enum):
-    """Base of the reasons of a room. The database keeps a reason by its name.
+    """Base class of each room's reasons. The database stores a reason as its name.
 
-    A member is the contract's code, the sentence in English (marked by `gettext_noop`, so that the
-    catalogue has it) and the names of its parameters, each of which a problem has to give.
+    A member is the API's error code, the English sentence (marked with `gettext_noop` for the
+    catalogue) and the names of its parameters, all of which a problem must give.
     """
 
     code: str
@@ -33,18 +33,21 @@ class Reason(Enum):
 
     def __new__(cls, code: str, text: str, *parameters: str) -> Self:
         member = object.__new__(cls)
-        # Reasons with the same code are not the same, which Enum would think of equal values.
+        # A unique value, because Enum makes members with equal values aliases of each other.
         member._value_ = len(cls.__members__)
         member.code, member.text, member.parameters = code, text, frozenset(parameters)
         return member
 
     @classmethod
     def named(cls, name: str) -> "Problem | None":
-        """Return the problem with the reason of that name, as it is kept; None for an empty one."""
+        """Return the problem of the reason with that stored name; None for an empty name."""
         return cls[name].problem() if name else None
 
     def problem(self, field: str | None = None, /, **parameters: Parameter) -> "Problem":
-        """Return the problem with that reason, found in that field of what was asked."""
+        """Return the problem with this reason, at that field of the request.
+
+        Raises TypeError unless exactly the reason's parameters are given.
+        """
         if parameters.keys() != self.parameters:
             raise TypeError(f"{self}: {set(parameters)} given, {set(self.parameters)} wanted")
         return Problem(self, field, parameters or _NONE, self.code)
@@ -52,8 +55,8 @@ class Reason(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something is refused: the reason and its parameters, the contract's code, and the field,
-    parameter or header at fault."""
+    """A reason with its parameters, the API's error code, and the field, parameter or header at
+    fault."""
 
     reason: Reason
     field: str | None
@@ -61,17 +64,17 @@ class Problem:
     code: str
 
     def at(self, field: str | None, *, code: str | None = None) -> "Problem":
-        """Return the same problem as another call names it: by its own field, and its own code."""
+        """Return the same problem with the field and code of another API call."""
         return replace(self, field=field, code=code or self.code)
 
     @property
     def kind(self) -> tuple[Reason, tuple[tuple[str, Parameter], ...]]:
-        """What two problems have in common that read the same, whatever the field."""
+        """The key that problems with the same sentence share; the field is not part of it."""
         return self.reason, tuple(sorted(self.parameters.items()))
 
 
 def english(problem: Problem) -> str:
-    """Return the problem's sentence for the API, which speaks English."""
+    """Return the problem's English sentence, for the API."""
     if not problem.parameters:
         return problem.reason.text
     with override("en"):
@@ -81,13 +84,13 @@ def english(problem: Problem) -> str:
 
 
 def sentence(problem: Problem) -> str:
-    """Return the problem's sentence in the language of the reader."""
+    """Return the problem's sentence in the active language."""
     text = gettext(problem.reason.text)
     if not problem.parameters:
         return text
     shown = {name: _shown(value) for name, value in problem.parameters.items()}
     if get_language_bidi():
-        # A name in Latin letters would turn the order of what stands beside it.
+        # Without isolation, a name in Latin letters would reorder the text next to it.
         shown = {name: f"{_ISOLATE}{value}{_END_ISOLATE}" for name, value in shown.items()}
     return text % shown
 

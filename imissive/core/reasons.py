@@ -1,4 +1,4 @@
-"""Why the API's frame refuses a call, whatever it is for."""
+"""Reasons why any API call may be refused, why a URL is refused, why a post got no response."""
 
 from django.utils.translation import gettext_noop as _
 
@@ -30,7 +30,7 @@ class CoreReason(Reason):
     MISSING_PARAMETER = "INVALID_REQUEST", _("The parameter '%(name)s' is missing."), "name"
     REPEATED_PARAMETER = "INVALID_REQUEST", _("'%(name)s' is given more than once."), "name"
     PARAMETER_WITH_NUL = "INVALID_REQUEST", _("'%(name)s' has a NUL character."), "name"
-    # `detail`: what pydantic says of a value, in its words.
+    # `detail` is pydantic's own message about the value.
     INVALID_VALUE = "INVALID_REQUEST", "%(name)s: %(detail)s.", "name", "detail"
     INVALID_BODY = "INVALID_REQUEST", "%(detail)s.", "detail"
     UNAVAILABLE = "UNAVAILABLE", _("The service is not available right now. Try again.")
@@ -38,7 +38,7 @@ class CoreReason(Reason):
 
 
 class UrlReason(Reason):
-    """Of a URL that nothing may be posted to, as far as its text tells."""
+    """Reasons why a URL is refused as a webhook's, judged by its text."""
 
     TOO_LONG = "INVALID_URL", _("The URL has more than %(most)s characters."), "most"
     BAD_CHARACTER = (
@@ -61,7 +61,7 @@ class UrlReason(Reason):
 
 
 class PostReason(Reason):
-    """Of a post that got no response. No call was refused, so there is no code of the contract."""
+    """Reasons why a post got no response. They have no error code, as no API call is refused."""
 
     TOO_LARGE = "", _("the event is too large")
     TIMEOUT = "", _("no response in time")

@@ -1,4 +1,4 @@
-"""Why a report of usage is refused."""
+"""Reasons why a usage report is refused."""
 
 from django.utils.translation import gettext_noop as _
 

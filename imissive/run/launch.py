@@ -12,7 +12,11 @@ import time
 if __name__ == "__main__":
     # Ctrl-C before there is anything to end. Nobody wants the traceback of an import; and make
     # complains where we are gone before it has seen the signal.
-    signal.signal(signal.SIGINT, lambda *_: (time.sleep(0.1), os._exit(0)))
+    def _leave(*_: object) -> None:
+        time.sleep(0.1)
+        os._exit(0)
+
+    signal.signal(signal.SIGINT, _leave)
 
 import errno
 import fcntl

@@ -348,7 +348,7 @@ class SenderIdAdmin(OperatorAdmin):
             try:
                 approval.approve(sender, operator(request), address=client_address(request))
                 approved += 1
-            except ApiError as error:  # somebody else was quicker
+            except ApiError as error:  # decided in the meantime
                 messages.warning(request, f"{sender}: {sentence(error.problem)}")
         messages.success(request, _("Approved: %(count)s") % {"count": approved})
 

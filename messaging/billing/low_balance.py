@@ -1,7 +1,7 @@
-"""An organization whose balance falls below its threshold is told: by `balance.low` and by mail.
+"""Low-balance alerts: the event `balance.low` and an email when a balance falls below a threshold.
 
-Once for each fall (`accounts.credits.low_balance`). The organization's row owes the mail, so that
-neither a lost task nor a mail server that is away loses it.
+There is one alert for each fall (`accounts.credits.low_balance`). The organization's row records
+that its email is due, so that neither a lost task nor a mail server that is down loses it.
 """
 
 from datetime import timedelta
@@ -29,9 +29,9 @@ READERS = [Role.OWNER, Role.ADMIN, Role.FINANCE]
 
 
 def watch() -> int:
-    """Tell those whose balance has fallen, and forget it of those whose has risen again.
+    """Record an event for each balance that has fallen; reset the alert of those that rose again.
 
-    How many were told.
+    Return the number of events.
     """
     now = timezone.now()
     with transaction.atomic():

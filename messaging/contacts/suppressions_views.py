@@ -22,7 +22,7 @@ from messaging.contacts.forms import SuppressForm
 from messaging.contacts.imports import Reading, Rejected
 from messaging.importing.problems import of_refusal
 from messaging.importing.reasons import FileReason, NotUsable
-from messaging.log.keyset import page_asked_for
+from messaging.log.keyset import requested_page
 from messaging.models import Suppression
 from messaging.numbers import e164
 
@@ -42,7 +42,7 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
     context = {
         "page": "contacts",
         "tab": "suppressions",
-        "found": page_asked_for(found, request, ids.SUPPRESSION),
+        "found": requested_page(found, request, ids.SUPPRESSION),
         "words": words,
         "query": query_without(request, "before", "after"),
     }

@@ -35,7 +35,7 @@ from messaging.contacts import contacts, imports
 from messaging.contacts.forms import ContactForm, ImportForm, ListForm
 from messaging.contacts.imports import Reading
 from messaging.importing.reasons import NotUsable
-from messaging.log.keyset import page_asked_for
+from messaging.log.keyset import requested_page
 from messaging.models import Contact, ContactList
 
 SHOWN_REJECTED = 200
@@ -48,7 +48,7 @@ def contact_list_page(request: HttpRequest, member: Member) -> HttpResponse:
     chosen = _list_asked_for(request, member)
     words = request.GET.get("q", "").replace("\0", "").strip()[:120]
     found = contacts.search(member.organization, words, chosen)
-    page = page_asked_for(found, request, ids.CONTACT)
+    page = requested_page(found, request, ids.CONTACT)
     context = {
         "page": "contacts",
         "tab": "contacts",

@@ -43,7 +43,7 @@ def page_of(
     return Page(rows[:size], has_newer=before is not None, has_older=len(rows) > size)
 
 
-def page_asked_for(found: QuerySet[ModelT], request: HttpRequest, prefix: str) -> Page[ModelT]:
+def requested_page(found: QuerySet[ModelT], request: HttpRequest, prefix: str) -> Page[ModelT]:
     """Return the page of the parameters `before` or `after`, public ids with that prefix."""
     before = ids.parse_id(prefix, request.GET.get("before", ""))
     after = ids.parse_id(prefix, request.GET.get("after", ""))

@@ -24,8 +24,8 @@ _HAVE_ADVICE = ("INVALID_SENDER", "INSUFFICIENT_CREDITS", "DESTINATION_BLOCKED")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What would become of it: the opinion on the message, what is against it with what to do, and
-    a warning for who sends it all the same."""
+    """The evaluation of a resend: the opinion on the message, its problems each with advice, and a
+    warning for a resend that is possible."""
 
     opinion: Opinion
     problems: list[tuple[Text, Text]]
@@ -41,7 +41,7 @@ def may_be_resent(message: Message) -> bool:
 
 
 def evaluation(message: Message) -> Evaluation:
-    """The same verdict that sending gives; nothing is stored or charged."""
+    """Return the same opinion that sending would have; nothing is stored or charged."""
     suspended = CallReason.ORGANIZATION_SUSPENDED.problem()
     against = [suspended] if _is_suspended(message.organization) else []
     estimated = estimate(_send_request(message), [_draft(message)], against=against)
@@ -88,7 +88,7 @@ def _is_suspended(organization: Organization) -> bool:
 
 
 def _in_words(problem: Problem) -> tuple[Text, Text]:
-    """Return what is against it, and what to do where its code has advice for that."""
+    """Return the problem's sentence and the advice for its code, which may be empty."""
     found = reason(problem.code) if problem.code in _HAVE_ADVICE else None
     return sentence(problem), found.to_do if found else ""
 

@@ -85,7 +85,7 @@ class Tables:
     """A snapshot of carriers, routes, prices and countries' rules.
 
     `routes` has enabled carriers only, in the order in which they are tried. `prices` are
-    micro-credits for one part. `windows` are the sending hours by country.
+    micro-credits for one part. `hours` are the sending hours by country.
     """
 
     carriers: Mapping[int, CarrierChoice]
@@ -97,7 +97,7 @@ class Tables:
     hours: Mapping[str, tuple[SendingHours, ...]] = field(default_factory=dict)
 
     def sending_hours(self, country: str, sender: str) -> SendingHours | None:
-        """The hours in which messages of that sender may go to that country; None is always.
+        """Return the sending hours of that sender for that country; None if there are none.
 
         Of several rules the one with the longest sender suffix applies.
         """
@@ -105,7 +105,7 @@ class Tables:
         return max(found, key=lambda rule: len(rule.sender_suffix)) if found else None
 
     def opens(self, country: str, sender: str, at: datetime) -> bool:
-        """Whether those hours begin at that time."""
+        """Return whether those hours open exactly at that time (aware)."""
         hours = self.sending_hours(country, sender)
         return hours is not None and hours.opens_at(at)
 

@@ -89,7 +89,7 @@ def request_sender(
         raise ApiError(SenderReason.BAD_PURPOSE, "purpose", most=MAX_PURPOSE)
     if len(sample) > MAX_SAMPLE or "\0" in sample:
         raise ApiError(SenderReason.BAD_SAMPLE, "sample", most=MAX_SAMPLE)
-    # One at a time, so that no more than that wait.
+    # The lock lets one request in at a time, so that MOST_PENDING holds for concurrent ones too.
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     pending = SenderId.objects.filter(organization=organization, status=Status.PENDING)
     full = pending.count() >= MOST_PENDING

@@ -1,4 +1,4 @@
-"""Why a request for a sender ID, or a decision about one, is refused."""
+"""Reasons why a request for a sender ID, or a decision about one, is refused."""
 
 from django.utils.translation import gettext_noop as _
 

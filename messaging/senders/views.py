@@ -172,7 +172,7 @@ class AgainForm(RequestForm):
             del self.fields["without"]
 
     def clean_name(self) -> str:
-        """Return the sender ID's name, whatever was posted."""
+        """Return the sender ID's name and ignore the posted one."""
         return self.sender.name
 
 
@@ -244,16 +244,16 @@ def _handle_form(
 
 def _request(request: HttpRequest, member: Member, form: RequestForm) -> SenderId | None:
     """Request the form's sender ID and return it; None where that is refused, with form errors."""
-    asked = form.cleaned_data
+    requested = form.cleaned_data
     try:
         return approval.request_sender(
             member.organization,
-            asked["name"],
-            asked["purpose"],
-            asked["sample"],
-            use=asked["use"],
-            documents=asked["documents"],
-            without=[uuid.UUID(each) for each in asked.get("without", [])],
+            requested["name"],
+            requested["purpose"],
+            requested["sample"],
+            use=requested["use"],
+            documents=requested["documents"],
+            without=[uuid.UUID(each) for each in requested.get("without", [])],
             actor=member.user,
             address=client_address(request),
         )
@@ -261,16 +261,17 @@ def _request(request: HttpRequest, member: Member, form: RequestForm) -> SenderI
         problem = error.problem
         if problem.reason is SenderReason.HAD_ALREADY:
             mine = SenderId.objects.filter(organization=member.organization)
-            had = mine.filter(name=asked["name"]).first()
-            if had and had.status == Status.PENDING and _same(had, asked):
-                return had  # a second click, or the form sent again
+            existing = mine.filter(name=requested["name"]).first()
+            if existing and existing.status == Status.PENDING and _same(existing, requested):
+                return existing  # a double click, or the form submitted again
         shown = problem.field in form.fields and not form.fields[problem.field].widget.is_hidden
         form.add_error(problem.field if shown else None, sentence(problem))
         return None
 
 
-def _same(sender: SenderId, asked: dict[str, Any]) -> bool:
-    return all(getattr(sender, field) == asked[field] for field in ("purpose", "sample", "use"))
+def _same(sender: SenderId, requested: dict[str, Any]) -> bool:
+    fields = ("purpose", "sample", "use")
+    return all(getattr(sender, field) == requested[field] for field in fields)
 
 
 @require_POST

@@ -18,9 +18,9 @@ from imissive.core.sql import server_cursor
 from messaging.log.query import CLOCKS_DIFFER
 from messaging.models import Message, UsageMark
 from messaging.usage.usage import (
-    BACK,
-    ENDED,
+    FINAL_STATUSES,
     LIVE,
+    REFUNDABLE_STATUSES,
     floor_hour,
     live_parameters,
 )
@@ -42,7 +42,7 @@ WITH summed AS (
     SELECT %(organization)s, date_bin('1 hour', at, '2000-01-01T00:00Z'::timestamptz), status,
            sender, country, sum(messages), sum(parts), sum(credits)
       FROM ({LIVE.format(name="all")}) AS live
-     WHERE status = ANY(%(ended)s)
+     WHERE status = ANY(%(final)s)
      GROUP BY 2, 3, 4, 5
 ), opened AS (
     INSERT INTO messaging_usageopen (message_id, organization_id, hour)
@@ -52,26 +52,26 @@ WITH summed AS (
      WHERE m.organization_id = %(organization)s AND NOT m.test
        AND m.id >= %(all_first)s AND m.id < %(all_last)s
        AND m.created_at >= %(all_start)s AND m.created_at < %(all_end)s
-       AND m.status <> ALL(%(ended)s)
+       AND m.status <> ALL(%(final)s)
 )
 UPDATE messaging_usagemark SET upto = %(all_end)s WHERE organization_id = %(organization)s
 """  # noqa: S608
 
-_FOLD = f"""
-WITH closed AS (
+_ADD_COMPLETED = f"""
+WITH completed AS (
     DELETE FROM messaging_usageopen o USING messaging_message m
-     WHERE m.id = o.message_id AND m.status = ANY(%(ended)s) AND o.message_id IN (
+     WHERE m.id = o.message_id AND m.status = ANY(%(final)s) AND o.message_id IN (
            SELECT other.message_id FROM messaging_usageopen other
              JOIN messaging_message own ON own.id = other.message_id
-            WHERE own.status = ANY(%(ended)s)
+            WHERE own.status = ANY(%(final)s)
             LIMIT %(limit)s)
     RETURNING o.organization_id, o.hour, m.status, m.sender, m.country, m.parts, m.price, m.id
 ), priced AS (
     SELECT c.*, c.price - COALESCE((
                SELECT sum(r.amount) FROM {REFUNDS} r
                 WHERE r.reference = c.id
-                  AND c.status = ANY(%(back)s) AND c.price > 0), 0) AS credits
-      FROM closed c
+                  AND c.status = ANY(%(refundable)s) AND c.price > 0), 0) AS credits
+      FROM completed c
 ), added AS (
     INSERT INTO messaging_usagesum AS s
            (organization_id, hour, status, sender, country, messages, parts, credits)
@@ -81,7 +81,7 @@ WITH closed AS (
        SET messages = s.messages + EXCLUDED.messages, parts = s.parts + EXCLUDED.parts,
            credits = s.credits + EXCLUDED.credits
 )
-SELECT count(*) FROM closed
+SELECT count(*) FROM completed
 """  # noqa: S608
 
 
@@ -119,8 +119,8 @@ def roll_up_hours(organization_id: uuid.UUID, until: datetime) -> bool:
                 _SUM,
                 {
                     "organization": organization_id,
-                    "back": BACK,
-                    "ended": ENDED,
+                    "refundable": REFUNDABLE_STATUSES,
+                    "final": FINAL_STATUSES,
                     **live_parameters("all", start, end),
                 },
             )
@@ -150,5 +150,8 @@ def add_completed(limit: int) -> int:
     Return their number.
     """
     with server_cursor() as cursor:
-        cursor.execute(_FOLD, {"ended": ENDED, "back": BACK, "limit": limit})
+        cursor.execute(
+            _ADD_COMPLETED,
+            {"final": FINAL_STATUSES, "refundable": REFUNDABLE_STATUSES, "limit": limit},
+        )
         return int(cursor.fetchone()[0])

@@ -21,9 +21,9 @@ Group = Literal["day", "status", "sender_id", "country"]
 Step = Literal["hour", "day"]
 
 HOUR = timedelta(hours=1)
-BACK = sorted(map(str, UNDELIVERED))
-"""The statuses with which credits may have come back."""
-ENDED = sorted(map(str, FINAL))
+REFUNDABLE_STATUSES = sorted(map(str, UNDELIVERED))
+"""The statuses of messages that may have a refund."""
+FINAL_STATUSES = sorted(map(str, FINAL))
 
 # Rows alike in shape, so that sums and single messages add up. Few messages have a refund, so those
 # are rows of their own: joining all messages to the ledger takes twice as long. The bounds of the
@@ -42,7 +42,7 @@ SELECT m.created_at, m.status, m.sender, m.country, 0, 0, -r.amount
  WHERE m.organization_id = %(organization)s AND NOT m.test
    AND m.id >= %({{name}}_first)s AND m.id < %({{name}}_last)s
    AND m.created_at >= %({{name}}_start)s AND m.created_at < %({{name}}_end)s
-   AND m.status = ANY(%(back)s) AND m.price > 0
+   AND m.status = ANY(%(refundable)s) AND m.price > 0
    AND r.reference >= %({{name}}_first)s AND r.reference < %({{name}}_last)s
 """  # noqa: S608
 _SUMMED = f"""
@@ -51,7 +51,7 @@ SELECT hour AS at, status, sender, country, messages, parts, credits
  WHERE organization_id = %(organization)s AND hour >= %(whole_start)s AND hour < %(whole_end)s
  UNION ALL
 SELECT o.hour, m.status, m.sender, m.country, 1, m.parts,
-       m.price - CASE WHEN m.status = ANY(%(back)s) AND m.price > 0 THEN COALESCE((
+       m.price - CASE WHEN m.status = ANY(%(refundable)s) AND m.price > 0 THEN COALESCE((
            SELECT sum(r.amount) FROM {REFUNDS} r WHERE r.reference = m.id), 0) ELSE 0 END
   FROM messaging_usageopen o JOIN messaging_message m ON m.id = o.message_id
  WHERE o.organization_id = %(organization)s AND o.hour >= %(whole_start)s
@@ -189,8 +189,11 @@ def _read(
     more: dict[str, str],
     **names: str,
 ) -> list[Any]:
-    """The rows of a statement over `counted`, which holds all that was used in the span."""
-    parameters: dict[str, Any] = {"organization": organization_id, "back": BACK} | more
+    """Return the rows of a statement over `counted`, the period's usage in rows like LIVE's."""
+    parameters: dict[str, Any] = {
+        "organization": organization_id,
+        "refundable": REFUNDABLE_STATUSES,
+    } | more
     sources = []
     whole_start, whole_end = _summed_hours(organization_id, start, end)
     if whole_start < whole_end:

@@ -1,7 +1,7 @@
-"""`make bench`: the whole platform on this machine under load, and a table of what it did.
+"""`make bench`: measure the whole platform under load on this machine, and print a table.
 
 Everything is real: PostgreSQL with fsync, Valkey, two web processes, Celery, a carrier worker, the
-simulator over TCP. The simulator answers at once and sends a receipt for each message.
+simulator over TCP. The simulator responds at once and sends a receipt for each message.
 """
 
 import argparse
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from imissive.run.processes import free_port
 from tests.bench import cpu, load, smpp
-from tests.support.platforms import until
+from tests.support.platforms import READY, until
 from tests.support.running_platform import Site
 
 TEXT = "Your order 4711 has shipped and arrives tomorrow."
@@ -23,13 +23,13 @@ Row = tuple[str, str]
 
 
 class Bench(Site):
-    """The running platform with a webhook receiver and a simulator that answers at once."""
+    """The running platform with a webhook receiver and a simulator that responds at once."""
 
-    # What is measured is what runs.
+    # The trigger of the tests would distort the measurement.
     holds_transitions = False
 
-    def start(self, seconds: float = 90.0) -> float:
-        taken = super().start(seconds)
+    def start(self, seconds: float = 90.0, *, line: str = READY) -> float:
+        taken = super().start(seconds, line=line)
         self.key = self.demo["IMISSIVE_API_KEY"]
         self.receiver_port, simulator_port = free_port(), free_port()
         self.spawn("tests.bench.receiver", str(self.receiver_port))
@@ -46,24 +46,24 @@ class Bench(Site):
         return taken
 
     def pause(self, paused: bool) -> None:
-        """Have the carrier worker submit nothing, so that accepting is measured by itself."""
+        """Pause or resume submitting, so that accepting is measured alone."""
         self.sql("UPDATE messaging_carrier SET paused = %s", [paused])
         time.sleep(3)
 
     def posted(self) -> tuple[int, float]:
-        """Webhooks that the receiver has got, and when the last one came."""
+        """Return the number of webhooks that the receiver got, and the time of the last one."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.receiver_port}/") as response:
             count, last = response.read().split()
         return int(count), float(last)
 
     def drain(self, total: int, seconds: float = 300) -> float:
-        """Wait until the receiver has got that many in all; the time of the last."""
+        """Wait until the receiver got that many in all; return the time of the last one."""
         until(lambda: self.posted()[0] >= total, seconds, self.posted)
         return self.posted()[1]
 
 
 def singles(site: Bench, seconds: float) -> Iterator[bytes]:
-    """Single sends for that long."""
+    """Yield the requests of single sends for that many seconds."""
     number, deadline = 0, time.perf_counter() + seconds
     while time.perf_counter() < deadline:
         number += 1
@@ -73,7 +73,7 @@ def singles(site: Bench, seconds: float) -> Iterator[bytes]:
 
 
 def bulks(site: Bench, messages: int, size: int = 1000) -> list[bytes]:
-    """Bulk calls for that many messages."""
+    """Return the requests of bulk calls for that many messages, `size` in each."""
     return [
         load.post(
             "/v1/sms/bulk",
@@ -112,7 +112,7 @@ def _singles(site: Bench, seconds: float, when: str) -> list[Row]:
 
 
 def _cpu(before: dict[str, float], messages: int) -> list[Row]:
-    """What each kind of process used since then, for each of that many messages."""
+    """Return the CPU time of each kind of process since `before`, per message."""
     used = {kind: value - before.get(kind, 0.0) for kind, value in cpu.by_kind().items()}
     rows = [
         (f"  CPU a message, {kind}", f"{value / messages * 1000:.3f} ms")
@@ -147,7 +147,7 @@ def measure_end_to_end(site: Bench, messages: int) -> list[Row]:
 
 
 def measure_urgent(site: Bench, messages: int) -> list[Row]:
-    """Single sends, which are urgent, while a bulk run waits in the queue."""
+    """Measure single sends, which are urgent, while bulk messages wait in the queue."""
 
     async def run() -> None:
         await load.run(site.url, iter(bulks(site, messages)), 2)

@@ -2,9 +2,9 @@
 
     python -m imissive.run.embedded -- python -m tests.bench.campaigns
 
-Makes a file in Windows-1256 with a value for each person, uploads it as the page does, checks it,
-and accepts it step by step as a worker does, with nothing delivered meanwhile. Then the pages, the
-count of the results and the file of failures at that size. The rate limit is lifted.
+Creates a file in Windows-1256 with a value for each person, uploads it as the page does, checks it,
+and accepts it step by step as a worker does, with nothing delivered meanwhile. Then measures the
+pages, the count of the results and the file of failures at that size, without a rate limit.
 """
 
 # ruff: noqa: E402 (the settings have to be known before models are imported)

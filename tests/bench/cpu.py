@@ -1,11 +1,11 @@
-"""CPU seconds by kind of process, from /proc, children and dead children included."""
+"""CPU seconds by kind of process, from /proc, including live and dead children."""
 
 import os
 from pathlib import Path
 
 _TICK = os.sysconf("SC_CLK_TCK")
 
-# The first that fits names a process; from its command line.
+# The first name that matches a process's command line is its kind.
 _KINDS = [
     ("carrier worker", "carrier."),
     ("web", "granian"),
@@ -21,7 +21,7 @@ _KINDS = [
 
 
 def by_kind() -> dict[str, float]:
-    """CPU seconds (user and system) used so far by this benchmark's processes, by kind."""
+    """Return the CPU seconds (user and system) of this benchmark's processes, by kind."""
     processes = _processes()
     ours = _descendants(processes, os.getpid())
     found: dict[str, float] = {}
@@ -34,13 +34,13 @@ def by_kind() -> dict[str, float]:
 
 
 def milliseconds_of(*pids: int) -> float:
-    """CPU that these processes used so far."""
+    """Return the CPU time of these processes in milliseconds."""
     processes = _processes()
     return 1000 * sum(processes[pid][2] for pid in pids)
 
 
 def _processes() -> dict[int, tuple[int, str, float]]:
-    """(parent, command line, seconds of it and of the children it has waited for) by pid."""
+    """Return each process's parent, command line and CPU seconds, reaped children included."""
     found = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
@@ -55,7 +55,7 @@ def _processes() -> dict[int, tuple[int, str, float]]:
 
 
 def _descendants(processes: dict[int, tuple[int, str, float]], root: int) -> set[int]:
-    """The processes under that one, itself included."""
+    """Return the process and all its descendants."""
     family = {root}
     grew = True
     while grew:

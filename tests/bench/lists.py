@@ -2,12 +2,11 @@
 
     python -m imissive.run.embedded -- python -m tests.bench.lists
 
-Fills a fresh database with SQL (tests/support/bulk_data.py), another organization beside it, and
-asks through the whole API, in this process. For each filter and each pair of filters: the slowest
-of the first, the middle and the last page, of values that are frequent, rare and missing, and the
-indexes that it was read from. Each call is made three times, and the median counts. Of the
-dashboard's log: what no index serves, alone and with each other filter, on the page that it is
-slowest on.
+Fills a fresh database with SQL (tests/support/bulk_data.py), with a second organization, and makes
+calls through the whole API, in this process. For each filter and each pair of filters it prints the
+slowest of the first, middle and last page, for frequent, rare and missing values, and the indexes
+that were used. Each call is made three times, and the median counts. For the dashboard's log it
+measures filters without an index, alone and with each other filter, on their slowest page.
 """
 
 # ruff: noqa: E402 (the settings have to be known before models are imported)
@@ -61,7 +60,7 @@ VALUES: dict[str, list[str]] = {
 
 
 def prepare(messages: int) -> Customer:
-    """The customer with that many messages, and another with a fifth of them."""
+    """Create a customer with that many messages, and another with a fifth of them."""
     call_command("migrate", verbosity=0)
     world = World()
     carrier = world.carrier()
@@ -71,7 +70,7 @@ def prepare(messages: int) -> Customer:
     fill(other.id, carrier.id, messages // 5)
     VALUES["batch_id"] = [ids.public_id(ids.BATCH, batches[len(batches) // 2])]
     with connection.cursor() as cursor:
-        # Refunds without their trigger, which moves one balance sixty thousand times.
+        # Refunds without their trigger, which would update one balance sixty thousand times.
         cursor.execute("ALTER TABLE accounts_ledgerentry DISABLE TRIGGER ledger_move_balance")
         cursor.execute(
             "INSERT INTO accounts_ledgerentry"
@@ -86,7 +85,7 @@ def prepare(messages: int) -> Customer:
 
 
 def pages(customer: Customer, messages: int) -> dict[str, str]:
-    """The cursors of the first page, of one in the middle, and of the last."""
+    """Return the cursors of the first page, of one in the middle, and of the last."""
     newest = Message.objects.filter(organization=customer.organization).order_by("-id")
     found = newest.values_list("id", flat=True)
     middle, last = found[messages // 2], found[messages - 20]
@@ -94,7 +93,7 @@ def pages(customer: Customer, messages: int) -> dict[str, str]:
 
 
 def timed_request(api: Api, path: str, query: dict[str, str]) -> float:
-    """Milliseconds of a call, the median of three."""
+    """Make a call three times, and return the median in milliseconds."""
     url = f"{path}?{urllib.parse.urlencode(query)}"
     taken = []
     for _ in range(3):
@@ -107,7 +106,7 @@ def timed_request(api: Api, path: str, query: dict[str, str]) -> float:
 
 
 def indexes_of(api: Api, path: str, query: dict[str, str]) -> str:
-    """What the call reads messages from, by the plans."""
+    """Return the indexes from which the call reads messages, according to the query plans."""
     found: dict[str, None] = {}
 
     def explain(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
@@ -157,12 +156,12 @@ UNSERVED: dict[str, list[str]] = {
     "source": ["api", "otp"],
     "mode": ["test"],
 }
-"""What only the dashboard's log can be narrowed to: frequent, rare and missing."""
+"""Filters that only the dashboard's log has: frequent, rare and missing values."""
 LOG_NAMES = {"sender_id": "sender", "batch_id": "batch"}
 
 
 def measure_log(customer: Customer, messages: int) -> None:
-    """Each filter of the dashboard's log that no index serves, with nothing and with each other."""
+    """Measure each filter of the dashboard's log without an index, alone and in pairs."""
     print(f"\n{'filters of the log':<32}{'worst, ms':>10}  where", flush=True)
     client = browser(member(customer.organization))
     url = f"/dashboard/{public_id(customer.organization)}/messages/"
@@ -202,18 +201,18 @@ def measure_log(customer: Customer, messages: int) -> None:
 
 
 def measure_usage(customer: Customer) -> None:
-    """Before beat has summed anything, and after: the answers have to be the same."""
+    """Measure usage before and after the rollups; both must return the same."""
     print(f"\n{'usage by':<32}{'92 days':>10}{'CPU':>8}{'30 days':>10}{'CPU':>8}  milliseconds")
     counted = _usage_by_each(customer, "counted", calls=4)
     started = time.perf_counter()
     rollups.roll_up(NOW)
-    print(f"summed in {time.perf_counter() - started:.1f} s")
+    print(f"rolled up in {time.perf_counter() - started:.1f} s")
     if _usage_by_each(customer, "summed", calls=25) != counted:
         raise RuntimeError("The sums are not what is counted.")
 
 
 def _usage_by_each(customer: Customer, how: str, calls: int) -> list[Any]:
-    """Prints how long a call takes, and how much CPU: of this process and of PostgreSQL's."""
+    """Print the time of a call, and its CPU time in this process and in PostgreSQL."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         both = os.getpid(), cursor.fetchone()[0]

@@ -1,4 +1,4 @@
-"""An HTTP load that costs little itself: keep-alive connections, one request under way on each."""
+"""An HTTP load generator with little cost: keep-alive connections with one request at a time."""
 
 import asyncio
 import time
@@ -11,7 +11,7 @@ import orjson
 
 @dataclass(slots=True)
 class Load:
-    """What a load did: seconds for each answer in `latencies`, and how it went over all."""
+    """The results of a load: `latencies` has the seconds of each response."""
 
     latencies: list[float] = field(default_factory=list)
     refused: int = 0
@@ -22,7 +22,7 @@ class Load:
         return len(self.latencies) / self.seconds
 
     def percentile(self, share: float) -> float:
-        """Milliseconds within which that share of the answers came."""
+        """Return a percentile of the response times in milliseconds; `share` is from 0 to 1."""
         ordered = sorted(self.latencies)
         return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
 
@@ -64,7 +64,7 @@ class _Connection(asyncio.Protocol):
 
 
 async def run(url: str, requests: Iterator[bytes], connections: int) -> Load:
-    """Send all the requests over that many connections."""
+    """Send all requests over that many connections, and return the results."""
     load, loop = Load(), asyncio.get_running_loop()
     parts = urlsplit(url)
     finished = asyncio.Event()
@@ -87,7 +87,7 @@ async def run(url: str, requests: Iterator[bytes], connections: int) -> Load:
 
 
 def post(path: str, key: str, body: object) -> bytes:
-    """The octets of a POST request with a JSON body."""
+    """Return the octets of a POST request with a JSON body."""
     content = orjson.dumps(body)
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\n"
@@ -97,5 +97,5 @@ def post(path: str, key: str, body: object) -> bytes:
 
 
 def numbers(first: int, count: int) -> list[str]:
-    """Valid Saudi mobile numbers, none of them a magic one."""
+    """Return `count` valid Saudi mobile numbers, none of them a magic number."""
     return [f"+9665512{number:05d}" for number in range(first % 90_000, first % 90_000 + count)]

@@ -1,11 +1,11 @@
-"""Every page at a million messages of its organization: how long it takes, and how many queries.
+"""Measure every page at a million messages of its organization: time and number of queries.
 
     python -m imissive.run.embedded -- python -m tests.bench.pages
 
 Fills a fresh database (tests/support/showcase.py, and tests/support/bulk_data.py for the same
-organization, with a row in the ledger for each message), sums the hours as beat does, and asks for
+organization, with a row in the ledger for each message), rolls up usage as beat does, and requests
 each page of tests/screenshots.py in this process. The median of three requests counts; a page over
-LIMIT is marked. `--only overview usage` takes the pages whose names begin so.
+LIMIT is marked. `--only overview usage` measures the pages whose names start with these.
 """
 
 # ruff: noqa: E402 (the settings have to be known before models are imported)
@@ -33,7 +33,7 @@ from tests.support.bulk_data import fill
 from tests.support.people import PLAIN_STATIC
 
 LIMIT = 300
-"""What a page may take, in milliseconds."""
+"""The time that a page may take, in milliseconds."""
 
 _LEDGER = """
 INSERT INTO accounts_ledgerentry
@@ -50,13 +50,13 @@ SELECT m.organization_id, kind, CASE WHEN kind = 'charge' THEN -price ELSE price
 
 
 def prepare(messages: int) -> showcase.Showcase:
-    """The showcase, with that many messages more in its organization."""
+    """Create the showcase with that many more messages in its organization."""
     call_command("migrate", verbosity=0)
     shown = showcase.make()
     started = time.perf_counter()
     fill(shown.organization.id, shown.carrier.id, messages)
     with connection.cursor() as cursor:
-        # Without its trigger, which would move one balance a million times.
+        # Without its trigger, which would update one balance a million times.
         cursor.execute("ALTER TABLE accounts_ledgerentry DISABLE TRIGGER ledger_move_balance")
         cursor.execute(_LEDGER, [shown.organization.id])
         cursor.execute("ALTER TABLE accounts_ledgerentry ENABLE TRIGGER ledger_move_balance")
@@ -64,7 +64,7 @@ def prepare(messages: int) -> showcase.Showcase:
     print(f"{messages:,} messages in {time.perf_counter() - started:.0f} s")
     started = time.perf_counter()
     rollups.roll_up()
-    print(f"summed in {time.perf_counter() - started:.0f} s")
+    print(f"rolled up in {time.perf_counter() - started:.0f} s")
     return shown
 
 

@@ -1,6 +1,6 @@
-"""A webhook receiver that does as little as can be: counts posts, answers 204.
+"""A webhook receiver with as little cost as possible: it counts posts and responds 204.
 
-`python -m tests.bench.receiver PORT`. `GET /` answers with the count and the time of the last post.
+`python -m tests.bench.receiver PORT`. `GET /` returns the count and the time of the last post.
 """
 
 import asyncio

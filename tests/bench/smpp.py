@@ -1,7 +1,7 @@
-"""The customers' SMPP server under load: a part of `make bench`, alone by `--only smpp`.
+"""The customers' SMPP server under load: a part of `make bench`, alone with `--only smpp`.
 
-Everything is real, as in the rest of the benchmark. The load comes from this process, over our own
-link; smpp34's server, which does nothing with a submit but answer it, is the limit of the wire.
+Everything is real, as in the rest of the benchmark. The load comes from this process, over the
+platform's own link. smpp34's server, which only responds to submits, shows the limit of the wire.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ Row = tuple[str, str]
 
 @dataclass(slots=True)
 class Where:
-    """Where to bind, and as whom."""
+    """The server's address, and the credentials to bind with."""
 
     host: str
     port: int
@@ -57,7 +57,7 @@ class Where:
 
 @dataclass(slots=True)
 class Submits:
-    """Keeps the windows of some binds full for a while."""
+    """Keep the windows of some binds full for a while."""
 
     answered: int = 0
     refused: int = 0
@@ -66,7 +66,7 @@ class Submits:
     _until: float = 0.0
 
     async def run(self, where: Where, binds: int, seconds: float) -> float:
-        """Answered submits a second."""
+        """Run the load, and return the submits per second that got a response."""
         handlers = Handlers(on_request=lambda link, pdu: None)
         links = [await where.bind(BindTransmitter, handlers) for _ in range(binds)]
         started = time.perf_counter()
@@ -106,7 +106,7 @@ class Submits:
 
 
 def where_of(site: Site) -> Where:
-    """The demo's account, with room for the benchmark's binds."""
+    """Return the demo's account, with limits raised for the benchmark's binds."""
     site.sql(
         'UPDATE messaging_smppaccount SET max_binds = %s, "window" = 100, receipt_window = 100',
         [IDLE_BINDS],
@@ -121,7 +121,7 @@ def where_of(site: Site) -> Where:
 
 
 def measure(site: Site, seconds: float, pause: Any) -> Iterator[Row]:
-    """Rows of the table. `pause(bool)` has the carrier worker submit nothing meanwhile."""
+    """Measure, and return rows of the table. `pause(bool)` pauses or resumes the carrier worker."""
     where = where_of(site)
     yield from _limit_of_the_wire(seconds)
     pause(True)
@@ -143,7 +143,7 @@ def _submits(where: Where, binds: int, seconds: float) -> Iterator[Row]:
 
 
 def _receipts(site: Site, where: Where) -> Iterator[Row]:
-    """What the submits above left: their receipts have waited for a bind that receives."""
+    """Measure the receipts of the submits above, which have waited for a receiver's bind."""
     [(owed,)] = site.sql("SELECT count(*) FROM messaging_smppreceipt")
     came = 0
 
@@ -195,7 +195,7 @@ def _memory(site: Site, where: Where) -> Iterator[Row]:
 
 
 async def serve_nothing(port: int) -> None:
-    """smpp34's server in a process of its own: accepts every submit and does nothing else."""
+    """Run smpp34's server in a separate process: it accepts every submit and does nothing else."""
     server = smpp34.Server("127.0.0.1", port, system_id="SMPP34")
     await server.start()
     number = 0

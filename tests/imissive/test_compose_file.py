@@ -1,4 +1,4 @@
-"""compose.yaml and Dockerfile name only what there is. Docker itself is not needed here."""
+"""compose.yaml and Dockerfile refer only to things that exist. The tests need no Docker."""
 
 import re
 from typing import Any

@@ -1,4 +1,4 @@
-"""The documents hold together: links and paths lead somewhere, the decisions know each other."""
+"""The documents are consistent: links and paths exist, decisions refer to each other."""
 
 import re
 from functools import cache
@@ -26,7 +26,7 @@ def prose(path: Path) -> str:
 
 @cache
 def anchors(path: Path) -> frozenset[str]:
-    """Return what GitHub makes of the document's headings."""
+    """Return the anchors that GitHub generates for the document's headings."""
     headings = re.findall(r"^#+ (.*)$", prose(path), re.M)
     plain = (re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings)
     return frozenset(heading.strip().replace(" ", "-") for heading in plain)

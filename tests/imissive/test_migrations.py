@@ -1,6 +1,6 @@
-"""Migrations are undone and done again, and docs/database.md lists what the database itself keeps.
+"""Migrations can be reversed and reapplied; docs/database.md lists triggers and constraints.
 
-The test's transaction takes everything back: in PostgreSQL tables are made and dropped in one too.
+The test's transaction rolls everything back, since PostgreSQL creates and drops tables in one too.
 """
 
 import re
@@ -13,10 +13,10 @@ from django.core.management import call_command
 from django.db import connection
 
 OURS = ("accounts", "messaging", "webhooks", "otp")
-# Other tests may add rules of their own under such names.
+# Other tests may add rules of their own under names with this prefix.
 BY_TESTS = "test_"
 
-# All of `public`, as PostgreSQL itself writes it.
+# Everything in `public`, as PostgreSQL itself writes it.
 CATALOGUE = """
 SELECT 'column', format('%s %s', attrelid::regclass, attnum),
        concat_ws(' ', attname, format_type(atttypid, atttypmod), attnotnull, attidentity,
@@ -68,7 +68,7 @@ def names(kind: str) -> set[str]:
 def migrate(*target: str) -> None:
     call_command("migrate", *target, verbosity=0)
     with connection.cursor() as cursor:
-        # What waits for the end of the transaction would forbid the next change of a table.
+        # Deferred constraints would forbid the next change of a table in this transaction.
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
@@ -80,7 +80,7 @@ def test_migrations_are_undone_and_done_again(db: None) -> None:
     assert len(tables) > 50
     assert {("table", table) for table in tables} <= before.keys()
 
-    # What the others refer to goes last, and with it everything of theirs.
+    # Reversing accounts reverses the applications that depend on it first.
     migrate("accounts", "zero")
     left = catalogue(WITHOUT_ROWS)
     assert not [name for kind, name in left if kind in ("trigger", "function")]
@@ -91,7 +91,7 @@ def test_migrations_are_undone_and_done_again(db: None) -> None:
 
 
 def test_rules_are_undone_and_done_again(db: None) -> None:
-    """Without them the tables stand as the models have them."""
+    """Without the rules, the tables are as the models declare them."""
     for app in ("messaging", "accounts"):
         migrate(app, "0002_rules")
     before = catalogue()

@@ -22,7 +22,7 @@ GOOD = {
 
 @pytest.fixture
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
-    """An environment that names what it has to and nothing else."""
+    """Set the required variables and no others."""
     for name in Env.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     monkeypatch.setenv("DATA_DIR", str(tmp_path))
@@ -106,7 +106,7 @@ def test_empty_value_means_the_default(environment: pytest.MonkeyPatch) -> None:
 
 
 def documented() -> dict[str, tuple[str, str]]:
-    """Name, default and meaning as the table in docs/operating.md has them."""
+    """Return each setting's default and description from the table in docs/operating.md."""
     text = (ROOT / "docs" / "operating.md").read_text()
     section = text.partition("## Settings")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([A-Z_]+)` \| (.*?) \| (.*) \|$", section, re.M)
@@ -114,7 +114,7 @@ def documented() -> dict[str, tuple[str, str]]:
 
 
 def shown(default: Any) -> str:
-    """How the table writes a default."""
+    """Return a default as the table writes it."""
     if default is PydanticUndefined:
         return "needed"
     if default is None or default == "":

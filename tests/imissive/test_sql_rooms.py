@@ -1,4 +1,4 @@
-"""SQL keeps to its room: import-linter sees imports, and a table's name in a string is none."""
+"""Each room's SQL uses its own tables. import-linter only sees imports, not names in strings."""
 
 import ast
 from collections.abc import Iterator
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from imissive.run.programs import ROOT
 from messaging.states import Status
-from tests.support.sql_in_code import ROOT, Use, files, strings_of, tables, uses_in
+from tests.support.sql_in_code import Use, files, strings_of, tables, uses_in
 
 HOMES = {
     "accounts_apikey": "accounts/keys",
@@ -44,7 +45,7 @@ HOMES = {
     "webhooks_event": "webhooks/events",
     "webhooks_failedattempt": "webhooks/delivery",
 }
-"""The room of each table that SQL names. Its statements may read and write it."""
+"""The room of each table that SQL names; this room may read and write it."""
 
 READS = {
     ("accounts/api", "accounts_organization"): "with the key, in the one statement of a request",
@@ -64,7 +65,7 @@ READS = {
     ("webhooks/endpoints", "webhooks_delivery"): "health is read from the indexes of deliveries",
     ("webhooks/events", "webhooks_endpoint"): "an event is kept only where an endpoint wants it",
 }
-"""Rooms that read another one's table, and why no function of that room would do."""
+"""Rooms that read another room's table, each with why a function of that room is not enough."""
 
 WRITES = {
     ("accounts/api", "accounts_apikey"): "notes a key's use as the key is read",
@@ -75,7 +76,7 @@ WRITES = {
     ("webhooks/delivery", "webhooks_event"): "an event goes with its last delivery",
     ("webhooks/events", "webhooks_delivery"): "an event and its deliveries are one statement",
 }
-"""The same of rooms that write it."""
+"""Rooms that write another room's table, each with the reason."""
 
 MONEY = ("LedgerEntry", "Balance")
 CHANGES = {"create", "bulk_create", "update", "bulk_update", "delete"} | {
@@ -97,8 +98,8 @@ def is_allowed(use: Use) -> bool:
 
 
 def test_each_room_names_its_own_tables() -> None:
-    strange = [use for use in all_uses() if not is_allowed(use)]
-    assert not [(use.where, use.table, use.writes) for use in strange]
+    foreign = [use for use in all_uses() if not is_allowed(use)]
+    assert not [(use.where, use.table, use.writes) for use in foreign]
 
 
 def test_each_exception_is_needed() -> None:
@@ -110,15 +111,15 @@ def test_each_exception_is_needed() -> None:
     assert not set(READS) & set(WRITES)
 
 
-def test_the_names_of_tables_are_written_out() -> None:
-    """A statement made from `_meta.db_table` would be seen by nobody who looks for the table."""
-    asked = [
+def test_table_names_are_literal() -> None:
+    """A search for a table would not find a statement that is composed from `_meta.db_table`."""
+    composed = [
         str(path)
         for path in files()
         for node in ast.walk(ast.parse((ROOT / path).read_text()))
         if isinstance(node, ast.Attribute) and node.attr == "db_table"
     ]
-    assert not asked
+    assert not composed
 
 
 INSERT = "INSERT INTO accounts_ledgerentry (amount) SELECT 1"
@@ -143,12 +144,12 @@ INSERT = "INSERT INTO accounts_ledgerentry (amount) SELECT 1"
         ("A = 'accounts_balances', 'my_accounts_balance'", set()),
     ],
 )
-def test_what_a_string_names_is_found(source: str, found: set[tuple[str, bool]]) -> None:
+def test_tables_in_strings_are_found(source: str, found: set[tuple[str, bool]]) -> None:
     uses = list(uses_in(source, Path("messaging/sending/new.py"), tables()))
     assert {(use.table, use.writes) for use in uses} == found
     assert {use.place for use in uses} <= {"messaging/sending"}
-    strange = [use for use in uses if use.table.startswith("accounts")]
-    assert not any(is_allowed(use) for use in strange)
+    foreign = [use for use in uses if use.table.startswith("accounts")]
+    assert not any(is_allowed(use) for use in foreign)
 
 
 def test_a_room_that_may_read_may_not_write() -> None:
@@ -164,7 +165,7 @@ def test_a_room_that_may_read_may_not_write() -> None:
 
 
 def moves_of_money(source: str) -> Iterator[int]:
-    """Yield the lines that make or change rows of the ledger or the balances by their models."""
+    """Yield the lines that create or change ledger entries or balances with their models."""
     for node in ast.walk(ast.parse(source)):
         if not isinstance(node, ast.Call):
             continue
@@ -172,13 +173,13 @@ def moves_of_money(source: str) -> Iterator[int]:
         root: ast.AST = node.func
         while isinstance(root, ast.Attribute | ast.Call):
             root = root.func if isinstance(root, ast.Call) else root.value
-        made = isinstance(node.func, ast.Name)
-        if isinstance(root, ast.Name) and root.id in MONEY and (made or named in CHANGES):
+        created = isinstance(node.func, ast.Name)
+        if isinstance(root, ast.Name) and root.id in MONEY and (created or named in CHANGES):
             yield node.lineno
 
 
 def test_only_the_ledger_moves_money() -> None:
-    """By SQL nobody else names its tables (above); nor do the others write to its models."""
+    """No other room writes the ledger or balances: not with SQL (above), and not with models."""
     homes = ("accounts/credits/", "accounts/models/", "accounts/migrations/")
     others = [path for path in files() if not str(path).startswith(homes)]
     moved = [(str(p), line) for p in others for line in moves_of_money((ROOT / p).read_text())]
@@ -199,7 +200,7 @@ def test_only_the_ledger_moves_money() -> None:
         ("ledger.post([ledger.Posting(1, LedgerEntry.Kind.REFUND, 1)])", False),
     ],
 )
-def test_a_move_of_money_is_seen(source: str, moves: bool) -> None:
+def test_moves_of_money_are_found(source: str, moves: bool) -> None:
     assert bool(list(moves_of_money(source))) is moves
 
 
@@ -207,7 +208,7 @@ def test_a_move_of_money_is_seen(source: str, moves: bool) -> None:
 
 
 def test_statements_take_a_message_s_statuses_from_the_table() -> None:
-    """No statement that changes a message's status writes one out (`messaging.states.swap`)."""
+    """No statement with a literal status changes a message's status (`messaging.states.swap`)."""
     literals = tuple(f"'{status}'" for status in Status)
     changing = [
         (use.where, use.text)
@@ -220,6 +221,6 @@ def test_statements_take_a_message_s_statuses_from_the_table() -> None:
     assert not [where for where, text in changing if any(word in text for word in literals)]
 
 
-def test_strings_are_put_together() -> None:
+def test_pieces_of_a_string_are_joined() -> None:
     source = "a = f('x' 'y', f'{b}z' + 'c')\nclass D:\n    'doc'\n    e = 'f'"
     assert list(strings_of(ast.parse(source))) == [(1, "xy"), (1, "{}zc"), (4, "f")]

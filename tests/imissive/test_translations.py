@@ -1,4 +1,4 @@
-"""The Arabic catalogue: complete, and compiled from what the repository holds."""
+"""The Arabic catalogue is complete, and compiled from the repository's .po file."""
 
 import ast
 import gettext
@@ -7,11 +7,11 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parents[2] / "imissive/locale/ar/LC_MESSAGES"
 _ENTRY = re.compile(r'^(msgctxt|msgid|msgid_plural|msgstr(?:\[\d\])?) (".*")$', re.MULTILINE)
-_HOLE = re.compile(r"%\(\w+\)[sd]")
+_PLACEHOLDER = re.compile(r"%\(\w+\)[sd]")
 
 
 def _entries() -> list[dict[str, str]]:
-    """Each entry of the .po by its keywords (it is written without wrapped lines)."""
+    """Return each entry of the .po file by its keywords; the file has no wrapped lines."""
     text = (FOLDER / "django.po").read_text(encoding="utf-8")
     blocks = text.split("\n\n")[1:]
     return [
@@ -26,10 +26,12 @@ def test_everything_is_translated() -> None:
     assert empty == []
 
 
-def test_every_translation_has_the_same_holes() -> None:
+def test_every_translation_has_the_same_placeholders() -> None:
     for entry in _entries():
         if "msgid_plural" not in entry:
-            assert set(_HOLE.findall(entry["msgid"])) == set(_HOLE.findall(entry["msgstr"]))
+            assert set(_PLACEHOLDER.findall(entry["msgid"])) == set(
+                _PLACEHOLDER.findall(entry["msgstr"])
+            )
 
 
 def test_the_compiled_catalogue_is_of_this_text() -> None:

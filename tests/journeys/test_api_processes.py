@@ -1,5 +1,4 @@
-"""The API over several web processes, and over their death: on the platform as `make run` starts
-it, with two web processes."""
+"""The API with several web processes, also when they are killed: on the running platform."""
 
 import itertools
 import os
@@ -27,8 +26,8 @@ CLIENTS = 12
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came back; status 0 is a connection that broke or was refused."""
+class Response:
+    """A response; status 0 is a connection that broke or was refused."""
 
     status: int
     headers: Any
@@ -39,7 +38,7 @@ class Answer:
         return self.headers.get("Idempotent-Replayed") == "true"
 
 
-def ask(site: Site, path: str, body: Any = None, **headers: str) -> Answer:
+def ask(site: Site, path: str, body: Any = None, **headers: str) -> Response:
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     given |= {
         "Authorization": f"Bearer {site.demo['IMISSIVE_API_KEY']}",
@@ -49,11 +48,11 @@ def ask(site: Site, path: str, body: Any = None, **headers: str) -> Answer:
     request = urllib.request.Request(site.url + path, data, given)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
-            return Answer(response.status, response.headers, orjson.loads(response.read()))
+            return Response(response.status, response.headers, orjson.loads(response.read()))
     except urllib.error.HTTPError as error:
-        return Answer(error.code, error.headers, orjson.loads(error.read()))
+        return Response(error.code, error.headers, orjson.loads(error.read()))
     except OSError:
-        return Answer(0, {}, None)
+        return Response(0, {}, None)
 
 
 def web_processes(site: Site) -> list[psutil.Process]:
@@ -71,22 +70,22 @@ def together(works: list[Any], seconds: float = 120) -> None:
     assert not any(thread.is_alive() for thread in threads)
 
 
-# ---------------------------------------------------------------- a crash before the answer
+# ---------------------------------------------------------------- a crash before the response
 
 
 class Sender:
-    """Customers who send, each call with a key of its own, and repeat it until it is answered."""
+    """Customers who send, each call with its own key, and repeat it until it gets a response."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self.stop = threading.Event()
         self.numbers = itertools.count()
         self.answers: dict[str, str] = {}
-        """The id that each key was answered with."""
+        """The message id in the response, by key."""
         self.broken = 0
-        """Calls of which nobody knows whether they took effect."""
+        """The number of calls without a response, whose effect is unknown."""
         self.saved = 0
-        """Those of them that had taken effect, and were not done again."""
+        """The number of those that had taken effect, and were replayed."""
 
     def run(self) -> None:
         while not self.stop.is_set():
@@ -100,7 +99,7 @@ class Sender:
         for _ in range(600):
             response = ask(self.site, "/v1/sms/send", body, idempotency_key=key)
             if response.status == 202:
-                # Replayed, though no answer had come: it was killed between commit and answer.
+                # Replayed without an earlier response: killed between commit and response.
                 self.saved += bool(broken and response.replayed)
                 assert broken or not response.replayed
                 return str(response.body["message_id"])
@@ -111,7 +110,7 @@ class Sender:
         raise AssertionError(f"{key} is never answered")
 
 
-def test_a_web_process_killed_between_commit_and_answer_does_not_send_twice(site: Site) -> None:
+def test_a_web_process_killed_between_commit_and_response_does_not_send_twice(site: Site) -> None:
     sender = Sender(site)
     clients = [threading.Thread(target=sender.run) for _ in range(CLIENTS)]
     for client in clients:
@@ -171,7 +170,7 @@ def test_a_limit_holds_over_several_web_processes(site: Site) -> None:
 
     counted = Counter(statuses)
     assert set(counted) == {200, 429}
-    # One a second comes back meanwhile.
+    # One call per second is refilled meanwhile.
     assert 60 <= counted[200] <= 60 + elapsed + 1, counted
     port = _redis_port(site)
     busy = [
@@ -183,19 +182,19 @@ def test_a_limit_holds_over_several_web_processes(site: Site) -> None:
     site.sql("UPDATE accounts_organization SET calls_per_minute = NULL")
 
 
-def test_without_redis_calls_are_answered_as_fast_and_the_log_says_so(site: Site) -> None:
+def test_without_redis_calls_are_as_fast_and_the_log_says_so(site: Site) -> None:
     site.sql("UPDATE accounts_organization SET calls_per_minute = 1")
     valkey = site.pid("valkey")
     assert valkey is not None
     before = len(site.text)
-    os.kill(valkey, signal.SIGSTOP)  # it hangs: worse than one that is away
+    os.kill(valkey, signal.SIGSTOP)  # it hangs, which is worse than a refused connection
     try:
         ask(site, "/v1/balance")
         started = time.monotonic()
         responses = [ask(site, "/v1/balance") for _ in range(40)]
         elapsed = time.monotonic() - started
         assert {response.status for response in responses} == {200}
-        # Each of the two processes asks again once a second, and waits a quarter for that.
+        # Each of the two processes tries again once a second, and waits a quarter of a second.
         assert elapsed < 4, elapsed
         until(lambda: "rate_limits_unavailable" in site.text[before:], 10)
         otp = ask(site, "/v1/otp/verify", {"otp_id": "otp_x", "code": "123456"})

@@ -1,7 +1,7 @@
-"""Every page is judged by axe: nothing that keeps people out, in both themes and both directions.
+"""Accessibility of every page, checked by axe, in both themes and both directions.
 
-`make axe` judges each page in both themes, both languages and two widths. The suite takes each page
-once, the one in light English, the next in dark Arabic on a phone: an eighth of the time.
+`make axe` checks each page in both themes, both languages and two widths. The suite checks each one
+once, alternately in light English and in dark Arabic on a phone, in an eighth of the time.
 """
 
 import os
@@ -29,14 +29,14 @@ RULES = {
     "runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"],
 }
 MISSING = ("not-found", "link-ended")
-"""The pages that are shown instead of another."""
+"""The error pages."""
 
 SERIOUS = ("serious", "critical")
 
 
 @pytest.mark.parametrize("who", ["", "owner", "newcomer", "operator", "acting"])
 @pytest.mark.parametrize("way", EVERYTHING if os.environ.get("AXE_ALL") else [None])
-def test_no_page_keeps_anybody_out(site: Site, who: str, way: Way | None) -> None:
+def test_no_page_has_serious_violations(site: Site, who: str, way: Way | None) -> None:
     pages = [(name, path) for name, (whose, path) in pages_of(site.shown).items() if whose == who]
     ways = [way] if way else IN_TURN
     found = []
@@ -51,7 +51,7 @@ def test_no_page_keeps_anybody_out(site: Site, who: str, way: Way | None) -> Non
 
 
 def _open(site: Site, who: str, way: Way) -> Page:
-    """A page in that theme, language and width."""
+    """Open a page in that theme, language and width."""
     theme, language, width = way
     scheme: Literal["dark", "light"] = "dark" if theme == "dark" else "light"
     page = site.open(who=who, phone=width == "phone", color_scheme=scheme)
@@ -63,7 +63,7 @@ def _open(site: Site, who: str, way: Way) -> Page:
 
 
 def serious_problems(page: Page) -> list[str]:
-    """What axe calls serious or critical on the page, each with the first elements that have it."""
+    """Return axe's serious and critical violations, each with the first elements that have it."""
     violations = []
     for violation in Axe().run(page, options=RULES).response["violations"]:
         if violation["impact"] in SERIOUS:

@@ -45,7 +45,7 @@ def test_from_the_front_page_to_why_a_message_failed(site: Site, javascript: boo
 
 
 def test_a_slash_searches_everything(site: Site) -> None:
-    """From any page, but not out of a field; on a phone it opens the drawer with the field."""
+    """It works on any page outside a field; on a phone it opens the drawer with the field."""
     page = site.open()
     _sign_in(page, site)
     expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
@@ -66,7 +66,7 @@ def test_a_slash_searches_everything(site: Site) -> None:
 
 
 def _with_a_key(page: Page) -> None:
-    """Plug an authenticator that asks no questions into the browser."""
+    """Attach a virtual authenticator without user interaction to the browser."""
     devtools = page.context.new_cdp_session(page)
     devtools.send("WebAuthn.enable")
     options = {
@@ -78,7 +78,7 @@ def _with_a_key(page: Page) -> None:
 
 
 def test_a_passkey_is_added_and_signs_in(site: Site) -> None:
-    """At localhost, as browsers allow passkeys for names only, over HTTPS or there."""
+    """It uses localhost, since browsers allow passkeys for names only, over HTTPS or there."""
     page = site.open(base_url=site.url.replace("127.0.0.1", "localhost"))
     _with_a_key(page)
     _sign_in(page, site)
@@ -268,7 +268,7 @@ def test_the_theme_stays_chosen(site: Site) -> None:
 
 
 def test_an_operator_approves_a_sender_id(site: Site) -> None:
-    """Unfold's pages work under the admin's policy: its menu opens, its buttons act."""
+    """Unfold's pages work under the admin's policy: its menu opens, its buttons work."""
     page = site.open(who="operator")
     page.goto("/admin/")
     page.get_by_role("link", name="NAJD-Offers").click()

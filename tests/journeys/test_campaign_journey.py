@@ -36,7 +36,7 @@ def page(site: Site) -> Iterator[Page]:
 
 
 def _file(folder: Path) -> Path:
-    """5,000 people as Excel saves them in Arabic Windows, and three rows that are no good."""
+    """Write 5,000 rows as Excel saves them in Arabic Windows, and three invalid ones."""
     lines = ["الجوال;الاسم;ملاحظة"]
     lines += [f"05{10_000_000 + index};عميل {index};=1+1" for index in range(COUNT)]
     lines += ["12345;سارة;", "0510000000;نورة;", "0599999999;;"]
@@ -65,11 +65,11 @@ def test_a_campaign_of_5000(site: Site, page: Page, tmp_path: Path) -> None:
     expect(page.get_by_role("cell", name="عميل 0")).to_be_visible()
     page.get_by_role("button", name="Go on").click()
     page.get_by_label("Text").fill("Hi ")
-    # A chip puts its variable where one is writing.
+    # A chip inserts its variable at the cursor.
     page.get_by_role("button", name="{الاسم}").click()
     expect(page.get_by_label("Text")).to_have_value("Hi {الاسم}")
     page.get_by_role("button", name="Check", exact=True).last.click()
-    # The check's page comes to its end by itself.
+    # The check's page updates automatically until the check is complete.
     expect(page.get_by_text("from 5,003 rows")).to_be_visible()
     expect(page.get_by_text("Hi عميل 0", exact=True)).to_be_visible()
     page.go_back()
@@ -82,7 +82,7 @@ def test_a_campaign_of_5000(site: Site, page: Page, tmp_path: Path) -> None:
     page.get_by_role("link", name="Go on to sending").click()
     started = time.monotonic()
     page.get_by_role("button", name="Send 5000 messages").dblclick()
-    # The page is live: nobody reloads it.
+    # The page updates automatically.
     expect(page.get_by_text("Finished")).to_be_visible(timeout=90_000)
     took = time.monotonic() - started
     expect(page.get_by_role("link", name="Delivered 5,000")).to_be_visible()
@@ -97,8 +97,8 @@ def test_a_campaign_of_5000(site: Site, page: Page, tmp_path: Path) -> None:
 
 
 def test_an_upload_of_100_mb_is_refused_unread(site: Site) -> None:
-    """It fills neither the server's memory nor its disk, and who sends it is told why."""
-    for _ in range(8):  # what a process reads at its first pages is not the upload's
+    """It fills neither the server's memory nor its disk, and the response says why."""
+    for _ in range(8):  # memory that a process needs for its first pages is not the upload's
         site.get("/accounts/login/")
     before, spool = _memory(site), _spooled()
     size = 100 * 1024 * 1024
@@ -123,7 +123,7 @@ def test_an_upload_of_100_mb_is_refused_unread(site: Site) -> None:
 
 
 def _all_of(connection: socket.socket) -> str:
-    """What comes until the other side has had enough."""
+    """Return what the other side sends until it closes."""
     response = b""
     with contextlib.suppress(ConnectionError, TimeoutError):
         while piece := connection.recv(65_536):
@@ -134,12 +134,12 @@ def _all_of(connection: socket.socket) -> str:
 
 
 def _memory(site: Site) -> int:
-    """Bytes that the web server's processes have in memory, all of them."""
+    """Return the memory of all of the web server's processes together, in bytes."""
     found = [pid for pid, command in site.processes().items() if "granian" in command]
     pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in found]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _spooled() -> int:
-    """The uploads that Django keeps on disk while it reads a form."""
+    """Return the uploads that Django stores on disk while it reads a form."""
     return len(list(Path(tempfile.gettempdir()).glob("*.upload*")))

@@ -33,7 +33,7 @@ def test_from_signing_in_to_the_sent_message_in_arabic(site: Site) -> None:
     text = page.get_by_label("النص")
     bubble = page.locator(".handset .bubble")
 
-    # A Latin text stands left to right, and its odd characters are replaced at one click.
+    # A Latin text is left to right, and one click replaces characters that force UCS-2.
     text.fill("“Hello” …")
     expect(bubble).to_have_text("“Hello” …")
     assert bubble.evaluate("each => getComputedStyle(each).direction") == "ltr"

@@ -1,7 +1,7 @@
-"""The whole API against its schema, as member, outsider and nobody. More of it: `make conformance`.
+"""The whole API against its schema, with a member's key, an outsider's and none.
 
-Each call is undone after it was judged, so that all find the same: one customer with an object of
-each kind.
+`make conformance` runs more of it. Each call is rolled back after its check, so that all find the
+same data: one customer with an object of each kind.
 """
 
 from collections.abc import Iterator
@@ -39,16 +39,16 @@ PERIOD = {"from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 
 @pytest.fixture
 def owner(world: World) -> Customer:
-    """A customer whom no rate limit stops."""
+    """Create a customer with very high rate limits."""
     world.serve()
     return _unlimited(world.customer(1_000))
 
 
 @pytest.fixture
 def objects(world: World, owner: Customer) -> dict[str, str]:
-    """The owner's, one of each kind, by the parameters of paths that they are asked for with."""
+    """Create an object of each kind, and return their ids by the names of path parameters."""
     otp = owner.api.post("/v1/otp/send", {"phone": "+966500000002"})
-    # Its cooldown is over.
+    # The verification's cooldown is over.
     CodeSend.objects.update(at=datetime.now(UTC) - timedelta(minutes=2))
     batch = Batch.objects.create(organization=owner.organization)
     message = world.message(owner, world.carriers[0], batch=batch)
@@ -72,7 +72,7 @@ def objects(world: World, owner: Customer) -> dict[str, str]:
 
 @pytest.fixture
 def over(world: World, owner: Customer) -> dict[str, str]:
-    """The owner's that nothing can be done with any more."""
+    """Create completed objects, which allow no more operations, and return their ids."""
     now = datetime.now(UTC)
     ended = {"status": Status.DELIVERED, "due_at": None, "final_at": now}
     batch = Batch.objects.create(organization=owner.organization)
@@ -116,7 +116,7 @@ def member(owner: Customer, objects: dict[str, str], over: dict[str, str]) -> Ca
 
 @pytest.fixture
 def succeeding(member: Caller) -> Iterator[Caller]:
-    """Must succeed with each operation at least once: else nothing was shown of it."""
+    """Check that each operation succeeded at least once: otherwise it was not tested."""
     yield member
     assert member.succeeded
 
@@ -130,7 +130,7 @@ def test_member(case: Any, succeeding: Caller) -> None:
 @of_objects.parametrize()
 @relaxed
 def test_outsider(case: Any, objects: dict[str, str], outsider_key: str) -> None:
-    """Has a key, and asks for the owner's objects: never found, never told of."""
+    """Another organization's key never finds or reveals the owner's objects."""
     response = Caller(outsider_key, [objects], always=True).make(case)
     assert response.status_code != 401
     if case.path_parameters:
@@ -146,12 +146,12 @@ def outsider_key(outsider: Customer) -> str:
 @a_few.parametrize()
 @relaxed
 def test_nobody(case: Any, objects: dict[str, str]) -> None:
-    """Has no key: is told nothing else."""
+    """Without a key, every call gets 401."""
     assert Caller("", [objects], always=True).make(case).status_code == 401
 
 
 def test_one_call_leads_to_the_next(member: Caller) -> None:
-    """Chains of calls along the schema's links: what is made is read, changed, and gone then."""
+    """Chains of calls along the schema's links: created objects are read, changed and deleted."""
     led: set[str] = set()
 
     class Chain(everything.as_state_machine()):  # type: ignore[misc]

@@ -1,7 +1,7 @@
-"""Every page of an organization's dashboard, by everybody: one table.
+"""Permissions of every page of an organization's dashboard, as one table.
 
-A new address without a row here fails. The rows say who gets in; all others get 403, an outsider
-404, and nobody is sent to the login.
+A new URL without a row here fails. The rows have the permitted roles; other members get 403, an
+outsider 404, and an anonymous user is redirected to the login.
 """
 
 import pytest
@@ -124,7 +124,7 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "prices": ("GET", PAYS),
     "close_organization": ("GET POST", OWNS),
 }
-"""Each address by its name: the methods that it answers, and the roles that it answers to."""
+"""The methods and the permitted roles of each URL, by its name."""
 
 
 @pytest.fixture(autouse=True)
@@ -137,7 +137,7 @@ def test_every_address_has_its_row() -> None:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_who_gets_in(
+def test_each_role_gets_its_pages(
     name: str, world: World, customer: Customer, outsider: Customer, carrier: Carrier
 ) -> None:
     methods, allowed = TABLE[name]

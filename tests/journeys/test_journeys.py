@@ -1,4 +1,4 @@
-"""From nothing to a delivered message, in a real Chromium on the running platform."""
+"""From sign-up to a delivered message, in a real Chromium on the running platform."""
 
 import re
 import warnings
@@ -33,7 +33,7 @@ def page(site: Site) -> Iterator[Page]:
 
 
 def _printed_link(site: Site) -> str:
-    """The path of the link in the mail that `make run` prints."""
+    """Return the path of the link in the email that `make run` prints."""
     pattern = re.compile(r"http://\S+(/accounts/confirm-email/\S+/)")
     until(lambda: pattern.search(site.text), 15, lambda: site.text[-3000:])
     found = pattern.search(site.text)
@@ -56,7 +56,7 @@ def test_from_sign_up_to_the_first_delivered_message(site: Site, page: Page) -> 
     expect(page.locator("#sidebar").get_by_text("Hala Clinics")).to_be_visible()
     page.get_by_role("button", name="Send the test message").click()
     expect(page.get_by_role("heading", name="To +966500000001")).to_be_visible()
-    # The page is live: nobody reloads it.
+    # The page updates automatically.
     expect(page.locator(".timeline .ended")).to_contain_text("Delivered", timeout=20_000)
     page.get_by_role("navigation").get_by_role("link", name="Overview").click()
     expect(page.get_by_role("listitem").filter(has_text="Send a test message")).to_contain_text(
@@ -68,8 +68,8 @@ def _secret(page: Page) -> str:
     return page.locator("#the-secret").inner_text()
 
 
-def test_a_webhook_is_made_tested_and_replayed(site: Site, page: Page) -> None:
-    """With a real receiver, which checks the signature and refuses the first post."""
+def test_a_webhook_is_created_tested_and_replayed(site: Site, page: Page) -> None:
+    """A real receiver verifies the signature and refuses the first post."""
     page.goto("/accounts/login/")
     page.get_by_label("Email").fill(site.demo["IMISSIVE_EMAIL"])
     page.get_by_label("Password", exact=True).fill(site.demo["IMISSIVE_PASSWORD"])
@@ -88,7 +88,7 @@ def test_a_webhook_is_made_tested_and_replayed(site: Site, page: Page) -> None:
         page.get_by_role("button", name="Make the endpoint").click()
         secret = _secret(page)
         page.get_by_role("button", name="Send a test event").click()
-        # Live: nobody reloads. It is refused, and tried again after five seconds.
+        # The page updates automatically. The post is refused, and retried after five seconds.
         expect(page.get_by_text("Answered 500")).to_be_visible(timeout=20_000)
         expect(page.get_by_text("Answered 200")).to_be_visible(timeout=30_000)
         expect(page.get_by_text("got it").first).to_be_visible()

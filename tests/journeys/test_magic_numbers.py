@@ -1,7 +1,7 @@
-"""The contract's magic numbers over REST with a test key, on the running platform: free and real.
+"""The contract's magic numbers over REST with a test key, on the running platform, free.
 
-Over SMPP they are in `test_smpp_server_killed.py`; that the eighth takes 60 seconds is in
-`test_simulator.py`.
+`tests/messaging/gateway/test_server_killed.py` covers them over SMPP, and
+`tests/messaging/smpp/test_simulator.py` that the eighth takes 60 seconds.
 """
 
 import json
@@ -27,7 +27,7 @@ FATES: dict[str, tuple[str, str | None, set[str]]] = {
     "+966500000008": ("sent", None, {"queued", "sent"}),
     "+966551234567": ("delivered", None, {"queued", "sent", "delivered"}),
 }
-"""For each number: the status it comes to, the error's code, and the events that are posted."""
+"""For each number: its final status, the error code, and the events that are posted."""
 
 
 def test_each_number_has_its_fate(site: Site) -> None:
@@ -47,7 +47,7 @@ def test_each_number_has_its_fate(site: Site) -> None:
             return message["status"], (message["error"] or {}).get("code")
 
         until(lambda: now("+966500000005")[0] == "sent", 20, lambda: now("+966500000005"))
-        # Its hour passes; beat does the rest.
+        # Its validity of an hour passes; beat expires it.
         site.sql(
             "UPDATE messaging_message SET due_at = now() WHERE \"to\" = '+966500000005'"
             " AND status = 'sent'"

@@ -1,7 +1,7 @@
-"""Nothing is lost: parts of the running platform are really killed under load, and then counted.
+"""Nothing is lost: parts of the running platform are killed under load, and everything is counted.
 
-The platform is what `make run` starts; the carrier is the simulator in this process, which
-remembers every submit, and the customer's webhook receiver is a real HTTP server.
+The platform is started like `make run`. The carrier is a simulator in this process, which records
+every submit, and the customer's webhook receiver is a real HTTP server.
 """
 
 import os
@@ -42,7 +42,7 @@ class Scene:
     first_number: int = 0
 
     def send(self, count: int) -> None:
-        """Bulk sends of that many messages, each to a number of its own."""
+        """Send that many messages in bulk, each to a different number."""
         while count > 0:
             size = min(count, 1000)
             numbers = [
@@ -57,12 +57,12 @@ class Scene:
                 self.sent.update(row["message_id"] for row in response["messages"])
                 count -= size
             else:
-                # Not accepted, so not promised: the same as any client, try again.
+                # Not accepted, so it may be lost: try again like any client.
                 assert status in (0, 503), (status, response)
                 time.sleep(0.2)
 
     def everything_is_right(self, *, may_repeat: int) -> None:
-        """Every accepted message ended well, was charged once, and its events were posted."""
+        """Check that every accepted message was delivered, charged once, and its events posted."""
         site = self.site
         site.settle(90)
         statuses = dict(site.sql("SELECT status, count(*) FROM messaging_message GROUP BY 1"))
@@ -97,14 +97,14 @@ class Scene:
 
     def __post_init__(self) -> None:
         body = {"url": self.customer.url, "events": EVENTS}
-        # A web process that has not asked since PostgreSQL was restarted says "try again" once.
+        # A web process without a request since PostgreSQL's restart responds 503 once.
         responses = (self.site.post("/v1/webhooks", body) for _ in range(3))
         self.secret = next(response["secret"] for status, response in responses if status == 201)
 
 
 @pytest.fixture
 def scene(site: Site) -> Iterator[Scene]:
-    """A carrier and a receiver for one test, on a platform emptied of earlier messages."""
+    """Run a carrier and a receiver for one test, on a platform without earlier messages."""
     with running_simulator(receipt_delay=0.05) as carrier, receiver() as customer:
         site.reset()
         site.use_simulator(carrier.port, binds=BINDS, window=WINDOW)
@@ -160,7 +160,7 @@ def test_postgresql_is_restarted(scene: Scene) -> None:
 
     until(lambda: scene.site.pid("postgres") not in (None, before), 30)
     sender.join()
-    # Results that could not be written are kept in memory and written when it is back.
+    # Results that could not be written stay in memory, and are written when it is back.
     scene.everything_is_right(may_repeat=IN_DOUBT)
 
 
@@ -175,7 +175,7 @@ def test_simulator_drops_every_connection(scene: Scene) -> None:
 
 
 def test_web_process_is_killed_between_accepting_and_answering(scene: Scene) -> None:
-    """What was answered is stored; what was stored without an answer is still charged once."""
+    """Messages with a response are stored; those without a response are charged once as well."""
     stop = threading.Event()
 
     def send_singles() -> None:
@@ -214,7 +214,7 @@ def test_web_process_is_killed_between_accepting_and_answering(scene: Scene) -> 
 
 
 def test_a_one_time_password_reaches_the_handset_and_nobody_else(scene: Scene) -> None:
-    """Sent, checked, and told; one that is not checked expires. No process logs the codes."""
+    """It is sent, verified and reported; an unchecked one expires. No process logs the codes."""
     site = scene.site
     hook = {"url": scene.customer.url, "events": ["otp.verified", "otp.failed"]}
     secret = site.post("/v1/webhooks", hook)[1]["secret"]

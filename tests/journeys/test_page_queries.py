@@ -1,7 +1,7 @@
-"""No page asks the database more often because there is more in it.
+"""No page runs more queries because it lists more rows (N+1).
 
-Each page of tests/screenshots.py is asked for twice: with the showcase as it is, and with much more
-of everything in it. `python -m tests.bench.pages` says how long they take at a million messages.
+Each page of tests/screenshots.py is requested twice: with the showcase as it is, and with many more
+rows of everything. `python -m tests.bench.pages` measures them at a million messages.
 """
 
 import secrets
@@ -43,7 +43,7 @@ MORE = 8
 @pytest.fixture
 def shown(db: None, settings, monkeypatch: pytest.MonkeyPatch) -> showcase.Showcase:
     settings.STORAGES = PLAIN_STATIC
-    # Else a page on a busy machine is asked for a second after what it keeps for one was read.
+    # Otherwise the routing cache, which is valid for a second, is read again on a busy machine.
     monkeypatch.setattr(cache, "MAX_AGE_SECONDS", 600.0)
     return showcase.make()
 
@@ -58,7 +58,7 @@ def test_more_rows_are_no_more_queries(shown: showcase.Showcase) -> None:
 
 
 def _queries(shown: showcase.Showcase) -> dict[str, int]:
-    """How many queries each page makes, once what is kept for a while has been read."""
+    """Return the number of queries of each page, after filling the caches."""
     clients = {"": Client()}
     for who in ("owner", "newcomer", "operator"):
         clients[who] = Client()
@@ -75,7 +75,7 @@ def _queries(shown: showcase.Showcase) -> dict[str, int]:
 
 
 def acting_client(shown: showcase.Showcase) -> Client:
-    """The browser of the operator who acts as the showcase's organization."""
+    """Return a client of the operator who impersonates the showcase's organization."""
     client = Client()
     client.force_login(shown.operator)
     held = client.session
@@ -85,7 +85,7 @@ def acting_client(shown: showcase.Showcase) -> Client:
 
 
 def _more(shown: showcase.Showcase, number: int) -> None:
-    """One more of everything that pages list."""
+    """Create one more row of everything that pages list."""
     organization, now = shown.organization, timezone.now()
     digest = secrets.token_bytes(32)
     user = member(organization)

@@ -1,7 +1,7 @@
-"""Who may call what of the API: every route and method, with every kind of key.
+"""Permissions of the API: every route and method, with every kind of key.
 
-The routes come from the URL resolver, the good calls from `tests.support.api_calls`: a
-new route without a row there fails here.
+The routes come from the URL resolver, valid calls from `tests.support.api_calls`: a new route
+without a row there fails here.
 """
 
 import codecs
@@ -30,7 +30,7 @@ from tests.support.api_calls import (
 from tests.support.factories import Customer, World
 
 CALLS = calls()
-# Calls about an object that is named in the body.
+# Calls with an object's id in the body.
 ABOUT_OBJECTS = {call for call in CALLS if "<" in call[1]} | {("POST", "otp/verify")}
 
 
@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[int, Secret]] = {
     "a revoked key": (401, _revoked),
     "an expired key": (401, _expired),
     "a key of elsewhere": (403, lambda customer: key(customer, allowed=["192.0.2.7"])),
-    # Last, as it stays so.
+    # Last, because it stays suspended.
     "a suspended organization": (403, _suspended),
 }
 
@@ -77,7 +77,7 @@ def call(scene: Scene, method: str, good: Good, secret: str) -> Any:
 
 
 def refused_as(response: Any, status: int) -> bool:
-    """Whether it is refused with that status, in the contract's shape."""
+    """Return whether the call is refused with that status, in the contract's form."""
     code = {401: "UNAUTHORIZED", 403: "FORBIDDEN", 404: "NOT_FOUND", 405: "METHOD_NOT_ALLOWED"}
     body = response.json()
     assert set(body) == {"error", "request_id"}
@@ -123,7 +123,7 @@ def test_a_slash_at_the_end_and_a_byte_order_mark_change_nothing(
 
 
 @pytest.mark.parametrize(("method", "pattern"), CALLS)
-def test_who_is_refused(scene: Scene, method: str, pattern: str) -> None:
+def test_invalid_keys_are_refused(scene: Scene, method: str, pattern: str) -> None:
     path, body = GOOD[method, pattern].make(scene)
     for who, (status, secret) in REFUSED.items():
         response = ask(secret(scene.customer), method, path, body)
@@ -142,14 +142,14 @@ def test_another_organizations_objects_are_not_found(
 
 
 @pytest.mark.parametrize("pattern", [pattern for pattern, _ in routes()])
-def test_other_methods_are_told_which_there_are(scene: Scene, pattern: str) -> None:
+def test_other_methods_get_405_with_the_allowed_ones(scene: Scene, pattern: str) -> None:
     there = [method for method in METHODS if (method, pattern) in GOOD]
     path = GOOD[there[0], pattern].make(scene)[0]
     for method in {*METHODS, "OPTIONS", "TRACE"} - set(there):
         response = ask(scene.customer.api.secret, method, path, {} if method != "GET" else None)
         assert refused_as(response, 405), (method, response.content)
         assert set(response["Allow"].split(", ")) - {"HEAD"} == set(there)
-        assert refused_as(ask("", method, path), 401), "nobody is told more than that"
+        assert refused_as(ask("", method, path), 401), "no more information without a key"
 
 
 @pytest.mark.parametrize("secret", [None, ""])

@@ -1,4 +1,4 @@
-"""Scheduled messages on the running platform: out within a second of their time, late or not."""
+"""Scheduled messages on the running platform are released within a second of their time."""
 
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,13 +11,13 @@ from tests.support.running_platform import Site
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(180)]
 
 SECONDS = 1.0
-"""The promise, on a machine that has time for it."""
+"""The promised delay in seconds, on a machine that is not busy."""
 BUSY = 4.0
-"""What is forgiven where other tests have the cores."""
+"""The tolerated delay in seconds where other tests use the cores."""
 
 
 def schedule(site: Site, *seconds: float) -> list[str]:
-    """The ids of a message for each time so many seconds from now."""
+    """Schedule a message for each delay in seconds from now, and return their ids."""
     found = []
     for delay in seconds:
         at = datetime.now(UTC) + timedelta(seconds=delay)
@@ -40,7 +40,7 @@ def delivered(site: Site, count: int) -> None:
 
 
 def delays(site: Site, since: str = "m.scheduled_at") -> list[float]:
-    """Seconds from each message's time to its submit, the shortest first."""
+    """Return the seconds from each message's time to its submit, shortest first."""
     rows = site.sql(
         f"SELECT extract(epoch FROM p.submitted_at - {since}) FROM messaging_message m"
         " JOIN messaging_messagepart p ON p.message_id = m.id ORDER BY 1"

@@ -1,4 +1,4 @@
-"""A sender ID's whole way in a real Chromium: asked for with a document, approved, sent with."""
+"""A sender ID in a real Chromium: requested with a document, approved, used to send."""
 
 import pytest
 from django.db import connection
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 site, _nothing_refused = showcase_browser.site, showcase_browser.nothing_refused
 
 
-def test_asked_for_by_a_customer_approved_by_an_operator_used_to_send(site: Site) -> None:
+def test_requested_by_a_customer_approved_by_an_operator_used_to_send(site: Site) -> None:
     owner = site.open(who="owner")
     owner.goto(site.home)
     owner.get_by_role("link", name="Sender IDs").click()

@@ -247,9 +247,9 @@ class World:
 
 
 def advance(messages: QuerySet[Message], status: str, **fields: Any) -> None:
-    """Lead messages to that status by the shortest way of the table, and set `fields` at its end.
+    """Bring messages to a status by the shortest sequence of transitions, and set `fields` there.
 
-    By plain updates: as any code that changes a message does.
+    It uses plain updates, like all code that changes a message.
     """
     for message in messages.only("status"):
         one = Message.objects.filter(id=message.id)

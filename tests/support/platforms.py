@@ -25,15 +25,15 @@ _GENERATED = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_EN
 
 
 class Platform:
-    """`python -m imissive.run.launch` on a data folder; it may be started and ended repeatedly.
+    """`python -m imissive.run.launch` on a data folder; it can be started and stopped repeatedly.
 
-    Its database refuses changes of status that the table of transitions does not have, and that
-    none was refused is looked at when it ends.
+    Its database refuses changes of status that are not in the transition table. `stop` checks that
+    none was refused.
     """
 
     holds_transitions = True
 
-    command = (sys.executable, "-m", "imissive.run.launch")
+    command: tuple[str, ...] = (sys.executable, "-m", "imissive.run.launch")
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -60,6 +60,7 @@ class Platform:
 
     @property
     def database_url(self) -> str:
+        """The URL of its embedded database, empty where it has none."""
         return dotenv_values(self.data_dir / "runtime.env")["DATABASE_URL"] or ""
 
     @property
@@ -74,12 +75,12 @@ class Platform:
         return inherited | self.settings | more
 
     def start(self, seconds: float = 90.0, *, line: str = READY) -> float:
-        """Start it, wait until it says that it is ready, and return how many seconds that took.
+        """Start it, wait for `line` of its output, and return the seconds that this took.
 
-        Another `line` waits for an earlier moment of the start.
+        By default, the line says that the platform is ready.
         """
         self.output = []
-        begun = time.monotonic()
+        started_at = time.monotonic()
         self.process = subprocess.Popen(
             self.command,
             stdout=subprocess.PIPE,
@@ -95,7 +96,7 @@ class Platform:
         self.reader.start()
         until(lambda: line in self.text or self._ended(), seconds, lambda: self.text)
         assert line in self.text, self.text
-        taken = time.monotonic() - begun
+        taken = time.monotonic() - started_at
         if self.holds_transitions and line == READY:
             with psycopg.connect(self.database_url, autocommit=True) as connection:
                 transitions.install(connection.execute)
@@ -107,13 +108,13 @@ class Platform:
         Return the seconds that this took.
         """
         assert self.process is not None
-        begun = time.monotonic()
+        started_at = time.monotonic()
         if group:
             os.killpg(self.process.pid, number)
         else:
             self.process.send_signal(number)
         self.process.wait(30)
-        taken = time.monotonic() - begun
+        taken = time.monotonic() - started_at
         assert transitions.REFUSED not in self.text
         return taken
 
@@ -146,10 +147,10 @@ class Platform:
         until(lambda: self.pid(name) not in (None, pid), seconds, lambda: self.text)
 
     def processes(self, launcher: int | None = None) -> dict[int, str]:
-        """Return every process of this platform, or of the one with that launcher.
+        """Return the command of every process of this platform, or of that launcher, by its pid.
 
-        It is of its session (forks have no environment to look at), or has its data folder in its
-        environment or command.
+        A process belongs to it if it is in its session (a fork's environment cannot be read), or
+        has the data folder in its environment or command.
         """
         mark = str(self.data_dir).encode()
         session = self.process.pid if launcher is None and self.process else launcher
@@ -160,7 +161,7 @@ class Platform:
             try:
                 command = (folder / "cmdline").read_bytes()
                 marked = mark in command or mark in (folder / "environ").read_bytes()
-                # A zombie has no command line; whoever started it will wait for it.
+                # A zombie has no command line; its parent will wait for it.
                 if command and (marked or os.getsid(int(folder.name)) == session):
                     found[int(folder.name)] = command.replace(b"\0", b" ").decode()
             except OSError:
@@ -168,6 +169,7 @@ class Platform:
         return found
 
     def is_running(self) -> bool:
+        """Return whether the launcher runs."""
         return self.process is not None and self.process.poll() is None
 
     def _ended(self) -> bool:

@@ -21,7 +21,7 @@ from imissive.run.unprivileged import die_with_parent
 from tests.support.platforms import Platform, until
 
 REMEMBERED = "remembered"
-# Who is bound to whom: the processes that write these rows go on.
+# Live binds are not restored: the processes that write these rows keep running.
 OF_PROCESSES = ("messaging_carrierbind", "messaging_smppserver", "messaging_smppsession")
 
 
@@ -66,7 +66,7 @@ class Site(Platform):
     def request(
         self, method: str, path: str, body: Any = None, *, key: str | None = None
     ) -> tuple[int, Any]:
-        """(status, decoded body) of a request to the API; a refused connection is status 0."""
+        """Send a request to the API; return the status, 0 if the connection fails, and the body."""
         request = urllib.request.Request(  # noqa: S310
             self.url + path,
             None if body is None else orjson.dumps(body),
@@ -135,7 +135,7 @@ class Site(Platform):
         return [name for name in names if not name.startswith((f"{REMEMBERED}_", *OF_PROCESSES))]
 
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """The rows of a statement, committed, on a connection of its own."""
+        """Execute and commit a statement on a new connection; return its rows."""
         with _connected(self.database_url) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
@@ -146,13 +146,13 @@ class Site(Platform):
             'UPDATE messaging_carrier SET port = %s, binds = %s, "window" = %s',
             [port, binds, window],
         )
-        started = time.time()
+        changed_at = time.time()
         until(
             lambda: (
                 self.sql(
                     "SELECT count(*) FROM messaging_carrierbind"
                     " WHERE state = 'bound' AND since > to_timestamp(%s)",
-                    [started],
+                    [changed_at],
                 )
                 == [(binds,)]
             ),

@@ -1,7 +1,7 @@
-"""The SQL in the code: every string that names a table, and what it does to it.
+"""The SQL in the code: every string that names a table, and whether it writes that table.
 
-Python's own parser finds the strings, so that comments and docstrings are none; PostgreSQL's names
-of tables are known from the models, so that nothing has to be guessed.
+The strings come from Python's parser, which leaves out comments; docstrings are skipped. The
+tables' names come from the models.
 """
 
 import ast
@@ -23,10 +23,10 @@ _WRITES = (
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A statement, or a piece of one, that names a table."""
+    """A statement, or a part of one, that names a table."""
 
     place: str
-    """Its app and room, such as `messaging/sending`; of what is in no room, the module."""
+    """Its app and room, such as `messaging/sending`, or its module where it is in no room."""
     where: str
     table: str
     writes: bool
@@ -34,19 +34,19 @@ class Use:
 
 
 def tables() -> list[str]:
-    """Return the names of all tables of the models, those of Django and its packages included."""
+    """Return the names of all models' tables, including those of Django and its packages."""
     return sorted({model._meta.db_table for model in apps.get_models(include_auto_created=True)})
 
 
 def files() -> Iterator[Path]:
-    """Yield every module of the platform, by its path in the repository."""
+    """Yield the path of every module of the platform, relative to the repository."""
     for app in APPS:
         for path in sorted((ROOT / app).rglob("*.py")):
             yield path.relative_to(ROOT)
 
 
 def uses_in(source: str, path: Path, known: list[str]) -> Iterator[Use]:
-    """Yield each table of `known` that a string of that module names."""
+    """Yield a use for each of the tables `known` in each string of the module."""
     named = re.compile(rf"\b({'|'.join(known)})\b")
     place = "/".join(path.with_suffix("").parts[:2])
     for line, text in strings_of(ast.parse(source)):
@@ -56,8 +56,7 @@ def uses_in(source: str, path: Path, known: list[str]) -> Iterator[Use]:
 
 
 def strings_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
-    """Yield each string with its line: put together where it is written in pieces, and with `{}`
-    for what is put into it."""
+    """Yield each string with its line; pieces are joined, and inserted values become `{}`."""
     if isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Constant):
         return  # a docstring
     text = _text(tree)
@@ -71,7 +70,7 @@ def strings_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
 
 
 def _text(node: ast.AST) -> str | None:
-    """Return the string that an expression is, if it is one as written."""
+    """Return the text of a string expression; None for other expressions."""
     if isinstance(node, ast.Constant) and isinstance(node.value, str):
         return node.value
     if isinstance(node, ast.JoinedStr):

@@ -1,7 +1,7 @@
-"""A trigger that refuses a message's change of status that the transition table does not have.
+"""A trigger that refuses changes of a message's status that are not in the transition table.
 
-It is made from the table, in each database that tests write to. What it raises blames no row
-(its SQLSTATE is neither of class 22 nor 23), so nobody passes over it.
+It is generated from the table, and installed in each database that tests write to. Its error is not
+about a row (its SQLSTATE is neither in class 22 nor 23), so no code skips the row and goes on.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,18 +11,18 @@ from typing import Any
 from messaging.states import TRANSITIONS, Status
 
 TRIGGER = "test_message_transition"
-"""A rule of this prefix is of tests, not of the platform."""
+"""The prefix shows that the trigger belongs to tests, not to the platform."""
 REFUSED = "a message may not go from"
 
 
 def pairs() -> str:
-    """Return the table as SQL writes a list of rows: (before, after)."""
+    """Return the transitions as an SQL list of rows (before, after)."""
     rows = [(before, after) for before, following in TRANSITIONS.items() for after in following]
     return ", ".join(f"('{before}', '{after}')" for before, after in sorted(rows))
 
 
 def statements() -> list[str]:
-    """Return what makes the trigger, or makes it anew."""
+    """Return the statements that create or replace the trigger."""
     return [
         f"""
         CREATE OR REPLACE FUNCTION {TRIGGER}() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -39,15 +39,15 @@ def statements() -> list[str]:
 
 
 def install(execute: Callable[[str], Any]) -> None:
-    """Make the trigger in the database in which `execute` runs a statement."""
+    """Create the trigger, by `execute`, which runs one statement."""
     for statement in statements():
         execute(statement)
 
 
 @contextmanager
 def stand_aside(execute: Callable[[str], Any]) -> Iterator[None]:
-    """Let any change of status happen meanwhile, for what no code of the platform may do."""
-    # A table is not altered while a check of its rows is deferred.
+    """Disable the trigger in the meantime, for changes that no code of the platform may make."""
+    # PostgreSQL refuses to alter a table while a check of its rows is deferred.
     execute("SET CONSTRAINTS ALL IMMEDIATE")
     execute(f"ALTER TABLE messaging_message DISABLE TRIGGER {TRIGGER}")
     try:
@@ -58,7 +58,7 @@ def stand_aside(execute: Callable[[str], Any]) -> Iterator[None]:
 
 
 def way(before: str, after: str) -> list[Status]:
-    """Return the statuses on the shortest way that the table has, `after` as the last."""
+    """Return the shortest sequence of transitions to `after`, which is the last status."""
     ways: list[list[Status]] = [[Status(before)]]
     for taken in ways:
         if taken[-1] == after:

@@ -1,4 +1,4 @@
-"""Secrets at rest: ciphertext in the database, and keys that can be rotated."""
+"""Secrets at rest are ciphertext in the database, and their keys can be rotated."""
 
 import pytest
 from cryptography.fernet import Fernet, InvalidToken
@@ -12,7 +12,7 @@ OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 
 
 def stored(column: str, table: str) -> str:
-    """What the only row of that table has in that column, as the database has it."""
+    """Return the column of the table's only row, as it is in the database."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {column} FROM {table}")
         [(value,)] = cursor.fetchall()

@@ -1,4 +1,4 @@
-"""Ids: in the order in which they were made, never twice, and read back from how they are shown."""
+"""Ids are ordered by creation and unique, and their public form can be parsed."""
 
 import itertools
 import re
@@ -42,11 +42,11 @@ def test_the_next_of_a_millisecond_cannot_be_guessed(monkeypatch: pytest.MonkeyP
     assert created == sorted(set(created))
     steps = [b.int - a.int for a, b in itertools.pairwise(created)]
     assert len(set(steps)) == len(steps)
-    # 58 random bits: below 2^40 comes one of a quarter of a million.
+    # 58 random bits: one step in a quarter of a million is below 2^40.
     assert sum(step < 1 << 40 for step in steps) < 3
 
 
-def test_a_millisecond_that_is_full_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_millisecond_starts_over(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
     monkeypatch.setattr(ids, "_last", (1_800_000_000_000, (1 << 74) - 1))
     value = ids.new_uuid()

@@ -1,4 +1,4 @@
-"""Logs: no key, secret, text, code or full number in them, wherever it comes from."""
+"""Logs contain no key, secret, text, code or full number, wherever it comes from."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def direct(logger: logging.Logger, output: io.StringIO) -> None:
 
 @pytest.fixture(params=[True, False], ids=["json", "people"])
 def written(request) -> Iterator[io.StringIO]:
-    """What comes out of the process's own logging, in both of its forms."""
+    """Return the output of the process's own logging, in both of its forms."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     logs.configure(level="DEBUG", as_json=request.param)
@@ -104,8 +104,8 @@ def test_values_inside_values_are_masked_too(value):
         assert secret not in shown
 
 
-def test_what_the_database_tells_of_a_row_does_not_come_out(written, customer, carrier, world):
-    """PostgreSQL shows the row that it refuses, and so a message's text."""
+def test_the_databases_details_of_a_row_are_redacted(written, customer, carrier, world):
+    """PostgreSQL's error contains the refused row, and so a message's text."""
     message = world.message(customer, carrier, text="the code is 4711")
     with pytest.raises(IntegrityError, match="4711") as caught, transaction.atomic():
         type(message).objects.filter(id=message.id).update(parts=11)

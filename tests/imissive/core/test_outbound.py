@@ -1,4 +1,4 @@
-"""The outbound client: where it posts to, where it never does, and what it makes of answers."""
+"""The outbound client: the addresses that it posts to and refuses, and responses."""
 
 import asyncio
 import contextlib
@@ -194,7 +194,7 @@ def test_with_the_setting_plain_http_to_loopback_is_fine(settings: Any) -> None:
             outbound.parse_url(url)
 
 
-# ------------------------------------------------------------ really posting
+# ------------------------------------------------------------ real posts
 
 
 @pytest.fixture
@@ -210,8 +210,8 @@ def allowed(settings: Any) -> Any:
     return settings
 
 
-def post(url: str | URL, body: bytes = b"{}", times: int = 1) -> outbound.Answer:
-    async def run() -> outbound.Answer:
+def post(url: str | URL, body: bytes = b"{}", times: int = 1) -> outbound.ReceiverResponse:
+    async def run() -> outbound.ReceiverResponse:
         try:
             for _ in range(times):
                 response = await outbound.client().post(URL(url), body, {"webhook-id": "evt_1"})
@@ -281,7 +281,10 @@ def test_a_name_that_resolves_to_loopback_is_refused(there: Receiver, settings: 
 
 @pytest.fixture
 def resolves(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
-    """Make every name resolve to those addresses, a list for each look-up; the last one stays."""
+    """Return a function that makes every name resolve to the given addresses.
+
+    It takes a list for each look-up; the last one repeats.
+    """
     looked_up: list[str] = []
 
     def fake(*lookups: list[str]) -> list[str]:
@@ -312,7 +315,7 @@ def test_a_public_name_that_resolves_to_a_private_address(
 
 
 def test_rebinding_changes_nothing(there: Receiver, resolves: Any, allowed: Any) -> None:
-    """What is connected to is the address that was checked: there is no second look-up."""
+    """The client connects to the address that was checked: there is no second look-up."""
     looked_up = resolves(["127.0.0.1"], ["169.254.169.254"])
     assert post(there.url.replace("127.0.0.1", "hook.example")).ok
     assert looked_up == ["hook.example"]
@@ -381,7 +384,7 @@ def test_certificates_are_verified(allowed: Any, tmp_path: Path) -> None:
 
 
 def _self_signed(folder: Path) -> Path:
-    """A file with a key and a certificate for 127.0.0.1 that nobody vouches for."""
+    """Create a file with a key and a self-signed certificate for 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -440,7 +443,7 @@ def test_no_proxy_from_the_environment(
 
 
 class _raw_server:
-    """Sends those bytes to whoever connects, and closes the connection if told to."""
+    """Send the given bytes on each connection, and close it where `close` is set."""
 
     def __init__(self, response: bytes, *, close: bool = False) -> None:
         self._answer = response

@@ -1,4 +1,4 @@
-"""Problems are data: every reason can be said in both languages, and no logic reads a sentence."""
+"""Problems are data: every reason has a sentence in both languages, and no logic reads one."""
 
 import ast
 import gettext
@@ -29,7 +29,7 @@ for _path in CODE:
 REASONS = [reason for room in Reason.__subclasses__() for reason in room]
 
 _PARAMETER = re.compile(r"%\((\w+)\)s")
-# Where sentences are made: what the API, pages, mails and files show.
+# The modules that format sentences, for the API, pages, mails and files.
 EDGE = (
     r"imissive/core/(problems|errors)\.py|imissive/reference/\w+\.py|accounts/templatetags/shown\.py"
     r"|.*(views|forms|admin)\.py|(accounts/operators|messaging/admin)/\w+\.py"
@@ -56,9 +56,9 @@ def test_a_reason_has_its_english_and_its_arabic(
 ) -> None:
     assert reason.code in STATUS_OF_CODE or reason.code == ""
     assert set(_PARAMETER.findall(reason.text)) <= reason.parameters
-    said = english(reason.problem(**_values(reason)))
-    assert "%" not in said
-    assert said.endswith(".") or not reason.code, "a whole sentence, where a call is refused"
+    text = english(reason.problem(**_values(reason)))
+    assert "%" not in text
+    assert text.endswith(".") or not reason.code, "refusals of calls are whole sentences"
     if not re.search(r"[A-Za-z]", _PARAMETER.sub("", reason.text)):
         return  # nothing but parameters
     translated = arabic.gettext(reason.text)
@@ -79,12 +79,12 @@ class _Sample(Reason):
     SAME_CODE = "MESSAGE_TOO_LONG", "Another."
 
 
-def test_a_problem_gives_what_its_reason_needs() -> None:
+def test_a_problem_needs_the_parameters_of_its_reason() -> None:
     with pytest.raises(TypeError):
         _Sample.PARTS.problem(parts=1)
     with pytest.raises(TypeError):
         _Sample.SAME_CODE.problem(parts=1)
-    assert len({_Sample.PARTS, _Sample.SAME_CODE}) == 2, "the same code does not make one reason"
+    assert len({_Sample.PARTS, _Sample.SAME_CODE}) == 2, "reasons with one code stay different"
     problem = _Sample.PARTS.problem("message", parts=12_000, most=10)
     assert (problem.code, problem.field) == ("MESSAGE_TOO_LONG", "message")
     assert english(problem) == "12,000 of 10."
@@ -92,11 +92,11 @@ def test_a_problem_gives_what_its_reason_needs() -> None:
     assert problem.kind != _Sample.PARTS.problem(parts=11, most=10).kind
 
 
-def test_a_label_is_said_in_the_language_of_the_sentence() -> None:
+def test_a_label_is_in_the_language_of_the_sentence() -> None:
     problem = _Sample.PARTS.problem(parts=gettext_lazy("Approved"), most="MyShop")
     with translation.override("ar"):
         assert english(problem) == "Approved of MyShop."
-        assert "\u2068MyShop\u2069" in sentence(problem), "Latin letters stand apart in Arabic"
+        assert "\u2068MyShop\u2069" in sentence(problem), "Latin letters are isolated in Arabic"
         assert "Approved" not in sentence(problem)
 
 
@@ -113,14 +113,14 @@ def _by_name() -> dict[tuple[str, str], Reason]:
 
 
 def _reason_of(node: ast.expr) -> tuple[str, str] | None:
-    """The class and name in `SomeReason.NAME`."""
+    """Return the class and name in `SomeReason.NAME`."""
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
         return node.value.id, node.attr
     return None
 
 
 def test_each_place_gives_the_parameters_of_its_reason() -> None:
-    """What is raised seldom would else fail only when it is raised."""
+    """Without this test, a wrong parameter of a rare refusal would fail only when it is raised."""
     known, seen = _by_name(), 0
     for path, tree in _trees():
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
@@ -137,8 +137,8 @@ def test_each_place_gives_the_parameters_of_its_reason() -> None:
     assert seen > 100
 
 
-def test_sentences_are_made_at_the_edge_only() -> None:
-    makers = {"english", "sentence", "problem_json", "in_words"}
+def test_sentences_are_formatted_at_the_edge_only() -> None:
+    formatters = {"english", "sentence", "problem_json", "in_words"}
     inside = [
         f"{path}:{node.lineno}"
         for path, tree in _trees()
@@ -146,7 +146,7 @@ def test_sentences_are_made_at_the_edge_only() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name | ast.Attribute)
-        and (node.func.id if isinstance(node.func, ast.Name) else node.func.attr) in makers
+        and (node.func.id if isinstance(node.func, ast.Name) else node.func.attr) in formatters
     ]
     assert inside == []
 
@@ -156,7 +156,7 @@ _READERS |= {"fullmatch", "search", "removeprefix", "removesuffix", "rpartition"
 
 
 def _is_sentence(node: ast.AST, errors: set[str]) -> bool:
-    """Whether there is a sentence in it: one that is made there, or the text of an exception."""
+    """Return whether it contains a formatted sentence, or the text of an exception."""
     for each in ast.walk(node):
         if isinstance(each, ast.Call) and isinstance(each.func, ast.Name):
             if each.func.id in {"english", "sentence"}:
@@ -173,7 +173,7 @@ def _is_sentence(node: ast.AST, errors: set[str]) -> bool:
     return False
 
 
-def test_no_decision_is_made_from_a_sentence() -> None:
+def test_no_decision_depends_on_a_sentence() -> None:
     found = []
     for path, tree in _trees():
         handlers = (node for node in ast.walk(tree) if isinstance(node, ast.ExceptHandler))

@@ -1,4 +1,4 @@
-"""CSV for spreadsheets: Arabic that Excel reads, and cells that compute nothing."""
+"""CSV for spreadsheets: Excel reads Arabic, and no cell is a formula."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""The guide's page: what customers were told before, every error code, and both languages alike."""
+"""The guide's page: the earlier documentation, every error code, and both languages the same."""
 
 import functools
 import json
@@ -27,7 +27,7 @@ from webhooks.models import EventType
 
 pytestmark = pytest.mark.django_db
 
-# What stood in the documentation before this guide, in its order.
+# The sections of the documentation before this guide, in order.
 TITLES = [
     "Quick Start",
     "Authentication",
@@ -143,7 +143,7 @@ def _settings(settings: Any) -> None:
 
 @functools.cache
 def read(language: str = "en") -> str:
-    """The page, asked for once: it says the same to everybody without a key."""
+    """Return the page, fetched once: it is the same for everybody without a key."""
     client = Client()
     client.cookies["django_language"] = language
     response = client.get("/docs")
@@ -153,20 +153,20 @@ def read(language: str = "en") -> str:
 
 @functools.cache
 def plain(html: str) -> str:
-    """The text of HTML, each run of white space being one space."""
+    """Return the text of HTML, with each run of white space as one space."""
     spaced = re.sub(r"(</(?:td|th|dt|dd|li|span|code|p)>)", r"\1 ", html)
     return " ".join(unescape(strip_tags(spaced)).split())
 
 
 @functools.cache
 def blocks(html: str) -> list[str]:
-    """The code blocks of a page, without the indentation of their lines."""
+    """Return the code blocks of a page, without the indentation of their lines."""
     found = re.findall(r"<pre[^>]*>(.*?)</pre>", html, re.S)
     codes = [unescape(strip_tags(block)).strip() for block in found]
     return ["\n".join(line.strip() for line in code.splitlines()) for code in codes]
 
 
-# ---------------------------------------------------------------- what was documented before
+# ---------------------------------------------------------------- the earlier documentation
 
 
 def test_every_section_is_there_in_its_order() -> None:
@@ -185,7 +185,7 @@ def test_every_body_is_there_as_printed(language: str, code: str) -> None:
     assert code in blocks(read(language))
 
 
-# ---------------------------------------------------------------- it holds together
+# ---------------------------------------------------------------- consistency
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
@@ -229,13 +229,13 @@ def test_it_is_for_everybody_and_in_nobodys_cache() -> None:
     assert Client().get("/docs/")["Location"] == "/docs"
 
 
-def test_it_is_compressed_for_who_takes_that() -> None:
+def test_it_is_compressed_for_clients_that_accept_gzip() -> None:
     response = Client().get("/docs", headers={"Accept-Encoding": "gzip"})
     assert response["Content-Encoding"] == "gzip"
     assert len(response.content) < 100_000
 
 
-# ---------------------------------------------------------------- both languages alike
+# ---------------------------------------------------------------- both languages
 
 
 def _prose(html: str) -> str:
@@ -257,7 +257,7 @@ def test_both_languages_have_the_same_in_the_same_order() -> None:
 
 
 def test_both_languages_name_the_same_things() -> None:
-    """Fields, codes and numbers that a customer types; their order may follow the language."""
+    """They have the same fields, codes and numbers; the order may follow the language."""
     split = re.compile(r'<section class="guide-section"')
     pairs = zip(split.split(read("en"))[1:], split.split(read("ar"))[1:], strict=True)
     for slug, (english, arabic) in zip(SECTIONS, pairs, strict=True):
@@ -269,15 +269,15 @@ def test_arabic_is_arabic() -> None:
     assert '<html lang="ar" dir="rtl"' in html
     prose = strip_tags(_prose(html))
     latin = re.findall(r"[A-Za-z]{4,} [A-Za-z]{2,} [A-Za-z]{2,}", prose)
-    # Names of things, and the languages of the tabs.
+    # Proper names, and the languages of the tabs.
     assert [words for words in latin if words.split()[0] not in {"Python", "JavaScript"}] == []
 
 
-# ---------------------------------------------------------------- what it says is so
+# ---------------------------------------------------------------- facts
 
 
 def _rows(html: str, anchor: str) -> list[list[str]]:
-    """The first table after an anchor, as text."""
+    """Return the first table after an anchor, as text."""
     table = re.search(rf'id="{anchor}".*?<tbody>(.*?)</tbody>', html, re.S)
     assert table
     return [

@@ -1,4 +1,4 @@
-"""The guide in a real Chromium: its tabs, its copies, and its examples run from the page."""
+"""The guide in a real Chromium: its tabs, copying code, and running examples from the page."""
 
 import re
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ site, _nothing_refused = showcase_browser.site, showcase_browser.nothing_refused
 
 @pytest.fixture
 def sandbox(site: Site) -> Iterator[None]:
-    """A simulator for test keys; nothing is bound to it, so messages stay queued."""
+    """Create a sandbox carrier without a bind, so that messages of test keys stay queued."""
     carrier = Carrier.objects.create(
         slug="sandbox", name="Sandbox", host="127.0.0.1", system_id="esme", is_sandbox=True
     )
@@ -33,13 +33,13 @@ def sandbox(site: Site) -> Iterator[None]:
 
 
 def example(page: Page, name: str) -> Locator:
-    """The first example of that call on the page."""
+    """Return the first example of that call on the page."""
     form = page.locator(f'form.run[data-name="{name}"]').first
     return page.locator(".example").filter(has=form).first
 
 
 def tabs_shown(example: Locator) -> list[str]:
-    """The languages whose code is to be seen in an example."""
+    """Return the languages whose code is visible in an example."""
     codes = example.locator("pre[data-language]")
     return [
         str(codes.nth(index).get_attribute("data-language"))
@@ -140,7 +140,7 @@ def test_examples_run_with_a_key_of_the_readers_own(site: Site, sandbox: None) -
     expect(listed.get_by_role("button", name="Run")).to_be_hidden()
 
 
-def test_what_cannot_be_sent_is_told(site: Site, sandbox: None) -> None:
+def test_a_request_that_cannot_be_sent_says_why(site: Site, sandbox: None) -> None:
     page = site.open(who="owner")
     page.goto("/docs")
     page.get_by_role("button", name="Make a test key for these examples").click()
@@ -242,7 +242,7 @@ _COLOURS = """() => {
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_every_text_contrasts_enough(site: Site, theme: str) -> None:
-    """WCAG 2.1, 1.4.3: the highlighted code too."""
+    """WCAG 2.1, 1.4.3, also for highlighted code."""
     page = site.open(color_scheme=theme)
     page.goto("/docs#SERVER_ERROR")
     page.evaluate("document.querySelectorAll('details').forEach(one => one.open = true)")

@@ -1,4 +1,4 @@
-"""Every example of the guide, made against the running platform, answers as the guide prints."""
+"""Every example of the guide, run on the running platform, gets the response that it prints."""
 
 import copy
 import functools
@@ -41,7 +41,7 @@ _fresh = itertools.count(int(time.time()) % 100_000)
 
 @pytest.fixture(scope="module")
 def hook() -> Iterator[Receiver]:
-    """Where the endpoints that examples make really are."""
+    """Run the receiver that stands behind the endpoints of the examples."""
     with receiver() as endpoint:
         yield endpoint
 
@@ -56,7 +56,7 @@ def skip_without(slug: str) -> None:
         skip_loudly(f"there is no {guide_programs.TOOLS[slug]}: the {slug} program was NOT run")
 
 
-# ---------------------------------------------------------------- printed and real answers
+# ---------------------------------------------------------------- printed and real responses
 
 _ID = re.compile(r"([a-z]{3})_[0-9a-z]{26}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{3})?Z")
@@ -64,7 +64,10 @@ _CLOCK = "T08:5"  # the hour of all printed times that stand for "when it happen
 
 
 def differences(printed: Any, real: Any, varies: tuple[str, ...], at: str = "") -> list[str]:
-    """Where a real answer is not as printed. Ids and times are compared by their form."""
+    """Return the differences of a real response from the printed one.
+
+    Ids and times are compared by their form.
+    """
     if isinstance(printed, dict) and isinstance(real, dict):
         wrong = [f"{at}.{key}: missing or new" for key in printed.keys() ^ real.keys()]
         for key in printed.keys() & real.keys():
@@ -82,7 +85,7 @@ def differences(printed: Any, real: Any, varies: tuple[str, ...], at: str = "") 
 
 
 def _same_kind(printed: Any, real: Any) -> bool:
-    """Whether both are of one type of JSON, or nothing."""
+    """Return whether both have the same JSON type, or one is null."""
     numbers = (int, float)
     both_numbers = type(printed) in numbers and type(real) in numbers
     return both_numbers or type(printed) is type(real) or None in (printed, real)
@@ -102,7 +105,7 @@ def _same_form(printed: Any, real: Any) -> bool:
 
 
 class Maker:
-    """Makes calls on the platform, and programs with real values in the places of printed ones."""
+    """Makes calls to the platform, and programs with real values in place of printed ones."""
 
     def __init__(self, site: Site, hook: Receiver) -> None:
         self.site = site
@@ -113,11 +116,11 @@ class Maker:
         return self.site.demo[f"IMISSIVE_{'TEST' if call.key == 'test' else 'API'}_KEY"]
 
     def values(self, call: Call) -> dict[str, str]:
-        """What is printed, and what stands for it this time: earlier calls' ids, fresh texts."""
+        """Return the real values by the printed ones: earlier calls' ids, unique texts."""
         found = self.known | {KEY: self.key(call)}
         for text in call.fresh:
             found[text] = fresh(text)
-        # What is used up by the call is no other's.
+        # Objects that the call uses up are not shared with other calls.
         responses = {} if call.again else self.responses
         for printed, source in call.uses.items():
             name, *path = source.split(".")
@@ -127,7 +130,7 @@ class Maker:
         return found
 
     def response(self, name: str) -> Any:
-        """The answer of that call, made now."""
+        """Make a call and return its response."""
         call = calls.load(name)
         values = self.values(call)
         self._settle(call, values)
@@ -140,17 +143,17 @@ class Maker:
         return self.site.request(call.method, put(call.path, values), body, key=self.key(call))
 
     def program(self, slug: str, call: Call) -> tuple[Program, Any]:
-        """A program, and the answer that it has to print."""
+        """Return a program, and the response that it has to print."""
         values = self.values(call)
         self._settle(call, values)
         code = guide_programs.language(slug).call(call, BASE)
-        return Program(call.name, put(code, values)), answer_of(call, values)
+        return Program(call.name, put(code, values)), printed_response(call, values)
 
     def _settle(self, call: Call, values: dict[str, str]) -> None:
-        """Wait until what is printed can be read: a message is delivered after a moment."""
+        """Wait until the printed response is true: a message is delivered after a moment."""
         if call.method != "GET" or not call.uses:
             return
-        expected = answer_of(call, values)
+        expected = printed_response(call, values)
 
         def wrong() -> list[str]:
             return differences(expected, self.make(call, values)[1], call.varies)
@@ -162,7 +165,7 @@ def _field(response: Any, name: str) -> Any:
     return response[int(name)] if isinstance(response, list) else response[name]
 
 
-def answer_of(call: Call, values: dict[str, str]) -> Any:
+def printed_response(call: Call, values: dict[str, str]) -> Any:
     return json.loads(put(json.dumps(call.answer), values))
 
 
@@ -173,7 +176,7 @@ def put(text: str, values: dict[str, str]) -> str:
 
 
 def fresh(text: str) -> str:
-    """Another text of the same kind: a number, a sender ID, any key."""
+    """Return a unique text of the same kind: a number, a sender ID, or a key."""
     number = next(_fresh)
     if text.startswith("+966"):
         return f"+96655{number:07d}"
@@ -182,10 +185,10 @@ def fresh(text: str) -> str:
 
 @pytest.mark.platform
 @pytest.mark.parametrize("slug", guide_programs.TOOLS)
-def test_every_example_answers_as_printed(
+def test_every_example_gets_the_printed_response(
     site: Site, hook: Receiver, slug: str, tmp_path: Path
 ) -> None:
-    """They run in the order of their names, so what `suppress` does `unsuppress` undoes."""
+    """They run in the order of their names, so `unsuppress` undoes `suppress`."""
     skip_without(slug)
     maker = Maker(site, hook)
     programs, wrong = {}, {}
@@ -211,12 +214,12 @@ def test_every_example_answers_as_printed(
 # ---------------------------------------------------------------- events
 
 OPTIONAL = {"reference", "batch_id", "test"}
-"""What an event's data has only where there is something to say; `error` belongs to its type."""
+"""Optional fields of an event's data; `error` depends on its type."""
 
 
 @pytest.mark.platform
 def test_events_come_as_printed(site: Site) -> None:
-    """Those that a customer can bring about; `test_guide.py` holds all against their models."""
+    """Only those that a customer can cause; `test_guide.py` checks all against their models."""
     live = site.demo["IMISSIVE_API_KEY"]
     with receiver() as hook:
         _, endpoint = site.post("/v1/webhooks", {"url": hook.url})
@@ -245,7 +248,7 @@ def test_events_come_as_printed(site: Site) -> None:
     assert not wrong, json.dumps(wrong, indent=1)
 
 
-# ---------------------------------------------------------------- all languages say the same
+# ---------------------------------------------------------------- all languages
 
 
 @pytest.mark.parametrize("slug", [language.slug for language in LANGUAGES])
@@ -267,7 +270,7 @@ def test_every_program_of_the_guide_is_in_every_language() -> None:
 
 
 def test_syntax_of_go(tmp_path: Path) -> None:
-    """Their form too: gofmt would not change a line."""
+    """Their format too: gofmt would not change a line."""
     if shutil.which("gofmt") is None:
         skip_loudly("there is no gofmt: Go's examples were NOT checked")
     codes = {name: guide_programs.language("go").call(calls.load(name), BASE) for name in NAMES}
@@ -278,16 +281,16 @@ def test_syntax_of_go(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
-# ---------------------------------------------------------------- a program that sends, and repeats
+# ---------------------------------------------------------------- sending with retries
 
 ORDER = "order-10482"
 """The idempotency key and the reference in the program that sends."""
 NODE_MODULES = Path(os.environ.get("NODE_MODULES", "node_modules"))
-"""Where JavaScript's standardwebhooks is, if it is: make test needs no npm."""
+"""The folder of JavaScript's standardwebhooks, if installed: `make test` needs no npm."""
 
 
 def command(slug: str, name: str, code: str, folder: Path) -> list[str]:
-    """How a written-out program is run; it is put into that folder."""
+    """Write a program into the folder, and return the command that runs it."""
     file = folder / f"{name}.{guide_programs.language(slug).suffix}"
     file.write_text(code + "\n", encoding="utf-8")
     if slug == "go":
@@ -302,7 +305,7 @@ def command(slug: str, name: str, code: str, folder: Path) -> list[str]:
 
 
 def test_a_send_that_is_repeated_sends_once(site: Site, tmp_path: Path) -> None:
-    """In all languages at once, since each waits for seconds between its calls."""
+    """All languages run at once, since each waits for seconds between its calls."""
     slugs = [slug for slug in guide_programs.TOOLS if guide_programs.has(slug)]
     for missing in guide_programs.TOOLS.keys() - set(slugs):
         warnings.warn(f"no {guide_programs.TOOLS[missing]}: {missing} was NOT run", stacklevel=1)
@@ -333,12 +336,12 @@ def test_a_send_that_is_repeated_sends_once(site: Site, tmp_path: Path) -> None:
         assert "msg_" in printed[slug]
 
 
-# ---------------------------------------------------------------- a receiver of webhooks
+# ---------------------------------------------------------------- webhook receiver
 
 
 @contextmanager
 def running(slug: str, folder: Path, secret: str, port: int) -> Iterator[list[str]]:
-    """The receiver of the guide while it runs; the lines that it prints."""
+    """Run the guide's receiver, and yield the lines that it prints."""
     code = rendering.sources("receive", "")[slug]
     arguments = command(slug, "receive", code, folder)
     if slug == "php":
@@ -363,7 +366,7 @@ def running(slug: str, folder: Path, secret: str, port: int) -> Iterator[list[st
 
 
 def unsigned_post_status(port: int) -> int:
-    """The status of a post that nobody signed; 0 while nobody listens."""
+    """Return the status of a post without a valid signature; 0 while nothing listens."""
     headers = {
         "Content-Type": "application/json",
         "webhook-id": "evt_1",

@@ -1,4 +1,4 @@
-"""The test key that a reader makes for the guide's examples: who may, and where its secret is."""
+"""The reader's test key for the guide's examples: permissions, and where its secret is."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def _settings(settings: Any) -> None:
 
 @pytest.fixture
 def reader(customer: Customer) -> Client:
-    """A developer of the customer's, logged in."""
+    """Return a client that is logged in as a developer of the customer."""
     return browser(member(customer.organization, Role.DEVELOPER))
 
 
@@ -44,7 +44,7 @@ def create_key_on_page(client: Client, customer: Customer) -> Any:
 
 
 def shown(client: Client) -> str | None:
-    """The key that the page has in its examples, and that it runs them with."""
+    """Return the key in the page's examples, with which they also run."""
     html = client.get("/docs").content.decode()
     found = html.partition('data-key="')[2].partition('"')[0]
     assert (found in html.partition("<pre")[2]) if found else ("YOUR_API_KEY" in html)
@@ -100,7 +100,7 @@ def test_it_is_in_the_audit_log(reader: Client, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize(("role", "status"), KINDS.items())
-def test_who_may_make_one(customer: Customer, role: str, status: int) -> None:
+def test_a_key_needs_the_permission(customer: Customer, role: str, status: int) -> None:
     client = browser(member(customer.organization, Role(role)))
     assert create_key_on_page(client, customer).status_code == status
     count = ApiKey.objects.filter(organization=customer.organization, name=keys.NAME).count()
@@ -108,7 +108,7 @@ def test_who_may_make_one(customer: Customer, role: str, status: int) -> None:
     assert (b"/docs/key" in client.get("/docs").content) == (status == 302)
 
 
-def test_who_may_not(customer: Customer, outsider: Customer) -> None:
+def test_outsiders_and_invalid_ids_are_refused(customer: Customer, outsider: Customer) -> None:
     stranger = browser(member(outsider.organization))
     assert create_key_on_page(stranger, customer).status_code == 404
     assert create_key_on_page(Client(), customer)["Location"].startswith("/accounts/login/")
@@ -119,7 +119,7 @@ def test_who_may_not(customer: Customer, outsider: Customer) -> None:
     assert not ApiKey.objects.filter(name=keys.NAME).exists()
 
 
-def test_it_takes_a_token_of_ours(customer: Customer) -> None:
+def test_it_needs_a_csrf_token(customer: Customer) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(member(customer.organization))
     assert create_key_on_page(client, customer).status_code == 403
@@ -176,7 +176,7 @@ def _dismiss(key: ApiKey) -> None:
 
 
 @pytest.mark.parametrize("end", [_revoke, _expire, _demote, _dismiss])
-def test_what_is_over_is_forgotten(reader: Client, customer: Customer, end: Any) -> None:
+def test_an_unusable_key_is_removed(reader: Client, customer: Customer, end: Any) -> None:
     create_key_on_page(reader, customer)
     end(created_key(customer))
     assert shown(reader) is None
@@ -192,7 +192,7 @@ def test_a_replaced_encryption_key_forgets_it(
 
 
 def bodies(client: Client) -> list[dict[str, Any]]:
-    """The bodies that the examples are run with."""
+    """Return the bodies with which the examples run."""
     html = client.get("/docs").content.decode()
     found = re.findall(r"<textarea[^>]*>(.*?)</textarea>", html, re.S)
     return [json.loads(text.replace("&quot;", '"')) for text in found]

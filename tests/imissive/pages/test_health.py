@@ -1,4 +1,4 @@
-"""What probes and Prometheus get."""
+"""Health checks and metrics."""
 
 from datetime import timedelta
 from typing import Any
@@ -11,7 +11,7 @@ from django.utils import timezone
 from imissive.pages import health
 from messaging.models import Carrier, CarrierBind
 
-# The address of a probe is whatever the orchestrator knows the process by.
+# The host of a probe is the address by which the orchestrator calls the process.
 client = Client(headers={"host": "10.1.2.3"})
 
 
@@ -33,7 +33,7 @@ def bind(carrier: Carrier, state: str = "bound", *, age: float = 0, number: int 
     )
 
 
-def test_healthz_asks_nobody() -> None:
+def test_healthz_checks_nothing_else() -> None:
     """No `db` fixture: pytest-django fails a test that touches the database without it."""
     response = client.get("/healthz")
     assert (response.status_code, response.json()) == (200, {"status": "ok"})
@@ -103,7 +103,7 @@ def test_not_ready_without_database(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"REMOTE_ADDR": "::1"}, 200),
         ({"REMOTE_ADDR": "10.0.0.9"}, 404),
         ({"REMOTE_ADDR": ""}, 404),
-        # A proxy on this machine speaks for somebody elsewhere.
+        # A proxy on this machine forwards requests from elsewhere.
         ({"REMOTE_ADDR": "127.0.0.1", "HTTP_X_FORWARDED_FOR": "203.0.113.7"}, 404),
         ({"REMOTE_ADDR": "127.0.0.1", "HTTP_FORWARDED": "for=203.0.113.7"}, 404),
     ],

@@ -1,4 +1,4 @@
-"""Search everywhere: what is typed leads to the page of what it is."""
+"""The dashboard's global search: a query leads to the page of what it finds."""
 
 from datetime import timedelta
 
@@ -46,7 +46,7 @@ def _home(customer: Customer) -> str:
 
 
 def _to(client: Client, customer: Customer, typed: str) -> str:
-    """Where it leads; empty where it lists, or finds nothing."""
+    """Return where the search redirects; empty where it lists results, or finds nothing."""
     response = client.get(f"{_home(customer)}search/", {"q": typed})
     assert response.status_code in (200, 302)
     return response.get("Location", "").removeprefix(_home(customer))
@@ -134,7 +134,7 @@ def test_an_event_and_its_delivery_are_found(
 def test_several_kinds_are_listed_by_kind(
     owner: Client, world: World, customer: Customer, carrier: Carrier
 ) -> None:
-    """The sender ID, its messages, and a key with that in its name."""
+    """A name finds the sender ID, its messages, and a key with that name."""
     world.sender(customer, "NAJD")
     world.message(customer, carrier, sender="NAJD")
     key, _ = create_key(customer.organization, "najd orders", test=True)

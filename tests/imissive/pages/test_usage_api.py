@@ -1,4 +1,4 @@
-"""GET /v1/usage: messages, parts and credits of a span, by day, status, sender and country."""
+"""GET /v1/usage: messages, parts and credits of a period, by day, status, sender and country."""
 
 import urllib.parse
 from datetime import UTC, datetime, timedelta
@@ -20,7 +20,7 @@ NO_OTP = {"sent": 0, "verified": 0, "conversion": None}
 
 
 def at(**since_noon: float) -> dict[str, Any]:
-    """The fields of a message accepted so long after noon of the first of May."""
+    """Return the fields of a message accepted that long after noon of the first of May."""
     return after_noon(timedelta(**since_noon).total_seconds())
 
 
@@ -38,7 +38,7 @@ def refund(customer: Customer, message, micro: int) -> None:
 
 @pytest.fixture
 def used(customer, carrier, world) -> Customer:
-    """Five messages of three days."""
+    """Create five messages of three days."""
     mine = customer, carrier
     world.message(*mine, price=MICRO, status=Status.DELIVERED, **at())
     world.message(*mine, price=2 * MICRO, parts=2, status=Status.DELIVERED, **at(hours=11.99))
@@ -93,12 +93,12 @@ def test_by_country(api, used):
 
 
 def test_it_agrees_with_the_ledger(api, used):
-    """What was charged and came back, in all."""
+    """The credits are the charges less the refunds."""
     spent = -sum(amount for kind, amount, _ in used.ledger())
     assert usage(api, **PERIOD)["total"]["credits"] == ledger.credits_text(spent)
 
 
-def test_a_part_that_came_back_is_not_counted(api, customer, carrier, world):
+def test_a_refunded_part_is_not_counted(api, customer, carrier, world):
     message = world.message(
         customer, carrier, price=3 * MICRO, parts=3, status=Status.FAILED, **at()
     )
@@ -120,7 +120,7 @@ def test_a_part_that_came_back_is_not_counted(api, customer, carrier, world):
         ("2026-03-02", "2026-06-01", 4),
     ],
 )
-def test_the_span_is_days_or_times(api, used, start, end, messages):
+def test_the_period_is_days_or_times(api, used, start, end, messages):
     body = usage(api, **{"from": start, "to": end})
     assert body["total"]["messages"] == messages
     assert sum(row["messages"] for row in body["data"]) == messages
@@ -160,7 +160,7 @@ def test_another_organizations_are_not_counted(outsider, used):
 
 
 def verification(customer: Customer, hours: float, **fields: Any) -> None:
-    """One that was begun so many hours after noon, verified unless fields differ."""
+    """Create a verification that started that many hours after noon, verified by default."""
     moment = after_noon(hours * 3600)
     started = moment["created_at"]
     fields = {
@@ -236,7 +236,7 @@ def test_conversion_by_country(api, verified):
         ("from=2026-05-01%00", "from"),
     ],
 )
-def test_what_cannot_be_asked_for(api, query, field):
+def test_invalid_parameters_are_refused(api, query, field):
     response = api.get(f"/v1/usage?{query}")
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["field"]) == (400, "INVALID_REQUEST", field)

@@ -1,4 +1,4 @@
-"""The usage page: spans, groups, money for those who may see it, one-time passwords, the file."""
+"""The usage page: periods, groups, credits by permission, one-time passwords, the CSV export."""
 
 import csv
 import io
@@ -66,7 +66,7 @@ def _file(client: Client, customer: Customer, **query: str) -> list[list[str]]:
 
 
 def _at(day: int, hour: int = 12) -> dict[str, Any]:
-    """The fields of something made at that hour of a day in May."""
+    """Return the fields of an object created at that hour of a day in May."""
     moment = datetime(2026, 5, day, hour, tzinfo=UTC)
     id_at = uuid.UUID(int=ids.first_id_at(moment).int | uuid.uuid4().int & (1 << 62) - 1)
     return {"id": id_at, "created_at": moment}
@@ -152,7 +152,7 @@ def test_one_time_passwords_by_day_and_country(owner: Client, verified: Customer
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_who_sees_money(role: Role, used: Customer) -> None:
+def test_credits_need_the_permission(role: Role, used: Customer) -> None:
     client = browser(member(used.organization, role))
     sees = role in (Role.OWNER, Role.ADMIN, Role.FINANCE)
     html = _page(client, used, by="day", **DAYS)
@@ -161,7 +161,7 @@ def test_who_sees_money(role: Role, used: Customer) -> None:
     assert ("credits" in _file(client, used, by="day", **DAYS)[0]) is sees
 
 
-def test_days_are_those_where_the_reader_is(used: Customer) -> None:
+def test_days_are_in_the_readers_time_zone(used: Customer) -> None:
     user = member(used.organization)
     user.time_zone = "Asia/Riyadh"
     user.save()
@@ -169,7 +169,7 @@ def test_days_are_those_where_the_reader_is(used: Customer) -> None:
     assert rows == ["2026-05-04 2 2 1.5", "All 2 2 1.5"]
 
 
-def test_spans_that_are_a_click_away() -> None:
+def test_preset_periods() -> None:
     presets = usage_views.preset_periods(date(2026, 3, 1))
     assert {period.key: (period.first, period.last) for period, _ in presets} == {
         "month": (date(2026, 3, 1), date(2026, 3, 1)),
@@ -206,7 +206,7 @@ def test_thirty_days_unless_asked(
 def test_days_that_cannot_be_shown(
     owner: Client, customer: Customer, query: dict[str, str], expected: str
 ) -> None:
-    """What was chosen is kept, and the page shows the last thirty days meanwhile."""
+    """The chosen days stay in the form, and the page shows the last thirty days."""
     for path in ("", "usage.csv"):
         response = owner.get(_url(customer, path), query)
         html = response.content.decode()

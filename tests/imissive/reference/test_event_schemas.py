@@ -1,4 +1,4 @@
-"""The events that are written, signed and posted are exactly what the public schema declares."""
+"""The events that are recorded, signed and posted are exactly as the public schema declares."""
 
 import copy
 import functools
@@ -39,7 +39,7 @@ LATER = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 
 @functools.cache
 def validators() -> dict[str, Draft202012Validator]:
-    """By the event's name. Closed: a field that is not declared is wrong."""
+    """Return a validator for each event by its name, which refuses undeclared fields."""
     schema = copy.deepcopy(document().schema)
     for model in schema["components"]["schemas"].values():
         if "properties" in model:
@@ -58,20 +58,20 @@ def bodies(customer: Customer) -> list[dict[str, Any]]:
 
 @pytest.fixture
 def listening(world: World, customer: Customer) -> Customer:
-    """Wants every event, those of its test messages too."""
+    """Return a customer with an endpoint for every event, also of its test messages."""
     world.carrier(is_sandbox=True)
     world.endpoint(customer)
     return customer
 
 
-# ---------------------------------------------------------------- how each event comes about
+# ---------------------------------------------------------------- causes of the events
 
 
 def post(api: Api, path: str, body: Any = None) -> dict[str, Any]:
     response = api.post(path, body)
     assert response.status_code < 300, response.content
-    answer: dict[str, Any] = response.json()
-    return answer
+    created: dict[str, Any] = response.json()
+    return created
 
 
 def send(api: Api, **more: Any) -> Message:
@@ -80,7 +80,7 @@ def send(api: Api, **more: Any) -> Message:
 
 
 def submitted(message: Message, submit_outcome: SubmitOutcome) -> None:
-    """A carrier's worker takes it, and the carrier answers so."""
+    """Claim the message as a carrier's worker, and write that outcome of its submit."""
     lease = uuid.uuid4()
     Message.objects.filter(id=message.id).update(due_at=datetime.now(UTC) - timedelta(minutes=1))
     claimed = queue.claim(message.carrier_id, urgent=message.urgent, limit=9, lease=lease)
@@ -94,7 +94,7 @@ def submitted(message: Message, submit_outcome: SubmitOutcome) -> None:
 
 
 def messages_of(api: Api, **more: Any) -> None:
-    """Every way that a message can go."""
+    """Send messages with every possible outcome."""
     for status, code in (
         (Status.DELIVERED, "000"),
         (Status.FAILED, "UNDELIV"),
@@ -125,7 +125,7 @@ def batch_of(api: Api) -> None:
 
 
 def codes_of(customer: Customer, api: Api) -> None:
-    """Every way that a one-time password can end."""
+    """Send one-time passwords with every possible outcome."""
 
     def sent() -> str:
         otps.pass_by(customer, 3600)
@@ -161,7 +161,7 @@ def the_rest(world: World, customer: Customer) -> None:
     disable.disable_gone(endpoint.id)
 
 
-# ---------------------------------------------------------------- what must hold
+# ---------------------------------------------------------------- checks
 
 
 def test_every_event_is_as_declared(world: World, listening: Customer) -> None:

@@ -1,4 +1,4 @@
-"""The schema: valid, complete, served to everybody, and in agreement with its own examples."""
+"""The OpenAPI document is valid, complete, public, and consistent with its own examples."""
 
 import gzip
 import json
@@ -129,7 +129,7 @@ def test_headers_are_declared_where_they_come() -> None:
     assert "WWW-Authenticate" in found["401"]
 
 
-def test_a_request_is_described_as_it_is_read_and_an_answer_as_it_is_written() -> None:
+def test_a_request_is_described_as_it_is_read_and_a_response_as_it_is_written() -> None:
     schemas = document().schema["components"]["schemas"]
     assert schemas["SendBody"]["required"] == ["to", "message"]
     assert schemas["SendBody"]["additionalProperties"] is False
@@ -137,7 +137,7 @@ def test_a_request_is_described_as_it_is_read_and_an_answer_as_it_is_written() -
     assert {"type": "null"} in schemas["Webhook"]["properties"]["failing_since"]["anyOf"]
 
 
-def test_links_lead_to_what_an_answer_tells_the_id_of() -> None:
+def test_links_use_the_ids_of_responses() -> None:
     links = operation("send_message")["responses"]["202"]["links"]
     assert links["get_message"]["parameters"] == {"message_id": "$response.body#/message_id"}
     there = {found["operationId"] for _, _, found in operations()}
@@ -150,7 +150,7 @@ def test_links_lead_to_what_an_answer_tells_the_id_of() -> None:
 
 
 def check(schema: dict[str, Any], value: Any) -> None:
-    """Raises where the value is not what the schema says."""
+    """Raise where the value does not obey the schema."""
     whole = {"components": document().schema["components"], **schema}
     Draft202012Validator(whole, format_checker=FormatChecker()).validate(value)
 
@@ -210,7 +210,7 @@ def test_the_server_is_the_platforms_own_address(settings: Any) -> None:
     assert document().schema["servers"] == [{"url": "https://sms.example.com"}]
 
 
-def test_who_has_it_already_does_not_get_it_again() -> None:
+def test_a_client_that_has_it_gets_304() -> None:
     etag = client.get(URL)["ETag"]
     response = client.get(URL, HTTP_IF_NONE_MATCH=etag)
     assert (response.status_code, response.content) == (304, b"")

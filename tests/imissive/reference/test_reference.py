@@ -1,4 +1,4 @@
-"""The reference's pages: everything that the schema says, for everybody, from this server alone."""
+"""The reference's pages show everything in the schema, to everybody, from this server only."""
 
 import functools
 import re
@@ -33,7 +33,7 @@ def _settings(settings: Any) -> None:
 
 @functools.cache
 def read(path: str, language: str = "en") -> str:
-    """The page as nobody sees it, asked for once."""
+    """Return the page for an anonymous reader, fetched once."""
     client = Client()
     client.cookies["django_language"] = language
     response = client.get(path)
@@ -42,7 +42,7 @@ def read(path: str, language: str = "en") -> str:
 
 
 def section(html: str, anchor: str) -> str:
-    """The part of a page under that heading."""
+    """Return the part of a page under that heading."""
     [found] = [
         part
         for part in html.split('<section class="guide-section"')[1:]
@@ -56,7 +56,7 @@ def text(html: str) -> str:
 
 
 def operations() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-    """(page, method, path, operation) of all."""
+    """Yield the page, method, path and schema of all operations."""
     slugs = {tag.name: tag.slug for tag in reference().tags}
     for path, methods in document().schema["paths"].items():
         for method, operation in methods.items():
@@ -64,7 +64,7 @@ def operations() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
 
 
 def fields_of(schema: dict[str, Any]) -> set[str]:
-    """The names of a body's own fields; of each of several bodies."""
+    """Return the names of a body's fields, or of all of several bodies."""
     if "$ref" in schema:
         schema = document().schema["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
     several = schema.get("anyOf", schema.get("oneOf"))
@@ -74,14 +74,14 @@ def fields_of(schema: dict[str, Any]) -> set[str]:
 
 
 def named(html: str) -> set[str]:
-    """What stands in code, without marks."""
+    """Return the texts in `code` elements."""
     return {text(code) for code in re.findall(r"<code>(.*?)</code>", html, re.S)}
 
 
-# ---------------------------------------------------------------- all of the schema is there
+# ---------------------------------------------------------------- completeness
 
 
-def test_every_operation_is_shown_with_all_that_it_takes_and_answers() -> None:
+def test_every_operation_is_shown_with_its_request_and_responses() -> None:
     for page, method, path, operation in operations():
         shown = section(read(page), operation["operationId"])
         assert f"{method} {path}" in text(shown).replace("{ ", "{"), path
@@ -131,7 +131,7 @@ def test_every_event_is_shown_with_its_body() -> None:
     assert {"webhook-id", "webhook-timestamp", "webhook-signature"} <= named(html)
 
 
-# ---------------------------------------------------------------- the pages as such
+# ---------------------------------------------------------------- the pages
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])

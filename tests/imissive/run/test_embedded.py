@@ -1,4 +1,4 @@
-"""The throw-away servers of tests, and how root runs a server that refuses root."""
+"""The temporary servers of tests, and running a server that refuses root as root."""
 
 import os
 import shutil
@@ -51,7 +51,7 @@ def test_a_command_that_is_killed_gives_a_shells_code() -> None:
 
 def test_servers_end_with_a_killed_wrapper(tmp_path: Path) -> None:
     if sys.platform != "linux":
-        pytest.skip("only Linux tells children of their parent's death")
+        pytest.skip("only Linux signals children when their parent dies")
     wrapper = subprocess.Popen(
         [
             *(sys.executable, "-m", "imissive.run.embedded", "--fast", "--"),
@@ -75,9 +75,9 @@ def test_servers_end_with_a_killed_wrapper(tmp_path: Path) -> None:
 
 
 def test_everything_ends_with_a_killed_parent_of_the_wrapper(tmp_path: Path) -> None:
-    """As a killed `make test` does not go on."""
+    """A killed `make test` leaves no processes behind."""
     if sys.platform != "linux":
-        pytest.skip("only Linux tells children of their parent's death")
+        pytest.skip("only Linux signals children when their parent dies")
     wrapper = f"{sys.executable} -m imissive.run.embedded --fast --die-with-parent --"
     parent = subprocess.Popen(
         ["sh", "-c", f"{wrapper} sh -c 'echo $$ $DATA_DIR; exec sleep 60'; true"],
@@ -122,7 +122,7 @@ def test_cluster_keeps_its_data_and_address(folder: Path, tmp_path: Path) -> Non
     second.stop()
 
 
-def test_lost_password_is_set_anew(folder: Path, tmp_path: Path) -> None:
+def test_lost_password_is_replaced(folder: Path, tmp_path: Path) -> None:
     first = Running(Postgres(folder, fast=True), tmp_path / "log")
     first.wait()
     first.stop()
@@ -133,7 +133,7 @@ def test_lost_password_is_set_anew(folder: Path, tmp_path: Path) -> None:
 
 
 def test_start_after_a_crash_ends_the_orphan(folder: Path, tmp_path: Path) -> None:
-    """As where the kernel does not end a killed starter's children: two at once on one folder."""
+    """Covers kernels that do not end a killed starter's children: two servers on one folder."""
     orphan = Running(Postgres(folder, fast=True), tmp_path / "log")
     orphan.wait()
     successor = Running(Postgres(folder, url=orphan.server.url, fast=True), tmp_path / "log")
@@ -153,7 +153,7 @@ def test_stale_pid_file_of_another_process_is_no_obstacle(folder: Path, tmp_path
     second.stop()
 
 
-def test_first_start_that_was_cut_short_begins_anew(folder: Path, tmp_path: Path) -> None:
+def test_interrupted_first_start_is_repeated(folder: Path, tmp_path: Path) -> None:
     (folder / "postgres" / "data").mkdir(parents=True)
     (folder / "postgres" / "data" / "PG_VERSION").write_text("18\n")
     server = Running(Postgres(folder, fast=True), tmp_path / "log")
@@ -161,7 +161,7 @@ def test_first_start_that_was_cut_short_begins_anew(folder: Path, tmp_path: Path
     server.stop()
 
 
-def test_no_one_gets_in_without_the_password(folder: Path, tmp_path: Path) -> None:
+def test_it_refuses_connections_without_the_password(folder: Path, tmp_path: Path) -> None:
     server = Running(Postgres(folder, fast=True), tmp_path / "log")
     server.wait()
     address = server.server.url.rpartition("@")[2]
@@ -191,7 +191,7 @@ def test_valkeys_password_is_in_a_private_file_and_not_on_its_command_line(
 @ROOT_ONLY
 @pytest.mark.parametrize("way", ways(), ids=lambda way: way.name)
 def test_each_way_runs_a_program_as_nobody(way: Way, tmp_path: Path) -> None:
-    """A sandbox may refuse a way; then the choice falls on another."""
+    """A sandbox may refuse one way; then another one is chosen."""
     folder = tmp_path
     if way.name == "as nobody":  # it cannot pass pytest's folder, which is closed
         folder = Path(tempfile.mkdtemp())
@@ -226,7 +226,7 @@ def test_no_folder_above_is_opened(tmp_path: Path) -> None:
 
 @ROOT_ONLY
 def test_postgres_runs_where_folders_above_it_are_closed(tmp_path: Path) -> None:
-    """The project and its data in root's home, say."""
+    """For example the project and its data in root's home."""
     tmp_path.chmod(0o700)
     data = tmp_path / "data"
     data.mkdir(mode=0o700)

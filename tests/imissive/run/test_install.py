@@ -1,4 +1,4 @@
-"""What `make` installs, and says of it: one line, or all of an error."""
+"""The installation by `make`: one line of output, or the whole output of an error."""
 
 import os
 import signal
@@ -19,15 +19,15 @@ MISSING = f"imissive-is-not-there==1 --hash=sha256:{'0' * 64}\n"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Has a `venv` whose Python is this one."""
+    """Return a folder with a `venv` whose Python is this one."""
     (tmp_path / "venv" / "bin").mkdir(parents=True)
     (tmp_path / "venv" / ".made").touch()
-    be(tmp_path, f'exec {sys.executable} "$@"')
+    replace_python(tmp_path, f'exec {sys.executable} "$@"')
     return tmp_path
 
 
-def be(folder: Path, line: str) -> None:
-    """Have the environment's Python be a shell's line."""
+def replace_python(folder: Path, line: str) -> None:
+    """Replace the environment's Python by a shell script of one line."""
     python = folder / "venv" / "bin" / "python"
     python.write_text(f"#!/bin/sh\n{line}\n")
     python.chmod(0o755)
@@ -37,7 +37,7 @@ def install(folder: Path, lock: str) -> "subprocess.Popen[str]":
     (folder / "lock").write_text(lock)
     return subprocess.Popen(
         [
-            *(sys.executable, "-P", str(ROOT / "imissive" / "install.py")),
+            *(sys.executable, "-P", str(ROOT / "imissive" / "run" / "install.py")),
             *(str(folder / name) for name in ("venv", "lock", "one", "two")),
         ],
         stdout=subprocess.PIPE,
@@ -71,7 +71,7 @@ def test_an_error_is_shown_whole_and_leaves_no_stamp(folder: Path) -> None:
 
 
 def test_a_killed_pip_is_an_error(folder: Path) -> None:
-    be(folder, "kill -KILL $$")
+    replace_python(folder, "kill -KILL $$")
     process = install(folder, SATISFIED)
     process.communicate(timeout=60)
     assert process.returncode == 128 + signal.SIGKILL
@@ -79,12 +79,12 @@ def test_a_killed_pip_is_an_error(folder: Path) -> None:
 
 
 def test_ctrl_c_ends_it_quietly(folder: Path) -> None:
-    be(folder, "echo Collecting; exec sleep 60")
+    replace_python(folder, "echo Collecting; exec sleep 60")
     process = install(folder, SATISFIED)
     assert process.stdout is not None
     assert process.stdout.readline().startswith("Installing")
-    begun = time.monotonic()
+    interrupted_at = time.monotonic()
     os.killpg(process.pid, signal.SIGINT)
     assert process.communicate(timeout=60) == ("", "")
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - interrupted_at < 3
     assert not (folder / "one").exists()

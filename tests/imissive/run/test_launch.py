@@ -1,4 +1,4 @@
-"""`make run` as its user sees it: one start, one block, one end, and the data stays."""
+"""`make run` from its user's view: start, output, stop, and persistent data."""
 
 import os
 import re
@@ -37,7 +37,7 @@ DEMO_NAMES = [
 
 @pytest.fixture(scope="module")
 def first_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform, str]]:
-    """One platform for this file, and what its first start said."""
+    """Return one platform for this file, and the output of its first start."""
     platform = Platform(tmp_path_factory.mktemp("launch") / "var")
     platform.start()
     try:
@@ -48,7 +48,7 @@ def first_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Plat
 
 @pytest.fixture
 def platform(first_start: tuple[Platform, str]) -> Platform:
-    """The platform of this file while it runs: started again where a test ended it."""
+    """Return the platform of this file, running: restart it if a test stopped it."""
     platform, _ = first_start
     if not platform.is_running():
         platform.start()
@@ -76,7 +76,7 @@ def test_first_start_says_where_everything_is(first_start: tuple[Platform, str])
     assert mode(platform.data_dir) & 0o067 == 0
     for name in ("IMISSIVE_EMAIL", "IMISSIVE_PASSWORD", "IMISSIVE_ADMIN_PASSWORD"):
         assert text.count(demo[name]) == 1
-    assert text.count(demo["IMISSIVE_API_KEY"]) == 2  # by itself and in the curl
+    assert text.count(demo["IMISSIVE_API_KEY"]) == 2  # on its own and in the curl command
     assert demo["IMISSIVE_TEST_KEY"] not in text
     assert f"curl -X POST {demo['IMISSIVE_URL']}/v1/sms/send" in text
     assert "superuser privileges" not in text
@@ -90,7 +90,7 @@ def test_it_lives_and_is_ready(platform: Platform) -> None:
 
 @pytest.mark.platform
 def test_the_printed_curl_works(platform: Platform) -> None:
-    """It is pasted into a shell as it stands in the block."""
+    """It is pasted into a shell as it is printed."""
     found = re.search(r"^curl -X POST .*?^}'$", platform.text, re.M | re.S)
     assert found
     done = subprocess.run(["sh", "-c", found.group()], capture_output=True, text=True, timeout=20)
@@ -159,7 +159,7 @@ def test_second_start_after_a_killed_launcher_keeps_the_data(platform: Platform)
     before = platform.get("/v1/balance", **key)
     platform.stop(signal.SIGKILL)
     seconds = platform.start()
-    # Three on an idle machine; here other tests run beside it.
+    # Three on an idle machine; here other tests run at the same time.
     assert seconds < 30, platform.text
     assert platform.demo == demo
     assert platform.get("/v1/balance", **key) == before
@@ -184,25 +184,26 @@ def test_ctrl_c_ends_everything(platform: Platform) -> None:
     ids=["servers", "migrations", "processes", "ready"],
 )
 def test_ctrl_c_ends_make_run_quietly(platform: Platform, tmp_path: Path, moment: str) -> None:
-    """At any moment of the start, as from a terminal: make, the launcher and pip get the signal."""
+    """Ctrl-C in a terminal signals make, the launcher and pip, at any moment of the start."""
     first = moment in ("starting postgres", "manage.py migrate")
     if not first:
         platform.stop()
-    made = Platform(tmp_path / "var" if first else platform.data_dir)
-    made.command = ("make", "run")
-    made.start(line=moment)
-    said = len(made.text)
+    by_make = Platform(tmp_path / "var" if first else platform.data_dir)
+    by_make.command = ("make", "run")
+    by_make.start(line=moment)
+    before = len(by_make.text)
     # Two seconds on an idle machine.
-    assert made.stop(signal.SIGINT, group=True) < 5
-    assert made.process is not None
-    assert made.process.returncode == -signal.SIGINT
-    made.reader.join(5)
-    assert not re.search(r"Traceback|\*\*\*|rror|starting it again", made.text[said:]), made.text
-    until(lambda: made.processes() == {}, 5, made.processes)
+    assert by_make.stop(signal.SIGINT, group=True) < 5
+    assert by_make.process is not None
+    assert by_make.process.returncode == -signal.SIGINT
+    by_make.reader.join(5)
+    output = by_make.text[before:]
+    assert not re.search(r"Traceback|\*\*\*|rror|starting it again", output), by_make.text
+    until(lambda: by_make.processes() == {}, 5, by_make.processes)
 
 
 @pytest.mark.platform
-def test_changed_ports_are_taken_in(platform: Platform) -> None:
+def test_changed_ports_are_applied(platform: Platform) -> None:
     demo = platform.demo
     platform.stop()
     moved = Platform(platform.data_dir, SMPP_PORT=platform.settings["SMPP_PORT"])
@@ -215,9 +216,9 @@ def test_changed_ports_are_taken_in(platform: Platform) -> None:
 
 @pytest.mark.platform
 def test_platform_ends_with_a_killed_test_run(platform: Platform) -> None:
-    """As each that a test starts: the run is killed, and so cannot end anything."""
+    """A killed test run cannot stop the platforms that it started; they must stop when it dies."""
     if sys.platform != "linux":
-        pytest.skip("only Linux tells children of their parent's death")
+        pytest.skip("only Linux signals children when their parent dies")
     platform.stop()
     code = f"""
 import time
@@ -260,7 +261,7 @@ def test_wrong_value_gives_one_line_with_its_name(tmp_path: Path, setting: str, 
     assert done.stderr.startswith(f"imissive: {setting}: ")
 
 
-def test_database_that_does_not_answer_gives_one_line(tmp_path: Path) -> None:
+def test_unreachable_database_gives_one_line(tmp_path: Path) -> None:
     platform = Platform(tmp_path / "var")
     url = f"postgresql://somebody:hidden@127.0.0.1:{free_port()}/nothing"
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Programs are kept running, and ended in time."""
+"""The supervisor restarts programs, and stops them in time."""
 
 import json
 import os
@@ -20,7 +20,7 @@ from tests.support.platforms import until
 
 
 class Watched(Supervisor):
-    """A supervisor whose words and lines a test reads."""
+    """A supervisor whose messages and lines a test reads."""
 
     def __init__(self, folder: Path) -> None:
         self.said: list[str] = []
@@ -52,7 +52,7 @@ def test_lines_come_whole_and_under_the_programs_name(supervisor: Watched) -> No
     assert supervisor.lines == [("one", "ab"), ("one", "c"), ("one", "")]
 
 
-def test_program_that_dies_is_started_again_ever_more_slowly(supervisor: Watched) -> None:
+def test_program_that_dies_is_restarted_after_growing_delays(supervisor: Watched) -> None:
     supervisor.start(python("weak", "raise SystemExit(3)"))
     supervisor.until(lambda: len(supervisor.said) == 3)
     assert [said.partition(" in ")[0] for said in supervisor.said] == [
@@ -74,7 +74,7 @@ def test_program_that_ignores_its_signal_is_killed(supervisor: Watched) -> None:
     assert supervisor.said == ["deaf did not end in time and is killed"]
 
 
-def test_what_a_dead_program_left_behind_is_ended(supervisor: Watched) -> None:
+def test_processes_of_a_dead_program_are_ended(supervisor: Watched) -> None:
     child = "import time; time.sleep(60)"
     code = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {child!r}]).pid)"
     supervisor.start(python("parent", code, once=True))
@@ -111,7 +111,7 @@ def test_pid_of_another_program_is_left_alone(tmp_path: Path) -> None:
 
 def test_children_die_with_a_killed_supervisor(tmp_path: Path) -> None:
     if sys.platform != "linux":
-        pytest.skip("only Linux tells children of their parent's death")
+        pytest.skip("only Linux signals children when their parent dies")
     code = f"""
 import time
 from pathlib import Path
@@ -133,7 +133,7 @@ time.sleep(60)
 FORKED = """
 import json, sys, time
 from pathlib import Path
-from imissive import forking
+from imissive.run import forking
 from imissive.run.supervisor import Program, Supervisor
 folder = Path(sys.argv[1])
 kept = open(folder / "kept", "w")
@@ -160,7 +160,7 @@ while True:
 
 
 class Forking:
-    """A supervisor in a process without threads, as the platform's is, and what it reports."""
+    """A supervisor in a process without threads, like the platform's, with its messages."""
 
     def __init__(self, folder: Path, **programs: str) -> None:
         self.folder = folder
@@ -191,19 +191,19 @@ class Forking:
 def forking(tmp_path: Path) -> Iterator[Callable[..., Forking]]:
     if not FORKS:
         pytest.skip("programs are forked on Linux only")
-    made: list[Forking] = []
+    started: list[Forking] = []
 
     def start(**programs: str) -> Forking:
-        made.append(Forking(tmp_path, **programs))
-        return made[-1]
+        started.append(Forking(tmp_path, **programs))
+        return started[-1]
 
     yield start
-    for each in made:
+    for each in started:
         each.process.kill()
         each.process.communicate()
 
 
-def test_fork_is_as_a_new_interpreter(forking: Callable[..., Forking]) -> None:
+def test_fork_is_like_a_new_interpreter(forking: Callable[..., Forking]) -> None:
     code = """
 import json, os, signal, sys, threading
 print(json.dumps({
@@ -224,15 +224,15 @@ print(json.dumps({
     "threads": threading.active_count(),
 }))
 """
-    made = forking(once=code)
-    script = str(made.folder / "once.py")
-    name, line = made.next()
+    supervised = forking(once=code)
+    script = str(supervised.folder / "once.py")
+    name, line = supervised.next()
     assert name == "once"
     assert json.loads(line) == {
         "argv": [script, "argument"],
         "name": "__main__",
         "environment": {"GIVEN": "once", "PATH": "/bin"},
-        "folder": str(made.folder),
+        "folder": str(supervised.folder),
         "files": ["/dev/null", "pipe", "pipe"],
         "stdin": "",
         "handled": [signal.SIGINT],
@@ -242,7 +242,7 @@ print(json.dumps({
         "environ": "",
         "threads": 1,
     }
-    assert made.next() == ("ended", "once 0")
+    assert supervised.next() == ("ended", "once 0")
 
 
 @pytest.mark.parametrize(
@@ -260,26 +260,26 @@ print(json.dumps({
         ),
     ],
 )
-def test_forks_end_is_as_an_interpreters(
+def test_fork_ends_like_an_interpreter(
     forking: Callable[..., Forking], code: str, lines: list[tuple[str, str]]
 ) -> None:
-    made = forking(once=code)
-    assert [made.next() for _ in lines] == lines
+    supervised = forking(once=code)
+    assert [supervised.next() for _ in lines] == lines
 
 
-def test_forks_exception_is_seen(forking: Callable[..., Forking]) -> None:
-    made = forking(once="raise ValueError('seen')")
-    lines = [made.next()]
+def test_forks_exception_is_printed(forking: Callable[..., Forking]) -> None:
+    supervised = forking(once="raise ValueError('seen')")
+    lines = [supervised.next()]
     while lines[-1][0] != "ended":
-        lines.append(made.next())
+        lines.append(supervised.next())
     assert ("once", "ValueError: seen") in lines
     assert lines[-1] == ("ended", "once 1")
 
 
 def test_forks_draw_other_random_numbers(forking: Callable[..., Forking]) -> None:
     code = "import random, time; print(random.random()); time.sleep(60)"
-    made = forking(one=code, two=code)
-    assert len({made.next()[1], made.next()[1]}) == 2
+    supervised = forking(one=code, two=code)
+    assert len({supervised.next()[1], supervised.next()[1]}) == 2
 
 
 def test_killed_fork_is_started_again_and_its_group_ended(forking: Callable[..., Forking]) -> None:
@@ -288,29 +288,28 @@ def test_killed_fork_is_started_again_and_its_group_ended(forking: Callable[...,
         "print(subprocess.Popen(['/bin/sleep', '61']).pid, flush=True)\n"
         "time.sleep(60)"
     )
-    made = forking(one=code)
-    _, sleeper = made.next()
-    first = made.pid("one")
+    supervised = forking(one=code)
+    _, sleeper = supervised.next()
+    first = supervised.pid("one")
     os.kill(first, signal.SIGKILL)
-    assert made.next() == ("said", "one was ended by SIGKILL; starting it again in 0.1 s")
-    made.next()
-    assert made.pid("one") != first
+    assert supervised.next() == ("said", "one was ended by SIGKILL; starting it again in 0.1 s")
+    supervised.next()
+    assert supervised.pid("one") != first
     until(lambda: "sleep 61" not in command_line(int(sleeper)), 10)
 
 
 def test_forks_die_with_a_killed_supervisor(forking: Callable[..., Forking]) -> None:
-    made = forking(one="import time; print('on'); time.sleep(60)")
-    assert made.next() == ("one", "on")
-    pid = made.pid("one")
-    made.process.kill()
+    supervised = forking(one="import time; print('on'); time.sleep(60)")
+    assert supervised.next() == ("one", "on")
+    pid = supervised.pid("one")
+    supervised.process.kill()
     until(lambda: "one.py" not in command_line(pid), 10)
 
 
-def test_what_is_imported_before_a_fork_leaves_nothing_that_a_fork_breaks() -> None:
-    """No thread of any library, no connection."""
+def test_imports_before_a_fork_leave_no_threads_and_no_connections() -> None:
     code = """
 import os, threading
-from imissive import forking
+from imissive.run import forking
 before = set(os.listdir("/proc/self/fd"))
 forking.preload()
 print(os.listdir("/proc/self/task") == [str(os.getpid())], threading.active_count())

@@ -1,4 +1,4 @@
-"""Country rules and suppressions in the operators' admin."""
+"""Sending hours and suppressions in the admin."""
 
 from typing import Any
 
@@ -66,7 +66,7 @@ def test_what_is_no_rule(admin: Client, field: str, value: str, at: str) -> None
 
 @pytest.fixture
 def listed(customer: Customer, outsider: Customer) -> Suppression:
-    """The customer's entry of PHONE, beside the outsider's of another number."""
+    """Create the customer's suppression of PHONE, and the outsider's of another number."""
     theirs = Suppression(organization=outsider.organization, number="+966509999999", source="api")
     mine = Suppression(organization=customer.organization, number=PHONE, source="api")
     Suppression.objects.bulk_create([theirs, mine])
@@ -84,7 +84,7 @@ def test_a_number_is_found_by_itself_or_its_organization(
 
 
 def _organizations(admin: Client, **query: str) -> set[Organization]:
-    """Whose suppressions the list shows."""
+    """Return the organizations whose suppressions the list shows."""
     rows = admin.get(LIST, query).context["cl"].result_list
     return {row.organization for row in rows}
 

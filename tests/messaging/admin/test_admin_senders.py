@@ -1,4 +1,4 @@
-"""The operators' queue of sender IDs, page by page."""
+"""Sender IDs in the admin: the queue, decisions, documents, review."""
 
 from datetime import timedelta
 
@@ -82,7 +82,7 @@ def test_revoke(admin: Client, pending: SenderId) -> None:
     assert (pending.status, pending.reason) == ("revoked", "Complaints")
 
 
-def test_who_comes_late_is_told(admin: Client, pending: SenderId) -> None:
+def test_a_late_decision_gets_an_explanation(admin: Client, pending: SenderId) -> None:
     approval.approve(pending, operator())
     response = admin.post(_page(pending, "reject"), {"reason": "Not yours"})
     assert "has changed to: Approved" in response.content.decode()
@@ -113,7 +113,7 @@ def test_approving_many_leaves_the_revoked_alone(
     assert SenderId.objects.get(pk=revoked.pk).status == "revoked"
 
 
-def test_an_operator_asks_for_a_customer(admin: Client, customer: Customer) -> None:
+def test_an_operator_requests_for_a_customer(admin: Client, customer: Customer) -> None:
     fields = {"organization": customer.id, "purpose": "Orders", "sample": "Hello", "use": ""}
     refused = admin.post(f"{LIST}add/", {**fields, "name": "TwelveLetter"})
     assert "at most 11" in refused.content.decode()
@@ -138,9 +138,7 @@ def test_an_operator_without_the_permission_only_looks(pending: SenderId) -> Non
     assert SenderId.objects.get(pk=pending.pk).status == "pending"
 
 
-def test_what_waits_longest_is_looked_at_first(
-    admin: Client, world: World, customer: Customer
-) -> None:
+def test_the_oldest_request_is_first(admin: Client, world: World, customer: Customer) -> None:
     now = timezone.now()
     for name, status, days in (
         ("Newest", "pending", 1),
@@ -156,7 +154,7 @@ def test_what_waits_longest_is_looked_at_first(
     assert names == ["Oldest", "Newest", "Lately", "Long ago"]
 
 
-def test_what_an_operator_weighs(
+def test_the_review_of_a_request(
     admin: Client, world: World, customer: Customer, outsider: Customer
 ) -> None:
     world.sender(outsider, "NAJD BANK7")
@@ -171,7 +169,7 @@ def test_what_an_operator_weighs(
     assert f"NAJD BANK7 ({outsider.organization})" in confirmation
 
 
-def test_an_operator_saves_a_document_and_that_is_written_down(
+def test_an_operator_downloads_a_document_and_that_is_audited(
     admin: Client, world: World, customer: Customer, outsider: Customer
 ) -> None:
     document = world.document(customer)

@@ -1,4 +1,4 @@
-"""The box in which operators try a route: it says what accepting then does, and why."""
+"""The route preview: it shows the result of accepting, and the reason."""
 
 import pytest
 from django.test import Client
@@ -44,7 +44,7 @@ def _trial(admin: Client, customer: Customer, **changes: str):
     return response.context["trial"], response.content.decode()
 
 
-def test_the_empty_box(admin: Client, customer: Customer) -> None:
+def test_the_empty_form(admin: Client, customer: Customer) -> None:
     page = admin.get(TRY, {"organization": "Najd"})
     assert page.context["trial"] is None
     assert 'value="Najd"' in page.content.decode()
@@ -90,7 +90,7 @@ def test_the_order_when_carriers_are_held(admin: Client, world: World, customer:
     assert "Stopped: passed over" in page
     customer.api.post("/v1/sms/send", {"to": PHONE, "message": "Hello"})
     assert customer.messages()[0].carrier == working
-    # Where nothing else is left, messages wait for the one that is drained.
+    # Without another carrier, messages wait for the draining one.
     Route.objects.get(prefix="96650").steps.filter(carrier=working).delete()
     cache.reload()
     trial, _ = _trial(admin, customer)
@@ -111,19 +111,19 @@ def test_the_order_when_carriers_are_held(admin: Client, world: World, customer:
         ({"test": "on"}, "DESTINATION_BLOCKED"),
     ],
 )
-def test_what_it_tells(
+def test_problems_are_shown(
     admin: Client, customer: Customer, outsider: Customer, changes: dict[str, str], expected: str
 ) -> None:
     assert expected in _trial(admin, customer, **changes)[1]
     assert customer.messages() == []
 
 
-def test_the_balance_is_looked_at(admin: Client, world: World, carrier: Carrier) -> None:
+def test_the_balance_is_checked(admin: Client, world: World, carrier: Carrier) -> None:
     poor = world.customer(credits=1)
     assert "Would be accepted" in _trial(admin, poor)[1]
     assert "Not covered" in _trial(admin, poor, text="x" * 200)[1]
 
 
-def test_who_may_try(customer: Customer) -> None:
+def test_it_needs_the_permission(customer: Customer) -> None:
     assert browser(person(is_staff=True)).get(TRY, _asked(customer)).status_code == 403
     assert browser(member(customer.organization)).get(TRY).status_code == 302

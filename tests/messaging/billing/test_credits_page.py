@@ -1,4 +1,4 @@
-"""The credits page: balance and pace, the ledger by kinds and pages, its file, and the prices."""
+"""The credits page: balance, spending rate, the ledger by kind and page, its export, prices."""
 
 import csv
 import io
@@ -74,7 +74,7 @@ def _rows(html: str) -> list[str]:
 # ---------------------------------------------------------------- balance
 
 
-def test_balance_pace_and_alert(
+def test_balance_spending_rate_and_alert(
     owner: Client, world: World, customer: Customer, carrier: Carrier
 ) -> None:
     world.message(customer, carrier, status=Status.SENT, price=4 * MICRO)
@@ -128,10 +128,10 @@ def test_each_entry_leads_to_its_message_or_batch(
     ]
 
 
-def test_what_is_anothers_has_no_link(
+def test_another_organizations_reference_has_no_link(
     owner: Client, world: World, customer: Customer, outsider: Customer, carrier: Carrier
 ) -> None:
-    """A reference is an id, and never a way into another organization."""
+    """A reference is an id, which must not lead into another organization."""
     theirs = world.message(outsider, carrier)
     post(customer, Kind.CHARGE, -MICRO, theirs.id)
     assert theirs.public_id not in _page(owner, _url(customer))
@@ -183,7 +183,7 @@ def test_another_organizations_ledger_is_not_shown(
     assert "theirs" not in _file(owner, customer)[-1][-1]
 
 
-# ---------------------------------------------------------------- the file
+# ---------------------------------------------------------------- the export
 
 
 def _file(client: Client, customer: Customer, **query: str) -> list[list[str]]:
@@ -221,8 +221,8 @@ def test_the_file_is_read_in_pieces(
 
 @pytest.fixture
 def dated(customer: Customer) -> Customer:
-    """Twelve charges, one an hour, on both sides of a midnight; the ledger refuses to be changed,
-    so they are written with their times."""
+    """Insert twelve hourly charges around midnight with SQL: a ledger entry cannot be updated, so
+    its time must be right from the start."""
     with connection.cursor() as cursor:
         for hour in range(12):
             cursor.execute(
@@ -255,7 +255,7 @@ def test_the_file_holds_chosen_days(
     assert [row[6] for row in rows] == [f"h{hour}" for hour in hours]
 
 
-def test_a_moment_in_the_ledger_is_found_by_halves(dated: Customer) -> None:
+def test_a_moment_in_the_ledger_is_found_by_bisection(dated: Customer) -> None:
     rows = list(LedgerEntry.objects.filter(organization=dated.id).order_by("id"))
     first = rows[1].created_at
     for at in range(1, 12):
@@ -274,7 +274,7 @@ def test_a_moment_in_the_ledger_is_found_by_halves(dated: Customer) -> None:
         ("kind=gift", "not one of the available choices"),
     ],
 )
-def test_days_that_are_none(owner: Client, customer: Customer, query: str, shown: str) -> None:
+def test_invalid_days(owner: Client, customer: Customer, query: str, shown: str) -> None:
     html = _page(owner, _url(customer, f"ledger.csv?{query}"))
     assert shown in html.replace("Jan. 1, 2000", "2000-01-01")
 
@@ -295,7 +295,7 @@ def priced(world: World, customer: Customer, outsider: Customer, carrier: Carrie
 
 
 def test_the_prices_that_apply(priced: Customer) -> None:
-    """As accepting finds them: one's own first, then the longest prefix."""
+    """They are the same as for accepting: own prices first, then the longest prefix."""
     rows = {row.prefix: (row.micro, row.own, row.served) for row in price_list(priced.id)}
     assert {prefix: rows.get(prefix) for prefix in ("966", "96656", "971", "97150", "1")} == {
         "966": (MICRO, False, True),
@@ -328,7 +328,7 @@ def test_a_price_is_found_by_country_and_number(
     assert [row.prefix for row in found if row.prefix] == prefixes
 
 
-def test_what_a_search_says_a_number_costs_is_what_it_costs(priced: Customer) -> None:
+def test_the_price_of_a_searched_number_is_the_one_charged(priced: Customer) -> None:
     for number in ("+966561234567", "+966501234567", "+971501234567", "+971561234567"):
         [row] = search(price_list(priced.id), number)
         assert row.micro == cache.tables().price(number, priced.id, test=False)
@@ -372,7 +372,7 @@ def test_a_fixed_number_of_queries(
 
 def test_a_rare_kind_is_found_by_its_index(customer: Customer) -> None:
     with connection.cursor() as cursor:
-        # Charges enough that the planner does not look through them for another kind.
+        # Enough charges that the planner does not scan them for another kind.
         cursor.execute(
             "INSERT INTO accounts_ledgerentry"
             " (organization_id, kind, amount, balance_after, reference, reason, created_at)"

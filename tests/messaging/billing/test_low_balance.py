@@ -1,4 +1,4 @@
-"""A balance that falls below its threshold is told once: by event and by mail."""
+"""A balance that falls below its threshold sends one `balance.low` event and one email."""
 
 import json
 import smtplib
@@ -36,7 +36,7 @@ def adjust(customer: Customer, credits: int) -> None:
 
 
 def events(customer: Customer) -> list[dict[str, Any]]:
-    """The data of every balance.low."""
+    """Return the data of every balance.low event."""
     rows = [json.loads(row.body) for row in customer.event_rows() if row.type == "balance.low"]
     return [row["data"] for row in rows]
 
@@ -47,7 +47,7 @@ def organization(customer: Customer) -> Organization:
 
 @pytest.fixture
 def listening(world: World, customer: Customer) -> Customer:
-    """Has 100 credits, wants every event, and is told below 99."""
+    """Return a customer with 100 credits, a threshold of 99, and an endpoint for every event."""
     world.endpoint(customer)
     threshold(customer, 99)
     return customer
@@ -56,7 +56,7 @@ def listening(world: World, customer: Customer) -> Customer:
 # ---------------------------------------------------------------- the event
 
 
-def test_it_is_told_once_when_a_send_makes_it_fall(listening: Customer) -> None:
+def test_there_is_one_event_when_a_send_makes_it_fall(listening: Customer) -> None:
     low_balance.watch()
     assert events(listening) == []
     body = {"to": PHONE, "message": "Hello"}
@@ -71,7 +71,7 @@ def test_it_is_told_once_when_a_send_makes_it_fall(listening: Customer) -> None:
     assert event.deliveries.count() == 1
 
 
-def test_each_fall_is_told(listening: Customer) -> None:
+def test_each_fall_has_an_event(listening: Customer) -> None:
     for change in (-50, +49, +1, -2, -10, +60, -61):
         adjust(listening, change)
         low_balance.watch()
@@ -89,14 +89,14 @@ def test_a_threshold_that_is_raised_above_the_balance_is_a_fall_too(listening: C
     assert organization(listening).low_balance_told_at is None
 
 
-def test_without_a_threshold_nothing_is_told(listening: Customer) -> None:
+def test_without_a_threshold_there_is_no_event(listening: Customer) -> None:
     threshold(listening, 0)
     adjust(listening, -100)
     low_balance.watch()
     assert events(listening) == []
 
 
-def test_who_is_suspended_is_not_told(listening: Customer) -> None:
+def test_a_suspended_organization_gets_no_event(listening: Customer) -> None:
     adjust(listening, -50)
     Organization.objects.filter(id=listening.id).update(status="suspended")
     assert low_balance.watch() == 0
@@ -104,14 +104,14 @@ def test_who_is_suspended_is_not_told(listening: Customer) -> None:
     assert low_balance.watch() == 1
 
 
-def test_only_those_who_fell_are_told(listening: Customer, outsider: Customer) -> None:
+def test_only_fallen_balances_have_an_event(listening: Customer, outsider: Customer) -> None:
     adjust(listening, -50)
     low_balance.watch()
     assert events(outsider) == []
     assert organization(outsider).low_balance_told_at is None
 
 
-def test_two_beats_tell_once(committed_world: World) -> None:
+def test_two_beats_send_one_event(committed_world: World) -> None:
     customer = committed_world.customer()
     committed_world.endpoint(customer)
     threshold(customer, 200)
@@ -120,8 +120,8 @@ def test_two_beats_tell_once(committed_world: World) -> None:
     threshold(customer, 0)
 
 
-def test_looking_first_and_marking_later_would_tell_several_times(committed_world: World) -> None:
-    """The race is there: what the compare-and-swap is for."""
+def test_reading_first_and_marking_later_would_send_several_events(committed_world: World) -> None:
+    """It proves the race that the compare-and-swap prevents."""
     customer = committed_world.customer()
     threshold(customer, 200)
 
@@ -147,7 +147,7 @@ def test_beat_watches_every_few_seconds() -> None:
     assert entry["schedule"] == 5.0
 
 
-# ---------------------------------------------------------------- the mail
+# ---------------------------------------------------------------- the email
 
 
 def html_of(one: Any) -> str:
@@ -213,7 +213,7 @@ class _Refuses(locmem.EmailBackend):
         raise smtplib.SMTPRecipientsRefused({})
 
 
-def test_while_the_mail_server_is_away_it_stays_owed(fallen: Customer, settings: Any) -> None:
+def test_while_the_mail_server_is_down_it_stays_due(fallen: Customer, settings: Any) -> None:
     member(fallen.organization)
     works = settings.EMAIL_BACKEND
     settings.EMAIL_BACKEND = f"{__name__}._Away"
@@ -231,7 +231,7 @@ def test_while_the_mail_server_is_away_it_stays_owed(fallen: Customer, settings:
     assert organization(fallen).low_balance_mail_due_at is None
 
 
-def test_whom_the_server_refuses_is_not_tried_again(fallen: Customer, settings: Any) -> None:
+def test_a_refused_recipient_is_not_tried_again(fallen: Customer, settings: Any) -> None:
     member(fallen.organization)
     settings.EMAIL_BACKEND = f"{__name__}._Refuses"
     tasks.watch_balances()

@@ -1,4 +1,4 @@
-"""The pages for people: who may see which, and that they show what the database holds."""
+"""The dashboard's pages: permissions, and what they show of the database."""
 
 import pytest
 from django.db import connection
@@ -78,7 +78,9 @@ def test_outsiders_find_nothing(
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_nobody_is_sent_to_the_login(page: str, customer: Customer, sent: Message) -> None:
+def test_an_anonymous_user_is_redirected_to_the_login(
+    page: str, customer: Customer, sent: Message
+) -> None:
     url = _page(page, customer, sent)
     response = browser(None).get(url)
     assert (response.status_code, response["Location"]) == (302, f"/accounts/login/?next={url}")
@@ -114,7 +116,7 @@ def test_what_is_no_organization(owner: Client, organization_id: str) -> None:
         (Role.VIEWER, False),
     ],
 )
-def test_who_sees_the_balance(role: Role, sees: bool, customer: Customer) -> None:
+def test_the_balance_needs_the_permission(role: Role, sees: bool, customer: Customer) -> None:
     ledger.adjust(customer.organization, 1234 * MICRO, reason="paid", actor=None)
     page = _text(browser(member(customer.organization, role)), _home(customer))
     assert ("1,334" in page) is sees
@@ -131,23 +133,23 @@ def test_pages_of_a_member_are_kept_by_no_cache(
             assert forbidden not in response.content.decode()
 
 
-# ---------------------------------------------------------------- the front door
+# ---------------------------------------------------------------- the landing page
 
 
-def test_the_front_page_tells_strangers_what_this_is(client: Client, db: None) -> None:
+def test_the_landing_page_describes_the_platform(client: Client, db: None) -> None:
     page = _text(client, "/")
     assert "Sign in" in page
     assert "/v1/sms/send" in page
 
 
-def test_the_front_page_takes_members_to_their_organization(
+def test_the_landing_page_redirects_members_to_their_organization(
     owner: Client, customer: Customer
 ) -> None:
     for url in ("/", "/dashboard/"):
         assert owner.get(url)["Location"] == _home(customer)
 
 
-def test_who_belongs_to_no_organization_is_told(db: None) -> None:
+def test_a_user_without_an_organization_gets_an_explanation(db: None) -> None:
     assert "You belong to no organization yet" in _text(browser(person()), "/")
     assert browser(person(is_staff=True)).get("/")["Location"] == "/admin/"
 
@@ -235,7 +237,7 @@ def test_a_bug_of_ours_is_not_shown(
 # ---------------------------------------------------------------- overview
 
 
-def test_a_new_organization_is_told_what_to_do(db: None) -> None:
+def test_a_new_organization_sees_the_onboarding(db: None) -> None:
     organization = Organization.objects.create(name="New")
     page = _text(browser(member(organization)), f"/dashboard/{public_id(organization)}/")
     for step in (
@@ -272,10 +274,10 @@ def test_a_suspended_organization_still_reads(owner: Client, customer: Customer)
 def test_pages_cost_a_fixed_number_of_queries(
     owner: Client, world: World, customer: Customer, carrier: Carrier, django_assert_num_queries
 ) -> None:
-    """However many messages there are."""
+    """The number does not depend on the number of messages."""
     for _ in range(3):
         world.message(customer, carrier)
-    owner.get(_home(customer))  # The session remembers where it was.
+    owner.get(_home(customer))  # The session remembers the account.
     counted = {}
     for url in (_home(customer), f"{_home(customer)}messages/"):
         with CaptureQueriesContext(connection) as queries:

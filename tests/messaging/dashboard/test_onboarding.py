@@ -1,4 +1,4 @@
-"""The first steps of a new organization, and the test message that is sent from a page."""
+"""Onboarding of a new organization, and the test message from a page."""
 
 import re
 
@@ -25,7 +25,7 @@ def _plain(settings, world: World) -> None:
 
 @pytest.fixture
 def fresh() -> Organization:
-    """As sign-up leaves it: no credits, no sender ID, no key."""
+    """Create an organization like after sign-up: no credits, no sender ID, no key."""
     return Organization.objects.create(name="Fresh")
 
 
@@ -100,7 +100,7 @@ def test_without_a_simulator_it_is_said(fresh: Organization) -> None:
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_each_role_is_told_what_it_can_do(fresh: Organization, role: Role) -> None:
+def test_each_role_sees_its_own_steps(fresh: Organization, role: Role) -> None:
     page = browser(member(fresh, role)).get(f"/dashboard/{public_id(fresh)}/").content.decode()
     builds = role in (Role.OWNER, Role.ADMIN, Role.DEVELOPER)
     assert ("test-message/" in page) is builds
@@ -108,7 +108,7 @@ def test_each_role_is_told_what_it_can_do(fresh: Organization, role: Role) -> No
     assert "Next steps" in page
 
 
-def test_who_never_paid_is_not_told_that_the_balance_is_low(fresh: Organization) -> None:
+def test_an_organization_that_never_paid_has_no_low_balance(fresh: Organization) -> None:
     page = browser(member(fresh)).get(f"/dashboard/{public_id(fresh)}/").content.decode()
     assert "Test messages are free" in page
     assert "balance is low" not in page

@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.db import transaction
 
 from messaging.carriers import sweeps
-from messaging.gateway import receipt_queue, receipt_sender
+from messaging.gateway import formatting, receipt_queue, receipt_sender
 from messaging.gateway.receipt_sender import SILENT_TIMEOUTS
 from messaging.models import Message, SmppReceipt, SmppServer, SmppSubmit
 from messaging.sending import cancel as cancellation
@@ -371,7 +371,7 @@ def test_a_refused_receipt(server, member, status, comes_again, monkeypatch) -> 
 def test_receipt_that_cannot_be_written_costs_no_other_its_way(
     server, member, monkeypatch, caplog
 ) -> None:
-    was = receipt_sender.receipt_pdu
+    was = formatting.receipt_pdu
 
     def receipt_pdu(receipt, *arguments, **named):
         if receipt.text == "bad":

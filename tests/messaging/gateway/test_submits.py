@@ -123,7 +123,7 @@ def test_binary_data_is_refused(esme, member, data_coding) -> None:
     """It is no text: as Latin-1 it would be charged, and be nonsense on the handset."""
     logo = bytes.fromhex("300504d6ff0a4c4f474f")
     tlvs = {int(Tag.MESSAGE_PAYLOAD): logo}
-    to = [pdus.SmeAddress(1, 1, "966501234567")]
+    to: list[Any] = [pdus.SmeAddress(1, 1, "966501234567")]
     for pdu in (
         submit(logo, data_coding=data_coding),
         submit(b"\x06\x05\x04\x15\x82\x00\x00" + logo, data_coding=data_coding, esm_class=0x40),

@@ -1,4 +1,4 @@
-"""A batch's page: what became of its messages, and the rest of them canceled."""
+"""The page of a batch: its messages by status, and canceling the rest."""
 
 import re
 import uuid

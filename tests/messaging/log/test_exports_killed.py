@@ -1,4 +1,4 @@
-"""An export whose workers are really killed while they write it has each message, and once."""
+"""An export has each message exactly once, although its workers are killed while they write."""
 
 import csv
 import http.cookiejar
@@ -23,7 +23,7 @@ KILLS = 3
 
 
 class Visitor:
-    """A browser without scripts, signed in as the demo's owner."""
+    """A browser without scripts, logged in as the demo's owner."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
@@ -37,7 +37,7 @@ class Visitor:
             return str(response.read().decode("utf-8-sig"))
 
     def send(self, page: str, to: str, **fields: str) -> None:
-        """Send a form of that page there, with what it hides."""
+        """Submit a form of the page to `path`, with its hidden fields."""
         hidden = re.findall(r'name="(csrfmiddlewaretoken|once)" value="([^"]+)"', self.get(page))
         body = urllib.parse.urlencode({**dict(hidden), **fields}).encode()
         request = urllib.request.Request(self.site.url + to, body)  # noqa: S310

@@ -1,4 +1,4 @@
-"""The log as a file: asked for, written in steps, fetched by its organization, stopped."""
+"""Exports of the message log: request, writing in steps, download, cancel."""
 
 import csv
 import io
@@ -67,7 +67,10 @@ def _fetch(client: Client, customer: Customer, export: Export | None = None) -> 
 
 @pytest.fixture
 def many(world: World, customer: Customer, outsider: Customer, carrier: Carrier) -> list[str]:
-    """The ids of 25 messages, newest first, among which some failed; and one of another's."""
+    """Create 25 messages, some failed, and one of another organization; return their ids.
+
+    The newest is first.
+    """
     for index in range(25):
         status = Status.FAILED if index % 5 == 0 else Status.DELIVERED
         world.message(customer, carrier, to=f"+9665000{index:05d}", status=status)
@@ -104,7 +107,7 @@ def test_it_is_written_in_steps(
     monkeypatch.setattr(exports, "STEP", size)
     _ask(owner, customer)
     exports.step()
-    # What comes meanwhile is not in it.
+    # Messages that are accepted meanwhile are not in it.
     world.message(customer, carrier)
     export = _export(customer)
     assert (export.total, export.written) == (25, min(size, 25))
@@ -146,7 +149,7 @@ def test_only_what_the_log_was_narrowed_to(
 def test_a_step_that_dies_leaves_nothing_and_the_next_goes_on(
     owner: Client, customer: Customer, many: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a worker that is killed between its writing and its commit."""
+    """Like a worker that is killed between its write and its commit."""
     monkeypatch.setattr(exports, "STEP", 10)
     _ask(owner, customer)
     exports.step()
@@ -197,7 +200,7 @@ def test_a_step_that_breaks_is_tried_again_and_then_given_up(
 
 
 def test_two_workers_write_two_exports(committed_world: World) -> None:
-    """Who comes second takes the other one, and neither waits."""
+    """The second worker takes the other export, and neither waits."""
     carrier, customer = committed_world.serve(), committed_world.customer()
     committed_world.message(customer, carrier)
     person = member(customer.organization)
@@ -238,7 +241,7 @@ def test_cells_compute_nothing_and_codes_are_masked(
     assert (third["text"], third["credits"]) == ('سطر\nثان, "مقتبس"', "1.5")
 
 
-def test_who_asked_and_who_fetched_is_audited(
+def test_requests_and_downloads_are_audited(
     owner: Client, customer: Customer, many: list[str]
 ) -> None:
     _ask(owner, customer, "number=%2B966500000003&status=delivered")
@@ -252,7 +255,7 @@ def test_who_asked_and_who_fetched_is_audited(
     assert "966500000003" not in str(exported.detail)
 
 
-def test_a_double_click_begins_one_and_few_are_under_way(
+def test_a_double_click_starts_one_and_few_are_in_progress(
     owner: Client, customer: Customer, many: list[str]
 ) -> None:
     _ask(owner, customer, once="the-same")
@@ -268,7 +271,7 @@ def test_a_double_click_begins_one_and_few_are_under_way(
     assert mine.count() == exports.OPEN_AT_MOST + 1
 
 
-def test_what_is_stopped_leaves_no_file(
+def test_a_canceled_export_leaves_no_file(
     owner: Client, customer: Customer, many: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exports, "STEP", 10)
@@ -286,7 +289,7 @@ def test_what_is_stopped_leaves_no_file(
 
 
 @pytest.mark.parametrize("query", ["since=x", "batch=1", "since=2026-02-02&until=2026-02-01"])
-def test_what_is_no_filter_begins_nothing(owner: Client, customer: Customer, query: str) -> None:
+def test_an_invalid_filter_starts_no_export(owner: Client, customer: Customer, query: str) -> None:
     url = f"{_home(customer)}exports/new/?{query}"
     response = owner.post(url, {"once": "x"}, follow=True)
     assert "was not begun" in response.content.decode()
@@ -308,7 +311,7 @@ def test_nobody_elses_file(
             assert stranger.post(url).status_code in (404, 405)
 
 
-def test_files_go_and_then_what_is_told_of_them(
+def test_files_expire_before_their_exports(
     owner: Client, customer: Customer, many: list[str]
 ) -> None:
     _ask(owner, customer)

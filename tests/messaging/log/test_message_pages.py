@@ -1,4 +1,4 @@
-"""The message log, and one message's page with its timeline and its reasons in plain words."""
+"""The message log, and the page of a message with its timeline and failure reason."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -54,11 +54,11 @@ def _numbers(page: str) -> list[str]:
 
 @pytest.fixture
 def many(world: World, customer: Customer, carrier: Carrier) -> list[str]:
-    """The numbers of 120 messages, newest first."""
+    """Create 120 messages and return their numbers, newest first."""
     for index in range(120):
         status = Status.FAILED if index % 10 == 0 else Status.DELIVERED
         world.message(customer, carrier, to=f"+9665000{index:05d}", status=status)
-    # By their ids: the order of those of one millisecond is random, but the same ever after.
+    # In the order of ids: those of one millisecond are in random, but stable order.
     return list(log.messages_of(customer.organization).values_list("to", flat=True))
 
 
@@ -162,7 +162,7 @@ def _timeline(page: str) -> list[str]:
     ]
 
 
-def test_the_timeline_tells_all_that_the_database_knows(wakes: list[object], db: None) -> None:
+def test_the_timeline_has_everything_that_the_database_knows(wakes: list[object], db: None) -> None:
     shown = showcase.make()
     client = browser(shown.owner)
     home = f"/dashboard/{showcase.organization_id(shown)}/messages/"
@@ -239,7 +239,7 @@ def test_every_status_has_a_page(
         assert str(STATUS_LABELS[status]) in page
 
 
-def test_what_came_back_is_said(
+def test_a_refund_is_shown(
     owner: Client, world: World, customer: Customer, carrier: Carrier
 ) -> None:
     message = world.message(
@@ -281,7 +281,7 @@ def test_every_delivery_has_words(
 def test_each_attempt_at_a_webhook_has_its_place(
     owner: Client, world: World, customer: Customer, sent: Message
 ) -> None:
-    """With the receiver's answer, and when it is tried again."""
+    """Each has the receiver's response, and the time of its retry."""
     endpoint = world.endpoint(customer)
     event = Event.objects.create(
         organization=customer.organization, type="message.sent", message_id=sent.id, body="{}"
@@ -334,7 +334,7 @@ def test_each_attempt_at_a_webhook_has_its_place(
         ({"source": "else"}, "else"),
     ],
 )
-def test_the_timeline_says_how_it_came(
+def test_the_timeline_says_the_source(
     owner: Client, world: World, customer: Customer, carrier: Carrier, fields: dict, words: str
 ) -> None:
     message = world.message(customer, carrier, **fields)
@@ -364,7 +364,7 @@ def test_what_no_carrier_took_says_so(
 
 
 @pytest.mark.parametrize("status", [each for each in CommandStatus if each])
-def test_every_answer_of_a_carrier_has_words(status: CommandStatus) -> None:
+def test_every_command_status_has_words(status: CommandStatus) -> None:
     found = reason(status.name)
     assert found is not None
     assert found != reason("0x00000500")

@@ -1,4 +1,4 @@
-"""The message log narrowed: each filter, all at once, by pages, by hand-written addresses."""
+"""The message log with filters: each one, all together, pages, and hand-written URLs."""
 
 import re
 import uuid
@@ -43,7 +43,7 @@ def _ids(page: str) -> list[str]:
 
 
 def _at(moment: datetime, number: int = 0) -> dict:
-    """The id and the time of a message that was accepted then."""
+    """Return the id and the times of a message that was accepted at that time."""
     value = ids.first_id_at(moment).int | number
     return {"id": uuid.UUID(int=value), "created_at": moment}
 
@@ -55,7 +55,7 @@ def batch(customer: Customer) -> Batch:
 
 @pytest.fixture
 def matching(world: World, customer: Customer, carrier: Carrier, batch: Batch) -> Message:
-    """One message among others that differ from it in one thing each."""
+    """Create a message, and others that differ from it in one field each."""
     day = datetime(2026, 3, 10, 12, tzinfo=UTC)
     common: dict[str, Any] = {
         "to": "+966500000042",
@@ -113,7 +113,7 @@ def test_all_filters_at_once_find_the_one(
 def test_each_filter_keeps_one_out(
     owner: Client, customer: Customer, matching: Message, batch: Batch, name: str
 ) -> None:
-    """Without it, what differs in just that is found too; and a chip leads there."""
+    """Without the filter, the message that differs in it is found too; a chip leads there."""
     page = _page(owner, customer, **_all(batch))
     chips = [
         each.replace("&amp;", "&") for each in re.findall(r'class="chip" href="\?([^"]*)', page)
@@ -147,7 +147,7 @@ def test_sources(
         ({"reference": "x" * 101}, "at most 100"),
     ],
 )
-def test_what_is_no_filter_is_told_and_kept(
+def test_an_invalid_filter_is_reported_and_kept(
     owner: Client, customer: Customer, matching: Message, query: dict[str, str], expected: str
 ) -> None:
     page = _page(owner, customer, **query)
@@ -161,7 +161,7 @@ def test_what_is_no_filter_is_told_and_kept(
     "query",
     [{"status": "'; DROP"}, {"country": "xx"}, {"mode": "?"}, {"before": "x"}, {"seen": "1"}],
 )
-def test_what_means_nothing_narrows_nothing(
+def test_unknown_values_do_not_filter(
     owner: Client, customer: Customer, matching: Message, query: dict[str, str]
 ) -> None:
     assert len(_ids(_page(owner, customer, **query))) == 11
@@ -184,14 +184,14 @@ def test_days_are_the_readers(
     assert _ids(_page(browser(reader), customer, since="2026-03-10")) == [late.public_id]
 
 
-def test_what_no_index_serves_is_searched_on(
+def test_filters_without_an_index_are_searched_further(
     owner: Client,
     world: World,
     customer: Customer,
     carrier: Carrier,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Among so many at a time, and each of the pages leads to the next."""
+    """Each search reads a limited number of messages, and its page leads to the next."""
     monkeypatch.setattr(message_query, "SEARCHED", 40)
     for index in range(100):
         world.message(customer, carrier, country="EG" if index % 33 == 0 else "SA")

@@ -1,6 +1,6 @@
-"""Which index each filter of the list is read from, by PostgreSQL's own plan.
+"""The indexes of the list's filters, according to PostgreSQL's plans.
 
-How long that takes at a million messages is measured by `python -m tests.bench.lists`.
+`python -m tests.bench.lists` measures the time at a million messages.
 """
 
 import contextlib
@@ -45,7 +45,7 @@ VALUES: dict[str, Any] = {
 
 
 Many = tuple[uuid.UUID, uuid.UUID]
-"""An organization with messages enough for the planner to care, and one of its batches."""
+"""An organization with enough messages for realistic plans, and one of its batches."""
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +67,7 @@ def many(filled: Many, db: None) -> Many:
 
 @contextlib.contextmanager
 def explained() -> Iterator[list[dict[str, Any]]]:
-    """Collects every node of the plans of the statements within."""
+    """Collect every node of the plans of the statements that run inside."""
     nodes: list[dict[str, Any]] = []
 
     def explain(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
@@ -82,7 +82,7 @@ def explained() -> Iterator[list[dict[str, Any]]]:
 
 
 def plans_of(organization_id: uuid.UUID, narrowed: Filter, **page: Any) -> list[dict[str, Any]]:
-    """Every node of the plans by which that page is read."""
+    """Return every node of the plans by which a page is read."""
     with explained() as nodes:
         query.search(organization_id, narrowed, 51, **page)
     return nodes
@@ -95,8 +95,7 @@ def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def indexes(nodes: list[dict[str, Any]], *, ordered: bool = True) -> set[str]:
-    """The indexes that are read, after it was asserted that nothing is read but by them, and
-    nothing is sorted."""
+    """Return the names of the indexes that a plan reads; fail for a sequential scan or a sort."""
     kinds = {node["Node Type"] for node in nodes}
     assert "Seq Scan" not in kinds
     assert not ordered or not kinds & {"Sort", "Bitmap Heap Scan"}
@@ -109,7 +108,7 @@ def chosen(many: Many, *names: str) -> tuple[uuid.UUID, Filter]:
 
 
 def pages(organization_id: uuid.UUID) -> list[dict[str, uuid.UUID]]:
-    """The first page, one in the middle, and the last."""
+    """Return the first page, one in the middle, and the last."""
     newest = Message.objects.filter(organization=organization_id).order_by("-id")
     found = newest.values_list("id", flat=True)
     return [{}, {"older_than": found[MESSAGES // 2]}, {"older_than": found[MESSAGES - 20]}]
@@ -131,7 +130,7 @@ def test_each_filter_has_its_index(many, name):
 def test_each_pair_of_filters_has_an_index(many, pair):
     organization_id, narrowed = chosen(many, *pair)
     for page in pages(organization_id):
-        # A batch is small: it may be read whole.
+        # A batch is small, so it may be read completely.
         used = indexes(plans_of(organization_id, narrowed, **page), ordered="batch_id" not in pair)
         assert used <= {INDEX_OF[name] for name in pair}
 
@@ -148,7 +147,7 @@ def test_each_pair_of_filters_has_an_index(many, pair):
     ],
 )
 def test_filters_that_never_meet_are_compared_in_the_index(many, pair, index):
-    """So that a hundred thousand rows of one are not fetched to look at the other."""
+    """A hundred thousand rows that match one filter are not fetched to check the other."""
     organization_id, narrowed = chosen(many, *pair)
     read = [node for node in plans_of(organization_id, narrowed) if node.get("Index Name") == index]
     assert read
@@ -160,8 +159,8 @@ def test_filters_that_never_meet_are_compared_in_the_index(many, pair, index):
 
 @pytest.mark.parametrize("status", list(map(str, Status)))
 @pytest.mark.parametrize("more", [{}, {"sender": "Mid"}, {"to": MONITOR}], ids=str)
-def test_no_status_is_read_from_an_index_of_what_waits(many, status, more):
-    """They are small, or were when they were counted last, and hold all organizations'."""
+def test_no_status_is_read_from_a_partial_index(many, status, more):
+    """They are small, or were at the last ANALYZE, and have all organizations' messages."""
     read = indexes(plans_of(many[0], Filter(status=status, **more)))
     assert read == {INDEX_OF["to"] if "to" in more else INDEX_OF["status"]}
 
@@ -174,17 +173,17 @@ UNSERVED: list[dict[str, Any]] = [
 
 @pytest.mark.parametrize("more", UNSERVED, ids=str)
 @pytest.mark.parametrize("name", ["", *INDEX_OF])
-def test_what_no_index_serves_is_looked_for_among_so_many(many, monkeypatch, name, more):
-    """Of those that an index gives, in its order, from a page's edge to another edge."""
+def test_filters_without_an_index_read_a_limited_number(many, monkeypatch, name, more):
+    """The index gives them in order, from the page's start up to a limit."""
     monkeypatch.setattr(query, "SEARCHED", 100)
     organization_id, narrowed = chosen(many, *filter(None, [name]))
     narrowed = dataclasses.replace(narrowed, **more)
     expected = {INDEX_OF[name]} if name else {"message_of_organization"}
     for page in pages(organization_id):
         nodes = plans_of(organization_id, narrowed, **page)
-        # A batch is small: it may be read whole.
+        # A batch is small, so it may be read completely.
         used = indexes(nodes, ordered=name != "batch_id")
-        # So many by an index may also be found among so many of all.
+        # A limited number by an index may also be read from the index of all messages.
         assert used <= expected | {"message_of_organization"}
         assert used & expected
     for node in plans_of(organization_id, narrowed):
@@ -192,7 +191,7 @@ def test_what_no_index_serves_is_looked_for_among_so_many(many, monkeypatch, nam
             assert "id >=" in node["Index Cond"], node
 
 
-def test_a_list_is_not_read_by_what_no_index_serves(many):
+def test_a_list_refuses_filters_without_an_index(many):
     with pytest.raises(ValueError, match="no index"):
         query.read(many[0], Filter(country="SA"), 10)
 
@@ -205,11 +204,12 @@ def test_the_senders_are_found_by_steps(many):
 
 
 def test_what_expires_in_the_queue_is_found_by_its_index(many):
-    """However long the queue is: `sweeping.expire_queued` runs every few seconds."""
+    """The plan must hold for a queue of any length: the expiry sweep runs every few
+    seconds."""
     with connection.cursor() as cursor:
         with transitions.stand_aside(cursor.execute):
             cursor.execute("UPDATE messaging_message SET status = 'queued', due_at = now()")
-        # An empty table is scanned, as it should be.
+        # An empty table is scanned sequentially.
         cursor.execute(
             "INSERT INTO messaging_messagepart"
             " (message_id, number, carrier_id, carrier_message_id, status, error_code,"

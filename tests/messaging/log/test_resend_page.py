@@ -1,4 +1,4 @@
-"""A message sent once more, and one that is canceled, from its page."""
+"""Resending and canceling a message from its page."""
 
 import re
 
@@ -94,7 +94,7 @@ def test_a_test_stays_a_test(
         ("unserved", "not enabled"),
     ],
 )
-def test_what_is_against_it_is_said_before_and_refused(
+def test_problems_are_shown_first_and_refused(
     owner: Client,
     world: World,
     customer: Customer,
@@ -170,7 +170,7 @@ def test_a_waiting_message_is_canceled(owner: Client, customer: Customer, carrie
     assert _audit(customer) == [("message.canceled", message.public_id)]
 
 
-def test_who_only_reads_is_offered_nothing(customer: Customer, failed: Message) -> None:
+def test_a_viewer_is_offered_nothing(customer: Customer, failed: Message) -> None:
     page = browser(member(customer.organization, Role.VIEWER)).get(_url(failed, ""))
     assert "Send again" not in page.content.decode()
 

@@ -1,4 +1,4 @@
-"""GET /v1/sms/{message_id}: one's own message with its segments and timeline, nobody else's."""
+"""GET /v1/sms/{message_id}: the organization's own message with its segments and timeline."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -173,7 +173,7 @@ def test_both_keys_of_the_organization_see_its_messages(api, test_api, customer,
     assert get(api, message) == get(test_api, message)
 
 
-# ---------------------------------------------------------------- who does not see it
+# ---------------------------------------------------------------- refusals
 
 
 def assert_not_found(response) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""GET /v1/sms: filters, pages that hold still while messages arrive, and every refusal."""
+"""GET /v1/sms: filters, stable pages while messages arrive, and every refusal."""
 
 import threading
 import urllib.parse
@@ -19,9 +19,9 @@ NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
 def at(seconds: float) -> dict[str, Any]:
-    """The fields of a message that was accepted so many seconds after noon."""
+    """Return the fields of a message that was accepted that many seconds after noon."""
     moment = NOON + timedelta(seconds=seconds)
-    # Its id is of the same moment, as accepting makes it.
+    # Its id is of the same moment, like that of an accepted message.
     unguessable = uuid.uuid4().int & ((1 << 62) - 1)
     return {"id": uuid.UUID(int=ids.first_id_at(moment).int | unguessable), "created_at": moment}
 
@@ -31,14 +31,14 @@ def get(api: Api, **query: Any):
 
 
 def listed(api: Api, **query: Any) -> list[str]:
-    """The ids of one page."""
+    """Return the ids of one page."""
     response = get(api, **query)
     assert response.status_code == 200, response.content
     return [row["message_id"] for row in response.json()["data"]]
 
 
 def read_all(api: Api, **query: Any) -> list[str]:
-    """The ids of all pages, following next_cursor."""
+    """Return the ids of all pages, following next_cursor."""
     found: list[str] = []
     while True:
         body = get(api, **query).json()
@@ -53,7 +53,7 @@ def named(*messages: Message) -> list[str]:
     return [message.public_id for message in messages]
 
 
-# ---------------------------------------------------------------- what is listed
+# ---------------------------------------------------------------- the list
 
 
 def test_a_row_is_the_message(api, customer, carrier, world):
@@ -113,7 +113,7 @@ def test_another_organizations_messages_are_not_there(api, customer, outsider, c
 
 @pytest.fixture
 def varied(customer, carrier, world) -> dict[str, Message]:
-    """Five messages, each different from the others in something."""
+    """Create five messages, each of which differs from the others."""
     world.sender(customer, "Other")
     batch = Batch.objects.create(organization=customer.organization)
     return {
@@ -202,26 +202,26 @@ def test_a_number_in_any_accepted_form(api, varied, written):
 
 
 def test_a_plus_that_is_not_encoded(api, varied):
-    """In a query it is a blank, and everybody forgets it once."""
+    """In a query it is a blank, which is a frequent mistake."""
     response = api.get(f"{URL}?to=+966509999999&created_after=2026-05-01T15:00:02+03:00")
     assert [row["message_id"] for row in response.json()["data"]] == named(varied["to"])
 
 
-def test_every_status_can_be_asked_for(api, customer, carrier, world):
+def test_every_status_is_a_filter(api, customer, carrier, world):
     for status in Status:
         message = world.message(customer, carrier, status=status)
         assert listed(api, status=str(status)) == named(message)
 
 
-def test_a_span_is_by_created_at_where_the_id_is_of_a_moment_before(api, customer, carrier, world):
-    """Ids of a bulk call are made while it is judged, its created_at after that."""
+def test_a_period_is_by_created_at_where_the_id_is_older(api, customer, carrier, world):
+    """Ids of a bulk call are created during its evaluation, created_at afterwards."""
     late = at(0) | {"created_at": NOON + timedelta(seconds=20)}
     message = world.message(customer, carrier, **late)
     assert listed(api, created_after="2026-05-01T12:00:20Z") == named(message)
     assert listed(api, created_before="2026-05-01T12:00:20Z") == []
 
 
-def test_a_time_out_of_an_answer_finds_that_message(api, customer, carrier, world):
+def test_a_time_from_a_response_finds_that_message(api, customer, carrier, world):
     message = world.message(customer, carrier)
     created_at = get(api).json()["data"][0]["created_at"]
     assert listed(api, created_after=created_at) == named(message)
@@ -323,13 +323,13 @@ def test_nothing_is_missed_or_doubled_while_others_send(committed_world, query):
     ],
     ids=lambda value: value[:50] if isinstance(value, str) else None,
 )
-def test_what_cannot_be_asked_for(api, query, code, field):
+def test_invalid_parameters_are_refused(api, query, code, field):
     response = api.get(f"{URL}?{query}")
     error = response.json()["error"]
     assert (response.status_code, error["code"], error["field"]) == (400, code, field)
 
 
-def test_all_that_is_wrong_is_told_at_once(api):
+def test_all_problems_are_reported_at_once(api):
     error = api.get(f"{URL}?limit=0&status=lost&page=2").json()["error"]
     named_fields = {error["field"], *(problem["field"] for problem in error["details"])}
     assert named_fields == {"limit", "status", "page"}

@@ -1,4 +1,4 @@
-"""When a country's rules let a message go: edges, windows over midnight, and clocks set anew."""
+"""Sending hours: boundaries, windows over midnight, and changes of the clock."""
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -19,7 +19,7 @@ def riyadh(clock: str, day: int = 10) -> datetime:
     return datetime.combine(datetime(2026, 3, day).date(), time.fromisoformat(clock), RIYADH)
 
 
-# ---------------------------------------------------------------- whom it is about
+# ---------------------------------------------------------------- senders
 
 
 @pytest.mark.parametrize(
@@ -109,14 +109,14 @@ def test_an_opening_is_known_as_one():
     assert not SAUDI.opens_at(riyadh("19:00"))
 
 
-def test_as_people_read_it():
+def test_as_text_for_people():
     assert str(SAUDI) == "09:00 to 19:00 (Asia/Riyadh)"
 
 
-# ---------------------------------------------------------------- clocks set anew
+# ---------------------------------------------------------------- changes of the clock
 
 
-def test_when_summer_begins_the_day_is_shorter():
+def test_when_summer_time_starts_the_day_is_shorter():
     day = SendingHours("DE", "", time(9), time(19), BERLIN)
     evening = datetime(2026, 3, 28, 20, tzinfo=BERLIN)
     assert day.opening(evening) == datetime(2026, 3, 29, 7, tzinfo=UTC)  # 08:00 UTC the day before
@@ -159,7 +159,7 @@ def test_what_holds_for_every_window(opens, closes, zone, at):
     assert opening - at <= timedelta(hours=50)
     closing = window.closing(opening)
     assert opening < closing <= opening + timedelta(hours=26)
-    # To the instant, but for what is left out once a year: that counts as the hour after it.
+    # Exactly, except for the hour that the clock skips, which counts as the next hour.
     if opening > at and opening.astimezone(zone).time() == opens:
         assert not window.is_open(opening - INSTANT)
     if closing.astimezone(zone).time() == closes:

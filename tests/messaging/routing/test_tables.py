@@ -1,4 +1,4 @@
-"""Choice of carrier and price: the longest prefix, and one's own before everybody's."""
+"""Routing tables: longest prefix match, an organization's own routes and prices first."""
 
 import uuid
 
@@ -38,7 +38,7 @@ ROWS = [
         ("+966591234567", uuid.uuid4(), "saudi"),
         ("+971501234567", uuid.uuid4(), "nine"),
         ("+201001234567", uuid.uuid4(), "world"),
-        # One's own goes first, however short its prefix.
+        # The organization's own takes precedence, however short its prefix.
         ("+966501234567", MINE, "my saudi"),
         ("+966551234567", MINE, "my mobily"),
         ("+971501234567", MINE, "nine"),

@@ -1,4 +1,4 @@
-"""Sender IDs: what may be one, and every way from a request to a decision."""
+"""Approval of sender IDs: valid names, and every transition from a request to a decision."""
 
 from collections.abc import Callable
 from typing import Any
@@ -55,7 +55,7 @@ PENDING, APPROVED, REJECTED, REVOKED, WITHDRAWN = SenderId.Status
         ("+", None, None),
     ],
 )
-def test_what_may_be_a_sender_id(typed: str, stored: str | None, kind: str | None) -> None:
+def test_valid_sender_ids(typed: str, stored: str | None, kind: str | None) -> None:
     if stored is None:
         with pytest.raises(ApiError) as caught:
             approval.normalize(typed)
@@ -80,7 +80,7 @@ def test_a_request_waits_and_is_audited(customer: Customer) -> None:
 
 
 @pytest.mark.parametrize("status", [PENDING, APPROVED])
-def test_what_is_there_already_is_not_asked_for_again(
+def test_an_existing_one_is_not_requested_again(
     world: World, customer: Customer, status: str
 ) -> None:
     world.sender(customer, "Again", status=status)
@@ -90,7 +90,7 @@ def test_what_is_there_already_is_not_asked_for_again(
 
 
 @pytest.mark.parametrize("status", [REJECTED, REVOKED, WITHDRAWN])
-def test_what_was_refused_may_be_asked_for_again(
+def test_a_refused_one_may_be_requested_again(
     world: World, customer: Customer, status: str
 ) -> None:
     before = world.sender(customer, "Again", status=status, reason="Not yours")
@@ -98,7 +98,7 @@ def test_what_was_refused_may_be_asked_for_again(
     assert (after.pk, after.status, after.purpose) == (before.pk, PENDING, "Orders")
 
 
-def test_two_organizations_may_ask_for_one_name(customer: Customer, outsider: Customer) -> None:
+def test_two_organizations_may_request_one_name(customer: Customer, outsider: Customer) -> None:
     assert _ask(customer).pk != _ask(outsider).pk
 
 
@@ -152,7 +152,7 @@ def test_every_decision_from_every_status(
         assert customer.event_rows() == []
 
 
-def test_the_customer_is_told_by_webhook(
+def test_the_customer_is_notified_by_webhook(
     world: World, customer: Customer, wakes: list[Any], django_capture_on_commit_callbacks
 ) -> None:
     endpoint = world.endpoint(customer)

@@ -1,4 +1,4 @@
-"""Which files are documents: by their bytes, whatever they are called. Pure."""
+"""Valid documents, decided by their bytes, whatever their names. Pure."""
 
 import struct
 import time
@@ -17,7 +17,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 def png(
     width: int = 2, height: int = 2, data: bytes | None = None, depth: int = 8, colour: int = 0
 ) -> bytes:
-    """A grey picture, or one whose packed rows are `data`."""
+    """Return a grey picture, or one whose packed rows are `data`."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     rows = zlib.compress(bytes(height * (width + 1))) if data is None else data
     return (
@@ -68,7 +68,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
         (b"PK\x03\x04", None),
     ],
 )
-def test_what_is_a_document(content: bytes, kind: str | None) -> None:
+def test_valid_documents(content: bytes, kind: str | None) -> None:
     assert kind_of(content) == kind
 
 
@@ -86,11 +86,11 @@ def test_what_is_a_document(content: bytes, kind: str | None) -> None:
         ("n" * 300, PDF, "n" * 190 + ".pdf"),
     ],
 )
-def test_it_is_kept_under_the_ending_of_what_it_is(name: str, content: bytes, kept: str) -> None:
+def test_the_name_gets_the_suffix_of_its_type(name: str, content: bytes, kept: str) -> None:
     assert document(name, content).name == kept
 
 
-def test_what_is_none_is_refused() -> None:
+def test_other_files_are_refused() -> None:
     with pytest.raises(NotADocument):
         document("picture.png", SVG)
 
@@ -114,7 +114,7 @@ def test_a_large_picture_is_read_to_its_end() -> None:
 
 
 def _bomb() -> bytes:
-    """A PNG that claims a legal size and packs a hundred times as much as it sends."""
+    """Return a PNG with a legal size whose data unpacks to a hundred times as much."""
     width, height = 6000, 8000
     return png(width, height, zlib.compress(bytes(height * (width + 1))))
 

@@ -1,4 +1,4 @@
-"""Sender IDs that look alike, by tables. Pure but for the last test."""
+"""Look-alike sender IDs, as tables. Pure except for the last test."""
 
 import pytest
 

@@ -55,7 +55,7 @@ def refused(response: Any, status: int, code: str, field: str | None = None) -> 
     return str(error["message"])
 
 
-# ---------------------------------------------------------------- asking
+# ---------------------------------------------------------------- requests
 
 
 def test_a_request_waits_for_an_operator(api: Api, customer: Customer) -> None:
@@ -77,7 +77,7 @@ def test_a_request_waits_for_an_operator(api: Api, customer: Customer) -> None:
     refused(api.post("/v1/sms/send", sms), 403, "INVALID_SENDER", "sender_id")
 
 
-def test_it_is_audited_with_the_key_that_asked_and_without_a_person(
+def test_it_is_audited_with_the_requesting_key_and_without_a_person(
     customer: Customer,
 ) -> None:
     created = requested(customer.api)
@@ -149,7 +149,7 @@ def test_a_body_without_a_name(api: Api) -> None:
     refused(api.post(URL, raw="{"), 400, "INVALID_REQUEST")
 
 
-def test_what_is_there_already(api: Api) -> None:
+def test_an_existing_one_is_a_conflict(api: Api) -> None:
     assert "Its status: Approved." in refused(
         api.post(URL, GOOD | {"name": SENDER}), 409, "CONFLICT", "name"
     )
@@ -157,7 +157,7 @@ def test_what_is_there_already(api: Api) -> None:
     assert "Its status: Pending." in refused(api.post(URL, GOOD), 409, "CONFLICT", "name")
 
 
-def test_a_rejected_one_is_asked_for_again(api: Api) -> None:
+def test_a_rejected_one_is_requested_again(api: Api) -> None:
     first = requested(api)
     approval.reject(row(first["id"]), operator(), "Not yours")
     rejected = api.get(f"{URL}/{first['id']}").json()
@@ -172,7 +172,7 @@ def test_a_rejected_one_is_asked_for_again(api: Api) -> None:
     assert (again["reason"], again["decided_at"]) == (None, None)
 
 
-def test_two_organizations_may_ask_for_one_name(api: Api, outsider: Customer) -> None:
+def test_two_organizations_may_request_one_name(api: Api, outsider: Customer) -> None:
     assert requested(api)["id"] != requested(outsider.api)["id"]
 
 
@@ -193,7 +193,7 @@ def test_no_more_than_fifty_wait(committed_world: World) -> None:
 
 @pytest.fixture
 def several(world: World, customer: Customer) -> list[str]:
-    """The ids of five, newest first; those of one millisecond are in no order but their own."""
+    """Create five and return their ids, newest first, in the order of the ids."""
     names = [
         ("Shop1", "pending", {}),
         ("Shop2", "rejected", {"reason": "No"}),
@@ -215,7 +215,7 @@ def test_they_are_listed_newest_first(api: Api, several: list[str]) -> None:
     assert api.get(f"{URL}/{several[1]}").json() == body["data"][1]
 
 
-def test_pages_stay_right_while_others_are_asked_for(api: Api, several: list[str]) -> None:
+def test_pages_stay_right_while_others_are_requested(api: Api, several: list[str]) -> None:
     seen: list[str] = []
     cursor: str | None = ""
     pages = 0

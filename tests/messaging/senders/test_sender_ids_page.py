@@ -1,4 +1,4 @@
-"""The sender IDs' pages: request with documents, decisions told, history, and what is refused."""
+"""Pages of sender IDs: request with documents, notices of decisions, history, refusals."""
 
 import smtplib
 from typing import Any
@@ -71,7 +71,7 @@ def _status(sender: SenderId) -> str:
     return str(SenderId.objects.get(pk=sender.pk).status)
 
 
-# ---------------------------------------------------------------- asking
+# ---------------------------------------------------------------- requests
 
 
 def test_nothing_yet_says_what_to_do(world: World) -> None:
@@ -83,7 +83,7 @@ def test_nothing_yet_says_what_to_do(world: World) -> None:
     assert _url(customer, "new/") not in looker.content.decode()
 
 
-def test_asking_with_documents(customer: Customer) -> None:
+def test_a_request_with_documents(customer: Customer) -> None:
     user = member(customer.organization)
     files = [_file(), _file(PNG, "logo.png"), _file(JPEG, "stamp.jpg")]
     page = _ask(browser(user), customer, documents=files)
@@ -104,13 +104,13 @@ def test_asking_with_documents(customer: Customer) -> None:
         assert name in page
 
 
-def test_a_second_click_asks_once(owner: Client, customer: Customer) -> None:
+def test_a_second_click_requests_once(owner: Client, customer: Customer) -> None:
     _ask(owner, customer, documents=[_file()])
     assert "NajdShop is requested" in _ask(owner, customer, documents=[_file()])
     sender = _stored(customer)
     assert SenderStep.objects.filter(sender=sender).count() == 1
     assert SenderDocument.objects.filter(sender=sender).count() == 1
-    # Something else under that name is no second click.
+    # Another request for that name is not a second click.
     assert "You have the sender ID" in _ask(owner, customer, purpose="Other things")
     assert _stored(customer).purpose == "Orders"
 
@@ -160,7 +160,7 @@ def test_a_form_that_is_wrong_has_no_document_read(
         ({"documents": [_file() for _ in range(6)]}, "At most 5 files"),
     ],
 )
-def test_what_is_refused(
+def test_invalid_requests_are_refused(
     owner: Client, customer: Customer, changes: dict[str, Any], expected: str
 ) -> None:
     before = SenderId.objects.filter(organization=customer.organization).count()
@@ -202,7 +202,7 @@ def test_a_document_is_saved_and_never_shown(owner: Client, customer: Customer) 
     assert "no-store" in response["Cache-Control"]
 
 
-def test_who_gets_no_document(
+def test_documents_need_the_permission(
     owner: Client, world: World, customer: Customer, outsider: Customer
 ) -> None:
     document = world.document(customer)
@@ -222,14 +222,14 @@ def test_who_gets_no_document(
         f"{other.sender.public_id}/documents/{other.id}/",
     ):
         assert stranger.get(_url(customer, path)).status_code == 404
-    # A document belongs to its sender ID, whatever else the address says.
+    # A document belongs to its sender ID, whatever the rest of the URL is.
     wrong = f"{document.sender.public_id}/documents/{other.id}/"
     assert owner.get(_url(customer, wrong)).status_code == 404
     wrong = f"{world.document(customer).sender.public_id}/documents/{document.id}/"
     assert owner.get(_url(customer, wrong)).status_code == 404
 
 
-def test_asking_again_keeps_and_removes_documents(owner: Client, customer: Customer) -> None:
+def test_requesting_again_keeps_and_removes_documents(owner: Client, customer: Customer) -> None:
     _ask(owner, customer, documents=[_file(name=f"{n}.pdf") for n in range(4)])
     sender = _stored(customer)
     approval.reject(sender, operator(), "The letter is missing")
@@ -264,7 +264,7 @@ def test_another_ones_documents_cannot_be_removed(
     assert SenderDocument.objects.filter(pk=other.pk).exists()
 
 
-# ---------------------------------------------------------------- what becomes of it
+# ---------------------------------------------------------------- history and actions
 
 
 def test_the_history_names_members_and_no_operator(owner: Client, customer: Customer) -> None:
@@ -340,7 +340,7 @@ def test_the_default(owner: Client, world: World, customer: Customer) -> None:
     assert SenderId.objects.get(pk=sender.pk).is_default
 
 
-# ---------------------------------------------------------------- being told
+# ---------------------------------------------------------------- notices and emails
 
 
 def test_the_notice_until_somebody_dismisses_it(owner: Client, customer: Customer) -> None:
@@ -371,7 +371,7 @@ def test_nobody_dismisses_anothers_notice(
     assert step.dismissed_at is None
 
 
-def test_asking_again_takes_the_notice_away(owner: Client, customer: Customer) -> None:
+def test_requesting_again_removes_the_notice(owner: Client, customer: Customer) -> None:
     _ask(owner, customer)
     sender = _stored(customer)
     approval.reject(sender, operator(), "No")
@@ -415,7 +415,7 @@ def test_the_mail(
     assert len(mailoutbox) == 2, "once"
 
 
-def test_the_mail_stays_owed_while_the_server_is_away(
+def test_the_mail_stays_due_while_the_server_is_down(
     owner: Client, customer: Customer, monkeypatch, mailoutbox: list[Any]
 ) -> None:
     _ask(owner, customer)

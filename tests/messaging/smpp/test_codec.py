@@ -563,6 +563,7 @@ _SUBMIT = pdus.SubmitSm("", 5, 0, "A", 1, 1, "966", short_message=b"text", seque
 )
 def test_an_unreadable_tail_does_not_spoil_a_readable_pdu(pdu, tail):
     octets = frame(pdu.command_id, encode(pdu)[16:] + tail)
+    decoded: Any
     for decoded in (read(octets), decode_with_smpplib(octets)):
         tlvs = {0x0204: b"\0\7"} if tail.startswith(b"\x02\x04\0\x02\0") else {}
         if not isinstance(pdu, pdus.Response) and hasattr(pdu, "tlvs"):

@@ -344,7 +344,8 @@ def test_a_positive_answer_is_one_whatever_its_body(role, body, message_id):
     session.data_to_send()
     events = session.receive_data(raw_response(request.command_id, body, sequence), START)
     (answer,) = [event for event in events if isinstance(event, ResponseReceived)]
-    assert (answer.context, answer.pdu.status, answer.pdu.message_id) == ("context", 0, message_id)
+    found: Any = answer.pdu
+    assert (answer.context, found.status, found.message_id) == ("context", 0, message_id)
     assert session.outstanding == 0
     assert session.data_to_send() == b""  # an answer is never answered
 

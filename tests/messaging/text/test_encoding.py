@@ -1,4 +1,4 @@
-"""Encoding and segments: tables at every boundary, and properties over any text."""
+"""Encoding and segmentation: tables at every boundary, and properties of any text."""
 
 import pytest
 from hypothesis import example, given
@@ -216,9 +216,9 @@ def test_any_septets_decode(parts):
 
 
 def test_join_reads_what_others_write():
-    assert sms.join("gsm7", [b"price \x1b", b"\x65"]) == "price €"  # cut by a careless splitter
+    assert sms.join("gsm7", [b"price \x1b", b"\x65"]) == "price €"  # split inside a pair
     assert sms.join("ucs2", [b"\xd8\x3d", b"\xde\x00"]) == "😀"
-    assert sms.join("gsm7", [b"\x1bA\x1b"]) == "A "  # not in the extension; leads nowhere
+    assert sms.join("gsm7", [b"\x1bA\x1b"]) == "A "  # no such extension; a lone escape
     assert sms.join("gsm7", [b"\x1b\x1b\x65"]) == " e"
     with pytest.raises(ValueError, match="above 0x7F"):
         sms.join("gsm7", [b"\xe9"])
@@ -285,7 +285,7 @@ def test_packing_and_back(septets, fill_bits):
     packed = sms.pack_septets(septets, fill_bits)
     assert len(packed) == -(-(fill_bits + 7 * len(septets)) // 8)
     assert sms.unpack_septets(packed, fill_bits, len(septets)) == septets
-    # Without the count: only padding, or what cannot be told from it, may differ.
+    # Without the count, only padding, or septets that look like it, may differ.
     assert sms.unpack_septets(packed, fill_bits).rstrip(b"\x00\r") == septets.rstrip(b"\x00\r")
     padded = sms.pack_septets(septets, fill_bits, pad_cr=True)
     assert len(padded) == len(packed)

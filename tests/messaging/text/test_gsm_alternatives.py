@@ -1,4 +1,4 @@
-"""Plain characters for those that force UCS-2, and Arabic without its marks."""
+"""GSM alternatives for characters that force UCS-2, and Arabic without marks."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""Texts with variables: what is one, what stays text, and how columns' headings become names."""
+"""Variables in texts: their syntax, filling them, and their names from columns' headings."""
 
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""The overview: counts, money, latency, failures and webhooks, in each span, and who sees which."""
+"""The overview: counts, credits, delivery time, failures, webhooks; by period and permission."""
 
 import re
 import uuid
@@ -47,12 +47,12 @@ def _page(client: Client, url: str) -> str:
 
 
 def _words(html: str) -> str:
-    """The page's text, with one space between words."""
+    """Return the page's text, with one space between words."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
 def _section(html: str, heading: str) -> str:
-    """The words of the section that is labelled by that heading."""
+    """Return the text of the section that is labelled by that heading."""
     [found] = re.findall(rf'<section[^>]*aria-labelledby="{heading}".*?</section>', html, re.S)
     return _words(found)
 
@@ -65,7 +65,7 @@ def _ago(back: timedelta, **fields: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def sent(world: World, customer: Customer, carrier: Carrier) -> Customer:
-    """Delivered, failed and queued ones of the last hours and weeks, and a test message."""
+    """Create delivered, failed and queued messages of hours and weeks, and a test message."""
     mine, second = (customer, carrier), timedelta(seconds=1)
     for after in (2, 4, 60):
         fields = _ago(HOUR, status=Status.DELIVERED, price=MICRO // 2)
@@ -83,7 +83,7 @@ def sent(world: World, customer: Customer, carrier: Carrier) -> Customer:
 @pytest.mark.parametrize(
     ("period", "messages", "rate"), [("", 5, "75.0%"), ("7d", 6, "60.0%"), ("30d", 7, "66.6%")]
 )
-def test_counts_of_each_span(
+def test_counts_of_each_period(
     owner: Client, sent: Customer, period: str, messages: int, rate: str, summed: bool
 ) -> None:
     if summed:
@@ -106,11 +106,11 @@ def test_the_chart_has_its_numbers_as_a_table(owner: Client, sent: Customer) -> 
     assert days[-1] == f"{datetime.now(UTC):%Y-%m-%d}"
 
 
-def test_a_span_that_is_none_is_the_last_day(owner: Client, sent: Customer) -> None:
+def test_an_unknown_period_is_the_last_day(owner: Client, sent: Customer) -> None:
     assert "5 live messages" in _words(_page(owner, _home(sent, "year")))
 
 
-def test_days_begin_where_the_reader_is(
+def test_days_are_in_the_readers_time_zone(
     customer: Customer, world: World, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = datetime(2026, 6, 10, 12, tzinfo=UTC)
@@ -126,7 +126,7 @@ def test_days_begin_where_the_reader_is(
     assert counted == {
         "UTC": ["2026-06-09"],
         "Asia/Riyadh": ["2026-06-10"],
-        "Asia/Kolkata": ["2026-06-09"],  # No whole hours away: in UTC.
+        "Asia/Kolkata": ["2026-06-09"],  # Its offset is not a whole number of hours: in UTC.
     }
 
 
@@ -138,7 +138,7 @@ def test_a_page_in_utc_says_so(owner: Client, sent: Customer, customer: Customer
     assert "Hours and days are in UTC." not in _page(browser(user), _home(sent))
 
 
-# ---------------------------------------------------------------- money
+# ---------------------------------------------------------------- credits
 
 
 def test_the_balance_lasts_so_many_days(owner: Client, sent: Customer) -> None:
@@ -149,7 +149,7 @@ def test_the_balance_lasts_so_many_days(owner: Client, sent: Customer) -> None:
     assert "2.5 spent in the last 24 hours" in balance
 
 
-def test_what_came_back_was_not_spent(
+def test_refunds_are_not_spent(
     owner: Client, world: World, customer: Customer, carrier: Carrier
 ) -> None:
     failed = world.message(
@@ -168,7 +168,7 @@ def test_a_day_that_costs_more_than_is_left(
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_who_sees_money(role: Role, sent: Customer) -> None:
+def test_credits_need_the_permission(role: Role, sent: Customer) -> None:
     html = _page(browser(member(sent.organization, role)), _home(sent))
     sees = role in (Role.OWNER, Role.ADMIN, Role.FINANCE)
     for word in ("Balance", "spent in the last", "Cost by country", "Credits</th>"):
@@ -213,7 +213,7 @@ def test_a_scheduled_message_is_measured_from_its_time(
     assert "Half within 3.0 s" in _section(_page(owner, _home(customer)), "latency")
 
 
-def test_latency_is_of_all_the_span(
+def test_latency_covers_the_whole_period(
     world: World, customer: Customer, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(overview, "SAMPLED", 2)
@@ -229,9 +229,7 @@ def test_latency_is_of_all_the_span(
     assert measured.p95 > 20
 
 
-def test_failures_are_told_in_plain_words_with_their_messages(
-    owner: Client, sent: Customer
-) -> None:
+def test_failures_are_in_plain_words_with_their_messages(owner: Client, sent: Customer) -> None:
     html = _page(owner, _home(sent))
     words = _section(html, "failures")
     assert "The carrier could not deliver the message" in words
@@ -311,10 +309,11 @@ def test_a_fixed_number_of_queries(
     period: str,
     django_assert_num_queries,
 ) -> None:
-    """However many messages, countries, senders and endpoints there are, summed or not."""
+    """The bound holds for any number of messages, countries, senders and endpoints, with or without
+    rollups."""
     for sender in ("One", "Two"):
         world.message(customer, carrier, **_ago(HOUR, sender=sender))
-    owner.get(_home(customer))  # The session remembers where it was.
+    owner.get(_home(customer))  # The session remembers the account.
     with CaptureQueriesContext(connection) as queries:
         owner.get(_home(customer, period))
     assert len(queries) < 30

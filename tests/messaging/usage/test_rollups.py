@@ -1,4 +1,4 @@
-"""Sums of hours say what the messages say, whatever ends when, and whoever sums meanwhile."""
+"""Rollups equal the messages, whenever these complete, also with concurrent rollups."""
 
 import random
 import threading
@@ -22,7 +22,7 @@ HOUR = timedelta(hours=1)
 
 
 def sent(world: World, customer: Customer, carrier: Carrier, at: datetime, **fields: Any):
-    """A message accepted at that time; where it has failed, its credits are back."""
+    """Create a message accepted at that time; a failed one is refunded."""
     random_bits = random.getrandbits(62)
     fields = {"id": _id(at, random_bits), "created_at": at, "price": PRICE} | fields
     message = world.message(customer, carrier, **fields)
@@ -42,14 +42,14 @@ def back(customer: Customer, message: Message) -> None:
 
 @transaction.atomic
 def end(customer: Customer, message: Message, status: Status) -> None:
-    """As whoever ends messages: the refund is in the same transaction."""
+    """Complete a message, with its refund in the same transaction."""
     advance(Message.objects.filter(pk=message.pk), status)
     if status == Status.FAILED:
         back(customer, message)
 
 
 def usage_of(customer: Customer, start: datetime, finish: datetime) -> list[Any]:
-    """Everything that can be asked about a span."""
+    """Return all usage figures of a period."""
     groups: list[usage.Group] = ["day", "status", "sender_id", "country"]
     by = [usage.used_by(customer.id, start, finish, group) for group in groups]
     return [*by, *(usage.traffic(customer.id, start, finish, step) for step in ("hour", "day"))]
@@ -57,7 +57,7 @@ def usage_of(customer: Customer, start: datetime, finish: datetime) -> list[Any]
 
 @pytest.fixture
 def mixed(world: World, customer: Customer, carrier: Carrier) -> list[Message]:
-    """Messages of three days in all states, some of them tests."""
+    """Create messages of three days in all states, some of them tests."""
     dice = random.Random(4)
     return [
         sent(
@@ -86,7 +86,7 @@ PERIODS = [
 ]
 
 
-def test_sums_say_what_the_messages_say(customer: Customer, mixed: list[Message]) -> None:
+def test_rollups_equal_the_messages(customer: Customer, mixed: list[Message]) -> None:
     counted = [usage_of(customer, *period) for period in PERIODS]
     assert counted[0][-1].total.messages == sum(not one.test for one in mixed)
     rollups.roll_up(NOW)
@@ -95,7 +95,7 @@ def test_sums_say_what_the_messages_say(customer: Customer, mixed: list[Message]
     assert [usage_of(customer, *period) for period in PERIODS] == counted
 
 
-def test_what_ends_later_is_right_before_and_after_it_is_added(
+def test_messages_that_complete_later_are_right_before_and_after_they_are_added(
     customer: Customer, mixed: list[Message]
 ) -> None:
     rollups.roll_up(NOW)
@@ -115,7 +115,7 @@ def test_what_ends_later_is_right_before_and_after_it_is_added(
     assert again == counted, "counted from messages alone"
 
 
-def test_an_hour_is_summed_once_it_is_over(
+def test_an_hour_is_rolled_up_once_it_is_over(
     world: World, customer: Customer, carrier: Carrier
 ) -> None:
     sent(world, customer, carrier, NOW - HOUR, status=Status.DELIVERED)
@@ -131,8 +131,8 @@ def test_an_hour_is_summed_once_it_is_over(
     assert usage.traffic(customer.id, NOW - 24 * HOUR, NOW + HOUR, "day").total.messages == 2
 
 
-def test_sums_are_read_and_not_the_messages(customer: Customer, mixed: list[Message]) -> None:
-    """So that what is asked of old days costs no reading of their messages."""
+def test_rollups_are_read_and_not_the_messages(customer: Customer, mixed: list[Message]) -> None:
+    """The usage of old days is read without their messages."""
     rollups.roll_up(NOW)
     start, finish = PERIODS[4]
     counted = usage_of(customer, start, finish)
@@ -152,14 +152,14 @@ def test_another_organizations_are_not_counted(outsider: Customer, mixed: list[M
     assert usage.traffic(outsider.id, *PERIODS[0], "day") == usage.Traffic()
 
 
-def test_the_delivery_rate_is_of_what_has_ended() -> None:
+def test_the_delivery_rate_is_of_completed_messages() -> None:
     counts = {"delivered": 3, "failed": 1, "queued": 5, "canceled": 2}
     assert usage.delivery_rate(counts) == 75
     assert usage.delivery_rate({"queued": 1}) is None
 
 
-def test_many_summing_at_once_sum_once(committed_world: World) -> None:
-    """Four workers, while messages end."""
+def test_concurrent_rollups_count_once(committed_world: World) -> None:
+    """Four workers run while messages complete."""
     world = committed_world
     customer, carrier = world.customer(), world.serve()
     messages = [

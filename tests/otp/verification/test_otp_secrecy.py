@@ -66,8 +66,14 @@ def claim(carrier: Carrier, lease: uuid.UUID) -> list[queue.Claimed]:
 def submit(carrier: Carrier) -> None:
     """Submit the queued messages to the carrier."""
     lease = uuid.uuid4()
-    parts = [(1, "smsc-1", datetime.now(UTC))]
-    results = [Result(message, SubmitOutcome.ACCEPTED, parts) for message in claim(carrier, lease)]
+    results = [
+        Result(
+            message,
+            SubmitOutcome.ACCEPTED,
+            [queue.SubmittedPart(message.id, 1, "smsc-1", datetime.now(UTC))],
+        )
+        for message in claim(carrier, lease)
+    ]
     queue.write_results(carrier.id, lease, results)
 
 
