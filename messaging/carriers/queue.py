@@ -107,15 +107,11 @@ def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> lis
             },
         )
         rows: list[Any] = cursor.fetchall()
-    claimed = [
+    claimed = []
+    for *stored, tried, submitted in rows:
         # Django has psycopg hand jsonb over as text.
-        Claimed(
-            *stored,
-            tried=tuple(orjson.loads(tried or "[]")),
-            submitted_parts=frozenset(submitted or ()),
-        )
-        for *stored, tried, submitted in rows
-    ]
+        values = [*stored, tuple(orjson.loads(tried or "[]")), frozenset(submitted or ())]
+        claimed.append(Claimed(*values))
     claimed.sort(key=lambda message: message.id)
     return claimed
 
