@@ -109,7 +109,11 @@ def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> lis
         rows: list[Any] = cursor.fetchall()
     claimed = [
         # Django has psycopg hand jsonb over as text.
-        Claimed(*stored, tuple(orjson.loads(tried or "[]")), frozenset(submitted or ()))
+        Claimed(
+            *stored,
+            tried=tuple(orjson.loads(tried or "[]")),
+            submitted_parts=frozenset(submitted or ()),
+        )
         for *stored, tried, submitted in rows
     ]
     claimed.sort(key=lambda message: message.id)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from imissive.run.programs import ROOT
 from messaging.states import Status
-from tests.support.sql_in_code import ROOT, Use, files, strings_of, tables, uses_in
+from tests.support.sql_in_code import Use, files, strings_of, tables, uses_in
 
 HOMES = {
     "accounts_apikey": "accounts/keys",

@@ -13,6 +13,7 @@ from accounts.models import MICRO, LedgerEntry
 from imissive.core import ids
 from imissive.env import read_env
 from imissive.run import programs
+from imissive.run.programs import ROOT
 from messaging.carriers.queue import Claimed
 from messaging.lifecycle.events import EVENT_TYPES, MessageError, message_event, message_events
 from messaging.lifecycle.record import MessageRecord, columns
@@ -21,7 +22,7 @@ from messaging.lifecycle.wakeups import carrier_queue, wake_carriers, wake_for
 from messaging.models import Carrier, Message
 from messaging.states import FINAL, Status
 from tests.support.factories import Customer, World
-from tests.support.sql_in_code import ROOT, files
+from tests.support.sql_in_code import files
 from webhooks.events import outbox
 from webhooks.models import EventType
 
