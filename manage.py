@@ -1,11 +1,12 @@
 #!/usr/bin/env python
-"""Django's command line for imissive."""
+"""Django's command line for imissive: `python manage.py COMMAND`."""
 
 import os
 import sys
 
 
 def main() -> None:
+    """Run the management command of the process's arguments."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
     from django.core.management import execute_from_command_line
 

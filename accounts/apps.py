@@ -1,3 +1,5 @@
+"""Django app of organizations, users, credits, API keys and the audit log."""
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 

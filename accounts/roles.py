@@ -1,10 +1,12 @@
-"""Which role may do what, and which scope an API key needs: one table each."""
+"""Permissions: roles of members and their actions, and scopes of API keys, each in one table."""
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 
 class Role(models.TextChoices):
+    """The role of a member in an organization."""
+
     OWNER = "owner", _("Owner")
     ADMIN = "admin", _("Admin")
     DEVELOPER = "developer", _("Developer")
@@ -19,11 +21,11 @@ MEANINGS = {
     Role.FINANCE: _("Reads the balance and messages, sets the low-balance alert."),
     Role.VIEWER: _("Reads messages."),
 }
-"""What each role may do, in a sentence for people."""
+"""Description of each role, for people."""
 
 
 class Scope(models.TextChoices):
-    """What an API key may be used for. A key without any listed scope may do everything."""
+    """A permission of an API key. A key without listed scopes has all of them."""
 
     SMS_SEND = "sms:send", _("Send messages")
     SMS_READ = "sms:read", _("Read messages")
@@ -34,7 +36,7 @@ class Scope(models.TextChoices):
 
 
 class Action(models.TextChoices):
-    """What a member may do in the dashboard."""
+    """An action in the dashboard that needs a permission."""
 
     READ_MESSAGES = "read_messages"
     SEND = "send"
@@ -69,14 +71,16 @@ ALLOWED: dict[Action, frozenset[Role]] = {
 }
 
 
-ACTING = "acting"
-"""What an operator who acts as a customer has for a role: an admin's, without what follows."""
+IMPERSONATOR = "acting"
+"""Role of an impersonating operator: an admin's permissions, except the following."""
 
-_NOT_ACTING = frozenset({Action.MANAGE_KEYS, Action.MANAGE_MEMBERS, Action.MANAGE_ORGANIZATION})
+_NOT_FOR_IMPERSONATORS = frozenset(
+    {Action.MANAGE_KEYS, Action.MANAGE_MEMBERS, Action.MANAGE_ORGANIZATION}
+)
 
 
 def may(role: str, action: Action) -> bool:
-    """Whether a member with that role may do that."""
-    if role == ACTING:
-        return action not in _NOT_ACTING and Role.ADMIN in ALLOWED[action]
+    """Return whether a member with that role may do the action."""
+    if role == IMPERSONATOR:
+        return action not in _NOT_FOR_IMPERSONATORS and Role.ADMIN in ALLOWED[action]
     return role in ALLOWED[action]

@@ -1,4 +1,4 @@
-"""Celery's entry points to the accounts: thin."""
+"""Celery tasks of accounts: periodic housekeeping."""
 
 from celery import shared_task
 
@@ -9,20 +9,20 @@ from accounts.ui import stored_files
 
 @shared_task(name="accounts.tasks.purge_idempotency", ignore_result=True, expires=600)
 def purge_idempotency() -> None:
-    """Now and then: forget the answers that are kept no longer."""
+    """Delete expired idempotency records. Runs periodically."""
     while idempotency.purge() == idempotency.PURGE_STEP:
         pass
 
 
 @shared_task(name="accounts.tasks.forget_unproved", ignore_result=True, expires=600)
 def forget_unproved() -> None:
-    """Now and then: accounts that nobody ever got into go."""
+    """Delete old accounts whose email address was never verified. Runs periodically."""
     while people.forget_unproved() == people.FORGET_STEP:
         pass
 
 
 @shared_task(name="accounts.tasks.purge_files", ignore_result=True, expires=600)
 def purge_files() -> None:
-    """Now and then: files that are kept no longer go."""
+    """Delete expired files. Runs periodically."""
     while stored_files.purge() == stored_files.PURGE_STEP:
         pass

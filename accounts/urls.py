@@ -1,4 +1,4 @@
-"""The API's addresses of the account, under /v1/."""
+"""URLs of the account's REST API, under /v1/."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""imissive: the composition of its apps into one platform."""
+"""The project: settings, URLs and the Celery application that combine the apps."""
 
 from imissive.celery import app as celery_app
 

@@ -1,11 +1,14 @@
-"""The Celery application. Run as `celery -A imissive …`; it reads CELERY_* of settings.py."""
+"""The Celery application, for `celery -A imissive …`. It reads CELERY_* of settings.py."""
 
 import os
+import warnings
 from typing import Any
 
 from celery import Celery, bootsteps
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
+# Each worker would tell root so in ten lines; README and docs/operating.md say it once.
+warnings.filterwarnings("ignore", "You're running the worker with superuser privileges")
 
 app = Celery("imissive")
 app.config_from_object("django.conf:settings", namespace="CELERY")
@@ -13,10 +16,10 @@ app.autodiscover_tasks()
 
 
 class WakeUp(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Has a worker's loop look twice a second whether it shall stop.
+    """Wake a worker's event loop twice a second, so that it notices a request to stop.
 
-    A signal does not wake the loop, and a silent AMQP broker does not either for ten seconds. A
-    step, because a timer does not outlive its connection.
+    A signal does not wake the loop, and an idle AMQP connection does not either for ten seconds.
+    This is a boot step, because a timer is lost with its connection.
     """
 
     def start(self, consumer: Any) -> None:

@@ -1,7 +1,8 @@
-"""Every setting that the environment may give, with its type, default and meaning, in one place.
+"""Environment variables: every setting of an installation, with its type, default and description.
 
-`Env` is read once by `imissive/settings.py`. A wrong value stops the start with its name and what
-was expected. `docs/operating.md` holds the same list as a table; a test keeps them equal.
+`imissive/settings.py` reads `Env` once. A wrong value stops the start with an error that has the
+variable's name and the expected form. `docs/operating.md` has the same list as a table; a test
+keeps the two equal.
 """
 
 import os
@@ -39,7 +40,7 @@ CommaList = Annotated[list[str], NoDecode]
 
 
 class Env(BaseSettings):
-    """The environment, parsed. Field names are the variables' names in lower case."""
+    """The parsed environment. A field has its variable's name in lower case."""
 
     model_config = SettingsConfigDict(extra="ignore", case_sensitive=False, env_ignore_empty=True)
 
@@ -258,9 +259,9 @@ class Env(BaseSettings):
 
 
 def read_env(**provisional: str) -> Env:
-    """The environment, completed by what `make run` wrote to `$DATA_DIR/runtime.env`.
+    """Return the environment, completed by what `make run` wrote to `$DATA_DIR/runtime.env`.
 
-    What is given as an argument goes before both. Raises ImproperlyConfigured naming every
+    Keyword arguments take precedence over both. Raises ImproperlyConfigured with the name of every
     variable that is missing or wrong.
     """
     runtime = Path(os.environ.get("DATA_DIR") or "var") / "runtime.env"
@@ -268,6 +269,6 @@ def read_env(**provisional: str) -> Env:
         file = runtime if os.access(runtime, os.R_OK) else None
         return Env(_env_file=file, **provisional)  # type: ignore[arg-type]
     except ValidationError as error:
-        # The value itself is not repeated: it may be a secret.
+        # The value is not repeated, because it may be a secret.
         lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
         raise ImproperlyConfigured("; ".join(lines)) from None

@@ -1,4 +1,4 @@
-"""Django's settings. What an installation may change comes from the environment: see env.py."""
+"""Django's settings. Those that an installation may change are environment variables: env.py."""
 
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -28,7 +28,7 @@ SMPP_TLS_CERT, SMPP_TLS_KEY = env.smpp_tls_cert, env.smpp_tls_key
 SMPP_MAX_CONNECTIONS, SMPP_REUSE_PORT = env.smpp_max_connections, env.smpp_reuse_port
 SMPP_INACTIVITY, SMPP_PARTS_TIMEOUT = env.smpp_inactivity, env.smpp_parts_timeout
 
-# ---------------------------------------------------------------- what runs
+# ---------------------------------------------------------------- applications
 INSTALLED_APPS = [
     "imissive",
     "accounts",
@@ -37,9 +37,9 @@ INSTALLED_APPS = [
     "otp",
     "imissive.guide",
     "imissive.reference",
-    # Before django.contrib.admin, whose templates it replaces.
+    # Before django.contrib.admin, because it replaces its templates.
     "unfold",
-    # Simple: urls.py imports the admin's pages, so that workers need not.
+    # Simple: urls.py imports the admin's pages, so that workers do not import them.
     "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -58,9 +58,9 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
-    # First: a probe is answered whatever else is wrong.
+    # First, so that probes get a response whatever else is wrong.
     "imissive.pages.health.ProbeMiddleware",
-    # Outermost: the API needs nothing of what is below it.
+    # Outside the rest, because the API needs none of the middleware below.
     "imissive.core.api.requests.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -112,7 +112,7 @@ DATABASES = {
         "PORT": _database.port or "",
         "OPTIONS": {
             "pool": {"min_size": 1, "max_size": env.database_pool_size, "timeout": 10},
-            # Statements of one shape are planned once on the server.
+            # A statement is prepared on the server once a connection has run it three times.
             "prepare_threshold": 3,
             "application_name": "imissive",
         },
@@ -123,7 +123,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.redis_url
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "imissive.core.shared_cache.SharedCache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "imissive",
     }
@@ -138,12 +138,13 @@ CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     {}
     if CELERY_BROKER_URL.startswith("amqp")
-    # A publisher must not hang in a request while the broker is away: the bell is not the truth.
+    # A publisher must not hang in a request while the broker is down: a wake-up may be lost.
     else {"socket_timeout": 10, "socket_connect_timeout": 2, "retry_on_timeout": True}
 )
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-# Nothing here is acknowledged late, so this cancels nothing; unset, Celery warns at each loss.
+# No task is acknowledged late, so this cancels nothing. Unset, Celery warns at each lost
+# connection.
 CELERY_WORKER_CANCEL_LONG_RUNNING_TASKS_ON_CONNECTION_LOSS = True
 CELERY_BEAT_SCHEDULE = {
     "release-messages": {"task": "messaging.tasks.release", "schedule": 0.5},
@@ -175,7 +176,7 @@ CELERY_BEAT_SCHEDULE = {
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "celerybeat-schedule")
 CELERY_TIMEZONE = "UTC"
 
-# ---------------------------------------------------------------- people
+# ---------------------------------------------------------------- users and sign-in
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
@@ -194,17 +195,30 @@ ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
 ACCOUNT_FORMS = {"signup": "accounts.members.signup.SignupForm"}
 ACCOUNT_USER_MODEL_USERNAME_FIELD = None
 ACCOUNT_EMAIL_VERIFICATION = "mandatory"
-# In the browser that signed up; elsewhere the link verifies and the password is asked for.
+# Applies to the browser that signed up. In another one the link verifies the address, and the user
+# has to log in.
 ACCOUNT_LOGIN_ON_EMAIL_CONFIRMATION = True
 ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
-# Mails about a new password, address or second factor.
+# Emails about a new password, address or second factor.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
-ACCOUNT_RATE_LIMITS = {"signup": "20/h/ip"}
+# By user and address, accounts/access/post_limits.py counts these posts. What allauth goes on to
+# count is about an account or a mailbox: guesses ("login_failed") and mails to one address.
+ACCOUNT_RATE_LIMITS = {
+    "login": None,
+    "signup": None,
+    "reset_password": "5/m/key",
+    "reset_password_from_key": None,
+    "change_password": None,
+    "manage_email": None,
+    "reauthenticate": None,
+}
+MFA_RATE_LIMITS = {"webauthn_login": None}
+RATELIMIT_FAIL_OPEN = True
 SIGNUP_OPEN = env.signup_open
 TOP_UP_TEXT = env.top_up_text
 ACCOUNT_ADAPTER = "accounts.members.allauth_adapters.AccountAdapter"
-# Login limits count by the same address as everything else.
+# The limits of sign-in count by the same client address as every other limit.
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 MFA_ADAPTER = "accounts.members.allauth_adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
@@ -223,7 +237,7 @@ EMAIL_USE_TLS, EMAIL_USE_SSL = (
     _mail.scheme == "smtp" and bool(_mail.username),
     _mail.scheme == "smtps",
 )
-# Some mails are sent within a request.
+# Seconds. Kept short, because some emails are sent within a request.
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = SERVER_EMAIL = env.default_from_email
 
@@ -245,7 +259,8 @@ STORAGES = {
 }
 MEDIA_ROOT = DATA_DIR / "media"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 8 * 1024 * 1024
-# A page's files, with what the form around them needs; refused unread (imissive/core/uploads.py).
+# The largest body of a page's form, files included. Larger ones are refused before they are read
+# (imissive/core/uploads.py).
 UPLOAD_MAX_BYTES = 21 * 1024 * 1024
 
 # ---------------------------------------------------------------- security
@@ -253,7 +268,7 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = env.https
 SECURE_HSTS_SECONDS = 31_536_000 if env.https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = env.https
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.trusted_proxies else None
-# The orchestrator's probes speak plain HTTP to the process itself.
+# Orchestrators probe the process directly over plain HTTP.
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -294,7 +309,7 @@ SPECTACULAR_SETTINGS = {
 }
 BULK_MAX_MESSAGES = env.bulk_max_messages
 API_MAX_BODY_BYTES = 8 * 1024 * 1024
-# By limit class (accounts/api/rate_limits.py), a minute, where an organization has none of its own.
+# Per minute, by limit class (accounts/api/rate_limits.py), unless the organization has its own.
 RATE_LIMITS = {
     "send": env.rate_limit_send,
     "bulk": env.rate_limit_bulk,
@@ -307,7 +322,7 @@ WEBHOOK_CONCURRENCY = env.webhook_concurrency
 WEBHOOK_KEEP_DAYS = env.webhook_keep_days
 CARRIER_LEASE = env.carrier_lease
 
-# Where an organization has none of its own (otp/limits/rules.py).
+# Defaults; an organization may have its own limits (otp/limits/rules.py).
 OTP_COOLDOWN = env.otp_cooldown
 OTP_LIMIT_TEN_MINUTES, OTP_LIMIT_DAY = env.otp_limit_ten_minutes, env.otp_limit_day
 OTP_NUMBER_LIMIT_DAY = env.otp_number_limit_day

@@ -1,16 +1,18 @@
-"""Every address, composed of the apps' own."""
+"""Root URL configuration: the URLs of all applications under their prefixes."""
 
 from importlib import import_module
 
 from django.urls import URLPattern, URLResolver, include, path
 
+from accounts.access.post_limits import too_many_requests
 from accounts.operators.site import site
 from imissive.pages import health
 from imissive.pages.search import search
 from imissive.pages.usage_api import UsageView
 from imissive.pages.usage_views import usage_file, usage_page
 
-# Importing the admin's pages registers them with the site. Only what serves pages needs them.
+# Importing the admin's pages registers them with the site. Only processes that serve pages need
+# them, so this is the place.
 for admin_pages in (
     "accounts.operators.admin",
     "messaging.admin",
@@ -18,6 +20,9 @@ for admin_pages in (
     "otp.dashboard.admin",
 ):
     import_module(admin_pages)
+
+# Where allauth refuses by a limit of its own.
+handler429 = too_many_requests
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
@@ -40,6 +45,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("dashboard/<str:organization_id>/", include("accounts.members.urls")),
     path("dashboard/<str:organization_id>/", include("accounts.keys.urls")),
     path("dashboard/<str:organization_id>/", include("accounts.audit.urls")),
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include("accounts.members.account_urls")),
     path("admin/", site.urls),
 ]

@@ -16,24 +16,36 @@ from messaging.log import exports
 from messaging.senders import mails
 from messaging.usage import rollups
 
-# A worker that is started for a carrier holds that carrier's binds beside its queues.
-CARRIER = os.environ.get("IMISSIVE_CARRIER", "")
-
 MAX_STEPS = 20
 """Steps of one kind in one run, so that a long sweep does not hold up the others."""
+
+
+def _carrier() -> str:
+    """Return the carrier whose binds this worker process holds beside its queues, if any.
+
+    Read when asked for: the process may be a fork of one that imported this module long before.
+    """
+    return os.environ.get("IMISSIVE_CARRIER", "")
 
 
 @signals.worker_ready.connect
 def start_carrier(**_: Any) -> None:
     """Hold the binds of the carrier that this worker process was started for, if any."""
-    if CARRIER:
-        process.start(CARRIER)
+    if carrier := _carrier():
+        process.start(carrier)
+
+
+@signals.worker_shutting_down.connect
+def stop_carrier_soon(**_: Any) -> None:
+    """Have the binds end while Celery's own parts do, not after them."""
+    if _carrier():
+        process.stop_soon()
 
 
 @signals.worker_shutdown.connect
 def stop_carrier(**_: Any) -> None:
     """Finish what that carrier's worker has under way, and unbind."""
-    if CARRIER:
+    if _carrier():
         process.stop()
 
 
@@ -79,7 +91,8 @@ def expire_queued() -> None:
 
 @shared_task(name="messaging.tasks.forget_early_receipts", ignore_result=True, expires=60)
 def forget_early_receipts() -> None:
-    """Every minute: delete receipts that never matched."""
+    """Every minute: use kept receipts that settings accept by now, and delete old ones."""
+    _repeat(receipts.use_kept)
     _repeat(receipts.forget_early)
 
 
@@ -111,7 +124,7 @@ def mail_senders() -> None:
 @shared_task(name="messaging.tasks.sum_usage", ignore_result=True, expires=60)
 def sum_usage() -> None:
     """Every minute: sum the hours that are over, for usage and charts."""
-    rollups.sum_up()
+    rollups.roll_up()
 
 
 CAMPAIGN_SECONDS = 3.0

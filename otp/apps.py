@@ -1,3 +1,5 @@
+"""Django app of one-time passwords (OTP): verification of phone numbers by SMS codes."""
+
 from django.apps import AppConfig
 from django.utils.translation import gettext_lazy as _
 

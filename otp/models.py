@@ -1,4 +1,4 @@
-"""Verifications of phone numbers, the codes sent for them, their rules, and prefixes held back."""
+"""Models of verifications, sent codes, organizations' rules, and prefixes held for SMS pumping."""
 
 from typing import ClassVar
 
@@ -14,14 +14,14 @@ from imissive.core import ids
 from otp.verification.codes import Secret
 
 MAX_ATTEMPTS = 5
-"""Checks of one code; the last one that is wrong ends the verification."""
+"""Maximum number of checks of one code; the verification fails with the last wrong one."""
 
 
 class Verification(models.Model):
-    """One number that shall be verified by one code, however often the code is sent.
+    """Verification of one phone number by one code, which may be sent several times.
 
-    `status` is the contract's; `reason` says why it ended as it did. What the code can be made of
-    (`codes.Secret`) is dropped when it ends.
+    `status` is the public state; `reason` says why it is expired or failed. The secret that the
+    code is derived from (`codes.Secret`) is deleted on completion.
     """
 
     class Status(models.TextChoices):
@@ -31,7 +31,7 @@ class Verification(models.Model):
         FAILED = "failed", _("Failed")
 
     class Reason(models.TextChoices):
-        """Why it is expired or failed."""
+        """Reason why a verification is expired or failed."""
 
         EXPIRED = "expired", _("Its time was over")
         SUPERSEDED = "superseded", _("A newer code took its place")
@@ -56,13 +56,13 @@ class Verification(models.Model):
     test = models.BooleanField(_("test"), default=False)
     phone = models.CharField(_("number"), max_length=16)
     country = models.CharField(_("country"), max_length=2)
-    # What pumped traffic is looked for by, see otp/limits/sms_pumping.py.
+    # SMS pumping is detected by this prefix, see otp/limits/sms_pumping.py.
     prefix = models.CharField(_("prefix"), max_length=16)
-    # As it was asked for; empty is the default sender.
+    # As requested; empty means the default sender ID.
     sender = models.CharField(_("sender ID"), max_length=50, blank=True, default="")
     length = models.PositiveSmallIntegerField(_("digits"))
     expiry = models.PositiveSmallIntegerField(_("expiry"), help_text=_("Seconds."))
-    # With {code} where the code belongs.
+    # Contains {code} as the placeholder of the code.
     text = models.TextField(_("text"))
     seed = models.BinaryField(max_length=16, editable=False)
     key_id = models.CharField(max_length=8, editable=False)
@@ -74,7 +74,7 @@ class Verification(models.Model):
         _("reason"), max_length=20, choices=Reason.choices, blank=True, default=""
     )
     attempts = models.PositiveSmallIntegerField(_("checks"), default=0)
-    # The latest message with the code. No constraint: messages may be deleted before.
+    # The latest message with the code. No foreign key: messages may be deleted earlier.
     message_id = models.UUIDField()
     created_at = models.DateTimeField(_("created"))
     expires_at = models.DateTimeField(_("expires"))
@@ -120,17 +120,17 @@ class Verification(models.Model):
 
     @property
     def secret(self) -> Secret:
-        """What is stored in the place of the code, as long as it is pending."""
+        """Return the secret that the code is derived from; it exists only while pending."""
         return Secret(bytes(self.seed), self.key_id, bytes(self.digest))
 
     @property
     def attempts_left(self) -> int:
-        """Checks that may still be made: none of what has ended."""
+        """Return the number of checks left; 0 after completion."""
         return MAX_ATTEMPTS - self.attempts if self.status == self.Status.PENDING else 0
 
 
 class CodeSend(models.Model):
-    """One message with a code, first or repeated: what the limits for a number are counted by."""
+    """One message with a code, first or repeated. The limits of a phone number count these rows."""
 
     id = models.BigAutoField(primary_key=True)
     verification = models.ForeignKey(Verification, models.CASCADE, related_name="sends")
@@ -148,6 +148,8 @@ class CodeSend(models.Model):
 
 
 class PumpingMode(models.TextChoices):
+    """Protection against SMS pumping: off, only record, or hold prefixes."""
+
     OFF = "off", _("Off")
     RECORD = "record", _("Only record")
     ENFORCE = "enforce", _("Hold")
@@ -157,7 +159,7 @@ _DEFAULT = _("Empty: the installation's default.")
 
 
 class OtpSettings(models.Model):
-    """An organization's own rules for codes. What is empty is as the installation has it."""
+    """An organization's own rules for codes. Empty fields use the installation's defaults."""
 
     organization = models.OneToOneField(
         Organization,
@@ -197,7 +199,7 @@ class OtpSettings(models.Model):
         verbose_name=_("countries"),
         help_text=_("That codes may go to, such as SA,AE. Empty: the installation's default."),
     )
-    # Only ever narrows what `countries` allows.
+    # The organization's own choice; it can only narrow `countries`, which operators set.
     chosen_countries = ArrayField(
         models.CharField(
             max_length=2,
@@ -247,7 +249,10 @@ class OtpSettings(models.Model):
 
 
 class HeldPrefix(models.Model):
-    """Numbers to which too few codes were verified. `enforced`: they get none until then."""
+    """A prefix with suspected SMS pumping: too few of its codes were verified.
+
+    If `enforced`, no codes are sent to its numbers before `until`.
+    """
 
     id = models.BigAutoField(primary_key=True)
     organization = models.ForeignKey(
@@ -271,7 +276,8 @@ class HeldPrefix(models.Model):
         blank=True,
         verbose_name=_("lifted by"),
     )
-    # A mail to the organization is owed, from then on; whoever sends it moves this ahead.
+    # A mail to the organization is due from then on; the worker that sends it first moves this
+    # forward, as a lease.
     notice_due_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:

@@ -1,4 +1,4 @@
-"""Celery's entry points to one-time passwords: thin."""
+"""Celery tasks of one-time passwords: expiry, SMS pumping protection, housekeeping."""
 
 from celery import shared_task
 
@@ -10,7 +10,7 @@ MAX_STEPS = 20
 
 @shared_task(name="otp.tasks.expire", ignore_result=True, expires=10)
 def expire() -> None:
-    """Every few seconds: end the verifications whose time is over."""
+    """Expire pending verifications whose time is over. Runs every few seconds."""
     for _ in range(MAX_STEPS):
         if completion.expire_due() < completion.STEP:
             break
@@ -18,14 +18,14 @@ def expire() -> None:
 
 @shared_task(name="otp.tasks.watch", ignore_result=True, expires=60)
 def watch() -> None:
-    """Every minute: hold prefixes that look pumped, and send the mails that are owed."""
+    """Hold prefixes with suspected SMS pumping, and send the mails about it. Runs every minute."""
     sms_pumping.watch()
     for held_id in notices.due():
-        notices.tell_people(held_id)
+        notices.send_notice(held_id)
 
 
 @shared_task(name="otp.tasks.clean_up", ignore_result=True, expires=600)
 def clean_up() -> None:
-    """Now and then: delete what is old."""
+    """Delete old verifications. Runs periodically."""
     while housekeeping.purge() == housekeeping.STEP:
         pass

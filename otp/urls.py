@@ -1,4 +1,4 @@
-"""The API's addresses of one-time passwords, under /v1/."""
+"""URLs of the one-time passwords' REST API, under /v1/."""
 
 from django.urls import path
 

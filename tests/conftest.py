@@ -2,6 +2,8 @@
 
 import gc
 import os
+import signal
+import uuid
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,26 +17,34 @@ from django.db import connection
 
 from accounts.api import rate_limits
 from imissive.core import wakeups
+from imissive.run.unprivileged import die_with_parent
 from messaging.models import Carrier
 from messaging.routing import cache
 from tests.support import transitions
 from tests.support.factories import Api, Customer, World
+from tests.support.redis_away import cache_without_redis
 from tests.support.running_platform import Site
 from tests.support.webhook_dispatch import Start, dispatchers
 from tests.support.webhook_receivers import Receiver, receiver
 from tests.support.xdist_scheduling import LONGEST_FIRST, SITE_FILES, BySite
 
-# The two cores are shared with servers and other test processes: time says nothing here.
+__all__ = ["cache_without_redis"]
+
+# The two cores are shared with servers and other test processes, so a deadline proves nothing.
 hypothesis.settings.register_profile("imissive", deadline=None)
 hypothesis.settings.load_profile("imissive")
 
 WORKER = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # With a run that is killed; what tests start goes with the process that runs them.
+    die_with_parent(signal.SIGKILL, parent=os.getppid())()
 
-# Each of the processes that run tests counts in a Redis database of its own: tests empty it.
+# Each process that runs tests has a Redis database of its own, because tests flush it.
 _redis = urlsplit(settings.REDIS_URL)._replace(path=f"/{WORKER.removeprefix('gw')}").geturl()
 os.environ["REDIS_URL"] = settings.REDIS_URL = settings.CACHES["default"]["LOCATION"] = _redis
 
-# Argon2 as it is, but quick: what makes it dear to who guesses makes each test that signs in dear.
+# Argon2 with its cheapest parameters: the usual ones are meant to be slow, and would slow down each
+# test that signs in.
 Argon2PasswordHasher.time_cost, Argon2PasswordHasher.memory_cost = 1, 8
 Argon2PasswordHasher.parallelism = 1
 
@@ -43,7 +53,7 @@ REAL_DATABASE = str(settings.DATABASES["default"]["NAME"])
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes longest goes first (`--no-loadscope-reorder`): nobody waits for it at the end."""
+    """Sort the slowest files first (`--no-loadscope-reorder`): none runs alone at the end."""
     places = {file: place for place, file in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: places.get(item.location[0], len(places)))
     for item in items:
@@ -57,8 +67,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """What was imported and collected stays: the garbage collector need not look at it again, nor
-    every 700 objects at what is new. A twelfth of the suite's CPU."""
+    """Freeze what was imported and collected, and collect garbage less often.
+
+    It saves a twelfth of the suite's CPU time.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 100)
@@ -85,7 +97,7 @@ def site_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def site(site_of_all: Site) -> Iterator[Site]:
-    """The running platform, as if it had just been started for this file."""
+    """Return the running platform, reset to its state after the start for each file."""
     site_of_all.reset()
     yield site_of_all
     print(site_of_all.text[-8000:])
@@ -93,33 +105,49 @@ def site(site_of_all: Site) -> Iterator[Site]:
 
 @pytest.fixture(autouse=True)
 def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees another's routes and prices, which a process keeps for a second."""
+    """Empty the routing cache, so that no test sees another's routes and prices."""
     monkeypatch.setattr(cache, "_cached", None)
+
+
+@pytest.fixture(autouse=True)
+def _fresh_post_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test counts what another one posted."""
+    monkeypatch.setattr(settings, "RATELIMIT_CACHE_PREFIX", f"posts:{uuid.uuid4()}:", raising=False)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _patient_cache() -> None:
+    """As for the limits below: a cache that answers late would be taken for one that is away."""
+    patience = {"socket_timeout": 10, "socket_connect_timeout": 10}
+    settings.CACHES["default"] |= {"OPTIONS": patience}  # type: ignore[dict-item]
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _patient_limits() -> None:
-    """A request waits a quarter of a second for Redis. Two cores that run all this may need more,
-    and a limit that is not known limits nothing: the client that is kept waits longer."""
-    patience, rate_limits.SOCKET_SECONDS = rate_limits.SOCKET_SECONDS, 10.0
+    """Create the cached Redis client of the rate limits with a longer timeout.
+
+    A request waits a quarter of a second for Redis and is not limited without a response. On two
+    busy cores that may be too short.
+    """
+    seconds, rate_limits.SOCKET_SECONDS = rate_limits.SOCKET_SECONDS, 10.0
     rate_limits._script(settings.REDIS_URL)
-    rate_limits.SOCKET_SECONDS = patience
+    rate_limits.SOCKET_SECONDS = seconds
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _loggers_are_found_anew() -> None:
-    """A logger that was used once would be kept, and nothing that captures logs would see it."""
+    """Disable the cache of loggers, which would hide used loggers from tests that capture logs."""
     structlog.configure(cache_logger_on_first_use=False)
 
 
 @pytest.fixture
 def wakes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, tuple[str, ...]]]:
-    """The bells rung, as (task, queue, arguments), instead of ringing them."""
-    rung: list[tuple[str, str, tuple[str, ...]]] = []
+    """Return the wake-ups, as (task, queue, arguments), which are recorded instead of sent."""
+    sent: list[tuple[str, str, tuple[str, ...]]] = []
     monkeypatch.setattr(
-        wakeups, "wake", lambda task, *, queue, arguments=(): rung.append((task, queue, arguments))
+        wakeups, "wake", lambda task, *, queue, arguments=(): sent.append((task, queue, arguments))
     )
-    return rung
+    return sent
 
 
 @pytest.fixture(scope="session")
@@ -132,10 +160,10 @@ def django_db_setup(django_db_setup: None, django_db_blocker) -> None:
 
 @pytest.fixture(scope="session")
 def test_database(django_db_setup: None, django_db_blocker) -> Iterator[None]:
-    """The test database, for tests that ask for no fixture of pytest-django's own.
+    """Create the test database for tests without a fixture of pytest-django.
 
-    That makes it only where one of the collected tests has `db`; without, a run of nothing but
-    committing tests would commit to the real one.
+    pytest-django creates it only where a collected test has `db`; otherwise, a run of committing
+    tests alone would commit to the real one.
     """
     if connection.settings_dict["NAME"] != REAL_DATABASE:
         yield
@@ -150,7 +178,7 @@ def test_database(django_db_setup: None, django_db_blocker) -> Iterator[None]:
 
 @pytest.fixture
 def committed_db(test_database: None, django_db_blocker) -> Iterator[None]:
-    """The database without a transaction around the test, for threads: what it commits stays.
+    """Allow the database without a transaction around the test, for threads; commits stay.
 
     pytest-django's `transaction=True` would truncate all tables, which the ledger refuses.
     """
@@ -160,58 +188,58 @@ def committed_db(test_database: None, django_db_blocker) -> Iterator[None]:
 
 @pytest.fixture
 def world(db: None, wakes: list[Any]) -> World:
-    """Makes customers and carriers that are rolled back after the test."""
+    """Return a factory of customers and carriers, which are rolled back after the test."""
     return World()
 
 
 @pytest.fixture
 def committed_world(committed_db: None, wakes: list[Any]) -> Iterator[World]:
-    """Makes customers and carriers that other threads see."""
-    made = World()
-    yield made
-    made.forget()
+    """Return a factory of customers and carriers that other threads see."""
+    world = World()
+    yield world
+    world.forget()
 
 
 @pytest.fixture
 def there(settings: Any) -> Iterator[Receiver]:
-    """A webhook receiver on loopback, to which the platform may post."""
+    """Return a webhook receiver on loopback, to which the platform may post."""
     settings.WEBHOOK_ALLOW_LOOPBACK = True
-    with receiver() as made:
-        yield made
+    with receiver() as running:
+        yield running
 
 
 @pytest.fixture
 def start(committed_db: None) -> Iterator[Start]:
-    """Starts webhook dispatchers, which see what is committed and are stopped after the test."""
+    """Return a function that starts webhook dispatchers, which are stopped after the test."""
     with dispatchers() as run:
         yield run
 
 
 @pytest.fixture
 def carrier(world: World) -> Carrier:
-    """Serves Saudi Arabia, at one credit a part."""
+    """Return a carrier that serves Saudi Arabia, at one credit per part."""
     return world.serve()
 
 
 @pytest.fixture
 def customer(world: World, carrier: Carrier) -> Customer:
-    """Has 100 credits and the approved sender MyCompany."""
+    """Return a customer with 100 credits and the approved sender ID MyCompany."""
     return world.customer()
 
 
 @pytest.fixture
 def outsider(world: World) -> Customer:
-    """Another organization, with a sender of its own."""
+    """Return another organization, with a sender ID of its own."""
     return world.customer(sender="Outsider")
 
 
 @pytest.fixture
 def api(customer: Customer) -> Api:
-    """The customer's live key."""
+    """Return a client with the customer's live key."""
     return customer.api
 
 
 @pytest.fixture
 def test_api(customer: Customer) -> Api:
-    """The customer's test key."""
+    """Return a client with the customer's test key."""
     return customer.test_api

@@ -1,4 +1,4 @@
-"""Customers' webhook endpoints, the events, and each event's way to each endpoint."""
+"""Models of webhook endpoints, events, deliveries, and their failed attempts."""
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -11,6 +11,8 @@ from imissive.core.crypto import EncryptedTextField
 
 
 class EventType(models.TextChoices):
+    """The type of an event, as subscribed to by endpoints and named in payloads."""
+
     MESSAGE_QUEUED = "message.queued"
     MESSAGE_SENT = "message.sent"
     MESSAGE_DELIVERED = "message.delivered"
@@ -27,7 +29,7 @@ class EventType(models.TextChoices):
 
 
 class Endpoint(models.Model):
-    """A URL of a customer's that events are posted to."""
+    """A customer's URL that events are posted to, with its signing secret and its health."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
@@ -48,12 +50,14 @@ class Endpoint(models.Model):
     enabled = models.BooleanField(_("enabled"), default=True)
     disabled_reason = models.CharField(_("why it is disabled"), max_length=200, blank=True)
     failing_since = models.DateTimeField(_("failing since"), null=True, blank=True)
-    # The receiver asked for a rest (Retry-After): nothing is claimed before.
+    # The receiver asked for a pause (Retry-After): no delivery is claimed before then.
     paused_until = models.DateTimeField(_("paused until"), null=True, blank=True)
-    # A mail about the disabling is owed, from then on; whoever sends it moves this ahead.
+    # A mail about the disabling is due from then on; the worker that sends it first moves this
+    # forward, as a lease.
     notice_due_at = models.DateTimeField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("time created"), auto_now_add=True)
-    # Gone for everybody; the row waits for the purge of its deliveries, which may be millions.
+    # A deleted endpoint is hidden everywhere; its row stays until its deliveries, possibly
+    # millions, are purged.
     deleted_at = models.DateTimeField(_("deleted"), null=True, blank=True, editable=False)
 
     class Meta:
@@ -74,9 +78,9 @@ class Endpoint(models.Model):
 
 
 class Event(models.Model):
-    """Something that happened and that at least one endpoint wanted to know.
+    """An event that at least one endpoint is subscribed to.
 
-    `body` is the JSON text as it is signed and posted, the same bytes on every attempt.
+    `body` is the JSON payload as signed and posted, the same bytes on every attempt.
     """
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
@@ -98,7 +102,7 @@ class Event(models.Model):
 
 
 class Delivery(models.Model):
-    """One event on its way to one endpoint. The row holds the time of the next attempt."""
+    """The delivery of one event to one endpoint. The row holds the time of the next attempt."""
 
     class Status(models.TextChoices):
         PENDING = "pending", _("Pending")
@@ -115,17 +119,18 @@ class Delivery(models.Model):
         db_index=False,
         verbose_name=_("webhook endpoint"),
     )
-    # The event's type again, because the log is filtered by it.
+    # A copy of the event's type, because the log is filtered by it.
     event_type = models.CharField(_("event"), max_length=40, choices=EventType.choices)
     status = models.CharField(
         _("status"), max_length=10, choices=Status.choices, default=Status.PENDING
     )
     attempts = models.PositiveSmallIntegerField(_("attempts"), default=0)
-    # While `sending`: when whoever holds it counts as dead. While `pending`: when it is due.
+    # While `sending`: the end of the lease, after which its worker counts as dead. While
+    # `pending`: the time at which it is due.
     next_attempt_at = models.DateTimeField(_("next attempt"), null=True, blank=True)
-    # The dispatcher that claimed it last, see webhooks/delivery/worker_liveness.py.
+    # The worker that claimed it last, see webhooks/delivery/worker_liveness.py.
     holder = models.IntegerField(null=True, blank=True, editable=False)
-    # The last attempt: when it began, the signature header as it was sent, and the answer.
+    # The last attempt: its start, the signature header as sent, and the response.
     attempted_at = models.DateTimeField(null=True, blank=True)
     signature = models.CharField(max_length=100, blank=True, default="")
     response_status = models.PositiveSmallIntegerField(_("response status"), null=True, blank=True)
@@ -145,8 +150,8 @@ class Delivery(models.Model):
                 name="delivery_due",
                 condition=Q(status__in=["pending", "sending"]),
             ),
-            # The log, newest first. Neither has a column that changes while a delivery is under
-            # way, so neither fills with the dead entries of a queue.
+            # The delivery log, newest first. Neither index has a column that changes while a
+            # delivery is under way, so neither fills with dead entries as a queue's index does.
             models.Index("endpoint", "event_type", "id", name="delivery_log"),
             models.Index(
                 "endpoint",
@@ -167,9 +172,9 @@ class Delivery(models.Model):
 
 
 class FailedAttempt(models.Model):
-    """An attempt at a delivery that failed. A delivery that succeeds at once has none.
+    """A failed attempt of a delivery. A delivery whose first attempt succeeds has none.
 
-    How the last attempt went, failed or not, is in the delivery's own row too.
+    The result of the last attempt, failed or not, is in the delivery's own row too.
     """
 
     pk = models.CompositePrimaryKey("delivery_id", "number")

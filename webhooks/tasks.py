@@ -1,4 +1,4 @@
-"""Celery tasks: they ring the dispatcher of the worker process that they run in."""
+"""Celery tasks of webhooks: wake the worker process's dispatcher, sweep, clean up, send notices."""
 
 import uuid
 from typing import Any
@@ -19,13 +19,13 @@ _watch = worker_liveness.Watch()
 
 @shared_task(name="webhooks.tasks.deliver", ignore_result=True)
 def deliver(endpoint_id: str) -> None:
-    """Look at one endpoint, given as 32 hex digits: something was just committed for it."""
+    """Deliver what was just committed for an endpoint, given as 32 hex digits."""
     dispatcher.current().wake(uuid.UUID(hex=endpoint_id))
 
 
 @shared_task(name="webhooks.tasks.sweep", ignore_result=True, expires=10)
 def sweep() -> None:
-    """Find what is due and nobody rang for: retries, lost rings, what a dead worker held."""
+    """Wake the dispatcher for due deliveries: retries, lost wake-ups, claims of dead workers."""
     _watch.step(queue.lease_seconds())
     for endpoint_id in queue.due_endpoints():
         dispatcher.current().wake(endpoint_id)
@@ -34,21 +34,21 @@ def sweep() -> None:
 
 @shared_task(name="webhooks.tasks.clean_up", ignore_result=True, expires=60)
 def clean_up() -> None:
-    """Every minute: delete what is old, and send the mails that could not be sent before."""
+    """Delete old rows, and retry the notices that could not be sent. Runs every minute."""
     for endpoint_id in notices.due():
-        notices.tell_people(endpoint_id)
+        notices.send_notice(endpoint_id)
     housekeeping.forget_previous_secrets()
     housekeeping.purge_old()
 
 
 @shared_task(name="webhooks.tasks.tell_people", ignore_result=True)
-def tell_people(endpoint_id: str) -> None:
-    """Mail the people of an endpoint, given as 32 hex digits, that it was disabled."""
-    notices.tell_people(uuid.UUID(hex=endpoint_id))
+def send_notice(endpoint_id: str) -> None:
+    """Notify an organization by email that its endpoint, given as 32 hex digits, was disabled."""
+    notices.send_notice(uuid.UUID(hex=endpoint_id))
 
 
 def drain(**_kwargs: Any) -> None:
-    """The worker was told to stop, and its tasks have ended."""
+    """Drain the dispatcher when the Celery worker shuts down, after its tasks have ended."""
     dispatcher.stop_current()
 
 

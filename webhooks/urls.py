@@ -1,4 +1,4 @@
-"""The API's addresses of webhooks, under /v1/."""
+"""URLs of the webhooks' REST API, under /v1/."""
 
 from django.urls import path
 
@@ -12,5 +12,5 @@ urlpatterns = [
     path("webhooks/<str:webhook_id>/test", endpoints.TestView.as_view()),
     path("webhooks/<str:webhook_id>/rotate-secret", endpoints.RotateSecretView.as_view()),
     path("webhooks/<str:webhook_id>/deliveries", deliveries.DeliveriesView.as_view()),
-    path("webhooks/<str:webhook_id>/replay", deliveries.ReplaySpanView.as_view()),
+    path("webhooks/<str:webhook_id>/replay", deliveries.ReplayPeriodView.as_view()),
 ]

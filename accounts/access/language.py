@@ -1,4 +1,4 @@
-"""The language of a person's pages: a cookie of the browser, and the account for new browsers."""
+"""Language preference: kept in a browser cookie, and in the account for new browsers."""
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -12,7 +12,7 @@ _YEAR = 365 * 24 * 3600
 
 @require_POST
 def set_language(request: HttpRequest) -> HttpResponse:
-    """Switch the pages to `language`, and remember it for whoever is logged in."""
+    """Switch the pages to the posted `language`, and save it for a logged-in user."""
     response = set_cookie(request)
     language = request.POST.get("language")
     if request.user.is_authenticated and language in dict(settings.LANGUAGES):
@@ -21,7 +21,7 @@ def set_language(request: HttpRequest) -> HttpResponse:
 
 
 def remember_language(response: HttpResponse, request: HttpRequest, language: str) -> None:
-    """Have the browser ask for that language from now on."""
+    """Set the language cookie, valid for a year, on the response."""
     response.set_cookie(
         settings.LANGUAGE_COOKIE_NAME,
         language,

@@ -1,4 +1,7 @@
-"""Who may see a dashboard page: the one door to everything under /dashboard/<organization>/."""
+"""Access control of dashboard pages: membership, role permissions and operator impersonation.
+
+Every view under /dashboard/<organization>/ passes through `member_page`.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -12,18 +15,18 @@ from django.shortcuts import redirect
 from django.utils.translation import gettext
 
 from accounts.audit import trail
-from accounts.models import Acting, Member, Organization, User, member_organizations
-from accounts.operators.impersonation import acting_as, member_for
+from accounts.models import Impersonation, Member, Organization, User, member_organizations
+from accounts.operators.impersonation import impersonation_of, member_for
 from accounts.roles import Action, may
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 
 LAST_ORGANIZATION = "organization"
-"""The session's key for the public id of the organization that was looked at last."""
+"""Session key of the public id of the organization that was visited last."""
 
 SAFE = ("GET", "HEAD", "OPTIONS")
 MAY_SHOW_SECRETS = frozenset({Action.MANAGE_WEBHOOKS})
-"""Actions whose POSTs may answer with a secret."""
+"""Actions whose POSTs may show a secret in their response."""
 
 
 P = ParamSpec("P")
@@ -31,14 +34,17 @@ MemberView = Callable[Concatenate[HttpRequest, Member, P], HttpResponseBase]
 
 
 def member_page(
-    action: Action, *, acting: bool | None = None
+    action: Action, *, impersonation: bool | None = None
 ) -> Callable[[MemberView[P]], Callable[..., HttpResponseBase]]:
-    """A view for members whose role may do `action`; it is given the Member, not an id.
+    """Return a decorator that restricts a view to members whose role may do `action`.
 
-    Nobody is sent to the login; an outsider gets 404, as for an organization that does not exist;
-    a member without the right gets 403. An operator who acts as the customer comes in like an
-    admin; not with `acting` False, for what is about the member themself. What changes webhooks
-    shows their secrets, so it needs `acting` True to be said of it.
+    The view receives the Member instead of the organization's id. An anonymous request is
+    redirected to the login page, an outsider gets 404 as for an organization that does not exist,
+    and a member without the permission gets 403.
+
+    An impersonating operator has an admin's access, except with `impersonation=False`, for
+    pages about the member personally. POSTs that change webhooks may show their secrets, so an
+    operator may make them only with `impersonation=True`.
     """
 
     def decorate(view: MemberView[P]) -> Callable[..., HttpResponseBase]:
@@ -49,22 +55,28 @@ def member_page(
         ) -> HttpResponseBase:
             member = _member(request, organization_id)
             if member is None:
-                return _over(request, organization_id)
+                return _impersonation_over(request, organization_id)
             if not may(member.role, action):
                 raise PermissionDenied
-            if member.acting and not _open_to_acting(request, action, acting):
+            if member.impersonation and not _open_to_impersonators(request, action, impersonation):
                 raise PermissionDenied
-            if member.acting:
-                return _kept_to_oneself(_acted(request, member, member.acting, *args, **named))
+            if member.impersonation:
+                return _not_stored(
+                    _impersonated(request, member, member.impersonation, *args, **named)
+                )
             if request.session.get(LAST_ORGANIZATION) != organization_id:
                 request.session[LAST_ORGANIZATION] = organization_id
-            return _kept_to_oneself(view(request, member, *args, **named))
+            return _not_stored(view(request, member, *args, **named))
 
-        def _acted(
-            request: HttpRequest, member: Member, acted: Acting, *args: P.args, **named: P.kwargs
+        def _impersonated(
+            request: HttpRequest,
+            member: Member,
+            running: Impersonation,
+            *args: P.args,
+            **named: P.kwargs,
         ) -> HttpResponseBase:
-            """The view's answer to an operator, whose writes are in the audit log beforehand."""
-            with trail.because(acted.reason):
+            """Call the view for an impersonating operator; record writes in the audit log first."""
+            with trail.impersonating(running.reason):
                 if request.method not in SAFE:
                     match = request.resolver_match
                     trail.record(
@@ -81,37 +93,43 @@ def member_page(
     return decorate
 
 
-def _open_to_acting(request: HttpRequest, action: Action, said: bool | None) -> bool:
-    """Whether an operator who acts as the customer may have that view, by that method."""
-    if said is not None:
-        return said
+def _open_to_impersonators(request: HttpRequest, action: Action, allowed: bool | None) -> bool:
+    """Return whether an impersonating operator may call the view with the request's method."""
+    if allowed is not None:
+        return allowed
     return action not in MAY_SHOW_SECRETS or request.method in SAFE
 
 
-def _kept_to_oneself(response: HttpResponseBase) -> HttpResponseBase:
-    """What a page shows must not be in the browser's cache for the next person at it."""
+def _not_stored(response: HttpResponseBase) -> HttpResponseBase:
+    """Mark the response as private and not to be stored.
+
+    The next person at a shared computer must not find the page in the browser's cache.
+    """
     response.headers.setdefault("Cache-Control", "private, no-store")
     return response
 
 
-def _over(request: HttpRequest, organization_id: str) -> HttpResponseBase:
-    """Back to the admin for an operator whose time as that customer is over; for others 404."""
-    acted = _acting(request, organization_id)
-    if acted is None:
+def _impersonation_over(request: HttpRequest, organization_id: str) -> HttpResponseBase:
+    """Redirect an operator whose impersonation has expired to the admin; raise Http404 for others.
+
+    A message says that the impersonation has expired.
+    """
+    impersonation = _impersonation(request, organization_id)
+    if impersonation is None:
         raise Http404
-    told = gettext("Your time as %(organization)s is over.")
-    messages.warning(request, told % {"organization": acted.organization})
-    return redirect("admin:accounts_organization_change", acted.organization_id)
+    message = gettext("Your time as %(organization)s is over.")
+    messages.warning(request, message % {"organization": impersonation.organization})
+    return redirect("admin:accounts_organization_change", impersonation.organization_id)
 
 
-def _acting(request: HttpRequest, organization_id: str) -> Acting | None:
+def _impersonation(request: HttpRequest, organization_id: str) -> Impersonation | None:
     value = ids.parse_id(ids.ORGANIZATION, organization_id)
     user = cast("User", request.user)
-    return acting_as(request.session, user, value) if value else None
+    return impersonation_of(request.session, user, value) if value else None
 
 
 def _member(request: HttpRequest, organization_id: str) -> Member | None:
-    """The member who asks, or the operator who acts as one."""
+    """Return the user's membership, the operator's impersonated one, or None."""
     value = ids.parse_id(ids.ORGANIZATION, organization_id)
     if value is None:
         return None
@@ -120,21 +138,25 @@ def _member(request: HttpRequest, organization_id: str) -> Member | None:
     member = found.filter(user=user, organization_id=value).first()
     if member is not None:
         return member
-    acted = _acting(request, organization_id)
-    return member_for(acted) if acted is not None and not acted.over else None
+    impersonation = _impersonation(request, organization_id)
+    return member_for(impersonation) if impersonation and not impersonation.is_over else None
 
 
 def public_id(organization: Organization) -> str:
-    """An organization's id as it stands in addresses."""
+    """Return the organization's id as it appears in URLs, `org_…`."""
     return ids.public_id(ids.ORGANIZATION, organization.id)
 
 
 def frame(member: Member) -> dict[str, Any]:
-    """What the frame around every dashboard page shows: whose it is, the others, and the rights."""
+    """Return the template context that every dashboard page needs.
+
+    It holds the member, the organization, the user's other organizations, and the permissions of
+    the member's role by action.
+    """
     others = member_organizations(member.user).exclude(id=member.organization_id)
     return {
         "member": member,
-        "acting": member.acting,
+        "acting": member.impersonation,
         "organization": member.organization,
         "organization_id": public_id(member.organization),
         "others": [(public_id(other), other) for other in others],

@@ -1,4 +1,4 @@
-"""What every page may show of the installation."""
+"""Context processor: facts about the installation that every template may show."""
 
 from typing import Any
 
@@ -7,5 +7,5 @@ from django.http import HttpRequest
 
 
 def site(request: HttpRequest) -> dict[str, Any]:
-    """For all templates: whether strangers may sign up, and the URL that people use."""
+    """Return whether sign-up is open to everybody, and the installation's public URL."""
     return {"signup_open": settings.SIGNUP_OPEN, "public_url": settings.PUBLIC_URL}

@@ -1,4 +1,4 @@
-"""The time zone that a person reads times in: the one they chose, else the browser's own."""
+"""Time zone of the pages: the one that the user chose, otherwise the browser's own."""
 
 import zoneinfo
 from collections.abc import Callable
@@ -9,9 +9,10 @@ from django.utils import timezone
 
 
 class TimeZoneMiddleware:
-    """Pages are made in the time zone that their reader chose.
+    """Render pages in the time zone that the user chose.
 
-    Where none was chosen they hold UTC, and `app.js` rewrites it in the browser's own.
+    Without a choice they are rendered in UTC, and `app.js` converts the times to the browser's
+    time zone.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -27,7 +28,7 @@ class TimeZoneMiddleware:
 
 @cache
 def time_zones() -> tuple[str, ...]:
-    """The names that a person may choose from: places, and UTC."""
+    """Return the names of the time zones to choose from: UTC first, then places by name."""
     names = zoneinfo.available_timezones()
     return ("UTC", *sorted(name for name in names if _is_place(name)))
 

@@ -1,4 +1,4 @@
-"""Addresses of pages for people: the front door, their account, and who is in an organization."""
+"""URLs of the pages outside an organization: landing page, profile, theme, language, invitation."""
 
 from django.urls import path
 

@@ -1,5 +1,4 @@
-"""Pages for people that belong to no app in particular: the front door, one more organization,
-and the theme."""
+"""Pages outside an organization: landing page, dashboard redirect, new organization, theme."""
 
 from typing import cast
 
@@ -26,7 +25,7 @@ _YEAR = 365 * 24 * 3600
 
 @require_safe
 def home(request: HttpRequest) -> HttpResponse:
-    """What the platform is, or the dashboard of who is logged in."""
+    """Show the landing page, or redirect a logged-in user to the dashboard."""
     if request.user.is_authenticated:
         return dashboard(request)
     return render(request, "accounts/access/landing.html")
@@ -35,8 +34,10 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def dashboard(request: HttpRequest) -> HttpResponse:
-    """To the organization that was looked at last, else the first of the user's; an operator
-    without one to the admin."""
+    """Redirect to the overview of the organization visited last, otherwise of the user's first one.
+
+    An operator without an organization is redirected to the admin.
+    """
     user = cast("User", request.user)
     organizations = {public_id(each): each for each in member_organizations(user)}
     last = request.session.get(LAST_ORGANIZATION)
@@ -48,6 +49,8 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 
 
 class OrganizationForm(forms.Form):
+    """The name of a new organization."""
+
     name = forms.CharField(
         label=_("Organization"),
         max_length=120,
@@ -59,7 +62,10 @@ class OrganizationForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_organization(request: HttpRequest) -> HttpResponse:
-    """Open one more organization, where people may open any by themselves."""
+    """Show the form for another organization; on POST, create it with the user as its owner.
+
+    Raises PermissionDenied where sign-up is closed.
+    """
     if not settings.SIGNUP_OPEN:
         raise PermissionDenied
     user = cast("User", request.user)
@@ -75,7 +81,7 @@ def new_organization(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def set_theme(request: HttpRequest) -> HttpResponse:
-    """Keep the chosen theme in a cookie and go back to where it was chosen."""
+    """Save the chosen theme in a cookie, and redirect to the page where it was chosen."""
     theme = request.POST.get("theme")
     if theme not in THEMES:
         return HttpResponseBadRequest()

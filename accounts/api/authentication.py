@@ -1,4 +1,4 @@
-"""Who calls the API: the bearer of an API key, and what the key may do."""
+"""API key authentication (bearer tokens), scopes, and the IP allow-list check."""
 
 import uuid
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from rest_framework.permissions import BasePermission
 from rest_framework.request import Request
 
 from accounts.api.rate_limits import Limits
+from accounts.api.reasons import CallReason
 from accounts.keys import ip_allow_list
 from accounts.keys.api_keys import digest
 from accounts.models import Organization
@@ -24,7 +25,11 @@ LAST_USE_RESOLUTION = timedelta(minutes=1)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The API key of a request and its organization, as read for this request alone."""
+    """The API key of a request and its organization, read from the database for this request.
+
+    `limits` are per minute, `address` is the caller's IP address, and `networks` is the
+    key's IP allow-list. `extra` is described at `ApiKeyAuthentication`.
+    """
 
     key_id: uuid.UUID
     organization_id: uuid.UUID
@@ -36,32 +41,32 @@ class Caller:
     networks: tuple[str, ...]
     extra: Any = None
 
-    # What REST framework asks of a user.
+    # REST framework reads this attribute of a user.
     is_authenticated = True
 
     def may(self, scope: str) -> bool:
-        """Whether the key has that scope; a key without any listed scope has all."""
+        """Return whether the key has the scope; a key without listed scopes has all of them."""
         return not self.scopes or scope in self.scopes
 
     @property
     def address_allowed(self) -> bool:
-        """Whether the key may be used from where the caller is; a key without networks may be
-        used from everywhere."""
+        """Return whether the key's IP allow-list admits the caller; an empty list admits all."""
         return ip_allow_list.allowed(self.address, self.networks)
 
 
 def caller_of(request: Request) -> Caller:
-    """Who made an authenticated request."""
+    """Return the Caller of an authenticated request."""
     caller: Any = request.auth
-    assert isinstance(caller, Caller)  # noqa: S101 - a view without a key is a bug of ours
+    assert isinstance(caller, Caller)  # noqa: S101 - a view without authentication is a bug
     return caller
 
 
 class ApiKeyAuthentication(BaseAuthentication):
-    """`Authorization: Bearer imk_live_…`. Sets request.user and request.auth to a Caller.
+    """Authenticate by `Authorization: Bearer imk_live_…` (RFC 6750).
 
-    `extra` is an SQL expression over the organization, `o`, that is read with the key and becomes
-    the caller's `extra`: one round trip instead of two where a view needs it anyway.
+    Sets request.user and request.auth to a Caller. `extra` is an SQL expression over the
+    organization, `o`, whose value becomes the caller's `extra`: a view that needs it anyway saves a
+    round trip.
     """
 
     extra: ClassVar[str] = "NULL"
@@ -80,7 +85,7 @@ class ApiKeyAuthentication(BaseAuthentication):
         return "Bearer"
 
 
-# One plain statement: this runs for every request of the API.
+# One plain statement, because it runs for every request of the API.
 _FIND = """
 SELECT k.id, k.organization_id, o.status, k.test, k.scopes, k.last_used_at, k.networks,
        o.send_per_minute, o.bulk_per_minute, o.calls_per_minute, {extra}
@@ -90,9 +95,10 @@ SELECT k.id, k.organization_id, o.status, k.test, k.scopes, k.last_used_at, k.ne
 
 
 def find_caller(secret: str, address: str, extra: str = "NULL") -> Caller | None:
-    """The caller whose key this is, or None if it is unknown, revoked or expired.
+    """Return the caller with that key, or None if the key is unknown, revoked or expired.
 
-    `extra`: see ApiKeyAuthentication. It is SQL of ours, never of a caller's.
+    Updates the key's last use at most once per LAST_USE_RESOLUTION. `extra` is the SQL expression
+    of `ApiKeyAuthentication`; it must be a constant of the code, never a caller's input.
     """
     with server_cursor() as cursor:
         cursor.execute(_FIND.format(extra=extra), [digest(secret)])
@@ -120,7 +126,7 @@ def find_caller(secret: str, address: str, extra: str = "NULL") -> Caller | None
 
 
 def read_extra(extra: str, organization_id: uuid.UUID) -> Any:
-    """Return an `extra` of that organization for whoever has no key: a page, a task, a bind."""
+    """Return the value of an `extra` where no key is read: for a page, a task or an SMPP bind."""
     with server_cursor() as cursor:
         cursor.execute(
             f"SELECT {extra} FROM accounts_organization o WHERE o.id = %s",  # noqa: S608
@@ -134,24 +140,25 @@ def _is_stale(last_used_at: datetime | None) -> bool:
 
 
 class HasScope(BasePermission):
-    """The key has the view's `required_scope` and may be used from where the caller is, and its
-    organization is not suspended."""
+    """Permission: the key has the view's `required_scope`, its IP allow-list admits the caller,
+    and its organization is not suspended. Raises ApiError FORBIDDEN otherwise."""
 
     def has_permission(self, request: Request, view: Any) -> bool:
         caller = request.auth
         if not isinstance(caller, Caller):
             raise AuthenticationFailed
         if not caller.address_allowed:
-            where = caller.address or "an unknown address"
-            raise ApiError("FORBIDDEN", f"This API key may not be used from {where}.")
+            if caller.address:
+                raise ApiError(CallReason.ADDRESS_NOT_ALLOWED, address=caller.address)
+            raise ApiError(CallReason.ADDRESS_UNKNOWN)
         if caller.suspended:
-            raise ApiError("FORBIDDEN", "This organization is suspended. Contact support.")
+            raise ApiError(CallReason.ORGANIZATION_SUSPENDED)
         scope = view.required_scope
         if isinstance(scope, dict):
-            # A method that is not listed has no handler, which answers 405.
+            # A method that is not listed has no handler; the view responds with 405.
             scope = scope.get("GET" if request.method == "HEAD" else request.method)
             if scope is None:
                 return True
         if not caller.may(scope):
-            raise ApiError("FORBIDDEN", f"This API key lacks the scope {str(scope)!r}.")
+            raise ApiError(CallReason.NO_SCOPE, scope=str(scope))
         return True

@@ -1,26 +1,27 @@
-"""The REST API of the account itself."""
+"""REST API of the balance: `GET /v1/balance`."""
 
 from typing import Annotated
 
-from drf_spectacular.utils import extend_schema
-from pydantic import BaseModel, Field
+from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
+from typing_extensions import TypedDict
 
 from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.credits.ledger import credits_text
 from accounts.models import Balance, Organization
 from accounts.roles import Scope
+from imissive.core.api.operation import operation
 
 Credits = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]{1,6})?$", examples=["250.5"])]
 
 
-class AccountBalance(BaseModel):
-    credits: Credits = Field(description="What is left.")
-    low_balance_threshold: Credits = Field(
-        description="Below it `balance.low` is told; 0: never.", examples=["100"]
-    )
+class AccountBalance(TypedDict):
+    credits: Annotated[Credits, Field(description="What is left.")]
+    low_balance_threshold: Annotated[
+        Credits, Field(description="Below it `balance.low` is told; 0: never.", examples=["100"])
+    ]
 
 
 class BalanceView(ApiView):
@@ -28,19 +29,13 @@ class BalanceView(ApiView):
 
     required_scope = Scope.BALANCE
 
-    @extend_schema(
-        operation_id="get_balance",
-        tags=["account"],
-        summary="Read the balance",
-        responses={200: AccountBalance},
-    )
+    @operation("get_balance", "Read the balance", answers={200: AccountBalance})
     def get(self, request: Request) -> Response:
         """The organization's credits. A test key reads the same ones, and spends none."""
         organization = Organization.objects.get(id=caller_of(request).organization_id)
         balance = Balance.objects.filter(organization=organization).first()
-        return Response(
-            {
-                "credits": credits_text(balance.micro if balance else 0),
-                "low_balance_threshold": credits_text(organization.low_balance_threshold),
-            }
-        )
+        answer: AccountBalance = {
+            "credits": credits_text(balance.micro if balance else 0),
+            "low_balance_threshold": credits_text(organization.low_balance_threshold),
+        }
+        return Response(answer)

@@ -1,12 +1,12 @@
-"""`Idempotency-Key`: one POST takes effect once, however often and however concurrently it comes.
+"""Idempotency of POST requests with an `Idempotency-Key`, also under concurrency and crashes.
 
-The record is written in the transaction of the effect itself. So there is no moment at which a
-crash leaves the one without the other: either both are there and the answer is given again, or
-neither is and the call is made as if for the first time.
+The record of the response is written in the same transaction as the effect. A crash therefore never
+leaves one without the other: either both exist and the response is replayed, or neither exists and
+the request runs as if for the first time.
 
-A refused call changes nothing, whatever its handler wrote before it refused, and leaves no record:
-the same key may be used again once the cause is mended. The answers are kept encrypted, as some
-hold a secret that is shown once.
+A refused request is rolled back, including what its handler wrote before it refused, and leaves no
+record: the same key may be used again once the cause is fixed. Responses are stored encrypted,
+because some contain a secret that is shown only once.
 """
 
 import contextlib
@@ -23,6 +23,7 @@ import orjson
 from django.conf import settings
 from django.db import transaction
 
+from accounts.api.reasons import CallReason
 from imissive.core import crypto
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
@@ -30,40 +31,44 @@ from imissive.core.sql import server_cursor
 KEPT = timedelta(hours=24)
 MAX_KEY_LENGTH = 255
 WAIT_SECONDS, POLL_SECONDS = 2.0, 0.02
-"""How long a call waits for another one with its key, and how often it looks."""
+"""Seconds that a request waits for a concurrent one with its key, and between its checks."""
 PURGE_AFTER = KEPT + timedelta(minutes=1)
-"""Later than `KEPT`, so that no record goes between being found and being read."""
+"""Longer than `KEPT`, so that no record is deleted between being found and being read."""
 PURGE_STEP = 5_000
 
-# A customer who repeats calls faster than they are done must not hold every thread of the process.
+# A customer who repeats requests faster than they complete must not occupy every thread of the
+# process.
 _waiting = threading.BoundedSemaphore(max(1, settings.WEB_THREADS // 2))
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer as it is kept: its status and its JSON."""
+class StoredResponse:
+    """An HTTP response as stored for replay: its status code and its JSON body."""
 
     status: int
     body: bytes
 
 
 def check_key(key: str) -> None:
-    """Raises ApiError INVALID_REQUEST for what cannot be an idempotency key."""
+    """Raise ApiError INVALID_REQUEST where `key` is not a valid idempotency key.
+
+    A key has 1 to MAX_KEY_LENGTH printable ASCII characters.
+    """
     if not key or len(key) > MAX_KEY_LENGTH or not key.isascii() or not key.isprintable():
-        told = f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters."
-        raise ApiError("INVALID_REQUEST", told, field="Idempotency-Key")
+        raise ApiError(CallReason.INVALID_IDEMPOTENCY_KEY, "Idempotency-Key", most=MAX_KEY_LENGTH)
 
 
 def fingerprint(method: str, path: str, body: bytes) -> bytes:
-    """SHA-256 of a request. The order of a JSON object's fields makes no difference."""
-    # What is no JSON, or nested too deeply to be written again, is refused later with the reason.
+    """Return the SHA-256 of a request; the order of fields in JSON objects does not matter."""
+    # A body that is not JSON, or nested too deeply to be serialized, is refused by the handler.
     with contextlib.suppress(orjson.JSONDecodeError, orjson.JSONEncodeError):
         body = orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(f"{method} {path}\n".encode() + body).digest()
 
 
-# The advisory lock is held to the end of the transaction, so that two calls with one key run one
-# after the other; whoever does not get it asks again, and waits with no snapshot taken.
+# The advisory lock is held until the end of the transaction, so two requests with one key run one
+# after the other. The loser retries the statement instead of blocking in it, so that it waits
+# without a snapshot.
 _CLAIM = """
 WITH locked AS MATERIALIZED (SELECT pg_try_advisory_xact_lock(%(lock)s) AS got),
 claimed AS (
@@ -79,33 +84,33 @@ SELECT got, (SELECT id FROM claimed) FROM locked
 """
 
 
-def once(
-    api_key_id: UUID, key: str, fingerprint: bytes, work: Callable[[], Answer]
-) -> tuple[Answer, bool]:
-    """Do the work, or give the answer that it gave before; the second value is whether so.
+def run_once(
+    api_key_id: UUID, key: str, fingerprint: bytes, work: Callable[[], StoredResponse]
+) -> tuple[StoredResponse, bool]:
+    """Run `work` unless the key was used before; return the response and whether it is a replay.
 
-    `work` runs inside a transaction; it refuses by an exception, which rolls that back. Raises
-    ApiError: IDEMPOTENCY_MISMATCH where the key was used for another request,
-    IDEMPOTENCY_IN_PROGRESS where that one still runs.
+    `work` runs inside a transaction; it refuses by raising, which rolls the transaction back.
+    Raises ApiError: IDEMPOTENCY_MISMATCH where the key was used for another request,
+    IDEMPOTENCY_IN_PROGRESS where that request is still running.
     """
     with transaction.atomic():
         record_id = _claim(api_key_id, key, fingerprint)
         if record_id is None:
-            return _answer_of(api_key_id, key, fingerprint), True
-        answer = work()
+            return _stored_response(api_key_id, key, fingerprint), True
+        response = work()
         with server_cursor() as cursor:
             cursor.execute(
                 "UPDATE accounts_idempotencyrecord SET status = %s, body = %b WHERE id = %s",
-                [answer.status, _sealed(answer.body), record_id],
+                [response.status, _encrypted(response.body), record_id],
             )
-    return answer, False
+    return response, False
 
 
 def _claim(api_key_id: UUID, key: str, fingerprint: bytes) -> int | None:
-    """The id of the new record, or None where there is one already.
+    """Return the id of a new record, or None where the key has a record already.
 
-    Waits a while for another call with the key; raises ApiError IDEMPOTENCY_IN_PROGRESS after it,
-    or at once where too many wait in this process.
+    Waits up to WAIT_SECONDS for a concurrent request with the key. Raises ApiError
+    IDEMPOTENCY_IN_PROGRESS after that, or immediately where too many requests wait in this process.
     """
     got, record_id = _try_to_claim(api_key_id, key, fingerprint)
     if not got and _waiting.acquire(blocking=False):
@@ -117,13 +122,12 @@ def _claim(api_key_id: UUID, key: str, fingerprint: bytes) -> int | None:
         finally:
             _waiting.release()
     if not got:
-        told = "A call with this Idempotency-Key is still running. Ask again in a moment."
-        raise ApiError("IDEMPOTENCY_IN_PROGRESS", told, headers={"Retry-After": "1"})
+        raise ApiError(CallReason.IDEMPOTENCY_IN_PROGRESS, headers={"Retry-After": "1"})
     return record_id
 
 
 def _try_to_claim(api_key_id: UUID, key: str, fingerprint: bytes) -> tuple[bool, int | None]:
-    """Whether no other call with the key runs, and the id of the new record if there was none."""
+    """Return whether the key's lock was acquired, and a new record's id, None if one exists."""
     lock = hashlib.sha256(api_key_id.bytes + key.encode()).digest()[:8]
     with server_cursor() as cursor:
         cursor.execute(
@@ -140,7 +144,7 @@ def _try_to_claim(api_key_id: UUID, key: str, fingerprint: bytes) -> tuple[bool,
     return got, record_id
 
 
-def _answer_of(api_key_id: UUID, key: str, fingerprint: bytes) -> Answer:
+def _stored_response(api_key_id: UUID, key: str, fingerprint: bytes) -> StoredResponse:
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT fingerprint, status, body FROM accounts_idempotencyrecord"
@@ -149,21 +153,20 @@ def _answer_of(api_key_id: UUID, key: str, fingerprint: bytes) -> Answer:
         )
         known, status, body = cursor.fetchone()
     if bytes(known) != fingerprint:
-        told = "This Idempotency-Key was used for another request: another address or body."
-        raise ApiError("IDEMPOTENCY_MISMATCH", told, field="Idempotency-Key")
-    return Answer(status, _opened(body))
+        raise ApiError(CallReason.IDEMPOTENCY_MISMATCH, "Idempotency-Key")
+    return StoredResponse(status, _decrypted(body))
 
 
-def _sealed(body: bytes) -> bytes:
+def _encrypted(body: bytes) -> bytes:
     return crypto.encrypt_bytes(zlib.compress(body, 1))
 
 
-def _opened(sealed: bytes) -> bytes:
-    return zlib.decompress(crypto.decrypt_bytes(bytes(sealed)))
+def _decrypted(encrypted: bytes) -> bytes:
+    return zlib.decompress(crypto.decrypt_bytes(bytes(encrypted)))
 
 
 def purge(limit: int = PURGE_STEP) -> int:
-    """Forget a batch of the records whose time is over; how many those were."""
+    """Delete up to `limit` expired records; return their number."""
     with server_cursor() as cursor:
         cursor.execute(
             "DELETE FROM accounts_idempotencyrecord WHERE id IN ("

@@ -1,12 +1,12 @@
-"""Rate limits of an organization, by limit class, shared by all processes through Redis.
+"""Rate limits by limit class: a token bucket per organization, shared by all processes in Redis.
 
-The generic cell rate algorithm (ITU-T I.371): a bucket of `limit` that fills evenly over a minute.
-So there is no edge between two windows at which twice the limit passes, and how long to wait is
-known exactly. One round trip: a script, so that two processes cannot both take the last token.
+The generic cell rate algorithm (GCRA, ITU-T I.371): a bucket of `limit` tokens that refills evenly
+over a minute. There is no boundary between two windows at which twice the limit passes, and the
+exact waiting time is known. A Lua script takes the tokens in one round trip, so two processes
+cannot both take the last one.
 """
 
 import math
-import threading
 import time
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,26 +15,22 @@ from typing import Any
 from uuid import UUID
 
 import redis
-import structlog
 from django.conf import settings
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from accounts.api.reasons import CallReason
+from imissive.core.breaker import Breaker
 from imissive.core.errors import ApiError
-
-log = structlog.get_logger(__name__)
 
 PERIOD_SECONDS = 60
 SOCKET_SECONDS = 0.25
-"""How long a request waits for Redis; then it is decided without."""
-REST_SECONDS = 1.0
-"""How long Redis is left alone after it failed, so that not every request waits for it."""
-ALERT_SECONDS = 30.0
+"""Timeout of a request to Redis; after that the request is decided without the limit."""
 
 
 class LimitClass(StrEnum):
-    """What is counted apart: messages sent singly (one-time passwords too), messages sent in bulk,
-    and all other calls."""
+    """Limits that are counted separately: messages sent singly (one-time passwords included),
+    messages sent in bulk, and all other API requests."""
 
     SEND = "send"
     BULK = "bulk"
@@ -43,23 +39,24 @@ class LimitClass(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Messages a minute in each limit class. None: the installation's default."""
+    """Limit per minute of each limit class; None means the installation's default."""
 
     send: int | None = None
     bulk: int | None = None
     calls: int | None = None
 
     def of(self, limit_class: LimitClass) -> int:
+        """Return the limit per minute that applies to the limit class."""
         own: int | None = getattr(self, limit_class.value)
         return settings.RATE_LIMITS[limit_class.value] if own is None else own
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Where a limit class stands: `remaining` now, all `limit` again in `reset_seconds`.
+    """State of a limit class: `remaining` of `limit` now, and full again in `reset_seconds`.
 
-    `wait_seconds`: 0 where it was allowed, else how long until the same is. `known` is False where
-    Redis did not answer.
+    `wait_seconds` is 0 where the tokens were taken, otherwise the time until the same request
+    would be allowed. `known` is False where Redis did not respond.
     """
 
     limit_class: LimitClass
@@ -70,7 +67,10 @@ class Usage:
     known: bool = True
 
     def headers(self) -> dict[str, str]:
-        """The documented headers and those of draft-ietf-httpapi-ratelimit-headers-10."""
+        """Return the `X-RateLimit-*` response headers and those of the IETF draft.
+
+        The draft is draft-ietf-httpapi-ratelimit-headers-10.
+        """
         reset = math.ceil(self.reset_seconds)
         return {
             "X-RateLimit-Limit": str(self.limit),
@@ -82,11 +82,12 @@ class Usage:
 
 
 FORGIVEN_TOKENS, FORGIVEN_MICROSECONDS = 0.1, 1000.0
-"""What may be missing at most: whole microseconds are stored, so fractions of tokens get lost."""
+"""Tolerance in tokens and in microseconds: stored times are whole microseconds, so fractions of
+tokens get lost."""
 
-# KEYS: the bucket. ARGV: microseconds for one token, for a full bucket, the tokens wanted, and the
-# microseconds that are forgiven. The value is the time at which the bucket is full again. Returns
-# how far off that is, and how long to wait (0: taken).
+# KEYS: the bucket. ARGV: microseconds per token, microseconds per full bucket, the number of tokens
+# to take, and the tolerance in microseconds. The stored value is the time at which the bucket is
+# full again. Returns the microseconds until then, and the microseconds to wait (0: taken).
 _TAKE = """
 local clock = redis.call('TIME')
 local now = clock[1] * 1000000 + clock[2]
@@ -113,47 +114,12 @@ return {math.ceil(after - now), 0}
 """
 
 
-class _Breaker:
-    """Remembers that Redis failed a moment ago, and says so in the log now and then.
-
-    After the rest one caller asks Redis again; the others go on without it until it has answered,
-    so that a Redis that hangs costs one request of a second its patience, not every one.
-    """
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._failing = False
-        self._resting_until = 0.0
-        self._alert_at = 0.0
-
-    def lets_pass(self) -> bool:
-        """Whether this caller may ask Redis."""
-        if not self._failing:
-            return True
-        with self._guard:
-            now = time.monotonic()
-            if now < self._resting_until:
-                return False
-            self._resting_until = now + REST_SECONDS
-            return True
-
-    def failed(self, error: Exception) -> None:
-        with self._guard:
-            now = time.monotonic()
-            self._failing, self._resting_until = True, now + REST_SECONDS
-            alert = now >= self._alert_at
-            if alert:
-                self._alert_at = now + ALERT_SECONDS
-        if alert:
-            log.error("rate_limits_unavailable", error=str(error), effect="limits do not hold")
-
-    def succeeded(self) -> None:
-        if self._failing:
-            self._failing = False
-            log.warning("rate_limits_available", effect="limits hold again")
+def new_breaker() -> Breaker:
+    """Return the breaker of a process whose Redis has not failed yet."""
+    return Breaker("rate_limits", lost="limits do not hold", restored="limits hold again")
 
 
-_breaker = _Breaker()
+_breaker = new_breaker()
 
 
 @cache
@@ -162,8 +128,8 @@ def _script(url: str) -> Any:
         url,
         socket_timeout=SOCKET_SECONDS,
         socket_connect_timeout=SOCKET_SECONDS,
-        # Redis may have taken the tokens already, and nobody shall wait twice. A connection that a
-        # restart cut is made anew by the pool.
+        # No retry: Redis may have taken the tokens already, and a request must not wait twice. The
+        # pool replaces a connection that a restart closed.
         retry=Retry(NoBackoff(), 0),
     )
     return client.register_script(_TAKE)
@@ -171,7 +137,7 @@ def _script(url: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """How a bucket stands; the fields mean what Usage's do."""
+    """State of a bucket; the fields have the same meaning as those of Usage."""
 
     remaining: int
     reset_seconds: float
@@ -180,9 +146,10 @@ class Tokens:
 
 
 def take_tokens(bucket: str, limit: int, seconds: float, cost: int = 1) -> Tokens:
-    """Take `cost` tokens of `limit` in that many seconds, all or none; a cost of 0 only looks.
+    """Take `cost` tokens, all or none, of a bucket of `limit` tokens per `seconds`.
 
-    Where Redis does not answer, `known` is False and the tokens count as taken.
+    A cost of 0 only reads the state. Where Redis does not respond, `known` is False and the tokens
+    count as taken.
     """
     full = seconds * 1_000_000
     each = full / limit
@@ -202,7 +169,7 @@ def take_tokens(bucket: str, limit: int, seconds: float, cost: int = 1) -> Token
 
 
 def take(organization_id: UUID, limit_class: LimitClass, limit: int, cost: int = 1) -> Usage:
-    """`take_tokens` of what an organization may do a minute in that limit class."""
+    """Take `cost` tokens of the organization's limit per minute in that limit class."""
     found = take_tokens(f"{organization_id.hex}:{limit_class}", limit, PERIOD_SECONDS, cost)
     return Usage(
         limit_class, limit, found.remaining, found.reset_seconds, found.wait_seconds, found.known
@@ -210,16 +177,14 @@ def take(organization_id: UUID, limit_class: LimitClass, limit: int, cost: int =
 
 
 def refusal(usage: Usage, cost: int = 1) -> ApiError:
-    """Why a call of that cost is refused, all of which it needs when it comes again.
+    """Return the error for a request that the limit refuses; `cost` is the request's whole cost.
 
-    RATE_LIMITED with a Retry-After that is true for the same call; or PAYLOAD_TOO_LARGE where the
-    call can never pass, since who is told to wait would do so for ever.
+    RATE_LIMITED with the exact Retry-After of the same request, in seconds (RFC 9110, 10.2.3); or
+    PAYLOAD_TOO_LARGE where the request costs more than the limit, since waiting would never help.
     """
     if cost > usage.limit:
-        told = f"This call counts {cost:,}, more than the account's {usage.limit:,} a minute."
-        return ApiError("PAYLOAD_TOO_LARGE", f"{told} Split it.", field="messages")
-    told = f"This account may send {usage.limit:,} messages a minute this way."
-    if usage.limit_class is LimitClass.CALLS:
-        told = f"This account may make {usage.limit:,} calls a minute."
+        return ApiError(CallReason.MORE_THAN_A_MINUTE, "messages", cost=cost, limit=usage.limit)
+    of_calls = usage.limit_class is LimitClass.CALLS
+    reason = CallReason.TOO_MANY_CALLS if of_calls else CallReason.TOO_MANY_MESSAGES
     headers = {"Retry-After": str(max(1, math.ceil(usage.wait_seconds)))}
-    return ApiError("RATE_LIMITED", told, headers=headers)
+    return ApiError(reason, headers=headers, limit=usage.limit)

@@ -1,4 +1,4 @@
-"""The base of every view under /v1: the key, its scope, the rate limit, and idempotency."""
+"""Base class of every view under /v1: authentication, scope, rate limit and idempotency."""
 
 from dataclasses import replace
 from http import HTTPStatus
@@ -14,19 +14,21 @@ from rest_framework.views import APIView
 from accounts.api import idempotency, rate_limits
 from accounts.api.authentication import Caller, caller_of
 from accounts.api.rate_limits import LimitClass, Usage
+from accounts.api.reasons import CallReason
 from imissive.core.errors import ApiError
 
 
 class ApiView(APIView):
-    """A view of the REST API. `required_scope` is one Scope, or a dict of them by method.
+    """A view of the REST API. `required_scope` is one Scope, or a dict of scopes by method.
 
-    `limit_class`: which limit a call counts against, by one; a handler takes more with `spend`.
-    `counts_content`: the handler spends for all that the call holds, at once, so that how long to
-    wait is known; the call as such counts as one of the other calls.
-    `fails_closed`: refuse the call where the limit cannot be asked for.
+    `limit_class`: the limit that each request counts against, by one; a handler takes more with
+    `spend`.
+    `counts_content`: the handler spends once for everything that the request contains, so that the
+    exact Retry-After is known; the request itself counts against the limit of other calls.
+    `fails_closed`: refuse the request where Redis does not respond.
 
-    With an Idempotency-Key a POST handler runs in one transaction, and what it wrote is undone
-    where it refuses: what has to stay of a refused call is kept elsewhere.
+    With an Idempotency-Key a POST handler runs in one transaction, which is rolled back where the
+    handler refuses: data that must survive a refusal has to be stored outside of it.
     """
 
     required_scope: ClassVar[Any]
@@ -34,15 +36,15 @@ class ApiView(APIView):
     counts_content: ClassVar[bool] = False
     fails_closed: ClassVar[bool] = False
 
-    # No OPTIONS: what the API can do is in its schema.
+    # No OPTIONS: the API is described by its schema.
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
     usage: Usage | None = None
     _spent = 0
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        """Answer a request, whatever happens."""
-        # REST framework's own, with idempotency around the handler.
+        """Handle a request and return its response, an error response included."""
+        # As in REST framework, with idempotency around the handler.
         self.args, self.kwargs = args, kwargs
         self.request = wrapped = self.initialize_request(request, *args, **kwargs)
         self.headers = self.default_response_headers
@@ -63,11 +65,11 @@ class ApiView(APIView):
         return self.response
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticate, authorize, and count the call."""
+        """Authenticate, authorize, and count the request against its limit."""
         try:
             super().initial(request, *args, **kwargs)
         except ApiError:
-            # Who calls is known, so the refusal tells of the limits too.
+            # The caller is known, so the refusal carries the rate limit headers too.
             if isinstance(request.auth, Caller):
                 self.usage = self._take(self.limit_class, 0)
             raise
@@ -78,10 +80,10 @@ class ApiView(APIView):
             self.spend(1)
 
     def spend(self, cost: int) -> None:
-        """Count `cost` against the limit class's limit, all of it or nothing.
+        """Count `cost` against the view's limit class, all of it or nothing.
 
-        Raises ApiError: RATE_LIMITED; PAYLOAD_TOO_LARGE where the call's costs together are more
-        than the limit; UNAVAILABLE where the limit cannot be asked for and the view fails closed.
+        Raises ApiError: RATE_LIMITED; PAYLOAD_TOO_LARGE where the request's total cost exceeds the
+        limit; UNAVAILABLE where Redis does not respond and the view fails closed.
         """
         self._count(self.limit_class, cost)
         self._spent += cost
@@ -89,13 +91,12 @@ class ApiView(APIView):
     def _count(self, limit_class: LimitClass, cost: int) -> None:
         self.usage = usage = self._take(limit_class, cost)
         if usage.wait_seconds:
-            # What the call spent before stays spent: reading it was work. When it comes again it
-            # needs that much anew, so it has to wait for that too.
+            # The cost spent before is not returned, because processing the request took work. The
+            # same request needs that cost again, so the waiting time includes it.
             wait = usage.wait_seconds + self._spent * rate_limits.PERIOD_SECONDS / usage.limit
             raise rate_limits.refusal(replace(usage, wait_seconds=wait), self._spent + cost)
         if self.fails_closed and not usage.known:
-            told = "This cannot be checked right now. Try again in a moment."
-            raise ApiError("UNAVAILABLE", told, headers={"Retry-After": "5"})
+            raise ApiError(CallReason.LIMIT_NOT_KNOWN, headers={"Retry-After": "5"})
 
     def _take(self, limit_class: LimitClass, cost: int) -> Usage:
         caller = caller_of(self.request)
@@ -116,22 +117,22 @@ class ApiView(APIView):
         idempotency.check_key(key)
         plain = request._request
 
-        def work() -> idempotency.Answer:
+        def work() -> idempotency.StoredResponse:
             response = self._handle(request)
-            assert isinstance(response, Response)  # noqa: S101 - what a handler of ours gives
+            assert isinstance(response, Response)  # noqa: S101 - every handler returns one
             data = response.data
-            return idempotency.Answer(
+            return idempotency.StoredResponse(
                 response.status_code, b"" if data is None else orjson.dumps(data)
             )
 
-        answer, replayed = idempotency.once(
+        stored, replayed = idempotency.run_once(
             caller_of(request).key_id,
             key,
             idempotency.fingerprint(plain.method or "", plain.get_full_path(), plain.body),
             work,
         )
-        response = HttpResponse(answer.body, status=answer.status, content_type="application/json")
-        if answer.status == HTTPStatus.NO_CONTENT:
+        response = HttpResponse(stored.body, status=stored.status, content_type="application/json")
+        if stored.status == HTTPStatus.NO_CONTENT:
             del response["Content-Type"]
         if replayed:
             response["Idempotent-Replayed"] = "true"

@@ -1,4 +1,4 @@
-"""An organization's audit log as its owners read it: filtered, newest first, by pages."""
+"""Query of an organization's audit log: filtered, newest first, in pages."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from accounts.audit.texts import AREAS
 from accounts.models import AuditEntry, Organization, User
 
 PEOPLE_AMONG = 5_000
-"""Of the newest entries: who did one of them can be chosen in the filter."""
+"""Number of newest entries whose actors the filter offers."""
 SUPPORT, PLATFORM = "support", "platform"
-"""Who is no member: an operator of the platform, and the platform itself."""
+"""Actors that are not members: operators of the platform, and the platform itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What the log is narrowed to; what is empty narrows nothing.
+    """Filter of the audit log; an empty field does not filter.
 
-    `who`: a user's id, SUPPORT or PLATFORM. `what`: an area of AREAS, or an action. From `since` on
-    and before `until`.
+    `who`: a user's id, SUPPORT or PLATFORM. `what`: an area of AREAS, or an action. `since` is
+    included, `until` is excluded; both are aware.
     """
 
     who: str = ""
@@ -30,7 +30,7 @@ class Filter:
 
 
 def entries(organization: Organization, narrowed: Filter) -> QuerySet[AuditEntry]:
-    """The organization's entries that match, newest first."""
+    """Return the organization's entries that match the filter, newest first."""
     found = AuditEntry.objects.filter(organization=organization).select_related("actor")
     if narrowed.who == PLATFORM:
         found = found.filter(actor=None)
@@ -50,17 +50,17 @@ def entries(organization: Organization, narrowed: Filter) -> QuerySet[AuditEntry
 
 
 def _operators(organization: Organization) -> QuerySet[User]:
-    """Operators who are no members: customers know them as support, and by no name."""
+    """Return the operators who are not members; customers see them as "Support", without a name."""
     return User.objects.filter(is_staff=True).exclude(memberships__organization=organization)
 
 
 def operator_ids(organization: Organization) -> frozenset[int]:
-    """The users whose acts are told as support's."""
+    """Return the ids of the users who are shown as support."""
     return frozenset(_operators(organization).values_list("pk", flat=True))
 
 
 def people(organization: Organization) -> list[User]:
-    """Members, and former ones, who are among those that did something lately."""
+    """Return the members, and the former members among the actors of the newest entries."""
     newest = AuditEntry.objects.filter(organization=organization).order_by("-id")
     actors = newest.values("actor")[:PEOPLE_AMONG]
     operators = _operators(organization)
@@ -69,7 +69,7 @@ def people(organization: Organization) -> list[User]:
 
 
 def walk(found: QuerySet[AuditEntry], step: int = 1000) -> Iterator[AuditEntry]:
-    """All of them, newest first, some thousand read at once."""
+    """Yield all entries, newest first; each query reads `step` of them."""
     last: int | None = None
     while True:
         rows = list((found if last is None else found.filter(id__lt=last))[:step])

@@ -1,7 +1,7 @@
-"""What the audit log says to people: a sentence for each action, and its details by name.
+"""Texts of the audit log: a sentence for each action, and a label for each detail.
 
-A sentence says what was done; who did it stands before it. `%(target)s` is whom or what it was done
-to. A test looks that no action is without one.
+A sentence names the action; the page shows the actor before it. `%(target)s` is the person or thing
+that the action concerned. A test checks that every action has a sentence.
 """
 
 import re
@@ -166,7 +166,7 @@ AREAS: dict[str, tuple[str | Promise, dict[str, str | Promise]]] = {
         },
     ),
 }
-"""By area: its name, and each action's sentence."""
+"""Name of each area, and the sentence of each of its actions."""
 
 SENTENCES: dict[str, str | Promise] = {
     action: sentence for _area, actions in AREAS.values() for action, sentence in actions.items()
@@ -198,39 +198,39 @@ _NAMES: dict[str, str | Promise] = {
     "to": gettext_lazy("to"),
 }
 _HIDDEN = frozenset({"id", "what", "new", "delivery"})
-"""Keys for machines: the export has them."""
+"""Details that only the CSV export contains."""
 _LONGEST = 120
 _PUBLIC_ID = re.compile(r"^[a-z]{3}_[0-9a-z]{26} (?=.)")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?(?:Z|\+00:00)")
 
 
 def sentence(action: str, target: str) -> str:
-    """What was done, in the reader's language; an action without a sentence is told as it is."""
-    told = SENTENCES.get(action)
-    if told is None:
+    """Return the action's sentence in the active language; without one, the action's name."""
+    text = SENTENCES.get(action)
+    if text is None:
         return f"{action} {target}".strip()
-    # Some targets have their public id before their name.
+    # Some targets begin with their public id, which is of no interest to readers.
     name = _PUBLIC_ID.sub("", target)
-    return str(told) % {"target": name or "—"}
+    return str(text) % {"target": name or "—"}
 
 
 def details(detail: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The details that people read, each with its name, as `before → after` where it changed."""
+    """Return the details to show as (label, value), with `before → after` for changed values."""
     shown = {key: value for key, value in detail.items() if key != "values"}
-    # As the operators' admin tells what it changed.
+    # Changes made in the admin are recorded under `values` as pairs of before and after.
     for key, pair in detail.get("values", {}).items():
         is_pair = isinstance(pair, list) and len(pair) == 2
         shown[key] = {"from": pair[0], "to": pair[1]} if is_pair else pair
     if set(shown) == {"from", "to"}:
         return [("", _change(shown["from"], shown["to"]))]
     return [
-        (str(_NAMES.get(key, key)), _told(value))
+        (str(_NAMES.get(key, key)), _display(value))
         for key, value in shown.items()
         if key not in _HIDDEN and value not in (None, "", [], {})
     ]
 
 
-def _told(value: Any) -> str:
+def _display(value: Any) -> str:
     if isinstance(value, dict) and set(value) == {"from", "to"}:
         return _change(value["from"], value["to"])
     if isinstance(value, list) and len(value) == 2 and any(isinstance(one, list) for one in value):

@@ -1,4 +1,4 @@
-"""The audit log: who did what to whom. A trigger refuses to change or delete its rows."""
+"""Recording of audit log entries. The log is append-only: a trigger refuses changes and deletes."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,17 +8,17 @@ from typing import Any
 from accounts.models import AuditEntry, Organization, User
 
 _TARGET_LENGTH = 120
-_because: ContextVar[str] = ContextVar("because", default="")
+_impersonation_reason: ContextVar[str] = ContextVar("impersonation_reason", default="")
 
 
 @contextmanager
-def because(reason: str) -> Iterator[None]:
-    """What is recorded inside of it was done by an operator for a customer, for that reason."""
-    token = _because.set(reason)
+def impersonating(reason: str) -> Iterator[None]:
+    """Add the operator's reason for the impersonation to every entry recorded inside the block."""
+    token = _impersonation_reason.set(reason)
     try:
         yield
     finally:
-        _because.reset(token)
+        _impersonation_reason.reset(token)
 
 
 def record(
@@ -30,17 +30,18 @@ def record(
     detail: Mapping[str, Any] | None = None,
     address: str | None = None,
 ) -> AuditEntry:
-    """Write that `actor` (None: the platform itself) did `action`, such as `sender_id.approved`.
+    """Record that `actor` (None: the platform itself) did `action`, such as `sender_id.approved`.
 
-    Call it in the transaction of the act, so that neither is there without the other. `detail` is
-    kept for ever and shown to people: no secret, no message text.
+    Call it in the transaction of the action itself, so that neither is ever stored without the
+    other. `detail` is kept forever and shown to people: it must hold no secret and no message text.
+    `address` is the actor's IP address.
     """
-    acting = {"acting_because": reason} if (reason := _because.get()) else {}
+    because = {"acting_because": reason} if (reason := _impersonation_reason.get()) else {}
     return AuditEntry.objects.create(
         action=action,
         actor=actor,
         organization=organization,
         target=target[:_TARGET_LENGTH],
-        detail={**(detail or {}), **acting},
+        detail={**(detail or {}), **because},
         address=address or None,
     )

@@ -1,4 +1,4 @@
-"""Addresses of the audit log's pages, under /dashboard/<organization_id>/."""
+"""URLs of the audit log's pages, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 

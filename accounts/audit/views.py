@@ -1,4 +1,4 @@
-"""The audit log's page, and its export as CSV. Nobody can change what is in it."""
+"""Dashboard pages of the audit log: a filtered list, and its export as CSV."""
 
 import json
 from collections.abc import Collection, Iterator
@@ -28,7 +28,7 @@ PAGE = 50
 
 
 class _Day(forms.DateField):
-    """A day far from the ends of the calendar, where a day more is none."""
+    """A date from 2000 to 2100, so that adding a day never leaves the calendar."""
 
     def __init__(self, **more: Any) -> None:
         bounds = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1))]
@@ -37,7 +37,7 @@ class _Day(forms.DateField):
 
 
 class AuditForm(forms.Form):
-    """What the log is narrowed to."""
+    """The filters of the audit log."""
 
     who = forms.ChoiceField(label=gettext_lazy("Who"), required=False)
     what = forms.ChoiceField(label=gettext_lazy("What"), required=False)
@@ -54,24 +54,24 @@ class AuditForm(forms.Form):
         self.fields["what"].choices = [("", _("Anything")), *_areas()]  # type: ignore[attr-defined]
 
     def narrowed(self) -> log.Filter:
-        """What was filled in wrongly narrows nothing. The last day is included."""
+        """Return the filter; invalid fields do not filter, and the last day is included."""
         self.is_valid()
-        asked = self.cleaned_data
-        until = asked.get("until")
+        values = self.cleaned_data
+        until = values.get("until")
         return log.Filter(
-            who=asked.get("who", ""),
-            what=asked.get("what", ""),
-            since=_midnight(asked.get("since")),
+            who=values.get("who", ""),
+            what=values.get("what", ""),
+            since=_midnight(values.get("since")),
             until=_midnight(until + timedelta(days=1)) if until else None,
         )
 
 
 def _areas() -> list[tuple[str, list[tuple[str, str]]]]:
-    """Each area whole, and its actions by one sentence each."""
+    """Return the grouped choices of actions: each area as a whole, then its actions."""
     shown = []
     for area, (name, actions) in AREAS.items():
-        told = {str(words) % {"target": "…"}: action for action, words in actions.items()}
-        each = [(action, words) for words, action in told.items()]
+        by_sentence = {str(text) % {"target": "…"}: action for action, text in actions.items()}
+        each = [(action, text) for text, action in by_sentence.items()]
         shown.append((str(name), [(area, _("%(area)s: all") % {"area": name}), *each]))
     return shown
 
@@ -83,11 +83,12 @@ def _midnight(day: Any) -> datetime | None:
 @require_safe
 @member_page(Action.READ_AUDIT)
 def audit_page(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show a page of the audit log, filtered by the query string."""
     form = AuditForm(member, request.GET)
     narrowed = form.narrowed()
     before = request.GET.get("before", "")
     found = log.entries(member.organization, narrowed)
-    # A bigint at most: a longer one is nobody's.
+    # Ids are bigints: a number with more digits matches no entry.
     if before.isdecimal() and len(before) < 19:
         found = found.filter(id__lt=int(before))
     else:
@@ -119,7 +120,7 @@ def _row(entry: AuditEntry, support: Collection[int]) -> dict[str, Any]:
 
 
 def _actor(entry: AuditEntry, support: Collection[int]) -> tuple[str, str, str]:
-    """A name, an e-mail address and an IP address; of support neither of the two last."""
+    """Return the actor's name, email and IP address; the latter two are empty for support."""
     if entry.actor is None:
         return _("The platform"), "", ""
     if entry.actor.pk in support:
@@ -130,7 +131,7 @@ def _actor(entry: AuditEntry, support: Collection[int]) -> tuple[str, str, str]:
 @require_safe
 @member_page(Action.READ_AUDIT)
 def export_audit(request: HttpRequest, member: Member) -> StreamingHttpResponse:
-    """All that the filter finds, as CSV, read while it is sent."""
+    """Stream all entries that match the filter as a CSV file."""
     narrowed = AuditForm(member, request.GET).narrowed()
     lines = csv_lines(_table(member, narrowed, get_language() or "en"))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
@@ -141,7 +142,11 @@ def export_audit(request: HttpRequest, member: Member) -> StreamingHttpResponse:
 
 
 def _table(member: Member, narrowed: log.Filter, language: str) -> Iterator[list[str]]:
-    """The rows under their headings. The request's language is over when they are read."""
+    """Yield the heading and the rows of the export.
+
+    Rows are read while the response is sent, after the request's language has been reset: each
+    text is therefore rendered in `language` explicitly.
+    """
     support = log.operator_ids(member.organization)
     yield ["time", "who", "email", "action", "what", "target", "detail", "address"]
     for entry in log.walk(log.entries(member.organization, narrowed)):

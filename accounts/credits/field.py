@@ -1,4 +1,4 @@
-"""A form field in which people write credits and the code reads micro-credits."""
+"""Form field for credits: people type credits, the code reads micro-credits."""
 
 from decimal import Decimal
 from typing import Any
@@ -22,7 +22,7 @@ class CreditsField(forms.DecimalField):
         super().__init__(max_digits=_DIGITS, decimal_places=_DECIMALS, **options)
 
     def prepare_value(self, value: Any) -> Any:
-        """The initial value comes in micro-credits, a posted one as the text that was typed."""
+        """Convert an initial value in micro-credits to text; a posted value is text already."""
         return credits_text(value) if isinstance(value, int) else value
 
     def clean(self, value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""The ledger's SQL for statements of others, where a round trip of its own would cost too much.
+"""SQL fragments of the ledger for other rooms' statements, where a round trip would cost too much.
 
-Whoever composes one of these into a statement names no table of the ledger.
+A statement that is composed with a fragment needs to name no table of the ledger.
 """
 
 from typing import Final
@@ -9,10 +9,10 @@ from typing import Final
 def charges(rows: str) -> str:
     """Return an INSERT of one charge for each row of the relation `rows` that costs something.
 
-    Its columns: `organization_id`, `total` (micro-credits, all that is charged), and `charged` (the
-    id of what it is for). The balances are locked in the order of their organizations' ids until
-    the transaction's end. What a balance does not cover undoes the whole statement: see
-    `ledger.is_overdraft`.
+    Its columns: `organization_id`, `total` (the charge in micro-credits), and `charged` (the id of
+    the charged message or batch). The balances are locked in the order of their organizations' ids
+    until the transaction ends. A charge that a balance does not cover fails the whole statement,
+    see `ledger.is_overdraft`.
     """
     return f"""
     INSERT INTO accounts_ledgerentry
@@ -25,5 +25,5 @@ def charges(rows: str) -> str:
 REFUNDS: Final = """
 (SELECT reference, amount FROM accounts_ledgerentry WHERE kind = 'refund')
 """
-"""The refunds, as a relation to join: `reference`, the id of what was refunded, and `amount` in
-micro-credits. Joined by the reference, it is read from the ledger's index of references."""
+"""The refunds, as a relation to join: `reference`, the id of the refunded message or batch, and
+`amount` in micro-credits. A join by the reference uses the ledger's index of references."""

@@ -1,7 +1,7 @@
-"""Money: every change of a balance is a ledger row, and the row moves the balance (by a trigger).
+"""Credit ledger: every change of a balance is a ledger row, whose trigger updates the balance.
 
 Locking rule: messages first, then balances, and several balances in the order of their
-organization's id. Whoever keeps to it cannot deadlock.
+organizations' ids. Transactions that follow it cannot deadlock.
 """
 
 import uuid
@@ -22,7 +22,11 @@ class InsufficientCredits(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """A ledger row to be: `amount` in signed micro-credits, `reference` what it is for."""
+    """A ledger row to insert: `amount` in signed micro-credits.
+
+    `reference` is the id of the message or batch that is charged or refunded; a unique key per
+    kind and reference prevents charging or refunding it twice.
+    """
 
     organization_id: uuid.UUID
     kind: str
@@ -42,9 +46,10 @@ SELECT organization_id, kind, amount, 0, reference, reason, actor_id
 
 
 def post(postings: Sequence[Posting]) -> None:
-    """Write the postings in the caller's transaction; they lock the balances until its end.
+    """Insert the postings in the caller's transaction, which locks the balances until it ends.
 
-    Raises InsufficientCredits if a balance would go below zero: roll the transaction back then.
+    Raises InsufficientCredits if a balance would fall below zero; the caller must then roll the
+    transaction back.
     """
     if not postings:
         return
@@ -69,28 +74,31 @@ def post(postings: Sequence[Posting]) -> None:
 
 
 def is_overdraft(error: IntegrityError) -> bool:
-    """Whether the database refused because a balance would have gone below zero."""
+    """Return whether the database refused a change because a balance would fall below zero."""
     diagnostics = getattr(error.__cause__, "diag", None)
     return getattr(diagnostics, "constraint_name", None) == "balance_not_negative"
 
 
 @transaction.atomic
 def adjust(organization: Organization, micro: int, *, reason: str, actor: User | None) -> None:
-    """An operator's top-up (positive), or correction (negative) by that many micro-credits."""
+    """Top up (positive) or correct (negative) a balance by `micro` micro-credits.
+
+    Raises InsufficientCredits where the balance does not cover a correction.
+    """
     kind = LedgerEntry.Kind.TOP_UP if micro >= 0 else LedgerEntry.Kind.CORRECTION
     post([Posting(organization.id, kind, micro, None, reason, actor.pk if actor else None)])
 
 
 def credits_text(micro: int) -> str:
-    """Micro-credits as the API writes credits: a decimal string without needless zeros."""
+    """Return micro-credits as the API writes credits: a decimal string without trailing zeros."""
     text = f"{Decimal(micro) / MICRO:f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def parse_credits(text: str) -> int:
-    """A decimal number of credits as micro-credits.
+    """Return a decimal number of credits in micro-credits.
 
-    Raises ValueError for what is no finite number, and past six decimals.
+    Raises ValueError for anything but a finite number, and for more than six decimals.
     """
     try:
         micro = Decimal(text) * MICRO
@@ -103,8 +111,8 @@ def parse_credits(text: str) -> int:
     return int(micro)
 
 
-# Halves the range of numbers until it is one: some thirty steps in the index, in one statement,
-# and no index by time is needed, which each charge would have to write.
+# A binary search over the ids: some thirty steps in the index, in one statement. An index by time,
+# which every charge would have to write, is not needed.
 _BEFORE = """
 WITH RECURSIVE halved(low, high) AS (
     SELECT 0::bigint, COALESCE(max(id), 0) FROM accounts_ledgerentry
@@ -125,7 +133,7 @@ SELECT low FROM halved WHERE low >= high LIMIT 1
 
 
 def number_before(organization_id: uuid.UUID, moment: datetime) -> int:
-    """Return the highest number up to which the organization's rows are from before that moment."""
+    """Return the highest id up to which all of the organization's rows are older than `moment`."""
     with server_cursor() as cursor:
         cursor.execute(_BEFORE, {"organization": organization_id, "moment": moment})
         return int(cursor.fetchone()[0])
@@ -133,7 +141,7 @@ def number_before(organization_id: uuid.UUID, moment: datetime) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Discrepancy:
-    """Where a balance and its ledger disagree, in micro-credits."""
+    """A balance that does not match its ledger; both in micro-credits."""
 
     organization_id: uuid.UUID
     what: str
@@ -141,7 +149,8 @@ class Discrepancy:
     ledger: int
 
 
-# A ledger is proved by its sum, and by each row's balance: the one before plus its amount.
+# A ledger is consistent if its sum equals the balance, and if each row's balance equals the
+# previous row's balance plus its own amount.
 _DISCREPANCIES = """
 WITH rows AS (
     SELECT organization_id, amount, balance_after,
@@ -164,7 +173,7 @@ SELECT COALESCE(b.organization_id, s.organization_id),
 
 
 def discrepancies() -> list[Discrepancy]:
-    """Every organization whose balance and ledger disagree; none where all is well."""
+    """Return the organizations whose balance and ledger disagree; empty if all are consistent."""
     with server_cursor() as cursor:
         cursor.execute(_DISCREPANCIES)
         return [Discrepancy(row[0], row[1], int(row[2]), int(row[3])) for row in cursor.fetchall()]

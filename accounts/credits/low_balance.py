@@ -1,6 +1,6 @@
-"""Balances below their organization's threshold: each fall is noticed once.
+"""Low-balance alert: detects once that a balance has fallen below its organization's threshold.
 
-The organization's row says whether its fall was noticed, and owes the mail. Each step is a
+The organization's row records the detection, and that a mail is due. Each step is a
 compare-and-swap, so that two workers do nothing twice.
 """
 
@@ -36,9 +36,10 @@ class Fall(NamedTuple):
 
 
 def notice_falls(now: datetime) -> list[Fall]:
-    """Return the balances that have fallen and note each; forget those that have risen again.
+    """Record the balances that have fallen below their threshold, and return them.
 
-    In the caller's transaction. A mail about each fall is owed from `now` on.
+    Balances that have risen again are reset. Runs in the caller's transaction. A mail about each
+    fall is due from `now` on.
     """
     with server_cursor() as cursor:
         cursor.execute(_RISEN)

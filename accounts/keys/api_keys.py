@@ -1,4 +1,4 @@
-"""API keys: made, read back from a request, restricted, rotated, revoked; people's acts audited."""
+"""API keys: create, hash, rotate, revoke, and restrict by IP allow-list, with audit log entries."""
 
 import hashlib
 import secrets
@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.audit import trail
 from accounts.keys import ip_allow_list
+from accounts.keys.reasons import KeyReason
 from accounts.models import ApiKey, Organization, User
 from imissive.core.errors import ApiError
 
@@ -20,7 +21,10 @@ LONGEST_OVERLAP = timedelta(days=30)
 
 
 def digest(secret: str) -> bytes:
-    """SHA-256 of a key. The key is 256 random bits, so no slow hash is needed to protect it."""
+    """Return the SHA-256 of a key's secret.
+
+    The secret holds 256 random bits, so a slow hash would not protect it any better.
+    """
     return hashlib.sha256(secret.encode()).digest()
 
 
@@ -36,12 +40,13 @@ def create_key(
     created_by: User | None = None,
     address: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key and its secret, `imk_live_…` or `imk_test_…`. The secret cannot be read again.
+    """Create a key; return it with its secret, `imk_live_…` or `imk_test_…`.
 
-    `allowed`: addresses and networks that it may be used from; none means everywhere. `address`:
-    where `created_by` sits; a key that a person made is audited. Raises ApiError INVALID_REQUEST.
+    The secret cannot be read again. `allowed` is the IP allow-list: addresses and networks in CIDR,
+    empty for no restriction. `address` is the IP address of `created_by`; a key that a person
+    created is recorded in the audit log. Raises ApiError INVALID_REQUEST for a wrong allow-list.
     """
-    key, secret = _make(
+    key, secret = _create(
         organization=organization,
         name=name,
         test=test,
@@ -52,11 +57,11 @@ def create_key(
     )
     if created_by is not None:
         detail = {"test": test, "scopes": key.scopes, "networks": key.networks}
-        _audit("apikey.added", key, created_by, address, **detail, expires_at=_told(expires_at))
+        _audit("apikey.added", key, created_by, address, **detail, expires_at=_iso(expires_at))
     return key, secret
 
 
-def _make(*, test: bool, **fields: Any) -> tuple[ApiKey, str]:
+def _create(*, test: bool, **fields: Any) -> tuple[ApiKey, str]:
     random = secrets.token_bytes(_RANDOM_BYTES).hex()
     secret = f"imk_{'test' if test else 'live'}_{random}"
     key = ApiKey.objects.create(
@@ -73,25 +78,25 @@ def rotate_key(
     actor: User | None = None,
     address: str | None = None,
 ) -> tuple[ApiKey, str]:
-    """A new key in the place of this one, and its secret; both work until the overlap is over.
+    """Replace the key by a new one; return that with its secret. Both work during the overlap.
 
-    The new one has the same name, scopes, networks and kind, and as long a life as the old one was
-    given. The old one expires after the overlap, never later than it would have; `key` is
-    refreshed. A key is rotated once: what is on its way out leads to no third one. Raises ApiError:
-    INVALID_REQUEST for an overlap below zero or above LONGEST_OVERLAP; CONFLICT where the key does
-    not work any more, or was rotated already.
+    The new key has the same name, scopes, IP allow-list and mode, and the same lifetime as the old
+    one was given. The old key expires after the overlap, but never later than it would have anyway;
+    `key` is refreshed from the database. A key can be rotated only once.
+
+    Raises ApiError: INVALID_REQUEST for an overlap below zero or above LONGEST_OVERLAP; CONFLICT
+    where the key is expired, revoked or rotated already.
     """
     if not timedelta(0) <= overlap <= LONGEST_OVERLAP:
-        told = f"The overlap is {LONGEST_OVERLAP.days} days at most."
-        raise ApiError("INVALID_REQUEST", told, field="overlap")
-    # Of two at once, the second finds the first one's successor.
+        raise ApiError(KeyReason.OVERLAP_TOO_LONG, "overlap", days=LONGEST_OVERLAP.days)
+    # The lock makes the second of two concurrent rotations find the first one's new key.
     old = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
     now = timezone.now()
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
-        raise ApiError("CONFLICT", "This key does not work any more: make a new one.")
+        raise ApiError(KeyReason.KEY_OVER)
     if old.replaced_by.exists():
-        raise ApiError("CONFLICT", "This key was rotated already.")
-    new, secret = _make(
+        raise ApiError(KeyReason.KEY_ROTATED)
+    new, secret = _create(
         organization=old.organization,
         name=old.name,
         test=old.test,
@@ -104,7 +109,7 @@ def rotate_key(
     ends = now + overlap
     old.expires_at = min(old.expires_at or ends, ends)
     old.save(update_fields=["expires_at"])
-    detail = {"new": new.public_id, "old_expires_at": _told(old.expires_at)}
+    detail = {"new": new.public_id, "old_expires_at": _iso(old.expires_at)}
     _audit("apikey.rotated", old, actor, address, **detail)
     key.refresh_from_db()
     return new, secret
@@ -114,24 +119,24 @@ def rotate_key(
 def restrict_key(
     key: ApiKey, allowed: Iterable[str], *, actor: User | None = None, address: str | None = None
 ) -> None:
-    """Have the key work from those addresses and networks only; from everywhere if there is none.
+    """Set the key's IP allow-list; an empty one removes the restriction.
 
-    Raises ApiError: INVALID_REQUEST that names what is no network; CONFLICT for a revoked key.
+    Raises ApiError: INVALID_REQUEST, which names the invalid entries; CONFLICT for a revoked key.
     """
-    wanted = _clean(allowed)
+    networks = _clean(allowed)
     locked = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
     if locked.revoked_at is not None:
-        raise ApiError("CONFLICT", "This key was revoked.")
-    if locked.networks != wanted:
-        before, locked.networks = locked.networks, wanted
+        raise ApiError(KeyReason.KEY_REVOKED)
+    if locked.networks != networks:
+        before, locked.networks = locked.networks, networks
         locked.save(update_fields=["networks"])
-        _audit("apikey.restricted", locked, actor, address, networks=[before, wanted])
+        _audit("apikey.restricted", locked, actor, address, networks=[before, networks])
     key.refresh_from_db()
 
 
 @transaction.atomic
 def revoke_key(key: ApiKey, *, actor: User | None = None, address: str | None = None) -> None:
-    """Refuse the key from now on. Revoking again changes nothing."""
+    """Revoke the key immediately. Revoking it again changes nothing."""
     working = ApiKey.objects.filter(pk=key.pk, revoked_at=None)
     if working.update(revoked_at=timezone.now()):
         _audit("apikey.revoked", key, actor, address)
@@ -141,8 +146,8 @@ def revoke_key(key: ApiKey, *, actor: User | None = None, address: str | None = 
 def _clean(allowed: Iterable[str]) -> list[str]:
     try:
         return ip_allow_list.clean(allowed)
-    except ValueError as error:
-        raise ApiError("INVALID_REQUEST", f"{error}.", field="networks") from None
+    except ip_allow_list.NotAList as error:
+        raise ApiError.of(error.problem) from None
 
 
 def _audit(
@@ -158,5 +163,5 @@ def _audit(
     )
 
 
-def _told(at: datetime | None) -> str | None:
+def _iso(at: datetime | None) -> str | None:
     return at.isoformat() if at else None

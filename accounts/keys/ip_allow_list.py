@@ -1,16 +1,27 @@
-"""Lists of addresses and networks that a credential may be used from. Pure."""
+"""IP allow-lists: the addresses and networks that a credential may be used from. Pure."""
 
 import ipaddress
 from collections.abc import Iterable
+
+from accounts.keys.reasons import KeyReason
+from imissive.core.problems import Problem
 
 MOST = 50
 _MAPPED = ipaddress.IPv6Network("::ffff:0:0/96")
 
 
-def allowed(address: str, networks: Iterable[str]) -> bool:
-    """Whether the address is in one of them; where none is listed, every address is.
+class NotAList(ValueError):
+    """An IP allow-list with invalid entries, or with too many; `problem` says which."""
 
-    An IPv4 address that comes mapped into IPv6 counts as what it is.
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem.reason))
+        self.problem = problem
+
+
+def allowed(address: str, networks: Iterable[str]) -> bool:
+    """Return whether the address is in one of the networks; an empty list allows every address.
+
+    An IPv4-mapped IPv6 address (RFC 4291, 2.5.5.2) counts as the IPv4 address.
     """
     listed = list(networks)
     if not listed:
@@ -24,10 +35,11 @@ def allowed(address: str, networks: Iterable[str]) -> bool:
 
 
 def clean(written: Iterable[str]) -> list[str]:
-    """Networks as they are kept: each once, single addresses as they are, others in CIDR.
+    """Return the entries in their canonical form, without duplicates.
 
-    Bits of the host are dropped (192.0.2.7/24 is 192.0.2.0/24), and IPv4 written as IPv6 becomes
-    IPv4, as a caller's address does. Raises ValueError that names those that are none.
+    Single addresses stay addresses, networks are in CIDR notation without host bits (192.0.2.7/24
+    becomes 192.0.2.0/24), and IPv4-mapped IPv6 becomes IPv4, as a caller's address does. Raises
+    NotAList, which names the invalid entries, and for more than MOST entries.
     """
     found: dict[str, None] = {}
     wrong: list[str] = []
@@ -35,12 +47,12 @@ def clean(written: Iterable[str]) -> list[str]:
         try:
             found[_usual(text.strip())] = None
         except ValueError:
-            wrong.append(repr(text))
+            wrong.append(text if text.isprintable() else repr(text))
     if wrong:
-        told = "no address or network, such as 203.0.113.7 or 203.0.113.0/24 or 2001:db8::/32"
-        raise ValueError(f"{', '.join(wrong)} {'is' if len(wrong) == 1 else 'are'} {told}")
+        written = ", ".join(wrong)[:200]
+        raise NotAList(KeyReason.NOT_A_NETWORK.problem("networks", written=written))
     if len(found) > MOST:
-        raise ValueError(f"{MOST} addresses and networks at most")
+        raise NotAList(KeyReason.TOO_MANY_NETWORKS.problem("networks", most=MOST))
     return list(found)
 
 

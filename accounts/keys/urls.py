@@ -1,4 +1,4 @@
-"""Addresses of the API keys' pages, under /dashboard/<organization_id>/."""
+"""URLs of the API keys' pages, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The API keys' pages: list, make, rotate, revoke."""
+"""Dashboard pages of API keys: list, create, rotate, revoke, and the IP allow-list of a key."""
 
 from datetime import timedelta
 from typing import Any
@@ -22,13 +22,14 @@ from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 
-_LIVES = {"30": 30, "90": 90, "365": 365}
-_OVERLAPS = {"0": 0, "1": 1, "24": 24, "168": 168}
+_LIFETIMES_DAYS = {"30": 30, "90": 90, "365": 365}
+_OVERLAP_HOURS = {"0": 0, "1": 1, "24": 24, "168": 168}
 
 
 class IpAllowListForm(forms.Form):
-    """From where a key may be used."""
+    """The IP allow-list of a key."""
 
     networks = forms.CharField(
         label=gettext_lazy("Only from these addresses"),
@@ -43,17 +44,15 @@ class IpAllowListForm(forms.Form):
 
     def clean_networks(self) -> list[str]:
         written: list[str] = self.cleaned_data["networks"].replace(",", " ").split()
-        if len(written) > ip_allow_list.MOST:
-            told = _("At most %(most)d addresses can be listed.")
-            raise forms.ValidationError(told, params={"most": ip_allow_list.MOST})
-        wrong = [each for each in written if not _is_network(each)]
-        if wrong:
-            told = _("That is no address or network: %(wrong)s")
-            raise forms.ValidationError(told, params={"wrong": ", ".join(wrong)[:200]})
-        return written
+        try:
+            return ip_allow_list.clean(written)
+        except ip_allow_list.NotAList as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
 
 
 class KeyForm(IpAllowListForm, SingleUseForm):
+    """A new key: name, mode, scopes, IP allow-list and lifetime."""
+
     field_order = ["name", "kind", "scopes", "networks", "life"]
     name = forms.CharField(
         label=gettext_lazy("Name"),
@@ -89,6 +88,8 @@ class KeyForm(IpAllowListForm, SingleUseForm):
 
 
 class RotationForm(SingleUseForm):
+    """The overlap in which the old key works beside the new one."""
+
     overlap = forms.ChoiceField(
         label=gettext_lazy("The old key works"),
         initial="24",
@@ -112,6 +113,7 @@ def _is_network(written: str) -> bool:
 @require_safe
 @member_page(Action.MANAGE_KEYS)
 def key_list(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the organization's working keys, and the latest expired and revoked ones."""
     mine = _keys_of(member).prefetch_related("replaced_by")
     gone = Q(revoked_at__isnull=False) | Q(expires_at__lte=timezone.now())
     context = {
@@ -125,21 +127,21 @@ def key_list(request: HttpRequest, member: Member) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_KEYS)
 def new_key(request: HttpRequest, member: Member) -> HttpResponse:
-    """Ask what it shall be; a POST makes it and shows its secret, once."""
+    """Show the form for a new key; on POST, create the key and show its secret once."""
     form = KeyForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         context = {"page": "keys", "form": form}
         return render(request, "accounts/keys/key_new.html", {**frame(member), **context})
     if not form.is_first():
-        return _made_already(request, member)
-    asked = form.cleaned_data
-    days = _LIVES.get(asked["life"])
+        return _created_already(request, member)
+    values = form.cleaned_data
+    days = _LIFETIMES_DAYS.get(values["life"])
     key, secret = api_keys.create_key(
         member.organization,
-        asked["name"],
-        test=asked["kind"] == "test",
-        scopes=asked["scopes"],
-        allowed=asked["networks"],
+        values["name"],
+        test=values["kind"] == "test",
+        scopes=values["scopes"],
+        allowed=values["networks"],
         expires_at=timezone.now() + timedelta(days=days) if days else None,
         created_by=member.user,
         address=client_address(request),
@@ -150,7 +152,7 @@ def new_key(request: HttpRequest, member: Member) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_KEYS)
 def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
-    """Ask how long both shall work; a POST makes the new key and shows its secret, once."""
+    """Ask for the overlap; on POST, create the new key and show its secret once."""
     key = _key_of(member, key_id)
     form = RotationForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
@@ -166,8 +168,8 @@ def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
         }  # fmt: skip
         return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
     if not form.is_first():
-        return _made_already(request, member)
-    overlap = timedelta(hours=_OVERLAPS[form.cleaned_data["overlap"]])
+        return _created_already(request, member)
+    overlap = timedelta(hours=_OVERLAP_HOURS[form.cleaned_data["overlap"]])
     try:
         new, secret = api_keys.rotate_key(
             key, overlap, actor=member.user, address=client_address(request)
@@ -181,7 +183,7 @@ def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_KEYS)
 def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
-    """Ask first; a POST revokes."""
+    """Ask for confirmation; on POST, revoke the key."""
     key = _key_of(member, key_id)
     if request.method == "POST":
         api_keys.revoke_key(key, actor=member.user, address=client_address(request))
@@ -200,10 +202,10 @@ def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_KEYS)
 def restrict(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
-    """Ask from which addresses the key shall work; a POST has it work from these only."""
+    """Show the key's IP allow-list as a form; on POST, save it."""
     key = _key_of(member, key_id)
-    now = {"networks": "\n".join(key.networks)}
-    form = IpAllowListForm(request.POST if request.method == "POST" else None, initial=now)
+    current = {"networks": "\n".join(key.networks)}
+    form = IpAllowListForm(request.POST if request.method == "POST" else None, initial=current)
     if form.is_bound and form.is_valid():
         allowed = form.cleaned_data["networks"]
         try:
@@ -231,8 +233,8 @@ def _keys_of(member: Member) -> QuerySet[ApiKey]:
 
 
 def _key_of(member: Member, key_id: str) -> ApiKey:
-    wanted = ids.parse_id(ids.KEY, key_id)
-    key = _keys_of(member).filter(pk=wanted).first() if wanted else None
+    pk = ids.parse_id(ids.KEY, key_id)
+    key = _keys_of(member).filter(pk=pk).first() if pk else None
     if key is None:
         raise Http404
     return key
@@ -251,9 +253,9 @@ def _show_secret(
     return render(request, "accounts/keys/key_created.html", {**frame(member), **context})
 
 
-def _made_already(request: HttpRequest, member: Member) -> HttpResponse:
-    told = _("The key was made already. Its secret was shown then; if you lost it, rotate the key.")
-    messages.warning(request, told)
+def _created_already(request: HttpRequest, member: Member) -> HttpResponse:
+    text = _("The key was made already. Its secret was shown then; if you lost it, rotate the key.")
+    messages.warning(request, text)
     return _back(member)
 
 

@@ -1,4 +1,4 @@
-"""How allauth behaves here."""
+"""Adapters that customize django-allauth: sign-up, login and second factors."""
 
 from typing import Any, cast
 
@@ -16,15 +16,20 @@ from imissive.core.api.requests import client_address
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+    """allauth's account adapter: closed sign-up, organizations opened at the first login."""
+
     def is_open_for_signup(self, request: HttpRequest) -> bool:
-        """Whether a stranger may sign up; who was invited always may."""
+        """Return whether the visitor may sign up; an invited person always may."""
         return settings.SIGNUP_OPEN or invitations.pending(request) is not None
 
     def format_email_subject(self, subject: str) -> str:
         return str(subject)
 
     def post_login(self, request: HttpRequest, user: User, **more: Any) -> HttpResponse:
-        """Only who has proved their address comes so far."""
+        """Open the organization named at sign-up, and set the language cookie of a new browser.
+
+        allauth calls this only for users with a verified email address.
+        """
         open_wanted_organization(user, client_address(request))
         response = cast("HttpResponse", super().post_login(request, user, **more))
         if settings.LANGUAGE_COOKIE_NAME not in request.COOKIES:
@@ -33,7 +38,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
-    """Second factors' secrets are encrypted at rest as carriers' passwords are."""
+    """allauth's MFA adapter: secrets of second factors are encrypted at rest."""
 
     def encrypt(self, text: str) -> str:
         return crypto.encrypt(text)
@@ -42,5 +47,5 @@ class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         return crypto.decrypt(encrypted_text)
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """What a passkey belongs to: the host, under the name that people know."""
+        """Return the WebAuthn relying party: the host, with the product's name."""
         return {**super().get_public_key_credential_rp_entity(), "name": "imissive"}

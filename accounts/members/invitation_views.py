@@ -1,4 +1,4 @@
-"""The page behind the link of an invitation."""
+"""The page that an invitation's link opens."""
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
@@ -8,6 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.access.page_access import public_id
+from accounts.access.post_limits import ACCEPT_INVITATION, limit_posts
 from accounts.members import invitations
 from accounts.members.people import has_address
 from accounts.members.team import NotAllowed
@@ -17,8 +18,12 @@ from imissive.core.api.requests import client_address
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
+@limit_posts(ACCEPT_INVITATION)
 def invitation_page(request: HttpRequest, token: str) -> HttpResponse:
-    """Say who invites to what; a POST accepts, or goes on to sign up."""
+    """Show the invitation; on POST, accept it, or continue to sign-up without an account.
+
+    An unknown, used, revoked or expired invitation gets 404.
+    """
     invitation = invitations.find(token)
     if invitation is None:
         return render(request, "accounts/members/invitation_gone.html", status=404)

@@ -1,7 +1,8 @@
-"""Invitations to an organization: made, mailed, accepted, revoked.
+"""Invitations to an organization: create, send by email, accept, revoke.
 
-An invitation is for one address. The mail's link holds a token; who has it has read mail to that
-address. It is used by an account that has proved the same address, or by a new account with it.
+An invitation is for one email address. The link in the mail holds a token, whose possession proves
+that the person reads mail to that address. It is accepted by an account whose verified address is
+the same, or by a new account with that address.
 """
 
 import secrets
@@ -37,10 +38,11 @@ _SESSION = "invitation"
 
 
 def invite(by: Member, email: str, role: str, address: str = "") -> bool:
-    """Invite whoever reads that address to `by`'s organization; whether the mail went out.
+    """Invite an email address to `by`'s organization; return whether the mail was sent.
 
-    Raises NotAllowed, with a text for people, where the address is a member's or already invited,
-    where `by` may not give that role, and past the limits.
+    `address` is the IP address of `by`, for the audit log. Raises NotAllowed, with a text for
+    people, where the email address is a member's or invited already, where `by` may not assign that
+    role, and where a limit is exceeded.
     """
     email = email.strip().lower()
     token = _new_token()
@@ -70,9 +72,10 @@ def invite(by: Member, email: str, role: str, address: str = "") -> bool:
 
 
 def resend(by: Member, invitation_id: int, address: str = "") -> bool:
-    """Mail the invitation again with a new link; the old one ends. Whether the mail went out.
+    """Send the invitation again with a new link; return whether the mail was sent.
 
-    Raises Invitation.DoesNotExist, and NotAllowed within a minute of the last mail.
+    The old link stops working. Raises Invitation.DoesNotExist, and NotAllowed within BETWEEN_MAILS
+    of the last mail.
     """
     token = _new_token()
     with transaction.atomic():
@@ -91,7 +94,7 @@ def resend(by: Member, invitation_id: int, address: str = "") -> bool:
 
 @transaction.atomic
 def revoke(by: Member, invitation_id: int, address: str = "") -> Invitation:
-    """End the invitation. Raises Invitation.DoesNotExist."""
+    """Revoke the invitation and return it. Raises Invitation.DoesNotExist."""
     by = locked_member(by)
     invitation = _of(by, invitation_id)
     _record("invitation.revoked", by, invitation, address)
@@ -100,7 +103,7 @@ def revoke(by: Member, invitation_id: int, address: str = "") -> Invitation:
 
 
 def find(token: str) -> Invitation | None:
-    """The open invitation of a link, or None where it is unknown, used, revoked or expired."""
+    """Return the open invitation with that token; None if unknown, used, revoked or expired."""
     found = Invitation.objects.select_related("organization", "invited_by")
     invitation = found.filter(digest=digest(token), expires_at__gt=timezone.now()).first()
     if invitation is None or invitation.organization.status == Organization.Status.CLOSED:
@@ -110,20 +113,21 @@ def find(token: str) -> Invitation | None:
 
 @transaction.atomic
 def accept(invitation: Invitation, user: User, address: str = "") -> Member:
-    """Make the user a member as the invitation says, once. A member stays what they are.
+    """Make the user a member with the invitation's role; the invitation is used up.
 
-    Raises NotAllowed where the address is not the user's or the invitation was used or revoked
-    meanwhile.
+    An existing member keeps their role. Raises NotAllowed where the email address is not the
+    user's, and where the invitation was used or revoked meanwhile.
     """
     if not has_address(user, invitation.email):
         raise NotAllowed(_("This invitation is for another address."))
-    # As whoever changes members: an organization that is being closed takes nobody in.
+    # The lock of every change of members, so that an organization that is being closed gets no new
+    # member.
     Organization.objects.select_for_update(no_key=True).get(pk=invitation.organization_id)
     locked = Invitation.objects.select_for_update().filter(pk=invitation.pk)
     current = locked.filter(digest=invitation.digest, expires_at__gt=timezone.now()).first()
     if current is None:
         raise NotAllowed(_("This invitation was used or revoked."))
-    member, _made = Member.objects.get_or_create(
+    member, _created = Member.objects.get_or_create(
         organization_id=current.organization_id, user=user, defaults={"role": current.role}
     )
     current.delete()
@@ -139,17 +143,18 @@ def accept(invitation: Invitation, user: User, address: str = "") -> Member:
 
 
 def keep(request: HttpRequest, token: str) -> None:
-    """Remember in the session that the person signs up because of that invitation."""
+    """Keep the token in the session, so that the sign-up belongs to the invitation."""
     request.session[_SESSION] = token
 
 
 def pending(request: HttpRequest) -> Invitation | None:
-    """The open invitation that `keep` remembered."""
+    """Return the open invitation whose token `keep` put into the session, or None."""
     token = request.session.get(_SESSION)
     return find(token) if token else None
 
 
 def forget(request: HttpRequest) -> None:
+    """Remove the token from the session."""
     request.session.pop(_SESSION, None)
 
 
@@ -164,7 +169,10 @@ def _of(by: Member, invitation_id: int) -> Invitation:
 
 
 def _check_limits(organization: Organization, *, more: int = 1) -> None:
-    """A stranger's organization must not be a way to mail the world."""
+    """Raise NotAllowed where the organization has too many open invitations or mails today.
+
+    An organization that anybody can open must not become a way to send spam.
+    """
     open_now = Invitation.objects.filter(organization=organization).count()
     if open_now + more > OPEN_AT_MOST:
         raise NotAllowed(_("There are too many open invitations. Revoke some first."))
@@ -189,9 +197,9 @@ def _record(action: str, by: Member, invitation: Invitation, address: str) -> No
 
 
 def _send(invitation: Invitation, by: User, token: str) -> bool:
-    """Mail the link, in the inviting person's language; False where the mail server refused.
+    """Send the link in the inviting person's language; return False if the mail server refused.
 
-    In the request, not by a task: a task's arguments are no place for the token.
+    The mail is sent within the request, because a task's arguments must not hold the token.
     """
     with translation.override(by.language):
         context = {

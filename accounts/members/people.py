@@ -1,4 +1,4 @@
-"""People: the address that they log in with, their language, and the organizations they open."""
+"""Users: their verified email address, the check of names, and opening an organization."""
 
 import re
 from datetime import timedelta
@@ -21,9 +21,9 @@ _LINK = re.compile(r"://|\bwww\.|[<>]", re.IGNORECASE)
 
 
 def vouch_for_address(user: User) -> None:
-    """Let the user's address count as verified, as when an operator typed it in.
+    """Mark the user's email address as verified, for example when an operator entered it.
 
-    Without a verified address allauth lets nobody in. Older addresses of the user are dropped.
+    allauth admits nobody without a verified address. The user's other addresses are deleted.
     """
     EmailAddress.objects.filter(user=user).exclude(email=user.email).delete()
     EmailAddress.objects.update_or_create(
@@ -32,15 +32,16 @@ def vouch_for_address(user: User) -> None:
 
 
 def has_address(user: User, email: str) -> bool:
-    """Whether that is an address of the user's which was proved to be theirs."""
+    """Return whether that is one of the user's verified email addresses, in any case."""
     addresses = EmailAddress.objects.filter(user=user, verified=True, email__iexact=email)
     return bool(addresses.exists())
 
 
 def check_name(name: str) -> None:
-    """Refuse a name of a person or an organization that could pass for something else in a mail.
+    """Validate the name of a person or an organization: no link, no invisible characters.
 
-    Names stand in mails to people who did not ask for them. Raises ValidationError.
+    Names appear in mails to people who did not ask for them, so they must not carry a message of
+    their own. Raises ValidationError.
     """
     if _LINK.search(name):
         raise ValidationError(_("A name cannot hold a link."))
@@ -59,10 +60,10 @@ def _printable_but_for_joiners(name: str) -> bool:
 
 @transaction.atomic
 def open_organization(user: User, name: str, address: str = "") -> Organization:
-    """An organization with that name and the user as its owner.
+    """Create an organization with that name and with the user as its owner; return it.
 
-    A double click opens one: who owns an open organization of that name already gets that one.
-    `address`: where the user is, for the audit log.
+    If the user already owns an open organization of that name, return that one instead, so that a
+    double click creates only one. `address` is the user's IP address, for the audit log.
     """
     User.objects.select_for_update().get(pk=user.pk)
     owned = Organization.objects.filter(
@@ -84,9 +85,9 @@ def open_organization(user: User, name: str, address: str = "") -> Organization:
 
 @transaction.atomic
 def open_wanted_organization(user: User, address: str = "") -> None:
-    """Open the organization that the user asked for at sign-up, if it is still owed.
+    """Create the organization that the user named at sign-up, unless that was done already.
 
-    Call it once the user's address is proved.
+    Call it only after the user's email address was verified.
     """
     if user.wanted_organization:
         open_organization(user, user.wanted_organization, address)
@@ -95,10 +96,10 @@ def open_wanted_organization(user: User, address: str = "") -> None:
 
 
 def forget_unproved() -> int:
-    """Delete accounts that were made a week ago and whose address was never proved; how many.
+    """Delete accounts older than UNPROVED_KEPT whose email address was never verified.
 
-    FORGET_STEP at most. Nobody was ever in them, so nothing hangs on them; one that the audit log
-    names all the same is kept, as the log is.
+    Returns the number of deleted accounts, at most FORGET_STEP. Nobody has ever logged in to them,
+    so nothing refers to them; an account that the audit log names nevertheless is kept.
     """
     proved = EmailAddress.objects.filter(user=OuterRef("pk"), verified=True)
     named = AuditEntry.objects.filter(actor=OuterRef("pk"))

@@ -1,4 +1,4 @@
-"""A person's own page: name, language, time zone."""
+"""Profile page of a user: name, language, time zone."""
 
 from django import forms
 from django.conf import settings
@@ -17,6 +17,8 @@ from accounts.models import User
 
 
 class ProfileForm(forms.Form):
+    """Name, language and time zone of a user."""
+
     name = forms.CharField(
         label=_("Your name"),
         max_length=120,
@@ -37,16 +39,18 @@ class ProfileForm(forms.Form):
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def profile(request: HttpRequest) -> HttpResponse:
-    """Show the page, or save what was typed and show it in the language chosen."""
+    """Show the profile form; on POST, save it and redirect in the chosen language."""
     user = request.user
     assert isinstance(user, User)  # noqa: S101 - login_required
     if request.method != "POST":
-        now = {
+        current = {
             "name": user.name,
             "language": translation.get_language(),
             "time_zone": user.time_zone,
         }
-        return render(request, "accounts/members/profile.html", {"form": ProfileForm(initial=now)})
+        return render(
+            request, "accounts/members/profile.html", {"form": ProfileForm(initial=current)}
+        )
     form = ProfileForm(request.POST)
     if not form.is_valid():
         return render(request, "accounts/members/profile.html", {"form": form})

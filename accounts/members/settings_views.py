@@ -1,4 +1,4 @@
-"""An organization's settings: its name, its low-balance alert, its limits, where its keys work."""
+"""Settings pages of an organization: name, low-balance alert, rate limits, keys' IP allow-lists."""
 
 from typing import Any
 
@@ -26,12 +26,16 @@ from imissive.core.api.requests import client_address
 
 
 class NameForm(forms.Form):
+    """The name of an organization."""
+
     name = forms.CharField(
         label=gettext_lazy("Organization"), max_length=120, validators=[check_name]
     )
 
 
 class AlertForm(forms.Form):
+    """The balance at which the low-balance alert is sent."""
+
     low_balance_threshold = CreditsField(
         label=gettext_lazy("Tell us when the balance falls to"),
         min_value=0,
@@ -42,6 +46,7 @@ class AlertForm(forms.Form):
 @require_safe
 @member_page(Action.SEE_MEMBERS)
 def settings_page(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the organization's settings."""
     return _show(request, member)
 
 
@@ -51,7 +56,7 @@ def _show(
     name_form: NameForm | None = None,
     alert_form: AlertForm | None = None,
 ) -> HttpResponse:
-    """The page; a form that was filled in wrongly is shown as it was."""
+    """Render the page, with the given forms and their errors in the place of fresh ones."""
     organization = member.organization
     threshold = {"low_balance_threshold": organization.low_balance_threshold}
     context = {
@@ -73,7 +78,7 @@ _LIMIT_CLASSES = {
 
 
 def _limit_classes(organization: Organization) -> list[dict[str, Any]]:
-    """Return each limit a minute, and how much of it is used right now (None: not known)."""
+    """Return each limit per minute and how much of it is used now (None: unknown)."""
     own = rate_limits.Limits(
         organization.send_per_minute, organization.bulk_per_minute, organization.calls_per_minute
     )
@@ -87,7 +92,7 @@ def _limit_classes(organization: Organization) -> list[dict[str, Any]]:
 
 
 def _restricted(member: Member) -> dict[str, Any]:
-    """The working keys that are bound to addresses, and how many work from everywhere."""
+    """Return the working keys with an IP allow-list, and the number of keys without one."""
     if not may(member.role, Action.MANAGE_KEYS):
         return {}
     working = ApiKey.objects.filter(organization=member.organization, revoked_at=None).filter(
@@ -101,6 +106,7 @@ def _restricted(member: Member) -> dict[str, Any]:
 @require_POST
 @member_page(Action.MANAGE_ORGANIZATION)
 def rename(request: HttpRequest, member: Member) -> HttpResponse:
+    """Rename the organization."""
     form = NameForm(request.POST)
     if not form.is_valid():
         return _show(request, member, name_form=form)
@@ -111,6 +117,7 @@ def rename(request: HttpRequest, member: Member) -> HttpResponse:
 @require_POST
 @member_page(Action.SET_ALERTS)
 def set_alert(request: HttpRequest, member: Member) -> HttpResponse:
+    """Set the threshold of the low-balance alert."""
     form = AlertForm(request.POST)
     if not form.is_valid():
         return _show(request, member, alert_form=form)
@@ -121,7 +128,10 @@ def set_alert(request: HttpRequest, member: Member) -> HttpResponse:
 
 @transaction.atomic
 def _change(request: HttpRequest, member: Member, action: str, **fields: str | int) -> None:
-    """Write the fields and who changed what from what to what; nothing where nothing changes."""
+    """Update the organization's fields and record the change in the audit log.
+
+    Unchanged fields are neither written nor recorded.
+    """
     organization = Organization.objects.select_for_update(no_key=True).get(
         pk=member.organization_id
     )
@@ -135,13 +145,13 @@ def _change(request: HttpRequest, member: Member, action: str, **fields: str | i
         organization=organization,
         target=organization.name,
         detail={
-            name: {"from": _told(old[name]), "to": _told(value)} for name, value in fields.items()
+            name: {"from": _text(old[name]), "to": _text(value)} for name, value in fields.items()
         },
         address=client_address(request),
     )
 
 
-def _told(value: str | int) -> str:
+def _text(value: str | int) -> str:
     return credits_text(value) if isinstance(value, int) else value
 
 

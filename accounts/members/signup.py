@@ -1,4 +1,4 @@
-"""Signing up: the form, with or without an invitation."""
+"""Sign-up form, with or without an invitation."""
 
 from typing import Any
 
@@ -18,10 +18,10 @@ from imissive.core.api.requests import client_address
 
 
 class SignupForm(AllauthSignupForm):  # type: ignore[misc]
-    """Asks for a name, an organization, an address and a password.
+    """Name, organization, email address and password of a new user.
 
-    Who comes with an invitation has its address, which the mail has proved to be theirs, and joins
-    its organization instead of opening one.
+    An invited person signs up with the invitation's email address, which its mail has verified, and
+    joins its organization instead of opening one.
     """
 
     name = forms.CharField(
@@ -51,18 +51,18 @@ class SignupForm(AllauthSignupForm):  # type: ignore[misc]
             self.fields["email"].disabled = True
 
     def try_save(self, request: HttpRequest) -> tuple[AbstractBaseUser | None, HttpResponse | None]:
-        """The new user, or the answer that does not tell that the address has an account."""
+        """Return the new user, or the response that does not reveal an existing account."""
         try:
             saved: tuple[AbstractBaseUser | None, HttpResponse | None] = super().try_save(request)
         except IntegrityError:
-            # A double click: the other request has just made the same account.
+            # A double click: the other request has just created the same account.
             self.account_already_exists = True
             saved = super().try_save(request)
         return saved
 
     @transaction.atomic
     def save(self, request: HttpRequest) -> User:
-        """The user with everything that belongs to them, all of it or nothing."""
+        """Create the user with name, language and membership, all of it or nothing."""
         user: User = super().save(request)
         user.name = self.cleaned_data["name"]
         user.language = get_language() or "en"

@@ -1,7 +1,8 @@
-"""Who is in an organization and in which role.
+"""Team members and their roles: change a role, remove a member, leave the organization.
 
-Locking rule: whoever changes an organization's members locks the organization's row first. So two
-owners who leave at once leave one after the other, and the second is told to stay.
+Locking rule: every change of an organization's members locks the organization's row first. Two
+owners who leave at the same time are therefore processed one after the other, and the second one
+is refused as the last owner.
 """
 
 from django.db import transaction
@@ -14,7 +15,7 @@ from accounts.roles import Action, Role, may
 
 
 class NotAllowed(Exception):
-    """Why it cannot be done, in a text for people."""
+    """The change is not allowed; `why` is the reason, in a text for people."""
 
     def __init__(self, why: str | Promise) -> None:
         super().__init__(why)
@@ -22,9 +23,9 @@ class NotAllowed(Exception):
 
 
 def locked_member(member: Member) -> Member:
-    """The member as they are now, with the organization locked against other changes of members.
+    """Return the member as currently stored, and lock the organization against other changes.
 
-    Call it in a transaction. Raises NotAllowed where they may not manage members any more.
+    Call it in a transaction. Raises NotAllowed where the member may no longer manage members.
     """
     member = _locked(member)
     if not may(member.role, Action.MANAGE_MEMBERS):
@@ -34,10 +35,10 @@ def locked_member(member: Member) -> Member:
 
 @transaction.atomic
 def change_role(by: Member, member_id: int, role: str, address: str = "") -> Member:
-    """Give a member another role. Owners are made, and unmade, by owners only.
+    """Change a member's role and return the member. Only owners may add or change owners.
 
-    Raises Member.DoesNotExist, and NotAllowed where it is not `by`'s to do or no owner would be
-    left.
+    Raises Member.DoesNotExist, and NotAllowed where `by` lacks the permission or no owner would
+    remain.
     """
     by = locked_member(by)
     member = Member.objects.select_related("user").get(pk=member_id, organization=by.organization)
@@ -55,7 +56,7 @@ def change_role(by: Member, member_id: int, role: str, address: str = "") -> Mem
 
 @transaction.atomic
 def remove(by: Member, member_id: int, address: str = "") -> Member:
-    """Take a member out of the organization. Raises as `change_role`."""
+    """Remove a member from the organization and return it. Raises as `change_role`."""
     by = locked_member(by)
     member = Member.objects.select_related("user").get(pk=member_id, organization=by.organization)
     if member.role == Role.OWNER:
@@ -69,7 +70,7 @@ def remove(by: Member, member_id: int, address: str = "") -> Member:
 
 @transaction.atomic
 def leave(member: Member, address: str = "") -> None:
-    """The member goes of their own accord. Raises NotAllowed for the last owner."""
+    """Remove the member at their own request. Raises NotAllowed for the last owner."""
     member = _locked(member)
     if member.role == Role.OWNER:
         _check_another_owner(member)
@@ -78,7 +79,7 @@ def leave(member: Member, address: str = "") -> None:
 
 
 def _locked(member: Member) -> Member:
-    # NO KEY: messages and keys of the organization may be written meanwhile.
+    # NO KEY UPDATE: messages and keys of the organization may be inserted meanwhile.
     Organization.objects.select_for_update(no_key=True).get(pk=member.organization_id)
     found = Member.objects.select_related("organization", "user").filter(pk=member.pk).first()
     if found is None:

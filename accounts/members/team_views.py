@@ -1,4 +1,4 @@
-"""The team's pages: members and their roles, invitations, leaving."""
+"""Dashboard pages of the team: members and roles, invitations, leaving the organization."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import INVITE, limit_posts
 from accounts.members import invitations, team
 from accounts.members.team import NotAllowed
 from accounts.models import Invitation, Member
@@ -21,6 +22,8 @@ from imissive.core.api.requests import client_address
 
 
 class InviteForm(forms.Form):
+    """Email address and role of the person to invite."""
+
     email = forms.EmailField(label=gettext_lazy("E-mail"), max_length=254)
     role = forms.ChoiceField(label=gettext_lazy("Role"), choices=())
 
@@ -32,7 +35,7 @@ class InviteForm(forms.Form):
 
 
 def roles_given_by(by: Member) -> list[tuple[str, str]]:
-    """The roles that `by` may give, with their names."""
+    """Return the roles that `by` may assign, as (value, label)."""
     return [
         (role.value, str(role.label))
         for role in Role
@@ -43,6 +46,7 @@ def roles_given_by(by: Member) -> list[tuple[str, str]]:
 @require_safe
 @member_page(Action.SEE_MEMBERS)
 def team_page(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the members and the open invitations."""
     return _show(request, member, InviteForm(member))
 
 
@@ -62,7 +66,9 @@ def _show(request: HttpRequest, member: Member, form: InviteForm) -> HttpRespons
 
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
+@limit_posts(INVITE)
 def invite(request: HttpRequest, member: Member) -> HttpResponse:
+    """Invite a person by email."""
     form = InviteForm(member, request.POST)
     if not form.is_valid():
         return _show(request, member, form)
@@ -72,53 +78,57 @@ def invite(request: HttpRequest, member: Member) -> HttpResponse:
     except NotAllowed as refusal:
         form.add_error("email", str(refusal.why))
         return _show(request, member, form)
-    _tell_sent(request, sent, email)
+    _message_sent(request, sent, email)
     return _back(member)
 
 
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
+@limit_posts(INVITE)
 def resend(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
-    with _refusals_told(request):
+    """Send an open invitation again."""
+    with _refusals_as_messages(request):
         sent = invitations.resend(member, invitation_id, client_address(request))
-        _tell_sent(request, sent, "")
+        _message_sent(request, sent, "")
     return _back(member)
 
 
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
 def revoke(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
-    with _refusals_told(request):
-        ended = invitations.revoke(member, invitation_id, client_address(request))
-        told = _("The invitation of %(email)s does not work any more.")
-        messages.success(request, told % {"email": ended.email})
+    """Revoke an open invitation."""
+    with _refusals_as_messages(request):
+        revoked = invitations.revoke(member, invitation_id, client_address(request))
+        text = _("The invitation of %(email)s does not work any more.")
+        messages.success(request, text % {"email": revoked.email})
     return _back(member)
 
 
 @require_POST
 @member_page(Action.MANAGE_MEMBERS)
 def change_role(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
+    """Change a member's role."""
     role = request.POST.get("role", "")
-    with _refusals_told(request):
+    with _refusals_as_messages(request):
         if role not in Role.values:
             raise NotAllowed(_("There is no such role."))
         changed = team.change_role(member, member_id, role, client_address(request))
-        told = {"name": changed.user.get_full_name(), "role": changed.get_role_display()}
-        messages.success(request, _("%(name)s is %(role)s now.") % told)
+        names = {"name": changed.user.get_full_name(), "role": changed.get_role_display()}
+        messages.success(request, _("%(name)s is %(role)s now.") % names)
     return _back(member)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_MEMBERS)
 def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
-    """Ask first; a POST removes."""
+    """Ask for confirmation; on POST, remove the member."""
     mine = Member.objects.filter(organization=member.organization).select_related("user")
-    wanted = mine.filter(pk=member_id).first()
-    if wanted is None:
+    target = mine.filter(pk=member_id).first()
+    if target is None:
         raise Http404
-    name = wanted.user.get_full_name()
+    name = target.user.get_full_name()
     if request.method == "POST":
-        with _refusals_told(request):
+        with _refusals_as_messages(request):
             team.remove(member, member_id, client_address(request))
             messages.success(request, _("%(name)s is not a member any more.") % {"name": name})
         return _back(member)
@@ -133,9 +143,9 @@ def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEE_MEMBERS, acting=False)
+@member_page(Action.SEE_MEMBERS, impersonation=False)
 def leave(request: HttpRequest, member: Member) -> HttpResponse:
-    """Ask first; a POST leaves."""
+    """Ask for confirmation; on POST, leave the organization."""
     name = member.organization.name
     if request.method == "POST":
         try:
@@ -156,8 +166,8 @@ def leave(request: HttpRequest, member: Member) -> HttpResponse:
 
 
 @contextmanager
-def _refusals_told(request: HttpRequest) -> Iterator[None]:
-    """What is refused inside of it becomes a notice; what is missing, a page not found."""
+def _refusals_as_messages(request: HttpRequest) -> Iterator[None]:
+    """Turn NotAllowed inside the block into an error message, and a missing object into 404."""
     try:
         yield
     except NotAllowed as refusal:
@@ -166,10 +176,10 @@ def _refusals_told(request: HttpRequest) -> Iterator[None]:
         raise Http404 from error
 
 
-def _tell_sent(request: HttpRequest, sent: bool, email: str) -> None:
+def _message_sent(request: HttpRequest, sent: bool, email: str) -> None:
     if not sent:
-        told = _("The invitation is made, but its mail could not be sent. Send it again later.")
-        messages.warning(request, told)
+        text = _("The invitation is made, but its mail could not be sent. Send it again later.")
+        messages.warning(request, text)
     elif email:
         messages.success(request, _("%(email)s is invited.") % {"email": email})
     else:

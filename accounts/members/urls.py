@@ -1,4 +1,4 @@
-"""Addresses of the team's and the settings' pages, under /dashboard/<organization_id>/."""
+"""URLs of the team's and the settings' pages, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 

@@ -86,7 +86,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='Acting',
+            name='Impersonation',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('reason', models.CharField(max_length=200, verbose_name='reason')),
@@ -98,6 +98,7 @@ class Migration(migrations.Migration):
             ],
             options={
                 'verbose_name': 'acting as a customer',
+                'db_table': 'accounts_acting',
                 'constraints': [models.CheckConstraint(condition=models.Q(('reason', ''), _negated=True), name='acting_with_reason')],
             },
         ),

@@ -1,10 +1,10 @@
-"""The tables of accounts, by subject."""
+"""Models of accounts, one module for each subject."""
 
 from accounts.models.api_keys import ApiKey, IdempotencyRecord
 from accounts.models.audit import AuditEntry
 from accounts.models.credits import MICRO, Balance, LedgerEntry
 from accounts.models.organizations import (
-    Acting,
+    Impersonation,
     Invitation,
     Member,
     Organization,
@@ -16,12 +16,12 @@ from accounts.models.users import User, UserManager
 
 __all__ = [
     "MICRO",
-    "Acting",
     "ApiKey",
     "AuditEntry",
     "Balance",
     "FileChunk",
     "IdempotencyRecord",
+    "Impersonation",
     "Invitation",
     "LedgerEntry",
     "Member",

@@ -1,4 +1,4 @@
-"""API keys, and the responses kept for their `Idempotency-Key`s."""
+"""Models of API keys, and of the responses stored for idempotency keys."""
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -11,7 +11,10 @@ from imissive.core import ids
 
 
 class ApiKey(models.Model):
-    """A key is 256 random bits; the database holds only its SHA-256 and its last characters."""
+    """An API key with its mode (live or test), scopes, IP allow-list and lifetime.
+
+    The secret is 256 random bits; the database holds only its SHA-256 and its last characters.
+    """
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
@@ -34,7 +37,7 @@ class ApiKey(models.Model):
         verbose_name=_("addresses"),
         help_text=_("Addresses and networks it may be used from; none listed means everywhere."),
     )
-    # Both work until the older one expires.
+    # Set by a rotation. Both keys work until the older one expires.
     replaces = models.ForeignKey(
         "self",
         models.SET_NULL,
@@ -72,7 +75,7 @@ class ApiKey(models.Model):
 
 
 class IdempotencyRecord(models.Model):
-    """What a POST with an `Idempotency-Key` answered; see `accounts.api.idempotency`."""
+    """The stored response of a POST with an `Idempotency-Key`; see `accounts.api.idempotency`."""
 
     id = models.BigAutoField(primary_key=True)
     api_key = models.ForeignKey(ApiKey, models.CASCADE, db_index=False)

@@ -1,4 +1,4 @@
-"""The audit log."""
+"""Model of the audit log."""
 
 from django.conf import settings
 from django.db import models
@@ -9,7 +9,7 @@ from accounts.models.organizations import Organization
 
 
 class AuditEntry(models.Model):
-    """Who did what to whom. Append-only, as the ledger is."""
+    """One action of a person or of the platform. Append-only, like the ledger."""
 
     id = models.BigAutoField(primary_key=True)
     organization = models.ForeignKey(

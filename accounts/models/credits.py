@@ -1,4 +1,4 @@
-"""Credits: a balance with its append-only ledger."""
+"""Models of credits: a balance and its append-only ledger."""
 
 from django.conf import settings
 from django.db import models
@@ -9,11 +9,14 @@ from django.utils.translation import pgettext_lazy
 from accounts.models.organizations import Organization
 
 MICRO = 1_000_000
-"""Micro-credits in one credit. Money is only ever an integer number of these."""
+"""Micro-credits in one credit. Amounts of money are always integers of micro-credits."""
 
 
 class Balance(models.Model):
-    """What an organization has left. A narrow table of its own: its row is the hottest."""
+    """An organization's remaining credits, in micro-credits.
+
+    A narrow table of its own, because its row is updated more often than any other.
+    """
 
     organization = models.OneToOneField(
         Organization,
@@ -36,7 +39,7 @@ class Balance(models.Model):
 
 
 class LedgerEntry(models.Model):
-    """One change of a balance, in the order of `id`. A trigger refuses any later change."""
+    """One change of a balance, in the order of `id`. A trigger refuses updates and deletes."""
 
     class Kind(models.TextChoices):
         TOP_UP = "top_up", _("Top-up")
@@ -74,7 +77,7 @@ class LedgerEntry(models.Model):
         verbose_name_plural = _("ledger entries")
         indexes = [
             models.Index(F("organization"), F("id").desc(), name="ledger_of_organization"),
-            # The kinds that few rows have. Charges are written with messages, and not in it.
+            # Only the rare kinds: charges are inserted with every message and need no such index.
             models.Index(
                 F("organization"),
                 F("kind"),
@@ -84,7 +87,7 @@ class LedgerEntry(models.Model):
             ),
         ]
         constraints = [
-            # The database itself refuses to charge or refund one thing twice.
+            # The database itself refuses to charge or refund the same message or batch twice.
             models.UniqueConstraint(
                 "kind", "reference", name="ledger_once", condition=Q(reference__isnull=False)
             ),

@@ -1,4 +1,4 @@
-"""Organizations, their members and invitations, and operators' impersonations."""
+"""Models of organizations (tenants), members, invitations, and operators' impersonations."""
 
 import uuid
 
@@ -17,6 +17,8 @@ from imissive.core import ids
 
 
 class Organization(models.Model):
+    """A tenant. Limits per minute are None where the installation's default applies."""
+
     class Status(models.TextChoices):
         ACTIVE = "active", _("Active")
         SUSPENDED = "suspended", _("Suspended")
@@ -36,9 +38,9 @@ class Organization(models.Model):
     low_balance_threshold = models.BigIntegerField(
         _("low balance threshold"), default=0, help_text=_("In micro-credits.")
     )
-    # Set when `balance.low` was told, cleared when the balance covers the threshold again.
+    # Set when `balance.low` was recorded, cleared when the balance covers the threshold again.
     low_balance_told_at = models.DateTimeField(null=True, blank=True, editable=False)
-    # A mail about it is owed from then on; see `messaging.billing.low_balance`.
+    # A low-balance mail is due from then on; see `messaging.billing.low_balance`.
     low_balance_mail_due_at = models.DateTimeField(null=True, blank=True, editable=False)
     send_per_minute = models.PositiveIntegerField(
         _("single messages a minute"),
@@ -85,6 +87,8 @@ class Organization(models.Model):
 
 
 class Member(models.Model):
+    """A user's membership of an organization, with a role."""
+
     organization = models.ForeignKey(
         Organization,
         models.CASCADE,
@@ -100,8 +104,8 @@ class Member(models.Model):
     role = models.CharField(_("role"), max_length=10, choices=Role.choices, default=Role.VIEWER)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    acting: "Acting | None" = None
-    """Set where this is an operator who acts as the customer, and no row of the table."""
+    impersonation: "Impersonation | None" = None
+    """The impersonation, where this is an impersonating operator and not a row of the table."""
 
     class Meta:
         verbose_name = _("member")
@@ -115,8 +119,8 @@ class Member(models.Model):
         return f"{self.user} ({self.role})"
 
 
-class Acting(models.Model):
-    """An operator acting as a customer, once; see `accounts.operators.impersonation`."""
+class Impersonation(models.Model):
+    """One impersonation of a customer by an operator; see `accounts.operators.impersonation`."""
 
     operator = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     organization = models.ForeignKey(Organization, models.PROTECT, related_name="+")
@@ -126,6 +130,7 @@ class Acting(models.Model):
     ended_at = models.DateTimeField(null=True)
 
     class Meta:
+        db_table = "accounts_acting"
         verbose_name = _("acting as a customer")
         constraints = [models.CheckConstraint(condition=~Q(reason=""), name="acting_with_reason")]
 
@@ -133,14 +138,15 @@ class Acting(models.Model):
         return f"{self.operator} → {self.organization}"
 
     @property
-    def over(self) -> bool:
+    def is_over(self) -> bool:
+        """Return whether it was ended or has expired."""
         return self.ended_at is not None or self.ends_at <= timezone.now()
 
 
 class Invitation(models.Model):
-    """An open invitation: it is deleted when it is accepted or revoked.
+    """An open invitation; the row is deleted when the invitation is accepted or revoked.
 
-    The mail holds 256 random bits; the database holds only their SHA-256.
+    The mail contains a token of 256 random bits; the database holds only its SHA-256.
     """
 
     id = models.BigAutoField(primary_key=True)
@@ -170,10 +176,10 @@ class Invitation(models.Model):
 
 
 def member_organizations(user: User) -> models.QuerySet[Organization]:
-    """The organizations that a user belongs to, oldest membership first."""
+    """Return the organizations of a user, oldest membership first."""
     return Organization.objects.filter(memberships__user=user).order_by("memberships__created_at")
 
 
 def organization_of(user: User, organization_id: uuid.UUID) -> Organization | None:
-    """The user's organization with that id, or None: another's is as good as missing."""
+    """Return the user's organization with that id, or None, also for another's organization."""
     return member_organizations(user).filter(id=organization_id).first()

@@ -1,4 +1,4 @@
-"""Files of organizations, kept in the database in pieces."""
+"""Models of organizations' files, stored in the database in chunks."""
 
 from django.db import models
 from django.db.models import Q
@@ -9,10 +9,11 @@ from imissive.core import ids
 
 
 class StoredFile(models.Model):
-    """A file that an organization gave or is to fetch: in the database, since several machines
-    read and write it, and nothing but PostgreSQL holds what matters.
+    """A file that an organization uploaded or may download; see `accounts.ui.stored_files`.
 
-    See `accounts.ui.stored_files`."""
+    Files are in the database, because several machines read and write them, and PostgreSQL is the
+    only store of durable data.
+    """
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(Organization, models.CASCADE, related_name="files")
@@ -36,7 +37,7 @@ class StoredFile(models.Model):
 
 
 class FileChunk(models.Model):
-    """A piece of a stored file; the pieces in the order of `position` are the file."""
+    """A chunk of a stored file; the chunks in the order of `position` are its content."""
 
     file = models.ForeignKey(StoredFile, models.CASCADE, related_name="chunks", db_index=False)
     position = models.PositiveIntegerField()

@@ -1,4 +1,4 @@
-"""Users: the people who sign in."""
+"""Models of users, who sign in by email address."""
 
 from typing import ClassVar
 
@@ -10,15 +10,17 @@ from django.utils.translation import gettext_lazy as _
 
 
 class UserManager(BaseUserManager["User"]):
+    """Create and find users by email address, without regard to case."""
+
     def create_user(self, email: str, password: str | None = None, **fields: object) -> "User":
-        """A user who logs in by e-mail. Addresses differing only in case are one address."""
+        """Create a user; the email address is stored in lower case."""
         user = self.model(email=email.strip().lower(), **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: object) -> "User":
-        """An operator who may do everything in the admin."""
+        """Create an operator with all permissions in the admin."""
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def get_by_natural_key(self, username: str | None) -> "User":
@@ -26,14 +28,16 @@ class UserManager(BaseUserManager["User"]):
 
 
 class User(AbstractBaseUser, PermissionsMixin):
+    """A person who signs in: a member of organizations, an operator (`is_staff`), or both."""
+
     email = models.EmailField(_("e-mail"), unique=True)
     name = models.CharField(_("name"), max_length=120, blank=True)
     language = models.CharField(_("language"), max_length=8, default="en")
     time_zone = models.CharField(
         _("time zone"), max_length=40, blank=True, help_text=_("Empty: the browser's own.")
     )
-    # The name that was asked for at sign-up; the organization is opened at the first login, which
-    # needs a verified address, so that what a stranger types makes no organization.
+    # The organization's name from the sign-up form. The organization is created at the first login,
+    # which needs a verified address, so that anonymous visitors cannot create organizations.
     wanted_organization = models.CharField(max_length=120, blank=True, editable=False)
     is_staff = models.BooleanField(_("operator"), default=False)
     is_active = models.BooleanField(_("active"), default=True)

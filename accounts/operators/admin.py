@@ -1,4 +1,4 @@
-"""Operators' pages: organizations, people, money, and the audit log."""
+"""Admin pages of accounts: organizations, users, balances, the ledger, and the audit log."""
 
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
@@ -24,6 +24,7 @@ from accounts.access.page_access import public_id
 from accounts.audit import trail
 from accounts.credits import ledger
 from accounts.credits.field import CreditsField
+from accounts.credits.reasons import CreditsReason
 from accounts.members.people import vouch_for_address
 from accounts.models import (
     AuditEntry,
@@ -41,9 +42,9 @@ from accounts.operators.base import (
     ReadOnlyAdmin,
     ReasonForm,
     TabularInline,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     find_organizations,
     operator,
 )
@@ -66,11 +67,13 @@ __all__ = ["ApiKeyAdmin"]  # registered by being imported
 site.organization_panels += [
     organization_panels.money,
     organization_panels.keys,
-    organization_panels.acts,
+    organization_panels.audit_log,
 ]
 
 
 class AdjustForm(forms.Form):
+    """Amount and reason of a top-up or a correction."""
+
     credits = CreditsField(
         label=_("Credits"),
         widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
@@ -88,6 +91,8 @@ class AdjustForm(forms.Form):
 
 
 class OrganizationForm(OrganizationModelForm):
+    """The fields of an organization that operators change."""
+
     low_balance_threshold = CreditsField(
         label=_("Low balance threshold"),
         min_value=0,
@@ -113,14 +118,15 @@ class OrganizationForm(OrganizationModelForm):
 
 
 class MemberForm(MemberModelForm):
-    """Who a member is does not change, so that a row need not ask for whom it could become."""
+    """The role of a member. The user of an existing member is fixed, so that rows need no choices
+    of users."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         user = self.fields.get("user")
         if self.instance.pk and isinstance(user, forms.ModelChoiceField):
             names = {"aria-label": str(user.label)}
-            # Within the widget that adds the links to the person's page.
+            # The inner widget: the outer one adds the links to the user's page.
             user.widget.widget = UnfoldAdminSelectWidget(attrs=names)
             user.choices = [(self.instance.user_id, str(self.instance.user))]
             user.disabled = True
@@ -141,7 +147,7 @@ class MemberInline(TabularInline):
     def formfield_for_choice_field(
         self, db_field: "Field[Any, Any]", request: HttpRequest, **options: Any
     ) -> forms.TypedChoiceField | None:
-        """Beside the column's title each select has a name of its own, for who cannot see both."""
+        """Add an accessible name to each select, because the column heading does not label it."""
         field = super().formfield_for_choice_field(db_field, request, **options)
         if field is not None:
             field.widget.attrs["aria-label"] = str(db_field.verbose_name)
@@ -173,7 +179,7 @@ class OrganizationAdmin(OperatorAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """The organization with all that belongs to it, as far as the operator may see it."""
+        """Show the organization with the panels that the operator has permission to see."""
         organization = self.get_object(request, object_id)
         panels = []
         if organization and self.has_view_permission(request, organization):
@@ -183,7 +189,7 @@ class OrganizationAdmin(OperatorAdmin):
         return shown
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Only what the organization's status has room for."""
+        """Return only the actions that the organization's status allows."""
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         organization = self.get_object(request, str(object_id))
         if organization is None:
@@ -206,21 +212,20 @@ class OrganizationAdmin(OperatorAdmin):
         return credits_shown(balance.micro if balance else 0)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Its ledger and messages stay: an organization is suspended, not deleted."""
+        """Return False: ledger and messages are kept, so an organization is only suspended."""
         return False
 
     def has_adjust_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("accounts.add_ledgerentry")
 
-    @act(_("Top up or correct"), permission="adjust", icon="payments")
+    @detail_action(_("Top up or correct"), permission="adjust", icon="payments")
     def adjust_credits(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(organization: Organization, values: dict[str, Any]) -> None:
             micro, reason = values["credits"], values["reason"]
             try:
                 ledger.adjust(organization, micro, reason=reason, actor=operator(request))
             except ledger.InsufficientCredits:
-                told = "The balance does not cover that correction."
-                raise ApiError("INSUFFICIENT_CREDITS", told) from None
+                raise ApiError(CreditsReason.CORRECTION_NOT_COVERED) from None
             trail.record(
                 "credits.adjusted",
                 actor=operator(request),
@@ -230,7 +235,7 @@ class OrganizationAdmin(OperatorAdmin):
                 address=client_address(request),
             )
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -244,9 +249,9 @@ class OrganizationAdmin(OperatorAdmin):
     def has_suspend_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return operator(request).has_perm("accounts.change_organization")
 
-    @act(_("Suspend"), permission="suspend", icon="block", danger=True)
+    @detail_action(_("Suspend"), permission="suspend", icon="block", danger=True)
     def suspend(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -266,9 +271,9 @@ class OrganizationAdmin(OperatorAdmin):
             danger=True,
         )
 
-    @act(_("Lift the suspension"), permission="suspend", icon="check_circle")
+    @detail_action(_("Lift the suspension"), permission="suspend", icon="check_circle")
     def reinstate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -284,13 +289,13 @@ class OrganizationAdmin(OperatorAdmin):
             form_class=ReasonForm,
         )
 
-    def has_acting_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_impersonate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return operator(request).has_perm(impersonation.PERMISSION)
 
-    @act(_("Act as this customer"), permission="acting", icon="person_search")
+    @detail_action(_("Act as this customer"), permission="impersonate", icon="person_search")
     def act_as(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(organization: Organization, values: dict[str, Any]) -> HttpResponse:
-            impersonation.begin(
+            impersonation.start(
                 request.session,
                 operator(request),
                 organization,
@@ -299,7 +304,7 @@ class OrganizationAdmin(OperatorAdmin):
             )
             return redirect("overview", public_id(organization))
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -316,7 +321,7 @@ class OrganizationAdmin(OperatorAdmin):
 
 
 class _LowerCaseEmail:
-    """Addresses that differ only in case are one address."""
+    """Store email addresses in lower case, so that they are unique without regard to case."""
 
     cleaned_data: dict[str, Any]
 
@@ -356,7 +361,7 @@ class UserAdmin(_UserAdmin, OperatorAdmin):
     add_fieldsets = ((None, {"fields": ("email", "name", "language", "password1", "password2")}),)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Only a superuser makes operators; else whoever may change users could become one."""
+        """Make operator fields read-only for all but superusers, against privilege escalation."""
         if operator(request).is_superuser:
             return self.readonly_fields
         return (*self.readonly_fields, "is_staff", "is_superuser", "groups", "user_permissions")
@@ -367,7 +372,7 @@ class UserAdmin(_UserAdmin, OperatorAdmin):
         return bool(super().has_change_permission(request, obj))
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """The ledger and the audit log name people for ever: a user is made inactive instead."""
+        """Return False: ledger and audit log refer to users, who are deactivated instead."""
         return False
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
@@ -424,7 +429,7 @@ class LedgerAdmin(LongTableAdmin):
 
 
 class ActorKind(admin.SimpleListFilter):
-    """Who did it, by kind: operators' acts are what is looked for most."""
+    """Filter of the audit log by the kind of actor; operators are looked for most."""
 
     title = _("who")
     parameter_name = "who"
@@ -440,10 +445,10 @@ class ActorKind(admin.SimpleListFilter):
     def queryset(
         self, request: HttpRequest, queryset: QuerySet[AuditEntry]
     ) -> QuerySet[AuditEntry]:
-        acting_ones = Q(action__startswith="acting.") | Q(detail__has_key="acting_because")
+        impersonations = Q(action__startswith="acting.") | Q(detail__has_key="acting_because")
         kinds = {
             "operator": Q(actor__is_staff=True),
-            "acting": acting_ones,
+            "acting": impersonations,
             "member": Q(actor__is_staff=False),
             "platform": Q(actor=None),
         }
@@ -452,8 +457,7 @@ class ActorKind(admin.SimpleListFilter):
 
 @admin.register(AuditEntry, site=site)
 class AuditAdmin(LongTableAdmin):
-    """Only to look at and to search: a trigger of the database refuses every change, whoever
-    asks for it."""
+    """The audit log, read-only: a database trigger refuses every change."""
 
     list_display = ("created_at", "action", "target", "organization", "actor", "address", "why")
     list_filter = (ActorKind,)
@@ -471,7 +475,7 @@ class AuditAdmin(LongTableAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[AuditEntry], search_term: str
     ) -> tuple[QuerySet[AuditEntry], bool]:
-        """Every word has to be found in something of the entry."""
+        """Filter by all words of the search term; each must match some field of the entry."""
         for word in search_term.replace("\0", "").split():
             people = User.objects.filter(Q(email__icontains=word) | Q(name__icontains=word))
             queryset = queryset.filter(
@@ -496,4 +500,4 @@ def _is_address(word: str) -> bool:
 
 @admin.register(Group, site=site)
 class GroupAdmin(DjangoGroupAdmin, OperatorAdmin):
-    """What operators who are no superusers may do."""
+    """Groups of permissions of operators who are not superusers."""

@@ -1,4 +1,4 @@
-"""Operators' pages of API keys: made, rotated, restricted and revoked, each act audited."""
+"""Admin pages of API keys: create, rotate, revoke, and change the IP allow-list, all audited."""
 
 import re
 from collections.abc import Mapping
@@ -22,14 +22,15 @@ from accounts.keys import api_keys, ip_allow_list
 from accounts.models import ApiKey
 from accounts.operators.base import (
     OperatorAdmin,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
 from accounts.roles import Scope
 from imissive.core.api.requests import client_address
+from imissive.core.problems import sentence
 
 if TYPE_CHECKING:
     ApiKeyModelForm = forms.ModelForm[ApiKey]
@@ -45,8 +46,10 @@ _OVERLAPS = [
 
 
 class IpAllowListField(forms.CharField):
-    """Addresses and networks, one a line or with commas between; a list of them in their usual
-    form."""
+    """Form field for an IP allow-list, with lines, spaces, commas or semicolons between entries.
+
+    The value is the list of entries in their canonical form.
+    """
 
     def __init__(self) -> None:
         super().__init__(
@@ -65,11 +68,13 @@ class IpAllowListField(forms.CharField):
         written = [entry for entry in re.split(r"[\s,;]+", super().clean(value)) if entry]
         try:
             return ip_allow_list.clean(written)
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        except ip_allow_list.NotAList as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
 
 
 class ApiKeyForm(ApiKeyModelForm):
+    """A new API key."""
+
     scopes = forms.MultipleChoiceField(
         label=_("Scopes"),
         choices=Scope.choices,
@@ -91,6 +96,8 @@ class ApiKeyForm(ApiKeyModelForm):
 
 
 class RotateForm(forms.Form):
+    """The overlap in which the old key works beside the new one."""
+
     overlap = forms.ChoiceField(
         label=_("The old key ends"),
         choices=_OVERLAPS,
@@ -100,12 +107,14 @@ class RotateForm(forms.Form):
 
 
 class RestrictForm(forms.Form):
+    """The IP allow-list of a key."""
+
     networks = IpAllowListField()
 
 
 @admin.register(ApiKey, site=site)
 class ApiKeyAdmin(OperatorAdmin):
-    """Keys are made, shown once, rotated, restricted and revoked; never deleted or shown again."""
+    """API keys. The secret is shown once, at creation; keys are revoked, never deleted."""
 
     form = ApiKeyForm
     autocomplete_fields = ("organization",)
@@ -153,7 +162,7 @@ class ApiKeyAdmin(OperatorAdmin):
         return self.view_fields if obj else self.fields
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Only the buttons that the key's state has room for."""
+        """Return only the actions that the key's state allows."""
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         key = self.get_object(request, str(object_id))
         if key is None:
@@ -176,7 +185,7 @@ class ApiKeyAdmin(OperatorAdmin):
         return request.user.has_perm("accounts.change_apikey")
 
     def has_rotate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Whoever rotates a key sees a new one, so the right to change is not enough."""
+        """Return whether the operator may add keys too, since a rotation shows a new secret."""
         may: bool = self.has_add_permission(request)
         return may and self.has_decide_permission(request)
 
@@ -195,7 +204,7 @@ class ApiKeyAdmin(OperatorAdmin):
         obj._secret = secret  # type: ignore[attr-defined]
 
     def _audit(self, request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
-        """`accounts.keys.api_keys` writes the audit log itself."""
+        """Record nothing: `accounts.keys.api_keys` writes the audit log itself."""
 
     def response_add(
         self, request: HttpRequest, obj: ApiKey, post_url_continue: str | None = None
@@ -203,7 +212,7 @@ class ApiKeyAdmin(OperatorAdmin):
         return self._show(request, obj, obj._secret)  # type: ignore[attr-defined]
 
     def _show(self, request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:
-        """The secret is in this one answer: a message would leave it in a cookie or a session."""
+        """Show the secret in this response only; a message would go into a cookie or session."""
         context = {
             **self.admin_site.each_context(request),
             "title": _("API key created"),
@@ -214,13 +223,13 @@ class ApiKeyAdmin(OperatorAdmin):
         }
         return TemplateResponse(request, "accounts/operators/key_created.html", context)
 
-    @act(_("Rotate"), permission="rotate", icon="autorenew")
+    @detail_action(_("Rotate"), permission="rotate", icon="autorenew")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(key: ApiKey, values: dict[str, Any]) -> HttpResponse:
             overlap = timedelta(hours=int(values["overlap"]))
             return self._show(request, *api_keys.rotate_key(key, overlap, **_by(request)))
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -234,9 +243,9 @@ class ApiKeyAdmin(OperatorAdmin):
             form_class=RotateForm,
         )
 
-    @act(_("Change addresses"), permission="decide", icon="lan")
+    @detail_action(_("Change addresses"), permission="decide", icon="lan")
     def restrict(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -248,9 +257,9 @@ class ApiKeyAdmin(OperatorAdmin):
             initial=lambda key: {"networks": key.networks},
         )
 
-    @act(_("Revoke"), permission="decide", icon="key_off", danger=True)
+    @detail_action(_("Revoke"), permission="decide", icon="key_off", danger=True)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -269,5 +278,5 @@ class ApiKeyAdmin(OperatorAdmin):
 
 
 def _by(request: HttpRequest, name: str = "actor") -> Mapping[str, Any]:
-    """Who acts and from where, as `accounts.keys.api_keys` wants to know."""
+    """Return the operator and the IP address as keyword arguments for `accounts.keys.api_keys`."""
     return {name: operator(request), "address": client_address(request)}

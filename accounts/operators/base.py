@@ -1,4 +1,4 @@
-"""What the admin's pages share: every act audited, long tables listed quickly, acts as pages."""
+"""Base classes of the admin: audited changes, read-only and very long tables, action pages."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -23,6 +23,7 @@ from accounts.audit import trail
 from accounts.models import Organization, User
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 
 if TYPE_CHECKING:
     ModelAdmin = admin.ModelAdmin[Any]
@@ -37,16 +38,16 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 COUNTED_AT_MOST = 10_000
 FILTER_LOOKUPS = ("exact", "in", "isnull", "isempty", "id__exact")
-"""What Django's own filters of a list ask of a field."""
+"""Lookups of a field that Django's own list filters use."""
 
 
-def act(
+def detail_action(
     description: Any, *, permission: str, icon: str = "", danger: bool = False
 ) -> Callable[[F], F]:
-    """Mark a method of a ModelAdmin as a button on an object's page.
+    """Return a decorator that makes a ModelAdmin's method a button on an object's page.
 
-    `permission` names the admin's method `has_<permission>_permission`. (Unfold also takes a
-    permission's own name, but then asks the database for it at every start.)
+    `permission` names the admin's method `has_<permission>_permission`. (Unfold also accepts a
+    permission's codename, but then queries the database for it at every start.)
     """
     variant = ActionVariant.DANGER if danger else ActionVariant.DEFAULT
     return cast(
@@ -58,7 +59,10 @@ def act(
 
 
 def badge(description: Any, colors: Mapping[str, str], *, ordering: str) -> Callable[[F], F]:
-    """Show a list's column as coloured labels: value to success, info, warning or danger."""
+    """Return a decorator that shows a column as coloured labels.
+
+    `colors` maps values to success, info, warning or danger.
+    """
     return cast(
         "Callable[[F], F]",
         unfold.decorators.display(description=description, label=dict(colors), ordering=ordering),
@@ -66,12 +70,12 @@ def badge(description: Any, colors: Mapping[str, str], *, ordering: str) -> Call
 
 
 def operator(request: HttpRequest) -> User:
-    """Who is at work. The admin lets nobody else in."""
+    """Return the operator who made the request; the admin admits only operators."""
     return cast("User", request.user)
 
 
 class BoundedPaginator(_Paginator):
-    """Counts to ten thousand and no further: who wants an older row filters or searches."""
+    """A paginator that counts at most COUNTED_AT_MOST rows; older rows are found by filters."""
 
     @cached_property
     def count(self) -> int:
@@ -84,16 +88,16 @@ class OperatorAdmin(ModelAdmin):
     list_per_page = 50
     list_fullwidth = True
     compressed_fields = False  # labels above their fields: several fit on one line
-    # Their values never go into the audit log; that they were changed does.
+    # The audit log records that these fields were changed, but never their values.
     secret_fields: tuple[str, ...] = ()
-    # What other pages of the admin link to, beside what the list's own filters ask for.
+    # Lookups that other pages of the admin link to, beyond those of the list's own filters.
     linked_lookups: tuple[str, ...] = ()
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Allow the lookups of `list_filter` and `linked_lookups`, and no other.
+        """Return whether `list_filter` or `linked_lookups` has the lookup; no other is allowed.
 
-        Django allows a query of any column of the table, such as `text__startswith`: that reads
-        what the page masks, letter by letter, and no audit entry says so.
+        Django itself allows a query of any column of the table, such as `text__startswith`: that
+        would reveal masked columns letter by letter, without an entry in the audit log.
         """
         allowed = set(self.linked_lookups)
         for each in self.list_filter:
@@ -106,11 +110,11 @@ class OperatorAdmin(ModelAdmin):
 
     @admin.display(description=_("id"))
     def public_id(self, obj: Any) -> str:
-        """Before the model's property, which has no title to translate."""
+        """Return the public id; the model's own property has no title to translate."""
         return str(obj.public_id)
 
     def organization_of(self, obj: Any) -> Organization | None:
-        """Whose object it is, for the audit log."""
+        """Return the organization that the object belongs to, for the audit log."""
         return obj if isinstance(obj, Organization) else getattr(obj, "organization", None)
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -164,7 +168,7 @@ def _json(text: Any) -> Any:
 
 
 class ReadOnly:
-    """Mixed into a ModelAdmin or an inline: nobody adds, changes or deletes, whatever they may."""
+    """Mixin of a ModelAdmin or an inline: nobody may add, change or delete, superusers included."""
 
     def has_add_permission(self, *_arguments: Any) -> bool:
         return False
@@ -177,11 +181,11 @@ class ReadOnly:
 
 
 class ReadOnlyAdmin(ReadOnly, OperatorAdmin):
-    """A table that operators only look at."""
+    """A read-only table."""
 
 
 class LongTableAdmin(ReadOnlyAdmin):
-    """A table of millions: newest first, never counted to its end, searched by indexed columns."""
+    """A read-only table of millions of rows: newest first, not fully counted, searched by index."""
 
     ordering = ("-id",)
     show_full_result_count = False
@@ -195,7 +199,7 @@ class LongTableAdmin(ReadOnlyAdmin):
 
 
 class ReadOnlyInline(ReadOnly, TabularInline):
-    """Rows that belong to an object, to look at."""
+    """A read-only table of the rows that belong to an object."""
 
     extra = 0
     can_delete = False
@@ -203,23 +207,25 @@ class ReadOnlyInline(ReadOnly, TabularInline):
     hide_title = True
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        """With the objects that its columns name, or each row would ask for its own."""
+        """Select the related objects of the shown columns, to avoid a query for each row."""
         shown = self.get_fields(request)
         names = [field.name for field in self.model._meta.fields if field.is_relation]
         return super().get_queryset(request).select_related(*(n for n in names if n in shown))
 
 
 class ConfirmForm(forms.Form):
-    """No field: the question is only whether to do it."""
+    """A confirmation without any field."""
 
 
 class ReasonForm(forms.Form):
+    """The reason for an action."""
+
     reason = forms.CharField(
         label=_("Reason"), max_length=200, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
     )
 
 
-def act_page(
+def action_page(
     admin: ModelAdmin,
     request: HttpRequest,
     object_id: str,
@@ -232,11 +238,11 @@ def act_page(
     initial: Callable[[Any], dict[str, Any]] = lambda _obj: {},
     danger: bool = False,
 ) -> HttpResponse:
-    """The page of one act on one object: asks on GET, does it on POST, all or nothing.
+    """Show the page of an action on one object: GET asks, POST does it in one transaction.
 
     `do` takes the object and the form's values; an ApiError that it raises is shown in the form,
-    and an answer that it gives is shown instead of the object. `initial` is what the form begins
-    with.
+    and a response that it returns replaces the redirect to the object. `initial` returns the form's
+    initial values. Raises Http404.
     """
     obj = admin.get_object(request, object_id)
     if obj is None:
@@ -246,12 +252,12 @@ def act_page(
     if request.method == "POST" and form.is_valid():
         try:
             with transaction.atomic():
-                answer = do(obj, form.cleaned_data)
+                response = do(obj, form.cleaned_data)
         except ApiError as error:
-            form.add_error(None, error.problem.message)
+            form.add_error(None, sentence(error.problem))
         else:
-            if isinstance(answer, HttpResponse):
-                return answer
+            if isinstance(response, HttpResponse):
+                return response
             messages.success(request, done)
             return HttpResponseRedirect(url)
     context = {
@@ -273,6 +279,6 @@ def _name(admin: ModelAdmin, obj: Model, page: str) -> str:
 
 
 def find_organizations(term: str) -> list[Any]:
-    """Ids of the organizations that a search term may mean, for tables too long to join."""
+    """Return the ids of up to 50 organizations matching the term, for tables too long to join."""
     found = Organization.objects.filter(name__icontains=term).values_list("id", flat=True)
     return list(found[:50])

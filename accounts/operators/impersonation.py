@@ -1,8 +1,8 @@
-"""Operators who act as a customer: for half an hour at most, with a reason, and seen by everybody.
+"""Impersonation: an operator uses a customer's dashboard, for half an hour at most, with a reason.
 
-The session of who acts names the row; the row says for whom and until when. Each request looks at
-both, so that ending it, or taking the right away, works at once. What is done meanwhile is in the
-audit log with the operator as its actor and the reason, where the customer's members read it.
+The operator's session holds the id of the Impersonation row, which names the organization and the
+end. Each request checks both, so ending it or revoking the permission takes effect immediately.
+Every change made meanwhile is in the customer's audit log with the operator and the reason.
 """
 
 from datetime import timedelta
@@ -13,40 +13,42 @@ from django.db import transaction
 from django.utils import timezone
 
 from accounts.audit import trail
-from accounts.models import Acting, Member, Organization, User
-from accounts.roles import ACTING
+from accounts.models import Impersonation, Member, Organization, User
+from accounts.operators.reasons import OperatorReason
+from accounts.roles import IMPERSONATOR
 from imissive.core.errors import ApiError
 
-LONGEST: Final = timedelta(minutes=30)
+MAX_DURATION: Final = timedelta(minutes=30)
 PERMISSION: Final = "accounts.act_as_customer"
 _SESSION: Final = "acting"
 
 
 @transaction.atomic
-def begin(
+def start(
     session: SessionBase,
     operator: User,
     organization: Organization,
     reason: str,
     *,
     address: str | None = None,
-) -> Acting:
-    """Have the operator act as the organization in that session; whatever they acted as ends.
+) -> Impersonation:
+    """Start an impersonation of the organization in the session, and end any earlier one.
 
-    Raises ApiError CONFLICT for a member, who can come in by themselves.
+    `address` is the operator's IP address, for the audit log. Raises ApiError CONFLICT for a member
+    of the organization, who needs no impersonation.
     """
     if Member.objects.filter(user=operator, organization=organization).exists():
-        raise ApiError("CONFLICT", "You are a member of this organization: open its dashboard.")
+        raise ApiError(OperatorReason.OWN_ORGANIZATION)
     end(session, operator, address=address)
     now = timezone.now()
-    acting = Acting.objects.create(
+    impersonation = Impersonation.objects.create(
         operator=operator,
         organization=organization,
         reason=reason,
         started_at=now,
-        ends_at=now + LONGEST,
+        ends_at=now + MAX_DURATION,
     )
-    session[_SESSION] = acting.pk
+    session[_SESSION] = impersonation.pk
     trail.record(
         "acting.began",
         actor=operator,
@@ -55,51 +57,61 @@ def begin(
         detail={"reason": reason},
         address=address,
     )
-    return acting
+    return impersonation
 
 
 @transaction.atomic
-def end(session: SessionBase, operator: User, *, address: str | None = None) -> Acting | None:
-    """End what the session acts as, if anything; what that was."""
-    acting = _of(session, operator)
+def end(
+    session: SessionBase, operator: User, *, address: str | None = None
+) -> Impersonation | None:
+    """End the session's impersonation, if there is one, and return it."""
+    impersonation = _from_session(session, operator)
     session.pop(_SESSION, None)
-    if acting is None:
+    if impersonation is None:
         return None
     now = timezone.now()
-    if Acting.objects.filter(pk=acting.pk, ended_at=None).update(ended_at=now):
+    if Impersonation.objects.filter(pk=impersonation.pk, ended_at=None).update(ended_at=now):
         trail.record(
             "acting.ended",
             actor=operator,
-            organization=acting.organization,
-            target=str(acting.organization),
-            detail={"reason": acting.reason},
+            organization=impersonation.organization,
+            target=str(impersonation.organization),
+            detail={"reason": impersonation.reason},
             address=address,
         )
-    return acting
+    return impersonation
 
 
-def _of(session: SessionBase, operator: User) -> Acting | None:
-    """What the session's operator began to act as, however long ago."""
-    wanted = session.get(_SESSION)
-    if wanted is None:
+def _from_session(session: SessionBase, operator: User) -> Impersonation | None:
+    """Return the impersonation that the session refers to, also if it is over."""
+    pk = session.get(_SESSION)
+    if pk is None:
         return None
-    mine = Acting.objects.filter(pk=wanted, operator=operator).select_related("organization")
+    mine = Impersonation.objects.filter(pk=pk, operator=operator).select_related("organization")
     return mine.first()
 
 
-def acting_as(session: SessionBase, user: User, organization_id: object) -> Acting | None:
-    """What `user` acts, or has acted until lately, as that organization; see `Acting.over`.
+def impersonation_of(
+    session: SessionBase, user: User, organization_id: object
+) -> Impersonation | None:
+    """Return the user's impersonation of the organization; check `is_over` before using it.
 
-    None too for whoever lost the right to it meanwhile.
+    None if there is none, if it was ended, or if the user has lost the permission meanwhile.
     """
-    acting = _of(session, user) if user.is_staff else None
-    if acting is None or acting.organization_id != organization_id or acting.ended_at is not None:
+    impersonation = _from_session(session, user) if user.is_staff else None
+    if (
+        impersonation is None
+        or impersonation.organization_id != organization_id
+        or impersonation.ended_at is not None
+    ):
         return None
-    return acting if user.has_perm(PERMISSION) else None
+    return impersonation if user.has_perm(PERMISSION) else None
 
 
-def member_for(acting: Acting) -> Member:
-    """The member that pages take the operator for: no row of any table."""
-    member = Member(organization=acting.organization, user=acting.operator, role=ACTING)
-    member.acting = acting
+def member_for(impersonation: Impersonation) -> Member:
+    """Return the unsaved Member that represents the impersonating operator on pages."""
+    member = Member(
+        organization=impersonation.organization, user=impersonation.operator, role=IMPERSONATOR
+    )
+    member.impersonation = impersonation
     return member

@@ -1,4 +1,4 @@
-"""The end of acting as a customer; it begins on the organization's page in the admin."""
+"""The view that ends an impersonation; the organization's admin page starts it."""
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -13,7 +13,7 @@ from imissive.core.api.requests import client_address
 @require_POST
 @login_required
 def end(request: HttpRequest) -> HttpResponse:
-    """Back to the organization's page in the admin, or home for who acted as nobody."""
+    """End the impersonation; redirect to the organization's admin page, or home without one."""
     ended = impersonation.end(request.session, operator(request), address=client_address(request))
     if ended is None:
         return redirect("home")

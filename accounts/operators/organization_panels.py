@@ -1,11 +1,11 @@
-"""What an organization's page in the admin shows of accounts: money, keys, and who did what."""
+"""Panels of an organization's admin page: credits, API keys, and the audit log."""
 
 from typing import Any
 
 from django.http import HttpRequest
 
 from accounts.access.page_access import public_id
-from accounts.models import Acting, ApiKey, AuditEntry, Balance, LedgerEntry, Organization
+from accounts.models import ApiKey, AuditEntry, Balance, Impersonation, LedgerEntry, Organization
 
 _ROWS = 8
 
@@ -13,7 +13,7 @@ Panel = tuple[str, dict[str, Any]]
 
 
 def money(request: HttpRequest, organization: Organization) -> Panel | None:
-    """The balance, its alert, and the ledger's latest entries."""
+    """Return the panel of the balance, its alert, and the latest ledger entries."""
     if not request.user.has_perm("accounts.view_ledgerentry"):
         return None
     balance = Balance.objects.filter(organization=organization).first()
@@ -26,7 +26,7 @@ def money(request: HttpRequest, organization: Organization) -> Panel | None:
 
 
 def keys(request: HttpRequest, organization: Organization) -> Panel | None:
-    """API keys that work, the newest first."""
+    """Return the panel of API keys that are not revoked, newest first."""
     if not request.user.has_perm("accounts.view_apikey"):
         return None
     found = ApiKey.objects.filter(organization=organization)
@@ -38,15 +38,15 @@ def keys(request: HttpRequest, organization: Organization) -> Panel | None:
     }
 
 
-def acts(request: HttpRequest, organization: Organization) -> Panel | None:
-    """The audit log's latest entries, and whether an operator acts as the customer now."""
+def audit_log(request: HttpRequest, organization: Organization) -> Panel | None:
+    """Return the panel of the latest audit log entries and current impersonations."""
     if not request.user.has_perm("accounts.view_auditentry"):
         return None
     entries = AuditEntry.objects.filter(organization=organization).select_related("actor")
-    latest = Acting.objects.filter(organization=organization, ended_at=None).order_by("-id")
+    running = Impersonation.objects.filter(organization=organization, ended_at=None).order_by("-id")
     return "accounts/operators/panels/acts.html", {
         "organization": organization,
         "organization_id": public_id(organization),
         "entries": entries.order_by("-id")[:_ROWS],
-        "acting": [each for each in latest.select_related("operator")[:5] if not each.over],
+        "acting": [each for each in running.select_related("operator")[:5] if not each.is_over],
     }

@@ -1,4 +1,4 @@
-"""The operators' admin site: who comes in, what its pages may load, and its menu."""
+"""Admin site of the operators: login, content security policy, menu and panels."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 else:
     from unfold.sites import UnfoldAdminSite as AdminSite
 
-# What django-unfold needs beyond the site's own policy, and nothing more: Alpine compiles the
+# The minimum that django-unfold needs beyond the policy of settings.py: Alpine compiles the
 # expressions in its attributes (eval), and Unfold writes its colours into a style element. Scripts
-# stay those of our own origin, inline ones stay refused. Pages outside the admin keep the strict
-# policy of settings.py: only `OperatorSite.admin_view` adds this.
+# must still come from our own origin, and inline scripts are still refused. Only
+# `OperatorSite.admin_view` adds this; pages outside the admin keep the strict policy.
 UNFOLD_CSP = {"script-src": [UNSAFE_EVAL], "style-src": [UNSAFE_INLINE]}
 
 _PRIMARY = {
@@ -129,13 +129,13 @@ _CONFIG: dict[str, Any] = {
 
 
 class OperatorSite(AdminSite):
-    """Unfold's site with our login, policy and menu.
+    """Unfold's admin site with our login, content security policy and menu.
 
-    Each app adds to three things. `panels` are what the first page shows: functions from a request
-    to a template's name and its context, or to None where the operator may not see it;
-    `organization_panels` are the same for an organization's page, from a request and the
-    organization. `waiting` says of a model, `app.name`, how many of its objects wait for an
-    operator; the menu shows it.
+    Apps register with three attributes. `panels` are the panels of the index page: functions that
+    take the request and return a template's name and its context, or None where the operator may
+    not see the panel. `organization_panels` are the same for an organization's page, and also take
+    the organization. `waiting` maps a model, `app.name`, to a function that returns how many of its
+    objects wait for an operator; the menu shows the number.
     """
 
     index_title = _("Operations")
@@ -150,13 +150,13 @@ class OperatorSite(AdminSite):
         self.waiting: dict[str, Callable[[], int]] = {}
 
     def _get_list(self, key: str, *arguments: Any) -> list[Any]:
-        """Unfold reads its lists past `_get_config`."""
+        """Return a list of Unfold's settings; Unfold reads lists without `_get_config`."""
         if key in _CONFIG:
             return [item(*arguments) for item in _CONFIG[key]]
         return list(super()._get_list(key, *arguments))  # type: ignore[misc]
 
     def _get_config(self, key: str, *arguments: Any) -> Any:
-        """Unfold's settings, ours where we have one: here beside the menu, not in settings.py."""
+        """Return one of Unfold's settings; ours are in this module, beside the menu."""
         if key == "COLORS":
             return {**super()._get_config(key, *arguments), "primary": dict(_PRIMARY)}  # type: ignore[misc]
         if key in _CONFIG:
@@ -175,11 +175,11 @@ class OperatorSite(AdminSite):
     def login(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Operators come in by the same door as everybody: e-mail, second factor, its limits."""
+        """Log operators in like everybody: email, second factor, and the same rate limits."""
         response: HttpResponse = secure_admin_login(super().login)(request, extra_context)
         return response
 
-    def logout(  # type: ignore[override]  # a redirect: there is no page of the admin's own
+    def logout(  # type: ignore[override]  # redirects: the admin has no logout page of its own
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         if request.method != "POST":

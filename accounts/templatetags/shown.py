@@ -1,4 +1,4 @@
-"""How numbers, times and identifiers are shown: the same in both languages and directions."""
+"""Template filters that format numbers, credits, times and identifiers in both directions."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,47 +7,50 @@ from django import template
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext
 
 from accounts.models import MICRO
+from imissive.core import problems
+from imissive.core.problems import Problem
 
 register = template.Library()
 
 
 @register.filter
 def ltr(value: object) -> SafeString:
-    """A number, phone number or id, left to right inside Arabic text too."""
+    """Return a number, phone number or id in a `<bdi>`, left to right inside Arabic text too."""
     return format_html('<bdi dir="ltr">{}</bdi>', value)
 
 
 @register.filter
 def count(value: int) -> SafeString:
-    """A whole number with its thousands apart."""
+    """Return a whole number with thousands separators."""
     return ltr(f"{value:,}")
 
 
 def credits_written(micro: int) -> str:
-    """Micro-credits as credits, thousands apart and without needless zeros."""
+    """Return micro-credits as credits, with thousands separators and without trailing zeros."""
     text = f"{Decimal(micro) / MICRO:,f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 @register.filter
 def credits_shown(micro: int) -> SafeString:
-    """As `credits_written`, left to right."""
+    """Return micro-credits as `credits_written` does, left to right."""
     return ltr(credits_written(micro))
 
 
 @register.filter
 def change_shown(micro: int) -> SafeString:
-    """A change of a balance, with its sign."""
+    """Return a change of a balance, in micro-credits, as credits with its sign."""
     return ltr(f"{'+' if micro > 0 else '−' if micro < 0 else ''}{credits_written(abs(micro))}")
 
 
 @register.filter
 def moment(at: datetime | None) -> SafeString | str:
-    """A time in the zone that the reader chose; without one in UTC, which app.js rewrites in the
-    browser's own zone where it runs."""
+    """Return a `<time>` in the user's time zone, or a dash for None.
+
+    Without a chosen time zone the text is in UTC, and app.js converts it to the browser's zone.
+    """
     if at is None:
         return "—"
     iso = at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -71,7 +74,7 @@ _SYSTEMS = (
 
 @register.filter
 def browser_name(user_agent: str) -> str:
-    """A browser in a word or two, such as `Firefox, Android`, from its User-Agent header."""
+    """Return a short name of the browser and system of a User-Agent, such as `Firefox, Android`."""
     names = [
         next((name for sign, name in known if sign in user_agent), "")
         for known in (_BROWSERS, _SYSTEMS)
@@ -81,13 +84,13 @@ def browser_name(user_agent: str) -> str:
 
 @register.filter
 def percent(share: float) -> SafeString:
-    """A share of 100 with one decimal, rounded down: 100% is said only of all."""
+    """Return a percentage (0 to 100) with one decimal, rounded down: only all of them are 100%."""
     return ltr(f"{int(share * 10) / 10:.1f}%")
 
 
 @register.filter
 def lasting(seconds: float) -> SafeString:
-    """How long something took: `0.8 s`, `42 s`, from two minutes on `3 min`, later `5 h`."""
+    """Return a duration in seconds as `0.8 s`, `42 s`, from two minutes `3 min`, later `5 h`."""
     if seconds < 10:
         return ltr(f"{seconds:.1f} s")
     if seconds < 120:
@@ -97,11 +100,11 @@ def lasting(seconds: float) -> SafeString:
 
 @register.filter
 def milliseconds(value: int) -> SafeString:
-    """A short time: `38 ms`, from ten seconds on in seconds."""
+    """Return a duration in milliseconds as `38 ms`, or in seconds from ten seconds on."""
     return ltr(f"{value:,} ms" if value < 10_000 else f"{value / 1000:,.1f} s")
 
 
 @register.filter
-def told(words: str) -> str:
-    """Words of the platform's own that it keeps in English, in the reader's language."""
-    return gettext(words) if words else ""
+def sentence(problem: Problem) -> str:
+    """Return a problem's sentence in the reader's language."""
+    return problems.sentence(problem)

@@ -1,8 +1,8 @@
-"""Charts as SVG that the server draws: bars over time, in the theme's colours, in both directions.
+"""Stacked bar charts over time, drawn as SVG on the server, in both text directions.
 
-Places across are percentages and places down are pixels, without a viewBox: a chart takes the width
-that it is given, and its letters stay as large as those around it. Time runs as the page is read,
-so in Arabic from right to left. Each chart comes with the same numbers as a table.
+Horizontal positions are percentages and vertical ones pixels, without a viewBox: a chart takes the
+available width, and its labels keep the font size of the page. Time runs in reading direction, in
+Arabic from right to left. Each chart comes with the same numbers as a table, for accessibility.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,20 +15,20 @@ from django.utils.translation import get_language_bidi
 Text = str | Promise
 
 HEIGHT = 168
-"""Pixels from the highest line to the ground."""
+"""Pixels from the baseline to the highest grid line."""
 ABOVE, BELOW = 18, 26
-"""Pixels for the label of the highest line, and for the labels under the ground."""
+"""Pixels above the highest grid line for its label, and below the baseline for the time labels."""
 _LINES = 4
 _LABELS = 7
 _GAP = 0.28
-"""How much of a bar's place stays free."""
+"""Share of a bar's slot that stays empty."""
 _FAINTEST = 1.5
-"""Pixels of the smallest bar that is not nothing."""
+"""Minimum height in pixels of a value above zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """What is counted in each place of time; `tone` is one of the theme's fills."""
+    """One series: a value for each time bucket, and `tone`, one of the theme's fill colours."""
 
     key: str
     label: Text
@@ -37,12 +37,13 @@ class Series:
 
     @property
     def total(self) -> int:
+        """Return the sum of the values."""
         return sum(self.values)
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One place of time: as it stands under the chart, and in full."""
+    """The labels of a time bucket: short for the axis, and in full."""
 
     short: str
     full: str
@@ -50,6 +51,8 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Rect:
+    """The part of a bar that belongs to one series; SVG attributes as text."""
+
     tone: str
     x: str
     width: str
@@ -59,9 +62,9 @@ class Rect:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A pile of rectangles, and the whole height beside them, which is pointed at."""
+    """A stack of rectangles, and the full-height slot around them that shows the tooltip."""
 
-    told: str
+    tooltip: str
     x: str
     width: str
     rects: list[Rect]
@@ -69,6 +72,8 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Line:
+    """A grid line with its label; SVG attributes as text."""
+
     y: str
     label_y: str
     label: str
@@ -76,7 +81,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Label:
-    """`minor`: left out where there is little room."""
+    """A label of the time axis; a `minor` one is hidden on narrow screens."""
 
     x: str
     text: str
@@ -85,7 +90,11 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """`series`: those that have anything. `rows`: each place with their values and the sum."""
+    """A chart with its table.
+
+    `series`: those with a value above zero. `rows`: the full label of each time bucket, the values
+    of the series, and their sum. `sums`: the total of each series, and of all.
+    """
 
     bars: list[Bar]
     lines: list[Line]
@@ -107,7 +116,10 @@ def stacked(
     *,
     unit: int = 1,
 ) -> Chart:
-    """The series piled up, a bar for each place. `unit` is what the values are whole numbers of."""
+    """Return a chart of stacked bars, one for each time bucket.
+
+    `shown` formats a value; grid lines are multiples of `unit`, in the unit of the values.
+    """
     rtl = get_language_bidi()
     series = [each for each in series if any(each.values)]
     sums = [sum(each.values[at] for each in series) for at in range(len(places))]
@@ -150,8 +162,8 @@ def _bar(
     parts = [
         f"{each.label} {shown(value)}" for each, value in zip(series, values, strict=True) if value
     ]
-    told = "\n".join([place.full, *(parts or [shown(0)])])
-    return Bar(told, _percent(left), _percent(slot), rects)
+    tooltip = "\n".join([place.full, *(parts or [shown(0)])])
+    return Bar(tooltip, _percent(left), _percent(slot), rects)
 
 
 def _pixels(value: int, top: int) -> float:
@@ -164,7 +176,7 @@ def _line(value: int, top: int, shown: Callable[[int], str]) -> Line:
 
 
 def _labels(places: Sequence[Place], rtl: bool) -> list[Label]:
-    """Some of the places' labels, counted from the last one, which is now."""
+    """Return at most _LABELS labels of the time axis, evenly spaced, the latest included."""
     every = max(1, -(-len(places) // _LABELS))
     found = []
     for nth, at in enumerate(range(len(places) - 1, -1, -every)):
@@ -179,7 +191,7 @@ def _percent(value: float) -> str:
 
 
 def _scale(highest: int, unit: int) -> tuple[int, int]:
-    """The value of the highest line, and the step between lines: 1, 2 or 5 times a power of ten."""
+    """Return the value of the highest grid line, and the step: 1, 2 or 5 times a power of ten."""
     step = unit
     while True:
         for times in (1, 2, 5):
@@ -190,5 +202,5 @@ def _scale(highest: int, unit: int) -> tuple[int, int]:
 
 
 def meter(value: int, of: int) -> str:
-    """How much of a bar of 100 is filled."""
+    """Return the filled percentage of a meter, with two decimals, as text for SVG and CSS."""
     return f"{100 * value / of:.2f}" if of else "0"

@@ -1,4 +1,4 @@
-"""Pages of which a part refreshes by itself while they are open."""
+"""Live pages: a fragment of the page refreshes automatically while the page is open (htmx)."""
 
 import hashlib
 from typing import Any
@@ -14,13 +14,13 @@ from accounts.models import Member
 def live_page(
     request: HttpRequest, member: Member, page: str, part: str, context: dict[str, Any]
 ) -> HttpResponse:
-    """Render a page whose `part` refreshes while `live` in the context is set.
+    """Render a page whose fragment `part` refreshes while `live` in the context is set.
 
-    `page` is the template's name without `.html`, such as `messaging/log/message`; the part lies
-    in `parts/` beside it.
+    `page` is the template's name without `.html`, such as `messaging/log/message`; the fragment's
+    template is in `parts/` beside it.
 
-    htmx asks again for the same address, with the context's `query`, and with `seen`, a digest of
-    what it shows: it gets 204, and swaps nothing, until there is something new.
+    htmx polls the same URL with the context's `query` and with `seen`, a digest of the fragment
+    that it shows. The response is 204, which swaps nothing, until the fragment has changed.
     """
     context = {**frame(member), **context}
     room = page.rpartition("/")[0]
@@ -35,7 +35,7 @@ def live_page(
 
 
 def query_without(request: HttpRequest, *without: str) -> str:
-    """The query as the page's address has it, without these parameters and without `seen`."""
+    """Return the request's query string without the given parameters and without `seen`."""
     query = request.GET.copy()
     for key in (*without, "seen"):
         query.pop(key, None)

@@ -1,4 +1,4 @@
-"""Mails to an organization's people: made from three templates, each in its reader's language."""
+"""Emails to an organization's members: rendered from three templates, in each reader's language."""
 
 import smtplib
 import uuid
@@ -19,7 +19,7 @@ MAIL_SERVER_SECONDS = 20
 
 
 def people_of(organization_id: uuid.UUID, roles: Sequence[Role]) -> list[User]:
-    """The organization's active members in those roles."""
+    """Return the organization's active members with one of the roles."""
     members = User.objects.filter(
         is_active=True,
         memberships__organization=organization_id,
@@ -29,37 +29,38 @@ def people_of(organization_id: uuid.UUID, roles: Sequence[Role]) -> list[User]:
 
 
 def mail(user: User, template: str, context: Mapping[str, Any]) -> EmailMultiAlternatives:
-    """A mail to a user, of `<template>_subject.txt`, `<template>.txt` and `<template>.html`.
+    """Return an email to the user, in the user's language.
 
-    Beside the context they know the user's `name`, `language`, and whether it is `right_to_left`.
+    It is rendered from `<template>_subject.txt`, `<template>.txt` and `<template>.html`, whose
+    context also holds the user's `name` and `language`, and whether that is `right_to_left`.
     """
     with translation.override(user.language):
-        told = {
+        values = {
             "name": user.get_full_name(),
             "language": translation.get_language(),
             "right_to_left": translation.get_language_bidi(),
             **context,
         }
-        # A name may hold line breaks, a header must not.
-        subject = " ".join(render_to_string(f"{template}_subject.txt", told).split())
-        made = EmailMultiAlternatives(
-            subject, render_to_string(f"{template}.txt", told), to=[user.email]
+        # A name may contain line breaks; a header must not.
+        subject = " ".join(render_to_string(f"{template}_subject.txt", values).split())
+        message = EmailMultiAlternatives(
+            subject, render_to_string(f"{template}.txt", values), to=[user.email]
         )
-        made.attach_alternative(render_to_string(f"{template}.html", told), "text/html")
-    return made
+        message.attach_alternative(render_to_string(f"{template}.html", values), "text/html")
+    return message
 
 
 def send(mails: Sequence[EmailMultiAlternatives]) -> int:
-    """How many the server took; to whom it refuses one, it is not tried again.
+    """Send the emails; return how many the mail server accepted.
 
-    Raises OSError where the server cannot be reached.
+    A refused email is logged and not retried. Raises OSError where the server cannot be reached.
     """
     sent = 0
     with get_connection(timeout=MAIL_SERVER_SECONDS) as server:
-        for made in mails:
+        for message in mails:
             try:
-                sent += server.send_messages([made]) or 0
+                sent += server.send_messages([message]) or 0
             except (smtplib.SMTPRecipientsRefused, smtplib.SMTPResponseException) as error:
-                # Neither the address nor the text, which the server may quote.
+                # Only the type: the server's response may quote the address or the text.
                 log.warning("mail_refused", error=type(error).__name__)
     return sent

@@ -1,7 +1,7 @@
-"""The dashboard's search: what is looked for, what is found, and the members and keys among it.
+"""Dashboard search: its result type, and the search of API keys and members.
 
-Each area finds its own things by a function of the type Finder; `imissive.pages.search` puts them
-together, as nothing below it may know all areas.
+Each app searches its own objects with functions of the type Finder. `imissive.pages.search`
+combines them, because no layer below it may import all apps.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -19,16 +19,16 @@ from imissive.core import ids
 
 LONGEST = 100
 SHORTEST_NAME = 2
-"""Characters of a name that are worth looking for."""
+"""Minimum number of characters to search names for."""
 AT_MOST = 5
-"""Things of one kind that are shown."""
+"""Maximum number of results of one kind."""
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """Something that was found: of what kind, what it is called, where its page is.
+    """A search result: its kind, title, URL and details.
 
-    `left_to_right`: its title is a number, an id or an address.
+    `left_to_right`: the title is a number, an id or an address.
     """
 
     kind: str
@@ -39,11 +39,11 @@ class Hit:
 
 
 Finder = Callable[[Member, str], Sequence[Hit]]
-"""Finds in one area what a member looks for and may see. The text is stripped and not empty."""
+"""Searches the objects of one area that a member may see. The text is stripped and not empty."""
 
 
 def find_all(member: Member, typed: str, finders: Iterable[Finder]) -> list[Hit]:
-    """What all of them find, each page once."""
+    """Return the results of all finders, without duplicate URLs."""
     text = typed.replace("\0", "").strip()[:LONGEST]
     if not text:
         return []
@@ -55,7 +55,7 @@ def find_all(member: Member, typed: str, finders: Iterable[Finder]) -> list[Hit]
 
 
 def page(member: Member, name: str, *arguments: object, query: str = "") -> str:
-    """The address of one of the organization's pages; empty where there is no such page."""
+    """Return the URL of a page of the member's organization; empty if there is no such page."""
     try:
         url = reverse(name, args=[public_id(member.organization), *arguments])
     except NoReverseMatch:
@@ -64,7 +64,7 @@ def page(member: Member, name: str, *arguments: object, query: str = "") -> str:
 
 
 def find(member: Member, text: str) -> list[Hit]:
-    """API keys by their id, name or visible end, and members by name or address."""
+    """Return the API keys with that id, name or hint, and the members with that name or email."""
     return [*_keys(member, text), *_members(member, text)]
 
 
@@ -72,9 +72,9 @@ def _keys(member: Member, text: str) -> list[Hit]:
     if not may(member.role, Action.MANAGE_KEYS):
         return []
     mine = ApiKey.objects.filter(organization=member.organization).order_by("-created_at")
-    wanted = ids.parse_id(ids.KEY, text)
-    if wanted is not None:
-        mine = mine.filter(pk=wanted)
+    key_id = ids.parse_id(ids.KEY, text)
+    if key_id is not None:
+        mine = mine.filter(pk=key_id)
     elif len(text) >= SHORTEST_NAME:
         mine = mine.filter(Q(name__icontains=text) | Q(hint__iexact=text))
     else:

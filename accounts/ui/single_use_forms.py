@@ -1,4 +1,4 @@
-"""Forms that act once, however often their button is pressed."""
+"""Single-use forms: a rendered form takes effect once, however often it is submitted."""
 
 import secrets
 
@@ -9,10 +9,10 @@ _HOUR = 3600
 
 
 class SingleUseForm(forms.Form):
-    """A form with a number of its own. `is_first` is true for one submission of it.
+    """A form with a random token; `is_first` is true for only one submission of each token.
 
-    For what leads to no page that can be asked for again, such as a secret that is shown once:
-    a double click, a reload or the back button must not do it twice.
+    For actions whose result page cannot be requested again, such as a secret that is shown once: a
+    double click, a reload or the back button must not repeat them.
     """
 
     once = forms.CharField(max_length=64, widget=forms.HiddenInput)
@@ -22,5 +22,5 @@ class SingleUseForm(forms.Form):
         self.initial.setdefault("once", secrets.token_urlsafe(16))
 
     def is_first(self) -> bool:
-        """Whether this is the first time within an hour that the form came with its number."""
+        """Return whether this is the first submission of the form's token within an hour."""
         return bool(cache.add(f"once:{self.cleaned_data['once']}", 1, _HOUR))

@@ -1,4 +1,4 @@
-"""Files of organizations, in the database in pieces: what is uploaded, and what is exported."""
+"""Storage of organizations' files (uploads and exports) in the database, in chunks."""
 
 import uuid
 from collections.abc import Iterable, Iterator
@@ -12,10 +12,10 @@ from django.utils.http import content_disposition_header
 from accounts.models import FileChunk, Organization, StoredFile
 
 CHUNK_BYTES = 256 * 1024
-"""How large a piece is: small enough to hold some of in memory, large enough to be few."""
+"""Size of a chunk: small enough to hold several in memory, large enough to have few of them."""
 
 PURGE_STEP = 20
-"""How many files one step of `purge` deletes; each may have hundreds of pieces."""
+"""Number of files that one step of `purge` deletes; each may have hundreds of chunks."""
 
 
 def store(
@@ -26,23 +26,28 @@ def store(
     content: Iterable[bytes],
     expires_at: datetime | None = None,
 ) -> StoredFile:
-    """Keep a file, all of it or nothing, and return its row.
+    """Store a file, all of it or nothing, and return its row.
 
-    `content` is bytes in pieces of any size, which are read one after the other: a large file is
-    never in memory as a whole. `name` loses its folders and is cut to 200 characters. With
-    `expires_at` the file goes some time after that.
+    `content` yields bytes in pieces of any size, which are read one by one: a large file is never
+    in memory as a whole. Folders are removed from `name`, which is cut to 200 characters. With
+    `expires_at` the file is deleted some time after that.
     """
     with transaction.atomic():
-        file = begin(organization, name=name, content_type=content_type, expires_at=expires_at)
+        file = create_empty(
+            organization, name=name, content_type=content_type, expires_at=expires_at
+        )
         append(file, content)
     return file
 
 
-def begin(
+def create_empty(
     organization: Organization, *, name: str, content_type: str, expires_at: datetime | None
 ) -> StoredFile:
-    """An empty file, for `append` to write. Whoever does so keeps it from being fetched before it
-    is whole; `expires_at` is also when what was never finished goes."""
+    """Create an empty file for `append` to write to.
+
+    The caller must prevent its download before it is complete. A file that is never completed is
+    deleted after `expires_at` too.
+    """
     return StoredFile.objects.create(
         organization=organization,
         name=name.replace("\\", "/").rsplit("/", 1)[-1].replace("\0", "")[:200] or "file",
@@ -54,7 +59,7 @@ def begin(
 
 @transaction.atomic
 def append(file: StoredFile, content: Iterable[bytes]) -> None:
-    """Write that to the end of the file, all of it or nothing. One writer at a time."""
+    """Append the content to the file, all of it or nothing. One writer at a time."""
     positions = FileChunk.objects.filter(file=file).values_list("position", flat=True)
     last = positions.order_by("-position").first()
     first = 0 if last is None else last + 1
@@ -65,7 +70,7 @@ def append(file: StoredFile, content: Iterable[bytes]) -> None:
 
 
 def _pieces(content: Iterable[bytes]) -> Iterator[bytes]:
-    """The same bytes in pieces of CHUNK_BYTES, the last one shorter."""
+    """Yield the same bytes in chunks of CHUNK_BYTES, the last one shorter."""
     held = bytearray()
     for piece in content:
         held += piece
@@ -77,7 +82,7 @@ def _pieces(content: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def file_of(organization: Organization, file_id: uuid.UUID) -> StoredFile | None:
-    """The organization's file with that id, if it has one and it is kept still."""
+    """Return the organization's file with that id; None if there is none or it has expired."""
     found = StoredFile.objects.filter(organization=organization, id=file_id).first()
     if found is None or (found.expires_at is not None and found.expires_at <= timezone.now()):
         return None
@@ -85,7 +90,7 @@ def file_of(organization: Organization, file_id: uuid.UUID) -> StoredFile | None
 
 
 def read(file: StoredFile) -> Iterator[bytes]:
-    """The file's bytes, piece by piece, each by a query of its own."""
+    """Yield the file's chunks, each read by a query of its own."""
     position = 0
     while True:
         chunk = FileChunk.objects.filter(file=file, position=position).first()
@@ -96,7 +101,7 @@ def read(file: StoredFile) -> Iterator[bytes]:
 
 
 def download(file: StoredFile) -> StreamingHttpResponse:
-    """An answer that has the browser save the file, whatever it is, and never show or run it."""
+    """Return a response that makes the browser save the file, never display or execute it."""
     response = StreamingHttpResponse(read(file), content_type=file.content_type)
     response["Content-Length"] = str(file.size)
     response["Content-Disposition"] = content_disposition_header(True, file.name) or "attachment"
@@ -107,7 +112,7 @@ def download(file: StoredFile) -> StreamingHttpResponse:
 
 
 def purge() -> int:
-    """Delete files whose time is over, PURGE_STEP at most; how many."""
+    """Delete up to PURGE_STEP expired files; return their number."""
     over = StoredFile.objects.filter(expires_at__lte=timezone.now())
     gone = list(over.order_by("expires_at").values_list("id", flat=True)[:PURGE_STEP])
     StoredFile.objects.filter(id__in=gone).delete()

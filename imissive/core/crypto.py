@@ -1,4 +1,4 @@
-"""Encryption at rest for secrets that must be read again: carrier passwords, webhook secrets."""
+"""Encryption at rest of secrets that must be read again: carrier passwords, webhook secrets."""
 
 import functools
 from typing import TYPE_CHECKING
@@ -16,32 +16,38 @@ else:
 
 
 @functools.cache
-def _box(keys: tuple[str, ...]) -> MultiFernet:
+def _cipher(keys: tuple[str, ...]) -> MultiFernet:
     return MultiFernet([Fernet(key) for key in keys])
 
 
 def encrypt_bytes(plain: bytes) -> bytes:
     """Encrypt with the first of FIELD_ENCRYPTION_KEYS (Fernet: AES-128-CBC with HMAC-SHA256)."""
-    return _box(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(plain)
+    return _cipher(tuple(settings.FIELD_ENCRYPTION_KEYS)).encrypt(plain)
 
 
 def decrypt_bytes(token: bytes) -> bytes:
-    """Decrypt with whichever key fits. Raises cryptography.fernet.InvalidToken if none does."""
-    return _box(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(token)
+    """Decrypt with whichever of FIELD_ENCRYPTION_KEYS fits.
+
+    Raises cryptography.fernet.InvalidToken if none does.
+    """
+    return _cipher(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(token)
 
 
 def encrypt(text: str) -> str:
-    """`encrypt_bytes` of text, as text."""
+    """Encrypt text by `encrypt_bytes`; return the token as text."""
     return encrypt_bytes(text.encode()).decode()
 
 
 def decrypt(token: str) -> str:
-    """`decrypt_bytes` of what `encrypt` gave."""
+    """Decrypt a token that `encrypt` returned. Raises like `decrypt_bytes`."""
     return decrypt_bytes(token.encode()).decode()
 
 
 class EncryptedTextField(_TextField):
-    """Text that is ciphertext in the database and plain on the model. It cannot be searched."""
+    """A text field that is encrypted in the database and plain on the model.
+
+    It cannot be searched. An empty text is stored as it is.
+    """
 
     def get_prep_value(self, value: str | None) -> str | None:
         return value if not value else encrypt(value)

@@ -1,8 +1,7 @@
-"""The errors that callers see: one vocabulary for the REST API, the dashboard and SMPP."""
+"""Errors that callers see: one set of codes for the REST API, the dashboard and SMPP."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from django.conf import settings
@@ -12,7 +11,12 @@ from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
+from imissive.core.problems import Parameter, Problem, Reason, english
+from imissive.core.reasons import CoreReason
 from imissive.core.sql import forget_broken_connections
+
+if TYPE_CHECKING:
+    from imissive.core.api.error_bodies import Error, ErrorReason
 
 log = structlog.get_logger(__name__)
 
@@ -46,91 +50,92 @@ STATUS_OF_CODE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Why something is refused: the contract's code, a sentence, and the field at fault."""
-
-    code: str
-    message: str
-    field: str | None = None
-
-    def as_json(self) -> dict[str, Any]:
-        return {"code": self.code, "message": self.message, "field": self.field}
-
-
 class ApiError(Exception):
-    """A refusal that the caller is told, in the contract's shape."""
+    """A refusal that the caller reads, in the contract's shape.
+
+    `field`: the field, parameter or header at fault; `parameters`: those of the reason.
+    """
 
     def __init__(
         self,
-        code: str,
-        message: str,
-        *,
+        reason: Reason,
         field: str | None = None,
-        details: Sequence[Problem] = (),
+        /,
+        *,
         headers: dict[str, str] | None = None,
+        **parameters: Parameter,
     ) -> None:
-        super().__init__(f"{code}: {message}")
-        self.problem = Problem(code, message, field)
-        self.details = details
+        self.problem = reason.problem(field, **parameters)
+        self.details: Sequence[Problem] = ()
         self.headers = headers or {}
+        super().__init__(str(reason))
 
     @classmethod
     def of(cls, problem: Problem, details: Sequence[Problem] = ()) -> "ApiError":
-        return cls(problem.code, problem.message, field=problem.field, details=details)
+        """Return the refusal because of that problem, and of the others in `details`."""
+        parameters: dict[str, Any] = dict(problem.parameters)
+        error = cls(problem.reason, problem.field, **parameters)
+        error.problem, error.details = problem, details
+        return error
 
     @property
     def status(self) -> int:
         return STATUS_OF_CODE[self.problem.code]
 
 
-def error_body(error: ApiError, request_id: str) -> dict[str, Any]:
-    """The contract's error body."""
+def problem_json(problem: Problem) -> "ErrorReason":
+    """Return a problem in the contract's shape, in English."""
+    return {"code": problem.code, "message": english(problem), "field": problem.field}
+
+
+def error_body(error: ApiError, request_id: str) -> "Error":
+    """Return the contract's error body."""
     return {
         "error": {
-            **error.problem.as_json(),
-            "details": [problem.as_json() for problem in error.details],
+            **problem_json(error.problem),
+            "details": [problem_json(problem) for problem in error.details],
             "docs": f"{settings.PUBLIC_URL}/docs#{error.problem.code}",
         },
         "request_id": request_id,
     }
 
 
-# The framework's exceptions in the contract's words. Messages are ours: theirs may tell too much.
-_TRANSLATED: list[tuple[type[Exception], str, str]] = [
-    (exceptions.NotAuthenticated, "UNAUTHORIZED", "The API key is missing or not valid."),
-    (exceptions.AuthenticationFailed, "UNAUTHORIZED", "The API key is missing or not valid."),
-    (exceptions.PermissionDenied, "FORBIDDEN", "This API key may not do that."),
-    (PermissionDenied, "FORBIDDEN", "This API key may not do that."),
-    (exceptions.NotFound, "NOT_FOUND", "There is no such thing here."),
-    (Http404, "NOT_FOUND", "There is no such thing here."),
-    (exceptions.NotAcceptable, "NOT_ACCEPTABLE", "Answers are application/json."),
-    (exceptions.UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "Send application/json."),
-    (exceptions.ParseError, "INVALID_REQUEST", "The body is not valid JSON."),
-    (RequestDataTooBig, "PAYLOAD_TOO_LARGE", "The body is too large."),
-    (OperationalError, "UNAVAILABLE", "The service is not available right now. Try again."),
-    (InterfaceError, "UNAVAILABLE", "The service is not available right now. Try again."),
+# The framework's exceptions as reasons of ours: their own messages may tell too much.
+_REASONS: list[tuple[type[Exception], Reason]] = [
+    (exceptions.NotAuthenticated, CoreReason.KEY_NOT_VALID),
+    (exceptions.AuthenticationFailed, CoreReason.KEY_NOT_VALID),
+    (exceptions.PermissionDenied, CoreReason.NOT_ALLOWED),
+    (PermissionDenied, CoreReason.NOT_ALLOWED),
+    (exceptions.NotFound, CoreReason.NOT_FOUND),
+    (Http404, CoreReason.NOT_FOUND),
+    (exceptions.NotAcceptable, CoreReason.NOT_ACCEPTABLE),
+    (exceptions.UnsupportedMediaType, CoreReason.NOT_JSON),
+    (exceptions.ParseError, CoreReason.INVALID_JSON),
+    (exceptions.MethodNotAllowed, CoreReason.METHOD_NOT_ALLOWED),
+    (RequestDataTooBig, CoreReason.UNREADABLY_LARGE),
+    (OperationalError, CoreReason.UNAVAILABLE),
+    (InterfaceError, CoreReason.UNAVAILABLE),
 ]
+_HEADERS: dict[Reason, dict[str, str]] = {
+    CoreReason.KEY_NOT_VALID: {"WWW-Authenticate": "Bearer"},
+    CoreReason.UNAVAILABLE: {"Retry-After": "5"},
+}
 
 
 def as_api_error(error: Exception) -> ApiError:
-    """Any exception as what the caller is told of it; the unexpected becomes SERVER_ERROR."""
+    """Return any exception as a refusal; the unexpected becomes SERVER_ERROR."""
     if isinstance(error, ApiError):
         return error
-    if isinstance(error, exceptions.MethodNotAllowed):
-        return ApiError("METHOD_NOT_ALLOWED", "This address does not answer to that method.")
-    for kind, code, message in _TRANSLATED:
+    for kind, reason in _REASONS:
         if isinstance(error, kind):
-            headers = {"WWW-Authenticate": "Bearer"} if code == "UNAUTHORIZED" else {}
-            headers |= {"Retry-After": "5"} if code == "UNAVAILABLE" else {}
-            return ApiError(code, message, headers=headers)
-    return ApiError("SERVER_ERROR", "Something went wrong on our side. Try again later.")
+            return ApiError(reason, headers=dict(_HEADERS.get(reason, {})))
+    return ApiError(CoreReason.SERVER_ERROR)
 
 
 def report(error: ApiError, cause: Exception) -> None:
-    """Log what is our fault; a caller's mistake is not worth a line."""
+    """Log an error that is the platform's fault; a caller's mistake is not logged."""
     if isinstance(cause, ApiError):
-        return  # whoever refuses knows why, and has logged what an operator has to know
+        return  # the code that raised it has logged what an operator needs to know
     if error.problem.code == "UNAVAILABLE":
         log.warning("unavailable", cause=str(cause).strip())
         forget_broken_connections()
@@ -139,7 +144,7 @@ def report(error: ApiError, cause: Exception) -> None:
 
 
 def api_exception_handler(exception: Exception, context: dict[str, Any]) -> Response:
-    """REST framework's EXCEPTION_HANDLER."""
+    """Return the error response of an exception: REST framework's EXCEPTION_HANDLER."""
     error = as_api_error(exception)
     report(error, exception)
     request = context["request"]

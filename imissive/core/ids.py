@@ -1,7 +1,7 @@
 """Public ids: a prefix, `_`, and a UUIDv7 in 26 characters of Crockford's base 32.
 
-The database keeps the UUID (16 bytes, time-ordered, 73 random bits: RFC 9562, 5.7), so that new
-rows land at the end of each index and nobody can guess a neighbour's id.
+The database stores the UUID (16 bytes, time-ordered, 73 random bits: RFC 9562, 5.7), so that new
+rows go to the end of each index and nobody can guess another row's id.
 """
 
 import os
@@ -11,7 +11,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-# Two characters carry ten bits: half as many steps as one character at a time.
+# Two characters have ten bits: half as many steps as one character at a time.
 _PAIRS = [a + b for a in _ALPHABET for b in _ALPHABET]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _VALUES = {character: value for value, character in enumerate(_ALPHABET)}
@@ -26,19 +26,21 @@ EXPORT = "exp"
 
 _guard = threading.Lock()
 _last = (0, 0)
-"""Of the newest id of this process: its millisecond, and the 74 bits behind it."""
+"""The newest id of this process: its millisecond, and the 74 bits after it."""
 
 
 def new_uuid() -> uuid.UUID:
-    """A fresh UUIDv7, above all that this process made before in the same millisecond.
+    """Return a new UUIDv7, greater than all that this process created in the same millisecond.
 
-    So what is made one after the other is listed in that order (RFC 9562, 6.2, method 2). The first
-    of a millisecond leaves its highest bit for the others; the step between two has 58 random bits.
+    Rows that are created one after the other are therefore listed in that order (RFC 9562, 6.2,
+    method 2). The first id of a millisecond leaves its highest bit for the others; the step between
+    two ids has 58 random bits.
     """
     global _last
     random = int.from_bytes(os.urandom(10), "big") >> 7
     with _guard:
-        # Read here: a thread that had read it before would go back behind the others.
+        # Read inside the lock: a thread that read it earlier could create an id that is smaller
+        # than another thread's.
         milliseconds = time.time_ns() // 1_000_000
         if _last[0] == milliseconds and (after := _last[1] + 1 + (random >> 15)) < 1 << 74:
             random = after
@@ -54,21 +56,21 @@ def new_uuid() -> uuid.UUID:
 
 
 def first_id_at(moment: datetime) -> uuid.UUID:
-    """The smallest id that a row made at that moment or later can have (UUIDv7, RFC 9562 5.7).
+    """Return the smallest id of a row created at that moment or later (UUIDv7, RFC 9562, 5.7).
 
-    The moment is aware; before 1970 it counts as 1970.
+    The moment is aware; one before 1970 counts as 1970.
     """
     milliseconds = max(0, (moment - _EPOCH) // timedelta(milliseconds=1))
     return uuid.UUID(int=milliseconds << 80 | 0x7 << 76 | 0b10 << 62)
 
 
 def time_of(value: uuid.UUID) -> datetime:
-    """When that UUIDv7 was made: in UTC, to the millisecond."""
+    """Return the time at which a UUIDv7 was created, in UTC to the millisecond."""
     return _EPOCH + timedelta(milliseconds=value.int >> 80)
 
 
 def public_id(prefix: str, value: uuid.UUID) -> str:
-    """The id as customers see it, such as `msg_06f4…` (prefix and 26 characters)."""
+    """Return the id as customers see it, such as `msg_06f4…`: prefix, `_` and 26 characters."""
     number = value.int
     pairs = _PAIRS
     return (
@@ -81,7 +83,7 @@ def public_id(prefix: str, value: uuid.UUID) -> str:
 
 
 def parse_id(prefix: str, text: str) -> uuid.UUID | None:
-    """The UUID behind a public id, or None where the text is not an id of that kind."""
+    """Return the UUID of a public id, or None where the text is not an id with that prefix."""
     head, _, tail = text.partition("_")
     if head != prefix or len(tail) != 26:
         return None
@@ -95,5 +97,5 @@ def parse_id(prefix: str, text: str) -> uuid.UUID | None:
 
 
 def pattern(prefix: str) -> str:
-    """The regular expression of the public ids with that prefix, for schemas."""
+    """Return the regular expression of the public ids with that prefix, for JSON schemas."""
     return f"^{prefix}_[0-7][{_ALPHABET}]{{25}}$"

@@ -1,4 +1,4 @@
-"""Structured logs: one line an event, for people or as JSON, with secrets and numbers masked."""
+"""Structured logging: one line per event, as text or JSON, with secrets and numbers redacted."""
 
 import logging
 import re
@@ -7,28 +7,28 @@ from typing import Any
 
 import structlog
 
-# Keys under which a secret, a text or a code may come: their values never reach a log.
+# Keys whose values may be a secret, a message's text or a code: they never reach a log.
 _SECRET = re.compile(
     r"password|secret|token|authorization|api_key|code$|body$|text$|message_text", re.I
 )
 _API_KEY = re.compile(r"imk_(live|test)_[A-Za-z0-9]+")
 _WEBHOOK_SECRET = re.compile(r"whsec_[A-Za-z0-9+/=]+")
 _PHONE = re.compile(r"(\+|%2B)(\d{3,5})\d{2,8}(\d{2})(?!\d)", re.I)
-# PostgreSQL's details of an error show the row, a message's text included.
+# PostgreSQL's details of an error contain the row, including a message's text.
 _DETAIL = re.compile(
     r"\bDETAIL:.*?(?=\n(?:CONTEXT|HINT):|\n\n(?:The above|During handling)|\Z)", re.S
 )
 
 
 def redact(_logger: Any, _method: str, event: structlog.typing.EventDict) -> Any:
-    """A structlog processor: mask keys, secrets and full phone numbers in every value."""
+    """Redact API keys, secrets and full phone numbers in every value: a structlog processor."""
     for key, value in event.items():
         event[key] = "[redacted]" if _SECRET.search(key) else _masked(value)
     return event
 
 
 def _masked(value: Any) -> Any:
-    """The value as it may be shown, and whatever is inside it."""
+    """Return the value redacted, together with everything inside it."""
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, str):
@@ -44,7 +44,10 @@ def _masked(value: Any) -> Any:
 
 
 def redact_text(text: str) -> str:
-    """The text with API keys, webhook secrets and rows gone, and numbers masked (+96650…67)."""
+    """Return the text without API keys, webhook secrets and rows, and with masked phone numbers.
+
+    A masked number keeps its first digits and its last two, as in +96650…67.
+    """
     text = _API_KEY.sub(r"imk_\1_[redacted]", text)
     text = _WEBHOOK_SECRET.sub("whsec_[redacted]", text)
     text = _DETAIL.sub("DETAIL: [redacted]", text)
@@ -52,7 +55,7 @@ def redact_text(text: str) -> str:
 
 
 class FirstLine(logging.Filter):
-    """Keeps a record's first line, for loggers that write a stack with each lost connection."""
+    """Cut a record to its first line, for loggers that write a stack at each lost connection."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.msg, record.args = record.getMessage().partition("\n")[0], ()
@@ -61,7 +64,10 @@ class FirstLine(logging.Filter):
 
 
 def configure(*, level: str, as_json: bool) -> None:
-    """Send structlog's and the standard library's records through one chain to standard error."""
+    """Send structlog's and the standard library's records through one chain to standard error.
+
+    `level` is a name such as "INFO". `as_json` writes JSON lines with UTC times instead of text.
+    """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -95,9 +101,9 @@ def configure(*, level: str, as_json: bool) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level)
-    # A caller's mistake is told to the caller; it is not worth a line of ours.
+    # A caller's mistake is in the response; it needs no line in the log.
     logging.getLogger("django.request").setLevel(logging.ERROR)
-    # One line for each task and each request is noise at thousands a second.
+    # One line for each task and each request is noise at thousands per second.
     for chatty in (
         "celery.app.trace",
         "celery.worker.strategy",

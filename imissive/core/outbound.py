@@ -1,7 +1,7 @@
-"""The one outbound HTTP client: posts to URLs that customers chose, and nowhere they must not.
+"""The outbound HTTP client of webhooks, with protection against SSRF.
 
-A URL is text until a socket is opened: names are resolved again, and may then mean another address.
-So the check is where the socket is made, on the very address that it will connect to.
+A host name may resolve to another address each time. The check therefore runs where the socket is
+created, on the very address that it connects to.
 """
 
 import asyncio
@@ -17,17 +17,23 @@ from aiohappyeyeballs import AddrInfoType
 from django.conf import settings
 from yarl import URL
 
+from imissive.core.problems import Problem
+from imissive.core.reasons import PostReason, UrlReason
+
 HEADERS = {"User-Agent": "imissive-webhooks/1", "Content-Type": "application/json"}
-"""What every post has, beside the headers that it is made with."""
+"""Headers of every post, in addition to the caller's."""
 MAX_URL = 500
-"""Characters of a URL at most."""
+"""Maximum number of characters of a URL."""
 MAX_REQUEST_BYTES = 256 * 1024
 KEPT_RESPONSE_BYTES = 4 * 1024
-"""What is read of an answer's body; where there is more, the connection is closed instead."""
-# Receivers commonly close a connection that idled for 5 s; letting go first avoids posting into it.
+"""Bytes that are read of a response's body; the connection is closed where there are more."""
+BODY_SECONDS = 2
+"""How long a response's body is waited for once its status is there."""
+# Seconds. Receivers commonly close a connection that was idle for 5 s; closing it first avoids a
+# post into a connection that is being closed.
 KEEP_ALIVE_SECONDS = 4
 
-# Python's is_global differs by version and calls some of these global; a table of our own does not.
+# Python's is_global differs by version and calls some of these global; this table does not.
 _REFUSED_V4 = [
     ipaddress.IPv4Network(network)
     for network in (
@@ -35,7 +41,7 @@ _REFUSED_V4 = [
         "10.0.0.0/8",
         "100.64.0.0/10",  # shared address space, and Alibaba's metadata at 100.100.100.200
         "127.0.0.0/8",
-        "168.63.129.16/32",  # Azure's host agent: metadata, on a public address
+        "168.63.129.16/32",  # Azure's host agent: metadata on a public address
         "169.254.0.0/16",  # link-local, and most clouds' metadata at 169.254.169.254
         "172.16.0.0/12",
         "192.0.0.0/24",  # protocol assignments, and Oracle's metadata at 192.0.0.192
@@ -54,29 +60,37 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _REFUSED_V6 = [
     ipaddress.IPv6Network(network)
     for network in (
-        "2001::/23",  # protocol assignments, Teredo among them, which carries an IPv4 address
+        "2001::/23",  # protocol assignments, including Teredo, which embeds an IPv4 address
         "2001:db8::/32",
-        "2002::/16",  # 6to4, which carries an IPv4 address; no receiver of today is there
+        "2002::/16",  # 6to4, which embeds an IPv4 address; no receiver uses it today
         "3fff::/20",
     )
 ]
 
 
 class OutboundError(Exception):
-    """The post came to nothing. `reason` is a few words for the customer; it holds no secret."""
+    """The post came to nothing."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: PostReason) -> None:
+        super().__init__(str(reason))
         self.reason = reason
 
 
+class UrlRefused(Exception):
+    """A URL that nothing may be posted to."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem.reason))
+        self.problem = problem
+
+
 class AddressRefused(OSError):
-    """A socket was about to be connected to an address that is not for customers to reach."""
+    """A socket was about to connect to an address that customers must not reach."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What the receiver answered: its status, the beginning of its body, and Retry-After."""
+class ReceiverResponse:
+    """A receiver's response: its status, the first KEPT_RESPONSE_BYTES of its body, Retry-After."""
 
     status: int
     body: bytes
@@ -84,12 +98,12 @@ class Answer:
 
     @property
     def ok(self) -> bool:
-        """Whether it took the post: 2xx. A redirect is not followed, so it is a refusal."""
+        """Return whether the receiver accepted the post: 2xx. A redirect is not followed."""
         return 200 <= self.status < 300
 
 
 def is_allowed(address: str) -> bool:
-    """Whether posts may go to that literal IP address; what is no address may not be posted to."""
+    """Return whether posts may go to that literal IP address; False where it is not an address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -102,7 +116,7 @@ def is_allowed(address: str) -> bool:
         return _is_allowed_v4(parsed)
     if parsed in _NAT64:
         return _is_allowed_v4(ipaddress.IPv4Address(int(parsed) & 0xFFFF_FFFF))
-    # A zone (fe80::1%eth0) names an interface of this machine: never somewhere else.
+    # A zone (fe80::1%eth0) names an interface of this machine, never a remote host.
     return (
         parsed in _UNICAST_V6
         and parsed.is_global
@@ -118,40 +132,49 @@ def _is_allowed_v4(address: ipaddress.IPv4Address) -> bool:
 def parse_url(text: str) -> URL:
     """The URL, if a webhook may be posted there as far as its text tells.
 
-    Raises OutboundError saying what is wrong. HTTPS is required unless loopback is allowed, because
+    Raises UrlRefused. HTTPS is required unless loopback is allowed, because
     a platform that posts to loopback is a developer's.
     """
     if len(text) > MAX_URL:
-        raise OutboundError(f"the URL has more than {MAX_URL} characters")
+        raise UrlRefused(UrlReason.TOO_LONG.problem(most=MAX_URL))
     if any(character <= " " or character == "\x7f" for character in text) or "\\" in text:
-        raise OutboundError("the URL has a character that is not allowed in one")
+        raise UrlRefused(UrlReason.BAD_CHARACTER.problem())
     try:
         url = URL(text)
-        host, port = url.host, url.port
+        # As it is looked up: an international name in its ASCII form.
+        host, port = url.raw_host, url.port
     except ValueError:
-        raise OutboundError("this is not a valid URL") from None
+        raise UrlRefused(UrlReason.NOT_A_URL.problem()) from None
     if url.scheme not in ("http", "https"):
-        raise OutboundError("the URL must begin with https://")
+        raise UrlRefused(UrlReason.NOT_HTTPS.problem())
     if not host or not port:
-        raise OutboundError("the URL has no host")
+        raise UrlRefused(UrlReason.NO_HOST.problem())
     if url.user is not None or url.password is not None:
-        raise OutboundError("the URL must not hold a user name or password")
+        raise UrlRefused(UrlReason.WITH_PASSWORD.problem())
     if url.scheme == "http" and not settings.WEBHOOK_ALLOW_LOOPBACK:
-        raise OutboundError("the URL must begin with https://")
+        raise UrlRefused(UrlReason.NOT_HTTPS.problem())
     _check_host(host)
     return url
 
 
 def _check_host(host: str) -> None:
-    """Refuse at once what needs no look-up to be refused. Raises OutboundError."""
+    """Refuse at once what needs no look-up to be refused. Raises UrlRefused."""
     name = host.rstrip(".").lower()
+    if ":" not in name and not _can_be_a_name(name):
+        raise UrlRefused(UrlReason.IMPOSSIBLE_HOST.problem())
     if name == "localhost" or name.endswith(".localhost"):
         if not settings.WEBHOOK_ALLOW_LOOPBACK:
-            raise OutboundError("webhooks are not posted to loopback addresses")
+            raise UrlRefused(UrlReason.LOOPBACK.problem())
     elif _is_literal(name) and not is_allowed(name):
         # 2130706433, 0x7f.1 and 127.1 are addresses to the resolver but not to `ipaddress`; nobody
         # honest writes them, so they are refused whatever they mean.
-        raise OutboundError("webhooks are not posted to that address")
+        raise UrlRefused(UrlReason.ADDRESS_REFUSED.problem())
+
+
+def _can_be_a_name(host: str) -> bool:
+    """Whether the DNS can hold that name: labels of 1 to 63 octets, 253 in all (RFC 1035 2.3.4)."""
+    labels = host.split(".")
+    return len(host) <= 253 and all(1 <= len(label) <= 63 for label in labels)
 
 
 def _is_literal(host: str) -> bool:
@@ -165,7 +188,10 @@ def _is_literal(host: str) -> bool:
 
 
 def _checked_socket(info: AddrInfoType) -> socket.socket:
-    """aiohttp's socket factory: `info` is the address that the socket is connected to next."""
+    """Return a socket for the address in `info`: aiohttp's socket factory.
+
+    Raises AddressRefused where customers must not reach that address.
+    """
     family, kind, protocol, _, address = info
     if not is_allowed(str(address[0])):
         raise AddressRefused("address not allowed")
@@ -173,76 +199,83 @@ def _checked_socket(info: AddrInfoType) -> socket.socket:
 
 
 class Client:
-    """Keep-alive connections of one event loop. Make it, use it and close it on that loop."""
+    """Keep-alive connections of one event loop. Create, use and close it on that loop."""
 
     def __init__(self) -> None:
-        self._timeout = settings.WEBHOOK_TIMEOUT
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(
-                limit=0,  # the callers bound what is under way, to each receiver
+                limit=0,  # the callers limit concurrent posts to each receiver
                 keepalive_timeout=KEEP_ALIVE_SECONDS,
                 socket_factory=_checked_socket,
             ),
-            timeout=aiohttp.ClientTimeout(total=self._timeout),
+            timeout=aiohttp.ClientTimeout(total=settings.WEBHOOK_TIMEOUT),
             cookie_jar=aiohttp.DummyCookieJar(),
             headers=HEADERS,
             skip_auto_headers=("Accept", "Accept-Encoding"),
-            auto_decompress=False,  # a few bytes may unpack to gigabytes
-            trust_env=False,  # a proxy would connect for us, unchecked
+            auto_decompress=False,  # a few bytes may decompress to gigabytes
+            trust_env=False,  # a proxy would connect unchecked
         )
 
-    async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Post JSON and read the answer, in WEBHOOK_TIMEOUT seconds altogether (aiohttp rounds
-        the end up to a whole second of its clock where that is above 5 s).
+    async def post(self, url: URL, body: bytes, headers: Mapping[str, str]) -> ReceiverResponse:
+        """Post JSON and return the response, within WEBHOOK_TIMEOUT seconds in all.
 
-        Raises OutboundError where there is no answer, whatever the reason.
+        aiohttp rounds a timeout above 5 s up to a whole second of its clock. Raises OutboundError
+        where there is no response, whatever the reason.
         """
         if len(body) > MAX_REQUEST_BYTES:
-            raise OutboundError("the event is too large")
+            raise OutboundError(PostReason.TOO_LARGE)
         try:
             async with self._session.post(
                 url, data=body, headers=headers, allow_redirects=False
             ) as response:
-                beginning = await _beginning(response.content)
-                asked = response.headers.get("Retry-After", "")
-                return Answer(response.status, beginning, asked)
+                beginning = await _beginning(response)
+                retry_after = response.headers.get("Retry-After", "")
+                return ReceiverResponse(response.status, beginning, retry_after)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             # TimeoutError is an OSError; ValueError is what a name outside IDNA ends in.
-            raise OutboundError(self._reason(error)) from None
+            raise OutboundError(_reason(error)) from None
 
     async def close(self) -> None:
         """Close every connection."""
         await self._session.close()
 
-    def _reason(self, error: Exception) -> str:
-        cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-        for kind, reason in _REASONS:
-            if isinstance(cause, kind) or isinstance(error, kind):
-                return reason.format(timeout=self._timeout)
-        return "connection failed"
 
-
-_REASONS: list[tuple[type[Exception], str]] = [
-    (TimeoutError, "no answer within {timeout:g} s"),
-    (AddressRefused, "address not allowed"),
-    (aiohttp.ClientConnectorDNSError, "host name not found"),
-    (aiohttp.ClientConnectorCertificateError, "TLS certificate not valid"),
-    (ssl.SSLError, "TLS handshake failed"),
-    (ConnectionRefusedError, "connection refused"),
-    (aiohttp.ServerDisconnectedError, "connection closed without an answer"),
-    (ConnectionResetError, "connection reset"),
-    (aiohttp.ClientPayloadError, "answer cut short"),
-    (aiohttp.ClientResponseError, "answer is not valid HTTP"),
-    (aiohttp.InvalidURL, "URL not valid"),
-    (ValueError, "URL not valid"),
+_REASONS: list[tuple[type[Exception], PostReason]] = [
+    (TimeoutError, PostReason.TIMEOUT),
+    (AddressRefused, PostReason.ADDRESS_REFUSED),
+    (aiohttp.ClientConnectorDNSError, PostReason.NO_SUCH_HOST),
+    (aiohttp.ClientConnectorCertificateError, PostReason.CERTIFICATE),
+    (ssl.SSLError, PostReason.TLS_FAILED),
+    (ConnectionRefusedError, PostReason.CONNECTION_REFUSED),
+    (aiohttp.ServerDisconnectedError, PostReason.CONNECTION_CLOSED),
+    (ConnectionResetError, PostReason.CONNECTION_RESET),
+    (aiohttp.ClientResponseError, PostReason.NOT_HTTP),
+    (aiohttp.InvalidURL, PostReason.BAD_URL),
+    (ValueError, PostReason.BAD_URL),
 ]
 
 
-async def _beginning(stream: aiohttp.StreamReader) -> bytes:
-    """The body's first bytes. Left unread, the rest makes aiohttp close the connection."""
-    kept = await stream.read(KEPT_RESPONSE_BYTES)
-    while kept and len(kept) < KEPT_RESPONSE_BYTES and not stream.at_eof():
-        kept += await stream.read(KEPT_RESPONSE_BYTES - len(kept))
+def _reason(error: Exception) -> PostReason:
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    for kind, reason in _REASONS:
+        if isinstance(cause, kind) or isinstance(error, kind):
+            return reason
+    return PostReason.CONNECTION_FAILED
+
+
+async def _beginning(response: aiohttp.ClientResponse) -> bytes:
+    """Return the body's first bytes, as many as come within BODY_SECONDS.
+
+    The status has said whether the receiver accepted the post: a body that is slow or cut short
+    does not change that. An unread rest makes aiohttp close the connection.
+    """
+    stream, kept = response.content, b""
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            while len(kept) < KEPT_RESPONSE_BYTES and not stream.at_eof():
+                kept += await stream.read(KEPT_RESPONSE_BYTES - len(kept))
+    except (aiohttp.ClientError, OSError):
+        response.close()
     return kept
 
 
@@ -250,7 +283,7 @@ _clients: WeakKeyDictionary[asyncio.AbstractEventLoop, Client] = WeakKeyDictiona
 
 
 def client() -> Client:
-    """The running event loop's client, made on first use."""
+    """Return the running event loop's client, created on first use."""
     loop = asyncio.get_running_loop()
     found = _clients.get(loop)
     if found is None:

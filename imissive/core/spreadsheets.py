@@ -1,4 +1,4 @@
-"""CSV for spreadsheets, safely: what a stranger wrote must not become a formula."""
+"""CSV files for spreadsheets, with protection against CSV (formula) injection."""
 
 import csv
 import io
@@ -8,17 +8,17 @@ from django.http import StreamingHttpResponse
 from django.utils.http import content_disposition_header
 
 BYTE_ORDER_MARK = "\ufeff"
-"""Excel takes a file without it for the machine's own encoding, and Arabic for noise."""
+"""Without it, Excel reads a file in the machine's own encoding, and Arabic is garbled."""
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 _NUMBERS = "0123456789.,"
-_ROWS_A_PIECE = 500
+_ROWS_PER_CHUNK = 500
 
 
 def safe_cell(value: object) -> str:
-    """The cell's text; where a spreadsheet would compute it, behind an apostrophe (OWASP).
+    """Return the cell's text, with an apostrophe before it where it would be a formula (OWASP).
 
-    Phone numbers (+9665…) and plain numbers (-1.5) are left: they compute to themselves.
+    Phone numbers (+9665…) and plain numbers (-1.5) stay as they are: they evaluate to themselves.
     """
     text = "" if value is None else str(value)
     if not text.lstrip(" ").startswith(_FORMULA):
@@ -29,9 +29,9 @@ def safe_cell(value: object) -> str:
 
 
 def csv_lines(rows: Iterable[Iterable[object]], *, marked: bool = True) -> Iterator[bytes]:
-    """The rows as CSV in UTF-8 (RFC 4180), in pieces of some hundred.
+    """Yield the rows as CSV in UTF-8 (RFC 4180), in chunks of _ROWS_PER_CHUNK rows.
 
-    With a byte order mark, unless they are to follow others in a file.
+    `marked` writes a byte order mark first; leave it out for rows that are appended to a file.
     """
     buffer = io.StringIO()
     if marked:
@@ -39,7 +39,7 @@ def csv_lines(rows: Iterable[Iterable[object]], *, marked: bool = True) -> Itera
     writer = csv.writer(buffer)
     for number, row in enumerate(rows, 1):
         writer.writerow([safe_cell(value) for value in row])
-        if number % _ROWS_A_PIECE == 0:
+        if number % _ROWS_PER_CHUNK == 0:
             yield buffer.getvalue().encode()
             buffer.seek(0)
             buffer.truncate()
@@ -47,7 +47,7 @@ def csv_lines(rows: Iterable[Iterable[object]], *, marked: bool = True) -> Itera
 
 
 def csv_download(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
-    """An answer that has the browser save the rows as a file, while they are read."""
+    """Return a streaming response that the browser saves as a CSV file of that name."""
     response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
     response["X-Content-Type-Options"] = "nosniff"

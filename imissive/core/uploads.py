@@ -1,7 +1,7 @@
-"""What is uploaded to a page is bounded before a byte of it is read.
+"""Upload limit of pages: a request's size is checked before its body is read.
 
-Django reads a form's files before any view is asked, to look for the CSRF token in it, and keeps
-them on disk meanwhile. So who posts 100 MB would fill a disk with what is refused afterwards.
+Django reads a form's files before it calls a view, because it looks for the CSRF token in the form,
+and stores them on disk meanwhile. A post of 100 MB would fill the disk before the view refuses it.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from django.shortcuts import render
 
 
 class UploadLimitMiddleware:
-    """Refuses a request whose body is larger than UPLOAD_MAX_BYTES by what it says of its length.
+    """Refuse a request whose Content-Length is above UPLOAD_MAX_BYTES, with 413.
 
-    A body that says nothing is none: Django reads as much as the length says, and no more.
+    A request without Content-Length has no body: Django reads only as much as the header says.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

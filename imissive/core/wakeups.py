@@ -1,8 +1,8 @@
-"""Wake-ups of workers: a Celery task that says "look in the database", sent after a commit.
+"""Wake-ups of workers: Celery tasks that make a worker look in the database, sent after a commit.
 
-The database holds the work; the broker only shortens the wait. So a wake-up never blocks the
-request that caused it, several wake-ups for one thing within a moment are one task, and one that
-cannot be sent is dropped: the sweeps find the work a second later.
+The database has the work; the broker only shortens the wait. A wake-up therefore never blocks the
+request that caused it, equal wake-ups within COALESCE_SECONDS are sent once, and one that cannot be
+sent is dropped: the sweeps find the work a second later.
 """
 
 import os
@@ -15,13 +15,13 @@ from imissive.celery import app
 log = structlog.get_logger(__name__)
 
 COALESCE_SECONDS = 0.025
-"""The pause after a wake-up: a first one goes out at once, those of a busy moment as one."""
+"""The pause after a wake-up: the first is sent at once, and those during the pause as one."""
 
 Wake = tuple[str, str, tuple[str, ...]]
 
 
 class Waker:
-    """Sends wake-ups from a thread of its own. One for each process: see `wake`."""
+    """Send wake-ups from a thread of its own. There is one in each process: see `wake`."""
 
     def __init__(self) -> None:
         self._waiting: dict[Wake, None] = {}
@@ -31,12 +31,13 @@ class Waker:
         threading.Thread(target=self._run, name="wakeups", daemon=True).start()
 
     def add(self, wake: Wake) -> None:
+        """Send the wake-up soon, once however often it is added until then."""
         self._waiting[wake] = None
         self._idle.clear()
         self._wake.set()
 
     def flush(self, timeout: float) -> None:
-        """Wait until nothing is waiting, `timeout` seconds at most."""
+        """Wait until every wake-up was sent, `timeout` seconds at most."""
         self._idle.wait(timeout)
 
     def _run(self) -> None:
@@ -68,7 +69,10 @@ _lock = threading.Lock()
 
 
 def wake(task: str, *, queue: str, arguments: tuple[str, ...] = ()) -> None:
-    """Have `task` run on `queue` soon. Call it after the commit, never before."""
+    """Run the Celery task named `task` on `queue` soon. Call it after the commit, never before.
+
+    It never blocks and never raises because of the broker.
+    """
     waker = _wakers.get(os.getpid())
     if waker is None:
         with _lock:
@@ -77,7 +81,10 @@ def wake(task: str, *, queue: str, arguments: tuple[str, ...] = ()) -> None:
 
 
 def flush(timeout: float = 2.0) -> None:
-    """Wait for this process's wake-ups to be sent, for a command that is about to exit."""
+    """Wait for this process's wake-ups to be sent, `timeout` seconds at most.
+
+    For a command that is about to exit.
+    """
     waker = _wakers.get(os.getpid())
     if waker is not None:
         waker.flush(timeout)

@@ -1,14 +1,14 @@
-"""The guide's calls of the API: each is a file in `examples/`, with the answer that it gets.
+"""The guide's API calls: each is a file in `examples/` with its request and its response.
 
-A file is JSON: `call` (method and path), and, where there is something to say, `headers` and `body`
-of the request, `status` (200), `answer` and `answer_headers` of what comes back. What a call needs
-of an earlier one is under `uses`: the id as it is printed, and the call whose answer has the real
-one, such as `{"msg_…": "send.message_id"}`. `{today}`, `{tomorrow}`, `{later}` (the day after) and
-`{month}` (its first day) stand for dates, so that what is printed never lies in the past.
+A file is JSON: `call` (method and path), and optionally `headers` and `body` of the request,
+`status` (default 200), `answer` and `answer_headers` of the response. `uses` names values that a
+call takes from an earlier one: the printed id, and the call and field that has the real one, such
+as `{"msg_…": "send.message_id"}`. `{today}`, `{tomorrow}`, `{later}` (the day after tomorrow) and
+`{month}` (the month's first day) are replaced by dates, so that a printed date is never past.
 
-The answers are those of a live key, and of a test key where `key` is "test". The tests make every
-call in every language that they can run: `fresh` lists what must then be another text each time
-(a number, an idempotency key), `varies` the fields of the answer that have another value each time.
+The responses are those of a live key, and of a test key where `key` is "test". The tests make every
+call in every language that they can run: `fresh` lists texts that must be unique each time
+(a number, an idempotency key), `varies` the fields of the response whose values differ each time.
 """
 
 import functools
@@ -22,17 +22,17 @@ from typing import Any
 
 FOLDER = Path(__file__).parent / "examples"
 KEY = "YOUR_API_KEY"
-"""What stands in an example where the reader's API key belongs."""
+"""The placeholder in an example for the reader's API key."""
 SENDER = "MyCompany"
-"""What stands in one where a sender ID of the reader's organization belongs."""
+"""The placeholder in an example for a sender ID of the reader's organization."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request of the API as the guide prints it, and its answer.
+    """One API request as the guide prints it, and its response.
 
-    `answer` is None where the answer has no body. `again`: what it uses is made anew each time that
-    it is run from the page, since it cannot be used twice.
+    `answer` is the response's JSON, None where it has no body. `again`: the calls that it uses are
+    repeated each time it is run from the page, because their objects cannot be used twice.
     """
 
     name: str
@@ -51,21 +51,22 @@ class Call:
 
     @property
     def status_line(self) -> str:
+        """The response's status with its reason phrase, such as "202 Accepted"."""
         return f"{self.status} {HTTPStatus(self.status).phrase}"
 
 
 def names() -> list[str]:
-    """Every call's name, in alphabetical order."""
+    """Return every call's name, in alphabetical order."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def load(name: str, today: date | None = None) -> Call:
-    """The call of that name with the dates of that day (default: today's, in UTC)."""
+    """Return the call of that name with the dates of `today` (default: today in UTC)."""
     return _load(name, today or datetime.now(UTC).date())
 
 
 def events(today: date | None = None) -> dict[str, Any]:
-    """A body for each type of event, with the dates of that day (default: today's, in UTC)."""
+    """Return an example body for each type of event, dated `today` (default: today in UTC)."""
     return _read(Path(__file__).parent / "events.json", today or datetime.now(UTC).date())
 
 
@@ -73,7 +74,7 @@ def events(today: date | None = None) -> dict[str, Any]:
 def _load(name: str, today: date) -> Call:
     read = _read(FOLDER / f"{name}.json", today)
     method, _, path = read.pop("call").partition(" ")
-    known: dict[str, Any] = {
+    defaults: dict[str, Any] = {
         "headers": {},
         "body": None,
         "status": 200,
@@ -85,7 +86,7 @@ def _load(name: str, today: date) -> Call:
         "fresh": (),
         "varies": (),
     }
-    return Call(name=name, method=method, path=path, **known | read)
+    return Call(name=name, method=method, path=path, **defaults | read)
 
 
 def _read(file: Path, today: date) -> dict[str, Any]:

@@ -1,8 +1,8 @@
-"""A reader's own test key for the examples: made on request, kept in the session, gone in a day.
+"""The reader's test key for the guide's examples: created on request, valid for a day.
 
-Keys are stored hashed and shown once, so one that exists cannot be filled in. The guide makes one
-of its own instead: a test key, which reaches only the simulator and is never charged. Its secret is
-kept in the reader's session, encrypted, and nowhere else.
+API keys are stored hashed and shown once, so an existing key cannot be filled in. The guide creates
+a test key instead, which reaches only the simulator and is never charged. Its secret is stored
+encrypted in the reader's session, and nowhere else.
 """
 
 import re
@@ -24,44 +24,47 @@ from messaging.models import SenderId
 
 NAME = "Documentation"
 LIFETIME = timedelta(hours=24)
-_SESSION = "guide_key"
+_SESSION_KEY = "guide_key"
 _ROLES = [role for role in Role if may(role, Action.MANAGE_KEYS)]
 
 
 @dataclass(frozen=True, slots=True)
 class ReaderKey:
-    """The key that a reader's examples are filled in with."""
+    """The API key that is filled in the reader's examples, with its secret."""
 
     key: ApiKey
     secret: str
 
 
 def organizations(user: User) -> list[Organization]:
-    """Those for which the user may make keys, oldest membership first."""
+    """Return the organizations in which the user may create keys, oldest membership first."""
     mine = Member.objects.filter(user=user, role__in=_ROLES).order_by("created_at")
     return [member.organization for member in mine.select_related("organization")]
 
 
 def current(request: HttpRequest, user: User) -> ReaderKey | None:
-    """The key of this session, or None where there is none that the user may still use."""
-    kept: dict[str, Any] | None = request.session.get(_SESSION)
-    if kept is None:
+    """Return the session's key, or None where it has none that the user may still use.
+
+    A key that is no longer usable is removed from the session.
+    """
+    stored: dict[str, Any] | None = request.session.get(_SESSION_KEY)
+    if stored is None:
         return None
-    found = _usable(user, uuid.UUID(kept["id"]))
-    secret = _opened(kept["secret"])
-    if found is None or secret is None:
-        del request.session[_SESSION]
+    key = _usable(user, uuid.UUID(stored["id"]))
+    secret = _decrypted(stored["secret"])
+    if key is None or secret is None:
+        del request.session[_SESSION_KEY]
         return None
-    return ReaderKey(found, secret)
+    return ReaderKey(key, secret)
 
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._-]*")
 
 
 def plain_sender(organization: Organization) -> str | None:
-    """An approved sender ID to fill in, the default one rather than another.
+    """Return an approved sender ID to fill in, the default one first, or None.
 
-    Only one that reads the same in every language of the examples, without quoting.
+    It must be a valid literal in every language of the examples, without escaping.
     """
     approved = SenderId.objects.filter(
         organization=organization, status=SenderId.Status.APPROVED
@@ -70,12 +73,12 @@ def plain_sender(organization: Organization) -> str | None:
     return next((name for name in names if _PLAIN.fullmatch(name)), None)
 
 
-def make(request: HttpRequest, user: User, organization: Organization) -> None:
-    """A test key for the examples, in the place of the session's former one. It is audited.
+def create(request: HttpRequest, user: User, organization: Organization) -> None:
+    """Create a test key for the examples, in place of the session's previous one. It is audited.
 
-    The caller has made sure that the user may make keys for the organization.
+    The caller has checked that the user may create keys for the organization.
     """
-    drop(request, user)
+    revoke(request, user)
     key, secret = create_key(
         organization,
         NAME,
@@ -84,16 +87,16 @@ def make(request: HttpRequest, user: User, organization: Organization) -> None:
         created_by=user,
         address=client_address(request),
     )
-    request.session[_SESSION] = {"id": str(key.id), "secret": crypto.encrypt(secret)}
+    request.session[_SESSION_KEY] = {"id": str(key.id), "secret": crypto.encrypt(secret)}
 
 
-def drop(request: HttpRequest, user: User) -> None:
-    """Revoke the session's key and forget it. Without one nothing happens."""
-    kept = current(request, user)
-    if kept is None:
+def revoke(request: HttpRequest, user: User) -> None:
+    """Revoke the session's key and remove it from the session; do nothing if there is none."""
+    reader_key = current(request, user)
+    if reader_key is None:
         return
-    revoke_key(kept.key, actor=user, address=client_address(request))
-    del request.session[_SESSION]
+    revoke_key(reader_key.key, actor=user, address=client_address(request))
+    del request.session[_SESSION_KEY]
 
 
 def _usable(user: User, key_id: uuid.UUID) -> ApiKey | None:
@@ -107,8 +110,8 @@ def _usable(user: User, key_id: uuid.UUID) -> ApiKey | None:
     return found.first()
 
 
-def _opened(secret: str) -> str | None:
+def _decrypted(secret: str) -> str | None:
     try:
         return crypto.decrypt(secret)
-    except InvalidToken:  # the encryption key was replaced meanwhile
+    except InvalidToken:  # the encryption key was replaced in the meantime
         return None

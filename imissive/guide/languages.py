@@ -1,8 +1,8 @@
-"""The languages that examples are in, and how each makes a call of the API.
+"""The languages of the examples: each generates the program of an API call.
 
-All six are written from the same call, so that no example can say something else than its
-neighbour. What is no single call (a receiver of webhooks, a send with retries) lies written out in
-`examples/`, as `<name>.<suffix>`.
+All six are generated from the same call, so no example can differ from the others. Programs that
+are more than one call (a webhook receiver, a send with retries) are files in `examples/`, named
+`<name>.<suffix>`.
 """
 
 import re
@@ -22,7 +22,10 @@ from imissive.guide.literals import (
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """`slug` as it is remembered, `suffix` of its files, `lexer` as pygments calls it."""
+    """A language: `slug` in the reader's preference, `suffix` of its files, `lexer` of pygments.
+
+    `call` returns the program of a call, for the platform's base URL.
+    """
 
     slug: str
     name: str
@@ -48,7 +51,7 @@ def _curl(call: Call, base: str) -> str:
 
 
 def _python(call: Call, base: str) -> str:
-    # `requests` names the type of JSON by itself.
+    # `requests` sets the Content-Type of JSON automatically.
     headers = {name: value for name, value in _headers(call).items() if name != "Content-Type"}
     arguments = [f'"{base}{call.path}"', f"headers={write(headers, PYTHON, 1, prefix=8)}"]
     if call.body is not None:

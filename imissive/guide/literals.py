@@ -1,4 +1,4 @@
-"""JSON values as literals of the languages that examples are in, laid out as a person would."""
+"""JSON values as literals of the examples' languages, laid out as a person would."""
 
 import json
 import re
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _WIDTH = 64
-"""What fits into so many characters stays on one line."""
+"""A literal stays on one line up to this number of characters."""
 
 
 def _double(text: str) -> str:
@@ -24,7 +24,7 @@ def _javascript_key(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How one language writes literals."""
+    """The syntax of one language's literals."""
 
     indent: int
     string: Callable[[str], str] = _double
@@ -43,9 +43,9 @@ PHP = Style(4, string=_single, key=_single, colon=" => ", braces=("[", "]"), pad
 
 
 def write(value: Any, style: Style, depth: int = 0, *, prefix: int = 0) -> str:
-    """The value as a literal whose first line stands at that depth, after `prefix` characters.
+    """Return the value as a literal whose first line is at that depth, after `prefix` characters.
 
-    An object at the top of an example is never put on one line: its fields are what is looked at.
+    An object at the top of an example is never put on one line, so that its fields stand out.
     """
     if not isinstance(value, dict | list):
         return _scalar(value, style)
@@ -75,7 +75,7 @@ def _flat(value: Any, style: Style) -> str:
 
 
 def _items(value: Any, style: Style) -> list[tuple[str, Any]]:
-    """Each item with what is written before it."""
+    """Return each item with the text before it: its key and a colon, or nothing in a list."""
     if isinstance(value, dict):
         return [(style.key(key) + style.colon, item) for key, item in value.items()]
     return [("", item) for item in value]

@@ -1,4 +1,4 @@
-"""The guide's page: its sections in both languages, and the table of contents made of them."""
+"""The guide's page: its sections in both languages, and the table of contents from them."""
 
 import functools
 import re
@@ -31,11 +31,11 @@ SECTIONS = (
     "faq",
     "code-examples",
 )
-"""The sections in their order: each is a template of that name in each language's folder."""
+"""The sections in order: each is a template of that name in each language's folder."""
 
 _HEADING = re.compile(r'<h(?P<level>[23]) id="(?P<id>[^"]+)">(?P<title>.*?)</h[23]>', re.S)
 _CODE = re.compile(r"<(pre|textarea)\b.*?</\1>", re.S)
-# The sender in a request's body, with the comma that parts it from its neighbours.
+# The sender ID in a request's body, with the comma before or after it.
 _NAMED = re.compile(
     rf"\s*&quot;sender_id&quot;: &quot;{calls.SENDER}&quot;,"
     rf"|,\s*&quot;sender_id&quot;: &quot;{calls.SENDER}&quot;"
@@ -44,7 +44,7 @@ _NAMED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of the table of contents with those below it."""
+    """An entry of the table of contents with its subentries."""
 
     id: str
     title: str
@@ -53,16 +53,16 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The guide in one language, the same for every reader but for the key."""
+    """The guide in one language, the same for every reader except for the key."""
 
     html: str
     contents: tuple[Entry, ...]
 
     def for_reader(self, key: str, sender: str | None) -> SafeString:
-        """The page with a reader's key, and an approved sender ID, in its examples.
+        """Return the page with a reader's key, and an approved sender ID, in its examples.
 
-        Without a sender ID the examples are run without naming one. The key is hexadecimal and the
-        sender plain (`keys.plain_sender`), so neither can be anything else than text in the code.
+        Without a sender ID, the examples that run omit the field. The key is hexadecimal and the
+        sender plain (`keys.plain_sender`), so both need no escaping in the code.
         """
 
         def fill(code: re.Match[str]) -> str:
@@ -74,15 +74,15 @@ class Page:
         return mark_safe(_CODE.sub(fill, self.html))  # noqa: S308
 
     @property
-    def for_nobody(self) -> SafeString:
-        """The page as it is without a key."""
-        return mark_safe(self.html)  # noqa: S308 - our own templates' output
+    def without_key(self) -> SafeString:
+        """The page with the placeholders in its examples."""
+        return mark_safe(self.html)  # noqa: S308 - output of the project's templates
 
 
 def page(language: str) -> Page:
-    """The guide in that language, English where there is none in it."""
-    known = language if language in dict(settings.LANGUAGES) else "en"
-    return _page(known, rendering.today(), settings.PUBLIC_URL)
+    """Return the guide in that language, or in English where it does not exist in it."""
+    available = language if language in dict(settings.LANGUAGES) else "en"
+    return _page(available, rendering.today(), settings.PUBLIC_URL)
 
 
 @functools.lru_cache(maxsize=8)
@@ -97,7 +97,7 @@ def _page(language: str, today: date, base: str) -> Page:
 
 
 def _entry(html: str) -> Entry:
-    """A section's line of the table of contents: its h2, and each h3 that has an id."""
+    """Return a section's entry in the table of contents: its h2, and each h3 that has an id."""
     found = [
         (match["level"], match["id"], unescape(strip_tags(match["title"])).strip())
         for match in _HEADING.finditer(html)

@@ -1,4 +1,4 @@
-"""Code as the guide shows it: highlighted on the server, by classes alone."""
+"""Code in the guide: highlighted on the server, with CSS classes only."""
 
 import functools
 import itertools
@@ -16,7 +16,7 @@ from imissive.guide.languages import LANGUAGES, Language
 from imissive.guide.literals import JSON, write
 
 EXAMPLE_BASE = "https://api.example.com"
-"""What stands in a written-out example where the platform's address belongs."""
+"""The placeholder in a program of `examples/` for the platform's URL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +29,12 @@ class Panel:
 
 
 def today() -> date:
-    """The day whose dates the examples have."""
+    """Return the day whose dates the examples have: today in UTC."""
     return datetime.now(UTC).date()
 
 
-# The classes of guide.css. Whatever is in none of these kinds is left as it is: pygments' own
-# formatter would put every bracket and space into an element, which more than doubles the page.
+# The classes of guide.css. Other tokens get no element: pygments' own formatter would wrap every
+# bracket and space, which more than doubles the page's size.
 _CLASSES = (
     ("c", (Comment,)),
     ("k", (Keyword, Name.Builtin, Operator.Word)),
@@ -46,9 +46,9 @@ _CLASSES = (
 
 @functools.lru_cache(maxsize=1000)
 def highlighted(code: str, lexer: str) -> SafeString:
-    """Code as HTML; `lexer` is a name of pygments' or empty for plain text."""
-    made = get_lexer_by_name(lexer or "text", stripnl=False, ensurenl=False)
-    runs = itertools.groupby(made.get_tokens(code), lambda token: _class_of(token[0]))
+    """Return code as highlighted HTML; `lexer` is a name of pygments, or empty for plain text."""
+    parser = get_lexer_by_name(lexer or "text", stripnl=False, ensurenl=False)
+    runs = itertools.groupby(parser.get_tokens(code), lambda token: _class_of(token[0]))
     html = []
     for name, tokens in runs:
         text = escape("".join(text for _, text in tokens))
@@ -62,7 +62,10 @@ def _class_of(kind: Any) -> str:
 
 
 def sources(name: str, base: str) -> dict[str, str]:
-    """A written-out example's code by the language's slug, for the languages that have one."""
+    """Return a program of `examples/` by the slugs of the languages that have it.
+
+    `base` is the platform's URL.
+    """
     found = {}
     for language in LANGUAGES:
         file = FOLDER / f"{name}.{language.suffix}"
@@ -73,7 +76,7 @@ def sources(name: str, base: str) -> dict[str, str]:
 
 
 def call_panels(call: Call, base: str) -> list[Panel]:
-    """The call in every language."""
+    """Return the call in every language; `base` is the platform's URL."""
     return [
         Panel(language, language.name, highlighted(language.call(call, base), language.lexer))
         for language in LANGUAGES
@@ -81,7 +84,7 @@ def call_panels(call: Call, base: str) -> list[Panel]:
 
 
 def source_panels(name: str, base: str) -> list[Panel]:
-    """A written-out example in every language that it is written in."""
+    """Return a program of `examples/` in every language that has it."""
     panels = []
     for language in LANGUAGES:
         code = sources(name, base).get(language.slug)
@@ -93,5 +96,5 @@ def source_panels(name: str, base: str) -> list[Panel]:
 
 
 def json_text(value: object) -> str:
-    """A value as the guide prints JSON."""
+    """Return a value as JSON in the guide's layout."""
     return write(value, JSON)

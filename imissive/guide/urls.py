@@ -1,4 +1,4 @@
-"""The guide's addresses."""
+"""URLs of the guide."""
 
 from django.urls import path
 from django.views.generic import RedirectView

@@ -24,16 +24,17 @@ from imissive.guide.page import page
 @gzip_page
 @require_safe
 def guide(request: HttpRequest) -> HttpResponse:
-    """The whole guide, for everybody; with the reader's own test key in it where there is one."""
+    """Show the guide to everybody, with the reader's test key filled in where there is one."""
     user = request.user if request.user.is_authenticated else None
-    kept = keys.current(request, user) if user else None
-    sender = keys.plain_sender(kept.key.organization) if kept else None
-    made = page(get_language() or "en")
+    reader_key = keys.current(request, user) if user else None
+    sender = keys.plain_sender(reader_key.key.organization) if reader_key else None
+    content = page(get_language() or "en")
+    body = content.for_reader(reader_key.secret, sender) if reader_key else content.without_key
     context = {
         "base": settings.PUBLIC_URL,
-        "contents": made.contents,
-        "body": made.for_reader(kept.secret, sender) if kept else made.for_nobody,
-        "kept": kept,
+        "contents": content.contents,
+        "body": body,
+        "kept": reader_key,
         "sender": sender,
         "login_url": f"{reverse(settings.LOGIN_URL)}?next={reverse('guide')}",
         "organizations": [
@@ -42,7 +43,7 @@ def guide(request: HttpRequest) -> HttpResponse:
         ],
     }
     response = render(request, "imissive/guide/page.html", context)
-    # A key must not be in the browser's cache for the next person at it.
+    # The next person at a shared computer must not find a key in the browser's cache.
     patch_cache_control(response, private=True, no_store=True)
     return response
 
@@ -50,21 +51,24 @@ def guide(request: HttpRequest) -> HttpResponse:
 @require_POST
 @login_required
 def make_key(request: HttpRequest) -> HttpResponse:
-    """Make a test key for the examples: for a member whose role may make keys."""
+    """Create a test key for the examples, for a member whose role may create keys.
+
+    Raises Http404 for others than members, PermissionDenied for members without the permission.
+    """
     user = cast("User", request.user)
-    asked = ids.parse_id(ids.ORGANIZATION, request.POST.get("organization", ""))
-    member = Member.objects.filter(user=user, organization_id=asked).first() if asked else None
+    given = ids.parse_id(ids.ORGANIZATION, request.POST.get("organization", ""))
+    member = Member.objects.filter(user=user, organization_id=given).first() if given else None
     if member is None:
         raise Http404
     if not may(member.role, Action.MANAGE_KEYS):
         raise PermissionDenied
-    keys.make(request, user, member.organization)
+    keys.create(request, user, member.organization)
     return redirect(f"{reverse('guide')}#your-key")
 
 
 @require_POST
 @login_required
 def drop_key(request: HttpRequest) -> HttpResponse:
-    """Revoke the key that was made for the examples."""
-    keys.drop(request, cast("User", request.user))
+    """Revoke the key that was created for the examples."""
+    keys.revoke(request, cast("User", request.user))
     return redirect(f"{reverse('guide')}#your-key")

@@ -1,4 +1,4 @@
-"""What machines ask: does the process live, can the platform do its work, and how is it doing."""
+"""Health checks and metrics: liveness `/healthz`, readiness `/readyz`, Prometheus `/metrics`."""
 
 import hmac
 import ipaddress
@@ -26,15 +26,15 @@ from webhooks.models import Delivery
 log = structlog.get_logger(__name__)
 
 PROBES = frozenset({"/healthz", "/readyz", "/metrics"})
-BROKER_SECONDS = 2
+BROKER_TIMEOUT_SECONDS = 2
 _FORWARDED = ("HTTP_X_FORWARDED_FOR", "HTTP_FORWARDED", "HTTP_X_REAL_IP")
 
 
 class ProbeMiddleware:
-    """Answers probes before anything else does.
+    """Respond to probes before any other middleware.
 
-    Orchestrators ask by address and over plain HTTP, so neither ALLOWED_HOSTS nor a redirect to
-    HTTPS may stand between; and a probe needs no session.
+    Orchestrators call an IP address over plain HTTP, so neither ALLOWED_HOSTS nor the redirect to
+    HTTPS may apply, and a probe needs no session.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -51,39 +51,47 @@ class ProbeMiddleware:
 
 @require_safe
 def healthz(_request: HttpRequest) -> HttpResponse:
-    """The process lives. Nothing else is asked, so that a lost database restarts no process."""
+    """Respond 200 while the process is alive.
+
+    Nothing else is checked, so that a lost database does not restart the process.
+    """
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
-    """Database, broker and a carrier bind are there, or which of them is not."""
+    """Respond 200 if the database, the broker and a carrier bind are available, otherwise 503.
+
+    The body lists those that are missing.
+    """
     checks = {"database": has_database(), "broker": has_broker()}
     checks["carrier"] = checks["database"] and has_bind()
     missing = [name for name, there in checks.items() if not there]
     body = {"status": "not ready" if missing else "ready", "missing": missing}
     response = JsonResponse(body, status=503 if missing else 200)
-    # Django would write an error for each probe. What is missing is in the log already.
+    # Django would log an error for each probe. The log already has what is missing.
     response._has_been_logged = True  # type: ignore[attr-defined]
     return response
 
 
 def has_database() -> bool:
-    """Whether the database answers."""
+    """Return whether the database runs a statement; log a warning if not."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT 1")
-    except Exception as error:  # whatever it is, it is no answer
+    except Exception as error:  # any failure means that it is not available
         log.warning("not_ready", what="database", error=type(error).__name__)
         return False
     return True
 
 
 def has_broker() -> bool:
-    """Whether Celery's broker takes a connection."""
+    """Return whether Celery's broker accepts a connection in time; log a warning if not."""
     try:
-        with app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
+        with app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS) as broker:
+            broker.ensure_connection(
+                max_retries=1, interval_start=0, timeout=BROKER_TIMEOUT_SECONDS
+            )
     except Exception as error:
         log.warning("not_ready", what="broker", error=type(error).__name__)
         return False
@@ -91,13 +99,13 @@ def has_broker() -> bool:
 
 
 def has_bind() -> bool:
-    """Whether at least one carrier bind is up and was so a moment ago."""
+    """Return whether at least one carrier bind is up, according to its latest heartbeat."""
     return bind_status.bound().exists()
 
 
 @require_safe
 def metrics(request: HttpRequest) -> HttpResponse:
-    """Prometheus' text format, for those who may read it; for others there is no such page."""
+    """Respond with metrics in Prometheus' text format, or with 404 where they are not allowed."""
     if not may_read_metrics(request):
         return HttpResponse(status=404)
     registry = CollectorRegistry()
@@ -106,7 +114,11 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 def may_read_metrics(request: HttpRequest) -> bool:
-    """With METRICS_TOKEN set: who bears it. Without: loopback, but not through a proxy on it."""
+    """Return whether the request may read the metrics.
+
+    With METRICS_TOKEN set it needs that bearer token. Without, it must come from loopback, and not
+    through a proxy there.
+    """
     if settings.METRICS_TOKEN is not None:
         given = request.headers.get("Authorization", "")
         return hmac.compare_digest(given.encode(), f"Bearer {settings.METRICS_TOKEN}".encode())
@@ -119,9 +131,10 @@ def may_read_metrics(request: HttpRequest) -> bool:
 
 
 class DatabaseCollector(Collector):
-    """Gauges read from the database at each scrape: right whichever web process is asked."""
+    """Gauges read from the database at each scrape, so that every web process reports the same."""
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
+        """Yield the gauges: messages by status, queues and binds by carrier, webhook deliveries."""
         yield _gauge(
             "imissive_messages_last_hour",
             "Messages accepted within the last hour, by their status now.",

@@ -1,4 +1,4 @@
-"""Search everywhere: the page that finds what a person types, composed of all areas' finders."""
+"""The dashboard's global search page, which combines the finders of all applications."""
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -7,25 +7,25 @@ from django.views.decorators.http import require_safe
 from accounts.access.page_access import frame, member_page
 from accounts.models import Member
 from accounts.roles import Action
-from accounts.ui import search as accounts_finding
+from accounts.ui import search as accounts_search
 from accounts.ui.search import Finder, Hit, find_all
-from messaging.dashboard import search as messaging_finding
-from otp.dashboard import search as otp_finding
-from webhooks.dashboard import search as webhooks_finding
+from messaging.dashboard import search as messaging_search
+from otp.dashboard import search as otp_search
+from webhooks.dashboard import search as webhooks_search
 
 FINDERS: tuple[Finder, ...] = (
-    messaging_finding.find,
-    otp_finding.find,
-    webhooks_finding.find,
-    accounts_finding.find,
+    messaging_search.find,
+    otp_search.find,
+    webhooks_search.find,
+    accounts_search.find,
 )
-"""In the order in which what they find is shown."""
+"""In the order in which their results are listed."""
 
 
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def search(request: HttpRequest, member: Member) -> HttpResponse:
-    """To the page of the one thing that is found; several are listed by their kind."""
+    """Redirect to the only result of the query `q`, or list several results grouped by kind."""
     typed = request.GET.get("q", "").strip()
     hits = find_all(member, typed, FINDERS)
     if len(hits) == 1:

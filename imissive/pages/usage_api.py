@@ -1,25 +1,28 @@
-"""`GET /v1/usage`: what was sent and what it cost, beside how many one-time passwords came back.
+"""`GET /v1/usage`: messages, parts and credits, and the conversion of one-time passwords.
 
-Here, because it is composed of two applications that do not know each other.
+It combines two applications that do not import each other, messaging and otp.
 """
 
+import uuid
 from datetime import UTC, date, datetime, time, timedelta
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BeforeValidator, Field, TypeAdapter, ValidationError
 from rest_framework.request import Request
 from rest_framework.response import Response
+from typing_extensions import TypedDict
 
 from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.credits.ledger import credits_text
 from accounts.roles import Scope
+from imissive.core.api.fields import Count, Time
+from imissive.core.api.operation import operation
 from imissive.core.api.rendering import time_text
-from imissive.core.api.requests import Moment, Query, parse_query
+from imissive.core.api.requests import Moment, Query
 from imissive.core.errors import ApiError
+from imissive.pages.reasons import UsageReason
 from messaging.sending.schemas import (
-    Count,
     Country,
     SenderName,
     StatusName,
@@ -54,23 +57,33 @@ def _day_or_moment(value: object) -> object:
         raise ValueError(told) from None
 
 
-DayOrMoment = Annotated[datetime | date, BeforeValidator(_day_or_moment)]
+DayOrMoment = Annotated[date | datetime, BeforeValidator(_day_or_moment)]
 
 
 class UsageQuery(Query):
-    since: DayOrMoment | None = Field(None, alias="from")
-    until: DayOrMoment | None = Field(None, alias="to")
+    since: DayOrMoment | None = Field(
+        None,
+        alias="from",
+        description="The first day, in UTC, or a time with its offset. Without it: 30 days in all.",
+    )
+    until: DayOrMoment | None = Field(
+        None,
+        alias="to",
+        description="The last day, which is included, or a time, which is not. Without it: today."
+        f" At most {LONGEST_SPAN.days} days after `from`.",
+    )
     group_by: Group = "day"
 
 
-class OtpUsage(BaseModel):
+class OtpUsage(TypedDict):
     """One-time passwords: how many verifications were begun, and how many succeeded."""
 
     sent: Count
     verified: Count
-    conversion: Annotated[float, Field(ge=0, le=1)] | None = Field(
-        description="Verified of sent; null where none was sent.", examples=[0.9231]
-    )
+    conversion: Annotated[
+        Annotated[float, Field(ge=0, le=1)] | None,
+        Field(description="Verified of sent; null where none was sent.", examples=[0.9231]),
+    ]
 
 
 class UsageWithOtp(Usage):
@@ -78,7 +91,7 @@ class UsageWithOtp(Usage):
 
 
 class DayUsage(UsageWithOtp):
-    day: date = Field(description="In UTC.")
+    day: Annotated[str, Field(description="In UTC.", json_schema_extra={"format": "date"})]
 
 
 class CountryUsage(UsageWithOtp):
@@ -93,52 +106,39 @@ class SenderUsage(Usage):
     sender_id: SenderName
 
 
-class _Span(BaseModel):
-    since: datetime = Field(alias="from")
-    until: datetime = Field(alias="to", description="Nothing of that moment or later is counted.")
+_Span = TypedDict(
+    "_Span",
+    {
+        "from": Time,
+        "to": Annotated[Time, Field(description="Nothing of that moment or later is counted.")],
+    },
+)
 
 
 class UsageByDay(_Span):
     group_by: Literal["day"]
-    data: list[DayUsage] = Field(description="Oldest first; days without use are left out.")
+    data: Annotated[
+        list[DayUsage], Field(description="Oldest first; days without use are left out.")
+    ]
     total: UsageWithOtp
 
 
 class UsageByCountry(_Span):
     group_by: Literal["country"]
-    data: list[CountryUsage] = Field(description="The most used first.")
+    data: Annotated[list[CountryUsage], Field(description="The most used first.")]
     total: UsageWithOtp
 
 
 class UsageByStatus(_Span):
     group_by: Literal["status"]
-    data: list[StatusUsage] = Field(description="The most frequent first.")
+    data: Annotated[list[StatusUsage], Field(description="The most frequent first.")]
     total: Usage
 
 
 class UsageBySender(_Span):
     group_by: Literal["sender_id"]
-    data: list[SenderUsage] = Field(description="The most used first.")
+    data: Annotated[list[SenderUsage], Field(description="The most used first.")]
     total: Usage
-
-
-_SPAN_FORMS: dict[str, Any] = {
-    "anyOf": [{"type": "string", "format": "date"}, {"type": "string", "format": "date-time"}]
-}
-PARAMETERS = [
-    OpenApiParameter(
-        "from",
-        _SPAN_FORMS,
-        description="The first day, in UTC, or a time with its offset. Without it: 30 days in all.",
-    ),
-    OpenApiParameter(
-        "to",
-        _SPAN_FORMS,
-        description="The last day, which is included, or a time, which is not. Without it: today."
-        f" At most {LONGEST_SPAN.days} days after `from`.",
-    ),
-    OpenApiParameter("group_by", str, enum=list(get_args(Group)), default="day"),
-]
 
 
 class UsageView(ApiView):
@@ -146,27 +146,20 @@ class UsageView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @extend_schema(
-        operation_id="get_usage",
-        summary="Read the usage",
-        parameters=PARAMETERS,
-        responses={200: UsageByDay | UsageByStatus | UsageBySender | UsageByCountry},
+    @operation(
+        "get_usage",
+        "Read the usage",
+        query=UsageQuery,
+        answers={200: UsageByDay | UsageByStatus | UsageBySender | UsageByCountry},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, query: UsageQuery) -> Response:
         """Messages, parts and credits of a span of time, in groups.
 
         What counts is when a message was accepted. Messages of test keys are left out. By day and
         by country, it is told too how many one-time passwords came back.
         """
-        query = parse_query(request, UsageQuery)
-        start, end = _span(query, datetime.now(UTC))
-        organization_id, group = caller_of(request).organization_id, query.group_by
-        used = used_by(organization_id, start, end, group)
-        otp: dict[str, tuple[int, int]] | None = None
-        if group in ("day", "country"):
-            otp = conversion_by(organization_id, start, end, group)
-        answer = {"from": time_text(start), "to": time_text(end), "group_by": group}
-        return Response(answer | _rows(used, otp, group))
+        span = _span(query, datetime.now(UTC))
+        return Response(_usage(caller_of(request).organization_id, *span, query.group_by))
 
 
 def _span(query: UsageQuery, now: datetime) -> tuple[datetime, datetime]:
@@ -180,12 +173,11 @@ def _span(query: UsageQuery, now: datetime) -> tuple[datetime, datetime]:
             since = query.since
             start = since if isinstance(since, datetime) else _midnight(since)
     except OverflowError:
-        raise ApiError("INVALID_REQUEST", "The span is out of range.", field="to") from None
+        raise ApiError(UsageReason.OUT_OF_RANGE, "to") from None
     if start >= end:
-        raise ApiError("INVALID_REQUEST", "The span is empty: from is not before to.", field="from")
+        raise ApiError(UsageReason.EMPTY_PERIOD, "from")
     if end - start > LONGEST_SPAN:
-        told = f"A span has at most {LONGEST_SPAN.days} days; ask for a longer one in pieces."
-        raise ApiError("INVALID_REQUEST", told, field="from")
+        raise ApiError(UsageReason.PERIOD_TOO_LONG, "from", days=LONGEST_SPAN.days)
     return start, end
 
 
@@ -193,28 +185,46 @@ def _midnight(day: date) -> datetime:
     return datetime.combine(day, time(), UTC)
 
 
-def _rows(
-    used: dict[str, Used], otp: dict[str, tuple[int, int]] | None, group: Group
-) -> dict[str, Any]:
-    """`data` and `total`; `otp` None where it is not told."""
-    keys = dict.fromkeys([*used, *(otp or ())])
-    names = sorted(keys) if group == "day" else list(keys)
-    data = []
-    for name in names:
-        row = {group: name} | _used_json(used.get(name, NOTHING))
-        data.append(row if otp is None else row | {"otp": _otp_json(*otp.get(name, (0, 0)))})
-    all_of_it = _used_json(total(used.values()))
-    if otp is not None:
-        sums = [sum(column) for column in zip(*otp.values(), strict=True)] or [0, 0]
-        all_of_it["otp"] = _otp_json(*sums)
-    return {"data": data, "total": all_of_it}
+def _usage(
+    organization_id: uuid.UUID, start: datetime, end: datetime, group: Group
+) -> UsageByDay | UsageByCountry | UsageByStatus | UsageBySender:
+    span: _Span = {"from": time_text(start), "to": time_text(end)}
+    used = used_by(organization_id, start, end, group)
+    if group == "status":
+        statuses: list[StatusUsage] = [
+            {"status": name, **_used_json(counted)} for name, counted in used.items()
+        ]
+        return {**span, "group_by": "status", "data": statuses, "total": _total(used)}
+    if group == "sender_id":
+        senders: list[SenderUsage] = [
+            {"sender_id": name, **_used_json(counted)} for name, counted in used.items()
+        ]
+        return {**span, "group_by": "sender_id", "data": senders, "total": _total(used)}
+    otp = conversion_by(organization_id, start, end, group)
+    names = dict.fromkeys([*used, *otp])
+    rows = {name: _with_otp(used.get(name, NOTHING), otp.get(name, (0, 0))) for name in names}
+    sent, verified = (sum(column) for column in zip((0, 0), *otp.values(), strict=True))
+    both: UsageWithOtp = {**_total(used), "otp": _otp_json(sent, verified)}
+    if group == "day":
+        days: list[DayUsage] = [{"day": name, **rows[name]} for name in sorted(rows)]
+        return {**span, "group_by": "day", "data": days, "total": both}
+    countries: list[CountryUsage] = [{"country": name, **row} for name, row in rows.items()]
+    return {**span, "group_by": "country", "data": countries, "total": both}
 
 
-def _used_json(used: Used) -> dict[str, Any]:
+def _total(used: dict[str, Used]) -> Usage:
+    return _used_json(total(used.values()))
+
+
+def _with_otp(used: Used, otp: tuple[int, int]) -> UsageWithOtp:
+    return {**_used_json(used), "otp": _otp_json(*otp)}
+
+
+def _used_json(used: Used) -> Usage:
     credits = credits_text(used.credits)
     return {"messages": used.messages, "parts": used.parts, "credits": credits}
 
 
-def _otp_json(sent: int, verified: int) -> dict[str, Any]:
+def _otp_json(sent: int, verified: int) -> OtpUsage:
     conversion = round(verified / sent, 4) if sent else None
     return {"sent": sent, "verified": verified, "conversion": conversion}

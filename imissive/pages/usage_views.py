@@ -1,6 +1,6 @@
-"""The usage page: what was sent in some days, by day, status, sender or country, and what it cost.
+"""The usage page and its CSV export: messages, parts and credits of a period, in groups.
 
-Here, because it is composed of two applications that do not know each other, as `GET /v1/usage` is.
+It combines two applications that do not import each other, messaging and otp, like `GET /v1/usage`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -34,8 +34,8 @@ from messaging.usage.usage import (
 )
 from otp.verification.conversion import conversion_by
 
-LONGEST = 92
-"""Days of one span, as in the API."""
+MAX_DAYS = 92
+"""The longest period in days, as in the API."""
 
 By = Literal["day", "status", "sender", "country"]
 BY: Final[dict[By, str | Promise]] = {
@@ -52,22 +52,22 @@ _FIRST_COLUMN: Final[dict[By, str | Promise]] = {
 }
 
 
-class SpanForm(DaysForm):
-    """The days of the page; both or none have to be given, and not too many."""
+class PeriodForm(DaysForm):
+    """The days of the page: either both or none, and at most MAX_DAYS."""
 
     def clean(self) -> dict[str, Any]:
-        found = super().clean()
-        since, until = found.get("since"), found.get("until")
+        cleaned = super().clean()
+        since, until = cleaned.get("since"), cleaned.get("until")
         if not self.errors and bool(since) != bool(until):
             self.add_error("until" if since else "since", _("Choose both days."))
-        if since and until and (until - since).days >= LONGEST:
+        if since and until and (until - since).days >= MAX_DAYS:
             self.add_error("until", _("A span has at most 92 days: export a longer one in pieces."))
-        return found
+        return cleaned
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Days from `first` to `last`, both included; `key` is empty for days that were chosen."""
+class Period:
+    """Days from `first` to `last`, both included; `key` is empty for days chosen in the form."""
 
     key: str
     first: date
@@ -75,36 +75,43 @@ class Span:
 
     @property
     def days(self) -> list[date]:
+        """The days of the period, oldest first."""
         return [self.first + timedelta(days=at) for at in range((self.last - self.first).days + 1)]
 
     @property
     def start(self) -> datetime:
+        """Midnight of the first day in the reader's time zone."""
         return overview.midnight(self.first)
 
     @property
     def end(self) -> datetime:
+        """Midnight after the last day in the reader's time zone."""
         return overview.midnight(self.last + timedelta(days=1))
 
     @property
     def query(self) -> str:
-        """How an address asks for it."""
+        """The page's query string for the period."""
         return f"span={self.key}" if self.key else f"since={self.first}&until={self.last}"
 
 
-def spans(today: date) -> list[tuple[Span, str]]:
-    """The spans that are a click away."""
+def preset_periods(today: date) -> list[tuple[Period, str]]:
+    """Return the periods that the page offers as links, with their labels."""
     month = today.replace(day=1)
     before = (month - timedelta(days=1)).replace(day=1)
     return [
-        (Span("month", month, today), _("This month")),
-        (Span("last-month", before, month - timedelta(days=1)), _("Last month")),
-        (Span("30d", today - timedelta(days=29), today), _("30 days")),
+        (Period("month", month, today), _("This month")),
+        (Period("last-month", before, month - timedelta(days=1)), _("Last month")),
+        (Period("30d", today - timedelta(days=29), today), _("30 days")),
     ]
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; `key` as a program writes it, `name` as people read it."""
+    """One row of the table: `key` for programs, `name` for people.
+
+    `otp` counts one-time passwords, sent and verified, and is None where they are not counted.
+    `meter` is the width of the row's bar, from 0 to 100.
+    """
 
     key: str
     name: str | Promise
@@ -114,56 +121,57 @@ class Row:
 
     @property
     def conversion(self) -> float | None:
-        """Verified of the one-time passwords sent, 0 to 100."""
+        """The percentage of the one-time passwords sent that were verified, 0 to 100."""
         return 100 * self.otp[1] / self.otp[0] if self.otp and self.otp[0] else None
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What the address asks for. `form` has the errors of days that were chosen wrongly."""
+class Selection:
+    """The period and grouping that a request selects. `form` has the errors of chosen days."""
 
-    span: Span
+    period: Period
     by: By
-    form: SpanForm
-    choices: list[tuple[Span, str]]
+    form: PeriodForm
+    choices: list[tuple[Period, str]]
 
 
-def _asked(request: HttpRequest) -> Asked:
+def _selection(request: HttpRequest) -> Selection:
     today = timezone.now().astimezone(overview.days_zone()).date()
-    choices = spans(today)
+    choices = preset_periods(today)
     by: By = next((each for each in BY if each == request.GET.get("by")), "day")
     chosen = any(request.GET.get(name) for name in ("since", "until"))
-    form = SpanForm(request.GET if chosen else None, auto_id="%s")
+    form = PeriodForm(request.GET if chosen else None, auto_id="%s")
     if chosen and form.is_valid():
         days = form.cleaned_data
-        return Asked(Span("", days["since"], days["until"]), by, form, choices)
-    wanted = request.GET.get("span")
-    span = next((span for span, _label in choices if span.key == wanted), choices[-1][0])
+        return Selection(Period("", days["since"], days["until"]), by, form, choices)
+    key = request.GET.get("span")
+    period = next((period for period, _label in choices if period.key == key), choices[-1][0])
     if not chosen:
-        form = SpanForm(auto_id="%s", initial={"since": span.first, "until": span.last})
-    return Asked(span, by, form, choices)
+        form = PeriodForm(auto_id="%s", initial={"since": period.first, "until": period.last})
+    return Selection(period, by, form, choices)
 
 
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def usage_page(request: HttpRequest, member: Member) -> HttpResponse:
-    return _show(request, member, _asked(request))
+    """Show the usage of the selected period: figures, a chart and a table."""
+    return _render(request, member, _selection(request))
 
 
-def _show(request: HttpRequest, member: Member, asked: Asked) -> HttpResponse:
-    used = _used(member, asked.span)
-    rows = _rows(member, asked, used)
+def _render(request: HttpRequest, member: Member, selection: Selection) -> HttpResponse:
+    used = _traffic(member, selection.period)
+    rows = _rows(member, selection, used)
     total = Row("", _("All"), used.total, _otp_total(rows))
     context = {
         "page": "usage",
-        "span": asked.span,
-        "spans": asked.choices,
-        "form": asked.form,
-        "by": asked.by,
+        "span": selection.period,
+        "spans": selection.choices,
+        "form": selection.form,
+        "by": selection.by,
         "groups": BY.items(),
-        "column": _FIRST_COLUMN[asked.by],
+        "column": _FIRST_COLUMN[selection.by],
         "in_utc": overview.days_zone() is UTC,
-        "chart": _chart(used, asked.span),
+        "chart": _chart(used, selection.period),
         "rate": used.delivery_rate,
         "rows": rows,
         "total": total,
@@ -176,14 +184,14 @@ def _show(request: HttpRequest, member: Member, asked: Asked) -> HttpResponse:
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def usage_file(request: HttpRequest, member: Member) -> HttpResponse | StreamingHttpResponse:
-    """The page's table as CSV; wrongly chosen days lead to the page, which says what is wrong."""
-    asked = _asked(request)
-    if asked.form.errors:
-        return _show(request, member, asked)
-    rows = _rows(member, asked, _used(member, asked.span))
+    """Download the page's table as CSV; for invalid days show the page with the errors."""
+    selection = _selection(request)
+    if selection.form.errors:
+        return _render(request, member, selection)
+    rows = _rows(member, selection, _traffic(member, selection.period))
     money = may(member.role, Action.READ_CREDITS)
-    name = f"usage-by-{asked.by}-{asked.span.first}-{asked.span.last}.csv"
-    return csv_download(name, _cells(asked.by, rows, money=money))
+    name = f"usage-by-{selection.by}-{selection.period.first}-{selection.period.last}.csv"
+    return csv_download(name, _cells(selection.by, rows, money=money))
 
 
 def _cells(by: By, rows: Sequence[Row], *, money: bool) -> Iterator[Sequence[object]]:
@@ -206,26 +214,26 @@ def _cells(by: By, rows: Sequence[Row], *, money: bool) -> Iterator[Sequence[obj
         )
 
 
-def _used(member: Member, span: Span) -> Traffic:
+def _traffic(member: Member, period: Period) -> Traffic:
     zone = overview.days_zone()
-    return traffic(member.organization_id, span.start, span.end, "day", zone)
+    return traffic(member.organization_id, period.start, period.end, "day", zone)
 
 
-def _chart(used: Traffic, span: Span) -> Chart:
-    starts = [overview.midnight(day) for day in span.days]
-    return stacked(overview.places_of(starts, "day"), overview.status_series(used, starts))
+def _chart(used: Traffic, period: Period) -> Chart:
+    starts = [overview.midnight(day) for day in period.days]
+    return stacked(overview.axis_places(starts, "day"), overview.status_series(used, starts))
 
 
-def _rows(member: Member, asked: Asked, used: Traffic) -> list[Row]:
-    """The table's lines: every day in its order, or what was used most first."""
-    span, by = asked.span, asked.by
+def _rows(member: Member, selection: Selection, used: Traffic) -> list[Row]:
+    """Return the table's rows: every day, newest first, or the other groups by use, most first."""
+    period, by = selection.period, selection.by
     otp: dict[str, tuple[int, int]] | None = None
     if by in ("day", "country"):
         group: Literal["day", "country"] = "day" if by == "day" else "country"
         zone = str(overview.days_zone())
-        found = conversion_by(member.organization_id, span.start, span.end, group, zone)
+        found = conversion_by(member.organization_id, period.start, period.end, group, zone)
         otp = found or None
-    grouped = _grouped(used, span, by)
+    grouped = _grouped(used, period, by)
     for key in otp or ():
         grouped.setdefault(key, NOTHING)
     most = max((each.messages for each in grouped.values()), default=0)
@@ -241,7 +249,7 @@ def _rows(member: Member, asked: Asked, used: Traffic) -> list[Row]:
     ]
 
 
-def _grouped(used: Traffic, span: Span, by: By) -> dict[str, Used]:
+def _grouped(used: Traffic, period: Period, by: By) -> dict[str, Used]:
     if by == "sender":
         return dict(used.by_sender)
     if by == "country":
@@ -249,7 +257,7 @@ def _grouped(used: Traffic, span: Span, by: By) -> dict[str, Used]:
     if by == "status":
         return dict(sorted(used.by_status.items(), key=lambda pair: -pair[1].messages))
     zone = overview.days_zone()
-    days = {f"{day}": NOTHING for day in reversed(span.days)}
+    days = {f"{day}": NOTHING for day in reversed(period.days)}
     for (start, _status), each in used.by_time.items():
         day = f"{start.astimezone(zone):%Y-%m-%d}"
         days[day] = days.get(day, NOTHING) + each

@@ -10,14 +10,16 @@ from typing import Any
 from django.conf import settings
 
 from imissive.core import ids
+from imissive.core.api.error_bodies import Error
 from imissive.core.api.openapi import REFERENCE, Schema, components_of
-from imissive.core.api.requests import NO_NUL
+from imissive.core.api.operation import PATH_IDS
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.reference import codes, events
 from imissive.reference.examples import add_examples
 from imissive.reference.operations import (
     OPERATIONS,
     TAGS,
+    WHOSE_ID,
     Operation,
     tag_of,
 )
@@ -25,7 +27,7 @@ from imissive.reference.operations import (
 _WITH_BODY = ("post", "patch", "put")
 _METHODS = ("get", *_WITH_BODY, "delete")
 _IDEMPOTENCY_KEY = "#/components/parameters/IdempotencyKey"
-_ERROR = {"$ref": REFERENCE.format(model=codes.Error.__name__)}
+_ERROR = {"$ref": REFERENCE.format(model=Error.__name__)}
 
 
 def _header(description: str, *, required: bool = True, **schema: Any) -> Schema:
@@ -84,15 +86,6 @@ PARAMETERS: Schema = {
     }
 }
 
-_ID_OF = {
-    "message_id": ids.MESSAGE,
-    "batch_id": ids.BATCH,
-    "otp_id": ids.OTP,
-    "webhook_id": ids.ENDPOINT,
-    "delivery_id": ids.DELIVERY,
-    "sender_id": ids.SENDER,
-}
-"""What the parameters of paths are the ids of."""
 _EXAMPLE = "01m83snhn8fsjsf5h41ebt60cg"
 _RATE_HEADERS = [name for name in HEADERS if name.lower().lstrip("x-").startswith("ratelimit")]
 # Refused before it is known who calls, or by what failed while it was to be found out.
@@ -137,7 +130,7 @@ def complete(result: Schema, generator: Any, request: Any, public: bool) -> Sche
         for method, operation in operations.items():
             _complete(path, method, operation)
     components = result["components"]
-    components["schemas"] |= components_of(codes.Error, "serialization") | events.components()
+    components["schemas"] |= components_of(Error, "serialization") | events.components()
     components["schemas"] = dict(sorted(components["schemas"].items()))
     components["headers"] = HEADERS
     components["parameters"] = PARAMETERS
@@ -173,7 +166,8 @@ def _complete(path: str, method: str, operation: Schema) -> None:
     """Add to one operation what its kind brings with it."""
     operation["tags"] = [tag_of(path)]
     for parameter in operation.get("parameters", []):
-        _refine(parameter)
+        if parameter["in"] == "path":
+            parameter |= _in_path(parameter["name"])
     if method == "post":
         operation.setdefault("parameters", []).append({"$ref": _IDEMPOTENCY_KEY})
     for name, answer in operation["responses"].items():
@@ -190,18 +184,21 @@ def _complete(path: str, method: str, operation: Schema) -> None:
         operation["responses"][str(status)] = _refusal(status, its_codes)
 
 
-def _refine(parameter: Schema) -> None:
-    """Say of a parameter what its name and place tell: how an id is written; that there is no NUL
-    in a query (imissive.core.api.requests.parse_query)."""
-    schema, place = parameter["schema"], parameter["in"]
-    prefix = _ID_OF.get(parameter["name"])
-    if place == "path" and prefix is not None:
-        schema |= {"pattern": ids.pattern(prefix), "examples": [f"{prefix}_{_EXAMPLE}"]}
-        parameter.setdefault("description", f"Its id, `{prefix}_…`.")
-    elif place == "path":
-        schema.setdefault("examples", ["+966501234567"])
-    elif schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "format"}:
-        schema["pattern"] = NO_NUL
+def _in_path(name: str) -> Schema:
+    """Return what is known of a parameter of a path by its name."""
+    if name == "number":
+        return {
+            "description": "The number in E.164, such as `+966501234567`; the plus may be left"
+            " out.",
+            "schema": {"type": "string", "examples": ["+966501234567"]},
+        }
+    prefix, whose = PATH_IDS[name], WHOSE_ID[name]
+    schema = {
+        "type": "string",
+        "pattern": ids.pattern(prefix),
+        "examples": [f"{prefix}_{_EXAMPLE}"],
+    }
+    return {"description": f"The {whose} id, `{prefix}_…`.", "schema": schema}
 
 
 def _common_codes(method: str, *, in_path: bool, queried: bool) -> set[str]:

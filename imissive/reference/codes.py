@@ -1,167 +1,131 @@
-"""The error codes in words, and the body that carries them."""
+"""The error codes in words, and a body with each."""
 
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
 
-from pydantic import BaseModel, Field
-
-from imissive.core.errors import STATUS_OF_CODE
-
-# The one list of codes is that of imissive.core.errors.
-ErrorCode = StrEnum("ErrorCode", {code: code for code in STATUS_OF_CODE})  # type: ignore[misc]
-ErrorCode.__doc__ = "Why a call was refused. New codes may come: treat one by its HTTP status then."
-
-
-class ErrorReason(BaseModel):
-    """One reason of a refusal."""
-
-    code: ErrorCode
-    message: str = Field(description="For developers to read, in English. It may change.")
-    field: str | None = Field(description="The field, parameter or header at fault, or null.")
-
-
-class ErrorBody(ErrorReason):
-    """The reason of a refusal, the others that were found, and where to read on."""
-
-    details: list[ErrorReason] = Field(description="Further reasons, in the same shape.")
-    docs: str = Field(
-        description="Where the code is explained.", json_schema_extra={"format": "uri"}
-    )
-
-
-class Error(BaseModel):
-    """The body of every answer that is no success."""
-
-    error: ErrorBody
-    request_id: str = Field(
-        description="The same as the header `X-Request-Id`. Quote it to support.",
-        examples=["req_01m83snhn8fsjsf5h41ebt60cg"],
-    )
+from accounts.api.reasons import CallReason
+from accounts.credits.reasons import CreditsReason
+from imissive.core.api.error_bodies import Error
+from imissive.core.errors import problem_json
+from imissive.core.problems import Problem
+from imissive.core.reasons import CoreReason, UrlReason
+from messaging.numbers.reasons import NumberReason
+from messaging.sending.reasons import MessageReason, SendingReason
+from otp.limits.reasons import LimitReason
+from otp.verification.reasons import VerificationReason
+from webhooks.endpoints.reasons import EndpointReason
 
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a code means, and what an answer with it may say."""
+    """What a code means, and a problem with it."""
 
     meaning: str
-    message: str
-    field: str | None = None
+    example: Problem
 
 
 CODES = {
     "INVALID_REQUEST": Code(
         "The body, a parameter or a header is not as described here.",
-        "The field 'to' is missing.",
-        "to",
+        CoreReason.MISSING_FIELD.problem("to", name="to"),
     ),
-    "INVALID_PHONE": Code(
-        "Not a mobile number in E.164.", "A fixed line, which cannot receive SMS.", "to"
-    ),
+    "INVALID_PHONE": Code("Not a mobile number in E.164.", NumberReason.FIXED_LINE.problem("to")),
     "MESSAGE_TOO_LONG": Code(
         "More parts than the organization may send.",
-        "The text has 12 parts; at most 10 are allowed.",
-        "message",
+        SendingReason.TOO_MANY_PARTS.problem("message", parts=12, most=10),
     ),
     "INVALID_SCHEDULE": Code(
         "No time, without its offset, past, or more than 90 days ahead.",
-        "The time has passed.",
-        "scheduled_at",
+        SendingReason.TIME_PASSED.problem("scheduled_at"),
     ),
     "INVALID_TEMPLATE": Code(
         "The template does not hold `{code}` exactly once, or is too long.",
-        "The template must hold {code} exactly once.",
-        "template",
+        VerificationReason.NO_PLACE_FOR_CODE.problem("template"),
     ),
-    "INVALID_URL": Code(
-        "Webhooks may not be posted there.", "The URL must begin with https://.", "url"
-    ),
+    "INVALID_URL": Code("Webhooks may not be posted there.", UrlReason.NOT_HTTPS.problem("url")),
     "UNAUTHORIZED": Code(
         "No key, or one that is malformed, unknown, revoked or expired: all alike.",
-        "The API key is missing or not valid.",
+        CoreReason.KEY_NOT_VALID.problem(),
     ),
     "INSUFFICIENT_CREDITS": Code(
         "The balance does not cover it. Nothing was sent or charged.",
-        "The balance does not cover this. Nothing was sent or charged.",
+        CreditsReason.NOT_COVERED.problem(),
     ),
     "FORBIDDEN": Code(
         "The key lacks the scope or may not be used from this address, or the organization is"
         " suspended.",
-        "This API key lacks the scope 'sms:send'.",
+        CallReason.NO_SCOPE.problem(scope="sms:send"),
     ),
     "INVALID_SENDER": Code(
         "The sender ID is not approved for this organization; of a test message: it could never"
         " be one.",
-        "'Nobody' is not an approved sender ID of this account.",
-        "sender_id",
+        SendingReason.SENDER_NOT_APPROVED.problem("sender_id", name="Nobody"),
     ),
     "DESTINATION_BLOCKED": Code(
         "The country is not enabled, the recipient opted out, or the hours forbid it.",
-        "This number asked not to be written to.",
-        "to",
+        SendingReason.OPTED_OUT.problem("to"),
     ),
     "NOT_FOUND": Code(
         "There is none with that id, or it is another organization's.",
-        "There is no such message.",
+        MessageReason.NO_SUCH_MESSAGE.problem(),
     ),
     "METHOD_NOT_ALLOWED": Code(
         "The address does not answer to that method; `Allow` lists those it answers to.",
-        "This address does not answer to that method.",
+        CoreReason.METHOD_NOT_ALLOWED.problem(),
     ),
     "NOT_ACCEPTABLE": Code(
-        "`Accept` excludes `application/json`.", "Answers are application/json."
+        "`Accept` excludes `application/json`.", CoreReason.NOT_ACCEPTABLE.problem()
     ),
-    "CONFLICT": Code("It does not go with what there is already.", "There is one already."),
+    "CONFLICT": Code(
+        "It does not go with what there is already.", EndpointReason.DISABLED.problem()
+    ),
     "NOT_CANCELABLE": Code(
-        "It is on its way already, or over.", "Only scheduled and queued messages can be canceled."
+        "It is on its way already, or over.", MessageReason.AT_THE_CARRIER.problem()
     ),
-    "ALREADY_VERIFIED": Code("The code was verified before.", "This code was verified already."),
+    "ALREADY_VERIFIED": Code(
+        "The code was verified before.", VerificationReason.VERIFIED.problem()
+    ),
     "IDEMPOTENCY_IN_PROGRESS": Code(
         "A call with the same `Idempotency-Key` still runs. Ask again in a moment.",
-        "A call with this Idempotency-Key is still running. Ask again in a moment.",
+        CallReason.IDEMPOTENCY_IN_PROGRESS.problem(),
     ),
-    "PAYLOAD_TOO_LARGE": Code("The body is too large.", "A body has at most 8,388,608 bytes."),
+    "PAYLOAD_TOO_LARGE": Code(
+        "The body is too large.", CoreReason.BODY_TOO_LARGE.problem(most=8_388_608)
+    ),
     "UNSUPPORTED_MEDIA_TYPE": Code(
-        "The body is not sent as `application/json`.", "Send Content-Type: application/json."
+        "The body is not sent as `application/json`.", CoreReason.NOT_JSON.problem()
     ),
     "IDEMPOTENCY_MISMATCH": Code(
         "The `Idempotency-Key` was used for another request: another address or body.",
-        "This Idempotency-Key was used for another request: another address or body.",
-        "Idempotency-Key",
+        CallReason.IDEMPOTENCY_MISMATCH.problem("Idempotency-Key"),
     ),
     "RATE_LIMITED": Code(
         "Too many calls a minute. `Retry-After` says how long to wait.",
-        "This account may send 600 messages a minute this way.",
+        CallReason.TOO_MANY_MESSAGES.problem(limit=600),
     ),
     "TOO_MANY_ATTEMPTS": Code(
         "Too many codes for this number. `Retry-After` says how long to wait.",
-        "Too many codes were sent to this number. Try again later.",
-        "phone",
+        LimitReason.TOO_MANY_CODES.problem("phone"),
     ),
     "OTP_COOLDOWN": Code(
         "A code was sent to this number a moment ago. `Retry-After` says how long to wait.",
-        "A code was sent to this number less than 60 seconds ago.",
-        "phone",
+        LimitReason.COOLDOWN.problem("phone", seconds=60),
     ),
     "SERVER_ERROR": Code(
         "Our fault, and logged. Repeat the call with the same `Idempotency-Key`.",
-        "Something went wrong on our side. Try again later.",
+        CoreReason.SERVER_ERROR.problem(),
     ),
     "UNAVAILABLE": Code(
         "For the moment. Repeat the call with the same `Idempotency-Key` after `Retry-After`.",
-        "The service is not available right now. Try again.",
+        CoreReason.UNAVAILABLE.problem(),
     ),
 }
 
 
-def example(code: str, base: str) -> dict[str, Any]:
-    """A body with that code; `base` is the platform's address."""
-    known = CODES[code]
+def example(code: str, base: str) -> Error:
+    """Return a body with that code; `base` is the platform's address."""
     return {
         "error": {
-            "code": code,
-            "message": known.message,
-            "field": known.field,
+            **problem_json(CODES[code].example),
             "details": [],
             "docs": f"{base}/docs#{code}",
         },

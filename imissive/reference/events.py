@@ -1,4 +1,4 @@
-"""The events that are posted to webhooks, as models and as OpenAPI's `webhooks`."""
+"""Webhook events as models, and as `webhooks` of OpenAPI 3.1."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,6 +7,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, Field, create_model
 
 from imissive.core.api.openapi import REFERENCE, Schema, components_of
+from imissive.core.problems import english
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import EventType
 
 _EXAMPLE_ID = "01m83snhn8fsjsf5h41ebt60cg"
@@ -18,8 +20,8 @@ Phone = Annotated[str, Field(description="In E.164.", examples=["+966501234567"]
 
 
 def _where_set(hint: Any, description: str, **more: Any) -> Any:
-    """A field that is not there where it says nothing."""
-    # A default_factory is a default that the schema does not tell.
+    """Return a field that is left out where it has no value."""
+    # A default_factory makes the field optional, and the schema has no default for it.
     return (hint, Field(default_factory=str, description=f"{description} Only where set.", **more))
 
 
@@ -32,7 +34,7 @@ class EventError(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A type of event: when it comes, the fields of its `data`, and what these may hold."""
+    """A type of event: when it is posted, the fields of its `data`, and an example of them."""
 
     event: EventType
     when: str
@@ -47,18 +49,18 @@ class Kind:
         return "".join(word.capitalize() for word in words) + "Event"
 
     def model(self) -> type[BaseModel]:
-        """The body as a model."""
+        """Return the model of the event's body."""
         data: Any = create_model(self.name.removesuffix("Event") + "Data", **self.data)
         fields: dict[str, Any] = {"event": (Literal[self.event.value], ...)}
         if self.about_message:
             fields["message_id"] = (MessageId, ...)
         fields["timestamp"] = (datetime, Field(description="When it happened, in whole seconds."))
         fields["data"] = (data, ...)
-        made: type[BaseModel] = create_model(self.name, __doc__=self.when, **fields)
-        return made
+        model: type[BaseModel] = create_model(self.name, __doc__=self.when, **fields)
+        return model
 
     def body(self) -> dict[str, Any]:
-        """A body as it may come."""
+        """Return an example of the event's body."""
         about = {"message_id": f"msg_{_EXAMPLE_ID}"} if self.about_message else {}
         return {"event": self.event.value, **about, "timestamp": _AT, "data": self.example}
 
@@ -165,14 +167,14 @@ KINDS = (
         {
             "endpoint_id": f"whk_{_EXAMPLE_ID}",
             "url": "https://example.com/webhook",
-            "reason": "The receiver answered 410 Gone.",
+            "reason": english(DisabledReason.GONE.problem()),
         },
     ),
 )
 
 
 def components() -> dict[str, Schema]:
-    """The schemas of all bodies, by name."""
+    """Return the JSON schemas of all events' bodies and of the models in them, by name."""
     found: dict[str, Schema] = {}
     for kind in KINDS:
         found |= components_of(kind.model(), "serialization")
@@ -219,7 +221,7 @@ _RESPONSES = {
 
 
 def webhooks() -> Schema:
-    """OpenAPI 3.1's `webhooks`: what is posted to an endpoint, by the event's name."""
+    """Return `webhooks` of OpenAPI 3.1: the posts to an endpoint, by the event's name."""
     return {
         kind.event.value: {
             "post": {
@@ -227,7 +229,7 @@ def webhooks() -> Schema:
                 "summary": kind.event.value,
                 "description": kind.when,
                 "tags": ["Webhooks"],
-                # Nothing of ours authenticates the post but its signature.
+                # The post is authenticated by its signature only.
                 "security": [],
                 "parameters": _HEADERS,
                 "requestBody": {

@@ -1,4 +1,4 @@
-"""JSON schemas as a reader sees them: fields with a type in words, their rules, what is in them."""
+"""JSON schemas for the reference's pages: fields with a readable type, rules and nested objects."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _SAMPLES = {"date-time": "2026-11-23T08:52:01.640Z", "uri": "https://example.com
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Something that a value obeys: `kind` is a key of the page's words, `value` as code."""
+    """A constraint of a value: `kind` selects the page's label, `value` is shown as code."""
 
     kind: str
     value: str
@@ -23,7 +23,7 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """An object that a value may be: its model's name in words, what it is, and its fields."""
+    """An object that a value may be: its model's name in words, its description and fields."""
 
     name: str
     description: SafeString
@@ -34,7 +34,8 @@ class Shape:
 class Field:
     """One field of an object, or one parameter.
 
-    `many`: it is a list of `type`. `shapes`: the objects that it may be, none where it is none.
+    `many`: it is a list of `type`. `shapes`: the objects that its value may be, empty for a plain
+    value.
     """
 
     name: str
@@ -49,19 +50,19 @@ class Field:
 
     @property
     def kind(self) -> str:
-        """Its type in words, in English as all of the schema."""
+        """The field's type in words, in English like the whole schema."""
         words = f"array of {self.type}s" if self.many else self.type
         return f"{words} or null" if self.nullable else words
 
 
 class Reader:
-    """Reads the schemas of one document."""
+    """Read the schemas of one OpenAPI document."""
 
     def __init__(self, document: Schema) -> None:
         self._schemas: Schema = document["components"]["schemas"]
 
     def resolve(self, schema: Schema) -> Schema:
-        """The schema itself: behind a reference, and with what stands beside that."""
+        """Return the schema with its reference resolved; keywords beside the reference win."""
         seen = dict(schema)
         while "$ref" in seen:
             target = self._schemas[seen.pop("$ref").rpartition("/")[2]]
@@ -69,7 +70,7 @@ class Reader:
         return seen
 
     def fields(self, schema: Schema, inside: tuple[str, ...] = ()) -> tuple[Field, ...]:
-        """The fields of an object in their order. `inside`: the models that it is a part of."""
+        """Return the fields of an object in order. `inside`: the models that it is nested in."""
         whole = self.resolve(schema)
         required = whole.get("required", ())
         return tuple(
@@ -78,7 +79,10 @@ class Reader:
         )
 
     def shapes(self, schema: Schema, inside: tuple[str, ...] = ()) -> tuple[Shape, ...]:
-        """The objects that a value of that schema may be."""
+        """Return the objects that a value of that schema may be.
+
+        An object that is nested in itself is left out.
+        """
         found = []
         for option in self._options(schema)[0]:
             reference = option.get("$ref", "")
@@ -94,7 +98,7 @@ class Reader:
     def field(
         self, name: str, schema: Schema, *, required: bool, inside: tuple[str, ...] = ()
     ) -> Field:
-        """A field or parameter of that schema."""
+        """Return the field or parameter with that name and schema."""
         whole = self.resolve(schema)
         options, nullable = self._options(schema)
         inner = options[0] if options else {}
@@ -118,7 +122,7 @@ class Reader:
         )
 
     def sample(self, schema: Schema, inside: tuple[str, ...] = ()) -> Any:
-        """A value that the schema allows: of its examples where it has some."""
+        """Return a value that the schema allows: its first example if it has one."""
         reference = schema.get("$ref", "")
         options = self._options(schema)[0]
         whole = self.resolve(options[0] if options else schema)
@@ -145,7 +149,7 @@ class Reader:
         return plain.get(str(kind), _SAMPLES.get(whole.get("format", ""), "…"))
 
     def _options(self, schema: Schema) -> tuple[list[Schema], bool]:
-        """What a value may be besides null, and whether it may be null."""
+        """Return the alternatives of a value without null, and whether null is one of them."""
         whole = self.resolve(schema)
         listed: list[Schema] = whole.get("anyOf") or whole.get("oneOf") or []
         if listed:
@@ -163,7 +167,7 @@ class Reader:
 
 
 def _words(name: str) -> str:
-    """A model's name as words: `OtpSentInTest` is "Otp sent in test"."""
+    """Return a model's name as words: `OtpSentInTest` becomes "OTP sent in test"."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", " ", name).lower()
     return (words[:1].upper() + words[1:]).replace("Otp", "OTP")
 
@@ -175,7 +179,7 @@ def _choices(schema: Schema) -> list[Any]:
 
 
 def _rules(schema: Schema, default: Any) -> list[Rule]:
-    """Its bounds and its default, as far as there are any."""
+    """Return the schema's bounds and its default, as far as it has them."""
     found = []
     for kind, low, high in (
         ("range", "minimum", "maximum"),
@@ -184,13 +188,13 @@ def _rules(schema: Schema, default: Any) -> list[Rule]:
     ):
         bounds = schema.get(low), schema.get(high)
         if bounds != (None, None):
-            found.append(Rule(kind, _span(*bounds)))
+            found.append(Rule(kind, _range_text(*bounds)))
     if default not in (None, "", []):
         found.append(Rule("default", str(default)))
     return found
 
 
-def _span(low: int | None, high: int | None) -> str:
+def _range_text(low: int | None, high: int | None) -> str:
     if low is None:
         return f"≤ {high:,}"
     return f"≥ {low:,}" if high is None else f"{low:,}–{high:,}"

@@ -1,7 +1,7 @@
-"""What is known of each operation beyond its view: its place, its refusals, what leads on from it.
+"""Order, tags, error codes and links of the API's operations, by operationId.
 
-By operationId. An operation that is missing here stands after the others of its tag and has only
-the refusals that all have.
+An operation that is missing here is listed after the others of its tag and has only the error codes
+that are common to all.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ TAGS = {
     "Suppressions": "Numbers that nothing is sent to.",
     "Account": "Credits and usage.",
 }
-"""The tags in their order, and what is under each."""
+"""The tags in order, with their descriptions."""
 
 _TAG_OF = {
     "sms": "SMS",
@@ -29,13 +29,24 @@ _TAG_OF = {
 
 
 def tag_of(path: str) -> str:
-    """The tag of an address, such as `/v1/sms/send`."""
+    """Return the tag of a path such as `/v1/sms/send`."""
     return _TAG_OF.get(path.split("/")[2], "Account")
+
+
+WHOSE_ID = {
+    "message_id": "message's",
+    "batch_id": "batch's",
+    "otp_id": "verification's",
+    "webhook_id": "endpoint's",
+    "delivery_id": "delivery's",
+    "sender_id": "sender ID's",
+}
+"""Whose the ids in paths are, by their parameters' names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The answer's `field` is the parameter `parameter` of another operation."""
+    """A link of OpenAPI: the response's `field` is the parameter `parameter` of `operation`."""
 
     operation: str
     parameter: str
@@ -44,7 +55,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`codes`: why it may be refused, apart from what its method and path tell."""
+    """An operation: `codes` are its error codes beyond those of its method and path."""
 
     codes: tuple[str, ...] = ()
     links: tuple[Link, ...] = ()
@@ -135,4 +146,4 @@ OPERATIONS = {
     "get_balance": Operation(),
     "get_usage": Operation(),
 }
-"""In the order in which they are shown."""
+"""In the order in which they are listed."""

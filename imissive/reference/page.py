@@ -1,4 +1,4 @@
-"""The reference's pages, made of the schema: an overview, one page for each tag, and the events."""
+"""The reference's pages, generated from the schema: overview, one page for each tag, events."""
 
 import functools
 import re
@@ -11,6 +11,7 @@ from django.conf import settings
 from django.utils.safestring import SafeString
 from django.utils.text import slugify
 
+from imissive.core.api.error_bodies import Error
 from imissive.core.api.openapi import SCHEME, Schema
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.guide import calls, rendering
@@ -26,7 +27,7 @@ _JSON = "application/json"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """A header of an answer."""
+    """A header of a response."""
 
     name: str
     required: bool
@@ -34,8 +35,8 @@ class Header:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """One answer of an operation. `reasons`: its codes with what each means, for a refusal."""
+class Response:
+    """One response of an operation. `reasons`: for an error, its codes with their meanings."""
 
     status: int
     phrase: str
@@ -47,12 +48,17 @@ class Answer:
 
     @property
     def good(self) -> bool:
+        """True for a success, 2xx."""
         return self.status < 300
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One operation as its section shows it. `path` is in pieces: text, and names in braces."""
+    """One operation, a section of a page.
+
+    `path` is split into pieces, each with whether it is a parameter in braces. `parameters` are by
+    their place: path, query, header. `panels`: the call in every language.
+    """
 
     id: str
     method: str
@@ -64,17 +70,18 @@ class Operation:
     limit_class: str
     parameters: Mapping[str, tuple[Field, ...]]
     body: tuple[Shape, ...]
-    answers: tuple[Answer, ...]
+    responses: tuple[Response, ...]
     panels: tuple[Panel, ...]
 
     @property
-    def success(self) -> Answer:
-        return next(answer for answer in self.answers if answer.good)
+    def success(self) -> Response:
+        """The first successful response."""
+        return next(response for response in self.responses if response.good)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One type of event."""
+    """One type of webhook event."""
 
     id: str
     name: str
@@ -85,7 +92,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """A page of operations."""
+    """A tag: a page of operations."""
 
     slug: str
     name: str
@@ -95,7 +102,7 @@ class Tag:
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """All pages. `headers`: those that any answer may have. `errors`: (HTTP, code, meaning)."""
+    """All pages. `headers`: those of all responses. `errors`: HTTP status, code and meaning."""
 
     introduction: tuple[SafeString, ...]
     tags: tuple[Tag, ...]
@@ -107,11 +114,12 @@ class Reference:
     error_example: SafeString
 
     def tag(self, slug: str) -> Tag | None:
+        """Return the tag with that slug, or None."""
         return next((tag for tag in self.tags if tag.slug == slug), None)
 
 
 def reference() -> Reference:
-    """The reference for the platform's own address; made once for each process."""
+    """Return the reference for the platform's URL, built once in each process."""
     return _reference(document().etag)
 
 
@@ -119,7 +127,7 @@ def reference() -> Reference:
 def _reference(etag: str) -> Reference:
     schema = document().schema
     maker = _Maker(schema)
-    error = schema["components"]["schemas"][codes.Error.__name__]
+    error = schema["components"]["schemas"][Error.__name__]
     headers = schema["components"]["headers"]
     return Reference(
         introduction=tuple(paragraphs(schema["info"]["description"])),
@@ -150,14 +158,14 @@ def _json(value: Any) -> SafeString:
 
 
 class _Maker:
-    """Turns the parts of a schema into what pages show."""
+    """Builds the pages' dataclasses from the parts of a schema."""
 
     def __init__(self, schema: Schema) -> None:
         self.schema = schema
         self.reader = Reader(schema)
 
     def operations_of(self, tag: str) -> list[tuple[str, str, Schema]]:
-        """(path, method, operation) of each operation with that tag, in order."""
+        """Return the path, method and schema of each operation with that tag, in order."""
         return [
             (path, method, operation)
             for path, operations in self.schema["paths"].items()
@@ -184,9 +192,9 @@ class _Maker:
             limit_class=operation.get("x-rate-limit", ""),
             parameters=self.parameters(operation),
             body=self.reader.shapes(body) if body else (),
-            answers=tuple(
-                self.answer(int(status), answer)
-                for status, answer in sorted(operation["responses"].items())
+            responses=tuple(
+                self.response(int(status), response)
+                for status, response in sorted(operation["responses"].items())
             ),
             panels=tuple(
                 rendering.call_panels(self.call(path, method, operation), settings.PUBLIC_URL)
@@ -194,7 +202,7 @@ class _Maker:
         )
 
     def parameters(self, operation: Schema) -> dict[str, tuple[Field, ...]]:
-        """The parameters by where they stand: path, query, header."""
+        """Return the parameters by their place: path, query, header."""
         found: dict[str, list[Field]] = {"path": [], "query": [], "header": []}
         for given in operation.get("parameters", []):
             parameter = self._component(given)
@@ -205,18 +213,18 @@ class _Maker:
             found[parameter["in"]].append(field)
         return {place: tuple(fields) for place, fields in found.items() if fields}
 
-    def answer(self, status: int, answer: Schema) -> Answer:
-        content = answer.get("content", {}).get(_JSON)
-        its_codes = answer.get("x-codes", ())
-        return Answer(
+    def response(self, status: int, response: Schema) -> Response:
+        content = response.get("content", {}).get(_JSON)
+        error_codes = response.get("x-codes", ())
+        return Response(
             status=status,
             phrase=HTTPStatus(status).phrase,
-            description=() if its_codes else tuple(paragraphs(answer["description"])),
-            shapes=self.reader.shapes(content["schema"]) if content and not its_codes else (),
+            description=() if error_codes else tuple(paragraphs(response["description"])),
+            shapes=self.reader.shapes(content["schema"]) if content and not error_codes else (),
             headers=tuple(
-                self.header(name, header) for name, header in answer.get("headers", {}).items()
+                self.header(name, header) for name, header in response.get("headers", {}).items()
             ),
-            reasons=tuple((code, inline(codes.CODES[code].meaning)) for code in its_codes),
+            reasons=tuple((code, inline(codes.CODES[code].meaning)) for code in error_codes),
             example=_json(self._example(content)) if content else None,
         )
 
@@ -235,7 +243,7 @@ class _Maker:
         )
 
     def call(self, path: str, method: str, operation: Schema) -> calls.Call:
-        """A call of the operation, to be written in every language."""
+        """Return an example call of the operation, to be generated in every language."""
         content = operation.get("requestBody", {}).get("content", {}).get(_JSON)
         for given in operation.get("parameters", []):
             parameter = self._component(given)
@@ -243,7 +251,7 @@ class _Maker:
                 sample = str(self.reader.sample(parameter["schema"]))
                 path = path.replace(f"{{{parameter['name']}}}", sample)
         success = next(status for status in sorted(operation["responses"]) if status < "300")
-        answer = operation["responses"][success].get("content", {}).get(_JSON)
+        response = operation["responses"][success].get("content", {}).get(_JSON)
         return calls.Call(
             name=operation["operationId"].replace("_", "-"),
             method=method.upper(),
@@ -251,7 +259,7 @@ class _Maker:
             headers={},
             body=self._example(content) if content else None,
             status=int(success),
-            answer=self._example(answer) if answer else None,
+            answer=self._example(response) if response else None,
             answer_headers={},
             uses={},
             again=False,
@@ -261,7 +269,10 @@ class _Maker:
         )
 
     def _example(self, content: Schema) -> Any:
-        """The content's plainest example: that of the shortest name; else one that is made up."""
+        """Return the content's simplest example, the one with the shortest name.
+
+        Without an example it is generated from the schema.
+        """
         examples: Schema = content.get("examples", {})
         if not examples:
             return self.reader.sample(content["schema"])
@@ -269,7 +280,7 @@ class _Maker:
         return first["value"]
 
     def _component(self, given: Schema) -> Schema:
-        """What is behind a reference to a component."""
+        """Return the component that a reference points to; anything else as it is."""
         if "$ref" not in given:
             return given
         kind, name = given["$ref"].split("/")[-2:]

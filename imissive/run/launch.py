@@ -5,14 +5,20 @@ import sys
 if sys.version_info < (3, 11):  # noqa: UP036 - whoever runs this has not read pyproject.toml
     sys.exit(f"imissive needs Python 3.11 or later; this is {sys.version.split()[0]}.")
 
+import os
+import signal
+import time
+
+if __name__ == "__main__":
+    # Ctrl-C before there is anything to end. Nobody wants the traceback of an import; and make
+    # complains where we are gone before it has seen the signal.
+    signal.signal(signal.SIGINT, lambda *_: (time.sleep(0.1), os._exit(0)))
+
 import errno
 import fcntl
 import http.client
-import os
 import secrets
-import signal
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +40,7 @@ from imissive.run.embedded import (
     Valkey,
     open_to_servers,
 )
+from imissive.run.forking import FORKS, preload
 from imissive.run.processes import (
     LOOPBACK,
     end_leftover,
@@ -47,6 +54,8 @@ from imissive.run.terminal import Terminal, welcome
 
 # The platform is ended within ten seconds: this much for its processes, the rest for the servers.
 PATIENCE = 6.5
+# Until it is ready nobody waits for an answer. Granian's workers do not hear a signal then.
+UNREADY_PATIENCE = 1.5
 UNREADY_NOTE_SECONDS = 30.0
 SECRETS = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS")
 
@@ -69,6 +78,7 @@ class Launch:
         self.terminal = Terminal()
         self.servers: list[Server] = []
         self.asked = 0
+        self.patience = UNREADY_PATIENCE
         self.supervisor = Supervisor(
             data_dir / "pids", say=self.terminal.say, emit=self.terminal.line
         )
@@ -85,6 +95,10 @@ class Launch:
                 self._step(0.5)
         except Asked:
             self.terminal.say("ending …")
+        except EmbeddedError:
+            # A terminal's Ctrl-C reaches initdb too, which fails then.
+            if not self.asked:
+                raise
         finally:
             self._end()
 
@@ -92,7 +106,8 @@ class Launch:
 
     def _start_servers(self) -> None:
         if not os.environ.get("DATABASE_URL"):
-            self.servers.append(Postgres(self.data_dir, url=self.runtime.get("DATABASE_URL")))
+            url = self.runtime.get("DATABASE_URL")
+            self.servers.append(Postgres(self.data_dir, url=url, check=self._check))
         if not os.environ.get("REDIS_URL"):
             self.servers.append(Valkey(self.data_dir, url=self.runtime.get("REDIS_URL")))
         if self.servers:
@@ -112,6 +127,9 @@ class Launch:
                 )
             )
         self._write_runtime()
+        if FORKS:
+            # While the servers start: both take about as long.
+            preload()
         deadline = time.monotonic() + START_SECONDS
         for server in self.servers:
             while not server.is_ready():
@@ -159,6 +177,7 @@ class Launch:
         for program in programs.values():
             self.supervisor.start(program)
         missing = self._wait_until_ready()
+        self.patience = PATIENCE
         self.supervisor.start(clock)
         demo_file = self.data_dir / "demo.env"
         demo = {name: value or "" for name, value in dotenv_values(demo_file).items()}
@@ -181,7 +200,7 @@ class Launch:
 
     def _missing(self) -> str:
         """What /readyz says while it is not 200; `web` or `smpp` where nobody answers there."""
-        connection = http.client.HTTPConnection(reachable(self.env.host), self.env.port, timeout=3)
+        connection = http.client.HTTPConnection(reachable(self.env.host), self.env.port, timeout=2)
         try:
             connection.request("GET", "/readyz")
             answer = connection.getresponse()
@@ -202,10 +221,8 @@ class Launch:
             "DATA_DIR": str(self.data_dir),
             "DJANGO_SETTINGS_MODULE": "imissive.settings",
             "PYTHONUNBUFFERED": "1",
-            # Each worker would tell root so in ten lines; README and docs/operating.md say it once.
-            "PYTHONWARNINGS": "ignore:You're running the worker with superuser privileges",
         }
-        return Program(name, command, environment=environment, folder=ROOT, once=once)
+        return Program(name, command, environment=environment, folder=ROOT, once=once, forked=True)
 
     # ------------------------------------------------------------ end
 
@@ -217,6 +234,9 @@ class Launch:
 
     def _step(self, seconds: float) -> None:
         self.supervisor.step(seconds)
+        self._check()
+
+    def _check(self) -> None:
         if self.asked:
             raise Asked
 
@@ -230,7 +250,7 @@ class Launch:
         servers = [server.name for server in self.servers]
         last = [*servers, "simulator"]
         first = [name for name in self.supervisor.names if name not in last]
-        self.supervisor.stop_all(first, patience=PATIENCE)
+        self.supervisor.stop_all(first, patience=self.patience)
         self.supervisor.stop_all(["simulator"], patience=2)
         end_carriers(self.data_dir / "pids")
         self.supervisor.stop_all(servers)
@@ -344,9 +364,6 @@ def main() -> int:
     except (Refusal, EmbeddedError, boot.Unusable) as refusal:
         print(f"imissive: {refusal}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        # Before anything was started: afterwards Ctrl-C is no exception.
-        return 130
     return 0
 
 

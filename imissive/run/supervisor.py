@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imissive.run.forking import FORKS, Forked
 from imissive.run.processes import end_leftover, write_private
 from imissive.run.unprivileged import Prepare, die_with_parent
 
@@ -38,6 +39,8 @@ class Program:
     grace: float = 7.0
     # Ran once to its end, such as a migration: not started again.
     once: bool = False
+    # A Python command line, run in a fork of the supervisor where that can be: see forking.py.
+    forked: bool = False
     before_exec: Prepare | None = None
 
     @property
@@ -49,7 +52,7 @@ class Program:
 @dataclass(slots=True)
 class _Child:
     program: Program
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | Forked | None = None
     started_at: float = 0.0
     start_at: float = 0.0
     failures: int = 0
@@ -157,26 +160,8 @@ class Supervisor:
 
     def _spawn(self, child: _Child) -> None:
         program = child.program
-        death = die_with_parent(program.stop_signal)
-
-        def before_exec() -> None:
-            if program.before_exec is not None:
-                program.before_exec()
-            # After a change of user, which would undo it.
-            death()
-
-        output = None if self._emit is None else subprocess.PIPE
         try:
-            child.process = subprocess.Popen(
-                program.command,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=None if output is None else subprocess.STDOUT,
-                cwd=program.folder,
-                env=program.environment,
-                process_group=0,
-                preexec_fn=before_exec,
-            )
+            child.process = self._fork(program) if program.forked and FORKS else self._exec(program)
         except OSError as error:
             self._say(f"{program.name} cannot be started: {error}")
             self._plan(child, 127)
@@ -186,6 +171,36 @@ class Supervisor:
         if child.process.stdout is not None:
             os.set_blocking(child.process.stdout.fileno(), False)
             self._selector.register(child.process.stdout, selectors.EVENT_READ, child)
+
+    def _fork(self, program: Program) -> Forked:
+        return Forked(
+            program.command,
+            environment=os.environ if program.environment is None else program.environment,
+            folder=program.folder,
+            piped=self._emit is not None,
+            prepare=die_with_parent(program.stop_signal),
+        )
+
+    def _exec(self, program: Program) -> subprocess.Popen[bytes]:
+        death = die_with_parent(program.stop_signal)
+
+        def before_exec() -> None:
+            if program.before_exec is not None:
+                program.before_exec()
+            # After a change of user, which would undo it.
+            death()
+
+        output = None if self._emit is None else subprocess.PIPE
+        return subprocess.Popen(
+            program.command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=None if output is None else subprocess.STDOUT,
+            cwd=program.folder,
+            env=program.environment,
+            process_group=0,
+            preexec_fn=before_exec,
+        )
 
     def _bury(self, child: _Child) -> None:
         """A process ended: end what it left in its group, and plan what follows."""
@@ -201,7 +216,7 @@ class Supervisor:
             process.stdout.close()
         child.process = None
         self._pid_file(child.program.name).unlink(missing_ok=True)
-        self._plan(child, process.returncode)
+        self._plan(child, process.returncode or 0)
 
     def _plan(self, child: _Child, code: int) -> None:
         if child.stopping:

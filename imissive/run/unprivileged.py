@@ -51,9 +51,12 @@ class NoWay(Exception):
     """None of the ways works here."""
 
 
-def die_with_parent(death: signal.Signals) -> Prepare:
-    """What a child does to get that signal when its parent dies, even by SIGKILL (Linux only)."""
-    parent = os.getpid()
+def die_with_parent(death: signal.Signals, *, parent: int | None = None) -> Prepare:
+    """Return what a child does to get that signal when its parent dies, even by SIGKILL.
+
+    On Linux only. The parent is this process, unless its number is given.
+    """
+    parent = os.getpid() if parent is None else parent
 
     def prepare() -> None:
         if _LINUX:

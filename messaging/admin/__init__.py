@@ -1,4 +1,4 @@
-"""Operators' pages of messaging, by subject. Importing them registers them with the admin."""
+"""Messaging's pages in the admin. Importing them registers them with the admin site."""
 
 from accounts.operators.site import site
 from messaging.admin import panels
@@ -22,7 +22,7 @@ __all__ = [
     "SuppressionAdmin",
 ]
 
-# What waits for an operator first.
+# The queue of pending sender IDs is first, because it needs an operator.
 site.panels += [pending_panel, carriers_panel]
 site.organization_panels += [panels.traffic, panels.sender_ids, panels.routing]
 site.waiting["messaging.senderid"] = waiting

@@ -1,4 +1,4 @@
-"""Carriers with their live binds and figures, and how they are started, drained and stopped."""
+"""Admin pages of carriers: settings, live binds, figures; start, pause, drain, resume, stop."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,9 @@ from accounts.audit import trail
 from accounts.operators.base import (
     OperatorAdmin,
     ReadOnlyInline,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
@@ -37,6 +37,8 @@ else:
 
 
 class CarrierForm(CarrierModelForm):
+    """A carrier's settings. The stored password is never shown, and kept where none is typed."""
+
     password = forms.CharField(
         label=_("Password"),
         required=False,
@@ -58,12 +60,13 @@ class CarrierForm(CarrierModelForm):
         self.initial["password"] = ""
 
     def clean_password(self) -> str:
+        """Return the typed password, or the stored one."""
         typed: str = self.cleaned_data["password"]
         return typed or self.stored_password
 
 
 class BindInline(ReadOnlyInline):
-    """What the carrier workers say of their binds, with how long ago they said it."""
+    """A carrier's binds as its workers report them; old reports are marked."""
 
     model = CarrierBind
     ordering = ("worker", "number")
@@ -78,6 +81,7 @@ class BindInline(ReadOnlyInline):
         "submitted",
         "throttled",
         "receipts",
+        "protocol_errors",
         "last_error",
     )
 
@@ -91,7 +95,7 @@ def _stale_before() -> Any:
 
 
 def state_of(carrier: Any) -> tuple[str, Any]:
-    """A carrier's state in a word; `bound` is what `_with_bound` counted."""
+    """Return a carrier's state and its label. The carrier is from `_with_bound`."""
     if not carrier.enabled:
         return "stopped", _("Stopped")
     if not carrier.bound:
@@ -102,7 +106,7 @@ def state_of(carrier: Any) -> tuple[str, Any]:
 
 
 def _in_flight(carrier: Carrier) -> int:
-    """Submits under way over all binds that were heard of lately."""
+    """Return the number of submits in flight over all binds with a current report."""
     fresh = CarrierBind.objects.filter(carrier=carrier, updated_at__gte=_stale_before())
     return fresh.aggregate(all=Sum("in_flight"))["all"] or 0
 
@@ -115,7 +119,7 @@ def _with_bound(carriers: QuerySet[Carrier]) -> QuerySet[Carrier]:
 
 
 class _WithFigures(ChangeList):
-    """The list with each carrier's figures, read once for all of them."""
+    """The list of carriers with each one's figures, which are read once for all."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -127,6 +131,8 @@ class _WithFigures(ChangeList):
 
 @admin.register(Carrier, site=site)
 class CarrierAdmin(OperatorAdmin):
+    """Carriers. Switching one on or off is an action with its own audit entry."""
+
     form = CarrierForm
     inlines = (BindInline,)
     list_display = ("name", "state", "live", "waiting", "rate", "errors", "host", "is_sandbox")
@@ -210,15 +216,15 @@ class CarrierAdmin(OperatorAdmin):
             context["carrier_state"] = state_of(carrier)
             context["in_flight"] = _in_flight(carrier)
             context["bound"] = carrier.bound
-        shown: HttpResponse = super().change_view(request, object_id, form_url, context)
-        return shown
+        response: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return response
 
     @admin.display(description=_("Binds up"))
     def live(self, obj: Any) -> str:
         return f"{obj.bound} / {obj.binds}"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        # The slug names queues that workers listen to; on and off are acts of their own.
+        # The slug is part of the names of queues that workers consume; switches are actions.
         return ("slug", "enabled", "paused", "draining") if obj else ("paused", "draining")
 
     def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> dict[str, Any]:
@@ -227,13 +233,13 @@ class CarrierAdmin(OperatorAdmin):
     def has_switch_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_carrier")
 
-    @act(_("Pause"), permission="switch", icon="pause")
+    @detail_action(_("Pause"), permission="switch", icon="pause")
     def pause(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _("Nothing more is submitted; binds stay up and receipts still come.")
         title = _("Pause this carrier")
         return self._switch(request, object_id, title, explanation, paused=True, draining=False)
 
-    @act(_("Drain"), permission="switch", icon="water_drop")
+    @detail_action(_("Drain"), permission="switch", icon="water_drop")
     def drain(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _(
             "Nothing more is submitted; what is under way finishes, and receipts still come. What"
@@ -243,18 +249,18 @@ class CarrierAdmin(OperatorAdmin):
         title = _("Drain this carrier")
         return self._switch(request, object_id, title, explanation, draining=True, paused=False)
 
-    @act(_("Resume"), permission="switch", icon="play_arrow")
+    @detail_action(_("Resume"), permission="switch", icon="play_arrow")
     def resume(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _("Submitting goes on with what waits.")
         title = _("Resume this carrier")
         return self._switch(request, object_id, title, explanation, paused=False, draining=False)
 
-    @act(_("Start"), permission="switch", icon="power")
+    @detail_action(_("Start"), permission="switch", icon="power")
     def enable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _("Its worker binds, and routes use it.")
         return self._switch(request, object_id, _("Start this carrier"), explanation, enabled=True)
 
-    @act(_("Stop"), permission="switch", icon="power_off", danger=True)
+    @detail_action(_("Stop"), permission="switch", icon="power_off", danger=True)
     def disable(self, request: HttpRequest, object_id: str) -> HttpResponse:
         explanation = _(
             "Its binds close and routes pass it over. Receipts cannot come any more: drain it first"
@@ -274,7 +280,7 @@ class CarrierAdmin(OperatorAdmin):
         **to: bool,
     ) -> HttpResponse:
         def do(carrier: Carrier, _values: dict[str, Any]) -> None:
-            # Only these columns: another operator may be saving the others.
+            # Only these columns, because another operator may be saving the others.
             Carrier.objects.filter(pk=carrier.pk).update(**to)
             trail.record(
                 "carrier.switched",
@@ -284,7 +290,7 @@ class CarrierAdmin(OperatorAdmin):
                 address=client_address(request),
             )
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -296,14 +302,14 @@ class CarrierAdmin(OperatorAdmin):
         )
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Only what would change something: a paused carrier is not paused again."""
+        """Return only the buttons that change something: a paused carrier has no "Pause"."""
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         carrier = self.get_object(request, str(object_id))
         if carrier is None:
             return buttons
-        held = carrier.paused or carrier.draining
+        suspended = carrier.paused or carrier.draining
         offered = {
-            *(["resume"] if held else []),
+            *(["resume"] if suspended else []),
             *([] if carrier.paused else ["pause"]),
             *([] if carrier.draining else ["drain"]),
             "disable" if carrier.enabled else "enable",
@@ -312,7 +318,7 @@ class CarrierAdmin(OperatorAdmin):
 
 
 def carriers_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
-    """Which carriers are up, for the admin's first page."""
+    """Return the panel of carriers with their states and figures, for the admin's first page."""
     if not request.user.has_perm("messaging.view_carrier"):
         return None
     figures = traffic.figures()

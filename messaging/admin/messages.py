@@ -1,4 +1,7 @@
-"""Messages as operators see them: found by id, number or reference, their texts masked."""
+"""Admin pages of messages, with search by id, number or reference, and of unmatched receipts.
+
+Texts are hidden: reading one needs a reason, which goes into the audit log.
+"""
 
 import uuid
 from datetime import timedelta
@@ -19,8 +22,8 @@ from accounts.operators.base import (
     LongTableAdmin,
     ReadOnlyInline,
     ReasonForm,
-    act,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
@@ -43,9 +46,9 @@ _COLORS = {
 
 
 class AcceptedFilter(admin.SimpleListFilter):
-    """A span of time, the last day where none is chosen: a range of ids, so the key serves it.
+    """A period, by default the last day. It is a range of ids, so the primary key serves it.
 
-    It bounds what a search or another filter may have to read through.
+    It limits how many messages a search or another filter reads.
     """
 
     title = _("accepted")
@@ -61,7 +64,7 @@ class AcceptedFilter(admin.SimpleListFilter):
         ]
 
     def choices(self, changelist: Any) -> Any:
-        """Without "All": the default is a day, and "Ever" says what it costs."""
+        """Yield the choices without "All": the default is a day, and "Ever" is explicit."""
         for value, title in self.lookup_choices:
             yield {
                 "selected": (self.value() or "day") == value,
@@ -100,6 +103,8 @@ class AttemptInline(ReadOnlyInline):
 
 @admin.register(Message, site=site)
 class MessageAdmin(LongTableAdmin):
+    """Messages, read-only, with their parts and unsuccessful submits."""
+
     inlines = (PartInline, AttemptInline)
     list_display = (
         "public_id",
@@ -111,7 +116,7 @@ class MessageAdmin(LongTableAdmin):
     )
     list_filter = (AcceptedFilter, "status", "test")
     list_select_related = ("organization", "carrier")
-    # Named so that the search box is shown; `get_search_results` decides what is looked up.
+    # Required for the search box; `get_search_results` does the search.
     search_fields = ("id",)
     search_help_text = _("A message id, a whole number, or a reference")
     actions_detail = ("read_text",)
@@ -157,14 +162,14 @@ class MessageAdmin(LongTableAdmin):
 
     @admin.display(description=_("text"))
     def hidden_text(self, obj: Message) -> str:
-        """A text may hold a password or a diagnosis. Reading it is an act of its own."""
+        """Return dots and the text's length: a text may contain a password or a diagnosis."""
         length = len(obj.text)
         shown = ngettext("%(count)d character", "%(count)d characters", length)
         return f"•••••• ({shown % {'count': length}})"
 
     @admin.display(description=_("error"))
     def error(self, obj: Message) -> str:
-        """As the API tells it, in English."""
+        """Return the error in English, as in the API."""
         return ltr(obj.error_message) if obj.error_message else "—"
 
     def get_search_results(
@@ -175,7 +180,7 @@ class MessageAdmin(LongTableAdmin):
             return queryset, False
         message_id = ids.parse_id(ids.MESSAGE, term) or _uuid(term)
         if message_id is not None:
-            # An id is an answer whatever else is filtered for.
+            # An id is found whatever the other filters are.
             return self.get_queryset(request).filter(pk=message_id), False
         try:
             return queryset.filter(to=e164.parse(term).e164), False
@@ -185,9 +190,9 @@ class MessageAdmin(LongTableAdmin):
     def has_read_text_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_message")
 
-    @act(_("Read the text"), permission="read_text", icon="visibility")
+    @detail_action(_("Read the text"), permission="read_text", icon="visibility")
     def read_text(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Shows the text in the answer to a reason that goes into the audit log."""
+        """Ask for a reason, record it in the audit log, and show the text in the response."""
         message = self.get_object(request, object_id)
         if message is None:
             raise Http404
@@ -225,7 +230,7 @@ def _uuid(term: str) -> uuid.UUID | None:
 
 @admin.register(EarlyReceipt, site=site)
 class EarlyReceiptAdmin(LongTableAdmin):
-    """Receipts whose message is not known: a moment too early, or nobody's."""
+    """Receipts that match no part, because they came too early or are not the platform's."""
 
     list_display = ("received_at", "carrier", "carrier_message_id", "status", "error_code")
     list_filter = ("carrier", "status")

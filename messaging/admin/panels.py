@@ -1,4 +1,4 @@
-"""What an organization's page in the admin shows of messaging: traffic, sender IDs, routing."""
+"""Messaging's panels on an organization's page in the admin: traffic, sender IDs, routing."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,7 +21,10 @@ Panel = tuple[str, dict[str, Any]]
 
 
 def traffic(request: HttpRequest, organization: Organization) -> Panel | None:
-    """Live messages of the last days, and what became of them."""
+    """Return the panel of live messages of the last DAYS days, by day and by status.
+
+    None for operators who may not view messages.
+    """
     if not request.user.has_perm("messaging.view_message"):
         return None
     now = timezone.now()
@@ -40,7 +43,10 @@ def traffic(request: HttpRequest, organization: Organization) -> Panel | None:
 
 
 def sender_ids(request: HttpRequest, organization: Organization) -> Panel | None:
-    """Its sender IDs by status, and the approved ones by name."""
+    """Return the panel of sender IDs: numbers by status, approved and pending ones.
+
+    None for operators who may not view sender IDs.
+    """
     if not request.user.has_perm("messaging.view_senderid"):
         return None
     mine = SenderId.objects.filter(organization=organization)
@@ -56,7 +62,10 @@ def sender_ids(request: HttpRequest, organization: Organization) -> Panel | None
 
 
 def routing(request: HttpRequest, organization: Organization) -> Panel | None:
-    """What is its own: prices, routes, SMPP accounts. Everything else is everybody's."""
+    """Return the panel of the organization's own prices, routes and SMPP accounts.
+
+    None for operators who may not view prices.
+    """
     if not request.user.has_perm("messaging.view_price"):
         return None
     routes = Route.objects.filter(organization=organization).prefetch_related("steps__carrier")

@@ -1,4 +1,4 @@
-"""Routes, with a box to try them in, and prices."""
+"""Admin pages of routes, with the route preview, and of prices."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +18,11 @@ from unfold.widgets import (
 from accounts.access.page_access import public_id
 from accounts.credits.field import CreditsField
 from accounts.models import Organization
-from accounts.operators.base import OperatorAdmin, TabularInline, act
+from accounts.operators.base import OperatorAdmin, TabularInline, detail_action
 from accounts.operators.site import site
 from accounts.templatetags.shown import credits_shown
 from imissive.core import ids
-from messaging.admin.route_preview import try_out
+from messaging.admin.route_preview import preview_route
 from messaging.models import Price, Route, RouteCarrier
 from messaging.sending.evaluation import Draft
 
@@ -32,8 +32,8 @@ else:
     PriceModelForm = forms.ModelForm
 
 
-class TryForm(forms.Form):
-    """A message as a customer would ask for it."""
+class RoutePreviewForm(forms.Form):
+    """A message as a customer would send it."""
 
     organization = forms.CharField(
         label=_("Organization"),
@@ -65,18 +65,19 @@ class TryForm(forms.Form):
     )
 
     def clean_organization(self) -> Organization:
+        """Return the organization with that id or name; refuse an ambiguous name."""
         typed: str = self.cleaned_data["organization"]
-        wanted = ids.parse_id(ids.ORGANIZATION, typed)
-        meant = Q(id=wanted) if wanted else Q(name__iexact=typed) | Q(name__icontains=typed)
-        found = list(Organization.objects.filter(meant).order_by("name")[:6])
+        parsed = ids.parse_id(ids.ORGANIZATION, typed)
+        condition = Q(id=parsed) if parsed else Q(name__iexact=typed) | Q(name__icontains=typed)
+        found = list(Organization.objects.filter(condition).order_by("name")[:6])
         exact = [each for each in found if each.name.casefold() == typed.casefold()]
         if len(exact) == 1 or len(found) == 1:
             return (exact or found)[0]
         if not found:
             raise forms.ValidationError(_("There is no such organization."))
-        told = gettext("Several are called so: %(names)s. Give the id of one.")
+        message = gettext("Several are called so: %(names)s. Give the id of one.")
         names = ", ".join(f"{each} ({public_id(each)})" for each in found)
-        raise forms.ValidationError(told % {"names": names})
+        raise forms.ValidationError(message % {"names": names})
 
 
 class StepInline(TabularInline):
@@ -90,6 +91,8 @@ class StepInline(TabularInline):
 
 @admin.register(Route, site=site)
 class RouteAdmin(OperatorAdmin):
+    """Routes with their carriers in the order of failover."""
+
     inlines = (StepInline,)
     actions_list = ("try_it",)
     autocomplete_fields = ("organization",)
@@ -106,22 +109,22 @@ class RouteAdmin(OperatorAdmin):
     def has_try_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return self.has_view_permission(request)
 
-    @act(_("Try it"), permission="try", icon="science")
+    @detail_action(_("Try it"), permission="try", icon="science")
     def try_it(self, request: HttpRequest) -> HttpResponse:
-        """A message is judged, not sent: which carrier and price it would get, and why."""
-        asked = request.GET if "to" in request.GET else None
+        """Show the route preview: the carriers and price of a message, and why. Nothing is sent."""
+        data = request.GET if "to" in request.GET else None
         initial = {"organization": request.GET.get("organization", "")}
-        form = TryForm(asked, initial=initial)
-        trial = None
-        if asked is not None and form.is_valid():
+        form = RoutePreviewForm(data, initial=initial)
+        preview = None
+        if data is not None and form.is_valid():
             values = form.cleaned_data
             draft = Draft(values["to"], values["text"], values["sender"] or None)
-            trial = try_out(values["organization"], draft, test=values["test"])
+            preview = preview_route(values["organization"], draft, test=values["test"])
         context = {
             **self.admin_site.each_context(request),
             "title": _("Try a route"),
             "form": form,
-            "trial": trial,
+            "trial": preview,
             "opts": self.model._meta,
         }
         return TemplateResponse(request, "messaging/admin/route_preview.html", context)
@@ -132,6 +135,8 @@ class RouteAdmin(OperatorAdmin):
 
 
 class PriceForm(PriceModelForm):
+    """A price, entered in credits and stored in micro-credits."""
+
     micro = CreditsField(
         label=_("Credits for one part"), min_value=0, widget=UnfoldAdminTextInputWidget
     )
@@ -144,6 +149,8 @@ class PriceForm(PriceModelForm):
 
 @admin.register(Price, site=site)
 class PriceAdmin(OperatorAdmin):
+    """Prices of one part by prefix, general or an organization's own."""
+
     form = PriceForm
     autocomplete_fields = ("organization",)
     list_display = ("destination", "organization", "credits")

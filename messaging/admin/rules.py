@@ -1,4 +1,4 @@
-"""What countries allow when, and who does not want to be written to."""
+"""Admin pages of countries' sending hours, and of customers' suppression lists."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -14,6 +14,8 @@ from messaging.numbers import e164
 
 @admin.register(SendingRule, site=site)
 class SendingRuleAdmin(OperatorAdmin):
+    """Countries' sending hours."""
+
     list_display = ("country", "sender_suffix", "opens", "closes", "time_zone", "enabled")
     list_filter = ("enabled",)
     search_fields = ("country",)
@@ -27,11 +29,11 @@ class SendingRuleAdmin(OperatorAdmin):
 
 @admin.register(Suppression, site=site)
 class SuppressionAdmin(LongTableAdmin):
-    """Customers' own lists: operators look numbers up, and change nothing."""
+    """Customers' suppression lists: operators look up numbers, and change nothing."""
 
     list_display = ("shown_number", "organization", "reason", "source", "created_at")
     list_select_related = ("organization",)
-    # Named so that the search box is shown; `get_search_results` decides what is looked up.
+    # Required for the search box; `get_search_results` does the search.
     search_fields = ("number",)
     search_help_text = _("A whole number, or an organization's name")
     fields = ("shown_number", "organization", "reason", "source", "created_at")

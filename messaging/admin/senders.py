@@ -1,4 +1,4 @@
-"""The queue of sender IDs that wait for an operator."""
+"""Admin pages of sender IDs: the queue of requests, review, decisions, documents."""
 
 import uuid
 from typing import TYPE_CHECKING, Any
@@ -20,15 +20,16 @@ from unfold.widgets import (
 from accounts.audit import trail
 from accounts.operators.base import (
     OperatorAdmin,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
 from accounts.ui import stored_files
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.models import SenderDocument, SenderId
 from messaging.senders import (
     approval,
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
 else:
     SenderModelForm = forms.ModelForm
 
-# For the query's sake also the order of the status filter's work: what waits comes first.
+# The order of the list: pending ones first.
 _WAITING_FIRST = Case(
     When(status=SenderId.Status.PENDING, then=Value(0)),
     default=Value(1),
@@ -51,7 +52,7 @@ _WAITING_FIRST = Case(
 _WAITING_SINCE = Case(When(status=SenderId.Status.PENDING, then=F("created_at")))
 
 
-# Said often enough to be chosen instead of typed; in both languages, since customers read them.
+# Frequent reasons to choose from, in both languages, since customers read them.
 _REASONS = {
     _("Rejections"): (
         "Attach a document that shows the name is yours: a commercial registration, a trademark or"
@@ -78,7 +79,7 @@ _REASONS = {
 
 
 class RefusalForm(forms.Form):
-    """A reason that is chosen, or written, or both."""
+    """A reason that is chosen, typed, or both."""
 
     usual = forms.ChoiceField(
         label=_("A usual reason"),
@@ -98,19 +99,20 @@ class RefusalForm(forms.Form):
     )
 
     def clean(self) -> None:
-        told = (self.cleaned_data.get("usual", ""), self.cleaned_data.get("reason", ""))
-        reason = " ".join(filter(None, told))
-        longest = SenderId._meta.get_field("reason").max_length or 0
+        """Join the chosen and the typed reason; refuse an empty or a too long result."""
+        reasons = (self.cleaned_data.get("usual", ""), self.cleaned_data.get("reason", ""))
+        reason = " ".join(filter(None, reasons))
+        max_length = SenderId._meta.get_field("reason").max_length or 0
         if not reason:
             self.add_error("reason", gettext("Choose a reason or write one."))
-        elif len(reason) > longest:
+        elif len(reason) > max_length:
             self.add_error("reason", gettext("Together with the usual reason that is too long."))
         else:
             self.cleaned_data["reason"] = reason
 
 
 class RequestForm(SenderModelForm):
-    """A request made by an operator for a customer; the same checks as the customer's own."""
+    """A request by an operator for a customer, with the same checks as the customer's own."""
 
     class Meta:
         model = SenderId
@@ -125,11 +127,13 @@ class RequestForm(SenderModelForm):
         try:
             return approval.normalize(self.cleaned_data["name"])[0]
         except ApiError as error:
-            raise forms.ValidationError(error.problem.message) from None
+            raise forms.ValidationError(sentence(error.problem)) from None
 
 
 @admin.register(SenderId, site=site)
 class SenderIdAdmin(OperatorAdmin):
+    """Sender IDs. They change only by decisions, through `messaging.senders.approval`."""
+
     form = RequestForm
     autocomplete_fields = ("organization",)
     list_display = (
@@ -159,7 +163,7 @@ class SenderIdAdmin(OperatorAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SenderId]:
-        """What waits comes first, the longest first; then what was decided, the newest first."""
+        """Return pending sender IDs first, oldest first; then decided ones, newest first."""
         found = super().get_queryset(request).annotate(attachments=Count("documents"))
         ordered: QuerySet[SenderId] = found.order_by(_WAITING_FIRST, _WAITING_SINCE, "-created_at")
         return ordered
@@ -179,7 +183,7 @@ class SenderIdAdmin(OperatorAdmin):
     def document(
         self, request: HttpRequest, object_id: uuid.UUID, document_id: uuid.UUID
     ) -> HttpResponseBase:
-        """A customer's document, to be saved: who opened it is in the audit log."""
+        """Download a customer's document. It is audited."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         mine = SenderDocument.objects.filter(sender=object_id, pk=document_id)
@@ -206,14 +210,14 @@ class SenderIdAdmin(OperatorAdmin):
         sender = self.get_object(request, object_id)
         review = _review(sender) if sender and self.has_view_permission(request) else None
         context = {**(extra_context or {}), "review": review}
-        shown: HttpResponse = super().change_view(request, object_id, form_url, context)
-        return shown
+        response: HttpResponse = super().change_view(request, object_id, form_url, context)
+        return response
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return self.view_fields if obj else self.fields
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """A sender ID changes only by the decisions below, each with its audit entry and event."""
+        """Return False: a sender ID changes only by the decisions below, which are audited."""
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -244,11 +248,11 @@ class SenderIdAdmin(OperatorAdmin):
         obj.__dict__.update(sender.__dict__)
 
     def _audit(self, request: HttpRequest, obj: Any, verb: str, message: Any) -> None:
-        """`messaging.senders.approval` writes the audit log itself."""
+        """Do nothing, because `messaging.senders.approval` writes the audit log."""
 
-    @act(_("Approve"), permission="decide", icon="check")
+    @detail_action(_("Approve"), permission="decide", icon="check")
     def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -261,18 +265,18 @@ class SenderIdAdmin(OperatorAdmin):
         )
 
     def _approval(self, request: HttpRequest, object_id: str) -> str:
-        """What approving does, and whose name it could be taken for."""
-        told = gettext("The organization can send with it at once. Mail and webhook tell it.")
+        """Return the explanation of an approval, with a warning about look-alikes."""
+        text = gettext("The organization can send with it at once. Mail and webhook tell it.")
         sender = self.get_object(request, object_id)
         near = lookalikes.lookalikes_of(sender) if sender else []
         if near:
             names = ", ".join(f"{each.sender.name} ({each.sender.organization})" for each in near)
-            told += " " + gettext("Careful, it looks like: %(names)s.") % {"names": names}
-        return told
+            text += " " + gettext("Careful, it looks like: %(names)s.") % {"names": names}
+        return text
 
-    @act(_("Reject"), permission="decide", icon="close", danger=True)
+    @detail_action(_("Reject"), permission="decide", icon="close", danger=True)
     def reject(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -286,9 +290,9 @@ class SenderIdAdmin(OperatorAdmin):
             danger=True,
         )
 
-    @act(_("Revoke"), permission="decide", icon="block", danger=True)
+    @detail_action(_("Revoke"), permission="decide", icon="block", danger=True)
     def revoke(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -302,9 +306,9 @@ class SenderIdAdmin(OperatorAdmin):
             danger=True,
         )
 
-    @act(_("Make default"), permission="decide", icon="star")
+    @detail_action(_("Make default"), permission="decide", icon="star")
     def make_default(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -316,9 +320,9 @@ class SenderIdAdmin(OperatorAdmin):
             ),
         )
 
-    @act(_("Back to the queue"), permission="decide", icon="undo")
+    @detail_action(_("Back to the queue"), permission="decide", icon="undo")
     def reopen(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -338,18 +342,18 @@ class SenderIdAdmin(OperatorAdmin):
 
     @admin.action(description=_("Approve the selected sender IDs"), permissions=["decide"])
     def approve_selected(self, request: HttpRequest, queryset: QuerySet[SenderId]) -> None:
-        """Those that are not pending stay as they are: a revoked one is not approved by the way."""
+        """Approve the pending ones of the selected sender IDs; the others stay as they are."""
         approved = 0
         for sender in queryset.filter(status=SenderId.Status.PENDING):
             try:
                 approval.approve(sender, operator(request), address=client_address(request))
                 approved += 1
             except ApiError as error:  # somebody else was quicker
-                messages.warning(request, f"{sender}: {error.problem.message}")
+                messages.warning(request, f"{sender}: {sentence(error.problem)}")
         messages.success(request, _("Approved: %(count)s") % {"count": approved})
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Only the buttons that the sender ID's status has room for."""
+        """Return only the buttons that apply to the sender ID's status."""
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         sender = self.get_object(request, str(object_id))
         if sender is None:
@@ -368,7 +372,7 @@ _COLOURS = {"good": "success", "bad": "danger", "late": "warning", "still": "def
 
 
 def _review(sender: SenderId) -> dict[str, Any]:
-    """What an operator weighs: look-alikes, documents, its history and its organization's."""
+    """Return the review of a sender ID: look-alikes, documents, history, others of its owner."""
     mine = SenderId.objects.filter(organization=sender.organization_id).exclude(pk=sender.pk)
     others = list(history.in_order(mine)[:20])
     for other in others:
@@ -383,12 +387,12 @@ def _review(sender: SenderId) -> dict[str, Any]:
 
 
 def waiting() -> int:
-    """How many sender IDs wait for a decision."""
+    """Return the number of sender IDs that wait for a decision."""
     return SenderId.objects.filter(status=SenderId.Status.PENDING).count()
 
 
 def pending_panel(request: HttpRequest) -> tuple[str, dict[str, Any]] | None:
-    """The head of the queue, for the admin's first page."""
+    """Return the panel with the oldest pending requests, for the admin's first page."""
     if not request.user.has_perm("messaging.view_senderid"):
         return None
     pending = SenderId.objects.filter(status=SenderId.Status.PENDING)

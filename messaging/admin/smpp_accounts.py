@@ -1,4 +1,4 @@
-"""Customers' SMPP accounts, and their live binds."""
+"""Admin pages of customers' SMPP accounts and their live binds."""
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,12 +18,13 @@ from accounts.operators.base import (
     OperatorAdmin,
     ReadOnlyAdmin,
     ReadOnlyInline,
-    act,
-    act_page,
+    action_page,
+    detail_action,
     operator,
 )
 from accounts.operators.site import site
 from imissive.core.api.requests import client_address
+from imissive.core.problems import sentence
 from messaging.admin import smpp_panels
 from messaging.gateway import accounts, command_statuses, live_console, sessions
 from messaging.models import SmppAccount, SmppServer, SmppSession
@@ -37,22 +38,25 @@ OVERLAPS = [("0", _("At once")), ("1", _("After an hour")), ("24", _("After a da
 
 
 class AccountForm(AccountModelForm):
+    """An SMPP account's settings."""
+
     class Meta:
         model = SmppAccount
         fields = "__all__"
 
     def clean_networks(self) -> list[str]:
+        """Return the IP allow-list in canonical form."""
         try:
             return ip_allow_list.clean(self.cleaned_data["networks"])
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        except ip_allow_list.NotAList as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
 
     def clean_statuses(self) -> dict[str, int]:
+        """Return the account's own command statuses; refuse unknown codes or statuses."""
         own: dict[str, int] = self.cleaned_data["statuses"] or {}
-        try:
-            command_statuses.check_own(own)
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from None
+        problem = command_statuses.problem_with(own)
+        if problem is not None:
+            raise forms.ValidationError(sentence(problem))
         return own
 
 
@@ -61,7 +65,7 @@ class RotateForm(forms.Form):
 
 
 class SessionInline(ReadOnlyInline):
-    """The binds that server processes have reported lately."""
+    """The account's live binds, as the server processes report them."""
 
     model = SmppSession
     fields = readonly_fields = (
@@ -85,6 +89,8 @@ class SessionInline(ReadOnlyInline):
 
 @admin.register(SmppAccount, site=site)
 class SmppAccountAdmin(OperatorAdmin):
+    """SMPP accounts, with the console and the rotation of passwords."""
+
     form = AccountForm
     inlines = (SessionInline,)
     autocomplete_fields = ("organization",)
@@ -144,7 +150,7 @@ class SmppAccountAdmin(OperatorAdmin):
         return (*always, "organization", "system_id", "test") if obj else always
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Its messages are asked about by its ids for a while: switch it off instead."""
+        """Return False: customers still query messages by its ids. It can be disabled instead."""
         return False
 
     def has_rotate_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -156,12 +162,12 @@ class SmppAccountAdmin(OperatorAdmin):
             self._show(request, obj, accounts.rotate_password(obj))
 
     def _show(self, request: HttpRequest, account: SmppAccount, password: str) -> None:
-        told = _("The password of %(system_id)s is %(password)s. It is not shown again.")
-        messages.warning(request, told % {"system_id": account.system_id, "password": password})
+        message = _("The password of %(system_id)s is %(password)s. It is not shown again.")
+        messages.warning(request, message % {"system_id": account.system_id, "password": password})
 
-    @act(_("Console"), permission="view", icon="monitor_heart")
+    @detail_action(_("Console"), permission="view", icon="monitor_heart")
     def console(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """What its owner sees too: binds, errors, the last PDUs."""
+        """Show the console that its owner sees: binds, errors, the last PDUs."""
         account = self.get_object(request, object_id)
         if account is None:
             raise Http404
@@ -176,7 +182,7 @@ class SmppAccountAdmin(OperatorAdmin):
         }
         return TemplateResponse(request, "messaging/admin/smpp_console.html", context)
 
-    @act(_("New password"), permission="rotate", icon="key")
+    @detail_action(_("New password"), permission="rotate", icon="key")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(account: SmppAccount, values: dict[str, Any]) -> None:
             overlap = timedelta(hours=int(values["overlap"]))
@@ -191,7 +197,7 @@ class SmppAccountAdmin(OperatorAdmin):
             )
             self._show(request, account, password)
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -205,7 +211,7 @@ class SmppAccountAdmin(OperatorAdmin):
 
 @admin.register(SmppSession, site=site)
 class SmppSessionAdmin(ReadOnlyAdmin):
-    """Every live bind: what it does, with its last PDUs. An operator may end it."""
+    """Live binds with their counters and last PDUs. An operator may end one."""
 
     actions_detail = ("end",)
 
@@ -231,7 +237,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
         ("address", "port", "tls"),
         ("interface_version", "system_type"),
         ("bound_at", "heard_at", "reported_at"),
-        ("submits", "refused", "throttled", "pace", "pending"),
+        ("submits", "refused", "throttled", "protocol_errors", "pace", "pending"),
         ("receipts", "outstanding"),
         "last_errors",
         "last_pdus",
@@ -253,7 +259,7 @@ class SmppSessionAdmin(ReadOnlyAdmin):
     def has_end_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_smppaccount")
 
-    @act(_("End this bind"), permission="end", icon="link_off", danger=True)
+    @detail_action(_("End this bind"), permission="end", icon="link_off", danger=True)
     def end(self, request: HttpRequest, object_id: str) -> HttpResponse:
         def do(session: SmppSession, _values: dict[str, Any]) -> HttpResponse:
             sessions.end(session)
@@ -266,10 +272,10 @@ class SmppSessionAdmin(ReadOnlyAdmin):
                 address=client_address(request),
             )
             messages.success(request, _("The bind ends within two seconds."))
-            # Its own page is gone in a moment.
+            # Its own page disappears with the bind.
             return HttpResponseRedirect(reverse("admin:messaging_smppsession_changelist"))
 
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,

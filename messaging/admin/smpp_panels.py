@@ -1,4 +1,4 @@
-"""The SMPP console's tables as the admin shows them."""
+"""Tables of the SMPP console in the admin."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,19 +15,19 @@ Table = dict[str, Any]
 
 
 def panels(standing: Standing) -> dict[str, Any]:
-    """The tables of an account: its binds, its errors, its past binds, and each bind's PDUs."""
+    """Return the tables of an account: its binds, errors, past binds, and each bind's PDUs."""
     numbers = {
         "pace": standing.pace,
         "submits": standing.submits,
         "throttled": standing.throttled,
         "waiting": standing.waiting,
     }
-    told = _(
+    summary = _(
         "%(pace)s submits a second; %(submits)s so far, %(throttled)s throttled;"
         " %(waiting)s receipts wait."
     )
     return {
-        "summary": told % numbers,
+        "summary": summary % numbers,
         "binds": _binds(standing),
         "errors": _lines(standing.errors),
         "past": _past(standing),
@@ -64,7 +64,7 @@ def _bind(standing: Standing, bind: Bind) -> list[Any]:
             " TLS" if session.tls else "",
         ),
         _time(session.bound_at),
-        _time(session.heard_at, "H:i:s"),  # moments ago, or it were no bind
+        _time(session.heard_at, "H:i:s"),  # no date, since a live bind was active moments ago
         f"{session.pending} / {standing.account.window}",
         session.pace,
         session.submits,
@@ -105,7 +105,7 @@ def _past(standing: Standing) -> Table:
 
 
 def written(lines: Sequence[Line]) -> str:
-    """PDUs or errors as lines of text, newest first."""
+    """Return PDUs or errors as lines of HTML, newest first."""
     rows = [
         (f"{line.at:%H:%M:%S} {line.way} {line.command} #{line.sequence}", line.status, line.told)
         for line in lines
@@ -118,5 +118,5 @@ def _time(at: Any, form: str = "Y-m-d H:i:s") -> str:
 
 
 def _whole(text: object) -> str:
-    """On one line."""
+    """Return the text as HTML that is not broken over lines."""
     return format_html('<bdi class="unbroken">{}</bdi>', text)

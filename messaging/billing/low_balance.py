@@ -55,25 +55,25 @@ def watch() -> int:
 
 
 def send_mails() -> None:
-    """Mail the people of those that are owed one.
+    """Send the emails that are due.
 
-    While the mail server is away it stays owed. To whom the server refuses to send it, it is not
-    tried again.
+    While the mail server is down they stay due. Recipients whom the server refuses are not tried
+    again.
     """
-    for organization in _owed():
+    for organization in _due():
         later = timezone.now() + TRY_AGAIN_AFTER
-        claimed = _owed().filter(id=organization.id).update(low_balance_mail_due_at=later)
-        if claimed and _mailed(organization):
-            told = Organization.objects.filter(id=organization.id, low_balance_mail_due_at=later)
-            told.update(low_balance_mail_due_at=None)
+        claimed = _due().filter(id=organization.id).update(low_balance_mail_due_at=later)
+        if claimed and _send_mail(organization):
+            sent = Organization.objects.filter(id=organization.id, low_balance_mail_due_at=later)
+            sent.update(low_balance_mail_due_at=None)
 
 
-def _owed() -> QuerySet[Organization]:
+def _due() -> QuerySet[Organization]:
     return Organization.objects.filter(low_balance_mail_due_at__lte=timezone.now())
 
 
-def _mailed(organization: Organization) -> bool:
-    """Whether the mail server took them."""
+def _send_mail(organization: Organization) -> bool:
+    """Send the email to the organization's READERS; return whether the mail server took it."""
     path = reverse("overview", args=[public_id(organization)])
     context = {
         "organization": organization.name,
@@ -81,10 +81,10 @@ def _mailed(organization: Organization) -> bool:
         "threshold": credits_text(organization.low_balance_threshold),
         "dashboard": f"{settings.PUBLIC_URL}{path}",
     }
-    people = mails.people_of(organization.id, READERS)
+    recipients = mails.people_of(organization.id, READERS)
     try:
         sent = mails.send(
-            [mails.mail(user, "messaging/billing/low_balance", context) for user in people]
+            [mails.mail(user, "messaging/billing/low_balance", context) for user in recipients]
         )
     except OSError as error:
         log.warning("low_balance_mail_waits", organization=str(organization.id), error=str(error))

@@ -1,4 +1,4 @@
-"""What one part costs an organization, and where: the price list that applies to it."""
+"""The price list of an organization: the price of one part by destination."""
 
 import uuid
 from collections.abc import Sequence
@@ -9,15 +9,14 @@ from django.utils.translation import pgettext
 from messaging.numbers.countries import countries_of, name_of
 from messaging.routing.cache import tables
 
-_NAMED = 3
+_COUNTRIES_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """The price of one part, in micro-credits, to the numbers under a prefix.
+class AppliedPrice:
+    """The price of one part, in micro-credits, for a prefix.
 
-    `own`: agreed with this organization. `served`: there is a carrier for these numbers, or at
-    least for some.
+    `own`: it is the organization's own price. `served`: at least some of the numbers have a route.
     """
 
     prefix: str
@@ -27,46 +26,50 @@ class Applied:
 
     @property
     def countries(self) -> Sequence[str]:
+        """The codes of the prefix's countries."""
         return countries_of(self.prefix)
 
     @property
     def named(self) -> str:
-        """The names of its countries, or of the first few; empty for every other destination."""
-        between = pgettext("between names", ", ")
-        return between.join(name_of(country) for country in self.countries[:_NAMED])
+        """The names of its first countries; empty for the price of all other destinations."""
+        separator = pgettext("between names", ", ")
+        return separator.join(name_of(country) for country in self.countries[:_COUNTRIES_NAMED])
 
     @property
     def more(self) -> int:
-        """How many countries are not named."""
-        return max(0, len(self.countries) - _NAMED)
+        """The number of further countries."""
+        return max(0, len(self.countries) - _COUNTRIES_NAMED)
 
-    def is_of(self, wanted: str) -> bool:
-        """Whether one of its countries is called so, in a piece at least, or has that code."""
-        if len(wanted) == 2 and wanted.isascii():
-            return wanted.upper() in self.countries
-        return any(wanted in name_of(country).casefold() for country in self.countries)
+    def matches_country(self, query: str) -> bool:
+        """Return whether one of its countries has that code, or a name that contains the query.
+
+        The query is in lower case.
+        """
+        if len(query) == 2 and query.isascii():
+            return query.upper() in self.countries
+        return any(query in name_of(country).casefold() for country in self.countries)
 
 
-def price_list(organization_id: uuid.UUID) -> list[Applied]:
-    """Every price that a number of the organization's can have, by country and prefix."""
-    found = tables()
+def price_list(organization_id: uuid.UUID) -> list[AppliedPrice]:
+    """Return all prices that apply to the organization, by country and prefix."""
+    routing = tables()
     rows = [
-        Applied(prefix, micro, own, found.routes.meets(prefix, organization_id))
-        for prefix, micro, own in found.prices.applying(organization_id)
+        AppliedPrice(prefix, micro, own, routing.routes.meets(prefix, organization_id))
+        for prefix, micro, own in routing.prices.applying(organization_id)
     ]
     return sorted(rows, key=lambda row: (not row.prefix, row.named, row.prefix))
 
 
-_WHOLE_NUMBER = 7
-"""Digits from which on somebody looks for a number and not for a prefix."""
+_NUMBER_DIGITS = 7
+"""A query with at least this many digits is a number, not a prefix."""
 
 
-def search(rows: Sequence[Applied], query: str) -> Sequence[Applied]:
-    """The prices of a country by its name or code, under a prefix, or the one of a number."""
+def search(rows: Sequence[AppliedPrice], query: str) -> Sequence[AppliedPrice]:
+    """Return the prices of a country by name or code, of a prefix, or the one price of a number."""
     digits = "".join(str(int(one)) for one in query if one.isdecimal()).removeprefix("00")
     if not digits:
-        return [row for row in rows if row.is_of(query.casefold())]
+        return [row for row in rows if row.matches_country(query.casefold())]
     covering = [row for row in rows if digits.startswith(row.prefix)]
-    if len(digits) >= _WHOLE_NUMBER:
+    if len(digits) >= _NUMBER_DIGITS:
         return sorted(covering, key=lambda row: len(row.prefix))[-1:]
     return [row for row in rows if row in covering or row.prefix.startswith(digits)]

@@ -1,7 +1,7 @@
-"""An organization's ledger as people read it: newest first, by kinds, by pages, and as a file.
+"""An organization's ledger for people: pages, newest first and by kind, and a CSV export.
 
-Rows are numbered in the order in which they moved the balance, so a page is a range of ids. A kind
-that few rows have is found by an index of its own; charges, which are most rows, are not in it.
+Rows are numbered in the order in which they changed the balance, so a page is a range of ids. The
+rare kinds have a partial index; charges, which are most rows, are not in it.
 """
 
 import uuid
@@ -21,15 +21,15 @@ from imissive.core.api.rendering import time_text
 from messaging.models import Batch, Message
 
 PAGE = 50
-_PIECE = 2_000
-"""Rows that the file is read by: short statements, however long the ledger is."""
+_CHUNK = 2_000
+"""The rows of one statement of the export: statements stay short, however long the ledger is."""
 _SLACK = timedelta(minutes=10)
-"""A row's time is its transaction's beginning, its number that of its end."""
+"""A row's time is the start of its transaction; its number is given at the end."""
 
 Kind = LedgerEntry.Kind
 TONES = {Kind.TOP_UP: "good", Kind.REFUND: "moving", Kind.CORRECTION: "late", Kind.CHARGE: "still"}
 
-# What the platform itself writes; an operator's words are shown as they are.
+# Reasons that the platform writes; an operator's reasons are shown as they are.
 _REASONS: dict[str, str | Promise] = {
     "not accepted": _("Not accepted by the carrier"),
     "expired in queue": _("Expired before it could be sent"),
@@ -42,28 +42,33 @@ _REASONS: dict[str, str | Promise] = {
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A ledger row; `kind_of` is `message` or `batch` where the row is for one that is there."""
+    """A ledger row. `kind_of` is `message` or `batch` where its reference is one that exists."""
 
     entry: LedgerEntry
     kind_of: str = ""
 
     @property
     def tone(self) -> str:
+        """The colour of the row's kind."""
         return TONES[Kind(self.entry.kind)]
 
     @property
     def public_id(self) -> str:
+        """The public id of the row's message or batch, or empty."""
         reference = self.entry.reference
         prefix = {"message": ids.MESSAGE, "batch": ids.BATCH}.get(self.kind_of)
         return ids.public_id(prefix, reference) if prefix and reference else ""
 
     @property
     def reason(self) -> str | Promise:
+        """The row's reason, translated where the platform wrote it."""
         return _REASONS.get(self.entry.reason, self.entry.reason)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
+    """A page of the ledger, newest first, and whether there are newer and older rows."""
+
     lines: Sequence[Line]
     has_newer: bool
     has_older: bool
@@ -77,14 +82,14 @@ def page(
     after: int | None = None,
     size: int = PAGE,
 ) -> Page:
-    """The newest rows, those next older than `before`, or those next newer than `after`."""
+    """Return the newest rows, those next older than `before`, or those next newer than `after`."""
     rows = _rows(organization, kind)
     if after is not None:
         newer = list(rows.filter(id__gt=after).order_by("id")[: size + 1])
         if len(newer) >= size:
             found = newer[:size][::-1]
             return Page(_lines(organization, found), len(newer) > size, has_older=True)
-        # What is newer fits on one page: then that is the newest page, shown full.
+        # All newer rows fit on one page: show the newest page, filled up with older rows.
     if before is not None:
         rows = rows.filter(id__lt=before)
     older = list(rows.order_by("-id")[: size + 1])
@@ -95,16 +100,16 @@ def _rows(organization: Organization, kind: str) -> QuerySet[LedgerEntry]:
     rows = LedgerEntry.objects.filter(organization=organization)
     if kind == Kind.CHARGE:
         return rows.filter(kind=kind)
-    # The index of what is no charge is taken where a row is known to be in it.
+    # PostgreSQL uses the partial index only where the condition excludes charges explicitly.
     return rows.filter(kind=kind).exclude(kind=Kind.CHARGE) if kind else rows
 
 
 def _lines(organization: Organization, entries: Sequence[LedgerEntry]) -> list[Line]:
-    """The rows, each with what it is for: two statements for all."""
-    wanted = [entry.reference for entry in entries if entry.reference is not None]
-    mine = {"organization": organization, "id__in": wanted}
+    """Return the rows, each with the kind of its reference: two statements for all."""
+    references = [entry.reference for entry in entries if entry.reference is not None]
+    mine = {"organization": organization, "id__in": references}
     kinds: dict[uuid.UUID | None, str] = {}
-    if wanted:
+    if references:
         kinds.update(dict.fromkeys(_ids(Batch.objects.filter(**mine)), "batch"))
         kinds.update(dict.fromkeys(_ids(Message.objects.filter(**mine)), "message"))
     return [Line(entry, kinds.get(entry.reference, "")) for entry in entries]
@@ -114,7 +119,7 @@ def _ids(rows: QuerySet[Batch] | QuerySet[Message]) -> list[uuid.UUID]:
     return list(rows.values_list("id", flat=True))
 
 
-# ---------------------------------------------------------------- the file
+# ---------------------------------------------------------------- export
 
 COLUMNS = ("id", "time", "kind", "credits", "balance_after", "message_or_batch", "reason")
 
@@ -122,7 +127,7 @@ COLUMNS = ("id", "time", "kind", "credits", "balance_after", "message_or_batch",
 def file_rows(
     organization: Organization, kind: str, start: datetime | None, end: datetime | None
 ) -> Iterator[Sequence[object]]:
-    """The header, then each row from `start` to before `end` (aware), oldest first."""
+    """Yield the header, then each row from `start` to before `end` (aware), oldest first."""
     yield COLUMNS
     last = ledger.number_before(organization.id, start - _SLACK) if start else 0
     highest = ledger.number_before(organization.id, end + _SLACK) if end else None
@@ -130,12 +135,12 @@ def file_rows(
         rows = _rows(organization, kind).filter(id__gt=last)
         if highest is not None:
             rows = rows.filter(id__lte=highest)
-        entries = list(rows.order_by("id")[:_PIECE])
+        entries = list(rows.order_by("id")[:_CHUNK])
         for line in _lines(organization, entries):
             at = line.entry.created_at
             if (start is None or at >= start) and (end is None or at < end):
                 yield _cells(line)
-        if len(entries) < _PIECE:
+        if len(entries) < _CHUNK:
             return
         last = entries[-1].id
 

@@ -1,4 +1,4 @@
-"""The credits page: what is left, how long it lasts, every change of it, and what things cost."""
+"""The credits page: balance, spending rate, ledger and its export, price list."""
 
 from datetime import UTC, datetime
 
@@ -23,12 +23,12 @@ from messaging.usage import overview
 from messaging.usage.date_range import DaysForm
 
 PRICES = 10
-"""Prices that the credits page itself shows; the others have a page of their own."""
-SPENT = overview.SPANS["30d"]
+"""The number of prices on the credits page; the others have a page of their own."""
+CHART_PERIOD = overview.PERIODS["30d"]
 
 
 class LedgerForm(DaysForm):
-    """Which rows of the ledger: of a kind, of days. All may be empty."""
+    """The filters of the ledger's export: a kind and a date range. All may be empty."""
 
     kind = forms.ChoiceField(
         label=gettext_lazy("Kind"),
@@ -40,6 +40,7 @@ class LedgerForm(DaysForm):
 @require_safe
 @member_page(Action.READ_CREDITS)
 def credits_page(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the balance, the spending rate, a page of the ledger and the first prices."""
     organization, now = member.organization, timezone.now()
     balance = Balance.objects.filter(organization=organization).first()
     micro = balance.micro if balance else 0
@@ -51,8 +52,8 @@ def credits_page(request: HttpRequest, member: Member) -> HttpResponse:
         "balance": micro,
         "paid": balance is not None,
         "low": balance is not None and micro <= organization.low_balance_threshold,
-        "pace": overview.pace(organization.id, micro, now),
-        "chart": _spent(member, now),
+        "pace": overview.spending_rate(organization.id, micro, now),
+        "chart": _spending_chart(member, now),
         "in_utc": overview.days_zone() is UTC,
         "top_up": settings.TOP_UP_TEXT,
         "ledger": statement.page(
@@ -68,39 +69,39 @@ def credits_page(request: HttpRequest, member: Member) -> HttpResponse:
 
 
 def _number(request: HttpRequest, name: str) -> int | None:
-    """A row's number in the address; None where it is none."""
+    """Return the number of a row from the query string, or None where it is not valid."""
     text = request.GET.get(name, "")
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
-def _spent(member: Member, now: datetime) -> Chart:
-    """Credits spent by day: charged for what was accepted then, less what came back of it."""
-    used = overview.read_traffic(member.organization_id, SPENT, now)
-    starts = overview.begins(SPENT, now)
+def _spending_chart(member: Member, now: datetime) -> Chart:
+    """Return the chart of credits by day: charges for messages of that day, less their refunds."""
+    used = overview.read_traffic(member.organization_id, CHART_PERIOD, now)
+    starts = overview.period_starts(CHART_PERIOD, now)
     by_day = dict.fromkeys(starts, 0)
     for (day, _status), each in used.by_time.items():
         by_day[day] += each.credits
     spent = Series("credits", _("Credits"), "accent", [max(0, by_day[day]) for day in starts])
-    places = overview.places_of(starts, SPENT.step)
+    places = overview.axis_places(starts, CHART_PERIOD.step)
     return stacked(places, [spent], credits_written, unit=MICRO // 100)
 
 
 @require_safe
 @member_page(Action.READ_CREDITS)
 def ledger_file(request: HttpRequest, member: Member) -> HttpResponse | StreamingHttpResponse:
-    """The ledger as CSV, row by row as it is read."""
+    """Download the ledger as CSV, streamed; for invalid filters show the form with the errors."""
     form = LedgerForm(request.GET, auto_id="export_%s")
     if not form.is_valid():
         context = {"page": "credits", "form": form}
         return render(request, "messaging/billing/ledger_export.html", {**frame(member), **context})
     rows = statement.file_rows(member.organization, form.cleaned_data["kind"], form.start, form.end)
-    return csv_download(f"ledger{form.named}.csv", rows)
+    return csv_download(f"ledger{form.name_suffix}.csv", rows)
 
 
 @require_safe
 @member_page(Action.READ_CREDITS)
 def prices_page(request: HttpRequest, member: Member) -> HttpResponse:
-    """All prices that apply, narrowed to a country, a prefix, or those of one number."""
+    """Show all prices that apply, or those of the country, prefix or number in `q`."""
     query = request.GET.get("q", "").strip()[:64]
     rows = price_list(member.organization_id)
     context = {

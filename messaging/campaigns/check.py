@@ -20,7 +20,6 @@ from messaging.sending.accept import SendRequest, terms_of
 from messaging.sending.evaluation import (
     Draft,
     Opinion,
-    Terms,
     examine,
 )
 from messaging.text import variables
@@ -172,7 +171,7 @@ def _evaluate(
         problem = _problem(campaign, recipient, seen)
         if problem is None:
             opinion = examine(draft, terms)
-            problem = _refused(recipient, opinion, terms)
+            problem = _refused(recipient, opinion)
             if problem is None:
                 found.count(opinion)
                 seen[recipient.number] = recipient.line
@@ -193,7 +192,7 @@ def _draft(campaign: Campaign, recipient: Recipient) -> Draft:
 def _problem(campaign: Campaign, recipient: Recipient, seen: dict[str, int]) -> Bad | None:
     """What is wrong with a row before its message is looked at."""
     if recipient.kind is not None:
-        return Bad(recipient.line, recipient.written, recipient.kind, "")
+        return Bad(recipient.line, recipient.written, recipient.kind, recipient.detail)
     first = seen.get(recipient.number)
     if first is not None:
         return Bad(recipient.line, recipient.written, Kind.DUPLICATE, str(first))
@@ -203,20 +202,10 @@ def _problem(campaign: Campaign, recipient: Recipient, seen: dict[str, int]) -> 
     return None
 
 
-def _refused(recipient: Recipient, opinion: Opinion, terms: Terms) -> Bad | None:
+def _refused(recipient: Recipient, opinion: Opinion) -> Bad | None:
     if not opinion.problems:
         return None
-    kind = of_refusal(
-        opinion.problems[0],
-        suppressed=recipient.number in terms.suppressed,
-        empty=not opinion.draft.text.strip(),
-    )
-    detail = ""
-    if kind is Kind.TOO_LONG and opinion.measure is not None:
-        detail = str(opinion.measure.parts)
-    elif kind is Kind.DESTINATION and opinion.number is not None:
-        detail = opinion.number.country
-    return Bad(recipient.line, recipient.written, kind, detail)
+    return Bad(recipient.line, recipient.written, *of_refusal(opinion.problems[0]))
 
 
 def _batched(items: Iterator[Recipient], size: int) -> Iterator[list[Recipient]]:

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 from accounts.ui import stored_files
 from messaging.campaigns import chunks
 from messaging.importing import csv_reader
-from messaging.importing.problems import told
+from messaging.importing.problems import in_words
 from messaging.importing.recipients import shape_of
 from messaging.log.failure_reasons import STATUS_LABELS, reason
 from messaging.models import Campaign, Message
@@ -40,7 +40,7 @@ def failures(campaign: Campaign) -> Iterator[list[object]]:
     for chunk in chunks.chunks_of(campaign):
         lines.update((row.to, row.line) for row in chunks.good_rows(chunk))
         for bad in chunks.refused_rows(chunk):
-            fates[bad.line] = Fate(bad.written, _("Not sent"), told(bad.kind, bad.detail))
+            fates[bad.line] = Fate(bad.written, _("Not sent"), in_words(bad.kind, bad.detail))
     for message in _failed(campaign):
         why = reason(message.error_code)
         fates[lines.get(message.to, 0)] = Fate(
@@ -67,7 +67,7 @@ def _add_unsent(campaign: Campaign, fates: dict[int, Fate]) -> None:
 def _refused_by_check(campaign: Campaign) -> Iterator[tuple[int, Fate]]:
     for chunk in chunks.chunks_of(campaign):
         for row in chunks.bad_rows(chunk):
-            yield row.line, Fate(row.written, _("Not sent"), told(row.kind, row.detail))
+            yield row.line, Fate(row.written, _("Not sent"), in_words(row.kind, row.detail))
 
 
 def _failed(campaign: Campaign) -> Iterator[Message]:

@@ -9,12 +9,14 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization, User
 from imissive.core import ids
+from imissive.core.problems import sentence
 from messaging.campaigns import uploads
-from messaging.campaigns.uploads import NotUsable, Reading
+from messaging.campaigns.uploads import Reading
 from messaging.compose.forms import LONGEST, approved_senders
 from messaging.compose.schedule_forms import WhenForm
 from messaging.importing import encodings
 from messaging.importing.csv_reader import DELIMITERS, Shape
+from messaging.importing.reasons import NotUsable
 from messaging.importing.recipients import COUNTRIES, variables_known
 from messaging.models import Campaign, ContactList
 from messaging.numbers.countries import name_of
@@ -83,7 +85,7 @@ class RecipientsForm(forms.Form):
             try:
                 self.reading = uploads.evaluate(upload)
             except NotUsable as refusal:
-                raise forms.ValidationError(str(refusal.why)) from None
+                raise forms.ValidationError(sentence(refusal.problem)) from None
         return upload
 
     def clean(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from imissive.core import ids
 from messaging.campaigns.check import send_request_of
 from messaging.campaigns.chunks import CHUNK, Bad, Good, chunk_of, good_rows
 from messaging.campaigns.transitions import move
-from messaging.importing.problems import Kind, of_refusal
+from messaging.importing.problems import of_refusal
 from messaging.models import Campaign, CampaignChunk
 from messaging.models.campaign_states import State
 from messaging.sending import accept
@@ -123,18 +123,13 @@ def _keep(
 ) -> None:
     """Write down which rows were refused after all: somebody opted out since the check."""
     refused = [
-        Bad(row.line, row.to, _kind(outcome), "")
+        Bad(row.line, row.to, *of_refusal(outcome.problems[0]))
         for row, outcome in zip(rows, outcomes, strict=True)
         if isinstance(outcome, Refusal)
     ]
     if refused:
         chunk.refused = [*chunk.refused, *refused]
         chunk.save(update_fields=["refused"])
-
-
-def _kind(refusal: Refusal) -> Kind:
-    problem = refusal.problems[0]
-    return of_refusal(problem, suppressed="opted out" in problem.message, empty=False)
 
 
 def _go_on(campaign: Campaign, taken: int, refused: int, acceptance: accept.Acceptance) -> None:

@@ -7,13 +7,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from django.utils import timezone
-from django.utils.functional import Promise
-from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization, StoredFile
 from accounts.ui import stored_files
 from messaging.importing import csv_reader, encodings
 from messaging.importing.csv_reader import Shape
+from messaging.importing.reasons import FileReason, NotUsable
 from messaging.importing.recipients import MOST_ROWS, guess_number_column
 
 if TYPE_CHECKING:
@@ -22,27 +21,6 @@ if TYPE_CHECKING:
 MAX_BYTES: Final = 20 * 1024 * 1024
 KEPT: Final = timedelta(days=90)
 SAMPLE: Final = 5
-
-_EMPTY = _("The file is empty.")
-_NO_ROWS = _("The file has a heading, but no row below it.")
-_TOO_LARGE = _("The file is larger than 20 MB. Split it into several campaigns.")
-_TOO_MANY = _("The file has more than 100,000 rows. Split it into several campaigns.")
-_FOREIGN: Final[dict[str, Promise]] = {
-    "workbook": _("That is a workbook, not a CSV file. Save it as CSV (UTF-8), then upload that."),
-    "pdf": _("That is a PDF, not a CSV file."),
-    "image": _("That is an image, not a CSV file."),
-    "archive": _("That is an archive. Unpack it, then upload the CSV file in it."),
-    "program": _("That is a program, not a CSV file."),
-    "binary": _("That is not a text file."),
-}
-
-
-class NotUsable(Exception):
-    """The file cannot be used; `why` says so to people."""
-
-    def __init__(self, why: str | Promise) -> None:
-        super().__init__(str(why))
-        self.why = why
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +45,20 @@ def evaluate(upload: "UploadedFile[bytes]") -> Reading:
     """How the upload is to be read. Raises NotUsable for what is no CSV file, whatever it is called
     or said to be, for one without rows, and for one with too many."""
     if (upload.size or 0) > MAX_BYTES:
-        raise NotUsable(_TOO_LARGE)
+        raise NotUsable(FileReason.TOO_LARGE.problem(most=MAX_BYTES // 1024**2))
     head = next(_pieces(upload), b"")
     kind = encodings.foreign_kind(head)
     if kind is not None:
-        raise NotUsable(_FOREIGN[kind])
+        raise NotUsable(kind.problem())
     shape = csv_reader.detect(lambda: _pieces(upload))
     reading = read_first(_pieces(upload), _pieces(upload), shape)
     if not reading.columns:
-        raise NotUsable(_EMPTY)
+        raise NotUsable(FileReason.EMPTY.problem())
     if not reading.sample:
-        raise NotUsable(_NO_ROWS)
+        raise NotUsable(FileReason.NO_ROWS.problem())
     rows = csv_reader.rows(_pieces(upload), shape)
     if sum(1 for _row in itertools.islice(rows, MOST_ROWS + 1)) > MOST_ROWS:
-        raise NotUsable(_TOO_MANY)
+        raise NotUsable(FileReason.TOO_MANY_ROWS.problem(most=MOST_ROWS))
     return reading
 
 

@@ -5,6 +5,7 @@ reloaded, left and come back to, and the back button undoes nothing by itself.
 """
 
 from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 from django.contrib import messages
@@ -15,6 +16,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import PREVIEW, UPLOAD, limit_posts
 from accounts.models import Balance, Member, Organization
 from accounts.roles import Action, may
 from accounts.ui.live_fragments import live_page
@@ -43,6 +45,7 @@ def _step(view: StepView) -> Callable[..., HttpResponseBase]:
     """A step of a campaign that is still written; of another one its page says how it stands."""
 
     @member_page(Action.SEND)
+    @wraps(view)
     def guarded(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
         campaign = found(member, campaign_id)
         if campaign.state not in UNSENT:
@@ -81,6 +84,7 @@ def _context(member: Member, campaign: Campaign | None, step: str, **more: Any) 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
+@limit_posts(UPLOAD)
 def new_campaign(request: HttpRequest, member: Member) -> HttpResponse:
     form = _recipients_form(request, member)
     if form.is_bound and form.is_valid():
@@ -94,6 +98,7 @@ def new_campaign(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @_step
+@limit_posts(UPLOAD)
 def recipients(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
     """Choose another file or other lists for a campaign that is being written."""
     initial = {
@@ -143,6 +148,7 @@ def _begin(member: Member, form: RecipientsForm) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @_step
+@limit_posts(PREVIEW)
 def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
     if not campaign.columns:
         return _to("campaign_text", member, campaign)
@@ -185,6 +191,7 @@ def _file_gone() -> str:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @_step
+@limit_posts(PREVIEW)
 def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
     """Write the text; a template may be put into the form first."""
     templates = list(member.organization.text_templates.order_by("name", "id"))
@@ -243,7 +250,7 @@ def _found(member: Member, campaign: Campaign) -> dict[str, Any]:
             (problems.WORDS.get(kind, problems.WORDS[problems.Kind.OTHER]), count)
             for kind, count in findings.get("problems", {}).items()
         ],
-        "bad": [(row, problems.told(row.kind, row.detail)) for row in bad],
+        "bad": [(row, problems.in_words(row.kind, row.detail)) for row in bad],
         "gsm7": encodings.get("gsm7", 0),
         "ucs2": encodings.get("ucs2", 0),
         "forcing": forcing[:12],
@@ -268,7 +275,7 @@ def _windows(campaign: Campaign) -> list[tuple[str, str]]:
     for country in campaign.findings.get("countries", {}):
         hours = tables().sending_hours(country, campaign.sender)
         if hours is not None:
-            found_ones.append((name_of(country), hours.text()))
+            found_ones.append((name_of(country), str(hours)))
     return found_ones
 
 

@@ -28,6 +28,7 @@ class Row:
     submitted: int
     throttled: int
     receipts: int
+    protocol_errors: int
     last_error: str
 
 
@@ -42,6 +43,7 @@ def row(bind: client.CarrierBind) -> Row:
         bind.submitted,
         bind.throttled,
         bind.receipts,
+        bind.protocol_errors,
         bind.last_error,
     )
 
@@ -70,6 +72,7 @@ def report(
             "submitted",
             "throttled",
             "receipts",
+            "protocol_errors",
             "last_error",
             "updated_at",
         ],

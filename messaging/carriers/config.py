@@ -1,10 +1,16 @@
 """A carrier's row as the message path wants it: how to bind to it, and how to write for it."""
 
+from typing import TYPE_CHECKING, cast
+
 from django.conf import settings
 
 from messaging.carriers.pdus import Ton, WireFormat
+from messaging.carriers.receipt_rules import Rules
 from messaging.models import Carrier
 from messaging.smpp.client import PoolConfig
+
+if TYPE_CHECKING:
+    from messaging.smpp.receipt import IdForm
 
 
 def wire_format(carrier: Carrier) -> WireFormat:
@@ -18,6 +24,17 @@ def wire_format(carrier: Carrier) -> WireFormat:
         gsm_encoding=carrier.gsm_encoding,
         service_type=carrier.service_type,
         send_validity=carrier.send_validity,
+    )
+
+
+def receipt_rules(carrier: Carrier) -> Rules:
+    """How that carrier writes its receipts."""
+    return Rules(
+        id_form=cast("IdForm", carrier.receipt_id_form),
+        by_data_sm=carrier.receipts_by_data_sm,
+        unmarked=carrier.receipts_unmarked,
+        text_first=carrier.receipt_text_first,
+        words=carrier.receipt_words,
     )
 
 

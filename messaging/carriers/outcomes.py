@@ -2,8 +2,10 @@
 
 from messaging.carriers.command_statuses import SubmitOutcome, status_name, submit_outcome
 from messaging.carriers.queue import Result
+from messaging.carriers.receipts import FinalReceipt, Reason, UnusedReceipt
 from messaging.smpp.link import LinkError, NotSent
 from messaging.smpp.pdus import Response
+from messaging.smpp.receipt import LONGEST_ID
 
 
 def unrecorded(result: Result) -> Result:
@@ -19,14 +21,20 @@ def unrecorded(result: Result) -> Result:
     )
 
 
+def unwritable(receipt: FinalReceipt | UnusedReceipt) -> FinalReceipt | UnusedReceipt:
+    """Return what stands in for a receipt that cannot be applied: that it came."""
+    shown = "".join(c for c in receipt.carrier_message_id if c.isprintable())
+    return UnusedReceipt(Reason.UNWRITABLE, shown[:LONGEST_ID], str(receipt.status))
+
+
 def apply_outcome(result: Result, outcome: Response | Exception) -> None:
     """Fold one part's failure into its message's result; the gravest of several parts' counts."""
     if isinstance(outcome, Response):
         found = submit_outcome(outcome.status)
         name = status_name(outcome.status)
         if found is SubmitOutcome.ACCEPTED:
-            # Accepted, but without an id: no receipt could ever be matched to it.
-            found, name = SubmitOutcome.REFUSED, "NO_MESSAGE_ID"
+            # A generic_nack, whatever its status: what it answers was not even understood.
+            found, name = SubmitOutcome.REFUSED, "GENERIC_NACK"
         if _graver(found, result):
             result.submit_outcome = found
             result.command_status = outcome.status

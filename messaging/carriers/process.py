@@ -5,6 +5,7 @@
 
 import asyncio
 import os
+import sys
 import threading
 import time
 
@@ -15,6 +16,9 @@ from messaging.carriers.worker import STOP_SECONDS, CarrierWorker
 from messaging.models import Carrier
 
 log = structlog.get_logger(__name__)
+
+END_SECONDS = 12.0
+"""How long a process may take for its end; who supervises it kills it after 15 seconds."""
 
 
 class _Running:
@@ -41,8 +45,25 @@ class _Running:
         if carrier is None:
             return
         self.worker = CarrierWorker(carrier)
+        limit = asyncio.create_task(self._limit())
         log.info("carrier_worker_started", carrier=self.slug)
         await self.worker.run(self.stop)
+        await limit
+
+    async def _limit(self) -> None:
+        """Have the process end in time, whatever hangs: a statement that waits for a lock does."""
+        await self.stop.wait()
+        timer = threading.Timer(END_SECONDS, self._end)
+        timer.daemon = True
+        timer.start()
+
+    def _end(self) -> None:
+        finished = not self.thread.is_alive()
+        log.warning("carrier_worker_cut_short", carrier=self.slug, binds_ended=finished)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        # What it held comes back by its lease.
+        os._exit(0 if finished else 70)
 
     def _carrier(self) -> Carrier | None:
         """The carrier's row, as soon as the database gives it; None if we shall stop before."""
@@ -74,9 +95,15 @@ def wake(priority: str) -> None:
         running.loop.call_soon_threadsafe(running.worker.wakeups[priority].set)
 
 
+def stop_soon() -> None:
+    """Start to finish what is under way and to unbind. From any thread, and a signal's handler."""
+    running = _running
+    if running is not None and not running.loop.is_closed():
+        running.loop.call_soon_threadsafe(running.stop.set)
+
+
 def stop() -> None:
     """Finish what is under way, unbind and return."""
-    running = _running
-    if running is not None:
-        running.loop.call_soon_threadsafe(running.stop.set)
-        running.thread.join(STOP_SECONDS * 2)
+    stop_soon()
+    if _running is not None:
+        _running.thread.join(STOP_SECONDS * 2)

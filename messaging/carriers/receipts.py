@@ -11,11 +11,15 @@ from django.db import transaction
 from imissive.core.sql import server_cursor
 from messaging.lifecycle.events import MessageError, message_event
 from messaging.lifecycle.record import MessageRecord, columns
+from messaging.models.messages import EarlyReceipt
 from messaging.states import Status, swap
 from webhooks.events import outbox
 
+Reason = EarlyReceipt.Reason
+_ENDS = (Status.DELIVERED, Status.FAILED, Status.EXPIRED)
+
 KEEP_EARLY = timedelta(days=3)
-"""How long a receipt of no message of ours is kept, for who asks its carrier about it."""
+"""How long a receipt that is not used is kept, for who asks its carrier about it."""
 EARLY_AT_MOST = timedelta(hours=1)
 """How long before its submit is written a receipt may come. An older one was somebody else's: some
 carriers count their ids anew."""
@@ -35,6 +39,22 @@ class FinalReceipt:
     code: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class UnusedReceipt:
+    """A receipt that ends no part, kept for people, and for when its carrier's settings change.
+
+    `status` is how it would end the part, where that is known; `word` the carrier's status word;
+    `raw` its fields as they were written.
+    """
+
+    reason: Reason
+    carrier_message_id: str = ""
+    status: str = ""
+    code: str = ""
+    word: str = ""
+    raw: str = ""
+
+
 class _Ending(NamedTuple):
     """How a message or a part ended; `code` as a FinalReceipt has it."""
 
@@ -52,16 +72,18 @@ class _Ending(NamedTuple):
         return MessageError(self.code.partition(" ")[0] or str(self.status).upper(), sentence)
 
 
-def apply(carrier_id: int, batch: Sequence[FinalReceipt]) -> None:
+def apply(carrier_id: int, batch: Sequence[FinalReceipt | UnusedReceipt]) -> None:
     """Apply receipts in one transaction. After it they may be answered: their effect is committed.
 
     A repeated or late receipt changes nothing; one that nobody submitted yet is kept for
-    `apply_early`.
+    `apply_early`, and one that is not used for people.
     """
     if not batch:
         return
     with transaction.atomic():
-        endpoints = _apply(carrier_id, batch, keep_unknown=True)
+        _keep([receipt for receipt in batch if isinstance(receipt, UnusedReceipt)], carrier_id)
+        finals = [receipt for receipt in batch if isinstance(receipt, FinalReceipt)]
+        endpoints = _apply(carrier_id, finals, keep_unknown=True)
     outbox.wake(endpoints)
 
 
@@ -70,15 +92,16 @@ def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozense
 
     Returns the webhook endpoints to wake after the commit.
     """
-    if not carrier_message_ids:
+    wanted = [each for each in carrier_message_ids if each]
+    if not wanted:
         return frozenset()
     with server_cursor() as cursor:
         cursor.execute(
             "DELETE FROM messaging_earlyreceipt WHERE carrier_id = %s"
-            " AND carrier_message_id = ANY(%s)"
+            " AND carrier_message_id = ANY(%s) AND reason = 'unmatched'"
             " RETURNING id, carrier_message_id, status, error_code,"
             " received_at > now() - %s * interval '1 second'",
-            [carrier_id, list(carrier_message_ids), EARLY_AT_MOST.total_seconds()],
+            [carrier_id, wanted, EARLY_AT_MOST.total_seconds()],
         )
         rows = sorted(row for row in cursor.fetchall() if row[4])
     early = [FinalReceipt(row[1], Status(row[2]), row[3]) for row in rows]
@@ -94,7 +117,8 @@ def match_waiting(limit: int = 1000) -> int:
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT r.carrier_id, r.carrier_message_id FROM messaging_earlyreceipt r"
-            " JOIN messaging_messagepart p USING (carrier_id, carrier_message_id) LIMIT %s",
+            " JOIN messaging_messagepart p USING (carrier_id, carrier_message_id)"
+            " WHERE r.reason = 'unmatched' LIMIT %s",
             [limit],
         )
         found: dict[int, list[str]] = {}
@@ -107,8 +131,47 @@ def match_waiting(limit: int = 1000) -> int:
     return sum(map(len, found.values()))
 
 
+# What kept receipts mean once their carrier's settings take them.
+_NOW_USED = """
+WITH used AS MATERIALIZED (
+    SELECT r.id, r.carrier_id, r.carrier_message_id, r.error_code,
+           CASE r.reason WHEN 'unknown_word' THEN c.receipt_words ->> r.word
+                ELSE r.status END AS status
+      FROM messaging_earlyreceipt r JOIN messaging_carrier c ON c.id = r.carrier_id
+     WHERE r.reason <> 'unmatched'
+       AND CASE r.reason WHEN 'unknown_word' THEN c.receipt_words ? r.word
+                WHEN 'unmarked' THEN c.receipts_unmarked
+                WHEN 'data_sm' THEN c.receipts_by_data_sm
+                WHEN 'contradiction' THEN c.receipt_text_first
+                ELSE false END
+     ORDER BY r.id LIMIT %s FOR UPDATE OF r SKIP LOCKED
+)
+DELETE FROM messaging_earlyreceipt r USING used WHERE r.id = used.id
+RETURNING used.id, used.carrier_id, used.carrier_message_id, used.status, used.error_code
+"""
+
+
+def use_kept(limit: int = 1000) -> int:
+    """Apply kept receipts that their carriers' settings take by now; how many those were."""
+    with transaction.atomic():
+        with server_cursor() as cursor:
+            cursor.execute(_NOW_USED, [limit])
+            rows = sorted(cursor.fetchall())
+        found: dict[int, list[FinalReceipt]] = {}
+        for _id, carrier_id, carrier_message_id, status, code in rows:
+            batch = found.setdefault(carrier_id, [])
+            if status in _ENDS:  # any other word leaves a part on its way
+                code = "" if status == Status.DELIVERED else code
+                batch.append(FinalReceipt(carrier_message_id, Status(status), code))
+        endpoints: frozenset[uuid.UUID] = frozenset()
+        for carrier_id, batch in sorted(found.items()):
+            endpoints |= _apply(carrier_id, batch, keep_unknown=True)
+    outbox.wake(endpoints)
+    return len(rows)
+
+
 def forget_early(limit: int = 1000) -> int:
-    """Delete kept receipts that never matched; how many those were.
+    """Delete kept receipts that were never used; how many those were.
 
     The oldest are looked at, whose ids are the smallest, and no others: no index is needed.
     """
@@ -134,7 +197,8 @@ def _apply(
         first.setdefault(receipt.carrier_message_id, receipt)
     known = _known_parts(carrier_id, first)
     if keep_unknown:
-        _keep([receipt for key, receipt in first.items() if key not in known], carrier_id)
+        unmatched = [receipt for key, receipt in first.items() if key not in known]
+        _keep([_as_unmatched(receipt) for receipt in unmatched], carrier_id)
     open_parts = [(part, first[key]) for key, part in known.items() if part.status == Status.SENT]
     if not open_parts:
         return frozenset()
@@ -161,19 +225,29 @@ def _known_parts(carrier_id: int, wanted: Iterable[str]) -> dict[str, _Part]:
         return {row[0]: _Part(row[1], row[2], row[3]) for row in cursor.fetchall()}
 
 
-def _keep(unknown: Sequence[FinalReceipt], carrier_id: int) -> None:
-    if not unknown:
+def _as_unmatched(receipt: FinalReceipt) -> UnusedReceipt:
+    return UnusedReceipt(
+        Reason.UNMATCHED, receipt.carrier_message_id, str(receipt.status), receipt.code
+    )
+
+
+def _keep(unused: Sequence[UnusedReceipt], carrier_id: int) -> None:
+    if not unused:
         return
     with server_cursor() as cursor:
         cursor.execute(
             "INSERT INTO messaging_earlyreceipt"
-            " (carrier_id, carrier_message_id, status, error_code)"
-            " SELECT %s, * FROM unnest(%b::text[], %b::text[], %b::text[])",
+            " (carrier_id, reason, carrier_message_id, status, error_code, word, raw)"
+            " SELECT %s, * FROM unnest(%b::text[], %b::text[], %b::text[], %b::text[],"
+            " %b::text[], %b::text[])",
             [
                 carrier_id,
-                [receipt.carrier_message_id for receipt in unknown],
-                [str(receipt.status) for receipt in unknown],
-                [receipt.code[:20] for receipt in unknown],
+                [str(receipt.reason) for receipt in unused],
+                [receipt.carrier_message_id for receipt in unused],
+                [receipt.status for receipt in unused],
+                [receipt.code for receipt in unused],
+                [receipt.word for receipt in unused],
+                [receipt.raw for receipt in unused],
             ],
         )
 
@@ -201,7 +275,7 @@ def _end_parts(open_parts: Sequence[tuple[_Part, FinalReceipt]]) -> None:
             [
                 [part.id for part, _ in open_parts],
                 [str(receipt.status) for _, receipt in open_parts],
-                [receipt.code[:20] for _, receipt in open_parts],
+                [receipt.code for _, receipt in open_parts],
             ],
         )
 

@@ -147,7 +147,7 @@ def _next_hours(country: str, sender: str, started: bool, now: datetime) -> _Nex
     closing = hours.closing(opening)
     if opening == now:
         return _NextHours(None, closing)
-    late = f"Not sent in time for the hours of {country}, {hours.text()}"
+    late = f"Not sent in time for the hours of {country}, {hours}"
     return _NextHours(opening, closing, f"{late}: held until {time_text(opening)}.")
 
 

@@ -15,7 +15,7 @@ from imissive.core.sql import server_cursor
 from messaging.carriers.command_statuses import SubmitOutcome, submit_outcome
 from messaging.models import CarrierTraffic
 from messaging.smpp.link import LinkError, NotSent
-from messaging.smpp.pdus import Response
+from messaging.smpp.pdus import GenericNack, Response
 from messaging.states import Status
 
 KEPT = timedelta(days=2)
@@ -38,7 +38,7 @@ class Tally:
         """Count what became of one part's submit; what was not sent counts for nothing."""
         if isinstance(outcome, Response):
             found = submit_outcome(outcome.status)
-            if found is SubmitOutcome.ACCEPTED:
+            if found is SubmitOutcome.ACCEPTED and not isinstance(outcome, GenericNack):
                 self.accepted += 1
             elif found is SubmitOutcome.SLOW_DOWN:
                 self.throttled += 1

@@ -24,19 +24,20 @@ from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection
 
 from imissive.core.sql import forget_broken_connections
-from messaging.carriers import bind_status, queue, receipts
+from messaging.carriers import bind_status, queue, receipt_rules, receipts
 from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.config import pool_config, wire_format
-from messaging.carriers.outcomes import apply_outcome, receipt_code, unrecorded
+from messaging.carriers.config import receipt_rules as receipt_rules_of
+from messaging.carriers.outcomes import apply_outcome, unrecorded, unwritable
 from messaging.carriers.pdus import submit_pdus
 from messaging.carriers.queue import Claimed, Result, SubmittedPart
 from messaging.carriers.traffic import Tally
 from messaging.models import Carrier
 from messaging.smpp.client import BindPool, CarrierBind
+from messaging.smpp.constants import Status as Smpp
 from messaging.smpp.link import Link, LinkError, NotSent
-from messaging.smpp.pdus import DeliverSm, Response, SubmitSm, SubmitSmResp
-from messaging.smpp.receipt import RECEIPTED_MESSAGE_ID, normalize_id, parse_receipt
-from messaging.states import Status
+from messaging.smpp.pdus import DataSm, DeliverSm, Response, SubmitSm, SubmitSmResp
+from messaging.smpp.receipt import LONGEST_ID, normalize_id
 
 log = structlog.get_logger(__name__)
 
@@ -56,11 +57,6 @@ REBIND_SECONDS = 5.0
 """How long answers are waited for when a carrier's settings take new binds."""
 DATABASE_THREADS = 6
 """One for each pump, writer and report: an urgent claim waits for nobody else's."""
-_FINAL = {
-    "delivered": Status.DELIVERED,
-    "failed": Status.FAILED,
-    "expired": Status.EXPIRED,
-}
 
 
 @dataclass(slots=True)
@@ -72,7 +68,8 @@ class _InFlight:
     slots: list[CarrierBind]
 
 
-_Owed = tuple[Link, DeliverSm, receipts.FinalReceipt]
+_Receipt = receipts.FinalReceipt | receipts.UnusedReceipt
+_Owed = tuple[Link, DeliverSm | DataSm, _Receipt]
 
 
 @dataclass(slots=True)
@@ -95,6 +92,7 @@ class CarrierWorker:
         self.name = f"{socket.gethostname()}:{os.getpid()}"
         self.lease = uuid.uuid4()
         self.format = wire_format(carrier)
+        self.rules = receipt_rules_of(carrier)
         self.pool = self._new_pool()
         self.wakeups = {priority: asyncio.Event() for priority in PRIORITIES}
         self._database = ThreadPoolExecutor(
@@ -340,13 +338,11 @@ class CarrierWorker:
     ) -> None:
         result = flight.result
         self._tally.answer(outcome)
-        if isinstance(outcome, SubmitSmResp) and outcome.status == 0 and outcome.message_id:
-            carrier_message_id = normalize_id(
-                outcome.message_id,
-                self.carrier.submit_id_form,  # type: ignore[arg-type]
-            )
+        if isinstance(outcome, SubmitSmResp) and outcome.status == 0:
+            carrier_message_id = self._id_of(outcome)
             part = SubmittedPart(result.message.id, number, carrier_message_id, datetime.now(UTC))
-            self._uncommitted.add(carrier_message_id)
+            if carrier_message_id:
+                self._uncommitted.add(carrier_message_id)
             result.submitted.append(part)
             if bind is not None:
                 bind.submitted += 1
@@ -365,6 +361,15 @@ class CarrierWorker:
         flight.open_parts -= 1
         if flight.open_parts == 0:
             self._land(flight)
+
+    def _id_of(self, accepted: SubmitSmResp) -> str:
+        """The carrier's id in matching form. Without one no receipt can be matched: the part is
+        sent all the same, for whoever said yes will charge us, and ends by its validity."""
+        form: Any = self.carrier.submit_id_form
+        carrier_message_id = normalize_id(accepted.message_id[:LONGEST_ID], form)
+        if not carrier_message_id:
+            log.warning("accepted_without_id", carrier=self.carrier.slug)
+        return carrier_message_id
 
     def _land(self, flight: _InFlight) -> None:
         self._results.append(flight)
@@ -413,36 +418,35 @@ class CarrierWorker:
         rows: Sequence[T],
         write: Callable[[Sequence[T]], None],
         instead: Callable[[T], T] | None = None,
-    ) -> None:
-        """Write a batch; if the database refuses it, each row by itself, so that one bad row
-        holds up no other. `instead` of a bad one: what can surely be written of it."""
+    ) -> list[T]:
+        """Write a batch; if it cannot be written, each row by itself, so that one bad row holds up
+        no other, whatever is wrong with it. `instead` of a bad one: what can surely be written.
+
+        Returns those of which nothing could be written.
+        """
         try:
             await self._insist(lambda: write(rows))
-        except DatabaseError as error:
-            for row in rows if len(rows) > 1 else ():
-                await self._write([row], write, instead)
-            if len(rows) == 1:
-                log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
-                if instead is not None:
-                    await self._write([instead(rows[0])], write)
+        except Exception as error:
+            if len(rows) > 1:
+                lost = [await self._write([row], write, instead) for row in rows]
+                return [row for each in lost for row in each]
+            log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
+            if instead is None or await self._write([instead(rows[0])], write):
+                return list(rows)
+        return []
 
     # -- receipts ----------------------------------------------------------------------------
 
-    def _apply_receipt_batch(self, batch: Sequence[receipts.FinalReceipt]) -> None:
+    def _apply_receipt_batch(self, batch: Sequence[_Receipt]) -> None:
         receipts.apply(self.carrier.id, batch)
 
-    def _on_deliver(self, link: Link, pdu: DeliverSm) -> None:
-        # A handset can write a text that looks like a receipt, but sets neither of these.
-        genuine = pdu.is_receipt or RECEIPTED_MESSAGE_ID in pdu.tlvs
-        found = parse_receipt(pdu.short_message, pdu.tlvs, pdu.data_coding) if genuine else None
-        status = _FINAL.get(found.state) if found is not None else None
-        if found is None or status is None:
+    def _on_deliver(self, link: Link, pdu: DeliverSm | DataSm) -> None:
+        receipt = receipt_rules.read(pdu, self.rules)
+        if receipt is None:
             # A handset's text, or a state on the way: nothing of it is kept, so nothing is owed.
-            link.respond(pdu)
+            taken = isinstance(pdu, DeliverSm) or self.rules.by_data_sm
+            link.respond(pdu, Smpp.ESME_ROK if taken else Smpp.ESME_RINVCMDID)
             return
-        form: Any = self.carrier.receipt_id_form
-        code = "" if status is Status.DELIVERED else receipt_code(found.raw_state, found.error_code)
-        receipt = receipts.FinalReceipt(normalize_id(found.message_id, form), status, code)
         self._receipts.append((link, pdu, receipt))
         self._owed += 1
         self._receipts_ready.set()
@@ -456,10 +460,16 @@ class CarrierWorker:
             batch = self._next_receipts()
             if not batch:
                 continue
-            await self._write([receipt for _, _, receipt in batch], self._apply_receipt_batch)
+            rows = [receipt for _, _, receipt in batch]
+            unwritten = await self._write(rows, self._apply_receipt_batch, unwritable)
             for link, pdu, receipt in batch:
+                if receipt in unwritten:
+                    # Not even that it came is stored: the carrier may still have it.
+                    link.respond(pdu, Smpp.ESME_RX_T_APPN)
+                    continue
                 link.respond(pdu)
-                self._tally.receipt(receipt.status)
+                if isinstance(receipt, receipts.FinalReceipt):
+                    self._tally.receipt(receipt.status)
             self._owed -= len(batch)
 
     def _next_receipts(self) -> list[_Owed]:
@@ -501,6 +511,7 @@ class CarrierWorker:
         """Take the carrier's settings as they are now; bind anew where that is called for."""
         was, self.carrier = self.carrier, carrier
         self.format = wire_format(carrier)
+        self.rules = receipt_rules_of(carrier)
         config = pool_config(carrier)
         if config != self.pool.config and not self.pool.adapt(config):
             log.info("carrier_changed", carrier=carrier.slug, effect="binding anew")

@@ -7,7 +7,7 @@ here but what the API does not know, a variable without a value.
 import itertools
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -16,19 +16,21 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
+from accounts.api.reasons import CallReason
 from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
 from imissive.core import ids
-from imissive.core.errors import ApiError, Problem
+from imissive.core.errors import ApiError
+from imissive.core.problems import Problem
 from messaging.models import Composition, Contact, ContactList, ListEntry
 from messaging.numbers import e164
 from messaging.numbers.written import written_numbers
 from messaging.sending.accept import Accepted, SendRequest, accept, terms_of
 from messaging.sending.evaluation import Draft, Opinion, examine
 from messaging.sending.limits import spend
+from messaging.sending.reasons import SendingReason
 from messaging.text import variables
 
 KEPT = timedelta(days=30)
@@ -175,10 +177,10 @@ class Assessment:
     @cached_property
     def problems(self) -> list[tuple[Problem, int]]:
         """Every kind of problem with how many recipients have it, the most frequent first."""
-        found: dict[tuple[str, str], list[Problem]] = {}
+        found: dict[Hashable, list[Problem]] = {}
         for opinion in self.refused:
             for problem in opinion.problems:
-                found.setdefault((problem.code, problem.message), []).append(problem)
+                found.setdefault(problem.kind, []).append(problem)
         grouped = [(same[0], len(same)) for same in found.values()]
         return sorted(grouped, key=lambda each: -each[1])
 
@@ -204,12 +206,12 @@ def _against(organization: Organization) -> list[Problem]:
     """Why nothing would be accepted, whatever it is."""
     if organization.status == Organization.Status.ACTIVE:
         return []
-    return [Problem("FORBIDDEN", "This organization is suspended. Contact support.")]
+    return [CallReason.ORGANIZATION_SUSPENDED.problem()]
 
 
 def _without_value(text: str, recipient: Recipient) -> list[Problem]:
     return [
-        Problem("INVALID_TEMPLATE", _("There is no value for {%(name)s}.") % {"name": name})
+        SendingReason.NO_VALUE.problem(name=name)
         for name in variables.missing(text, recipient.values)
     ]
 

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import User
 from imissive.core.errors import ApiError
-from messaging.log.problem_messages import told
+from imissive.core.problems import sentence
 from messaging.sending.schedules import check_schedule
 
 _FORMS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M")
@@ -45,7 +45,7 @@ def _checked(at: datetime) -> datetime | None:
     try:
         return check_schedule(at)
     except ApiError as error:
-        raise forms.ValidationError(told(error.problem)) from None
+        raise forms.ValidationError(sentence(error.problem)) from None
 
 
 class WhenForm(forms.Form):

@@ -10,12 +10,21 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import (
+    LARGE_PREVIEW,
+    LARGE_REVIEW,
+    PREVIEW,
+    PostLimit,
+    limit_posts,
+    refusal,
+)
 from accounts.credits.ledger import InsufficientCredits
 from accounts.models import Balance, Member
 from accounts.roles import Action, may
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.compose import composer
 from messaging.compose.composer import Asked, Assessment
 from messaging.compose.forms import (
@@ -24,21 +33,27 @@ from messaging.compose.forms import (
     list_of,
     template_of,
 )
-from messaging.log.problem_messages import told
+from messaging.models import ListEntry
 from messaging.text import gsm_alternatives, variables
 
 SHOWN_CHARACTERS = 16
 SHOWN_REFUSED = 100
 SHOWN_TEXTS = 5
+MANY_CHARACTERS, MANY_ENTRIES = 10_000, 500
+"""Of the numbers and of the lists: a look at more costs several times as much as a common one."""
 _REWRITES = {"plain": gsm_alternatives.plain, "bare": gsm_alternatives.without_marks}
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
+@limit_posts(PREVIEW)
 def compose(request: HttpRequest, member: Member) -> HttpResponse:
     """The form; a POST shows what would become of it, or rewrites the text and shows it again."""
     if request.method != "POST":
         return _form_page(request, member, _form(member, initial=_asked_for(request, member)))
+    refused = _refusal_of_many(request, member, LARGE_REVIEW)
+    if refused is not None:
+        return refused
     act = request.POST.get("act", "")
     if act in ("edit", "count", "template", *_REWRITES):
         return _form_page(request, member, _form(member, initial=_rewritten(member, request.POST)))
@@ -50,8 +65,12 @@ def compose(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_POST
 @member_page(Action.SEND)
+@limit_posts(PREVIEW)
 def estimate(request: HttpRequest, member: Member) -> HttpResponse:
     """What is said beside the form while it is filled in, by the same functions as the review."""
+    refused = _refusal_of_many(request, member, LARGE_PREVIEW)
+    if refused is not None:
+        return refused
     act = request.POST.get("act", "")
     rewrites = act == "template" or act in _REWRITES
     data = _rewritten(member, request.POST) if rewrites else request.POST
@@ -70,8 +89,12 @@ def estimate(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_POST
 @member_page(Action.SEND)
+@limit_posts(PREVIEW)
 def send_composed(request: HttpRequest, member: Member) -> HttpResponse:
     """Sends what was reviewed, once; where it would cost something else by now, shows it again."""
+    refused = _refusal_of_many(request, member, LARGE_REVIEW)
+    if refused is not None:
+        return refused
     form = _form(member, request.POST)
     once = _once(request)
     if once is None or not form.is_valid():
@@ -87,12 +110,28 @@ def send_composed(request: HttpRequest, member: Member) -> HttpResponse:
     except composer.NothingAccepted:
         messages.warning(request, _("This has changed meanwhile. Nothing was sent: look again."))
     except ApiError as error:
-        messages.error(request, told(error.problem))
+        messages.error(request, sentence(error.problem))
     else:
         if not sent.first:
             messages.warning(request, _("This was sent already. It was not sent again."))
         return _to_what_was_sent(request, member, asked, sent)
     return _review(request, member, form)
+
+
+def _refusal_of_many(request: HttpRequest, member: Member, limit: PostLimit) -> HttpResponse | None:
+    """Count a post about many recipients, and return the answer to one that is too many."""
+    return refusal(request, limit, member) if _has_many(member, request.POST) else None
+
+
+def _has_many(member: Member, data: QueryDict) -> bool:
+    """Return whether evaluating what was filled in costs much; found out without evaluating it."""
+    if len(data.get("to", "")) > MANY_CHARACTERS:
+        return True
+    chosen = [ids.parse_id(ids.CONTACT_LIST, each) for each in data.getlist("lists")]
+    entries = ListEntry.objects.filter(
+        contact_list__organization=member.organization, contact_list__in=filter(None, chosen)
+    )
+    return bool(chosen) and entries[: MANY_ENTRIES + 1].count() > MANY_ENTRIES
 
 
 def _form(member: Member, data: Any = None, initial: dict[str, Any] | None = None) -> ComposeForm:
@@ -167,7 +206,7 @@ def _evaluation(member: Member, assessment: Assessment) -> dict[str, Any]:
         "available": available if may(member.role, Action.READ_CREDITS) else None,
         "left": available - assessment.price,
         "covered": assessment.price <= available,
-        "problems": [(told(problem), count) for problem, count in assessment.problems],
+        "problems": [(sentence(problem), count) for problem, count in assessment.problems],
         "sends_all": not assessment.refused,
     }
 
@@ -177,7 +216,7 @@ def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResp
     assessment = composer.assess(asked)
     evaluation = _evaluation(member, assessment)
     refused = [
-        (opinion.draft.to, [told(problem) for problem in opinion.problems])
+        (opinion.draft.to, [sentence(problem) for problem in opinion.problems])
         for opinion in assessment.refused[:SHOWN_REFUSED]
     ]
     context = {

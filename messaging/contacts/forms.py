@@ -7,11 +7,11 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.db.models import QuerySet
-from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization
+from imissive.core.problems import sentence
 from messaging.contacts.contacts import (
     MAX_NAME,
     MAX_VALUE,
@@ -21,23 +21,16 @@ from messaging.contacts.contacts import (
 from messaging.contacts.imports import Pieces, is_variable
 from messaging.contacts.suppressions import MAX_REASON
 from messaging.importing import encodings
+from messaging.importing.reasons import FileReason
 from messaging.importing.recipients import COUNTRIES
-from messaging.log.problem_messages import told
 from messaging.models import Contact, ContactList
 from messaging.numbers import e164
 from messaging.numbers.countries import name_of
 from messaging.numbers.written import written_numbers
-from messaging.sending.evaluation import bad_number
 
 MAX_UPLOAD = 10 * 1024 * 1024
 MAX_PASTED = 1_000_000
 _CHUNK = 256 * 1024
-_FOREIGN: dict[str, Promise] = {
-    "workbook": gettext_lazy(
-        "That is a workbook, not a CSV file. Save it as CSV (UTF-8), then upload that."
-    ),
-}
-_NOT_TEXT = gettext_lazy("That is not a text file.")
 
 
 class UploadField(forms.FileField):
@@ -52,10 +45,11 @@ class UploadField(forms.FileField):
         if upload is None:
             return None
         if (upload.size or 0) > MAX_UPLOAD:
-            raise forms.ValidationError(_("The file is larger than 10 MB. Split it."))
+            most = MAX_UPLOAD // 1024**2
+            raise forms.ValidationError(sentence(FileReason.TOO_LARGE.problem(most=most)))
         kind = encodings.foreign_kind(next(iter(upload.chunks(_CHUNK)), b""))
         if kind is not None:
-            raise forms.ValidationError(str(_FOREIGN.get(kind, _NOT_TEXT)))
+            raise forms.ValidationError(sentence(kind.problem()))
         return upload
 
 
@@ -132,7 +126,7 @@ class ContactForm(forms.Form):
         try:
             number = e164.parse(self.cleaned_data["number"]).e164
         except e164.InvalidNumber as error:
-            raise forms.ValidationError(told(bad_number(error))) from None
+            raise forms.ValidationError(sentence(error.problem())) from None
         others = contacts_of(self.organization).filter(number=number)
         if self.contact is not None:
             others = others.exclude(pk=self.contact.pk)

@@ -23,10 +23,9 @@ from messaging.contacts.contacts import (
     NewContact,
 )
 from messaging.importing import csv_reader, problems
+from messaging.importing.reasons import FileReason, NotUsable
 from messaging.importing.recipients import guess_number_column, variables
-from messaging.log.problem_messages import told
 from messaging.numbers import e164
-from messaging.sending.evaluation import bad_number
 from messaging.text import variables as text_variables
 
 MOST_ROWS: Final = 50_000
@@ -46,8 +45,12 @@ _NAMES: Final = (
 Pieces = Callable[[], Iterable[bytes]]
 
 
-class NotUsable(Exception):
-    """Nothing can be read of a file, or of a row; the text says why."""
+class _LeftOut(Exception):
+    """Nothing can be read of a row: `kind` and `detail` say why, as `importing.problems` does."""
+
+    def __init__(self, kind: problems.Kind, detail: str = "") -> None:
+        super().__init__(kind)
+        self.kind, self.detail = kind, detail
 
 
 @dataclass(slots=True)
@@ -56,7 +59,8 @@ class Rejected:
 
     line: int
     written: str
-    why: str
+    kind: problems.Kind
+    detail: str = ""
 
 
 @dataclass(slots=True)
@@ -75,34 +79,34 @@ class Reading:
         sample = list(itertools.islice(rows, _SAMPLE))
         column = guess_number_column(columns, [row.cells for row in sample])
         if column is None:
-            raise NotUsable(_("No column of phone numbers was found."))
+            raise NotUsable(FileReason.NO_NUMBER_COLUMN.problem())
         names = variables(columns)
         if not shape.has_header:
             names = _without_heading(len(columns), column)
         lines: dict[str, int] = {}
         for position, row in enumerate(itertools.chain(sample, rows)):
             if position == MOST_ROWS:
-                told_most = _("There are more than %(most)s rows. Split the file.")
-                raise NotUsable(told_most % {"most": f"{MOST_ROWS:,}"})
+                raise NotUsable(FileReason.TOO_MANY_ROWS.problem(most=MOST_ROWS))
             try:
                 yield self._contact(row, column, names, lines)
-            except NotUsable as error:
+            except _LeftOut as out:
                 written = row.cells[column] if column < len(row.cells) else ""
-                self.rejected.append(Rejected(row.line, written.strip()[:64], str(error)))
+                left_out = Rejected(row.line, written.strip()[:64], out.kind, out.detail)
+                self.rejected.append(left_out)
 
     def _contact(
         self, row: csv_reader.Row, column: int, names: Sequence[str], lines: dict[str, int]
     ) -> NewContact:
-        """The contact of a row. Raises NotUsable."""
+        """The contact of a row. Raises _LeftOut."""
         if row.fault is not None and not row.fault.usable:
-            raise NotUsable(problems.told(problems.of_fault(row.fault)))
+            raise _LeftOut(problems.of_fault(row.fault))
         written = row.cells[column].strip() if column < len(row.cells) else ""
         try:
             number = e164.parse_written(written, self.calling_code).e164
         except e164.InvalidNumber as error:
-            raise NotUsable(told(bad_number(error))) from None
+            raise _LeftOut(*problems.of_refusal(error.problem())) from None
         if number in lines:
-            raise NotUsable(problems.told(problems.Kind.DUPLICATE, str(lines[number])))
+            raise _LeftOut(problems.Kind.DUPLICATE, str(lines[number]))
         values = {
             name: " ".join(cell.split())
             for position, (name, cell) in enumerate(zip(names, row.cells, strict=False))
@@ -111,7 +115,7 @@ class Reading:
         name = next((values.pop(each) for each in _NAMES if each in values), "")
         too_long = [key for key, value in values.items() if len(value) > MAX_VALUE]
         if too_long or len(name) > MAX_NAME:
-            raise NotUsable(problems.told(problems.Kind.LONG_CELL))
+            raise _LeftOut(problems.Kind.LONG_CELL)
         lines[number] = row.line
         # A contact's own variables of these names are its number and name.
         kept = {key: value for key, value in values.items() if key not in ("number", "name")}
@@ -135,7 +139,9 @@ def is_variable(name: str) -> bool:
 def keep_rejected(organization: Organization, rejected: Sequence[Rejected]) -> StoredFile:
     """A file of what was left out, for a day."""
     heading = (_("Line"), _("As written"), _("Why"))
-    rows = ((each.line, each.written, each.why) for each in rejected)
+    rows = (
+        (each.line, each.written, problems.in_words(each.kind, each.detail)) for each in rejected
+    )
     return stored_files.store(
         organization,
         name="not-imported.csv",

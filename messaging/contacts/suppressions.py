@@ -11,9 +11,11 @@ from django.db import transaction
 from accounts.audit import trail
 from accounts.models import Organization, User
 from imissive.core import ids
-from imissive.core.errors import ApiError, Problem
+from imissive.core.errors import ApiError
 from imissive.core.logs import redact_text
+from imissive.core.problems import Problem
 from imissive.core.sql import server_cursor
+from messaging.contacts.reasons import SuppressionReason
 from messaging.models import Suppression
 from messaging.numbers import e164
 from messaging.sending import cancel
@@ -61,8 +63,7 @@ def add(
     Raises ApiError: INVALID_REQUEST for an unusable reason; INVALID_PHONE where no number is one.
     """
     if len(reason) > MAX_REASON or "\0" in reason:
-        told = f"The reason has {MAX_REASON} characters at most, NUL not among them."
-        raise ApiError("INVALID_REQUEST", told, field="reason")
+        raise ApiError(SuppressionReason.BAD_NOTE, "reason", most=MAX_REASON)
     good, rejected = _sorted(written)
     if rejected and not good:
         problems = [problem for _, problem in rejected]
@@ -92,8 +93,7 @@ def _sorted(written: Iterable[str]) -> tuple[list[str], list[tuple[str, Problem]
         try:
             good[e164.parse(text).e164] = None
         except e164.InvalidNumber as error:
-            told = f"The number cannot be used: {error.reason}."
-            rejected.append((text, Problem("INVALID_PHONE", told, f"numbers[{position}]")))
+            rejected.append((text, error.problem(f"numbers[{position}]")))
     return list(good), rejected
 
 
@@ -102,7 +102,7 @@ def find(organization_id: uuid.UUID, written: str) -> Suppression:
     mine = Suppression.objects.filter(organization=organization_id)
     found = mine.filter(number=number_of(written)).first()
     if found is None:
-        raise ApiError("NOT_FOUND", "This number is not on the suppression list.")
+        raise ApiError(SuppressionReason.NOT_LISTED)
     return found
 
 
@@ -120,8 +120,7 @@ def number_of(written: str) -> str:
     try:
         return e164.parse(text).e164
     except e164.InvalidNumber as error:
-        told = f"The number cannot be used: {error.reason}."
-        raise ApiError("INVALID_PHONE", told, field="number") from None
+        raise ApiError.of(error.problem("number")) from None
 
 
 @transaction.atomic
@@ -138,7 +137,7 @@ def remove(
     """
     removed, _ = Suppression.objects.filter(pk=suppression.pk).delete()
     if not removed:
-        raise ApiError("NOT_FOUND", "This number is not on the suppression list.")
+        raise ApiError(SuppressionReason.NOT_LISTED)
     trail.record(
         "suppression.removed",
         actor=actor,

@@ -1,42 +1,29 @@
 """The REST API of the suppression list: thin, it calls `messaging.contacts.suppressions`."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from pydantic import BaseModel, Field
+from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
+from typing_extensions import TypedDict
 
 from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
-from imissive.core.api.pagination import PAGE
+from imissive.core.api.fields import Count, NextCursor, OneOf, Time
+from imissive.core.api.operation import operation
+from imissive.core.api.pagination import PageQuery, newest_first
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import (
     NO_NUL,
     Body,
-    Limit,
-    Query,
-    parse_body,
-    parse_query,
 )
-from imissive.core.cursors import newest_first
+from imissive.core.errors import problem_json
 from messaging.contacts import suppressions
 from messaging.models import Suppression as SuppressionRow
 from messaging.sending.schemas import (
     E164,
-    Count,
     MessageProblem,
-    NextCursor,
-)
-
-TAGS = ["suppressions"]
-NUMBER = OpenApiParameter(
-    "number",
-    str,
-    OpenApiParameter.PATH,
-    description="The number in E.164, such as `+966501234567`; the plus may be left out.",
 )
 
 
@@ -53,38 +40,41 @@ class SuppressionsBody(Body):
     )
 
 
-class Suppression(BaseModel):
+class Suppression(TypedDict):
     """A number that nothing is sent to."""
 
     number: E164
-    reason: str = Field(max_length=suppressions.MAX_REASON, examples=["Replied STOP"])
-    source: Literal["api", "dashboard"] = Field(description="Where it was put on the list.")
-    created_at: datetime
+    reason: Annotated[str, Field(max_length=suppressions.MAX_REASON, examples=["Replied STOP"])]
+    source: Annotated[
+        str, OneOf(suppressions.Source), Field(description="Where it was put on the list.")
+    ]
+    created_at: Time
 
 
-class Suppressions(BaseModel):
-    data: list[Suppression] = Field(description="Newest first.")
+class Suppressions(TypedDict):
+    data: Annotated[list[Suppression], Field(description="Newest first.")]
     next_cursor: NextCursor
 
 
-class RejectedNumber(BaseModel):
-    number: str = Field(description="As it was given.")
+class RejectedNumber(TypedDict):
+    number: Annotated[str, Field(description="As it was given.")]
     error: MessageProblem
 
 
-class AddedSuppressions(BaseModel):
-    added: Count = Field(description="Numbers that were not on the list.")
-    known: Count = Field(description="Numbers that were on it already.")
-    canceled: Count = Field(
-        description="Messages to them that were still waiting; their credits came back."
-    )
-    rejected: list[RejectedNumber] = Field(description="What is no number, each with the reason.")
+class AddedSuppressions(TypedDict):
+    added: Annotated[Count, Field(description="Numbers that were not on the list.")]
+    known: Annotated[Count, Field(description="Numbers that were on it already.")]
+    canceled: Annotated[
+        Count,
+        Field(description="Messages to them that were still waiting; their credits came back."),
+    ]
+    rejected: Annotated[
+        list[RejectedNumber], Field(description="What is no number, each with the reason.")
+    ]
 
 
-class SuppressionsQuery(Query):
-    number: str | None = None
-    limit: Limit = 50
-    cursor: str | None = None
+class SuppressionsQuery(PageQuery):
+    number: str | None = Field(None, description="Only this number, in E.164.")
 
 
 class SuppressionsView(ApiView):
@@ -92,50 +82,46 @@ class SuppressionsView(ApiView):
 
     required_scope = {"GET": Scope.SMS_READ, "POST": Scope.SMS_SEND}
 
-    @extend_schema(
-        operation_id="list_suppressions",
-        tags=TAGS,
-        summary="Read the suppression list",
-        parameters=[
-            OpenApiParameter("number", str, description="Only this number, in E.164."),
-            *PAGE,
-        ],
-        responses={200: Suppressions},
+    @operation(
+        "list_suppressions",
+        "Read the suppression list",
+        query=SuppressionsQuery,
+        answers={200: Suppressions},
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, query: SuppressionsQuery) -> Response:
         """The numbers that nothing is sent to, the newest first."""
-        query = parse_query(request, SuppressionsQuery)
         found = SuppressionRow.objects.filter(organization=caller_of(request).organization_id)
         if query.number is not None:
             found = found.filter(number=suppressions.number_of(query.number))
-        return Response(newest_first(found, query.limit, query.cursor, _as_json))
+        page, next_cursor = newest_first(found, query)
+        answer: Suppressions = {"data": [_as_json(row) for row in page], "next_cursor": next_cursor}
+        return Response(answer)
 
-    @extend_schema(
-        operation_id="add_suppressions",
-        tags=TAGS,
-        summary="Send no more to these numbers",
-        request=SuppressionsBody,
-        responses={201: AddedSuppressions},
+    @operation(
+        "add_suppressions",
+        "Send no more to these numbers",
+        body=SuppressionsBody,
+        answers={201: AddedSuppressions},
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, body: SuppressionsBody) -> Response:
         """From now on messages to them are refused with `DESTINATION_BLOCKED`, on every way.
 
         What still waits for them is canceled. A number that cannot be read is named in `rejected`
         and the others are taken; 400 `INVALID_PHONE` where none can be read.
         """
-        body = parse_body(request, SuppressionsBody)
         done = suppressions.add(
             caller_of(request).organization_id,
             body.numbers,
             body.reason,
             source=suppressions.Source.API,
         )
-        answer = {
+        answer: AddedSuppressions = {
             "added": done.added,
             "known": done.known,
             "canceled": done.canceled,
             "rejected": [
-                {"number": number, "error": problem.as_json()} for number, problem in done.rejected
+                {"number": number, "error": problem_json(problem)}
+                for number, problem in done.rejected
             ],
         }
         return Response(answer, status=201)
@@ -146,24 +132,12 @@ class SuppressionView(ApiView):
 
     required_scope = {"GET": Scope.SMS_READ, "DELETE": Scope.SMS_SEND}
 
-    @extend_schema(
-        operation_id="get_suppression",
-        tags=TAGS,
-        summary="Look a number up",
-        parameters=[NUMBER],
-        responses={200: Suppression},
-    )
+    @operation("get_suppression", "Look a number up", answers={200: Suppression})
     def get(self, request: Request, number: str) -> Response:
         """404 where the number is not on the list."""
         return Response(_as_json(suppressions.find(caller_of(request).organization_id, number)))
 
-    @extend_schema(
-        operation_id="remove_suppression",
-        tags=TAGS,
-        summary="Send to this number again",
-        parameters=[NUMBER],
-        responses={204: None},
-    )
+    @operation("remove_suppression", "Send to this number again", answers={204: None})
     def delete(self, request: Request, number: str) -> Response:
         """Only when its owner has asked for it."""
         caller = caller_of(request)
@@ -175,7 +149,7 @@ class SuppressionView(ApiView):
         return Response(status=204)
 
 
-def _as_json(row: SuppressionRow) -> dict[str, Any]:
+def _as_json(row: SuppressionRow) -> Suppression:
     return {
         "number": row.number,
         "reason": row.reason,

@@ -8,6 +8,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import UPLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
@@ -15,11 +16,13 @@ from accounts.ui.live_fragments import query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.contacts import imports, suppressions
 from messaging.contacts.forms import SuppressForm
-from messaging.contacts.imports import NotUsable, Reading, Rejected
+from messaging.contacts.imports import Reading, Rejected
+from messaging.importing.problems import of_refusal
+from messaging.importing.reasons import FileReason, NotUsable
 from messaging.log.keyset import page_asked_for
-from messaging.log.problem_messages import told
 from messaging.models import Suppression
 from messaging.numbers import e164
 
@@ -48,6 +51,7 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
+@limit_posts(UPLOAD)
 def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
     """Asks for numbers; a POST puts them on the list and cancels what waits for them."""
     form = SuppressForm(request.POST, request.FILES) if request.method == "POST" else SuppressForm()
@@ -55,9 +59,9 @@ def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
         try:
             return _add(request, member, form)
         except NotUsable as error:
-            form.add_error("upload", str(error))
+            form.add_error("upload", sentence(error.problem))
         except ApiError as error:
-            form.add_error("numbers", told(error.problem))
+            form.add_error("numbers", sentence(error.problem))
     context = {"page": "contacts", "tab": "suppressions", "form": form}
     return render(request, "messaging/contacts/suppressions_add.html", {**frame(member), **context})
 
@@ -71,7 +75,7 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
         written += [contact.number for contact in reading.contacts()]
         rejected = reading.rejected
     if not written:
-        raise NotUsable(_("No number in it can be used."))
+        raise NotUsable(FileReason.NO_NUMBERS.problem())
     done = suppressions.add(
         organization.id,
         written,
@@ -79,7 +83,7 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
         source=suppressions.Source.DASHBOARD,
     )
     rejected += [
-        Rejected(position, number[:64], told(problem))
+        Rejected(position, number[:64], *of_refusal(problem))
         for position, (number, problem) in enumerate(done.rejected, 1)
     ]
     trail.record(

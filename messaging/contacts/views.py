@@ -20,6 +20,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import DOWNLOAD, UPLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
@@ -28,10 +29,12 @@ from accounts.ui.live_fragments import query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.logs import redact_text
+from imissive.core.problems import sentence
 from imissive.core.spreadsheets import csv_lines
 from messaging.contacts import contacts, imports
 from messaging.contacts.forms import ContactForm, ImportForm, ListForm
-from messaging.contacts.imports import NotUsable, Reading
+from messaging.contacts.imports import Reading
+from messaging.importing.reasons import NotUsable
 from messaging.log.keyset import page_asked_for
 from messaging.models import Contact, ContactList
 
@@ -96,6 +99,7 @@ def remove_contact(request: HttpRequest, member: Member, contact_id: str) -> Htt
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
+@limit_posts(UPLOAD)
 def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
     """Takes in what can be read, all in one, and shows what could not."""
     lists = contacts.lists_of(member.organization)
@@ -121,7 +125,8 @@ def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
                     added=done.added, known=done.known, rejected=len(reading.rejected),
                 )  # fmt: skip
         except NotUsable as error:
-            form.add_error("upload" if form.cleaned_data.get("upload") else "pasted", str(error))
+            field = "upload" if form.cleaned_data.get("upload") else "pasted"
+            form.add_error(field, sentence(error.problem))
         else:
             _tell_imported(request, done)
             return _to_imported(member, reading, into)
@@ -172,6 +177,7 @@ def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> Ht
 
 @require_POST
 @member_page(Action.SEND)
+@limit_posts(DOWNLOAD)
 def export_contacts(request: HttpRequest, member: Member) -> HttpResponseBase:
     """The contacts that the page shows, all pages of them, as CSV."""
     organization = member.organization

@@ -1,7 +1,7 @@
-"""Closing an organization: for good, except that its ledger and messages stay.
+"""Account closure: an organization is closed permanently, and its ledger and messages stay.
 
-The ledger cannot be deleted, and messages are what it charged for. So the organization is closed:
-nobody is a member of it, nothing signs in for it, nothing is posted for it.
+The ledger cannot be deleted, and neither can the messages that it charged for. A closed
+organization has no members, keys, SMPP accounts or webhook endpoints.
 """
 
 from django.db import transaction
@@ -23,12 +23,12 @@ _UNDER_WAY = (Status.SCHEDULED, Status.QUEUED, Status.SENDING)
 
 @transaction.atomic
 def close(member: Member, address: str = "") -> None:
-    """Close the member's organization, all of it or nothing.
+    """Close the member's organization in one transaction.
 
-    What is left of the balance stays in the ledger; an operator may pay it back by a correction.
-    Raises NotAllowed where the member may not, and while messages wait to be sent.
+    The rest of the balance stays in the ledger; an operator may pay it back by a correction. Raises
+    NotAllowed where the member's role does not allow it, and while messages wait to be sent.
     """
-    # The lock that whoever changes members takes: nobody joins meanwhile.
+    # The same lock as for changes of members, so that nobody joins in the meantime.
     organization = Organization.objects.select_for_update(no_key=True).get(
         pk=member.organization_id
     )

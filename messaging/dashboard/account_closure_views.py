@@ -1,4 +1,4 @@
-"""The page on which an owner closes the organization."""
+"""The page for closing an organization."""
 
 from typing import Any
 
@@ -19,18 +19,21 @@ from messaging.dashboard.account_closure import close
 
 
 class CloseForm(forms.Form):
+    """The confirmation: the organization's name has to be typed."""
+
     name = forms.CharField(
         label=gettext_lazy("Type the organization's name"),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
-    def __init__(self, wanted: str, data: Any = None) -> None:
+    def __init__(self, organization_name: str, data: Any = None) -> None:
         super().__init__(data)
-        self.wanted = wanted
+        self.organization_name = organization_name
 
     def clean_name(self) -> str:
+        """Return the typed name; refuse another than the organization's."""
         name: str = self.cleaned_data["name"]
-        if name.split() != self.wanted.split():
+        if name.split() != self.organization_name.split():
             raise forms.ValidationError(_("That is not its name."))
         return name
 
@@ -38,7 +41,7 @@ class CloseForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_ORGANIZATION)
 def close_organization(request: HttpRequest, member: Member) -> HttpResponse:
-    """Say what is lost; a POST with the organization's name closes it."""
+    """Show the consequences; a POST with the organization's name closes it."""
     organization = member.organization
     form = CloseForm(organization.name, request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():

@@ -1,4 +1,4 @@
-"""What a new organization does first: the checklist, and the test message sent from a page."""
+"""Onboarding of a new organization: the checklist, and the test message from a page."""
 
 from typing import Any
 
@@ -11,22 +11,24 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import TEST_MESSAGE, limit_posts
 from accounts.models import Member, Organization
 from accounts.roles import Action
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
+from imissive.core.problems import sentence
 from messaging.models import Message, SenderId
 from messaging.sending.accept import SendRequest, accept
 from messaging.sending.evaluation import Draft, Refusal
 from webhooks.models import Endpoint
 
-_LONGEST = 1600
+_MAX_CHARACTERS = 1600
 
 
 def steps_of(organization: Organization) -> list[tuple[str, bool]]:
-    """What has to be done before the first message reaches a handset, and what is done.
+    """Return the steps until the first message reaches a handset, each with whether it is done.
 
-    The address was proved by whoever sees the list: nobody is let in without.
+    The email address is always verified: nobody sees the list without that.
     """
     return [
         ("email", True),
@@ -38,7 +40,7 @@ def steps_of(organization: Organization) -> list[tuple[str, bool]]:
 
 
 class TestMessageForm(SingleUseForm):
-    """To one of the simulator's numbers; which one decides what becomes of the message."""
+    """A test message to one of the simulator's magic numbers, which determine its outcome."""
 
     to = forms.ChoiceField(
         label=gettext_lazy("What shall happen"),
@@ -51,7 +53,7 @@ class TestMessageForm(SingleUseForm):
     )
     text = forms.CharField(
         label=gettext_lazy("Text"),
-        max_length=_LONGEST,
+        max_length=_MAX_CHARACTERS,
         initial=gettext_lazy("Hello from iMissive!"),
         widget=forms.Textarea(attrs={"rows": 2, "dir": "auto"}),
     )
@@ -59,8 +61,12 @@ class TestMessageForm(SingleUseForm):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
+@limit_posts(TEST_MESSAGE)
 def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
-    """A form; a POST sends the message to the simulator, free, and shows what becomes of it."""
+    """Show the form; a POST sends the message to the simulator and redirects to its page.
+
+    Test messages are free.
+    """
     form = TestMessageForm(request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
         organization_id = public_id(member.organization)
@@ -75,6 +81,6 @@ def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
             messages.success(request, _("Sent. What becomes of it shows up here by itself."))
             return redirect("message", organization_id, ids.public_id(ids.MESSAGE, outcome.id))
         for problem in outcome.problems:
-            form.add_error("text" if problem.field == "message" else None, problem.message)
+            form.add_error("text" if problem.field == "message" else None, sentence(problem))
     context: dict[str, Any] = {"page": "overview", "form": form}
     return render(request, "messaging/dashboard/test_message.html", {**frame(member), **context})

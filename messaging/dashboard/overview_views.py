@@ -1,4 +1,4 @@
-"""The dashboard's overview: what is left, what became of the messages, and what needs a look."""
+"""The dashboard's overview: balance, messages by status, delivery time, failures, webhooks."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,36 +18,37 @@ from messaging.log import pages
 from messaging.models import SenderId
 from messaging.senders.history import notices_for
 from messaging.usage import overview as figures
-from messaging.usage.overview import DAY, SPANS
+from messaging.usage.overview import LAST_DAY, PERIODS
 from messaging.usage.usage import NOTHING, Traffic
 from webhooks.endpoints.health import Health, health_of
 
 LATEST = 5
 COUNTRIES = 6
-"""Countries that are named; the others are summed."""
+"""The number of countries that are listed; the others are summed."""
 ENDPOINTS = 4
 
 
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def overview(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the overview for the period of the parameter `span`."""
     organization, now = member.organization, timezone.now()
-    span = SPANS.get(request.GET.get("span", ""), DAY)
-    used = figures.read_traffic(organization.id, span, now)
+    period = PERIODS.get(request.GET.get("span", ""), LAST_DAY)
+    used = figures.read_traffic(organization.id, period, now)
     steps = steps_of(organization)
-    begins = figures.begins(span, now)[0]
+    start = figures.period_starts(period, now)[0]
     context = {
         "page": "overview",
-        "span": span,
-        "spans": SPANS.values(),
+        "span": period,
+        "spans": PERIODS.values(),
         "money": _money(member, now),
         "used": used,
-        "chart": figures.status_chart(used, span, now),
+        "chart": figures.status_chart(used, period, now),
         "in_utc": figures.days_zone() is UTC,
-        "log_query": _log_query(begins),
+        "log_query": _log_query(start),
         "countries": _countries(used),
-        "latency": figures.latency(organization.id, span, now),
-        "failures": figures.failures(organization.id, begins, now),
+        "latency": figures.latency(organization.id, period, now),
+        "failures": figures.failures(organization.id, start, now),
         "webhooks": _webhooks(health_of(organization.id)),
         "latest": pages.messages_of(organization)[:LATEST],
         "steps": [] if all(done for _, done in steps) else steps,
@@ -59,7 +60,7 @@ def overview(request: HttpRequest, member: Member) -> HttpResponse:
 
 
 def _money(member: Member, now: datetime) -> dict[str, Any] | None:
-    """The balance and how long it lasts; None for roles that may not know."""
+    """Return the balance and the spending rate; None for roles that may not read them."""
     if not may(member.role, Action.READ_CREDITS):
         return None
     organization = member.organization
@@ -69,17 +70,17 @@ def _money(member: Member, now: datetime) -> dict[str, Any] | None:
         "balance": micro,
         "paid": balance is not None,
         "low": balance is not None and micro <= organization.low_balance_threshold,
-        "pace": figures.pace(organization.id, micro, now),
+        "pace": figures.spending_rate(organization.id, micro, now),
     }
 
 
-def _log_query(begins: datetime) -> str:
-    """The filters of the message log for what the page counts: live messages of these days."""
-    return urlencode({"mode": "live", "since": f"{timezone.localtime(begins):%Y-%m-%d}"})
+def _log_query(start: datetime) -> str:
+    """Return the message log's query string for the page's messages: live ones of these days."""
+    return urlencode({"mode": "live", "since": f"{timezone.localtime(start):%Y-%m-%d}"})
 
 
 def _countries(used: Traffic) -> list[dict[str, Any]]:
-    """The countries that cost most; `code` is empty for all others together."""
+    """Return the countries with the highest cost; `code` is empty for the sum of all others."""
     by_cost = sorted(
         used.by_country.items(), key=lambda pair: (-pair[1].credits, -pair[1].messages, pair[0])
     )
@@ -87,12 +88,12 @@ def _countries(used: Traffic) -> list[dict[str, Any]]:
     if len(by_cost) > COUNTRIES:
         rows.append(("", sum((each for _, each in by_cost[COUNTRIES:]), NOTHING)))
     most = max((each.messages for _, each in rows), default=0)
-    dearest = max((each.credits for _, each in rows), default=0)
+    highest_cost = max((each.credits for _, each in rows), default=0)
     return [
         {
             "code": code,
             "used": each,
-            "cost_meter": meter(each.credits, dearest),
+            "cost_meter": meter(each.credits, highest_cost),
             "meter": meter(each.messages, most),
         }
         for code, each in rows
@@ -100,7 +101,7 @@ def _countries(used: Traffic) -> list[dict[str, Any]]:
 
 
 def _webhooks(endpoints: list[Health]) -> dict[str, Any] | None:
-    """All endpoints together, and those that need a look; None where there is none."""
+    """Return a summary of all endpoints, and those that do not work; None without endpoints."""
     if not endpoints:
         return None
     troubled = [each for each in endpoints if each.state != "working"]
@@ -117,7 +118,7 @@ def _webhooks(endpoints: list[Health]) -> dict[str, Any] | None:
 
 
 def _example_sender(organization: Organization) -> str:
-    """A sender ID for the example of a first message, where one is approved."""
+    """Return an approved sender ID for the example of a first message, or an empty text."""
     approved = organization.sender_ids.filter(status=SenderId.Status.APPROVED)
     sender = approved.order_by("-is_default", "created_at").first()
     return sender.name if sender else ""

@@ -1,4 +1,4 @@
-"""What the dashboard's search finds in messaging: by id, number, reference, sender ID and name."""
+"""Messaging's finder for the dashboard's search: by id, number, reference, sender ID and name."""
 
 from collections.abc import Callable
 from urllib.parse import urlencode
@@ -31,12 +31,12 @@ from messaging.models import (
 from messaging.numbers import e164
 from messaging.sending.evaluation import MAX_REFERENCE
 
-FEWEST_DIGITS = 4
-"""Of a piece of a number, or too much would be found."""
+MIN_DIGITS = 4
+"""The least digits of a part of a number: fewer would find too much."""
 
 
 def find(member: Member, text: str) -> list[Hit]:
-    """All that may be read with messages is everybody's; what only some may see, theirs."""
+    """Return what the text finds in the organization, as far as the member's role may see it."""
     prefix = text.partition("_")[0]
     if prefix in _BY_ID:
         return _BY_ID[prefix](member, text)
@@ -49,13 +49,13 @@ def find(member: Member, text: str) -> list[Hit]:
 
 
 def _message(member: Member, text: str) -> list[Hit]:
-    wanted = ids.parse_id(ids.MESSAGE, text)
-    message = pages.message_of(member.organization, wanted) if wanted else None
+    parsed = ids.parse_id(ids.MESSAGE, text)
+    message = pages.message_of(member.organization, parsed) if parsed else None
     return [message_hit(member, message)] if message else []
 
 
 def message_hit(member: Member, message: Message) -> Hit:
-    """A message as search shows it."""
+    """Return a message as a search result."""
     label = str(STATUS_LABELS.get(message.status, message.status))
     url = page(member, "message", message.public_id)
     detail = f"{label} · {message.sender} · {message.public_id}"
@@ -86,15 +86,15 @@ def _template(member: Member, text: str) -> list[Hit]:
 
 
 def _contact(member: Member, text: str) -> list[Hit]:
-    wanted = ids.parse_id(ids.CONTACT, text)
-    if wanted is None:
+    parsed = ids.parse_id(ids.CONTACT, text)
+    if parsed is None:
         return []
-    mine = Contact.objects.filter(organization=member.organization, id=wanted)
+    mine = Contact.objects.filter(organization=member.organization, id=parsed)
     return [_contact_hit(member, contact) for contact in mine]
 
 
 def _contact_hit(member: Member, contact: Contact) -> Hit:
-    """Its page is for who may change it; the others see it in the list."""
+    """Return a contact as a result: its page for members who may edit it, or the list."""
     url = page(member, "contacts", query=urlencode({"q": contact.number}))
     if may(member.role, Action.SEND):
         url = page(member, "contact", contact.public_id)
@@ -104,12 +104,12 @@ def _contact_hit(member: Member, contact: Contact) -> Hit:
 def _one(
     member: Member, text: str, prefix: str, rows: QuerySet[Model], kind: str, name: str
 ) -> list[Hit]:
-    """The row with that public id, if it is the organization's and has a page."""
-    wanted = ids.parse_id(prefix, text)
+    """Return the row with that public id, if it is the organization's and the member may see it."""
+    parsed = ids.parse_id(prefix, text)
     url = page(member, name, text)
-    if wanted is None or not url:
+    if parsed is None or not url:
         return []
-    if not rows.filter(organization=member.organization, id=wanted).exists():
+    if not rows.filter(organization=member.organization, id=parsed).exists():
         return []
     return [Hit(kind, text, url, left_to_right=True)]
 
@@ -126,7 +126,7 @@ _BY_ID: dict[str, Callable[[Member, str], list[Hit]]] = {
 
 
 def _by_number(member: Member, text: str) -> list[Hit]:
-    """The messages to a number in any spelling, or to those with these digits; and its opt-out."""
+    """Return the messages, contact and opt-out of a number in any spelling, or of its digits."""
     try:
         number = e164.parse(text).e164
     except e164.InvalidNumber:
@@ -141,12 +141,15 @@ def _by_number(member: Member, text: str) -> list[Hit]:
 
 
 def _by_digits(member: Member, text: str) -> list[Hit]:
-    """Written without the country, as 050 123 4567: the zero is not in the whole number."""
+    """Return the messages to numbers with these digits.
+
+    A number without its country, such as 050 123 4567, is found without its leading zero.
+    """
     if any(one.isalpha() for one in text):
         return []
     digits = "".join(str(int(one)) for one in text if one.isdecimal())
     digits = digits.removeprefix("00") if digits.startswith("00") else digits.removeprefix("0")
-    if len(digits) < FEWEST_DIGITS:
+    if len(digits) < MIN_DIGITS:
         return []
     narrowed = message_query.Filter(digits=digits)
     title = _("Numbers with %(digits)s") % {"digits": digits}
@@ -156,7 +159,10 @@ def _by_digits(member: Member, text: str) -> list[Hit]:
 def _messages(
     member: Member, title: str, alone: str, narrowed: message_query.Filter, **query: str
 ) -> list[Hit]:
-    """The messages that a filter finds: the one, or the log narrowed to them."""
+    """Return the only message of a filter, or a link to the log for several.
+
+    `alone`: the title that consists of left-to-right text only.
+    """
     found = message_query.search(member.organization_id, narrowed, 2).messages
     if len(found) == 1:
         return [message_hit(member, found[0])]
@@ -175,7 +181,7 @@ def _by_reference(member: Member, text: str) -> list[Hit]:
 
 
 def _senders(member: Member, text: str) -> list[Hit]:
-    """Sender IDs that begin so, and the messages of one that is named in full."""
+    """Return sender IDs that start with the text, and the messages of one with that very name."""
     if len(text) < SHORTEST_NAME:
         return []
     mine = SenderId.objects.filter(organization=member.organization, name__istartswith=text)
@@ -193,7 +199,7 @@ def _senders(member: Member, text: str) -> list[Hit]:
 
 
 def _named(member: Member, text: str) -> list[Hit]:
-    """Campaigns, contacts and templates by a piece of their name."""
+    """Return campaigns, contacts and templates by a part of their name."""
     if len(text) < SHORTEST_NAME:
         return []
     mine = {"organization": member.organization, "name__icontains": text}

@@ -1,4 +1,4 @@
-"""Addresses of an organization's dashboard, under /dashboard/<organization_id>/."""
+"""URLs of messaging's dashboard, under /dashboard/<organization_id>/."""
 
 from django.urls import include, path
 

@@ -36,6 +36,7 @@ from messaging.smpp.pdus import (
     SubmitSm,
     UnsuccessfulSme,
 )
+from messaging.smpp.session import LocalProtocolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,7 +168,18 @@ class Customer:
             for submit in submits:
                 submit.code = "SERVER_ERROR"
         for asked in batch:
+            self._settle(asked)
+
+    def _settle(self, asked: _Asked) -> None:
+        """Answer one request of a batch. What it raises must cost no other request its answer."""
+        try:
             self._answer_submits(asked)
+        except Exception:
+            log.exception("smpp_answer_failed", account=str(self.account))
+            # Accepted is accepted: a refusal would have the same text sent and charged again.
+            accepted = [submit for submit in asked.submits if not submit.code]
+            shown = self._shown_id(accepted[0]) if accepted else ""
+            self._answer_plainly(asked.connection, asked.pdu, shown)
 
     def _answer_submits(self, asked: _Asked) -> None:
         pdu, connection = asked.pdu, asked.connection
@@ -181,13 +193,14 @@ class Customer:
             self._count_refusal(connection, status, len(asked.refused))
             self._answer(connection, pdu, status)
             return
-        first = asked.submits[0]
-        shown = id_text(first.shown_id or first.id, self.account.id_format)
-        fields: dict[str, Any] = {"message_id": shown}
+        fields: dict[str, Any] = {"message_id": self._shown_id(asked.submits[0])}
         if isinstance(pdu, SubmitMulti):
             connection.refused += len(asked.refused)
             fields["unsuccess_sme"] = asked.refused
         self._answer(connection, pdu, Status.ESME_ROK, **fields)
+
+    def _shown_id(self, submit: Submit) -> str:
+        return id_text(submit.shown_id or submit.id, self.account.id_format)
 
     def _act(self, connection: Connection, pdu: Any, act: Callable[..., queries.Answer]) -> None:
         self._threads.start(self._acted(connection, pdu, act))
@@ -204,7 +217,11 @@ class Customer:
             log.exception("smpp_act_failed", account=str(self.account))
             answer = queries.Answer("SERVER_ERROR")
         status = answer.status or (self._status(answer.code) if answer.code else Status.ESME_ROK)
-        self._answer(connection, pdu, status, **answer.fields)
+        try:
+            self._answer(connection, pdu, status, **answer.fields)
+        except Exception:
+            log.exception("smpp_answer_failed", account=str(self.account))
+            self._answer_plainly(connection, pdu, "")
 
     # -- answers -----------------------------------------------------------------------------
 
@@ -225,5 +242,15 @@ class Customer:
     def _answer(self, connection: Connection, pdu: Request, status: int, **fields: Any) -> None:
         if pdu.response_type is None:
             return
-        connection.console.note_answer(pdu, status, fields.get("message_id", ""))
         connection.link.respond(pdu, status, **fields)
+        connection.console.note_answer(pdu, status, fields.get("message_id", ""))
+
+    def _answer_plainly(self, connection: Connection, pdu: Request, message_id: str) -> None:
+        """Answer what could not be answered as it should have been: accepted, or a system error."""
+        try:
+            if message_id:
+                connection.link.respond(pdu, message_id=message_id)
+            else:
+                connection.link.respond(pdu, Status.ESME_RSYSERR)
+        except LocalProtocolError:
+            return  # it had been answered before it failed

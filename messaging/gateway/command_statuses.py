@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
+from imissive.core.problems import Problem
+from messaging.gateway.reasons import StatusTableReason
 from messaging.smpp.constants import Status
 
 # The first group are the platform's own codes, the second what only SMPP can get wrong.
@@ -52,12 +54,13 @@ def status_of(code: str, own: Mapping[str, Any]) -> int:
     return STATUSES.get(code, Status.ESME_RSUBMITFAIL)
 
 
-def check_own(own: object) -> None:
-    """Raises ValueError, for people, where an account's table cannot be one."""
+def problem_with(own: object) -> Problem | None:
+    """Return why an account's table cannot be one; None where it can."""
     if not isinstance(own, dict):
-        raise ValueError('write an object, such as {"INSUFFICIENT_CREDITS": 1030}')
+        return StatusTableReason.NOT_AN_OBJECT.problem()
     for code, status in own.items():
         if code not in STATUSES:
-            raise ValueError(f"there is no code {code!r}; the codes are {', '.join(STATUSES)}")
+            return StatusTableReason.UNKNOWN_CODE.problem(code=code, codes=", ".join(STATUSES))
         if isinstance(status, bool) or not isinstance(status, int) or not 0 < status <= _LARGEST:
-            raise ValueError(f"{code}: a status is a number from 1 to {_LARGEST}")
+            return StatusTableReason.NOT_A_STATUS.problem(code=code, most=_LARGEST)
+    return None

@@ -90,6 +90,7 @@ class Connection:
         "session_id",
         "silent",
         "submits",
+        "tails",
         "throttled",
         "tls",
     )
@@ -104,6 +105,7 @@ class Connection:
         self.newcomer: Newcomer | None = None
         self.bound_at: datetime | None = None
         self.submits = self.refused = self.throttled = self.receipts = 0
+        self.tails = 0  # PDUs at whose end something could not be read
         self.silent = 0  # deliver_sm in a row that it did not answer
         self.ended_by = ""  # whose wish it was, in history.py's words
         self.console = Console()
@@ -144,6 +146,7 @@ class Connection:
             self.receipts,
             link.inbound_pending,
             link.outstanding,
+            link.protocol_errors,
         )
         since, before = self._paced
         pace = (self.submits - before) / max(now - since, 0.001)
@@ -158,9 +161,10 @@ class Connection:
             self.customer.account.id,
             self.newcomer,
             self.bound_at,
-            *marks[1:],
+            *marks[1:-1],
             round(pace, 1),
             timezone.now() - timedelta(seconds=link.silence),
             self.console.lines(),
             self.console.error_lines(),
+            link.protocol_errors,
         )

@@ -23,7 +23,6 @@ from messaging.text import encoding
 KEPT: Final = 20
 ERRORS_KEPT: Final = 10
 NOT_ANSWERED: Final = "no answer in time"
-UNREADABLE: Final = "an answer that cannot be read"
 _DIGITS: Final = re.compile(r"\d{7,}")
 _CODINGS: Final = {1: "ASCII", 3: "Latin-1", 8: "UCS-2"}
 
@@ -68,10 +67,10 @@ class Console:
             # An error says by itself what was asked.
             self.errors.append((now, ">", name, request.sequence, evaluation, _kept("<", request)))
 
-    def note_silence(self, request: Pdu, reason: str = NOT_ANSWERED) -> None:
-        """A request of ours that the customer did not answer, or not so that it can be read."""
+    def note_silence(self, request: Pdu) -> None:
+        """A request of ours that the customer did not answer."""
         name = command_name(request.command_id)
-        self.errors.append((time.time(), ">", name, request.sequence, "", reason))
+        self.errors.append((time.time(), ">", name, request.sequence, "", NOT_ANSWERED))
 
     def note_fault(self, fault: RemoteProtocolError) -> None:
         """What of the customer's could not be understood, or is not allowed."""

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from imissive.core import ids
 from imissive.core.sql import server_cursor
-from messaging.gateway.formatting import Owed
+from messaging.gateway.formatting import Owed, error_of
 from messaging.gateway.submit_parser import Address
 from messaging.models.smpp_accounts import SmppServer
 
@@ -64,8 +64,7 @@ def _owed(row: Any) -> Owed:
         submit_id=row[1],
         status=row[2],
         error_code=row[3],
-        # `UNDELIV 027`: the carrier's word and its number.
-        number=row[4].partition(" ")[2],
+        error=error_of(row[3], row[4]),
         at=row[5],
         submitted_at=row[6] or ids.time_of(row[1]),
         text=row[7],

@@ -8,16 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import structlog
 
 from messaging.gateway import receipt_queue
-from messaging.gateway.console import NOT_ANSWERED, UNREADABLE
 from messaging.gateway.formatting import receipt_pdu
 from messaging.smpp.constants import CommandId, Status
-from messaging.smpp.errors import EncodeError
 from messaging.smpp.outcomes import (
     LinkClosed,
     LinkError,
     NotSent,
     ResponseTimeout,
-    ResponseUnreadable,
 )
 from messaging.smpp.round_robin import Turns
 
@@ -25,10 +22,11 @@ if TYPE_CHECKING:
     from uuid import UUID
 
     from messaging.gateway.connections import Connection, Threads
+    from messaging.gateway.console import Direction
     from messaging.gateway.formatting import Owed
     from messaging.models.smpp_accounts import SmppAccount
     from messaging.smpp.link import Link
-    from messaging.smpp.pdus import Response
+    from messaging.smpp.pdus import Pdu, Response
 
 log = structlog.get_logger(__name__)
 
@@ -138,6 +136,7 @@ class ReceiptSender:
         try:
             pdu = receipt_pdu(
                 receipt,
+                self.account,
                 id_form=self.account.id_format,
                 receipt_format=self.account.receipt_format,
                 version=link.interface_version or 0,
@@ -145,24 +144,25 @@ class ReceiptSender:
             link.send(pdu, self._answered, (receipt, link, pdu))
         except NotSent:
             self._put_back(receipt, 0)
-        except (EncodeError, ValueError) as error:
-            log.error("smpp_receipt_unsendable", receipt=receipt.id, error=str(error))
+        except Exception:
+            # It would fail each time, and those that were claimed with it wait behind it.
+            log.exception("smpp_receipt_unsendable", receipt=receipt.id)
             self._settled(receipt)
         else:
-            _connection(link).console.note(">", pdu)
+            _show(link, ">", pdu)
 
     def _answered(self, context: Any, outcome: Response | LinkError) -> None:
         receipt, link, pdu = context
         connection = _connection(link)
+        # What becomes of the receipt comes first: nothing that is shown or counted may cost it.
         if isinstance(outcome, NotSent | LinkClosed):
             self._put_back(receipt, 0)
             return
         if isinstance(outcome, LinkError):
             self._put_back(receipt, receipt_queue.retry_seconds(receipt.attempts))
-            connection.console.note_silence(pdu, _why(outcome))
+            connection.console.note_silence(pdu)
             self._count_silence(link, outcome)
             return
-        connection.console.note("<", outcome)
         connection.silent = 0
         if outcome.status in _GOOD:
             connection.receipts += 1
@@ -174,6 +174,7 @@ class ReceiptSender:
             self._put_back(receipt, receipt_queue.retry_seconds(receipt.attempts))
         # Its place in the window is free.
         self._wakeup.set()
+        _show(link, "<", outcome)
 
     def _count_silence(self, link: Link, outcome: LinkError) -> None:
         connection = _connection(link)
@@ -193,8 +194,12 @@ class ReceiptSender:
         self._wakeup.set()
 
 
-def _why(error: LinkError) -> str:
-    return UNREADABLE if isinstance(error, ResponseUnreadable) else NOT_ANSWERED
+def _show(link: Link, direction: Direction, pdu: Pdu) -> None:
+    """Note a PDU for the console; whatever that raises ends no courier."""
+    try:
+        _connection(link).console.note(direction, pdu)
+    except Exception:
+        log.exception("smpp_console_failed", peer=link.peer)
 
 
 def _connection(link: Link) -> Connection:

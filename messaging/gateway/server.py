@@ -231,8 +231,14 @@ class CustomerServer:
         self, link: Link, event: RemoteProtocolError | UnexpectedResponse
     ) -> None:
         log_protocol_error(link, event)
-        if isinstance(event, RemoteProtocolError):
-            link.owner.console.note_fault(event)
+        if not isinstance(event, RemoteProtocolError):
+            return
+        made: Connection = link.owner
+        if event.status == Status.ESME_ROK:
+            made.tails += 1
+            if made.tails > 1:
+                return  # a client that does it does it with each PDU: others would not be seen
+        made.console.note_fault(event)
 
     async def _release(self, session_id: UUID, account_id: UUID, who: Newcomer, why: str) -> None:
         try:
@@ -296,10 +302,14 @@ class CustomerServer:
         for made in list(self.connections):
             if made.session_id in asked and not made.ended_by:
                 made.ended_by = history.OPERATOR
-                self._start(made.link.unbind(self.options.link.response_timeout))
+                self._unbind(made)
 
     def _turn_out(self, customer: Customer) -> None:
         for made in list(customer.connections):
+            self._unbind(made)
+
+    def _unbind(self, made: Connection) -> None:
+        if not made.link.unbinding:
             self._start(made.link.unbind(self.options.link.response_timeout))
 
     async def _look(self) -> None:

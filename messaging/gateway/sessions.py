@@ -1,4 +1,8 @@
-"""Who is bound where: rows that all server processes share, alive while their process is seen."""
+"""Who is bound where: rows that all server processes share, alive while their process is seen.
+
+Rows are locked in one order, servers before accounts before sessions, and none so that another
+row's reference to it would have to wait: a bind and a report meet all the time.
+"""
 
 import os
 import socket
@@ -13,12 +17,13 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from imissive.core import ids
+from imissive.core.sql import server_cursor
 from imissive.run.processes import command_line
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 
 COMMAND: Final = "smpp_server"
 """What a server's command line has."""
-_BEGAN: Final = timezone.now()
+_began = timezone.now()
 FORGET_AFTER: Final = timedelta(minutes=1)
 _REPORTED: Final = (
     "submits",
@@ -31,6 +36,7 @@ _REPORTED: Final = (
     "heard_at",
     "pdus",
     "errors",
+    "protocol_errors",
     "reported_at",
 )
 
@@ -65,6 +71,7 @@ class Report:
     heard_at: datetime
     pdus: list[dict[str, Any]]
     errors: list[dict[str, Any]]
+    protocol_errors: int = 0
 
 
 def _alive_since() -> datetime:
@@ -81,6 +88,15 @@ def own_name() -> str:
     return f"{socket.gethostname()[:80]}:{os.getpid()}"
 
 
+def _begin() -> None:
+    """Count as a process of its own from the fork on, not from what its parent imported."""
+    global _began
+    _began = timezone.now()
+
+
+os.register_at_fork(after_in_child=_begin)
+
+
 def open_server() -> UUID:
     """Enter this process among the servers, and strike off those of this machine that died."""
     now = timezone.now()
@@ -93,7 +109,7 @@ def _died_here(server: SmppServer) -> bool:
     """Whether that server was a process of this machine that is no more."""
     if server.name == own_name():
         # A container's first process has the same number each time.
-        return server.started_at < _BEGAN
+        return server.started_at < _began
     host, _, pid = server.name.rpartition(":")
     here = host == socket.gethostname()[:80] and pid.isdigit()
     return here and COMMAND not in command_line(int(pid))
@@ -102,7 +118,8 @@ def _died_here(server: SmppServer) -> bool:
 @transaction.atomic
 def register(server_id: UUID, account: SmppAccount, newcomer: Newcomer) -> UUID | None:
     """Take one of the account's places; its session's id, or None where all are taken."""
-    locked = SmppAccount.objects.select_for_update().get(pk=account.pk)
+    _keep_server(server_id)
+    locked = SmppAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
     if live().filter(account=locked).count() >= locked.max_binds:
         return None
     now = timezone.now()
@@ -118,6 +135,12 @@ def register(server_id: UUID, account: SmppAccount, newcomer: Newcomer) -> UUID 
     )
     session.save(force_insert=True)
     return session.id
+
+
+def _keep_server(server_id: UUID) -> None:
+    """Lock the server's row as a reference to it does."""
+    with server_cursor() as cursor:
+        cursor.execute("SELECT FROM messaging_smppserver WHERE id = %s FOR KEY SHARE", [server_id])
 
 
 def _fields(newcomer: Newcomer) -> dict[str, Any]:
@@ -136,11 +159,10 @@ def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> 
     True: it had been forgotten, as after a long time without the database, with all its binds.
     """
     now = timezone.now()
-    _, forgotten = SmppServer.objects.update_or_create(
-        id=server_id,
-        defaults={"seen_at": now},
-        create_defaults={"name": own_name(), "started_at": started_at, "seen_at": now},
-    )
+    # A plain update: one that reads the row first would lock out the sessions that refer to it.
+    forgotten = not SmppServer.objects.filter(id=server_id).update(seen_at=now)
+    if forgotten:
+        SmppServer.objects.create(id=server_id, name=own_name(), started_at=started_at, seen_at=now)
     SmppSession.objects.bulk_create(
         [
             SmppSession(

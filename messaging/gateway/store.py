@@ -32,6 +32,7 @@ from messaging.sending.accept import (
     terms_of,
 )
 from messaging.sending.evaluation import Draft, Refusal, examine
+from messaging.sending.reasons import SendingReason
 from messaging.states import Status
 
 log = structlog.get_logger(__name__)
@@ -375,5 +376,4 @@ def code_of(outcome: Accepted | Refusal | InsufficientCredits) -> str:
     if isinstance(outcome, Accepted):
         return ""
     problem = outcome.problems[0]
-    empty = problem.code == "INVALID_REQUEST" and "empty" in problem.message
-    return "EMPTY_MESSAGE" if empty else problem.code
+    return "EMPTY_MESSAGE" if problem.reason is SendingReason.EMPTY else problem.code

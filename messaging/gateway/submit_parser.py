@@ -35,11 +35,14 @@ _UDH_CONCAT: Final = frozenset({0x00, 0x08})  # 3GPP 23.040, 9.2.3.24
 _NOT_OFFERED: Final = (Tag.SOURCE_PORT, Tag.DESTINATION_PORT, Tag.USSD_SERVICE_OP)
 
 GSM, PACKED, LATIN_1, UTF_8, ASCII, UCS2 = "gsm", "packed", "latin1", "utf8", "ascii", "ucs2"
-# data_coding, SMPP 3.4, 5.2.19; 0 and 1 are the account's. 8-bit data is read as Latin-1.
-_CODINGS: Final = {0x02: LATIN_1, 0x03: LATIN_1, 0x04: LATIN_1, 0x08: UCS2}
+_CODECS: Final = {LATIN_1: "latin-1", UTF_8: "utf-8", ASCII: "ascii"}
+# data_coding, SMPP 3.4, 5.2.19; 0 and 1 are the account's.
+_CODINGS: Final = {0x03: LATIN_1, 0x08: UCS2}
+# Octets for a program on the handset, and no text: they cannot be sent as what they are.
+_BINARY: Final = frozenset({0x02, 0x04})
 # 3GPP 23.038, 4: the alphabet in bits 3 and 2 of the general group, in bit 2 of the last one.
 _CONTROLS: Final = frozenset(map(chr, (*range(32), 127))) - frozenset("\t\n\f\r")
-_GENERAL: Final = (GSM, LATIN_1, UCS2, None)
+_GENERAL: Final = (GSM, None, UCS2, None)
 
 
 class Refused(Exception):
@@ -286,10 +289,17 @@ def coding_of(data_coding: int, dialect: Dialect) -> str:
     if found is None and data_coding & 0xF0 == 0x10:
         found = _GENERAL[data_coding >> 2 & 3]
     elif found is None and data_coding & 0xF0 == 0xF0:
-        found = LATIN_1 if data_coding & 4 else GSM
+        found = None if data_coding & 4 else GSM
     if found is None:
-        raise Refused("INVALID_CODING", f"data_coding {data_coding} is not read")
+        what = "binary data" if _is_binary(data_coding) else "not read"
+        raise Refused("INVALID_CODING", f"data_coding {data_coding} is {what}")
     return default if found == GSM and default == PACKED else found
+
+
+def _is_binary(data_coding: int) -> bool:
+    if data_coding & 0xF0 in (0x10, 0xF0):
+        return bool(data_coding & 4)
+    return data_coding in _BINARY
 
 
 def decode_text(coding: str, parts: Sequence[bytes]) -> str:
@@ -303,9 +313,16 @@ def decode_text(coding: str, parts: Sequence[bytes]) -> str:
         if coding == ASCII and not _CONTROLS.isdisjoint(octets.decode("ascii")):
             # Most likely GSM's alphabet, which some clients write with data_coding 1.
             raise ValueError("there are control characters in it")
-        return octets.decode({LATIN_1: "latin-1", UTF_8: "utf-8", ASCII: "ascii"}[coding])
+        return octets.decode(_CODECS[coding])
     except ValueError as error:
         raise Refused("INVALID_TEXT", f"the octets are no {coding} text: {error}") from None
+
+
+def encode_text(coding: str, written: str) -> bytes:
+    """Return a text as octets of that coding, with `?` for what it lacks."""
+    if coding == GSM:
+        return encoding.written_in_gsm(written)
+    return written.encode(_CODECS[coding], "replace")
 
 
 def read_replacement(pdu: ReplaceSm, data_coding: int, dialect: Dialect) -> str:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from messaging.importing.reasons import FileReason
+
 UTF_8, UTF_16_LE, UTF_16_BE = "utf-8", "utf-16-le", "utf-16-be"
 WINDOWS_1256, WINDOWS_1252, ISO_8859_6 = "windows-1256", "windows-1252", "iso-8859-6"
 
@@ -36,30 +38,29 @@ _LETTERS: Final = bytes(each for each in range(256) if _WORDS.fullmatch(bytes([e
 
 # What else is sent by mistake, by the bytes that it begins with.
 _FOREIGN: Final = (
-    (b"PK\x03\x04", "workbook"),
-    (b"\xd0\xcf\x11\xe0", "workbook"),
-    (b"%PDF", "pdf"),
-    (b"\x89PNG", "image"),
-    (b"\xff\xd8\xff", "image"),
-    (b"GIF8", "image"),
-    (b"\x1f\x8b", "archive"),
-    (b"Rar!", "archive"),
-    (b"7z\xbc\xaf", "archive"),
-    (b"\x7fELF", "program"),
-    (b"MZ\x90\x00", "program"),
+    (b"PK\x03\x04", FileReason.WORKBOOK),
+    (b"\xd0\xcf\x11\xe0", FileReason.WORKBOOK),
+    (b"%PDF", FileReason.PDF),
+    (b"\x89PNG", FileReason.IMAGE),
+    (b"\xff\xd8\xff", FileReason.IMAGE),
+    (b"GIF8", FileReason.IMAGE),
+    (b"\x1f\x8b", FileReason.ARCHIVE),
+    (b"Rar!", FileReason.ARCHIVE),
+    (b"7z\xbc\xaf", FileReason.ARCHIVE),
+    (b"\x7fELF", FileReason.PROGRAM),
+    (b"MZ\x90\x00", FileReason.PROGRAM),
 )
 
 
-def foreign_kind(head: bytes) -> str | None:
-    """What the file is that begins so, if it is no text: `workbook`, `pdf`, `image`, `archive`,
-    `program` or `binary`. None: text, as far as can be seen."""
+def foreign_kind(head: bytes) -> FileReason | None:
+    """Return why a file that begins so is not text; None: it is text, as far as can be seen."""
     for mark, kind in _FOREIGN:
         if head.startswith(mark):
             return kind
     if _by_mark(head) or _utf16_by_zeros(head):
         return None
     controls = sum(byte < 32 and byte not in b"\t\n\v\f\r" for byte in head[:4096])
-    return "binary" if controls * 50 > len(head[:4096]) else None
+    return FileReason.BINARY if controls * 50 > len(head[:4096]) else None
 
 
 def mark_length(encoding: str, head: bytes) -> int:

@@ -8,8 +8,10 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from imissive.core.errors import Problem
+from imissive.core.problems import Problem, Reason, sentence
 from messaging.importing.csv_reader import Fault
+from messaging.numbers.reasons import NumberReason
+from messaging.sending.reasons import SendingReason
 
 
 class Kind(StrEnum):
@@ -86,12 +88,18 @@ _OF_FAULT: Final = {
     Fault.ENCODING: Kind.CHARACTERS,
     Fault.NUL: Kind.CHARACTERS,
 }
-_OF_CODE: Final = {
-    "INVALID_PHONE": Kind.NUMBER,
-    "INVALID_SENDER": Kind.SENDER,
-    "MESSAGE_TOO_LONG": Kind.TOO_LONG,
-    "DESTINATION_BLOCKED": Kind.DESTINATION,
+_OF_REASON: Final[dict[Reason, Kind]] = {
+    **dict.fromkeys(NumberReason, Kind.NUMBER),
+    SendingReason.NO_SENDER: Kind.SENDER,
+    SendingReason.SENDER_NOT_APPROVED: Kind.SENDER,
+    SendingReason.SENDER_SPELLING: Kind.SENDER,
+    SendingReason.TOO_MANY_PARTS: Kind.TOO_LONG,
+    SendingReason.COUNTRY_NOT_ENABLED: Kind.DESTINATION,
+    SendingReason.OPTED_OUT: Kind.SUPPRESSED,
+    SendingReason.EMPTY: Kind.EMPTY,
 }
+# The parameter of a refusal that is told with its kind.
+_DETAILS: Final = {Kind.TOO_LONG: "parts", Kind.DESTINATION: "country"}
 
 
 def of_fault(fault: Fault) -> Kind:
@@ -99,18 +107,19 @@ def of_fault(fault: Fault) -> Kind:
     return _OF_FAULT.get(fault, Kind.OTHER)
 
 
-def of_refusal(problem: Problem, *, suppressed: bool, empty: bool) -> Kind:
-    """The problem with a row that the verdict refuses."""
-    if suppressed and problem.code == "DESTINATION_BLOCKED":
-        return Kind.SUPPRESSED
-    if empty and problem.field == "message":
-        return Kind.EMPTY
-    return _OF_CODE.get(problem.code, Kind.OTHER)
+def of_refusal(problem: Problem) -> tuple[Kind, str]:
+    """Return the problem with a row whose message is refused, and its detail."""
+    kind = _OF_REASON.get(problem.reason, Kind.OTHER)
+    if kind is Kind.NUMBER:
+        return kind, problem.reason.name
+    return kind, str(problem.parameters.get(_DETAILS.get(kind, ""), ""))
 
 
-def told(kind: str, detail: str = "") -> str:
-    """The problem in a sentence, with what it is about."""
+def in_words(kind: str, detail: str = "") -> str:
+    """Return the problem with a row in a sentence, with what it is about."""
     words = WORDS.get(kind, WORDS[Kind.OTHER])
+    if kind == Kind.NUMBER and detail in NumberReason.__members__:
+        return sentence(NumberReason[detail].problem())
     if not detail:
         return str(words.what)
     patterns = {

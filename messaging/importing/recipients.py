@@ -8,7 +8,7 @@ from typing import Final
 from accounts.ui import stored_files
 from messaging.importing import csv_reader
 from messaging.importing.csv_reader import Shape
-from messaging.importing.problems import Kind, of_fault
+from messaging.importing.problems import Kind, of_fault, of_refusal
 from messaging.models import Campaign, Contact
 from messaging.numbers import e164
 from messaging.sending.evaluation import MAX_REFERENCE
@@ -28,7 +28,8 @@ COUNTRIES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A row: `number` in E.164, or why it is none (`kind`); `values` of the text's variables."""
+    """A row: `number` in E.164, or the problem with it (`kind`, `detail`); `values` of the text's
+    variables."""
 
     line: int
     written: str
@@ -36,6 +37,7 @@ class Recipient:
     values: dict[str, str]
     reference: str = ""
     kind: Kind | None = None
+    detail: str = ""
 
 
 def shape_of(campaign: Campaign) -> Shape:
@@ -94,21 +96,17 @@ def _of_file(campaign: Campaign) -> Iterator[Recipient]:
         written = row.cells[column].strip() if column < len(row.cells) else ""
         values = {name: cell.strip() for name, cell in zip(names, row.cells, strict=False)}
         own = values[names[reference]] if reference is not None and reference < len(names) else ""
-        number, kind = "", None
+        number, kind, detail = "", None, ""
         if row.fault is not None and not row.fault.usable:
             kind = of_fault(row.fault)
+        elif _ROUNDED.fullmatch(written):
+            kind = Kind.ROUNDED
         else:
-            number, kind = _number(written, campaign.calling_code)
-        yield Recipient(row.line, written[:64], number, values, own[:MAX_REFERENCE], kind)
-
-
-def _number(written: str, calling_code: int | None) -> tuple[str, Kind | None]:
-    if _ROUNDED.fullmatch(written):
-        return "", Kind.ROUNDED
-    try:
-        return e164.parse_written(written, calling_code).e164, None
-    except e164.InvalidNumber:
-        return "", Kind.NUMBER
+            try:
+                number = e164.parse_written(written, campaign.calling_code).e164
+            except e164.InvalidNumber as error:
+                kind, detail = of_refusal(error.problem())
+        yield Recipient(row.line, written[:64], number, values, own[:MAX_REFERENCE], kind, detail)
 
 
 def _of_lists(campaign: Campaign) -> Iterator[Recipient]:

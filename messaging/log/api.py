@@ -3,8 +3,6 @@
 import uuid
 from typing import Annotated
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,62 +11,38 @@ from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
-from imissive.core.api.pagination import PAGE
-from imissive.core.api.requests import (
-    Limit,
-    Moment,
-    Query,
-    parse_query,
-)
-from imissive.core.cursors import decode_cursor, page_of
+from imissive.core.api.fields import IdOf
+from imissive.core.api.operation import PathId, operation
+from imissive.core.api.pagination import PageQuery, page_of
+from imissive.core.api.requests import Moment
 from imissive.core.errors import ApiError
 from messaging.log import query as message_query
 from messaging.models import Message
 from messaging.numbers import e164
 from messaging.sending import batches, representations
-from messaging.sending.evaluation import MAX_REFERENCE, bad_number
+from messaging.sending.evaluation import MAX_REFERENCE
+from messaging.sending.reasons import MessageReason
 from messaging.sending.schemas import (
-    BATCH_ID,
-    MESSAGE_ID,
     Batch,
     MessageDetail,
     Messages,
     StatusName,
 )
-from messaging.states import Status
 
 
-class ListQuery(Query):
-    """A filter that is empty is refused, rather than taken for none."""
-
+class ListQuery(PageQuery):
+    # A filter that is empty is refused, rather than taken for none.
     status: StatusName | None = None
-    to: str | None = None
+    to: str | None = Field(None, description="The recipient's number, in any form of a send.")
     sender_id: Annotated[str, Field(min_length=1, max_length=50)] | None = None
-    batch_id: str | None = None
-    reference: Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE)] | None = None
-    created_after: Moment | None = None
-    created_before: Moment | None = None
-    limit: Limit = 50
-    cursor: str | None = None
-
-
-FILTERS = [
-    OpenApiParameter("status", str, enum=list(Status)),
-    OpenApiParameter("to", str, description="The recipient's number, in any form of a send."),
-    OpenApiParameter("sender_id", {"type": "string", "minLength": 1, "maxLength": 50}),
-    OpenApiParameter("batch_id", {"type": "string", "pattern": ids.pattern(ids.BATCH)}),
-    OpenApiParameter(
-        "reference",
-        {"type": "string", "minLength": 1, "maxLength": MAX_REFERENCE},
-        description="Your own reference, the whole of it.",
-    ),
-    OpenApiParameter(
-        "created_after", OpenApiTypes.DATETIME, description="Accepted then or later; with offset."
-    ),
-    OpenApiParameter(
-        "created_before", OpenApiTypes.DATETIME, description="Accepted earlier; with offset."
-    ),
-]
+    batch_id: Annotated[uuid.UUID, IdOf(ids.BATCH, "a batch's id, bat_…")] | None = None
+    reference: Annotated[str, Field(min_length=1, max_length=MAX_REFERENCE)] | None = Field(
+        None, description="Your own reference, the whole of it."
+    )
+    created_after: Moment | None = Field(
+        None, description="Accepted then or later; with its offset."
+    )
+    created_before: Moment | None = Field(None, description="Accepted earlier; with its offset.")
 
 
 class MessagesView(ApiView):
@@ -76,26 +50,22 @@ class MessagesView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @extend_schema(
-        operation_id="list_messages",
-        summary="List messages",
-        parameters=[*FILTERS, *PAGE],
-        responses={200: Messages},
-    )
-    def get(self, request: Request) -> Response:
+    @operation("list_messages", "List messages", query=ListQuery, answers={200: Messages})
+    def get(self, request: Request, query: ListQuery) -> Response:
         """The messages that match all the filters given, newest first.
 
         Pages hold still: messages that are accepted meanwhile shift nothing.
         """
-        query = parse_query(request, ListQuery)
-        older_than = None if query.cursor is None else decode_cursor(query.cursor)
         organization_id = caller_of(request).organization_id
         rows = message_query.read(
-            organization_id, _filter(query), query.limit + 1, older_than=older_than
+            organization_id, _filter(query), query.limit + 1, older_than=query.cursor
         )
         page, next_cursor = page_of(rows, query.limit)
-        data = [representations.message_json(message) for message in page]
-        return Response({"data": data, "next_cursor": next_cursor})
+        answer: Messages = {
+            "data": [representations.message_json(message) for message in page],
+            "next_cursor": next_cursor,
+        }
+        return Response(answer)
 
 
 class MessageView(ApiView):
@@ -103,17 +73,12 @@ class MessageView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @extend_schema(
-        operation_id="get_message",
-        summary="Read a message",
-        parameters=[MESSAGE_ID],
-        responses={200: MessageDetail},
-    )
-    def get(self, request: Request, message_id: str) -> Response:
+    @operation("get_message", "Read a message", answers={200: MessageDetail})
+    def get(self, request: Request, message_id: PathId) -> Response:
         """A message with its text, what the carrier said of each part, and its timeline."""
         message = _find(caller_of(request).organization_id, message_id)
         if message is None:
-            raise ApiError("NOT_FOUND", "There is no such message.")
+            raise ApiError(MessageReason.NO_SUCH_MESSAGE)
         return Response(representations.message_detail_json(message))
 
 
@@ -122,35 +87,23 @@ class BatchView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @extend_schema(
-        operation_id="get_batch",
-        summary="Read a batch",
-        parameters=[BATCH_ID],
-        responses={200: Batch},
-    )
-    def get(self, request: Request, batch_id: str) -> Response:
+    @operation("get_batch", "Read a batch", answers={200: Batch})
+    def get(self, request: Request, batch_id: PathId) -> Response:
         """What became of the messages of a bulk call: how many have each status."""
-        found = ids.parse_id(ids.BATCH, batch_id)
-        batch = batches.find(caller_of(request).organization_id, found)
+        batch = batches.find(caller_of(request).organization_id, batch_id)
         return Response(batches.batch_json(batch))
 
 
 def _filter(query: ListQuery) -> message_query.Filter:
     """What the list is narrowed to. Raises ApiError: INVALID_PHONE, INVALID_REQUEST."""
-    batch_id = None
-    if query.batch_id is not None:
-        batch_id = ids.parse_id(ids.BATCH, query.batch_id)
-        if batch_id is None:
-            raise ApiError("INVALID_REQUEST", "This is no id of a batch.", field="batch_id")
     since, until = query.created_after, query.created_before
     if since is not None and until is not None and since >= until:
-        told = "The span is empty: created_after is not before created_before."
-        raise ApiError("INVALID_REQUEST", told, field="created_after")
+        raise ApiError(MessageReason.EMPTY_PERIOD, "created_after")
     return message_query.Filter(
         status=query.status,
         to=None if query.to is None else _number(query.to),
         sender=query.sender_id,
-        batch_id=batch_id,
+        batch_id=query.batch_id,
         reference=query.reference,
         since=since,
         until=until,
@@ -164,11 +117,10 @@ def _number(written: str) -> str:
     try:
         return e164.parse(written).e164
     except e164.InvalidNumber as error:
-        raise ApiError.of(bad_number(error)) from None
+        raise ApiError.of(error.problem("to")) from None
 
 
-def _find(organization_id: uuid.UUID, message_id: str) -> Message | None:
-    found = ids.parse_id(ids.MESSAGE, message_id)
-    if found is None:
+def _find(organization_id: uuid.UUID, message_id: PathId) -> Message | None:
+    if message_id is None:
         return None
-    return Message.objects.filter(organization_id=organization_id, id=found).first()
+    return Message.objects.filter(organization_id=organization_id, id=message_id).first()

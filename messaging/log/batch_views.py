@@ -1,4 +1,4 @@
-"""One batch's page: what became of what was accepted together."""
+"""The page of a batch: its messages by status, and canceling the rest."""
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -27,10 +27,11 @@ LATEST = 10
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def batch_page(request: HttpRequest, member: Member, batch_id: str) -> HttpResponse:
+    """Show a batch; redirect to the campaign where it is a campaign's. Raises Http404."""
     batch = _batch_for(member, batch_id)
     campaign = Campaign.objects.filter(batch=batch).first()
     if campaign is not None:
-        # Its page counts 100,000 messages beforehand, and can do more with them.
+        # The campaign's page counts 100,000 messages in advance, and has more actions.
         return redirect("campaign", public_id(member.organization), campaign.public_id)
     summary = batches.summary(batch)
     narrowed = query.Filter(batch_id=batch.id)
@@ -54,7 +55,7 @@ def batch_page(request: HttpRequest, member: Member, batch_id: str) -> HttpRespo
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
 def cancel_batch(request: HttpRequest, member: Member, batch_id: str) -> HttpResponse:
-    """Ask first; a POST cancels what no carrier has yet."""
+    """Ask for confirmation; a POST cancels the messages that no carrier has yet."""
     batch = _batch_for(member, batch_id)
     back = reverse("batch", args=[public_id(member.organization), batch_id])
     if request.method == "POST":
@@ -91,17 +92,17 @@ def _cancel(request: HttpRequest, member: Member, batch: Batch) -> None:
         detail={"messages": canceled.count},
         address=client_address(request),
     )
-    told = ngettext(
+    message = ngettext(
         "%(count)d message was canceled. Its credits came back.",
         "%(count)d messages were canceled. Their credits came back.",
         canceled.count,
     )
-    messages.success(request, told % {"count": canceled.count})
+    messages.success(request, message % {"count": canceled.count})
 
 
 def _batch_for(member: Member, batch_id: str) -> Batch:
-    wanted = ids.parse_id(ids.BATCH, batch_id)
+    parsed = ids.parse_id(ids.BATCH, batch_id)
     try:
-        return batches.find(member.organization_id, wanted)
+        return batches.find(member.organization_id, parsed)
     except ApiError:
         raise Http404 from None

@@ -1,4 +1,4 @@
-"""The log as a file: asked for, watched, fetched, stopped."""
+"""Pages of exports: request, progress, download, cancel."""
 
 from typing import cast
 
@@ -10,6 +10,7 @@ from django.utils.translation import ngettext
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import DOWNLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
@@ -28,10 +29,11 @@ SHOWN = 20
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def export_list(request: HttpRequest, member: Member) -> HttpResponse:
+    """List the organization's latest exports; the page updates automatically while any runs."""
     exports = list(message_exports.exports_of(member.organization)[:SHOWN])
     context = {
         "page": "messages",
-        "exports": [(export, _in_words(export)) for export in exports],
+        "exports": [(export, _filter_chips(export)) for export in exports],
         "live": any(export.is_open for export in exports),
         "kept_days": message_exports.KEPT.days,
         "query": "",
@@ -39,16 +41,17 @@ def export_list(request: HttpRequest, member: Member) -> HttpResponse:
     return live_page(request, member, "messaging/log/exports", "export_rows", context)
 
 
-def _in_words(export: Export) -> list[Chip]:
-    """What of the log it is."""
+def _filter_chips(export: Export) -> list[Chip]:
+    """Return the export's filters in words."""
     filters = LogFilters(export.organization, QueryDict(export.query), senders=())
     return filters.chips() if filters.is_valid() else []
 
 
 @require_POST
 @member_page(Action.READ_MESSAGES)
+@limit_posts(DOWNLOAD)
 def new_export(request: HttpRequest, member: Member) -> HttpResponse:
-    """Have the log written as the address narrows it."""
+    """Create an export with the filters of the query string."""
     organization_id = public_id(member.organization)
     filters = LogFilters(member.organization, request.GET)
     form = SingleUseForm(request.POST)
@@ -59,20 +62,20 @@ def new_export(request: HttpRequest, member: Member) -> HttpResponse:
         try:
             address = client_address(request)
             message_exports.request_export(member, filters.narrowed(), filters.query, address)
-        except message_exports.TooMany:
-            told = ngettext(
+        except message_exports.TooManyExports:
+            message = ngettext(
                 "%(count)d export is under way already. Wait for it, or stop it.",
                 "%(count)d exports are under way already. Wait for one, or stop one.",
                 message_exports.OPEN_AT_MOST,
             )
-            messages.error(request, told % {"count": message_exports.OPEN_AT_MOST})
+            messages.error(request, message % {"count": message_exports.OPEN_AT_MOST})
     return redirect("exports", organization_id)
 
 
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpResponse:
-    """The file, once it is whole and while it is kept."""
+    """Download the file of a completed export. It is audited."""
     export = _export_for(member, export_id)
     file = None
     if export.status == Export.Status.DONE and export.file_id:
@@ -95,7 +98,7 @@ def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpRe
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.READ_MESSAGES)
 def cancel_export(request: HttpRequest, member: Member, export_id: str) -> HttpResponse:
-    """Ask first; a POST stops it."""
+    """Ask for confirmation; a POST cancels the export."""
     export = _export_for(member, export_id)
     if request.method != "POST":
         context = {

@@ -1,9 +1,9 @@
-"""The message log as a CSV file, written by a worker in steps that survive its death.
+"""Exports of the message log to CSV files, written by workers in steps that survive a crash.
 
-A step locks one export's row, reads the next messages by their keys, appends them to the file, and
-commits that together with where it has come to. So a worker may be killed at any time: what it had
-not committed is as if it never was, its lock goes with its connection, and the next step, by
-whomever, goes on from there. The bell only shortens the wait: beat rings for what is due.
+A step locks one export's row, reads the next messages by keyset, appends them to the file, and
+commits the file together with its position. A worker may therefore be killed at any time: nothing
+uncommitted remains, its lock is released with its connection, and any worker's next step continues
+from there. A wake-up only shortens the wait: beat runs the exports that are due.
 """
 
 import time
@@ -33,16 +33,16 @@ from messaging.numbers.e164 import mask
 log = structlog.get_logger(__name__)
 
 STEP = 2_000
-"""Messages of one step."""
+"""The number of messages of one step."""
 OPEN_AT_MOST = 3
-"""Exports that an organization may have under way at once."""
+"""The most exports of an organization in progress at the same time."""
 KEPT = timedelta(days=7)
-"""How long a file can be fetched."""
+"""How long a file can be downloaded."""
 LISTED = timedelta(days=30)
-"""How long an export is told of."""
+"""How long an export is listed after its end."""
 FAILURES_AT_MOST = 5
-"""Steps that may break one after the other."""
-RETRY = timedelta(seconds=20)
+"""An export fails after this many failed steps in a row."""
+RETRY_AFTER = timedelta(seconds=20)
 PURGE_STEP = 100
 
 COLUMNS: Final = (
@@ -52,32 +52,35 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-class TooMany(Exception):
-    """OPEN_AT_MOST exports of the organization are under way."""
+class TooManyExports(Exception):
+    """The organization has OPEN_AT_MOST exports in progress."""
 
 
 def exports_of(organization: Organization) -> QuerySet[Export]:
-    """An organization's exports, newest first."""
+    """Return an organization's exports, newest first."""
     mine = Export.objects.filter(organization=organization)
     return mine.select_related("requested_by", "file").order_by("-id")
 
 
 def export_of(organization: Organization, export_id: uuid.UUID | None) -> Export | None:
-    """The organization's export with that id, or None: another's is as good as missing."""
+    """Return the organization's export with that id, or None, also for another organization's."""
     return None if export_id is None else exports_of(organization).filter(id=export_id).first()
 
 
 def request_export(
     member: Member, narrowed: message_query.Filter, query: str, address: str | None
 ) -> Export:
-    """Have that part of the log written, as it stands now. Raises TooMany."""
+    """Create an export of the log with those filters, as it is now; a worker writes the file.
+
+    `query` is the log's query string for the same filters. Raises TooManyExports.
+    """
     organization = member.organization
     with transaction.atomic():
-        # Two that come together would both find room for one.
+        # Without the lock, two concurrent requests could both take the last place.
         Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-        under_way = Export.objects.filter(organization=organization, due_at__isnull=False)
-        if under_way.count() >= OPEN_AT_MOST:
-            raise TooMany
+        in_progress = Export.objects.filter(organization=organization, due_at__isnull=False)
+        if in_progress.count() >= OPEN_AT_MOST:
+            raise TooManyExports
         export = Export.objects.create(
             organization=organization,
             requested_by=member.user,
@@ -98,7 +101,7 @@ def request_export(
 
 
 def _for_audit(narrowed: message_query.Filter) -> dict[str, Any]:
-    """What it was narrowed to; the audit log is kept for ever and so holds no whole number."""
+    """Return the filters with masked numbers, because the audit log is kept for ever."""
     detail = as_json(narrowed)
     if narrowed.to:
         detail["to"] = mask(narrowed.to)
@@ -108,15 +111,15 @@ def _for_audit(narrowed: message_query.Filter) -> dict[str, Any]:
 
 
 def cancel(export: Export, member: Member, address: str | None) -> bool:
-    """Stop it, and drop what was written; whether there was anything to stop."""
+    """Cancel an export and delete its file. Return False where it is completed already."""
     with transaction.atomic():
-        held = Export.objects.select_for_update(of=("self",)).get(pk=export.pk)
-        if not held.is_open:
+        locked = Export.objects.select_for_update(of=("self",)).get(pk=export.pk)
+        if not locked.is_open:
             return False
-        file = held.file
-        held.status, held.due_at, held.file = Export.Status.CANCELED, None, None
-        held.ended_at = timezone.now()
-        held.save()
+        file = locked.file
+        locked.status, locked.due_at, locked.file = Export.Status.CANCELED, None, None
+        locked.ended_at = timezone.now()
+        locked.save()
         if file is not None:
             file.delete()
         trail.record(
@@ -130,12 +133,12 @@ def cancel(export: Export, member: Member, address: str | None) -> bool:
 
 
 def wake() -> None:
-    """Have a worker write what is due."""
+    """Wake a worker to write the exports that are due."""
     wakeups.wake("messaging.tasks.write_exports", queue="default")
 
 
 def write_for(seconds: float) -> None:
-    """Write what is due for so long, then leave the worker to others, and ring for the rest."""
+    """Write due exports for about `seconds`, then free the worker and wake one for the rest."""
     end = time.monotonic() + seconds
     while step():
         if time.monotonic() > end:
@@ -144,7 +147,10 @@ def write_for(seconds: float) -> None:
 
 
 def step() -> bool:
-    """Write the next piece of the export that waits longest; False where none is due."""
+    """Write the next piece of the export that has waited longest. Return False where none is due.
+
+    A failed step is logged and retried after RETRY_AFTER.
+    """
     with transaction.atomic():
         due = Export.objects.filter(due_at__lte=timezone.now()).order_by("due_at")
         export = due.select_for_update(skip_locked=True, of=("self",)).first()
@@ -164,14 +170,14 @@ def _write_piece(export: Export) -> None:
     narrowed = from_json(export.narrowed)
     first = export.file is None
     if export.file is None:
-        export.file = stored_files.begin(
+        export.file = stored_files.create_empty(
             export.organization,
             name=f"messages-{export.created_at:%Y-%m-%d-%H%M}.csv",
             content_type="text/csv; charset=utf-8",
             expires_at=timezone.now() + KEPT,
         )
         export.total = message_query.count(export.organization_id, narrowed)
-        # Above all there is when it begins: what comes meanwhile is not in it.
+        # Above every id at the start: messages that are accepted later are not in the export.
         export.position = ids.new_uuid()
         export.status = Export.Status.RUNNING
     found = message_query.search(
@@ -184,7 +190,7 @@ def _write_piece(export: Export) -> None:
     now = timezone.now()
     if more or found.up_to:
         export.position = messages[-1].id if more else found.up_to
-        # To the end of the row, so that several exports go on by turns.
+        # Due again behind the others, so that several exports proceed by turns.
         export.due_at = now
         return
     export.status, export.due_at, export.ended_at = Export.Status.DONE, None, now
@@ -193,11 +199,11 @@ def _write_piece(export: Export) -> None:
 
 
 def _note_failure(export_id: uuid.UUID) -> None:
-    """The step broke: again in a while, or not at all any more."""
+    """Schedule a retry of a failed step, or fail the export after FAILURES_AT_MOST in a row."""
     export = Export.objects.get(pk=export_id)
     export.failures += 1
     now = timezone.now()
-    export.due_at = now + RETRY
+    export.due_at = now + RETRY_AFTER
     if export.failures >= FAILURES_AT_MOST:
         if export.file is not None:
             export.file.delete()
@@ -235,8 +241,11 @@ def _rows(messages: Iterable[Message], *, headed: bool) -> Iterator[tuple[object
 
 
 def purge() -> int:
-    """Forget exports of long ago, PURGE_STEP at most; how many. Their files went before."""
+    """Delete up to PURGE_STEP exports that are no longer listed; return their number.
+
+    Their files were deleted when they expired.
+    """
     old = Export.objects.filter(due_at=None, ended_at__lt=timezone.now() - LISTED)
-    gone = list(old.order_by("ended_at").values_list("id", flat=True)[:PURGE_STEP])
-    Export.objects.filter(id__in=gone).delete()
-    return len(gone)
+    purged = list(old.order_by("ended_at").values_list("id", flat=True)[:PURGE_STEP])
+    Export.objects.filter(id__in=purged).delete()
+    return len(purged)

@@ -1,7 +1,7 @@
-"""A message's state and failure in plain words: what happened, and what to do about it.
+"""Failure reasons: an error code in plain words, with what happened and what to do about it.
 
-The table knows the contract's codes, SMPP command statuses by name, and receipts' states. Whatever
-else a carrier sends is told as what it is: a refusal with the carrier's own code.
+The table has the contract's codes, SMPP command statuses by name, and the states of receipts. Any
+other code is explained as a refusal with the carrier's own code.
 """
 
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ STATUS_TONES: Final[dict[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """`what` happened, and what `to_do` about it."""
+    """A failure reason: `what` happened, and what `to_do` about it."""
 
     what: Text
     to_do: Text
@@ -108,7 +108,7 @@ _REASONS: Final[dict[str, Reason]] = {
         _("The carrier did not answer several times, so the message may or may not have arrived."),
         _("Ask the recipient before sending it again, to avoid a second copy."),
     ),
-    "NO_MESSAGE_ID": _NOT_OURS,
+    "GENERIC_NACK": _NOT_OURS,
     "UNRECORDED": _NOT_OURS,
     "NOT_ENCODABLE": Reason(
         _("The text could not be written in a form that the carrier takes."),
@@ -162,7 +162,7 @@ _REASONS: Final[dict[str, Reason]] = {
     "ESME_RINVSUBREP": _CARRIER_TROUBLE,
     "ESME_RCNTSUBDL": _CARRIER_TROUBLE,
     "ESME_RINVNUMMSGS": _CARRIER_TROUBLE,
-    # Receipts' states, SMPP 3.4, appendix B, and what carriers make of them.
+    # States of receipts, SMPP 3.4, appendix B, and carriers' variants of them.
     "UNDELIV": _UNDELIVERED,
     "UNDELIVRD": _UNDELIVERED,
     "UNDELIVERED": _UNDELIVERED,
@@ -192,9 +192,9 @@ _UNKNOWN = Reason(
 
 
 def reason(code: str) -> Reason | None:
-    """What a message's error code means; None where there is none.
+    """Return the meaning of a message's error code, or None where it is empty.
 
-    A carrier's detail after the state (`UNDELIV:069`) does not change what it means.
+    A carrier's detail after the state (`UNDELIV:069`) does not change the meaning.
     """
     if not code:
         return None
@@ -203,7 +203,7 @@ def reason(code: str) -> Reason | None:
 
 
 def reason_of(message: Message) -> Reason | None:
-    """Why a message ended as it did, and what to do; None where there is nothing to explain."""
+    """Return why a message failed or expired, or None where there is nothing to explain."""
     if message.status == Status.EXPIRED and message.sent_at is None and not message.unanswered:
         return _NEVER_SENT
     return reason(message.error_code)

@@ -1,4 +1,4 @@
-"""What the message log can be narrowed to: the form, its words, and what it asks of the list."""
+"""Filters of the message log: the form, its chips, and the query filter that it makes."""
 
 import uuid
 from collections.abc import Sequence
@@ -27,9 +27,10 @@ _DAYS = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 1)
 
 
 class _Choice(forms.ChoiceField):
-    """One of its choices; anything else narrows nothing, as an old link may have it."""
+    """A choice that ignores unknown values, which an old link may have."""
 
     def clean(self, value: Any) -> str:
+        """Return the choice, or an empty text for an unknown value."""
         return str(value) if value and self.valid_value(value) else ""
 
 
@@ -46,7 +47,7 @@ class _Day(forms.DateField):
 
 
 class _Line(forms.CharField):
-    """A line that may hold anything that was pasted; what no text can hold is left out."""
+    """A line of text into which anything may be pasted; NUL characters are removed."""
 
     def __init__(self, label: Any, longest: int, **attrs: str) -> None:
         attrs = {"dir": "ltr", "autocomplete": "off", "spellcheck": "false"} | attrs
@@ -54,12 +55,13 @@ class _Line(forms.CharField):
         super().__init__(label=label, required=False, max_length=longest, widget=widget)
 
     def to_python(self, value: Any) -> str:
+        """Return the text without NUL characters."""
         return str(super().to_python(str(value or "").replace("\0", "")))
 
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """One thing that the log is narrowed to, in words, and the query without it."""
+    """One active filter in words: `without` is the query string that removes it."""
 
     label: str
     value: str
@@ -67,7 +69,7 @@ class Chip:
 
 
 class LogFilters(forms.Form):
-    """The filters as the address has them. All may be empty, and they combine freely."""
+    """The filters of the query string. All may be empty, and they combine freely."""
 
     number = _Line(gettext_lazy("Number or message id"), 64, placeholder="+966501234567")
     status = _Choice(
@@ -95,47 +97,54 @@ class LogFilters(forms.Form):
     batch = _Line(gettext_lazy("Batch"), 40, placeholder="bat_…")
 
     def __init__(
-        self, organization: Organization, asked: QueryDict, senders: Sequence[str] | None = None
+        self, organization: Organization, query: QueryDict, senders: Sequence[str] | None = None
     ) -> None:
-        """`senders`: what senders there are to choose from, where that is of interest at all."""
-        super().__init__(asked, auto_id="%s")
+        """Bind the form to a query string.
+
+        `senders` are the suggested sender IDs. They are read from the database by default; pass an
+        empty sequence where they are not shown.
+        """
+        super().__init__(query, auto_id="%s")
         self.senders = message_query.senders_used(organization.id) if senders is None else senders
-        self._asked = asked
+        self._query = query
 
     def clean_sender(self) -> str:
-        """In whatever case it was typed: as the messages bear it."""
+        """Return the sender ID with the case of the messages, whatever case was typed."""
         typed: str = self.cleaned_data["sender"]
-        alike = [each for each in self.senders if each.lower() == typed.lower()]
-        return typed if typed in self.senders or not alike else alike[0]
+        same = [each for each in self.senders if each.lower() == typed.lower()]
+        return typed if typed in self.senders or not same else same[0]
 
     def clean_batch(self) -> str:
+        """Return the batch's public id; refuse anything else."""
         typed: str = self.cleaned_data["batch"]
         if typed and ids.parse_id(ids.BATCH, typed) is None:
             raise forms.ValidationError(_("That is no batch id. It begins with bat_."))
         return typed
 
     def clean(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().clean() or {}
-        since, until = found.get("since"), found.get("until")
+        """Refuse a last day before the first."""
+        cleaned: dict[str, Any] = super().clean() or {}
+        since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and until < since:
             self.add_error("until", _("That is before the first day."))
-        return found
+        return cleaned
 
     def __bool__(self) -> bool:
-        """Whether anything is narrowed."""
+        """Return whether any filter is active; True where the form has errors."""
         return any(self.cleaned_data.values()) if self.is_valid() else True
 
     @property
     def more_open(self) -> bool:
-        """Whether what is tucked away is in use, or wrong."""
+        """True where one of the collapsed filters is in use."""
         return any(self.data.get(name) for name in self.fields if name not in ("number", "status"))
 
     @property
     def days_in_utc(self) -> bool:
+        """True where the days are those of UTC, because the reader chose no time zone."""
         return timezone.get_current_timezone_name() == "UTC"
 
     def chips(self) -> list[Chip]:
-        """What the log is narrowed to, each with the query without it."""
+        """Return the active filters in words. Only for a valid form."""
         return [
             Chip(str(self.fields[name].label), self._shown(name, value), self._without(name))
             for name, value in self.cleaned_data.items()
@@ -150,14 +159,14 @@ class LogFilters(forms.Form):
         return str(value)
 
     def _without(self, *names: str) -> str:
-        query = self._asked.copy()
+        query = self._query.copy()
         for name in (*names, "before", "after", "live", "seen"):
             query.pop(name, None)
         return query.urlencode()
 
     @property
     def query(self) -> str:
-        """The filters as an address has them, without those that are empty."""
+        """The query string of the active filters."""
         query = QueryDict(mutable=True)
         for name, value in self.cleaned_data.items():
             if value:
@@ -165,50 +174,50 @@ class LogFilters(forms.Form):
         return query.urlencode()
 
     def narrowed(self) -> message_query.Filter:
-        """As `messaging.log.query` reads it; only of a form that is valid.
+        """Return the filter for `messaging.log.query`. Only for a valid form.
 
-        A whole number in any of its spellings is looked up exactly, a piece of one by its digits.
+        A complete number in any spelling is looked up exactly, a part of one by its digits.
         """
-        asked = self.cleaned_data
-        to, digits = _number(asked["number"])
-        source, batched = as_stored(asked["source"])
+        values = self.cleaned_data
+        to, digits = _number(values["number"])
+        source, batched = as_stored(values["source"])
         return message_query.Filter(
-            status=asked["status"] or None,
+            status=values["status"] or None,
             to=to,
-            sender=asked["sender"] or None,
-            batch_id=ids.parse_id(ids.BATCH, asked["batch"]),
-            reference=asked["reference"] or None,
-            since=_midnight(asked["since"]),
-            until=_midnight(asked["until"], timedelta(days=1)),
+            sender=values["sender"] or None,
+            batch_id=ids.parse_id(ids.BATCH, values["batch"]),
+            reference=values["reference"] or None,
+            since=_midnight(values["since"]),
+            until=_midnight(values["until"], timedelta(days=1)),
             digits=digits,
             source=source or None,
             batched=batched if source else None,
-            country=asked["country"] or None,
-            test=asked["mode"] == "test" if asked["mode"] else None,
+            country=values["country"] or None,
+            test=values["mode"] == "test" if values["mode"] else None,
         )
 
 
 def _number(typed: str) -> tuple[str | None, str | None]:
-    """The number that was typed, or the digits of a piece of one."""
+    """Return the typed number in E.164, or the digits of a part of one."""
     if not typed:
         return None, None
     try:
         return e164.parse(typed).e164, None
     except e164.InvalidNumber:
         digits = "".join(str(int(one)) for one in typed if one.isdecimal())
-        # Nothing to look for finds nothing, rather than everything.
+        # A text without digits finds nothing, rather than everything.
         return (None, digits) if digits else ("", None)
 
 
 def _midnight(day: date | None, later: timedelta = timedelta()) -> datetime | None:
-    """When that day begins where the reader is."""
+    """Return the start of the day, moved by `later`, in the reader's time zone."""
     if day is None:
         return None
     return datetime.combine(day + later, time.min, tzinfo=timezone.get_current_timezone())
 
 
 def as_json(narrowed: message_query.Filter) -> dict[str, Any]:
-    """A filter as a JSON column keeps it."""
+    """Return a filter as JSON, for a database column."""
     return {name: _plain(value) for name, value in asdict(narrowed).items() if value is not None}
 
 
@@ -218,9 +227,9 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, bool | str) else str(value)
 
 
-def from_json(kept: dict[str, Any]) -> message_query.Filter:
-    """The filter that `as_json` kept."""
-    values = dict(kept)
+def from_json(stored: dict[str, Any]) -> message_query.Filter:
+    """Return the filter that `as_json` stored."""
+    values = dict(stored)
     for name in ("since", "until"):
         if name in values:
             values[name] = datetime.fromisoformat(values[name])

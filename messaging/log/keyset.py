@@ -1,4 +1,4 @@
-"""Pages of a table that is read newest first by its ids, which grow with time."""
+"""Keyset pagination for pages: tables that are read newest first by ids, which grow with time."""
 
 import uuid
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ ModelT = TypeVar("ModelT", bound=Model)
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[ModelT]):
-    """Some rows, newest first, and whether there are newer and older ones beside them."""
+    """A page of rows, newest first, and whether there are newer and older rows."""
 
     rows: Sequence[ModelT]
     has_newer: bool
@@ -30,12 +30,12 @@ def page_of(
     after: uuid.UUID | None = None,
     size: int = PAGE,
 ) -> Page[ModelT]:
-    """The newest rows, or those just older than `before` or just newer than `after`."""
+    """Return the newest rows, or those next older than `before` or next newer than `after`."""
     if after is not None:
         rows = list(found.filter(pk__gt=after).order_by("pk")[: size + 1])
         if len(rows) > size:
             return Page(rows[size - 1 :: -1], has_newer=True, has_older=True)
-        # What is newer fits on one page: then that is the newest page, shown full.
+        # All newer rows fit on one page: show the newest page, filled up with older rows.
         before = None
     if before is not None:
         found = found.filter(pk__lt=before)
@@ -44,7 +44,7 @@ def page_of(
 
 
 def page_asked_for(found: QuerySet[ModelT], request: HttpRequest, prefix: str) -> Page[ModelT]:
-    """The page that the address asks for by `before` or `after`, public ids with that prefix."""
+    """Return the page of the parameters `before` or `after`, public ids with that prefix."""
     before = ids.parse_id(prefix, request.GET.get("before", ""))
     after = ids.parse_id(prefix, request.GET.get("after", ""))
     return page_of(found, before=before, after=after)

@@ -1,4 +1,4 @@
-"""One message's page: its timeline, why it failed, and what can be done about it."""
+"""The page of a message: its timeline and failure reason, cancel and resend."""
 
 from django.contrib import messages
 from django.db import transaction
@@ -18,10 +18,10 @@ from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.log import pages, timeline
 from messaging.log import resend as message_resend
 from messaging.log.failure_reasons import reason_of
-from messaging.log.problem_messages import told
 from messaging.log.sources import source_name
 from messaging.models import Message
 from messaging.numbers.countries import name_of
@@ -32,8 +32,9 @@ from messaging.states import CANCELABLE
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
+    """Show a message with its timeline; the page updates automatically until it is settled."""
     message = message_for(member, message_id)
-    acting = may(member.role, Action.SEND)
+    may_send = may(member.role, Action.SEND)
     context = {
         "page": "messages",
         "message": message,
@@ -44,23 +45,23 @@ def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpR
         "query": "",
         "source": source_name(message),
         "country": name_of(message.country),
-        "cancelable": acting and message.status in CANCELABLE,
-        "resendable": acting and message_resend.may_be_resent(message),
+        "cancelable": may_send and message.status in CANCELABLE,
+        "resendable": may_send and message_resend.may_be_resent(message),
     }
     return live_page(request, member, "messaging/log/message", "message_body", context)
 
 
 def message_for(member: Member, message_id: str) -> Message:
-    """The message of the member's organization with that public id. Raises Http404."""
-    wanted = ids.parse_id(ids.MESSAGE, message_id)
-    message = pages.message_of(member.organization, wanted) if wanted else None
+    """Return the message of the member's organization with that public id. Raises Http404."""
+    parsed = ids.parse_id(ids.MESSAGE, message_id)
+    message = pages.message_of(member.organization, parsed) if parsed else None
     if message is None:
         raise Http404
     return message
 
 
 def _refunded(message: Message) -> int:
-    """What came back to the balance for it, in micro-credits."""
+    """Return the message's refund in micro-credits, 0 without one."""
     refund = LedgerEntry.objects.filter(
         organization=message.organization_id, kind=LedgerEntry.Kind.REFUND, reference=message.id
     ).first()
@@ -70,7 +71,7 @@ def _refunded(message: Message) -> int:
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
 def cancel_message(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
-    """Ask first; a POST cancels, if no carrier has it yet."""
+    """Ask for confirmation; a POST cancels the message if no carrier has it yet."""
     message = message_for(member, message_id)
     back = reverse("message", args=[public_id(member.organization), message_id])
     if request.method == "POST":
@@ -102,7 +103,7 @@ def cancel_message(request: HttpRequest, member: Member, message_id: str) -> Htt
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
 def resend(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
-    """The verdict on the same message once more; a POST sends it, as a new one."""
+    """Show the evaluation of the same message; a POST sends it again, as a new message."""
     message = message_for(member, message_id)
     organization_id = public_id(member.organization)
     if not message_resend.may_be_resent(message):
@@ -110,7 +111,7 @@ def resend(request: HttpRequest, member: Member, message_id: str) -> HttpRespons
         return redirect("message", organization_id, message_id)
     form = SingleUseForm(request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
-        return _resent(request, member, message, form)
+        return _send_again(request, member, message, form)
     context = {
         "page": "messages",
         "message": message,
@@ -121,7 +122,7 @@ def resend(request: HttpRequest, member: Member, message_id: str) -> HttpRespons
     return render(request, "messaging/log/resend.html", {**frame(member), **context})
 
 
-def _resent(
+def _send_again(
     request: HttpRequest, member: Member, message: Message, form: SingleUseForm
 ) -> HttpResponse:
     organization_id = public_id(member.organization)
@@ -131,12 +132,12 @@ def _resent(
     try:
         sent = message_resend.resend(message, member, client_address(request))
     except ApiError as error:
-        messages.error(request, told(error.problem))
+        messages.error(request, sentence(error.problem))
         return redirect("resend_message", organization_id, message.public_id)
     except InsufficientCredits:
         sent = None
     if sent is None:
-        # The page says why: it gives the same verdict.
+        # The page says why, because it shows the same evaluation.
         messages.error(request, _("It was not sent."))
         return redirect("resend_message", organization_id, message.public_id)
     messages.success(request, _("Sent. What becomes of it shows up here by itself."))

@@ -1,4 +1,4 @@
-"""The message log as people read it: one organization's messages, filtered, by pages, counted."""
+"""Pages of the message log: one organization's messages, filtered, newest first."""
 
 import uuid
 from collections.abc import Sequence
@@ -16,22 +16,22 @@ PAGE = 50
 
 
 def messages_of(organization: Organization) -> QuerySet[Message]:
-    """An organization's messages, newest first."""
+    """Return an organization's messages, newest first."""
     return Message.objects.filter(organization=organization).order_by("-id")
 
 
 def message_of(organization: Organization, message_id: uuid.UUID) -> Message | None:
-    """The organization's message with that id, or None: another's is as good as missing."""
+    """Return the organization's message with that id, or None, also for another organization's."""
     found = Message.objects.select_related("batch", "api_key", "carrier")
     return found.filter(organization=organization, id=message_id).first()
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some messages, newest first, and from where the pages beside it are read (None: there is
-    none).
+    """A page of messages, newest first.
 
-    `searched_to`: the last message that was looked at, where there are more that were not.
+    `newer` and `older` are the ids from which the adjacent pages are read, None where there is no
+    such page. `searched_to` is the last message that was searched, where there are more.
     """
 
     messages: Sequence[Message]
@@ -41,15 +41,17 @@ class Page:
 
     @property
     def newer_id(self) -> str:
+        """`newer` as a public id, or empty."""
         return public_id(MESSAGE, self.newer) if self.newer else ""
 
     @property
     def older_id(self) -> str:
+        """`older` as a public id, or empty."""
         return public_id(MESSAGE, self.older) if self.older else ""
 
     @property
     def searched_back_to(self) -> datetime | None:
-        """When the last message was accepted that was looked at."""
+        """The time at which the last searched message was accepted."""
         return time_of(self.searched_to) if self.searched_to else None
 
 
@@ -61,7 +63,8 @@ def page(
     after: uuid.UUID | None = None,
     size: int = PAGE,
 ) -> Page:
-    """One page of the log: the newest, the one just older than `before` or newer than `after`."""
+    """Return a page of the log: the newest, or the one next older than `before` or newer than
+    `after`."""
     found = query.search(organization.id, narrowed, size + 1, older_than=before, newer_than=after)
     rows, more = found.messages, len(found.messages) > size
     if after is not None:

@@ -1,14 +1,14 @@
-"""An organization's messages, filtered, newest first, by pages: for the API and the dashboard.
+"""Queries of an organization's messages, filtered, newest first, for the API and the dashboard.
 
-Keyset, not offset: deep pages cost what the first does, and messages that arrive shift nothing.
-Ids are time-ordered, so the order is theirs, and a span of time is a range of ids.
+Pagination is by keyset, not offset: deep pages cost as much as the first, and new messages shift
+nothing. Ids are time-ordered, so they are the order, and a period of time is a range of ids.
 
-Every page is read from an index in its own order (docs/decisions/0066). The indexes of a number
-and of a reference hold the status and the sender behind the id, so that two filters that hardly
-ever meet are compared in the index alone.
+Every page is read from an index in that index's order (docs/decisions/0066). The indexes of a
+number and of a reference have the status and the sender behind the id, so that two filters that
+hardly ever match together are compared in the index alone.
 
-What no index serves (`search`: a piece of a number, source, country, live or test) is looked for
-among so many messages at a time, from where the last search ended.
+Filters without an index (`search`: a part of a number, source, country, live or test) search a
+limited number of messages at a time, from where the last search ended.
 """
 
 import contextlib
@@ -25,18 +25,19 @@ from messaging.models import Message
 from messaging.states import Status
 
 CLOCKS_DIFFER = timedelta(minutes=1)
-"""An id is made a moment before its row's `created_at`, and the clock may be set between them."""
+"""The most by which an id and its row's `created_at` differ: the id is created first, and the clock
+may be set in between."""
 SEARCHED = 20_000
-"""How many messages one search looks through for what no index serves."""
+"""The most messages that one search reads for a filter without an index."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What a list is narrowed to; what is None narrows nothing.
+    """Filters of a list of messages; a value of None does not filter.
 
-    `to` in E.164. `since` is inclusive and `until` is not, so that neighbouring spans share nothing
-    (aware). No index serves the last five, which only `search` may be asked for. `digits`: a piece
-    of a number. `batched`: whether they came as one of many.
+    `to` is in E.164. `since` is inclusive and `until` exclusive (both aware), so that adjacent
+    periods have no message in common. The last five have no index, and only `search` takes them.
+    `digits`: a part of a number. `batched`: whether the messages are in batches.
     """
 
     status: str | None = None
@@ -54,15 +55,18 @@ class Filter:
 
     @property
     def served(self) -> bool:
-        """Whether an index serves all of it."""
+        """True where an index serves all filters."""
         unserved = (self.digits, self.source, self.batched, self.country, self.test)
         return all(value is None for value in unserved)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a search found, newest first, and the last message that it looked at, beyond which there
-    are more; None where it has seen all there are, or found more than it was asked for."""
+    """The messages that a search found, newest first.
+
+    `up_to` is the last message that it read, where there are more beyond; None where it read all
+    messages, or found as many as the limit.
+    """
 
     messages: list[Message]
     up_to: uuid.UUID | None = None
@@ -76,9 +80,9 @@ def read(
     older_than: uuid.UUID | None = None,
     newer_than: uuid.UUID | None = None,
 ) -> list[Message]:
-    """Up to `limit` messages, newest first: the newest, or those next older or newer than one.
+    """Return up to `limit` messages, newest first: the newest, or those next older or newer.
 
-    By filters that an index serves; `search` takes all of them.
+    Raises ValueError for a filter without an index; `search` takes all filters.
     """
     if not narrowed.served:
         raise ValueError("no index serves this filter")
@@ -98,7 +102,7 @@ def search(
     older_than: uuid.UUID | None = None,
     newer_than: uuid.UUID | None = None,
 ) -> Found:
-    """As `read`, for any filter: of those that an index gives, SEARCHED at most are looked at."""
+    """Return messages like `read`, for any filter; it reads SEARCHED messages at most."""
     if narrowed.served:
         rows = read(organization_id, narrowed, limit, older_than=older_than, newer_than=newer_than)
         return Found(rows)
@@ -112,13 +116,13 @@ def search(
         found = _merged(found, organization_id, narrowed, order, limit)
     rows = list(found.order_by(order)[:limit])
     if len(rows) == limit:
-        # There is more than was asked for: where the search ended is of no interest.
+        # The limit was reached: the next page continues from its last message.
         end = None
     return Found(rows if newer_than is None else rows[::-1], end)
 
 
 def count(organization_id: uuid.UUID, narrowed: Filter) -> int:
-    """How many there are: the one thing here that takes the longer, the more there are."""
+    """Return the number of messages; the only function here whose time grows with that number."""
     found = Message.objects.filter(organization=organization_id, **_lookups(narrowed))
     return found.filter(**_unserved(narrowed)).count()
 
@@ -126,7 +130,7 @@ def count(organization_id: uuid.UUID, narrowed: Filter) -> int:
 def _end(
     organization_id: uuid.UUID, narrowed: Filter, found: QuerySet[Message], order: str
 ) -> uuid.UUID | None:
-    """The last message that a search looks at; None where it sees all there are."""
+    """Return the id of the last message that a search reads; None where it reads all of them."""
     candidates: QuerySet[Message, Any] = found.values_list("id", flat=True)
     if _by_one_of_two(narrowed):
         candidates = _merged(candidates, organization_id, narrowed, order, SEARCHED + 1)
@@ -140,7 +144,7 @@ def _page(
     older_than: uuid.UUID | None,
     newer_than: uuid.UUID | None,
 ) -> QuerySet[Message]:
-    """What indexes give, between the two."""
+    """Return the messages between the two ids by the filters that have an index."""
     found = Message.objects.filter(organization=organization_id, **_lookups(narrowed))
     if older_than is not None:
         found = found.filter(id__lt=older_than)
@@ -178,23 +182,23 @@ def _lookups(narrowed: Filter) -> dict[str, Any]:
 
 
 def id_bound(moment: datetime, slack: timedelta) -> uuid.UUID:
-    """The first id of that moment, moved by the slack unless that is out of a calendar's range."""
+    """Return the smallest id of a moment moved by `slack`, unless that is out of range."""
     with contextlib.suppress(OverflowError):
         moment += slack
     return first_id_at(moment)
 
 
 def _status(status: str) -> Func:
-    """A status as PostgreSQL does not know it while it plans.
+    """Return a status as an expression whose value PostgreSQL does not know when it plans.
 
-    It would take one of the small indexes of what waits, to sort it all: when it was counted last,
-    nothing may have waited where there is a million now.
+    Otherwise it would choose one of the small partial indexes of waiting messages and sort all of
+    them: its statistics may be from a time without waiting messages, and there are a million now.
     """
     return Func(Value(status), template="(SELECT %(expressions)s)", output_field=CharField())
 
 
 def _by_one_of_two(narrowed: Filter) -> bool:
-    """Whether all there is to look up by is the sender or the status, but not both."""
+    """Return whether the only indexed filter is the sender or the status, but not both."""
     others = (narrowed.to, narrowed.reference, narrowed.batch_id)
     if any(value is not None for value in others):
         return False
@@ -208,9 +212,10 @@ def _merged(
     order: str,
     limit: int,
 ) -> QuerySet[Message, Any]:
-    """The same messages as sorted runs of the index by sender and status, one for each pair.
+    """Return the same messages as a union of sorted runs of the index by sender and status.
 
-    So one index, of which each change of a message is an entry, serves what two would.
+    There is one run for each pair. One index therefore serves instead of two, each of which would
+    be written at every change of a message.
     """
     if narrowed.sender is not None:
         runs = [found.filter(status=_status(str(status))) for status in Status]
@@ -222,7 +227,7 @@ def _merged(
     return sorted_runs[0].union(*sorted_runs[1:], all=True)
 
 
-# Each sender is found by a step in the index; DISTINCT would read every message.
+# A loose index scan: each sender takes one step in the index; DISTINCT would read every message.
 _SENDERS_USED = """
 WITH RECURSIVE used AS (
     (SELECT sender FROM messaging_message WHERE organization_id = %(organization)s
@@ -238,7 +243,7 @@ SELECT sender FROM used
 
 
 def senders_used(organization_id: uuid.UUID) -> list[str]:
-    """The sender IDs that an organization's messages bear, in their order."""
+    """Return the sender IDs of an organization's messages, in alphabetical order."""
     with server_cursor() as cursor:
         cursor.execute(_SENDERS_USED, {"organization": organization_id})
         return [row[0] for row in cursor.fetchall()]

@@ -1,22 +1,21 @@
-"""The same message once more: a new one, judged, charged and accepted as any other."""
+"""Resend: the same message once more, as a new one that is evaluated, charged and accepted."""
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
 
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from accounts.api.reasons import CallReason
 from accounts.audit import trail
 from accounts.models import Member, Organization
 from imissive.core import ids
-from imissive.core.errors import Problem
+from imissive.core.problems import Problem, sentence
 from messaging.log.failure_reasons import Text, reason
-from messaging.log.problem_messages import told
 from messaging.models import Message
 from messaging.sending.accept import Accepted, SendRequest, accept
 from messaging.sending.estimate import estimate
-from messaging.sending.evaluation import TEST_SENDER, Draft
+from messaging.sending.evaluation import TEST_SENDER, Draft, Opinion
 from messaging.sending.limits import spend
 from messaging.states import FINAL, Status
 
@@ -25,32 +24,36 @@ _HAVE_ADVICE = ("INVALID_SENDER", "INSUFFICIENT_CREDITS", "DESTINATION_BLOCKED")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What would become of it: `estimate` as the API gives it, what is against it, and what the
-    person should know who sends it all the same."""
+    """What would become of it: the opinion on the message, what is against it with what to do, and
+    a warning for who sends it all the same."""
 
-    estimate: dict[str, Any]
+    opinion: Opinion
     problems: list[tuple[Text, Text]]
     warning: str
 
 
 def may_be_resent(message: Message) -> bool:
-    """Not what holds a one-time password: its text is not known here, and its time is over."""
+    """Return whether the message may be sent again: not one with a one-time password.
+
+    Its text is masked, and the code has expired.
+    """
     return not message.masked_text and message.source != "otp"
 
 
 def evaluation(message: Message) -> Evaluation:
     """The same verdict that sending gives; nothing is stored or charged."""
-    estimated = estimate(_send_request(message), [_draft(message)])
-    problems = [_in_words(problem) for problem in estimated["problems"]]
-    if _is_suspended(message.organization):
-        problems.insert(0, (_("The organization is suspended."), _("Please contact support.")))
-    return Evaluation(estimated, problems, _warning(message))
+    suspended = CallReason.ORGANIZATION_SUSPENDED.problem()
+    against = [suspended] if _is_suspended(message.organization) else []
+    estimated = estimate(_send_request(message), [_draft(message)], against=against)
+    opinion = estimated.opinions[0]
+    problems = [_in_words(problem) for problem in estimated.problems_of(opinion)]
+    return Evaluation(opinion, problems, _warning(message))
 
 
 def resend(message: Message, member: Member, address: str) -> uuid.UUID | None:
-    """Send it once more; the new message's id, or None where it is refused.
+    """Send a message again; return the new message's id, or None where it is refused.
 
-    Raises InsufficientCredits, and ApiError where the organization's limit is reached.
+    Raises InsufficientCredits, and ApiError where the organization's rate limit is reached.
     """
     if _is_suspended(message.organization):
         return None
@@ -75,8 +78,8 @@ def _send_request(message: Message) -> SendRequest:
 
 
 def _draft(message: Message) -> Draft:
-    nobody = message.test and message.sender == TEST_SENDER
-    sender = None if nobody else message.sender
+    unnamed = message.test and message.sender == TEST_SENDER
+    sender = None if unnamed else message.sender
     return Draft(message.to, message.text, sender, message.reference)
 
 
@@ -84,10 +87,10 @@ def _is_suspended(organization: Organization) -> bool:
     return organization.status != Organization.Status.ACTIVE
 
 
-def _in_words(problem: dict[str, Any]) -> tuple[Text, Text]:
-    """What is against it, and what to do where its code has words for that."""
-    found = reason(problem["code"]) if problem["code"] in _HAVE_ADVICE else None
-    return told(Problem(**problem)), found.to_do if found else ""
+def _in_words(problem: Problem) -> tuple[Text, Text]:
+    """Return what is against it, and what to do where its code has advice for that."""
+    found = reason(problem.code) if problem.code in _HAVE_ADVICE else None
+    return sentence(problem), found.to_do if found else ""
 
 
 def _warning(message: Message) -> str:
@@ -95,6 +98,6 @@ def _warning(message: Message) -> str:
         return _("The first one was delivered: the person gets the same text twice.")
     if Status(message.status) not in FINAL:
         return _("The first one is on its way still: the person may get the same text twice.")
-    if message.error_code in ("NO_RESPONSE", "UNRECORDED", "NO_MESSAGE_ID"):
+    if message.error_code in ("NO_RESPONSE", "UNRECORDED"):
         return _("The first one may have arrived: the person may get the same text twice.")
     return ""

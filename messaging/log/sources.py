@@ -1,4 +1,4 @@
-"""Where messages come from, in words: what is stored as a source, and bulk calls apart."""
+"""Sources of messages in words: the stored sources, with bulk calls as one of their own."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ from django.utils.translation import pgettext_lazy
 from messaging.models import Message
 
 BULK: Final = "bulk"
-"""Not stored: what came by the API as one of many."""
+"""Not stored: a message that came by the API in a batch."""
 
 SOURCES: Final[dict[str, str | Promise]] = {
     "api": pgettext_lazy("source", "API, one by one"),
@@ -20,7 +20,7 @@ SOURCES: Final[dict[str, str | Promise]] = {
     "smpp": pgettext_lazy("source", "SMPP"),
 }
 
-_HOW: Final[dict[str, str | Promise]] = {
+_PHRASES: Final[dict[str, str | Promise]] = {
     "api": _("By the API"),
     BULK: _("By the API, in a bulk call"),
     "dashboard": _("From the dashboard"),
@@ -31,24 +31,27 @@ _HOW: Final[dict[str, str | Promise]] = {
 
 
 def source_of(message: Message) -> str:
-    """The message's source, a key of SOURCES."""
+    """Return the message's source, a key of SOURCES."""
     return BULK if message.source == "api" and message.batch_id else message.source
 
 
 def source_name(message: Message) -> str:
-    """Where it came from, in a word or two."""
-    found = source_of(message)
-    return str(SOURCES.get(found, found))
+    """Return the name of the message's source, in the reader's language."""
+    source = source_of(message)
+    return str(SOURCES.get(source, source))
 
 
-def how_it_came(message: Message) -> str:
-    """How it came, as the beginning of a sentence."""
-    found = source_of(message)
-    return str(_HOW.get(found, found))
+def source_phrase(message: Message) -> str:
+    """Return the message's source as the start of a sentence, in the reader's language."""
+    source = source_of(message)
+    return str(_PHRASES.get(source, source))
 
 
 def as_stored(source: str) -> tuple[str, bool | None]:
-    """A key of SOURCES as the stored source, and whether its messages came as many (None: both)."""
+    """Return the stored source of a key of SOURCES, and whether its messages are in batches.
+
+    The second value is None where they may or may not be.
+    """
     if source == BULK:
         return "api", True
     return source, False if source == "api" else None

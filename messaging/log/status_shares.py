@@ -1,4 +1,4 @@
-"""Messages counted by status as parts of one bar, for pages."""
+"""Shares of messages by status, for the stacked bar of pages."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from messaging.states import Status
 
 
 def shares_of(counts: dict[str, int]) -> list[dict[str, Any]]:
-    """Each status that has messages, with where its part of a bar of 100 begins and ends."""
+    """Return each status that has messages, with its start and width in a bar of width 100."""
     total = sum(counts.values())
     shares, start = [], 0.0
     for status in Status:

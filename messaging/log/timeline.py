@@ -1,4 +1,4 @@
-"""The timeline of one message, from its request to each webhook about it, for people to read."""
+"""The timeline of a message, from its request to each webhook delivery, for the message's page."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ from django.utils.translation import pgettext
 
 from messaging.carriers.command_statuses import status_name
 from messaging.log.failure_reasons import STATUS_LABELS, STATUS_TONES, reason_of
-from messaging.log.sources import how_it_came
+from messaging.log.sources import source_phrase
 from messaging.models import Attempt, Message, MessagePart
 from messaging.routing.cache import tables
 from messaging.routing.sending_hours import HELD
@@ -19,8 +19,11 @@ from webhooks.models import Delivery, Event, FailedAttempt
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that happened at a time. `tone` colours it, `code` is for support to search,
-    `next_at` is when it is tried again, `delivery` the webhook delivery that it belongs to."""
+    """One step of the timeline.
+
+    `tone` is its colour, `code` helps support to search, `next_at` is the time of a retry,
+    `delivery` the public id of its webhook delivery. `end`: the message reached its final status.
+    """
 
     at: datetime
     title: str
@@ -34,37 +37,38 @@ class Step:
 
 
 def steps_of(message: Message) -> list[Step]:
-    """Everything that the database knows of the message's way, oldest first."""
-    steps = _beginnings(message)
+    """Return all steps of a message that the database has, oldest first."""
+    steps = _acceptance(message)
     for attempt in message.attempts.select_related("carrier").order_by("id"):
         steps.append(_attempt(attempt))
     for part in message.submitted_parts.select_related("carrier").order_by("number"):
         steps.extend(_part(message, part))
-    steps.extend(_end(message))
+    steps.extend(_completion(message))
     for delivery in deliveries_of(message).prefetch_related("failed_attempts"):
         steps.extend(_delivery(delivery))
-    # Stable: what happened in the same moment keeps the order of this function.
+    # The sort is stable: steps of the same moment keep the order of this function.
     return sorted(steps, key=lambda step: step.at)
 
 
 def deliveries_of(message: Message) -> QuerySet[Delivery]:
-    """The webhook deliveries about a message, those of its own organization only."""
-    told = Event.objects.filter(message_id=message.id, organization_id=message.organization_id)
+    """Return the webhook deliveries about a message, oldest first."""
+    # A message's id in an event is a number without a constraint, so the organization is compared.
+    events = Event.objects.filter(message_id=message.id, organization_id=message.organization_id)
     return (
-        Delivery.objects.filter(event__in=told).select_related("event", "endpoint").order_by("id")
+        Delivery.objects.filter(event__in=events).select_related("event", "endpoint").order_by("id")
     )
 
 
 def is_settled(message: Message) -> bool:
-    """Whether nothing more is to come: the message is final and every webhook is done with."""
-    under_way = [Delivery.Status.PENDING, Delivery.Status.SENDING]
+    """Return whether the message is final and all its webhook deliveries are completed."""
+    pending = [Delivery.Status.PENDING, Delivery.Status.SENDING]
     if Status(message.status) not in FINAL:
         return False
-    return not deliveries_of(message).filter(status__in=under_way).exists()
+    return not deliveries_of(message).filter(status__in=pending).exists()
 
 
-def _beginnings(message: Message) -> list[Step]:
-    how = how_it_came(message)
+def _acceptance(message: Message) -> list[Step]:
+    how = source_phrase(message)
     if message.api_key_id and message.api_key:
         names = {"how": how, "key": message.api_key.name, "hint": message.api_key.hint}
         how = _("%(how)s, with the key “%(key)s” (%(hint)s)") % names
@@ -83,7 +87,7 @@ def _waiting(message: Message, until: datetime) -> Step:
     if hours is None or not hours.opens_at(until):
         return Step(message.created_at, _("Scheduled to go out later"))
     title = _("Held until the hours in which its country lets it go")
-    return Step(message.created_at, title, detail=hours.text())
+    return Step(message.created_at, title, detail=str(hours))
 
 
 def _attempt(attempt: Attempt) -> Step:
@@ -96,12 +100,12 @@ def _attempt(attempt: Attempt) -> Step:
         "refused": _("%(carrier)s refused the message"),
         "unanswered": _("%(carrier)s did not answer"),
     }.get(attempt.outcome, _("%(carrier)s did not take the message"))
-    answer = attempt.command_status
+    command_status = attempt.command_status
     return Step(
         attempt.at,
         title % {"carrier": attempt.carrier.name},
         "bad" if attempt.outcome == "refused" else "late",
-        code=attempt.detail if answer is None else status_name(answer),
+        code=attempt.detail if command_status is None else status_name(command_status),
     )
 
 
@@ -132,7 +136,7 @@ def _receipt(message: Message, part: MessagePart) -> str:
     return _("Receipt for part %(number)d of %(total)d: %(status)s") % names
 
 
-def _end(message: Message) -> list[Step]:
+def _completion(message: Message) -> list[Step]:
     if message.final_at is None or Status(message.status) not in FINAL:
         return []
     title = {
@@ -148,19 +152,19 @@ def _end(message: Message) -> list[Step]:
 
 
 def _delivery(delivery: Delivery) -> list[Step]:
-    """Each attempt at a webhook that failed, and how the delivery stands or ended."""
+    """Return each failed attempt of a webhook delivery, and its current or final state."""
     failed = sorted(delivery.failed_attempts.all(), key=lambda attempt: attempt.number)
-    # The last one is how the delivery stands, and told by its own row.
+    # The delivery's own row has the last attempt.
     earlier = [attempt for attempt in failed if attempt.number < delivery.attempts]
     if delivery.status == Delivery.Status.DELIVERED:
         earlier = failed
-    return [*(_failed(delivery, attempt) for attempt in earlier), _standing(delivery)]
+    return [*(_failed(delivery, attempt) for attempt in earlier), _current_state(delivery)]
 
 
 def _failed(delivery: Delivery, attempt: FailedAttempt) -> Step:
     names = {"event": delivery.event.type, "attempts": attempt.number}
     title = _("Webhook %(event)s: attempt %(attempts)d failed") % names
-    code = _answer(attempt)
+    code = _response(attempt)
     return Step(
         attempt.at,
         title,
@@ -172,7 +176,7 @@ def _failed(delivery: Delivery, attempt: FailedAttempt) -> Step:
     )
 
 
-def _standing(delivery: Delivery) -> Step:
+def _current_state(delivery: Delivery) -> Step:
     names = {"event": delivery.event.type, "attempts": delivery.attempts}
     at, next_at = delivery.finished_at or delivery.created_at, None
     if delivery.status == Delivery.Status.DELIVERED:
@@ -193,15 +197,15 @@ def _standing(delivery: Delivery) -> Step:
         title % names,
         tone,
         delivery.endpoint.url,
-        _answer(delivery),
+        _response(delivery),
         webhook=True,
         next_at=next_at,
         delivery="" if delivery.endpoint.deleted_at else delivery.public_id,
     )
 
 
-def _answer(attempt: Delivery | FailedAttempt) -> str:
-    """What the receiver answered, and how long that took; else why there is no answer."""
+def _response(attempt: Delivery | FailedAttempt) -> str:
+    """Return the receiver's status with its duration, or the error where there is no response."""
     if not attempt.response_status:
         return attempt.error
     if attempt.duration_ms is None:

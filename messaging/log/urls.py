@@ -1,4 +1,4 @@
-"""Addresses of messages, batches and exports, under /dashboard/<organization_id>/."""
+"""URLs of messages, batches and exports, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 

@@ -17,9 +17,13 @@ from messaging.log.filters import LogFilters
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def message_log(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the message log with its filters; the newest page updates automatically.
+
+    A message's id in the field of the number redirects to the message.
+    """
     typed = request.GET.get("number", "").strip()
-    wanted = ids.parse_id(ids.MESSAGE, typed)
-    if wanted is not None and pages.message_of(member.organization, wanted) is not None:
+    message_id = ids.parse_id(ids.MESSAGE, typed)
+    if message_id is not None and pages.message_of(member.organization, message_id) is not None:
         return redirect("message", public_id(member.organization), typed)
     filters = LogFilters(member.organization, request.GET)
     page = _read_page(request, member, filters.narrowed()) if filters.is_valid() else None
@@ -42,6 +46,6 @@ def _read_page(request: HttpRequest, member: Member, narrowed: query.Filter) -> 
     after = ids.parse_id(ids.MESSAGE, request.GET.get("after", ""))
     page = pages.page(member.organization, narrowed, before=before, after=after)
     if after is not None and page.newer is None:
-        # What is newer fits on one page: then that is the newest page, shown full and live.
+        # All newer messages fit on one page: show the newest page, filled up and updating.
         return pages.page(member.organization, narrowed)
     return page

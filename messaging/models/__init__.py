@@ -1,4 +1,4 @@
-"""The tables of messaging, by subject."""
+"""Models of messaging: messages, carriers and routes, senders, campaigns, SMPP, usage."""
 
 from messaging.models.audience import (
     Composition,

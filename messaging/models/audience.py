@@ -1,4 +1,4 @@
-"""What customers keep for writing: texts with variables, contacts, and lists of them."""
+"""Models of an organization's audience: text templates, contacts and contact lists."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -10,7 +10,7 @@ from imissive.core import ids
 
 
 class TextTemplate(models.Model):
-    """A text to write with, with variables such as `{name}`; see messaging.text.variables."""
+    """A reusable text with variables such as `{name}`; see messaging.text.variables."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
@@ -36,7 +36,7 @@ class TextTemplate(models.Model):
 
 
 class Contact(models.Model):
-    """A person of a customer's: a number, a name, and what texts may say of them."""
+    """A contact of an organization: a number, a name, and values for the variables of texts."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
@@ -44,7 +44,7 @@ class Contact(models.Model):
     )
     number = models.CharField(_("number"), max_length=16)
     name = models.CharField(_("name"), max_length=120, blank=True)
-    # Values of variables by their names, all of them text.
+    # Values of variables by name; all are text.
     fields = models.JSONField(_("fields"), default=dict, blank=True)
     created_at = models.DateTimeField(db_default=models.functions.Now(), editable=False)
 
@@ -67,7 +67,7 @@ class Contact(models.Model):
 
 
 class ContactList(models.Model):
-    """Contacts who are written to together."""
+    """A named list of contacts that messages are sent to together."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
@@ -100,7 +100,7 @@ class ListEntry(models.Model):
 
     class Meta:
         constraints = [
-            # Also the order in which a list is read: newest contacts first.
+            # Its index is also the order in which a list is read: newest contacts first.
             models.UniqueConstraint("contact_list", "contact", name="list_entry_once"),
         ]
 
@@ -109,10 +109,10 @@ class ListEntry(models.Model):
 
 
 class Composition(models.Model):
-    """That a message or batch was sent from a page, once: its id is the form's own.
+    """The record of a form of the compose page, which sends once: its id is the form's.
 
-    It is written in the transaction of the acceptance, so that a form that comes twice, at once or
-    after a crash, finds what it sent and sends nothing more.
+    It is written in the transaction that accepts the message or batch. A form that is submitted
+    twice, concurrently or after a crash, finds what it sent and sends nothing more.
     """
 
     id = models.UUIDField(primary_key=True, editable=False)

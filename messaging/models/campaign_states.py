@@ -1,27 +1,29 @@
-"""The states of a campaign and the one table of what may follow what."""
+"""The states of a campaign and the table of their transitions."""
 
 from enum import StrEnum
 
 
 class State(StrEnum):
+    """The states of a campaign."""
+
     DRAFT = "draft"  # being written
-    CHECKING = "checking"  # a worker judges its rows
-    READY = "ready"  # judged, waiting for a yes
-    SCHEDULED = "scheduled"  # begins at its time
-    RUNNING = "running"  # its rows are accepted, step by step
+    CHECKING = "checking"  # a worker evaluates its rows
+    READY = "ready"  # evaluated, waiting for confirmation
+    SCHEDULED = "scheduled"  # starts at its time
+    RUNNING = "running"  # its rows are being accepted, step by step
     PAUSED = "paused"
-    DELIVERING = "delivering"  # all rows are accepted; not all messages have come to an end
-    FINISHED = "finished"  # all messages have
-    CANCELING = "canceling"  # what no carrier has is taken back, step by step
+    DELIVERING = "delivering"  # all rows are accepted; not all messages are completed
+    FINISHED = "finished"  # all messages are completed
+    CANCELING = "canceling"  # messages that no carrier has are being canceled, step by step
     CANCELED = "canceled"
 
 
 TRANSITIONS: dict[State, frozenset[State]] = {
-    # To itself: the text is changed, or it is read in another way.
+    # To itself when the text or the reading of the file changes.
     State.DRAFT: frozenset({State.DRAFT, State.CHECKING}),
     State.CHECKING: frozenset({State.DRAFT, State.CHECKING, State.READY}),
     State.READY: frozenset({State.DRAFT, State.CHECKING, State.SCHEDULED, State.RUNNING}),
-    # Back to ready: another time is chosen, or the text is changed.
+    # Back to ready when another time is chosen or the text changes.
     State.SCHEDULED: frozenset({State.READY, State.RUNNING, State.CANCELED}),
     State.RUNNING: frozenset({State.RUNNING, State.PAUSED, State.DELIVERING, State.CANCELING}),
     State.PAUSED: frozenset({State.RUNNING, State.CANCELING}),
@@ -32,10 +34,10 @@ TRANSITIONS: dict[State, frozenset[State]] = {
 }
 
 UNSENT = frozenset({State.DRAFT, State.CHECKING, State.READY})
-"""In which it is written still, and can be deleted."""
+"""States in which the campaign can still be edited and deleted."""
 
 ACCEPTING = frozenset({State.SCHEDULED, State.RUNNING, State.PAUSED, State.CANCELING})
-"""In which more of it may become messages, or some are being taken back."""
+"""States in which more of its rows may become messages, or messages are being canceled."""
 
 UNDER_WAY = ACCEPTING | {State.DELIVERING}
 

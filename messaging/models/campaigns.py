@@ -1,4 +1,4 @@
-"""Campaigns, and their rows as they were judged before they are sent."""
+"""Models of campaigns, and of their rows as evaluated before sending."""
 
 from django.conf import settings
 from django.db import models
@@ -13,11 +13,11 @@ from messaging.models.messages import Batch
 
 
 class Campaign(models.Model):
-    """One text to many people.
+    """One text for many recipients.
 
-    `due_at` is the one clock of the row: a worker looks at it then, whatever its state. What is
-    read and judged of its rows is in CampaignChunk; `position` says how many of the good ones were
-    accepted, and moves in the transaction of the acceptance.
+    `due_at` is the row's only timer: a worker handles the campaign then, whatever its state. The
+    evaluated rows are in CampaignChunk; `position` is how many of the valid ones were accepted, and
+    moves in the transaction that accepts them.
     """
 
     class Pause(models.TextChoices):
@@ -41,7 +41,7 @@ class Campaign(models.Model):
     pause = models.CharField(max_length=10, choices=Pause.choices, blank=True, default="")
     due_at = models.DateTimeField(null=True, blank=True)
 
-    # Whom it goes to: the rows of a file, or contacts on lists.
+    # The recipients: the rows of a file, or the contacts of lists.
     file = models.ForeignKey(StoredFile, models.SET_NULL, null=True, blank=True, related_name="+")
     lists = models.ManyToManyField(ContactList, blank=True, related_name="+")
     encoding = models.CharField(max_length=16, blank=True, default="")
@@ -50,7 +50,7 @@ class Campaign(models.Model):
     columns = models.JSONField(default=list, blank=True)
     number_column = models.PositiveSmallIntegerField(null=True, blank=True)
     reference_column = models.PositiveSmallIntegerField(null=True, blank=True)
-    # Of the country whose numbers stand there without one.
+    # The calling code of numbers without a country code.
     calling_code = models.PositiveSmallIntegerField(null=True, blank=True)
 
     sender = models.CharField(_("sender ID"), max_length=16, blank=True, default="")
@@ -61,7 +61,7 @@ class Campaign(models.Model):
     )
     per_minute = models.PositiveIntegerField(_("messages a minute"), null=True, blank=True)
 
-    # What the check found. `check_id` is of the check that may write it.
+    # The results of the check. `check_id` identifies the check that may write them.
     check_id = models.UUIDField(null=True, blank=True, editable=False)
     rows = models.PositiveIntegerField(_("rows"), default=0)
     good = models.PositiveIntegerField(_("messages"), default=0)
@@ -70,7 +70,7 @@ class Campaign(models.Model):
     findings = models.JSONField(default=dict, blank=True)
     checked_at = models.DateTimeField(null=True, blank=True)
 
-    # How far it is.
+    # Progress.
     batch = models.OneToOneField(
         Batch, models.PROTECT, null=True, blank=True, related_name="campaign"
     )
@@ -79,7 +79,7 @@ class Campaign(models.Model):
     charged = models.BigIntegerField(_("charged"), default=0, help_text=_("Micro-credits."))
     started_at = models.DateTimeField(_("started"), null=True, blank=True)
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
-    # Its messages counted by what has become of them: now and then, until all came to an end.
+    # Its messages counted by result, from time to time, until all are completed.
     results = models.JSONField(default=dict, blank=True)
     counted_at = models.DateTimeField(null=True, blank=True)
 
@@ -111,19 +111,19 @@ class Campaign(models.Model):
 
     @property
     def accepted(self) -> int:
-        """How many messages it has become."""
+        """The number of its messages that were accepted."""
         return self.position - self.refused
 
 
 class CampaignChunk(models.Model):
-    """Some of a campaign's rows as its check left them, compressed; see campaigns.chunks."""
+    """A block of a campaign's evaluated rows, compressed; see campaigns.chunks."""
 
     id = models.BigAutoField(primary_key=True)
     campaign = models.ForeignKey(Campaign, models.CASCADE, related_name="chunks", db_index=False)
     number = models.PositiveIntegerField()
     rows = models.BinaryField()
     problems = models.BinaryField()
-    # What was refused when it was to be accepted, though the check had found nothing.
+    # Rows that were refused when they were accepted, although the check had passed them.
     refused = models.JSONField(default=list, blank=True)
 
     class Meta:

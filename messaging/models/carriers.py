@@ -1,4 +1,4 @@
-"""Carriers with their binds, routes to them, and prices."""
+"""Models of carriers with their binds and traffic, of routes and of prices."""
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
@@ -16,7 +16,11 @@ _prefix_validator = RegexValidator(
 
 
 class Carrier(models.Model):
-    """An SMSC that the platform submits to, and how it wants to be spoken to."""
+    """An SMSC that the platform submits to, and its SMPP dialect.
+
+    `throughput` is in submits per second over all binds, 0 for unlimited; `enquire_link_interval`
+    and `response_timeout` are in seconds.
+    """
 
     class BindMode(models.TextChoices):
         TRANSCEIVER = "trx", _("Transceiver")
@@ -109,6 +113,40 @@ class Carrier(models.Model):
     receipt_id_form = models.CharField(
         _("ids in receipts"), max_length=8, choices=IdForm.choices, default=IdForm.AS_IS
     )
+    receipts_by_data_sm = models.BooleanField(
+        _("receipts by data_sm"),
+        default=True,
+        db_default=True,
+        help_text=_("Take receipts that come as data_sm, as from some carriers."),
+    )
+    receipts_unmarked = models.BooleanField(
+        _("receipts with esm_class 0"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Take texts that only look like receipts. On where the carrier marks none of its"
+            " receipts; anybody who can write to your numbers can forge one."
+        ),
+    )
+    receipt_text_first = models.BooleanField(
+        _("receipts' text first"),
+        default=False,
+        db_default=False,
+        help_text=_(
+            "Take the final status of a receipt's text where its message_state is not final. On"
+            " where the carrier always sends ENROUTE there."
+        ),
+    )
+    receipt_words = models.JSONField(
+        _("status words"),
+        default=dict,
+        db_default=models.Value({}, models.JSONField()),
+        blank=True,
+        help_text=_(
+            "What the carrier's own status words mean, such as {“NODLV”: “failed”}: delivered,"
+            " failed, expired or enroute. They go before the usual ones, which are known."
+        ),
+    )
     send_validity = models.BooleanField(
         _("send the validity"),
         default=True,
@@ -132,7 +170,10 @@ class Carrier(models.Model):
 
 
 class CarrierBind(models.Model):
-    """What a carrier worker says of one of its binds; stale when `updated_at` is."""
+    """The status of a bind as its carrier worker reports it.
+
+    It is stale once `updated_at` is older than STALE_AFTER_SECONDS.
+    """
 
     class State(models.TextChoices):
         CONNECTING = "connecting", _("Connecting")
@@ -153,6 +194,12 @@ class CarrierBind(models.Model):
     submitted = models.BigIntegerField(_("submits"), default=0)
     throttled = models.BigIntegerField(_("throttled"), default=0)
     receipts = models.BigIntegerField(_("receipts"), default=0)
+    protocol_errors = models.PositiveBigIntegerField(
+        _("protocol errors"),
+        default=0,
+        db_default=0,
+        help_text=_("What of the peer's could not be read, or is not allowed."),
+    )
     last_error = models.CharField(_("last error"), max_length=200, blank=True, default="")
     updated_at = models.DateTimeField(_("reported"), default=timezone.now)
 
@@ -168,7 +215,7 @@ class CarrierBind(models.Model):
 
 
 class CarrierTraffic(models.Model):
-    """What a carrier answered within one minute, over all workers: parts, and final receipts."""
+    """A carrier's submit responses (by part) and final receipts in one minute, over all workers."""
 
     id = models.BigAutoField(primary_key=True)
     carrier = models.ForeignKey(Carrier, models.CASCADE, db_index=False)
@@ -188,7 +235,7 @@ class CarrierTraffic(models.Model):
 
 
 class Route(models.Model):
-    """Which carriers serve the numbers under a prefix; an organization's own route goes first."""
+    """The carriers that serve a prefix, in order; an organization's own route takes precedence."""
 
     prefix = models.CharField(
         _("prefix"), max_length=15, blank=True, validators=[_prefix_validator]
@@ -213,7 +260,7 @@ class Route(models.Model):
 
 
 class RouteCarrier(models.Model):
-    """One carrier of a route; the lowest position is tried first."""
+    """One carrier of a route. Failover follows `position`: the lowest is tried first."""
 
     route = models.ForeignKey(Route, models.CASCADE, related_name="steps")
     carrier = models.ForeignKey(Carrier, models.PROTECT, verbose_name=_("carrier"))
@@ -230,7 +277,7 @@ class RouteCarrier(models.Model):
 
 
 class Price(models.Model):
-    """Credits for one part to the numbers under a prefix; an organization's own go first."""
+    """The price of one part for a prefix; an organization's own price takes precedence."""
 
     prefix = models.CharField(
         _("prefix"), max_length=15, blank=True, validators=[_prefix_validator]

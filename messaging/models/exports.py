@@ -1,4 +1,4 @@
-"""The message log as a file: who asked for it, how far it is, and where it is."""
+"""The model of exports: the message log, filtered, as a CSV file that is written in steps."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -9,11 +9,11 @@ from imissive.core import ids
 
 
 class Export(models.Model):
-    """A part of the log that is written to a file in steps, newest first.
+    """An export of the message log, newest first, written to a file in steps.
 
     Each step commits its piece of the file together with `position`, the last message in it (or the
-    last that was looked at): who takes the work up after a crash goes on from there. The step's
-    lock of the row keeps two from writing at once.
+    last one that was read), so that another worker continues from there after a crash. The step's
+    row lock prevents two workers from writing at the same time.
     """
 
     class Status(models.TextChoices):
@@ -30,7 +30,7 @@ class Export(models.Model):
     requested_by = models.ForeignKey(
         User, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
     )
-    # The filters as the log's address has them, and what they mean to the list.
+    # The filters as the log's query string, and as `messaging.log.query` reads them.
     query = models.TextField(blank=True, default="")
     narrowed = models.JSONField(default=dict)
     status = models.CharField(max_length=10, choices=Status.choices, default=Status.WAITING)
@@ -40,9 +40,9 @@ class Export(models.Model):
     file = models.ForeignKey(
         StoredFile, models.SET_NULL, null=True, blank=True, related_name="+", db_index=False
     )
-    # Steps that broke, one after the other; see `messaging.log.exports`.
+    # Failed steps in a row; see `messaging.log.exports`.
     failures = models.PositiveSmallIntegerField(default=0)
-    # When the next step is due, while there is one to come.
+    # The time of the next step; null once the export is completed.
     due_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=models.functions.Now())
     ended_at = models.DateTimeField(null=True, blank=True)
@@ -70,5 +70,5 @@ class Export(models.Model):
 
     @property
     def is_open(self) -> bool:
-        """Whether there is more to be written."""
+        """True while the export is not completed."""
         return self.due_at is not None

@@ -1,4 +1,4 @@
-"""Messages with their parts, and what happened to them on the way."""
+"""Models of messages: batches, messages, parts, unmatched receipts, unsuccessful submits."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -12,7 +12,7 @@ from messaging.states import Status
 
 UNFINISHED = [Status.SCHEDULED, Status.QUEUED, Status.SENDING, Status.SENT]
 
-# With the words that people read.
+# With the labels that people read.
 STATUSES = [
     (str(Status.SCHEDULED), _("Scheduled")),
     (str(Status.QUEUED), _("Queued")),
@@ -34,7 +34,7 @@ OUTCOMES = [
 
 
 class Batch(models.Model):
-    """What one bulk call (later: one campaign) accepted together."""
+    """The messages that one bulk call or one campaign sent together."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(
@@ -53,8 +53,9 @@ class Batch(models.Model):
 class Message(models.Model):
     """One text to one number.
 
-    `due_at` is the one clock of the row. scheduled: release it then; queued: not before then;
-    sending: its worker counts as dead then; sent: it expires then. So one index serves every sweep.
+    `due_at` is the row's only timer. Its meaning depends on the status: scheduled, release it then;
+    queued, do not submit it before then; sending, its worker counts as dead then; sent, it expires
+    then. One index therefore serves every sweep.
     """
 
     STATUSES = STATUSES
@@ -92,8 +93,8 @@ class Message(models.Model):
     country = models.CharField(_("country"), max_length=2)
     sender = models.CharField(_("sender ID"), max_length=16)
     text = models.TextField(_("text"))
-    # What people are shown instead of `text`, which holds a one-time password. A trigger puts it
-    # in its place as soon as the text is not needed to submit the message any more.
+    # Shown to people instead of a `text` with a one-time password. A trigger replaces `text` by it
+    # as soon as the text is no longer needed to submit the message.
     masked_text = models.TextField(blank=True, default="")
     encoding = models.CharField(_("encoding"), max_length=4)
     parts = models.PositiveSmallIntegerField(_("parts"))
@@ -104,7 +105,7 @@ class Message(models.Model):
     status = models.CharField(_("status"), max_length=10, choices=STATUSES)
     due_at = models.DateTimeField(_("due"), null=True, blank=True)
     carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
-    # The carriers that were asked since the route was last begun from its top.
+    # The carriers that were tried since the route was last started from its first carrier.
     tried = models.JSONField(null=True, blank=True)
     lease = models.UUIDField(null=True, blank=True)
     submits = models.PositiveSmallIntegerField(_("submits"), default=0)
@@ -113,7 +114,8 @@ class Message(models.Model):
     created_at = models.DateTimeField(_("created"))
     scheduled_at = models.DateTimeField(_("scheduled"), null=True, blank=True)
     expires_at = models.DateTimeField(_("expires"))
-    # By a country's rules; submitted later than this, it is held until the next opening.
+    # The end of the sending hours of the country's rules. After it, the message is held until they
+    # start again.
     window_closes_at = models.DateTimeField(null=True, blank=True)
     queued_at = models.DateTimeField(_("queued"), null=True, blank=True)
     sent_at = models.DateTimeField(_("sent"), null=True, blank=True)
@@ -126,8 +128,9 @@ class Message(models.Model):
         verbose_name_plural = pgettext_lazy("model", "messages")
         indexes = [
             models.Index(F("organization"), F("id").desc(), name="message_of_organization"),
-            # Of the lists, read by descending id (messaging.log.query). What follows the id there
-            # is compared in the index. Each of them is written anew at each change of a message.
+            # For the lists, which are read by descending id (messaging.log.query). Columns after
+            # the id are compared in the index. Each of these indexes is written at each change of a
+            # message.
             models.Index(
                 F("batch"),
                 F("id").desc(),
@@ -159,11 +162,11 @@ class Message(models.Model):
                 name="message_by_reference",
                 condition=~Q(reference=""),
             ),
-            # What a carrier worker claims, in this order.
+            # A carrier worker claims messages in this order.
             models.Index(
                 "carrier", "urgent", "due_at", name="message_due", condition=Q(status="queued")
             ),
-            # What waits in the queue longer than it is valid.
+            # For the sweep of queued messages whose validity is over.
             models.Index("expires_at", name="message_expiry", condition=Q(status="queued")),
             models.Index(
                 "status",
@@ -194,12 +197,12 @@ class Message(models.Model):
 
     @property
     def shown_text(self) -> str:
-        """The text as people may see it."""
+        """The text as people may see it, without a one-time password."""
         return self.masked_text or self.text
 
 
 class MessagePart(models.Model):
-    """One part that a carrier accepted, under the carrier's id for it."""
+    """One part that a carrier accepted, with the carrier's id for it."""
 
     id = models.BigAutoField(primary_key=True)
     message = models.ForeignKey(
@@ -207,9 +210,10 @@ class MessagePart(models.Model):
     )
     number = models.PositiveSmallIntegerField(_("part"))
     carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
-    carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
+    carrier_message_id = models.CharField(_("carrier's id"), max_length=255)
     status = models.CharField(_("status"), max_length=10, choices=STATUSES, default=Status.SENT)
-    error_code = models.CharField(_("error code"), max_length=20, blank=True, default="")
+    # The carrier's word and its number, such as `UNDELIV 027`, twenty characters each at most.
+    error_code = models.CharField(_("error code"), max_length=41, blank=True, default="")
     submitted_at = models.DateTimeField(_("submitted"))
     final_at = models.DateTimeField(_("final"), null=True, blank=True)
 
@@ -224,28 +228,68 @@ class MessagePart(models.Model):
 
 
 class EarlyReceipt(models.Model):
-    """A receipt whose submit response is not committed yet, or that belongs to nobody."""
+    """A receipt that ended no part: it came before its submit response was committed, belongs to
+    nobody, or is not one that its carrier's settings take."""
+
+    class Reason(models.TextChoices):
+        UNMATCHED = "unmatched", _("No message has its id")
+        UNKNOWN_WORD = "unknown_word", _("Its status word is not in the table")
+        UNMARKED = "unmarked", _("Nothing marks it as a receipt (esm_class 0)")
+        DATA_SM = "data_sm", _("It came as data_sm")
+        CONTRADICTION = "contradiction", _("Its text is final, its message_state is not")
+        UNREADABLE = "unreadable", _("Its id or its status cannot be read")
+        UNWRITABLE = "unwritable", _("Its effect could not be stored")
 
     id = models.BigAutoField(primary_key=True)
     carrier = models.ForeignKey(Carrier, models.CASCADE, verbose_name=_("carrier"))
-    carrier_message_id = models.CharField(_("carrier's id"), max_length=65)
-    status = models.CharField(_("status"), choices=STATUSES, max_length=10)
-    error_code = models.CharField(_("error code"), max_length=20, blank=True, default="")
+    reason = models.CharField(
+        _("reason"),
+        max_length=13,
+        choices=Reason.choices,
+        default=Reason.UNMATCHED,
+        db_default=Reason.UNMATCHED,
+    )
+    carrier_message_id = models.CharField(_("carrier's id"), max_length=255, blank=True)
+    status = models.CharField(
+        _("status"), choices=STATUSES, max_length=10, blank=True, help_text=_("As it would end.")
+    )
+    error_code = models.CharField(_("error code"), max_length=41, blank=True, default="")
+    word = models.CharField(_("status word"), max_length=20, blank=True, default="", db_default="")
+    raw = models.CharField(
+        _("as it came"),
+        max_length=200,
+        blank=True,
+        default="",
+        db_default="",
+        help_text=_("Its fields, without the message's text."),
+    )
     received_at = models.DateTimeField(_("received"), db_default=models.functions.Now())
 
     class Meta:
-        verbose_name = _("unmatched receipt")
-        verbose_name_plural = _("unmatched receipts")
-        indexes = [models.Index("carrier", "carrier_message_id", name="early_receipt_by_id")]
+        verbose_name = _("receipt not used")
+        verbose_name_plural = _("receipts not used")
+        indexes = [
+            models.Index("carrier", "carrier_message_id", name="early_receipt_by_id"),
+            # Counted by carrier and reason: on the carrier's page and for /metrics.
+            models.Index("received_at", "carrier", "reason", name="early_receipt_by_time"),
+            # What a carrier's settings may take later, and the words that nobody knows.
+            models.Index(
+                "carrier",
+                "reason",
+                "word",
+                name="early_receipt_by_word",
+                condition=~Q(reason="unmatched"),
+            ),
+        ]
 
     def __str__(self) -> str:
-        return self.carrier_message_id
+        return self.carrier_message_id or self.raw
 
 
 class Attempt(models.Model):
-    """Why a submit did not simply succeed: throttled, refused, unanswered, sent elsewhere.
+    """An unsuccessful submit: throttled, refused, without a response, or held back.
 
-    A submit that succeeds leaves a MessagePart instead, so the ordinary path writes nothing here.
+    A successful submit leaves a MessagePart instead, so the ordinary path writes nothing here.
     """
 
     id = models.BigAutoField(primary_key=True)

@@ -1,4 +1,4 @@
-"""What a country allows when, and who does not want to be written to."""
+"""Models of sending rules: a country's sending hours, and the suppression list."""
 
 import zoneinfo
 
@@ -18,7 +18,7 @@ def _check_zone(name: str) -> None:
 
 
 class SendingRule(models.Model):
-    """In that country, senders with that ending send between these hours only."""
+    """A country's sending hours for sender IDs with that suffix; see messaging.routing."""
 
     country = models.CharField(
         _("country"),
@@ -49,7 +49,7 @@ class SendingRule(models.Model):
 
 
 class Suppression(models.Model):
-    """A number that an organization must not write to: its owner has opted out."""
+    """An entry of an organization's suppression list: a number whose owner has opted out."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     organization = models.ForeignKey(

@@ -1,5 +1,4 @@
-"""Sender IDs: what a handset shows as sender, usable once an operator approved it; with their
-history and their documents."""
+"""Models of sender IDs, with the history of their approval and their documents."""
 
 from django.conf import settings
 from django.db import models
@@ -12,6 +11,8 @@ from imissive.core import ids
 
 
 class SenderId(models.Model):
+    """A sender ID: the sender that a handset shows. It is usable once an operator approved it."""
+
     class Status(models.TextChoices):
         PENDING = "pending", _("Pending")
         APPROVED = "approved", _("Approved")
@@ -86,9 +87,9 @@ class SenderId(models.Model):
 
 
 class SenderStep(models.Model):
-    """One step of a sender ID's history: what it became, when, by whom and why.
+    """One step of a sender ID's history: its new status, when, by whom and why.
 
-    A decision is told to the customer: by a mail, which is owed from `mail_due_at` on, and by a
+    The customer is notified of a decision by an email, which is due from `mail_due_at` on, and by a
     notice on the dashboard until somebody dismisses it.
     """
 
@@ -117,7 +118,7 @@ class SenderStep(models.Model):
 
 
 class SenderDocument(models.Model):
-    """A document that proves a right to a sender ID. `accounts.ui.stored_files` holds its bytes."""
+    """A document that proves the right to a sender ID; its bytes are a StoredFile."""
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     sender = models.ForeignKey(SenderId, models.CASCADE, related_name="documents")

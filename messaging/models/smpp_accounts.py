@@ -1,4 +1,4 @@
-"""Customers' SMPP accounts, the server processes that they bind to, and their live binds."""
+"""Models of customers' SMPP accounts, of SMPP server processes, and of live and past binds."""
 
 from typing import Final
 
@@ -15,7 +15,11 @@ MAX_SYSTEM_ID: Final = 15  # SMPP 3.4, 4.1.1: 16 octets with the terminating NUL
 
 
 class SmppAccount(models.Model):
-    """What a customer binds with, and how their side wants to be spoken to."""
+    """The credentials, limits and SMPP dialect of a customer's account.
+
+    `networks` is its IP allow-list. `throughput` is in submits per second over all binds, 0 for
+    unlimited.
+    """
 
     class ReceiptFormat(models.TextChoices):
         BOTH = "both", _("Text and TLVs")
@@ -56,7 +60,8 @@ class SmppAccount(models.Model):
         _("test"), default=False, help_text=_("Its messages go to the simulator and cost nothing.")
     )
 
-    # By Argon2; empty until one is made. The previous one is good until `previous_until`.
+    # Argon2 hashes, empty until a password is created. The previous one is valid until
+    # `previous_until`.
     password_hash = models.CharField(max_length=200, editable=False, default="")
     previous_hash = models.CharField(max_length=200, editable=False, blank=True, default="")
     previous_until = models.DateTimeField(
@@ -171,7 +176,7 @@ class SmppAccount(models.Model):
 
 
 class SmppServer(models.Model):
-    """One process that customers bind to. What it holds counts while it is seen."""
+    """An SMPP server process. Its binds and leases count as lost LEASE_SECONDS after `seen_at`."""
 
     LEASE_SECONDS = 15
 
@@ -189,7 +194,10 @@ class SmppServer(models.Model):
 
 
 class SmppSession(models.Model):
-    """A customer's bind as it stands. Counters count since it was bound."""
+    """A customer's live bind. Its counters start when it was bound.
+
+    `pace` is in submits per second.
+    """
 
     class Kind(models.TextChoices):
         TRANSMITTER = "tx", _("Transmitter")
@@ -223,10 +231,16 @@ class SmppSession(models.Model):
     )
     pace = models.FloatField(_("submits a second"), default=0)
     heard_at = models.DateTimeField(_("last heard of"), null=True)
-    # The latest, oldest first, as console.py writes them; texts and numbers masked.
+    # The latest PDUs, oldest first, as console.py writes them, with texts and numbers masked.
     pdus = models.JSONField(_("last PDUs"), default=list)
     errors = models.JSONField(
         _("last errors"), default=list, db_default=Value([], models.JSONField())
+    )
+    protocol_errors = models.PositiveBigIntegerField(
+        _("protocol errors"),
+        default=0,
+        db_default=0,
+        help_text=_("What of the peer's could not be read, or is not allowed."),
     )
     end_asked_at = models.DateTimeField(_("told to end"), null=True)
 
@@ -240,7 +254,7 @@ class SmppSession(models.Model):
 
 
 class SmppHappening(models.Model):
-    """A bind that was let in, refused or ended: the latest of each account are kept."""
+    """An event of an account's binds: bound, refused or ended. The latest of each are kept."""
 
     class What(models.TextChoices):
         BOUND = "bound", _("Bound")

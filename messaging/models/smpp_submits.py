@@ -1,5 +1,4 @@
-"""What came over SMPP: each submit under the id that answered it, long texts until they are whole,
-and the receipts owed."""
+"""Models of traffic from SMPP accounts: submits, reassembly of long texts, the receipt queue."""
 
 from django.db import models
 from django.db.models import Q
@@ -11,15 +10,18 @@ from messaging.models.smpp_accounts import SmppAccount
 
 
 class SmppAssembly(models.Model):
-    """A long text whose parts are still coming. `held`: what was charged for it beforehand."""
+    """A long text that waits for its missing parts: reassembly.
+
+    `held`: micro-credits that were charged for it in advance.
+    """
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     account = models.ForeignKey(SmppAccount, models.CASCADE, db_index=False)
-    # Digest of what its parts share: addresses, kind of reference, reference, total, coding; and
-    # of the bind where another text has the same of all these.
+    # Digest of the values that its parts share: addresses, kind of reference, reference, total,
+    # coding; and of the bind where another text has the same values.
     key = models.BinaryField(max_length=16)
     total = models.PositiveSmallIntegerField()
-    # The session that its first part came by.
+    # The session of its first part.
     bind = models.UUIDField(null=True)
     held = models.BigIntegerField(default=0, help_text=_("Micro-credits."))
     expires_at = models.DateTimeField()
@@ -33,19 +35,19 @@ class SmppAssembly(models.Model):
 
 
 class SmppSubmit(models.Model):
-    """One accepted submit. `id` is what answered it, and of a whole text the message's id too.
+    """One accepted submit. `id` is in its response, and is the message's id for a whole text.
 
     Addresses are as the customer wrote them, for its receipts. `content` is a part's user data
-    until the text is whole.
+    until the text is complete.
     """
 
     id = models.UUIDField(primary_key=True, default=ids.new_uuid, editable=False)
     account = models.ForeignKey(SmppAccount, models.CASCADE, db_index=False)
-    # No constraint: messages may be deleted before. Null while parts are missing.
+    # No constraint: the message may be deleted first. Null while parts are missing.
     message = models.ForeignKey(
         Message, models.DO_NOTHING, null=True, db_index=False, db_constraint=False
     )
-    # What its customer knows it by where that is another's id: submit_multi has one for all.
+    # The id in its response where it is not its own: submit_multi has one id for all.
     shown_id = models.UUIDField(null=True)
     registered_delivery = models.PositiveSmallIntegerField()
     source_ton = models.PositiveSmallIntegerField()
@@ -55,9 +57,9 @@ class SmppSubmit(models.Model):
     dest_npi = models.PositiveSmallIntegerField()
     dest_addr = models.CharField(max_length=64)
     reference = models.PositiveIntegerField(null=True, help_text="user_message_reference")
-    # What a replace_sm, which names no coding, is written in.
+    # The coding of a replace_sm's text, since replace_sm has no data_coding.
     data_coding = models.PositiveSmallIntegerField(null=True)
-    # Set for as long as a repetition is known by it.
+    # Set for as long as a repeated submit is recognized by it.
     fingerprint = models.BinaryField(max_length=16, null=True)
     assembly = models.ForeignKey(
         SmppAssembly, models.SET_NULL, null=True, db_index=False, related_name="parts"
@@ -82,7 +84,7 @@ class SmppSubmit(models.Model):
         ]
         indexes = [
             models.Index("message", name="smpp_submit_of_message"),
-            # By age, to forget fingerprints.
+            # By age, to delete fingerprints.
             models.Index("id", name="smpp_submit_known", condition=Q(fingerprint__isnull=False)),
         ]
 
@@ -91,11 +93,11 @@ class SmppSubmit(models.Model):
 
 
 class SmppReceipt(models.Model):
-    """A receipt until the customer has acknowledged it. A trigger on messages writes it, in the
-    transaction of the change that it tells of.
+    """An entry of the receipt queue, until the customer has acknowledged the receipt.
 
-    `status` is the message's; `sent` is an intermediate notification. `lease`: the server process
-    that has it under way.
+    A trigger on messages writes it, in the transaction that changes the message's status. `status`
+    is the message's; `sent` is an intermediate notification. `lease`: the server process that is
+    sending it.
     """
 
     id = models.BigAutoField(primary_key=True)

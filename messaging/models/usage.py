@@ -1,4 +1,4 @@
-"""Usage rollups by the hour. `messaging.usage.rollups` keeps them; `usage.usage` reads them."""
+"""Models of hourly usage rollups, which `messaging.usage` writes and reads."""
 
 from django.db import models
 
@@ -6,9 +6,9 @@ from accounts.models import Organization
 
 
 class UsageSum(models.Model):
-    """Messages of one hour that have come to an end, alike in status, sender and country.
+    """A rollup: the completed messages of one hour with the same status, sender and country.
 
-    Without tests. `credits`: micro-credits charged, less what came back.
+    Test messages are not counted. `credits`: micro-credits charged, less refunds.
     """
 
     pk = models.CompositePrimaryKey("organization_id", "hour", "status", "sender", "country")
@@ -26,9 +26,9 @@ class UsageSum(models.Model):
 
 
 class UsageOpen(models.Model):
-    """A message of an hour that was summed, which had not come to an end and is in no sum."""
+    """A message of a rolled-up hour that was not completed then, and is in no rollup."""
 
-    # No constraint: it is about the message, and must not be in its way.
+    # No constraint, so that a message can be deleted first.
     message_id = models.UUIDField(primary_key=True)
     organization = models.ForeignKey(Organization, models.CASCADE, db_index=False)
     hour = models.DateTimeField()
@@ -41,7 +41,7 @@ class UsageOpen(models.Model):
 
 
 class UsageMark(models.Model):
-    """Up to when an organization's hours are summed."""
+    """The time up to which an organization's hours are rolled up."""
 
     organization = models.OneToOneField(Organization, models.CASCADE, primary_key=True)
     upto = models.DateTimeField()

@@ -16,13 +16,20 @@ import phonenumbers
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberType, ValidationResult
 from phonenumbers.phonemetadata import PhoneNumberDesc
 
+from imissive.core.problems import Problem
+from messaging.numbers.reasons import NumberReason
+
 
 class InvalidNumber(ValueError):
-    """A number that cannot be sent to; `reason` is a text for the caller, without the number."""
+    """A number that cannot be sent to."""
 
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
+    def __init__(self, reason: NumberReason) -> None:
+        super().__init__(str(reason))
         self.reason = reason
+
+    def problem(self, field: str | None = None) -> Problem:
+        """Return it as a problem with that field."""
+        return self.reason.problem(field)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,32 +71,28 @@ _INTERNATIONAL: Final = re.compile(r"(?:\+|00)([0-9]+)")
 
 _USABLE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 _TYPE_REASONS: Final = {
-    PhoneNumberType.FIXED_LINE: "a fixed line, which cannot receive SMS",
-    PhoneNumberType.TOLL_FREE: "a toll-free number, which cannot receive SMS",
-    PhoneNumberType.PREMIUM_RATE: "a premium-rate number, which cannot receive SMS",
-    PhoneNumberType.SHARED_COST: "a shared-cost number, which cannot receive SMS",
-    PhoneNumberType.VOIP: "an internet telephony number, which cannot receive SMS",
-    PhoneNumberType.PERSONAL_NUMBER: "a personal forwarding number, which cannot receive SMS",
-    PhoneNumberType.PAGER: "a pager, which cannot receive SMS",
-    PhoneNumberType.UAN: "a company access number, which cannot receive SMS",
-    PhoneNumberType.VOICEMAIL: "a voicemail access number, which cannot receive SMS",
+    PhoneNumberType.FIXED_LINE: NumberReason.FIXED_LINE,
+    PhoneNumberType.TOLL_FREE: NumberReason.TOLL_FREE,
+    PhoneNumberType.PREMIUM_RATE: NumberReason.PREMIUM_RATE,
+    PhoneNumberType.SHARED_COST: NumberReason.SHARED_COST,
+    PhoneNumberType.VOIP: NumberReason.VOIP,
+    PhoneNumberType.PERSONAL_NUMBER: NumberReason.PERSONAL,
+    PhoneNumberType.PAGER: NumberReason.PAGER,
+    PhoneNumberType.UAN: NumberReason.COMPANY_ACCESS,
+    PhoneNumberType.VOICEMAIL: NumberReason.VOICEMAIL,
 }
-_NOT_A_NUMBER: Final = "not a phone number"
-_TOO_SHORT: Final = "too short for a phone number"
-_TOO_LONG: Final = "too long for a phone number"
-_UNKNOWN_COUNTRY: Final = "unknown country calling code"
 _PARSE_REASONS: Final = {
-    NumberParseException.INVALID_COUNTRY_CODE: _UNKNOWN_COUNTRY,
-    NumberParseException.NOT_A_NUMBER: _TOO_SHORT,  # it is asked about digits only: one or two
-    NumberParseException.TOO_SHORT_AFTER_IDD: _TOO_SHORT,
-    NumberParseException.TOO_SHORT_NSN: _TOO_SHORT,
-    NumberParseException.TOO_LONG: _TOO_LONG,
+    NumberParseException.INVALID_COUNTRY_CODE: NumberReason.UNKNOWN_COUNTRY,
+    NumberParseException.NOT_A_NUMBER: NumberReason.TOO_SHORT,  # of digits only: one or two
+    NumberParseException.TOO_SHORT_AFTER_IDD: NumberReason.TOO_SHORT,
+    NumberParseException.TOO_SHORT_NSN: NumberReason.TOO_SHORT,
+    NumberParseException.TOO_LONG: NumberReason.TOO_LONG,
 }
 _LENGTH_REASONS: Final = {
-    ValidationResult.TOO_SHORT: _TOO_SHORT,
-    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: _TOO_SHORT,
-    ValidationResult.TOO_LONG: _TOO_LONG,
-    ValidationResult.INVALID_LENGTH: "has a wrong number of digits",
+    ValidationResult.TOO_SHORT: NumberReason.TOO_SHORT,
+    ValidationResult.IS_POSSIBLE_LOCAL_ONLY: NumberReason.TOO_SHORT,
+    ValidationResult.TOO_LONG: NumberReason.TOO_LONG,
+    ValidationResult.INVALID_LENGTH: NumberReason.WRONG_LENGTH,
 }
 
 
@@ -184,14 +187,15 @@ def _parse_quickly(e164: str) -> Number | None:
 
 
 def _parse_slowly(e164: str) -> Number:
-    """The number if phonenumbers accepts it; else its reason, in our words."""
+    """The number if phonenumbers accepts it; else the reason why not."""
     try:
         parsed = phonenumbers.parse(e164)
     except NumberParseException as error:
-        raise InvalidNumber(_PARSE_REASONS.get(error.error_type, _NOT_A_NUMBER)) from None
+        reason = _PARSE_REASONS.get(error.error_type, NumberReason.NOT_A_NUMBER)
+        raise InvalidNumber(reason) from None
     country = phonenumbers.region_code_for_number(parsed)
     if country == _NON_GEOGRAPHIC:
-        raise InvalidNumber("not in any country: satellite and global numbers are not served")
+        raise InvalidNumber(NumberReason.NOT_GEOGRAPHIC)
     kind = phonenumbers.number_type(parsed)
     if country is not None and kind in _USABLE:
         e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
@@ -199,20 +203,20 @@ def _parse_slowly(e164: str) -> Number:
     if kind in _TYPE_REASONS:
         raise InvalidNumber(_TYPE_REASONS[kind])
     length = phonenumbers.is_possible_number_for_type_with_reason(parsed, PhoneNumberType.MOBILE)
-    raise InvalidNumber(_LENGTH_REASONS.get(length, "no such number in its country"))
+    raise InvalidNumber(_LENGTH_REASONS.get(length, NumberReason.NOT_IN_PLAN))
 
 
 def _clean(raw: str) -> str:
     """'+' and digits out of what was written."""
     if len(raw) > _MAX_RAW:
-        raise InvalidNumber(_TOO_LONG)
+        raise InvalidNumber(NumberReason.TOO_LONG)
     written = raw.translate(_CLEANING)
     match = _INTERNATIONAL.fullmatch(written)
     if match is not None:
         return "+" + match[1]
     if written.isascii() and written.isdigit():
-        raise InvalidNumber("write it in E.164: + and the country code first, as in +966501234567")
-    raise InvalidNumber(_NOT_A_NUMBER)
+        raise InvalidNumber(NumberReason.NO_COUNTRY_CODE)
+    raise InvalidNumber(NumberReason.NOT_A_NUMBER)
 
 
 def _plan(calling_code: int) -> _Plan:

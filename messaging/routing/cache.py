@@ -1,6 +1,6 @@
-"""Reads carriers, routes, prices and countries' rules into `routing.Tables`.
+"""Routing cache: carriers, routes, prices and countries' rules, read at most once a second.
 
-Once a second at most per process.
+Each process has its own.
 """
 
 import threading
@@ -11,26 +11,26 @@ from messaging.models import Carrier, Price, RouteCarrier, SendingRule
 from messaging.routing.sending_hours import SendingHours
 from messaging.routing.tables import CarrierChoice, PrefixTable, Tables
 
-FRESH_SECONDS = 1.0
+MAX_AGE_SECONDS = 1.0
 
 _lock = threading.Lock()
 _cached: tuple[float, Tables] | None = None
 
 
 def tables() -> Tables:
-    """The tables as they stand, or stood at most a second ago."""
+    """Return the routing tables, at most MAX_AGE_SECONDS old."""
     cached = _cached
-    if cached is not None and time.monotonic() - cached[0] < FRESH_SECONDS:
+    if cached is not None and time.monotonic() - cached[0] < MAX_AGE_SECONDS:
         return cached[1]
     with _lock:
         cached = _cached
-        if cached is not None and time.monotonic() - cached[0] < FRESH_SECONDS:
+        if cached is not None and time.monotonic() - cached[0] < MAX_AGE_SECONDS:
             return cached[1]
         return reload()
 
 
 def reload() -> Tables:
-    """Read the tables now."""
+    """Read the routing tables from the database, cache and return them."""
     global _cached
     fresh = read()
     _cached = (time.monotonic(), fresh)
@@ -38,7 +38,7 @@ def reload() -> Tables:
 
 
 def read() -> Tables:
-    """The tables straight from the database."""
+    """Read the routing tables from the database, without the cache."""
     carriers = {
         row.id: row
         for row in Carrier.objects.filter(enabled=True).only("id", "slug", "is_sandbox", "draining")
@@ -52,7 +52,7 @@ def read() -> Tables:
         if choice is not None:
             steps.setdefault(step.route_id, (step, []))[1].append(choice)
     for _, found in steps.values():
-        # What is drained is used only where there is nothing else: then messages wait for it.
+        # A draining carrier comes last: messages wait for it only where a route has no other.
         found.sort(key=lambda choice: carriers[choice.id].draining)
     hours: dict[str, tuple[SendingHours, ...]] = {}
     for rule in SendingRule.objects.filter(enabled=True):

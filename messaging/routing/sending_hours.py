@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
+from django.utils.translation import gettext
+
 HELD = "held"
 """The outcome of a message's Attempt that was none, because the hours had closed."""
 
@@ -53,9 +55,17 @@ class SendingHours:
         """Whether that time is an opening."""
         return at.astimezone(self.zone).time() == self.opens
 
-    def text(self) -> str:
-        """Return the hours as a person reads them, such as `09:00 to 19:00 (Asia/Riyadh)`."""
-        return f"{self.opens:%H:%M} to {self.closes:%H:%M} ({self.zone.key})"
+    def __str__(self) -> str:
+        """Return the hours in the reader's language, such as `09:00 to 19:00 (Asia/Riyadh)`."""
+        return gettext("%(opens)s to %(closes)s (%(zone)s)") % self.parameters()
+
+    def parameters(self) -> dict[str, str]:
+        """Return the hours by the clock and the zone, for a sentence that names them."""
+        return {
+            "opens": f"{self.opens:%H:%M}",
+            "closes": f"{self.closes:%H:%M}",
+            "zone": self.zone.key,
+        }
 
     def _next(self, after: datetime, clock: time) -> datetime:
         """When the clock shows that time next, later than `after`."""

@@ -1,7 +1,6 @@
-"""Which carriers serve a number and what a part to it costs: pure, on tables given beforehand.
+"""Routing tables: the carriers and the price of a number by longest prefix match. Pure.
 
-The longest matching prefix wins. What is an organization's own (its routes, its prices) is looked
-through first, whatever the length of the general prefixes.
+An organization's own routes and prices take precedence, whatever the length of general prefixes.
 """
 
 import uuid
@@ -19,63 +18,63 @@ LONGEST_PREFIX = 15
 
 
 class PrefixTable(Generic[T]):
-    """Values by (owner, prefix), where the owner None is everybody."""
+    """Values by owner and prefix. The owner None means all organizations."""
 
     def __init__(self, rows: Iterable[tuple[Owner, str, T]]) -> None:
-        self._of: dict[Owner, dict[str, T]] = {}
+        self._by_owner: dict[Owner, dict[str, T]] = {}
         for owner, prefix, value in rows:
-            self._of.setdefault(owner, {})[prefix] = value
+            self._by_owner.setdefault(owner, {})[prefix] = value
         self._longest = {
-            owner: max(map(len, prefixes)) for owner, prefixes in self._of.items() if prefixes
+            owner: max(map(len, prefixes)) for owner, prefixes in self._by_owner.items() if prefixes
         }
 
     @property
     def longest(self) -> int:
-        """Digits of the longest prefix: no digit after them has a part in what is found."""
+        """The number of digits of the longest prefix: later digits do not affect a lookup."""
         return max(self._longest.values(), default=0)
 
     def find(self, e164: str, owner: uuid.UUID) -> T | None:
-        """The value for a number in E.164 (with '+'): the owner's own, else everybody's."""
+        """Return the value for a number in E.164 (with '+'), or None: the owner's value first."""
         found = self.match(e164, owner)
         return found[2] if found else None
 
     def match(self, e164: str, owner: uuid.UUID) -> tuple[Owner, str, T] | None:
-        """That value, with the owner and the prefix that it is kept under."""
-        for whose in (owner, None):
-            prefixes = self._of.get(whose)
+        """Return the value that `find` returns, with its owner and prefix before it, or None."""
+        for candidate in (owner, None):
+            prefixes = self._by_owner.get(candidate)
             if not prefixes:
                 continue
-            digits = e164[1 : self._longest[whose] + 1]
+            digits = e164[1 : self._longest[candidate] + 1]
             for length in range(len(digits), -1, -1):
                 value = prefixes.get(digits[:length])
                 if value is not None:
-                    return whose, digits[:length], value
+                    return candidate, digits[:length], value
         return None
 
     def applying(self, owner: uuid.UUID) -> list[tuple[str, T, bool]]:
-        """All that `find` can find for that owner: prefix, value, and whether it is its own.
+        """Return all that `find` can return for an owner: prefix, value, and whether it is its own.
 
-        What is everybody's under a prefix of the owner's own is never found, and left out.
+        General values under a prefix of the owner's own are never found, and left out.
         """
-        own = self._of.get(owner, {})
+        own = self._by_owner.get(owner, {})
         rows = [(prefix, value, True) for prefix, value in own.items()]
-        for prefix, value in self._of.get(None, {}).items():
+        for prefix, value in self._by_owner.get(None, {}).items():
             if not any(prefix[:length] in own for length in range(len(prefix) + 1)):
                 rows.append((prefix, value, False))
         return rows
 
     def meets(self, prefix: str, owner: uuid.UUID) -> bool:
-        """Whether some number under the prefix has a value."""
+        """Return whether some number under the prefix has a value."""
         return any(
-            prefix.startswith(known) or known.startswith(prefix)
-            for whose in (owner, None)
-            for known in self._of.get(whose, ())
+            prefix.startswith(other) or other.startswith(prefix)
+            for candidate in (owner, None)
+            for other in self._by_owner.get(candidate, ())
         )
 
 
 @dataclass(frozen=True, slots=True)
 class CarrierChoice:
-    """A carrier as far as accepting and queueing a message must know it."""
+    """A carrier of a route: what accepting and queueing a message need of it."""
 
     id: int
     slug: str
@@ -83,9 +82,10 @@ class CarrierChoice:
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """Everything about carriers, routes, prices and countries' rules, as it stood at one moment.
+    """A snapshot of carriers, routes, prices and countries' rules.
 
-    `routes` holds enabled carriers only, in the order in which they are tried.
+    `routes` has enabled carriers only, in the order in which they are tried. `prices` are
+    micro-credits for one part. `windows` are the sending hours by country.
     """
 
     carriers: Mapping[int, CarrierChoice]
@@ -99,7 +99,7 @@ class Tables:
     def sending_hours(self, country: str, sender: str) -> SendingHours | None:
         """The hours in which messages of that sender may go to that country; None is always.
 
-        Of several rules the one with the longest ending of the sender is meant.
+        Of several rules the one with the longest sender suffix applies.
         """
         found = [rule for rule in self.hours.get(country, ()) if rule.applies_to(sender)]
         return max(found, key=lambda rule: len(rule.sender_suffix)) if found else None
@@ -112,21 +112,21 @@ class Tables:
     def carriers_for(
         self, e164: str, organization_id: uuid.UUID, *, test: bool
     ) -> tuple[CarrierChoice, ...]:
-        """The carriers to try, first choice first; none where the number is not served."""
+        """Return the carriers to try, in order; empty where the number is not served."""
         if test:
             return (self.sandbox,) if self.sandbox else ()
         return self.routes.find(e164, organization_id) or ()
 
     def price(self, e164: str, organization_id: uuid.UUID, *, test: bool) -> int | None:
-        """Micro-credits for one part, or None where no price is set."""
+        """Return the price of one part in micro-credits, or None where no price is set."""
         return 0 if test else self.prices.find(e164, organization_id)
 
     def after(
         self, e164: str, organization_id: uuid.UUID, tried: Iterable[int], *, test: bool
     ) -> CarrierChoice | None:
-        """The next carrier of the route that was not tried yet, or None."""
-        seen = set(tried)
+        """Return the next carrier for failover, the route's first that is not `tried`, or None."""
+        excluded = set(tried)
         for carrier in self.carriers_for(e164, organization_id, test=test):
-            if carrier.id not in seen:
+            if carrier.id not in excluded:
                 return carrier
         return None

@@ -1,39 +1,32 @@
 """The REST API of sender IDs: thin, it reads the request and calls `messaging.senders.approval`."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
-from pydantic import BaseModel, Field
+from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
+from typing_extensions import TypedDict
 
 from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.models import Organization
 from accounts.roles import Scope
 from imissive.core import ids
-from imissive.core.api.pagination import PAGE
+from imissive.core.api.fields import NextCursor, OneOf, Time
+from imissive.core.api.operation import PathId, operation
+from imissive.core.api.pagination import PageQuery, newest_first
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import (
     NO_NUL,
     Body,
-    Limit,
-    Query,
-    parse_body,
-    parse_query,
 )
-from imissive.core.cursors import newest_first
 from imissive.core.errors import ApiError
 from messaging.models import SenderId
 from messaging.senders import approval
-from messaging.sending.schemas import NextCursor, SenderName
+from messaging.senders.reasons import SenderReason
+from messaging.sending.schemas import SenderName
 
-TAGS = ["sender-ids"]
-SENDER_ID = OpenApiParameter(
-    "sender_id", str, OpenApiParameter.PATH, description="The sender ID's id, `snd_…`."
-)
-SenderStatus = Literal["pending", "approved", "rejected", "revoked", "withdrawn"]
+SenderStatus = Annotated[str, OneOf(SenderId.Status)]
 
 
 class SenderIdBody(Body):
@@ -57,34 +50,36 @@ class SenderIdBody(Body):
     )
 
 
-class SenderIdRow(BaseModel):
+class SenderIdRow(TypedDict):
     """A sender ID and what became of its request."""
 
     id: Annotated[
         str, Field(pattern=ids.pattern(ids.SENDER), examples=["snd_01m83t1x5kf2v8n4c7e9r0s2bd"])
     ]
     name: SenderName
-    kind: Literal["alphanumeric", "numeric"]
-    status: SenderStatus = Field(description="Messages can be sent with an approved one only.")
-    purpose: str = Field(max_length=approval.MAX_PURPOSE)
-    sample: str = Field(max_length=approval.MAX_SAMPLE)
-    reason: str | None = Field(
-        max_length=300, description="Why it was rejected or revoked; else null."
-    )
-    is_default: bool = Field(description="Whether messages that name no sender are sent with it.")
-    created_at: datetime = Field(description="When it was asked for, the last time.")
-    decided_at: datetime | None = Field(description="Null while it is pending.")
+    kind: Annotated[str, OneOf(SenderId.Kind)]
+    status: Annotated[
+        SenderStatus, Field(description="Messages can be sent with an approved one only.")
+    ]
+    purpose: Annotated[str, Field(max_length=approval.MAX_PURPOSE)]
+    sample: Annotated[str, Field(max_length=approval.MAX_SAMPLE)]
+    reason: Annotated[
+        str | None, Field(max_length=300, description="Why it was rejected or revoked; else null.")
+    ]
+    is_default: Annotated[
+        bool, Field(description="Whether messages that name no sender are sent with it.")
+    ]
+    created_at: Annotated[Time, Field(description="When it was asked for, the last time.")]
+    decided_at: Annotated[Time | None, Field(description="Null while it is pending.")]
 
 
-class SenderIds(BaseModel):
-    data: list[SenderIdRow] = Field(description="Newest first.")
+class SenderIds(TypedDict):
+    data: Annotated[list[SenderIdRow], Field(description="Newest first.")]
     next_cursor: NextCursor
 
 
-class SenderIdsQuery(Query):
+class SenderIdsQuery(PageQuery):
     status: SenderStatus | None = None
-    limit: Limit = 50
-    cursor: str | None = None
 
 
 class SenderIdsView(ApiView):
@@ -92,39 +87,28 @@ class SenderIdsView(ApiView):
 
     required_scope = Scope.SENDER_IDS
 
-    @extend_schema(
-        operation_id="list_sender_ids",
-        tags=TAGS,
-        summary="List the sender IDs",
-        parameters=[
-            OpenApiParameter("status", str, enum=list(SenderId.Status.values)),
-            *PAGE,
-        ],
-        responses={200: SenderIds},
+    @operation(
+        "list_sender_ids", "List the sender IDs", query=SenderIdsQuery, answers={200: SenderIds}
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, query: SenderIdsQuery) -> Response:
         """The organization's sender IDs, newest first, whatever became of them."""
-        query = parse_query(request, SenderIdsQuery)
         found = SenderId.objects.filter(organization=caller_of(request).organization_id)
         if query.status is not None:
             found = found.filter(status=query.status)
-        return Response(newest_first(found, query.limit, query.cursor, _as_json))
+        page, next_cursor = newest_first(found, query)
+        answer: SenderIds = {"data": [_as_json(row) for row in page], "next_cursor": next_cursor}
+        return Response(answer)
 
-    @extend_schema(
-        operation_id="request_sender_id",
-        tags=TAGS,
-        summary="Ask for a sender ID",
-        request=SenderIdBody,
-        responses={201: SenderIdRow},
+    @operation(
+        "request_sender_id", "Ask for a sender ID", body=SenderIdBody, answers={201: SenderIdRow}
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, body: SenderIdBody) -> Response:
         """Puts it before an operator; `sender_id.approved` or `sender_id.rejected` tells the end.
 
         A rejected, revoked or withdrawn one may be asked for again. 409 `CONFLICT` where it is
         approved or waits already, or where 50 wait. A test key's request counts like any other:
         sender IDs are the organization's.
         """
-        body = parse_body(request, SenderIdBody)
         caller = caller_of(request)
         sender = approval.request_sender(
             Organization.objects.get(id=caller.organization_id),
@@ -142,24 +126,17 @@ class SenderIdView(ApiView):
 
     required_scope = Scope.SENDER_IDS
 
-    @extend_schema(
-        operation_id="get_sender_id",
-        tags=TAGS,
-        summary="Read a sender ID",
-        parameters=[SENDER_ID],
-        responses={200: SenderIdRow},
-    )
-    def get(self, request: Request, sender_id: str) -> Response:
+    @operation("get_sender_id", "Read a sender ID", answers={200: SenderIdRow})
+    def get(self, request: Request, sender_id: PathId) -> Response:
         """Its status, with the reason of a refusal."""
-        found = ids.parse_id(ids.SENDER, sender_id)
         mine = SenderId.objects.filter(organization=caller_of(request).organization_id)
-        sender = None if found is None else mine.filter(id=found).first()
+        sender = None if sender_id is None else mine.filter(id=sender_id).first()
         if sender is None:
-            raise ApiError("NOT_FOUND", "There is no such sender ID.")
+            raise ApiError(SenderReason.NO_SUCH_SENDER)
         return Response(_as_json(sender))
 
 
-def _as_json(sender: SenderId) -> dict[str, Any]:
+def _as_json(sender: SenderId) -> SenderIdRow:
     # One that is asked for again waits: what was decided before does not count any more.
     pending = sender.status == SenderId.Status.PENDING
     refused = sender.status in (SenderId.Status.REJECTED, SenderId.Status.REVOKED)

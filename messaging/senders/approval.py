@@ -1,4 +1,4 @@
-"""Sender IDs: what may be one, and the way from a request to an operator's decision.
+"""Approval of sender IDs: requests, operators' decisions, the default sender ID, notices.
 
 Every change of status is a compare-and-swap over `_SOURCES`, with its step of the history, its
 audit entry and its webhook event in the same transaction.
@@ -18,6 +18,7 @@ from imissive.core.errors import ApiError
 from messaging.models import SenderId, SenderStep
 from messaging.senders import documents as sender_documents
 from messaging.senders.documents import Document
+from messaging.senders.reasons import SenderReason
 from messaging.sending import sender_names
 from webhooks.events import outbox as events
 from webhooks.models import EventType
@@ -27,12 +28,13 @@ Status = SenderId.Status
 MAX_PURPOSE: Final = 200
 MAX_SAMPLE: Final = 2000
 MOST_PENDING: Final = 50
-"""Requests of one organization that may wait for a decision."""
+"""The most requests of one organization that may wait for a decision."""
 
-# What a sender ID must have been for it to become that.
+# By status, the statuses from which a sender ID may change to it.
 _SOURCES: Final[dict[str, list[str]]] = {
     Status.PENDING: [Status.REJECTED, Status.REVOKED, Status.WITHDRAWN],
-    # Only from pending, so that of two operators the second cannot undo the first unawares.
+    # Only from pending, so that of two operators the second cannot undo the first one's decision
+    # unnoticed.
     Status.APPROVED: [Status.PENDING],
     Status.REJECTED: [Status.PENDING],
     Status.REVOKED: [Status.APPROVED],
@@ -41,7 +43,7 @@ _SOURCES: Final[dict[str, list[str]]] = {
 DECIDED: Final = [Status.APPROVED, Status.REJECTED, Status.REVOKED]
 _MOST_NOTICES: Final = 5
 PROMOTIONAL_SUFFIX: Final = "-AD"
-"""What promotional sender IDs end in, by the rule of Saudi Arabia's regulator."""
+"""The suffix of promotional sender IDs, by the rule of Saudi Arabia's regulator."""
 
 _EVENTS: Final = {
     Status.APPROVED: EventType.SENDER_APPROVED,
@@ -50,14 +52,14 @@ _EVENTS: Final = {
 
 
 def normalize(name: str) -> tuple[str, SenderId.Kind]:
-    """The sender ID as it is stored and sent, and its kind.
+    """Return the sender ID as it is stored and sent, and its kind.
 
-    Raises ApiError INVALID_REQUEST that says what is wrong.
+    Raises ApiError INVALID_REQUEST with the reason.
     """
     try:
         name, numeric = sender_names.normalize(name)
     except sender_names.InvalidSenderName as error:
-        raise ApiError("INVALID_REQUEST", str(error), field="name") from None
+        raise ApiError.of(error.problem.at("name")) from None
     return name, SenderId.Kind.NUMERIC if numeric else SenderId.Kind.ALPHANUMERIC
 
 
@@ -75,18 +77,18 @@ def request_sender(
     address: str | None = None,
     api_key_id: uuid.UUID | None = None,
 ) -> SenderId:
-    """Put a sender ID in the operators' queue; one that is not in use may be asked for again.
+    """Put a sender ID in the operators' queue, also one that was rejected, revoked or withdrawn.
 
-    `documents` are kept beside those of earlier requests, of which the ids in `without` go. `actor`
-    is who asks, or None where it was a program with that API key. Raises ApiError:
-    INVALID_REQUEST where it cannot be a sender ID or has too many documents, CONFLICT where the
-    organization has it already, waits for it, or waits for too many.
+    `documents` are added to those of earlier requests, of which the ids in `without` are deleted.
+    `actor` is the requesting user, or None where it was a program with that API key. Raises
+    ApiError: INVALID_REQUEST where it is not a valid sender ID or has too many documents, CONFLICT
+    where the organization has it already, or where it or too many others wait for a decision.
     """
     name, kind = normalize(name)
-    for field, value, limit in (("purpose", purpose, MAX_PURPOSE), ("sample", sample, MAX_SAMPLE)):
-        if len(value) > limit or "\0" in value:
-            told = f"The {field} has {limit} characters at most, NUL not among them."
-            raise ApiError("INVALID_REQUEST", told, field=field)
+    if len(purpose) > MAX_PURPOSE or "\0" in purpose:
+        raise ApiError(SenderReason.BAD_PURPOSE, "purpose", most=MAX_PURPOSE)
+    if len(sample) > MAX_SAMPLE or "\0" in sample:
+        raise ApiError(SenderReason.BAD_SAMPLE, "sample", most=MAX_SAMPLE)
     # One at a time, so that no more than that wait.
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     pending = SenderId.objects.filter(organization=organization, status=Status.PENDING)
@@ -97,19 +99,18 @@ def request_sender(
         defaults={"kind": kind, "purpose": purpose, "sample": sample, "use": use},
     )
     if not created:
-        asked = {"purpose": purpose, "sample": sample, "use": use, "created_at": timezone.now()}
+        request = {"purpose": purpose, "sample": sample, "use": use, "created_at": timezone.now()}
         again = SenderId.objects.filter(pk=sender.pk, status__in=_SOURCES[Status.PENDING]).update(
-            status=Status.PENDING, **asked
+            status=Status.PENDING, **request
         )
         if not again:
-            told = f"The sender ID {name!r} is {sender.get_status_display().lower()} already."
-            raise ApiError("CONFLICT", told, field="name")
+            status = Status(sender.status).label
+            raise ApiError(SenderReason.HAD_ALREADY, "name", name=name, status=status)
         sender.refresh_from_db()
     if full:
-        told = f"{MOST_PENDING} sender IDs wait for a decision already: wait for one of them."
-        raise ApiError("CONFLICT", told)
+        raise ApiError(SenderReason.TOO_MANY_PENDING, count=MOST_PENDING)
     sender_documents.keep(sender, documents, without)
-    # What was decided before does not count any more.
+    # Notices of earlier decisions do not apply any more.
     SenderStep.objects.filter(sender=sender, dismissed_at=None).update(dismissed_at=timezone.now())
     SenderStep.objects.create(
         sender=sender, status=Status.PENDING, actor=actor, at=sender.created_at
@@ -126,20 +127,20 @@ def request_sender(
 
 
 def approve(sender: SenderId, actor: User, *, address: str | None = None) -> None:
-    """Let the organization send with it. Raises ApiError CONFLICT if it is not pending."""
+    """Approve a pending sender ID. Raises ApiError CONFLICT if it is not pending."""
     _decide(sender, Status.APPROVED, actor, "", address)
 
 
 def reject(sender: SenderId, actor: User, reason: str, *, address: str | None = None) -> None:
-    """Refuse a pending request, with the reason that the customer reads.
+    """Reject a pending sender ID, with a reason that the customer reads.
 
-    Raises ApiError: INVALID_REQUEST without a reason, CONFLICT if it is not pending any more.
+    Raises ApiError: INVALID_REQUEST without a reason, CONFLICT if it is not pending.
     """
     _decide(sender, Status.REJECTED, actor, _required(reason), address)
 
 
 def revoke(sender: SenderId, actor: User, reason: str, *, address: str | None = None) -> None:
-    """Take an approved sender ID away. What is queued with it already is still sent.
+    """Revoke an approved sender ID. Messages that are queued with it are still sent.
 
     Raises ApiError: INVALID_REQUEST without a reason, CONFLICT if it is not approved.
     """
@@ -147,36 +148,39 @@ def revoke(sender: SenderId, actor: User, reason: str, *, address: str | None = 
 
 
 def withdraw(sender: SenderId, actor: User, *, address: str | None = None) -> None:
-    """Take a request back before it is decided. Raises ApiError CONFLICT if it was decided."""
+    """Withdraw a pending request. Raises ApiError CONFLICT if it is decided already."""
     _decide(sender, Status.WITHDRAWN, actor, "", address)
 
 
 def notices_of(organization: Organization) -> list[SenderStep]:
-    """Decisions that nobody of the organization has dismissed yet, newest first."""
-    told = SenderStep.objects.filter(
+    """Return the latest decisions that nobody of the organization has dismissed, newest first."""
+    decisions = SenderStep.objects.filter(
         sender__organization=organization, status__in=DECIDED, dismissed_at=None
     )
-    return list(told.select_related("sender").order_by("-id")[:_MOST_NOTICES])
+    return list(decisions.select_related("sender").order_by("-id")[:_MOST_NOTICES])
 
 
 def dismiss(organization: Organization, step_id: int) -> bool:
-    """Show a notice no more; whether the organization has it."""
+    """Dismiss a notice. Return False where the organization has no such notice."""
     mine = SenderStep.objects.filter(sender__organization=organization, pk=step_id)
     mine.filter(dismissed_at=None).update(dismissed_at=timezone.now())
     return mine.exists()
 
 
 def make_default(sender: SenderId, actor: User, *, address: str | None = None) -> None:
-    """Have requests that name no sender use this one. Raises ApiError CONFLICT if not approved."""
+    """Make a sender ID the organization's default, for requests without a sender.
+
+    Raises ApiError CONFLICT if it is not approved.
+    """
     with transaction.atomic():
-        # Two at once would both find no other default and trip over the unique constraint.
+        # Without the lock, two concurrent calls would violate the unique constraint.
         Organization.objects.select_for_update(no_key=True).get(pk=sender.organization_id)
         others = SenderId.objects.filter(organization=sender.organization_id, is_default=True)
         others.exclude(pk=sender.pk).update(is_default=False)
         if not SenderId.objects.filter(pk=sender.pk, status=Status.APPROVED).update(
             is_default=True
         ):
-            raise ApiError("CONFLICT", "Only an approved sender ID can be the default.")
+            raise ApiError(SenderReason.NOT_APPROVED)
         trail.record(
             "sender_id.made_default",
             actor=actor,
@@ -190,14 +194,17 @@ def make_default(sender: SenderId, actor: User, *, address: str | None = None) -
 def _required(reason: str) -> str:
     reason = reason.strip()
     if not reason:
-        raise ApiError("INVALID_REQUEST", "Give a reason: the customer reads it.", field="reason")
+        raise ApiError(SenderReason.NO_GROUND, "reason")
     return reason[: SenderId._meta.get_field("reason").max_length]
 
 
 def _decide(
     sender: SenderId, status: SenderId.Status, actor: User, reason: str, address: str | None
 ) -> None:
-    """Swap the status with its audit entry and event, all or nothing; `sender` is refreshed."""
+    """Change the status, with its history, audit entry and event, in one transaction.
+
+    `sender` is refreshed. Raises ApiError CONFLICT where its status does not allow the change.
+    """
     now = timezone.now()
     with transaction.atomic():
         changes = {"status": status, "reason": reason, "decided_by": actor, "decided_at": now}
@@ -208,8 +215,7 @@ def _decide(
         )
         sender.refresh_from_db()
         if not swapped:
-            told = f"This sender ID is {sender.get_status_display().lower()} by now."
-            raise ApiError("CONFLICT", told)
+            raise ApiError(SenderReason.DECIDED, status=Status(sender.status).label)
         told_to_customer = status in DECIDED
         SenderStep.objects.create(
             sender=sender,
@@ -228,11 +234,11 @@ def _decide(
             detail={"reason": reason} if reason else {},
             address=address,
         )
-        _tell(sender)
+        _record_event(sender)
 
 
-def _tell(sender: SenderId) -> None:
-    """Write the event of the decision; its deliveries are rung for after the commit."""
+def _record_event(sender: SenderId) -> None:
+    """Record the decision's webhook event, if it has one; wake-ups are sent after the commit."""
     event = _EVENTS.get(SenderId.Status(sender.status))
     if event is None or sender.decided_at is None:
         return

@@ -1,8 +1,8 @@
-"""Documents that prove a right to a sender ID: which files are accepted, and where they are kept.
+"""Documents that prove the right to a sender ID: checks of the files, and their storage.
 
-A file's bytes decide its type; neither its name nor the type that the browser sends counts. Images
-are read to their end, so that only a picture that a viewer would show is accepted. Reading costs a
-bounded time for each byte received, whatever the bytes are.
+The type of a file is decided by its bytes, not by its name or the type that the browser sends.
+Images are read to the end, so that only a picture that a viewer would show is accepted. The time
+for each received byte is bounded, whatever the bytes are.
 """
 
 import re
@@ -18,20 +18,21 @@ from accounts.models import StoredFile
 from accounts.ui import stored_files
 from imissive.core.errors import ApiError
 from messaging.models import SenderDocument, SenderId
+from messaging.senders.reasons import SenderReason
 
 MOST_DOCUMENTS: Final = 5
 MAX_BYTES: Final = 5 * 1024 * 1024
 _MOST_PIXELS: Final = 100_000_000
 _MOST_UNPACKED: Final = 48 * 1024 * 1024
-"""Bytes of an unpacked picture: a page of A4 in colour at 400 dpi has 44 MB."""
+"""The most bytes of an unpacked picture: an A4 page in colour at 400 dpi has 44 MB."""
 _MOST_PIECES: Final = 10_000
-"""Chunks of a PNG, segments of a JPEG: encoders write pieces of some kilobytes."""
+"""The most chunks of a PNG or segments of a JPEG: encoders write pieces of some kilobytes."""
 _SUFFIXES: Final = {"application/pdf": ".pdf", "image/png": ".png", "image/jpeg": ".jpg"}
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A file whose content was found to be of that type."""
+    """A file whose content was verified to be of `content_type`."""
 
     name: str
     content_type: str
@@ -39,11 +40,11 @@ class Document:
 
 
 class NotADocument(ValueError):
-    """The file is none of the types that are taken."""
+    """The file is not a valid PDF, PNG or JPEG."""
 
 
 def document(name: str, content: bytes) -> Document:
-    """The file as it is kept: under the type of its content, and with the ending of that type.
+    """Return the file with the type of its content, and with that type's suffix in its name.
 
     Raises NotADocument.
     """
@@ -59,7 +60,7 @@ def document(name: str, content: bytes) -> Document:
 
 
 def kind_of(content: bytes) -> str | None:
-    """The type of a whole PDF, PNG or JPEG; None for anything else, or for a part of one."""
+    """Return the media type of a complete PDF, PNG or JPEG; None for anything else."""
     if content.startswith(b"%PDF-"):
         return "application/pdf" if _is_pdf(content) else None
     if content.startswith(_PNG):
@@ -70,7 +71,7 @@ def kind_of(content: bytes) -> str | None:
 
 
 def _is_pdf(content: bytes) -> bool:
-    """A version after the signature, and at the end where the table of objects begins."""
+    """Return whether a version follows the signature, and the end has the xref table's offset."""
     tail = content[-2048:]
     end = tail.rfind(b"%%EOF")
     return content[5:8] in _PDF_VERSIONS and end >= 0 and b"startxref" in tail[:end]
@@ -90,7 +91,7 @@ _SLICE: Final = 64 * 1024
 
 
 def _is_png(content: bytes) -> bool:
-    """Every chunk with its checksum, from the header to the end, and data that unpacks."""
+    """Return whether every chunk from header to end has its checksum, and the data unpacks."""
     at, data, header = len(_PNG), [], b""
     for _ in range(_MOST_PIECES):
         if at + 12 > len(content):
@@ -138,7 +139,7 @@ def _png_unpacks(header: bytes, data: bytes) -> bool:
     least, most = sizes
     unpacked, unpacker = 0, zlib.decompressobj()
     try:
-        # In slices: what is not consumed is copied each time, and must be no more than one of them.
+        # In slices, because unconsumed input is copied each time and must stay small.
         for start in range(0, len(data), _SLICE):
             rest = data[start : start + _SLICE]
             while rest and not unpacker.eof:
@@ -146,26 +147,26 @@ def _png_unpacks(header: bytes, data: bytes) -> bool:
                 rest = unpacker.unconsumed_tail
                 if unpacked > most:
                     return False
-        # All is consumed, but the limit of the last call may hold back a little of the output.
+        # All input is consumed, but the last call's limit may have held back some output.
         unpacked += len(unpacker.decompress(b"", _SLICE))
     except zlib.error:
         return False
     return unpacker.eof and least <= unpacked <= most
 
 
-# Markers that begin a frame (SOF0 to SOF15) but for the three that mean something else.
+# Markers that start a frame (SOF0 to SOF15), without the three that mean something else.
 _JPEG_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _FILL: Final = re.compile(rb"\xff+")
 
 
 def _is_jpeg(content: bytes) -> bool:
-    """Segment after segment to the scan, a frame with a size before it, and the end's marker."""
+    """Return whether segments lead to the scan, with a frame's size before it and an end marker."""
     at, framed = 2, False
     for _ in range(_MOST_PIECES):
         fill = _FILL.match(content, at)
         if fill is None:
             return False
-        # Any number of fill bytes may stand before a marker; the last one belongs to it.
+        # Any number of fill bytes may precede a marker; the last one belongs to it.
         at = fill.end() - 1
         if at + 4 > len(content):
             return False
@@ -184,17 +185,16 @@ def _is_jpeg(content: bytes) -> bool:
 def keep(
     sender: SenderId, documents: Sequence[Document], without: Collection[uuid.UUID] = ()
 ) -> None:
-    """Add documents to a sender ID's, once those in `without` are gone; in its transaction.
+    """Store documents of a sender ID, after deleting those with the ids in `without`.
 
-    Raises ApiError INVALID_REQUEST where it would have too many.
+    Call it in a transaction. Raises ApiError INVALID_REQUEST where it would have too many.
     """
-    # The file takes its document and its pieces with it.
-    gone = SenderDocument.objects.filter(sender=sender, id__in=list(without))
-    StoredFile.objects.filter(id__in=list(gone.values_list("file_id", flat=True))).delete()
+    # Deleting a file also deletes its document and its chunks.
+    removed = SenderDocument.objects.filter(sender=sender, id__in=list(without))
+    StoredFile.objects.filter(id__in=list(removed.values_list("file_id", flat=True))).delete()
     had = SenderDocument.objects.filter(sender=sender).count()
     if had + len(documents) > MOST_DOCUMENTS:
-        told = f"A sender ID has at most {MOST_DOCUMENTS} documents."
-        raise ApiError("INVALID_REQUEST", told, field="documents")
+        raise ApiError(SenderReason.TOO_MANY_DOCUMENTS, "documents", most=MOST_DOCUMENTS)
     for each in documents:
         file = stored_files.store(
             sender.organization,
@@ -206,5 +206,5 @@ def keep(
 
 
 def documents_of(sender: SenderId) -> list[SenderDocument]:
-    """The sender ID's documents in the order in which they came."""
+    """Return the sender ID's documents in the order in which they were uploaded."""
     return list(SenderDocument.objects.filter(sender=sender).select_related("file").order_by("id"))

@@ -1,4 +1,4 @@
-"""What is told of sender IDs: their order in lists, their history, and decisions to note."""
+"""Sender IDs on pages: their order in lists, their history, and notices of decisions."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -46,8 +46,8 @@ _ORDER = Case(
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """A step of the history as people read it; `by` empty where it was a program."""
+class HistoryStep:
+    """A step of the history for people. `by` is None where a program requested it."""
 
     title: Promise
     tone: str
@@ -58,18 +58,18 @@ class Told:
 
 
 def in_order(found: QuerySet[SenderId]) -> QuerySet[SenderId]:
-    """What waits first, then what works; the newest of each first."""
+    """Return sender IDs ordered by status: pending, approved, then the others; newest first."""
     return found.order_by(_ORDER, "-is_default", "-created_at", "-id")
 
 
-def history_of(sender: SenderId) -> list[Told]:
-    """Every step of a sender ID's history, newest first."""
+def history_of(sender: SenderId) -> list[HistoryStep]:
+    """Return every step of a sender ID's history, newest first."""
     steps = SenderStep.objects.filter(sender=sender).select_related("actor").order_by("-id")
     members = set(
         Member.objects.filter(organization=sender.organization_id).values_list("user_id", flat=True)
     )
     return [
-        Told(
+        HistoryStep(
             _TITLES[step.status],
             TONES[Status(step.status)],
             step.at,
@@ -82,14 +82,14 @@ def history_of(sender: SenderId) -> list[Told]:
 
 
 def _by_operator(step: SenderStep, members: set[int]) -> bool:
-    """Whether an operator did it, whose name is no customer's business."""
+    """Return whether an operator made the step; customers do not see operators' names."""
     if step.status in approval.DECIDED:
         return True
     return step.actor is not None and step.actor.is_staff and step.actor_id not in members
 
 
 def notices_for(member: Member) -> list[SenderStep]:
-    """Decisions that the member can take note of: those who manage sender IDs see them."""
+    """Return the undismissed decisions for a member who may manage sender IDs; none for others."""
     if not may(member.role, Action.MANAGE_SENDERS):
         return []
     return approval.notices_of(member.organization)

@@ -1,8 +1,8 @@
-"""Sender IDs that a reader could take for one another. Pure but for `lookalikes_of`.
+"""Look-alike sender IDs, which a reader could mistake for each other. Pure except `lookalikes_of`.
 
-A name is reduced to what the eye keeps of it: letters that look alike become one, and case,
-accents, spaces and punctuation go. Names that are then the same look the same; names that then
-differ in a letter or two, or of which one holds the other, look near.
+A name is reduced to its skeleton: letters that look alike become one, and case, accents, spaces and
+punctuation are removed. Names with the same skeleton look the same. Names whose skeletons differ in
+a letter or two, or of which one contains the other, look near.
 """
 
 import re
@@ -12,9 +12,9 @@ from typing import Final
 
 from messaging.models import SenderId
 
-MOST: Final = 20
-_SHORTEST_NEAR, _SHORTEST_FAR = 4, 8
-"""From how many characters on one, and two, of them may differ."""
+MAX_LOOKALIKES: Final = 20
+_ONE_EDIT_LENGTH, _TWO_EDITS_LENGTH = 4, 8
+"""The least lengths of skeletons that may differ in one character, and in two."""
 
 _PLAIN: Final = re.compile("[^a-z0-9]")
 _PAIRS: Final = (("rn", "m"), ("vv", "w"))
@@ -40,38 +40,37 @@ _ALIKE: Final = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Lookalike:
-    """Another organization's approved sender ID. `same`: the eye cannot tell them apart."""
+    """Another organization's approved sender ID. `same`: both have the same skeleton."""
 
     sender: SenderId
     same: bool
 
 
 def skeleton(name: str) -> str:
-    """What the eye keeps of a name."""
+    """Return the skeleton of a name, as in the confusables of UTS #39."""
     if name.isascii():
-        return _joined(_PLAIN.sub("", name.casefold().translate(_ALIKE)))
-    # Digits first, whatever script they are of: compatibility forms would not change Arabic ones.
+        return _merge_pairs(_PLAIN.sub("", name.casefold().translate(_ALIKE)))
+    # Digits of any script first: compatibility forms would not change Arabic ones.
     digits = "".join(
         str(unicodedata.digit(c)) if c.isdigit() and not c.isascii() else c for c in name
     )
     plain = unicodedata.normalize("NFKD", digits.casefold().translate(_ALIKE))
-    kept = "".join(c for c in plain if c.isalnum()).translate(_ALIKE)
-    return _joined(kept)
+    return _merge_pairs("".join(c for c in plain if c.isalnum()).translate(_ALIKE))
 
 
-def _joined(kept: str) -> str:
+def _merge_pairs(text: str) -> str:
     for pair, one in _PAIRS:
-        kept = kept.replace(pair, one)
-    return kept
+        text = text.replace(pair, one)
+    return text
 
 
 def likeness(name: str, other: str) -> str:
-    """`same`, `near`, or nothing."""
+    """Return how alike two names look: "same", "near", or an empty text."""
     return _likeness(_core(name), _core(other))
 
 
 def _core(name: str) -> str:
-    """The skeleton without the ending that marks what is promotional."""
+    """Return the skeleton without the suffix of promotional sender IDs."""
     folded = name.casefold().rstrip()
     return skeleton(name[: -len("-AD")] if folded.endswith("-ad") and len(folded) > 3 else name)
 
@@ -82,19 +81,20 @@ def _likeness(one: str, two: str) -> str:
     if one == two:
         return "same"
     short, long = sorted((one, two), key=len)
-    if len(short) < _SHORTEST_NEAR:
+    if len(short) < _ONE_EDIT_LENGTH:
         return ""
     if short in long:
         return "near"
-    allowed = 2 if len(short) >= _SHORTEST_FAR else 1
-    # Each change brings two characters at most that the other has not: most names end here.
+    allowed = 2 if len(short) >= _TWO_EDITS_LENGTH else 1
+    # Each edit adds at most two characters that the other name does not have. Most names are
+    # decided here, without the edit distance.
     if len(long) - len(short) > allowed or len(set(one) ^ set(two)) > 2 * allowed:
         return ""
-    return "near" if _apart(one, two) <= allowed else ""
+    return "near" if _edit_distance(one, two) <= allowed else ""
 
 
-def _apart(one: str, two: str) -> int:
-    """How many characters have to be put in, left out, changed or swapped with their neighbour."""
+def _edit_distance(one: str, two: str) -> int:
+    """Return the Damerau-Levenshtein distance: insertions, deletions, changes, adjacent swaps."""
     before: list[int] = []
     last = list(range(len(two) + 1))
     for i, a in enumerate(one, 1):
@@ -109,7 +109,10 @@ def _apart(one: str, two: str) -> int:
 
 
 def lookalikes_of(sender: SenderId) -> list[Lookalike]:
-    """Other organizations' approved sender IDs that look like this one, the closest first."""
+    """Return other organizations' approved sender IDs that look like this one, closest first.
+
+    At most MAX_LOOKALIKES.
+    """
     mine = _core(sender.name)
     approved = SenderId.objects.filter(status=SenderId.Status.APPROVED)
     others = approved.exclude(organization=sender.organization_id).select_related("organization")
@@ -118,4 +121,4 @@ def lookalikes_of(sender: SenderId) -> list[Lookalike]:
         for other in others.order_by("name", "id").iterator(2000)
         if (kind := _likeness(mine, _core(other.name)))
     ]
-    return sorted(found, key=lambda each: not each.same)[:MOST]
+    return sorted(found, key=lambda each: not each.same)[:MAX_LOOKALIKES]

@@ -1,7 +1,7 @@
-"""Mails that tell an organization's people what was decided about a sender ID.
+"""Emails to an organization's members about the decision on a sender ID.
 
-The step of the history owes the mail, so that neither a lost task nor a mail server that is away
-loses it; each is claimed by a compare-and-swap.
+The step of the history records that its email is due, so that neither a lost task nor a mail server
+that is down loses it. Each is claimed by a compare-and-swap.
 """
 
 from datetime import timedelta
@@ -25,26 +25,26 @@ READERS = [Role.OWNER, Role.ADMIN]
 
 
 def send_mails() -> int:
-    """Mail what is owed, STEP decisions at most; how many the mail server took.
+    """Send the emails of up to STEP decisions; return how many decisions' emails were taken.
 
-    While it is away they stay owed.
+    While the mail server is down they stay due.
     """
     sent = 0
-    owed = _owed().select_related("sender__organization").order_by("mail_due_at")
-    for step in owed[:STEP]:
+    due = _due().select_related("sender__organization").order_by("mail_due_at")
+    for step in due[:STEP]:
         later = timezone.now() + TRY_AGAIN_AFTER
-        if _owed().filter(pk=step.pk).update(mail_due_at=later) and _mailed(step):
+        if _due().filter(pk=step.pk).update(mail_due_at=later) and _send_mail(step):
             SenderStep.objects.filter(pk=step.pk, mail_due_at=later).update(mail_due_at=None)
             sent += 1
     return sent
 
 
-def _owed() -> QuerySet[SenderStep]:
+def _due() -> QuerySet[SenderStep]:
     return SenderStep.objects.filter(mail_due_at__lte=timezone.now())
 
 
-def _mailed(step: SenderStep) -> bool:
-    """Whether the mail server took them."""
+def _send_mail(step: SenderStep) -> bool:
+    """Send a decision's email to the READERS; return whether the mail server took it."""
     sender = step.sender
     path = reverse("sender_id", args=[public_id(sender.organization), sender.public_id])
     context = {
@@ -54,10 +54,10 @@ def _mailed(step: SenderStep) -> bool:
         "reason": step.reason,
         "page": f"{settings.PUBLIC_URL}{path}",
     }
-    people = mails.people_of(sender.organization_id, READERS)
+    recipients = mails.people_of(sender.organization_id, READERS)
     try:
         sent = mails.send(
-            [mails.mail(user, "messaging/senders/sender_decided", context) for user in people]
+            [mails.mail(user, "messaging/senders/sender_decided", context) for user in recipients]
         )
     except OSError as error:
         log.warning("sender_mail_waits", sender=sender.public_id, error=str(error))

@@ -1,4 +1,4 @@
-"""Addresses of the sender IDs' pages, under /dashboard/<organization_id>/."""
+"""URLs of the sender IDs' pages, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 
@@ -13,7 +13,7 @@ urlpatterns = [
         name="dismiss_sender_notice",
     ),
     path("sender-ids/<str:sender_id>/", views.sender_page, name="sender_id"),
-    path("sender-ids/<str:sender_id>/again/", views.ask_again, name="ask_sender_again"),
+    path("sender-ids/<str:sender_id>/again/", views.request_again, name="ask_sender_again"),
     path("sender-ids/<str:sender_id>/default/", views.make_default, name="default_sender"),
     path("sender-ids/<str:sender_id>/withdraw/", views.withdraw, name="withdraw_sender"),
     path(

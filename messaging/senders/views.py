@@ -1,4 +1,4 @@
-"""The sender IDs' pages: list, request, one with its history and documents, and what is done."""
+"""Pages of sender IDs: list, request, one with its history and documents, actions, notices."""
 
 import uuid
 from typing import Any
@@ -12,12 +12,14 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.post_limits import UPLOAD, limit_posts
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui import stored_files
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from messaging.models import SenderDocument, SenderId
 from messaging.senders import approval, history
 from messaging.senders import documents as sender_documents
@@ -27,10 +29,11 @@ from messaging.senders.documents import (
     Document,
     NotADocument,
 )
+from messaging.senders.reasons import SenderReason
 
 Status = SenderId.Status
 AGAIN = (Status.REJECTED, Status.REVOKED, Status.WITHDRAWN)
-"""What may be asked for again."""
+"""Statuses in which a sender ID may be requested again."""
 
 
 class _Files(forms.ClearableFileInput):
@@ -38,7 +41,7 @@ class _Files(forms.ClearableFileInput):
 
 
 class DocumentsField(forms.FileField):
-    """Files, few and small enough. RequestForm reads them once all else in the form is right."""
+    """Uploaded documents. RequestForm reads them once everything else in the form is valid."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -53,6 +56,7 @@ class DocumentsField(forms.FileField):
         )
 
     def clean(self, data: Any, initial: Any = None) -> list[Any]:
+        """Return the uploads; refuse too many or too large ones."""
         if len(data or []) > MOST_DOCUMENTS:
             raise forms.ValidationError(_("At most 5 files can be attached."))
         uploads = [super(DocumentsField, self).clean(each, initial) for each in data or []]
@@ -68,14 +72,16 @@ def _document(upload: Any) -> Document:
     try:
         return sender_documents.document(name, upload.read())
     except NotADocument:
-        told = _(
+        message = _(
             "%(name)s is no PDF, PNG or JPEG, whatever its name says, or it is damaged. Save it"
             " again as one of these."
         )
-        raise forms.ValidationError(told, params={"name": name}) from None
+        raise forms.ValidationError(message, params={"name": name}) from None
 
 
 class RequestForm(forms.Form):
+    """A request for a sender ID."""
+
     name = forms.CharField(
         label=gettext_lazy("Sender ID"),
         max_length=24,
@@ -117,17 +123,13 @@ class RequestForm(forms.Form):
     def clean_name(self) -> str:
         try:
             return approval.normalize(self.cleaned_data["name"])[0]
-        except ApiError:
-            told = _(
-                "That cannot be a sender ID. It has at most 11 Latin letters, digits, spaces or"
-                " common punctuation and at least one letter; or it is a number with its plus and 7"
-                " to 15 digits; or a short code of 3 to 8 digits."
-            )
-            raise forms.ValidationError(told) from None
+        except ApiError as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
 
     def clean(self) -> None:
+        """Check the use against the name; read the documents."""
         self._check_use()
-        # Last, and only in a form that is right: reading files is what costs.
+        # Last, and only in a valid form, because reading files is expensive.
         if not self.errors:
             try:
                 uploads = self.cleaned_data["documents"]
@@ -141,15 +143,15 @@ class RequestForm(forms.Form):
             return
         promotional = name.upper().endswith(approval.PROMOTIONAL_SUFFIX)
         if use == SenderId.Use.PROMOTIONAL and not promotional and name[0] not in "+0123456789":
-            told = _("A promotional sender ID ends in -AD: for example %(name)s.")
+            message = _("A promotional sender ID ends in -AD: for example %(name)s.")
             example = f"{name[:8].rstrip()}{approval.PROMOTIONAL_SUFFIX}"
-            self.add_error("name", forms.ValidationError(told, params={"name": example}))
+            self.add_error("name", forms.ValidationError(message, params={"name": example}))
         elif use == SenderId.Use.TRANSACTIONAL and promotional:
             self.add_error("use", _("A sender ID that ends in -AD is a promotional one."))
 
 
 class AgainForm(RequestForm):
-    """The same for a sender ID that was asked for before: its name stays, its documents may go."""
+    """A new request for the same sender ID: its name stays, its documents may be removed."""
 
     without = forms.MultipleChoiceField(
         label=gettext_lazy("Remove these documents"),
@@ -170,12 +172,14 @@ class AgainForm(RequestForm):
             del self.fields["without"]
 
     def clean_name(self) -> str:
+        """Return the sender ID's name, whatever was posted."""
         return self.sender.name
 
 
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def sender_list(request: HttpRequest, member: Member) -> HttpResponse:
+    """List the organization's sender IDs, and the notices of decisions."""
     found = SenderId.objects.filter(organization=member.organization)
     context = {
         "page": "sender_ids",
@@ -189,6 +193,7 @@ def sender_list(request: HttpRequest, member: Member) -> HttpResponse:
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def sender_page(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
+    """Show a sender ID with its history and documents. Raises Http404."""
     sender = _sender_of(member, sender_id)
     context = {
         "page": "sender_ids",
@@ -202,39 +207,43 @@ def sender_page(request: HttpRequest, member: Member, sender_id: str) -> HttpRes
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_SENDERS)
+@limit_posts(UPLOAD)
 def new_sender(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the form for a sender ID; a POST requests it."""
     form = RequestForm(request.POST, request.FILES) if request.method == "POST" else RequestForm()
-    return _ask(request, member, form)
+    return _handle_form(request, member, form)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_SENDERS)
-def ask_again(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
+@limit_posts(UPLOAD)
+def request_again(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
+    """Show the form for a sender ID that was refused or withdrawn; a POST requests it again."""
     sender = _sender_of(member, sender_id)
     if sender.status not in AGAIN:
         messages.warning(request, _("It waits for a decision, or is approved already."))
         return _to(sender)
     posted = (request.POST, request.FILES) if request.method == "POST" else ()
-    return _ask(request, member, AgainForm(sender, *posted), sender)
+    return _handle_form(request, member, AgainForm(sender, *posted), sender)
 
 
-def _ask(
+def _handle_form(
     request: HttpRequest, member: Member, form: RequestForm, sender: SenderId | None = None
 ) -> HttpResponse:
-    """Show the form; once it is filled in rightly, put the request in the queue."""
+    """Show the form; if it is posted and valid, put the request in the queue."""
     if form.is_bound and form.is_valid():
-        asked = _request(request, member, form)
-        if asked is not None:
+        requested = _request(request, member, form)
+        if requested is not None:
             messages.success(
-                request, _("%(name)s is requested. We tell you by mail.") % {"name": asked.name}
+                request, _("%(name)s is requested. We tell you by mail.") % {"name": requested.name}
             )
-            return _to(asked)
+            return _to(requested)
     context = {"page": "sender_ids", "form": form, "sender": sender}
     return render(request, "messaging/senders/sender_id_request.html", {**frame(member), **context})
 
 
 def _request(request: HttpRequest, member: Member, form: RequestForm) -> SenderId | None:
-    """The sender ID as it waits now; None where that was refused, which the form then says."""
+    """Request the form's sender ID and return it; None where that is refused, with form errors."""
     asked = form.cleaned_data
     try:
         return approval.request_sender(
@@ -249,17 +258,14 @@ def _request(request: HttpRequest, member: Member, form: RequestForm) -> SenderI
             address=client_address(request),
         )
     except ApiError as error:
-        if error.problem.field == "documents":
-            form.add_error("documents", _("A sender ID can have at most 5 documents."))
-            return None
-        if error.problem.field != "name":
-            form.add_error(None, _("Too many of your sender IDs wait for a decision already."))
-            return None
-        had = SenderId.objects.filter(organization=member.organization, name=asked["name"]).first()
-        if had and had.status == Status.PENDING and _same(had, asked):
-            return had  # a second click, or the form sent again
-        told = _("You have this sender ID already: it is in the list.")
-        form.add_error(None if form.fields["name"].widget.is_hidden else "name", told)
+        problem = error.problem
+        if problem.reason is SenderReason.HAD_ALREADY:
+            mine = SenderId.objects.filter(organization=member.organization)
+            had = mine.filter(name=asked["name"]).first()
+            if had and had.status == Status.PENDING and _same(had, asked):
+                return had  # a second click, or the form sent again
+        shown = problem.field in form.fields and not form.fields[problem.field].widget.is_hidden
+        form.add_error(problem.field if shown else None, sentence(problem))
         return None
 
 
@@ -270,21 +276,22 @@ def _same(sender: SenderId, asked: dict[str, Any]) -> bool:
 @require_POST
 @member_page(Action.MANAGE_SENDERS)
 def make_default(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
+    """Make an approved sender ID the organization's default."""
     sender = _sender_of(member, sender_id)
     try:
         approval.make_default(sender, member.user, address=client_address(request))
-    except ApiError:
-        messages.error(request, _("Only an approved sender ID can be the default."))
+    except ApiError as error:
+        messages.error(request, sentence(error.problem))
     else:
-        told = _("%(name)s is used where a message names no sender.")
-        messages.success(request, told % {"name": sender.name})
+        message = _("%(name)s is used where a message names no sender.")
+        messages.success(request, message % {"name": sender.name})
     return _to(sender)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_SENDERS)
 def withdraw(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
-    """Ask first; a POST takes the request back."""
+    """Ask for confirmation; a POST withdraws the request."""
     sender = _sender_of(member, sender_id)
     if request.method == "POST" or sender.status != Status.PENDING:
         _withdraw(request, member, sender)
@@ -304,10 +311,10 @@ def _withdraw(request: HttpRequest, member: Member, sender: SenderId) -> None:
         return
     try:
         if request.method != "POST":
-            raise ApiError("CONFLICT", "It is decided.")
+            raise ApiError(SenderReason.DECIDED, status=Status(sender.status).label)
         approval.withdraw(sender, member.user, address=client_address(request))
-    except ApiError:
-        messages.error(request, _("It is too late: the request was decided."))
+    except ApiError as error:
+        messages.error(request, sentence(error.problem))
     else:
         messages.success(request, _("The request was withdrawn."))
 
@@ -317,6 +324,7 @@ def _withdraw(request: HttpRequest, member: Member, sender: SenderId) -> None:
 def document(
     request: HttpRequest, member: Member, sender_id: str, document_id: uuid.UUID
 ) -> HttpResponseBase:
+    """Download a document of a sender ID. Raises Http404."""
     sender = _sender_of(member, sender_id)
     found = SenderDocument.objects.filter(sender=sender, id=document_id).first()
     file = stored_files.file_of(member.organization, found.file_id) if found else None
@@ -328,6 +336,7 @@ def document(
 @require_POST
 @member_page(Action.MANAGE_SENDERS)
 def dismiss(request: HttpRequest, member: Member, notice_id: int) -> HttpResponse:
+    """Dismiss a notice, and redirect to the page where it was shown. Raises Http404."""
     if not approval.dismiss(member.organization, notice_id):
         raise Http404
     back = "sender_ids" if request.POST.get("back") == "sender_ids" else "overview"
@@ -335,9 +344,9 @@ def dismiss(request: HttpRequest, member: Member, notice_id: int) -> HttpRespons
 
 
 def _sender_of(member: Member, sender_id: str) -> SenderId:
-    wanted = ids.parse_id(ids.SENDER, sender_id)
+    parsed = ids.parse_id(ids.SENDER, sender_id)
     mine = SenderId.objects.filter(organization=member.organization)
-    sender = mine.filter(pk=wanted).first() if wanted else None
+    sender = mine.filter(pk=parsed).first() if parsed else None
     if sender is None:
         raise Http404
     return sender

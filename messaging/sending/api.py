@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Annotated, Literal
 
 from django.conf import settings
-from drf_spectacular.utils import extend_schema
 from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -13,16 +12,14 @@ from accounts.api.authentication import ApiKeyAuthentication, Caller, caller_of
 from accounts.api.rate_limits import LimitClass
 from accounts.api.view import ApiView
 from accounts.credits.ledger import InsufficientCredits, credits_text
+from accounts.credits.reasons import CreditsReason
 from accounts.roles import Scope
-from imissive.core import ids
+from imissive.core.api.operation import Either, PathId, operation
 from imissive.core.api.requests import (
     INTEGRAL,
     NO_NUL,
     STORABLE,
     Body,
-    parse_body,
-    parse_either,
-    parse_no_body,
 )
 from imissive.core.errors import ApiError
 from messaging.sending import cancel, representations
@@ -34,12 +31,11 @@ from messaging.sending.accept import (
     SendRequest,
     accept,
 )
-from messaging.sending.estimate import estimate
+from messaging.sending.estimate import estimate, estimate_json
 from messaging.sending.evaluation import MAX_REFERENCE, Draft, Refusal
+from messaging.sending.reasons import SendingReason
 from messaging.sending.schedules import parse_schedule
 from messaging.sending.schemas import (
-    BATCH_ID,
-    MESSAGE_ID,
     BulkEstimate,
     BulkResult,
     CanceledBatch,
@@ -156,15 +152,9 @@ class SendView(ApiView):
     required_scope = Scope.SMS_SEND
     limit_class = LimitClass.SEND
 
-    @extend_schema(
-        request=SendBody,
-        operation_id="send_message",
-        summary="Send a message",
-        responses={202: MessageSchema},
-    )
-    def post(self, request: Request) -> Response:
+    @operation("send_message", "Send a message", body=SendBody, answers={202: MessageSchema})
+    def post(self, request: Request, body: SendBody) -> Response:
         """Accepts one message for now or later, and charges for it."""
-        body = parse_body(request, SendBody)
         # One message by itself is somebody waiting for it: no bulk run may hold it up.
         scheduled_at = parse_schedule(body.scheduled_at)
         send_request = _send_request(caller_of(request), body, scheduled_at, urgent=True)
@@ -183,19 +173,13 @@ class BulkView(ApiView):
     limit_class = LimitClass.BULK
     counts_content = True
 
-    @extend_schema(
-        request=BulkBody,
-        operation_id="send_bulk",
-        summary="Send many messages",
-        responses={202: BulkResult},
-    )
-    def post(self, request: Request) -> Response:
+    @operation("send_bulk", "Send many messages", body=BulkBody, answers={202: BulkResult})
+    def post(self, request: Request, body: BulkBody) -> Response:
         """Accepts what can be accepted of 1 to 10,000 messages, as a batch.
 
         Only accepted messages are charged. If the balance does not cover all of them, nothing is
         accepted. The call counts its messages against the limit of the bulk lane.
         """
-        body = parse_body(request, BulkBody)
         drafts = _drafts(body)
         self.spend(len(drafts))
         scheduled_at = parse_schedule(body.scheduled_at)
@@ -210,19 +194,18 @@ class EstimateView(ApiView):
     authentication_classes = [SenderAuthentication]
     required_scope = Scope.SMS_SEND
 
-    @extend_schema(
-        request=SendBody | BulkBody,
-        operation_id="estimate",
-        summary="Estimate parts and credits",
-        responses={200: Estimate | BulkEstimate},
+    @operation(
+        "estimate",
+        "Estimate parts and credits",
+        body=Either(SendBody, BulkBody, marked_by="messages"),
+        answers={200: Estimate | BulkEstimate},
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, body: SendBody | BulkBody) -> Response:
         """Takes what a send or a bulk call takes, and says what it would cost and all that is
         against it.
 
         Nothing is stored, sent or charged.
         """
-        body = parse_either(request, SendBody, BulkBody, marked_by="messages")
         drafts = _drafts(body)
         # Judging thousands of messages is work, as much as many calls.
         if len(drafts) > MESSAGES_OF_A_CALL:
@@ -235,14 +218,8 @@ class EstimateView(ApiView):
         send_request = _send_request(
             caller, body, scheduled_at, as_batch=isinstance(body, BulkBody)
         )
-        told = estimate(
-            send_request,
-            drafts,
-            caller.extra,
-            against=against,
-            tell_balance=caller.may(Scope.BALANCE),
-        )
-        return Response(told)
+        found = estimate(send_request, drafts, caller.extra, against=against)
+        return Response(estimate_json(found, tell_balance=caller.may(Scope.BALANCE)))
 
 
 class CancelView(ApiView):
@@ -250,18 +227,10 @@ class CancelView(ApiView):
 
     required_scope = Scope.SMS_SEND
 
-    @extend_schema(
-        operation_id="cancel_message",
-        summary="Cancel a message",
-        parameters=[MESSAGE_ID],
-        request=None,
-        responses={200: MessageSchema},
-    )
-    def post(self, request: Request, message_id: str) -> Response:
+    @operation("cancel_message", "Cancel a message", answers={200: MessageSchema})
+    def post(self, request: Request, message_id: PathId) -> Response:
         """Takes back a message that is scheduled or queued. Its credits come back in full."""
-        parse_no_body(request)
-        found = ids.parse_id(ids.MESSAGE, message_id)
-        message = cancel.cancel(caller_of(request).organization_id, found)
+        message = cancel.cancel(caller_of(request).organization_id, message_id)
         return Response(representations.message_json(message))
 
 
@@ -270,20 +239,16 @@ class CancelBatchView(ApiView):
 
     required_scope = Scope.SMS_SEND
 
-    @extend_schema(
-        operation_id="cancel_batch",
-        summary="Cancel a batch",
-        parameters=[BATCH_ID],
-        request=None,
-        responses={200: CanceledBatch},
-    )
-    def post(self, request: Request, batch_id: str) -> Response:
+    @operation("cancel_batch", "Cancel a batch", answers={200: CanceledBatch})
+    def post(self, request: Request, batch_id: PathId) -> Response:
         """Takes back every message of the batch that is scheduled or queued, with its credits."""
-        parse_no_body(request)
-        found = ids.parse_id(ids.BATCH, batch_id)
-        canceled = cancel.cancel_batch(caller_of(request).organization_id, found)
-        answer = {"canceled": canceled.count, "credits": credits_text(canceled.credits)}
-        return Response({"batch_id": batch_id} | answer)
+        canceled = cancel.cancel_batch(caller_of(request).organization_id, batch_id)
+        answer: CanceledBatch = {
+            "batch_id": self.kwargs["batch_id"],
+            "canceled": canceled.count,
+            "credits": credits_text(canceled.credits),
+        }
+        return Response(answer)
 
 
 def _drafts(body: SendBody | BulkBody) -> list[Draft]:
@@ -291,8 +256,8 @@ def _drafts(body: SendBody | BulkBody) -> list[Draft]:
     if isinstance(body, SendBody):
         return [Draft(body.to, body.message, body.sender_id, body.reference or "")]
     if len(body.messages) > settings.BULK_MAX_MESSAGES:
-        told = f"A bulk call takes 1 to {settings.BULK_MAX_MESSAGES:,} messages."
-        raise ApiError("INVALID_REQUEST", told, field="messages")
+        most = settings.BULK_MAX_MESSAGES
+        raise ApiError(SendingReason.TOO_MANY_MESSAGES, "messages", most=most)
     return [
         Draft(
             row.to,
@@ -329,5 +294,4 @@ def _accept(send_request: SendRequest, drafts: list[Draft], caller: Caller) -> A
     try:
         return accept(send_request, drafts, known=caller.extra)
     except InsufficientCredits:
-        told = "The balance does not cover this. Nothing was sent or charged."
-        raise ApiError("INSUFFICIENT_CREDITS", told) from None
+        raise ApiError(CreditsReason.NOT_COVERED) from None

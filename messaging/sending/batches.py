@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import cast
 
 from accounts.credits.fragments import REFUNDS
 from accounts.credits.ledger import credits_text
@@ -11,6 +11,8 @@ from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
 from messaging.models import Batch
+from messaging.sending import schemas
+from messaging.sending.reasons import MessageReason
 from messaging.states import CANCELABLE, FINAL, UNDELIVERED, Status, sql_list
 
 # A refund bears its message's id; few messages have one.
@@ -29,7 +31,7 @@ def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Batch:
     mine = Batch.objects.filter(organization_id=organization_id)
     batch = None if batch_id is None else mine.filter(id=batch_id).first()
     if batch is None:
-        raise ApiError("NOT_FOUND", "There is no such batch.")
+        raise ApiError(MessageReason.NO_SUCH_BATCH)
     return batch
 
 
@@ -67,8 +69,8 @@ def summary(batch: Batch) -> Summary:
     return Summary(counts, parts, price, refunded)
 
 
-def batch_json(batch: Batch) -> dict[str, Any]:
-    """A schemas.Batch: its messages counted by status, charged and refunded, as they stand."""
+def batch_json(batch: Batch) -> schemas.Batch:
+    """Return a batch with its messages counted by status, charged and refunded, as they stand."""
     found = summary(batch)
     return {
         "batch_id": ids.public_id(ids.BATCH, batch.id),
@@ -77,5 +79,5 @@ def batch_json(batch: Batch) -> dict[str, Any]:
         "parts": found.parts,
         "credits": credits_text(found.price),
         "refunded": credits_text(found.refunded),
-        "counts": found.counts,
+        "counts": cast("schemas.StatusCounts", found.counts),
     }

@@ -20,6 +20,7 @@ from messaging.lifecycle.record import MessageRecord, columns
 from messaging.lifecycle.refunds import CANCELED, refunds
 from messaging.models import Message
 from messaging.sending import batches
+from messaging.sending.reasons import MessageReason
 from messaging.states import Status, swap
 from webhooks.events import outbox
 
@@ -63,12 +64,11 @@ def cancel(organization_id: uuid.UUID, message_id: uuid.UUID | None) -> Message:
         canceled = _cancel(organization_id, "m.id = %(wanted)s", message_id, limit=1)
         message = Message.objects.filter(organization_id=organization_id, id=message_id).first()
     if message is None or canceled is None:
-        raise ApiError("NOT_FOUND", "There is no such message.")
+        raise ApiError(MessageReason.NO_SUCH_MESSAGE)
     if not canceled.count:
-        told = f"The message is {message.status}: only scheduled and queued ones can be canceled."
         if message.status in (Status.SCHEDULED, Status.QUEUED):
-            told = "The message is on its way to the carrier already."
-        raise ApiError("NOT_CANCELABLE", told)
+            raise ApiError(MessageReason.AT_THE_CARRIER)
+        raise ApiError(MessageReason.MESSAGE_OVER, status=message.status)
     return message
 
 
@@ -80,8 +80,7 @@ def cancel_batch(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Canc
     batch = batches.find(organization_id, batch_id)
     canceled = _cancel_all(organization_id, "m.batch_id = %(wanted)s", batch.id)
     if not canceled.count:
-        told = "No message of the batch is scheduled or queued any more."
-        raise ApiError("NOT_CANCELABLE", told)
+        raise ApiError(MessageReason.BATCH_OVER)
     return canceled
 
 

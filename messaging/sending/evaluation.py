@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from imissive.core.errors import Problem
+from imissive.core.problems import Problem
 from messaging.numbers import e164
 from messaging.routing.tables import CarrierChoice, Tables
 from messaging.sending import sender_names
+from messaging.sending.reasons import SendingReason
 from messaging.text import encoding as text
 
 MAX_REFERENCE = 100
@@ -154,8 +155,7 @@ def examine(draft: Draft, terms: Terms) -> Opinion:
         if not carriers or price is None:
             problems.append(_not_served(number))
         if number.e164 in terms.suppressed:
-            told = "The recipient has opted out: the number is on your suppression list."
-            problems.append(Problem("DESTINATION_BLOCKED", told, "to"))
+            problems.append(SendingReason.OPTED_OUT.problem("to"))
         if sender is not None:
             held_until, closes_at = _hours(number.country, sender, terms, problems)
     return Opinion(
@@ -174,8 +174,11 @@ def _hours(
     if opening == terms.at:
         return None, hours.closing(terms.at)
     if not terms.hold:
-        told = f"Messages of this sender go to {country} from {hours.text()} only."
-        problems.append(Problem("INVALID_SCHEDULE", told, "scheduled_at"))
+        problems.append(
+            SendingReason.OUTSIDE_HOURS.problem(
+                "scheduled_at", country=country, **hours.parameters()
+            )
+        )
     return opening, hours.closing(opening)
 
 
@@ -183,30 +186,31 @@ def _number(raw: str, problems: list[Problem]) -> e164.Number | None:
     try:
         return e164.parse(raw)
     except e164.InvalidNumber as error:
-        problems.append(bad_number(error))
+        problems.append(error.problem("to"))
         return None
-
-
-def bad_number(error: e164.InvalidNumber) -> Problem:
-    """What is told of a number that cannot be sent to."""
-    return Problem("INVALID_PHONE", _sentence(error.reason), "to")
 
 
 def _measure(body: str, max_parts: int, problems: list[Problem]) -> text.Measure | None:
     if not body.strip():
-        problems.append(Problem("INVALID_REQUEST", "The message is empty.", "message"))
+        problems.append(SendingReason.EMPTY.problem("message"))
         return None
     if "\0" in body:
-        problems.append(Problem("INVALID_REQUEST", "The message holds a NUL character.", "message"))
+        problems.append(SendingReason.NUL.problem("message"))
         return None
     try:
         measure = text.measure(body)
-    except ValueError as error:
-        problems.append(Problem("INVALID_REQUEST", _sentence(str(error)), "message"))
+    except text.UnpairedSurrogate as error:
+        problems.append(
+            SendingReason.HALF_CHARACTER.problem(
+                "message", code_point=error.code_point, position=error.position
+            )
+        )
         return None
     if measure.parts > max_parts:
-        told = f"The message has {measure.parts} parts; at most {max_parts} are allowed."
-        problems.append(Problem("MESSAGE_TOO_LONG", told, "message"))
+        parts = measure.parts
+        problems.append(
+            SendingReason.TOO_MANY_PARTS.problem("message", parts=parts, most=max_parts)
+        )
     return measure
 
 
@@ -215,36 +219,33 @@ def _sender(asked: str | None, terms: Terms, problems: list[Problem]) -> str | N
     if sender is None and terms.test:
         return TEST_SENDER
     if sender is None:
-        told = "Name a sender_id: this organization has no default one."
+        problem = SendingReason.NO_SENDER.problem("sender_id")
     elif sender in terms.approved_senders:
         return sender
     elif terms.test:
         wrong = _unusable(sender)
         if wrong is None:
             return sender
-        told = wrong
+        problem = wrong
     else:
-        told = f"The sender ID {sender[:16]!r} is not approved for this organization."
-    problems.append(Problem("INVALID_SENDER", told, "sender_id"))
+        problem = SendingReason.SENDER_NOT_APPROVED.problem("sender_id", name=sender[:16])
+    problems.append(problem)
     return None
 
 
-def _unusable(sender: str) -> str | None:
+def _unusable(sender: str) -> Problem | None:
     """Why no operator could approve that sender ID as it is written."""
     try:
         written = sender_names.normalize(sender)[0]
     except sender_names.InvalidSenderName as error:
-        return str(error)
-    return None if written == sender else f"Write the sender ID as it is sent: {written!r}."
+        return error.problem.at("sender_id", code="INVALID_SENDER")
+    if written == sender:
+        return None
+    return SendingReason.SENDER_SPELLING.problem("sender_id", name=written)
 
 
 def _not_served(number: e164.Number) -> Problem:
-    told = f"Messages to this destination ({number.country}) are not enabled."
-    return Problem("DESTINATION_BLOCKED", told, "to")
-
-
-def _sentence(reason: str) -> str:
-    return f"{reason[:1].upper()}{reason[1:].rstrip('.')}."
+    return SendingReason.COUNTRY_NOT_ENABLED.problem("to", country=number.country)
 
 
 def default_sender(approved: Mapping[str, bool]) -> str | None:

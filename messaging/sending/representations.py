@@ -6,11 +6,21 @@ from typing import Any
 from accounts.credits.ledger import credits_text
 from imissive.core import ids
 from imissive.core.api.rendering import time_text
+from imissive.core.errors import problem_json
 from messaging.models import Attempt, Message, MessagePart
 from messaging.routing.cache import tables
 from messaging.routing.sending_hours import HELD
 from messaging.sending.accept import Acceptance, Accepted
 from messaging.sending.evaluation import Refusal
+from messaging.sending.schemas import (
+    BulkResult,
+    MessageDetail,
+    MessageError,
+    MessageSegment,
+    RejectedMessage,
+    TimelineEntry,
+)
+from messaging.sending.schemas import Message as MessageAnswer
 from messaging.states import Status
 
 
@@ -26,14 +36,14 @@ def _message(
     reference: str,
     batch_id: str | None,
     test: bool,
-    created_at: str | None,
+    created_at: str,
     scheduled_at: str | None,
     queued_at: str | None,
     sent_at: str | None = None,
     delivered_at: str | None = None,
     failed_at: str | None = None,
-    error: dict[str, str] | None = None,
-) -> dict[str, Any]:
+    error: MessageError | None = None,
+) -> MessageAnswer:
     return {
         "message_id": ids.public_id(ids.MESSAGE, id),
         "to": to,
@@ -55,8 +65,8 @@ def _message(
     }
 
 
-def accepted_messages(acceptance: Acceptance) -> list[dict[str, Any]]:
-    """One row for each draft in its order: the message, or `{to, status: "rejected", error}`."""
+def accepted_messages(acceptance: Acceptance) -> list[MessageAnswer | RejectedMessage]:
+    """Return a row for each draft in its order: the message, or why it was refused."""
     send_request = acceptance.send_request
     shared: dict[str, Any] = {
         "batch_id": ids.public_id(ids.BATCH, acceptance.batch_id) if acceptance.batch_id else None,
@@ -69,7 +79,7 @@ def accepted_messages(acceptance: Acceptance) -> list[dict[str, Any]]:
     ]
 
 
-def _accepted(outcome: Accepted, shared: dict[str, Any]) -> dict[str, Any]:
+def _accepted(outcome: Accepted, shared: dict[str, Any]) -> MessageAnswer:
     evaluation = outcome.evaluation
     return _message(
         id=outcome.id,
@@ -86,12 +96,12 @@ def _accepted(outcome: Accepted, shared: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _rejected(refusal: Refusal) -> dict[str, Any]:
-    return {"to": refusal.to, "status": "rejected", "error": refusal.problems[0].as_json()}
+def _rejected(refusal: Refusal) -> RejectedMessage:
+    return {"to": refusal.to, "status": "rejected", "error": problem_json(refusal.problems[0])}
 
 
-def bulk_json(acceptance: Acceptance) -> dict[str, Any]:
-    """What became of a bulk call: a schemas.BulkResult."""
+def bulk_json(acceptance: Acceptance) -> BulkResult:
+    """Return what was accepted and refused of a bulk call."""
     accepted = sum(isinstance(outcome, Accepted) for outcome in acceptance.outcomes)
     batch_id = acceptance.batch_id
     return {
@@ -103,8 +113,8 @@ def bulk_json(acceptance: Acceptance) -> dict[str, Any]:
     }
 
 
-def message_json(message: Message) -> dict[str, Any]:
-    """A stored message, without its parts and timeline."""
+def message_json(message: Message) -> MessageAnswer:
+    """Return a stored message, without its parts and timeline."""
     final_at = time_text(message.final_at)
     return _message(
         id=message.id,
@@ -129,8 +139,8 @@ def message_json(message: Message) -> dict[str, Any]:
     )
 
 
-def message_detail_json(message: Message) -> dict[str, Any]:
-    """A stored message with `segments` (what the carrier said of each part) and `timeline`."""
+def message_detail_json(message: Message) -> MessageDetail:
+    """Return a stored message with what the carrier said of each part, and its timeline."""
     parts = list(message.submitted_parts.order_by("number"))
     attempts = list(message.attempts.order_by("id"))
     return {
@@ -142,7 +152,7 @@ def message_detail_json(message: Message) -> dict[str, Any]:
     }
 
 
-def _segment(part: MessagePart) -> dict[str, Any]:
+def _segment(part: MessagePart) -> MessageSegment:
     return {
         "number": part.number,
         "status": part.status,
@@ -155,8 +165,8 @@ def _segment(part: MessagePart) -> dict[str, Any]:
 
 def timeline(
     message: Message, parts: list[MessagePart], attempts: list[Attempt]
-) -> list[dict[str, Any]]:
-    """What happened to a message, oldest first: `{at, event, detail}`."""
+) -> list[TimelineEntry]:
+    """Return what happened to a message, oldest first."""
     found = [(message.created_at, "accepted", "")]
     held = [attempt for attempt in attempts if attempt.outcome == HELD]
     if message.scheduled_at and not held:

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from imissive.core.errors import ApiError
+from messaging.sending.reasons import SendingReason
 
 CLOCK_SKEW = timedelta(minutes=1)
 FARTHEST_SCHEDULE = timedelta(days=90)
@@ -20,8 +21,7 @@ def parse_schedule(text: str | None) -> datetime | None:
     except ValueError:
         at = None
     if at is None or at.tzinfo is None:
-        told = "Write the time as ISO 8601 with its offset, such as 2027-01-15T10:00:00Z."
-        raise ApiError("INVALID_SCHEDULE", told, field="scheduled_at")
+        raise ApiError(SendingReason.NOT_A_TIME, "scheduled_at")
     return check_schedule(at)
 
 
@@ -29,8 +29,8 @@ def check_schedule(at: datetime) -> datetime | None:
     """The same for a time that is read already (aware)."""
     now = datetime.now(UTC)
     if at < now - CLOCK_SKEW:
-        raise ApiError("INVALID_SCHEDULE", "The time has passed.", field="scheduled_at")
+        raise ApiError(SendingReason.TIME_PASSED, "scheduled_at")
     if at > now + FARTHEST_SCHEDULE:
-        told = f"The time is more than {FARTHEST_SCHEDULE.days} days ahead."
-        raise ApiError("INVALID_SCHEDULE", told, field="scheduled_at")
+        days = FARTHEST_SCHEDULE.days
+        raise ApiError(SendingReason.TIME_TOO_FAR, "scheduled_at", days=days)
     return at.astimezone(UTC) if at > now else None

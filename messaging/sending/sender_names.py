@@ -3,6 +3,8 @@
 import re
 from typing import Final
 
+from imissive.core.problems import Problem
+from messaging.sending.reasons import SenderNameReason
 from messaging.text import encoding
 
 MAX_ALPHANUMERIC: Final = 11
@@ -15,7 +17,11 @@ _UNUSABLE: Final = frozenset("\n\r\f^{}\\[~]|€")
 
 
 class InvalidSenderName(ValueError):
-    """Says what is wrong, in a sentence."""
+    """A name that nobody can send by."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem.reason))
+        self.problem = problem
 
 
 def normalize(name: str) -> tuple[str, bool]:
@@ -27,19 +33,15 @@ def normalize(name: str) -> tuple[str, bool]:
     """
     name = name.strip(" ")
     if not name:
-        raise InvalidSenderName("A sender ID needs at least one character.")
+        raise InvalidSenderName(SenderNameReason.EMPTY.problem())
     if name.startswith("+"):
         number = _BETWEEN_DIGITS.sub("", name)
         if not _INTERNATIONAL.fullmatch(number):
-            raise InvalidSenderName(
-                "A numeric sender ID is a plus and 7 to 15 digits, such as +966500000000."
-            )
+            raise InvalidSenderName(SenderNameReason.BAD_NUMBER.problem())
         return number, True
     if name.isascii() and name.isdigit():
         if not _SHORT_CODE.fullmatch(name):
-            raise InvalidSenderName(
-                "A short code has 3 to 8 digits; begin an international number with a plus."
-            )
+            raise InvalidSenderName(SenderNameReason.BAD_SHORT_CODE.problem())
         return name, True
     _check_alphanumeric(name)
     return name, False
@@ -47,12 +49,10 @@ def normalize(name: str) -> tuple[str, bool]:
 
 def _check_alphanumeric(name: str) -> None:
     if len(name) > MAX_ALPHANUMERIC:
-        raise InvalidSenderName(f"A sender ID has at most {MAX_ALPHANUMERIC} characters.")
+        raise InvalidSenderName(SenderNameReason.TOO_LONG.problem(most=MAX_ALPHANUMERIC))
     strange = next((c for c in name if c in _UNUSABLE or not encoding.is_gsm(c)), None)
     if strange is not None:
-        raise InvalidSenderName(
-            f"The character {strange!r} cannot be in a sender ID: handsets show only Latin"
-            " letters, digits, spaces and common punctuation there."
-        )
+        shown = strange if strange.isprintable() else f"U+{ord(strange):04X}"
+        raise InvalidSenderName(SenderNameReason.BAD_CHARACTER.problem(character=shown))
     if not any(character.isalpha() for character in name):
-        raise InvalidSenderName("A sender ID needs at least one letter, unless it is a number.")
+        raise InvalidSenderName(SenderNameReason.NO_LETTER.problem())

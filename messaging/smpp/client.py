@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import structlog
 
-from messaging.smpp.constants import Status
+from messaging.smpp.handlers import log_protocol_error
 from messaging.smpp.link import (
     BindRefused,
     Handlers,
@@ -31,12 +31,15 @@ from messaging.smpp.pdus import (
     BindReceiver,
     BindTransceiver,
     BindTransmitter,
+    DataSm,
     DeliverSm,
     Request,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from messaging.smpp.events import RemoteProtocolError, UnexpectedResponse
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +48,8 @@ _Queue: TypeAlias = "deque[asyncio.Future[CarrierBind | None]]"
 FIRST_RECONNECT_SECONDS, LONGEST_RECONNECT_SECONDS = 0.5, 60.0
 # Wrong credentials do not mend themselves, and carriers lock out the impatient.
 REFUSED_SECONDS = 2.0
-# A bind that was held for so long was well: its loss is a first failure again.
+# A bind that was held for so long was well, as is one that carried anything: its loss is a first
+# failure again.
 SETTLED_SECONDS = 10.0
 _BIND_OF_MODE: dict[str, type[Bind]] = {
     "trx": BindTransceiver,
@@ -86,6 +90,7 @@ class CarrierBind:
         self.submitted = 0
         self.throttled = 0
         self.receipts = 0
+        self.protocol_errors = 0
         self.last_error = ""
         self.link: Link | None = None
         self._gone = asyncio.Event()
@@ -99,12 +104,17 @@ class CarrierBind:
     def bound(self) -> bool:
         return self.link is not None and self.state == "bound"
 
+    @property
+    def _carried(self) -> int:
+        """What went over it: submits that were accepted, and receipts."""
+        return self.submitted + self.receipts
+
     async def keep(self) -> None:
         """Keep the bind up until cancelled."""
         failures = 0
         while True:
             self._set_state("connecting")
-            held, pause = 0.0, 0.0
+            held, pause, carried = 0.0, 0.0, self._carried
             try:
                 held = await self._hold()
             except (LinkError, OSError, ValueError) as error:
@@ -114,7 +124,8 @@ class CarrierBind:
                 # Whatever it is, nobody but us will try again.
                 log.exception("bind_failed", carrier=self.pool.name, bind=self.number)
                 self.last_error = repr(error)[:200]
-            failures = 0 if held > SETTLED_SECONDS else failures + 1
+            was_well = held > SETTLED_SECONDS or self._carried > carried
+            failures = 0 if was_well else failures + 1
             self._set_state("waiting")
             await asyncio.sleep(max(pause, reconnect_pause(failures)))
 
@@ -134,6 +145,7 @@ class CarrierBind:
                 on_request=self._on_request,
                 on_closed=lambda link, reason, _: self._on_lost(link, str(reason)),
                 on_peer_unbinding=lambda link: self._on_unbinding(link),
+                on_protocol_error=self._on_protocol_error,
             ),
             ssl=pool.tls,
         )
@@ -171,13 +183,17 @@ class CarrierBind:
         self.pool.serve()
         self._gone.set()
 
+    def _on_protocol_error(
+        self, link: Link, event: RemoteProtocolError | UnexpectedResponse
+    ) -> None:
+        self.protocol_errors += 1
+        log_protocol_error(link, event)
+
     def _on_request(self, link: Link, pdu: Request) -> None:
-        if isinstance(pdu, DeliverSm):
+        # Of all that an SMSC may send there is nothing else with an answer.
+        if isinstance(pdu, DeliverSm | DataSm):
             self.receipts += 1
             self.pool.on_deliver(link, pdu)
-        elif pdu.response_type is not None:
-            # A carrier has nothing else to ask of us.
-            link.respond(pdu, Status.ESME_RINVCMDID)
 
     def _set_state(self, state: str) -> None:
         if state == self.state:
@@ -207,7 +223,7 @@ class BindPool:
         name: str,
         config: PoolConfig,
         *,
-        on_deliver: Callable[[Link, DeliverSm], None],
+        on_deliver: Callable[[Link, DeliverSm | DataSm], None],
         on_change: Callable[[], None],
     ) -> None:
         self.name = name

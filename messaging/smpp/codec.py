@@ -8,7 +8,7 @@ peer never raise anything but DecodeError and FrameError.
 from __future__ import annotations
 
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from messaging.smpp import layout, multi, pdus
 from messaging.smpp.constants import (
@@ -21,7 +21,7 @@ from messaging.smpp.constants import (
 from messaging.smpp.engine import read_fields, write_fields
 from messaging.smpp.errors import DecodeError, EncodeError, FrameError
 from messaging.smpp.fast import DECODERS, ENCODERS
-from messaging.smpp.tlv import read_tlvs, write_tlvs
+from messaging.smpp.tlv import is_cut_short, read_tlvs, write_tlvs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,6 +41,16 @@ PDU_TYPES: Final[dict[int, type[pdus.Pdu]]] = {
 
 # Responses that go without a body when they report an error: SMPP 3.4, 4.1.2, 4.4.2, 4.5.2.
 _BODILESS_ON_ERROR: Final = (pdus.BindResp, pdus.SubmitSmResp, pdus.SubmitMultiResp)
+
+# What answers name: a message, or the other side.
+_NAMES: Final[dict[type[pdus.Response], str]] = {
+    pdu_type: name
+    for pdu_type in PDU_TYPES.values()
+    for kind, name in ((pdus.MessageIdResp, "message_id"), (pdus.BindResp, "system_id"))
+    if issubclass(pdu_type, kind)
+}
+# What is sent on as it stands, and charged.
+_TEXTS: Final = (pdus.SubmitSm, pdus.SubmitMulti, pdus.ReplaceSm)
 
 
 # -- encode ----------------------------------------------------------------------------------
@@ -139,9 +149,18 @@ def _decode_body(pdu_type: type[pdus.Pdu], frame: bytes, status: int) -> pdus.Pd
     try:
         return _read_body(pdu_type, frame)
     except DecodeError:
-        if status == Status.ESME_ROK:
-            raise
-        return pdu_type()  # the refusal itself has been understood
+        # Its status has been understood, and that is what an answer is about.
+        return pdu_type() if status else _salvage(pdu_type, frame)
+
+
+def _salvage(pdu_type: type[pdus.Response], frame: bytes) -> pdus.Response:
+    """A positive answer whose body is not as it should be, with its id as far as it can be read."""
+    name = _NAMES.get(pdu_type)
+    if name is None:
+        return pdu_type()
+    written, _, rest = frame[HEADER_LENGTH:].partition(b"\0")
+    salvaged: dict[str, Any] = {name: written.decode("latin-1"), "unread": len(rest)}
+    return pdu_type(**salvaged)
 
 
 def _read_body(pdu_type: type[pdus.Pdu], frame: bytes) -> pdus.Pdu:
@@ -151,7 +170,7 @@ def _read_body(pdu_type: type[pdus.Pdu], frame: bytes) -> pdus.Pdu:
     elif pdu_type is pdus.SubmitMultiResp:
         pdu, end = multi.read_multi_resp(frame, HEADER_LENGTH)
     else:
-        fields = layout.LAYOUTS[pdu_type]
+        fields = layout.READING[pdu_type]
         end = layout.measure(fields, frame, HEADER_LENGTH)
         pdu = pdu_type(**read_fields(fields, frame[HEADER_LENGTH:end]))
     if end < len(frame):
@@ -160,20 +179,17 @@ def _read_body(pdu_type: type[pdus.Pdu], frame: bytes) -> pdus.Pdu:
 
 
 def _read_rest(pdu: pdus.Pdu, frame: bytes, end: int) -> None:
-    """What follows the mandatory fields: TLVs where the PDU has them."""
+    """What follows the mandatory fields: TLVs, and whatever cannot be read, which is let go.
+
+    But not where it may be text that sm_length is too short for: half a text is sent by nobody.
+    """
+    tlvs, pos = read_tlvs(frame, end)
+    if isinstance(pdu, _TEXTS) and pos < len(frame) and not is_cut_short(frame, pos):
+        told = f"{len(frame) - pos} octets too many"
+        raise DecodeError(Status.ESME_RINVOPTPARSTREAM, told)
     if hasattr(pdu, "tlvs"):
-        pdu.tlvs = read_tlvs(frame, end)
-        return
-    if isinstance(pdu, pdus.Response):
-        return  # refusing an answer over octets that say nothing would help nobody
-    if end > HEADER_LENGTH:
-        try:
-            read_tlvs(frame, end)
-        except DecodeError:
-            pass
-        else:
-            raise DecodeError(Status.ESME_ROPTPARNOTALLWD, "has no optional parameters")
-    raise DecodeError(Status.ESME_RINVCMDLEN, f"{len(frame) - end} octets too many")
+        pdu.tlvs, end = tlvs, pos
+    pdu.unread = len(frame) - end
 
 
 # -- frames ----------------------------------------------------------------------------------

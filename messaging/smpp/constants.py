@@ -226,6 +226,10 @@ class MessageState(IntEnum):
     REJECTED = 8
 
 
+# The first octet of network_error_code: SMPP 3.4, 5.3.2.31, and SMPP 5.0, 4.8.4.42
+NETWORK_GSM: Final = 3
+NETWORK_SMPP: Final = 7
+
 # esm_class, SMPP 3.4, 5.2.12
 ESM_MESSAGE_TYPE_MASK: Final = 0x3C
 ESM_DELIVERY_RECEIPT: Final = 0x04

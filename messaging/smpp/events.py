@@ -7,7 +7,6 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from messaging.smpp.errors import DecodeError
     from messaging.smpp.pdus import Bind, BindResp, Request, Response
 
 
@@ -20,7 +19,6 @@ class CloseReason(Enum):
     CONNECTION_LOST = "connection lost"
     SESSION_INIT_TIMEOUT = "the peer did not bind in time"
     BIND_TIMEOUT = "no answer to the bind"
-    BIND_UNREADABLE = "the answer to the bind could not be read"
     UNBIND_TIMEOUT = "no answer to unbind"
     ENQUIRE_LINK_TIMEOUT = "no answer to enquire_link"
     FRAME_ERROR = "the peer's stream cannot be followed"
@@ -70,14 +68,6 @@ class ResponseTimedOut:
 
 
 @dataclass(slots=True)
-class ResponseMalformed:
-    """An answer came, without an error status, and could not be read: the outcome is unknown."""
-
-    context: Any
-    error: DecodeError
-
-
-@dataclass(slots=True)
 class UnexpectedResponse:
     """An answer that nothing waits for; it changes nothing."""
 
@@ -91,7 +81,10 @@ class PeerUnbinding:
 
 @dataclass(slots=True)
 class RemoteProtocolError:
-    """The peer broke the protocol. Whatever answer that calls for has been queued."""
+    """The peer broke the protocol. Whatever answer that calls for has been queued.
+
+    With ESME_ROK nothing was refused: the PDU itself is reported beside this.
+    """
 
     status: int
     command_id: int
@@ -118,7 +111,6 @@ Event = (
     | RequestReceived
     | ResponseReceived
     | ResponseTimedOut
-    | ResponseMalformed
     | UnexpectedResponse
     | PeerUnbinding
     | RemoteProtocolError

@@ -156,7 +156,11 @@ def _short_message_fields(frame: bytes) -> tuple[Any, ...]:
     end = message + sm_length
     if sm_length > 254 or end > len(frame):
         raise ValueError
-    tlvs: Tlvs = {} if end == len(frame) else read_tlvs(frame, end)
+    tlvs: Tlvs = {}
+    if end < len(frame):
+        tlvs, end_of_tlvs = read_tlvs(frame, end)
+        if end_of_tlvs < len(frame):
+            raise ValueError
     return (
         frame[16:service_end].decode("latin-1"),
         frame[service_end + 1],

@@ -7,12 +7,12 @@ before smpplib writes it, and a frame is measured here before smpplib reads it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
 from messaging.smpp import pdus
-from messaging.smpp.constants import MAX_SHORT_MESSAGE, Status
+from messaging.smpp.constants import MAX_FRAME_LENGTH, MAX_SHORT_MESSAGE, Status
 from messaging.smpp.errors import DecodeError, EncodeError
 
 
@@ -131,6 +131,22 @@ LAYOUTS: Final[dict[type[pdus.Pdu], Layout]] = {
         *_LONG_SOURCE,
         *_address("esme_addr", "esme_addr", 65, Status.ESME_RINVDSTADR),
     ),
+}
+
+
+def _wide(layout: Layout) -> Layout:
+    return tuple(
+        field if field.kind is Kind.INT else replace(field, limit=_WIDE[field.kind])
+        for field in layout
+    )
+
+
+# What a carrier delivers, as it is read: what matters of a receipt is its id and its state, and
+# those are lost for good where another field is one character too long. What is sent is held to
+# the limits.
+_WIDE: Final = {Kind.TEXT: MAX_FRAME_LENGTH, Kind.TIME: MAX_FRAME_LENGTH, Kind.MESSAGE: 0xFF}
+READING: Final[dict[type[pdus.Pdu], Layout]] = LAYOUTS | {
+    pdu_type: _wide(LAYOUTS[pdu_type]) for pdu_type in (pdus.DeliverSm, pdus.DataSm)
 }
 
 

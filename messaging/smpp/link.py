@@ -8,6 +8,7 @@ event loop and is not safe for threads.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -24,7 +25,6 @@ from messaging.smpp.outcomes import (
     LinkError,
     NotSent,
     ResponseTimeout,
-    ResponseUnreadable,
 )
 from messaging.smpp.session import LocalProtocolError, Session
 from messaging.smpp.states import Role, State
@@ -47,13 +47,15 @@ __all__ = [
     "NotSent",
     "OnDone",
     "ResponseTimeout",
-    "ResponseUnreadable",
     "connect_esme",
     "serve_smsc",
 ]
 
 logger = logging.getLogger(__name__)
 _NO_CONTEXT: Final = object()
+
+RECEIPTS_WAITED_FOR: Final = 1.0
+"""Seconds that an ESME has for answers to what was delivered to it, before we unbind it."""
 
 
 class Link(asyncio.Protocol):
@@ -97,6 +99,11 @@ class Link(asyncio.Protocol):
     def bound(self) -> bool:
         """Whether the bind holds."""
         return self._session.bound
+
+    @property
+    def unbinding(self) -> bool:
+        """Whether we are about to unbind."""
+        return self._draining
 
     @property
     def outstanding(self) -> int:
@@ -155,8 +162,8 @@ class Link(asyncio.Protocol):
     async def request(self, pdu: Request) -> Response:
         """Send a request and wait for its response, of whatever status.
 
-        Raises NotSent, LinkClosed, ResponseTimeout or ResponseUnreadable. If the waiting task is
-        cancelled the request still goes its way, and its outcome is not told.
+        Raises NotSent, LinkClosed or ResponseTimeout. If the waiting task is cancelled the request
+        still goes its way, and its outcome is not told.
         """
         future: asyncio.Future[Response] = self._loop.create_future()
         self.send(pdu, partial(_settle, future))
@@ -198,33 +205,52 @@ class Link(asyncio.Protocol):
     # -- the end -----------------------------------------------------------------------------
 
     async def unbind(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - it ends in a close
-        """Take no more requests, wait for the answers owed both ways, unbind and close.
+        """Ask nothing more, answer what was asked, unbind and close.
 
-        Closes without more ado when `timeout` seconds have passed; what is unanswered then is
-        reported as at any end.
+        The peer has `timeout` seconds for its own answers and for the unbind; what it has not
+        answered then is reported as at any end. As SMSC we may take a response_timeout more: what
+        was taken in is answered before the connection is closed. As ESME we need not: an SMSC
+        delivers again what was not answered, and that has no further effect.
         """
         self._draining = True
         try:
             async with asyncio.timeout(timeout):
-                await self._settle_accounts()
+                await self._await_answers(timeout)
+                await self._answer_all()
                 self._start_unbind()
                 await self.wait_closed()
         except TimeoutError:
             self._start_unbind()
+            if self._session.role is Role.SMSC:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self.config.response_timeout):
+                        await self._all_answered()
             self.close("not unbound in time")
 
-    async def _settle_accounts(self) -> None:
+    async def _await_answers(self, seconds: float) -> None:
+        """Wait for what the peer owes us, while it may still ask."""
         session = self._session
-        while session.bound and session.outstanding:
-            await self._changed.wait()
+        if session.role is Role.SMSC:
+            # An ESME that is not waited for gets its receipts again. A submit may not go out twice.
+            seconds = min(seconds, RECEIPTS_WAITED_FOR)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while session.bound and session.outstanding:
+                    await self._changed.wait()
+
+    async def _answer_all(self) -> None:
+        """Take nothing more in, and wait until all that was taken in is answered."""
         self._holding = True  # or a busy peer's requests would never come to an end
         self._update_reading()
         try:
-            while session.bound and session.inbound_pending:
-                await self._changed.wait()
+            await self._all_answered()
         finally:
             self._holding = False
             self._update_reading()
+
+    async def _all_answered(self) -> None:
+        while self._session.bound and self._session.inbound_pending:
+            await self._changed.wait()
 
     def _start_unbind(self) -> None:
         try:
@@ -372,8 +398,6 @@ class Link(asyncio.Protocol):
             case ev.ResponseTimedOut():
                 seconds = self.config.response_timeout
                 self._finish(event.context, ResponseTimeout(f"no answer in {seconds:g} s"))
-            case ev.ResponseMalformed():
-                self._finish(event.context, ResponseUnreadable(str(event.error)))
             case ev.PeerUnbinding():
                 self._call(self.handlers.on_peer_unbinding)
             case RemoteProtocolError() | UnexpectedResponse():

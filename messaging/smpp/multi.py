@@ -49,6 +49,8 @@ def read_multi(frame: bytes, pos: int) -> tuple[SubmitMulti, int]:
     for _ in range(count):
         destination, pos = _read_destination(frame, pos)
         destinations.append(destination)
+    if not 1 <= count <= _MAX_DESTINATIONS:
+        raise DecodeError(Status.ESME_RINVNUMDESTS, f"number_of_dests {count}")
     end = layout.measure(layout.MULTI_TAIL, frame, pos)
     values |= read_fields(layout.MULTI_TAIL, frame[pos:end])
     return SubmitMulti(dest_address=destinations, **values), end

@@ -21,10 +21,6 @@ class ResponseTimeout(LinkError):
     """No answer within response_timeout: the outcome is unknown."""
 
 
-class ResponseUnreadable(LinkError):
-    """An answer came that could not be read: the outcome is unknown."""
-
-
 class ConnectError(LinkError):
     """No connection, or it ended before the bind was answered."""
 

@@ -25,11 +25,15 @@ Tlvs = dict[int, bytes]
 
 @dataclass(slots=True)
 class Pdu:
-    """What every PDU has: a sequence number (SMPP 3.4, 5.1.4), set by the session that sends it."""
+    """What every PDU has: a sequence number (SMPP 3.4, 5.1.4), set by the session that sends it.
+
+    `unread`: how many octets at its end could not be read, of a PDU that was received.
+    """
 
     command_id: ClassVar[int]
 
     sequence: int = field(default=0, kw_only=True)
+    unread: int = field(default=0, kw_only=True, repr=False, compare=False)
 
     def tlv_int(self, tag: int) -> int | None:
         """A TLV as a big-endian integer; None where it is missing or empty."""

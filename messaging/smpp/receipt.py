@@ -5,8 +5,8 @@ name, in any order, case, spelling and spacing, and TLVs, which leave no room fo
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import Final, Literal
@@ -19,8 +19,21 @@ NETWORK_ERROR_CODE: Final = 0x0423  # §5.3.2.31, network type and two octets of
 MESSAGE_PAYLOAD: Final = 0x0424  # §5.3.2.32, instead of short_message
 MESSAGE_STATE: Final = 0x0427  # §5.3.2.35, one octet as in §5.2.28
 
-# What carriers write after "stat:", and what it means to us. The first ten are the standard's.
+# What carriers write after "stat:", and what it means to us. The first ten are the standard's, the
+# rest what carriers have been seen to write; a carrier's own table goes before this one.
 # ACCEPTD is final on paper, but carriers send it for "the network has it" and DELIVRD later.
+_DELIVERED: Final = "DELIVERED DELIVERD DELIVRED DELIVERED_TO_HANDSET DELVRD DLVRD SUCCESS"
+_EXPIRED: Final = "EXPIRD EXPRD EXPIRE VALIDITY_EXPIRED"
+_FAILED: Final = (
+    "UNDELIVERED UNDELIVERD UNDELIVERABLE UNDELIVRD UNDELVRD UNDLVRD UNDELIVD UNDEL"
+    " NOT_DELIVERED NOTDELIVERED NONDELIV FAILED FAIL FAILURE ERROR"
+    " REJECTED REJECT REJCTD REJECTE BLOCKED BLOCKD BLACKLISTED BLACKLIST BARRED"
+    " DND DND_FAIL DNDFAIL NDNC SPAM FILTERED CANCELED CANCELLED CANCELD"
+)
+_ENROUTE: Final = (
+    "BUFFERED BUFFRED BUFFERD SCHEDLD SCHEDULD PENDING SENT SUBMITTED SUBMITD QUEUED RETRY"
+    " IN_TRANSIT EN_ROUTE"
+)
 STATES: Final[dict[str, ReceiptState]] = {
     "DELIVRD": "delivered",
     "EXPIRED": "expired",
@@ -32,16 +45,12 @@ STATES: Final[dict[str, ReceiptState]] = {
     "ENROUTE": "enroute",
     "SCHEDULED": "enroute",
     "SKIPPED": "failed",
-    "DELIVERED": "delivered",
-    "FAILED": "failed",
-    "UNDELIVERED": "failed",
-    "UNDELIVERABLE": "failed",
-    "UNDELIVRD": "failed",
-    "REJECTED": "failed",
+    **dict.fromkeys(_DELIVERED.split(), "delivered"),
+    **dict.fromkeys(_EXPIRED.split(), "expired"),
+    **dict.fromkeys(_FAILED.split(), "failed"),
+    **dict.fromkeys(_ENROUTE.split(), "enroute"),
     "ACCEPTED": "accepted",
-    "BUFFERED": "enroute",
-    "BUFFRED": "enroute",
-    "SCHEDLD": "enroute",
+    "UNKNWN": "unknown",
 }
 # After UNKNOWN a carrier may still learn better; what never does ends by its validity.
 FINAL_STATES: Final[frozenset[ReceiptState]] = frozenset({"delivered", "expired", "failed"})
@@ -63,7 +72,8 @@ RAW_STATES: Final[dict[ReceiptState, str]] = {
     "unknown": "UNKNOWN",
 }
 
-_MAX_ID: Final = 64  # §5.2.23: 65 octets with the NUL
+LONGEST_ID: Final = 255
+"""Characters of an id that are kept. §5.2.23 has 64, and carriers that heed that and others."""
 _MAX_WORD: Final = 20
 _MAX_TIME: Final = 32
 
@@ -100,10 +110,11 @@ _PRINTABLE: Final = re.compile(r"[!-~]{1,64}")
 class Receipt:
     """What a carrier says became of one part.
 
-    `message_id` as the carrier wrote it (`normalize_id` makes it comparable), at most 64
+    `message_id` as the carrier wrote it (`normalize_id` makes it comparable), at most LONGEST_ID
     characters. `raw_state` is the carrier's word in upper case, at most 20 characters; `state` is
     ours. `error_code` is the text's code, or "type:code" from the TLV. Dates are the carrier's
-    clock, which has no zone here.
+    clock, which has no zone here. `told_word` is message_state's word and `text_word` the text's,
+    for who knows the carrier; either may be empty.
     """
 
     message_id: str
@@ -113,26 +124,33 @@ class Receipt:
     submit_date: datetime | None
     done_date: datetime | None
     final: bool
+    told_word: str = field(default="", compare=False)
+    text_word: str = field(default="", compare=False)
 
 
 def parse_receipt(
-    short_message: bytes, tlvs: Mapping[int, bytes], data_coding: int = 0
+    short_message: bytes,
+    tlvs: Mapping[int, bytes],
+    data_coding: int = 0,
+    *,
+    marked: bool = False,
 ) -> Receipt | None:
     """The receipt in a deliver_sm's text and TLVs, or None if there is none. Never raises.
 
     Fields as in SMPP 3.4 Appendix B; receipted_message_id (§5.3.2.12) and message_state (§5.2.28)
     win over the text's. A text alone is a receipt if it has an id and a state that is in STATES,
-    or an id and three more of the fields. esm_class, which says better what a deliver_sm is
-    meant to be, is the caller's to judge.
+    or an id and three more of the fields; where it is `marked` as one, an id is enough. esm_class,
+    which says better what a deliver_sm is meant to be, is the caller's to judge.
     """
     fields = _fields(_decode(short_message or tlvs.get(MESSAGE_PAYLOAD, b""), data_coding))
     told_id = _c_string(tlvs.get(RECEIPTED_MESSAGE_ID, b""))
     told_state = _told_state(tlvs.get(MESSAGE_STATE, b""))
-    message_id = told_id or _word(fields.get("id", ""), _MAX_ID)
-    raw_state = told_state or _text_state(fields.get("stat", ""))
+    message_id = told_id or _word(fields.get("id", ""), LONGEST_ID)
+    text_state = _text_state(fields.get("stat", ""))
+    raw_state = told_state or text_state
     if not message_id:
         return None
-    if not (told_id or told_state or raw_state in STATES or len(fields) >= 4):
+    if not (marked or told_id or told_state or raw_state in STATES or len(fields) >= 4):
         return None
     state = STATES.get(raw_state, "unknown")
     return Receipt(
@@ -143,7 +161,31 @@ def parse_receipt(
         submit_date=_date(fields.get("submit", "")[:_MAX_TIME]),
         done_date=_date(fields.get("done", "")[:_MAX_TIME]),
         final=state in FINAL_STATES,
+        told_word=told_state,
+        text_word=text_state,
     )
+
+
+def outline(short_message: bytes, tlvs: Mapping[int, bytes], data_coding: int = 0) -> str:
+    """Return a receipt's fields as they were written, for people, without the message's own text.
+
+    Nothing where no field is found: what that is, is not ours to show.
+    """
+    text = _decode(short_message or tlvs.get(MESSAGE_PAYLOAD, b""), data_coding)
+    names = list(_NAME.finditer(text))
+    ends = (match.start() for match in names if match.lastgroup == "text")
+    written = text[: next(ends, len(text))] if names and names[0].lastgroup != "text" else ""
+    told = [
+        f"{name}={tlvs[tag].hex()}"
+        for name, tag in (
+            ("receipted_message_id", RECEIPTED_MESSAGE_ID),
+            ("message_state", MESSAGE_STATE),
+            ("network_error_code", NETWORK_ERROR_CODE),
+        )
+        if tag in tlvs
+    ]
+    shown = "".join(c if c.isprintable() else " " for c in " ".join([written.strip(), *told]))
+    return shown.strip()
 
 
 def normalize_id(message_id: str, written: IdForm) -> str:
@@ -160,13 +202,17 @@ def normalize_id(message_id: str, written: IdForm) -> str:
     only pads one side with zeros has decimal on both (hex, if there are letters).
     """
     plain = message_id.strip().lower()
-    if len(plain) > _MAX_ID:  # never an id, and Python refuses to convert very long numbers
+    if len(plain) > LONGEST_ID:  # never an id, and Python refuses to convert very long numbers
         return plain
     if written == "decimal" and _DECIMAL.fullmatch(plain):
         return str(int(plain))
     if written == "hex" and (match := _HEX.fullmatch(plain)):
         return str(int(match[1], 16))
     return plain
+
+
+def _ascii(text: str) -> bytes:
+    return text.encode("ascii", "replace")
 
 
 def format_receipt(
@@ -179,13 +225,15 @@ def format_receipt(
     text: str = "",
     dlvrd: int | None = None,
     seconds: bool = False,
+    alphabet: Callable[[str], bytes] = _ascii,
 ) -> tuple[bytes, dict[int, bytes]]:
-    """A receipt's short_message (SMPP 3.4 Appendix B, ASCII) and its two TLVs.
+    """A receipt's short_message (SMPP 3.4 Appendix B) and its two TLVs.
 
     `raw_state` is one of the standard's words: see RAW_STATES for ours. Dates are written as they
     are given, to the minute or, with `seconds`, to the second. The first 20 characters of `text`
-    go last, '?' for what is not ASCII. `dlvrd` is 1 by default when delivered, else 0. Raises
-    ValueError for an id that is not 1 to 64 visible ASCII characters, or an unknown state.
+    go last. `alphabet` writes it all as the data_coding says, '?' for what it lacks. `dlvrd` is
+    1 by default when delivered, else 0. Raises ValueError for an id that is not 1 to 64 visible
+    ASCII characters, or an unknown state.
     """
     if not _PRINTABLE.fullmatch(message_id):
         raise ValueError("a message id is 1 to 64 visible ASCII characters")
@@ -194,13 +242,13 @@ def format_receipt(
     if dlvrd is None:
         dlvrd = int(raw_state == "DELIVRD")
     style = "%y%m%d%H%M%S" if seconds else "%y%m%d%H%M"
-    shown = "".join(c if " " <= c <= "~" else "?" for c in text[:20])
+    shown = "".join(c if c.isprintable() else "?" for c in text[:20])
     short_message = (
         f"id:{message_id} sub:001 dlvrd:{dlvrd:03d}"
         f" submit date:{submit_date:{style}} done date:{done_date:{style}}"
         f" stat:{raw_state} err:{error_code} text:{shown}"
     )
-    return short_message.encode("ascii"), {
+    return alphabet(short_message), {
         RECEIPTED_MESSAGE_ID: message_id.encode("ascii") + b"\0",
         MESSAGE_STATE: bytes((_CODE_BY_STATE[raw_state],)),
     }
@@ -249,7 +297,7 @@ def _word(value: str, limit: int) -> str:
 
 
 def _c_string(octets: bytes) -> str:
-    return octets.split(b"\0", 1)[0].decode("latin-1").strip().strip("\"'")[:_MAX_ID]
+    return octets.split(b"\0", 1)[0].decode("latin-1").strip().strip("\"'")[:LONGEST_ID]
 
 
 def _told_state(octets: bytes) -> str:
@@ -266,12 +314,13 @@ def _text_state(value: str) -> str:
 
 
 def _error_code(value: str, network: bytes) -> str:
-    """The text's code, which carriers document, or the network's where that says nothing."""
+    """The text's code, which carriers document; the network's where that says nothing, or has more
+    digits than the three that the text has room for."""
     word = _word(value, _MAX_WORD)
-    if word.strip("0") or len(network) != 3:
+    code = int.from_bytes(network[1:], "big") if len(network) == 3 else 0
+    if not code or (word.strip("0") and not (code > 999 and word == f"{code}"[-3:])):
         return word
-    code = int.from_bytes(network[1:], "big")
-    return f"{network[0]}:{code}" if code else word
+    return f"{network[0]}:{code}"
 
 
 @lru_cache(maxsize=1024)  # receipts come in crowds, and these are mostly the same minute

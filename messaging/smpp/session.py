@@ -42,7 +42,12 @@ from messaging.smpp.states import ALLOWED, BOUND, STATE_OF_BIND, Role, State
 
 _NOTHING: Final[frozenset[int]] = frozenset()
 _ENQUIRE_LINK: Final = int(CommandId.ENQUIRE_LINK)
+_WHILE_PEER_UNBINDS: Final = frozenset(
+    {_ENQUIRE_LINK, int(CommandId.DELIVER_SM), int(CommandId.DATA_SM)}
+)
+_WHILE_WE_UNBIND: Final = frozenset({_ENQUIRE_LINK, int(CommandId.UNBIND)})
 _AT_ONCE: Final = 0.0  # a deadline that has passed on every monotonic clock
+_NEVER: Final = float("inf")
 
 
 class LocalProtocolError(Exception):
@@ -57,6 +62,7 @@ class SessionConfig:
     enquire_link_interval: float | None = 30.0  # silence after which the peer is asked
     response_timeout: float = 30.0  # how long a request of ours waits for its answer
     inactivity_timeout: float | None = None  # unbind when only enquire_link goes for so long
+    unbind_grace: float = 2.0  # ESME: how long an SMSC that unbinds is waited for with its answers
     max_inbound_pending: int = 1000  # the peer's requests that may wait for our answer
     max_frame_length: int = MAX_FRAME_LENGTH  # octets
 
@@ -92,7 +98,8 @@ class Session:
         self._full = False
         self._bind: Bind | None = None
         self._peer_unbind: Unbind | None = None
-        self._peer_unbind_deadline = 0.0
+        self._unbind_answered = False  # ours
+        self._unbind_since = 0.0  # when the peer unbound, or answered our unbind
         self._init_started = now
         self._last_received = now
         self._last_operation = now
@@ -193,12 +200,19 @@ class Session:
         return True
 
     def unbind(self, now: float) -> None:
-        """Ask to unbind (SMPP 3.4, 4.2). Nothing may be sent after it; Closed will follow."""
+        """Ask to unbind (SMPP 3.4, 4.2). Nothing may be sent after it; Closed will follow.
+
+        An SMSC takes nothing more from then on; an ESME still takes what the SMSC delivers.
+        """
         self._send_own(Unbind(), _Own.UNBIND, now)
         self._may_send = _NOTHING
+        if self.role is Role.SMSC:
+            self._may_receive = _WHILE_WE_UNBIND
 
     def close(self, reason: CloseReason = CloseReason.LOCAL, detail: str = "") -> list[Event]:
         """End the session, or note that the connection is gone. Closed is reported once."""
+        if reason is CloseReason.CONNECTION_LOST and self._unbind_answered:
+            reason, detail = CloseReason.UNBOUND, ""  # the peer did not wait for our last answers
         self._close(reason, detail)
         self._enter(State.CLOSED)
         return self._take_events()
@@ -223,7 +237,7 @@ class Session:
             self._report_remote(Status.ESME_RINVCMDLEN, 0, 0, str(problem))
             self._close(CloseReason.FRAME_ERROR, str(problem))
         self._note_reading(now)
-        self._finish_peer_unbind(now)
+        self._finish_unbind(now)
         return self._take_events()
 
     def _receive_frame(self, frame: bytes, now: float) -> None:
@@ -232,6 +246,9 @@ class Session:
         except DecodeError as problem:
             self._receive_malformed(problem)
             return
+        if pdu.unread:
+            told = f"{pdu.unread} octets at its end were not read"
+            self._report_remote(Status.ESME_ROK, pdu.command_id, pdu.sequence, told)
         if isinstance(pdu, Response):
             self._receive_response(pdu, now)
         elif isinstance(pdu, Request):
@@ -263,26 +280,42 @@ class Session:
         self._events.append(ev.BindRequested(pdu))
 
     def _receive_unbind(self, pdu: Unbind, now: float) -> None:
-        if _Own.UNBIND in self._own:  # both unbind at once: ours ends the session when answered
+        if self._we_unbind:  # both unbind at once: ours ends the session when answered
             self._out.append(encode(UnbindResp(sequence=pdu.sequence)))
             return
         self._peer_unbind = pdu
-        self._peer_unbind_deadline = now + self.config.response_timeout
+        self._unbind_since = now
         self._may_send = _NOTHING
-        self._may_receive = frozenset({_ENQUIRE_LINK})
+        if self.role is Role.ESME:
+            # What is refused now would never come again: most SMSCs count it as delivered.
+            self._may_receive &= _WHILE_PEER_UNBINDS
+        else:
+            self._may_receive = frozenset({_ENQUIRE_LINK})
         self._events.append(ev.PeerUnbinding())
 
-    def _finish_peer_unbind(self, now: float) -> None:
-        """Answer the peer's unbind once no answer is owed in either direction, or after a while."""
-        if self._peer_unbind is None or self.over:
+    def _finish_unbind(self, now: float) -> None:
+        """End the session that either side has unbound, when nothing more is to be waited for."""
+        if self.over or now < self._unbind_due():
             return
-        if not self._drained() and now < self._peer_unbind_deadline:
-            return
-        self._out.append(encode(UnbindResp(sequence=self._peer_unbind.sequence)))
-        self._close(CloseReason.PEER_UNBOUND, then=State.UNBOUND)
+        if self._peer_unbind is not None:
+            self._out.append(encode(UnbindResp(sequence=self._peer_unbind.sequence)))
+            self._close(CloseReason.PEER_UNBOUND, then=State.UNBOUND)
+        else:
+            self._close(CloseReason.UNBOUND, then=State.UNBOUND)
 
-    def _drained(self) -> bool:
-        return not self._pending_count and not self.outstanding
+    def _unbind_due(self) -> float:
+        """When the session ends as things stand, after an unbind; never without one.
+
+        What we owe is answered first. As ESME we also wait a little for what the SMSC owes us: what
+        became of those submits would not be known. As SMSC we do not: receipts go out again.
+        """
+        if self._peer_unbind is None and not self._unbind_answered:
+            return _NEVER
+        if self._pending_count:
+            return self._unbind_since + self.config.response_timeout
+        if self._peer_unbind is not None and self.role is Role.ESME and self.outstanding:
+            return self._unbind_since + self.config.unbind_grace
+        return _AT_ONCE
 
     def _receive_response(self, pdu: Response, now: float) -> None:
         context = self._outstanding.take(pdu.sequence, pdu.command_id)
@@ -297,7 +330,9 @@ class Session:
     def _receive_own_response(self, asked: _Own, pdu: Response, now: float) -> None:
         self._own.discard(asked)
         if asked is _Own.UNBIND:
-            self._close(CloseReason.UNBOUND, then=State.UNBOUND)
+            self._unbind_answered = True
+            self._unbind_since = now
+            self._may_receive = _WHILE_WE_UNBIND
         elif asked is _Own.BIND and self._bind is not None:
             bind = self._bind
             if pdu.status == Status.ESME_ROK and isinstance(pdu, BindResp):
@@ -310,31 +345,35 @@ class Session:
     def _receive_malformed(self, problem: DecodeError) -> None:
         sequence, command_id = problem.sequence, problem.command_id
         self._report_remote(problem.status, command_id, sequence, problem.reason)
+        # An answer is never answered: two peers could go on so for ever.
         if not command_id & RESPONSE_BIT:
             answer = response_type_of(command_id) or GenericNack
             self._out.append(encode(answer(status=problem.status, sequence=sequence)))
-            return
-        # An answer is never answered: two peers could go on so for ever.
-        context = self._outstanding.take(sequence, command_id)
-        if context is MISSING:
-            return
-        if type(context) is not _Own:
-            self._events.append(ev.ResponseMalformed(context, problem))
-            return
-        self._own.discard(context)
-        if context is _Own.BIND:
-            self._close(CloseReason.BIND_UNREADABLE, problem.reason)
 
     def _refuse_in_this_state(self, pdu: Request) -> None:
         if isinstance(pdu, Bind) and self.bound and self.role is Role.SMSC:
             self._refuse(pdu, Status.ESME_RALYBND, "already bound")
+        elif self._is_too_late(pdu):
+            # No error of the peer's: it had not read our unbind. It may ask again elsewhere.
+            self._answer_with(pdu, Status.ESME_RMSGQFUL)
         else:
             self._refuse(pdu, Status.ESME_RINVBNDSTS, f"not allowed in {self.state.value}")
 
+    @property
+    def _we_unbind(self) -> bool:
+        return _Own.UNBIND in self._own or self._unbind_answered
+
+    def _is_too_late(self, pdu: Request) -> bool:
+        """Whether only our unbind keeps us from taking that request."""
+        return self._we_unbind and pdu.command_id in ALLOWED[self.role.peer, self.state]
+
     def _refuse(self, pdu: Request, status: int, reason: str) -> None:
+        self._answer_with(pdu, status)
+        self._report_remote(status, pdu.command_id, pdu.sequence, reason)
+
+    def _answer_with(self, pdu: Request, status: int) -> None:
         if pdu.response_type is not None:
             self._out.append(encode(pdu.response_type(status=status, sequence=pdu.sequence)))
-        self._report_remote(status, pdu.command_id, pdu.sequence, reason)
 
     def _report_remote(self, status: int, command_id: int, sequence: int, reason: str) -> None:
         self._events.append(ev.RemoteProtocolError(status, command_id, sequence, reason))
@@ -345,11 +384,14 @@ class Session:
         """When `tick` is due, in the caller's monotonic seconds; it may lie in the past."""
         if self.over:
             return None
-        if self._peer_unbind is not None:
-            return _AT_ONCE if self._drained() else self._peer_unbind_deadline
+        due = self._unbind_due()
+        if due == _AT_ONCE:
+            return due
         config = self.config
         deadlines: list[float] = []
-        if not self.bound:
+        if due != _NEVER:
+            deadlines.append(due)
+        elif not self.bound:
             if self._awaits_bind() and config.session_init_timeout is not None:
                 deadlines.append(self._init_started + config.session_init_timeout)
         elif _Own.UNBIND not in self._own:
@@ -367,8 +409,8 @@ class Session:
         if self.over:
             return []
         self._expire_responses(now)
-        self._finish_peer_unbind(now)
-        if self._peer_unbind is None:
+        self._finish_unbind(now)
+        if self._unbind_due() == _NEVER:
             self._tick_timers(now)
         return self._take_events()
 
@@ -431,7 +473,7 @@ class Session:
 
     def _send(self, request: Request, context: Any, now: float) -> int:
         if request.command_id not in self._may_send:
-            unbinding = self._peer_unbind is not None or _Own.UNBIND in self._own
+            unbinding = self._peer_unbind is not None or self._we_unbind
             where = "while unbinding" if unbinding else f"in {self.state.value}"
             raise LocalProtocolError(f"{command_name(request.command_id)} may not be sent {where}")
         sequence = request.sequence = self._outstanding.next_sequence()

@@ -5,13 +5,16 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING
 
-from messaging.smpp.constants import Status
-from messaging.smpp.errors import DecodeError, EncodeError
+from messaging.smpp.constants import Tag
+from messaging.smpp.errors import EncodeError
 
 if TYPE_CHECKING:
     from messaging.smpp.pdus import Tlvs
 
 _HEADER = Struct(">HH")  # tag, length
+_TAGS = frozenset(int(tag) for tag in Tag)
+# Of those that vendors may use (0x1400 to 0x3FFF: SMPP 3.4, 5.3.1) the ones that are no letters.
+_VENDORS = range(0x1400, 0x2000)
 
 
 def write_tlvs(tlvs: Tlvs) -> bytes:
@@ -29,16 +32,28 @@ def write_tlvs(tlvs: Tlvs) -> bytes:
     return b"".join(parts)
 
 
-def read_tlvs(frame: bytes, pos: int) -> Tlvs:
-    """TLVs from `pos` to the end of the frame; of a repeated tag the last stands."""
+def read_tlvs(frame: bytes, pos: int) -> tuple[Tlvs, int]:
+    """Return the TLVs from `pos` on, and where they end: at the frame's end if all can be read.
+
+    Of a repeated tag the last stands.
+    """
     end = len(frame)
     tlvs: Tlvs = {}
-    while pos < end:
-        if pos + 4 > end:
-            raise DecodeError(Status.ESME_RINVOPTPARSTREAM, "ends within a TLV's header")
+    while pos + 4 <= end:
         tag, length = _HEADER.unpack_from(frame, pos)
+        if pos + 4 + length > end:
+            break
         pos += 4 + length
-        if pos > end:
-            raise DecodeError(Status.ESME_RINVOPTPARSTREAM, f"TLV 0x{tag:04X} is longer than it")
         tlvs[tag] = frame[pos - length : pos]
-    return tlvs
+    return tlvs, pos
+
+
+def is_cut_short(frame: bytes, pos: int) -> bool:
+    """Return whether what stands there may be a TLV that was cut short, or a few stray octets.
+
+    No text begins as those tags do, but for one in a million.
+    """
+    if len(frame) - pos < _HEADER.size:
+        return True
+    tag, _ = _HEADER.unpack_from(frame, pos)
+    return tag in _TAGS or tag in _VENDORS

@@ -1,4 +1,4 @@
-"""Countries by their names."""
+"""Template filter for the names of countries."""
 
 from django import template
 
@@ -9,5 +9,5 @@ register = template.Library()
 
 @register.filter
 def country_name(country: str) -> str:
-    """The name of a country in the language of the page, from its code in ISO 3166."""
+    """Return the name of a country in the page's language, from its code in ISO 3166."""
     return name_of(country)

@@ -1,7 +1,7 @@
-"""What makes a text cheaper: plain characters for those that force UCS-2, no Arabic marks. Pure.
+"""GSM alternatives: replacements for characters that force UCS-2, and Arabic without marks. Pure.
 
-`“` and `"` look alike on a handset, but the first one makes every part hold 70 characters instead
-of 160. Tashkeel and tatweel change no Arabic word, and each takes the place of a letter.
+`“` and `"` look alike on a handset, but the first one reduces every part from 160 characters to 70.
+Tashkeel and tatweel change no Arabic word, and each takes the space of a letter.
 """
 
 import re
@@ -14,7 +14,7 @@ from messaging.text import encoding as sms
 from messaging.text import variables
 from messaging.text.encoding import Measure
 
-_SAME: Final = {
+_ALTERNATIVES: Final = {
     **dict.fromkeys("‘’‚‛′`´ʼʻ＇", "'"),
     **dict.fromkeys("“”„‟″«»＂", '"'),
     **dict.fromkeys("‐‑‒–—―−﹘﹣－", "-"),
@@ -22,7 +22,7 @@ _SAME: Final = {
     **dict.fromkeys("\t\u00a0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009"
                     "\u200a\u202f\u205f\u3000", " "),
     **dict.fromkeys("\u2028\u2029\x0b\x85", "\n"),
-    # Nothing is seen of these: soft hyphen, zero-width and direction marks, variation selectors.
+    # Invisible characters: soft hyphen, zero-width and direction marks, variation selectors.
     **dict.fromkeys("\u00ad\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060\u2066"
                     "\u2067\u2068\u2069\ufeff\ufe0e\ufe0f", ""),
     "…": "...", "‹": "<", "›": ">", "⁄": "/", "∕": "/", "×": "x", "÷": "/", "™": "(TM)",
@@ -31,70 +31,76 @@ _SAME: Final = {
     "œ": "oe", "Œ": "OE", "¢": "c", "،": ",", "؛": ";", "؟": "?", "٪": "%", "﷼": "SAR",
     "\u20c1": "SAR",
 }  # fmt: skip
-# Tashkeel, superscript alef, and the signs of the Quran.
+# Tashkeel, superscript alef, and the Quranic signs.
 _MARKS: Final = re.compile("[\u0610-\u061a\u0640\u064b-\u065f\u0670\u06d6-\u06dc\u06df-\u06e8"
                            "\u06ea-\u06ed]")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Forcing:
-    """A character that keeps a text out of GSM 03.38, and the plain one for it: None has none."""
+    """A character that forces UCS-2, and its GSM alternative, None if it has none."""
 
     character: str
     replacement: str | None
 
     @property
     def code(self) -> str:
+        """The code point, such as U+201C."""
         return f"U+{ord(self.character):04X}"
 
     @property
     def name(self) -> str:
-        """What Unicode calls it, for what cannot be seen."""
+        """The character's name in Unicode, for invisible ones."""
         return unicodedata.name(self.character, "").capitalize()
 
     @property
     def shown(self) -> str:
-        """The character, or its code where nothing could be seen."""
-        seen = self.character.isprintable() and not self.character.isspace()
-        return (
-            self.character if seen and unicodedata.category(self.character) != "Mn" else self.code
+        """The character, or its code point where it is invisible."""
+        visible = (
+            self.character.isprintable()
+            and not self.character.isspace()
+            and unicodedata.category(self.character) != "Mn"
         )
+        return self.character if visible else self.code
 
     @property
     def replacement_shown(self) -> str:
+        """The alternative, with symbols for nothing, a blank and a line break."""
         return {"": "∅", " ": "␣", "\n": "↵"}.get(self.replacement or "", self.replacement or "")
 
     @property
     def is_letter(self) -> bool:
-        """Whether it is a letter or a sign on letters: words cannot do without."""
+        """True for a letter or a mark of letters, which a word needs."""
         return unicodedata.category(self.character)[0] in "LM"
 
 
 def forcing(text: str) -> list[Forcing]:
-    """The distinct characters that force UCS-2, in order, those of composed letters as one."""
+    """Return the distinct characters that force UCS-2, in order; composed letters count as one."""
     composed = unicodedata.normalize("NFC", text)
     return [Forcing(each, _plain(each)) for each in sms.forcing_ucs2(composed)]
 
 
 def plain(text: str) -> str:
-    """The text with a plain character for each that has one."""
+    """Return the text with the GSM alternatives of all characters that have one."""
     composed = unicodedata.normalize("NFC", text)
     return "".join([each if sms.is_gsm(each) else _plain_or_same(each) for each in composed])
 
 
 def has_words_beyond(found: list[Forcing]) -> bool:
-    """Whether letters are among them that have no plain ones: then replacing the others makes the
-    text no shorter."""
+    """Return whether some are letters without an alternative.
+
+    The text then stays UCS-2, and replacing the other characters makes it no cheaper.
+    """
     return any(each.replacement is None and each.is_letter for each in found)
 
 
 def has_marks(text: str) -> bool:
-    """Whether `without_marks` would take something away."""
+    """Return whether `without_marks` would remove anything."""
     return without_marks(text) != text
 
 
 def without_marks(text: str) -> str:
-    """The text without tashkeel and tatweel. Hamza and madda stay on their letters."""
+    """Return the text without tashkeel and tatweel. Hamza and madda stay on their letters."""
     if not _MARKS.search(text):
         return text
     return _MARKS.sub("", unicodedata.normalize("NFC", text))
@@ -102,10 +108,10 @@ def without_marks(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Advice:
-    """What is to be said of a text while it is written.
+    """Advice on a text while it is written.
 
-    `filled`: with the values of its variables. `room`: units until it needs another part. `plain`
-    and `bare`: what it would cost with plain characters, and without marks, where that changes it.
+    `filled`: the text with the values of its variables. `room`: units until it needs another part.
+    `plain` and `bare`: its size with GSM alternatives and without Arabic marks, where these help.
     """
 
     filled: str
@@ -117,12 +123,15 @@ class Advice:
 
     @property
     def needs_unicode(self) -> bool:
-        """Whether it is written in letters that GSM 03.38 has not."""
+        """True where it has letters outside GSM 03.38 that have no alternative."""
         return has_words_beyond(list(self.forcing))
 
 
 def advice(text: str, values: Mapping[str, str]) -> Advice | None:
-    """None for a text that cannot be sent: an empty one, or one with half a character."""
+    """Return advice on a text, with `values` in place of its variables.
+
+    None for a text that cannot be sent: an empty one, or one with an unpaired surrogate.
+    """
     filled = variables.fill(text, values)
     try:
         measure = sms.measure(filled)
@@ -151,13 +160,15 @@ def _plain_or_same(character: str) -> str:
 
 
 def _plain(character: str) -> str | None:
-    """The plain character or characters for one; None where there are none."""
-    known = _SAME.get(character)
-    if known is not None:
-        return known
+    """Return the GSM alternative of a character, which may be several or none; None without one."""
+    replacement = _ALTERNATIVES.get(character)
+    if replacement is not None:
+        return replacement
     parts = unicodedata.normalize("NFKD", character)
     letters = "".join(
-        _SAME.get(each, each) for each in parts if not unicodedata.category(each).startswith("M")
+        _ALTERNATIVES.get(each, each)
+        for each in parts
+        if not unicodedata.category(each).startswith("M")
     )
     if letters and letters != character and sms.is_gsm(letters):
         return letters

@@ -1,7 +1,7 @@
-"""Texts with variables, such as `Hello {name}`. Pure.
+"""Variables (placeholders) in texts, such as `Hello {name}`. Pure.
 
 A variable is a name in braces: a letter or `_`, then letters, digits, `_` and `-`, of any script.
-Whatever else stands in braces is text and stays as it is.
+Anything else in braces is text and stays as it is.
 """
 
 import re
@@ -17,12 +17,12 @@ _OUTSIDE: Final = re.compile(r"[^\w-]+")
 
 
 def variables_of(text: str) -> list[str]:
-    """The names of the text's variables, each once, in order."""
+    """Return the names of the text's variables, each once, in order."""
     return list(dict.fromkeys(_VARIABLE.findall(text)))
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """The text with the values in place of its variables; one without a value stays as it is.
+    """Return the text with values in place of its variables; one without a value stays as it is.
 
     Braces within a value are text.
     """
@@ -30,19 +30,19 @@ def fill(text: str, values: Mapping[str, str]) -> str:
 
 
 def missing(text: str, values: Mapping[str, str]) -> list[str]:
-    """The text's variables that have no value, or a blank one."""
+    """Return the text's variables that have no value, or a blank one."""
     return [name for name in variables_of(text) if not values.get(name, "").strip()]
 
 
 def is_name(name: str) -> bool:
-    """Whether a variable may be called so."""
+    """Return whether `name` is a valid variable name."""
     return _WHOLE_NAME.fullmatch(name) is not None
 
 
 def name_of(heading: str) -> str:
-    """What the variable of a column with that heading is called: `First name` is `first_name`.
+    """Return the variable name of a column's heading: `First name` becomes `first_name`.
 
-    Empty where nothing is left of it.
+    Empty where no valid name remains.
     """
     name = _BETWEEN_WORDS.sub("_", heading.strip().lower())
     name = _OUTSIDE.sub("", name).lstrip("-0123456789")[:MAX_NAME]

@@ -1,4 +1,4 @@
-"""A span of days that people choose in a form: the first and the last one, where they read."""
+"""The form of a date range: a first and a last day, in the reader's time zone."""
 
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -14,6 +14,7 @@ _BOUNDS = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2100, 1, 
 
 
 def day_field(label: Any) -> forms.DateField:
+    """Return an optional field for a day between the years 2000 and 2100."""
     return forms.DateField(
         label=label,
         required=False,
@@ -24,31 +25,32 @@ def day_field(label: Any) -> forms.DateField:
 
 
 class DaysForm(forms.Form):
-    """Both days may be left out, and both are included."""
+    """A date range. Each day may be left out; both are included."""
 
     since = day_field(gettext_lazy("From day"))
     until = day_field(gettext_lazy("To day"))
 
     def clean(self) -> dict[str, Any]:
-        found: dict[str, Any] = super().clean() or {}
-        since, until = found.get("since"), found.get("until")
+        cleaned: dict[str, Any] = super().clean() or {}
+        since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and until < since:
             self.add_error("until", _("That is before the first day."))
-        return found
+        return cleaned
 
     @property
     def start(self) -> datetime | None:
+        """Midnight of the first day, in UTC."""
         since: date | None = self.cleaned_data["since"]
         return midnight(since) if since else None
 
     @property
     def end(self) -> datetime | None:
-        """When the last day is over."""
+        """Midnight after the last day, in UTC."""
         until: date | None = self.cleaned_data["until"]
         return midnight(until + timedelta(days=1)) if until else None
 
     @property
-    def named(self) -> str:
-        """The days as the name of a file has them."""
+    def name_suffix(self) -> str:
+        """The days as the end of a file's name."""
         days = [self.cleaned_data[name] for name in ("since", "until")]
         return "".join(f"-{day:%Y-%m-%d}" for day in days if day)

@@ -1,7 +1,8 @@
-"""What the overview shows of an organization: counts over time, latency, failures, the pace.
+"""Figures of the overview: counts over time, spending rate, latency (median, p95), failures.
 
-Counts come from the sums of hours. Latency and reasons are of samples that an index bounds, so that
-a million messages take no longer than a thousand; the page says how many they are of.
+Counts come from the hourly rollups. Latency and failure reasons come from samples that an index
+limits, so that a million messages take no longer than a thousand; the page says how large the
+sample is.
 """
 
 import uuid
@@ -40,19 +41,19 @@ from messaging.usage.usage import (
 )
 
 SAMPLED = 200
-"""Messages of each hour or day that latency is measured on: the newest of them."""
+"""The number of messages of each hour or day whose latency is measured: the newest."""
 FAILURES = 200
-"""The newest failed ones, and as many expired ones, whose reasons are counted."""
-# As they are piled up, from the ground.
-_PILED = (
+"""The number of failed messages, and of expired ones, whose reasons are counted: the newest."""
+# The order of the stacked bars, from the bottom.
+_STACKED = (
     Status.DELIVERED, Status.SENT, Status.SENDING, Status.QUEUED, Status.SCHEDULED,
     Status.CANCELED, Status.EXPIRED, Status.FAILED,
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Some hours or days up to now; `key` is how addresses call it."""
+class Period:
+    """A number of hours or days up to now; `key` is its name in query strings."""
 
     key: str
     label: str | Promise
@@ -60,41 +61,44 @@ class Span:
     places: int
 
 
-SPANS: Final = {
-    span.key: span
-    for span in (
-        Span("24h", _("24 hours"), "hour", 24),
-        Span("7d", _("7 days"), "day", 7),
-        Span("30d", _("30 days"), "day", 30),
+PERIODS: Final = {
+    period.key: period
+    for period in (
+        Period("24h", _("24 hours"), "hour", 24),
+        Period("7d", _("7 days"), "day", 7),
+        Period("30d", _("30 days"), "day", 30),
     )
 }
-DAY = SPANS["24h"]
+LAST_DAY = PERIODS["24h"]
 
 
 def days_zone() -> tzinfo:
-    """The zone whose days are counted: the reader's, unless it is no whole hours away from UTC."""
+    """Return the time zone whose days are counted.
+
+    It is the reader's, or UTC where the reader's offset from UTC is not a whole number of hours.
+    """
     zone = timezone.get_current_timezone()
     offset = datetime.now(zone).utcoffset() or timedelta()
     return UTC if offset % HOUR or str(zone) == "UTC" else zone
 
 
-def begins(span: Span, now: datetime) -> list[datetime]:
-    """When each of the span's hours or days begins (UTC), the last one is the present one."""
-    if span.step == "hour":
+def period_starts(period: Period, now: datetime) -> list[datetime]:
+    """Return the starts of the period's hours or days, in UTC; the last one is the current one."""
+    if period.step == "hour":
         last = floor_hour(now)
-        return [last - back * HOUR for back in range(span.places - 1, -1, -1)]
+        return [last - back * HOUR for back in range(period.places - 1, -1, -1)]
     zone = days_zone()
     today = now.astimezone(zone).date()
-    return [midnight(today - timedelta(days=back)) for back in range(span.places - 1, -1, -1)]
+    return [midnight(today - timedelta(days=back)) for back in range(period.places - 1, -1, -1)]
 
 
 def midnight(day: Any) -> datetime:
-    """When that day begins in the zone whose days are counted, in UTC."""
+    """Return the start of a day in the time zone whose days are counted, in UTC."""
     return datetime(day.year, day.month, day.day, tzinfo=days_zone()).astimezone(UTC)
 
 
-def places_of(starts: Sequence[datetime], step: Step) -> list[Place]:
-    """What stands under a chart: hours as the reader's clock shows them, or days."""
+def axis_places(starts: Sequence[datetime], step: Step) -> list[Place]:
+    """Return the labels under a chart: hours in the reader's time zone, or days."""
     if step == "hour":
         shown = [timezone.localtime(start) for start in starts]
         return [Place(f"{each:%H:%M}", f"{each:%Y-%m-%d %H:%M}") for each in shown]
@@ -103,7 +107,7 @@ def places_of(starts: Sequence[datetime], step: Step) -> list[Place]:
 
 
 def status_series(used: Traffic, starts: Sequence[datetime]) -> list[Series]:
-    """The messages by status, one value for each place of time."""
+    """Return the number of messages by status, with one value for each start."""
     return [
         Series(
             str(status),
@@ -111,7 +115,7 @@ def status_series(used: Traffic, starts: Sequence[datetime]) -> list[Series]:
             STATUS_TONES[status],
             [_messages(used.by_time.get((start, str(status)))) for start in starts],
         )
-        for status in _PILED
+        for status in _STACKED
     ]
 
 
@@ -119,38 +123,44 @@ def _messages(used: Used | None) -> int:
     return used.messages if used else 0
 
 
-def read_traffic(organization_id: uuid.UUID, span: Span, now: datetime) -> Traffic:
-    """What was accepted in the span, up to now."""
-    return traffic(organization_id, begins(span, now)[0], now, span.step, days_zone())
+def read_traffic(organization_id: uuid.UUID, period: Period, now: datetime) -> Traffic:
+    """Return the messages that were accepted in the period, up to now."""
+    starts = period_starts(period, now)
+    return traffic(organization_id, starts[0], now, period.step, days_zone())
 
 
-def status_chart(used: Traffic, span: Span, now: datetime) -> Chart:
-    starts = begins(span, now)
-    return stacked(places_of(starts, span.step), status_series(used, starts))
+def status_chart(used: Traffic, period: Period, now: datetime) -> Chart:
+    """Return the chart of the period's messages by status."""
+    starts = period_starts(period, now)
+    return stacked(axis_places(starts, period.step), status_series(used, starts))
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """What was spent in the last 24 hours (micro-credits), and how long the balance lasts so."""
+class SpendingRate:
+    """Micro-credits that were spent in the last 24 hours, and the days that the balance lasts.
+
+    `days_left` is None where nothing was spent.
+    """
 
     spent: int
     days_left: int | None
 
 
-LONG = 999
-"""Days that are not told apart any more."""
+MAX_DAYS_LEFT = 999
+"""More days than these are shown as these."""
 
 
-def pace(organization_id: uuid.UUID, balance: int, now: datetime) -> Pace:
+def spending_rate(organization_id: uuid.UUID, balance: int, now: datetime) -> SpendingRate:
+    """Return the current spending rate, for a balance in micro-credits."""
     day = used_by(organization_id, now - timedelta(hours=24), now, "status")
     spent = sum(used.credits for used in day.values())
-    return Pace(spent, min(LONG, balance // spent) if spent > 0 else None)
+    return SpendingRate(spent, min(MAX_DAYS_LEFT, balance // spent) if spent > 0 else None)
 
 
 # ---------------------------------------------------------------- latency
 
-# The newest of each place of time, so that a long span is measured over all of it. From when it was
-# queued, since a scheduled message waits for its time.
+# The newest messages of each hour or day, so that a long period is measured over all of it. A
+# scheduled message waits for its time, so the delivery time starts at `queued_at`.
 _LATENCY = """
 SELECT count(*), percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY seconds)
   FROM unnest(%(first)s::uuid[], %(last)s::uuid[]) AS place(first, last)
@@ -166,16 +176,16 @@ SELECT count(*), percentile_disc(ARRAY[0.5, 0.95]) WITHIN GROUP (ORDER BY second
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Seconds from accept to delivered that half of `measured` messages, and 95 of 100, took."""
+    """Delivery time in seconds, from accept to delivered: median and p95 of `measured` messages."""
 
     measured: int
-    half: float
-    most: float
+    median: float
+    p95: float
 
 
-def latency(organization_id: uuid.UUID, span: Span, now: datetime) -> Latency | None:
-    """None where nothing was delivered."""
-    starts = [*begins(span, now), now]
+def latency(organization_id: uuid.UUID, period: Period, now: datetime) -> Latency | None:
+    """Return the delivery time in the period, or None where nothing was delivered."""
+    starts = [*period_starts(period, now), now]
     bounds = [query.id_bound(start, timedelta()) for start in starts]
     with server_cursor() as cursor:
         cursor.execute(
@@ -187,8 +197,8 @@ def latency(organization_id: uuid.UUID, span: Span, now: datetime) -> Latency | 
                 "sampled": SAMPLED,
             },
         )
-        measured, found = cursor.fetchone()
-    return Latency(measured, *found) if measured else None
+        measured, percentiles = cursor.fetchone()
+    return Latency(measured, *percentiles) if measured else None
 
 
 # ---------------------------------------------------------------- failures
@@ -196,7 +206,7 @@ def latency(organization_id: uuid.UUID, span: Span, now: datetime) -> Latency | 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One reason: how many of the newest failures have it, and what the carriers' codes were."""
+    """One failure reason: how many of the sampled messages have it, and the carriers' codes."""
 
     what: Text
     to_do: Text
@@ -205,24 +215,27 @@ class Failure:
     codes: Sequence[str]
 
 
-_UNSAID: Final = (_("The carrier gave no reason."), _("Open a message for what is known of it."))
+_NO_REASON: Final = (_("The carrier gave no reason."), _("Open a message for what is known of it."))
 _CODES = 3
 
 
 def failures(organization_id: uuid.UUID, since: datetime, until: datetime) -> list[Failure]:
-    """Why the newest messages of the span failed or expired, the most frequent reason first."""
+    """Return why the newest messages of the period failed or expired, most frequent reason first.
+
+    At most FAILURES messages of each status are read; test messages are not counted.
+    """
     counts: dict[tuple[str, Text, Text], dict[str, int]] = {}
     for status in (Status.FAILED, Status.EXPIRED):
-        wanted = query.Filter(status=str(status), since=since, until=until)
-        for message in query.read(organization_id, wanted, FAILURES):
+        narrowed = query.Filter(status=str(status), since=since, until=until)
+        for message in query.read(organization_id, narrowed, FAILURES):
             if message.test:
                 continue
             found = reason(message.error_code)
-            what, to_do = (found.what, found.to_do) if found else _UNSAID
+            what, to_do = (found.what, found.to_do) if found else _NO_REASON
             codes = counts.setdefault((str(status), what, to_do), {})
             code = message.error_code
             codes[code] = codes.get(code, 0) + 1
-    found_all = [
+    grouped = [
         Failure(
             what,
             to_do,
@@ -232,4 +245,4 @@ def failures(organization_id: uuid.UUID, since: datetime, until: datetime) -> li
         )
         for (status, what, to_do), codes in counts.items()
     ]
-    return sorted(found_all, key=lambda one: -one.messages)
+    return sorted(grouped, key=lambda one: -one.messages)

@@ -1,11 +1,10 @@
-"""Sums of organizations' hours: made once, when an hour is over, by beat.
+"""Hourly usage rollups, which beat writes once for each organization's hour after it is over.
 
-Nothing is written for it on the path of a message. An hour that is over gets no new messages, so
-those of it that have come to an end never change any more: they are summed. The few that have not
-are written down by their ids, and counted from their own rows until they end; then they are added,
-once, by the statement that strikes them off. Statements that sum see one moment, so that no message
-is in both or in neither. What beat has not done yet is counted from the messages: being late costs
-time and no truth.
+They cost nothing on the path of a message. An hour that is over gets no new messages, and its
+completed messages never change: these are summed. The few others are recorded by id as open, and
+counted from their own rows until they complete; then one statement deletes the record and adds them
+to the rollup. Each statement sees one snapshot, so no message is counted twice or missed. Hours
+without a rollup are counted from the messages: a late rollup costs time, not accuracy.
 """
 
 import uuid
@@ -27,15 +26,15 @@ from messaging.usage.usage import (
 )
 
 OVER_AFTER = timedelta(minutes=15)
-"""How long after its end an hour is over: who accepts at its end may commit some time later."""
+"""An hour is rolled up this long after its end: messages accepted then may be committed later."""
 STEP = timedelta(days=1)
-"""The most hours that are summed by one statement."""
-AT_ONCE = 200
-"""Organizations that are summed in one run."""
-ADDED, ADDED_STEPS = 1_000, 50
-"""Messages that one statement adds to sums, and how many such statements are in one run."""
+"""The most hours that one statement rolls up."""
+ORGANIZATIONS_PER_RUN = 200
+"""The most organizations that one run rolls up."""
+ADDED_PER_STATEMENT, STATEMENTS_PER_RUN = 1_000, 50
+"""The most completed messages that one statement adds, and the most such statements in one run."""
 
-# Of one snapshot, so that a message that ends meanwhile is an open one for both.
+# One snapshot, so that a message that completes in the meantime is open in both parts.
 _SUM = f"""
 WITH summed AS (
     INSERT INTO messaging_usagesum
@@ -86,24 +85,30 @@ SELECT count(*) FROM closed
 """  # noqa: S608
 
 
-def sum_up(now: datetime | None = None) -> None:
-    """Sum what hours are over, and add what has come to an end since: some of both."""
+def roll_up(now: datetime | None = None) -> None:
+    """Roll up hours that are over, and add messages that completed since: a limited number of each.
+
+    `now` (aware) is the current time by default.
+    """
     until = floor_hour((now or datetime.now(UTC)) - OVER_AFTER)
     behind = (
         Organization.objects.exclude(usagemark__upto__gte=until)
         .order_by("usagemark__upto")
         .values_list("id", flat=True)
     )
-    for organization_id in behind[:AT_ONCE]:
-        while sum_hours(organization_id, until):
+    for organization_id in behind[:ORGANIZATIONS_PER_RUN]:
+        while roll_up_hours(organization_id, until):
             pass
-    for _ in range(ADDED_STEPS):
-        if add_ended(ADDED) < ADDED:
+    for _ in range(STATEMENTS_PER_RUN):
+        if add_completed(ADDED_PER_STATEMENT) < ADDED_PER_STATEMENT:
             break
 
 
-def sum_hours(organization_id: uuid.UUID, until: datetime) -> bool:
-    """Sum the organization's next hours before `until`, STEP at most; whether there are more."""
+def roll_up_hours(organization_id: uuid.UUID, until: datetime) -> bool:
+    """Roll up the organization's next hours before `until`, STEP at most.
+
+    Return whether there are more.
+    """
     with transaction.atomic():
         start = _locked_mark(organization_id, until)
         if start is None or start >= until:
@@ -123,22 +128,27 @@ def sum_hours(organization_id: uuid.UUID, until: datetime) -> bool:
 
 
 def _locked_mark(organization_id: uuid.UUID, until: datetime) -> datetime | None:
-    """From when on it is to be summed; None while another does it.
+    """Lock and return the time from which on the organization is to be rolled up.
 
-    An organization that was never summed begins with its first message.
+    None while another process holds the lock. An organization without rollups starts with the hour
+    of its first message.
     """
     first = Message.objects.filter(organization=organization_id).order_by("id")
     created = first.values_list("created_at", flat=True).first()
-    # Ids follow the clock as closely as that: another may have been created a moment before.
-    begins = until if created is None else min(floor_hour(created - CLOCKS_DIFFER), until)
-    UsageMark.objects.get_or_create(organization_id=organization_id, defaults={"upto": begins})
+    # Ids follow the clocks of several machines: another message may have been created earlier, by
+    # CLOCKS_DIFFER at most.
+    start = until if created is None else min(floor_hour(created - CLOCKS_DIFFER), until)
+    UsageMark.objects.get_or_create(organization_id=organization_id, defaults={"upto": start})
     locked = UsageMark.objects.select_for_update(skip_locked=True)
     mark = locked.filter(organization=organization_id).first()
     return mark.upto if mark else None
 
 
-def add_ended(limit: int) -> int:
-    """Add messages to their hours' sums that have ended since those were made; how many."""
+def add_completed(limit: int) -> int:
+    """Add up to `limit` open messages that have completed to their hours' rollups.
+
+    Return their number.
+    """
     with server_cursor() as cursor:
         cursor.execute(_FOLD, {"ended": ENDED, "back": BACK, "limit": limit})
         return int(cursor.fetchone()[0])

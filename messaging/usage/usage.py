@@ -1,8 +1,8 @@
-"""What an organization used in a span of time: messages, parts and credits, by day and the like.
+"""Usage of an organization in a period: messages, parts and credits, by day, status and the like.
 
-Read from the sums of its hours (`messaging.usage.rollups`). What no sum holds is counted from the
-messages: the hours since, the minutes before the first and after the last whole hour, and those
-messages of summed hours that had not come to an end. So it is true at any moment.
+It is read from the hourly rollups (`messaging.usage.rollups`). Messages that no rollup has are
+counted from their rows: those of later hours, of the minutes before the first and after the last
+whole hour, and open messages of rolled-up hours. So it is exact at any time.
 """
 
 import uuid
@@ -59,7 +59,7 @@ SELECT o.hour, m.status, m.sender, m.country, 1, m.parts,
 """  # noqa: S608
 # Plain arithmetic: a fifth faster than a conversion to UTC's date.
 _BIN = "date_bin('1 {step}', at, '2000-01-01T00:00Z'::timestamptz)"
-_DAY_THERE = "date_trunc('day', at, %(zone)s)"
+_DAY_IN_ZONE = "date_trunc('day', at, %(zone)s)"
 _KEYS: dict[Group, str] = {
     "day": _BIN.format(step="day"),
     "status": "status",
@@ -70,7 +70,7 @@ _KEYS: dict[Group, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Used:
-    """`credits`: micro-credits charged, less what came back."""
+    """Usage: numbers of messages and parts, and micro-credits charged, less refunds."""
 
     messages: int
     parts: int
@@ -88,17 +88,17 @@ NOTHING = Used(0, 0, 0)
 
 
 def total(used: Iterable[Used]) -> Used:
-    """All of them together."""
+    """Return the sum of all."""
     return sum(used, NOTHING)
 
 
 def used_by(
     organization_id: uuid.UUID, start: datetime, end: datetime, group: Group
 ) -> dict[str, Used]:
-    """What was accepted from `start` to before `end` (aware), without tests.
+    """Return the usage of messages accepted from `start` to before `end` (aware), without tests.
 
-    By day in UTC (`2027-01-15`, in their order), or by status, sender or country, the most used
-    first. Nothing used is left out.
+    The keys are days in UTC (`2027-01-15`, oldest first), or statuses, senders or countries, the
+    most used first. Groups without usage are left out.
     """
     rows = _read(
         organization_id,
@@ -114,9 +114,9 @@ def used_by(
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What was used, once by the time and status, once by sender, once by country.
+    """Usage by time and status, by sender, and by country.
 
-    The keys of `by_time` are the beginnings of hours or days (UTC) and statuses.
+    The keys of `by_time` are the start of an hour or day (UTC) and a status.
     """
 
     by_time: dict[tuple[datetime, str], Used] = field(default_factory=dict)
@@ -125,6 +125,7 @@ class Traffic:
 
     @property
     def by_status(self) -> dict[str, Used]:
+        """Usage by status, over the whole time."""
         found: dict[str, Used] = {}
         for (_, status), used in self.by_time.items():
             found[status] = found.get(status, NOTHING) + used
@@ -132,30 +133,34 @@ class Traffic:
 
     @property
     def total(self) -> Used:
+        """The sum of all."""
         return total(self.by_time.values())
 
     @property
     def delivery_rate(self) -> float | None:
-        """The share of delivered ones, 0 to 100, among those that came to an end."""
+        """The delivery rate of the completed messages, 0 to 100; None without any."""
         return delivery_rate({key: used.messages for key, used in self.by_status.items()})
 
 
 def delivery_rate(counts: dict[str, int]) -> float | None:
-    """Delivered of what was delivered, failed or expired, 0 to 100; None where nothing was."""
+    """Return the percentage of delivered messages among the delivered, failed and expired ones.
+
+    `counts` is the number of messages by status. None where there are none of these.
+    """
     delivered = counts.get("delivered", 0)
-    ended = delivered + counts.get("failed", 0) + counts.get("expired", 0)
-    return 100 * delivered / ended if ended else None
+    completed = delivered + counts.get("failed", 0) + counts.get("expired", 0)
+    return 100 * delivered / completed if completed else None
 
 
 def traffic(
     organization_id: uuid.UUID, start: datetime, end: datetime, step: Step, zone: tzinfo = UTC
 ) -> Traffic:
-    """What was accepted from `start` to before `end` (aware), without tests: in one statement.
+    """Return the usage of messages accepted from `start` to before `end` (aware), without tests.
 
-    Senders and countries come with the most used first. Days are those of the zone, which has to be
-    whole hours away from UTC.
+    Senders and countries are ordered with the most used first. Days are those of the zone, whose
+    offset from UTC must be a whole number of hours. One statement reads all three groupings.
     """
-    key = _BIN.format(step=step) if step == "hour" or zone is UTC else _DAY_THERE
+    key = _BIN.format(step=step) if step == "hour" or zone is UTC else _DAY_IN_ZONE
     rows = _read(
         organization_id,
         start,
@@ -209,7 +214,7 @@ def _read(
 
 
 def live_parameters(name: str, start: datetime, end: datetime) -> dict[str, Any]:
-    """What LIVE needs for that span, under that name."""
+    """Return LIVE's parameters for a period, with the given prefix."""
     return {
         f"{name}_start": start,
         f"{name}_end": end,
@@ -221,9 +226,10 @@ def live_parameters(name: str, start: datetime, end: datetime) -> dict[str, Any]
 def _summed_hours(
     organization_id: uuid.UUID, start: datetime, end: datetime
 ) -> tuple[datetime, datetime]:
-    """The whole hours of the span that are summed; none where the first is not before the second.
+    """Return the start and end of the period's rolled-up hours; none where start is not before end.
 
-    The mark may be moved meanwhile: it moves ahead only, and what is before it stays summed.
+    Rollups may proceed in the meantime: the mark only moves forward, and hours before it stay
+    rolled up.
     """
     mark = UsageMark.objects.filter(organization=organization_id).values_list("upto", flat=True)
     upto = mark.first()
@@ -234,7 +240,7 @@ def _summed_hours(
 
 
 def floor_hour(moment: datetime) -> datetime:
-    """The beginning of the hour (of UTC) in which that moment is."""
+    """Return the start of the moment's hour in UTC."""
     return moment.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 

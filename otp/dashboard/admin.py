@@ -1,4 +1,4 @@
-"""Operators' pages of one-time passwords: verifications without codes, rules, held prefixes."""
+"""Admin pages of one-time passwords: verifications (without codes), rules, held prefixes."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from django.utils.translation import gettext_lazy as _
 from accounts.operators.base import (
     LongTableAdmin,
     OperatorAdmin,
-    act,
-    act_page,
+    action_page,
     badge,
+    detail_action,
     find_organizations,
     operator,
 )
@@ -39,7 +39,7 @@ class VerificationAdmin(LongTableAdmin):
     )
     list_filter = ("status", "test")
     list_select_related = ("organization",)
-    # Named so that the search box is shown; `get_search_results` decides what is looked up.
+    # Only makes the admin show the search box; `get_search_results` does the search.
     search_fields = ("id",)
     search_help_text = _("A verification's id, or a whole number")
     fields = (
@@ -78,7 +78,7 @@ class VerificationAdmin(LongTableAdmin):
         if found is not None:
             return queryset.filter(pk=found), False
         try:
-            # By the sends, whose index begins with the number.
+            # Through the sends, because their index begins with the number.
             sends = queryset.filter(sends__phone=e164.parse(term).e164)
             return sends.distinct(), False
         except e164.InvalidNumber:
@@ -101,12 +101,12 @@ class OtpSettingsAdmin(OperatorAdmin):
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        """Whose rules they are is their key: another's are others."""
+        """Make the organization of existing rules read-only, because it is their primary key."""
         return ("organization",) if obj else ()
 
 
 class ActiveFilter(admin.SimpleListFilter):
-    """Whether a hold still stands."""
+    """Filter of the holds that are not over."""
 
     title = _("State")
     parameter_name = "state"
@@ -162,9 +162,9 @@ class HeldPrefixAdmin(LongTableAdmin):
     def has_lift_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("otp.change_heldprefix")
 
-    @act(_("Lift"), permission="lift", icon="lock_open")
+    @detail_action(_("Lift"), permission="lift", icon="lock_open")
     def lift(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        return act_page(
+        return action_page(
             self,
             request,
             object_id,
@@ -178,7 +178,7 @@ class HeldPrefixAdmin(LongTableAdmin):
 
 
 def waiting() -> int:
-    """How many prefixes are held right now."""
+    """Return the number of prefixes that are currently held."""
     return HeldPrefix.objects.filter(
         enforced=True, lifted_at=None, until__gt=timezone.now()
     ).count()

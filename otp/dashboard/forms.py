@@ -1,4 +1,4 @@
-"""The forms of the one-time passwords' page."""
+"""Forms of the one-time passwords' page."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from otp.verification import codes
 
 
 class CountriesForm(forms.Form):
-    """The countries that codes may go to, of those that operators allow."""
+    """The countries that codes may go to, among those that operators allow."""
 
     countries = forms.MultipleChoiceField(
         label=gettext_lazy("Codes go only to"),
@@ -32,7 +32,7 @@ class CountriesForm(forms.Form):
 
 
 class TryForm(SingleUseForm):
-    """A code to send from the page."""
+    """A code to send from the page, to try out one-time passwords."""
 
     phone = forms.CharField(
         label=gettext_lazy("Number"),
@@ -72,13 +72,15 @@ class TryForm(SingleUseForm):
     )
 
     def again(self) -> "TryForm":
-        """The same with its errors, to be corrected: with a number of its own."""
+        """Return the same form with its errors and with a new token, to be submitted again."""
         typed = {name: self.data[name] for name in self.data}
         self.data = typed | {"once": TryForm().initial["once"]}
         return self
 
 
 class CodeForm(forms.Form):
+    """The code that the person received."""
+
     code = forms.CharField(
         label=gettext_lazy("The code"),
         max_length=32,
@@ -89,6 +91,6 @@ class CodeForm(forms.Form):
 
     def clean_code(self) -> str:
         try:
-            return codes.typed(self.cleaned_data["code"])
+            return codes.normalize(self.cleaned_data["code"])
         except ValueError:
             raise forms.ValidationError(_("A code has 4 to 8 digits.")) from None

@@ -1,4 +1,4 @@
-"""What the dashboard's search finds of one-time passwords: the message of one, by its id."""
+"""Dashboard search of one-time passwords: finds a verification's message by its id."""
 
 from accounts.models import Member
 from accounts.ui.search import Hit
@@ -9,11 +9,11 @@ from otp.models import Verification
 
 
 def find(member: Member, text: str) -> list[Hit]:
-    """The latest message with that verification's code: its page tells what became of it."""
-    wanted = ids.parse_id(ids.OTP, text)
-    if wanted is None:
+    """Return the latest message with the code of the verification with that public id."""
+    verification_id = ids.parse_id(ids.OTP, text)
+    if verification_id is None:
         return []
-    mine = Verification.objects.filter(organization=member.organization, id=wanted)
+    mine = Verification.objects.filter(organization=member.organization, id=verification_id)
     message_id = mine.values_list("message_id", flat=True).first()
     message = pages.message_of(member.organization, message_id) if message_id else None
     return [message_hit(member, message)] if message else []

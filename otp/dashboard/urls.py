@@ -1,4 +1,4 @@
-"""Addresses of the one-time passwords' pages, under /dashboard/<organization_id>/."""
+"""URLs of the one-time passwords' pages, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""The one-time passwords' page: conversion, held prefixes, rules, recent codes, and a try."""
+"""Dashboard pages of one-time passwords: conversion, held prefixes, rules, recent codes, trials."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,14 +13,15 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.api.rate_limits import take_tokens
+from accounts.access.post_limits import OTP_TRY, limit_posts
+from accounts.api.reasons import CallReason
 from accounts.models import Member, Organization
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
-from messaging.log.problem_messages import told
+from imissive.core.problems import sentence
 from messaging.numbers import e164
 from messaging.numbers.countries import name_of
 from otp.dashboard.forms import CodeForm, CountriesForm, TryForm
@@ -34,20 +35,20 @@ from otp.verification import (
     texts,
     verify,
 )
-from otp.verification.callers import Page
-from otp.verification.send import Asked
+from otp.verification.callers import DashboardCaller
+from otp.verification.send import CodeRequest
 
 PAGE = 25
 DAYS = 30
-TRIES_PER_MINUTE = 10
 _MINE = "otp_tries"
-"""The session's key for the live verifications that were begun from this page."""
+"""Session key of the live verifications that were started from this page."""
 _TONES = {"pending": "moving", "verified": "good", "expired": "still", "failed": "bad"}
 
 
 @require_safe
 @member_page(Action.READ_MESSAGES)
 def otp_page(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the one-time passwords' page; recent codes refresh while it is open."""
     return _show(request, member)
 
 
@@ -57,7 +58,7 @@ def _show(
     try_form: TryForm | None = None,
     countries_form: CountriesForm | None = None,
 ) -> HttpResponse:
-    """The page; a form that was filled in wrongly is shown as it was."""
+    """Render the page, with the given forms and their errors in the place of fresh ones."""
     organization = member.organization
     rules = rules_of(organization.id)
     before = ids.parse_id(ids.OTP, request.GET.get("before", ""))
@@ -67,7 +68,7 @@ def _show(
     context = {
         "page": "otp",
         "days": DAYS,
-        # What refreshes does not show it, so it is not counted every few seconds.
+        # Lazy: the refreshing fragment does not show it, so it is not computed every few seconds.
         "conversion": SimpleLazyObject(lambda: _conversion(organization, since)),
         "held": _held(organization),
         "rules": rules,
@@ -89,16 +90,16 @@ def _show(
 def _conversion(organization: Organization, since: datetime) -> dict[str, Any]:
     found = conversion.recent_conversion(organization.id, since)
     return {
-        "rows": [_converted(*row) for row in found.countries],
-        "capped": conversion.NEWEST if found.capped else 0,
+        "rows": [_conversion_row(*row) for row in found.countries],
+        "capped": conversion.MAX_COUNTED if found.capped else 0,
     }
 
 
-def _converted(country: str, begun: int, verified: int) -> dict[str, Any]:
-    share = 100 * verified / begun
+def _conversion_row(country: str, started: int, verified: int) -> dict[str, Any]:
+    share = 100 * verified / started
     return {
         "country": name_of(country),
-        "begun": begun,
+        "started": started,
         "verified": verified,
         "share": share,
         "width": f"{share:.2f}",
@@ -115,7 +116,7 @@ def _row(verification: Verification) -> dict[str, Any]:
     now = timezone.now()
     status = verification.status
     reason = str(verification.get_reason_display())
-    if status == Verification.Status.PENDING and verify.is_over(verification, now):
+    if status == Verification.Status.PENDING and verify.is_expired(verification, now):
         status, reason = Verification.Status.EXPIRED, str(Verification.Reason.EXPIRED.label)
     return {
         "id": verification.public_id,
@@ -134,7 +135,7 @@ def _row(verification: Verification) -> dict[str, Any]:
 @require_POST
 @member_page(Action.MANAGE_OTP)
 def choose_countries(request: HttpRequest, member: Member) -> HttpResponse:
-    """Narrow the countries that codes may go to; none chosen narrows nothing."""
+    """Save the countries that codes may go to; an empty choice means no restriction."""
     form = CountriesForm(rules_of(member.organization_id), request.POST)
     if not form.is_valid():
         return _show(request, member, countries_form=form)
@@ -147,8 +148,9 @@ def choose_countries(request: HttpRequest, member: Member) -> HttpResponse:
 
 @require_POST
 @member_page(Action.SEND)
+@limit_posts(OTP_TRY)
 def send_try(request: HttpRequest, member: Member) -> HttpResponse:
-    """Send a code, and ask for it on the next page."""
+    """Send a code from the page, and redirect to the page that asks for it."""
     form = TryForm(request.POST)
     if not form.is_valid():
         return _show(request, member, try_form=form)
@@ -160,8 +162,8 @@ def send_try(request: HttpRequest, member: Member) -> HttpResponse:
         verification = _send(member, form.cleaned_data)
     except ApiError as refusal:
         field = "phone" if refusal.problem.field == "phone" else None
-        form.add_error(field, told(refusal.problem))
-        # Corrected, it is another submission.
+        form.add_error(field, sentence(refusal.problem))
+        # A corrected form is a new submission, so it gets a new token.
         return _show(request, member, try_form=form.again())
     if not verification.test:
         tries = [*request.session.get(_MINE, []), verification.public_id]
@@ -169,34 +171,32 @@ def send_try(request: HttpRequest, member: Member) -> HttpResponse:
     return redirect("otp_try", organization_id, verification.public_id)
 
 
-def _send(member: Member, asked: dict[str, Any]) -> Verification:
+def _send(member: Member, values: dict[str, Any]) -> Verification:
     organization = member.organization
     if organization.status != Organization.Status.ACTIVE:
-        raise ApiError("FORBIDDEN", "This organization is suspended. Contact support.")
-    if take_tokens(f"{organization.id.hex}:otp-try", TRIES_PER_MINUTE, 60).wait_seconds:
-        raise ApiError("RATE_LIMITED", _("That was a lot in a minute. Wait a little."))
-    text = texts.compose(None, asked["locale"], app_hash=None, origin=None)
-    page = Page(organization.id, test=asked["kind"] == "test")
-    what = Asked(asked["phone"], text, asked["length"], asked["expiry"], None)
-    return send.send(page, what).verification
+        raise ApiError(CallReason.ORGANIZATION_SUSPENDED)
+    text = texts.compose(None, values["locale"], app_hash=None, origin=None)
+    caller = DashboardCaller(organization.id, test=values["kind"] == "test")
+    code_request = CodeRequest(values["phone"], text, values["length"], values["expiry"], None)
+    return send.send(caller, code_request).verification
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.SEND)
 def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
-    """Ask for the code that was sent; a POST checks it."""
-    verification = _tried(request, member, otp_id)
+    """Ask for the code that was sent; on POST, verify it."""
+    verification = _verification_of(request, member, otp_id)
     form = CodeForm(request.POST if request.method == "POST" else None)
     if form.is_bound and form.is_valid():
-        page = Page(member.organization_id, verification.test)
+        page = DashboardCaller(member.organization_id, verification.test)
         try:
-            checked = verify.verify(page, otp_id, form.cleaned_data["code"])
+            checked = verify.verify(page, verification.id, form.cleaned_data["code"])
         except ApiError as refusal:
-            messages.error(request, told(refusal.problem))
+            messages.error(request, sentence(refusal.problem))
         else:
-            _tell(request, checked)
+            _message_result(request, checked)
         return redirect("otp_try", public_id(member.organization), otp_id)
-    live = verify.is_live(verification, timezone.now())
+    live = verify.is_active(verification, timezone.now())
     context = {
         "page": "otp",
         "verification": verification,
@@ -209,7 +209,7 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
     return render(request, "otp/dashboard/otp_try.html", {**frame(member), **context})
 
 
-def _tell(request: HttpRequest, checked: Verification) -> None:
+def _message_result(request: HttpRequest, checked: Verification) -> None:
     if checked.status == Verification.Status.VERIFIED:
         messages.success(request, _("Verified: the code is right."))
     elif checked.status == Verification.Status.PENDING:
@@ -219,21 +219,22 @@ def _tell(request: HttpRequest, checked: Verification) -> None:
             "reason": checked.get_reason_display()})  # fmt: skip
 
 
-def _tried(request: HttpRequest, member: Member, otp_id: str) -> Verification:
-    """A test verification, or a live one that was begun here: wrong codes would end a customer's.
+def _verification_of(request: HttpRequest, member: Member, otp_id: str) -> Verification:
+    """Return a test verification, or a live one that was started from this page.
 
-    Raises Http404.
+    Others cannot be checked here, because wrong codes would fail a customer's verification. Raises
+    Http404.
     """
-    wanted, found = ids.parse_id(ids.OTP, otp_id), None
-    if wanted is not None:
-        found = Verification.objects.filter(organization=member.organization, id=wanted).first()
+    pk, found = ids.parse_id(ids.OTP, otp_id), None
+    if pk is not None:
+        found = Verification.objects.filter(organization=member.organization, id=pk).first()
     if found is None or not (found.test or otp_id in request.session.get(_MINE, [])):
         raise Http404
     return found
 
 
 def _test_code(verification: Verification) -> str:
-    """The code of a test: it reaches no phone, so the page shows it, as the API does."""
+    """Return the code of a test verification; it reaches no phone, so the page shows it."""
     try:
         return codes.code_of(verification.id, verification.length, verification.secret)
     except codes.KeyLost:

@@ -1,7 +1,8 @@
-"""The mail to an organization's owners and admins about a prefix that is held.
+"""Emails to an organization's owners and admins about a prefix held for SMS pumping.
 
-It is owed by the hold's row, so that neither a lost task nor a mail server that is away loses it.
-Whoever sends it moves `notice_due_at` ahead first, so that two workers do not send it twice.
+The hold's row says that a mail is due, so neither a lost task nor an unreachable mail server loses
+it. A worker first moves `notice_due_at` forward, as a lease, so that two workers do not send the
+mail twice.
 """
 
 from datetime import timedelta
@@ -20,14 +21,14 @@ TRY_AGAIN_AFTER = timedelta(minutes=10)
 
 
 def due() -> list[int]:
-    """The holds about which a mail is owed."""
-    return list(_owed().values_list("id", flat=True))
+    """Return the ids of the holds whose mail is due."""
+    return list(_pending().values_list("id", flat=True))
 
 
-def tell_people(held_id: int) -> None:
-    """Send the mail about that hold, where one is owed; it stays so while the server is away."""
+def send_notice(held_id: int) -> None:
+    """Send the mail about the hold if it is due; while the mail server is away it stays due."""
     later = timezone.now() + TRY_AGAIN_AFTER
-    if not _owed().filter(id=held_id).update(notice_due_at=later):
+    if not _pending().filter(id=held_id).update(notice_due_at=later):
         return
     held = HeldPrefix.objects.select_related("organization").get(id=held_id)
     context = {"organization": held.organization.name, "held": held}
@@ -41,5 +42,5 @@ def tell_people(held_id: int) -> None:
     log.info("otp_notice_sent", prefix=held.prefix, mails=sent)
 
 
-def _owed() -> QuerySet[HeldPrefix]:
+def _pending() -> QuerySet[HeldPrefix]:
     return HeldPrefix.objects.filter(notice_due_at__lte=timezone.now())

@@ -1,4 +1,4 @@
-"""Whether one more code may go to a number, by those that went there before. Pure."""
+"""Limits of codes to one phone number: cooldown, and codes per ten minutes and per day. Pure."""
 
 import math
 from collections.abc import Sequence
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from imissive.core.errors import ApiError
+from otp.limits.reasons import LimitReason
 from otp.limits.rules import Rules
 
 TEN_MINUTES, DAY = timedelta(minutes=10), timedelta(days=1)
@@ -13,22 +14,22 @@ TEN_MINUTES, DAY = timedelta(minutes=10), timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """When codes went to a number within a day, newest first: the organization's own, and all.
+    """Times of the codes sent to a number within a day, newest first: the organization's, and all.
 
-    `unproved`: when the organization's last one went, unless its code was given back rightly: who
-    proves to have the phone may have the next code at once.
+    `unverified`: time of the organization's latest code if that was not verified. There is no
+    cooldown after a successful verification.
     """
 
     own: Sequence[datetime]
     all: Sequence[datetime]
-    unproved: datetime | None
+    unverified: datetime | None
 
 
 def check(history: History, rules: Rules, number_limit: int, now: datetime) -> None:
-    """Refuse a code that would be one too many, or too soon.
+    """Refuse a code that exceeds a limit or comes within the cooldown.
 
-    `number_limit`: codes a day to one number, of all organizations together. Raises ApiError:
-    TOO_MANY_ATTEMPTS, OTP_COOLDOWN. Both say in Retry-After when the same call passes.
+    `number_limit`: codes per day to one number, of all organizations together. Raises ApiError
+    TOO_MANY_ATTEMPTS or OTP_COOLDOWN, with the exact Retry-After in seconds (RFC 9110, 10.2.3).
     """
     waits = [
         _wait(history.own, rules.ten_minutes, TEN_MINUTES, now),
@@ -36,25 +37,25 @@ def check(history: History, rules: Rules, number_limit: int, now: datetime) -> N
         _wait(history.all, number_limit, DAY, now),
     ]
     cooldown = timedelta()
-    if history.unproved is not None:
-        cooldown = history.unproved + rules.cooldown - now
+    if history.unverified is not None:
+        cooldown = history.unverified + rules.cooldown - now
     wait = max(waits)
     if wait > timedelta():
-        told = "Too many codes were sent to this number. Try again later."
-        raise _refusal("TOO_MANY_ATTEMPTS", told, max(wait, cooldown))
+        raise ApiError(
+            LimitReason.TOO_MANY_CODES, "phone", headers=_retry_after(max(wait, cooldown))
+        )
     if cooldown > timedelta():
         seconds = math.ceil(rules.cooldown.total_seconds())
-        told = f"A code was sent to this number less than {seconds} seconds ago."
-        raise _refusal("OTP_COOLDOWN", told, cooldown)
+        headers = _retry_after(cooldown)
+        raise ApiError(LimitReason.COOLDOWN, "phone", headers=headers, seconds=seconds)
 
 
-def _wait(times: Sequence[datetime], limit: int, span: timedelta, now: datetime) -> timedelta:
-    """How long until fewer than `limit` of the times are within the span before now."""
+def _wait(times: Sequence[datetime], limit: int, period: timedelta, now: datetime) -> timedelta:
+    """Return the time until fewer than `limit` of the times are within the last `period`."""
     if len(times) < limit:
         return timedelta()
-    return max(timedelta(), times[limit - 1] + span - now)
+    return max(timedelta(), times[limit - 1] + period - now)
 
 
-def _refusal(code: str, told: str, wait: timedelta) -> ApiError:
-    seconds = max(1, math.ceil(wait.total_seconds()))
-    return ApiError(code, told, field="phone", headers={"Retry-After": str(seconds)})
+def _retry_after(wait: timedelta) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(wait.total_seconds())))}

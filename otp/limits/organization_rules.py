@@ -1,4 +1,4 @@
-"""What an organization chooses of its rules itself."""
+"""Rules for codes that an organization sets itself: the countries that codes may go to."""
 
 from collections.abc import Iterable
 
@@ -11,23 +11,23 @@ from otp.models import OtpSettings
 
 @transaction.atomic
 def choose_countries(member: Member, countries: Iterable[str], address: str) -> None:
-    """Narrow the countries that codes may go to, by ISO 3166; none narrows nothing.
+    """Set the countries that codes may go to, as ISO 3166 codes; empty means no restriction.
 
-    What operators allow stands above it. Where nothing changes, nothing is recorded.
+    The countries that operators allow still apply. A change is recorded in the audit log.
     """
-    wanted = sorted(set(countries))
-    own, _made = OtpSettings.objects.select_for_update().get_or_create(
+    chosen = sorted(set(countries))
+    own, _created = OtpSettings.objects.select_for_update().get_or_create(
         organization=member.organization
     )
     before = own.chosen_countries
-    if before == wanted:
+    if before == chosen:
         return
-    own.chosen_countries = wanted
+    own.chosen_countries = chosen
     own.save(update_fields=["chosen_countries"])
     trail.record(
         "otp.countries_changed",
         actor=member.user,
         organization=member.organization,
-        detail={"countries": {"from": before, "to": wanted}},
+        detail={"countries": {"from": before, "to": chosen}},
         address=address,
     )

@@ -1,4 +1,4 @@
-"""The rules for an organization's codes: its own where an operator gave some, else the defaults."""
+"""Effective rules for an organization's codes: its own, otherwise the installation's defaults."""
 
 import uuid
 from dataclasses import dataclass
@@ -11,11 +11,12 @@ from otp.models import OtpSettings
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How often codes go to one number, and where to.
+    """Limits of codes to one number, and the countries that codes may go to.
 
-    `countries`: ISO 3166, as operators allow it; none named means every country that has a route
-    and a price. `chosen`: of these what the organization itself wants; none named means all.
-    `enforces`: whether prefixes that look pumped are held.
+    `ten_minutes` and `day` are maximum numbers of codes. `countries`: ISO 3166 codes that operators
+    allow; empty means every country with a route and a price. `chosen`: the organization's own
+    restriction of these; empty means none. `enforces`: whether prefixes with suspected SMS pumping
+    are held.
     """
 
     cooldown: timedelta
@@ -26,12 +27,12 @@ class Rules:
     enforces: bool
 
     def allow(self, country: str) -> bool:
-        """Whether codes may go to that country."""
+        """Return whether codes may go to that country (ISO 3166)."""
         return all(not named or country in named for named in (self.countries, self.chosen))
 
 
 def rules_of(organization_id: uuid.UUID) -> Rules:
-    """The rules that hold for an organization right now."""
+    """Return the rules that currently apply to an organization."""
     own = OtpSettings.objects.filter(organization_id=organization_id).first() or OtpSettings()
     cooldown = settings.OTP_COOLDOWN if own.cooldown is None else own.cooldown
     return Rules(

@@ -1,9 +1,10 @@
-"""Traffic that somebody pumps: codes to a range of numbers that nobody ever types in.
+"""SMS pumping protection: detection of prefixes with low conversion, and holds on them.
 
-Whoever owns such numbers, or shares in what calls to them cost, has a site send codes there by the
-thousand. What gives it away: hardly any of the codes comes back. So numbers are looked at by
-prefix (the calling code and some digits), those codes only that a carrier took and that have ended,
-and a prefix with too small a share of right answers is held: recorded, or kept from codes as well.
+In SMS pumping (artificially inflated traffic), fraudsters who earn from messages to a range of
+numbers make a site send codes there by the thousand. Its sign is a low conversion: hardly any of
+the codes is verified. Completed verifications whose code a carrier accepted are therefore counted
+by prefix (the calling code and some digits), and a prefix with too low a share of verified codes is
+held: either only recorded, or blocked for codes.
 """
 
 import uuid
@@ -23,6 +24,7 @@ from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
 from messaging.lifecycle.fragments import TAKEN
 from messaging.numbers.e164 import Number
+from otp.limits.reasons import LimitReason
 from otp.models import HeldPrefix, PumpingMode
 
 log = structlog.get_logger(__name__)
@@ -34,27 +36,29 @@ _LOCK = 0x6F7470_70756D70  # "otppump"
 
 
 def prefix_of(number: Number) -> str:
-    """By what a number is looked at: `+`, its calling code, and OTP_PUMPING_DIGITS digits."""
+    """Return the prefix of a number: `+`, its calling code, and OTP_PUMPING_DIGITS digits."""
     return number.e164[: 1 + len(str(number.calling_code)) + settings.OTP_PUMPING_DIGITS]
 
 
 def check(organization_id: uuid.UUID, phone: str, now: datetime) -> None:
-    """Raises ApiError DESTINATION_BLOCKED where the number's prefix is held at that time."""
+    """Raise ApiError DESTINATION_BLOCKED where the number's prefix is held at that time.
+
+    `phone` is in E.164.
+    """
     active = HeldPrefix.objects.filter(
         organization_id=organization_id, enforced=True, lifted_at=None, until__gt=now
     )
     for prefix, until in active.values_list("prefix", "until"):
         if phone.startswith(prefix):
-            told = (
-                f"Codes to numbers that begin with {prefix} are held until {time_text(until)}:"
-                " too few of them were verified. Support can lift that."
+            raise ApiError(
+                LimitReason.PREFIX_HELD, "phone", prefix=prefix, until=time_text(until) or ""
             )
-            raise ApiError("DESTINATION_BLOCKED", told, field="phone")
 
 
-# The periods are the organizations' own, so the range of ids only bounds what is read. A code has
-# its whole time before it counts. What no carrier took, or a carrier said it could not deliver,
-# tells nothing of who would have got it. After an operator lifted a hold, counting begins anew.
+# Each organization has its own period, so the range of ids only limits the rows that are read. A
+# verification counts once it is completed, so the period is extended by its expiry. A message that
+# no carrier accepted, or that was undeliverable, says nothing about its recipient. After an
+# operator has lifted a hold, counting starts again from zero.
 _SUSPECTS = f"""
 WITH known AS MATERIALIZED (
     SELECT organization_id, prefix, max(lifted_at) AS lifted_at,
@@ -68,7 +72,7 @@ SELECT v.organization_id, v.prefix, rules.mode,
   LEFT JOIN otp_otpsettings s ON s.organization_id = v.organization_id
  CROSS JOIN LATERAL (
        SELECT COALESCE(NULLIF(s.pumping, ''), %(mode)s) AS mode,
-              COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS span,
+              COALESCE(s.pumping_minutes, %(minutes)s) * interval '1 minute' AS period,
               COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
               COALESCE(s.pumping_share, %(share)s) AS share) AS rules
   LEFT JOIN known ON known.organization_id = v.organization_id AND known.prefix = v.prefix
@@ -76,7 +80,7 @@ SELECT v.organization_id, v.prefix, rules.mode,
  WHERE v.id >= %(first)s AND NOT v.test
    AND v.status <> 'pending' AND v.reason <> 'canceled'
    AND rules.mode <> 'off'
-   AND v.created_at > %(now)s - rules.span - v.expiry * interval '1 second'
+   AND v.created_at > %(now)s - rules.period - v.expiry * interval '1 second'
    AND (v.status = 'verified' OR taken.id IS NOT NULL)
    AND v.created_at > COALESCE(known.lifted_at, '-infinity')
    AND (known.prefix IS NULL
@@ -88,7 +92,7 @@ HAVING count(*) >= rules.minimum
 
 
 def watch() -> list[HeldPrefix]:
-    """Look for prefixes that are pumped, and hold or record each that is not yet: the new ones."""
+    """Detect prefixes with suspected SMS pumping, hold or record the new ones, and return these."""
     now = datetime.now(UTC)
     with transaction.atomic(), server_cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
@@ -142,14 +146,14 @@ def _hold(row: Any, now: datetime) -> HeldPrefix:
 
 @transaction.atomic
 def lift(held: HeldPrefix, actor: User, *, address: str | None = None) -> None:
-    """Let codes through again, from now on judged by what is sent from now on.
+    """Lift a hold, so that codes are sent again; only codes sent from now on are counted.
 
-    Raises ApiError CONFLICT where the hold is over.
+    `address` is the operator's IP address. Raises ApiError CONFLICT where the hold is over.
     """
     now = timezone.now()
     open_ones = HeldPrefix.objects.filter(pk=held.pk, lifted_at=None, until__gt=now)
     if not open_ones.update(lifted_at=now, lifted_by=actor, notice_due_at=None):
-        raise ApiError("CONFLICT", "This hold is over already.")
+        raise ApiError(LimitReason.HOLD_OVER)
     trail.record(
         "otp.prefix_lifted",
         actor=actor,

@@ -1,24 +1,23 @@
-"""The REST API of one-time passwords: thin, it reads the request and calls sending or verifying."""
+"""REST API of one-time passwords: send, verify, resend, cancel and read a verification."""
 
-from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
-from drf_spectacular.utils import extend_schema
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, Field
 from rest_framework.request import Request
 from rest_framework.response import Response
+from typing_extensions import TypedDict
 
 from accounts.api.authentication import caller_of
 from accounts.api.rate_limits import LimitClass
 from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
+from imissive.core.api.fields import OneOf, Time
+from imissive.core.api.operation import PathId, operation
 from imissive.core.api.rendering import time_text
 from imissive.core.api.requests import (
     INTEGRAL,
     Body,
-    parse_body,
-    parse_no_body,
 )
 from messaging.sending.api import Sender, SenderAuthentication
 from otp.models import Verification
@@ -28,20 +27,20 @@ from otp.verification import (
     texts,
     verify,
 )
-from otp.verification.send import Asked, Sent
+from otp.verification.send import CodeRequest, Sent
 
 OTP_ID = "otp_01hm6v0q8nfj2r4t6v8x0z2a4c"
 MESSAGE_ID = "msg_01hm6v0q8r7d3f5h7k9n1q3s5v"
 MAX_TEMPLATE = 2_000
-"""Characters; more than any message has."""
+"""Characters; more than any message can have."""
 
 OtpId = Annotated[str, Field(examples=[OTP_ID])]
 Phone = Annotated[str, Field(description="In E.164.", examples=["+966501234567"])]
 MessageId = Annotated[
     str, Field(description="The message that carries the code.", examples=[MESSAGE_ID])
 ]
-Status = Literal["pending", "verified", "expired", "failed"]
-Reason = Literal["expired", "superseded", "too_many_attempts", "canceled"]
+Status = Annotated[str, OneOf(Verification.Status)]
+Reason = Annotated[str, OneOf(Verification.Reason)]
 AttemptsLeft = Annotated[
     int,
     Field(ge=0, le=5, description="Checks that may still be made: 0 once it is not pending."),
@@ -83,52 +82,54 @@ class OtpSendBody(Body):
 
 class OtpVerifyBody(Body):
     otp_id: OtpId
-    code: Annotated[str, AfterValidator(codes.typed)] = Field(
+    code: Annotated[str, AfterValidator(codes.normalize)] = Field(
         max_length=32,
         description="What the person typed in: 4 to 8 digits, Arabic ones too. Spaces and dashes"
         " between them do not matter.",
         examples=["123456"],
-        json_schema_extra={"pattern": codes.TYPED_PATTERN},
+        json_schema_extra={"pattern": codes.INPUT_PATTERN},
     )
 
 
-class OtpSent(BaseModel):
+class OtpSent(TypedDict):
     """A code on its way."""
 
     otp_id: OtpId
     phone: Phone
-    status: Literal["pending"]
-    expires_at: datetime
+    status: Annotated[str, OneOf([Verification.Status.PENDING])]
+    expires_at: Time
     message_id: MessageId
 
 
 class OtpSentInTest(OtpSent):
     """The same for a test key, with the code: it reaches no phone."""
 
-    test_code: str = Field(pattern="^[0-9]{4,8}$", examples=["123456"])
+    test_code: Annotated[str, Field(pattern="^[0-9]{4,8}$", examples=["123456"])]
 
 
-class OtpChecked(BaseModel):
+class OtpChecked(TypedDict):
     """What a check of a code came to."""
 
     otp_id: OtpId
-    verified: bool = Field(description="Whether the code was right: decide by this alone.")
+    verified: Annotated[
+        bool, Field(description="Whether the code was right: decide by this alone.")
+    ]
     status: Status
     attempts_left: AttemptsLeft
 
 
-class OtpVerification(BaseModel):
+class OtpVerification(TypedDict):
     """A verification as it stands. The code is nowhere in it."""
 
     otp_id: OtpId
     phone: Phone
     status: Status
-    reason: Reason | None = Field(description="Why it is expired or failed.")
+    reason: Annotated[Reason | None, Field(description="Why it is expired or failed.")]
     attempts_left: AttemptsLeft
-    created_at: datetime
-    expires_at: datetime
-    verified_at: datetime | None
-    message_id: MessageId = Field(description="The latest message that carries the code.")
+    created_at: Time
+    expires_at: Time
+    verified_at: Time | None
+    message_id: Annotated[MessageId, Field(description="The latest message that carries the code.")]
     test: bool
 
 
@@ -139,22 +140,20 @@ class OtpSendView(ApiView):
     required_scope = Scope.OTP
     limit_class = LimitClass.SEND
 
-    @extend_schema(
-        operation_id="send_otp",
-        summary="Send a one-time password",
-        request=OtpSendBody,
-        responses={202: OtpSent | OtpSentInTest},
-        tags=["OTP"],
+    @operation(
+        "send_otp",
+        "Send a one-time password",
+        body=OtpSendBody,
+        answers={202: OtpSent | OtpSentInTest},
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, body: OtpSendBody) -> Response:
         """Make a code, send it ahead of all bulk messages, and keep only a keyed hash of it.
 
         A number has one live code of an organization: within the cooldown another one is refused
         (`OTP_COOLDOWN`), after it the older one is void.
         """
-        body = parse_body(request, OtpSendBody)
         text = texts.compose(body.template, body.locale, app_hash=body.app_hash, origin=body.origin)
-        asked = Asked(
+        code_request = CodeRequest(
             body.phone,
             text,
             body.length,
@@ -162,7 +161,7 @@ class OtpSendView(ApiView):
             body.sender_id,
             for_retriever=body.app_hash is not None,
         )
-        return Response(_sent(send.send(caller_of(request), asked)), status=202)
+        return Response(_sent(send.send(caller_of(request), code_request)), status=202)
 
 
 class OtpVerifyView(ApiView):
@@ -171,29 +170,25 @@ class OtpVerifyView(ApiView):
     required_scope = Scope.OTP
     fails_closed = True
 
-    @extend_schema(
-        operation_id="verify_otp",
-        summary="Check a one-time password",
-        request=OtpVerifyBody,
-        responses={200: OtpChecked},
-        tags=["OTP"],
+    @operation(
+        "verify_otp", "Check a one-time password", body=OtpVerifyBody, answers={200: OtpChecked}
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, body: OtpVerifyBody) -> Response:
         """Check what the person typed in. A wrong code is no error: decide by `verified` alone.
 
         After the fifth wrong one the verification is `failed`. Once one was right, another check is
         refused (`ALREADY_VERIFIED`).
         """
-        body = parse_body(request, OtpVerifyBody)
-        verification = verify.verify(caller_of(request), body.otp_id, body.code)
-        return Response(
-            {
-                "otp_id": verification.public_id,
-                "verified": verification.status == Verification.Status.VERIFIED,
-                "status": verification.status,
-                "attempts_left": verification.attempts_left,
-            }
+        verification = verify.verify(
+            caller_of(request), ids.parse_id(ids.OTP, body.otp_id), body.code
         )
+        answer: OtpChecked = {
+            "otp_id": verification.public_id,
+            "verified": verification.status == Verification.Status.VERIFIED,
+            "status": verification.status,
+            "attempts_left": verification.attempts_left,
+        }
+        return Response(answer)
 
 
 class OtpResendView(ApiView):
@@ -203,19 +198,12 @@ class OtpResendView(ApiView):
     required_scope = Scope.OTP
     limit_class = LimitClass.SEND
 
-    @extend_schema(
-        operation_id="resend_otp",
-        summary="Send the same code again",
-        request=None,
-        responses={200: OtpSent | OtpSentInTest},
-        tags=["OTP"],
-    )
-    def post(self, request: Request, otp_id: str) -> Response:
+    @operation("resend_otp", "Send the same code again", answers={200: OtpSent | OtpSentInTest})
+    def post(self, request: Request, otp_id: PathId) -> Response:
         """Send a pending code to the same number once more, after the cooldown.
 
         It is right for its full `expiry` again from now on; checks already made stay counted.
         """
-        parse_no_body(request)
         return Response(_sent(send.resend(caller_of(request), otp_id)))
 
 
@@ -224,16 +212,9 @@ class OtpCancelView(ApiView):
 
     required_scope = Scope.OTP
 
-    @extend_schema(
-        operation_id="cancel_otp",
-        summary="Cancel a verification",
-        request=None,
-        responses={200: OtpVerification},
-        tags=["OTP"],
-    )
-    def post(self, request: Request, otp_id: str) -> Response:
+    @operation("cancel_otp", "Cancel a verification", answers={200: OtpVerification})
+    def post(self, request: Request, otp_id: PathId) -> Response:
         """End it: no code is right any more. A message that has not gone out yet is canceled."""
-        parse_no_body(request)
         return Response(_verification(verify.cancel(caller_of(request), otp_id)))
 
 
@@ -242,30 +223,25 @@ class OtpView(ApiView):
 
     required_scope = Scope.OTP
 
-    @extend_schema(
-        operation_id="get_otp",
-        summary="Read a verification",
-        responses={200: OtpVerification},
-        tags=["OTP"],
-    )
-    def get(self, request: Request, otp_id: str) -> Response:
+    @operation("get_otp", "Read a verification", answers={200: OtpVerification})
+    def get(self, request: Request, otp_id: PathId) -> Response:
         """How a verification stands, never its code."""
         return Response(_verification(verify.read(caller_of(request), otp_id)))
 
 
-def _sent(sent: Sent) -> dict[str, Any]:
+def _sent(sent: Sent) -> OtpSent | OtpSentInTest:
     verification = sent.verification
-    answer = {
+    answer: OtpSent = {
         "otp_id": verification.public_id,
         "phone": verification.phone,
         "status": verification.status,
         "expires_at": time_text(verification.expires_at),
         "message_id": ids.public_id(ids.MESSAGE, verification.message_id),
     }
-    return answer | {"test_code": sent.code} if verification.test else answer
+    return {**answer, "test_code": sent.code} if verification.test else answer
 
 
-def _verification(verification: Verification) -> dict[str, Any]:
+def _verification(verification: Verification) -> OtpVerification:
     verified = verification.status == Verification.Status.VERIFIED
     return {
         "otp_id": verification.public_id,

@@ -1,4 +1,4 @@
-"""Who asks for a code, as far as sending and checking need to know: an API key, or a page."""
+"""Callers that send and verify codes: an API key, or a page of the dashboard."""
 
 import uuid
 from dataclasses import dataclass
@@ -6,9 +6,10 @@ from typing import Any, Protocol
 
 
 class OtpCaller(Protocol):
-    """Whose codes they are; `test`: they reach nobody; `key_id` of the API key that asks.
+    """The caller of a send or a check. Codes in `test` mode reach no phone.
 
-    `extra` is what was read with the key, see `accounts.api.authentication`.
+    `key_id` is the id of the API key, None for a page; `extra` is the value that was read with the
+    key, see `accounts.api.authentication`.
     """
 
     @property
@@ -22,8 +23,8 @@ class OtpCaller(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """A member who tries it in the dashboard."""
+class DashboardCaller:
+    """A member who sends a code from the dashboard to try it out."""
 
     organization_id: uuid.UUID
     test: bool

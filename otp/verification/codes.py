@@ -1,11 +1,13 @@
-"""Codes and how they are kept: nothing in the database tells one without the server's key.
+"""Codes and their storage: the database alone does not reveal a code, without the server's keys.
 
-A verification has a random seed, and a code that HMAC-SHA256 makes of its id and seed under a key
-that only the server has; so the same code can be sent again although it is stored nowhere. What
-people type in is compared with another HMAC, under another key, of the id and the right code.
+Each verification has a random seed. Its code is derived with HMAC-SHA256 from its id and the seed,
+under a key that only the server has, so the same code can be sent again although it is never
+stored. A code that a person types is checked against a second HMAC, under another key, of the id
+and the right code.
 
-Both keys come from one of FIELD_ENCRYPTION_KEYS by HKDF (RFC 5869). Its short id is kept beside the
-seed, so that verifications outlive a new key in front; one whose key is gone can only expire.
+Both keys are derived from one of FIELD_ENCRYPTION_KEYS by HKDF (RFC 5869). The short id of that key
+is stored with the seed, so verifications survive a key rotation; a verification whose key was
+removed can only expire.
 """
 
 import base64
@@ -28,18 +30,18 @@ _KEY_OCTETS, _ID_OCTETS = 32, 4
 
 _DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "01234567890123456789", " -\u200e\u200f\u00a0")
 _BETWEEN = r"[ \-\u200e\u200f\u00a0]*"
-TYPED_PATTERN = f"^{_BETWEEN}(?:[0-9٠-٩۰-۹]{_BETWEEN}){{{MIN_LENGTH},{MAX_LENGTH}}}$"
-"""What `typed` takes, for schemas."""
+INPUT_PATTERN = f"^{_BETWEEN}(?:[0-9٠-٩۰-۹]{_BETWEEN}){{{MIN_LENGTH},{MAX_LENGTH}}}$"
+"""Regular expression of the texts that `normalize` accepts, for API schemas."""
 _CODE = re.compile(rf"[0-9]{{{MIN_LENGTH},{MAX_LENGTH}}}")
 
 
 class KeyLost(Exception):
-    """The key that a verification was made with is not among FIELD_ENCRYPTION_KEYS any more."""
+    """The key of a verification is no longer among FIELD_ENCRYPTION_KEYS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What is stored in the place of a code."""
+    """The data stored instead of a code: seed, id of the key, and HMAC of the code."""
 
     seed: bytes
     key_id: str
@@ -76,10 +78,10 @@ def _keys_of(key_id: str) -> _Keys:
     raise KeyLost
 
 
-def typed(text: str) -> str:
-    """The code that somebody typed: in Arabic digits too, with spaces or dashes between them.
+def normalize(text: str) -> str:
+    """Normalize a typed code: Arabic digits become ASCII digits, spaces and dashes are removed.
 
-    Raises ValueError for what can be no code.
+    Raises ValueError where the text cannot be a code.
     """
     code = text.translate(_DIGITS)
     if not _CODE.fullmatch(code):
@@ -87,8 +89,8 @@ def typed(text: str) -> str:
     return code
 
 
-def make(verification_id: uuid.UUID, length: int) -> tuple[str, Secret]:
-    """A new code of `length` decimal digits for a verification, and what to store of it."""
+def create(verification_id: uuid.UUID, length: int) -> tuple[str, Secret]:
+    """Create a code of `length` decimal digits; return it with the secret to store."""
     keys = _keys(settings.FIELD_ENCRYPTION_KEYS[0])
     seed = secrets.token_bytes(SEED_OCTETS)
     code = _code(keys, verification_id, seed, length)
@@ -96,18 +98,18 @@ def make(verification_id: uuid.UUID, length: int) -> tuple[str, Secret]:
 
 
 def code_of(verification_id: uuid.UUID, length: int, secret: Secret) -> str:
-    """The code again, to send it again. Raises KeyLost."""
+    """Derive the code again from its secret, to send it again. Raises KeyLost."""
     return _code(_keys_of(secret.key_id), verification_id, secret.seed, length)
 
 
 def matches(verification_id: uuid.UUID, secret: Secret, code: str) -> bool:
-    """Whether that is the code, told in a time that does not depend on it. Raises KeyLost."""
+    """Return whether the code is right, compared in constant time. Raises KeyLost."""
     keys = _keys_of(secret.key_id)
     return hmac.compare_digest(_digest(keys, verification_id, code), secret.digest)
 
 
 def _code(keys: _Keys, verification_id: uuid.UUID, seed: bytes, length: int) -> str:
-    # 256 bits modulo 10^8 at most: no digit is likelier than another by more than 10^-69.
+    # 256 bits modulo at most 10^8: the bias towards any code is below 10^-69.
     number = int.from_bytes(hmac.digest(keys.code, verification_id.bytes + seed, "sha256"), "big")
     return f"{number % 10**length:0{length}d}"
 

@@ -1,4 +1,4 @@
-"""How a verification ends: once, with its event in the same transaction, and without its secret."""
+"""Completion of a verification: status and event in one transaction, and the secret deleted."""
 
 import contextlib
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ from webhooks.events import outbox
 from webhooks.models import EventType
 
 STEP = 1000
-"""Verifications that one step of the sweep ends."""
+"""Number of verifications that one step of the sweep expires."""
 
 
-def end(verification: Verification, reason: Verification.Reason | None, at: datetime) -> None:
-    """End a pending verification: for that reason, or with None because the code was right.
+def complete(verification: Verification, reason: Verification.Reason | None, at: datetime) -> None:
+    """Complete a pending verification: verified if `reason` is None, otherwise expired or failed.
 
-    A message that has not gone out is taken back, since its code is right no more. The caller holds
-    the row's lock, in a transaction.
+    Unless it is verified, its latest message is canceled if no carrier has it yet, because its code
+    is no longer valid. The caller holds the row's lock, in a transaction.
     """
     status = Verification.STATUS_OF[reason] if reason else Verification.Status.VERIFIED
     verification.status, verification.reason = status, reason or ""
@@ -32,11 +32,11 @@ def end(verification: Verification, reason: Verification.Reason | None, at: date
     verification.save(update_fields=["status", "reason", "attempts", "ended_at", "seed", "digest"])
     outbox.record_and_wake_on_commit([_event(verification, at)])
     if reason:
-        take_back(verification)
+        cancel_message(verification)
 
 
-def take_back(verification: Verification) -> None:
-    """Cancel the latest message, with its credits, if no carrier has it."""
+def cancel_message(verification: Verification) -> None:
+    """Cancel and refund the latest message, unless a carrier has it already."""
     with contextlib.suppress(ApiError):
         cancel.cancel(verification.organization_id, verification.message_id)
 
@@ -62,7 +62,8 @@ def _event(verification: Verification, at: datetime) -> outbox.NewEvent:
     )
 
 
-# Whoever checks, repeats or cancels one holds its lock, and ends it by itself if its time is over.
+# SKIP LOCKED: a request that checks, repeats or cancels a verification holds its lock, and expires
+# the verification on its own if its time is over.
 _EXPIRE = """
 WITH due AS MATERIALIZED (
     SELECT id FROM otp_verification WHERE status = 'pending' AND expires_at <= %(now)s
@@ -76,13 +77,16 @@ RETURNING v.id, v.organization_id, v.phone, v.test, v.message_id
 
 
 def expire_due(limit: int = STEP) -> int:
-    """End the verifications whose time is over, with `otp.failed`; how many those were."""
+    """Expire up to `limit` verifications whose time is over; return their number.
+
+    Each one gets its `otp.failed` event in the same transaction.
+    """
     now = datetime.now(UTC)
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(_EXPIRE, {"now": now, "limit": limit})
             rows = cursor.fetchall()
-        ended = [
+        expired = [
             Verification(
                 id=row[0],
                 organization_id=row[1],
@@ -94,17 +98,18 @@ def expire_due(limit: int = STEP) -> int:
             )
             for row in rows
         ]
-        outbox.record_and_wake_on_commit([_event(verification, now) for verification in ended])
-        _take_back_held(ended)
+        outbox.record_and_wake_on_commit([_event(verification, now) for verification in expired])
+        _cancel_held_messages(expired)
     return len(rows)
 
 
-def _take_back_held(ended: Sequence[Verification]) -> None:
-    """Cancel the messages that wait for the hours in which their country lets them go.
+def _cancel_held_messages(expired: Sequence[Verification]) -> None:
+    """Cancel the messages that are held until their country's sending hours.
 
-    Others end with their validity, which is the code's; that of these counts from the next opening.
+    Other messages expire with their validity, which equals the code's expiry; the validity of held
+    ones starts only when the sending hours begin.
     """
-    by_message = {verification.message_id: verification for verification in ended}
+    by_message = {verification.message_id: verification for verification in expired}
     held = Message.objects.filter(id__in=by_message, status=Status.SCHEDULED)
     for message_id in held.values_list("id", flat=True):
-        take_back(by_message[message_id])
+        cancel_message(by_message[message_id])

@@ -1,4 +1,4 @@
-"""How many codes came back: conversion, by day or country, and lately by country."""
+"""Conversion: the share of verifications that were completed with the right code."""
 
 import uuid
 from collections.abc import Sequence
@@ -19,10 +19,11 @@ def conversion_by(
     group: Literal["day", "country"],
     zone: str = "UTC",
 ) -> dict[str, tuple[int, int]]:
-    """Verifications begun from `start` to before `end` (aware), and how many were verified.
+    """Return the numbers of started and verified verifications, by day or country.
 
-    By day of the zone (`2027-01-15`), or by country (ISO 3166). Repeated codes count once, those of
-    test keys not at all.
+    Counts verifications started from `start` (included) to `end` (excluded), both aware. Keys are
+    days in `zone` (`2027-01-15`) or countries (ISO 3166). Repeated codes count once, those of test
+    keys not at all.
     """
     with server_cursor() as cursor:
         cursor.execute(
@@ -40,29 +41,31 @@ def conversion_by(
         return {str(value): (sent, verified) for value, sent, verified in cursor.fetchall()}
 
 
-NEWEST = 20_000
-"""Verifications at most that the dashboard's conversion is counted of."""
+MAX_COUNTED = 20_000
+"""Maximum number of verifications that the dashboard's conversion counts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Conversion:
-    """Verifications begun and those verified, by country, the most begun first; `capped`: there
-    are more than NEWEST, and only these were counted."""
+    """Country, started and verified verifications, the most started first.
+
+    `capped`: the limit of MAX_COUNTED was reached, so older verifications were not counted.
+    """
 
     countries: Sequence[tuple[str, int, int]]
     capped: bool
 
 
 def recent_conversion(organization_id: uuid.UUID, since: datetime) -> Conversion:
-    """Of the newest verifications since then, test keys' not."""
+    """Return the conversion by country of the newest verifications since then, test keys' not."""
     with server_cursor() as cursor:
         cursor.execute(
-            "SELECT country, count(*) AS begun, count(*) FILTER (WHERE status = 'verified')"
+            "SELECT country, count(*) AS started, count(*) FILTER (WHERE status = 'verified')"
             "  FROM (SELECT country, status FROM otp_verification"
             "         WHERE organization_id = %s AND id >= %s AND NOT test"
             "         ORDER BY id DESC LIMIT %s) newest"
-            " GROUP BY country ORDER BY begun DESC, country",
-            [organization_id, ids.first_id_at(since), NEWEST],
+            " GROUP BY country ORDER BY started DESC, country",
+            [organization_id, ids.first_id_at(since), MAX_COUNTED],
         )
         countries = cursor.fetchall()
-    return Conversion(countries, sum(begun for _, begun, _ in countries) >= NEWEST)
+    return Conversion(countries, sum(started for _, started, _ in countries) >= MAX_COUNTED)

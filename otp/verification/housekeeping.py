@@ -1,4 +1,4 @@
-"""Verifications that nobody asks for any more are deleted, in bounded batches."""
+"""Housekeeping: deletion of old verifications and holds, in bounded batches."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from imissive.core.sql import server_cursor
 
 STEP = 5_000
 
-# The ids are in the order of time, so the primary key finds the oldest.
+# Ids are ordered by time, so the primary key finds the oldest.
 _PURGE = """
 WITH old AS MATERIALIZED (
     SELECT id FROM otp_verification WHERE id < %(before)s AND status <> 'pending'
@@ -23,7 +23,10 @@ DELETE FROM otp_verification v USING old WHERE v.id = old.id
 
 
 def purge(limit: int = STEP) -> int:
-    """Delete a batch of what is older than OTP_KEEP_DAYS; how many verifications those were."""
+    """Delete up to `limit` verifications older than OTP_KEEP_DAYS; return their number.
+
+    Holds that ended before then are deleted too.
+    """
     before = timezone.now() - timedelta(days=settings.OTP_KEEP_DAYS)
     with server_cursor() as cursor:
         cursor.execute(_PURGE, {"before": first_id_at(before), "limit": limit})

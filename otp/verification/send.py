@@ -1,25 +1,29 @@
-"""Sending codes: the verification and the message with its code are committed together or not.
+"""Send and resend codes: a verification and the message with its code are committed together.
 
-Sends to one number run one after the other, whoever they are for: an advisory lock, so that the
-limits hold under concurrency. The order of locks: a number, its verification, messages, balances.
+Sends to one number run one after the other, across all organizations, under an advisory lock, so
+that the limits hold under concurrency. Order of locks: number, verification, messages, balances.
 """
 
 import contextlib
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts.credits.ledger import InsufficientCredits
+from accounts.credits.reasons import CreditsReason
 from imissive.core import ids
-from imissive.core.errors import ApiError, Problem
+from imissive.core.errors import ApiError
+from imissive.core.problems import Problem
 from imissive.core.sql import server_cursor
 from messaging.numbers import e164
 from messaging.sending.accept import SendRequest, accept
 from messaging.sending.evaluation import Draft, Refusal
 from otp.limits import number_limits, sms_pumping
+from otp.limits.reasons import LimitReason
 from otp.limits.rules import Rules, rules_of
 from otp.models import CodeSend, Verification
 from otp.verification import (
@@ -29,13 +33,15 @@ from otp.verification import (
     verify,
 )
 from otp.verification.callers import OtpCaller
+from otp.verification.reasons import VerificationReason
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """What a caller wants: `text` as `texts.compose` made it, `sender` None for the default one.
+class CodeRequest:
+    """A request for a code: `text` as returned by `texts.compose`, `length` in digits.
 
-    `length` in digits, `expiry` in seconds.
+    `expiry` is in seconds, and `sender` is None for the default sender ID. `for_retriever`: the
+    text ends with an app hash for Android's SMS Retriever.
     """
 
     phone: str
@@ -48,69 +54,69 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """A verification whose code was accepted for sending. `code` is for test keys' callers only."""
+    """A verification whose code was accepted for sending. Only test keys may return `code`."""
 
     verification: Verification
     code: str
 
 
-def send(caller: OtpCaller, asked: Asked) -> Sent:
-    """Begin a verification and send its code. One that is still live for the number ends.
+def send(caller: OtpCaller, code_request: CodeRequest) -> Sent:
+    """Start a verification and send its code; an earlier pending one of the number is superseded.
 
-    Raises ApiError: what a message is refused for (with this call's field names), and
-    INVALID_PHONE, DESTINATION_BLOCKED, OTP_COOLDOWN, TOO_MANY_ATTEMPTS, MESSAGE_TOO_LONG.
+    Raises ApiError: the errors of a message (with this request's field names), and INVALID_PHONE,
+    DESTINATION_BLOCKED, OTP_COOLDOWN, TOO_MANY_ATTEMPTS, MESSAGE_TOO_LONG.
     """
-    number = _parse(asked.phone)
+    number = _parse(code_request.phone)
     verification = Verification(
         organization_id=caller.organization_id,
         test=caller.test,
         phone=number.e164,
         country=number.country,
         prefix=sms_pumping.prefix_of(number),
-        sender=asked.sender or "",
-        length=asked.length,
-        expiry=asked.expiry,
-        text=asked.text,
+        sender=code_request.sender or "",
+        length=code_request.length,
+        expiry=code_request.expiry,
+        text=code_request.text,
     )
-    code, secret = codes.make(verification.id, asked.length)
+    code, secret = codes.create(verification.id, code_request.length)
     verification.seed, verification.key_id = secret.seed, secret.key_id
     verification.digest = secret.digest
-    if asked.for_retriever:
-        texts.check_retriever(texts.rendered(asked.text, code))
+    if code_request.for_retriever:
+        texts.check_retriever(texts.rendered(code_request.text, code))
     rules = rules_of(caller.organization_id)
-    with _whole():
+    with _all_or_nothing():
         lock_number(number.e164)
-        now = _admit(verification, rules)
+        now = _check_rules(verification, rules)
         _supersede(verification, now)
         verification.created_at = now
         _deliver(caller, verification, code, now)
     return Sent(verification, code)
 
 
-def resend(caller: OtpCaller, otp_id: str) -> Sent:
-    """Send a pending verification's code once more, and give it its full time again.
+def resend(caller: OtpCaller, verification_id: uuid.UUID | None) -> Sent:
+    """Send a pending verification's code again, and restart its expiry.
 
-    Raises ApiError: NOT_FOUND; ALREADY_VERIFIED; CONFLICT where it has ended; and as `send`.
+    Raises ApiError: NOT_FOUND; ALREADY_VERIFIED; CONFLICT after completion; and those of `send`.
     """
-    phone = verify.find(caller, otp_id).phone
+    phone = verify.find(caller, verification_id).phone
     rules = rules_of(caller.organization_id)
-    with _whole():
+    with _all_or_nothing():
         lock_number(phone)
-        verification = verify.find(caller, otp_id, lock=True)
+        verification = verify.find(caller, verification_id, lock=True)
         verify.refuse_verified(verification)
         code = _code_again(verification)
         if code is None:
-            raise ApiError("CONFLICT", "This code is not valid any more. Send a new one.")
-        now = _admit(verification, rules)
-        # Two messages with one code would only confuse.
-        completion.take_back(verification)
+            raise ApiError(VerificationReason.CODE_OVER)
+        now = _check_rules(verification, rules)
+        # Two messages with the same code would confuse the recipient.
+        completion.cancel_message(verification)
         _deliver(caller, verification, code, now)
     return Sent(verification, code)
 
 
 def _code_again(verification: Verification) -> str | None:
-    """The code of a verification, or None where it is right no more."""
-    if not verify.is_live(verification, datetime.now(UTC)):
+    """Return the verification's code, or None where it is no longer valid."""
+    if not verify.is_active(verification, datetime.now(UTC)):
         return None
     try:
         return codes.code_of(verification.id, verification.length, verification.secret)
@@ -119,18 +125,17 @@ def _code_again(verification: Verification) -> str | None:
 
 
 @contextlib.contextmanager
-def _whole() -> Iterator[None]:
-    """All of it or nothing, and what is refused in the API's words."""
+def _all_or_nothing() -> Iterator[None]:
+    """Run the block in a transaction, and turn InsufficientCredits into an ApiError."""
     try:
         with transaction.atomic():
             yield
     except InsufficientCredits:
-        told = "The balance does not cover this. Nothing was sent or charged."
-        raise ApiError("INSUFFICIENT_CREDITS", told) from None
+        raise ApiError(CreditsReason.NOT_COVERED) from None
 
 
 def lock_number(phone: str) -> None:
-    """Wait for other sends to that number, and hold up later ones to the transaction's end."""
+    """Lock a number against other sends until the transaction ends."""
     with server_cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"otp {phone}"])
 
@@ -139,16 +144,17 @@ def _parse(phone: str) -> e164.Number:
     try:
         return e164.parse(phone)
     except e164.InvalidNumber as error:
-        reason = error.reason
-        told = f"{reason[:1].upper()}{reason[1:]}."
-        raise ApiError("INVALID_PHONE", told, field="phone") from None
+        raise ApiError.of(error.problem("phone")) from None
 
 
-def _admit(verification: Verification, rules: Rules) -> datetime:
-    """Refuse where the rules do, else say what time it is. The number's lock is held."""
+def _check_rules(verification: Verification, rules: Rules) -> datetime:
+    """Raise ApiError where the rules refuse the code, otherwise return the current time.
+
+    The caller holds the number's lock.
+    """
     if not rules.allow(verification.country):
-        told = f"Codes to this country ({verification.country}) are not enabled."
-        raise ApiError("DESTINATION_BLOCKED", told, field="phone")
+        country = verification.country
+        raise ApiError(LimitReason.COUNTRY_NOT_ENABLED, "phone", country=country)
     now = datetime.now(UTC)
     if rules.enforces and not verification.test:
         sms_pumping.check(verification.organization_id, verification.phone, now)
@@ -166,7 +172,7 @@ SELECT s.at, s.organization_id = %(organization)s, v.status = 'verified'
 
 
 def _history(verification: Verification, now: datetime) -> number_limits.History:
-    """What went to the number. Test keys' codes reach nobody: they count by themselves."""
+    """Return the codes sent to the number; those of test keys are counted separately."""
     with server_cursor() as cursor:
         cursor.execute(
             _HISTORY,
@@ -178,7 +184,7 @@ def _history(verification: Verification, now: datetime) -> number_limits.History
             },
         )
         rows = cursor.fetchall()
-    own = [(at, proved) for at, is_own, proved in rows if is_own]
+    own = [(at, verified) for at, is_own, verified in rows if is_own]
     return number_limits.History(
         [at for at, _ in own],
         [] if verification.test else [at for at, _, _ in rows],
@@ -187,7 +193,7 @@ def _history(verification: Verification, now: datetime) -> number_limits.History
 
 
 def _supersede(newer: Verification, now: datetime) -> None:
-    """End what is live for the number."""
+    """Supersede the pending verification of the same number, if there is one."""
     live = Verification.objects.select_for_update().filter(
         organization_id=newer.organization_id,
         test=newer.test,
@@ -196,15 +202,15 @@ def _supersede(newer: Verification, now: datetime) -> None:
     )
     older = live.first()
     if older is not None:
-        over = verify.is_over(older, now)
+        over = verify.is_expired(older, now)
         reason = Verification.Reason.EXPIRED if over else Verification.Reason.SUPERSEDED
-        completion.end(older, reason, now)
+        completion.complete(older, reason, now)
 
 
 def _deliver(caller: OtpCaller, verification: Verification, code: str, now: datetime) -> None:
-    """Store the verification and accept a message with its code, on the lane nothing holds up."""
-    span = timedelta(seconds=verification.expiry)
-    verification.message_id, verification.expires_at = ids.new_uuid(), now + span
+    """Store the verification and accept a message with its code, with urgent priority."""
+    expiry = timedelta(seconds=verification.expiry)
+    verification.message_id, verification.expires_at = ids.new_uuid(), now + expiry
     verification.save()
     CodeSend.objects.create(
         verification=verification,
@@ -220,8 +226,8 @@ def _deliver(caller: OtpCaller, verification: Verification, code: str, now: date
         test=verification.test,
         urgent=True,
         api_key_id=caller.key_id,
-        # A code that comes too late is worse than none.
-        validity=span,
+        # A code that arrives too late is worse than none.
+        validity=expiry,
         hold=False,
     )
     draft = Draft(
@@ -240,11 +246,11 @@ def _deliver(caller: OtpCaller, verification: Verification, code: str, now: date
 _FIELDS = {
     "to": "phone",
     "message": "template",
-    # A sender whose country has hours: no code can wait for them.
+    # The sender ID has sending hours, and a code cannot wait for them.
     "scheduled_at": "sender_id",
 }
 
 
 def _renamed(problem: Problem) -> Problem:
-    """What is refused of a message, by the names of this call's fields."""
-    return replace(problem, field=_FIELDS.get(problem.field or "", problem.field))
+    """Return a message's problem with the field names of this request."""
+    return problem.at(_FIELDS.get(problem.field or "", problem.field))

@@ -1,6 +1,6 @@
-"""The text around a code: templates, defaults, and the last lines that handsets read it by. Pure.
+"""Texts of codes: templates, default texts, and the last line for autofill. Pure.
 
-A text is kept with `{code}` where the code belongs, which may be twice: in the template and in the
+A text is stored with the placeholder `{code}`, which may occur twice: in the template, and in the
 line for browsers.
 """
 
@@ -11,6 +11,7 @@ from pydantic import JsonValue
 
 from imissive.core.errors import ApiError
 from messaging.text.encoding import measure
+from otp.verification.reasons import VerificationReason
 
 Locale = Literal["en", "ar"]
 
@@ -21,7 +22,7 @@ DEFAULTS: Final[dict[Locale, str]] = {
     "ar": "رمز التحقق الخاص بك هو {code}. لا تشاركه مع أحد.",
 }
 RETRIEVER_OCTETS: Final = 140
-"""What Android's SMS Retriever reads at most."""
+"""Maximum length of a message that Android's SMS Retriever reads."""
 
 _LABEL: Final = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 _HOST: Final = re.compile(rf"(?=.{{4,253}}\Z)(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}")
@@ -32,29 +33,29 @@ HOST_SCHEMA: Final[dict[str, JsonValue]] = {
     "maxLength": 253,
     "pattern": rf"^(?:{_ANY_CASE}\.)+(?![0-9]+$){_ANY_CASE}$",
 }
-"""What `host` takes."""
+"""JSON schema of the values that `host` accepts."""
 
 
 def compose(
     template: str | None, locale: Locale, *, app_hash: str | None, origin: str | None
 ) -> str:
-    """The text to send, with `{code}` where the code belongs.
+    """Return the text to send, with the placeholder `{code}`.
 
-    `origin` makes the last line that of an origin-bound one-time code (WICG, SMS One-Time Codes):
-    `@host #code`; `app_hash` that of Android's SMS Retriever. Each has to be the last one, so both
-    together are refused. Raises ApiError: INVALID_TEMPLATE, INVALID_REQUEST.
+    `origin` appends the line of an origin-bound one-time code (WICG, SMS One-Time Codes),
+    `@host #code`; `app_hash` appends the line of Android's SMS Retriever. Each must be the last
+    line, so both together are refused. Raises ApiError: INVALID_TEMPLATE, INVALID_REQUEST.
     """
     if template is None:
         template = DEFAULTS[locale]
     elif template.count(MARK) != 1:
-        found = f"{template.count(MARK)} times" if MARK in template else "not at all"
-        told = f"A template holds {MARK} exactly once, where the code belongs; this one {found}."
-        raise ApiError("INVALID_TEMPLATE", told, field="template")
+        if MARK not in template:
+            raise ApiError(VerificationReason.NO_PLACE_FOR_CODE, "template")
+        count = template.count(MARK)
+        raise ApiError(VerificationReason.SEVERAL_PLACES_FOR_CODE, "template", count=count)
     elif "\0" in template:
-        raise ApiError("INVALID_TEMPLATE", "A template holds no NUL.", field="template")
+        raise ApiError(VerificationReason.TEMPLATE_WITH_NUL, "template")
     if app_hash is not None and origin is not None:
-        told = "Give app_hash or origin, not both: each of them has to be the last line."
-        raise ApiError("INVALID_REQUEST", told, field="app_hash")
+        raise ApiError(VerificationReason.TWO_LAST_LINES, "app_hash")
     if origin is not None:
         return f"{template}\n@{origin} #{MARK}"
     if app_hash is not None:
@@ -63,9 +64,10 @@ def compose(
 
 
 def check_retriever(rendered: str) -> None:
-    """Refuse a text that Android's SMS Retriever would not read: 140 bytes, in one part.
+    """Raise ApiError MESSAGE_TOO_LONG for a text that Android's SMS Retriever would not read.
 
-    Raises ApiError MESSAGE_TOO_LONG. What cannot be measured is refused later, with its reason.
+    It reads one part of at most RETRIEVER_OCTETS bytes in UTF-8. A text that cannot be encoded is
+    refused later, with its own reason.
     """
     octets = len(rendered.encode("utf-8", "surrogatepass"))
     try:
@@ -73,27 +75,29 @@ def check_retriever(rendered: str) -> None:
     except ValueError:
         return
     if octets > RETRIEVER_OCTETS or parts > 1:
-        told = (
-            f"With app_hash the whole text has at most {RETRIEVER_OCTETS} bytes in one part, else"
-            f" Android does not read it. This one has {octets} bytes in {parts}."
+        raise ApiError(
+            VerificationReason.TOO_LONG_FOR_RETRIEVER,
+            "template",
+            most=RETRIEVER_OCTETS,
+            octets=octets,
+            parts=parts,
         )
-        raise ApiError("MESSAGE_TOO_LONG", told, field="template")
 
 
 def rendered(text: str, code: str) -> str:
-    """The text with the code in it."""
+    """Return the text with the code in place of the placeholder."""
     return text.replace(MARK, code)
 
 
 def masked(text: str, length: int) -> str:
-    """The text as people may see it: as long as with the code, which is hidden."""
+    """Return the text for logs and pages: as long as with the code, but with the code masked."""
     return text.replace(MARK, HIDDEN * length)
 
 
 def host(origin: str) -> str:
-    """The host of a site, in lower case, as it stands in the last line.
+    """Return the host name of a site in lower case, for the last line.
 
-    Raises ValueError, with a text for the caller, for what is no full host name in ASCII.
+    Raises ValueError, with a text for the caller, for anything but a full host name in ASCII.
     """
     origin = origin.lower()
     if _HOST.fullmatch(origin):

@@ -1,72 +1,76 @@
-"""Checking what people typed in, and giving a verification up."""
+"""Verification: check a code, read a verification, cancel it."""
 
+import uuid
 from datetime import UTC, datetime
 
 import structlog
 from django.db import transaction
 
-from imissive.core import ids
 from imissive.core.errors import ApiError
 from otp.models import MAX_ATTEMPTS, Verification
 from otp.verification import codes, completion
 from otp.verification.callers import OtpCaller
+from otp.verification.reasons import VerificationReason
 
 log = structlog.get_logger(__name__)
 
 
-def find(caller: OtpCaller, otp_id: str, *, lock: bool = False) -> Verification:
-    """The caller's verification with that public id; `lock`: held to the transaction's end.
+def find(
+    caller: OtpCaller, verification_id: uuid.UUID | None, *, lock: bool = False
+) -> Verification:
+    """Return the caller's verification with that id; `lock`: until the transaction ends.
 
-    A test key's are not found with a live one, nor the other way round: a code that never reached
-    a phone must prove nothing. Raises ApiError NOT_FOUND.
+    Verifications of test keys are not found with a live key, nor the other way round: a code that
+    never reached a phone must prove nothing. Raises ApiError NOT_FOUND.
     """
     found = None
-    verification_id = ids.parse_id(ids.OTP, otp_id)
     if verification_id is not None:
         known = Verification.objects.select_for_update() if lock else Verification.objects
         mine = known.filter(organization_id=caller.organization_id, test=caller.test)
         found = mine.filter(id=verification_id).first()
     if found is None:
-        raise ApiError("NOT_FOUND", "There is no such verification.")
+        raise ApiError(VerificationReason.NO_SUCH_VERIFICATION)
     return found
 
 
-def read(caller: OtpCaller, otp_id: str) -> Verification:
-    """The caller's verification as it stands. One whose time is over says so at once, though the
-    sweep may not have ended it yet. Raises ApiError NOT_FOUND."""
-    verification = find(caller, otp_id)
+def read(caller: OtpCaller, verification_id: uuid.UUID | None) -> Verification:
+    """Return the caller's verification; one whose time is over is returned as expired.
+
+    The sweep may not have expired it in the database yet. Raises ApiError NOT_FOUND.
+    """
+    verification = find(caller, verification_id)
     pending = verification.status == Verification.Status.PENDING
-    if pending and is_over(verification, datetime.now(UTC)):
+    if pending and is_expired(verification, datetime.now(UTC)):
         verification.status = Verification.Status.EXPIRED
         verification.reason = Verification.Reason.EXPIRED
     return verification
 
 
-def is_over(verification: Verification, now: datetime) -> bool:
-    """Whether its time is over, though it may not have been ended for that yet."""
+def is_expired(verification: Verification, now: datetime) -> bool:
+    """Return whether its time is over, even if its status is still pending."""
     return verification.expires_at <= now
 
 
-def is_live(verification: Verification, now: datetime) -> bool:
-    """Whether its code is still right."""
+def is_active(verification: Verification, now: datetime) -> bool:
+    """Return whether its code can still be verified."""
     pending = verification.status == Verification.Status.PENDING
-    return pending and not is_over(verification, now)
+    return pending and not is_expired(verification, now)
 
 
 def refuse_verified(verification: Verification) -> None:
-    """Raises ApiError ALREADY_VERIFIED where it is."""
+    """Raise ApiError ALREADY_VERIFIED if it is verified."""
     if verification.status == Verification.Status.VERIFIED:
-        raise ApiError("ALREADY_VERIFIED", "This code was verified already.")
+        raise ApiError(VerificationReason.VERIFIED)
 
 
-def verify(caller: OtpCaller, otp_id: str, code: str) -> Verification:
-    """Check a code: the verification as it stands after that.
+def verify(caller: OtpCaller, verification_id: uuid.UUID | None, code: str) -> Verification:
+    """Check a code and return the verification with its new status.
 
-    Checks of one verification wait for each other, so no more than MAX_ATTEMPTS are compared.
-    Raises ApiError: NOT_FOUND, ALREADY_VERIFIED.
+    Concurrent checks of one verification wait for each other, so that no more than MAX_ATTEMPTS
+    codes are compared. Raises ApiError: NOT_FOUND, ALREADY_VERIFIED.
     """
     with transaction.atomic():
-        verification = find(caller, otp_id, lock=True)
+        verification = find(caller, verification_id, lock=True)
         refuse_verified(verification)
         if verification.status == Verification.Status.PENDING:
             _check(verification, code)
@@ -74,36 +78,36 @@ def verify(caller: OtpCaller, otp_id: str, code: str) -> Verification:
 
 
 def _check(verification: Verification, code: str) -> None:
-    """Count the check and compare, under the row's lock."""
+    """Count the check and compare the code; the caller holds the row's lock."""
     now = datetime.now(UTC)
-    if is_over(verification, now):
-        completion.end(verification, Verification.Reason.EXPIRED, now)
+    if is_expired(verification, now):
+        completion.complete(verification, Verification.Reason.EXPIRED, now)
         return
     verification.attempts += 1
     try:
         right = codes.matches(verification.id, verification.secret, code)
     except codes.KeyLost:
         log.error("otp_key_lost", otp=verification.public_id, effect="it can only expire")
-        completion.end(verification, Verification.Reason.EXPIRED, now)
+        completion.complete(verification, Verification.Reason.EXPIRED, now)
         return
     if right:
-        completion.end(verification, None, now)
+        completion.complete(verification, None, now)
     elif verification.attempts >= MAX_ATTEMPTS:
-        completion.end(verification, Verification.Reason.TOO_MANY_ATTEMPTS, now)
+        completion.complete(verification, Verification.Reason.TOO_MANY_ATTEMPTS, now)
     else:
         verification.save(update_fields=["attempts"])
 
 
-def cancel(caller: OtpCaller, otp_id: str) -> Verification:
-    """Give a pending verification up: no code is right any more, and one not sent yet is not sent.
+def cancel(caller: OtpCaller, verification_id: uuid.UUID | None) -> Verification:
+    """Cancel a pending verification and return it; a message not yet sent is canceled too.
 
     Raises ApiError: NOT_FOUND, ALREADY_VERIFIED, NOT_CANCELABLE.
     """
     with transaction.atomic():
-        verification = find(caller, otp_id, lock=True)
+        verification = find(caller, verification_id, lock=True)
         refuse_verified(verification)
         now = datetime.now(UTC)
-        if not is_live(verification, now):
-            raise ApiError("NOT_CANCELABLE", "The verification has ended already.")
-        completion.end(verification, Verification.Reason.CANCELED, now)
+        if not is_active(verification, now):
+            raise ApiError(VerificationReason.OVER)
+        completion.complete(verification, Verification.Reason.CANCELED, now)
     return verification

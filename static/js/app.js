@@ -76,6 +76,11 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   if (document.hidden) event.preventDefault();
 });
 
+// A refusal that says when to try again stands where the answer would.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  if (event.detail.xhr.status === 429) event.detail.shouldSwap = true;
+});
+
 // What a person unfolded in a part that refreshes stays unfolded, where it has an id.
 let unfolded = [];
 document.addEventListener("htmx:beforeSwap", (event) => {

@@ -40,9 +40,9 @@ class Bench(Site):
         self.use_simulator(simulator_port, window=200)
         self.top_up(10_000_000)
         url = f"http://127.0.0.1:{self.receiver_port}/"
-        status, answer = self.post("/v1/webhooks", {"url": url, "events": ["message.delivered"]})
+        status, response = self.post("/v1/webhooks", {"url": url, "events": ["message.delivered"]})
         if status != 201:
-            raise RuntimeError(f"no webhook endpoint: {answer}")
+            raise RuntimeError(f"no webhook endpoint: {response}")
         return taken
 
     def pause(self, paused: bool) -> None:
@@ -52,8 +52,8 @@ class Bench(Site):
 
     def posted(self) -> tuple[int, float]:
         """Webhooks that the receiver has got, and when the last one came."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.receiver_port}/") as answer:
-            count, last = answer.read().split()
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.receiver_port}/") as response:
+            count, last = response.read().split()
         return int(count), float(last)
 
     def drain(self, total: int, seconds: float = 300) -> float:
@@ -135,13 +135,13 @@ def measure_bulk(site: Bench, messages: int) -> list[Row]:
 
 def measure_end_to_end(site: Bench, messages: int) -> list[Row]:
     before, cpu_before = site.posted()[0], cpu.by_kind()
-    began = time.time()
+    started = time.time()
     asyncio.run(load.run(site.url, iter(bulks(site, messages)), 2))
     accepted = time.time()
-    seconds = site.drain(before + messages) - began
+    seconds = site.drain(before + messages) - started
     rows = [
         (f"end to end, {messages:,} messages", f"{messages / seconds:,.0f} /s"),
-        ("  accepted after", f"{accepted - began:.1f} s of {seconds:.1f} s"),
+        ("  accepted after", f"{accepted - started:.1f} s of {seconds:.1f} s"),
     ]
     return rows + _cpu(cpu_before, messages)
 

@@ -46,9 +46,9 @@ from tests.support.people import PLAIN_STATIC, browser, member
 
 
 def timed(what: str, act: Callable[[], Any], rows: int = 0) -> Any:
-    begun, cpu = time.perf_counter(), time.process_time()
+    started, cpu = time.perf_counter(), time.process_time()
     found = act()
-    took, cpu = time.perf_counter() - begun, time.process_time() - cpu
+    took, cpu = time.perf_counter() - started, time.process_time() - cpu
     rate = f"{rows / took:12,.0f} rows/s" if rows else ""
     print(f"{what:52}{took:8.3f} s, {cpu:7.3f} s CPU here{rate}", flush=True)
     return found
@@ -92,8 +92,8 @@ def pages(customer: Customer, campaign: Campaign, client: Client, paths: list[st
     for path in paths:
         url = home + path.format(campaign.public_id)
         client.get(url)
-        answer = timed(f"page {path.format('…') or 'of all'}", partial(client.get, url))
-        assert answer.status_code == 200, (url, answer.status_code)
+        response = timed(f"page {path.format('…') or 'of all'}", partial(client.get, url))
+        assert response.status_code == 200, (url, response.status_code)
 
 
 def main() -> None:

@@ -66,7 +66,7 @@ def prepare(messages: int) -> Customer:
     world = World()
     carrier = world.carrier()
     customer, other = world.customer(), world.customer()
-    began = time.perf_counter()
+    started = time.perf_counter()
     batches = fill(customer.id, carrier.id, messages)
     fill(other.id, carrier.id, messages // 5)
     VALUES["batch_id"] = [ids.public_id(ids.BATCH, batches[len(batches) // 2])]
@@ -81,7 +81,7 @@ def prepare(messages: int) -> Customer:
         )
         cursor.execute("ALTER TABLE accounts_ledgerentry ENABLE TRIGGER ledger_move_balance")
         cursor.execute("VACUUM ANALYZE")
-    print(f"{messages:,} messages in {time.perf_counter() - began:.0f} s")
+    print(f"{messages:,} messages in {time.perf_counter() - started:.0f} s")
     return customer
 
 
@@ -93,16 +93,16 @@ def pages(customer: Customer, messages: int) -> dict[str, str]:
     return {"first": "", "middle": encode_cursor(middle), "last": encode_cursor(last)}
 
 
-def asked(api: Api, path: str, query: dict[str, str]) -> float:
+def timed_request(api: Api, path: str, query: dict[str, str]) -> float:
     """Milliseconds of a call, the median of three."""
     url = f"{path}?{urllib.parse.urlencode(query)}"
     taken = []
     for _ in range(3):
-        began = time.perf_counter()
-        answer = api.get(url)
-        taken.append((time.perf_counter() - began) * 1000)
-        if answer.status_code != 200:
-            raise RuntimeError(answer.content)
+        started = time.perf_counter()
+        response = api.get(url)
+        taken.append((time.perf_counter() - started) * 1000)
+        if response.status_code != 200:
+            raise RuntimeError(response.content)
     return statistics.median(taken)
 
 
@@ -141,14 +141,14 @@ def measure_lists(customer: Customer, messages: int, limit: int) -> None:
                 continue
             for page, cursor in cursors.items():
                 full = query | {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-                taken = asked(customer.api, "/v1/sms", full)
+                taken = timed_request(customer.api, "/v1/sms", full)
                 if taken > worst[0]:
                     worst = (taken, page, full)
         taken, page, full = worst
         values_told = " ".join(full[name] for name in names if not name.startswith("created"))
-        told = f"{page} page {values_told}".strip()
+        line = f"{page} page {values_told}".strip()
         read = indexes_of(customer.api, "/v1/sms", full)
-        print(f"{' + '.join(names) or 'none':<32}{taken:>10.1f}  {told}; {read}", flush=True)
+        print(f"{' + '.join(names) or 'none':<32}{taken:>10.1f}  {line}; {read}", flush=True)
 
 
 UNSERVED: dict[str, list[str]] = {
@@ -191,11 +191,11 @@ def measure_log(customer: Customer, messages: int) -> None:
                 query = urllib.parse.urlencode(narrowed | cursor)
                 taken = []
                 for _ in range(3):
-                    began = time.perf_counter()
-                    answer = client.get(f"{url}?{query}")
-                    taken.append((time.perf_counter() - began) * 1000)
-                    if answer.status_code != 200:
-                        raise RuntimeError(answer.content)
+                    started = time.perf_counter()
+                    response = client.get(f"{url}?{query}")
+                    taken.append((time.perf_counter() - started) * 1000)
+                    if response.status_code != 200:
+                        raise RuntimeError(response.content)
                 worst = max(worst, (statistics.median(taken), f"{place} {value} {beside}"))
         name = " + ".join(filter(None, (one, other))) or "none"
         print(f"{name:<32}{worst[0]:>10.1f}  {worst[1]}", flush=True)
@@ -205,9 +205,9 @@ def measure_usage(customer: Customer) -> None:
     """Before beat has summed anything, and after: the answers have to be the same."""
     print(f"\n{'usage by':<32}{'92 days':>10}{'CPU':>8}{'30 days':>10}{'CPU':>8}  milliseconds")
     counted = _usage_by_each(customer, "counted", calls=4)
-    began = time.perf_counter()
-    rollups.sum_up(NOW)
-    print(f"summed in {time.perf_counter() - began:.1f} s")
+    started = time.perf_counter()
+    rollups.roll_up(NOW)
+    print(f"summed in {time.perf_counter() - started:.1f} s")
     if _usage_by_each(customer, "summed", calls=25) != counted:
         raise RuntimeError("The sums are not what is counted.")
 
@@ -217,19 +217,19 @@ def _usage_by_each(customer: Customer, how: str, calls: int) -> list[Any]:
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         both = os.getpid(), cursor.fetchone()[0]
-    answers = []
+    responses = []
     for group in ("day", "status", "sender_id", "country"):
-        told = f"{f'{group}, {how}':<32}"
+        line = f"{f'{group}, {how}':<32}"
         for days in (92, 30):
             query = {"group_by": group, "from": day(days), "to": day(0)}
-            taken = asked(customer.api, "/v1/usage", query)
+            taken = timed_request(customer.api, "/v1/usage", query)
             before = milliseconds_of(*both)
             for _ in range(calls):
-                answer = customer.api.get(f"/v1/usage?{urllib.parse.urlencode(query)}").json()
-            told += f"{taken:>10.0f}{(milliseconds_of(*both) - before) / calls:>8.0f}"
-            answers.append(answer)
-        print(told, flush=True)
-    return answers
+                response = customer.api.get(f"/v1/usage?{urllib.parse.urlencode(query)}").json()
+            line += f"{taken:>10.0f}{(milliseconds_of(*both) - before) / calls:>8.0f}"
+            responses.append(response)
+        print(line, flush=True)
+    return responses
 
 
 def main() -> None:

@@ -43,7 +43,7 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
             self.done()
             return
-        self.began = time.perf_counter()
+        self.started = time.perf_counter()
         self.transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -56,7 +56,7 @@ class _Connection(asyncio.Protocol):
         if len(self.buffer) < end + 4 + length:
             return
         if head.startswith(b"http/1.1 202"):
-            self.load.latencies.append(time.perf_counter() - self.began)
+            self.load.latencies.append(time.perf_counter() - self.started)
         else:
             self.load.refused += 1
         self.buffer = b""
@@ -76,13 +76,13 @@ async def run(url: str, requests: Iterator[bytes], connections: int) -> Load:
         if left == 0:
             finished.set()
 
-    began = time.perf_counter()
+    started = time.perf_counter()
     for _ in range(connections):
         await loop.create_connection(
             lambda: _Connection(requests, load, done), parts.hostname or "", parts.port or 80
         )
     await asyncio.wait_for(finished.wait(), 300)
-    load.seconds = time.perf_counter() - began
+    load.seconds = time.perf_counter() - started
     return load
 
 

@@ -53,7 +53,7 @@ def prepare(messages: int) -> showcase.Showcase:
     """The showcase, with that many messages more in its organization."""
     call_command("migrate", verbosity=0)
     shown = showcase.make()
-    began = time.perf_counter()
+    started = time.perf_counter()
     fill(shown.organization.id, shown.carrier.id, messages)
     with connection.cursor() as cursor:
         # Without its trigger, which would move one balance a million times.
@@ -61,10 +61,10 @@ def prepare(messages: int) -> showcase.Showcase:
         cursor.execute(_LEDGER, [shown.organization.id])
         cursor.execute("ALTER TABLE accounts_ledgerentry ENABLE TRIGGER ledger_move_balance")
         cursor.execute("VACUUM ANALYZE")
-    print(f"{messages:,} messages in {time.perf_counter() - began:.0f} s")
-    began = time.perf_counter()
-    rollups.sum_up()
-    print(f"summed in {time.perf_counter() - began:.0f} s")
+    print(f"{messages:,} messages in {time.perf_counter() - started:.0f} s")
+    started = time.perf_counter()
+    rollups.roll_up()
+    print(f"summed in {time.perf_counter() - started:.0f} s")
     return shown
 
 
@@ -81,14 +81,14 @@ def measure(shown: showcase.Showcase, only: list[str]) -> None:
         times, queries = [], 0
         for _ in range(3):
             with CaptureQueriesContext(connection) as captured:
-                began = time.perf_counter()
-                answer = clients[who].get(path)
-                b"".join(answer) if answer.streaming else answer.content
-                times.append((time.perf_counter() - began) * 1000)
+                started = time.perf_counter()
+                response = clients[who].get(path)
+                b"".join(response) if response.streaming else response.content
+                times.append((time.perf_counter() - started) * 1000)
             queries = len(captured)
         median = statistics.median(times)
         late = "  OVER" if median > LIMIT else ""
-        print(f"{name:<32} {answer.status_code} {median:8.1f} ms {queries:4} queries{late}")
+        print(f"{name:<32} {response.status_code} {median:8.1f} ms {queries:4} queries{late}")
 
 
 def main() -> None:

@@ -69,14 +69,14 @@ class Submits:
         """Answered submits a second."""
         handlers = Handlers(on_request=lambda link, pdu: None)
         links = [await where.bind(BindTransmitter, handlers) for _ in range(binds)]
-        begun = time.perf_counter()
-        self._until = begun + seconds
+        started = time.perf_counter()
+        self._until = started + seconds
         for link in links:
             for _ in range(WINDOW):
                 self._send(link)
         while any(link.outstanding for link in links):  # noqa: ASYNC110 - it costs nothing
             await asyncio.sleep(0.02)
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - started
         for link in links:
             await link.unbind(5)
         return self.answered / took
@@ -157,10 +157,10 @@ def _receipts(site: Site, where: Where) -> Iterator[Row]:
             if came >= owed:
                 done.set()
 
-        begun = time.perf_counter()
+        started = time.perf_counter()
         link = await where.bind(BindReceiver, Handlers(on_request=received))
         await asyncio.wait_for(done.wait(), 300)
-        took = time.perf_counter() - begun
+        took = time.perf_counter() - started
         await link.unbind(5)
         return took
 

@@ -37,8 +37,8 @@ def test_the_compiled_catalogue_is_of_this_text() -> None:
         compiled = gettext.GNUTranslations(file)
     for entry in _entries():
         if "msgid_plural" in entry:
-            told = compiled.ngettext(entry["msgid"], entry["msgid_plural"], 5)
-            assert told == entry["msgstr[3]"]
+            translated = compiled.ngettext(entry["msgid"], entry["msgid_plural"], 5)
+            assert translated == entry["msgstr[3]"]
         elif "msgctxt" in entry:
             assert compiled.pgettext(entry["msgctxt"], entry["msgid"]) == entry["msgstr"]
         else:

@@ -48,8 +48,8 @@ def ask(site: Site, path: str, body: Any = None, **headers: str) -> Answer:
     data = None if body is None else orjson.dumps(body)
     request = urllib.request.Request(site.url + path, data, given)  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-            return Answer(answer.status, answer.headers, orjson.loads(answer.read()))
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
+            return Answer(response.status, response.headers, orjson.loads(response.read()))
     except urllib.error.HTTPError as error:
         return Answer(error.code, error.headers, orjson.loads(error.read()))
     except OSError:
@@ -98,15 +98,15 @@ class Sender:
         body = {"to": to, "message": "Exactly once", "reference": key}
         broken = 0
         for _ in range(600):
-            answer = ask(self.site, "/v1/sms/send", body, idempotency_key=key)
-            if answer.status == 202:
+            response = ask(self.site, "/v1/sms/send", body, idempotency_key=key)
+            if response.status == 202:
                 # Replayed, though no answer had come: it was killed between commit and answer.
-                self.saved += bool(broken and answer.replayed)
-                assert broken or not answer.replayed
-                return str(answer.body["message_id"])
-            assert answer.status in (0, 409, 503), answer
-            broken += answer.status == 0
-            self.broken += answer.status == 0
+                self.saved += bool(broken and response.replayed)
+                assert broken or not response.replayed
+                return str(response.body["message_id"])
+            assert response.status in (0, 409, 503), response
+            broken += response.status == 0
+            self.broken += response.status == 0
             time.sleep(0.05)
         raise AssertionError(f"{key} is never answered")
 
@@ -120,8 +120,8 @@ def test_a_web_process_killed_between_commit_and_answer_does_not_send_twice(site
     kills = 0
     while kills < 3 or not sender.saved:
         assert time.monotonic() < deadline, f"{kills} kills, {sender.broken} broken calls"
-        wanted = len(sender.answers) + 30
-        until(lambda wanted=wanted: len(sender.answers) > wanted, 40)  # type: ignore[misc]
+        enough = len(sender.answers) + 30
+        until(lambda enough=enough: len(sender.answers) > enough, 40)  # type: ignore[misc]
         for process in web_processes(site):
             process.kill()
         kills += 1
@@ -165,21 +165,21 @@ def test_a_limit_holds_over_several_web_processes(site: Site) -> None:
         for _ in range(25):
             statuses.append(ask(site, "/v1/balance").status)
 
-    begun = time.monotonic()
+    started = time.monotonic()
     together([ask_often] * 16)
-    elapsed = time.monotonic() - begun
+    elapsed = time.monotonic() - started
 
     counted = Counter(statuses)
     assert set(counted) == {200, 429}
     # One a second comes back meanwhile.
     assert 60 <= counted[200] <= 60 + elapsed + 1, counted
     port = _redis_port(site)
-    asked = [
+    busy = [
         process
         for process in web_processes(site)
         if any(one.raddr and one.raddr.port == port for one in process.net_connections())
     ]
-    assert len(asked) == 2, "both processes took part"
+    assert len(busy) == 2, "both processes took part"
     site.sql("UPDATE accounts_organization SET calls_per_minute = NULL")
 
 
@@ -191,10 +191,10 @@ def test_without_redis_calls_are_answered_as_fast_and_the_log_says_so(site: Site
     os.kill(valkey, signal.SIGSTOP)  # it hangs: worse than one that is away
     try:
         ask(site, "/v1/balance")
-        begun = time.monotonic()
-        answers = [ask(site, "/v1/balance") for _ in range(40)]
-        elapsed = time.monotonic() - begun
-        assert {answer.status for answer in answers} == {200}
+        started = time.monotonic()
+        responses = [ask(site, "/v1/balance") for _ in range(40)]
+        elapsed = time.monotonic() - started
+        assert {response.status for response in responses} == {200}
         # Each of the two processes asks again once a second, and waits a quarter for that.
         assert elapsed < 4, elapsed
         until(lambda: "rate_limits_unavailable" in site.text[before:], 10)

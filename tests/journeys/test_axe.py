@@ -43,9 +43,9 @@ def test_no_page_keeps_anybody_out(site: Site, who: str, way: Way | None) -> Non
     for number, each in enumerate(ways):
         browser_page = _open(site, who, each)
         for name, path in pages[number :: len(ways)]:
-            answer = browser_page.goto(path)
-            assert answer is not None
-            assert answer.status == (404 if name in MISSING else 200), (name, each)
+            response = browser_page.goto(path)
+            assert response is not None
+            assert response.status == (404 if name in MISSING else 200), (name, each)
             found += [f"{name} {each}: {problem}" for problem in serious_problems(browser_page)]
     assert not found, "\n".join(found)
 
@@ -64,9 +64,9 @@ def _open(site: Site, who: str, way: Way) -> Page:
 
 def serious_problems(page: Page) -> list[str]:
     """What axe calls serious or critical on the page, each with the first elements that have it."""
-    told = []
+    violations = []
     for violation in Axe().run(page, options=RULES).response["violations"]:
         if violation["impact"] in SERIOUS:
             where = "; ".join(node["html"][:120] for node in violation["nodes"][:3])
-            told.append(f"{violation['id']} ({len(violation['nodes'])}): {where}")
-    return told
+            violations.append(f"{violation['id']} ({len(violation['nodes'])}): {where}")
+    return violations

@@ -164,9 +164,9 @@ def test_a_member_is_invited_and_limited_by_role(site: Site) -> None:
     navigation = theirs.get_by_role("navigation")
     expect(navigation.get_by_role("link", name="Messages")).to_be_visible()
     expect(navigation.get_by_role("link", name="API keys")).to_be_hidden()
-    answer = theirs.goto(f"{site.home}keys/")
-    assert answer is not None
-    assert answer.status == 403
+    response = theirs.goto(f"{site.home}keys/")
+    assert response is not None
+    assert response.status == 403
     page.reload()
     row = page.get_by_role("row").filter(has_text="Reem")
     expect(row.get_by_role("button", name="Save")).to_be_hidden()

@@ -80,11 +80,11 @@ def test_a_campaign_of_5000(site: Site, page: Page, tmp_path: Path) -> None:
     problems = download.value.path().read_text(encoding="utf-8-sig")
     assert len(problems.splitlines()) == 4
     page.get_by_role("link", name="Go on to sending").click()
-    begun = time.monotonic()
+    started = time.monotonic()
     page.get_by_role("button", name="Send 5000 messages").dblclick()
     # The page is live: nobody reloads it.
     expect(page.get_by_text("Finished")).to_be_visible(timeout=90_000)
-    took = time.monotonic() - begun
+    took = time.monotonic() - started
     expect(page.get_by_role("link", name="Delivered 5,000")).to_be_visible()
     page.go_back()
     expect(page.get_by_text("Finished")).to_be_visible()
@@ -113,9 +113,9 @@ def test_an_upload_of_100_mb_is_refused_unread(site: Site) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
             while sent < size and not select.select([connection], [], [], 0)[0]:
                 sent += connection.send(bytes(65_536))
-        answer = _all_of(connection)
-    assert answer.startswith("HTTP/1.1 413")
-    assert "too large" in answer
+        response = _all_of(connection)
+    assert response.startswith("HTTP/1.1 413")
+    assert "too large" in response
     assert sent < size / 4
     assert _memory(site) - before < 20 * 1024 * 1024
     assert _spooled() <= spool
@@ -124,13 +124,13 @@ def test_an_upload_of_100_mb_is_refused_unread(site: Site) -> None:
 
 def _all_of(connection: socket.socket) -> str:
     """What comes until the other side has had enough."""
-    answer = b""
+    response = b""
     with contextlib.suppress(ConnectionError, TimeoutError):
         while piece := connection.recv(65_536):
-            answer += piece
-            if b"</html>" in answer:
+            response += piece
+            if b"</html>" in response:
                 break
-    return answer.decode()
+    return response.decode()
 
 
 def _memory(site: Site) -> int:

@@ -24,17 +24,17 @@ from webhooks.events.outbox import NewEvent
 from webhooks.models import Delivery, Endpoint, EventType
 
 everything = conformance.load()
-of_objects = conformance.load(examples=conformance.EXAMPLES // 4, wrong=False).include(
+of_objects = conformance.load(examples=conformance.EXAMPLES // 4, invalid=False).include(
     lambda context: "{" in context.operation.path or context.operation.method == "get"
 )
-a_few = conformance.load(examples=2, wrong=False, borders=False)
+a_few = conformance.load(examples=2, invalid=False, boundaries=False)
 relaxed = hypothesis.settings(
     deadline=None,
     suppress_health_check=list(hypothesis.HealthCheck),
 )
 
 
-SPAN = {"from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+PERIOD = {"from": "2026-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def member(owner: Customer, objects: dict[str, str], over: dict[str, str]) -> Ca
         "scheduled_at": tomorrow,
         "otp_id": objects["otp_id"],
     }
-    return Caller(owner.api.secret, (objects, over), values, spans=SPAN)
+    return Caller(owner.api.secret, (objects, over), values, periods=PERIOD)
 
 
 @pytest.fixture
@@ -176,7 +176,10 @@ def test_one_call_leads_to_the_next(member: Caller) -> None:
             case.validate_response(
                 response,
                 headers=member.headers,
-                additional_checks=[conformance.valid_is_understood, conformance.wrong_is_told],
+                additional_checks=[
+                    conformance.valid_is_understood,
+                    conformance.problems_are_reported,
+                ],
                 recorder=self.recorder,
             )
 

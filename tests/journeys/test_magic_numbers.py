@@ -38,9 +38,9 @@ def test_each_number_has_its_fate(site: Site) -> None:
         sent: dict[str, str] = {}
         for to in FATES:
             body = {"to": to, "message": "Magic", "sender_id": "AnyName", "validity": 3600}
-            status, answer = site.post("/v1/sms/send", body, key=key)
-            assert (status, answer["test"], answer["credits"]) == (202, True, "0"), answer
-            sent[to] = answer["message_id"]
+            status, response = site.post("/v1/sms/send", body, key=key)
+            assert (status, response["test"], response["credits"]) == (202, True, "0"), response
+            sent[to] = response["message_id"]
 
         def now(to: str) -> tuple[str, str | None]:
             message = site.request("GET", f"/v1/sms/{sent[to]}", key=key)[1]
@@ -53,7 +53,7 @@ def test_each_number_has_its_fate(site: Site) -> None:
             " AND status = 'sent'"
         )
 
-        def told() -> dict[str, Counter[str]]:
+        def events_by_number() -> dict[str, Counter[str]]:
             found: dict[str, Counter[str]] = {to: Counter() for to in FATES}
             for post in hook.posts:
                 event: dict[str, Any] = post.verified(endpoint["secret"])
@@ -61,7 +61,7 @@ def test_each_number_has_its_fate(site: Site) -> None:
                 found[event["data"]["to"]][event["event"].removeprefix("message.")] += 1
             return found
 
-        wanted = {to: Counter(events) for to, (_, _, events) in FATES.items()}
-        until(lambda: told() == wanted, 30, told)
+        expected = {to: Counter(events) for to, (_, _, events) in FATES.items()}
+        until(lambda: events_by_number() == expected, 30, events_by_number)
         assert {to: now(to) for to in FATES} == {to: fate[:2] for to, fate in FATES.items()}
     assert site.sql("SELECT micro FROM accounts_balance") == before

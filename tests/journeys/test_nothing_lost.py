@@ -51,14 +51,14 @@ class Scene:
             ]
             self.first_number += size
             rows = [{"to": number, "message": f"Nothing is lost, {number}"} for number in numbers]
-            status, answer = self.site.post("/v1/sms/bulk", {"messages": rows})
+            status, response = self.site.post("/v1/sms/bulk", {"messages": rows})
             if status == 202:
-                assert answer["rejected"] == 0
-                self.sent.update(row["message_id"] for row in answer["messages"])
+                assert response["rejected"] == 0
+                self.sent.update(row["message_id"] for row in response["messages"])
                 count -= size
             else:
                 # Not accepted, so not promised: the same as any client, try again.
-                assert status in (0, 503), (status, answer)
+                assert status in (0, 503), (status, response)
                 time.sleep(0.2)
 
     def everything_is_right(self, *, may_repeat: int) -> None:
@@ -90,15 +90,16 @@ class Scene:
     def _events_came(self) -> None:
         events = [post.verified(self.secret) for post in list(self.customer.posts)]
         for kind in ("message.sent", "message.delivered"):
-            told = {event["message_id"] for event in events if event["event"] == kind}
-            assert told == self.sent, f"{kind}: {len(self.sent - told)} of {len(self.sent)} missing"
+            reported = {event["message_id"] for event in events if event["event"] == kind}
+            missing = len(self.sent - reported)
+            assert reported == self.sent, f"{kind}: {missing} of {len(self.sent)} missing"
         assert not [event for event in events if event["event"] in EVENTS[2:]]
 
     def __post_init__(self) -> None:
         body = {"url": self.customer.url, "events": EVENTS}
         # A web process that has not asked since PostgreSQL was restarted says "try again" once.
-        answers = (self.site.post("/v1/webhooks", body) for _ in range(3))
-        self.secret = next(answer["secret"] for status, answer in answers if status == 201)
+        responses = (self.site.post("/v1/webhooks", body) for _ in range(3))
+        self.secret = next(response["secret"] for status, response in responses if status == 201)
 
 
 @pytest.fixture
@@ -180,9 +181,9 @@ def test_web_process_is_killed_between_accepting_and_answering(scene: Scene) -> 
     def send_singles() -> None:
         while not stop.is_set():
             body = {"to": f"+96656{len(answered):07d}", "message": "One of many"}
-            status, answer = scene.site.post("/v1/sms/send", body)
+            status, response = scene.site.post("/v1/sms/send", body)
             if status == 202:
-                answered.append(answer["message_id"])
+                answered.append(response["message_id"])
 
     answered: list[str] = []
     clients = [threading.Thread(target=send_singles) for _ in range(4)]
@@ -221,20 +222,20 @@ def test_a_one_time_password_reaches_the_handset_and_nobody_else(scene: Scene) -
     sent = [site.post("/v1/otp/send", body | {"phone": f"+96657123456{n}"})[1] for n in range(2)]
     scene.carrier.wait_for(lambda carrier: len(carrier.accepted) == 2, 20)
     texts = {submit.destination: submit.text for submit in scene.carrier.accepted}
-    codes = [texts[answer["phone"].lstrip("+")].rpartition("#")[2] for answer in sent]
+    codes = [texts[response["phone"].lstrip("+")].rpartition("#")[2] for response in sent]
     assert all(re.fullmatch(r"\d{8}", code) for code in codes)
 
     check = {"otp_id": sent[0]["otp_id"], "code": codes[0]}
-    status, answer = site.post("/v1/otp/verify", check)
-    assert (status, answer["verified"], answer["status"]) == (200, True, "verified")
+    status, response = site.post("/v1/otp/verify", check)
+    assert (status, response["verified"], response["status"]) == (200, True, "verified")
     site.sql("UPDATE otp_verification SET expires_at = now() WHERE status = 'pending'")
 
-    def told() -> dict[str, str]:
+    def reported() -> dict[str, str]:
         events = [post.verified(secret) for post in list(scene.customer.posts) if _about_otp(post)]
         return {event["data"]["otp_id"]: event["event"] for event in events}
 
     expected = {sent[0]["otp_id"]: "otp.verified", sent[1]["otp_id"]: "otp.failed"}
-    until(lambda: told() == expected, 20, told)
+    until(lambda: reported() == expected, 20, reported)
     site.settle(60)
     stored = site.sql(
         "SELECT text FROM messaging_message UNION ALL SELECT body FROM webhooks_event"

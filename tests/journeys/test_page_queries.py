@@ -44,7 +44,7 @@ MORE = 8
 def shown(db: None, settings, monkeypatch: pytest.MonkeyPatch) -> showcase.Showcase:
     settings.STORAGES = PLAIN_STATIC
     # Else a page on a busy machine is asked for a second after what it keeps for one was read.
-    monkeypatch.setattr(cache, "FRESH_SECONDS", 600.0)
+    monkeypatch.setattr(cache, "MAX_AGE_SECONDS", 600.0)
     return showcase.make()
 
 
@@ -68,8 +68,8 @@ def _queries(shown: showcase.Showcase) -> dict[str, int]:
     for name, (who, path) in pages_of(shown).items():
         clients[who].get(path)
         with CaptureQueriesContext(connection) as captured:
-            answer = clients[who].get(path, follow=True)
-        assert answer.status_code in (200, 404), (name, answer.status_code)
+            response = clients[who].get(path, follow=True)
+        assert response.status_code in (200, 404), (name, response.status_code)
         found[name] = len(captured)
     return found
 
@@ -79,7 +79,7 @@ def acting_client(shown: showcase.Showcase) -> Client:
     client = Client()
     client.force_login(shown.operator)
     held = client.session
-    impersonation.begin(held, shown.operator, shown.organization, "Ticket 118")
+    impersonation.start(held, shown.operator, shown.organization, "Ticket 118")
     held.save()
     return client
 

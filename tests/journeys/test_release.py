@@ -19,12 +19,12 @@ BUSY = 4.0
 def schedule(site: Site, *seconds: float) -> list[str]:
     """The ids of a message for each time so many seconds from now."""
     found = []
-    for span in seconds:
-        at = datetime.now(UTC) + timedelta(seconds=span)
+    for delay in seconds:
+        at = datetime.now(UTC) + timedelta(seconds=delay)
         body = {"to": "+966501234567", "message": "Later", "scheduled_at": at.isoformat()}
-        status, answer = site.post("/v1/sms/send", body)
-        assert (status, answer["status"]) == (202, "scheduled"), answer
-        found.append(answer["message_id"])
+        status, response = site.post("/v1/sms/send", body)
+        assert (status, response["status"]) == (202, "scheduled"), response
+        found.append(response["message_id"])
     return found
 
 
@@ -65,15 +65,15 @@ def test_what_was_due_while_the_platform_was_down_goes_when_it_is_up(site: Site)
     site.stop()
     time.sleep(2.0)
     site.start()
-    began = time.time()
+    started = time.time()
     delivered(site, 2)
     ended = time.time()
     [(released,)] = site.sql(
         "SELECT extract(epoch FROM max(queued_at)) FROM messaging_message"
         " WHERE status = 'delivered'"
     )
-    late = float(released) - began
-    print(f"after the start: released {late:+.2f} s, delivered {ended - began:.2f} s")
+    late = float(released) - started
+    print(f"after the start: released {late:+.2f} s, delivered {ended - started:.2f} s")
     [(waiting,)] = site.sql("SELECT count(*) FROM messaging_message WHERE status = 'scheduled'")
     assert waiting == 1
-    assert ended - began < 10
+    assert ended - started < 10

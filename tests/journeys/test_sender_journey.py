@@ -58,5 +58,5 @@ def _send(site: Site, owner: Page) -> int:
     connection.close()
     body = {"to": PHONE, "message": "Your parcel is near.", "sender_id": sender.name}
     headers = {"Authorization": f"Bearer {secret}"}
-    answer = owner.request.post("/v1/sms/send", data=body, headers=headers)
-    return answer.status
+    response = owner.request.post("/v1/sms/send", data=body, headers=headers)
+    return response.status

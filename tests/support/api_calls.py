@@ -1,7 +1,7 @@
-"""A call of every route of the API that works: what the tests of all routes are made from.
+"""A valid call of every route of the API, for the tests that cover all routes.
 
-The routes come from the URL resolver. One without a row here fails those tests, so that whoever
-adds a route says who may call it, and what a good call is.
+The routes come from the URL resolver. A route without a row here fails those tests, so that a new
+route gets its scope and a valid call.
 """
 
 import itertools
@@ -22,7 +22,7 @@ from webhooks.models import Delivery, Event, EventType
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 _numbers = itertools.count(1)
-# For everybody, without a key.
+# Without authentication.
 PUBLIC = {"openapi.json"}
 Request = tuple[str, Any]
 """Path and body."""
@@ -30,7 +30,7 @@ Request = tuple[str, Any]
 
 @dataclass(frozen=True)
 class Scene:
-    """What a call may be about: a customer with credits, whose numbers a carrier serves."""
+    """The objects of a call: a customer with credits, whose numbers a carrier serves."""
 
     world: World
     customer: Customer
@@ -39,7 +39,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Good:
-    """A call that is answered with `status` by a key that has `scope`; `make` makes its objects."""
+    """A call that gets `status` with a key that has `scope`; `make` creates its objects."""
 
     scope: str
     status: int
@@ -47,7 +47,7 @@ class Good:
 
 
 def routes() -> Iterator[tuple[str, type[Any]]]:
-    """(pattern below /v1/, view class) of every route of the API."""
+    """Yield the pattern below /v1/ and the view class of every route of the API."""
     for below, pattern in _patterns(get_resolver()):
         if below.startswith("v1/") and below.removeprefix("v1/") not in PUBLIC:
             view: Any = pattern.callback
@@ -64,7 +64,7 @@ def _patterns(resolver: URLResolver) -> Iterator[tuple[str, URLPattern]]:
 
 
 def calls() -> list[tuple[str, str]]:
-    """(method, pattern) of everything that the API can be asked for."""
+    """Return the method and pattern of every operation of the API."""
     return [
         (method, pattern)
         for pattern, view in routes()
@@ -74,7 +74,7 @@ def calls() -> list[tuple[str, str]]:
 
 
 def ask(secret: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
-    """The answer to a call; a header is written as in `idempotency_key="k"`."""
+    """Make a call and return its response; headers are given as `idempotency_key="k"`."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     if secret:
         given["Authorization"] = f"Bearer {secret}"
@@ -95,8 +95,8 @@ def _batch(scene: Scene) -> str:
         "messages": [{"to": PHONE, "message": "One of a batch"}],
         "scheduled_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
     }
-    answer = scene.customer.api.post("/v1/sms/bulk", body).json()
-    return str(answer["batch_id"])
+    response = scene.customer.api.post("/v1/sms/bulk", body).json()
+    return str(response["batch_id"])
 
 
 def _endpoint(scene: Scene) -> str:
@@ -104,7 +104,7 @@ def _endpoint(scene: Scene) -> str:
 
 
 def _delivery(scene: Scene) -> str:
-    """One that has ended, so that it can be replayed."""
+    """Create a completed delivery, which can be replayed."""
     event = Event.objects.create(
         organization=scene.customer.organization, type=EventType.WEBHOOK_TEST, body="{}"
     )
@@ -119,7 +119,7 @@ def _delivery(scene: Scene) -> str:
 
 
 def _phone() -> str:
-    """A number that no other call was about."""
+    """Return a number that no other call has used."""
     return f"+96650555{next(_numbers):04d}"
 
 
@@ -128,7 +128,7 @@ def _fresh_otp(scene: Scene) -> Request:
 
 
 def _otp(scene: Scene) -> str:
-    """A pending verification, whose cooldown is over."""
+    """Create a pending verification whose cooldown is over."""
     otp_id = str(otps.send(scene.customer.api, phone=_phone())["otp_id"])
     otps.pass_by(scene.customer, 61)
     return otp_id
@@ -158,9 +158,11 @@ def _fixed(path: str, body: Any = None) -> Callable[[Scene], Request]:
     return lambda scene: (f"/v1/{path}", body)
 
 
-def _about(made: Callable[[Scene], str], path: str, body: Any = None) -> Callable[[Scene], Request]:
-    """A call whose path has the id of what `made` makes."""
-    return lambda scene: (f"/v1/{path}".format(made(scene)), body)
+def _about(
+    create: Callable[[Scene], str], path: str, body: Any = None
+) -> Callable[[Scene], Request]:
+    """Return a call whose path has the id of the object that `create` creates."""
+    return lambda scene: (f"/v1/{path}".format(create(scene)), body)
 
 
 _SMS = {"to": PHONE, "message": "Hello"}

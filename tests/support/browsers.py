@@ -1,4 +1,4 @@
-"""A real Chromium, a live server, and logged-in pages, for screenshots and the browser tests."""
+"""A real Chromium, a live server, and logged-in pages, for screenshots and browser tests."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ def chromium() -> Iterator[Browser]:
 
 @contextmanager
 def live_server() -> Iterator[str]:
-    """The site at an address of its own, from a thread, on the process's database."""
+    """Serve the site from a thread, on the process's database; yield its URL."""
     thread = LiveServerThread("127.0.0.1", StaticFilesHandler)
     thread.daemon = True
     with override_settings(STORAGES=PLAIN_STATIC, ALLOWED_HOSTS=["127.0.0.1", "localhost"]):
@@ -64,7 +64,7 @@ def live_server() -> Iterator[str]:
 
 
 def _end_other_sessions() -> None:
-    """End what aborted requests left open: nobody could drop the test database."""
+    """Terminate sessions that aborted requests left open: they block dropping the test database."""
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]
     with connection.cursor() as cursor:
@@ -73,7 +73,7 @@ def _end_other_sessions() -> None:
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             " AND backend_type = 'client backend'"
         )
-    # The new pool may have opened more than this one, which have just been ended too.
+    # The new pool may have opened more connections than this one; these are terminated too.
     connection.close()
     connection.close_pool()  # type: ignore[attr-defined]
 
@@ -81,13 +81,15 @@ def _end_other_sessions() -> None:
 def log_in(
     context: BrowserContext, url: str, user: User, acting_as: Organization | None = None
 ) -> None:
-    """Give the browser a session of that user's, as logging in by the form would; of an operator
-    who acts as that organization."""
+    """Log the browser in as the user, by a session cookie.
+
+    `acting_as`: the user is an operator who impersonates that organization.
+    """
     client = Client()
     client.force_login(user)
     if acting_as is not None:
         held = client.session
-        impersonation.begin(held, user, acting_as, "Ticket 118: wants help with a sender ID")
+        impersonation.start(held, user, acting_as, "Ticket 118: wants help with a sender ID")
         held.save()
     session = client.cookies[settings.SESSION_COOKIE_NAME].value
     context.add_cookies([{"name": settings.SESSION_COOKIE_NAME, "value": session, "url": url}])

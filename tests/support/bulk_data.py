@@ -1,10 +1,10 @@
-"""Very many messages at once, by SQL: what lists and usage are measured and planned on.
+"""Bulk data by SQL: very many messages, for measurements and query plans of lists and usage.
 
-Of 90 days, all of one organization, spread by a hash so that nothing is in step with anything:
-nine of ten delivered, the rest failed, expired, sent, canceled and scheduled; three senders, of
-which `Rare` has a thousandth. A tenth goes to MONITOR, always delivered and by `Big`, and `Mid` is
-always delivered: filters that match much and never meet. Half has a reference, of which a tenth
-is CAMPAIGN.
+The messages of 90 days, all of one organization, spread by a hash so that no two columns are
+correlated: nine of ten delivered, the rest failed, expired, sent, canceled and scheduled; three
+senders, of which `Rare` has a thousandth. A tenth goes to MONITOR, always delivered and by `Big`,
+and `Mid` is always delivered: filters that match many rows each, and none together. Half of them
+have a reference, of which a tenth is CAMPAIGN.
 """
 
 import uuid
@@ -68,10 +68,10 @@ def fill(
     batch: int = 10_000,
     run: Callable[[str, dict[str, Any]], object] | None = None,
 ) -> list[uuid.UUID]:
-    """Insert that many messages without any charge, and have them counted for the planner.
+    """Insert that many messages without charges, and analyze the table for the planner.
 
-    Every second `batch` in a row are a batch; returns the ids of those. `run` runs the statements,
-    where they are not for Django's own connection.
+    Every second run of `batch` messages is a batch; return the batches' ids. `run` runs the
+    statements where they are not for Django's connection.
     """
     batches = [ids.new_uuid() for _ in range(messages // batch // 2 + 1)]
     parameters: dict[str, Any] = {

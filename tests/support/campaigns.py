@@ -1,4 +1,4 @@
-"""Campaigns for tests: made of rows, checked, and run by the steps that workers take."""
+"""Campaigns for tests: created from rows, checked, and run by the workers' steps."""
 
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
@@ -15,16 +15,18 @@ TEXT = "Hello {name}"
 
 
 def numbers(count: int, start: int = 0) -> list[str]:
+    """Return that many different numbers in E.164."""
     return [f"+9665{10_000_000 + start + index}" for index in range(count)]
 
 
 def made(customer: Customer, rows: Sequence[Sequence[str]], **fields: Any) -> Campaign:
-    """A draft with those rows in its file, under the heading `phone,name`."""
+    """Create a draft with those rows in its file, under the heading `phone,name`."""
     content = "\n".join(",".join(row) for row in [("phone", "name"), *rows])
     return made_of(customer, [content.encode()], **fields)
 
 
 def made_of(customer: Customer, content: Iterable[bytes], **fields: Any) -> Campaign:
+    """Create a draft with that content of its file."""
     file = stored_files.store(
         customer.organization, name="people.csv", content_type="text/csv", content=content
     )
@@ -43,7 +45,7 @@ def made_of(customer: Customer, content: Iterable[bytes], **fields: Any) -> Camp
 
 
 def checked(campaign: Campaign) -> Campaign:
-    """The campaign after its check."""
+    """Check a campaign and return it."""
     now = datetime.now(UTC)
     Campaign.objects.filter(pk=campaign.pk).update(state=State.CHECKING, due_at=now)
     assert check.check(campaign.id)
@@ -51,7 +53,7 @@ def checked(campaign: Campaign) -> Campaign:
 
 
 def started(campaign: Campaign, **fields: Any) -> Campaign:
-    """The campaign checked, and running since now."""
+    """Check and start a campaign, and return it."""
     checked(campaign)
     now = datetime.now(UTC)
     fields = {"state": State.RUNNING, "due_at": now, "started_at": now} | fields
@@ -60,12 +62,12 @@ def started(campaign: Campaign, **fields: Any) -> Campaign:
 
 
 def running_one(customer: Customer, count: int, **fields: Any) -> Campaign:
-    """A running campaign to that many numbers."""
+    """Create a running campaign to that many numbers."""
     return started(made(customer, [(number, "Sara") for number in numbers(count)], **fields))
 
 
 def run(campaign: Campaign, most: int = 200) -> Campaign:
-    """Step until there is nothing to do."""
+    """Run a campaign's steps until there is nothing to do, `most` steps at most."""
     for _ in range(most):
         if not running.step(campaign.id):
             break
@@ -73,4 +75,5 @@ def run(campaign: Campaign, most: int = 200) -> Campaign:
 
 
 def fresh(campaign: Campaign) -> Campaign:
+    """Return the campaign as it is in the database."""
     return Campaign.objects.select_related("file", "organization").get(pk=campaign.pk)

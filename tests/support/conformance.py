@@ -1,7 +1,7 @@
-"""The API judged by its own schema from outside: what is sent, who sends it, and what must hold.
+"""Conformance of the API with its own schema: calls by schemathesis, callers, and checks.
 
-schemathesis makes the calls: the schema's examples, each border of each field, and random ones,
-right and wrong. Its checks are all on, and stricter than the schema asks for: an answer has no
+schemathesis makes the calls: the schema's examples, the boundary values of each field, and random
+ones, valid and invalid. All its checks are on, and stricter than the schema: a response has no
 field and no error code that its operation does not declare.
 """
 
@@ -25,13 +25,13 @@ from schemathesis.specs.openapi.checks import ignored_auth
 from imissive.reference.schema import document
 
 EXAMPLES = int(os.environ.get("CONFORMANCE_EXAMPLES", "12"))
-"""Random calls of each operation by each caller, beside the examples and the borders."""
+"""Random calls of each operation by each caller, besides the examples and the boundary values."""
 SEED = int(os.environ.get("CONFORMANCE_SEED", "1"))
 REPEATED = "CONFORMANCE_SEED" not in os.environ
-"""Whether chains of calls, which take no seed, are the same ones each time."""
+"""True where chains of calls, which take no seed, are the same each time."""
 
 _UNDERSTOOD = ["2xx", "400", "401", "402", "403", "404", "409", "413", "422"]
-# What a schema cannot say, such as which of two times is the later one, by the field at fault.
+# Rules that a schema cannot express, such as the order of two times, by the field at fault.
 _BEYOND_SCHEMAS = {
     "send_message": {"message"},
     "list_messages": {"created_after"},
@@ -41,35 +41,36 @@ _BEYOND_SCHEMAS = {
     "replay_webhook_deliveries": {"to"},
     "get_usage": {"from", "to"},
 }
-# An estimate tells a schedule that is none beside all else: `wrong_is_told` looks closer.
+# An estimate reports an invalid schedule among its problems: `problems_are_reported` checks that.
 _ESTIMATED = ["200", "400", "401", "403", "406", "409", "415", "422"]
 _NEVER_FOR_VALID = {"INVALID_REQUEST", "UNSUPPORTED_MEDIA_TYPE", "NOT_ACCEPTABLE"}
 
 
 def strict(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema with every answer closed: no other field, no other code than it declares."""
+    """Return the schema with closed responses: no other fields or codes than they declare."""
     schema = copy.deepcopy(schema)
     for model in schema["components"]["schemas"].values():
         if model.get("type") == "object" and "properties" in model:
             model.setdefault("additionalProperties", False)
     for operations in schema["paths"].values():
         for operation in operations.values():
-            for answer in operation["responses"].values():
-                if "x-codes" in answer:
-                    _close_codes(answer)
+            for response in operation["responses"].values():
+                if "x-codes" in response:
+                    _close_codes(response)
     return schema
 
 
-def _close_codes(answer: dict[str, Any]) -> None:
-    content = answer["content"]["application/json"]
-    code = {"properties": {"code": {"enum": answer["x-codes"]}}}
+def _close_codes(response: dict[str, Any]) -> None:
+    content = response["content"]["application/json"]
+    code = {"properties": {"code": {"enum": response["x-codes"]}}}
     content["schema"] = {"allOf": [content["schema"], {"properties": {"error": code}}]}
 
 
-def load(*, examples: int = EXAMPLES, wrong: bool = True, borders: bool = True) -> Any:
-    """The schema, ready to make calls with.
+def load(*, examples: int = EXAMPLES, invalid: bool = True, boundaries: bool = True) -> Any:
+    """Load the schema to make calls with.
 
-    `wrong`: calls too that the schema does not allow. `borders`: those at each field's borders.
+    `invalid`: also calls that the schema does not allow. `boundaries`: calls with the boundary
+    values of each field.
     """
     config = SchemathesisConfig.from_dict(
         {
@@ -78,9 +79,9 @@ def load(*, examples: int = EXAMPLES, wrong: bool = True, borders: bool = True) 
                 "max-examples": examples,
                 "deterministic": True,
                 "database": "none",
-                "mode": "all" if wrong else "positive",
+                "mode": "all" if invalid else "positive",
             },
-            "phases": {"coverage": {"enabled": borders}},
+            "phases": {"coverage": {"enabled": boundaries}},
             "operations": [
                 {
                     "include-operation-id": "estimate",
@@ -88,7 +89,7 @@ def load(*, examples: int = EXAMPLES, wrong: bool = True, borders: bool = True) 
                 }
             ],
             "checks": {
-                # What a schema cannot say is refused too: `valid_is_understood` looks closer.
+                # Rules beyond the schema are refused too: `valid_is_understood` checks that.
                 "positive_data_acceptance": {"expected-statuses": _UNDERSTOOD},
             },
         }
@@ -99,7 +100,7 @@ def load(*, examples: int = EXAMPLES, wrong: bool = True, borders: bool = True) 
 
 
 def valid_is_understood(context: Any, response: Any, case: Any) -> None:
-    """What the schema allows is refused for what it means only, never for how it is written."""
+    """Check that a valid call is refused for its meaning only, never for its form."""
     if not case.meta.generation.mode.is_positive or response.status_code < 400:
         return
     error = response.json()["error"]
@@ -108,20 +109,20 @@ def valid_is_understood(context: Any, response: Any, case: Any) -> None:
         raise AssertionError(f"The schema allows this, the API does not: {error}")
 
 
-def wrong_is_told(context: Any, response: Any, case: Any) -> None:
-    """An estimate of what the schema does not allow has that among its problems."""
+def problems_are_reported(context: Any, response: Any, case: Any) -> None:
+    """Check that an estimate of an invalid call has that among its problems."""
     estimated = case.operation.definition.raw["operationId"] == "estimate"
     negative = case.meta.is_negative_at(ParameterLocation.BODY)
     if estimated and negative and response.status_code == 200:
-        answer = response.json()
-        for message in answer.get("messages", [answer]):
+        body = response.json()
+        for message in body.get("messages", [body]):
             assert "INVALID_SCHEDULE" in {problem["code"] for problem in message["problems"]}
 
 
 @contextmanager
 def undone() -> Iterator[None]:
-    """A transaction that is rolled back, and which the requests in it do not close."""
-    # As Django's own test client does, whose every request connects them again.
+    """Run in a transaction that is rolled back, and that the requests in it do not close."""
+    # Like Django's test client, which connects the signals again after every request.
     both = (signals.request_started, signals.request_finished)
     for signal in both:
         signal.disconnect(close_old_connections)
@@ -136,34 +137,34 @@ def undone() -> Iterator[None]:
 
 @dataclass
 class Caller:
-    """Who makes the calls, and what is put into them so that they are about something.
+    """The caller: its key, and values that make its calls refer to existing objects.
 
-    `ids`: by the names of the parameters in a path, several in turn. `values`: by the names of
-    fields of a body. `spans`: the same for a body with `from` and `to`. They go into every other
-    call, and the ids into every call where `always`.
+    `ids`: by the names of path parameters, several in turn. `values`: by the names of fields of a
+    body. `periods`: the same for a body with `from` and `to`. They are used in every other call;
+    with `always`, the ids in every call.
     """
 
     secret: str
     ids: Sequence[Mapping[str, str]]
     values: Mapping[str, Any] = field(default_factory=dict)
-    spans: Mapping[str, str] = field(default_factory=dict)
+    periods: Mapping[str, str] = field(default_factory=dict)
     always: bool = False
-    answers: list[Any] = field(default_factory=list)
+    responses: list[Any] = field(default_factory=list)
     _turns: Iterator[int] = field(default_factory=itertools.count)
 
     def make(self, case: Any) -> Any:
-        """Make the call, judge the answer, and undo what it did."""
+        """Make the call, check its response, and undo its effects."""
         self._prepare(case)
         with undone():
             response = case.call(headers=self.headers)
             case.validate_response(
                 response,
                 headers=self.headers,
-                additional_checks=[valid_is_understood, wrong_is_told],
-                # That one makes the call twice more, with a wrong key and without: once is enough.
+                additional_checks=[valid_is_understood, problems_are_reported],
+                # It repeats the call with a wrong key and without one: once is enough.
                 excluded_checks=[ignored_auth] if self.succeeded else [],
             )
-        self.answers.append(response)
+        self.responses.append(response)
         return response
 
     def _prepare(self, case: Any) -> None:
@@ -177,7 +178,7 @@ class Caller:
             self.fill(case)
 
     def fill(self, case: Any) -> None:
-        """Put the values into a body that the schema allows."""
+        """Put the values into a valid body."""
         if case.meta.generation.mode.is_positive and isinstance(case.body, dict):
             case.body = self._filled(case.body)
 
@@ -187,11 +188,11 @@ class Caller:
 
     @property
     def succeeded(self) -> bool:
-        """Whether any call did what it was for."""
-        return any(answer.status_code < 300 for answer in self.answers)
+        """True once any call succeeded."""
+        return any(response.status_code < 300 for response in self.responses)
 
     def _filled(self, value: Any) -> Any:
         if isinstance(value, dict):
-            values = self.spans if "from" in value else self.values
+            values = self.periods if "from" in value else self.values
             return {name: values.get(name, self._filled(item)) for name, item in value.items()}
         return [self._filled(item) for item in value] if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""How much two colours differ (WCAG 2.2, contrast ratio)."""
+"""The contrast ratio of two colours (WCAG 2.2)."""
 
 
 def _luminance(colour: list[int]) -> float:
@@ -10,6 +10,6 @@ def _luminance(colour: list[int]) -> float:
 
 
 def contrast(one: list[int], other: list[int]) -> float:
-    """The contrast ratio of two colours (red, green, blue; 0 to 255), from 1 to 21."""
+    """Return the contrast ratio of two colours (red, green, blue; 0 to 255), from 1 to 21."""
     darker, lighter = sorted((_luminance(one), _luminance(other)))
     return (lighter + 0.05) / (darker + 0.05)

@@ -1,7 +1,7 @@
-"""What the tests of the core act on: customers with keys and credits, carriers, routes, prices.
+"""Factories of test data: customers with keys and credits, carriers, routes, prices, messages.
 
-A World makes rows in whatever transaction it is used in; `forget` deletes those of a committed one,
-save what the database refuses to delete (the ledger, and so the organizations).
+A World creates rows in the current transaction; `forget` deletes those of a committed one, except
+those that the database refuses to delete (the ledger, and so the organizations).
 """
 
 import itertools
@@ -49,7 +49,7 @@ _numbers = itertools.count(1)
 
 @dataclass(frozen=True)
 class Api:
-    """A client of the REST API with the bearer of one key."""
+    """A client of the REST API that authenticates with one key."""
 
     secret: str
 
@@ -57,10 +57,11 @@ class Api:
         """POST `body` as JSON, or `raw` as it is; `more` are WSGI headers or `content_type`."""
         kind = more.pop("content_type", "application/json")
         data = json.dumps(body) if raw is None else raw
-        # Django's client says nothing of the type of an empty body unless told so.
+        # Django's client sends no Content-Type for an empty body unless it is given.
         return client.post(path, data, kind, CONTENT_TYPE=kind, **self._bearer(), **more)
 
     def get(self, path: str, **more: Any):
+        """GET the path; `more` are WSGI headers."""
         return client.get(path, **self._bearer(), **more)
 
     def _bearer(self) -> dict[str, Any]:
@@ -80,28 +81,30 @@ class Customer:
         return self.organization.id
 
     def balance(self) -> int:
-        """Micro-credits, read from the database."""
+        """Return the balance in micro-credits, read from the database."""
         return Balance.objects.get(organization=self.organization).micro
 
     def ledger(self) -> list[tuple[str, int, uuid.UUID | None]]:
-        """The ledger after the first top-up: (kind, micro-credits, reference)."""
+        """Return the ledger after the first top-up: kind, micro-credits, reference."""
         rows = LedgerEntry.objects.filter(organization=self.organization).order_by("id")
         return list(rows.values_list("kind", "amount", "reference"))[1:]
 
     def messages(self) -> list[Message]:
+        """Return all messages, oldest first."""
         return list(Message.objects.filter(organization=self.organization).order_by("id"))
 
     def events(self) -> list[tuple[str, uuid.UUID | None]]:
-        """(type, message) of every event, oldest first."""
+        """Return the type and message of every event, oldest first."""
         return [(event.type, event.message_id) for event in self.event_rows()]
 
     def event_rows(self) -> list[Event]:
+        """Return every event, oldest first."""
         return list(
             Event.objects.filter(organization=self.organization).order_by("created_at", "id")
         )
 
     def stored(self) -> dict[str, Any]:
-        """All that a refused request must leave as it was."""
+        """Return everything that a refused request must not change."""
         mine = {"organization": self.organization}
         return {
             "balance": self.balance(),
@@ -113,7 +116,7 @@ class Customer:
 
 
 class World:
-    """Makes what a test needs; every name and slug is new."""
+    """The factory of a test's data; every name and slug is unique."""
 
     def __init__(self) -> None:
         self.customers: list[Customer] = []
@@ -122,25 +125,26 @@ class World:
         self.prices: list[Price] = []
 
     def customer(self, credits: int = 100, *, sender: str | None = SENDER) -> Customer:
-        """An active organization with that many credits and, unless None, an approved sender."""
+        """Create an active organization with credits and, unless None, an approved sender ID."""
         organization = Organization.objects.create(name=f"Customer {next(_numbers)}")
         ledger.adjust(organization, credits * MICRO, reason="paid", actor=None)
-        made = Customer(
+        customer = Customer(
             organization,
             Api(create_key(organization, "live", test=False)[1]),
             Api(create_key(organization, "test", test=True)[1]),
         )
-        self.customers.append(made)
+        self.customers.append(customer)
         if sender is not None:
-            self.sender(made, sender)
-        return made
+            self.sender(customer, sender)
+        return customer
 
     def sender(self, customer: Customer, name: str, **fields: Any) -> SenderId:
+        """Create a sender ID, approved unless `fields` differ."""
         fields = {"kind": SenderId.Kind.ALPHANUMERIC, "status": SenderId.Status.APPROVED} | fields
         return SenderId.objects.create(organization=customer.organization, name=name, **fields)
 
     def document(self, customer: Customer) -> SenderDocument:
-        """The document of a new sender ID that waits for a decision."""
+        """Create a pending sender ID with a document, and return the document."""
         sender = approval.request_sender(
             customer.organization,
             f"Sender {next(_numbers)}",
@@ -151,7 +155,7 @@ class World:
         return SenderDocument.objects.get(sender=sender)
 
     def endpoint(self, customer: Customer, *events: str) -> Endpoint:
-        """A webhook endpoint that wants those events, or all."""
+        """Create a webhook endpoint for those events, or for all."""
         return Endpoint.objects.create(
             organization=customer.organization,
             url="https://example.com/hook",
@@ -160,6 +164,7 @@ class World:
         )
 
     def carrier(self, **fields: Any) -> Carrier:
+        """Create an enabled carrier without a route."""
         name = f"carrier-{next(_numbers)}"
         fields = {"slug": name, "name": name, "host": "127.0.0.1", "system_id": "esme"} | fields
         carrier = Carrier.objects.create(**fields)
@@ -168,7 +173,7 @@ class World:
         return carrier
 
     def route(self, prefix: str, *carriers: Carrier, owner: Customer | None = None) -> Route:
-        """A route over those carriers, first choice first."""
+        """Create a route over those carriers, in the order of failover."""
         route = Route.objects.create(
             prefix=prefix, organization=owner.organization if owner else None
         )
@@ -179,6 +184,7 @@ class World:
         return route
 
     def price(self, prefix: str, micro: int, *, owner: Customer | None = None) -> Price:
+        """Create a price of `micro` micro-credits per part."""
         price = Price.objects.create(
             prefix=prefix, micro=micro, organization=owner.organization if owner else None
         )
@@ -187,14 +193,17 @@ class World:
         return price
 
     def serve(self, prefix: str = "966", micro: int = MICRO) -> Carrier:
-        """A carrier that serves the numbers under a prefix at a price a part."""
+        """Create a carrier with a route and a price per part for a prefix."""
         carrier = self.carrier()
         self.route(prefix, carrier)
         self.price(prefix, micro)
         return carrier
 
     def message(self, customer: Customer, carrier: Carrier, **fields: Any) -> Message:
-        """A message as accepting leaves it: queued and due, of one part, unless fields differ."""
+        """Create a message in the state after accepting: queued, due, of one part.
+
+        `fields` may differ. A price is charged.
+        """
         now = datetime.now(UTC)
         fields = {
             "source": "api",
@@ -220,13 +229,14 @@ class World:
         return message
 
     def part(self, message: Message, carrier_message_id: str, number: int = 1, **fields: Any):
+        """Create a part that the carrier accepted under that id."""
         fields = {"carrier": message.carrier, "submitted_at": datetime.now(UTC)} | fields
         return Part.objects.create(
             message=message, number=number, carrier_message_id=carrier_message_id, **fields
         )
 
     def forget(self) -> None:
-        """Delete what was committed and can be deleted."""
+        """Delete the committed rows that can be deleted."""
         mine = {"organization__in": [customer.organization for customer in self.customers]}
         Delivery.objects.filter(endpoint__in=Endpoint.objects.filter(**mine)).delete()
         for model in (Event, Endpoint, Campaign, Message, Batch, SenderId, ApiKey):
@@ -249,8 +259,10 @@ def advance(messages: QuerySet[Message], status: str, **fields: Any) -> None:
 
 
 def noting(statements: list[str]) -> Callable[..., Any]:
-    """For `connection.execute_wrapper`: notes each statement, prepared ones too, which Django's
-    own capturing does not know the text of."""
+    """Return a wrapper for `connection.execute_wrapper` that appends each statement to the list.
+
+    Unlike Django's own capture, it records the text of prepared statements too.
+    """
 
     def note(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
         statements.append(sql)
@@ -260,15 +272,18 @@ def noting(statements: list[str]) -> Callable[..., Any]:
 
 
 def in_threads(works: Sequence[Callable[[], T]], *, timeout: float = 60.0) -> list[T]:
-    """Run each in a thread of its own, all begun at once; their answers, or the first failure."""
+    """Run each function in a thread of its own, all started at once.
+
+    Return their results, or raise the first exception.
+    """
     barrier = threading.Barrier(len(works))
-    answers: dict[int, T] = {}
+    results: dict[int, T] = {}
     failures: list[BaseException] = []
 
     def run(index: int) -> None:
         try:
             barrier.wait(timeout)
-            answers[index] = works[index]()
+            results[index] = works[index]()
         except BaseException as error:
             failures.append(error)
         finally:
@@ -282,4 +297,4 @@ def in_threads(works: Sequence[Callable[[], T]], *, timeout: float = 60.0) -> li
     assert not any(thread.is_alive() for thread in threads), "a thread hangs"
     if failures:
         raise failures[0]
-    return [answers[index] for index in range(len(works))]
+    return [results[index] for index in range(len(works))]

@@ -1,4 +1,4 @@
-"""A proxy before the platform that a program has to get over to have its message sent."""
+"""A faulty proxy in front of the platform, which a program's retries have to overcome."""
 
 import threading
 import urllib.error
@@ -9,16 +9,19 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
-class Hurdles:
-    """Of each idempotency key the first call reaches the platform and is never answered, the second
-    is told that the platform is not available, later ones pass. `seen`: the calls of each."""
+class FaultyProxy:
+    """For each idempotency key, lose the first response, answer the second call with 503.
+
+    The first call does reach the platform. Later ones pass. `seen`: the number of calls by key.
+    """
 
     def __init__(self, platform: str) -> None:
         self.platform = platform
         self.seen: Counter[str] = Counter()
         self.url = ""
 
-    def answer(self, handler: BaseHTTPRequestHandler) -> None:
+    def respond(self, handler: BaseHTTPRequestHandler) -> None:
+        """Handle a POST by the number of calls with its key."""
         key = handler.headers["Idempotency-Key"]
         body = handler.rfile.read(int(handler.headers["Content-Length"]))
         self.seen[key] += 1
@@ -26,13 +29,13 @@ class Hurdles:
             unavailable = b'{"error": {"code": "UNAVAILABLE", "message": "Try again."}}'
             self._write(handler, 503, unavailable, {"Retry-After": "1"})
             return
-        status, answer, headers = self._forward(handler, body)
+        status, content, headers = self._forward(handler, body)
         if self.seen[key] == 1:
-            assert status == 202, answer
+            assert status == 202, content
             handler.close_connection = True
             handler.connection.shutdown(2)
             return
-        self._write(handler, status, answer, headers)
+        self._write(handler, status, content, headers)
 
     def _forward(
         self, handler: BaseHTTPRequestHandler, body: bytes
@@ -41,8 +44,8 @@ class Hurdles:
         headers = {name: handler.headers[name] for name in names}
         request = urllib.request.Request(self.platform + handler.path, body, headers)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=20) as answer:  # noqa: S310
-                return answer.status, answer.read(), {}
+            with urllib.request.urlopen(request, timeout=20) as response:  # noqa: S310
+                return response.status, response.read(), {}
         except urllib.error.HTTPError as error:
             return error.code, error.read(), {}
 
@@ -58,25 +61,25 @@ class Hurdles:
 
 
 @contextmanager
-def hurdles(platform: str) -> Iterator[Hurdles]:
-    """The proxy before the platform at that URL, for as long as the context lasts."""
-    made = Hurdles(platform)
+def faulty_proxy(platform: str) -> Iterator[FaultyProxy]:
+    """Run the proxy in front of the platform at that URL."""
+    proxy = FaultyProxy(platform)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            made.answer(self)
+            proxy.respond(self)
 
         def log_message(self, *_: object) -> None:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    made.url = f"http://127.0.0.1:{server.server_port}"
+    proxy.url = f"http://127.0.0.1:{server.server_port}"
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield made
+        yield proxy
     finally:
         server.shutdown()
         server.server_close()

@@ -1,4 +1,4 @@
-"""Runs the guide's examples as a customer would: one program for each call and language.
+"""Run the guide's examples as a customer would: one program for each call and language.
 
 The programs of one language run one after the other in one process of its own (a shell, a Python, a
 Node, a JVM, a binary of Go), so that a hundred of them take seconds.
@@ -25,18 +25,19 @@ Answer = tuple[int, Any]
 
 @dataclass(frozen=True)
 class Program:
-    """An example's code with real values in the places of what it prints."""
+    """An example's code with real values in place of the printed ones."""
 
     name: str
     code: str
 
 
 def language(slug: str) -> Language:
+    """Return the guide's language with that slug."""
     return next(language for language in LANGUAGES if language.slug == slug)
 
 
 def run(slug: str, programs: list[Program], folder: Path) -> dict[str, str]:
-    """What each program printed, by its name."""
+    """Run the programs of a language in `folder`; return their output by name."""
     files = []
     for program in programs:
         file = folder / f"{program.name}.{language(slug).suffix}"
@@ -101,7 +102,7 @@ def _java(folder: Path, files: list[Path]) -> tuple[list[str], dict[str, str]]:
     calls = ""
     for file in files:
         (main,) = re.findall(r"public class (\w+)", file.read_text(encoding="utf-8"))
-        # A public class lies in a file of its own name.
+        # A public class has to be in a file of its own name.
         file.rename(folder / f"{main}.java")
         calls += (
             f'System.out.println("{_MARK}{file.stem}");'
@@ -115,7 +116,7 @@ def _java(folder: Path, files: list[Path]) -> tuple[list[str], dict[str, str]]:
 
 
 def compile_java(folder: Path) -> None:
-    """Compile all that lies there; fails with the compiler's words."""
+    """Compile the folder's Java files; fail with the compiler's output."""
     sources = [str(file) for file in folder.glob("*.java")]
     done = subprocess.run(
         ["javac", "-encoding", "UTF-8", "-d", str(folder), *sources],
@@ -127,7 +128,7 @@ def compile_java(folder: Path) -> None:
 
 
 def _go(folder: Path, files: list[Path]) -> tuple[list[str], dict[str, str]]:
-    """One binary of them all: each `main` gets a name of its own, since linking takes longest."""
+    """Build one binary of all files, each `main` renamed, since linking takes the most time."""
     calls = ""
     for number, file in enumerate(files):
         code = file.read_text(encoding="utf-8")
@@ -141,7 +142,7 @@ def _go(folder: Path, files: list[Path]) -> tuple[list[str], dict[str, str]]:
 
 
 def compile_go(files: list[Path]) -> Path:
-    """The binary of one package's files, beside them; fails with the compiler's words."""
+    """Build the files of one package and return the binary; fail with the compiler's output."""
     binary = files[0].with_suffix("")
     done = subprocess.run(
         ["go", "build", "-o", str(binary), *map(str, files)],
@@ -170,16 +171,16 @@ TOOLS = {
     "java": "javac",
     "go": "go",
 }
-"""The languages that are run, and what has to be there for it."""
+"""The program that each language needs to run its examples."""
 
 
 def has(slug: str) -> bool:
-    """Whether the language can be run here."""
+    """Return whether the language's examples can run here."""
     return shutil.which(TOOLS[slug]) is not None
 
 
 def parse(slug: str, printed: str) -> Answer:
-    """Status and JSON of what a program printed."""
+    """Return the status and JSON that a program printed."""
     if slug == "curl":
         body, _, status = printed.rpartition("\n")
         return int(status), json.loads(body) if body.strip() else None
@@ -188,11 +189,11 @@ def parse(slug: str, printed: str) -> Answer:
     return int(status), read(body) if body.strip() else None
 
 
-# ---------------------------------------------------------------- what a program would send
+# ---------------------------------------------------------------- a program's request
 
 
 def sent(slug: str, code: str) -> tuple[str, str, Any]:
-    """Method, address and JSON body of an example, read out of its code."""
+    """Return the method, URL and JSON body of an example's request, read from its code."""
     return _READERS[slug](code)
 
 
@@ -241,7 +242,7 @@ def _sent_by_php(code: str) -> tuple[str, str, Any]:
 
 
 def _from_php(literal: str) -> Any:
-    """PHP's short arrays of strings, numbers and constants, as Python would write them."""
+    """Return the value of a PHP literal: short arrays of strings, numbers and constants."""
     tokens = re.findall(r"'(?:[^'\\]|\\.)*'|=>|[\[\],]|[\w.+-]+", literal)
 
     def value() -> Any:

@@ -1,4 +1,4 @@
-"""Reading the mails that a test caused."""
+"""Reads the emails that a test sent."""
 
 import re
 from urllib.parse import urlsplit
@@ -7,7 +7,7 @@ from django.core import mail
 
 
 def link(path: str, to: str) -> str:
-    """The path of the newest mail's link that begins with `path`, sent to that address."""
+    """Return the path of the link that starts with `path` in the newest email to that address."""
     for message in reversed(mail.outbox):
         if message.to == [to]:
             found = re.search(rf"https?://\S+?{path}\S*", str(message.body))

@@ -1,11 +1,11 @@
-"""What tests read out of HTML."""
+"""Reads HTML for tests: elements, attributes, violations of the Content-Security-Policy."""
 
 import re
 from html.parser import HTMLParser
 
 
 class Elements(HTMLParser):
-    """A page's elements: (tag, attributes) in their order."""
+    """A page's elements in order, as tag and attributes."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -16,11 +16,12 @@ class Elements(HTMLParser):
         self.found.append((tag, dict(attrs)))
 
     def values(self, attribute: str) -> list[str]:
+        """Return all values of an attribute, in order."""
         return [str(has[attribute]) for _, has in self.found if attribute in has]
 
 
-def beyond_the_policy(html: str) -> list[object]:
-    """What the Content-Security-Policy forbids, or is loaded from elsewhere."""
+def csp_violations(html: str) -> list[object]:
+    """Return what the Content-Security-Policy forbids, or what is loaded from other servers."""
     wrong: list[object] = list(re.findall(r"<script(?![^>]*\ssrc=)", html))
     for tag, has in Elements(html).found:
         loaded = [has.get("src"), has.get("href") if tag == "link" else None]

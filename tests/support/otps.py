@@ -1,4 +1,4 @@
-"""One-time passwords for tests: sent through the front door, with the clock moved by SQL."""
+"""One-time passwords for tests: sent through the API, with times moved by SQL."""
 
 import contextlib
 from collections.abc import Iterator
@@ -18,47 +18,49 @@ SEND, VERIFY = "/v1/otp/send", "/v1/otp/verify"
 
 
 def send(api: Api, **fields: Any) -> dict[str, Any]:
-    """The answer to an accepted send."""
+    """Send a one-time password and return the body of the accepted response."""
     response = api.post(SEND, {"phone": PHONE} | fields)
     assert response.status_code == 202, response.content
-    answer: dict[str, Any] = response.json()
-    return answer
+    body: dict[str, Any] = response.json()
+    return body
 
 
 def check(api: Api, otp_id: str, code: str) -> dict[str, Any]:
-    """The answer to a check that was made."""
+    """Check a code and return the body of the successful response."""
     response = api.post(VERIFY, {"otp_id": otp_id, "code": code})
     assert response.status_code == 200, response.content
-    answer: dict[str, Any] = response.json()
-    return answer
+    body: dict[str, Any] = response.json()
+    return body
 
 
 def row(otp_id: str) -> Verification:
+    """Return the verification with that public id."""
     found = ids.parse_id(ids.OTP, otp_id)
     assert found is not None
     return Verification.objects.get(id=found)
 
 
 def code_of(otp_id: str) -> str:
-    """The right code of a pending verification."""
+    """Return the right code of a pending verification."""
     found = row(otp_id)
     return codes.code_of(found.id, found.length, found.secret)
 
 
 def wrong(otp_id: str) -> str:
-    """A code of the right length that is not the right one."""
+    """Return a wrong code of the right length."""
     code = code_of(otp_id)
     return f"{(int(code) + 1) % 10 ** len(code):0{len(code)}d}"
 
 
 def message(message_id: str) -> Message:
+    """Return the message with that public id."""
     found = ids.parse_id(ids.MESSAGE, message_id)
     assert found is not None
     return Message.objects.get(id=found)
 
 
 def pass_by(customer: Customer, seconds: float) -> None:
-    """Let that much time pass for a customer's codes: all that happened is so much longer ago."""
+    """Let time pass for a customer's codes, by moving all their times into the past."""
     parameters: dict[str, Any] = {
         "span": timedelta(seconds=seconds),
         "organization": customer.id,
@@ -77,14 +79,17 @@ def pass_by(customer: Customer, seconds: float) -> None:
 
 
 def refused(response: Any, status: int, code: str, field: str | None = None) -> dict[str, Any]:
-    """The error of a refusal, after its status, code and field were compared."""
+    """Check the status, code and field of a refusal, and return its error."""
     error: dict[str, Any] = response.json()["error"]
     assert (response.status_code, error["code"], error["field"]) == (status, code, field), error
     return error
 
 
 def waits(customer: Customer, ask: Any, code: str) -> int:
-    """A refusal's Retry-After, proved: a second earlier it is refused still, then it is not."""
+    """Return the Retry-After of a refusal, and prove it: refused a second earlier, accepted then.
+
+    `ask` makes the call; `code` is the expected error code.
+    """
     response = ask()
     refused(response, 429, code, "phone")
     seconds = int(response["Retry-After"])
@@ -98,17 +103,19 @@ def waits(customer: Customer, ask: Any, code: str) -> int:
 
 @contextlib.contextmanager
 def without_redis(settings: Any) -> Iterator[None]:
-    """Nobody answers where Redis should be."""
+    """Run with a REDIS_URL at which there is no server."""
     before, settings.REDIS_URL = settings.REDIS_URL, "redis://127.0.0.1:1"
-    rate_limits._breaker = rate_limits._Breaker()
+    rate_limits._breaker = rate_limits.new_breaker()
     yield
     settings.REDIS_URL = before
-    rate_limits._breaker = rate_limits._Breaker()
+    rate_limits._breaker = rate_limits.new_breaker()
 
 
 def live(customer: Customer) -> list[Verification]:
+    """Return the customer's pending verifications."""
     return list(Verification.objects.filter(organization=customer.id, status="pending"))
 
 
 def sends(customer: Customer) -> int:
+    """Return the number of codes that were sent for the customer."""
     return CodeSend.objects.filter(organization=customer.id).count()

@@ -1,4 +1,4 @@
-"""People for the tests of pages: members in each role, operators, and their browsers."""
+"""Users for the tests of pages: members in each role, operators, and logged-in clients."""
 
 import itertools
 
@@ -10,7 +10,7 @@ from accounts.roles import Role
 
 _numbers = itertools.count(1)
 
-# Files as they lie in the tree: a test neither needs nor makes the manifest of collectstatic.
+# Files from the source tree: a test needs no manifest of collectstatic.
 PLAIN_STATIC = {
     **settings.STORAGES,
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -18,25 +18,25 @@ PLAIN_STATIC = {
 
 
 def person(*, is_staff: bool = False, is_superuser: bool = False) -> User:
-    """A user without a password, of no organization."""
+    """Create a user without a password and without an organization."""
     email = f"person{next(_numbers)}@example.com"
     return User.objects.create_user(email, is_staff=is_staff, is_superuser=is_superuser)
 
 
 def member(organization: Organization, role: Role = Role.OWNER) -> User:
-    """A new user with that role in the organization."""
+    """Create a user with that role in the organization."""
     user = person()
     Member.objects.create(organization=organization, user=user, role=role)
     return user
 
 
 def operator() -> User:
-    """Somebody who may do everything in the admin."""
+    """Create an operator with all permissions in the admin."""
     return person(is_staff=True, is_superuser=True)
 
 
 def browser(user: User | None) -> Client:
-    """A client logged in as that user, or as nobody."""
+    """Return a client that is logged in as that user, or anonymous for None."""
     client = Client()
     if user is not None:
         client.force_login(user)

@@ -1,4 +1,4 @@
-"""The whole platform as `make run` starts it, for tests that look at it from outside."""
+"""The whole platform, started like `make run`, for tests from outside."""
 
 import os
 import signal
@@ -16,11 +16,12 @@ from dotenv import dotenv_values
 
 from imissive.run.processes import free_port
 from imissive.run.programs import ROOT
+from imissive.run.unprivileged import die_with_parent
 from tests.support import transitions
 
 READY = "imissive is ready"
-# What a test run has set for itself and a start must make of its own.
-_MADE = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_ENCRYPTION_KEYS")
+# Variables of the test run, of which a start must generate its own.
+_GENERATED = ("DATABASE_URL", "REDIS_URL", "BROKER_URL", "SECRET_KEY", "FIELD_ENCRYPTION_KEYS")
 
 
 class Platform:
@@ -31,6 +32,8 @@ class Platform:
     """
 
     holds_transitions = True
+
+    command = (sys.executable, "-m", "imissive.run.launch")
 
     def __init__(self, data_dir: Path, **settings: str) -> None:
         self.data_dir = data_dir
@@ -47,11 +50,12 @@ class Platform:
 
     @property
     def url(self) -> str:
+        """The platform's URL."""
         return f"http://127.0.0.1:{self.port}"
 
     @property
     def text(self) -> str:
-        """What it has written since its last start."""
+        """Its output since its last start."""
         return "".join(self.output)
 
     @property
@@ -60,38 +64,48 @@ class Platform:
 
     @property
     def demo(self) -> dict[str, str]:
+        """The values of the demo's `demo.env`."""
         values = dotenv_values(self.data_dir / "demo.env")
         return {name: value or "" for name, value in values.items()}
 
     def environment(self, **more: str) -> dict[str, str]:
-        """The environment of the platform and of `manage.py` beside it."""
-        inherited = {name: value for name, value in os.environ.items() if name not in _MADE}
+        """Return the environment of the platform and of `manage.py` for it."""
+        inherited = {name: value for name, value in os.environ.items() if name not in _GENERATED}
         return inherited | self.settings | more
 
-    def start(self, seconds: float = 90.0) -> float:
-        """Start it and wait until it says that it is ready; how many seconds that took."""
+    def start(self, seconds: float = 90.0, *, line: str = READY) -> float:
+        """Start it, wait until it says that it is ready, and return how many seconds that took.
+
+        Another `line` waits for an earlier moment of the start.
+        """
         self.output = []
         begun = time.monotonic()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "imissive.run.launch"],
+            self.command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
             cwd=ROOT,
             env=self.environment(),
             start_new_session=True,
+            # It ends with the test run, even a killed one.
+            preexec_fn=die_with_parent(signal.SIGTERM),
         )
-        threading.Thread(target=self._read, args=[self.process], daemon=True).start()
-        until(lambda: READY in self.text or self._ended(), seconds, lambda: self.text)
-        assert READY in self.text, self.text
+        self.reader = threading.Thread(target=self._read, args=[self.process], daemon=True)
+        self.reader.start()
+        until(lambda: line in self.text or self._ended(), seconds, lambda: self.text)
+        assert line in self.text, self.text
         taken = time.monotonic() - begun
-        if self.holds_transitions:
+        if self.holds_transitions and line == READY:
             with psycopg.connect(self.database_url, autocommit=True) as connection:
                 transitions.install(connection.execute)
         return taken
 
     def stop(self, number: signal.Signals = signal.SIGINT, *, group: bool = False) -> float:
-        """End it by a signal (to its whole group, as a terminal does); how long that took."""
+        """Stop it by a signal, with `group` to its process group like a terminal.
+
+        Return the seconds that this took.
+        """
         assert self.process is not None
         begun = time.monotonic()
         if group:
@@ -104,47 +118,57 @@ class Platform:
         return taken
 
     def close(self) -> None:
-        """End it if it still runs, whatever a test left of it."""
+        """Stop it if it still runs."""
         if self.process is not None and self.process.poll() is None:
             self.stop(signal.SIGTERM)
 
     def get(self, path: str, **headers: str) -> tuple[int, str]:
-        """Status and body of a page."""
+        """Return the status and body of a page."""
         request = urllib.request.Request(self.url + path, headers=headers)  # noqa: S310
         try:
-            with urllib.request.urlopen(request, timeout=15) as answer:  # noqa: S310
-                return answer.status, answer.read().decode()
+            with urllib.request.urlopen(request, timeout=15) as response:  # noqa: S310
+                return response.status, response.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
     def pid(self, name: str) -> int | None:
-        """The process of that name, while it runs."""
+        """Return the pid of the process of that name, or None where it does not run."""
         try:
             return int((self.data_dir / "pids" / f"{name}.pid").read_text())
         except FileNotFoundError:
             return None
 
     def kill(self, name: str, seconds: float = 30.0) -> None:
-        """SIGKILL a process and wait until another runs in its place."""
+        """Kill a process by SIGKILL and wait until another one replaces it."""
         pid = self.pid(name)
         assert pid is not None, f"{name} does not run"
         os.kill(pid, signal.SIGKILL)
         until(lambda: self.pid(name) not in (None, pid), seconds, lambda: self.text)
 
-    def processes(self) -> dict[int, str]:
-        """Every process that has this platform's data folder in its environment or command."""
+    def processes(self, launcher: int | None = None) -> dict[int, str]:
+        """Return every process of this platform, or of the one with that launcher.
+
+        It is of its session (forks have no environment to look at), or has its data folder in its
+        environment or command.
+        """
         mark = str(self.data_dir).encode()
+        session = self.process.pid if launcher is None and self.process else launcher
         found = {}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdigit() or int(folder.name) == os.getpid():
                 continue
             try:
                 command = (folder / "cmdline").read_bytes()
-                if mark in command or mark in (folder / "environ").read_bytes():
+                marked = mark in command or mark in (folder / "environ").read_bytes()
+                # A zombie has no command line; whoever started it will wait for it.
+                if command and (marked or os.getsid(int(folder.name)) == session):
                     found[int(folder.name)] = command.replace(b"\0", b" ").decode()
             except OSError:
                 continue
         return found
+
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
 
     def _ended(self) -> bool:
         return self.process is not None and self.process.poll() is not None
@@ -155,9 +179,9 @@ class Platform:
             self.output.append(line)
 
 
-def until(true: Callable[[], object], seconds: float, told: Callable[[], object] = str) -> None:
-    """Wait until something is true; fail with what `told` tells if it is not in time."""
+def until(true: Callable[[], object], seconds: float, state: Callable[[], object] = str) -> None:
+    """Wait until a condition is true; fail with `state()` if it is not within `seconds`."""
     deadline = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < deadline, f"not within {seconds} s: {told()}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {state()}"
         time.sleep(0.05)

@@ -1,6 +1,6 @@
-"""A running platform that a test talks to, breaks and looks into: for kills and for benchmarks.
+"""A running platform whose API and database a test uses: for kills and for benchmarks.
 
-State is read from its database by plain SQL; nothing of the platform is imported into the test.
+State is read from its database by plain SQL; the test imports none of the platform's code.
 """
 
 import contextlib
@@ -17,6 +17,7 @@ import orjson
 import psycopg
 
 from imissive.run.programs import ROOT
+from imissive.run.unprivileged import die_with_parent
 from tests.support.platforms import Platform, until
 
 REMEMBERED = "remembered"
@@ -25,27 +26,33 @@ OF_PROCESSES = ("messaging_carrierbind", "messaging_smppserver", "messaging_smpp
 
 
 class Site(Platform):
-    """A platform with its API, its database, and other programs beside it."""
+    """A platform with its API, its database, and additional programs."""
 
     def __init__(self, folder: Path, **settings: str) -> None:
-        # The embedded servers run as another user where the tests are root.
+        # The embedded servers run as another user where the tests run as root.
         folder.chmod(0o755)
-        # What is measured or broken here is not the rate limit.
+        # High rate limits, because tests measure or break other parts.
         settings = {"RATE_LIMIT_SEND": "10000000", "RATE_LIMIT_BULK": "100000000"} | settings
         super().__init__(folder / "data", WEBHOOK_ALLOW_LOOPBACK="1", **settings)
         self.folder = folder
         self.beside: list[subprocess.Popen[bytes]] = []
 
     def spawn(self, module: str, *arguments: str) -> None:
-        """Run a module beside the platform until `close`."""
+        """Run a module as a process until `close`."""
         log = (self.folder / f"{module}.log").open("ab")
         command = [sys.executable, "-m", module, *arguments]
         self.beside.append(
-            subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+            subprocess.Popen(
+                command,
+                cwd=ROOT,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent(signal.SIGKILL),
+            )
         )
 
     def close(self) -> None:
-        """End everything that was started."""
+        """Stop everything that was started."""
         super().close()
         for child in self.beside:
             child.send_signal(signal.SIGTERM)
@@ -54,7 +61,7 @@ class Site(Platform):
                 child.wait(10)
             child.kill()
 
-    # -- its front doors ---------------------------------------------------------------------
+    # -- API and commands --------------------------------------------------------------------
 
     def request(
         self, method: str, path: str, body: Any = None, *, key: str | None = None
@@ -70,8 +77,8 @@ class Site(Platform):
             method=method,
         )
         try:
-            with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
-                return answer.status, _decode(answer.read())
+            with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+                return response.status, _decode(response.read())
         except urllib.error.HTTPError as error:
             return error.code, _decode(error.read())
         except OSError:
@@ -81,7 +88,7 @@ class Site(Platform):
         return self.request("POST", path, body, key=key)
 
     def manage(self, *command: str) -> subprocess.CompletedProcess[str]:
-        """Run `manage.py` beside it."""
+        """Run `manage.py` with the platform's environment."""
         return subprocess.run(
             [sys.executable, "manage.py", *command],
             cwd=ROOT,
@@ -91,18 +98,18 @@ class Site(Platform):
             timeout=60,
         )
 
-    # -- its insides -------------------------------------------------------------------------
+    # -- database ----------------------------------------------------------------------------
 
     def remember(self) -> None:
-        """Keep what is in its database now, for `reset`."""
+        """Copy the tables of its database, for `reset`."""
         for table in self._tables():
             self.sql(f"CREATE TABLE {REMEMBERED}_{table} AS TABLE {table}")
 
     def reset(self) -> None:
-        """Put back what `remember` kept, while the platform runs: as if it had just been started.
+        """Restore the tables that `remember` copied, while the platform runs.
 
-        Deletes and inserts in one transaction, since its processes look at any time; foreign keys
-        are checked at the end of it, and triggers (of the ledger, of messages) stand aside.
+        All in one transaction, since its processes may read at any time. Foreign keys are checked
+        at the end, and triggers (of the ledger, of messages) are disabled.
         """
         tables = self._tables()
         ours = ", ".join(tables)
@@ -117,12 +124,12 @@ class Site(Platform):
                 self.sql("BEGIN; " + "; ".join(statements) + "; COMMIT")
                 return
             except psycopg.errors.DeadlockDetected:
-                # Some process held one of the tables and wanted another.
+                # A process of the platform had locked one table and waited for another.
                 if not left:
                     raise
 
     def _tables(self) -> list[str]:
-        """The tables that hold anything but what its processes say of themselves."""
+        """Return the tables without the copies, and without the live binds of its processes."""
         found = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
         names = [str(name) for (name,) in found]
         return [name for name in names if not name.startswith((f"{REMEMBERED}_", *OF_PROCESSES))]
@@ -134,18 +141,18 @@ class Site(Platform):
             return cursor.fetchall() if cursor.description else []
 
     def use_simulator(self, port: int, *, binds: int = 2, window: int = 100) -> None:
-        """Have the demo's carrier be the simulator on that port, and wait until it is bound."""
+        """Make the simulator on that port the demo's carrier, and wait until it is bound."""
         self.sql(
             'UPDATE messaging_carrier SET port = %s, binds = %s, "window" = %s',
             [port, binds, window],
         )
-        began = time.time()
+        started = time.time()
         until(
             lambda: (
                 self.sql(
                     "SELECT count(*) FROM messaging_carrierbind"
                     " WHERE state = 'bound' AND since > to_timestamp(%s)",
-                    [began],
+                    [started],
                 )
                 == [(binds,)]
             ),
@@ -154,7 +161,7 @@ class Site(Platform):
         )
 
     def top_up(self, credits: int) -> None:
-        """Give the demo's organization that many credits."""
+        """Top up the demo's organization by that many credits."""
         self.sql(
             "INSERT INTO accounts_ledgerentry"
             " (organization_id, kind, amount, balance_after, reason)"
@@ -163,7 +170,7 @@ class Site(Platform):
         )
 
     def settle(self, seconds: float = 120) -> None:
-        """Wait until every message is final and every webhook posted."""
+        """Wait until every message is final and every webhook delivery is finished."""
         until(
             lambda: (
                 self.sql(
@@ -181,7 +188,7 @@ class Site(Platform):
 
 
 def _connected(url: str) -> psycopg.Connection[tuple[Any, ...]]:
-    """A connection, waited for while PostgreSQL starts again."""
+    """Return a connection, after waiting for a PostgreSQL that restarts."""
     for _ in range(100):
         try:
             return psycopg.connect(url, autocommit=True)

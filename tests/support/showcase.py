@@ -1,4 +1,4 @@
-"""An organization as it looks after some weeks of use, for screenshots and the browser tests."""
+"""Showcase data: an organization after some weeks of use, for screenshots and browser tests."""
 
 import random
 import uuid
@@ -72,6 +72,8 @@ _FAILED_TEXT = "Your parcel 10517 arrives today. Track it: https://najd.example/
 
 @dataclass(frozen=True)
 class Showcase:
+    """The showcase's objects that tests use."""
+
     organization: Organization
     owner: User
     operator: User
@@ -85,7 +87,7 @@ class Showcase:
 
 
 def make(now: datetime | None = None) -> Showcase:
-    """Everything, in the caller's transaction or none. Random, but the same every time."""
+    """Create the showcase. It is random, but the same every time."""
     now = now or datetime.now(UTC).replace(microsecond=0)
     dice = random.Random(966)
     organization, owner = _organization(ORGANIZATIONS[0], EMAILS[0], "Sara Alharbi")
@@ -134,7 +136,7 @@ def make(now: datetime | None = None) -> Showcase:
 
 
 def _ledger_rows(organization: Organization, delivered: Message, failed: Message) -> None:
-    """Charges of single messages and of a batch, what came back, and prices of all kinds."""
+    """Create charges of single messages and of a batch, a refund, and prices of all kinds."""
     batch = Batch.objects.create(organization=organization)
     kinds = LedgerEntry.Kind
     for kind, micro, reference, reason in (
@@ -152,7 +154,7 @@ def _ledger_rows(organization: Organization, delivered: Message, failed: Message
 
 
 def _exports(organization: Organization, owner: User, now: datetime) -> None:
-    """The log as a file: one that is under way, one that is done."""
+    """Create an export that is running, and a completed one."""
     file = stored_files.store(
         organization, name="messages.csv", content_type="text/csv", content=[b"x" * 1_482_113],
         expires_at=now + timedelta(days=6),
@@ -169,7 +171,7 @@ def _exports(organization: Organization, owner: User, now: datetime) -> None:
 
 
 def _team(organization: Organization, owner: User, now: datetime) -> None:
-    """Colleagues, an open invitation, and keys of each kind."""
+    """Create members, an open invitation, and keys of each kind."""
     roles = {"Noor Saleh": Role.DEVELOPER, "Fahad Almutairi": Role.FINANCE, "Layla": Role.ADMIN}
     for email, (name, role) in zip(EMAILS[4:], roles.items(), strict=True):
         user = User.objects.create_user(email, PASSWORD, name=name)
@@ -192,7 +194,7 @@ def _team(organization: Organization, owner: User, now: datetime) -> None:
 
 
 def _audience(organization: Organization) -> None:
-    """Templates, and contacts on two lists."""
+    """Create templates, contacts on two lists, and suppressions."""
     for name, text in (
         ("Out for delivery", "Hello {name}, order {order} is on its way to you."),
         ("تذكير بالموعد", "مرحبًا {name}، نذكّرك بموعدك غدًا الساعة {time}."),
@@ -246,7 +248,7 @@ def _senders(organization: Organization, other: Organization, now: datetime) -> 
 
 
 def _requests(organization: Organization, owner: User, operator: User) -> None:
-    """A request with documents that waits, and one that was rejected."""
+    """Create a pending request with documents, and a rejected one."""
     letter = documents.document("commercial-registration.pdf", PDF)
     approval.request_sender(
         organization, "NAJD-Care", "Answers of customer care to people who wrote to us",
@@ -257,12 +259,12 @@ def _requests(organization: Organization, owner: User, operator: User) -> None:
         organization, "NajdExpress", "Deliveries", "Your parcel arrives today.",
         use="transactional", actor=owner,
     )  # fmt: skip
-    told = "The commercial registration is for another company. Attach one that names yours."
-    approval.reject(refused, operator, told)
+    reason = "The commercial registration is for another company. Attach one that names yours."
+    approval.reject(refused, operator, reason)
 
 
 def _endpoints(organization: Organization, now: datetime) -> Endpoint:
-    """One that takes everything, and one that is failing."""
+    """Create an endpoint for all events, and one that is failing."""
     common = {"organization": organization, "secret": "whsec_c2VjcmV0"}
     endpoint = Endpoint.objects.create(
         url="https://api.najd.example/hooks/sms", description="Order service", **common
@@ -275,7 +277,7 @@ def _endpoints(organization: Organization, now: datetime) -> Endpoint:
 
 
 def _codes(dice: random.Random, organization: Organization, now: datetime) -> Verification:
-    """A week of codes to three countries, a held prefix, and a test that waits for its code."""
+    """Create a week of codes to three countries, a held prefix, and a pending test code."""
     countries = {"SA": "+9665", "AE": "+9715", "EG": "+2010"}
     rows = []
     for number in range(140):
@@ -297,7 +299,7 @@ def _codes(dice: random.Random, organization: Organization, now: datetime) -> Ve
         created_at=now - timedelta(hours=2), until=now + timedelta(hours=10),
     )  # fmt: skip
     id = _id(now)
-    _code, secret = codes.make(id, 6)
+    _code, secret = codes.create(id, 6)
     return Verification.objects.create(
         id=id,
         organization=organization,
@@ -380,7 +382,7 @@ def _traffic(dice: random.Random, now: datetime, common: dict[str, Any]) -> None
 
 
 def _month(dice: random.Random, now: datetime, common: dict[str, Any]) -> None:
-    """Thirty days of messages before the last one, more on working days, to four countries."""
+    """Create thirty days of messages to four countries, more on working days."""
     countries = {"SA": "+9665", "AE": "+9715", "KW": "+9655", "EG": "+2010"}
     codes = ["UNDELIV", "UNDELIV", "REJECTD", "ESME_RINVDSTADR", "ESME_RTHROTTLED"]
     rows = []
@@ -405,7 +407,7 @@ def _month(dice: random.Random, now: datetime, common: dict[str, Any]) -> None:
 
 
 def _id(at: datetime) -> uuid.UUID:
-    """An id of that time: the log reads time out of ids."""
+    """Return an id of that time, because the log is ordered by ids."""
     return uuid.UUID(int=ids.first_id_at(at).int | uuid.uuid4().int & ((1 << 62) - 1))
 
 
@@ -472,11 +474,12 @@ def _hook(
 
 
 def organization_id(showcase: Showcase) -> str:
+    """Return the public id of the showcase's organization."""
     return ids.public_id(ids.ORGANIZATION, showcase.organization.id)
 
 
 def forget() -> None:
-    """Delete what was committed and can be deleted, and free the addresses of who must stay."""
+    """Delete the committed rows that can be deleted, and free the email addresses of the others."""
     showcase_smpp.forget(ORGANIZATIONS)
     Delivery.objects.filter(event__organization__name__in=ORGANIZATIONS).delete()
     Verification.objects.filter(organization__name__in=ORGANIZATIONS).delete()

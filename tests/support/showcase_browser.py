@@ -1,4 +1,4 @@
-"""The showcase in a live server, and a real Chromium to look at it with."""
+"""The showcase on a live server, with a real Chromium."""
 
 import warnings
 from collections.abc import Iterator
@@ -26,8 +26,11 @@ class Site:
     refused: list[str] = field(default_factory=list)
 
     def open(self, *, who: str = "", phone: bool = False, **options) -> Page:
-        """A page of a fresh browser, logged in as the owner, the operator, the
-        operator who acts as the owner's organization (`acting`), or nobody."""
+        """Open a page in a new browser context.
+
+        `who` is logged in: "owner", "operator", "newcomer", "acting" for the operator who
+        impersonates the owner's organization, or nobody.
+        """
         options = {"base_url": self.url, **options}
         context = self.browser.new_context(viewport=PHONE if phone else WIDE, **options)
         context.set_default_timeout(15_000)
@@ -47,25 +50,26 @@ class Site:
 
     @property
     def home(self) -> str:
+        """The path of the organization's dashboard."""
         return f"/dashboard/{showcase.organization_id(self.shown)}/"
 
 
 @contextmanager
 def shown_site(django_db_blocker: Any) -> Iterator[Site]:
-    """The showcase while it is looked at; the test is skipped, loudly, without a Chromium."""
+    """Run the live server with the showcase; without a Chromium, warn and skip the test."""
     if not browsers.has_chromium():
         missing = f"no Chromium at {browsers.CHROMIUM}: the pages were NOT tried in a browser"
         warnings.warn(missing, stacklevel=1)
         pytest.skip(missing)
     with django_db_blocker.unblock():
         showcase.forget()
-        made = showcase.make()
+        shown = showcase.make()
         try:
             with browsers.live_server() as url, browsers.chromium() as browser:
-                # Within Playwright's loop Django has another connection than outside of it, and
-                # what ends this one's server ends the sessions of both.
+                # Django has one connection inside Playwright's loop and another outside, and the
+                # end of the live server terminates both sessions.
                 connection.close()
-                yield Site(url, browser, made)
+                yield Site(url, browser, shown)
                 connection.close()
         finally:
             showcase.forget()
@@ -73,14 +77,14 @@ def shown_site(django_db_blocker: Any) -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def site(test_database: None, django_db_blocker: Any) -> Iterator[Site]:
-    """The showcase for the tests of one file, which takes this for a fixture of its own."""
-    with shown_site(django_db_blocker) as made:
-        yield made
+    """Return the showcase for the tests of a file, which imports this as its fixture."""
+    with shown_site(django_db_blocker) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
 def nothing_refused(site: Site) -> Iterator[None]:
-    """No page tries what its policy forbids, and no script fails."""
+    """Check that no page violated its Content-Security-Policy and no script failed."""
     site.refused.clear()
     yield
     assert site.refused == []

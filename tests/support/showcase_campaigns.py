@@ -1,4 +1,4 @@
-"""Campaigns in each state, for screenshots and the browser tests."""
+"""The showcase's campaigns, one in each state."""
 
 import csv
 import io
@@ -17,7 +17,7 @@ _NAMES = ("سارة الحربي", "محمد العتيبي", "نورة", "Khali
 
 
 def make(organization: Organization, owner: User, now: datetime) -> None:
-    """A draft, a checked one, and some that were sent."""
+    """Create a draft, a checked campaign, and some that were started."""
     dice = random.Random(20)
     mine: dict[str, Any] = {"organization": organization, "created_by": owner, "sender": "NAJD"}
     _sent(now, mine)

@@ -1,4 +1,4 @@
-"""The showcase's SMPP account, for screenshots."""
+"""The showcase's SMPP account."""
 
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ SERVER = "smpp-1"
 
 
 def make(organization: Organization, now: datetime) -> SmppAccount:
-    """An account with two binds that are at work, and one that was refused."""
+    """Create an account with two live binds, and one that was refused."""
     account, _ = create_account(organization, "najd", name="Dispatch centre")
     account.networks, account.throughput = ["203.0.113.0/24"], 200
     account.save()
@@ -33,13 +33,13 @@ def make(organization: Organization, now: datetime) -> SmppAccount:
         "", 1, 1, "966501234567", 5, 0, "NAJD", 4, sequence=1,
         short_message=b"id:0191f0c2a5d97d5e8c2f4b1d stat:DELIVRD err:000 text:",
     )  # fmt: skip
-    for pdu, status, told in (
+    for pdu, status, message_id in (
         (submit, 0, "019ec2f3a1b47c008f1d6d2c4b5a6978"),
         (long, 0, "019ec2f3a1b47c008f1d6d2c4b5a6979"),
         (bad, 0x0B, ""), (submit, 0x58, ""),
     ):  # fmt: skip
         console.note("<", pdu)
-        console.note_answer(pdu, status, told)
+        console.note_answer(pdu, status, message_id)
     console.note(">", receipt)
     console.note("<", pdus.DeliverSmResp(sequence=1))
     for kind, port, submits, pace in (("trx", 51814, 48_211, 41.5), ("tx", 51820, 45_003, 38.0)):
@@ -51,15 +51,15 @@ def make(organization: Organization, now: datetime) -> SmppAccount:
             pdus=console.lines(), errors=console.error_lines() if kind == "trx" else [],
         )  # fmt: skip
     happenings = (("refused", "ESME_RINVPASWD", history.PASSWORD), ("bound", "", ""))
-    for index, (what, evaluation, reason) in enumerate(happenings):
+    for index, (what, status_name, reason) in enumerate(happenings):
         SmppHappening.objects.create(
             account=account, at=now - timedelta(hours=8 - index), what=what, kind="trx",
-            address="203.0.113.9", status=evaluation, reason=reason,
+            address="203.0.113.9", status=status_name, reason=reason,
         )  # fmt: skip
     return account
 
 
 def forget(names: tuple[str, ...]) -> None:
-    """Delete what was committed for the organizations of those names."""
+    """Delete the committed rows of the organizations with those names."""
     SmppServer.objects.filter(name=SERVER).delete()
     SmppAccount.objects.filter(organization__name__in=names).delete()

@@ -1,13 +1,14 @@
-"""A carrier simulator for tests: in a thread of its own, or as a process to be measured.
+"""A carrier simulator for tests: in a thread, or as a process to measure.
 
-`python -m tests.support.simulators 50000` measures what a message costs the simulator's
-process: submit and answer, receipt and answer.
+`python -m tests.support.simulators 50000` measures the simulator's cost of a message: submit and
+receipt with their responses.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -17,6 +18,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from imissive.run.unprivileged import die_with_parent
 from messaging.smpp.codec import encode
 from messaging.smpp.constants import CommandId
 from messaging.smpp.pdus import BindTransceiver, SubmitSm
@@ -48,12 +50,12 @@ class RunningSimulator:
 
     @property
     def submits(self) -> list[Submit]:
-        """The submits so far, refused ones included, oldest first."""
+        """All submits, including refused ones, oldest first."""
         return self.call(lambda: list(self._simulator.submits))
 
     @property
     def accepted(self) -> list[Submit]:
-        """Those of them that got a message id."""
+        """The submits that got a message id."""
         return [submit for submit in self.submits if submit.message_id]
 
     @property
@@ -62,7 +64,7 @@ class RunningSimulator:
 
     @property
     def bound(self) -> int:
-        """How many connections are bound."""
+        """The number of bound connections."""
         return self.call(lambda: sum(line.bound for line in self._simulator.lines))
 
     @property
@@ -74,7 +76,7 @@ class RunningSimulator:
         return self.call(lambda: self._simulator.waiting_receipts)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function in the simulator's thread and give back what it returns."""
+        """Call a function in the simulator's thread and return its result."""
 
         async def called() -> T:
             return function()
@@ -86,16 +88,16 @@ class RunningSimulator:
         self.call(self._simulator.drop_all)
 
     def unbind_all(self) -> None:
-        """Unbind every ESME, and wait until they are gone."""
+        """Unbind every ESME, and wait until they have closed."""
         future = asyncio.run_coroutine_threadsafe(self._simulator.unbind_all(), self._loop)
         future.result(10)
 
     def inject(self, octets: bytes = GARBAGE) -> None:
-        """Send octets that are no part of the session on every connection."""
+        """Send octets that are not valid SMPP on every connection."""
         self.call(lambda: self._simulator.inject(octets))
 
     def wait_for(self, condition: Callable[[RunningSimulator], Any], seconds: float = 5.0) -> None:
-        """Wait until the condition holds, or fail."""
+        """Wait until the condition holds; fail if it does not within `seconds`."""
         end = time.monotonic() + seconds
         while not condition(self):
             if time.monotonic() > end:
@@ -111,7 +113,7 @@ def running_simulator(
     config: LinkConfig | None = None,
     **options: Any,
 ) -> Iterator[RunningSimulator]:
-    """A simulator on a free port, in a thread; `options` are the fields of Options."""
+    """Run a simulator on a free port, in a thread; `options` are the fields of Options."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="simulator", daemon=True)
     thread.start()
@@ -134,7 +136,7 @@ def running_simulator(
 
 
 def free_port() -> int:
-    """A port that nobody listens on just now."""
+    """Return a port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
@@ -142,10 +144,16 @@ def free_port() -> int:
 
 @contextmanager
 def simulator_process(*arguments: str, **popen: Any) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """`python -m messaging.smpp.simulator` on a free port, once it listens; and the port."""
+    """Run `python -m messaging.smpp.simulator` on a free port; yield it and its port."""
     port = free_port()
     command = [sys.executable, "-m", "messaging.smpp.simulator", "--port", str(port), *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **popen)
+    process = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=die_with_parent(signal.SIGKILL),
+        **popen,
+    )
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -160,7 +168,7 @@ def simulator_process(*arguments: str, **popen: Any) -> Iterator[tuple[subproces
 
 
 class _Load(asyncio.Protocol):
-    """An ESME that costs as little as it can, so that the simulator is what is measured."""
+    """An ESME with as little cost as possible, so that the simulator is what is measured."""
 
     def __init__(self, messages: int, window: int, receipted: Callable[[int], None]) -> None:
         self._left = messages
@@ -233,6 +241,7 @@ def _cpu_seconds(pid: int) -> float:
 
 
 def main() -> None:
+    """Measure throughput and CPU time per message, and print them."""
     messages = int(sys.argv[1]) if len(sys.argv) > 1 else 50_000
     with simulator_process("--instant") as (process, port):
         for binds, window in ((1, 100), (4, 50)):

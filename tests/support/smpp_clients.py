@@ -1,4 +1,4 @@
-"""ESMEs to test SMSCs with: smpplib's own client, and a bare socket that may misbehave."""
+"""ESMEs for tests of SMSCs: smpplib's client, and a bare socket that may misbehave."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ logging.getLogger("esme").setLevel(logging.CRITICAL)
 
 
 class SmpplibEsme:
-    """smpplib's client, keeping what it is told."""
+    """smpplib's client, which records what it receives."""
 
     def __init__(self, port: int) -> None:
         self.client = smpplib.client.Client(
@@ -32,7 +32,7 @@ class SmpplibEsme:
         self.answers: list[Any] = []  # submit_sm_resp in their order
         self.delivered: list[Any] = []  # deliver_sm
         self.events: list[str] = []
-        self.evaluation = 0  # the status that deliver_sm is answered with
+        self.deliver_status = 0  # the status of responses to deliver_sm
         self.client.set_message_sent_handler(self._answered)
         self.client.set_message_received_handler(self._received)
         self.client.set_error_pdu_handler(lambda pdu: None)
@@ -44,7 +44,7 @@ class SmpplibEsme:
     def _received(self, pdu: Any) -> int:
         self.delivered.append(pdu)
         self.events.append("receipt")
-        return self.evaluation
+        return self.deliver_status
 
     def send(self, text: bytes | str, destination: str = "966512345678", **fields: Any) -> None:
         content = text if isinstance(text, bytes) else text.encode("ascii")
@@ -68,7 +68,7 @@ class SmpplibEsme:
                 self.client.read_once()
 
     def submit(self, text: bytes | str, destination: str = "966512345678", **fields: Any) -> Any:
-        """Send and wait for the answer."""
+        """Send a submit and return its response."""
         count = len(self.answers)
         self.send(text, destination, **fields)
         self.wait(lambda: len(self.answers) > count)
@@ -76,7 +76,7 @@ class SmpplibEsme:
 
     @property
     def receipts(self) -> list[Receipt]:
-        """The receipts so far, as the platform reads them."""
+        """The receipts, as the platform parses them."""
         receipts = [parse_receipt(pdu.short_message, _tlvs(pdu)) for pdu in self.delivered]
         return [receipt for receipt in receipts if receipt is not None]
 
@@ -94,7 +94,7 @@ def _tlvs(pdu: Any) -> dict[int, bytes]:
 def smpplib_esme(
     port: int, bind: str = "transceiver", system_id: str = "demo"
 ) -> Iterator[SmpplibEsme]:
-    """smpplib's client, bound."""
+    """Yield smpplib's client, bound."""
     esme = SmpplibEsme(port)
     esme.client.connect()
     try:
@@ -106,7 +106,7 @@ def smpplib_esme(
 
 
 class RawEsme:
-    """A socket that speaks SMPP as far as the test wants it to."""
+    """A socket that speaks SMPP as far as the test does."""
 
     def __init__(self, port: int) -> None:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=5)
@@ -115,7 +115,7 @@ class RawEsme:
         self._sequence = 0
 
     def send(self, *requests: pdus.Request) -> list[int]:
-        """Send requests in one write, and give back their sequence numbers."""
+        """Send requests in one write, and return their sequence numbers."""
         for request in requests:
             self._sequence += 1
             request.sequence = self._sequence
@@ -131,7 +131,7 @@ class RawEsme:
         self.socket.sendall(encode(response))
 
     def receive(self, timeout: float = 5.0) -> Any:
-        """The next PDU of whatever type; None at the connection's end. Raises TimeoutError."""
+        """Return the next PDU, or None where the connection was closed. Raises TimeoutError."""
         self.socket.settimeout(timeout)
         while not self._frames:
             try:
@@ -144,7 +144,7 @@ class RawEsme:
         return decode(self._frames.pop(0))
 
     def request(self, request: pdus.Request) -> Any:
-        """Send and wait for the answer; nothing else may come before it."""
+        """Send a request and return its response; no other PDU may come first."""
         (sequence,) = self.send(request)
         response = self.receive()
         assert isinstance(response, pdus.Response), response
@@ -156,7 +156,7 @@ class RawEsme:
         assert response.status == 0, response
 
     def closed(self) -> bool:
-        """Whether the other side has closed; reads until then."""
+        """Read until the other side closes, and return True; False if it does not within 2 s."""
         try:
             while self.receive(2.0) is not None:
                 pass
@@ -169,7 +169,7 @@ class RawEsme:
 def raw_esme(
     port: int, kind: type[pdus.Bind] | None = pdus.BindTransceiver, system_id: str = "demo"
 ) -> Iterator[RawEsme]:
-    """A bare socket, bound unless `kind` is None."""
+    """Yield a bare socket, bound unless `kind` is None."""
     esme = RawEsme(port)
     try:
         if kind is not None:
@@ -180,13 +180,13 @@ def raw_esme(
 
 
 def submit_sm(text: bytes = b"hello", destination: str = "966512345678") -> pdus.SubmitSm:
-    """A plain message that asks for a receipt."""
+    """Return a submit_sm that requests a receipt."""
     return pdus.SubmitSm(
         "", 5, 0, "MyCompany", 1, 1, destination, registered_delivery=1, short_message=text
     )
 
 
 def serves(port: int) -> bool:
-    """Whether a newcomer can bind and submit."""
+    """Return whether a new ESME can bind and submit."""
     with raw_esme(port, system_id="bystander") as esme:
         return bool(esme.request(submit_sm()).status == Status.ESME_ROK)

@@ -1,4 +1,4 @@
-"""The customers' SMPP server in a thread of this process, and customers that bind to it."""
+"""The customers' SMPP server in a thread, and customers that bind to it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.factories import Customer, World
 
 T = TypeVar("T")
-# The slow hash has tests of its own.
+# Argon2 is slow, and has tests of its own.
 QUICK_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
@@ -56,7 +56,7 @@ class RunningServer:
         return self.call(lambda: len(self.server.connections))
 
     def report(self) -> None:
-        """What it does every two seconds."""
+        """Report its binds, as it does every two seconds."""
         self.run(self.server._report())
 
     def stop(self, seconds: float = 2.0) -> None:
@@ -67,7 +67,7 @@ class RunningServer:
 
 @contextmanager
 def running_server(**options: Any) -> Iterator[RunningServer]:
-    """A server on a free port."""
+    """Run a server on a free port."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="smpp server", daemon=True)
     thread.start()
@@ -89,14 +89,14 @@ def running_server(**options: Any) -> Iterator[RunningServer]:
 
 
 class Member:
-    """A customer with an SMPP account; `close` deletes the account and what came by it."""
+    """A customer with an SMPP account; `close` deletes the account and its submits."""
 
     def __init__(self, world: World, system_id: str = "acme", **fields: Any) -> None:
         self.customer: Customer = world.customer(**fields.pop("customer", {}))
         self.account, self.password = accounts.create_account(
             self.customer.organization, system_id, test=fields.pop("test", False)
         )
-        # The form that says which message it is.
+        # The format of ids that identifies the message.
         self.set(**{"id_format": "public"} | fields)
 
     def set(self, **fields: Any) -> None:
@@ -107,11 +107,11 @@ class Member:
     def bound(
         self, port: int, kind: type[pdus.Bind] = pdus.BindTransceiver, **fields: Any
     ) -> Iterator[RawEsme]:
-        """A socket that is bound as that account."""
+        """Yield a socket that is bound as the account."""
         esme = RawEsme(port)
         try:
-            answer = esme.request(kind(self.account.system_id, self.password, **fields))
-            assert answer.status == 0, answer
+            response = esme.request(kind(self.account.system_id, self.password, **fields))
+            assert response.status == 0, response
             yield esme
         finally:
             esme.socket.close()
@@ -123,12 +123,12 @@ class Member:
         try:
             self.account.delete()
         except IntegrityError:
-            return False  # a bind was reported in that moment
+            return False  # a bind was reported at the same time
         return True
 
 
 def eventually(true: Callable[[], Any], seconds: float = 5.0) -> Any:
-    """Wait until something is true, and give it back."""
+    """Wait until a function returns something true, and return that."""
     end = time.monotonic() + seconds
     while not (found := true()):
         assert time.monotonic() < end, f"not so within {seconds:g} s"
@@ -139,7 +139,7 @@ def eventually(true: Callable[[], Any], seconds: float = 5.0) -> Any:
 def submit(
     text: bytes = b"hello", to: str = "966501234567", *, receipt: int = 0, **fields: Any
 ) -> pdus.SubmitSm:
-    """A submit_sm of MyCompany."""
+    """Return a submit_sm from MyCompany."""
     return pdus.SubmitSm(
         "", 5, 0, "MyCompany", 1, 1, to, short_message=text, registered_delivery=receipt, **fields
     )

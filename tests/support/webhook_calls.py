@@ -1,4 +1,4 @@
-"""Calls to the webhook API, and what every endpoint of it has in common."""
+"""Calls to the webhook API, and checks that apply to every route of it."""
 
 import json
 from typing import Any
@@ -15,24 +15,24 @@ UNKNOWN_DELIVERIES = ["dlv_1", "whk_01hm6v0q8nfj2r4t6v8x0z2a4c", "x", "dlv_" + "
 def call(
     api: Api, method: str, path: str, body: Any = None, *, raw: str | None = None, **more: Any
 ):
-    """Any method with a JSON body, with `raw` as it is, or with none; `more` are WSGI headers."""
+    """Make a call with a JSON body, with `raw` as it is, or without; `more` are WSGI headers."""
     data = raw if raw is not None else "" if body is None else json.dumps(body)
     headers = {"Authorization": f"Bearer {api.secret}"} if api.secret else {}
     if raw is not None:
-        # Django's client says nothing of the type of an empty body unless told so.
+        # Django's client sends no Content-Type for an empty body unless it is given.
         more["CONTENT_TYPE"] = "application/json"
     return Client().generic(method, path, data, "application/json", headers=headers, **more)
 
 
 def answer(api: Api, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
-    """The JSON of an answer that has that status."""
+    """Make a call, check its status, and return the JSON of its response."""
     response = call(api, method, path, body)
     assert response.status_code == status, response.content
     return response.json() if response.content else None
 
 
 def refused(response: Any, status: int, code: str, field: str | None = None) -> str:
-    """The sentence of a refusal in the contract's form."""
+    """Check a refusal's status, code and field, and return its message."""
     assert response.status_code == status, response.content
     error = response.json()["error"]
     assert (error["code"], error["field"]) == (code, field)
@@ -43,9 +43,10 @@ def refused(response: Any, status: int, code: str, field: str | None = None) -> 
 def check_who_may(
     customer: Customer, outsider: Customer, method: str, path: str, body: Any, *, status: int
 ) -> None:
-    """Nobody, a key without the scope and an outsider are refused; keys of both kinds are not.
+    """Check that only the customer's key with the scope may make the call.
 
-    Refused calls come first, so one that did something would show in the last.
+    Calls without a key, with an unknown one, without the scope and by an outsider are refused. They
+    come first, so that an effect of one would show in the last call.
     """
     organization = customer.organization
     without = create_key(organization, "b", test=False, scopes=["sms:send", "otp"])[1]
@@ -58,7 +59,7 @@ def check_who_may(
 
 
 def check_other_methods(api: Api, path: str, *allowed: str) -> None:
-    """Every other method is 405 and tells which are allowed."""
+    """Check that every other method gets 405 with the allowed ones."""
     for method in {"GET", "POST", "PUT", "PATCH", "DELETE"} - set(allowed):
         response = call(api, method, path, {})
         refused(response, 405, "METHOD_NOT_ALLOWED")

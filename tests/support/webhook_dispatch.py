@@ -1,4 +1,4 @@
-"""What tests of webhook deliveries do again and again."""
+"""Steps of the tests of webhook deliveries: events, dispatchers, attempts."""
 
 import uuid
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ def endpoint_of(customer: Customer, url: str, *wanted: str) -> Endpoint:
 
 
 def happen(customer: Customer, count: int = 1, type: str = "message.sent") -> frozenset[uuid.UUID]:
-    """So many committed events; the endpoints to ring."""
+    """Record that many committed events; return the endpoints to wake."""
     now = datetime.now(UTC)
     return outbox.record(
         [
@@ -65,39 +65,43 @@ Start = Callable[[], Dispatcher]
 
 @contextmanager
 def dispatchers() -> Iterator[Start]:
-    """Starts dispatchers; a second one stands for a second worker process."""
+    """Yield a function that starts dispatchers; a second one stands for another worker process."""
     started: list[Dispatcher] = []
 
     def start() -> Dispatcher:
-        made = Dispatcher()
-        made.start()
-        started.append(made)
-        return made
+        dispatcher = Dispatcher()
+        dispatcher.start()
+        started.append(dispatcher)
+        return dispatcher
 
     try:
         yield start
     finally:
-        for made in started:
-            made.stop()
+        for dispatcher in started:
+            dispatcher.stop()
 
 
 def attempted(endpoint: Endpoint, attempts: int, seconds: float = 15.0) -> list[Delivery]:
-    """The endpoint's deliveries, once they had that many attempts together."""
+    """Wait until the endpoint's deliveries had that many attempts together; return them."""
     wait_until(lambda: sum(row.attempts for row in rows(endpoint)) == attempts, seconds)
     return rows(endpoint)
 
 
 def outcome(
-    claimed: Claimed, *, delivered: bool, status: int | None = None, asked: float | None = None
+    claimed: Claimed,
+    *,
+    delivered: bool,
+    status: int | None = None,
+    retry_after: float | None = None,
 ) -> Outcome:
-    """How an attempt ended: with 200, or with 500 unless `status` says otherwise."""
+    """Return the outcome of an attempt: status 200 if delivered, otherwise 500 or `status`."""
     return Outcome(
         claimed=claimed,
-        began=timezone.now(),
+        started_at=timezone.now(),
         signature="v1,c2lnbmF0dXJl",
         delivered=delivered,
         final=False,
-        asked=asked,
+        retry_after=retry_after,
         response_status=status or (200 if delivered else 500),
         response_body="fine" if delivered else "not fine",
         error="",
@@ -106,13 +110,13 @@ def outcome(
 
 
 def work_off(endpoint: Endpoint, *, delivered: bool, count: int = 1000) -> None:
-    """Attempt what is due, without a network: all succeed, or all fail."""
+    """Attempt the due deliveries without a network: all succeed, or all fail."""
     claimed = queue.claim(endpoint.id, count)
     queue.write(Results(outcomes=[outcome(one, delivered=delivered) for one in claimed]))
 
 
 def give_up(endpoint: Endpoint) -> None:
-    """Fail what is under way for good."""
+    """Fail the endpoint's pending deliveries finally."""
     Delivery.objects.filter(endpoint=endpoint, status="pending").update(
         status="failed", next_attempt_at=None, finished_at=timezone.now()
     )

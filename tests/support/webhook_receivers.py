@@ -1,4 +1,4 @@
-"""A customer's webhook receiver: a real HTTP server, and `standardwebhooks` to verify with."""
+"""A customer's webhook receiver: a real HTTP server that verifies by `standardwebhooks`."""
 
 import threading
 import time
@@ -13,7 +13,7 @@ from standardwebhooks import Webhook
 
 @dataclass
 class Post:
-    """One post as it came."""
+    """One received post."""
 
     at: float
     path: str
@@ -21,7 +21,7 @@ class Post:
     body: bytes
 
     def verified(self, secret: str) -> Any:
-        """The event; raises WebhookVerificationError where the signature is wrong."""
+        """Return the event. Raises WebhookVerificationError where the signature is wrong."""
         return Webhook(secret).verify(self.body, self.headers)
 
     @property
@@ -31,7 +31,7 @@ class Post:
 
 @dataclass
 class Answer:
-    """What to answer: after `delay` seconds, that status, headers and body."""
+    """The receiver's response, sent after `delay` seconds."""
 
     status: int = 204
     delay: float = 0.0
@@ -40,7 +40,7 @@ class Answer:
 
 
 class Receiver:
-    """Answers each post as `answer(post)` says; keeps what came and how many came at once."""
+    """Responds to each post with `answer(post)`; records posts and the most concurrent ones."""
 
     def __init__(self, server: ThreadingHTTPServer) -> None:
         self.url = f"http://127.0.0.1:{server.server_port}/hook"
@@ -52,12 +52,12 @@ class Receiver:
         self._lock = threading.Lock()
 
     def script(self, *statuses: int) -> None:
-        """Answer with these statuses, one after the other; then with 204."""
+        """Respond with these statuses, one after the other; then with 204."""
         left = list(statuses)
         self.answer = lambda _post: Answer(left.pop(0) if left else 204)
 
     def wait_for(self, count: int, seconds: float = 15.0) -> list[Post]:
-        """The posts, once there are that many. Fails where they do not come."""
+        """Wait for that many posts and return them; fail if they do not come within `seconds`."""
         wait_until(lambda: len(self.posts) >= count, seconds, lambda: f"{len(self.posts)} posts")
         return self.posts
 
@@ -79,7 +79,7 @@ class Receiver:
 def wait_until(
     condition: Callable[[], Any], seconds: float = 15.0, state: Callable[[], Any] = lambda: ""
 ) -> None:
-    """Fail with `state` unless the condition holds within that time."""
+    """Wait until the condition holds; fail with `state()` if it does not within `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, state()
@@ -88,7 +88,7 @@ def wait_until(
 
 @contextmanager
 def receiver() -> Iterator[Receiver]:
-    """A receiver on loopback for as long as the context lasts."""
+    """Run a receiver on loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -96,12 +96,12 @@ def receiver() -> Iterator[Receiver]:
 
         def setup(self) -> None:
             super().setup()
-            made.connections += 1
+            running.connections += 1
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in self.headers.items()}
-            with made.receiving(Post(time.time(), self.path, headers, body)) as answer:
+            with running.receiving(Post(time.time(), self.path, headers, body)) as answer:
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name, value)
@@ -116,17 +116,17 @@ def receiver() -> Iterator[Receiver]:
             pass
 
         def handle(self) -> None:
-            # The client may give up first, as some tests want.
+            # The client may give up first, which some tests are about.
             with suppress(ConnectionError):
                 super().handle()
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    made = Receiver(server)
+    running = Receiver(server)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield made
+        yield running
     finally:
         server.shutdown()
         server.server_close()

@@ -1,4 +1,4 @@
-"""Which process runs which tests: a file's in one, and those of one running platform in one."""
+"""Scheduling of tests by pytest-xdist: by file, with all files of the running platform together."""
 
 from xdist.scheduler import LoadFileScheduling
 
@@ -13,7 +13,7 @@ SITE_FILES = (
     "tests/journeys/test_campaign_journey.py",
     "tests/messaging/log/test_exports_killed.py",
 )
-"""Whose tests look at the running platform: it is started once for all of them."""
+"""The files that use the running platform, which is started once for all of them."""
 
 LONGEST_FIRST = (
     *SITE_FILES,
@@ -21,11 +21,14 @@ LONGEST_FIRST = (
     "tests/journeys/test_axe.py",
     "tests/accounts/operators/test_admin.py",
 )
-"""What would be waited for if it came last."""
+"""The slowest files, which would run alone if they came last."""
 
 
 class BySite(LoadFileScheduling):
-    """xdist's `loadfile`, with SITE_FILES as one. Its `loadgroup` finds no groups by pytest 9.2."""
+    """xdist's `loadfile`, with SITE_FILES as one file.
+
+    Its `loadgroup` does not find groups with pytest 9.2.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file = super()._split_scope(nodeid)

@@ -1,8 +1,7 @@
-"""The REST API of webhook endpoints. Thin: it calls `webhooks.endpoints.endpoints`."""
+"""REST API of webhook endpoints, on top of `webhooks.endpoints.endpoints`."""
 
 from typing import Annotated
 
-from drf_spectacular.utils import OpenApiParameter, extend_schema
 from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -10,19 +9,14 @@ from rest_framework.response import Response
 from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
-from imissive.core import ids, outbound
-from imissive.core.api.pagination import PAGE
+from imissive.core import outbound
+from imissive.core.api.operation import PathId, operation
+from imissive.core.api.pagination import PageQuery, page_of
 from imissive.core.api.requests import (
     NO_NUL,
     STORABLE,
     Body,
-    Limit,
-    Query,
-    parse_body,
-    parse_no_body,
-    parse_query,
 )
-from imissive.core.cursors import decode_cursor, page_of
 from webhooks.api.representations import (
     EventName,
     NewWebhook,
@@ -31,6 +25,7 @@ from webhooks.api.representations import (
     Webhooks,
     delivery_json,
     endpoint_json,
+    new_endpoint_json,
 )
 from webhooks.delivery import log, replay
 from webhooks.endpoints import endpoints
@@ -39,7 +34,7 @@ Url = Annotated[
     str,
     Field(
         description="Where events are posted to: HTTPS, 500 characters at most.",
-        # Told, not checked here: the one check of a URL has its own error.
+        # Only documented: the check in `webhooks.endpoints` has its own error.
         json_schema_extra={"format": "uri", "maxLength": outbound.MAX_URL},
     ),
 ]
@@ -63,8 +58,8 @@ class WebhookBody(Body):
 class WebhookChanges(Body):
     """What is not given stays as it is."""
 
-    # A default_factory is a default that the schema does not tell: leaving a field out is not the
-    # same as giving its default.
+    # The schema does not show a default_factory as a default: omitting a field differs from giving
+    # its default.
     url: Url = Field(default_factory=str)
     description: Description = Field(default_factory=str)
     events: Events = Field(default_factory=list)
@@ -75,55 +70,38 @@ class WebhookChanges(Body):
     )
 
 
-class WebhooksQuery(Query):
-    limit: Limit = 50
-    cursor: str | None = None
-
-
-TAGS = ["webhooks"]
-WEBHOOK_ID = OpenApiParameter(
-    "webhook_id", str, OpenApiParameter.PATH, description="The endpoint's id, `whk_…`."
-)
-
-
 class WebhooksView(ApiView):
     """`GET` and `POST /v1/webhooks`"""
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(
-        operation_id="list_webhooks",
-        tags=TAGS,
-        summary="List the webhook endpoints",
-        parameters=PAGE,
-        responses={200: Webhooks},
+    @operation(
+        "list_webhooks", "List the webhook endpoints", query=PageQuery, answers={200: Webhooks}
     )
-    def get(self, request: Request) -> Response:
+    def get(self, request: Request, query: PageQuery) -> Response:
         """The organization's endpoints, oldest first."""
-        query = parse_query(request, WebhooksQuery)
         mine = endpoints.endpoints_of(caller_of(request).organization_id)
         if query.cursor is not None:
-            mine = mine.filter(id__gt=decode_cursor(query.cursor))
+            mine = mine.filter(id__gt=query.cursor)
         page, next_cursor = page_of(list(mine[: query.limit + 1]), query.limit)
-        return Response({"data": [endpoint_json(one) for one in page], "next_cursor": next_cursor})
+        answer: Webhooks = {
+            "data": [endpoint_json(one) for one in page],
+            "next_cursor": next_cursor,
+        }
+        return Response(answer)
 
-    @extend_schema(
-        operation_id="create_webhook",
-        tags=TAGS,
-        summary="Make a webhook endpoint",
-        request=WebhookBody,
-        responses={201: NewWebhook},
+    @operation(
+        "create_webhook", "Make a webhook endpoint", body=WebhookBody, answers={201: NewWebhook}
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, body: WebhookBody) -> Response:
         """The answer has the signing secret, this once. An organization has at most 50."""
-        body = parse_body(request, WebhookBody)
         endpoint = endpoints.create(
             caller_of(request).organization_id,
             body.url,
             description=body.description,
             events=body.events,
         )
-        return Response(endpoint_json(endpoint) | {"secret": endpoint.secret}, status=201)
+        return Response(new_endpoint_json(endpoint), status=201)
 
 
 class WebhookView(ApiView):
@@ -131,44 +109,25 @@ class WebhookView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(
-        operation_id="get_webhook",
-        tags=TAGS,
-        summary="Read a webhook endpoint",
-        parameters=[WEBHOOK_ID],
-        responses={200: Webhook},
-    )
-    def get(self, request: Request, webhook_id: str) -> Response:
+    @operation("get_webhook", "Read a webhook endpoint", answers={200: Webhook})
+    def get(self, request: Request, webhook_id: PathId) -> Response:
         """One endpoint, and how its receiver fares."""
-        found = ids.parse_id(ids.ENDPOINT, webhook_id)
-        return Response(endpoint_json(endpoints.find(caller_of(request).organization_id, found)))
-
-    @extend_schema(
-        operation_id="change_webhook",
-        tags=TAGS,
-        summary="Change a webhook endpoint",
-        parameters=[WEBHOOK_ID],
-        request=WebhookChanges,
-        responses={200: Webhook},
-    )
-    def patch(self, request: Request, webhook_id: str) -> Response:
-        """Changes the fields that are given. What is still to be posted goes to the new URL."""
-        changes = parse_body(request, WebhookChanges).model_dump(exclude_unset=True)
-        found = ids.parse_id(ids.ENDPOINT, webhook_id)
-        endpoint = endpoints.change(caller_of(request).organization_id, found, **changes)
+        endpoint = endpoints.find(caller_of(request).organization_id, webhook_id)
         return Response(endpoint_json(endpoint))
 
-    @extend_schema(
-        operation_id="delete_webhook",
-        tags=TAGS,
-        summary="Delete a webhook endpoint",
-        parameters=[WEBHOOK_ID],
-        responses={204: None},
+    @operation(
+        "change_webhook", "Change a webhook endpoint", body=WebhookChanges, answers={200: Webhook}
     )
-    def delete(self, request: Request, webhook_id: str) -> Response:
+    def patch(self, request: Request, webhook_id: PathId, body: WebhookChanges) -> Response:
+        """Changes the fields that are given. What is still to be posted goes to the new URL."""
+        changes = body.model_dump(exclude_unset=True)
+        endpoint = endpoints.change(caller_of(request).organization_id, webhook_id, **changes)
+        return Response(endpoint_json(endpoint))
+
+    @operation("delete_webhook", "Delete a webhook endpoint", answers={204: None})
+    def delete(self, request: Request, webhook_id: PathId) -> Response:
         """Nothing more is posted to it, and its deliveries are gone too."""
-        found = ids.parse_id(ids.ENDPOINT, webhook_id)
-        endpoints.delete(endpoints.find(caller_of(request).organization_id, found))
+        endpoints.delete(endpoints.find(caller_of(request).organization_id, webhook_id))
         return Response(status=204)
 
 
@@ -177,24 +136,15 @@ class TestView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(
-        operation_id="test_webhook",
-        tags=TAGS,
-        summary="Send a test event",
-        parameters=[WEBHOOK_ID],
-        request=None,
-        responses={202: WebhookDelivery},
-    )
-    def post(self, request: Request, webhook_id: str) -> Response:
+    @operation("test_webhook", "Send a test event", answers={202: WebhookDelivery})
+    def post(self, request: Request, webhook_id: PathId) -> Response:
         """Sends `webhook.test` to this endpoint only, whatever events it wants.
 
         Read the delivery by its id to see what the receiver answered. 409 `CONFLICT` where the
         endpoint is disabled.
         """
-        parse_no_body(request)
         organization_id = caller_of(request).organization_id
-        found = ids.parse_id(ids.ENDPOINT, webhook_id)
-        delivery_id = replay.send_test(organization_id, found)
+        delivery_id = replay.send_test(organization_id, webhook_id)
         return Response(delivery_json(log.find(organization_id, delivery_id)), status=202)
 
 
@@ -203,20 +153,11 @@ class RotateSecretView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @extend_schema(
-        operation_id="rotate_webhook_secret",
-        tags=TAGS,
-        summary="Rotate the signing secret",
-        parameters=[WEBHOOK_ID],
-        request=None,
-        responses={200: NewWebhook},
-    )
-    def post(self, request: Request, webhook_id: str) -> Response:
+    @operation("rotate_webhook_secret", "Rotate the signing secret", answers={200: NewWebhook})
+    def post(self, request: Request, webhook_id: PathId) -> Response:
         """The answer has the new secret, this once. For 24 hours posts are signed with both.
 
         Rotating again within that time ends the oldest one at once: do so twice after a leak.
         """
-        parse_no_body(request)
-        found = ids.parse_id(ids.ENDPOINT, webhook_id)
-        endpoint = endpoints.rotate_secret(caller_of(request).organization_id, found)
-        return Response(endpoint_json(endpoint) | {"secret": endpoint.secret})
+        endpoint = endpoints.rotate_secret(caller_of(request).organization_id, webhook_id)
+        return Response(new_endpoint_json(endpoint))

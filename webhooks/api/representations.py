@@ -1,118 +1,135 @@
-"""Endpoints and deliveries as the REST API shows them."""
+"""Endpoints and deliveries as the REST API shows them: their types, and how they are built."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated
 
 from django.utils import timezone
-from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
+from pydantic import Field
+from typing_extensions import TypedDict
 
 from imissive.core import ids, outbound
+from imissive.core.api.fields import NextCursor, OneOf, Time
 from imissive.core.api.rendering import time_text
+from imissive.core.problems import Problem, english
+from imissive.core.reasons import PostReason
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import Delivery, Endpoint, EventType, FailedAttempt
 
-
-def _event(name: str) -> str:
-    if name not in EventType.values:
-        raise ValueError(f"is not an event; the events are {', '.join(EventType.values)}")
-    return name
+EventName = Annotated[str, OneOf(EventType)]
+StatusName = Annotated[str, OneOf(["pending", "delivered", "failed"])]
+"""Delivery.Status as shown to callers: a delivery that is being posted is still pending."""
 
 
-EventName = Annotated[
-    str,
-    AfterValidator(_event),
-    WithJsonSchema({"type": "string", "enum": list(EventType.values)}),
-]
-StatusName = Literal["pending", "delivered", "failed"]
-"""Delivery.Status as callers see it: one that is being posted is pending too, for an instant."""
-
-
-class Webhook(BaseModel):
-    id: str = Field(examples=["whk_01hm6v0q8nfj2r4t6v8x0z2a4c"])
+class Webhook(TypedDict):
+    id: Annotated[str, Field(examples=["whk_01hm6v0q8nfj2r4t6v8x0z2a4c"])]
     url: str
     description: str
-    events: list[EventName] = Field(description="The events it wants; none listed means all.")
+    events: Annotated[
+        list[EventName], Field(description="The events it wants; none listed means all.")
+    ]
     enabled: bool
-    disabled_reason: str | None = Field(
-        description="Why the platform disabled it; null if you did, or while it is enabled."
-    )
-    failing_since: datetime | None = Field(
-        description="Since when no post has succeeded. After five days the endpoint is disabled."
-    )
-    paused_until: datetime | None = Field(
-        description="The receiver asked for a rest (Retry-After); nothing is posted before."
-    )
-    previous_secret_until: datetime | None = Field(
-        description="Until then the secret before the last rotation signs too."
-    )
-    created_at: datetime
+    disabled_reason: Annotated[
+        str | None,
+        Field(description="Why the platform disabled it; null if you did, or while it is enabled."),
+    ]
+    failing_since: Annotated[
+        Time | None,
+        Field(
+            description="Since when no post has succeeded. After five days the endpoint is"
+            " disabled."
+        ),
+    ]
+    paused_until: Annotated[
+        Time | None,
+        Field(description="The receiver asked for a rest (Retry-After); nothing is posted before."),
+    ]
+    previous_secret_until: Annotated[
+        Time | None,
+        Field(description="Until then the secret before the last rotation signs too."),
+    ]
+    created_at: Time
 
 
 class NewWebhook(Webhook):
-    secret: str = Field(
-        description="Signs every post (Standard Webhooks). Shown this once.",
-        examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"],
-    )
+    secret: Annotated[
+        str,
+        Field(
+            description="Signs every post (Standard Webhooks). Shown this once.",
+            examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"],
+        ),
+    ]
 
 
-class Webhooks(BaseModel):
+class Webhooks(TypedDict):
     data: list[Webhook]
-    next_cursor: str | None = Field(description="Asks for the next page; null on the last one.")
+    next_cursor: NextCursor
 
 
-class WebhookRequest(BaseModel):
-    headers: dict[str, str] | None = Field(
-        description="Those of the last attempt; null before the first one."
-    )
-    body: str = Field(description="The JSON text, byte by byte as it is signed and posted.")
+class WebhookRequest(TypedDict):
+    headers: Annotated[
+        dict[str, str] | None,
+        Field(description="Those of the last attempt; null before the first one."),
+    ]
+    body: Annotated[
+        str, Field(description="The JSON text, byte by byte as it is signed and posted.")
+    ]
 
 
-class WebhookAttempt(BaseModel):
+class WebhookAttempt(TypedDict):
     number: int
-    at: datetime
-    response_status: int | None = Field(description="Null where there was no answer: see error.")
-    response_body: str | None = Field(description="Its first 4 KiB.")
+    at: Time
+    response_status: Annotated[
+        int | None, Field(description="Null where there was no answer: see error.")
+    ]
+    response_body: Annotated[str | None, Field(description="Its first 4 KiB.")]
     error: str | None
     duration_ms: int
 
 
-class WebhookDelivery(BaseModel):
-    id: str = Field(examples=["dlv_01hm6v0q8nfj2r4t6v8x0z2a4c"])
+class WebhookDelivery(TypedDict):
+    id: Annotated[str, Field(examples=["dlv_01hm6v0q8nfj2r4t6v8x0z2a4c"])]
     webhook_id: str
-    event_id: str = Field(description="The webhook-id header: the same in every replay.")
+    event_id: Annotated[str, Field(description="The webhook-id header: the same in every replay.")]
     event: EventName
     message_id: str | None
     status: StatusName
-    created_at: datetime
-    finished_at: datetime | None
-    next_attempt_at: datetime | None = Field(
-        description="Null if there is none: ended, being posted now, or the endpoint is disabled."
-    )
+    created_at: Time
+    finished_at: Time | None
+    next_attempt_at: Annotated[
+        Time | None,
+        Field(
+            description="Null if there is none: ended, being posted now, or the endpoint is"
+            " disabled."
+        ),
+    ]
     request: WebhookRequest
-    attempts: list[WebhookAttempt] = Field(description="In their order.")
+    attempts: Annotated[list[WebhookAttempt], Field(description="In their order.")]
 
 
-class WebhookDeliveries(BaseModel):
+class WebhookDeliveries(TypedDict):
     data: list[WebhookDelivery]
-    next_cursor: str | None = Field(description="Asks for the next page; null on the last one.")
+    next_cursor: NextCursor
 
 
-class WebhookReplay(BaseModel):
-    replayed: int = Field(description="How many events are delivered again.")
-    next_cursor: str | None = Field(
-        description="Where there is more in the span: repeat the call with this as its cursor."
-    )
+class WebhookReplay(TypedDict):
+    replayed: Annotated[int, Field(description="How many events are delivered again.")]
+    next_cursor: Annotated[
+        str | None,
+        Field(
+            description="Where there is more in the span: repeat the call with this as its cursor."
+        ),
+    ]
 
 
-def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
-    """A Webhook."""
+def endpoint_json(endpoint: Endpoint) -> Webhook:
     return {
         "id": endpoint.public_id,
         "url": endpoint.url,
         "description": endpoint.description,
         "events": endpoint.events,
         "enabled": endpoint.enabled,
-        "disabled_reason": endpoint.disabled_reason or None,
+        "disabled_reason": _english(DisabledReason.named(endpoint.disabled_reason)),
         "failing_since": time_text(endpoint.failing_since),
         "paused_until": _ahead(endpoint.paused_until),
         "previous_secret_until": _ahead(endpoint.previous_secret_until),
@@ -120,12 +137,17 @@ def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
     }
 
 
+def new_endpoint_json(endpoint: Endpoint) -> NewWebhook:
+    """Return an endpoint with its signing secret, which is shown once."""
+    return {**endpoint_json(endpoint), "secret": endpoint.secret}
+
+
 def _ahead(at: datetime | None) -> str | None:
     return time_text(at) if at is not None and at > timezone.now() else None
 
 
-def delivery_json(delivery: Delivery) -> dict[str, Any]:
-    """A WebhookDelivery, of one that was read with its event, endpoint and failed attempts."""
+def delivery_json(delivery: Delivery) -> WebhookDelivery:
+    """Return a delivery that was read with its event, endpoint and failed attempts."""
     event = delivery.event
     message_id = event.message_id
     return {
@@ -135,7 +157,7 @@ def delivery_json(delivery: Delivery) -> dict[str, Any]:
         "event": event.type,
         "message_id": ids.public_id(ids.MESSAGE, message_id) if message_id else None,
         "status": "pending" if delivery.status == "sending" else delivery.status,
-        # What the log is filtered by.
+        # The time that the log is filtered by.
         "created_at": time_text(ids.time_of(delivery.id)),
         "finished_at": time_text(delivery.finished_at),
         "next_attempt_at": time_text(next_attempt_at(delivery)),
@@ -145,7 +167,7 @@ def delivery_json(delivery: Delivery) -> dict[str, Any]:
 
 
 def next_attempt_at(delivery: Delivery) -> datetime | None:
-    """When it is tried next; None where it ended, is being posted, or its endpoint is off."""
+    """Return the time of the next attempt; None if finished, being posted, or disabled."""
     due, endpoint = delivery.next_attempt_at, delivery.endpoint
     if delivery.status != Delivery.Status.PENDING or due is None or not endpoint.enabled:
         return None
@@ -153,7 +175,7 @@ def next_attempt_at(delivery: Delivery) -> datetime | None:
 
 
 def request_headers(delivery: Delivery) -> dict[str, str] | None:
-    """Those of the last attempt. Its signature is kept; the secret never was in it."""
+    """Return the request headers of the last attempt, with its signature; None before the first."""
     if delivery.attempted_at is None:
         return None
     headers = outbound.HEADERS | {
@@ -165,28 +187,28 @@ def request_headers(delivery: Delivery) -> dict[str, str] | None:
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """One attempt and how it went; `body` is None where there was no answer."""
+    """An attempt with its result; without a response, `body` is None and `failure` is set."""
 
     number: int
     at: datetime
     status: int | None
     body: str | None
-    error: str
+    failure: Problem | None
     milliseconds: int
 
     @property
     def ok(self) -> bool:
-        """Whether the receiver took it."""
+        """Return whether the receiver accepted it, with a 2xx status."""
         return self.status is not None and 200 <= self.status < 300
 
 
 def attempts_of(delivery: Delivery) -> list[Tried]:
-    """Each attempt, in their order."""
+    """Return all attempts in their order."""
     attempts = [
         _tried(earlier, earlier.number, earlier.at)
         for earlier in sorted(delivery.failed_attempts.all(), key=lambda attempt: attempt.number)
     ]
-    # How the last one went is always in the row itself; if it failed, it is among the others too.
+    # The last attempt is always in the row itself; if it failed, it is among the others too.
     if delivery.attempted_at and delivery.attempts > (attempts[-1].number if attempts else 0):
         attempts.append(_tried(delivery, delivery.attempts, delivery.attempted_at))
     return attempts
@@ -194,15 +216,20 @@ def attempts_of(delivery: Delivery) -> list[Tried]:
 
 def _tried(row: Delivery | FailedAttempt, number: int, at: datetime) -> Tried:
     body = row.response_body if row.response_status else None
-    return Tried(number, at, row.response_status, body, row.error, row.duration_ms or 0)
+    failure = PostReason.named(row.error)
+    return Tried(number, at, row.response_status, body, failure, row.duration_ms or 0)
 
 
-def _attempt_json(tried: Tried) -> dict[str, Any]:
+def _english(problem: Problem | None) -> str | None:
+    return english(problem) if problem else None
+
+
+def _attempt_json(tried: Tried) -> WebhookAttempt:
     return {
         "number": tried.number,
         "at": time_text(tried.at),
         "response_status": tried.status,
         "response_body": tried.body,
-        "error": tried.error or None,
+        "error": _english(tried.failure),
         "duration_ms": tried.milliseconds,
     }

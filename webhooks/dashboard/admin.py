@@ -1,10 +1,13 @@
-"""Operators' view of customers' webhooks: to look at. Secrets and bodies are not shown."""
+"""Admin pages of webhook endpoints and deliveries, read-only, without secrets and bodies."""
 
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
 from accounts.operators.base import LongTableAdmin, ReadOnlyAdmin, badge
 from accounts.operators.site import site
+from imissive.core.reasons import PostReason
+from webhooks.dashboard.labels import in_words
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import Delivery, Endpoint
 
 
@@ -19,9 +22,13 @@ class EndpointAdmin(ReadOnlyAdmin):
         ("public_id", "organization"),
         ("url", "description"),
         "events",
-        ("enabled", "disabled_reason"),
+        ("enabled", "why_disabled"),
         ("created_at", "failing_since", "paused_until", "deleted_at"),
     )
+
+    @admin.display(description=_("why it is disabled"))
+    def why_disabled(self, obj: Endpoint) -> str:
+        return in_words(DisabledReason.named(obj.disabled_reason))
 
 
 @admin.register(Delivery, site=site)
@@ -43,9 +50,13 @@ class DeliveryAdmin(LongTableAdmin):
     fields = (
         ("__str__", "event_type", "endpoint"),
         ("status", "attempts", "next_attempt_at"),
-        ("response_status", "error", "duration_ms"),
+        ("response_status", "failure", "duration_ms"),
         ("created_at", "finished_at"),
     )
+
+    @admin.display(description=_("error"))
+    def failure(self, obj: Delivery) -> str:
+        return in_words(PostReason.named(obj.error))
 
     @admin.display(description=_("event"))
     def event_type(self, obj: Delivery) -> str:

@@ -1,6 +1,6 @@
-"""What people do with webhooks on the dashboard: as the API does it, and in the audit log.
+"""Audited actions on webhooks: the dashboard's changes, each recorded in the audit log.
 
-The log is kept for ever and holds of a URL only its origin: customers put secrets into the path.
+The log is kept forever, so it holds only the origin of a URL: customers put secrets into the path.
 """
 
 import uuid
@@ -19,7 +19,7 @@ from webhooks.models import Delivery, Endpoint
 
 
 def origin(url: str) -> str:
-    """The URL without what may be secret in it, such as `https://example.com`."""
+    """Return the origin of a URL, such as `https://example.com`, without secrets in the path."""
     return str(URL(url).origin())
 
 
@@ -27,7 +27,7 @@ def origin(url: str) -> str:
 def create(
     member: Member, address: str, url: str, *, description: str, events: Iterable[str]
 ) -> Endpoint:
-    """As `endpoints.create`."""
+    """Create an endpoint as `endpoints.create` does, and record it."""
     endpoint = endpoints.create(member.organization_id, url, description=description, events=events)
     _record("webhook.added", member, address, endpoint, events=endpoint.events)
     return endpoint
@@ -43,7 +43,7 @@ def change(
     description: str,
     events: Iterable[str],
 ) -> None:
-    """As `endpoints.change`; where nothing changes, nothing is recorded."""
+    """Change an endpoint as `endpoints.change` does, and record the changed fields, if any."""
     changed = endpoints.change(
         member.organization_id, endpoint.id, url=url, description=description, events=events
     )
@@ -60,7 +60,7 @@ def change(
 
 @transaction.atomic
 def switch(member: Member, address: str, endpoint: Endpoint, *, enabled: bool) -> None:
-    """Post to the endpoint from now on, or not; doing it again changes nothing."""
+    """Enable or disable an endpoint, and record it unless nothing changes."""
     endpoints.change(member.organization_id, endpoint.id, enabled=enabled)
     if endpoint.enabled is not enabled:
         action = "webhook.enabled" if enabled else "webhook.disabled"
@@ -69,7 +69,7 @@ def switch(member: Member, address: str, endpoint: Endpoint, *, enabled: bool) -
 
 @transaction.atomic
 def rotate(member: Member, address: str, endpoint: Endpoint, overlap: timedelta) -> Endpoint:
-    """As `endpoints.rotate_secret`."""
+    """Rotate the signing secret as `endpoints.rotate_secret` does, and record it."""
     rotated = endpoints.rotate_secret(member.organization_id, endpoint.id, overlap)
     hours = int(overlap.total_seconds() // 3600)
     _record("webhook.secret_rotated", member, address, rotated, overlap_hours=hours)
@@ -78,14 +78,14 @@ def rotate(member: Member, address: str, endpoint: Endpoint, overlap: timedelta)
 
 @transaction.atomic
 def delete(member: Member, address: str, endpoint: Endpoint) -> None:
-    """As `endpoints.delete`."""
+    """Delete an endpoint as `endpoints.delete` does, and record it."""
     endpoints.delete(endpoint)
     _record("webhook.deleted", member, address, endpoint)
 
 
 @transaction.atomic
 def replay(member: Member, address: str, delivery: Delivery) -> uuid.UUID:
-    """As `replaying.replay`."""
+    """Replay a delivery as `webhooks.delivery.replay.replay` does, and record it."""
     new_id = event_replay.replay(member.organization_id, delivery)
     detail = {"delivery": delivery.public_id}
     _record("webhook.replayed", member, address, delivery.endpoint, **detail)
@@ -93,13 +93,13 @@ def replay(member: Member, address: str, delivery: Delivery) -> uuid.UUID:
 
 
 @transaction.atomic
-def replay_span(
-    member: Member, address: str, endpoint: Endpoint, span: event_replay.Span
+def replay_period(
+    member: Member, address: str, endpoint: Endpoint, period: event_replay.ReplayPeriod
 ) -> tuple[int, uuid.UUID | None]:
-    """As `replaying.replay_span`."""
-    replayed, last = event_replay.replay_span(member.organization_id, endpoint.id, span)
+    """Replay a period as `webhooks.delivery.replay.replay_period` does, and record it."""
+    replayed, last = event_replay.replay_period(member.organization_id, endpoint.id, period)
     if replayed:
-        times = {"from": span.since.isoformat(), "to": span.until.isoformat()}
+        times = {"from": period.since.isoformat(), "to": period.until.isoformat()}
         _record("webhook.span_replayed", member, address, endpoint, events=replayed, **times)
     return replayed, last
 

@@ -1,4 +1,4 @@
-"""Pages of deliveries: one with its attempts, replays of one or of a span, and the live feed."""
+"""Dashboard pages of deliveries: one with its attempts, replays, and the live feed of events."""
 
 from datetime import timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.cursors import CURSOR, encode_cursor
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from webhooks.api.representations import attempts_of, request_headers
 from webhooks.dashboard import audited_actions, feed, labels
 from webhooks.dashboard.forms import FeedForm, ReplayForm
@@ -29,16 +30,16 @@ from webhooks.delivery import log, replay
 from webhooks.endpoints import endpoints
 from webhooks.models import Delivery
 
-_ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
+_FINISHED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
 
 
 @require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
-    """What was posted, and how each attempt went; live until the receiver has it."""
+    """Show a delivery with its payload and attempts; it refreshes until it is finished."""
     delivery = _delivery_of(member, delivery_id)
     row = labels.row(delivery)
-    ended = delivery.status in _ENDED
+    finished = delivery.status in _FINISHED
     context = {
         "page": "webhooks",
         "delivery": delivery,
@@ -49,8 +50,8 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
         "headers": request_headers(delivery),
         "payload": labels.pretty(delivery.event.body),
         "attempts": attempts_of(delivery),
-        "may_replay": ended and delivery.endpoint.enabled,
-        "live": not ended and delivery.endpoint.enabled,
+        "may_replay": finished and delivery.endpoint.enabled,
+        "live": not finished and delivery.endpoint.enabled,
         "query": "",
     }
     return live_page(
@@ -59,17 +60,17 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
 
 
 @require_POST
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
 def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
-    """Deliver the event again, and show what becomes of it.
+    """Replay a delivery, and redirect to the new one.
 
-    A second click finds it on its way, and is told so.
+    A second click is refused, because the event is already on its way.
     """
     delivery = _delivery_of(member, delivery_id)
     try:
         new_id = audited_actions.replay(member, client_address(request), delivery)
     except ApiError as refusal:
-        messages.error(request, labels.translated(refusal.problem.message))
+        messages.error(request, sentence(refusal.problem))
         return redirect("webhook_delivery", public_id(member.organization), delivery_id)
     messages.success(request, _("The event is on its way again."))
     public = ids.public_id(ids.DELIVERY, new_id)
@@ -77,11 +78,11 @@ def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> H
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
-def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Ask which deliveries; a POST makes them again, so many at once as one call may."""
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
+def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
+    """Ask for a period; on POST, replay its deliveries, as many as one call may."""
     endpoint = endpoint_of(member, webhook_id)
-    form = ReplayForm(request.POST) if request.method == "POST" else _filled_in(request)
+    form = ReplayForm(request.POST) if request.method == "POST" else _form_from_query(request)
     if not form.is_bound or not form.is_valid():
         context = {
             "page": "webhooks",
@@ -97,24 +98,24 @@ def replay_span(request: HttpRequest, member: Member, webhook_id: str) -> HttpRe
         messages.warning(request, _("That was done already."))
         return to_endpoint
     try:
-        replayed, last = audited_actions.replay_span(
-            member, client_address(request), endpoint, _span(form.cleaned_data)
+        replayed, last = audited_actions.replay_period(
+            member, client_address(request), endpoint, _period(form.cleaned_data)
         )
     except ApiError as refusal:
-        messages.error(request, labels.translated(refusal.problem.message))
+        messages.error(request, sentence(refusal.problem))
         return to_endpoint
-    told = ngettext(
+    text = ngettext(
         "%(count)d event is on its way again.", "%(count)d events are on their way again.", replayed
     )
-    messages.success(request, told % {"count": replayed})
+    messages.success(request, text % {"count": replayed})
     if last is None:
         return to_endpoint
-    address = reverse("replay_webhook", args=[public_id(member.organization), webhook_id])
-    return redirect(f"{address}?{_go_on(request, encode_cursor(last))}")
+    url = reverse("replay_webhook", args=[public_id(member.organization), webhook_id])
+    return redirect(f"{url}?{_next_query(request, encode_cursor(last))}")
 
 
-def _filled_in(request: HttpRequest) -> ReplayForm:
-    """The form as the address asks for it; without, for the last day."""
+def _form_from_query(request: HttpRequest) -> ReplayForm:
+    """Return the form filled from the query string; by default for the last day."""
     now = timezone.localtime()
     initial: dict[str, Any] = {
         "since": now - timedelta(days=1),
@@ -127,27 +128,27 @@ def _filled_in(request: HttpRequest) -> ReplayForm:
     return ReplayForm(initial=initial)
 
 
-def _go_on(request: HttpRequest, cursor: str) -> str:
-    """The query that fills the form in again, for what is left of the span."""
-    asked = [(name, request.POST.get(name, "")) for name in ("since", "until", "status")]
+def _next_query(request: HttpRequest, cursor: str) -> str:
+    """Return the query string that fills the form again for the rest of the period."""
+    fields = [(name, request.POST.get(name, "")) for name in ("since", "until", "status")]
     events = [("events", event) for event in request.POST.getlist("events")]
-    return urlencode([*asked, *events, ("cursor", cursor)])
+    return urlencode([*fields, *events, ("cursor", cursor)])
 
 
-def _span(asked: dict[str, Any]) -> replay.Span:
-    return replay.Span(
-        since=asked["since"],
-        until=asked["until"],
-        delivered_too=asked["status"] == "all",
-        event_types=asked["events"],
-        above=ids.parse_id(CURSOR, asked["cursor"]),
+def _period(values: dict[str, Any]) -> replay.ReplayPeriod:
+    return replay.ReplayPeriod(
+        since=values["since"],
+        until=values["until"],
+        delivered_too=values["status"] == "all",
+        event_types=values["events"],
+        above=ids.parse_id(CURSOR, values["cursor"]),
     )
 
 
 @require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
-    """The last events that any endpoint was told, with what they held, live while open."""
+    """Show the latest events of all endpoints with their payloads; the page refreshes."""
     form = FeedForm(request.GET)
     form.is_valid()
     below = ids.parse_id(ids.DELIVERY, request.GET.get("before", ""))
@@ -158,7 +159,7 @@ def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
         "page": "webhooks",
         "form": form,
         "narrowed": bool(event_type),
-        "events": [_told(told) for told in found.events],
+        "events": [_event_row(each) for each in found.events],
         "older": ids.public_id(ids.DELIVERY, found.older_than) if found.older_than else "",
         "newest": below is None,
         "live": below is None and not paused,
@@ -169,8 +170,8 @@ def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
     return live_page(request, member, "webhooks/dashboard/event_feed", "event_feed_body", context)
 
 
-def _told(told: feed.Told) -> dict[str, Any]:
-    event = told.event
+def _event_row(feed_event: feed.FeedEvent) -> dict[str, Any]:
+    event = feed_event.event
     return {
         "id": ids.public_id(ids.EVENT, event.id),
         "type": event.type,
@@ -185,7 +186,7 @@ def _told(told: feed.Told) -> dict[str, Any]:
                 "url": delivery.endpoint.url,
                 "state": labels.delivery_state(delivery),
             }
-            for delivery in told.deliveries
+            for delivery in feed_event.deliveries
         ],
     }
 

@@ -1,7 +1,7 @@
-"""What an organization's endpoints were told last, over all of them: the live feed, and health.
+"""Live feed of an organization's latest events over all endpoints, and the endpoints' health.
 
-Read from the same index as the delivery log, in which each endpoint and event type is a range of
-its own: the newest of each range, and of these the newest.
+Both read the index of the delivery log, in which each endpoint and event type is a range of its
+own: the newest of each range, and of these the newest.
 """
 
 import uuid
@@ -13,9 +13,9 @@ from imissive.core.sql import server_cursor
 from webhooks.models import Delivery, Event, EventType
 
 RECENT = 50
-"""Deliveries by which an endpoint's health is judged: the last that have ended."""
-COUNTED_MOST = 1000
-"""Waiting deliveries that are counted; beyond it there are just more."""
+"""Number of latest finished deliveries that an endpoint's health is computed from."""
+MAX_COUNTED = 1000
+"""Maximum number of waiting deliveries that are counted."""
 _LAST = uuid.UUID(int=2**128 - 1)
 
 _NEWEST = """
@@ -34,8 +34,8 @@ SELECT found.id
 
 
 @dataclass(slots=True)
-class Told:
-    """An event, and its ways to the endpoints, the newest first."""
+class FeedEvent:
+    """An event with its deliveries, newest first."""
 
     event: Event
     deliveries: list[Delivery] = field(default_factory=list)
@@ -43,9 +43,9 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some of the feed, newest first; `older_than` leads to the next page, None on the last."""
+    """A page of the feed, newest first; `older_than` leads to the next page, None on the last."""
 
-    events: Sequence[Told]
+    events: Sequence[FeedEvent]
     older_than: uuid.UUID | None
 
 
@@ -56,7 +56,7 @@ def newest(
     below: uuid.UUID | None = None,
     limit: int = 50,
 ) -> Page:
-    """The events of the `limit` newest deliveries, or of those older than the delivery `below`."""
+    """Return the events of the `limit` newest deliveries, older than the delivery `below`."""
     with server_cursor() as cursor:
         cursor.execute(
             _NEWEST,
@@ -70,16 +70,19 @@ def newest(
         )
         found = [row[0] for row in cursor.fetchall()]
     rows = Delivery.objects.filter(id__in=found[:limit]).select_related("event", "endpoint")
-    told: dict[uuid.UUID, Told] = {}
+    events: dict[uuid.UUID, FeedEvent] = {}
     for delivery in rows.order_by("-id"):
-        told.setdefault(delivery.event_id, Told(delivery.event)).deliveries.append(delivery)
-    return Page(list(told.values()), found[limit - 1] if len(found) > limit else None)
+        events.setdefault(delivery.event_id, FeedEvent(delivery.event)).deliveries.append(delivery)
+    return Page(list(events.values()), found[limit - 1] if len(found) > limit else None)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How an endpoint's last deliveries went: how many ended, arrived, and the median answer time;
-    and how many wait, COUNTED_MOST + 1 for more than that."""
+    """Health of an endpoint, from its RECENT latest finished deliveries.
+
+    `ended` and `delivered` are numbers of them, `milliseconds` is the median response time of the
+    delivered ones, and `waiting` is the number of unfinished deliveries, at most MAX_COUNTED + 1.
+    """
 
     ended: int = 0
     delivered: int = 0
@@ -88,12 +91,12 @@ class Health:
 
     @property
     def share(self) -> float | None:
-        """Percent that arrived."""
+        """Return the delivery rate in percent, None without finished deliveries."""
         return 100 * self.delivered / self.ended if self.ended else None
 
     @property
     def many_wait(self) -> bool:
-        return self.waiting > COUNTED_MOST
+        return self.waiting > MAX_COUNTED
 
 
 _HEALTH = """
@@ -128,14 +131,14 @@ SELECT endpoint.id, recent.ended, recent.delivered, recent.milliseconds, waiting
 
 
 def health_of(endpoint_ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Health]:
-    """The health of each of the endpoints, in one statement."""
+    """Return the health of each of the endpoints, in one statement."""
     parameters: dict[str, Any] = {
         "endpoints": list(endpoint_ids),
         "types": list(EventType.values),
         "low": uuid.UUID(int=0),
         "high": _LAST,
         "recent": RECENT,
-        "most": COUNTED_MOST,
+        "most": MAX_COUNTED,
     }
     with server_cursor() as cursor:
         cursor.execute(_HEALTH, parameters)

@@ -1,4 +1,4 @@
-"""The forms of the webhooks' pages."""
+"""Forms of the webhooks' pages."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.errors import ApiError
-from webhooks.dashboard import labels
+from imissive.core.problems import sentence
 from webhooks.dashboard.labels import FILTERS, MEANINGS
 from webhooks.endpoints import endpoints
 from webhooks.models import EventType
 
-ROTATIONS = {"24": 24, "1": 1, "0": 0}
+OVERLAP_HOURS = {"24": 24, "1": 1, "0": 0}
 
 
 def _event_choices() -> list[tuple[str, SafeString]]:
@@ -31,7 +31,7 @@ class _EventsField(forms.MultipleChoiceField):
             label=label,
             required=False,
             widget=forms.CheckboxSelectMultiple,
-            # Called anew for each form: in the language of its page.
+            # A callable, so that each form has its labels in the active language.
             choices=_event_choices,
             help_text=gettext_lazy("None ticked means all, also those that are added later."),
             **more,
@@ -39,7 +39,7 @@ class _EventsField(forms.MultipleChoiceField):
 
 
 class EndpointForm(SingleUseForm):
-    """What an endpoint is made or changed with. `webhooks.endpoints` judges the URL."""
+    """URL, description and events of an endpoint; `webhooks.endpoints` validates the URL."""
 
     url = forms.CharField(
         label=gettext_lazy("URL"),
@@ -63,11 +63,13 @@ class EndpointForm(SingleUseForm):
         try:
             endpoints.check_url(url)
         except ApiError as refusal:
-            raise forms.ValidationError(labels.translated(refusal.problem.message)) from None
+            raise forms.ValidationError(sentence(refusal.problem)) from None
         return url
 
 
 class RotationForm(SingleUseForm):
+    """The overlap in which the old secret signs beside the new one."""
+
     overlap = forms.ChoiceField(
         label=gettext_lazy("The old secret signs too"),
         initial="24",
@@ -80,7 +82,7 @@ class RotationForm(SingleUseForm):
 
 
 class _Moment(forms.DateTimeField):
-    """A time in the reader's zone, to the minute."""
+    """A time in the user's time zone, to the minute."""
 
     def __init__(self, **more: Any) -> None:
         widget = forms.DateTimeInput(attrs={"type": "datetime-local", "dir": "ltr"},
@@ -92,8 +94,8 @@ def _zone() -> str:
     return timezone.get_current_timezone_name()
 
 
-class _SpanForm(forms.Form):
-    """A form with the times `since` and `until`, labelled with the zone that they are in."""
+class _PeriodForm(forms.Form):
+    """A form with the times `since` and `until`, whose labels name the time zone."""
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
@@ -101,8 +103,8 @@ class _SpanForm(forms.Form):
         self.fields["until"].label = _("Until (%(zone)s)") % {"zone": _zone()}
 
 
-class LogForm(_SpanForm):
-    """What of the delivery log is shown."""
+class LogForm(_PeriodForm):
+    """The filters of the delivery log."""
 
     status = forms.ChoiceField(
         label=gettext_lazy("Status"),
@@ -136,8 +138,8 @@ class LogForm(_SpanForm):
         return found
 
 
-class ReplayForm(_SpanForm, SingleUseForm):
-    """Which deliveries of an endpoint are made again."""
+class ReplayForm(_PeriodForm, SingleUseForm):
+    """The period, status and events of the deliveries to replay."""
 
     since = _Moment()
     until = _Moment()
@@ -154,15 +156,15 @@ class ReplayForm(_SpanForm, SingleUseForm):
     cursor = forms.CharField(required=False, max_length=64, widget=forms.HiddenInput)
 
     def clean(self) -> dict[str, Any]:
-        asked: dict[str, Any] = super().clean() or self.cleaned_data
-        since, until = asked.get("since"), asked.get("until")
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        since, until = values.get("since"), values.get("until")
         if since and until and since >= until:
             self.add_error("until", _("This must be later than the beginning."))
-        return asked
+        return values
 
 
 class FeedForm(forms.Form):
-    """Which events the feed shows."""
+    """The filter of the event feed."""
 
     event = forms.ChoiceField(
         label=gettext_lazy("Event"),

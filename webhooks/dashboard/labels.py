@@ -1,4 +1,4 @@
-"""Endpoints and deliveries in words, for people: their state, its tone, and what events mean."""
+"""Labels of endpoints, deliveries and events for people: states with their tones, and meanings."""
 
 import json
 from dataclasses import dataclass
@@ -7,10 +7,13 @@ from datetime import datetime
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, gettext_noop, pgettext
+from django.utils.translation import gettext_lazy, pgettext
 
 from imissive.core import ids
+from imissive.core.problems import Problem, sentence
+from imissive.core.reasons import PostReason
 from webhooks.api.representations import next_attempt_at
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import Delivery, Endpoint, EventType
 
 MEANINGS: dict[str, str | Promise] = {
@@ -28,37 +31,7 @@ MEANINGS: dict[str, str | Promise] = {
     EventType.WEBHOOK_TEST: gettext_lazy("sent by the test button"),
     EventType.ENDPOINT_DISABLED: gettext_lazy("another endpoint was given up"),
 }
-"""When an event comes, in a few words."""
-
-# What endpoints and replays are refused for, in the API's own words, so that they are translated.
-_REFUSALS = (
-    gettext_noop("The URL has more than 500 characters."),
-    gettext_noop("The URL has a character that is not allowed in one."),
-    gettext_noop("This is not a valid URL."),
-    gettext_noop("The URL must begin with https://."),
-    gettext_noop("The URL has no host."),
-    gettext_noop("The URL must not hold a user name or password."),
-    gettext_noop("Webhooks are not posted to loopback addresses."),
-    gettext_noop("Webhooks are not posted to that address."),
-    gettext_noop("An organization has at most 50 webhook endpoints."),
-    gettext_noop("The endpoint is disabled. Enable it first."),
-    gettext_noop("The event is still on its way to this endpoint."),
-)
-# Why an attempt got no answer, as `imissive.core.outbound` says it.
-_ERRORS = (
-    gettext_noop("address not allowed"),
-    gettext_noop("host name not found"),
-    gettext_noop("TLS certificate not valid"),
-    gettext_noop("TLS handshake failed"),
-    gettext_noop("connection refused"),
-    gettext_noop("connection closed without an answer"),
-    gettext_noop("connection reset"),
-    gettext_noop("connection failed"),
-    gettext_noop("answer cut short"),
-    gettext_noop("answer is not valid HTTP"),
-    gettext_noop("URL not valid"),
-    gettext_noop("no answer within 10 s"),
-)
+"""Short description of each event type."""
 
 _STATUSES = {
     "delivered": ("good", gettext_lazy("Received")),
@@ -72,12 +45,12 @@ FILTERS = {
     "delivered": gettext_lazy("Received"),
     "failed": gettext_lazy("Given up"),
 }
-"""The delivery log's statuses that it is filtered by."""
+"""Statuses by which the delivery log is filtered."""
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """A word or two with their tone, and a sentence where there is more to say."""
+    """A short label with its tone, a sentence of detail where there is one, and a time for it."""
 
     tone: str
     label: str
@@ -87,13 +60,13 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A delivery in a table."""
+    """A delivery as a row of a table."""
 
     id: str
     event: str
     message_id: str
     state: State
-    answer: str
+    response: str
     milliseconds: int | None
     attempts: int
     created_at: datetime
@@ -101,14 +74,14 @@ class Row:
 
 
 def row(delivery: Delivery) -> Row:
-    """A delivery that was read with its event and endpoint."""
+    """Return the table row of a delivery that was read with its event and endpoint."""
     message_id = delivery.event.message_id
     return Row(
         delivery.public_id,
         delivery.event.type,
         ids.public_id(ids.MESSAGE, message_id) if message_id else "",
         delivery_state(delivery),
-        str(delivery.response_status or "") or translated(delivery.error),
+        str(delivery.response_status or "") or in_words(PostReason.named(delivery.error)),
         delivery.duration_ms,
         delivery.attempts,
         ids.time_of(delivery.id),
@@ -116,13 +89,13 @@ def row(delivery: Delivery) -> Row:
     )
 
 
-def translated(words: str) -> str:
-    """Words of the platform's own in the reader's language; empty stays empty."""
-    return _(words) if words else ""
+def in_words(problem: Problem | None) -> str:
+    """Return a problem's sentence in the reader's language; empty where there is none."""
+    return sentence(problem) if problem else ""
 
 
 def delivery_state(delivery: Delivery) -> State:
-    """How a delivery stands, of one that was read with its endpoint."""
+    """Return the state of a delivery that was read with its endpoint."""
     name = str(delivery.status)
     if name not in (Delivery.Status.DELIVERED, Delivery.Status.FAILED):
         name = "trying" if delivery.attempts else "pending"
@@ -133,23 +106,23 @@ def delivery_state(delivery: Delivery) -> State:
 
 
 def endpoint_state(endpoint: Endpoint, *, used: bool) -> State:
-    """How an endpoint fares. `used`: whether a delivery to it has ever ended."""
+    """Return the state of an endpoint. `used`: a delivery to it has already finished."""
     if not endpoint.enabled:
-        reason = translated(endpoint.disabled_reason)
+        reason = in_words(DisabledReason.named(endpoint.disabled_reason))
         return State("bad" if reason else "still", pgettext("webhook", "Disabled"), reason)
     if endpoint.failing_since:
-        told = _("No post has succeeded since then. After five days the endpoint is disabled.")
-        return State("bad", _("Failing"), told, endpoint.failing_since)
+        detail = _("No post has succeeded since then. After five days the endpoint is disabled.")
+        return State("bad", _("Failing"), detail, endpoint.failing_since)
     if endpoint.paused_until and endpoint.paused_until > timezone.now():
-        told = _("The receiver asked for a rest; nothing is posted before then.")
-        return State("late", _("Resting"), told, endpoint.paused_until)
+        detail = _("The receiver asked for a rest; nothing is posted before then.")
+        return State("late", _("Resting"), detail, endpoint.paused_until)
     if used:
         return State("good", _("Working"))
     return State("still", _("Not used yet"))
 
 
 def pretty(body: str) -> str:
-    """JSON with its lines indented, for reading; what is none, as it is."""
+    """Return JSON indented for reading, and any other text unchanged."""
     try:
         return json.dumps(json.loads(body), indent=2, ensure_ascii=False)
     except ValueError:

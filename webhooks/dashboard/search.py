@@ -1,4 +1,4 @@
-"""What the dashboard's search finds of webhooks: endpoints, deliveries and events."""
+"""Dashboard search of webhooks: endpoints, deliveries and events."""
 
 from django.utils.translation import gettext as _
 
@@ -12,7 +12,10 @@ SHORTEST_URL = 4
 
 
 def find(member: Member, text: str) -> list[Hit]:
-    """By their ids, and endpoints by a piece of their address; for who manages them."""
+    """Return endpoints, deliveries and events by id, and endpoints by a part of their URL.
+
+    Members who may not manage webhooks find only the message of an event or a delivery.
+    """
     if not may(member.role, Action.MANAGE_WEBHOOKS):
         return _messages_of_event(member, text)
     return [*_endpoints(member, text), *_deliveries(member, text)]
@@ -20,9 +23,9 @@ def find(member: Member, text: str) -> list[Hit]:
 
 def _endpoints(member: Member, text: str) -> list[Hit]:
     mine = Endpoint.objects.filter(organization=member.organization, deleted_at=None)
-    wanted = ids.parse_id(ids.ENDPOINT, text)
-    if wanted is not None:
-        mine = mine.filter(id=wanted)
+    endpoint_id = ids.parse_id(ids.ENDPOINT, text)
+    if endpoint_id is not None:
+        mine = mine.filter(id=endpoint_id)
     elif len(text) >= SHORTEST_URL:
         mine = mine.filter(url__icontains=text)
     else:
@@ -35,7 +38,7 @@ def _endpoints(member: Member, text: str) -> list[Hit]:
 
 
 def _deliveries(member: Member, text: str) -> list[Hit]:
-    """A delivery by its id, or those of an event."""
+    """Return a delivery by its id, or the deliveries of an event."""
     delivery_id, event_id = ids.parse_id(ids.DELIVERY, text), ids.parse_id(ids.EVENT, text)
     mine = Delivery.objects.filter(
         endpoint__organization=member.organization, endpoint__deleted_at=None
@@ -60,7 +63,7 @@ def _deliveries(member: Member, text: str) -> list[Hit]:
 
 
 def _messages_of_event(member: Member, text: str) -> list[Hit]:
-    """The message that an event or a delivery is about, whose page tells of its webhooks too."""
+    """Return the message of an event or a delivery; its page shows its webhooks too."""
     mine = Event.objects.filter(organization=member.organization, message_id__isnull=False)
     delivery_id, event_id = ids.parse_id(ids.DELIVERY, text), ids.parse_id(ids.EVENT, text)
     if event_id is not None:

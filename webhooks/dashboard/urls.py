@@ -1,4 +1,4 @@
-"""Addresses of the webhooks' pages, under /dashboard/<organization_id>/."""
+"""URLs of the webhooks' pages, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 
@@ -24,5 +24,5 @@ urlpatterns = [
     path("webhooks/<str:webhook_id>/switch/", views.switch, name="switch_webhook"),
     path("webhooks/<str:webhook_id>/delete/", views.delete, name="delete_webhook"),
     path("webhooks/<str:webhook_id>/test/", views.send_test, name="test_webhook"),
-    path("webhooks/<str:webhook_id>/replay/", delivery_views.replay_span, name="replay_webhook"),
+    path("webhooks/<str:webhook_id>/replay/", delivery_views.replay_period, name="replay_webhook"),
 ]

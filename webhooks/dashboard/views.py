@@ -1,4 +1,4 @@
-"""The webhooks' pages: the endpoints, one with its deliveries, and what is done with them."""
+"""Dashboard pages of webhook endpoints: list, create, edit, rotate, test, delivery log, delete."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,16 +12,17 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.access.page_access import frame, member_page, public_id
-from accounts.api.rate_limits import take_tokens
+from accounts.access.post_limits import TEST_EVENT, limit_posts
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
+from imissive.core.problems import sentence
 from webhooks.dashboard import audited_actions, feed, labels
 from webhooks.dashboard.forms import (
-    ROTATIONS,
+    OVERLAP_HOURS,
     EndpointForm,
     LogForm,
     RotationForm,
@@ -31,13 +32,12 @@ from webhooks.endpoints import endpoints
 from webhooks.models import Endpoint
 
 PAGE = 50
-TESTS_PER_MINUTE = 20
-"""Test events of an organization: a person who reads the answers presses the button less often."""
 
 
 @require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def endpoint_list(request: HttpRequest, member: Member) -> HttpResponse:
+    """Show the organization's endpoints with their health."""
     mine = list(endpoints.endpoints_of(member.organization_id))
     health = feed.health_of([endpoint.id for endpoint in mine])
     context = {
@@ -55,36 +55,36 @@ def _with_health(endpoint: Endpoint, health: feed.Health) -> dict[str, Any]:
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, acting=False)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=False)
 def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
-    """Ask for its URL and events; a POST makes it and shows its secret, once."""
+    """Show the form for a new endpoint; on POST, create it and show its signing secret once."""
     form = EndpointForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         context = {"page": "webhooks", "form": form}
         return render(request, "webhooks/dashboard/webhook_new.html", {**frame(member), **context})
     if not form.is_first():
-        return _shown_already(request, member)
+        return _secret_shown_already(request, member)
     try:
-        endpoint = audited_actions.create(member, client_address(request), **_asked(form))
+        endpoint = audited_actions.create(member, client_address(request), **_fields(form))
     except ApiError as refusal:
-        messages.error(request, labels.translated(refusal.problem.message))
+        messages.error(request, sentence(refusal.problem))
         return redirect("webhooks", public_id(member.organization))
     return _show_secret(request, member, endpoint)
 
 
-def _asked(form: EndpointForm) -> dict[str, Any]:
+def _fields(form: EndpointForm) -> dict[str, Any]:
     return {name: form.cleaned_data[name] for name in ("url", "description", "events")}
 
 
 @require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """The endpoint's state and its deliveries, filtered, live while open."""
+    """Show an endpoint's state and its filtered delivery log; the page refreshes."""
     endpoint = endpoint_of(member, webhook_id)
     form = LogForm(request.GET)
     form.is_valid()
     below = ids.parse_id(ids.DELIVERY, request.GET.get("before", ""))
-    rows = log.newest(endpoint.id, _wanted(form, below), PAGE + 1)
+    rows = log.newest(endpoint.id, _filter(form, below), PAGE + 1)
     health = feed.health_of([endpoint.id])[endpoint.id]
     paused = request.GET.get("live") == "off"
     context = {
@@ -102,31 +102,32 @@ def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> Http
     return live_page(request, member, "webhooks/dashboard/webhook", "webhook_body", context)
 
 
-def _wanted(form: LogForm, below: Any) -> log.Filter:
-    """What the form narrows to; what was filled in wrongly narrows nothing."""
-    asked = form.cleaned_data
+def _filter(form: LogForm, below: Any) -> log.Filter:
+    """Return the filter of the form; invalid fields do not filter."""
+    values = form.cleaned_data
     return log.Filter(
-        status=asked.get("status") or None,
-        event_type=asked.get("event") or None,
-        message_id=asked.get("message"),
-        after=asked.get("since"),
-        until=asked.get("until"),
+        status=values.get("status") or None,
+        event_type=values.get("event") or None,
+        message_id=values.get("message"),
+        after=values.get("since"),
+        until=values.get("until"),
         below=below,
     )
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
 def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
+    """Show the endpoint's fields as a form; on POST, save them."""
     endpoint = endpoint_of(member, webhook_id)
-    now = {
+    current = {
         "url": endpoint.url,
         "description": endpoint.description,
         "events": endpoint.events,
     }
-    form = EndpointForm(request.POST if request.method == "POST" else None, initial=now)
+    form = EndpointForm(request.POST if request.method == "POST" else None, initial=current)
     if form.is_bound and form.is_valid():
-        audited_actions.change(member, client_address(request), endpoint, **_asked(form))
+        audited_actions.change(member, client_address(request), endpoint, **_fields(form))
         messages.success(request, _("Saved."))
         return _to_endpoint(member, endpoint)
     context = {"page": "webhooks", "form": form, "endpoint": endpoint}
@@ -134,9 +135,9 @@ def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> Http
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, acting=False)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=False)
 def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Ask how long both secrets shall sign; a POST makes the new one and shows it, once."""
+    """Ask for the overlap; on POST, create the new secret and show it once."""
     endpoint = endpoint_of(member, webhook_id)
     form = RotationForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
@@ -153,32 +154,32 @@ def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
         }  # fmt: skip
         return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
     if not form.is_first():
-        return _shown_already(request, member)
-    overlap = timedelta(hours=ROTATIONS[form.cleaned_data["overlap"]])
+        return _secret_shown_already(request, member)
+    overlap = timedelta(hours=OVERLAP_HOURS[form.cleaned_data["overlap"]])
     rotated = audited_actions.rotate(member, client_address(request), endpoint, overlap)
     return _show_secret(request, member, rotated, rotated=True)
 
 
 @require_POST
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
 def switch(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Enable or disable, by `enabled`: 1 or 0."""
+    """Enable (`enabled` is 1) or disable the endpoint."""
     endpoint = endpoint_of(member, webhook_id)
     enabled = request.POST.get("enabled") == "1"
     audited_actions.switch(member, client_address(request), endpoint, enabled=enabled)
     if enabled:
         messages.success(request, _("The endpoint is enabled. What waited for it goes out now."))
     else:
-        told = _("The endpoint is disabled. Nothing more is posted to it, and no new events are"
+        text = _("The endpoint is disabled. Nothing more is posted to it, and no new events are"
                  " kept for it.")  # fmt: skip
-        messages.success(request, told)
+        messages.success(request, text)
     return _to_endpoint(member, endpoint)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @member_page(Action.MANAGE_WEBHOOKS)
 def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Ask first; a POST deletes."""
+    """Ask for confirmation; on POST, delete the endpoint."""
     endpoint = endpoint_of(member, webhook_id)
     if request.method == "POST":
         audited_actions.delete(member, client_address(request), endpoint)
@@ -197,25 +198,22 @@ def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
 
 
 @require_POST
-@member_page(Action.MANAGE_WEBHOOKS, acting=True)
+@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
+@limit_posts(TEST_EVENT)
 def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
-    """Send a test event, and show what the receiver answers."""
+    """Send a test event, and redirect to its delivery, which shows the response."""
     endpoint = endpoint_of(member, webhook_id)
-    bucket = f"{member.organization_id.hex}:webhook-test"
-    if take_tokens(bucket, TESTS_PER_MINUTE, 60).wait_seconds:
-        messages.error(request, _("That was many test events in a minute. Wait a little."))
-        return _to_endpoint(member, endpoint)
     try:
         delivery_id = replay.send_test(member.organization_id, endpoint.id)
     except ApiError as refusal:
-        messages.error(request, labels.translated(refusal.problem.message))
+        messages.error(request, sentence(refusal.problem))
         return _to_endpoint(member, endpoint)
     public = ids.public_id(ids.DELIVERY, delivery_id)
     return redirect("webhook_delivery", public_id(member.organization), public)
 
 
 def endpoint_of(member: Member, webhook_id: str) -> Endpoint:
-    """The organization's endpoint of that public id. Raises Http404."""
+    """Return the organization's endpoint with that public id. Raises Http404."""
     try:
         return endpoints.find(member.organization_id, ids.parse_id(ids.ENDPOINT, webhook_id))
     except ApiError as error:
@@ -235,9 +233,9 @@ def _show_secret(
     return render(request, "webhooks/dashboard/webhook_secret.html", {**frame(member), **context})
 
 
-def _shown_already(request: HttpRequest, member: Member) -> HttpResponse:
-    told = _("That was done already. The secret was shown then; if you lost it, rotate it.")
-    messages.warning(request, told)
+def _secret_shown_already(request: HttpRequest, member: Member) -> HttpResponse:
+    text = _("That was done already. The secret was shown then; if you lost it, rotate it.")
+    messages.warning(request, text)
     return redirect("webhooks", public_id(member.organization))
 
 

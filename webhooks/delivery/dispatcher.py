@@ -1,7 +1,7 @@
-"""Posts deliveries from inside a Celery worker: one event loop in a thread of its own.
+"""Dispatcher: posts webhook deliveries from inside a Celery worker, on an event loop in a thread.
 
-Tasks only ring it. The loop never waits for the database: claims and results go through a few
-threads, and the results of all endpoints are written together.
+Celery tasks only wake it. The loop never waits for the database: claims and results go through a
+small pool of threads, and the results of all endpoints are written together.
 """
 
 import asyncio
@@ -29,24 +29,24 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 DATABASE_THREADS = 4
-# Names are looked up in threads too; those of customers whose name servers are dead must not be
-# all there are.
+# Host names are resolved in threads too; customers with unresponsive name servers must not occupy
+# all of them.
 LOOKUP_THREADS = 64
 FLUSH_SECONDS = 0.02
-FLUSH_MOST = 1_000
+MAX_FLUSH = 1_000
 DRAIN_SECONDS = 5.0
 OPEN_FILES = 65_536
 
 
 class Dispatcher:
-    """One for each worker process: `current`. `wake` and `stop` are for other threads."""
+    """The dispatcher of a worker process, see `current`. Other threads call `wake` and `stop`."""
 
     def __init__(self) -> None:
         self.closing = False
         self._endpoint_workers: dict[uuid.UUID, EndpointWorker] = {}
         self._runs: set[asyncio.Task[None]] = set()
         self._results = Results()
-        # Endpoints whose pause is not yet where a claim would see it.
+        # Endpoints whose pause is not yet written, so that a claim would not see it.
         self._pausing: set[uuid.UUID] = set()
         self._lifeline = Lifeline()
         self._results_came = asyncio.Event()
@@ -65,11 +65,11 @@ class Dispatcher:
         self._thread.start()
 
     def wake(self, endpoint_id: uuid.UUID) -> None:
-        """Something may be due at that endpoint. Returns at once."""
+        """Have the endpoint's due deliveries posted. Returns immediately."""
         self._loop.call_soon_threadsafe(self._wake, endpoint_id)
 
     def stop(self) -> None:
-        """Finish the posts under way in DRAIN_SECONDS, hand back the others, end the thread."""
+        """Finish running posts within DRAIN_SECONDS, hand back the others, and stop the thread."""
         if not self._thread.is_alive():
             return
         draining = asyncio.run_coroutine_threadsafe(self._drain(), self._loop)
@@ -82,12 +82,12 @@ class Dispatcher:
         self._database.shutdown(wait=False, cancel_futures=True)
         self._lifeline.stop()
 
-    # ------------------------------------------------------------ on the loop, for the pumps
+    # ------------------------------------------------------------ on the loop, for endpoint workers
 
     async def in_database(
         self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """Run a function that uses the database in a thread, with a connection fit for use."""
+        """Run a function in a database thread, with a usable connection, and return its result."""
 
         def run() -> T:
             close_old_connections()
@@ -97,41 +97,41 @@ class Dispatcher:
                 forget_broken_connections()
                 raise
             finally:
-                # Back into the pool, unless it broke.
+                # Returns the connection to the pool, unless it is broken.
                 close_old_connections()
 
         return await self._loop.run_in_executor(self._database, run)
 
     def finish(self, outcome: Outcome) -> None:
-        """Have the outcome written soon."""
+        """Queue the outcome for writing."""
         self._results.outcomes.append(outcome)
         self._results_came.set()
 
     def hand_back(self, endpoint_id: uuid.UUID, claimed: Claimed) -> None:
-        """Have the delivery made pending again, as if it had not been claimed; then ring for it."""
+        """Make the delivery pending again, as if it had not been claimed, and wake its endpoint."""
         self._results.returned.append(claimed)
         self._results.returned_by.add(endpoint_id)
         self._results_came.set()
 
     def health(self, endpoint_id: uuid.UUID, *, failing: bool) -> None:
-        """Have it noted that the endpoint began to fail, or works again."""
+        """Record that the endpoint has started to fail, or works again."""
         self._results.failing[endpoint_id] = failing
         self._results_came.set()
 
     def pause(self, endpoint_id: uuid.UUID, seconds: float) -> None:
-        """Have the endpoint left alone for so long, by every worker; by this one from now on."""
+        """Pause the endpoint for so long: this worker at once, others once it is written."""
         self._results.paused[endpoint_id] = max(seconds, self._results.paused.get(endpoint_id, 0))
         self._pausing.add(endpoint_id)
         self._results_came.set()
 
     def pauses(self, endpoint_id: uuid.UUID) -> bool:
-        """Whether a pause of the endpoint is about to be written."""
+        """Return whether a pause of the endpoint is about to be written."""
         return endpoint_id in self._pausing
 
     @property
-    def holder(self) -> int | None:
-        """Whom to claim for, see `webhooks.delivery.worker_liveness`."""
-        return self._lifeline.holder
+    def worker_id(self) -> int | None:
+        """Return the worker's number for claims, see `webhooks.delivery.worker_liveness`."""
+        return self._lifeline.worker_id
 
     # ------------------------------------------------------------ the loop itself
 
@@ -156,10 +156,10 @@ class Dispatcher:
         try:
             await endpoint_worker.run()
         except Exception:
-            log.exception("webhook_pump_broke")
+            log.exception("webhook_endpoint_worker_broke")
         finally:
-            # In the same step as the end of run(), so that no ring falls between. What a stop, or
-            # a bug, left in the queue goes back.
+            # In the same step of the loop as the end of run(), so that no wake-up is lost between
+            # them. Deliveries that a stop or a bug left in the queue are handed back.
             endpoint_worker.close()
             self._endpoint_workers.pop(endpoint_worker.endpoint_id, None)
 
@@ -174,13 +174,13 @@ class Dispatcher:
 
     def _take_results(self) -> Results:
         taken, rest = self._results, Results()
-        rest.outcomes = taken.outcomes[FLUSH_MOST:]
-        del taken.outcomes[FLUSH_MOST:]
+        rest.outcomes = taken.outcomes[MAX_FLUSH:]
+        del taken.outcomes[MAX_FLUSH:]
         self._results = rest
         return taken
 
     async def _write(self, results: Results) -> None:
-        """Write until it is written: what is lost here would be posted a second time."""
+        """Write the results, retrying until it succeeds: lost results would be posted twice."""
         wait = 0.25
         while True:
             try:
@@ -192,7 +192,7 @@ class Dispatcher:
             except (DatabaseError, InterfaceError) as error:
                 log.warning("webhook_results_not_written", error=str(error), retry_in=wait)
             except Exception:
-                # Nothing that waiting mends. The leases end, and they are posted again.
+                # Waiting does not fix this. The leases will end, and the deliveries are repeated.
                 log.exception("webhook_results_lost")
                 self._pausing.difference_update(results.paused)
                 return
@@ -221,11 +221,14 @@ class Dispatcher:
 
 
 def _allow_open_files() -> None:
-    """Many endpoints are many sockets; the usual soft limit of 1,024 is for who uses select()."""
+    """Raise the soft limit of open files: many endpoints need many sockets.
+
+    The usual soft limit of 1,024 only protects programs that use select().
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    target = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < target:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (target, hard))
 
 
 _dispatchers: dict[int, Dispatcher] = {}
@@ -233,7 +236,7 @@ _lock = threading.Lock()
 
 
 def current() -> Dispatcher:
-    """This process's dispatcher, started on first use."""
+    """Return this process's dispatcher; the first call starts it."""
     with _lock:
         dispatcher = _dispatchers.get(os.getpid())
         if dispatcher is None:
@@ -243,7 +246,7 @@ def current() -> Dispatcher:
 
 
 def stop_current() -> None:
-    """Drain this process's dispatcher, if it has one."""
+    """Drain and stop this process's dispatcher, if it has one."""
     with _lock:
         dispatcher = _dispatchers.pop(os.getpid(), None)
     if dispatcher is not None:

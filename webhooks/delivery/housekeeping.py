@@ -1,4 +1,4 @@
-"""What nobody asks for any more is deleted, in bounded batches: old deliveries, events, secrets."""
+"""Housekeeping: deletion of old deliveries, events and previous secrets, in bounded batches."""
 
 import uuid
 from datetime import timedelta
@@ -12,11 +12,11 @@ from imissive.core.sql import server_cursor
 from webhooks.models import Endpoint
 
 PURGE_AFTER = timedelta(minutes=10)
-"""How long the rows of a deleted endpoint wait."""
+"""Delay between the deletion of an endpoint and that of its rows."""
 STEP = 5_000
-"""Rows that one step looks at."""
-MOST_STEPS = 100
-"""Steps of one run: half a million rows, which is what two minutes at full speed leave behind."""
+"""Number of rows that one step examines."""
+MAX_STEPS = 100
+"""Maximum steps of one run: half a million rows, as many as two minutes at full speed produce."""
 
 _PURGE = """
 WITH batch AS MATERIALIZED (SELECT id FROM webhooks_delivery WHERE endpoint_id = %s LIMIT %s),
@@ -28,10 +28,10 @@ DELETE FROM webhooks_delivery USING batch WHERE webhooks_delivery.id = batch.id
 
 
 def purge_deleted() -> None:
-    """Remove a batch of the deliveries of deleted endpoints, and the endpoints that have none left.
+    """Delete a batch of the deliveries of deleted endpoints, and endpoints without deliveries.
 
-    Waits until long after the deletion: a transaction that saw the endpoint enabled may still be
-    about to write deliveries for it.
+    It waits PURGE_AFTER, because a transaction that saw the endpoint enabled may still insert
+    deliveries for it.
     """
     deleted = Endpoint.objects.filter(deleted_at__lt=timezone.now() - PURGE_AFTER)
     for endpoint_id in list(deleted.values_list("id", flat=True)[:10]):
@@ -41,8 +41,8 @@ def purge_deleted() -> None:
                 cursor.execute("DELETE FROM webhooks_endpoint WHERE id = %s", [endpoint_id])
 
 
-# Both walk the primary key, which is in the order of time. What is still to be posted is kept,
-# whatever its age, unless its endpoint is disabled.
+# Both statements walk the primary key, which is ordered by time. Unfinished deliveries are kept,
+# whatever their age, unless their endpoint is disabled.
 _OLD_DELIVERIES = """
 WITH batch AS MATERIALIZED (
     SELECT delivery.id,
@@ -81,21 +81,21 @@ SELECT count(*), (SELECT id FROM batch ORDER BY id DESC LIMIT 1) FROM batch
 
 
 def purge_old() -> None:
-    """Remove the deliveries and events that are older than WEBHOOK_KEEP_DAYS.
+    """Delete the deliveries and events older than WEBHOOK_KEEP_DAYS.
 
-    At most MOST_STEPS steps of each: the next run goes on.
+    At most MAX_STEPS steps of each; the next run continues.
     """
     before = first_id_at(timezone.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS))
     for statement in (_OLD_DELIVERIES, _OLD_EVENTS):
         after: uuid.UUID | None = uuid.UUID(int=0)
-        for _ in range(MOST_STEPS):
+        for _ in range(MAX_STEPS):
             after = _purge_step(statement, {"after": after, "before": before, "step": STEP})
             if after is None:
                 break
 
 
 def _purge_step(statement: str, parameters: dict[str, Any]) -> uuid.UUID | None:
-    """Where the next step goes on, or None where nothing is left to look at."""
+    """Run one step; return the id after which the next one continues, or None at the end."""
     with server_cursor() as cursor:
         cursor.execute(statement, parameters)
         looked_at, last = cursor.fetchone()
@@ -103,7 +103,7 @@ def _purge_step(statement: str, parameters: dict[str, Any]) -> uuid.UUID | None:
 
 
 def forget_previous_secrets() -> None:
-    """Drop the secrets whose rotation has ended."""
+    """Delete the previous secrets whose overlap has ended."""
     Endpoint.objects.filter(previous_secret_until__lt=timezone.now()).update(
         previous_secret="", previous_secret_until=None
     )

@@ -1,12 +1,12 @@
-"""The delivery log of an endpoint: newest first, filtered, by pages.
+"""Query of an endpoint's delivery log: newest first, filtered, in pages.
 
-Ids are time-ordered, so a span of time is a range of ids. Each filter is served by an index:
+Ids are ordered by time, so a period is a range of ids. Each filter uses an index:
 
-- a message by the index of its events, of which there are a few;
-- the ended by `delivery_log_ended`, all by `delivery_log`, in which each event type is a range of
-  its own: the newest of each range are read, and of these the newest;
-- what is not ended by `delivery_due`, the queue's own index, and sorted. Where there is more than
-  is quickly sorted, the endpoint has a backlog, and walking from the newest soon meets it.
+- a message: the index of its events, of which there are few;
+- finished deliveries: `delivery_log_ended`; all deliveries: `delivery_log`. In both, each event
+  type is a range of its own: the newest of each range are read, and of these the newest;
+- unfinished deliveries: `delivery_due`, the queue's own index, and a sort. Where there are too many
+  to sort quickly, the endpoint has a backlog, and a walk from the newest soon finds enough.
 """
 
 import uuid
@@ -20,12 +20,13 @@ from django.db.models import QuerySet
 from imissive.core.errors import ApiError
 from imissive.core.ids import first_id_at
 from imissive.core.sql import server_cursor
+from webhooks.delivery.reasons import DeliveryReason
 from webhooks.models import Delivery, EventType
 
-SORTED_MOST = 10_000
-"""Deliveries under way that are sorted to find the newest of them."""
+MAX_SORTED = 10_000
+"""Maximum number of unfinished deliveries that are sorted to find the newest of them."""
 _LAST = uuid.UUID(int=2**128 - 1)
-_ENDED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
+_FINISHED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
 _STATUSES: dict[str | None, list[str]] = {
     None: list(Delivery.Status.values),
     "pending": [Delivery.Status.PENDING, Delivery.Status.SENDING],
@@ -36,10 +37,10 @@ _STATUSES: dict[str | None, list[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What of an endpoint's log is wanted; None: whatever there is.
+    """Filter of an endpoint's log; None does not filter.
 
-    From `after` on and until just before `until`, to the millisecond; `below` is the last id of
-    the page before. `status` is pending, for all that have not ended, delivered or failed.
+    `after` is included and `until` excluded, to the millisecond; `below` is the last id of the
+    previous page. `status` is pending (every unfinished delivery), delivered or failed.
     """
 
     status: str | None = None
@@ -51,17 +52,17 @@ class Filter:
 
 
 def find(organization_id: uuid.UUID, delivery_id: uuid.UUID | None) -> Delivery:
-    """That delivery of the organization. Raises ApiError NOT_FOUND, another's included."""
+    """Return the organization's delivery with that id. Raises ApiError NOT_FOUND."""
     mine = _shown(Delivery.objects.filter(endpoint__organization_id=organization_id))
     found = None if delivery_id is None else mine.filter(id=delivery_id).first()
     if found is None:
-        raise ApiError("NOT_FOUND", "There is no such webhook delivery.")
+        raise ApiError(DeliveryReason.NO_SUCH_DELIVERY)
     return found
 
 
-def newest(endpoint_id: uuid.UUID, wanted: Filter, limit: int) -> list[Delivery]:
-    """Up to `limit` deliveries of the endpoint, newest first, with their event and attempts."""
-    ids = _ids(_parameters(endpoint_id, wanted, limit), wanted)
+def newest(endpoint_id: uuid.UUID, filters: Filter, limit: int) -> list[Delivery]:
+    """Return up to `limit` deliveries of the endpoint, newest first, with event and attempts."""
+    ids = _ids(_parameters(endpoint_id, filters, limit), filters)
     return list(_shown(Delivery.objects.filter(id__in=ids)).order_by("-id"))
 
 
@@ -73,16 +74,16 @@ def _shown(deliveries: QuerySet[Delivery]) -> QuerySet[Delivery]:
     )
 
 
-def _parameters(endpoint_id: uuid.UUID, wanted: Filter, limit: int) -> dict[str, Any]:
-    high = first_id_at(wanted.until) if wanted.until else _LAST
+def _parameters(endpoint_id: uuid.UUID, filters: Filter, limit: int) -> dict[str, Any]:
+    high = first_id_at(filters.until) if filters.until else _LAST
     return {
         "endpoint": endpoint_id,
-        "types": [wanted.event_type] if wanted.event_type else list(EventType.values),
-        "status": wanted.status,
-        "statuses": _STATUSES[wanted.status],
-        "message": wanted.message_id,
-        "low": first_id_at(wanted.after) if wanted.after else uuid.UUID(int=0),
-        "high": min(high, wanted.below) if wanted.below else high,
+        "types": [filters.event_type] if filters.event_type else list(EventType.values),
+        "status": filters.status,
+        "statuses": _STATUSES[filters.status],
+        "message": filters.message_id,
+        "low": first_id_at(filters.after) if filters.after else uuid.UUID(int=0),
+        "high": min(high, filters.below) if filters.below else high,
         "limit": limit,
     }
 
@@ -97,9 +98,9 @@ SELECT delivery.id
  ORDER BY delivery.id DESC
  LIMIT %(limit)s
 """
-# Comparing and ordering by whole rows leaves no other index than the one that is meant. By id
-# alone, the primary key would be one too: a walk through everybody's deliveries, which looks cheap
-# to PostgreSQL where the endpoint has many, and is not where those wanted are long ago.
+# Comparing and ordering by whole rows forces the intended index. With a condition on the id alone,
+# PostgreSQL may choose the primary key and walk through all organizations' deliveries: that looks
+# cheap where the endpoint has many, but is not where the matching ones are old.
 _NEWEST = """
 SELECT found.id
   FROM unnest(%(types)s::text[]) AS wanted(type)
@@ -112,7 +113,7 @@ SELECT found.id
  ORDER BY found.id DESC
  LIMIT %(limit)s
 """
-_NEWEST_ENDED = """
+_NEWEST_FINISHED = """
 SELECT found.id
   FROM unnest(%(types)s::text[]) AS wanted(type)
  CROSS JOIN LATERAL (
@@ -144,15 +145,15 @@ SELECT (SELECT count(*) FROM waiting) <= %(most)s, ARRAY(SELECT id FROM found)
 """
 
 
-def _ids(parameters: dict[str, Any], wanted: Filter) -> Sequence[uuid.UUID]:
-    if wanted.message_id is not None:
+def _ids(parameters: dict[str, Any], filters: Filter) -> Sequence[uuid.UUID]:
+    if filters.message_id is not None:
         return _read(_OF_MESSAGE, parameters)
-    if wanted.status is None:
+    if filters.status is None:
         return _read(_NEWEST, parameters)
-    if wanted.status in _ENDED:
-        return _read(_NEWEST_ENDED, parameters)
+    if filters.status in _FINISHED:
+        return _read(_NEWEST_FINISHED, parameters)
     with server_cursor() as cursor:
-        cursor.execute(_FEW_WAITING, parameters | {"most": SORTED_MOST})
+        cursor.execute(_FEW_WAITING, parameters | {"most": MAX_SORTED})
         are_all, found = cursor.fetchone()
     return found if are_all else _read(_NEWEST, parameters)
 

@@ -1,8 +1,8 @@
-"""Deliveries in the database: claimed for posting, their results written, handed back.
+"""Delivery queue in the database: claim deliveries, write their results, hand them back.
 
-Every change is a compare-and-swap. A claim moves `pending` to `sending` and puts a lease into
-`next_attempt_at`; the lease is also the proof of ownership, so a result that comes after somebody
-else took over changes nothing.
+Every change is a compare-and-swap. A claim moves `pending` to `sending` and stores the end of its
+lease in `next_attempt_at`. The lease also proves ownership: a result that comes after another
+worker has taken the delivery over changes nothing.
 """
 
 import uuid
@@ -23,7 +23,7 @@ from webhooks.models import Delivery, Endpoint
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an endpoint's deliveries go and how they are signed."""
+    """URL and signer of an endpoint, and since when it has been failing."""
 
     url: URL
     signer: Signer
@@ -32,7 +32,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A delivery that is ours until `lease`. It had been due at `due`."""
+    """A delivery that this worker owns until `lease`. It was due at `due`.
+
+    `attempts` is the number of earlier attempts.
+    """
 
     id: uuid.UUID
     event_id: uuid.UUID
@@ -44,17 +47,17 @@ class Claimed:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How an attempt ended. `response_status` is None where there was no answer, see `error`.
+    """Result of an attempt. `response_status` is None where there was no response, see `error`.
 
-    `asked` is how many seconds the receiver wants to be left alone (Retry-After).
+    `retry_after` is the receiver's Retry-After in seconds.
     """
 
     claimed: Claimed
-    began: datetime
+    started_at: datetime
     signature: str
     delivered: bool
     final: bool
-    asked: float | None
+    retry_after: float | None
     response_status: int | None
     response_body: str
     error: str
@@ -63,14 +66,14 @@ class Outcome:
 
 @dataclass(slots=True)
 class Results:
-    """What is to be written together."""
+    """Results of all endpoints that are to be written in one transaction."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     returned: list[Claimed] = field(default_factory=list)
     returned_by: set[uuid.UUID] = field(default_factory=set)
-    # Endpoints whose posts began to fail (True), or to succeed again (False).
+    # Endpoints whose posts have started to fail (True), or to succeed again (False).
     failing: dict[uuid.UUID, bool] = field(default_factory=dict)
-    # Endpoints whose receiver asked for a rest, and how many seconds of it.
+    # Endpoints whose receiver asked for a pause, and its length in seconds.
     paused: dict[uuid.UUID, float] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
@@ -78,7 +81,7 @@ class Results:
 
 
 def lease_seconds() -> float:
-    """How long a claim holds: two posts that both time out, and a margin for the database."""
+    """Return the length of a claim: two posts that time out, plus a margin for the database."""
     return 2 * settings.WEBHOOK_TIMEOUT + 10
 
 
@@ -95,9 +98,9 @@ SELECT id
 
 
 def due_endpoints() -> list[uuid.UUID]:
-    """The endpoints with a delivery that is due, or that a dead worker held.
+    """Return the endpoints with a due delivery, including expired leases of dead workers.
 
-    Not those that are disabled, nor those whose receiver asked for a rest.
+    Disabled endpoints, and those whose receiver asked for a pause, are left out.
     """
     with server_cursor() as cursor:
         cursor.execute(_DUE)
@@ -105,7 +108,7 @@ def due_endpoints() -> list[uuid.UUID]:
 
 
 def load_target(endpoint_id: uuid.UUID) -> Target | None:
-    """The endpoint as it is now, or None where nothing may be posted to it."""
+    """Return the endpoint's current URL and signer, or None where it must not be posted to."""
     endpoint = Endpoint.objects.filter(id=endpoint_id, enabled=True).first()
     now = timezone.now()
     if endpoint is None or (endpoint.paused_until and endpoint.paused_until > now):
@@ -117,8 +120,8 @@ def load_target(endpoint_id: uuid.UUID) -> Target | None:
     return Target(URL(endpoint.url), Signer(secrets), endpoint.failing_since)
 
 
-# A common table expression runs once. A subquery in FROM may become the inner side of a nested
-# loop, and then it runs, with its LIMIT, again and again.
+# A materialized common table expression runs once. A subquery in FROM may become the inner side of
+# a nested loop, which would run it, with its LIMIT, repeatedly.
 _CLAIM = """
 WITH due AS MATERIALIZED (
     SELECT id, next_attempt_at
@@ -139,15 +142,16 @@ RETURNING delivery.id, event.id, event.body, delivery.attempts, due.next_attempt
 """
 
 
-def claim(endpoint_id: uuid.UUID, limit: int, holder: int | None = None) -> list[Claimed]:
-    """Take up to `limit` due deliveries of the endpoint for `lease_seconds`, the oldest first.
+def claim(endpoint_id: uuid.UUID, limit: int, worker_id: int | None = None) -> list[Claimed]:
+    """Claim up to `limit` due deliveries of the endpoint for `lease_seconds`, the oldest first.
 
-    With a `holder` (see `webhooks.delivery.worker_liveness`) they are free as soon as that is dead.
+    With a `worker_id` (see `webhooks.delivery.worker_liveness`) they are freed as
+    soon as that worker is dead.
     """
     with server_cursor() as cursor:
-        cursor.execute(_CLAIM, [endpoint_id, limit, lease_seconds(), holder])
+        cursor.execute(_CLAIM, [endpoint_id, limit, lease_seconds(), worker_id])
         claimed = [Claimed(*row) for row in cursor.fetchall()]
-    # RETURNING gives the rows in the order of the join.
+    # RETURNING yields the rows in the order of the join.
     claimed.sort(key=lambda delivery: delivery.due)
     return claimed
 
@@ -158,7 +162,7 @@ UPDATE webhooks_delivery delivery
        attempts = delivery.attempts + 1,
        next_attempt_at = statement_timestamp() + new.wait * interval '1 second',
        finished_at = CASE WHEN new.wait IS NULL THEN statement_timestamp() END,
-       attempted_at = new.began,
+       attempted_at = new.started_at,
        signature = new.signature,
        response_status = new.response_status,
        response_body = new.response_body,
@@ -166,17 +170,17 @@ UPDATE webhooks_delivery delivery
        duration_ms = new.milliseconds
   FROM unnest(%b::uuid[], %b::timestamptz[], %b::text[], %b::float8[], %b::timestamptz[],
               %b::text[], %b::int4[], %b::text[], %b::text[], %b::int4[])
-       AS new(id, lease, status, wait, began, signature, response_status, response_body, error,
+       AS new(id, lease, status, wait, started_at, signature, response_status, response_body, error,
               milliseconds)
  WHERE delivery.id = new.id AND delivery.status = 'sending' AND delivery.next_attempt_at = new.lease
 """
 
-# The next attempt overwrites how this one went, so what failed is kept apart too.
+# The next attempt overwrites the result of this one, so failed attempts are stored separately too.
 _FINISH_SOME_FAILED = f"""
 WITH finished AS ({_FINISH} RETURNING delivery.attempts, new.*)
 INSERT INTO webhooks_failedattempt
        (delivery_id, number, at, response_status, response_body, error, duration_ms)
-SELECT id, attempts, began, response_status, response_body, error, milliseconds
+SELECT id, attempts, started_at, response_status, response_body, error, milliseconds
   FROM finished
  WHERE status <> 'delivered'
 """  # noqa: S608
@@ -197,7 +201,7 @@ UPDATE webhooks_delivery delivery
 
 
 def write(results: Results) -> None:
-    """Write results in one transaction; those of deliveries that are no longer ours are dropped."""
+    """Write results in one transaction; those of deliveries no longer owned are dropped."""
     with transaction.atomic():
         if results.outcomes:
             _finish(results.outcomes)
@@ -230,7 +234,7 @@ def _finish(outcomes: Sequence[Outcome]) -> None:
                     for outcome, wait in zip(outcomes, waits, strict=True)
                 ],
                 waits,
-                [outcome.began for outcome in outcomes],
+                [outcome.started_at for outcome in outcomes],
                 [outcome.signature for outcome in outcomes],
                 [outcome.response_status for outcome in outcomes],
                 [outcome.response_body for outcome in outcomes],
@@ -242,7 +246,7 @@ def _finish(outcomes: Sequence[Outcome]) -> None:
 
 def _wait_after(outcome: Outcome) -> float | None:
     final = outcome.delivered or outcome.final
-    return None if final else retry_seconds(outcome.claimed.attempts + 1, outcome.asked)
+    return None if final else retry_seconds(outcome.claimed.attempts + 1, outcome.retry_after)
 
 
 def _status(outcome: Outcome, wait: float | None) -> Delivery.Status:

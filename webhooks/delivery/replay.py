@@ -1,8 +1,8 @@
-"""Deliveries that somebody asks for: a test event, one delivery again, those of a span again.
+"""Requested deliveries: a test event, the replay of one delivery, or of those of a period.
 
-A replay is a new delivery of the same event, so it has the same `webhook-id` and a receiver that
-knows the event already can tell. While an event is still on its way to an endpoint, it is not sent
-there a second time. The endpoint's row is held meanwhile, so that two replays do not overlap.
+A replay is a new delivery of the same event, with the same `webhook-id`, so that a receiver
+recognizes an event that it has already received. An event that is still on its way to an endpoint
+is not replayed to it. The endpoint's row is locked meanwhile, so that two replays do not overlap.
 """
 
 import functools
@@ -18,17 +18,19 @@ from django.utils import timezone
 from imissive.core import ids
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
+from webhooks.delivery.reasons import DeliveryReason
 from webhooks.endpoints import endpoints
+from webhooks.endpoints.reasons import EndpointReason
 from webhooks.events import outbox
 from webhooks.models import Delivery, Endpoint, EventType
 
 MOST = 10_000
-"""Deliveries of a span that one call looks at; a cursor leads to the others."""
+"""Number of deliveries of a period that one call examines; a cursor leads to the others."""
 _UNDER_WAY = (Delivery.Status.PENDING, Delivery.Status.SENDING)
 
 
 def send_test(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> uuid.UUID:
-    """Send a `webhook.test` event to that endpoint alone; the id of its delivery.
+    """Send a `webhook.test` event to that endpoint alone; return the id of its delivery.
 
     Raises ApiError: NOT_FOUND, CONFLICT where the endpoint is disabled.
     """
@@ -42,29 +44,29 @@ def send_test(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> uuid
 
 
 def replay(organization_id: uuid.UUID, delivery: Delivery) -> uuid.UUID:
-    """Deliver that delivery's event to its endpoint again; the id of the new delivery.
+    """Deliver that delivery's event to its endpoint again; return the id of the new delivery.
 
-    Raises ApiError: NOT_FOUND, CONFLICT where the endpoint is disabled or the event is still on its
-    way there.
+    Raises ApiError: NOT_FOUND; CONFLICT where the endpoint is disabled, or the event is still on
+    its way there.
     """
     with transaction.atomic():
         endpoint = _lock_enabled(organization_id, delivery.endpoint_id)
         same = Delivery.objects.filter(event=delivery.event_id, endpoint=endpoint)
         if same.filter(status__in=_UNDER_WAY).exists():
-            raise ApiError("CONFLICT", "The event is still on its way to this endpoint.")
-        made = _insert(endpoint, [delivery.event_id])
-        if not made:
-            # The clean-up was faster.
-            raise ApiError("NOT_FOUND", "There is no such webhook delivery.")
-    return made[0]
+            raise ApiError(DeliveryReason.UNDER_WAY)
+        created = _insert(endpoint, [delivery.event_id])
+        if not created:
+            # The clean-up has deleted the event meanwhile.
+            raise ApiError(DeliveryReason.NO_SUCH_DELIVERY)
+    return created[0]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Which deliveries of an endpoint to replay: those made from `since` on and before `until`.
+class ReplayPeriod:
+    """Filter of the deliveries to replay: created from `since` (included) to `until` (excluded).
 
-    Failed ones, or with `delivered_too` all that have ended; of the given event types, or of all.
-    `above` is the last id that the call before has looked at.
+    Failed ones, or with `delivered_too` all finished ones; of the given event types, or of all if
+    empty. `above` is the last id that the previous call has examined.
     """
 
     since: datetime
@@ -74,33 +76,37 @@ class Span:
     above: uuid.UUID | None = None
 
 
-def replay_span(
-    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, span: Span
+def replay_period(
+    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, period: ReplayPeriod
 ) -> tuple[int, uuid.UUID | None]:
-    """Deliver the events of a span again, each once, the oldest first, MOST in one call.
+    """Deliver the events of a period again, each once, the oldest first.
 
-    What is still on its way is left out, and for failed ones also what has arrived since. Answers
-    how many there are, and where the next call has to go on, or None where all is done.
-    Raises ApiError: NOT_FOUND, CONFLICT where the endpoint is disabled.
+    Events that are still on their way are left out, and with failed ones only, also those that have
+    been delivered since. One call examines up to MOST deliveries. Returns the number of replayed
+    events, and the id after which the next call continues, None at the end. Raises ApiError:
+    NOT_FOUND; CONFLICT where the endpoint is disabled.
     """
     with transaction.atomic():
         endpoint = _lock_enabled(organization_id, endpoint_id)
         with server_cursor() as cursor:
-            cursor.execute(_CANDIDATES, _parameters(endpoint, span))
+            cursor.execute(_CANDIDATES, _parameters(endpoint, period))
             candidates = cursor.fetchall()
-        made = _insert(endpoint, [event_id for _, event_id, unsettled in candidates if unsettled])
-    return len(made), candidates[-1][0] if len(candidates) == MOST else None
+        created = _insert(
+            endpoint, [event_id for _, event_id, unsettled in candidates if unsettled]
+        )
+    return len(created), candidates[-1][0] if len(candidates) == MOST else None
 
 
 def _lock_enabled(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
     endpoint = endpoints.lock(organization_id, endpoint_id)
     if not endpoint.enabled:
-        raise ApiError("CONFLICT", "The endpoint is disabled. Enable it first.")
+        raise ApiError(EndpointReason.DISABLED)
     return endpoint
 
 
-# By whole rows, as in `delivery_log`. An event has few deliveries to one endpoint, so the condition
-# is a short look-up. A row that is not the first of its event in the span is a replay itself.
+# By whole rows, as in `webhooks.delivery.log`. An event has few deliveries to one endpoint, so the
+# condition is a short look-up. A row that is not the first of its event in the period is a replay
+# itself.
 _CANDIDATES = """
 WITH found AS MATERIALIZED (
     SELECT one.id, one.event_id
@@ -128,17 +134,17 @@ SELECT found.id, found.event_id, NOT EXISTS (
 """
 
 
-def _parameters(endpoint: Endpoint, span: Span) -> dict[str, Any]:
-    ended = ["failed", "delivered"] if span.delivered_too else ["failed"]
+def _parameters(endpoint: Endpoint, period: ReplayPeriod) -> dict[str, Any]:
+    statuses = ["failed", "delivered"] if period.delivered_too else ["failed"]
     return {
         "endpoint": endpoint.id,
-        "statuses": ended,
-        "types": list(span.event_types) or list(EventType.values),
-        # With one of these, the event needs no further delivery.
-        "settled": [*_UNDER_WAY] if span.delivered_too else [*_UNDER_WAY, "delivered"],
-        "since": ids.first_id_at(span.since),
-        "until": ids.first_id_at(span.until),
-        "above": span.above or uuid.UUID(int=0),
+        "statuses": statuses,
+        "types": list(period.event_types) or list(EventType.values),
+        # With a delivery in one of these statuses, the event needs no further one.
+        "settled": [*_UNDER_WAY] if period.delivered_too else [*_UNDER_WAY, "delivered"],
+        "since": ids.first_id_at(period.since),
+        "until": ids.first_id_at(period.until),
+        "above": period.above or uuid.UUID(int=0),
         "most": MOST,
     }
 
@@ -158,12 +164,15 @@ RETURNING id
 
 
 def _insert(endpoint: Endpoint, event_ids: Sequence[uuid.UUID]) -> list[uuid.UUID]:
-    """A delivery of each event that is still there, due now in this order; rings on commit."""
+    """Insert a delivery of each event that still exists, due now in this order; return their ids.
+
+    A worker is woken on commit.
+    """
     if not event_ids:
         return []
     delivery_ids = sorted(ids.new_uuid() for _ in event_ids)
     with server_cursor() as cursor:
         cursor.execute(_INSERT, [endpoint.id, len(event_ids), delivery_ids, list(event_ids)])
-        made = [row[0] for row in cursor.fetchall()]
+        created = [row[0] for row in cursor.fetchall()]
     transaction.on_commit(functools.partial(outbox.wake, [endpoint.id]))
-    return made
+    return created

@@ -1,4 +1,4 @@
-"""When what failed is tried again: by our schedule, and never sooner than the receiver asks."""
+"""Retry schedule of failed deliveries, with jitter, and the Retry-After header of receivers."""
 
 import random
 import re
@@ -16,38 +16,38 @@ RETRY_SECONDS = (
     20 * 3600,
     24 * 3600,
 )
-"""The wait after the first failed attempt, after the second, and so on; then it is given up."""
+"""Seconds to wait after the first failed attempt, the second, and so on; then it is given up."""
 JITTER = 0.1
-"""Up to this share is added to each wait, so that what failed together does not return together."""
-LONGEST_ASKED = 24 * 3600.0
-"""Seconds that a receiver may ask for; more counts as this."""
+"""Up to this share is added to each wait, so that deliveries that failed together spread out."""
+MAX_RETRY_AFTER = 24 * 3600.0
+"""Maximum Retry-After in seconds; a longer one counts as this."""
 OVERLOADED = frozenset({429, 503})
-"""With these a Retry-After is about the receiver, not about one post: all its posts wait."""
+"""Statuses whose Retry-After concerns the receiver as a whole, so all its deliveries wait."""
 
 
-def retry_seconds(attempts: int, asked: float | None = None) -> float | None:
-    """The wait after that many failed attempts (1 and up), at least the `asked` seconds.
+def retry_seconds(attempts: int, retry_after: float | None = None) -> float | None:
+    """Return the seconds until the next attempt after that many failed ones (1 and up).
 
-    None: no attempt is left.
+    At least `retry_after`, the seconds of a Retry-After header. None: no attempt is left.
     """
     if attempts > len(RETRY_SECONDS):
         return None
     scheduled = RETRY_SECONDS[attempts - 1] * (1 + random.uniform(0, JITTER))  # noqa: S311
-    return max(scheduled, asked or 0.0)
+    return max(scheduled, retry_after or 0.0)
 
 
-def asked_seconds(retry_after: str, now: datetime) -> float | None:
-    """The seconds that a Retry-After header asks for, 0 to LONGEST_ASKED (RFC 9110, 10.2.3).
+def retry_after_seconds(header: str, now: datetime) -> float | None:
+    """Return the seconds of a Retry-After header, 0 to MAX_RETRY_AFTER (RFC 9110, 10.2.3).
 
-    None where it is missing or neither seconds nor an HTTP date.
+    None where the header is empty, or neither a number of seconds nor an HTTP date.
     """
-    text = retry_after.strip()
+    text = header.strip()
     if re.fullmatch(r"[0-9]+", text):
-        # Python refuses to read thousands of digits; ten are three hundred years.
-        return LONGEST_ASKED if len(text.lstrip("0")) > 10 else min(float(text), LONGEST_ASKED)
+        # Python refuses to parse thousands of digits; ten digits are already three hundred years.
+        return MAX_RETRY_AFTER if len(text.lstrip("0")) > 10 else min(float(text), MAX_RETRY_AFTER)
     try:
         at = parsedate_to_datetime(text)
         wait = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
     except (ValueError, TypeError, OverflowError, IndexError):
         return None
-    return min(max(wait, 0.0), LONGEST_ASKED)
+    return min(max(wait, 0.0), MAX_RETRY_AFTER)

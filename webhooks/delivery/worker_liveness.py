@@ -1,9 +1,9 @@
-"""Who holds claimed deliveries, and whether it still lives.
+"""Worker liveness: claims of a dead worker are freed long before their lease ends.
 
-A claim's lease ends by itself after half a minute. PostgreSQL knows sooner that a process was
-killed: its connection is gone, and with it the advisory lock that stood for its life. So a sweep
-frees at once what a dead holder had claimed. Where the lock cannot be had, the lease is all there
-is, as it was before.
+A claim's lease ends after half a minute. PostgreSQL knows sooner that a process was killed: its
+connection is closed, and the advisory lock that the process held is released. A sweep therefore
+frees the claims of a dead worker at once. A worker that cannot acquire its lock relies on the lease
+alone.
 """
 
 import secrets
@@ -19,37 +19,37 @@ from imissive.core.sql import server_cursor
 log = structlog.get_logger(__name__)
 
 LOCK_CLASS = 0x77686B
-"""Ours among the database's advisory locks: "whk"."""
+"""Class of these advisory locks in the database: "whk"."""
 CHECK_SECONDS = 0.5
-"""How often a holder looks whether it still has its lock, and tries again where it has not."""
+"""Interval in which a worker checks that it still holds its lock, and acquires a lost one again."""
 GRACE_SECONDS = 3.0
-"""A lock has to be missing for so long: its connection may have broken under a living holder."""
+"""A lock must be missing for so long, because a living worker may have lost its connection."""
 STOP_SECONDS = 2.0
 
 
 class Lifeline:
-    """Holds a lock, in a thread with a connection of its own, for as long as the process lives."""
+    """Hold an advisory lock while the process lives, in a thread with a connection of its own."""
 
     def __init__(self) -> None:
         self._number = secrets.randbelow(2**31 - 1) + 1
         self._held = threading.Event()
         self._stop = threading.Event()
-        # Read here: the settings of a test's database are those of the thread that starts it.
+        # Read in this thread, because tests replace the database settings in the starting thread.
         self._parameters = connection.get_connection_params()
         self._thread = threading.Thread(target=self._run, name="webhooks-lifeline", daemon=True)
 
     def start(self) -> None:
-        """Begin to hold the lock, soon."""
+        """Start the thread, which soon acquires the lock."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Let go of the lock."""
+        """Release the lock and stop the thread."""
         self._stop.set()
         self._thread.join(STOP_SECONDS)
 
     @property
-    def holder(self) -> int | None:
-        """The number to claim with, or None while the lock is not held."""
+    def worker_id(self) -> int | None:
+        """Return the worker's number for claims, or None while the lock is not held."""
         return self._number if self._held.is_set() else None
 
     def _run(self) -> None:
@@ -70,13 +70,13 @@ class Lifeline:
                 held.execute("SELECT 1")
 
 
-_LIVING = """
+_ALIVE = """
 SELECT objid::bigint FROM pg_locks
  WHERE locktype = 'advisory' AND classid = %s AND objsubid = 2 AND granted
    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
-# Claims end within `lease` seconds, so each endpoint is one short range of its index.
+# Leases end within `lease` seconds, so each endpoint is one short range of the queue's index.
 _FREE = """
 WITH dead AS MATERIALIZED (
     SELECT held.id
@@ -98,37 +98,37 @@ UPDATE webhooks_delivery delivery
 
 
 class Watch:
-    """Frees what dead holders had claimed. One for each process that sweeps: `step` it often."""
+    """Free the claims of dead workers. One for each process that sweeps; call `step` often."""
 
     def __init__(self) -> None:
-        self._living: frozenset[int] = frozenset()
-        # At first at once: this process may have been started in the place of a killed one.
+        self._alive: frozenset[int] = frozenset()
+        # The first step looks at once, because this process may replace a killed one.
         self._look_at: float | None = 0.0
         self._lock = threading.Lock()
 
     def step(self, lease_seconds: float, *, now: float | None = None) -> int:
-        """Look who lives, and free what the dead hold; how many deliveries that were.
+        """Find dead workers and free their claims; return the number of freed deliveries.
 
-        `now` is in seconds of the monotonic clock (default: the present).
+        `now` is in seconds of the monotonic clock (default: the current time).
         """
         with self._lock:
             now = time.monotonic() if now is None else now
-            living = _living()
-            if self._living - living:
+            alive = _alive()
+            if self._alive - alive:
                 self._look_at = now + GRACE_SECONDS
-            self._living = living
+            self._alive = alive
             if self._look_at is None or now < self._look_at:
                 return 0
             self._look_at = None
         with server_cursor() as cursor:
-            cursor.execute(_FREE, [lease_seconds + 1, list(living)])
+            cursor.execute(_FREE, [lease_seconds + 1, list(alive)])
             freed: int = cursor.rowcount
         if freed:
             log.warning("webhook_deliveries_freed", count=freed, because="their worker died")
         return freed
 
 
-def _living() -> frozenset[int]:
+def _alive() -> frozenset[int]:
     with server_cursor() as cursor:
-        cursor.execute(_LIVING, [LOCK_CLASS])
+        cursor.execute(_ALIVE, [LOCK_CLASS])
         return frozenset(row[0] for row in cursor.fetchall())

@@ -1,4 +1,4 @@
-"""Endpoints that are disabled because their receiver does not work: others are told, people too."""
+"""Automatic disabling of failing endpoints, with an event to the other endpoints and a notice."""
 
 import functools
 import uuid
@@ -7,40 +7,38 @@ from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
-from django.utils.translation import gettext_noop
 
 from imissive.core import ids, wakeups
+from imissive.core.problems import english
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.events import outbox
 from webhooks.models import Endpoint, EventType
 
 FAILING_TOO_LONG = timedelta(days=5)
-"""An endpoint where no post succeeded for so long is disabled by the next one that fails."""
-
-# Kept in English; the mail translates them.
-GONE = gettext_noop("The receiver answered 410 Gone.")
-FAILED_TOO_LONG = gettext_noop("Every post to the receiver failed for five days.")
+"""If no post has succeeded for so long, the next failure disables the endpoint."""
 
 
 def fails_too_long(failing_since: datetime | None) -> bool:
-    """Whether it has been failing since so long ago that the next failure disables it."""
+    """Return whether an endpoint has been failing for so long that the next failure disables it."""
     return failing_since is not None and failing_since < timezone.now() - FAILING_TOO_LONG
 
 
 def disable_gone(endpoint_id: uuid.UUID) -> bool:
-    """Disable an endpoint whose receiver answered 410. Whether this call did it."""
-    return _disable(GONE, id=endpoint_id)
+    """Disable an endpoint whose receiver responded with 410 Gone; return whether this call did."""
+    return _disable(DisabledReason.GONE, id=endpoint_id)
 
 
 def disable_failing(endpoint_id: uuid.UUID) -> bool:
-    """Disable an endpoint that fails too long, if it still does. Whether this call did it."""
+    """Disable an endpoint that is still failing for too long; return whether this call did."""
     before = timezone.now() - FAILING_TOO_LONG
-    return _disable(FAILED_TOO_LONG, id=endpoint_id, failing_since__lt=before)
+    return _disable(DisabledReason.FAILED_TOO_LONG, id=endpoint_id, failing_since__lt=before)
 
 
-def _disable(reason: str, **which: Any) -> bool:
-    """Post nothing more to the endpoint, tell the organization's others, and owe its people a mail.
+def _disable(reason: DisabledReason, **which: Any) -> bool:
+    """Disable the endpoint, record `endpoint.disabled` for the others, and make a notice due.
 
-    One transaction. Where it is disabled already, or not such any more: no effect.
+    All in one transaction. No effect where the endpoint is disabled already or no longer matches
+    the conditions `which`.
     """
     with transaction.atomic():
         found = Endpoint.objects.select_for_update(no_key=True).filter(enabled=True, **which)
@@ -49,7 +47,7 @@ def _disable(reason: str, **which: Any) -> bool:
             return False
         now = timezone.now()
         endpoint.enabled = False
-        endpoint.disabled_reason = reason
+        endpoint.disabled_reason = reason.name
         endpoint.notice_due_at = now
         endpoint.save(update_fields=["enabled", "disabled_reason", "notice_due_at"])
         event = outbox.NewEvent(
@@ -60,7 +58,7 @@ def _disable(reason: str, **which: Any) -> bool:
             {
                 "endpoint_id": ids.public_id(ids.ENDPOINT, endpoint.id),
                 "url": endpoint.url,
-                "reason": reason,
+                "reason": english(reason.problem()),
             },
         )
         outbox.record_and_wake_on_commit([event])

@@ -1,4 +1,4 @@
-"""Webhook endpoints: made, found, changed, deleted. What the API and the dashboard call."""
+"""Webhook endpoints: create, find, change, rotate the secret, delete. Used by API and dashboard."""
 
 import functools
 import uuid
@@ -11,29 +11,30 @@ from django.utils import timezone
 
 from imissive.core import outbound
 from imissive.core.errors import ApiError
+from webhooks.endpoints.reasons import EndpointReason
 from webhooks.endpoints.signing import new_secret
 from webhooks.events import outbox
 from webhooks.models import Endpoint
 
 MOST = 50
-"""Endpoints of one organization: each event is written and posted once for each of them."""
+"""Maximum number of endpoints of an organization: each event is posted to each of them."""
 ROTATION = timedelta(hours=24)
-"""How long the secret before the present one signs too."""
+"""Overlap after a rotation, in which the previous secret signs too."""
 
 
 def endpoints_of(organization_id: uuid.UUID) -> QuerySet[Endpoint]:
-    """The organization's endpoints, oldest first."""
+    """Return the organization's endpoints, oldest first."""
     return Endpoint.objects.filter(organization_id=organization_id, deleted_at=None).order_by("id")
 
 
 def find(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
-    """That endpoint of the organization. Raises ApiError NOT_FOUND, another's included."""
+    """Return the organization's endpoint with that id. Raises ApiError NOT_FOUND."""
     return _found(endpoints_of(organization_id), endpoint_id)
 
 
 def lock(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
-    """As `find`, held by the caller's transaction: nobody else changes it or replays to it."""
-    # NO KEY: events may be written for it meanwhile.
+    """Find the endpoint and lock it against changes and replays until the transaction ends."""
+    # NO KEY UPDATE: events may be recorded for it meanwhile.
     mine = endpoints_of(organization_id).select_for_update(no_key=True)
     return _found(mine, endpoint_id)
 
@@ -41,21 +42,21 @@ def lock(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
 def _found(mine: QuerySet[Endpoint], endpoint_id: uuid.UUID | None) -> Endpoint:
     endpoint = None if endpoint_id is None else mine.filter(id=endpoint_id).first()
     if endpoint is None:
-        raise ApiError("NOT_FOUND", "There is no such webhook endpoint.")
+        raise ApiError(EndpointReason.NO_SUCH_ENDPOINT)
     return endpoint
 
 
 def create(
     organization_id: uuid.UUID, url: str, *, description: str = "", events: Iterable[str] = ()
 ) -> Endpoint:
-    """A new, enabled endpoint with a fresh secret, which its maker is told this once.
+    """Create an enabled endpoint with a new signing secret, which is to be shown only once.
 
-    `events` are of EventType; none means all. Raises ApiError: INVALID_URL for what may not be
-    posted to, CONFLICT where there are too many already.
+    `events` are values of EventType; empty means all. Raises ApiError: INVALID_URL for a URL that
+    must not be posted to, CONFLICT where the organization has too many endpoints already.
     """
     check_url(url)
     if endpoints_of(organization_id).count() >= MOST:
-        raise ApiError("CONFLICT", f"An organization has at most {MOST} webhook endpoints.")
+        raise ApiError(EndpointReason.TOO_MANY, most=MOST)
     return Endpoint.objects.create(
         organization_id=organization_id,
         url=url,
@@ -74,16 +75,17 @@ def change(
     events: Iterable[str] | None = None,
     enabled: bool | None = None,
 ) -> Endpoint:
-    """Change what is not None. What waited for an endpoint that is enabled again goes out at once.
+    """Change the fields that are not None and return the endpoint.
 
-    Raises ApiError: NOT_FOUND, INVALID_URL.
+    Pending deliveries of a re-enabled endpoint are posted immediately. Raises ApiError: NOT_FOUND,
+    INVALID_URL.
     """
     with transaction.atomic():
         endpoint = lock(organization_id, endpoint_id)
         if url is not None and url != endpoint.url:
             check_url(url)
             endpoint.url = url
-            # Another receiver, which did not fail yet.
+            # Another receiver, which has not failed yet.
             endpoint.failing_since = endpoint.paused_until = None
         if description is not None:
             endpoint.description = description
@@ -106,10 +108,10 @@ def _wake(endpoint: Endpoint) -> None:
 def rotate_secret(
     organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, overlap: timedelta = ROTATION
 ) -> Endpoint:
-    """Give the endpoint a fresh secret, which the caller is told this once.
+    """Give the endpoint a new signing secret, which is to be shown only once.
 
-    The one before signs too for the overlap; the one before that no more. Raises ApiError
-    NOT_FOUND.
+    The previous secret signs too during the overlap; the one before that stops immediately. Raises
+    ApiError NOT_FOUND.
     """
     with transaction.atomic():
         endpoint = lock(organization_id, endpoint_id)
@@ -123,7 +125,7 @@ def rotate_secret(
 
 
 def delete(endpoint: Endpoint) -> None:
-    """Post nothing more to the endpoint and show it to nobody. A sweep removes its deliveries."""
+    """Mark the endpoint as deleted: disabled and hidden. A sweep removes its deliveries later."""
     Endpoint.objects.filter(id=endpoint.id).update(
         enabled=False,
         deleted_at=timezone.now(),
@@ -133,9 +135,8 @@ def delete(endpoint: Endpoint) -> None:
 
 
 def check_url(url: str) -> None:
-    """Raises ApiError INVALID_URL where nothing may be posted there, as far as its text tells."""
+    """Raise ApiError INVALID_URL for a URL that must not be posted to, judged by its text alone."""
     try:
         outbound.parse_url(url)
-    except outbound.OutboundError as error:
-        told = error.reason[0].upper() + error.reason[1:] + "."
-        raise ApiError("INVALID_URL", told, field="url") from None
+    except outbound.UrlRefused as error:
+        raise ApiError.of(error.problem.at("url")) from None

@@ -1,4 +1,4 @@
-"""How an organization's webhook endpoints do: which fail, what waits, and what arrived last."""
+"""Health of an organization's webhook endpoints: failures, waiting deliveries, last success."""
 
 import uuid
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ from datetime import datetime
 from imissive.core.sql import server_cursor
 from webhooks.models import EventType
 
-COUNTED = 10_000
-"""Waiting deliveries of one endpoint that are counted; where there are more, that is said."""
+MAX_COUNTED = 10_000
+"""Maximum number of waiting deliveries that are counted for one endpoint."""
 
-# The log's own indexes: what waits is in the queue's, and the last success is the newest of those
-# of each event type, which is a range of its own there.
+# Both subqueries use existing indexes: waiting deliveries that of the queue, and the last success
+# that of the log, in which each event type is a range of its own.
 _HEALTH = """
 SELECT e.id, e.url, e.enabled, e.disabled_reason, e.failing_since, e.paused_until,
        (SELECT count(*) FROM (
@@ -31,7 +31,7 @@ SELECT e.id, e.url, e.enabled, e.disabled_reason, e.failing_since, e.paused_unti
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """`waiting`: deliveries that have not ended, COUNTED at most."""
+    """State of an endpoint; `waiting` is its number of unfinished deliveries, up to MAX_COUNTED."""
 
     endpoint_id: uuid.UUID
     url: str
@@ -44,25 +44,25 @@ class Health:
 
     @property
     def state(self) -> str:
-        """`disabled`, `failing`, or `working`."""
+        """Return `disabled`, `failing` or `working`."""
         if not self.enabled:
             return "disabled"
         return "failing" if self.failing_since is not None else "working"
 
     @property
     def many(self) -> bool:
-        """Whether more wait than were counted."""
-        return self.waiting >= COUNTED
+        """Return whether more deliveries may wait than were counted."""
+        return self.waiting >= MAX_COUNTED
 
 
 def health_of(organization_id: uuid.UUID) -> list[Health]:
-    """The organization's endpoints, oldest first, in one statement."""
+    """Return the health of the organization's endpoints, oldest first, in one statement."""
     with server_cursor() as cursor:
         cursor.execute(
             _HEALTH,
             {
                 "organization": organization_id,
-                "counted": COUNTED,
+                "counted": MAX_COUNTED,
                 "types": list(EventType.values),
             },
         )

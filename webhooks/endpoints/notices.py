@@ -1,7 +1,8 @@
-"""The mail to an organization's owners and admins about an endpoint that was disabled.
+"""Emails to an organization's owners and admins about an endpoint that was disabled.
 
-It is owed by the endpoint's row, so that neither a lost bell nor a mail server that is away loses
-it. Whoever sends it moves `notice_due_at` ahead first, so that two workers do not send it twice.
+The endpoint's row says that a mail is due, so neither a lost wake-up nor an unreachable mail server
+loses it. A worker first moves `notice_due_at` forward, as a lease, so that two workers do not send
+the mail twice.
 """
 
 import uuid
@@ -11,11 +12,11 @@ import structlog
 from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
-from django.utils.translation import gettext_lazy
 from yarl import URL
 
 from accounts.roles import Role
 from accounts.ui import mails
+from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import Endpoint
 
 log = structlog.get_logger(__name__)
@@ -24,26 +25,25 @@ TRY_AGAIN_AFTER = timedelta(minutes=10)
 
 
 def due() -> list[uuid.UUID]:
-    """The endpoints about which a mail is owed."""
-    return list(_owed().values_list("id", flat=True))
+    """Return the ids of the endpoints whose mail is due."""
+    return list(_pending().values_list("id", flat=True))
 
 
-def tell_people(endpoint_id: uuid.UUID) -> None:
-    """Send the mail about that endpoint, where one is owed.
+def send_notice(endpoint_id: uuid.UUID) -> None:
+    """Send the mail about the endpoint if it is due; while the mail server is away it stays due.
 
-    While the mail server is away it stays owed. To whom the server refuses to send it, it is not
-    tried again.
+    A recipient that the server refuses is not retried.
     """
     later = timezone.now() + TRY_AGAIN_AFTER
-    if not _owed().filter(id=endpoint_id).update(notice_due_at=later):
+    if not _pending().filter(id=endpoint_id).update(notice_due_at=later):
         return
     endpoint = Endpoint.objects.select_related("organization").get(id=endpoint_id)
     context = {
         "organization": endpoint.organization.name,
         "endpoint": endpoint,
-        # Not the path: customers put secrets into it, and mails are kept for long.
+        # Not the path: customers put secrets into it, and mails are kept for a long time.
         "address": str(URL(endpoint.url).origin()),
-        "reason": gettext_lazy(endpoint.disabled_reason),
+        "reason": DisabledReason.named(endpoint.disabled_reason),
         "public_url": settings.PUBLIC_URL,
     }
     people = mails.people_of(endpoint.organization_id, [Role.OWNER, Role.ADMIN])
@@ -58,7 +58,7 @@ def tell_people(endpoint_id: uuid.UUID) -> None:
     log.info("webhook_notice_sent", endpoint=endpoint.public_id, mails=sent)
 
 
-def _owed() -> QuerySet[Endpoint]:
+def _pending() -> QuerySet[Endpoint]:
     return Endpoint.objects.filter(
         enabled=False, deleted_at=None, notice_due_at__lte=timezone.now()
     )

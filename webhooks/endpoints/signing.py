@@ -1,4 +1,4 @@
-"""Signatures by Standard Webhooks: HMAC-SHA256 over `id.timestamp.body`, one for each secret."""
+"""Signatures (Standard Webhooks): HMAC-SHA256 over `id.timestamp.body`, one for each secret."""
 
 import base64
 import secrets
@@ -9,30 +9,31 @@ from datetime import UTC, datetime
 from standardwebhooks import Webhook
 
 SECRET_BYTES = 32
-"""Random bytes in a secret; the specification asks for 24 to 64."""
+"""Random bytes in a secret; Standard Webhooks requires 24 to 64."""
 
 
 def new_secret() -> str:
-    """A fresh signing secret: `whsec_` and 32 random bytes in base64."""
+    """Return a new signing secret: `whsec_` and SECRET_BYTES random bytes in base64."""
     return "whsec_" + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
 class Signer:
-    """Signs for one endpoint; during a rotation with the old secret too.
+    """Sign the posts to one endpoint, during a rotation with the previous secret too.
 
-    The library's own `sign` costs 3.6 µs, a hundredth of what the post does: no code of our own.
+    The library's `sign` takes 3.6 µs, a hundredth of the post, so it needs no code of our own.
     """
 
     __slots__ = ("_webhooks",)
 
     def __init__(self, secrets: Sequence[str]) -> None:
-        """Raises ValueError if a secret is not `whsec_` and base64."""
+        """Raise ValueError if a secret is not `whsec_` followed by base64."""
         self._webhooks = [Webhook(secret) for secret in secrets]
 
     def headers(self, event_id: str, body: str, *, now: float | None = None) -> dict[str, str]:
-        """The three signature headers for this attempt, at Unix time `now` (default: the present).
+        """Return the headers webhook-id, webhook-timestamp and webhook-signature for an attempt.
 
-        `event_id` is the same on every attempt, the time and so the signature are not.
+        `now` is a Unix time (default: the current time). `event_id` is the same on every attempt;
+        the timestamp and therefore the signature differ.
         """
         at = int(time.time() if now is None else now)
         moment = datetime.fromtimestamp(at, UTC)

@@ -1,7 +1,7 @@
-"""What happened, written down for those who want to know: an event, and its deliveries.
+"""Transactional outbox: events and their deliveries to the subscribed endpoints.
 
-`record` runs inside the transaction that made the event true, so that neither is ever without the
-other. The posting is the dispatcher's.
+`record` runs inside the transaction that causes the event, so neither is ever stored without the
+other. The dispatcher posts the deliveries.
 """
 
 import functools
@@ -28,8 +28,8 @@ SELECT id, organization_id, events
 """
 
 # One statement, one round trip. The foreign keys are checked at the commit, so the order of the two
-# inserts does not matter. A delivery is due at once; the microseconds (into the past, so that none
-# is due later than now) keep the events of one call in their order.
+# inserts does not matter. Deliveries are due immediately; subtracting microseconds keeps the events
+# of one call in their order without making any of them due later than now.
 _INSERT = """
 WITH events AS (
     INSERT INTO webhooks_event (id, organization_id, type, message_id, body)
@@ -47,9 +47,9 @@ SELECT id, event_id, event_type, endpoint_id, 'pending', 0,
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """Something that has just happened. `at` and every datetime in `data` are aware, in UTC.
+    """An event to record. `at` and every datetime in `data` are aware, in UTC.
 
-    `data` is what JSON can say; its strings hold no lone surrogates.
+    `data` must be serializable as JSON, without lone surrogates in its strings.
     """
 
     organization_id: uuid.UUID
@@ -60,7 +60,7 @@ class NewEvent:
 
 
 def body_of(event: NewEvent) -> str:
-    """The JSON text that is stored, signed and posted: compact, times in UTC with whole seconds."""
+    """Return the JSON payload to store, sign and post: compact, times in UTC in whole seconds."""
     fields: dict[str, Any] = {"event": event.type}
     if event.message_id is not None:
         fields["message_id"] = ids.public_id(ids.MESSAGE, event.message_id)
@@ -70,11 +70,11 @@ def body_of(event: NewEvent) -> str:
 
 
 def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
-    """Write the events and their deliveries in the caller's transaction; then comes `wake`.
+    """Insert the events and their deliveries in the caller's transaction.
 
-    Only enabled endpoints of the event's organization that want its type get a delivery, and an
-    event that nobody wants is not kept. One round trip where there is no endpoint, else two.
-    Returns the ids of the endpoints to ring once the transaction is committed.
+    Returns the ids of the endpoints to `wake` after the commit. Only enabled endpoints of the
+    event's organization that are subscribed to its type get a delivery; an event without any
+    delivery is not stored. One round trip where there is no endpoint, otherwise two.
     """
     if not events:
         return frozenset()
@@ -84,8 +84,8 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
     recipients = [
         [
             endpoint
-            for endpoint, wanted in endpoints.get(event.organization_id, ())
-            if not wanted or event.type in wanted
+            for endpoint, types in endpoints.get(event.organization_id, ())
+            if not types or event.type in types
         ]
         for event in events
     ]
@@ -96,9 +96,9 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
 
 
 def is_wanted(event_type: EventType, organization: str) -> str:
-    """Return an SQL condition: whether `record` would keep such an event of an organization.
+    """Return the SQL condition that an enabled endpoint is subscribed to such events.
 
-    `organization` is an SQL expression of its id, for a statement that reads more of it.
+    `organization` is an SQL expression of the organization's id in the surrounding statement.
     """
     return f"""EXISTS (
         SELECT FROM webhooks_endpoint endpoint
@@ -108,21 +108,21 @@ def is_wanted(event_type: EventType, organization: str) -> str:
 
 
 def record_for(event: NewEvent, endpoint_id: uuid.UUID) -> uuid.UUID:
-    """Write an event for that one endpoint, whatever it listens to; the id of its delivery.
+    """Insert an event for one endpoint, whatever its subscriptions; return the delivery's id.
 
-    In the caller's transaction; then comes `wake`.
+    Call it in a transaction, and `wake` after the commit.
     """
     return _insert([(event, [endpoint_id])])[0]
 
 
 def wake(endpoint_ids: Iterable[uuid.UUID]) -> None:
-    """Have a worker look at these endpoints now. After the commit, never before."""
+    """Wake a worker for these endpoints. Call it after the commit, never before."""
     for endpoint_id in endpoint_ids:
         wakeups.wake("webhooks.tasks.deliver", queue="webhooks", arguments=(endpoint_id.hex,))
 
 
 def record_and_wake_on_commit(events: Sequence[NewEvent]) -> None:
-    """`record`, and `wake` as soon as the caller's transaction is committed."""
+    """Record the events, and wake a worker when the caller's transaction is committed."""
     endpoint_ids = record(events)
     if endpoint_ids:
         transaction.on_commit(functools.partial(wake, endpoint_ids))
@@ -131,20 +131,20 @@ def record_and_wake_on_commit(events: Sequence[NewEvent]) -> None:
 def _endpoints(
     organization_ids: Collection[uuid.UUID],
 ) -> dict[uuid.UUID, list[tuple[uuid.UUID, frozenset[str]]]]:
-    """The enabled endpoints of each organization, with the types that each wants (none: all)."""
+    """Return the enabled endpoints of each organization with their event types (empty: all)."""
     found: dict[uuid.UUID, list[tuple[uuid.UUID, frozenset[str]]]] = defaultdict(list)
     with server_cursor() as cursor:
         cursor.execute(_ENDPOINTS, [list(organization_ids)])
-        for endpoint_id, organization_id, wanted in cursor.fetchall():
-            found[organization_id].append((endpoint_id, frozenset(wanted)))
+        for endpoint_id, organization_id, types in cursor.fetchall():
+            found[organization_id].append((endpoint_id, frozenset(types)))
     return found
 
 
 def _insert(kept: Sequence[tuple[NewEvent, Sequence[uuid.UUID]]]) -> list[uuid.UUID]:
-    """Write the events, each with a delivery to each of its endpoints; the deliveries' ids."""
+    """Insert the events with a delivery to each of their endpoints; return the deliveries' ids."""
     deliveries = sum(len(to) for _, to in kept)
-    # Sorted, because ids of one millisecond come in no order, and rows inserted in the order of
-    # their primary key touch fewer index pages.
+    # Sorted, because ids of one millisecond are unordered, and rows inserted in the order of their
+    # primary key touch fewer index pages.
     event_ids = sorted(ids.new_uuid() for _ in kept)
     delivery_ids = sorted(ids.new_uuid() for _ in range(deliveries))
     with server_cursor() as cursor:

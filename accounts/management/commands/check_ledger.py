@@ -1,4 +1,4 @@
-"""`manage.py check_ledger`: prove that every balance equals its ledger."""
+"""`manage.py check_ledger`: verify that every balance equals its ledger."""
 
 from typing import Any
 

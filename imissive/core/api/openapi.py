@@ -1,7 +1,7 @@
-"""How the framework describes the API's views in OpenAPI 3.1: their models, their key, their scope.
+"""OpenAPI 3.1 descriptions of the API's views: models, authentication, scopes, rate limits.
 
-Views name pydantic models in `extend_schema`; a model of a request is described as it is read, one
-of an answer as it is written. What all operations have in common is added by
+Views name their models in `imissive.core.api.operation`. A model of a request is described as it is
+read, one of an answer as it is written. What all operations have in common is added by
 `imissive.reference.answers`.
 """
 
@@ -14,8 +14,11 @@ from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.openapi import AutoSchema
 from drf_spectacular.plumbing import ResolvedComponent
 from drf_spectacular.utils import Direction
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
+from typing_extensions import is_typeddict
+
+from imissive.core.api.requests import NO_NUL, Query
 
 SCHEME = "ApiKey"
 """The name of the security scheme."""
@@ -25,43 +28,96 @@ Schema = dict[str, Any]
 
 
 class _Untitled(GenerateJsonSchema):
-    """Without the titles that only repeat the names of fields and models."""
+    """Generate JSON schemas without titles, which only repeat the names of fields and models."""
 
     def field_title_should_be_set(self, schema: Any) -> bool:
         return False
 
     def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
-        made = super().generate(schema, mode)
-        for one in (made, *made.get("$defs", {}).values()):
+        generated = super().generate(schema, mode)
+        for one in (generated, *generated.get("$defs", {}).values()):
             one.pop("title", None)
-        return made
+        return generated
 
 
-def models_of(hint: Any) -> list[type[BaseModel]]:
-    """The pydantic models of a hint: of one model itself, of a union of models each; else none."""
+def models_of(hint: Any) -> list[type]:
+    """Return the models of a hint: of a model itself, of a union of models each, else none.
+
+    A model is a pydantic model, or a TypedDict, which an answer may be.
+    """
     found = [hint]
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
         found = list(typing.get_args(hint))
-    if all(isinstance(one, type) and issubclass(one, BaseModel) for one in found):
-        return found
-    return []
+    return found if all(_is_model(one) for one in found) else []
 
 
-def components_of(model: type[BaseModel], mode: JsonSchemaMode) -> dict[str, Schema]:
-    """The JSON schemas of a model and of each model in it, by their names.
+def _is_model(hint: Any) -> bool:
+    return is_typeddict(hint) or (isinstance(hint, type) and issubclass(hint, BaseModel))
+
+
+def components_of(model: type, mode: JsonSchemaMode) -> dict[str, Schema]:
+    """Return the JSON schemas of a model and of each model in it, by their names.
 
     `mode`: "validation" as it is read, "serialization" as it is written.
     """
-    schema: Schema = model.model_json_schema(
+    schema: Schema = TypeAdapter(model).json_schema(
         ref_template=REFERENCE, schema_generator=_Untitled, mode=mode
     )
     inner: dict[str, Schema] = schema.pop("$defs", {})
-    # A model that holds itself is among its own definitions.
+    # A model that contains itself is among its own definitions.
     return {model.__name__: schema} | inner
+
+
+def parameters_of(model: type[Query]) -> list[Schema]:
+    """Return the query parameters that a model reads, as OpenAPI describes them.
+
+    A list's own filters come first, and after them what it shares with other lists.
+    """
+
+    def distance(field: str) -> int:
+        return next(
+            step for step, kind in enumerate(model.__mro__) if field in kind.__annotations__
+        )
+
+    whole = components_of(model, "validation")[model.__name__]
+    required = whole.get("required", ())
+    fields = model.model_fields
+    return [
+        _parameter(name, whole["properties"][name], required=name in required)
+        for name in (fields[field].alias or field for field in sorted(fields, key=distance))
+    ]
+
+
+def _parameter(name: str, schema: Schema, *, required: bool) -> Schema:
+    """Return one query parameter. None stands for a parameter that is not there: no null in it."""
+    described: Schema = {"in": "query", "name": name}
+    if required:
+        described["required"] = True
+    if "description" in schema:
+        described["description"] = schema.pop("description")
+    options = [option for option in schema.pop("anyOf", ()) if option != {"type": "null"}]
+    schema |= options[0] if len(options) == 1 else {"anyOf": options} if options else {}
+    if schema.get("default", ...) is None:
+        del schema["default"]
+    if schema.get("type") == "string" and not schema.keys() & {"pattern", "enum", "format"}:
+        # By `parse_query`, of every parameter.
+        schema["pattern"] = NO_NUL
+    return described | {"schema": schema}
 
 
 class ApiSchema(AutoSchema):
     """REST framework's DEFAULT_SCHEMA_CLASS."""
+
+    def _process_override_parameters(
+        self, direction: Direction = "request"
+    ) -> dict[tuple[str, str], Schema]:
+        """Return the parameters of an operation by name and place: those of its query model."""
+        found = {}
+        models: list[Any] = self.get_override_parameters()
+        for model in models:
+            for parameter in parameters_of(model):
+                found[parameter["name"], parameter["in"]] = parameter
+        return found
 
     def _get_request_for_media_type(
         self, serializer: Any, direction: Direction = "request"
@@ -92,7 +148,7 @@ class ApiSchema(AutoSchema):
         )
         return answer
 
-    def _one_of(self, models: list[type[BaseModel]], mode: JsonSchemaMode) -> Schema:
+    def _one_of(self, models: list[type], mode: JsonSchemaMode) -> Schema:
         for model in models:
             for name, schema in components_of(model, mode).items():
                 self._register(name, schema)
@@ -109,21 +165,21 @@ class ApiSchema(AutoSchema):
             warn(f"Two models are named {name!r}, and only one can be described. Rename one.")
 
     def required_scope(self) -> str | None:
-        """The scope that a key needs for this operation."""
+        """Return the scope that a key needs for this operation, or None."""
         scope = getattr(self.view, "required_scope", None)
         if isinstance(scope, dict):
             scope = scope.get(self.method)
         return str(scope) if scope else None
 
     def get_extensions(self) -> Schema:
-        """Which rate limit the operation counts against."""
+        """Return `x-rate-limit`: the limit class that the operation counts against."""
         limit_class = getattr(self.view, "limit_class", None)
         own: Schema = super().get_extensions()
         return own | ({"x-rate-limit": str(limit_class)} if limit_class else {})
 
 
 class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
-    """The API key as OpenAPI says it. The scope is among the requirements, as 3.1 allows."""
+    """The security scheme of the API key. The scope is listed as a requirement, as 3.1 allows."""
 
     target_class = "accounts.api.authentication.ApiKeyAuthentication"
     match_subclasses = True
@@ -134,7 +190,7 @@ class KeyScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call
         return {SCHEME: [scope] if scope else []}
 
     def get_security_definition(self, auto_schema: Any) -> Schema:
-        # One scheme, whatever a subclass reads together with the key.
+        # Subclasses, which read more together with the key, share this scheme.
         set_override(type(self.target), "suppress_collision_warning", True)
         return {
             "type": "http",

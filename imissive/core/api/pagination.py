@@ -1,19 +1,40 @@
-"""The parameters of every paged list of the API, as the schema declares them."""
+"""The API's paged lists: the parameters that all have, and their pages.
 
-from drf_spectacular.utils import OpenApiParameter
+Most lists are read newest first by id, and ids grow with time: the next page is what has a
+smaller id than the last row of the page before.
+"""
 
-from imissive.core import ids
-from imissive.core.cursors import CURSOR
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
-PAGE = [
-    OpenApiParameter(
-        "limit",
-        {"type": "integer", "minimum": 1, "maximum": 200, "default": 50},
-        description="Rows on a page.",
-    ),
-    OpenApiParameter(
-        "cursor",
-        {"type": "string", "pattern": ids.pattern(CURSOR)},
-        description="The `next_cursor` of the page before.",
-    ),
-]
+from django.db.models import Model, QuerySet
+from pydantic import Field
+
+from imissive.core.api.fields import Cursor
+from imissive.core.api.requests import Query
+from imissive.core.cursors import encode_cursor
+
+RowT = TypeVar("RowT")
+ModelT = TypeVar("ModelT", bound=Model)
+
+
+class PageQuery(Query):
+    """The parameters of a paged list. A list with filters of its own extends it."""
+
+    limit: int = Field(50, ge=1, le=200, description="Rows on a page.")
+    cursor: Cursor | None = Field(None, description="The `next_cursor` of the page before.")
+
+
+def page_of(rows: Sequence[RowT], limit: int) -> tuple[Sequence[RowT], str | None]:
+    """Return a page and its next_cursor, of rows with an `id` that were read with `limit` + 1."""
+    if len(rows) <= limit:
+        return rows, None
+    last: Any = rows[limit - 1]
+    return rows[:limit], encode_cursor(last.id)
+
+
+def newest_first(rows: QuerySet[ModelT], query: PageQuery) -> tuple[Sequence[ModelT], str | None]:
+    """Return the page of the rows that was asked for, and its next_cursor."""
+    if query.cursor is not None:
+        rows = rows.filter(id__lt=query.cursor)
+    return page_of(list(rows.order_by("-id")[: query.limit + 1]), query.limit)

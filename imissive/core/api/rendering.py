@@ -1,22 +1,28 @@
-"""JSON out, by orjson: an answer to a bulk call has up to 10,000 rows."""
+"""JSON rendering of API responses by orjson, as a bulk call's response has up to 10,000 rows."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, overload
 
 import orjson
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
 
+@overload
+def time_text(at: datetime) -> str: ...
+@overload
+def time_text(at: None) -> None: ...
 def time_text(at: datetime | None) -> str | None:
-    """A time as answers have it: ISO 8601 in UTC with milliseconds and `Z`."""
+    """Return a time as answers have it: ISO 8601 in UTC with milliseconds and `Z`."""
     if at is None:
         return None
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 class OrjsonRenderer(BaseRenderer):
+    """Render responses as JSON in UTF-8."""
+
     media_type = "application/json"
     format = "json"
     charset = None

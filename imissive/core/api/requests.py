@@ -1,5 +1,6 @@
-"""What every API request goes through: an id, JSON errors whatever happens, and a checked body."""
+"""The frame of every API request: request id, JSON errors, validation of bodies and parameters."""
 
+import codecs
 import ipaddress
 import re
 from collections.abc import Callable
@@ -17,7 +18,6 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
-    Field,
     ValidationError,
 )
 from pydantic_core import ErrorDetails
@@ -26,11 +26,12 @@ from rest_framework.request import Request
 from imissive.core import ids
 from imissive.core.errors import (
     ApiError,
-    Problem,
     as_api_error,
     error_body,
     report,
 )
+from imissive.core.problems import Problem
+from imissive.core.reasons import CoreReason
 
 API_PREFIX = "/v1/"
 
@@ -40,22 +41,22 @@ QueryT = TypeVar("QueryT", bound="Query")
 
 
 class Body(BaseModel):
-    """Base of the API's request bodies: strict types, and no field that the contract lacks."""
+    """Base of the API's request bodies: strict types, and no unknown fields."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
 def _integral(value: object) -> object:
-    """1.0 is an integer to JSON Schema, and to languages whose only numbers are floats."""
+    """Return 1.0 as 1: an integer in JSON Schema, and in languages whose numbers are floats."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 INTEGRAL = BeforeValidator(_integral)
-"""After the bounds of an `int` in a body, so that they stay in the schema."""
+"""Accepts 1.0 for an `int` in a body. Put it after the bounds, so that they stay in the schema."""
 
 
 NO_NUL = r"^[^\u0000]*$"
-"""The regular expression of texts that the database can keep, for schemas."""
+"""The regular expression, for schemas, of texts that the database can store."""
 
 
 def _storable(text: str) -> str:
@@ -65,15 +66,18 @@ def _storable(text: str) -> str:
 
 
 STORABLE = AfterValidator(_storable)
-"""Refuses a text with a NUL; the schema is told by NO_NUL."""
+"""Refuses a text with a NUL character. NO_NUL states the same in the schema."""
 
 
 def _iso(value: object) -> object:
-    """Not a number, which would be taken for Unix seconds: "2026" is no second of 1970."""
+    """Return the ISO 8601 text of a query's time; raise ValueError for anything else.
+
+    pydantic would read a number such as "2026" as Unix seconds.
+    """
     text = value if isinstance(value, str) else ""
     if not re.match(r"\d{4}-\d\d-\d\d", text):
         raise ValueError("must be ISO 8601 with its offset, such as 2027-01-15T10:00:00Z")
-    # A plus that is not encoded in a query is a blank.
+    # A plus that is not encoded in a query arrives as a blank.
     return re.sub(r"(T\S+) (\d\d:?\d\d)$", r"\1+\2", text)
 
 
@@ -85,30 +89,30 @@ def _in_utc(at: datetime) -> datetime:
 
 
 Moment = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_in_utc)]
-"""A point in time in a query: ISO 8601 with its offset; read as UTC."""
-
-Limit = Annotated[int, Field(ge=1, le=200, description="Rows on a page, 1 to 200.")]
+"""A point in time in a query: ISO 8601 with an offset, converted to UTC."""
 
 
 class Query(BaseModel):
-    """Base of the API's query parameters: every one known, each at most once, none with a NUL."""
+    """Base of the API's query parameters: every one known, each at most once, none with a NUL.
+
+    The model is named in `imissive.core.api.operation`, and the schema is made of it.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
 
 class ApiMiddleware:
-    """Serves the API under /v1 by itself.
+    """Serve the API under /v1 without the middleware below.
 
-    An API request needs no session, language, CSRF token or static file, so it skips the
-    middleware below, which is half of what Django costs for one. And nothing here is answered in
-    HTML, a missing page and a bug of ours included.
+    An API request needs no session, language, CSRF token or static file; that middleware is half of
+    Django's cost of a request. Every response is JSON, also for an unknown path or a bug.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        # With its slash, so that /v1 itself is answered here too, and /v10 is not.
+        # With a slash, so that /v1 itself is served here too, and /v10 is not.
         if not f"{request.path_info}/".startswith(API_PREFIX):
             return self.get_response(request)
         request_id = ids.public_id("req", ids.new_uuid())
@@ -130,11 +134,14 @@ class ApiMiddleware:
 def _serve(request: HttpRequest) -> HttpResponse:
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
         # A redirect would come too late: the key has already crossed the network in the clear.
-        raise ApiError("FORBIDDEN", "The API is served over HTTPS only.")
+        raise ApiError(CoreReason.HTTPS_ONLY)
+    # Some clients add a slash to every address: it means the same route, also to idempotency.
+    request.path_info = request.path_info.removesuffix("/")
+    request.path = request.path.removesuffix("/")
     try:
         match = resolve(request.path_info)
     except Resolver404:
-        raise ApiError("NOT_FOUND", "There is no such address in the API.") from None
+        raise ApiError(CoreReason.NO_SUCH_ROUTE) from None
     request.resolver_match = match
     response = match.func(request, *match.args, **match.kwargs)
     if hasattr(response, "render") and not response.is_rendered:
@@ -152,10 +159,9 @@ def _error_response(error: ApiError, request_id: str) -> HttpResponse:
 
 
 def client_address(request: HttpRequest) -> str:
-    """The caller's IP address, read behind as many proxies as TRUSTED_PROXIES says.
+    """Return the caller's IP address, behind as many proxies as TRUSTED_PROXIES says.
 
-    Empty where it is not known: what a proxy wrote may be anything, and the database takes
-    addresses only.
+    Empty where it is unknown: a proxy may write any text, and the database takes addresses only.
     """
     if settings.TRUSTED_PROXIES:
         hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
@@ -167,7 +173,7 @@ def client_address(request: HttpRequest) -> str:
 
 
 def _address(text: str) -> str:
-    """The IP address, without the port that some proxies add to IPv4; empty if it is none."""
+    """Return the IP address without the port that some proxies add to IPv4; empty if not valid."""
     text = text.strip()
     if text.count(":") == 1:
         text = text.partition(":")[0]
@@ -178,10 +184,10 @@ def _address(text: str) -> str:
 
 
 def parse_body(request: Request, model: type[BodyT]) -> BodyT:
-    """The request's JSON body as that model.
+    """Return the request's JSON body as that model.
 
-    Raises ApiError: PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, or INVALID_REQUEST that names the
-    first field at fault and lists the others as details.
+    Raises ApiError: PAYLOAD_TOO_LARGE, UNSUPPORTED_MEDIA_TYPE, or INVALID_REQUEST with the first
+    invalid field, and the others as details.
     """
     return _validated(_json(request), model)
 
@@ -189,7 +195,10 @@ def parse_body(request: Request, model: type[BodyT]) -> BodyT:
 def parse_either(
     request: Request, model: type[BodyT], other: type[OtherT], *, marked_by: str
 ) -> BodyT | OtherT:
-    """The body as one of two models: as `other` where it has the field `marked_by`."""
+    """Return the body as one of two models: as `other` where it has the field `marked_by`.
+
+    Raises ApiError like `parse_body`.
+    """
     value = _json(request)
     if isinstance(value, dict) and marked_by in value:
         return _validated(value, other)
@@ -197,8 +206,8 @@ def parse_either(
 
 
 def parse_no_body(request: Request) -> None:
-    """Refuse a body where there is nothing to say; null and an empty object are none."""
-    if request._request.body.strip():
+    """Raise ApiError INVALID_REQUEST where the request has a body other than null and {}."""
+    if _unmarked(request._request.body).strip():
         value = _json(request)
         if value is not None:
             _validated(value, Body)
@@ -208,7 +217,7 @@ def _json(request: Request) -> Any:
     try:
         return orjson.loads(_read(request._request))
     except orjson.JSONDecodeError:
-        raise ApiError("INVALID_REQUEST", "The body is not valid JSON in UTF-8.") from None
+        raise ApiError(CoreReason.INVALID_JSON) from None
 
 
 def _validated(value: Any, model: type[BodyT]) -> BodyT:
@@ -220,53 +229,58 @@ def _validated(value: Any, model: type[BodyT]) -> BodyT:
 
 
 def parse_query(request: Request, model: type[QueryT]) -> QueryT:
-    """The request's query parameters as that model.
+    """Return the request's query parameters as that model.
 
-    Raises ApiError INVALID_REQUEST that names the first parameter at fault, and lists the others.
+    Raises ApiError INVALID_REQUEST with the first invalid parameter, and the others as details.
     """
     given: dict[str, str] = {}
     for name, values in request._request.GET.lists():
         if len(values) > 1:
-            raise ApiError("INVALID_REQUEST", f"{name!r} is given more than once.", field=name)
+            raise ApiError(CoreReason.REPEATED_PARAMETER, name, name=name)
         if "\0" in values[0]:
-            raise ApiError("INVALID_REQUEST", f"{name!r} holds a NUL character.", field=name)
+            raise ApiError(CoreReason.PARAMETER_WITH_NUL, name, name=name)
         given[name] = values[0]
     try:
         return model.model_validate(given)
     except ValidationError as error:
         problems = [
-            _problem(found, what="parameter") for found in error.errors(include_url=False)[:20]
+            _problem(found, in_query=True) for found in error.errors(include_url=False)[:20]
         ]
         raise ApiError.of(problems[0], problems[1:]) from None
 
 
 def _read(request: HttpRequest) -> bytes:
     if request.content_type != "application/json":
-        raise ApiError("UNSUPPORTED_MEDIA_TYPE", "Send Content-Type: application/json.")
+        raise ApiError(CoreReason.NOT_JSON)
     try:
         length = int(request.META.get("CONTENT_LENGTH") or 0)
     except ValueError:
         length = 0
     if length > settings.API_MAX_BODY_BYTES:
-        raise ApiError(
-            "PAYLOAD_TOO_LARGE", f"A body has at most {settings.API_MAX_BODY_BYTES:,} bytes."
-        )
-    return request.body
+        raise ApiError(CoreReason.BODY_TOO_LARGE, most=settings.API_MAX_BODY_BYTES)
+    return _unmarked(request.body)
 
 
-def _problem(found: ErrorDetails, *, what: str = "field") -> Problem:
+def _unmarked(body: bytes) -> bytes:
+    """Return a body without the byte order mark that some clients put before their JSON."""
+    return body.removeprefix(codecs.BOM_UTF8)
+
+
+def _problem(found: ErrorDetails, *, in_query: bool = False) -> Problem:
     field = _path(found["loc"])
     kind = found["type"]
     if kind == "extra_forbidden":
-        return Problem("INVALID_REQUEST", f"There is no {what} {field!r}.", field)
+        reason = CoreReason.UNKNOWN_PARAMETER if in_query else CoreReason.UNKNOWN_FIELD
+        return reason.problem(field, name=field)
     if kind == "missing":
-        return Problem("INVALID_REQUEST", f"The {what} {field!r} is missing.", field)
+        reason = CoreReason.MISSING_PARAMETER if in_query else CoreReason.MISSING_FIELD
+        return reason.problem(field, name=field)
     if kind in ("model_type", "model_attributes_type", "dict_type") and not field:
-        return Problem("INVALID_REQUEST", "The body must be a JSON object.")
-    message = re.sub(r"^Value error, ", "", found["msg"])
-    return Problem(
-        "INVALID_REQUEST", f"{field}: {message}." if field else f"{message}.", field or None
-    )
+        return CoreReason.NOT_AN_OBJECT.problem()
+    detail = found["msg"].removeprefix("Value error, ")
+    if not field:
+        return CoreReason.INVALID_BODY.problem(detail=detail)
+    return CoreReason.INVALID_VALUE.problem(field, name=field, detail=detail)
 
 
 def _path(location: tuple[Any, ...]) -> str:

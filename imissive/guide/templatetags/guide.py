@@ -1,4 +1,4 @@
-"""What the guide's sections are written with: examples in every language, and plain code."""
+"""Template tags of the guide's sections: examples in every language, and blocks of code."""
 
 import json
 import textwrap
@@ -19,7 +19,10 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def example(context: Context, name: str, answer: bool = True) -> SafeString:
-    """A call of the API with its tabs, what it answers (unless `answer` is False), and Run."""
+    """Render an API call with a tab for each language, its response, and a Run button.
+
+    `answer` False leaves out the response.
+    """
     call = calls.load(name, context["today"])
     body = None if call.body is None else rendering.json_text(call.body)
     shown = answer and call.answer is not None
@@ -41,7 +44,7 @@ def example(context: Context, name: str, answer: bool = True) -> SafeString:
 
 @register.simple_tag(takes_context=True)
 def source(context: Context, name: str) -> SafeString:
-    """A program that is written out in `examples/`, with its tabs."""
+    """Render a program of `examples/` with a tab for each language."""
     panels = rendering.source_panels(name, settings.PUBLIC_URL)
     return render_to_string(
         "imissive/guide/parts/source.html", {"place": _place(context, name), "panels": panels}
@@ -54,13 +57,13 @@ def _answer(call: calls.Call) -> SafeString:
 
 
 def _place(context: Context, name: str) -> str:
-    """A name for this place on the page: an example may stand on it twice."""
+    """Return a unique name for this place: an example may be on the page more than once."""
     return f"{context['section']}-{name}"
 
 
 @register.tag
 def code(parser: Parser, token: Token) -> "CodeNode":
-    """`{% code json %}…{% endcode %}`: a block of code as it stands there."""
+    """Compile `{% code json %}…{% endcode %}`: a highlighted block of code."""
     lexer = token.split_contents()[1:]
     nodes = parser.parse(("endcode",))
     parser.delete_first_token()
@@ -68,6 +71,8 @@ def code(parser: Parser, token: Token) -> "CodeNode":
 
 
 class CodeNode(Node):
+    """The node of a `{% code %}` block; `lexer` is a name of pygments, or empty for plain text."""
+
     def __init__(self, nodelist: NodeList, lexer: str) -> None:
         self.nodelist, self.lexer = nodelist, lexer
 
@@ -79,13 +84,13 @@ class CodeNode(Node):
 
 @register.filter
 def is_on(value: Any) -> str:
-    """For a data attribute."""
+    """Return "true" or "false", for a data attribute."""
     return "true" if value else "false"
 
 
 @register.simple_tag(takes_context=True)
 def event_bodies(context: Context) -> SafeString:
-    """The body of every type of event, to be unfolded."""
+    """Render the example body of every type of event, each in a collapsed section."""
     bodies = [
         (name, rendering.highlighted(rendering.json_text(body), "json"))
         for name, body in calls.events(context["today"]).items()

@@ -14,8 +14,10 @@ from typing import get_args
 
 from messaging.smpp.constants import Status
 from messaging.smpp.simulator.options import (
+    AnswerBody,
     IdForm,
     Options,
+    ReceiptBy,
     ReceiptIdForm,
     ReceiptStyle,
     ReceiptText,
@@ -66,6 +68,11 @@ def _add_receipt_options(parser: argparse.ArgumentParser) -> None:
     add("--time-scale", type=float, default=1.0, help="multiplies every delay of a receipt")
     add("--receipt-style", choices=get_args(ReceiptStyle), default="both")
     add("--receipt-text", choices=get_args(ReceiptText), default="standard")
+    add("--receipt-by", choices=get_args(ReceiptBy), default="deliver_sm")
+    add("--receipt-esm-class", type=int, default=4, metavar="N", help="0 marks them as nothing")
+    add("--receipt-state", type=int, metavar="N", help="in every message_state, such as 1")
+    add("--receipt-word", metavar="WORD", help="for what is not delivered, such as NODLV")
+    add("--receipt-long", action="store_true", help="an address and a service_type too long")
     add("--receipt-window", type=int, default=200, help="unanswered deliver_sm on each bind")
     add("--id-form", choices=get_args(IdForm), default="decimal")
     add("--receipt-id-form", choices=get_args(ReceiptIdForm), default="same")
@@ -78,6 +85,8 @@ def _add_misbehaviour(parser: argparse.ArgumentParser) -> None:
     add("--system-ids", metavar="A,B", help="refuse every other")
     add("--max-binds", type=int, help="of each system_id")
     add("--refuse-binds", type=_status, default=0, metavar="STATUS")
+    add("--answer-body", choices=get_args(AnswerBody), default="standard", help="odd bodies")
+    add("--receipt-tail", type=bytes.fromhex, default=b"", metavar="HEX", help="stray octets")
     add("--answer-delay", type=float, default=0.0)
     add("--answer-jitter", type=float, default=0.0, help="up to so much more, at random")
     add("--rate-limit", type=float, metavar="N", help="ESME_RTHROTTLED beyond N submits a second")
@@ -91,6 +100,7 @@ def _add_misbehaviour(parser: argparse.ArgumentParser) -> None:
     )
     add("--blackhole", action="store_true", help="never answer a submit")
     add("--drop-after", type=int, metavar="N", help="break every connection at its Nth submit")
+    add("--unbind-after", type=int, metavar="N", help="unbind at the Nth submit, amid its answers")
     add("--garbage-after", type=int, metavar="N", help="send garbage from the Nth submit on")
     add("--ignore-enquire-link", action="store_true")
 
@@ -101,6 +111,11 @@ def _options(arguments: argparse.Namespace) -> Options:
         time_scale=arguments.time_scale,
         receipt_style=arguments.receipt_style,
         receipt_text=arguments.receipt_text,
+        receipt_by=arguments.receipt_by,
+        receipt_esm_class=arguments.receipt_esm_class,
+        receipt_state=arguments.receipt_state,
+        receipt_word=arguments.receipt_word,
+        receipt_long=arguments.receipt_long,
         receipt_window=arguments.receipt_window,
         id_form=arguments.id_form,
         receipt_id_form=arguments.receipt_id_form,
@@ -108,12 +123,15 @@ def _options(arguments: argparse.Namespace) -> Options:
         system_ids=frozenset(arguments.system_ids.split(",")) if arguments.system_ids else None,
         max_binds=arguments.max_binds,
         refuse_binds=arguments.refuse_binds,
+        answer_body=arguments.answer_body,
+        receipt_tail=arguments.receipt_tail,
         answer_delay=arguments.answer_delay,
         answer_jitter=arguments.answer_jitter,
         rate_limit=arguments.rate_limit,
         refusals=dict(arguments.refuse),
         blackhole=arguments.blackhole,
         drop_after=arguments.drop_after,
+        unbind_after=arguments.unbind_after,
         garbage_after=arguments.garbage_after,
         ignore_enquire_link=arguments.ignore_enquire_link,
         history=0,  # nobody in this process looks at it

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from messaging.smpp.codec import Framer
-from messaging.smpp.constants import CommandId
+from messaging.smpp.codec import Framer, encode
+from messaging.smpp.constants import MAX_SEQUENCE, CommandId
 from messaging.smpp.link import Link
+from messaging.smpp.pdus import Unbind
 from messaging.smpp.states import Role
 
 if TYPE_CHECKING:
     import asyncio
+    from collections.abc import Callable
 
     from messaging.smpp.handlers import Handlers, LinkConfig
     from messaging.smpp.simulator.accounts import Account
-    from messaging.smpp.simulator.options import Options
+    from messaging.smpp.simulator.options import AnswerBody, Options
 
 # A command_length over every limit: whoever reads it cannot follow the stream any further.
 GARBAGE: Final = b"\xde\xad\xbe\xefHTTP/1.1 400 Bad Request\r\n\r\n\x00\xff"
 
 _ENQUIRE_LINK_RESP: Final = CommandId.ENQUIRE_LINK_RESP.to_bytes(4, "big")
+_SUBMIT_SM_RESP: Final = CommandId.SUBMIT_SM_RESP.to_bytes(4, "big")
+_DELIVER_SM: Final = CommandId.DELIVER_SM.to_bytes(4, "big")
+_UNBIND_SEQUENCE: Final = MAX_SEQUENCE  # which the session of this side is far from
+# One character more than each may have (SMPP 3.4, 5.2.11 and 5.2.8), and some.
+_LONG_SERVICE_TYPE: Final = b"REPORT"
+_LONG_ADDRESS: Final = b"0000000000000"
 _MAX_WRITE: Final = 1 << 30  # octets: no frame of our own is cut off here
 
 
@@ -43,9 +51,25 @@ class Line(Link):
         if self._wire is not None and not self._wire.is_closing():
             self._wire.write(octets)
 
+    def ask_to_go(self) -> None:
+        """Unbind in the midst of everything: answers and receipts go on until the ESME closes."""
+        self.inject(encode(Unbind(sequence=_UNBIND_SEQUENCE)))
+
+
+ANSWER_BODIES: Final[dict[AnswerBody, Callable[[bytes], bytes]]] = {
+    "two-nuls": lambda message_id: message_id + b"\0\0",
+    "no-nul": lambda message_id: message_id,
+    "spaces": lambda message_id: message_id.ljust(64) + b"\0",
+    "nuls": lambda message_id: message_id.ljust(65, b"\0"),
+    "long": lambda message_id: message_id.rjust(65, b"0") + b"\0",
+    "empty": lambda message_id: b"\0",
+    "none": lambda message_id: b"",
+}
+"""Bodies of positive answers to submits as carriers have been seen to write them."""
+
 
 class _Tap:
-    """A transport that leaves out answers to enquire_link while it is told to."""
+    """A transport that changes what the link writes while it is told to."""
 
     def __init__(self, transport: asyncio.Transport, options: Options) -> None:
         self._transport = transport
@@ -56,7 +80,20 @@ class _Tap:
 
     def write(self, data: bytes) -> None:
         """Pass on what the link writes, which is always whole frames."""
-        if self._options.ignore_enquire_link:
-            frames = Framer(_MAX_WRITE).feed(data)
-            data = b"".join(frame for frame in frames if frame[4:8] != _ENQUIRE_LINK_RESP)
+        if self._options.changes_frames:
+            data = b"".join(map(self._changed, Framer(_MAX_WRITE).feed(data)))
         self._transport.write(data)
+
+    def _changed(self, frame: bytes) -> bytes:
+        """What is written in place of a frame."""
+        options, command, body = self._options, frame[4:8], frame[16:]
+        if command == _ENQUIRE_LINK_RESP and options.ignore_enquire_link:
+            return b""
+        if command == _DELIVER_SM:
+            if options.receipt_long:
+                _, _, rest = body.partition(b"\0")
+                body = _LONG_SERVICE_TYPE + b"\0" + rest[:2] + _LONG_ADDRESS + rest[2:]
+            body += options.receipt_tail
+        elif command == _SUBMIT_SM_RESP and body and options.answer_body != "standard":
+            body = ANSWER_BODIES[options.answer_body](body.rstrip(b"\0"))
+        return (16 + len(body)).to_bytes(4, "big") + frame[4:16] + body

@@ -14,7 +14,7 @@ from messaging.smpp.round_robin import Turns
 if TYPE_CHECKING:
     from messaging.smpp.link import Link
     from messaging.smpp.outcomes import LinkError
-    from messaging.smpp.pdus import DeliverSm, Response
+    from messaging.smpp.pdus import DataSm, DeliverSm, Response
     from messaging.smpp.simulator.options import Options
 
 _DELIVER_SM: Final = int(CommandId.DELIVER_SM)
@@ -24,7 +24,7 @@ _DELIVER_SM: Final = int(CommandId.DELIVER_SM)
 class Owed:
     """A receipt until it is answered."""
 
-    pdu: DeliverSm
+    pdu: DeliverSm | DataSm
     refused: int = 0  # times
 
 
@@ -60,7 +60,7 @@ class Outbox:
         """How many receipts wait for a place in a window."""
         return len(self._waiting)
 
-    def put(self, pdu: DeliverSm) -> None:
+    def put(self, pdu: DeliverSm | DataSm) -> None:
         """Owe a receipt, and send it if a window has room."""
         if len(self._waiting) >= self._options.max_waiting_receipts:
             self._waiting.popleft()
@@ -68,7 +68,7 @@ class Outbox:
         self._waiting.append(Owed(pdu))
         self.pump()
 
-    def put_on(self, line: Link, pdu: DeliverSm) -> None:
+    def put_on(self, line: Link, pdu: DeliverSm | DataSm) -> None:
         """Send a receipt on this very bind; like any other if that cannot be."""
         owed = Owed(pdu)
         if line not in self.lines or not self._send(line, owed):

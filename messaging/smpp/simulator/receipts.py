@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from messaging.smpp.constants import ESM_DELIVERY_RECEIPT, MessageState, Tag
-from messaging.smpp.pdus import DeliverSm
+from messaging.smpp.constants import MessageState, Tag
+from messaging.smpp.pdus import DataSm, DeliverSm
 from messaging.smpp.receipt import format_receipt
 from messaging.smpp.simulator.behaviours import RAW_STATES
 from messaging.smpp.simulator.submits import readable
+from messaging.text.encoding import written_in_gsm
 
 if TYPE_CHECKING:
     from messaging.smpp.simulator.options import Options
@@ -19,9 +22,12 @@ _TEXT_OCTETS: Final = 80  # more than the 20 characters that a receipt quotes ca
 # network_error_code (SMPP 3.4, 5.3.2.31): GSM, and MAP's "absent subscriber".
 _FAILURE: Final = b"\x03\x00\x1b"
 _FAILURE_TEXT: Final = "027"
+_STATE: Final = re.compile(r" stat:\w+ ")
 
 
-def make_receipt(submit: Submit, state: MessageState, now: float, options: Options) -> DeliverSm:
+def make_receipt(
+    submit: Submit, state: MessageState, now: float, options: Options
+) -> DeliverSm | DataSm:
     """The receipt of a message that came to its end at `now` (seconds since 1970)."""
     delivered = state is MessageState.DELIVERED
     text, tlvs = format_receipt(
@@ -31,12 +37,28 @@ def make_receipt(submit: Submit, state: MessageState, now: float, options: Optio
         datetime.fromtimestamp(now, UTC),
         error_code="000" if delivered else _FAILURE_TEXT,
         text=readable(submit.pdu),
+        alphabet=partial(_written, options, delivered),
     )
+    if options.receipt_state is not None:
+        tlvs[Tag.MESSAGE_STATE] = bytes((options.receipt_state,))
     if state is MessageState.UNDELIVERABLE:
         tlvs[Tag.NETWORK_ERROR_CODE] = _FAILURE
-    if options.receipt_text != "standard":
-        text = text.lower() if options.receipt_text == "lower" else _odd(text)
     pdu = submit.pdu
+    if options.receipt_style == "text":
+        tlvs = {}
+    if options.receipt_style == "tlv":
+        text = b""
+    if options.receipt_by == "data_sm":
+        return DataSm(
+            source_addr_ton=pdu.dest_addr_ton,
+            source_addr_npi=pdu.dest_addr_npi,
+            source_addr=pdu.destination_addr,
+            dest_addr_ton=pdu.source_addr_ton,
+            dest_addr_npi=pdu.source_addr_npi,
+            destination_addr=pdu.source_addr,
+            esm_class=options.receipt_esm_class,
+            tlvs=tlvs | {Tag.MESSAGE_PAYLOAD: text},
+        )
     return DeliverSm(
         source_addr_ton=pdu.dest_addr_ton,
         source_addr_npi=pdu.dest_addr_npi,
@@ -44,18 +66,29 @@ def make_receipt(submit: Submit, state: MessageState, now: float, options: Optio
         dest_addr_ton=pdu.source_addr_ton,
         dest_addr_npi=pdu.source_addr_npi,
         destination_addr=pdu.source_addr,
-        esm_class=ESM_DELIVERY_RECEIPT,
-        short_message=b"" if options.receipt_style == "tlv" else text,
-        tlvs={} if options.receipt_style == "text" else tlvs,
+        esm_class=options.receipt_esm_class,
+        short_message=text,
+        tlvs=tlvs,
     )
 
 
-def _odd(standard: bytes) -> bytes:
+def _written(options: Options, delivered: bool, standard: str) -> bytes:
+    """A receipt in GSM's alphabet, which is what its data_coding 0 says."""
+    if options.receipt_word is not None and not delivered:
+        standard = _STATE.sub(f" stat:{options.receipt_word} ", standard, count=1)
+    if options.receipt_text == "lower":
+        standard = standard.lower()
+    elif options.receipt_text == "odd":
+        standard = _odd(standard)
+    return written_in_gsm(standard)
+
+
+def _odd(standard: str) -> str:
     """The same receipt in another order, spelling and spacing, as carriers have been seen to."""
-    fields, _, text = standard.decode("ascii").partition(" text:")
+    fields, _, text = standard.partition(" text:")
     words = dict(field.split(":") for field in fields.replace(" date:", "_date:").split(" "))
     return (
         f"Status={words['stat'].title()}, ERR: {words['err']} ID:{words['id']}"
         f" Done Date: {words['done_date']} submit_date:{words['submit_date']}"
         f" Sub:{words['sub']} Dlvrd:{words['dlvrd']} Text:{text}"
-    ).encode("ascii")
+    )

@@ -171,6 +171,8 @@ class Simulator:
         self.submits.append(submit)
         if options.garbage_after is not None and line.submits >= options.garbage_after:
             line.inject(GARBAGE)
+        if line.submits == options.unbind_after:
+            line.ask_to_go()
         if options.blackhole:
             self._note(submit)
             return

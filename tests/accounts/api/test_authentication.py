@@ -1,4 +1,4 @@
-"""API keys: what the database holds of them, expiry, scopes, and when their use is recorded."""
+"""API key authentication: storage as a hash, expiry, scopes, and the record of the last use."""
 
 import re
 from dataclasses import fields
@@ -12,6 +12,7 @@ from rest_framework.views import APIView
 
 from accounts.api.authentication import Caller, HasScope, find_caller
 from accounts.api.rate_limits import Limits
+from accounts.api.reasons import CallReason
 from accounts.keys.api_keys import create_key, digest, revoke_key
 from accounts.models import ApiKey, Organization
 from accounts.roles import Scope
@@ -33,7 +34,7 @@ def use(secret: str, **more) -> int:
     return int(Api(secret).get(URL, **more).status_code)
 
 
-# ---------------------------------------------------------------- what is kept
+# ---------------------------------------------------------------- what is stored
 
 
 @pytest.mark.parametrize(("test", "prefix"), [(False, "imk_live_"), (True, "imk_test_")])
@@ -61,7 +62,7 @@ def test_a_key_cannot_be_used_by_its_hash(organization):
         assert use(guess.encode("ascii", "replace").decode()) == 401
 
 
-# ---------------------------------------------------------------- who the caller is
+# ---------------------------------------------------------------- the caller
 
 
 def test_the_caller_is_the_keys_organization_with_its_kind_and_scopes(organization):
@@ -81,7 +82,7 @@ def test_the_caller_holds_no_secret(organization):
         "limits",
         "address",
         "networks",
-        "extra",  # what a view asked to be read along; never anything of the key
+        "extra",  # a value that a view wants to be read with the key; never part of the key
     }
 
 
@@ -94,8 +95,8 @@ def test_the_scheme_may_be_in_any_case(organization, scheme):
 def test_a_key_ends_when_it_expires(organization):
     now = timezone.now()
     _, later = create_key(organization, "k", test=False, expires_at=now + timedelta(minutes=1))
-    _, ended = create_key(organization, "k", test=False, expires_at=now - timedelta(seconds=1))
-    assert (use(later), use(ended)) == (200, 401)
+    _, expired = create_key(organization, "k", test=False, expires_at=now - timedelta(seconds=1))
+    assert (use(later), use(expired)) == (200, 401)
 
 
 def test_a_key_ends_when_it_is_revoked_and_revoking_again_changes_nothing(organization):
@@ -109,7 +110,7 @@ def test_a_key_ends_when_it_is_revoked_and_revoking_again_changes_nothing(organi
     assert (use(secret), use(other)) == (401, 200)
 
 
-def test_suspension_is_read_anew_for_each_request(organization):
+def test_suspension_is_read_for_each_request(organization):
     _, secret = create_key(organization, "k", test=False)
     statuses = []
     for status in ("active", "suspended", "active"):
@@ -131,7 +132,7 @@ def test_suspension_is_read_anew_for_each_request(organization):
         (["balance", "otp"], "webhooks", False),
     ],
 )
-def test_a_key_may_what_its_scopes_list_and_everything_where_none_is_listed(scopes, scope, may):
+def test_a_key_has_its_listed_scopes_and_all_without_any(scopes, scope, may):
     caller = _caller(scopes)
     assert caller.may(scope) is may
 
@@ -147,34 +148,35 @@ class _Dual:
 
 
 @pytest.mark.parametrize(
-    ("method", "scopes", "refusal"),
+    ("method", "scopes", "lacking"),
     [
         ("GET", ["sms:read"], None),
         ("HEAD", ["sms:read"], None),
-        ("HEAD", ["sms:send"], "This API key lacks the scope 'sms:read'."),
-        ("POST", ["sms:read"], "This API key lacks the scope 'sms:send'."),
+        ("HEAD", ["sms:send"], "sms:read"),
+        ("POST", ["sms:read"], "sms:send"),
         ("POST", ["sms:send"], None),
-        ("DELETE", ["sms:read"], None),  # the view itself then says 405
+        ("DELETE", ["sms:read"], None),  # the view itself then responds with 405
     ],
 )
-def test_a_view_may_ask_another_scope_for_each_method(method, scopes, refusal):
+def test_a_view_may_require_another_scope_for_each_method(method, scopes, lacking):
     request = APIView().initialize_request(RequestFactory().generic(method, "/v1/x"))
     request.auth = Caller(
         ids.new_uuid(), ids.new_uuid(), False, False, frozenset(scopes), Limits(), "", ()
     )
-    if refusal is None:
+    if lacking is None:
         assert HasScope().has_permission(request, _Dual())
     else:
         with pytest.raises(ApiError) as caught:
             HasScope().has_permission(request, _Dual())
-        assert (caught.value.status, caught.value.problem.message) == (403, refusal)
+        assert caught.value.status == 403
+        assert caught.value.problem == CallReason.NO_SCOPE.problem(scope=lacking)
 
 
 # ---------------------------------------------------------------- the last use
 
 
 def aged(key: ApiKey, seconds: int) -> ApiKey:
-    """The key as it stands after its last use was put that far into the past."""
+    """Return the key after setting its last use that far back into the past."""
     ApiKey.objects.filter(id=key.id).update(
         last_used_at=timezone.now() - timedelta(seconds=seconds)
     )
@@ -223,11 +225,11 @@ def test_a_refused_key_leaves_no_trace_of_use(organization):
 @pytest.mark.parametrize(
     ("proxies", "forwarded", "found"),
     [
-        (0, "198.51.100.1", "192.0.2.1"),  # anybody may write that header
+        (0, "198.51.100.1", "192.0.2.1"),  # any client can send that header
         (1, "198.51.100.1", "198.51.100.1"),
-        (1, "6.6.6.6, 198.51.100.1", "198.51.100.1"),  # the caller's own lie stands to the left
+        (1, "6.6.6.6, 198.51.100.1", "198.51.100.1"),  # the client's forged entry is on the left
         (2, "6.6.6.6, 198.51.100.1, 10.0.0.1", "198.51.100.1"),
-        (2, "198.51.100.1", "192.0.2.1"),  # it did not come through both
+        (2, "198.51.100.1", "192.0.2.1"),  # the request did not pass both proxies
         (1, "", "192.0.2.1"),
         (1, "2001:db8::1", "2001:db8::1"),
         (1, "unknown", "192.0.2.1"),
@@ -246,7 +248,7 @@ def test_the_callers_address_is_read_behind_as_many_proxies_as_are_trusted(
     assert client_address(request) == found
 
 
-def test_an_address_that_is_none_does_not_stop_a_request(organization, settings):
+def test_an_invalid_address_does_not_stop_a_request(organization, settings):
     settings.TRUSTED_PROXIES = 1
     _, secret = create_key(organization, "k", test=False)
     assert use(secret, HTTP_X_FORWARDED_FOR="unknown") == 200

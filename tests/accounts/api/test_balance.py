@@ -10,7 +10,7 @@ from tests.support.factories import PHONE, Api, client
 URL = "/v1/balance"
 
 
-def test_it_says_what_is_left_and_when_to_worry(api, customer):
+def test_it_returns_the_credits_and_the_alerts_threshold(api, customer):
     Organization.objects.filter(id=customer.id).update(low_balance_threshold=2_500_000)
     response = api.get(URL)
     assert response.status_code == 200
@@ -26,7 +26,7 @@ def test_it_falls_with_what_is_sent(api):
     ("micro", "shown"),
     [(1, "0.000001"), (45_000, "0.045"), (99_955_000, "99.955"), (100 * MICRO, "100")],
 )
-def test_credits_are_exact_decimals_without_needless_zeros(world, micro, shown):
+def test_credits_are_exact_decimals_without_trailing_zeros(world, micro, shown):
     world.carrier()
     world.route("966", world.carriers[0])
     world.price("966", 100 * MICRO - micro)
@@ -36,7 +36,7 @@ def test_credits_are_exact_decimals_without_needless_zeros(world, micro, shown):
     assert customer.api.get(URL).json()["credits"] == shown
 
 
-def test_who_never_paid_has_nothing(world):
+def test_without_a_top_up_there_are_no_credits(world):
     organization = Organization.objects.create(name="New")
     _, secret = create_key(organization, "k", test=False)
     assert Api(secret).get(URL).json() == {"credits": "0", "low_balance_threshold": "0"}

@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a POST takes effect once, however often and however concurrently it comes."""
+"""Idempotency: a POST with an `Idempotency-Key` takes effect once, also when sent concurrently."""
 
 import threading
 import time
@@ -16,7 +16,7 @@ from django.db import connection, transaction
 
 from accounts import tasks
 from accounts.api import idempotency
-from accounts.api.idempotency import Answer
+from accounts.api.idempotency import StoredResponse
 from accounts.api.view import ApiView
 from accounts.credits import ledger
 from accounts.keys.api_keys import create_key, revoke_key
@@ -51,14 +51,14 @@ def send(api: Api, body: Any = SMS, key: str = KEY, path: str = SEND, **more: An
     return api.post(path, body, HTTP_IDEMPOTENCY_KEY=key, **more)
 
 
-def replayed(answer: Any) -> bool:
-    return bool(answer.headers.get("Idempotent-Replayed") == "true")
+def replayed(response: Any) -> bool:
+    return bool(response.headers.get("Idempotent-Replayed") == "true")
 
 
-def assert_refused(answer: Any, status: int, code: str, field: str | None = None) -> None:
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["field"]) == (status, code, field)
-    assert not replayed(answer)
+def assert_refused(response: Any, status: int, code: str, field: str | None = None) -> None:
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["field"]) == (status, code, field)
+    assert not replayed(response)
 
 
 def records(customer: Customer) -> int:
@@ -66,18 +66,18 @@ def records(customer: Customer) -> int:
 
 
 def everything() -> dict[str, int]:
-    """How many rows every table has."""
+    """Return the number of rows of every table."""
     return {model._meta.label: model._default_manager.count() for model in apps.get_models()}
 
 
-# ---------------------------------------------------------------- the first answer again
+# ---------------------------------------------------------------- the first response again
 
 
 POSTS = [pattern for method, pattern in calls() if method == "POST"]
 
 
 @pytest.mark.parametrize("pattern", POSTS)
-def test_every_post_gives_the_first_answer_again(
+def test_every_post_replays_the_first_response(
     world: World, customer: Customer, carrier: Carrier, pattern: str
 ) -> None:
     good = GOOD["POST", pattern]
@@ -96,16 +96,16 @@ def test_every_post_gives_the_first_answer_again(
     assert everything() == stored
 
 
-def test_the_answer_is_the_same_as_without_a_key(api: Api) -> None:
+def test_the_response_is_the_same_as_without_a_key(api: Api) -> None:
     plain, keyed = api.post(SEND, SMS), send(api)
     assert set(plain.json()) == set(keyed.json())
     assert set(plain.headers) == set(keyed.headers)
 
 
 def test_it_sends_and_charges_once(api: Api, customer: Customer) -> None:
-    answers = [send(api) for _ in range(3)]
-    assert [replayed(answer) for answer in answers] == [False, True, True]
-    assert len({answer.json()["message_id"] for answer in answers}) == 1
+    responses = [send(api) for _ in range(3)]
+    assert [replayed(response) for response in responses] == [False, True, True]
+    assert len({response.json()["message_id"] for response in responses}) == 1
     assert len(customer.messages()) == 1
     assert customer.balance() == 99 * MICRO
 
@@ -131,7 +131,7 @@ def test_the_repetition_of_a_bulk_call_counts_as_one_call_not_as_its_messages(
         b'{"message": "Hell\\u006f", "to": "\\u002b966501234567", "sender_id": "MyCompany"}',
     ],
 )
-def test_the_same_body_written_otherwise_is_the_same(api: Api, raw: bytes) -> None:
+def test_the_same_body_in_another_form_is_the_same(api: Api, raw: bytes) -> None:
     first = send(api)
     again = api.post(SEND, raw=raw, HTTP_IDEMPOTENCY_KEY=KEY)
     assert replayed(again)
@@ -162,13 +162,13 @@ def test_another_request_with_the_key_is_refused(
 def test_it_is_scoped_to_the_api_key(world: World, customer: Customer, outsider: Customer) -> None:
     world.sender(outsider, SENDER)
     second = Api(create_key(customer.organization, "second", test=False)[1])
-    answers = [send(api) for api in (customer.api, second, outsider.api)]
-    assert [answer.status_code for answer in answers] == [202] * 3
-    assert not any(replayed(answer) for answer in answers)
+    responses = [send(api) for api in (customer.api, second, outsider.api)]
+    assert [response.status_code for response in responses] == [202] * 3
+    assert not any(replayed(response) for response in responses)
     assert (len(customer.messages()), len(outsider.messages())) == (2, 1)
 
 
-def test_who_may_not_call_any_more_is_not_answered_from_memory(customer: Customer) -> None:
+def test_a_key_without_permission_gets_no_stored_response(customer: Customer) -> None:
     key, secret = create_key(customer.organization, "k", test=False, scopes=[Scope.SMS_SEND])
     assert send(Api(secret)).status_code == 202
     key.scopes = [Scope.OTP]
@@ -178,7 +178,7 @@ def test_who_may_not_call_any_more_is_not_answered_from_memory(customer: Custome
     assert_refused(send(Api(secret)), 401, "UNAUTHORIZED")
 
 
-def test_a_get_does_not_care(api: Api, customer: Customer) -> None:
+def test_a_get_ignores_the_key(api: Api, customer: Customer) -> None:
     for _ in range(2):
         assert not replayed(api.get("/v1/balance", HTTP_IDEMPOTENCY_KEY=KEY))
     assert_refused(api.get(SEND, HTTP_IDEMPOTENCY_KEY=KEY), 405, "METHOD_NOT_ALLOWED")
@@ -193,7 +193,7 @@ def test_keys(api: Api, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "k\u00e9y", "مفتاح", "a\tb", "a\x00b", "a\x7fb"])
-def test_what_is_no_key(api: Api, customer: Customer, key: str) -> None:
+def test_invalid_keys(api: Api, customer: Customer, key: str) -> None:
     assert_refused(send(api, key=key), 400, "INVALID_REQUEST", "Idempotency-Key")
     assert customer.messages() == []
 
@@ -201,7 +201,7 @@ def test_what_is_no_key(api: Api, customer: Customer, key: str) -> None:
 def test_a_canceled_batch_locks_messages_before_the_balance(
     committed_world: World, monkeypatch: Any
 ) -> None:
-    """All of it is one transaction then, so several steps would lock them the other way round."""
+    """With a key the whole call is one transaction; several steps would invert its lock order."""
     committed_world.serve()
     customer = committed_world.customer()
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
@@ -210,8 +210,8 @@ def test_a_canceled_batch_locks_messages_before_the_balance(
     monkeypatch.setattr(cancel, "STEP", 2)
     statements: list[str] = []
     with connection.execute_wrapper(noting(statements)):
-        answer = send(customer.api, None, path=f"/v1/batches/{batch_id}/cancel")
-    assert answer.json()["canceled"] == 5
+        response = send(customer.api, None, path=f"/v1/batches/{batch_id}/cancel")
+    assert response.json()["canceled"] == 5
     locks = [
         found
         for statement in statements
@@ -259,18 +259,18 @@ def test_a_refused_call_leaves_the_key_free(
     mend = spoil(customer, monkeypatch)
     before = customer.stored()
     assert send(customer.api).status_code == status
-    assert customer.stored() == before, "what the handler did before it failed is undone"
+    assert customer.stored() == before, "the handler's writes before its failure are rolled back"
     assert records(customer) == 0
     mend()
-    answer = send(customer.api)
-    assert (answer.status_code, replayed(answer)) == (202, False)
+    response = send(customer.api)
+    assert (response.status_code, replayed(response)) == (202, False)
     assert replayed(send(customer.api))
 
 
 def test_a_refused_body_leaves_the_key_free_for_a_better_one(api: Api, customer: Customer) -> None:
     for bad in ("{", "[" * 600 + "]" * 600, '{"to": "x", "message": "y"}', "", b"\xff"):
-        answer = api.post(SEND, raw=bad, HTTP_IDEMPOTENCY_KEY=KEY)
-        assert answer.status_code == 400, answer.content
+        response = api.post(SEND, raw=bad, HTTP_IDEMPOTENCY_KEY=KEY)
+        assert response.status_code == 400, response.content
     too_long = api.post(SEND, SMS, HTTP_IDEMPOTENCY_KEY=KEY, CONTENT_LENGTH="9000000")
     assert too_long.status_code == 413
     assert send(api).status_code == 202
@@ -287,21 +287,21 @@ def committed(committed_world: World) -> Customer:
 
 
 def patiently(api: Api) -> Any:
-    """Call until it is answered, as a client does that is told to come again."""
+    """Call and retry while the response asks for it, as a well-behaved client does."""
     while True:
-        answer = send(api)
-        if answer.status_code != 409:
-            return answer
-        assert answer.json()["error"]["code"] == "IDEMPOTENCY_IN_PROGRESS"
-        assert answer["Retry-After"] == "1"
+        response = send(api)
+        if response.status_code != 409:
+            return response
+        assert response.json()["error"]["code"] == "IDEMPOTENCY_IN_PROGRESS"
+        assert response["Retry-After"] == "1"
         time.sleep(0.2)
 
 
 def test_a_hundred_at_once_send_and_charge_once(committed: Customer) -> None:
-    answers = in_threads([lambda: patiently(committed.api)] * 100)
-    assert {answer.status_code for answer in answers} == {202}
-    assert len({answer.content for answer in answers}) == 1
-    assert Counter(replayed(answer) for answer in answers) == {True: 99, False: 1}
+    responses = in_threads([lambda: patiently(committed.api)] * 100)
+    assert {response.status_code for response in responses} == {202}
+    assert len({response.content for response in responses}) == 1
+    assert Counter(replayed(response) for response in responses) == {True: 99, False: 1}
     assert len(committed.messages()) == 1
     assert committed.balance() == 499 * MICRO
 
@@ -309,29 +309,31 @@ def test_a_hundred_at_once_send_and_charge_once(committed: Customer) -> None:
 def test_to_look_first_and_write_later_would_send_many_times(
     committed: Customer, monkeypatch: Any
 ) -> None:
-    """The race is there: what the lock and the record in the same transaction are for."""
+    """The race is real without the lock and the record in the same transaction."""
 
-    def once(api_key_id: Any, key: str, fingerprint: bytes, work: Callable[[], Answer]) -> Any:
+    def run_once(
+        api_key_id: Any, key: str, fingerprint: bytes, work: Callable[[], StoredResponse]
+    ) -> Any:
         known = IdempotencyRecord.objects.filter(api_key_id=api_key_id, key=key).first()
         if known is not None:
-            return Answer(known.status, bytes(known.body)), True
-        time.sleep(0.05)  # the time that a real call needs
-        answer = work()
+            return StoredResponse(known.status, bytes(known.body)), True
+        time.sleep(0.05)  # the duration of a real call
+        response = work()
         IdempotencyRecord.objects.bulk_create(
             [
                 IdempotencyRecord(
                     api_key_id=api_key_id,
                     key=key,
                     fingerprint=fingerprint,
-                    status=answer.status,
-                    body=answer.body,
+                    status=response.status,
+                    body=response.body,
                 )
             ],
             ignore_conflicts=True,
         )
-        return answer, False
+        return response, False
 
-    monkeypatch.setattr(idempotency, "once", once)
+    monkeypatch.setattr(idempotency, "run_once", run_once)
     in_threads([lambda: send(committed.api)] * 30)
     assert len(committed.messages()) > 1
     assert committed.balance() < 499 * MICRO
@@ -339,13 +341,13 @@ def test_to_look_first_and_write_later_would_send_many_times(
 
 def test_different_keys_do_not_wait_for_each_other(committed: Customer) -> None:
     works = [lambda key=key: send(committed.api, key=f"key {key}") for key in range(20)]
-    answers = in_threads(works)
-    assert {answer.status_code for answer in answers} == {202}
+    responses = in_threads(works)
+    assert {response.status_code for response in responses} == {202}
     assert len(committed.messages()) == 20
 
 
 class Held:
-    """A call that is under way, in a thread, until it is let go."""
+    """A call that stays in progress, in a thread, until `end`."""
 
     def __init__(self, customer: Customer, monkeypatch: Any) -> None:
         self.entered, self.go = threading.Event(), threading.Event()
@@ -369,19 +371,19 @@ class Held:
     def end(self) -> Any:
         self.go.set()
         self.thread.join(20)
-        [answer] = self.answers
-        return answer
+        [response] = self.answers
+        return response
 
 
-def test_while_the_first_runs_the_second_is_told_to_come_again(
+def test_while_the_first_runs_the_second_gets_a_retry_after(
     committed: Customer, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 0.1)
     held = Held(committed, monkeypatch)
     try:
-        begun = time.monotonic()
+        start = time.monotonic()
         refused = send(committed.api)
-        assert 0.1 <= time.monotonic() - begun < 1
+        assert 0.1 <= time.monotonic() - start < 1
         assert_refused(refused, 409, "IDEMPOTENCY_IN_PROGRESS")
         assert refused["Retry-After"] == "1"
         assert_refused(send(committed.api, OTHER), 409, "IDEMPOTENCY_IN_PROGRESS")
@@ -393,20 +395,20 @@ def test_while_the_first_runs_the_second_is_told_to_come_again(
     assert len(committed.messages()) == 1
 
 
-def test_who_waits_gets_the_answer_as_soon_as_it_is_there(
+def test_a_waiting_call_gets_the_response_as_soon_as_it_exists(
     committed: Customer, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(idempotency, "WAIT_SECONDS", 10)
     held = Held(committed, monkeypatch)
     threading.Timer(0.2, held.go.set).start()
-    begun = time.monotonic()
-    answer = send(committed.api)
-    assert time.monotonic() - begun < 5
-    assert (answer.status_code, replayed(answer)) == (202, True)
-    assert held.end().content == answer.content
+    start = time.monotonic()
+    response = send(committed.api)
+    assert time.monotonic() - start < 5
+    assert (response.status_code, replayed(response)) == (202, True)
+    assert held.end().content == response.content
 
 
-def test_those_who_wait_never_hold_all_threads_of_a_process(
+def test_waiting_calls_never_occupy_all_threads_of_a_process(
     committed: Customer, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr(idempotency, "_waiting", threading.BoundedSemaphore(2))
@@ -415,17 +417,17 @@ def test_those_who_wait_never_hold_all_threads_of_a_process(
     try:
 
         def waits() -> bool:
-            begun = time.monotonic()
+            start = time.monotonic()
             assert_refused(send(committed.api), 409, "IDEMPOTENCY_IN_PROGRESS")
-            return time.monotonic() - begun >= 0.6
+            return time.monotonic() - start >= 0.6
 
         assert sum(in_threads([waits] * 6)) == 2
-        assert sum(in_threads([waits] * 6)) == 2, "the places are given back"
+        assert sum(in_threads([waits] * 6)) == 2, "the slots are released"
     finally:
         held.end()
 
 
-def test_when_the_first_fails_one_of_those_who_wait_does_the_work(
+def test_when_the_first_fails_a_waiting_call_does_the_work(
     committed: Customer, monkeypatch: Any
 ) -> None:
     accept, lock = messaging_api._accept, threading.Lock()
@@ -441,16 +443,14 @@ def test_when_the_first_fails_one_of_those_who_wait_does_the_work(
 
     monkeypatch.setattr(messaging_api, "_accept", failing)
     statuses = Counter(
-        answer.status_code for answer in in_threads([lambda: patiently(committed.api)] * 12)
+        response.status_code for response in in_threads([lambda: patiently(committed.api)] * 12)
     )
     assert statuses == {500: 2, 202: 10}
     assert len(committed.messages()) == 1
 
 
-def test_an_answer_that_was_lost_on_its_way_is_given_again(
-    committed: Customer, monkeypatch: Any
-) -> None:
-    """All is committed, then the process cannot answer any more."""
+def test_a_lost_response_is_replayed(committed: Customer, monkeypatch: Any) -> None:
+    """Everything is committed, then the process fails before it sends the response."""
     finalize = ApiView.finalize_response
 
     def lost(view: Any, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
@@ -462,21 +462,21 @@ def test_an_answer_that_was_lost_on_its_way_is_given_again(
         patch.setattr(ApiView, "finalize_response", lost)
         assert send(committed.api).status_code == 500
     [message] = committed.messages()
-    answer = send(committed.api)
-    assert (answer.status_code, replayed(answer)) == (202, True)
-    assert answer.json()["message_id"] == message.public_id
+    body = send(committed.api)
+    assert (body.status_code, replayed(body)) == (202, True)
+    assert body.json()["message_id"] == message.public_id
     assert committed.balance() == 499 * MICRO
 
 
 def test_a_record_is_never_without_its_effect(committed: Customer, monkeypatch: Any) -> None:
-    """The connection breaks at the commit: neither the message nor the record is there."""
+    """The connection breaks at the commit: neither the message nor the record is stored."""
 
     def broken(*_: Any) -> bytes:
         connection.connection.close()
         return b""
 
     with monkeypatch.context() as patch:
-        patch.setattr(idempotency, "_sealed", broken)
+        patch.setattr(idempotency, "_encrypted", broken)
         assert send(committed.api).status_code == 503
     connection.close()
     assert (committed.messages(), records(committed)) == ([], 0)
@@ -484,11 +484,11 @@ def test_a_record_is_never_without_its_effect(committed: Customer, monkeypatch: 
     assert (send(committed.api).status_code, len(committed.messages())) == (202, 1)
 
 
-# ---------------------------------------------------------------- how long, and how it is kept
+# ---------------------------------------------------------------- retention and encryption
 
 
 def age(hours: float) -> None:
-    """Let that many hours pass for every record."""
+    """Make every record that many hours older."""
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE accounts_idempotencyrecord"
@@ -510,7 +510,7 @@ def test_after_24_hours_the_key_is_free(api: Api, customer: Customer) -> None:
     assert records(customer) == 1
 
 
-def test_beat_forgets_what_is_over(api: Api, customer: Customer, monkeypatch: Any) -> None:
+def test_beat_deletes_expired_records(api: Api, customer: Customer, monkeypatch: Any) -> None:
     monkeypatch.setattr(idempotency, "PURGE_STEP", 2)
     for number in range(5):
         assert send(api, key=f"old {number}").status_code == 202
@@ -533,9 +533,9 @@ def test_the_purge_reads_an_index(db: None) -> None:
         assert "idempotency_age" in str(cursor.fetchall())
 
 
-def test_secrets_in_kept_answers_are_encrypted(api: Api, customer: Customer) -> None:
-    made = send(api, {"url": "https://example.com/hook"}, path="/v1/webhooks").json()
-    assert made["secret"].startswith("whsec_")
+def test_secrets_in_stored_responses_are_encrypted(api: Api, customer: Customer) -> None:
+    created = send(api, {"url": "https://example.com/hook"}, path="/v1/webhooks").json()
+    assert created["secret"].startswith("whsec_")
     with connection.cursor() as cursor:
         cursor.execute("SELECT key, body FROM accounts_idempotencyrecord")
         [(key, body)] = cursor.fetchall()
@@ -543,11 +543,11 @@ def test_secrets_in_kept_answers_are_encrypted(api: Api, customer: Customer) -> 
     sealed = bytes(body)
     assert b"whsec" not in sealed
     opened = Fernet(django_settings.FIELD_ENCRYPTION_KEYS[0]).decrypt(sealed)
-    assert idempotency._opened(sealed) == orjson.dumps(made)
+    assert idempotency._decrypted(sealed) == orjson.dumps(created)
     assert opened != sealed
 
 
-def test_answers_outlive_the_encryption_key_that_is_rotated(api: Api, settings: Any) -> None:
+def test_stored_responses_survive_a_rotation_of_the_encryption_key(api: Api, settings: Any) -> None:
     first = send(api)
     new = Fernet.generate_key().decode()
     settings.FIELD_ENCRYPTION_KEYS = [new, *settings.FIELD_ENCRYPTION_KEYS]

@@ -1,4 +1,4 @@
-"""Rate limits: headers on every answer, how much passes, how long to wait, and without Redis."""
+"""Rate limits: headers on every response, allowed traffic, Retry-After, and without Redis."""
 
 import socket
 import threading
@@ -22,6 +22,7 @@ from accounts.api.view import ApiView
 from accounts.keys.api_keys import create_key
 from accounts.models import Organization
 from accounts.roles import Scope
+from imissive.core import breaker
 from imissive.urls import urlpatterns as all_addresses
 from tests.support.api_calls import routes
 from tests.support.factories import (
@@ -43,7 +44,7 @@ HEADERS = (
 
 
 def limit(customer: Customer, **limits_: int | None) -> None:
-    """Set limits a minute, as an operator does."""
+    """Set the organization's limits per minute, as an operator does."""
     Organization.objects.filter(id=customer.id).update(
         **{f"{limit_class}_per_minute": value for limit_class, value in limits_.items()}
     )
@@ -53,16 +54,16 @@ def bulk(count: int) -> dict[str, Any]:
     return {"messages": [SMS] * count}
 
 
-def remaining(answer: Any) -> int:
-    return int(answer["X-RateLimit-Remaining"])
+def remaining(response: Any) -> int:
+    return int(response["X-RateLimit-Remaining"])
 
 
-def assert_limited(answer: Any, within: int) -> None:
-    """RATE_LIMITED, in the contract's shape, with a wait of at most so many seconds."""
-    assert answer.status_code == 429, answer.content
-    assert answer.json()["error"]["code"] == "RATE_LIMITED"
-    assert 1 <= int(answer["Retry-After"]) <= within
-    assert all(header in answer for header in HEADERS)
+def assert_limited(response: Any, within: int) -> None:
+    """Assert RATE_LIMITED with a Retry-After of at most `within` seconds."""
+    assert response.status_code == 429, response.content
+    assert response.json()["error"]["code"] == "RATE_LIMITED"
+    assert 1 <= int(response["Retry-After"]) <= within
+    assert all(header in response for header in HEADERS)
 
 
 # ---------------------------------------------------------------- headers
@@ -117,7 +118,7 @@ def _without_scope(api: Api, customer: Customer, monkeypatch: Any) -> Any:
 
 
 def _broken(api: Api, customer: Customer, monkeypatch: Any) -> Any:
-    monkeypatch.setattr("messaging.sending.api.parse_body", lambda *_: 1 / 0)
+    monkeypatch.setattr("messaging.sending.api.accept", lambda *_: 1 / 0)
     return api.post(SEND, SMS)
 
 
@@ -139,18 +140,18 @@ def _broken(api: Api, customer: Customer, monkeypatch: Any) -> Any:
         (500, _broken),
     ],
 )
-def test_every_answer_once_authenticated_has_them(
+def test_every_authenticated_response_has_them(
     api: Api, customer: Customer, monkeypatch: Any, status: int, call: Any
 ) -> None:
-    answer = call(api, customer, monkeypatch)
-    assert answer.status_code == status, answer.content
-    assert [header for header in HEADERS if header not in answer] == []
+    response = call(api, customer, monkeypatch)
+    assert response.status_code == status, response.content
+    assert [header for header in HEADERS if header not in response] == []
 
 
-def test_nobody_is_told_of_limits(customer: Customer) -> None:
-    for answer in (Api("").post(SEND, SMS), Api("imk_live_" + "0" * 64).post(SEND, SMS)):
-        assert answer.status_code == 401
-        assert not [header for header in HEADERS if header in answer]
+def test_unauthenticated_responses_have_none(customer: Customer) -> None:
+    for response in (Api("").post(SEND, SMS), Api("imk_live_" + "0" * 64).post(SEND, SMS)):
+        assert response.status_code == 401
+        assert not [header for header in HEADERS if header in response]
 
 
 def test_every_route_of_the_api_is_limited() -> None:
@@ -165,19 +166,19 @@ def test_remaining_is_exact(most: int) -> None:
     assert rate_limits.take(organization, LimitClass.CALLS, most, 0).remaining == most
 
 
-# ---------------------------------------------------------------- how much passes
+# ---------------------------------------------------------------- allowed traffic
 
 
 def test_as_many_as_the_limit_and_then_no_more(api: Api, customer: Customer) -> None:
     limit(customer, send=5)
-    answers = [api.post(SEND, SMS) for _ in range(7)]
-    assert [answer.status_code for answer in answers] == [202] * 5 + [429] * 2
-    assert [remaining(answer) for answer in answers] == [4, 3, 2, 1, 0, 0, 0]
-    assert_limited(answers[5], within=12)
+    responses = [api.post(SEND, SMS) for _ in range(7)]
+    assert [response.status_code for response in responses] == [202] * 5 + [429] * 2
+    assert [remaining(response) for response in responses] == [4, 3, 2, 1, 0, 0, 0]
+    assert_limited(responses[5], within=12)
     assert len(customer.messages()) == 5
 
 
-def test_lanes_and_organizations_are_counted_apart_keys_are_not(
+def test_limit_classes_and_organizations_are_counted_separately_keys_are_not(
     customer: Customer, outsider: Customer
 ) -> None:
     limit(customer, send=1, bulk=1, calls=2)
@@ -199,19 +200,19 @@ def test_a_bulk_call_counts_its_messages(api: Api, customer: Customer) -> None:
     assert remaining(api.post(BULK, bulk(4))) == 2
     before = customer.stored()
     refused = api.post(BULK, bulk(4))
-    assert_limited(refused, within=12)  # two more at one in six seconds
+    assert_limited(refused, within=12)  # two more tokens, at one per six seconds
     assert int(refused["Retry-After"]) > 6
     assert customer.stored() == before
-    assert remaining(api.post(BULK, bulk(2))) == 0, "what was refused was not counted"
+    assert remaining(api.post(BULK, bulk(2))) == 0, "a refused call was not counted"
 
 
-def test_a_bulk_call_that_can_never_pass_is_told_so(api: Api, customer: Customer) -> None:
+def test_a_bulk_call_above_the_limit_is_too_large(api: Api, customer: Customer) -> None:
     limit(customer, bulk=10)
-    answer = api.post(BULK, bulk(11))
-    assert answer.status_code == 413
-    error = answer.json()["error"]
+    response = api.post(BULK, bulk(11))
+    assert response.status_code == 413
+    error = response.json()["error"]
     assert (error["code"], error["field"]) == ("PAYLOAD_TOO_LARGE", "messages")
-    assert "Retry-After" not in answer
+    assert "Retry-After" not in response
     assert api.post(BULK, bulk(10)).status_code == 202
 
 
@@ -219,9 +220,9 @@ def test_bulk_calls_are_calls_too(api: Api, customer: Customer) -> None:
     limit(customer, calls=2)
     assert api.post(BULK, raw="{").status_code == 400
     assert api.post(BULK, raw="{").status_code == 400
-    answer = api.post(BULK, bulk(1))
-    assert_limited(answer, within=30)
-    assert "calls" in answer.json()["error"]["message"]
+    response = api.post(BULK, bulk(1))
+    assert_limited(response, within=30)
+    assert "calls" in response.json()["error"]["message"]
     assert customer.messages() == []
 
 
@@ -231,7 +232,7 @@ def test_an_estimate_of_many_counts_as_several_calls(api: Api, customer: Custome
     assert remaining(api.post("/v1/sms/estimate", bulk(500))) == 3
     refused = api.post("/v1/sms/estimate", bulk(500))
     assert_limited(refused, within=24)
-    # One call was taken for reading it; six have to come, at one in six seconds.
+    # One token was taken for reading the call; six more are needed, at one per six seconds.
     assert int(refused["Retry-After"]) in (23, 24)
     assert api.post("/v1/sms/estimate", bulk(1000)).status_code == 413
 
@@ -240,14 +241,15 @@ def test_an_operators_limit_applies_at_once(api: Api, customer: Customer) -> Non
     limit(customer, calls=100)
     assert remaining(api.get(BALANCE)) == 99
     limit(customer, calls=2)
-    answer = api.get(BALANCE)
-    assert (answer.status_code, answer["X-RateLimit-Limit"], remaining(answer)) == (200, "2", 0)
+    response = api.get(BALANCE)
+    assert (response.status_code, remaining(response)) == (200, 0)
+    assert response["X-RateLimit-Limit"] == "2"
     assert_limited(api.get(BALANCE), within=30)
-    # A bucket that was empty is: it fills at the new rate.
+    # An empty bucket stays empty; it refills at the new rate.
     limit(customer, calls=6000)
     time.sleep(0.05)
-    answer = api.get(BALANCE)
-    assert (answer.status_code, answer["X-RateLimit-Limit"]) == (200, "6000")
+    response = api.get(BALANCE)
+    assert (response.status_code, response["X-RateLimit-Limit"]) == (200, "6000")
 
 
 def test_no_more_than_the_limit_passes_at_once(committed_world: Any) -> None:
@@ -258,7 +260,7 @@ def test_no_more_than_the_limit_passes_at_once(committed_world: Any) -> None:
 
 
 def test_reading_and_writing_apart_would_let_more_pass() -> None:
-    """The race is there: the same algorithm in two round trips."""
+    """The race is real: the same algorithm in two round trips lets more pass."""
     client = redis.Redis.from_url(django_settings.REDIS_URL)
     key, each, full = f"test:{uuid4()}", 3_000_000, 60_000_000
 
@@ -273,7 +275,7 @@ def test_reading_and_writing_apart_would_let_more_pass() -> None:
     assert sum(in_threads([partial(take) for _ in range(60)])) > 20
 
 
-# ---------------------------------------------------------------- how long to wait
+# ---------------------------------------------------------------- Retry-After
 
 
 @pytest.mark.parametrize("call", [lambda api: api.post(SEND, SMS), lambda api: api.get(BALANCE)])
@@ -328,12 +330,12 @@ urlpatterns = [path("v1/closed", ClosedView.as_view()), *all_addresses]
 
 @pytest.fixture
 def _fresh_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limits, "_breaker", rate_limits._Breaker())
+    monkeypatch.setattr(rate_limits, "_breaker", rate_limits.new_breaker())
 
 
 @pytest.fixture
 def down(_fresh_breaker: None, settings: Any) -> None:
-    """Nothing listens where Redis should be."""
+    """Point the settings at a port where no Redis listens."""
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         settings.REDIS_URL = f"redis://127.0.0.1:{closed.getsockname()[1]}/0"
@@ -341,7 +343,7 @@ def down(_fresh_breaker: None, settings: Any) -> None:
 
 @pytest.fixture
 def silent(_fresh_breaker: None, settings: Any) -> Iterator[None]:
-    """Something listens where Redis should be, and never says a word."""
+    """Point the settings at a Redis that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         settings.REDIS_URL = f"redis://127.0.0.1:{listener.getsockname()[1]}/0"
         yield
@@ -352,50 +354,50 @@ def test_without_redis_sending_goes_on_and_the_log_says_so(api: Api, customer: C
     limit(customer, send=2, bulk=2, calls=2)
     with capture_logs() as logs:
         for _ in range(4):
-            answer = api.post(SEND, SMS)
-            assert answer.status_code == 202
-            assert all(header in answer for header in HEADERS)
+            response = api.post(SEND, SMS)
+            assert response.status_code == 202
+            assert all(header in response for header in HEADERS)
             assert api.post(BULK, bulk(2)).status_code == 202
             assert api.get(BALANCE).status_code == 200
-    # Once, not with every request.
+    # Logged once, not with every request.
     [alert] = [log for log in logs if log["event"] == "rate_limits_unavailable"]
     assert alert["log_level"] == "error"
 
 
 @pytest.mark.urls(__name__)
 @pytest.mark.usefixtures("_fresh_breaker")
-def test_a_view_may_ask_to_fail_closed(api: Api, settings: Any) -> None:
+def test_a_view_may_fail_closed(api: Api, settings: Any) -> None:
     works = settings.REDIS_URL
     assert api.get("/v1/closed").status_code == 200
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
-    answer = api.get("/v1/closed")
-    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "UNAVAILABLE")
-    assert int(answer["Retry-After"]) >= 1
-    assert all(header in answer for header in HEADERS)
+    response = api.get("/v1/closed")
+    assert (response.status_code, response.json()["error"]["code"]) == (503, "UNAVAILABLE")
+    assert int(response["Retry-After"]) >= 1
+    assert all(header in response for header in HEADERS)
     settings.REDIS_URL = works
-    assert api.get("/v1/closed").status_code == 503, "Redis is left alone for a second"
+    assert api.get("/v1/closed").status_code == 503, "Redis is not tried again for a second"
     assert api.get(BALANCE).status_code == 200
 
 
 @pytest.mark.usefixtures("silent")
 def test_requests_do_not_become_slow_where_redis_hangs(api: Api) -> None:
     api.post(SEND, SMS)
-    begun = time.monotonic()
+    start = time.monotonic()
     for _ in range(20):
         assert api.post(SEND, SMS).status_code == 202
-    assert time.monotonic() - begun < rate_limits.REST_SECONDS
+    assert time.monotonic() - start < breaker.REST_SECONDS
 
 
 @pytest.mark.usefixtures("silent")
 def test_one_caller_waits_for_a_redis_that_hangs_not_all(monkeypatch: Any) -> None:
     rate_limits.take(uuid4(), LimitClass.SEND, 10)
-    monkeypatch.setattr(rate_limits, "REST_SECONDS", 60.0)
+    monkeypatch.setattr(breaker, "REST_SECONDS", 60.0)
     monkeypatch.setattr(rate_limits._breaker, "_resting_until", 0.0)
 
     def waits() -> bool:
-        begun = time.monotonic()
+        start = time.monotonic()
         assert not rate_limits.take(uuid4(), LimitClass.SEND, 10).known
-        return time.monotonic() - begun > rate_limits.SOCKET_SECONDS / 2
+        return time.monotonic() - start > rate_limits.SOCKET_SECONDS / 2
 
     assert sum(in_threads([waits] * 8)) == 1
 
@@ -416,7 +418,7 @@ def test_limits_hold_again_once_redis_is_back(
 
 @pytest.mark.usefixtures("_fresh_breaker")
 def test_a_restart_of_redis_is_not_noticed(api: Api, customer: Customer) -> None:
-    """Every pooled connection is cut: asked again on a new one, at once."""
+    """Every pooled connection is closed; the command is sent again on a new one immediately."""
     limit(customer, calls=60)
     assert remaining(api.get(BALANCE)) == 59
     client = redis.Redis.from_url(django_settings.REDIS_URL)

@@ -1,4 +1,4 @@
-"""The audit log's page: readable, filtered, by pages, exported, and nobody's to change."""
+"""The audit log's page: sentences, filters, pages, the export, and its immutability."""
 
 import csv
 import io
@@ -50,15 +50,15 @@ def _page(customer: Customer, query: str = "", export: bool = False) -> str:
 
 
 def _text(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _rows(client: Client, url: str) -> list[list[str]]:
-    answer = client.get(url)
-    assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    text = answer.getvalue().decode("utf-8-sig")
+    response = client.get(url)
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    text = response.getvalue().decode("utf-8-sig")
     return list(csv.reader(io.StringIO(text)))
 
 
@@ -67,7 +67,7 @@ def _record(customer: Customer, action: str = "apikey.added", **fields) -> Audit
     return trail.record(action, organization=customer.organization, **fields)
 
 
-def test_who_did_what_when_and_from_where(owner: Client, customer: Customer) -> None:
+def test_entries_show_actor_action_time_and_address(owner: Client, customer: Customer) -> None:
     colleague = member(customer.organization, Role.ADMIN)
     _record(customer, actor=colleague, address="203.0.113.9", detail={"scopes": ["otp"]})
     _record(customer, "member.role_changed", actor=colleague, target="noor@x.example",
@@ -208,7 +208,7 @@ def test_the_number_of_queries_is_fixed(owner: Client, customer: Customer) -> No
 
 
 def test_every_action_has_its_sentence() -> None:
-    """Those that stand in the code as they are; an action without one is shown as its code."""
+    """Actions are found as literals in the code; one without a sentence is shown as its name."""
     found = set()
     for app in ("accounts", "messaging", "otp", "webhooks"):
         for file in (_ROOT / app).rglob("*.py"):
@@ -234,7 +234,7 @@ def test_every_sentence_can_be_said(language: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("detail", "told"),
+    ("detail", "expected"),
     [
         ({"from": "viewer", "to": "admin"}, [("", "viewer → admin")]),
         ({"name": {"from": "A", "to": "B"}}, [("name", "A → B")]),
@@ -246,5 +246,5 @@ def test_every_sentence_can_be_said(language: str) -> None:
         ({}, []),
     ],
 )
-def test_details(detail: dict, told: list[tuple[str, str]]) -> None:
-    assert details(detail) == told
+def test_details(detail: dict, expected: list[tuple[str, str]]) -> None:
+    assert details(detail) == expected

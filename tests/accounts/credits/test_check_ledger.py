@@ -1,6 +1,7 @@
-"""manage.py check_ledger: silent where balances and ledgers agree, exit code 1 where they do not.
+"""manage.py check_ledger: exit code 0 where balances and ledgers agree, 1 where they do not.
 
-The tampering needs the triggers off, which only the tables' owner can do; it is rolled back.
+Tampering requires the triggers to be disabled, which only the tables' owner can do; it is rolled
+back.
 """
 
 import os
@@ -23,7 +24,7 @@ SEND = "/v1/sms/send"
 
 
 def check() -> str:
-    """The command's output. Raises CommandError where it exits with 1."""
+    """Return the command's output. Raises CommandError where it exits with 1."""
     output = StringIO()
     call_command("check_ledger", stdout=output, stderr=output)
     return output.getvalue()
@@ -41,7 +42,7 @@ def tamper(sql: str, customer: Customer) -> None:
 
 
 def spend(customer: Customer) -> None:
-    """A ledger of a top-up, two charges, a refund and a correction."""
+    """Write a ledger of a top-up, two charges, a refund and a correction."""
     for text in ("one", "م" * 71):
         assert customer.api.post(SEND, {"to": PHONE, "message": text}).status_code == 202
     message = customer.messages()[0]
@@ -118,16 +119,16 @@ TAMPERING = {
 
 
 @pytest.mark.parametrize("case", TAMPERING)
-def test_tampering_is_found_and_told_by_organization(customer, outsider, case):
+def test_tampering_is_found_and_reported_by_organization(customer, outsider, case):
     spend(customer)
-    sql, told = TAMPERING[case]
+    sql, problem = TAMPERING[case]
     tamper(sql, customer)
     [found] = ledger.discrepancies()
-    assert (found.organization_id, found.what) == (customer.id, told)
+    assert (found.organization_id, found.what) == (customer.id, problem)
     output = StringIO()
     with pytest.raises(CommandError, match="1 discrepancies"):
         call_command("check_ledger", stdout=output, stderr=output)
-    assert f"{customer.id}: {told}" in output.getvalue()
+    assert f"{customer.id}: {problem}" in output.getvalue()
     assert "every balance equals" not in output.getvalue()
 
 
@@ -139,7 +140,7 @@ def test_a_balance_of_somebody_without_a_ledger_is_found(customer, world):
 
 @pytest.fixture
 def as_command(committed_db: None) -> Callable[[], subprocess.CompletedProcess[str]]:
-    """Runs the command as operators do, on the tests' database."""
+    """Run the command as operators do, on the tests' database."""
     url = settings.DATABASES["default"]
     environment = os.environ | {
         "DATABASE_URL": f"postgresql://{url['USER']}:{url['PASSWORD']}@{url['HOST']}:{url['PORT']}"

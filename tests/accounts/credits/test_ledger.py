@@ -1,4 +1,4 @@
-"""Money: what the database itself refuses, and that no charge is lost or doubled under load."""
+"""Credit ledger: rules enforced by the database; no charge is lost or doubled under load."""
 
 import json
 import threading
@@ -32,8 +32,8 @@ def execute(sql: str, *parameters: Any) -> None:
 
 
 def refused_by_the_database(sql: str, *parameters: Any) -> str:
-    """The database's reason against that statement."""
-    execute("SET CONSTRAINTS ALL IMMEDIATE")  # as if what was written so far were committed
+    """Return the database's error for the statement."""
+    execute("SET CONSTRAINTS ALL IMMEDIATE")  # as if all rows so far were committed
     with pytest.raises(DatabaseError) as caught, transaction.atomic():
         execute(sql, *parameters)
     return str(caught.value)
@@ -45,7 +45,7 @@ def running_balances(customer: Customer) -> list[tuple[int, int]]:
 
 
 def assert_running(customer: Customer) -> None:
-    """Each row's balance is the one before plus its amount, in the order of id."""
+    """Assert that each row's balance is the previous one plus its amount, in the order of id."""
     balance = 0
     for amount, after in running_balances(customer):
         balance += amount
@@ -53,7 +53,7 @@ def assert_running(customer: Customer) -> None:
     assert balance == customer.balance()
 
 
-# ---------------------------------------------------------------- what the database refuses
+# ---------------------------------------------------------------- rules of the database
 
 
 def test_a_posting_moves_the_balance_and_keeps_what_it_came_to(customer):
@@ -91,7 +91,7 @@ def test_one_posting_too_much_undoes_all_of_its_call(customer, outsider):
     assert (customer.balance(), outsider.balance()) == (100 * MICRO, 100 * MICRO)
 
 
-def test_who_has_no_balance_yet_cannot_be_charged(db):
+def test_an_organization_without_a_balance_cannot_be_charged(db):
     organization = Organization.objects.create(name="New")
     with pytest.raises(InsufficientCredits), transaction.atomic():
         ledger.post([Posting(organization.id, "charge", -1)])
@@ -118,8 +118,8 @@ MONEY = {
 @pytest.mark.parametrize("case", MONEY)
 def test_a_balance_changes_only_through_its_ledger(customer, case):
     Organization.objects.create(name="Without")
-    told = refused_by_the_database(MONEY[case])
-    assert "a balance changes only through its ledger" in told
+    error = refused_by_the_database(MONEY[case])
+    assert "a balance changes only through its ledger" in error
     assert customer.balance() == 100 * MICRO
 
 
@@ -129,15 +129,15 @@ def test_a_balance_changes_only_through_its_ledger(customer, case):
 )
 def test_ledger_and_audit_log_are_append_only(customer, table, change):
     trail.record("organization.made", actor=None, organization=customer.organization)
-    told = refused_by_the_database(change.format(table))
-    assert f"{table} is append-only" in told
+    error = refused_by_the_database(change.format(table))
+    assert f"{table} is append-only" in error
     assert LedgerEntry.objects.filter(organization=customer.organization).count() == 1
     assert AuditEntry.objects.filter(organization=customer.organization).count() == 1
 
 
 def test_an_organization_with_a_ledger_cannot_be_deleted(customer):
-    told = refused_by_the_database("DELETE FROM accounts_organization WHERE id = %s", customer.id)
-    assert "foreign key" in told
+    error = refused_by_the_database("DELETE FROM accounts_organization WHERE id = %s", customer.id)
+    assert "foreign key" in error
 
 
 @pytest.mark.parametrize("kind", ["charge", "refund"])
@@ -171,7 +171,7 @@ def test_a_kind_has_its_sign(customer, kind, amount):
         ledger.post([Posting(customer.id, kind, amount)])
 
 
-def test_a_made_up_balance_after_is_not_believed(customer):
+def test_a_forged_balance_after_is_ignored(customer):
     execute(
         "INSERT INTO accounts_ledgerentry (organization_id, kind, amount, balance_after, reason)"
         " VALUES (%s, 'top_up', 1, 999999999999, '')",
@@ -212,7 +212,7 @@ def test_every_balance_survives_being_written(micro):
 
 
 @pytest.mark.parametrize("text", ["0.0000001", "x", "", "1,5", "NaN", "Infinity", "-Infinity"])
-def test_what_is_no_amount_of_credits_is_a_value_error(text):
+def test_an_invalid_amount_of_credits_is_a_value_error(text):
     with pytest.raises(ValueError):  # noqa: PT011
         ledger.parse_credits(text)
 
@@ -245,7 +245,7 @@ def test_batches_at_once_are_each_taken_whole_or_not_at_all(committed_world):
 
 
 def test_sends_that_share_a_commit_are_each_their_own_organizations(committed_world, monkeypatch):
-    """One that cannot pay spoils it for none that it shared with."""
+    """A send without enough credits does not fail the others of its group commit."""
     one = GroupCommit(accept._commit, at_most=64, alone_on=IntegrityError)
     monkeypatch.setattr(accept, "_group_commits", [one])
     committed_world.serve()
@@ -256,9 +256,9 @@ def test_sends_that_share_a_commit_are_each_their_own_organizations(committed_wo
     def send(customer: Customer) -> tuple[uuid.UUID, int]:
         return customer.id, customer.api.post(SEND, {"to": PHONE, "message": "Hi"}).status_code
 
-    answers = in_threads([partial(send, customer) for customer in customers * 8])
+    responses = in_threads([partial(send, customer) for customer in customers * 8])
     for customer, accepted in zip(customers, (0, 3, 5, 8), strict=True):
-        statuses = [status for whose, status in answers if whose == customer.id]
+        statuses = [status for whose, status in responses if whose == customer.id]
         assert (statuses.count(202), statuses.count(402)) == (accepted, 8 - accepted)
         messages = customer.messages()
         assert sorted(customer.ledger()) == sorted(("charge", -MICRO, m.id) for m in messages)
@@ -269,7 +269,7 @@ def test_sends_that_share_a_commit_are_each_their_own_organizations(committed_wo
 
 @pytest.fixture
 def naive(committed_db: None):
-    """A balance in a table of its own, without a trigger: what the platform does not do."""
+    """Return a charge on a plain table without a trigger, which the platform does not use."""
     execute("DROP TABLE IF EXISTS scratch_balance")
     execute("CREATE TABLE scratch_balance (micro bigint NOT NULL)")
     execute("INSERT INTO scratch_balance VALUES (25)")
@@ -280,7 +280,7 @@ def naive(committed_db: None):
             [(micro,)] = cursor.fetchall()
             if micro < 1:
                 return False
-            time.sleep(0.002)  # a little Python between the two, as there always is
+            time.sleep(0.002)  # some Python between read and write, as in real code
             cursor.execute("UPDATE scratch_balance SET micro = %s", [micro - 1])
             return True
 
@@ -289,7 +289,7 @@ def naive(committed_db: None):
 
 
 def left(charge: Callable[[str], bool], how: str) -> tuple[int, int]:
-    """How many of forty charges at once were taken, and what is left."""
+    """Return how many of forty concurrent charges succeeded, and the remaining balance."""
     taken = sum(in_threads([lambda: charge(how)] * 40))
     with connection.cursor() as cursor:
         cursor.execute("SELECT micro FROM scratch_balance")
@@ -322,7 +322,7 @@ def test_running_balances_follow_the_ids_however_many_write_at_once(committed_wo
 
 
 def test_the_first_two_credits_at_once_are_both_kept(committed_db):
-    """Neither finds a balance to move; the second waits for the first to make it."""
+    """Neither finds a balance to update; the second waits until the first has inserted it."""
     organization = Organization.objects.create(name="New")
     first_posted, second_done = threading.Event(), threading.Event()
 
@@ -373,7 +373,7 @@ def test_a_charge_that_is_rolled_back_leaves_no_gap_in_the_running_balance(commi
     assert_running(customer)
 
 
-def test_the_answer_402_says_that_nothing_was_taken(committed_world):
+def test_the_response_402_says_that_nothing_was_charged(committed_world):
     committed_world.serve()
     customer = committed_world.customer(credits=0)
     response = customer.api.post(SEND, {"to": PHONE, "message": "Hi"})

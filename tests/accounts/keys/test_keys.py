@@ -1,4 +1,4 @@
-"""Keys kept safe: where they may be used from, and rotation with an overlap."""
+"""API keys: IP allow-lists, rotation with an overlap, and the audit log."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from accounts.keys.api_keys import (
     revoke_key,
     rotate_key,
 )
+from accounts.keys.reasons import KeyReason
 from accounts.models import ApiKey, AuditEntry, Organization
 from accounts.roles import Scope
 from imissive.core.errors import ApiError
@@ -41,7 +42,7 @@ def acts(organization: Organization) -> list[str]:
     return [entry.action for entry in entries]
 
 
-# ---------------------------------------------------------------- what may be listed
+# ---------------------------------------------------------------- entries of an IP allow-list
 
 
 @pytest.mark.parametrize(
@@ -88,12 +89,11 @@ def test_addresses_and_networks_are_kept_in_one_form(written: str, kept: str) ->
         "192.0.2.7\0",
     ],
 )
-def test_what_is_no_network_is_named(organization: Organization, written: str) -> None:
+def test_invalid_networks_are_named(organization: Organization, written: str) -> None:
     with pytest.raises(ApiError) as caught:
         create_key(organization, "k", test=False, allowed=["192.0.2.7", written])
-    assert caught.value.problem.field == "networks"
-    assert repr(written) in caught.value.problem.message
-    assert "'192.0.2.7'" not in caught.value.problem.message
+    shown = written if written.isprintable() else repr(written)
+    assert caught.value.problem == KeyReason.NOT_A_NETWORK.problem("networks", written=shown)
     assert not ApiKey.objects.exists()
 
 
@@ -107,12 +107,12 @@ def test_each_network_counts_once_and_fifty_are_enough(organization: Organizatio
     assert key.networks == fifty
     with pytest.raises(ApiError) as caught:
         restrict_key(key, [*fifty, "198.51.100.1"])
-    assert "50" in caught.value.problem.message
+    assert caught.value.problem == KeyReason.TOO_MANY_NETWORKS.problem("networks", most=50)
     key.refresh_from_db()
     assert key.networks == fifty
 
 
-# ---------------------------------------------------------------- where a key may be used
+# ---------------------------------------------------------------- use of a restricted key
 
 
 @pytest.mark.parametrize(
@@ -140,15 +140,15 @@ def test_a_key_works_from_its_networks_only(
     assert use(secret, address) == status
 
 
-def test_who_is_outside_is_told_where_they_are_and_not_where_the_key_works(
+def test_a_refused_caller_learns_its_address_but_not_the_allow_list(
     organization: Organization,
 ) -> None:
     _, secret = create_key(organization, "k", test=False, allowed=["192.0.2.0/24"])
-    answer = Api(secret).get(URL, REMOTE_ADDR="198.51.100.1")
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"]) == (403, "FORBIDDEN")
+    response = Api(secret).get(URL, REMOTE_ADDR="198.51.100.1")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"]) == (403, "FORBIDDEN")
     assert "198.51.100.1" in error["message"]
-    assert "192.0.2" not in answer.content.decode()
+    assert "192.0.2" not in response.content.decode()
 
 
 def test_behind_proxies_the_callers_own_address_counts(
@@ -156,7 +156,7 @@ def test_behind_proxies_the_callers_own_address_counts(
 ) -> None:
     _, secret = create_key(organization, "k", test=False, allowed=["192.0.2.7"])
     forwarded = {"HTTP_X_FORWARDED_FOR": "192.0.2.7"}
-    assert use(secret, "10.0.0.1", **forwarded) == 403, "anybody may write that header"
+    assert use(secret, "10.0.0.1", **forwarded) == 403, "any client can send that header"
     settings.TRUSTED_PROXIES = 1
     assert use(secret, "10.0.0.1", **forwarded) == 200
     assert use(secret, "10.0.0.1", HTTP_X_FORWARDED_FOR="192.0.2.7, 198.51.100.1") == 403
@@ -189,14 +189,14 @@ def test_a_revoked_key_is_not_changed(organization: Organization) -> None:
 # ---------------------------------------------------------------- rotation
 
 
-def pass_time(key: ApiKey, span: timedelta) -> None:
-    """Let that much time pass for a key: its end comes nearer.
+def pass_time(key: ApiKey, duration: timedelta) -> None:
+    """Bring the key's expiry that much nearer, as if the time had passed.
 
-    Within a test's transaction PostgreSQL's clock stands still.
+    PostgreSQL's now() does not advance within the transaction of a test.
     """
     key.refresh_from_db()
     assert key.expires_at is not None
-    ApiKey.objects.filter(pk=key.pk).update(expires_at=key.expires_at - span)
+    ApiKey.objects.filter(pk=key.pk).update(expires_at=key.expires_at - duration)
 
 
 def test_both_keys_work_until_the_overlap_is_over(organization: Organization) -> None:
@@ -212,7 +212,7 @@ def test_both_keys_work_until_the_overlap_is_over(organization: Organization) ->
     assert (new.replaces, new.expires_at) == (old, None)
 
 
-def test_the_new_key_may_what_the_old_one_might(organization: Organization) -> None:
+def test_the_new_key_has_the_permissions_of_the_old_one(organization: Organization) -> None:
     old, old_secret = create_key(
         organization, "Shop", test=True, scopes=[Scope.OTP, Scope.BALANCE], allowed=["192.0.2.0/24"]
     )
@@ -240,7 +240,7 @@ def test_the_old_key_never_lives_longer_than_it_would_have(organization: Organiz
     old, _ = create_key(organization, "k", test=False, expires_at=now + HOUR)
     new, _ = rotate_key(old, DAY)
     assert about(old.expires_at, now + HOUR)
-    # Of as long a life as the old one was given.
+    # It has the same lifetime as the old one was given.
     assert about(new.expires_at, now + HOUR)
     longer, _ = create_key(organization, "k", test=False, expires_at=now + 90 * DAY)
     ApiKey.objects.filter(pk=longer.pk).update(created_at=now - 80 * DAY, expires_at=now + 10 * DAY)
@@ -294,7 +294,7 @@ def test_the_new_key_can_be_rotated_in_its_turn(organization: Organization) -> N
     assert [use(secret) for secret in (first_secret, second_secret, third_secret)] == [200] * 3
 
 
-def test_of_two_who_rotate_at_once_one_does(committed_world: World) -> None:
+def test_of_two_concurrent_rotations_one_succeeds(committed_world: World) -> None:
     customer = committed_world.customer()
     key = ApiKey.objects.get(organization=customer.id, test=False)
 
@@ -310,7 +310,7 @@ def test_of_two_who_rotate_at_once_one_does(committed_world: World) -> None:
 
 
 def test_without_the_lock_several_would(committed_world: World, monkeypatch: Any) -> None:
-    """The race is there."""
+    """The race is real."""
     customer = committed_world.customer()
     key = ApiKey.objects.get(organization=customer.id, test=False)
     manager = type(ApiKey.objects)
@@ -329,7 +329,7 @@ def test_without_the_lock_several_would(committed_world: World, monkeypatch: Any
 # ---------------------------------------------------------------- the audit log
 
 
-def test_each_act_of_a_person_is_audited_without_a_secret(organization: Organization) -> None:
+def test_each_action_of_a_person_is_audited_without_a_secret(organization: Organization) -> None:
     actor = person()
     by = {"actor": actor, "address": "203.0.113.1"}
     key, first = create_key(
@@ -355,10 +355,10 @@ def test_each_act_of_a_person_is_audited_without_a_secret(organization: Organiza
         "expires_at": None,
     }
     assert entries[1].detail["new"] == new.public_id
-    told = str([(entry.target, entry.detail) for entry in entries])
+    recorded = str([(entry.target, entry.detail) for entry in entries])
     for secret in (first, second):
-        assert secret not in told
-        assert secret.removeprefix("imk_live_")[8:40] not in told
+        assert secret not in recorded
+        assert secret.removeprefix("imk_live_")[8:40] not in recorded
 
 
 def test_what_fails_is_not_audited(organization: Organization) -> None:

@@ -1,4 +1,4 @@
-"""Invitations: mailed, opened by the right person, accepted once."""
+"""Invitations: sent by email, accepted once and only by the right person."""
 
 from datetime import timedelta
 
@@ -38,14 +38,14 @@ def _team(customer: Customer, path: str = "") -> str:
 
 
 def _invite(client: Client, customer: Customer, email: str = EMAIL, role: str = "developer") -> str:
-    """The path of the mailed link."""
-    answer = client.post(_team(customer, "invite/"), {"email": email, "role": role})
-    assert answer.status_code == 302, answer.content.decode()
+    """Invite an address and return the path of the link in the mail."""
+    response = client.post(_team(customer, "invite/"), {"email": email, "role": role})
+    assert response.status_code == 302, response.content.decode()
     return link("/invitations/", email.lower())
 
 
 def _known(email: str = EMAIL) -> User:
-    """Somebody who has an account and has proved the address."""
+    """Create a user whose email address is verified."""
     user = User.objects.create_user(email, "a-long-and-odd-one", name="Noor")
     vouch_for_address(user)
     return user
@@ -56,7 +56,7 @@ def _wait_a_minute() -> None:
     Invitation.objects.update(sent_at=earlier)
 
 
-def test_the_mail_says_who_invites_to_what(owner: Client, customer: Customer) -> None:
+def test_the_mail_names_the_inviter_and_the_organization(owner: Client, customer: Customer) -> None:
     _invite(owner, customer)
     message = mail.outbox[-1]
     assert message.to == [EMAIL]
@@ -77,7 +77,7 @@ def test_a_newcomer_signs_up_and_is_in(owner: Client, customer: Customer, client
     form = client.get("/accounts/signup/").content.decode()
     assert EMAIL in form
     assert 'name="organization"' not in form
-    # A disabled field cannot be changed by what is posted.
+    # A disabled field cannot be changed by a posted value.
     data = {"name": "Noor", "email": "evil@evil.example", "password1": "a-long-and-odd-one"}
     assert client.post("/accounts/signup/", data)["Location"] == "/"
     assert customer.organization.name in client.get("/", follow=True).content.decode()
@@ -99,12 +99,12 @@ def test_a_newcomer_gets_in_where_sign_up_is_closed(
     assert "by invitation" in Client().get("/accounts/signup/").content.decode()
 
 
-def test_who_has_an_account_accepts(owner: Client, customer: Customer, client: Client) -> None:
+def test_a_user_with_an_account_accepts(owner: Client, customer: Customer, client: Client) -> None:
     user = _known()
     url = _invite(owner, customer, EMAIL.upper())
     page = client.get(url).content.decode()
     assert f"/accounts/login/?next={url}" in page
-    # Without a login a POST accepts nothing.
+    # Without a login, a POST does not accept the invitation.
     client.post(url)
     assert not Member.objects.filter(user=user).exists()
     mine = browser(user)
@@ -130,7 +130,7 @@ def test_another_persons_invitation_is_of_no_use(owner: Client, customer: Custom
 
 
 def test_accepting_asks_for_the_address_itself(owner: Client, customer: Customer) -> None:
-    """Whoever calls it: signing up does too."""
+    """It does so for every caller, for example the sign-up."""
     _invite(owner, customer)
     stranger = _known("evil@evil.example")
     with pytest.raises(NotAllowed, match="another address"):
@@ -160,9 +160,9 @@ def test_a_link_works_once(owner: Client, customer: Customer) -> None:
     mine = browser(user)
     mine.post(url)
     Member.objects.filter(user=user).delete()
-    answer = mine.post(url)
-    assert answer.status_code == 404
-    assert "does not work any more" in answer.content.decode()
+    response = mine.post(url)
+    assert response.status_code == 404
+    assert "does not work any more" in response.content.decode()
     assert not Member.objects.filter(user=user).exists()
 
 
@@ -173,7 +173,7 @@ def test_a_link_ends_after_seven_days(owner: Client, customer: Customer) -> None
     assert days == timedelta(days=7)
     Invitation.objects.update(expires_at=timezone.now())
     assert Client().get(url).status_code == 404
-    # And the address can be invited anew.
+    # The address can be invited again.
     _invite(owner, customer)
 
 
@@ -214,7 +214,7 @@ def test_another_organizations_invitation_is_not_found(
 
 
 @pytest.mark.parametrize(
-    ("email", "role", "told"),
+    ("email", "role", "message"),
     [
         ("", "viewer", "This field is required"),
         ("noor", "viewer", "Enter a valid email address"),
@@ -223,10 +223,10 @@ def test_another_organizations_invitation_is_not_found(
         ("a@" + "b" * 250 + ".example", "viewer", "at most 254 characters"),
     ],
 )
-def test_bad_input(owner: Client, customer: Customer, email: str, role: str, told: str) -> None:
-    answer = owner.post(_team(customer, "invite/"), {"email": email, "role": role})
-    assert answer.status_code == 200
-    assert told in answer.content.decode()
+def test_bad_input(owner: Client, customer: Customer, email: str, role: str, message: str) -> None:
+    response = owner.post(_team(customer, "invite/"), {"email": email, "role": role})
+    assert response.status_code == 200
+    assert message in response.content.decode()
     assert not Invitation.objects.exists()
     assert mail.outbox == []
 
@@ -253,7 +253,7 @@ def test_only_owners_invite_owners(customer: Customer) -> None:
     assert not Invitation.objects.exists()
 
 
-def test_no_way_to_mail_the_world(
+def test_invitations_cannot_be_used_to_send_spam(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(invitations, "OPEN_AT_MOST", 2)
@@ -292,7 +292,7 @@ def test_a_closed_organization_takes_nobody_in(owner: Client, customer: Customer
     assert browser(_known()).post(url).status_code == 404
 
 
-def test_a_member_who_accepts_stays_what_they_are(owner: Client, customer: Customer) -> None:
+def test_a_member_who_accepts_keeps_their_role(owner: Client, customer: Customer) -> None:
     url = _invite(owner, customer, role="viewer")
     user = _known()
     Member.objects.create(organization=customer.organization, user=user, role=Role.ADMIN)
@@ -310,8 +310,8 @@ def test_accepted_by_several_clicks_at_once(committed_world: World) -> None:
         invitations.invite(by, user.email, Role.VIEWER)
         url = link("/invitations/", user.email)
         mine = [browser(user) for _ in range(4)]
-        answers = in_threads([lambda each=each: each.post(url).status_code for each in mine])  # type: ignore[misc]
-        assert set(answers) <= {302, 404}
+        responses = in_threads([lambda each=each: each.post(url).status_code for each in mine])  # type: ignore[misc]
+        assert set(responses) <= {302, 404}
         assert Member.objects.filter(user=user).count() == 1
         joined = AuditEntry.objects.filter(
             organization=customer.organization, action="member.joined"

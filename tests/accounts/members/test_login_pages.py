@@ -1,6 +1,6 @@
-"""Every page of signing in and of one's account: in our look, in both languages, by one table.
+"""Every page of login and account: in our design, in both languages, from one table.
 
-A new address of allauth's without a row here fails.
+A new URL of allauth without a row in the table fails.
 """
 
 import time
@@ -49,15 +49,15 @@ TABLE: dict[str, tuple[str, int]] = {
     "account_reauthenticate": (SECURED, 200),
     "account_email": (SECURED, 200),
     "account_change_password": (SECURED, 200),
-    # Leads to changing it: everybody has a password.
+    # Redirects to the change, because every user has a password.
     "account_set_password": (SECURED, 302),
-    # Sign-in by mailed code is not offered.
+    # Login by a mailed code is not offered.
     "account_confirm_login_code": (STRANGER, 302),
     "mfa_index": (SECURED, 200),
     # Only between the password and the second step.
     "mfa_authenticate": (STRANGER, 302),
     "mfa_reauthenticate": (SECURED, 200),
-    # There is an app already.
+    # The user has an authenticator app already.
     "mfa_activate_totp": (SECURED, 302),
     "mfa_deactivate_totp": (SECURED, 200),
     "mfa_view_recovery_codes": (SECURED, 200),
@@ -66,11 +66,11 @@ TABLE: dict[str, tuple[str, int]] = {
     "mfa_download_recovery_codes": (SECURED, 200),
     "mfa_list_webauthn": (SECURED, 200),
     "mfa_add_webauthn": (SECURED, 200),
-    # There is no key to ask for.
+    # The user has no passkey to confirm with.
     "mfa_reauthenticate_webauthn": (SECURED, 302),
     "mfa_remove_webauthn": (SECURED, 404),
     "mfa_edit_webauthn": (SECURED, 404),
-    # JSON for the script of the login page; it says so in its header.
+    # JSON for the login page's script, as its Content-Type says.
     "mfa_login_webauthn": (STRANGER, 302),
     "usersessions_list": (SECURED, 200),
 }
@@ -85,7 +85,7 @@ def _plain(settings) -> None:
 
 @pytest.fixture
 def secured(db: None) -> User:
-    """Somebody with an authenticator app and recovery codes."""
+    """Create a user with an authenticator app and recovery codes."""
     user = User.objects.create_user("noor@najd.example", PASSWORD, name="Noor")
     vouch_for_address(user)
     TOTP.activate(user, generate_totp_secret())
@@ -111,7 +111,7 @@ def _url(name: str) -> str:
 
 
 def _client(user: User) -> Client:
-    """Logged in, and asked for the password a moment ago."""
+    """Return a client that has logged in and confirmed the password a moment ago."""
     client = Client()
     client.force_login(user)
     session = client.session
@@ -131,14 +131,14 @@ def test_each_page_looks_like_ours(name: str, language: str, secured: User) -> N
     who, status = TABLE[name]
     client = _client(secured) if who == SECURED else Client()
     client.cookies["django_language"] = language
-    answer = client.get(_url(name))
-    assert answer.status_code == status
+    response = client.get(_url(name))
+    assert response.status_code == status
     if status != 200 or name in NO_PAGES:
         return
-    page = answer.content.decode()
+    page = response.content.decode()
     assert "css/public.css" in page
     assert f'dir="{"rtl" if language == "ar" else "ltr"}"' in page
-    assert "unsafe" not in answer["Content-Security-Policy"]
+    assert "unsafe" not in response["Content-Security-Policy"]
     for forbidden in (" style=", "<style", " onclick=", "javascript:"):
         assert forbidden not in page
 
@@ -147,7 +147,7 @@ def test_each_page_looks_like_ours(name: str, language: str, secured: User) -> N
 
 
 def _code(user: User) -> str:
-    """What the authenticator app shows now."""
+    """Return the code that the authenticator app shows now."""
     kept = Authenticator.objects.get(user=user, type="totp").data["secret"]
     counter = next(iter(yield_hotp_counters_from_time()))
     return format_hotp_value(hotp_value(crypto.decrypt(kept), counter))
@@ -178,7 +178,7 @@ def test_a_recovery_code_works_once(secured: User) -> None:
         assert client.get("/accounts/profile/").status_code == expected
 
 
-def test_a_changed_password_is_told_by_mail(secured: User, mailoutbox: list) -> None:
+def test_a_changed_password_is_notified_by_mail(secured: User, mailoutbox: list) -> None:
     new = "another-long-and-odd-one"
     data = {"oldpassword": PASSWORD, "password1": new, "password2": new}
     _client(secured).post("/accounts/password/change/", data)

@@ -1,4 +1,4 @@
-"""Settings of an organization and of a person, and closing an organization."""
+"""Settings of an organization, the profile of a user, and closing an organization."""
 
 import re
 from datetime import UTC, datetime
@@ -63,12 +63,12 @@ def test_limits_as_they_are(owner: Client, customer: Customer) -> None:
     row = " ".join(page.partition("Other calls of the API")[2].split()[:2])
     limit, used = row.split()
     assert limit == "4,321"
-    # The bucket fills again, 72 a second.
+    # The bucket refills, 72 tokens per second.
     assert 1000 < int(used.replace(",", "")) <= 2000
     assert " ".join(page.partition("Parts of one message")[2].split()[:1]) == "7"
 
 
-def test_from_where_keys_work(owner: Client, customer: Customer) -> None:
+def test_ip_allow_lists_of_keys(owner: Client, customer: Customer) -> None:
     create_key(customer.organization, "Bound", test=True, allowed=["203.0.113.7"])
     over, _ = create_key(customer.organization, "Over", test=True, allowed=["203.0.113.8"])
     revoke_key(over)
@@ -93,10 +93,10 @@ def test_renaming(owner: Client, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize("name", ["", " ", "N" * 121, "https://x.example", "a\0b"])
-def test_names_that_are_none(owner: Client, customer: Customer, name: str) -> None:
-    answer = owner.post(_settings(customer, "name/"), {"name": name})
-    assert answer.status_code == 200
-    assert "errorlist" in answer.content.decode()
+def test_invalid_names(owner: Client, customer: Customer, name: str) -> None:
+    response = owner.post(_settings(customer, "name/"), {"name": name})
+    assert response.status_code == 200
+    assert "errorlist" in response.content.decode()
     assert _stored(customer).name == customer.organization.name
 
 
@@ -110,10 +110,10 @@ def test_the_low_balance_alert(customer: Customer) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "-1", "x", "NaN", "1e99", "0.0000001", "9" * 20])
-def test_thresholds_that_are_none(owner: Client, customer: Customer, value: str) -> None:
-    answer = owner.post(_settings(customer, "alert/"), {"low_balance_threshold": value})
-    assert answer.status_code == 200
-    assert "errorlist" in answer.content.decode()
+def test_invalid_thresholds(owner: Client, customer: Customer, value: str) -> None:
+    response = owner.post(_settings(customer, "alert/"), {"low_balance_threshold": value})
+    assert response.status_code == 200
+    assert "errorlist" in response.content.decode()
     assert _stored(customer).low_balance_threshold == 0
 
 
@@ -155,7 +155,7 @@ def test_closing(owner: Client, world: World, customer: Customer) -> None:
     assert not Invitation.objects.filter(organization=customer.id).exists()
     assert not Member.objects.filter(organization=customer.id).exists()
     assert not endpoints_of(customer.id).exists()
-    # Money stays where it is, and so does who closed it.
+    # The balance is kept, and so is the record of the person who closed it.
     assert customer.balance() == 100 * MICRO
     assert LedgerEntry.objects.filter(organization=customer.id).count() == 1
     entry = AuditEntry.objects.get(organization=customer.id, action="organization.closed")
@@ -164,8 +164,8 @@ def test_closing(owner: Client, world: World, customer: Customer) -> None:
 
 @pytest.mark.parametrize("typed", ["x", "CUSTOMER", " "])
 def test_the_name_has_to_be_typed(owner: Client, customer: Customer, typed: str) -> None:
-    answer = owner.post(_settings(customer, "close/"), {"name": typed})
-    assert "errorlist" in answer.content.decode()
+    response = owner.post(_settings(customer, "close/"), {"name": typed})
+    assert "errorlist" in response.content.decode()
     assert _stored(customer).status == Organization.Status.ACTIVE
 
 
@@ -212,7 +212,7 @@ def test_name_language_and_time_zone(customer: Customer) -> None:
     assert "تم الحفظ" in page
     user.refresh_from_db()
     assert (user.name, user.language, user.time_zone) == ("سارة", "ar", "Asia/Riyadh")
-    # A new browser speaks the language as soon as it is known who sits there.
+    # A new browser gets the language as soon as the user has logged in.
     user.set_password("a-long-and-odd-one")
     user.save()
     other = Client()
@@ -246,7 +246,7 @@ def test_times_are_shown_in_the_persons_zone(
     User.objects.filter(pk=user.pk).update(time_zone="Asia/Riyadh")
     page = client.get(url).content.decode()
     assert 'title="2026-03-01 22:30:00 UTC" dir="ltr">2026-03-02 01:30:00</time>' in page
-    # What an older version may have stored does no harm.
+    # A value that an older version may have stored causes no error.
     User.objects.filter(pk=user.pk).update(time_zone="Mars/Phobos")
     assert "2026-03-01 22:30:00 UTC</time>" in client.get(url).content.decode()
 
@@ -262,7 +262,7 @@ def test_times_are_shown_in_the_persons_zone(
         ("time_zone", "../../etc/passwd"),
     ],
 )
-def test_profiles_that_are_none(db: None, field: str, value: str) -> None:
+def test_invalid_profiles(db: None, field: str, value: str) -> None:
     user = person()
     assert "errorlist" in _save_profile(browser(user), **{field: value})
     user.refresh_from_db()

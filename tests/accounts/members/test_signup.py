@@ -1,4 +1,4 @@
-"""Signing up: an account, a proved address, and then an organization of one's own."""
+"""Sign-up: an account, a verified email address, and then an organization."""
 
 from datetime import timedelta
 
@@ -34,26 +34,26 @@ def _plain(settings) -> None:
 
 
 def _sign_up(client: Client, **changes: str) -> str:
-    """Where the form leads."""
-    answer = client.post("/accounts/signup/", FORM | changes)
-    assert answer.status_code == 302, answer.content.decode()
-    return answer["Location"]
+    """Post the sign-up form and return the URL that it redirects to."""
+    response = client.post("/accounts/signup/", FORM | changes)
+    assert response.status_code == 302, response.content.decode()
+    return response["Location"]
 
 
 def _confirm(client: Client, email: str = EMAIL) -> str:
-    """Where the mail's link leads once its button is pressed."""
+    """Open the mail's link, press its button, and return the URL that it redirects to."""
     url = link("/accounts/confirm-email/", email)
     assert client.get(url).status_code == 200
-    answer = client.post(url)
-    assert answer.status_code == 302
-    return answer["Location"]
+    response = client.post(url)
+    assert response.status_code == 302
+    return response["Location"]
 
 
-def _told(client: Client, **changes: str) -> str:
-    """The form shown again, because of what was typed."""
-    answer = client.post("/accounts/signup/", FORM | changes)
-    assert answer.status_code == 200
-    return answer.content.decode()
+def _form_page(client: Client, **changes: str) -> str:
+    """Post invalid values and return the page, which shows the form again."""
+    response = client.post("/accounts/signup/", FORM | changes)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def test_from_the_form_to_the_overview(client: Client, db: None) -> None:
@@ -71,7 +71,7 @@ def test_from_the_form_to_the_overview(client: Client, db: None) -> None:
     assert (entry.action, entry.actor) == ("organization.opened", member.user)
 
 
-def test_nobody_is_in_before_the_address_is_proved(client: Client, db: None) -> None:
+def test_nobody_gets_in_before_the_address_is_verified(client: Client, db: None) -> None:
     _sign_up(client)
     login = {"login": EMAIL, "password": FORM["password1"]}
     assert client.post("/accounts/login/", login)["Location"] == "/accounts/confirm-email/"
@@ -93,8 +93,8 @@ def test_a_new_password_lets_nobody_in_before(client: Client, db: None) -> None:
     client.post("/accounts/password/reset/", {"email": EMAIL})
     form = client.get(link("/accounts/password/reset/key/", EMAIL), follow=True)
     password = {"password1": "another-long-one", "password2": "another-long-one"}
-    answer = client.post(form.redirect_chain[-1][0], password)
-    assert answer["Location"] == "/accounts/confirm-email/"
+    response = client.post(form.redirect_chain[-1][0], password)
+    assert response["Location"] == "/accounts/confirm-email/"
     assert not Member.objects.filter(user__email=EMAIL).exists()
 
 
@@ -108,11 +108,11 @@ def test_a_link_works_once(client: Client, db: None) -> None:
     assert Organization.objects.filter(name="Hala Clinics").count() == 1
 
 
-def test_a_taken_address_is_not_told(client: Client, db: None) -> None:
-    """But its owner is, by mail. Both answers are alike."""
+def test_a_taken_address_is_not_revealed(client: Client, db: None) -> None:
+    """Its owner is notified by mail. The response is the same as for a new address."""
     _sign_up(client)
     _confirm(client)
-    cache.clear()  # Mails to one address are minutes apart.
+    cache.clear()  # Mails to the same address are sent minutes apart.
     stranger = Client()
     assert _sign_up(stranger, email=EMAIL.upper(), organization="Evil") == (
         "/accounts/confirm-email/"
@@ -139,7 +139,7 @@ def test_in_arabic(client: Client, db: None) -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "told"),
+    ("field", "value", "message"),
     [
         ("email", "", "This field is required"),
         ("email", "huda", "Enter a valid email address"),
@@ -159,8 +159,8 @@ def test_in_arabic(client: Client, db: None) -> None:
         ("organization", "O" * 121, "at most 120 characters"),
     ],
 )
-def test_bad_input(client: Client, db: None, field: str, value: str, told: str) -> None:
-    assert told in _told(client, **{field: value})
+def test_bad_input(client: Client, db: None, field: str, value: str, message: str) -> None:
+    assert message in _form_page(client, **{field: value})
     assert not User.objects.filter(email=EMAIL).exists()
     assert mail.outbox == []
 
@@ -170,7 +170,7 @@ def test_names_of_all_kinds(name: str) -> None:
     check_name(name)
 
 
-def test_who_is_in_needs_no_account(client: Client, db: None) -> None:
+def test_a_logged_in_user_needs_no_account(client: Client, db: None) -> None:
     _sign_up(client)
     _confirm(client)
     assert client.get("/accounts/signup/").status_code == 302
@@ -188,19 +188,19 @@ def test_closed_to_strangers(client: Client, settings, db: None) -> None:
 
 
 def test_a_flood_from_one_address_is_stopped(client: Client, db: None) -> None:
-    answers = {
+    responses = {
         client.post("/accounts/signup/", FORM | {"email": ""}).status_code for _ in range(21)
     }
-    assert answers == {200, 429}
+    assert responses == {200, 429}
 
 
-def test_a_double_click_makes_one_account(committed_world: World) -> None:
+def test_a_double_click_creates_one_account(committed_world: World) -> None:
     email = "twice@hala.example"
-    answers = in_threads(
+    responses = in_threads(
         [lambda: Client().post("/accounts/signup/", FORM | {"email": email}).status_code] * 3
     )
     try:
-        assert answers == [302, 302, 302]
+        assert responses == [302, 302, 302]
         assert User.objects.filter(email=email).count() == 1
         assert EmailAddress.objects.filter(email=email).count() == 1
     finally:
@@ -224,8 +224,8 @@ def test_one_more_organization(client: Client, settings, db: None) -> None:
     _confirm(client)
     client.get("/dashboard/", follow=True)
     for _ in range(2):
-        answer = client.post("/new-organization/", {"name": "Hala Labs"})
-        assert answer["Location"].startswith("/dashboard/org_")
+        response = client.post("/new-organization/", {"name": "Hala Labs"})
+        assert response["Location"].startswith("/dashboard/org_")
     assert Member.objects.filter(user__email=EMAIL, role=Role.OWNER).count() == 2
     page = client.post("/new-organization/", {"name": "https://evil.example"}).content.decode()
     assert "cannot hold a link" in page
@@ -238,12 +238,12 @@ def test_nobody_owns_countless_organizations(client: Client, db: None) -> None:
     _sign_up(client)
     _confirm(client)
     for number in range(12):
-        answer = client.post("/new-organization/", {"name": f"Hala {number}"})
-    assert "too many organizations" in answer.content.decode()
+        response = client.post("/new-organization/", {"name": f"Hala {number}"})
+    assert "too many organizations" in response.content.decode()
     assert Member.objects.filter(user__email=EMAIL).count() == 10
 
 
-def test_accounts_that_nobody_proved_go_after_a_week(client: Client, db: None) -> None:
+def test_unverified_accounts_are_deleted_after_a_week(client: Client, db: None) -> None:
     _sign_up(client)
     kept = User.objects.create_user("kept@hala.example")
     proved = User.objects.create_user("proved@hala.example")

@@ -1,4 +1,4 @@
-"""The team's page: roles, removing, leaving, and that an owner always remains."""
+"""The team's page: change roles, remove members, leave; at least one owner always remains."""
 
 import threading
 
@@ -46,7 +46,7 @@ def _set_role(client: Client, customer: Customer, user: User, role: str) -> str:
     return client.post(url, {"role": role}, follow=True).content.decode()
 
 
-def test_who_is_in_the_team(owner: Client, customer: Customer, outsider: Customer) -> None:
+def test_the_page_lists_the_members(owner: Client, customer: Customer, outsider: Customer) -> None:
     mate, stranger = member(customer.organization, Role.FINANCE), member(outsider.organization)
     page = owner.get(_team(customer)).content.decode()
     assert mate.email in page
@@ -85,8 +85,8 @@ def test_the_last_owner_stays(owner: Client, customer: Customer, boss: User) -> 
     assert _role(boss) == Role.OWNER
     heir = member(customer.organization, Role.ADMIN)
     _set_role(owner, customer, heir, "owner")
-    answer = owner.post(_team(customer, "leave/"))
-    assert (answer.status_code, _role(boss)) == (302, None)
+    response = owner.post(_team(customer, "leave/"))
+    assert (response.status_code, _role(boss)) == (302, None)
     assert owner.get(_team(customer)).status_code == 404
 
 
@@ -138,8 +138,8 @@ def test_members_of_another_organization_are_not_found(
     assert _role(stranger) == Role.OWNER
 
 
-def test_a_right_that_was_lost_meanwhile(customer: Customer, boss: User) -> None:
-    """Between reading the page's member and acting, the role may have changed."""
+def test_a_permission_that_was_lost_meanwhile(customer: Customer, boss: User) -> None:
+    """The role may change between loading the member and performing the action."""
     one, mate = member(customer.organization, Role.ADMIN), member(customer.organization)
     stale = Member.objects.select_related("organization", "user").get(user=one)
     Member.objects.filter(user=one).update(role=Role.VIEWER)
@@ -150,7 +150,7 @@ def test_a_right_that_was_lost_meanwhile(customer: Customer, boss: User) -> None
         team.remove(stale, _id(mate))
 
 
-# ---------------------------------------------------------------- two owners go at once
+# ---------------------------------------------------------------- two owners leave at the same time
 
 
 def _two_owners(world: World) -> tuple[Customer, list[User]]:
@@ -173,7 +173,7 @@ def test_two_owners_leave_at_once(committed_world: World) -> None:
         _forget(customer)
 
 
-def test_two_owners_unmake_each_other_at_once(committed_world: World) -> None:
+def test_two_owners_demote_each_other_at_once(committed_world: World) -> None:
     customer, owners = _two_owners(committed_world)
     one, two = owners
     urls = [_team(customer, f"members/{_id(user)}/role/") for user in (two, one)]
@@ -194,7 +194,7 @@ def test_two_owners_unmake_each_other_at_once(committed_world: World) -> None:
 def test_without_the_lock_nobody_would_be_left(
     committed_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Both look at once, both see the other: the race that the lock is for."""
+    """The race is real: both check at the same time, and each sees the other owner."""
     customer, owners = _two_owners(committed_world)
     both_looked = threading.Barrier(2)
     check = team._check_another_owner

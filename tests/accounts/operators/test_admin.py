@@ -1,4 +1,4 @@
-"""The operators' admin: who comes in, what can be changed there, and that each act is audited."""
+"""The operators' admin: access, permissions, changes, and their audit log entries."""
 
 import re
 from datetime import timedelta
@@ -47,9 +47,9 @@ def _url(model, page: str, *args: object) -> str:
 
 
 def test_every_page_of_every_model(admin: Client, wakes: list[object]) -> None:
-    """All in one test, since the showcase takes three seconds to make."""
-    made = showcase.make()
-    secrets = (made.carrier.password, "whsec_", showcase.PASSWORD)
+    """One test for all of them, because the showcase takes three seconds to create."""
+    objects = showcase.make()
+    secrets = (objects.carrier.password, "whsec_", showcase.PASSWORD)
     for model, model_admin in ADMINS:
         found = admin.get(_url(model, "changelist"))
         assert found.status_code == 200, model
@@ -66,7 +66,7 @@ def test_every_page_of_every_model(admin: Client, wakes: list[object]) -> None:
 
 @pytest.mark.parametrize(("model", "model_admin"), ADMINS)
 def test_no_column_is_read_by_a_filter_of_ones_own(admin: Client, model, model_admin) -> None:
-    """`text__startswith=A`, then `=AB`: masked columns read letter by letter, and nobody knows."""
+    """Lookups such as `text__startswith=A`, then `=AB`, would reveal masked columns unnoticed."""
     url = _url(model, "changelist")
     lookups = [f.name for f in model._meta.concrete_fields]
     lookups += [f"{f.name}__pk" for f in model._meta.concrete_fields if f.is_relation]
@@ -97,14 +97,14 @@ def test_every_page_in_arabic_too(admin: Client, wakes: list[object]) -> None:
 @pytest.mark.parametrize(("model", "model_admin"), ADMINS, ids=lambda value: str(value))
 def test_a_member_is_refused(customer: Customer, model, model_admin) -> None:
     client = browser(member(customer.organization))
-    answer = client.get(_url(model, "changelist"), follow=True)
-    assert answer.status_code == 403
+    response = client.get(_url(model, "changelist"), follow=True)
+    assert response.status_code == 403
 
 
 def test_nobody_is_sent_to_the_one_login_and_comes_back(client: Client, db: None) -> None:
-    answer = client.get("/admin/messaging/carrier/", follow=True)
-    assert answer.redirect_chain[-1][0].startswith("/accounts/login/?next=")
-    assert "%2Fadmin%2Fmessaging%2Fcarrier%2F" in answer.redirect_chain[-1][0]
+    response = client.get("/admin/messaging/carrier/", follow=True)
+    assert response.redirect_chain[-1][0].startswith("/accounts/login/?next=")
+    assert "%2Fadmin%2Fmessaging%2Fcarrier%2F" in response.redirect_chain[-1][0]
 
 
 def test_an_operator_added_here_logs_in_by_email(admin: Client) -> None:
@@ -116,9 +116,9 @@ def test_an_operator_added_here_logs_in_by_email(admin: Client) -> None:
     change = {**fields, "email": "new@example.com", "is_active": "on", "is_staff": "on"}
     assert admin.post(_url(User, "change", user.pk), change).status_code == 302
     login = {"login": "new@example.com", "password": "a long password"}
-    answer = Client().post("/accounts/login/?next=/admin/", login, follow=True)
-    assert answer.redirect_chain[-1][0] == "/admin/"
-    assert answer.status_code == 200
+    response = Client().post("/accounts/login/?next=/admin/", login, follow=True)
+    assert response.redirect_chain[-1][0] == "/admin/"
+    assert response.status_code == 200
     entries = AuditEntry.objects.filter(target="new@example.com").order_by("id")
     assert [entry.action for entry in entries] == ["user.added", "user.changed"]
     assert "a long password" not in str([entry.detail for entry in entries])
@@ -182,8 +182,8 @@ def test_money_and_audit_cannot_be_changed(
         "auditentry": AuditEntry.objects.get(action="something").pk,
     }[model]
     url = reverse(f"admin:accounts_{model}_{page}", args=() if page == "add" else (pk,))
-    answer = admin.post(url, {"amount": 1, "micro": 1, "post": "yes"})
-    assert answer.status_code == 403
+    response = admin.post(url, {"amount": 1, "micro": 1, "post": "yes"})
+    assert response.status_code == 403
     assert customer.balance() == 100 * MICRO
     chosen = {"action": "delete_selected", "_selected_action": [pk], "post": "yes"}
     admin.post(reverse(f"admin:accounts_{model}_changelist"), chosen)
@@ -216,11 +216,11 @@ def test_top_up_and_correction(admin: Client, customer: Customer) -> None:
         {"credits": "NaN", "reason": "Not a number"},
     ],
 )
-def test_what_is_no_top_up(admin: Client, customer: Customer, fields: dict[str, str]) -> None:
+def test_invalid_top_ups(admin: Client, customer: Customer, fields: dict[str, str]) -> None:
     url = reverse("admin:accounts_organization_adjust_credits", args=(customer.id,))
-    answer = admin.post(url, fields)
-    assert answer.status_code == 200
-    assert answer.context["form"].errors
+    response = admin.post(url, fields)
+    assert response.status_code == 200
+    assert response.context["form"].errors
     assert customer.ledger() == []
     assert not AuditEntry.objects.filter(organization=customer.organization).exists()
 
@@ -302,7 +302,7 @@ def test_a_members_role_changes_but_not_who_it_is(admin: Client, customer: Custo
         ("max_parts", "11"),
     ],
 )
-def test_limits_that_are_none(admin: Client, customer: Customer, field: str, value: str) -> None:
+def test_invalid_limits(admin: Client, customer: Customer, field: str, value: str) -> None:
     fields = {
         "name": "Renamed",
         "max_parts": "3",
@@ -310,8 +310,8 @@ def test_limits_that_are_none(admin: Client, customer: Customer, field: str, val
         "memberships-TOTAL_FORMS": "0",
         "memberships-INITIAL_FORMS": "0",
     }
-    answer = admin.post(_url(Organization, "change", customer.id), fields | {field: value})
-    assert set(answer.context["adminform"].form.errors) == {field}
+    response = admin.post(_url(Organization, "change", customer.id), fields | {field: value})
+    assert set(response.context["adminform"].form.errors) == {field}
     customer.organization.refresh_from_db()
     assert customer.organization.name != "Renamed"
 
@@ -369,8 +369,8 @@ def test_a_carriers_password_is_kept_but_never_shown(admin: Client) -> None:
 
 
 def test_a_password_too_long_for_smpp_is_refused(admin: Client) -> None:
-    answer = admin.post(_url(Carrier, "add"), CARRIER | {"password": "ninechars"})
-    assert "password" in answer.context["adminform"].form.errors
+    response = admin.post(_url(Carrier, "add"), CARRIER | {"password": "ninechars"})
+    assert "password" in response.context["adminform"].form.errors
 
 
 def test_pausing_and_disabling_a_carrier(admin: Client, carrier: Carrier) -> None:
@@ -423,8 +423,8 @@ def test_a_carriers_figures(
     for _ in range(3):
         world.message(customer, carrier)
     page = admin.get(_url(Carrier, "change", carrier.pk)).content.decode()
-    for told in (">900<", ">5,221<", "10.0%", "75.0%", ">3<"):
-        assert told in page, told
+    for text in (">900<", ">5,221<", "10.0%", "75.0%", ">3<"):
+        assert text in page, text
     row = admin.get(_url(Carrier, "changelist"), {"q": carrier.name}).content.decode()
     assert "10.0%" in row
 
@@ -457,16 +457,16 @@ def sent(world: World, customer: Customer, carrier: Carrier) -> Message:
     return world.message(customer, carrier, text="My PIN is 4711", reference="order-7")
 
 
-def test_texts_are_masked_until_somebody_says_why(admin: Client, sent: Message) -> None:
+def test_texts_are_masked_until_a_reason_is_given(admin: Client, sent: Message) -> None:
     page = admin.get(_url(Message, "change", sent.pk)).content.decode()
     assert "4711" not in page
     assert "14 characters" in page
     url = reverse("admin:messaging_message_read_text", args=(sent.pk,))
     assert "4711" not in admin.get(url).content.decode()
     assert "4711" not in admin.post(url, {"reason": ""}).content.decode()
-    answer = admin.post(url, {"reason": "Complaint 9"})
-    assert "4711" in answer.content.decode()
-    assert "no-store" in answer["Cache-Control"]
+    response = admin.post(url, {"reason": "Complaint 9"})
+    assert "4711" in response.content.decode()
+    assert "no-store" in response["Cache-Control"]
     entry = AuditEntry.objects.get(organization=sent.organization)
     assert (entry.action, entry.detail) == ("message.text_read", {"reason": "Complaint 9"})
 
@@ -477,8 +477,8 @@ def test_a_message_is_found_by_what_people_know(
 ) -> None:
     world.message(customer, carrier, to="+966509999999", reference="order-8")
     term = {"id": sent.public_id, "uuid": str(sent.id)}.get(term, term)
-    answer = admin.get(_url(Message, "changelist"), {"q": term})
-    assert [row.pk for row in answer.context["cl"].result_list] == [sent.pk]
+    response = admin.get(_url(Message, "changelist"), {"q": term})
+    assert [row.pk for row in response.context["cl"].result_list] == [sent.pk]
 
 
 def test_the_list_of_messages_counts_no_further_than_it_must(
@@ -487,7 +487,7 @@ def test_the_list_of_messages_counts_no_further_than_it_must(
     with django_assert_max_num_queries(12) as captured:
         admin.get(_url(Message, "changelist"))
     counts = [q["sql"] for q in captured.captured_queries if "COUNT(" in q["sql"].upper()]
-    # Beside it the menu counts what waits for an operator.
+    # The other queries are the menu's counts of objects that wait for an operator.
     for sql in counts:
         assert "LIMIT 10000" in sql or "senderid" in sql or "heldprefix" in sql
 

@@ -1,4 +1,4 @@
-"""API keys in the operators' admin: shown once, rotated, restricted, revoked; each act audited."""
+"""API keys in the operators' admin: create, rotate, restrict, revoke, each of them audited."""
 
 from datetime import timedelta
 from typing import Any
@@ -41,10 +41,10 @@ def url(act: str, key: ApiKey) -> str:
     return reverse(f"admin:accounts_apikey_{act}", args=(key.pk,))
 
 
-def shown_secret(answer: Any) -> str:
-    assert answer.status_code == 200
-    assert "no-store" in answer["Cache-Control"]
-    return str(answer.content.decode().split('<code id="secret">')[1].split("</code>")[0])
+def shown_secret(response: Any) -> str:
+    assert response.status_code == 200
+    assert "no-store" in response["Cache-Control"]
+    return str(response.content.decode().split('<code id="secret">')[1].split("</code>")[0])
 
 
 def entry_of(customer: Customer) -> AuditEntry:
@@ -52,7 +52,7 @@ def entry_of(customer: Customer) -> AuditEntry:
 
 
 def nowhere_to_be_found(admin: Client, secret: str, key: ApiKey) -> None:
-    """In no other page, nor in the audit log, the session or a cookie."""
+    """Assert that the secret is in no other page, the audit log, the session or a cookie."""
     for page in (reverse(LIST), url("change", key)):
         assert secret not in admin.get(page).content.decode()
     assert secret not in str(list(AuditEntry.objects.values_list("detail", "target")))
@@ -87,13 +87,13 @@ def test_a_key_is_shown_once_and_never_again(admin: Client, customer: Customer) 
         ("name", "", "required"),
     ],
 )
-def test_what_makes_no_key(
+def test_invalid_new_keys(
     admin: Client, customer: Customer, field: str, value: Any, says: str
 ) -> None:
     fields = {"organization": customer.id, "name": "Shop", "expires_at_1": "00:00"}
     before = ApiKey.objects.count()
-    answer = admin.post(reverse(ADD), fields | {field: value})
-    assert says in str(answer.context["adminform"].form.errors)
+    response = admin.post(reverse(ADD), fields | {field: value})
+    assert says in str(response.context["adminform"].form.errors)
     assert ApiKey.objects.count() == before
 
 
@@ -115,9 +115,9 @@ def test_rotating(admin: Client, customer: Customer, live: ApiKey) -> None:
 
 
 @pytest.mark.parametrize("overlap", ["", "-1", "721", "x"])
-def test_overlaps_that_are_none(admin: Client, live: ApiKey, overlap: str) -> None:
-    answer = admin.post(url("rotate", live), {"overlap": overlap})
-    assert answer.context["form"].errors
+def test_invalid_overlaps(admin: Client, live: ApiKey, overlap: str) -> None:
+    response = admin.post(url("rotate", live), {"overlap": overlap})
+    assert response.context["form"].errors
     live.refresh_from_db()
     assert live.expires_at is None
 
@@ -169,7 +169,7 @@ def test_revoking_several(admin: Client, customer: Customer) -> None:
         ),
     ],
 )
-def test_only_the_buttons_that_there_is_room_for(
+def test_only_the_actions_that_the_state_allows(
     admin: Client, live: ApiKey, spoil: Any, state: str, buttons: set[str]
 ) -> None:
     spoil(live)
@@ -178,7 +178,7 @@ def test_only_the_buttons_that_there_is_room_for(
     assert state in admin.get(reverse(LIST)).content.decode().lower()
 
 
-def test_who_may_not_make_keys_may_not_rotate_them(live: ApiKey) -> None:
+def test_without_permission_to_create_keys_there_is_no_rotation(live: ApiKey) -> None:
     helper = person(is_staff=True)
     names = ["view_apikey", "change_apikey"]
     helper.user_permissions.set(Permission.objects.filter(codename__in=names))

@@ -1,4 +1,4 @@
-"""Charts: where their bars stand, and that the table says the same."""
+"""Charts: positions of bars, lines and labels, and the table with the same numbers."""
 
 import re
 
@@ -34,7 +34,7 @@ def test_bars_are_as_high_as_their_values() -> None:
     assert float(upper.y) + float(upper.height) == pytest.approx(float(lower.y))
 
 
-def test_what_is_little_is_seen_all_the_same() -> None:
+def test_small_values_are_visible() -> None:
     chart = _chart([100_000, 1, 0, 0])
     assert float(chart.bars[1].rects[0].height) > 1
 
@@ -70,14 +70,14 @@ def test_in_arabic_time_runs_from_right_to_left() -> None:
     assert (chart.edge, mirrored.edge) == ("0", "100%")
 
 
-def test_the_latest_place_always_has_its_label() -> None:
+def test_the_latest_bucket_always_has_its_label() -> None:
     places = [Place(str(day), str(day)) for day in range(30)]
     chart = stacked(places, [Series("x", "X", "good", list(range(30)))])
     assert chart.labels[0].text == "29"
     assert len(chart.labels) <= 7
 
 
-def test_the_table_says_what_the_bars_say() -> None:
+def test_the_table_has_the_numbers_of_the_bars() -> None:
     chart = _chart([10, 0, 5, 2000], [10, 0, 0, 0])
     more = {"chart": chart, "id": "x", "title": "A <title>", "about": "About.", "what": "Time"}
     page = render_to_string("parts/chart.html", more)

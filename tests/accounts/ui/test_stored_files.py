@@ -1,4 +1,4 @@
-"""Stored files: kept as a whole or not at all, by their organization only, until their time."""
+"""Stored files: atomic writes, access by their own organization only, download, expiry."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -19,7 +19,7 @@ def _store(customer: Customer, content: list[bytes], **more) -> StoredFile:
 
 
 @pytest.mark.parametrize("sizes", [[], [0], [1], [stored_files.CHUNK_BYTES], [300_000, 1, 600_000]])
-def test_what_was_stored_is_read_again(customer: Customer, sizes: list[int]) -> None:
+def test_a_stored_file_is_read_back(customer: Customer, sizes: list[int]) -> None:
     content = [bytes([65 + number]) * size for number, size in enumerate(sizes)]
     file = _store(customer, content)
     file.refresh_from_db()
@@ -28,7 +28,7 @@ def test_what_was_stored_is_read_again(customer: Customer, sizes: list[int]) -> 
     assert file.chunks.count() == -(-sum(sizes) // stored_files.CHUNK_BYTES)
 
 
-def test_what_breaks_off_leaves_nothing(customer: Customer) -> None:
+def test_an_interrupted_upload_leaves_nothing(customer: Customer) -> None:
     def broken() -> Iterator[bytes]:
         yield b"x" * 600_000
         raise OSError("the upload was cut")
@@ -59,7 +59,9 @@ def test_a_name_is_only_a_name(customer: Customer, name: str, kept: str) -> None
     assert file.name == kept
 
 
-def test_anothers_and_what_is_over_are_not_found(customer: Customer, outsider: Customer) -> None:
+def test_another_organizations_and_expired_files_are_not_found(
+    customer: Customer, outsider: Customer
+) -> None:
     file = _store(customer, [b"x"], expires_at=timezone.now() + timedelta(minutes=1))
     assert stored_files.file_of(customer.organization, file.id) == file
     assert stored_files.file_of(outsider.organization, file.id) is None
@@ -78,7 +80,7 @@ def test_a_download_is_saved_and_never_run(customer: Customer) -> None:
     assert response["Content-Security-Policy"] == "default-src 'none'; sandbox"
 
 
-def test_what_is_over_goes(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_expired_files_are_deleted(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored_files, "PURGE_STEP", 2)
     now = timezone.now()
     for _ in range(5):

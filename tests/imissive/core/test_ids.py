@@ -22,25 +22,25 @@ def _milliseconds(value: uuid.UUID) -> int:
 
 def test_they_are_uuids_of_version_7() -> None:
     before = time.time_ns() // 1_000_000
-    made = [ids.new_uuid() for _ in range(MANY)]
+    created = [ids.new_uuid() for _ in range(MANY)]
     after = time.time_ns() // 1_000_000
-    assert {(value.version, value.variant) for value in made} == {(7, uuid.RFC_4122)}
-    assert all(before <= _milliseconds(value) <= after for value in made)
+    assert {(value.version, value.variant) for value in created} == {(7, uuid.RFC_4122)}
+    assert all(before <= _milliseconds(value) <= after for value in created)
 
 
 def test_those_of_one_millisecond_are_in_their_order() -> None:
-    made = [ids.new_uuid() for _ in range(MANY)]
-    assert made == sorted(set(made))
-    within = [a for a, b in itertools.pairwise(made) if _milliseconds(a) == _milliseconds(b)]
+    created = [ids.new_uuid() for _ in range(MANY)]
+    assert created == sorted(set(created))
+    within = [a for a, b in itertools.pairwise(created) if _milliseconds(a) == _milliseconds(b)]
     assert len(within) > MANY / 10, "many shared a millisecond"
 
 
 def test_the_next_of_a_millisecond_cannot_be_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
-    made = [ids.new_uuid() for _ in range(MANY)]
-    assert {_milliseconds(value) for value in made} == {1_800_000_000_000}
-    assert made == sorted(set(made))
-    steps = [b.int - a.int for a, b in itertools.pairwise(made)]
+    created = [ids.new_uuid() for _ in range(MANY)]
+    assert {_milliseconds(value) for value in created} == {1_800_000_000_000}
+    assert created == sorted(set(created))
+    steps = [b.int - a.int for a, b in itertools.pairwise(created)]
     assert len(set(steps)) == len(steps)
     # 58 random bits: below 2^40 comes one of a quarter of a million.
     assert sum(step < 1 << 40 for step in steps) < 3
@@ -59,7 +59,7 @@ def test_threads_make_none_twice_and_each_in_its_order() -> None:
         return [ids.new_uuid() for _ in range(MANY)]
 
     mine = in_threads([make] * 8)
-    assert all(made == sorted(made) for made in mine)
+    assert all(created == sorted(created) for created in mine)
     assert len(set(itertools.chain(*mine))) == 8 * MANY
 
 

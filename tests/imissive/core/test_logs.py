@@ -109,8 +109,8 @@ def test_what_the_database_tells_of_a_row_does_not_come_out(written, customer, c
     message = world.message(customer, carrier, text="the code is 4711")
     with pytest.raises(IntegrityError, match="4711") as caught, transaction.atomic():
         type(message).objects.filter(id=message.id).update(parts=11)
-    told = str(caught.value).strip()
-    structlog.get_logger("test").error("failed", exc_info=caught.value, error=told)
+    message_text = str(caught.value).strip()
+    structlog.get_logger("test").error("failed", exc_info=caught.value, error=message_text)
     logging.getLogger("lib").error("failed too", exc_info=caught.value)
     out = written.getvalue()
     assert "message_parts" in out

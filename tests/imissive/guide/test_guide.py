@@ -20,7 +20,7 @@ from imissive.guide.page import SECTIONS
 from imissive.reference.events import KINDS
 from messaging.states import Status
 from messaging.text import encoding
-from tests.support.markup import Elements, beyond_the_policy
+from tests.support.markup import Elements, csp_violations
 from tests.support.people import PLAIN_STATIC
 from webhooks.delivery.retry import RETRY_SECONDS
 from webhooks.models import EventType
@@ -218,7 +218,7 @@ def test_every_call_is_on_the_page_with_what_it_uses(language: str) -> None:
 
 
 def test_nothing_on_it_needs_a_wider_policy() -> None:
-    assert beyond_the_policy(read()) == []
+    assert csp_violations(read()) == []
 
 
 def test_it_is_for_everybody_and_in_nobodys_cache() -> None:

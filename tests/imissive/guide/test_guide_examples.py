@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -25,8 +26,9 @@ from imissive.guide import calls, rendering
 from imissive.guide.calls import KEY, Call
 from imissive.guide.languages import LANGUAGES
 from imissive.run.processes import free_port
+from imissive.run.unprivileged import die_with_parent
 from tests.support import guide_programs
-from tests.support.faulty_proxy import hurdles
+from tests.support.faulty_proxy import faulty_proxy
 from tests.support.guide_programs import Program
 from tests.support.platforms import until
 from tests.support.running_platform import Site
@@ -40,8 +42,8 @@ _fresh = itertools.count(int(time.time()) % 100_000)
 @pytest.fixture(scope="module")
 def hook() -> Iterator[Receiver]:
     """Where the endpoints that examples make really are."""
-    with receiver() as made:
-        yield made
+    with receiver() as endpoint:
+        yield endpoint
 
 
 def skip_loudly(missing: str) -> None:
@@ -104,7 +106,7 @@ class Maker:
 
     def __init__(self, site: Site, hook: Receiver) -> None:
         self.site = site
-        self.answers: dict[str, Any] = {}
+        self.responses: dict[str, Any] = {}
         self.known = {BASE: site.demo["IMISSIVE_URL"], HOOK: hook.url}
 
     def key(self, call: Call) -> str:
@@ -116,22 +118,22 @@ class Maker:
         for text in call.fresh:
             found[text] = fresh(text)
         # What is used up by the call is no other's.
-        answers = {} if call.again else self.answers
+        responses = {} if call.again else self.responses
         for printed, source in call.uses.items():
             name, *path = source.split(".")
-            if name not in answers:
-                answers[name] = self.answer(name)
-            found[printed] = functools.reduce(_field, path, answers[name])
+            if name not in responses:
+                responses[name] = self.response(name)
+            found[printed] = functools.reduce(_field, path, responses[name])
         return found
 
-    def answer(self, name: str) -> Any:
+    def response(self, name: str) -> Any:
         """The answer of that call, made now."""
         call = calls.load(name)
         values = self.values(call)
         self._settle(call, values)
-        status, answer = self.make(call, values)
-        assert status == call.status, answer
-        return answer
+        status, response = self.make(call, values)
+        assert status == call.status, response
+        return response
 
     def make(self, call: Call, values: dict[str, str]) -> tuple[int, Any]:
         body = json.loads(put(json.dumps(call.body), values))
@@ -156,8 +158,8 @@ class Maker:
         until(lambda: not wrong(), 10, wrong)
 
 
-def _field(answer: Any, name: str) -> Any:
-    return answer[int(name)] if isinstance(answer, list) else answer[name]
+def _field(response: Any, name: str) -> Any:
+    return response[int(name)] if isinstance(response, list) else response[name]
 
 
 def answer_of(call: Call, values: dict[str, str]) -> Any:
@@ -186,21 +188,21 @@ def test_every_example_answers_as_printed(
     """They run in the order of their names, so what `suppress` does `unsuppress` undoes."""
     skip_without(slug)
     maker = Maker(site, hook)
-    made, wrong = {}, {}
+    programs, wrong = {}, {}
     for name in NAMES:
         try:
-            made[name] = maker.program(slug, calls.load(name))
+            programs[name] = maker.program(slug, calls.load(name))
         except AssertionError as error:
             wrong[name] = [str(error)]
-    printed = guide_programs.run(slug, [program for program, _ in made.values()], tmp_path)
-    for name, (_, expected) in made.items():
+    printed = guide_programs.run(slug, [program for program, _ in programs.values()], tmp_path)
+    for name, (_, expected) in programs.items():
         call = calls.load(name)
         try:
-            status, answer = guide_programs.parse(slug, printed[name])
+            status, response = guide_programs.parse(slug, printed[name])
         except (ValueError, SyntaxError):
             wrong[name] = [printed[name]]
             continue
-        found = differences(expected, answer, call.varies)
+        found = differences(expected, response, call.varies)
         if status != call.status or found:
             wrong[name] = [f"{status}", *found]
     assert not wrong, json.dumps(wrong, indent=1)
@@ -226,9 +228,9 @@ def test_events_come_as_printed(site: Site) -> None:
         site.post(f"/v1/sms/{scheduled}/cancel", None)
         sent = site.post("/v1/otp/send", {"phone": fresh("+966")}, key=live)[1]
         site.post(f"/v1/otp/{sent['otp_id']}/cancel", None)
-        wanted = {f"message.{name}" for name in ("queued", "sent", "delivered", "failed")}
-        wanted |= {"message.canceled", "otp.failed", "webhook.test"}
-        until(lambda: wanted <= {json.loads(post.body)["event"] for post in hook.posts}, 20)
+        expected = {f"message.{name}" for name in ("queued", "sent", "delivered", "failed")}
+        expected |= {"message.canceled", "otp.failed", "webhook.test"}
+        until(lambda: expected <= {json.loads(post.body)["event"] for post in hook.posts}, 20)
         posts = [post.verified(endpoint["secret"]) for post in hook.posts]
     site.request("DELETE", f"/v1/webhooks/{endpoint['id']}")
     printed = copy.deepcopy(calls.events())
@@ -305,20 +307,24 @@ def test_a_send_that_is_repeated_sends_once(site: Site, tmp_path: Path) -> None:
     for missing in guide_programs.TOOLS.keys() - set(slugs):
         warnings.warn(f"no {guide_programs.TOOLS[missing]}: {missing} was NOT run", stacklevel=1)
     running = {}
-    with hurdles(site.url) as before:
+    with faulty_proxy(site.url) as proxy:
         for slug in slugs:
-            code = rendering.sources("send-safely", before.url)[slug]
+            code = rendering.sources("send-safely", proxy.url)[slug]
             code = code.replace(KEY, site.demo["IMISSIVE_API_KEY"])
             folder = tmp_path / slug
             folder.mkdir()
             arguments = command(slug, "send-safely", code.replace(ORDER, f"{ORDER}-{slug}"), folder)
             running[slug] = subprocess.Popen(
-                arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+                arguments,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                preexec_fn=die_with_parent(signal.SIGKILL),
             )
         printed = {slug: child.communicate(timeout=60)[0] for slug, child in running.items()}
     for slug, child in running.items():
         assert child.returncode == 0, printed[slug]
-        assert before.seen[f"{ORDER}-{slug}"] == 3, printed[slug]
+        assert proxy.seen[f"{ORDER}-{slug}"] == 3, printed[slug]
         sent = site.sql(
             "SELECT count(*), min(price) FROM messaging_message WHERE reference = %s",
             [f"{ORDER}-{slug}"],
@@ -343,19 +349,20 @@ def running(slug: str, folder: Path, secret: str, port: int) -> Iterator[list[st
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=die_with_parent(signal.SIGKILL),
     )
     lines: list[str] = []
     assert child.stdout is not None
     threading.Thread(target=lines.extend, args=[child.stdout], daemon=True).start()
     try:
-        until(lambda: answers(port) or child.poll() is not None, 20, lambda: lines)
+        until(lambda: unsigned_post_status(port) or child.poll() is not None, 20, lambda: lines)
         yield lines
     finally:
         child.kill()
         child.wait(10)
 
 
-def answers(port: int) -> int:
+def unsigned_post_status(port: int) -> int:
     """The status of a post that nobody signed; 0 while nobody listens."""
     headers = {
         "Content-Type": "application/json",
@@ -366,8 +373,8 @@ def answers(port: int) -> int:
     url = f"http://127.0.0.1:{port}/"
     request = urllib.request.Request(url, b'{"event":"x"}', headers)
     try:
-        with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
-            return int(answer.status)
+        with urllib.request.urlopen(request, timeout=5) as response:  # noqa: S310
+            return int(response.status)
     except urllib.error.HTTPError as error:
         return error.code
     except OSError:
@@ -384,7 +391,7 @@ def test_a_receiver_takes_what_is_genuine_alone(site: Site, slug: str, tmp_path:
     port = free_port()
     _, endpoint = site.post("/v1/webhooks", {"url": f"http://127.0.0.1:{port}/"})
     with running(slug, tmp_path, endpoint["secret"], port) as lines:
-        assert answers(port) == 400
+        assert unsigned_post_status(port) == 400
         # While the secret is rotated there are two signatures, the new one first.
         site.post(f"/v1/webhooks/{endpoint['id']}/rotate-secret", None)
         _, delivery = site.post(f"/v1/webhooks/{endpoint['id']}/test", None)

@@ -39,7 +39,7 @@ def reader(customer: Customer) -> Client:
     return browser(member(customer.organization, Role.DEVELOPER))
 
 
-def make(client: Client, customer: Customer) -> Any:
+def create_key_on_page(client: Client, customer: Customer) -> Any:
     return client.post("/docs/key", {"organization": public_id(customer.organization)})
 
 
@@ -51,17 +51,17 @@ def shown(client: Client) -> str | None:
     return found or None
 
 
-def made(customer: Customer) -> ApiKey:
+def created_key(customer: Customer) -> ApiKey:
     return ApiKey.objects.get(organization=customer.organization, name=keys.NAME)
 
 
 def test_a_key_is_made_filled_in_and_works(reader: Client, customer: Customer) -> None:
     assert shown(reader) is None
-    assert make(reader, customer)["Location"] == "/docs#your-key"
+    assert create_key_on_page(reader, customer)["Location"] == "/docs#your-key"
     secret = shown(reader)
     assert secret is not None
     assert secret.startswith("imk_test_")
-    key = made(customer)
+    key = created_key(customer)
     assert bytes(key.digest) == digest(secret)
     assert (key.test, key.scopes) == (True, [])
     assert key.expires_at is not None
@@ -70,12 +70,12 @@ def test_a_key_is_made_filled_in_and_works(reader: Client, customer: Customer) -
 
 
 def test_its_prose_still_says_what_to_replace(reader: Client, customer: Customer) -> None:
-    make(reader, customer)
+    create_key_on_page(reader, customer)
     assert "<code>YOUR_API_KEY</code>" in reader.get("/docs").content.decode()
 
 
 def test_nobody_else_sees_it(reader: Client, customer: Customer) -> None:
-    make(reader, customer)
+    create_key_on_page(reader, customer)
     secret = shown(reader)
     assert secret is not None
     others = [Client(), browser(member(customer.organization)), browser(person())]
@@ -86,10 +86,10 @@ def test_nobody_else_sees_it(reader: Client, customer: Customer) -> None:
 
 
 def test_it_is_in_the_audit_log(reader: Client, customer: Customer) -> None:
-    make(reader, customer)
+    create_key_on_page(reader, customer)
     reader.post("/docs/key/drop")
     entries = AuditEntry.objects.filter(organization=customer.organization).order_by("id")
-    key = made(customer)
+    key = created_key(customer)
     assert [(entry.action, entry.target) for entry in entries] == [
         ("apikey.added", str(key)),
         ("apikey.revoked", str(key)),
@@ -102,7 +102,7 @@ def test_it_is_in_the_audit_log(reader: Client, customer: Customer) -> None:
 @pytest.mark.parametrize(("role", "status"), KINDS.items())
 def test_who_may_make_one(customer: Customer, role: str, status: int) -> None:
     client = browser(member(customer.organization, Role(role)))
-    assert make(client, customer).status_code == status
+    assert create_key_on_page(client, customer).status_code == status
     count = ApiKey.objects.filter(organization=customer.organization, name=keys.NAME).count()
     assert count == (status == 302)
     assert (b"/docs/key" in client.get("/docs").content) == (status == 302)
@@ -110,8 +110,8 @@ def test_who_may_make_one(customer: Customer, role: str, status: int) -> None:
 
 def test_who_may_not(customer: Customer, outsider: Customer) -> None:
     stranger = browser(member(outsider.organization))
-    assert make(stranger, customer).status_code == 404
-    assert make(Client(), customer)["Location"].startswith("/accounts/login/")
+    assert create_key_on_page(stranger, customer).status_code == 404
+    assert create_key_on_page(Client(), customer)["Location"].startswith("/accounts/login/")
     for wrong in ("", "org_", "nothing", "org_" + "z" * 26, "\0"):
         assert stranger.post("/docs/key", {"organization": wrong}).status_code == 404
     assert stranger.get("/docs/key").status_code == 405
@@ -122,7 +122,7 @@ def test_who_may_not(customer: Customer, outsider: Customer) -> None:
 def test_it_takes_a_token_of_ours(customer: Customer) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(member(customer.organization))
-    assert make(client, customer).status_code == 403
+    assert create_key_on_page(client, customer).status_code == 403
 
 
 def test_one_is_replaced_by_the_next(
@@ -130,13 +130,13 @@ def test_one_is_replaced_by_the_next(
 ) -> None:
     user = Member.objects.get(organization=customer.organization).user
     Member.objects.create(organization=outsider.organization, user=user, role=Role.OWNER)
-    make(reader, customer)
+    create_key_on_page(reader, customer)
     first = shown(reader)
     assert b"<option" not in reader.get("/docs").content
-    make(reader, outsider)
+    create_key_on_page(reader, outsider)
     assert shown(reader) not in (None, first)
-    assert made(customer).revoked_at is not None
-    assert made(outsider).revoked_at is None
+    assert created_key(customer).revoked_at is not None
+    assert created_key(outsider).revoked_at is None
 
 
 def test_several_organizations_are_offered(
@@ -152,9 +152,9 @@ def test_several_organizations_are_offered(
 
 
 def test_dropping_revokes_it(reader: Client, customer: Customer) -> None:
-    make(reader, customer)
+    create_key_on_page(reader, customer)
     assert reader.post("/docs/key/drop")["Location"] == "/docs#your-key"
-    assert made(customer).revoked_at is not None
+    assert created_key(customer).revoked_at is not None
     assert shown(reader) is None
     assert reader.post("/docs/key/drop").status_code == 302
 
@@ -177,8 +177,8 @@ def _dismiss(key: ApiKey) -> None:
 
 @pytest.mark.parametrize("end", [_revoke, _expire, _demote, _dismiss])
 def test_what_is_over_is_forgotten(reader: Client, customer: Customer, end: Any) -> None:
-    make(reader, customer)
-    end(made(customer))
+    create_key_on_page(reader, customer)
+    end(created_key(customer))
     assert shown(reader) is None
     assert "guide_key" not in reader.session
 
@@ -186,7 +186,7 @@ def test_what_is_over_is_forgotten(reader: Client, customer: Customer, end: Any)
 def test_a_replaced_encryption_key_forgets_it(
     reader: Client, customer: Customer, settings: Any
 ) -> None:
-    make(reader, customer)
+    create_key_on_page(reader, customer)
     settings.FIELD_ENCRYPTION_KEYS = ["MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="]
     assert shown(reader) is None
 
@@ -205,7 +205,7 @@ def test_a_sender_of_the_readers_is_filled_in(
     world.sender(customer, "Pending", status=SenderId.Status.PENDING)
     world.sender(customer, 'It\'s "us"', is_default=True)
     world.sender(customer, "Najd Shop")
-    make(reader, customer)
+    create_key_on_page(reader, customer)
     senders = {body["sender_id"] for body in bodies(reader) if "sender_id" in body}
     assert senders == {"Najd Shop", "NotMine"}
     codes = re.findall(r"<pre.*?</pre>", reader.get("/docs").content.decode(), re.S)
@@ -214,7 +214,7 @@ def test_a_sender_of_the_readers_is_filled_in(
 
 def test_without_a_sender_none_is_named(reader: Client, customer: Customer) -> None:
     before = bodies(reader)
-    make(reader, customer)
+    create_key_on_page(reader, customer)
     SenderId.objects.filter(organization=customer.organization).delete()
     for body in before:
         if body.get("sender_id") == "MyCompany":

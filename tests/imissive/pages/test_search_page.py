@@ -47,15 +47,15 @@ def _home(customer: Customer) -> str:
 
 def _to(client: Client, customer: Customer, typed: str) -> str:
     """Where it leads; empty where it lists, or finds nothing."""
-    answer = client.get(f"{_home(customer)}search/", {"q": typed})
-    assert answer.status_code in (200, 302)
-    return answer.get("Location", "").removeprefix(_home(customer))
+    response = client.get(f"{_home(customer)}search/", {"q": typed})
+    assert response.status_code in (200, 302)
+    return response.get("Location", "").removeprefix(_home(customer))
 
 
 def _page(client: Client, customer: Customer, typed: str) -> str:
-    answer = client.get(f"{_home(customer)}search/", {"q": typed})
-    assert answer.status_code == 200, answer["Location"]
-    return answer.content.decode()
+    response = client.get(f"{_home(customer)}search/", {"q": typed})
+    assert response.status_code == 200, response["Location"]
+    return response.content.decode()
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_several_kinds_are_listed_by_kind(
     world.message(customer, carrier, sender="NAJD")
     key, _ = create_key(customer.organization, "najd orders", test=True)
     page = _page(owner, customer, "najd")
-    for told in ("Sender IDs", "Messages from NAJD", "API keys", "najd orders"):
-        assert told in page
+    for expected in ("Sender IDs", "Messages from NAJD", "API keys", "najd orders"):
+        assert expected in page
     assert "?sender=NAJD" in page
     viewer = _page(browser(member(customer.organization, Role.VIEWER)), customer, "najd")
     assert key.public_id not in viewer

@@ -15,7 +15,7 @@ from tests.messaging.log.test_sms_list import at as after_noon
 from tests.support.factories import Api, Customer
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
-SPAN = {"from": "2026-05-01", "to": "2026-05-03"}
+PERIOD = {"from": "2026-05-01", "to": "2026-05-03"}
 NO_OTP = {"sent": 0, "verified": 0, "conversion": None}
 
 
@@ -25,9 +25,9 @@ def at(**since_noon: float) -> dict[str, Any]:
 
 
 def usage(api: Api, **query: Any) -> dict[str, Any]:
-    answer = api.get(f"/v1/usage?{urllib.parse.urlencode(query)}")
-    assert answer.status_code == 200, answer.content
-    body: dict[str, Any] = answer.json()
+    response = api.get(f"/v1/usage?{urllib.parse.urlencode(query)}")
+    assert response.status_code == 200, response.content
+    body: dict[str, Any] = response.json()
     return body
 
 
@@ -52,7 +52,7 @@ def used(customer, carrier, world) -> Customer:
 
 
 def test_by_day_in_utc(api, used):
-    body = usage(api, **SPAN)
+    body = usage(api, **PERIOD)
     assert body == {
         "from": "2026-05-01T00:00:00.000Z",
         "to": "2026-05-04T00:00:00.000Z",
@@ -67,7 +67,7 @@ def test_by_day_in_utc(api, used):
 
 
 def test_by_status(api, used):
-    body = usage(api, group_by="status", **SPAN)
+    body = usage(api, group_by="status", **PERIOD)
     assert body["data"] == [
         {"status": "delivered", "messages": 2, "parts": 3, "credits": "3"},
         {"status": "failed", "messages": 1, "parts": 1, "credits": "0"},
@@ -77,7 +77,7 @@ def test_by_status(api, used):
 
 
 def test_by_sender(api, used):
-    body = usage(api, group_by="sender_id", **SPAN)
+    body = usage(api, group_by="sender_id", **PERIOD)
     assert body["data"] == [
         {"sender_id": "MyCompany", "messages": 3, "parts": 4, "credits": "3.5"},
         {"sender_id": "Other", "messages": 1, "parts": 1, "credits": "0"},
@@ -85,7 +85,7 @@ def test_by_sender(api, used):
 
 
 def test_by_country(api, used):
-    body = usage(api, group_by="country", **SPAN)
+    body = usage(api, group_by="country", **PERIOD)
     assert body["data"] == [
         {"country": "SA", "messages": 3, "parts": 4, "credits": "3", "otp": NO_OTP},
         {"country": "AE", "messages": 1, "parts": 1, "credits": "0.5", "otp": NO_OTP},
@@ -95,7 +95,7 @@ def test_by_country(api, used):
 def test_it_agrees_with_the_ledger(api, used):
     """What was charged and came back, in all."""
     spent = -sum(amount for kind, amount, _ in used.ledger())
-    assert usage(api, **SPAN)["total"]["credits"] == ledger.credits_text(spent)
+    assert usage(api, **PERIOD)["total"]["credits"] == ledger.credits_text(spent)
 
 
 def test_a_part_that_came_back_is_not_counted(api, customer, carrier, world):
@@ -103,7 +103,7 @@ def test_a_part_that_came_back_is_not_counted(api, customer, carrier, world):
         customer, carrier, price=3 * MICRO, parts=3, status=Status.FAILED, **at()
     )
     refund(customer, message, 2 * MICRO)
-    assert usage(api, **SPAN)["total"]["credits"] == "1"
+    assert usage(api, **PERIOD)["total"]["credits"] == "1"
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_an_id_of_a_moment_before_midnight_belongs_to_its_messages_day(
 
 
 def test_another_organizations_are_not_counted(outsider, used):
-    body = usage(outsider.api, **SPAN)
+    body = usage(outsider.api, **PERIOD)
     assert (body["data"], body["total"]["messages"]) == ([], 0)
 
 
@@ -162,7 +162,7 @@ def test_another_organizations_are_not_counted(outsider, used):
 def verification(customer: Customer, hours: float, **fields: Any) -> None:
     """One that was begun so many hours after noon, verified unless fields differ."""
     moment = after_noon(hours * 3600)
-    begun = moment["created_at"]
+    started = moment["created_at"]
     fields = {
         "phone": "+966501234567",
         "country": "SA",
@@ -172,8 +172,8 @@ def verification(customer: Customer, hours: float, **fields: Any) -> None:
         "text": "{code}",
         "status": Verification.Status.VERIFIED,
         "message_id": ids.new_uuid(),
-        "expires_at": begun,
-        "ended_at": begun,
+        "expires_at": started,
+        "ended_at": started,
     } | fields
     Verification.objects.create(organization=customer.organization, **moment, **fields)
 
@@ -190,7 +190,7 @@ def verified(used) -> Customer:
 
 
 def test_conversion_by_day(api, verified):
-    body = usage(api, **SPAN)
+    body = usage(api, **PERIOD)
     assert [row["otp"] for row in body["data"]] == [
         {"sent": 4, "verified": 2, "conversion": 0.5},
         {"sent": 1, "verified": 1, "conversion": 1.0},
@@ -200,7 +200,7 @@ def test_conversion_by_day(api, verified):
 
 
 def test_conversion_by_country(api, verified):
-    body = usage(api, group_by="country", **SPAN)
+    body = usage(api, group_by="country", **PERIOD)
     assert {row["country"]: row["otp"] for row in body["data"]} == {
         "SA": {"sent": 4, "verified": 3, "conversion": 0.75},
         "AE": NO_OTP,
@@ -237,9 +237,9 @@ def test_conversion_by_country(api, verified):
     ],
 )
 def test_what_cannot_be_asked_for(api, query, field):
-    answer = api.get(f"/v1/usage?{query}")
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["field"]) == (400, "INVALID_REQUEST", field)
+    response = api.get(f"/v1/usage?{query}")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["field"]) == (400, "INVALID_REQUEST", field)
 
 
 def test_ninety_two_days_are_not_too_long(api):

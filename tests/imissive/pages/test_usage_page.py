@@ -44,9 +44,9 @@ def _url(customer: Customer, more: str = "") -> str:
 
 
 def _page(client: Client, customer: Customer, **query: str) -> str:
-    answer = client.get(_url(customer), query)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(_url(customer), query)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _words(html: str) -> str:
@@ -59,17 +59,17 @@ def _table(html: str) -> list[str]:
 
 
 def _file(client: Client, customer: Customer, **query: str) -> list[list[str]]:
-    answer = client.get(_url(customer, "usage.csv"), query)
-    assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
+    response = client.get(_url(customer, "usage.csv"), query)
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    text = b"".join(response.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
     return list(csv.reader(io.StringIO(text)))
 
 
 def _at(day: int, hour: int = 12) -> dict[str, Any]:
     """The fields of something made at that hour of a day in May."""
     moment = datetime(2026, 5, day, hour, tzinfo=UTC)
-    made = uuid.UUID(int=ids.first_id_at(moment).int | uuid.uuid4().int & (1 << 62) - 1)
-    return {"id": made, "created_at": moment}
+    id_at = uuid.UUID(int=ids.first_id_at(moment).int | uuid.uuid4().int & (1 << 62) - 1)
+    return {"id": id_at, "created_at": moment}
 
 
 @pytest.fixture
@@ -126,15 +126,15 @@ def verified(used: Customer) -> Customer:
 )
 def test_groups(owner: Client, used: Customer, by: str, rows: list[str], summed: bool) -> None:
     if summed:
-        rollups.sum_up()
+        rollups.roll_up()
     assert _table(_page(owner, used, by=by, **DAYS)) == rows
 
 
 def test_it_says_what_the_api_says(owner: Client, used: Customer) -> None:
     body = used.api.get("/v1/usage?from=2026-05-01&to=2026-05-03&group_by=country").json()
     [*_, total] = _table(_page(owner, used, by="country", **DAYS))
-    told = body["total"]
-    assert total == f"All {told['messages']} {told['parts']} {told['credits']}"
+    expected = body["total"]
+    assert total == f"All {expected['messages']} {expected['parts']} {expected['credits']}"
 
 
 def test_one_time_passwords_by_day_and_country(owner: Client, verified: Customer) -> None:
@@ -170,8 +170,8 @@ def test_days_are_those_where_the_reader_is(used: Customer) -> None:
 
 
 def test_spans_that_are_a_click_away() -> None:
-    found = {span.key: (span.first, span.last) for span, _ in usage_views.spans(date(2026, 3, 1))}
-    assert found == {
+    presets = usage_views.preset_periods(date(2026, 3, 1))
+    assert {period.key: (period.first, period.last) for period, _ in presets} == {
         "month": (date(2026, 3, 1), date(2026, 3, 1)),
         "last-month": (date(2026, 2, 1), date(2026, 2, 28)),
         "30d": (date(2026, 1, 31), date(2026, 3, 1)),
@@ -192,7 +192,7 @@ def test_thirty_days_unless_asked(
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ({"since": "2026-05-02", "until": "2026-05-01"}, "That is before the first day."),
         ({"since": "2026-01-01", "until": "2026-04-03"}, "at most 92 days"),
@@ -204,13 +204,13 @@ def test_thirty_days_unless_asked(
     ],
 )
 def test_days_that_cannot_be_shown(
-    owner: Client, customer: Customer, query: dict[str, str], told: str
+    owner: Client, customer: Customer, query: dict[str, str], expected: str
 ) -> None:
     """What was chosen is kept, and the page shows the last thirty days meanwhile."""
     for path in ("", "usage.csv"):
-        answer = owner.get(_url(customer, path), query)
-        html = answer.content.decode()
-        assert told in html
+        response = owner.get(_url(customer, path), query)
+        html = response.content.decode()
+        assert expected in html
         assert all(f'value="{value}"' in html for value in query.values())
 
 
@@ -249,7 +249,7 @@ def test_a_fixed_number_of_queries(
         world.message(used, carrier, country=country, sender=country, **_at(2))
     with django_assert_num_queries(len(queries)):
         _page(owner, used, by=by, **DAYS)
-    rollups.sum_up()
+    rollups.roll_up()
     with django_assert_num_queries(len(queries)):
         _page(owner, used, by=by, **DAYS)
     assert Message.objects.filter(organization=used.id).count() == 9

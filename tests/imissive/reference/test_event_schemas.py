@@ -129,8 +129,8 @@ def codes_of(customer: Customer, api: Api) -> None:
 
     def sent() -> str:
         otps.pass_by(customer, 3600)
-        answer = otps.send(api, phone=ANOTHER, expiry=3600)
-        return str(answer["otp_id"])
+        response = otps.send(api, phone=ANOTHER, expiry=3600)
+        return str(response["otp_id"])
 
     right = sent()
     otps.check(api, right, otps.code_of(right))

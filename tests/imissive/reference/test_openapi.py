@@ -92,8 +92,8 @@ def test_each_code_is_under_its_status_and_explained() -> None:
     assert set(codes.CODES) == set(STATUS_OF_CODE)
     used = set()
     for path, method, found in operations():
-        for status, answer in found["responses"].items():
-            for code in answer.get("x-codes", []):
+        for status, response in found["responses"].items():
+            for code in response.get("x-codes", []):
                 assert STATUS_OF_CODE[code] == int(status), f"{method} {path}"
                 used.add(code)
     assert used == set(STATUS_OF_CODE) - {"METHOD_NOT_ALLOWED"}
@@ -111,15 +111,15 @@ def test_each_code_is_under_its_status_and_explained() -> None:
     ],
 )
 def test_refusals_of_an_operation(name: str, status: str, its_codes: list[str] | None) -> None:
-    answer = operation(name)["responses"].get(status)
-    assert (answer and answer["x-codes"]) == its_codes
+    response = operation(name)["responses"].get(status)
+    assert (response and response["x-codes"]) == its_codes
 
 
 def test_headers_are_declared_where_they_come() -> None:
     rate = {"X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset", "RateLimit"}
     found = {
-        status: set(answer["headers"])
-        for status, answer in operation("send_message")["responses"].items()
+        status: set(response["headers"])
+        for status, response in operation("send_message")["responses"].items()
     }
     assert all("X-Request-Id" in headers for headers in found.values())
     assert rate <= found["202"] & found["400"] & found["429"]
@@ -142,8 +142,8 @@ def test_links_lead_to_what_an_answer_tells_the_id_of() -> None:
     assert links["get_message"]["parameters"] == {"message_id": "$response.body#/message_id"}
     there = {found["operationId"] for _, _, found in operations()}
     for _, _, found in operations():
-        for answer in found["responses"].values():
-            assert {link["operationId"] for link in answer.get("links", {}).values()} <= there
+        for response in found["responses"].values():
+            assert {link["operationId"] for link in response.get("links", {}).values()} <= there
 
 
 # ---------------------------------------------------------------- examples
@@ -159,7 +159,7 @@ def test_every_example_obeys_its_schema() -> None:
     checked = 0
     for path, method, found in operations():
         contents = [found.get("requestBody", {}).get("content", {})]
-        contents += [answer.get("content", {}) for answer in found["responses"].values()]
+        contents += [response.get("content", {}) for response in found["responses"].values()]
         for content in contents:
             media = content.get("application/json", {})
             for name, example in media.get("examples", {}).items():

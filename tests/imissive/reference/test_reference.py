@@ -15,7 +15,7 @@ from accounts.roles import Scope
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.reference.page import EVENTS, reference
 from imissive.reference.schema import document
-from tests.support.markup import Elements, beyond_the_policy
+from tests.support.markup import Elements, csp_violations
 from tests.support.people import PLAIN_STATIC
 
 pytestmark = pytest.mark.django_db
@@ -85,22 +85,22 @@ def test_every_operation_is_shown_with_all_that_it_takes_and_answers() -> None:
     for page, method, path, operation in operations():
         shown = section(read(page), operation["operationId"])
         assert f"{method} {path}" in text(shown).replace("{ ", "{"), path
-        wanted = {
+        expected = {
             given.get("name") or given["$ref"].rpartition("/")[2]
             for given in operation.get("parameters", [])
         } - {"IdempotencyKey"}
         body = operation.get("requestBody", {}).get("content", {}).get("application/json")
-        wanted |= fields_of(body["schema"]) if body else set()
-        for status, answer in operation["responses"].items():
+        expected |= fields_of(body["schema"]) if body else set()
+        for status, response in operation["responses"].items():
             assert re.search(rf'<span class="pill \w+">{status}</span>', shown), (path, status)
-            content = answer.get("content", {}).get("application/json")
-            if "x-codes" in answer:
-                wanted |= set(answer["x-codes"])
+            content = response.get("content", {}).get("application/json")
+            if "x-codes" in response:
+                expected |= set(response["x-codes"])
             elif content:
-                wanted |= fields_of(content["schema"])
-            wanted |= set(answer.get("headers", ()))
-        wanted |= set(operation["security"][0]["ApiKey"])
-        missing = {name for name in wanted if name not in named(shown)}
+                expected |= fields_of(content["schema"])
+            expected |= set(response.get("headers", ()))
+        expected |= set(operation["security"][0]["ApiKey"])
+        missing = {name for name in expected if name not in named(shown)}
         assert missing == set(), path
 
 
@@ -138,7 +138,7 @@ def test_every_event_is_shown_with_its_body() -> None:
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_needs_nothing_from_elsewhere(page: str, language: str) -> None:
     html = read(page, language)
-    assert beyond_the_policy(html) == []
+    assert csp_violations(html) == []
     assert f'<html lang="{language}"' in html
     twice = {id for id, count in Counter(Elements(html).values("id")).items() if count > 1}
     assert twice == set()

@@ -74,6 +74,32 @@ def test_servers_end_with_a_killed_wrapper(tmp_path: Path) -> None:
     until(lambda: not any(command_line(pid) for pid in pids if pid), 20)
 
 
+def test_everything_ends_with_a_killed_parent_of_the_wrapper(tmp_path: Path) -> None:
+    """As a killed `make test` does not go on."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells children of their parent's death")
+    wrapper = f"{sys.executable} -m imissive.run.embedded --fast --die-with-parent --"
+    parent = subprocess.Popen(
+        ["sh", "-c", f"{wrapper} sh -c 'echo $$ $DATA_DIR; exec sleep 60'; true"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+    )
+    assert parent.stdout is not None
+    command, data = parent.stdout.readline().split()
+    pids = [
+        int(command),
+        first_number(Path(data) / "postgres" / "data" / "postmaster.pid"),
+        first_number(Path(data) / "valkey" / "valkey.pid"),
+    ]
+    assert all(pids)
+    parent.kill()
+    parent.wait()
+    until(lambda: not any(command_line(pid) for pid in pids if pid), 20)
+    until(lambda: list(tmp_path.iterdir()) == [], 10)
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "data"

@@ -15,7 +15,8 @@ from imissive.env import Env
 from imissive.run.launch import Refusal, check_ports
 from imissive.run.processes import free_port
 from imissive.run.programs import ROOT
-from tests.support.platforms import Platform, until
+from imissive.run.unprivileged import die_with_parent
+from tests.support.platforms import READY, Platform, until
 
 DEMO_NAMES = [
     "IMISSIVE_URL",
@@ -35,11 +36,24 @@ DEMO_NAMES = [
 
 
 @pytest.fixture(scope="module")
-def platform(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
-    """One platform for this file; the tests go in their order."""
+def first_start(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Platform, str]]:
+    """One platform for this file, and what its first start said."""
     platform = Platform(tmp_path_factory.mktemp("launch") / "var")
-    yield platform
-    platform.close()
+    platform.start()
+    try:
+        yield platform, platform.text
+    finally:
+        platform.close()
+
+
+@pytest.fixture
+def platform(first_start: tuple[Platform, str]) -> Platform:
+    """The platform of this file while it runs: started again where a test ended it."""
+    platform, _ = first_start
+    if not platform.is_running():
+        platform.start()
+    becomes_ready(platform)
+    return platform
 
 
 def becomes_ready(platform: Platform) -> None:
@@ -51,8 +65,8 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.platform
-def test_first_start_says_where_everything_is(platform: Platform) -> None:
-    platform.start()
+def test_first_start_says_where_everything_is(first_start: tuple[Platform, str]) -> None:
+    platform, text = first_start
     demo = platform.demo
     assert list(demo) == DEMO_NAMES
     assert demo["IMISSIVE_CREDITS"] == "100000"
@@ -61,13 +75,17 @@ def test_first_start_says_where_everything_is(platform: Platform) -> None:
         assert mode(platform.data_dir / name) == 0o600
     assert mode(platform.data_dir) & 0o067 == 0
     for name in ("IMISSIVE_EMAIL", "IMISSIVE_PASSWORD", "IMISSIVE_ADMIN_PASSWORD"):
-        assert platform.text.count(demo[name]) == 1
-    assert platform.text.count(demo["IMISSIVE_API_KEY"]) == 2  # by itself and in the curl
-    assert demo["IMISSIVE_TEST_KEY"] not in platform.text
-    assert f"curl -X POST {demo['IMISSIVE_URL']}/v1/sms/send" in platform.text
+        assert text.count(demo[name]) == 1
+    assert text.count(demo["IMISSIVE_API_KEY"]) == 2  # by itself and in the curl
+    assert demo["IMISSIVE_TEST_KEY"] not in text
+    assert f"curl -X POST {demo['IMISSIVE_URL']}/v1/sms/send" in text
+    assert "superuser privileges" not in text
+
+
+@pytest.mark.platform
+def test_it_lives_and_is_ready(platform: Platform) -> None:
     assert platform.get("/healthz") == (200, '{"status": "ok"}')
     becomes_ready(platform)
-    assert "superuser privileges" not in platform.text
 
 
 @pytest.mark.platform
@@ -137,13 +155,15 @@ def test_data_folder_in_use_gives_one_line(platform: Platform) -> None:
 @pytest.mark.platform
 def test_second_start_after_a_killed_launcher_keeps_the_data(platform: Platform) -> None:
     demo = platform.demo
+    key = {"Authorization": f"Bearer {demo['IMISSIVE_API_KEY']}"}
+    before = platform.get("/v1/balance", **key)
     platform.stop(signal.SIGKILL)
     seconds = platform.start()
-    # Ten on an idle machine; here other tests run beside it.
+    # Three on an idle machine; here other tests run beside it.
     assert seconds < 30, platform.text
     assert platform.demo == demo
-    status, body = platform.get("/v1/balance", Authorization=f"Bearer {demo['IMISSIVE_API_KEY']}")
-    assert (status, '"99999"' in body) == (200, True), body
+    assert platform.get("/v1/balance", **key) == before
+    assert before[0] == 200
 
 
 @pytest.mark.platform
@@ -158,15 +178,69 @@ def test_ctrl_c_ends_everything(platform: Platform) -> None:
 
 
 @pytest.mark.platform
+@pytest.mark.parametrize(
+    "moment",
+    ["starting postgres", "manage.py migrate", "carrier_worker_starts", READY],
+    ids=["servers", "migrations", "processes", "ready"],
+)
+def test_ctrl_c_ends_make_run_quietly(platform: Platform, tmp_path: Path, moment: str) -> None:
+    """At any moment of the start, as from a terminal: make, the launcher and pip get the signal."""
+    first = moment in ("starting postgres", "manage.py migrate")
+    if not first:
+        platform.stop()
+    made = Platform(tmp_path / "var" if first else platform.data_dir)
+    made.command = ("make", "run")
+    made.start(line=moment)
+    said = len(made.text)
+    # Two seconds on an idle machine.
+    assert made.stop(signal.SIGINT, group=True) < 5
+    assert made.process is not None
+    assert made.process.returncode == -signal.SIGINT
+    made.reader.join(5)
+    assert not re.search(r"Traceback|\*\*\*|rror|starting it again", made.text[said:]), made.text
+    until(lambda: made.processes() == {}, 5, made.processes)
+
+
+@pytest.mark.platform
 def test_changed_ports_are_taken_in(platform: Platform) -> None:
     demo = platform.demo
-    platform.port = free_port()
-    platform.settings |= {"PORT": str(platform.port), "SIMULATOR_PORT": str(free_port())}
-    platform.start()
-    assert platform.demo == demo | {"IMISSIVE_URL": f"http://localhost:{platform.port}"}
-    becomes_ready(platform)
-    assert platform.stop(signal.SIGTERM) < 10
-    assert platform.processes() == {}
+    platform.stop()
+    moved = Platform(platform.data_dir, SMPP_PORT=platform.settings["SMPP_PORT"])
+    moved.start()
+    assert moved.demo == demo | {"IMISSIVE_URL": f"http://localhost:{moved.port}"}
+    becomes_ready(moved)
+    assert moved.stop(signal.SIGTERM) < 10
+    assert moved.processes() == {}
+
+
+@pytest.mark.platform
+def test_platform_ends_with_a_killed_test_run(platform: Platform) -> None:
+    """As each that a test starts: the run is killed, and so cannot end anything."""
+    if sys.platform != "linux":
+        pytest.skip("only Linux tells children of their parent's death")
+    platform.stop()
+    code = f"""
+import time
+from pathlib import Path
+from tests.support.platforms import Platform
+platform = Platform(Path({str(platform.data_dir)!r}))
+platform.start()
+print(platform.process.pid, flush=True)
+time.sleep(60)
+"""
+    run = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=platform.environment(),
+        preexec_fn=die_with_parent(signal.SIGKILL),
+    )
+    assert run.stdout is not None
+    launcher = int(run.stdout.readline())
+    run.kill()
+    run.wait()
+    until(lambda: not platform.processes(launcher), 15, lambda: platform.processes(launcher))
 
 
 @pytest.mark.parametrize(

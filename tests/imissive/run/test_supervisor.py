@@ -1,15 +1,22 @@
 """Programs are kept running, and ended in time."""
 
+import json
+import os
 import signal
+import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from imissive.run.forking import FORKS
 from imissive.run.processes import command_line, first_number
+from imissive.run.programs import ROOT
 from imissive.run.supervisor import Program, Supervisor
+from imissive.run.unprivileged import die_with_parent
+from tests.support.platforms import until
 
 
 class Watched(Supervisor):
@@ -61,9 +68,9 @@ def test_program_that_ignores_its_signal_is_killed(supervisor: Watched) -> None:
     code = "import signal, time; signal.signal(15, lambda *_: 0); print('on'); time.sleep(60)"
     supervisor.start(python("deaf", code, grace=0.3))
     supervisor.until(lambda: ("deaf", "on") in supervisor.lines)
-    begun = time.monotonic()
+    started = time.monotonic()
     supervisor.stop_all()
-    assert 0.2 < time.monotonic() - begun < 3
+    assert 0.2 < time.monotonic() - started < 3
     assert supervisor.said == ["deaf did not end in time and is killed"]
 
 
@@ -121,3 +128,195 @@ time.sleep(60)
     assert pid
     supervisor.stop_all()
     supervisor.until(lambda: "sleep" not in command_line(pid))
+
+
+FORKED = """
+import json, sys, time
+from pathlib import Path
+from imissive import forking
+from imissive.run.supervisor import Program, Supervisor
+folder = Path(sys.argv[1])
+kept = open(folder / "kept", "w")
+forking.preload()
+supervisor = Supervisor(
+    folder / "pids",
+    say=lambda text: print(json.dumps(["said", text]), flush=True),
+    emit=lambda name, line: print(json.dumps([name, line]), flush=True),
+)
+for name, arguments in json.loads(sys.argv[2]).items():
+    supervisor.start(
+        Program(
+            name, [sys.executable, *arguments], forked=True, once=name.startswith("once"),
+            environment={"GIVEN": name, "PATH": "/bin"}, folder=folder, grace=1.0,
+        )
+    )
+while True:
+    supervisor.step(0.05)
+    for name in list(supervisor.names):
+        code = supervisor.exit_code(name)
+        if code is not None:
+            print(json.dumps(["ended", f"{name} {code}"]), flush=True)
+"""
+
+
+class Forking:
+    """A supervisor in a process without threads, as the platform's is, and what it reports."""
+
+    def __init__(self, folder: Path, **programs: str) -> None:
+        self.folder = folder
+        arguments = {}
+        for name, code in programs.items():
+            (folder / f"{name}.py").write_text(code)
+            arguments[name] = [str(folder / f"{name}.py"), "argument"]
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", FORKED, str(folder), json.dumps(arguments)],
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            preexec_fn=die_with_parent(signal.SIGKILL),
+        )
+
+    def next(self) -> tuple[str, str]:
+        assert self.process.stdout is not None
+        name, line = json.loads(self.process.stdout.readline())
+        return name, line
+
+    def pid(self, name: str) -> int:
+        pid = first_number(self.folder / "pids" / f"{name}.pid")
+        assert pid is not None
+        return pid
+
+
+@pytest.fixture
+def forking(tmp_path: Path) -> Iterator[Callable[..., Forking]]:
+    if not FORKS:
+        pytest.skip("programs are forked on Linux only")
+    made: list[Forking] = []
+
+    def start(**programs: str) -> Forking:
+        made.append(Forking(tmp_path, **programs))
+        return made[-1]
+
+    yield start
+    for each in made:
+        each.process.kill()
+        each.process.communicate()
+
+
+def test_fork_is_as_a_new_interpreter(forking: Callable[..., Forking]) -> None:
+    code = """
+import json, os, signal, sys, threading
+print(json.dumps({
+    "argv": sys.argv,
+    "name": __name__,
+    "environment": dict(os.environ),
+    "folder": os.getcwd(),
+    "files": sorted(
+        os.readlink(f"/proc/self/fd/{n}").partition(":")[0] for n in os.listdir("/proc/self/fd")
+        if os.path.exists(f"/proc/self/fd/{n}")
+    ),
+    "stdin": sys.stdin.read(),
+    "handled": [n for n in signal.valid_signals() if callable(signal.getsignal(n))],
+    "blocked": list(signal.pthread_sigmask(signal.SIG_BLOCK, [])),
+    "leads": os.getpgid(0) == os.getpid(),
+    "title": open("/proc/self/cmdline").read().rstrip(chr(0)),
+    "environ": open("/proc/self/environ").read().strip(chr(0)),
+    "threads": threading.active_count(),
+}))
+"""
+    made = forking(once=code)
+    script = str(made.folder / "once.py")
+    name, line = made.next()
+    assert name == "once"
+    assert json.loads(line) == {
+        "argv": [script, "argument"],
+        "name": "__main__",
+        "environment": {"GIVEN": "once", "PATH": "/bin"},
+        "folder": str(made.folder),
+        "files": ["/dev/null", "pipe", "pipe"],
+        "stdin": "",
+        "handled": [signal.SIGINT],
+        "blocked": [],
+        "leads": True,
+        "title": f"{sys.executable} {script} argument",
+        "environ": "",
+        "threads": 1,
+    }
+    assert made.next() == ("ended", "once 0")
+
+
+@pytest.mark.parametrize(
+    ("code", "lines"),
+    [
+        ("print('a', end=''); print('b')", [("once", "ab"), ("ended", "once 0")]),
+        ("raise SystemExit(3)", [("ended", "once 3")]),
+        ("raise SystemExit('why')", [("once", "why"), ("ended", "once 1")]),
+        ("import os; os.kill(os.getpid(), 9)", [("ended", "once -9")]),
+        ("import os; os.kill(os.getpid(), 15)", [("ended", "once -15")]),
+        (
+            "import threading, time\n"
+            "threading.Thread(target=lambda: (time.sleep(0.2), print('thread'))).start()",
+            [("once", "thread"), ("ended", "once 0")],
+        ),
+    ],
+)
+def test_forks_end_is_as_an_interpreters(
+    forking: Callable[..., Forking], code: str, lines: list[tuple[str, str]]
+) -> None:
+    made = forking(once=code)
+    assert [made.next() for _ in lines] == lines
+
+
+def test_forks_exception_is_seen(forking: Callable[..., Forking]) -> None:
+    made = forking(once="raise ValueError('seen')")
+    lines = [made.next()]
+    while lines[-1][0] != "ended":
+        lines.append(made.next())
+    assert ("once", "ValueError: seen") in lines
+    assert lines[-1] == ("ended", "once 1")
+
+
+def test_forks_draw_other_random_numbers(forking: Callable[..., Forking]) -> None:
+    code = "import random, time; print(random.random()); time.sleep(60)"
+    made = forking(one=code, two=code)
+    assert len({made.next()[1], made.next()[1]}) == 2
+
+
+def test_killed_fork_is_started_again_and_its_group_ended(forking: Callable[..., Forking]) -> None:
+    code = (
+        "import subprocess, time\n"
+        "print(subprocess.Popen(['/bin/sleep', '61']).pid, flush=True)\n"
+        "time.sleep(60)"
+    )
+    made = forking(one=code)
+    _, sleeper = made.next()
+    first = made.pid("one")
+    os.kill(first, signal.SIGKILL)
+    assert made.next() == ("said", "one was ended by SIGKILL; starting it again in 0.1 s")
+    made.next()
+    assert made.pid("one") != first
+    until(lambda: "sleep 61" not in command_line(int(sleeper)), 10)
+
+
+def test_forks_die_with_a_killed_supervisor(forking: Callable[..., Forking]) -> None:
+    made = forking(one="import time; print('on'); time.sleep(60)")
+    assert made.next() == ("one", "on")
+    pid = made.pid("one")
+    made.process.kill()
+    until(lambda: "one.py" not in command_line(pid), 10)
+
+
+def test_what_is_imported_before_a_fork_leaves_nothing_that_a_fork_breaks() -> None:
+    """No thread of any library, no connection."""
+    code = """
+import os, threading
+from imissive import forking
+before = set(os.listdir("/proc/self/fd"))
+forking.preload()
+print(os.listdir("/proc/self/task") == [str(os.getpid())], threading.active_count())
+print(set(os.listdir("/proc/self/fd")) == before)
+"""
+    if not FORKS:
+        pytest.skip("programs are forked on Linux only")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.stdout, done.stderr) == ("True 1\nTrue\n", "")

@@ -59,8 +59,8 @@ def test_a_rule_applies_and_is_audited(admin: Client) -> None:
     ],
 )
 def test_what_is_no_rule(admin: Client, field: str, value: str, at: str) -> None:
-    answer = admin.post(ADD, RULE | {field: value})
-    assert set(answer.context["adminform"].form.errors) == {at}
+    response = admin.post(ADD, RULE | {field: value})
+    assert set(response.context["adminform"].form.errors) == {at}
     assert not SendingRule.objects.filter(time_zone="Asia/Dubai").exists()
 
 

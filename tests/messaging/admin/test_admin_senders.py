@@ -45,19 +45,19 @@ def test_what_waits_comes_first_and_is_counted_in_the_menu(
     admin: Client, pending: SenderId, world: World, customer: Customer
 ) -> None:
     world.sender(customer, "Newer")
-    answer = admin.get(LIST)
-    assert answer.status_code == 200
-    assert next(iter(answer.context["cl"].result_list)).name == "NewName"
+    response = admin.get(LIST)
+    assert response.status_code == 200
+    assert next(iter(response.context["cl"].result_list)).name == "NewName"
     assert "NewName" in admin.get("/admin/").content.decode()
 
 
 def test_approve(admin: Client, pending: SenderId) -> None:
-    asked = admin.get(_page(pending, "approve"))
-    assert asked.status_code == 200
+    confirmation = admin.get(_page(pending, "approve"))
+    assert confirmation.status_code == 200
     pending.refresh_from_db()
     assert pending.status == "pending", "a GET changes nothing"
-    answer = admin.post(_page(pending, "approve"), follow=True)
-    assert "was approved" in answer.content.decode()
+    response = admin.post(_page(pending, "approve"), follow=True)
+    assert "was approved" in response.content.decode()
     pending.refresh_from_db()
     assert pending.status == "approved"
     entry = AuditEntry.objects.filter(organization=pending.organization).latest("id")
@@ -84,8 +84,8 @@ def test_revoke(admin: Client, pending: SenderId) -> None:
 
 def test_who_comes_late_is_told(admin: Client, pending: SenderId) -> None:
     approval.approve(pending, operator())
-    answer = admin.post(_page(pending, "reject"), {"reason": "Not yours"})
-    assert "approved by now" in answer.content.decode()
+    response = admin.post(_page(pending, "reject"), {"reason": "Not yours"})
+    assert "has changed to: Approved" in response.content.decode()
 
 
 def test_only_the_buttons_that_fit_are_offered(admin: Client, pending: SenderId) -> None:
@@ -164,11 +164,11 @@ def test_what_an_operator_weighs(
     document = world.document(customer)
     SenderId.objects.filter(pk=document.sender.pk).update(name="NajdBank7")
     page = admin.get(_page(document.sender, "change")).content.decode()
-    for told in ("NAJD BANK7", str(outsider.organization), "letter.pdf", "Too vague"):
-        assert told in page
+    for expected in ("NAJD BANK7", str(outsider.organization), "letter.pdf", "Too vague"):
+        assert expected in page
     assert "Looks the same" in page
-    asked = admin.get(_page(document.sender, "approve")).content.decode()
-    assert f"NAJD BANK7 ({outsider.organization})" in asked
+    confirmation = admin.get(_page(document.sender, "approve")).content.decode()
+    assert f"NAJD BANK7 ({outsider.organization})" in confirmation
 
 
 def test_an_operator_saves_a_document_and_that_is_written_down(
@@ -176,9 +176,9 @@ def test_an_operator_saves_a_document_and_that_is_written_down(
 ) -> None:
     document = world.document(customer)
     path = reverse("admin:messaging_senderid_document", args=(document.sender_id, document.pk))
-    answer = admin.get(path)
-    assert b"".join(answer) == PDF
-    assert answer["Content-Disposition"].startswith("attachment")
+    response = admin.get(path)
+    assert b"".join(response) == PDF
+    assert response["Content-Disposition"].startswith("attachment")
     entry = AuditEntry.objects.filter(organization=customer.organization).latest("id")
     assert (entry.action, entry.detail) == ("sender_id.document_opened", {"file": "letter.pdf"})
     other = world.document(outsider)
@@ -202,13 +202,13 @@ def test_an_operator_saves_a_document_and_that_is_written_down(
 def test_reasons_are_chosen_or_written(
     admin: Client, pending: SenderId, usual: str, written: str, stored: str | None
 ) -> None:
-    answer = admin.post(_page(pending, "reject"), {"usual": usual, "reason": written})
+    response = admin.post(_page(pending, "reject"), {"usual": usual, "reason": written})
     pending.refresh_from_db()
     if stored is None:
         assert pending.status == "rejected"
         assert pending.reason == f"{usual} {written}".strip()
     else:
-        assert stored in answer.content.decode()
+        assert stored in response.content.decode()
         assert pending.status == "pending"
 
 

@@ -39,9 +39,9 @@ def _asked(customer: Customer, **changes: str) -> dict[str, str]:
 
 
 def _trial(admin: Client, customer: Customer, **changes: str):
-    answer = admin.get(TRY, _asked(customer, **changes))
-    assert answer.status_code == 200
-    return answer.context["trial"], answer.content.decode()
+    response = admin.get(TRY, _asked(customer, **changes))
+    assert response.status_code == 200
+    return response.context["trial"], response.content.decode()
 
 
 def test_the_empty_box(admin: Client, customer: Customer) -> None:
@@ -98,7 +98,7 @@ def test_the_order_when_carriers_are_held(admin: Client, world: World, customer:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"to": "+12025550123"}, "None serves this number"),
         ({"to": "nonsense"}, "INVALID_PHONE"),
@@ -112,9 +112,9 @@ def test_the_order_when_carriers_are_held(admin: Client, world: World, customer:
     ],
 )
 def test_what_it_tells(
-    admin: Client, customer: Customer, outsider: Customer, changes: dict[str, str], told: str
+    admin: Client, customer: Customer, outsider: Customer, changes: dict[str, str], expected: str
 ) -> None:
-    assert told in _trial(admin, customer, **changes)[1]
+    assert expected in _trial(admin, customer, **changes)[1]
     assert customer.messages() == []
 
 

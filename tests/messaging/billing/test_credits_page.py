@@ -47,9 +47,9 @@ def _url(customer: Customer, more: str = "") -> str:
 
 
 def _page(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _words(html: str) -> str:
@@ -80,10 +80,10 @@ def test_balance_pace_and_alert(
     world.message(customer, carrier, status=Status.SENT, price=4 * MICRO)
     Organization.objects.filter(pk=customer.id).update(low_balance_threshold=97 * MICRO)
     html = _page(owner, _url(customer))
-    told = _words(_section(html, "balance"))
-    assert "96 credits" in told
-    assert "24 days left at today's pace" in told
-    assert "The balance is low" in told
+    shown = _words(_section(html, "balance"))
+    assert "96 credits" in shown
+    assert "24 days left at today's pace" in shown
+    assert "The balance is low" in shown
     assert "97 credits" in _words(_section(html, "alert"))
     assert "settings/#alert" in html
     assert "4 credits in 30 days" in _words(_section(html, "spent"))
@@ -99,9 +99,9 @@ def test_without_anything_the_page_says_what_to_do(db: None) -> None:
 
 def test_how_to_top_up_is_the_installations_text(owner: Client, customer: Customer, settings):
     settings.TOP_UP_TEXT = "Pay to IBAN <SA03>.\n\nThen write to billing@imissive.example"
-    told = _section(_page(owner, _url(customer)), "top-up")
-    assert "Pay to IBAN &lt;SA03&gt;." in told
-    assert 'href="mailto:billing@imissive.example"' in told
+    shown = _section(_page(owner, _url(customer)), "top-up")
+    assert "Pay to IBAN &lt;SA03&gt;." in shown
+    assert 'href="mailto:billing@imissive.example"' in shown
 
 
 # ---------------------------------------------------------------- ledger
@@ -156,7 +156,7 @@ def test_pages_hold_every_entry_once(customer: Customer, kind: str) -> None:
         post(customer, Kind.REFUND, MICRO)
     organization = customer.organization
     every = LedgerEntry.objects.filter(organization=organization).order_by("-id")
-    wanted = [entry.id for entry in every if not kind or entry.kind == kind]
+    expected = [entry.id for entry in every if not kind or entry.kind == kind]
     seen: list[int] = []
     page = statement.page(organization, kind, size=3)
     assert not page.has_newer
@@ -166,12 +166,12 @@ def test_pages_hold_every_entry_once(customer: Customer, kind: str) -> None:
             break
         page = statement.page(organization, kind, before=seen[-1], size=3)
         assert page.has_newer
-    assert seen == wanted
+    assert seen == expected
     back = statement.page(organization, kind, after=seen[5], size=3)
-    assert [line.entry.id for line in back.lines] == wanted[2:5]
+    assert [line.entry.id for line in back.lines] == expected[2:5]
     assert back.has_newer
     newest = statement.page(organization, kind, after=seen[2], size=3)
-    assert [line.entry.id for line in newest.lines] == wanted[:3], "full, and the newest page"
+    assert [line.entry.id for line in newest.lines] == expected[:3], "full, and the newest page"
     assert not newest.has_newer
 
 
@@ -187,10 +187,10 @@ def test_another_organizations_ledger_is_not_shown(
 
 
 def _file(client: Client, customer: Customer, **query: str) -> list[list[str]]:
-    answer = client.get(_url(customer, "ledger.csv"), query)
-    assert answer.status_code == 200
-    assert answer["Content-Type"] == "text/csv; charset=utf-8"
-    text = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
+    response = client.get(_url(customer, "ledger.csv"), query)
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    text = b"".join(response.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
     return list(csv.reader(io.StringIO(text)))
 
 
@@ -266,7 +266,7 @@ def test_a_moment_in_the_ledger_is_found_by_halves(dated: Customer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "shown"),
     [
         ("since=2026-05-02&until=2026-05-01", "That is before the first day."),
         ("since=yesterday", "Enter a valid date."),
@@ -274,9 +274,9 @@ def test_a_moment_in_the_ledger_is_found_by_halves(dated: Customer) -> None:
         ("kind=gift", "not one of the available choices"),
     ],
 )
-def test_days_that_are_none(owner: Client, customer: Customer, query: str, told: str) -> None:
+def test_days_that_are_none(owner: Client, customer: Customer, query: str, shown: str) -> None:
     html = _page(owner, _url(customer, f"ledger.csv?{query}"))
-    assert told in html.replace("Jan. 1, 2000", "2000-01-01")
+    assert shown in html.replace("Jan. 1, 2000", "2000-01-01")
 
 
 # ---------------------------------------------------------------- prices
@@ -338,9 +338,9 @@ def test_the_pages_of_prices(owner: Client, priced: Customer) -> None:
     html = _page(owner, _url(priced))
     assert "Saudi Arabia Your own price +96656… 0.5" in _words(_section(html, "prices"))
     html = _page(owner, _url(priced, "prices/?q=emirates"))
-    told = _words(_section(html, "prices"))
-    assert "United Arab Emirates +971… 2" in told
-    assert "Saudi" not in told
+    shown = _words(_section(html, "prices"))
+    assert "United Arab Emirates +971… 2" in shown
+    assert "Saudi" not in shown
     assert "No price matches" in _page(owner, _url(priced, "prices/?q=atlantis%00"))
     with translation.override("ar"):
         assert search(price_list(priced.id), "السعودية")[0].prefix == "966"
@@ -357,7 +357,7 @@ def test_a_fixed_number_of_queries(
     monkeypatch: pytest.MonkeyPatch,
     django_assert_num_queries,
 ) -> None:
-    monkeypatch.setattr(cache, "FRESH_SECONDS", 600.0)
+    monkeypatch.setattr(cache, "MAX_AGE_SECONDS", 600.0)
     world.message(customer, carrier, price=1)
     owner.get(_url(customer))
     with CaptureQueriesContext(connection) as queries:

@@ -35,7 +35,7 @@ def adjust(customer: Customer, credits: int) -> None:
     ledger.adjust(customer.organization, credits * MICRO, reason="test", actor=None)
 
 
-def told(customer: Customer) -> list[dict[str, Any]]:
+def events(customer: Customer) -> list[dict[str, Any]]:
     """The data of every balance.low."""
     rows = [json.loads(row.body) for row in customer.event_rows() if row.type == "balance.low"]
     return [row["data"] for row in rows]
@@ -58,14 +58,14 @@ def listening(world: World, customer: Customer) -> Customer:
 
 def test_it_is_told_once_when_a_send_makes_it_fall(listening: Customer) -> None:
     low_balance.watch()
-    assert told(listening) == []
+    assert events(listening) == []
     body = {"to": PHONE, "message": "Hello"}
     assert listening.api.post("/v1/sms/send", body).status_code == 202
     assert low_balance.watch() == 0, "99 is not below 99"
     assert listening.api.post("/v1/sms/send", body).status_code == 202
     for _ in range(3):
         low_balance.watch()
-    assert told(listening) == [{"credits": "98", "low_balance_threshold": "99"}]
+    assert events(listening) == [{"credits": "98", "low_balance_threshold": "99"}]
     [event] = [row for row in listening.event_rows() if row.type == "balance.low"]
     assert set(json.loads(event.body)) == {"event", "timestamp", "data"}
     assert event.deliveries.count() == 1
@@ -75,7 +75,7 @@ def test_each_fall_is_told(listening: Customer) -> None:
     for change in (-50, +49, +1, -2, -10, +60, -61):
         adjust(listening, change)
         low_balance.watch()
-    falls = [data["credits"] for data in told(listening)]
+    falls = [data["credits"] for data in events(listening)]
     # 50 | 99: covered again | 100 | 98 | 88 | 148 | 87
     assert falls == ["50", "98", "87"]
 
@@ -83,7 +83,7 @@ def test_each_fall_is_told(listening: Customer) -> None:
 def test_a_threshold_that_is_raised_above_the_balance_is_a_fall_too(listening: Customer) -> None:
     threshold(listening, 100.000001)
     low_balance.watch()
-    assert told(listening) == [{"credits": "100", "low_balance_threshold": "100.000001"}]
+    assert events(listening) == [{"credits": "100", "low_balance_threshold": "100.000001"}]
     threshold(listening, 50)
     low_balance.watch()
     assert organization(listening).low_balance_told_at is None
@@ -93,7 +93,7 @@ def test_without_a_threshold_nothing_is_told(listening: Customer) -> None:
     threshold(listening, 0)
     adjust(listening, -100)
     low_balance.watch()
-    assert told(listening) == []
+    assert events(listening) == []
 
 
 def test_who_is_suspended_is_not_told(listening: Customer) -> None:
@@ -107,7 +107,7 @@ def test_who_is_suspended_is_not_told(listening: Customer) -> None:
 def test_only_those_who_fell_are_told(listening: Customer, outsider: Customer) -> None:
     adjust(listening, -50)
     low_balance.watch()
-    assert told(outsider) == []
+    assert events(outsider) == []
     assert organization(outsider).low_balance_told_at is None
 
 
@@ -116,7 +116,7 @@ def test_two_beats_tell_once(committed_world: World) -> None:
     committed_world.endpoint(customer)
     threshold(customer, 200)
     assert sum(in_threads([low_balance.watch] * 8)) == 1
-    assert len(told(customer)) == 1
+    assert len(events(customer)) == 1
     threshold(customer, 0)
 
 
@@ -221,7 +221,7 @@ def test_while_the_mail_server_is_away_it_stays_owed(fallen: Customer, settings:
     due = organization(fallen).low_balance_mail_due_at
     assert due is not None
     assert due > timezone.now() + timedelta(minutes=9)
-    assert len(told(fallen)) == 1, "the event does not wait for it"
+    assert len(events(fallen)) == 1, "the event does not wait for it"
     settings.EMAIL_BACKEND = works
     tasks.watch_balances()
     assert mail.outbox == [], "not at once"

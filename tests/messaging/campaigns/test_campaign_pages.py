@@ -15,6 +15,7 @@ from accounts.credits import ledger
 from accounts.models import MICRO, AuditEntry, Organization, StoredFile
 from accounts.roles import Role
 from imissive.core import ids
+from imissive.core.problems import english
 from messaging.campaigns import results, scheduler
 from messaging.models import (
     Campaign,
@@ -27,6 +28,7 @@ from messaging.models import (
     TextTemplate,
 )
 from messaging.models.campaign_states import State
+from messaging.numbers.reasons import NumberReason
 from messaging.states import Status
 from tests.support import campaigns
 from tests.support.campaigns import (
@@ -569,7 +571,7 @@ def test_a_file_of_problems_is_safe_to_open(developer: Client, customer: Custome
     url = _home(customer, campaign.public_id, "problems.csv").removesuffix("/")
     assert _csv(developer, url) == [
         ["Row", "Number", "Status", "Reason", "Code", "phone", "name"],
-        ["2", "12345", "Not sent", "Not a mobile number", "", "12345",
+        ["2", "12345", "Not sent", english(NumberReason.NO_COUNTRY_CODE.problem()), "", "12345",
          "'=HYPERLINK(\"http://x.example\")"],
         ["4", "0501234567", "Not sent", "The same number as in row 3", "", "0501234567", "'@Again"],
         ["5", "+966509999999", "Not sent", "No value for {name}", "", "+966509999999", ""],

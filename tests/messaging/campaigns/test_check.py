@@ -66,10 +66,10 @@ def test_what_is_found(customer: Customer) -> None:
 @pytest.mark.parametrize(
     ("row", "bad"),
     [
-        ("12345,Sara", Bad(2, "12345", "number", "")),
-        (",Sara", Bad(2, "", "number", "")),
-        ("Sara,0501234567", Bad(2, "Sara", "number", "")),
-        ("0112345678,Sara", Bad(2, "0112345678", "number", "")),
+        ("12345,Sara", Bad(2, "12345", "number", "NO_COUNTRY_CODE")),
+        (",Sara", Bad(2, "", "number", "NOT_A_NUMBER")),
+        ("Sara,0501234567", Bad(2, "Sara", "number", "NOT_A_NUMBER")),
+        ("0112345678,Sara", Bad(2, "0112345678", "number", "NO_COUNTRY_CODE")),
         ("9.66501E+11,Sara", Bad(2, "9.66501E+11", "rounded", "")),
         ("+447400123456,Sara", Bad(2, "+447400123456", "destination", "GB")),
         ("0501234567,", Bad(2, "0501234567", "variable", "name")),

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from accounts.credits import ledger
 from accounts.models import MICRO, LedgerEntry, Organization
+from imissive.run.unprivileged import die_with_parent
 from messaging.campaigns import (
     cancel,
     chunks,
@@ -163,6 +164,7 @@ def _worker(point: str, campaign: Campaign) -> subprocess.Popen[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=die_with_parent(signal.SIGKILL),
     )
 
 

@@ -16,7 +16,7 @@ from accounts.models import MICRO
 from messaging.carriers import queue, receipts
 from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.queue import Result, SubmittedPart
-from messaging.carriers.receipts import FinalReceipt
+from messaging.carriers.receipts import FinalReceipt, Reason, UnusedReceipt
 from messaging.models import EarlyReceipt, Message
 from messaging.states import FINAL, Status
 from tests.support.factories import PHONE, in_threads
@@ -85,6 +85,16 @@ ENDINGS = [
             "message": "The carrier reported that the message was not delivered (UNDELIV 027).",
         },
         "UNDELIV 027",
+    ),
+    (
+        FAILED,
+        "UNDELIVERABLE_BY_ALL 01234567890123456789",  # as long as both may be
+        {
+            "code": "UNDELIVERABLE_BY_ALL",
+            "message": "The carrier reported that the message was not delivered"
+            " (UNDELIVERABLE_BY_ALL 01234567890123456789).",
+        },
+        "UNDELIVERABLE_BY_ALL 01234567890123456789",
     ),
     (
         EXPIRED,
@@ -546,6 +556,77 @@ def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_
 
 
 # ---------------------------------------------------------------- receipts of nobody's
+
+
+WORDS = {"receipt_words": {"NODLV": "failed", "GONE": "expired", "WAIT": "enroute"}}
+
+
+@pytest.mark.parametrize(
+    ("reason", "word", "status", "setting", "ends"),
+    [
+        (Reason.UNKNOWN_WORD, "NODLV", "", WORDS, FAILED),
+        (Reason.UNKNOWN_WORD, "GONE", "", WORDS, EXPIRED),
+        (Reason.UNKNOWN_WORD, "WAIT", "", WORDS, None),
+        (Reason.UNMARKED, "DELIVRD", "delivered", {"receipts_unmarked": True}, DELIVERED),
+        (Reason.DATA_SM, "UNDELIV", "failed", {"receipts_by_data_sm": True}, FAILED),
+        (Reason.CONTRADICTION, "DELIVRD", "delivered", {"receipt_text_first": True}, DELIVERED),
+    ],
+)
+def test_kept_receipts_count_when_the_carrier_s_settings_take_them(
+    sent, listening, carrier, reason, word, status, setting, ends
+):
+    type(carrier).objects.filter(id=carrier.id).update(receipts_by_data_sm=False)
+    receipts.apply(
+        carrier.id, [UnusedReceipt(reason, "c-1", status, f"{word} 5", word, f"id:c-1 stat:{word}")]
+    )
+    assert state_of(sent) == Status.SENT
+    assert receipts.use_kept() == 0
+    type(carrier).objects.filter(id=carrier.id).update(**setting)
+    assert receipts.use_kept() == 1
+    assert state_of(sent) == (ends or Status.SENT)
+    assert kinds(listening) == ([f"message.{ends}"] if ends else [])
+    part = sent.submitted_parts.get()
+    assert part.error_code == ("" if ends in (DELIVERED, None) else f"{word} 5")
+    assert not EarlyReceipt.objects.exists()
+    assert receipts.use_kept() == 0
+
+
+@pytest.mark.parametrize("reason", [Reason.UNREADABLE, Reason.UNWRITABLE])
+def test_what_cannot_be_used_stays_whatever_the_settings(sent, carrier, reason):
+    receipts.apply(carrier.id, [UnusedReceipt(reason, "c-1", "delivered")])
+    type(carrier).objects.filter(id=carrier.id).update(
+        receipts_unmarked=True, receipt_text_first=True, **WORDS
+    )
+    assert receipts.use_kept() == 0
+    assert EarlyReceipt.objects.get().reason == reason
+    assert state_of(sent) == Status.SENT
+
+
+def test_what_is_not_used_is_not_taken_for_an_early_receipt(listening, carrier, world):
+    message = world.message(listening, carrier)
+    receipts.apply(carrier.id, [UnusedReceipt(Reason.UNMARKED, "c-9", "delivered")])
+    submit(carrier, message, "c-9")
+    assert receipts.match_waiting() == 0
+    assert state_of(message) == Status.SENT
+    assert EarlyReceipt.objects.get().reason == Reason.UNMARKED
+
+
+def test_a_kept_receipt_of_nobody_s_is_unmatched_once_it_is_taken(carrier):
+    receipts.apply(carrier.id, [UnusedReceipt(Reason.UNMARKED, "c-9", "delivered")])
+    type(carrier).objects.filter(id=carrier.id).update(receipts_unmarked=True)
+    assert receipts.use_kept() == 1
+    row = EarlyReceipt.objects.get()
+    assert (row.reason, row.carrier_message_id, row.status) == ("unmatched", "c-9", "delivered")
+
+
+def test_a_part_without_an_id_is_matched_by_nothing(listening, carrier, world):
+    """Its carrier said yes and no id; a receipt whose id cannot be read is not its."""
+    message = world.message(listening, carrier)
+    receipts.apply(carrier.id, [UnusedReceipt(Reason.UNREADABLE, "", "")])
+    submit(carrier, message, "")
+    assert receipts.match_waiting() == 0
+    assert state_of(message) == Status.SENT
+    assert EarlyReceipt.objects.count() == 1
 
 
 def kept(carrier, name: str, days: float) -> EarlyReceipt:

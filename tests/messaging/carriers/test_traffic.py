@@ -9,7 +9,7 @@ from messaging.carriers import traffic
 from messaging.carriers.traffic import Tally
 from messaging.models import Carrier, CarrierTraffic
 from messaging.smpp.link import LinkError, NotSent
-from messaging.smpp.pdus import SubmitSmResp
+from messaging.smpp.pdus import GenericNack, SubmitSmResp
 from messaging.states import Status
 
 
@@ -20,6 +20,8 @@ from messaging.states import Status
         (SubmitSmResp(sequence=1, status=0x58, message_id=""), Tally(throttled=1)),
         (SubmitSmResp(sequence=1, status=0x0B, message_id=""), Tally(refused=1)),
         (SubmitSmResp(sequence=1, status=0x45, message_id=""), Tally(refused=1)),
+        (SubmitSmResp(sequence=1, status=0, message_id=""), Tally(accepted=1)),
+        (GenericNack(sequence=1, status=0), Tally(refused=1)),
         (LinkError("lost"), Tally(unanswered=1)),
         (NotSent("no bind is up"), Tally()),
         (ValueError("too long"), Tally()),

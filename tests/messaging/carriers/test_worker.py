@@ -25,10 +25,12 @@ from django.utils import timezone
 
 from accounts.models import MICRO
 from imissive.env import read_env
+from imissive.run import carriers
 from imissive.run.programs import ROOT, carrier_command
 from messaging.carriers import (
     bind_status,
     pdus,
+    receipt_rules,
     receipts,
     sweeps,
     traffic,
@@ -47,7 +49,7 @@ from messaging.smpp.constants import ESM_DELIVERY_RECEIPT, DataCoding, Tag
 from messaging.smpp.constants import Status as Smpp
 from messaging.smpp.events import Closed, CloseReason
 from messaging.smpp.pdus import DeliverSm
-from messaging.smpp.simulator import Simulator
+from messaging.smpp.simulator import Simulator, line
 from messaging.smpp.simulator.accounts import Accounts
 from messaging.states import FINAL, Status
 from messaging.text import encoding
@@ -430,6 +432,45 @@ def test_without_answer_it_is_tried_once_more_and_then_given_up(scene: Scene, se
         assert refunds_of(scene.customer) == [MICRO]
 
 
+@pytest.mark.parametrize("body", line.ANSWER_BODIES)
+def test_a_positive_answer_is_an_acceptance_whatever_its_body(scene: Scene, body: Any) -> None:
+    """Taken for no answer, the text would go out twice and be refunded: we would pay for both."""
+    with running_simulator(receipt_delay=0.05, answer_body=body) as simulator:
+        [carrier] = scene.carriers(
+            simulator, submit_id_form="decimal", receipt_id_form="decimal", response_timeout=1
+        )
+        scene.queue(carrier)
+        scene.queue(carrier, LONG)
+        expected = {"delivered": 2} if body not in ("empty", "none") else {"sent": 2}
+        with working(carrier):
+            until(lambda: scene.statuses() == expected, SECONDS, scene.statuses)
+            until(lambda: simulator.tally.receipts_answered == 3, SECONDS)
+        assert len(simulator.submits) == len(simulator.accepted) == 3
+        assert scene.statuses() == expected
+        assert (
+            Attempt.objects.filter(message__organization=scene.customer.organization).count() == 0
+        )
+        assert refunds_of(scene.customer) == []
+        if "sent" in expected:
+            # No receipt can be matched: it ends by its validity, and is not sent again.
+            Message.objects.filter(status="sent").update(due_at=timezone.now())
+            sweeps.expire_sent()
+            assert scene.statuses() == {"expired": 2}
+            assert refunds_of(scene.customer) == []
+
+
+@pytest.mark.parametrize("tail", ["00", "616263", "0204ffff", "2061206e6f7465"])
+def test_a_receipt_with_stray_octets_behind_it_is_taken(scene: Scene, tail: str) -> None:
+    with running_simulator(receipt_delay=0.05, receipt_tail=bytes.fromhex(tail)) as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue_many(carrier, 5)
+        with working(carrier):
+            scene.settle()
+            until(lambda: [row.protocol_errors for row in bind_rows(carrier)] == [5], SECONDS)
+        assert scene.statuses() == {"delivered": 5}
+        assert simulator.tally.receipts_refused == 0
+
+
 def test_a_text_that_cannot_be_written_fails_alone(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -570,6 +611,22 @@ def test_a_receipt_that_comes_before_the_answer_is_kept_for_it(scene: Scene) -> 
         }
 
 
+def test_receipts_of_a_carrier_that_unbinds_are_taken_to_the_end(scene: Scene) -> None:
+    """It unbinds in mid-window, owes answers, and has receipts under way: none of them is lost."""
+    with running_simulator(
+        unbind_after=40, answer_delay=0.3, receipt_delay=0.05, receipt_attempts=1
+    ) as simulator:
+        [carrier] = scene.carriers(simulator, window=50)
+        scene.queue_many(carrier, 100)
+        with working(carrier):
+            scene.settle()
+            until(lambda: simulator.tally.receipts_answered >= 100, SECONDS)
+        assert scene.statuses() == {"delivered": 100}
+        assert simulator.tally.receipts_refused == simulator.tally.receipts_lost == 0
+        # What it still answered is not submitted again.
+        assert set(times_submitted(simulator).values()) == {1}
+
+
 def test_a_receipt_that_comes_twice_counts_once_and_is_answered_twice(scene: Scene) -> None:
     scene.world.endpoint(scene.customer, "message.delivered")
     with running_simulator(time_scale=0) as simulator:
@@ -601,7 +658,121 @@ def test_receipts_of_nobody_and_what_is_no_receipt_are_answered(scene: Scene) ->
             assert simulator.tally.receipts_refused == 0
             assert running.worker.pool.binds[0].receipts == 5
         kept = EarlyReceipt.objects.filter(carrier=carrier)
-        assert list(kept.values_list("carrier_message_id", "status")) == [("123456", "delivered")]
+        assert set(kept.values_list("carrier_message_id", "status", "reason")) == {
+            ("123456", "delivered", "unmatched"),
+            ("78", "delivered", "unmarked"),
+            ("ÿ", "", "unreadable"),
+        }
+
+
+UNUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
+    (
+        {"receipt_esm_class": 0, "receipt_style": "text"},
+        {"receipts_unmarked": True},
+        "unmarked",
+        "",
+    ),
+    ({"receipt_state": 1}, {"receipt_text_first": True}, "contradiction", ""),
+    (
+        {"receipt_word": "NODLV", "receipt_style": "text"},
+        {"receipt_words": {"NODLV": "failed"}},
+        "unknown_word",
+        "NODLV",
+    ),
+    ({"receipt_by": "data_sm"}, {"receipts_by_data_sm": True}, "data_sm", ""),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "setting", "reason", "word"), UNUSED, ids=[row[2] for row in UNUSED]
+)
+def test_receipts_that_are_not_used_are_kept_and_used_when_the_setting_takes_them(
+    scene: Scene, options: dict[str, Any], setting: dict[str, Any], reason: str, word: str
+) -> None:
+    """None is refused, none is dropped: operators see them, set the carrier, and they count."""
+    with running_simulator(receipt_delay=0.05, **options) as simulator:
+        [carrier] = scene.carriers(
+            simulator, receipts_by_data_sm="receipts_by_data_sm" not in setting
+        )
+        failing = scene.queue(carrier, to=NUMBER.format(2))
+        with working(carrier):
+            until(lambda: simulator.tally.receipts_answered == 1, SECONDS)
+            assert simulator.tally.receipts_refused == 0
+            kept = EarlyReceipt.objects.get(carrier=carrier)
+            assert (kept.reason, kept.word or word) == (reason, word or kept.word)
+            assert kept.carrier_message_id == simulator.accepted[0].message_id
+            assert "id:" in kept.raw
+            assert status_of(failing) == Status.SENT
+            assert receipts.use_kept() == 0
+
+            change(carrier, **setting)
+            assert receipts.use_kept() == 1
+            assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
+            assert status_of(failing) == Status.FAILED
+            assert failing.error_code == (word or "UNDELIV")
+            # From now on they count as they come, as soon as the worker knows.
+            later = scene.queue(carrier, to=NUMBER.format(2))
+            until(lambda: receipts.use_kept() or status_of(later) == Status.FAILED, SECONDS)
+            wait_for(later, Status.FAILED)
+
+
+def test_receipts_by_data_sm_are_taken_by_default(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0.05, receipt_by="data_sm") as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue_many(carrier, 5)
+        with working(carrier):
+            scene.settle()
+        assert scene.statuses() == {"delivered": 5}
+
+
+def test_receipts_with_fields_that_are_too_long_are_taken(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0.05, receipt_long=True) as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue_many(carrier, 5)
+        with working(carrier):
+            scene.settle()
+        assert scene.statuses() == {"delivered": 5}
+        assert simulator.tally.receipts_refused == 0
+
+
+def test_a_receipt_that_cannot_be_applied_is_kept_as_such(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = receipts._apply
+
+    def apply(carrier_id: int, batch: Any, **named: Any) -> Any:
+        if batch:
+            raise KeyError("made up")
+        return original(carrier_id, batch, **named)
+
+    monkeypatch.setattr(receipts, "_apply", apply)
+    with running_simulator(receipt_delay=0.05) as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue(carrier)
+        with working(carrier):
+            until(lambda: simulator.tally.receipts_answered == 1, SECONDS)
+        kept = EarlyReceipt.objects.get(carrier=carrier)
+        assert (kept.reason, kept.status) == ("unwritable", "delivered")
+        assert kept.carrier_message_id == simulator.accepted[0].message_id
+
+
+def test_a_receipt_of_which_nothing_can_be_stored_is_left_with_the_carrier(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_named: Any) -> None:
+        raise KeyError("made up")
+
+    with running_simulator(receipt_delay=0.05, receipt_retry_delay=0.1) as simulator:
+        [carrier] = scene.carriers(simulator)
+        message = scene.queue(carrier)
+        with working(carrier):
+            wait_for(message, Status.SENT)
+            with monkeypatch.context() as broken:
+                broken.setattr(receipts, "apply", fail)
+                deliver(simulator, receipt(simulator.accepted[0].message_id))
+                until(lambda: simulator.tally.receipts_refused >= 2, SECONDS)
+            until(lambda: simulator.tally.receipts_answered, SECONDS)
+            wait_for(message, Status.DELIVERED)
 
 
 def test_a_receipt_is_answered_only_after_its_effect_is_committed(scene: Scene) -> None:
@@ -946,10 +1117,11 @@ def test_a_row_that_the_database_refuses_holds_up_no_other(
     def normalize_id(message_id: str, form: Any) -> str:
         if int(message_id) % 10 == 3:
             bad.add(message_id)
-            return "x" * 100
+            return "x" * 300
         return original(message_id, form)
 
     monkeypatch.setattr(carrier_worker, "normalize_id", normalize_id)
+    monkeypatch.setattr(receipt_rules, "normalize_id", normalize_id)
     with running_simulator(receipt_delay=0.05) as simulator:
         [carrier] = scene.carriers(simulator)
         scene.queue_many(carrier, 50)
@@ -960,6 +1132,29 @@ def test_a_row_that_the_database_refuses_holds_up_no_other(
         # It was taken once, and is not submitted again; its receipts cannot be told.
         assert scene.statuses() == {"delivered": 45, "sent": 5}
         assert set(times_submitted(simulator).values()) == {1}
+
+
+def test_a_receipt_that_fails_costs_no_other_its_effect(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here by a mistake of ours, which no database would have found."""
+    original = receipts.apply
+
+    def apply(carrier_id: int, batch: Any) -> None:
+        if any(receipt.code.startswith("UNDELIV") for receipt in batch):
+            raise KeyError("made up")
+        original(carrier_id, batch)
+
+    monkeypatch.setattr(receipts, "apply", apply)
+    with running_simulator(receipt_delay=0.05) as simulator:
+        [carrier] = scene.carriers(simulator)
+        scene.queue_many(carrier, 20)
+        bad = scene.queue(carrier, to=NUMBER.format(2))
+        with working(carrier) as worker:
+            until(lambda: simulator.tally.receipts_answered == 21, SECONDS)
+            assert worker.failure is None
+        assert scene.statuses() == {"delivered": 20, "sent": 1}
+        assert status_of(bad) == "sent"
 
 
 # ---------------------------------------------------------------- several workers
@@ -1004,36 +1199,45 @@ def test_urgent_messages_wait_for_no_bulk_run(scene: Scene) -> None:
 # ---------------------------------------------------------------- the process
 
 
+@contextmanager
+def worker_process(carrier: Carrier) -> Iterator[subprocess.Popen[str]]:
+    """A carrier's worker as the platform starts it."""
+    environment = os.environ | {"IMISSIVE_CARRIER": carrier.slug, "DATABASE_URL": database_url()}
+    process = subprocess.Popen(
+        carrier_command(read_env(), carrier.slug),
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        process.wait()
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[float, str]:
+    """Tell a process to end; how many seconds it took, and what it wrote."""
+    process.send_signal(signal.SIGTERM)
+    begun = time.monotonic()
+    output, _ = process.communicate(timeout=SECONDS)
+    return time.monotonic() - begun, output
+
+
 def test_a_real_worker_process_ends_in_order_when_it_is_told_to(scene: Scene) -> None:
     with running_simulator(answer_delay=0.2, receipt_delay=0.1) as simulator:
         [carrier] = scene.carriers(simulator, window=10)
-        environment = os.environ | {
-            "IMISSIVE_CARRIER": carrier.slug,
-            "DATABASE_URL": database_url(),
-        }
-        process = subprocess.Popen(
-            carrier_command(read_env(), carrier.slug),
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
+        with worker_process(carrier) as process:
             simulator.wait_for(lambda carrier: carrier.bound == 1 or process.poll(), SECONDS)
             scene.queue_many(carrier, 200)
             simulator.wait_for(lambda carrier: len(carrier.accepted) >= 15, SECONDS)
-            process.send_signal(signal.SIGTERM)
-            begun = time.monotonic()
-            output, _ = process.communicate(timeout=SECONDS)
-            took = time.monotonic() - begun
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            process.wait()
+            took, output = ended(process)
 
         assert process.returncode == 0, output
-        assert took < 15, output
+        assert took < carriers.GRACE, output
         assert "Traceback" not in output
         assert simulator.connections == 0
         statuses = scene.statuses()
@@ -1042,6 +1246,41 @@ def test_a_real_worker_process_ends_in_order_when_it_is_told_to(scene: Scene) ->
         assert statuses["queued"] == 200 - done > 0
         assert statuses["sent"] + statuses["delivered"] == done
         assert {row.state for row in bind_rows(carrier)} == {"waiting"}
+
+
+def test_a_real_worker_process_under_load_ends_within_its_grace(scene: Scene) -> None:
+    with running_simulator(receipt_delay=0.0) as simulator:
+        [carrier] = scene.carriers(simulator, window=200, binds=2)
+        with worker_process(carrier) as process:
+            simulator.wait_for(lambda carrier: carrier.bound == 2 or process.poll(), SECONDS)
+            for _ in range(10):
+                scene.queue_many(carrier, 2_000)
+            simulator.wait_for(lambda carrier: carrier.tally.accepted >= 2_000, SECONDS)
+            took, output = ended(process)
+        assert process.returncode == 0, output
+        assert took < carriers.GRACE, output
+        statuses = scene.statuses()
+        assert statuses["sending"] == 0, output
+        assert statuses["sent"] + statuses["delivered"] == simulator.tally.accepted
+        assert statuses["queued"] == 20_000 - simulator.tally.submits > 0
+
+
+def test_a_real_worker_process_that_hangs_in_the_database_ends_within_its_grace(
+    scene: Scene,
+) -> None:
+    """Else it is killed: its supervisor waits for no lock."""
+    with running_simulator(answer_delay=0.2) as simulator:
+        [carrier] = scene.carriers(simulator, window=10)
+        with worker_process(carrier) as process:
+            simulator.wait_for(lambda carrier: carrier.bound == 1 or process.poll(), SECONDS)
+            scene.queue_many(carrier, 50)
+            simulator.wait_for(lambda carrier: len(carrier.accepted) >= 5, SECONDS)
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("LOCK TABLE messaging_message IN ACCESS EXCLUSIVE MODE")
+                took, output = ended(process)
+        assert took < carriers.GRACE, output
+        assert "carrier_worker_cut_short" in output
+        assert simulator.connections == 0
 
 
 def database_url() -> str:

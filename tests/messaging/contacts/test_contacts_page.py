@@ -103,8 +103,8 @@ def test_a_contact_is_made_changed_and_removed(owner: Client, customer: Customer
     ("fields", "told"),
     [
         ({"number": ""}, "This field is required."),
-        ({"number": "0501234567"}, "Write it in E.164"),
-        ({"number": "+966112345678"}, "A fixed line, which cannot receive SMS."),
+        ({"number": "0501234567"}, "Write the number with + and its country code"),
+        ({"number": "+966112345678"}, "This is a fixed line, which cannot receive SMS."),
         ({"number": PHONE}, "There is a contact with that number already."),
         ({"name": "x" * 121}, "at most 120 characters"),
         ({"fields_text": "city"}, "Write a name, a colon and a value: city"),
@@ -345,7 +345,7 @@ def test_each_row_that_is_no_good_is_told(owner: Client, customer: Customer) -> 
         ("", "Paste something, or choose a file."),
         ("name,city\nSara,Jeddah\n", "No column of phone numbers was found."),
         (b"PK\x03\x04" + b"x" * 50, "That is a workbook, not a CSV file."),
-        (b"%PDF-1.7 " + b"x" * 50, "That is not a text file."),
+        (b"%PDF-1.7 " + b"x" * 50, "That is a PDF, not a CSV file."),
         (b"", "The submitted file is empty."),
     ],
 )
@@ -366,8 +366,8 @@ def test_an_import_is_all_or_nothing(
     content = "number\n" + "".join(f"+9665000{index:05d}\n" for index in range(61))
     assert "more than 60 rows" in _import(owner, customer, content, new_list="New")
     assert _stored(customer) == {}
-    monkeypatch.setattr(forms, "MAX_UPLOAD", 100)
-    assert "larger than 10 MB" in _import(owner, customer, content.encode())
+    monkeypatch.setattr(forms, "MAX_UPLOAD", 1024**2)
+    assert "larger than 1 MB" in _import(owner, customer, content.encode() + b"\n" * 1024**2)
     assert _stored(customer) == {}
 
 

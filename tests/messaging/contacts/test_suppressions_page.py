@@ -81,7 +81,7 @@ def test_a_file_of_them(owner: Client, customer: Customer) -> None:
 
 def test_what_is_no_number_is_told_and_the_rest_is_taken(owner: Client, customer: Customer) -> None:
     page = _page(owner, _url(customer, "add/"), {"numbers": f"{PHONE}, 0501"})
-    assert "Write it in E.164" in page
+    assert "Write the number with + and its country code" in page
     assert _stored(customer) == {PHONE: ""}
 
 
@@ -89,10 +89,10 @@ def test_what_is_no_number_is_told_and_the_rest_is_taken(owner: Client, customer
     ("fields", "told"),
     [
         ({}, "Paste something, or choose a file."),
-        ({"numbers": "x, y"}, "Not a phone number."),
+        ({"numbers": "x, y"}, "This is not a phone number."),
         ({"numbers": PHONE, "reason": "x" * 201}, "at most 200 characters"),
         ({"numbers": f"{PHONE}\0"}, "Null characters are not allowed"),
-        ({"upload": SimpleUploadedFile("x.csv", b"\xff\xd8\xff" + b"x" * 9)}, "not a text file"),
+        ({"upload": SimpleUploadedFile("x.csv", b"\xff\xd8\xff" + b"x" * 9)}, "That is an image"),
         ({"upload": SimpleUploadedFile("x.csv", b"name\nSara\n")}, "No column of phone numbers"),
     ],
 )

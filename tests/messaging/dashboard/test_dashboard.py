@@ -41,9 +41,9 @@ def _home(customer: Customer) -> str:
 
 
 def _text(client: Client, url: str, **query: str) -> str:
-    answer = client.get(url, query)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url, query)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 # ---------------------------------------------------------------- permissions
@@ -80,8 +80,8 @@ def test_outsiders_find_nothing(
 @pytest.mark.parametrize("page", PAGES)
 def test_nobody_is_sent_to_the_login(page: str, customer: Customer, sent: Message) -> None:
     url = _page(page, customer, sent)
-    answer = browser(None).get(url)
-    assert (answer.status_code, answer["Location"]) == (302, f"/accounts/login/?next={url}")
+    response = browser(None).get(url)
+    assert (response.status_code, response["Location"]) == (302, f"/accounts/login/?next={url}")
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -124,11 +124,11 @@ def test_pages_of_a_member_are_kept_by_no_cache(
     owner: Client, customer: Customer, sent: Message
 ) -> None:
     for page in PAGES:
-        answer = owner.get(_page(page, customer, sent))
-        assert "no-store" in answer["Cache-Control"]
-        assert "unsafe" not in answer["Content-Security-Policy"]
+        response = owner.get(_page(page, customer, sent))
+        assert "no-store" in response["Cache-Control"]
+        assert "unsafe" not in response["Content-Security-Policy"]
         for forbidden in (" style=", "<style", " onclick=", "javascript:"):
-            assert forbidden not in answer.content.decode()
+            assert forbidden not in response.content.decode()
 
 
 # ---------------------------------------------------------------- the front door
@@ -184,16 +184,16 @@ def test_account_pages_look_like_ours(
 
 
 def test_the_theme_is_remembered(client: Client, db: None) -> None:
-    answer = client.post("/theme/", {"theme": "dark", "next": "/accounts/login/"})
-    assert answer["Location"] == "/accounts/login/"
+    response = client.post("/theme/", {"theme": "dark", "next": "/accounts/login/"})
+    assert response["Location"] == "/accounts/login/"
     assert 'data-theme="dark"' in _text(client, "/")
     client.post("/theme/", {"theme": "auto"})
     assert "data-theme" not in _text(client, "/")
     assert client.post("/theme/", {"theme": "pink"}).status_code == 400
     assert client.get("/theme/").status_code == 405
     for elsewhere in ("https://evil.example/", "//evil.example", "javascript:alert(1)"):
-        answer = client.post("/theme/", {"theme": "dark", "next": elsewhere})
-        assert answer["Location"] == "/"
+        response = client.post("/theme/", {"theme": "dark", "next": elsewhere})
+        assert response["Location"] == "/"
 
 
 def test_the_language_is_remembered(owner: Client, customer: Customer) -> None:
@@ -204,16 +204,16 @@ def test_the_language_is_remembered(owner: Client, customer: Customer) -> None:
 
 
 def test_the_browsers_language_counts_until_one_is_chosen(client: Client, db: None) -> None:
-    answer = client.get("/", headers={"accept-language": "ar-SA,ar;q=0.9"})
-    assert 'lang="ar"' in answer.content.decode()
+    response = client.get("/", headers={"accept-language": "ar-SA,ar;q=0.9"})
+    assert 'lang="ar"' in response.content.decode()
 
 
 @pytest.mark.parametrize("language", ["en", "ar"])
 def test_error_pages(client: Client, settings, db: None, language: str) -> None:
     client.cookies["django_language"] = language
-    answer = client.get("/nothing-here/")
-    assert answer.status_code == 404
-    page = answer.content.decode()
+    response = client.get("/nothing-here/")
+    assert response.status_code == 404
+    page = response.content.decode()
     assert "css/tokens.css" in page
     assert ("There is nothing here" in page) is (language == "en")
 
@@ -226,10 +226,10 @@ def test_a_bug_of_ours_is_not_shown(
 
     monkeypatch.setattr(pages, "messages_of", broken)
     owner.raise_request_exception = False
-    answer = owner.get(_home(customer))
-    assert answer.status_code == 500
-    assert "Something went wrong on our side" in answer.content.decode()
-    assert "secret" not in answer.content.decode()
+    response = owner.get(_home(customer))
+    assert response.status_code == 500
+    assert "Something went wrong on our side" in response.content.decode()
+    assert "secret" not in response.content.decode()
 
 
 # ---------------------------------------------------------------- overview

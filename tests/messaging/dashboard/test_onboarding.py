@@ -44,13 +44,13 @@ def test_a_test_message_costs_nothing_and_needs_no_approval(
     fresh: Organization, wakes: list[object]
 ) -> None:
     client = browser(member(fresh, Role.DEVELOPER))
-    answer = client.post(_url(fresh), _form(client, fresh))
+    response = client.post(_url(fresh), _form(client, fresh))
     message = Message.objects.get(organization=fresh)
-    assert answer["Location"].endswith(f"/messages/{message.public_id}/")
+    assert response["Location"].endswith(f"/messages/{message.public_id}/")
     assert (message.to, message.text, message.sender) == (TO, "Hello", "Test")
     assert (message.test, message.price, message.source) == (True, 0, "dashboard")
     assert message.carrier.slug == "sandbox"
-    assert "Hello" in client.get(answer["Location"]).content.decode()
+    assert "Hello" in client.get(response["Location"]).content.decode()
     home = client.get(f"/dashboard/{public_id(fresh)}/").content.decode()
     assert "From here, with one click" not in home
 
@@ -71,7 +71,7 @@ def test_a_double_click_sends_one(fresh: Organization) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({"to": "+966501234567"}, "not one of the available choices"),
         ({"to": ""}, "This field is required"),
@@ -81,11 +81,11 @@ def test_a_double_click_sends_one(fresh: Organization) -> None:
         ({"text": "a\0b"}, "Null characters"),
     ],
 )
-def test_bad_input(fresh: Organization, fields: dict[str, str], told: str) -> None:
+def test_bad_input(fresh: Organization, fields: dict[str, str], expected: str) -> None:
     client = browser(member(fresh))
-    answer = client.post(_url(fresh), _form(client, fresh, **fields))
-    assert answer.status_code == 200
-    assert told in answer.content.decode()
+    response = client.post(_url(fresh), _form(client, fresh, **fields))
+    assert response.status_code == 200
+    assert expected in response.content.decode()
     assert not Message.objects.filter(organization=fresh).exists()
 
 
@@ -117,6 +117,6 @@ def test_who_never_paid_is_not_told_that_the_balance_is_low(fresh: Organization)
 def test_an_api_call_with_a_test_key_needs_no_sender_either(world: World) -> None:
     newcomer = world.customer(0, sender=None)
     body = {"to": TO, "message": "Hello"}
-    answer = newcomer.test_api.post("/v1/sms/send", body)
-    assert (answer.status_code, answer.json()["sender_id"]) == (202, "Test")
+    response = newcomer.test_api.post("/v1/sms/send", body)
+    assert (response.status_code, response.json()["sender_id"]) == (202, "Test")
     assert newcomer.api.post("/v1/sms/send", body).status_code == 403

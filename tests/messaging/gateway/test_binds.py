@@ -17,6 +17,7 @@ from messaging.gateway import server as listening
 from messaging.gateway import sessions
 from messaging.models import SmppAccount, SmppSession
 from messaging.smpp import pdus
+from messaging.smpp.codec import encode
 from messaging.smpp.constants import Status, Tag
 from messaging.smpp.handlers import LinkConfig
 from tests.support.smpp_clients import RawEsme
@@ -121,6 +122,16 @@ def test_binds_are_counted_over_two_servers(server: RunningServer, member) -> No
             esme, answer = bind(port, system_id="acme", password=member.password)
             assert answer.status == Status.ESME_RALYBND
             esme.socket.close()
+
+
+@pytest.mark.parametrize("tail", [b"\0", b"abc", b"and more than that"])
+def test_bind_with_an_unreadable_tail_is_let_in(server: RunningServer, member, tail) -> None:
+    esme = RawEsme(server.port)
+    octets = encode(pdus.BindTransceiver("acme", member.password, sequence=3)) + tail
+    esme.send_raw(len(octets).to_bytes(4, "big") + octets[4:])
+    assert esme.receive().status == 0
+    assert esme.request(pdus.EnquireLink()).status == 0
+    esme.socket.close()
 
 
 def test_second_bind_on_one_connection(server: RunningServer, member) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
@@ -17,11 +18,14 @@ from django.core.cache import cache
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from messaging.gateway import account_session, queries
+from messaging.gateway.console import Console
 from messaging.models import Message
 from messaging.smpp import pdus
 from messaging.smpp.codec import encode
 from messaging.smpp.constants import Status, Tag
 from messaging.smpp.handlers import LinkConfig
+from messaging.smpp.link import Link
 from messaging.smpp.tlv import write_tlvs
 from tests.support.factories import advance
 from tests.support.smpp_clients import RawEsme
@@ -33,6 +37,9 @@ from tests.support.smpp_servers import (
     running_server,
     submit,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MANY = 10_000
 LATIN_1 = st.characters(codec="latin-1", min_codepoint=1)
@@ -254,6 +261,133 @@ def test_any_submit(server, member, fields) -> None:
         if pdu.short_message and Tag.MESSAGE_PAYLOAD in pdu.tlvs:
             assert answer.status != Status.ESME_ROK
         assert esme.request(pdus.EnquireLink()).status == 0
+
+
+# The ways in which one request of a batch may fail after all of it was committed.
+FAULTS = {
+    "its answer cannot be made": "id_text",
+    "its answer cannot be written": "respond",
+    "its answer cannot be shown": "note_answer",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_request_that_fails_costs_no_other_its_answer(server, member, monkeypatch, fault) -> None:
+    """Whatever raises for one request of a batch, each is answered, and each exactly once."""
+    owner: Any = {"id_text": account_session, "respond": Link, "note_answer": Console}[fault]
+    was, calls = getattr(owner, fault), iter(range(1_000))
+
+    def failing(*arguments: Any, **named: Any) -> Any:
+        if next(calls) == 2:
+            raise RuntimeError("made up")
+        return was(*arguments, **named)
+
+    with member.bound(server.port) as esme:
+        monkeypatch.setattr(owner, fault, failing)
+        sequences = esme.send(*(submit() for _ in range(6)))
+        answers = answers_of(esme, sequences)
+    assert len(member.customer.messages()) == 6
+    # Each was accepted, so each is told so, whatever failed on the way.
+    assert {answer.status for answer in answers} == {0}
+    assert len({answer.message_id for answer in answers}) == 6
+
+
+def test_act_whose_answer_fails_is_answered(server, member, monkeypatch) -> None:
+    def answer(*_arguments: Any) -> queries.Answer:
+        return queries.Answer(fields={"message_id": "x" * 70})
+
+    monkeypatch.setattr(queries, "query", answer)
+    with member.bound(server.port) as esme:
+        assert esme.request(pdus.QuerySm("1")).status == Status.ESME_RSYSERR
+        assert esme.request(submit()).status == 0
+
+
+def answers_of(esme: RawEsme, sequences: Sequence[int]) -> list[Any]:
+    """The answers to those requests: one to each, and no other, in whatever order."""
+    answers = [esme.receive() for _ in sequences]
+    (fence,) = esme.send(pdus.EnquireLink())
+    last = esme.receive()
+    assert (type(last), last.sequence) == (pdus.EnquireLinkResp, fence)
+    # What comes from a thread would come after the fence.
+    with pytest.raises(TimeoutError):
+        esme.receive(0.05)
+    assert sorted(answer.sequence for answer in answers) == sorted(sequences)
+    return answers
+
+
+# As it was found: number_of_dests is 0, and its answer took those of its whole batch with it.
+TO_NOBODY = bytes.fromhex(
+    "0000002a0000002100000000000000020005004d79436f6d70616e790000000000000000000000026869"
+)
+
+
+def test_submit_multi_to_nobody(server, member) -> None:
+    with member.bound(server.port) as esme:
+        before, nobody, after = submit(b"before"), submit(), submit(b"after")
+        for sequence, pdu in enumerate((before, nobody, after), 1):
+            pdu.sequence = sequence
+        esme.send_raw(encode(before) + TO_NOBODY + encode(after))
+        esme._sequence = 3
+        answers = {answer.sequence: answer for answer in answers_of(esme, [1, 2, 3])}
+    assert type(answers[2]) is pdus.SubmitMultiResp
+    assert answers[2].status == Status.ESME_RINVNUMDESTS
+    assert [answers[1].status, answers[3].status] == [0, 0]
+    assert {message.text for message in member.customer.messages()} == {"before", "after"}
+
+
+def test_hundred_submit_multi_to_nobody_leave_the_window_open(server, member) -> None:
+    with member.bound(server.port) as esme:
+        esme.send_raw(TO_NOBODY * member.account.window)
+        for _ in range(member.account.window):
+            assert esme.receive().status == Status.ESME_RINVNUMDESTS
+        assert esme.request(submit()).status == 0
+
+
+_BODIES = st.one_of(
+    st.binary(max_size=60),
+    st.builds(
+        lambda pdu, cut, tail: encode(pdu)[16 : 16 + cut] + tail,
+        st.sampled_from(
+            [
+                submit(),
+                pdus.SubmitMulti(
+                    source_addr="MyCompany",
+                    dest_address=[pdus.SmeAddress(1, 1, "966501234567"), pdus.SmeAddress(1, 1, "")],
+                    short_message=b"hi",
+                ),
+                pdus.DataSm(destination_addr="966501234567", tlvs={int(Tag.MESSAGE_PAYLOAD): b"x"}),
+                pdus.QuerySm("1"),
+                pdus.CancelSm(message_id="1"),
+                pdus.ReplaceSm("1", short_message=b"x"),
+            ]
+        ),
+        st.integers(0, 80),
+        st.binary(max_size=6),
+    ),
+)
+_REQUESTS = st.lists(
+    st.tuples(
+        st.sampled_from([0x3, 0x4, 0x5, 0x7, 0x8, 0x21, 0x103, 0x15, 0x9, 0x77]),
+        _BODIES,
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(requests=_REQUESTS)
+@example(requests=[(0x4, encode(submit())[16:]), (0x21, TO_NOBODY[16:])])
+def test_each_request_is_answered_once(server, member, requests) -> None:
+    """Whatever is asked in one go, well or badly, each request has one answer of its sequence."""
+    frames = [
+        struct.pack(">IIII", 16 + len(body), command, 0, number) + body
+        for number, (command, body) in enumerate(requests, 1)
+    ]
+    with member.bound(server.port) as esme:
+        esme.send_raw(b"".join(frames))
+        esme._sequence = len(frames)
+        answers_of(esme, range(1, len(frames) + 1))
 
 
 def test_never_acknowledging_peer_does_not_stop_another_account(

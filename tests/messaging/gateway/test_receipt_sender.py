@@ -10,7 +10,7 @@ from django.core.cache import cache
 from django.db import transaction
 
 from messaging.carriers import sweeps
-from messaging.gateway import receipt_queue
+from messaging.gateway import receipt_queue, receipt_sender
 from messaging.gateway.receipt_sender import SILENT_TIMEOUTS
 from messaging.models import Message, SmppReceipt, SmppServer, SmppSubmit
 from messaging.sending import cancel as cancellation
@@ -18,6 +18,7 @@ from messaging.smpp import pdus
 from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.handlers import LinkConfig
 from messaging.smpp.receipt import parse_receipt
+from messaging.text import encoding
 from tests.messaging.gateway.test_submits import LONG, parts_of
 from tests.support.factories import advance
 from tests.support.smpp_servers import (
@@ -130,16 +131,57 @@ def test_states(server, member, status, code, word, state) -> None:
     assert pdu.tlv_int(Tag.MESSAGE_STATE) == state
 
 
-def test_carriers_error_number_is_passed_on(server, member, committed_world) -> None:
+@pytest.mark.parametrize(
+    ("part_code", "err", "network", "whole"),
+    [
+        ("UNDELIV 027", b"027", b"\x03\x00\x1b", None),
+        ("UNDELIV 27", b"027", b"\x03\x00\x1b", None),
+        ("UNDELIV 1027", b"027", b"\x03\x04\x03", None),
+        ("UNDELIV 65535", b"535", b"\x03\xff\xff", None),
+        ("UNDELIV 65536", b"536", None, "65536"),
+        ("UNDELIV E21", b"E21", None, "E21"),
+        ("UNDELIV 0x0B", b"x0B", None, "0x0B"),
+        ("UNDELIV ABSENT_SUBSCRIBER_XY", b"_XY", None, "ABSENT_SUBSCRIBER_XY"),
+        # As network_error_code said it, with the kind of network.
+        ("UNDELIV 3:27", b"027", b"\x03\x00\x1b", None),
+        ("UNDELIV 8:1027", b"027", b"\x08\x04\x03", None),
+        ("UNDELIV 300:5", b"0:5", None, "300:5"),
+        ("UNDELIV", b"000", None, None),
+    ],
+)
+def test_carriers_error_number_is_passed_on_whole(
+    server, member, committed_world, part_code, err, network, whole
+) -> None:
     with member.bound(server.port) as esme:
         accepted(esme, tlvs={Tag.USER_MESSAGE_REFERENCE: b"\x01\x02"})
         (message,) = member.customer.messages()
-        committed_world.part(message, "c1", status="failed", error_code="UNDELIV 027")
+        committed_world.part(message, "c1", status="failed", error_code=part_code)
         ends("failed", "UNDELIV")
         pdu = received(esme)
-    assert b"err:027" in pdu.short_message
-    assert pdu.tlvs[Tag.NETWORK_ERROR_CODE] == b"\x03\x00\x1b"
+    assert b" err:" + err + b" text:" in pdu.short_message
+    assert pdu.tlvs.get(Tag.NETWORK_ERROR_CODE) == network
+    assert pdu.tlv_text(Tag.ADDITIONAL_STATUS_INFO_TEXT) == whole
     assert pdu.tlvs[Tag.USER_MESSAGE_REFERENCE] == b"\x01\x02"
+
+
+@pytest.mark.parametrize(
+    ("code", "err", "network", "whole"),
+    [
+        ("ESME_RINVDSTADR", b"011", b"\x07\x00\x0b", None),
+        ("ESME_RTHROTTLED", b"088", b"\x07\x00\x58", None),
+        ("0x00000400", b"024", b"\x07\x04\x00", None),
+        ("0xFFFFFFFF", b"295", None, "4294967295"),
+        ("NO_RESPONSE", b"000", None, None),
+    ],
+)
+def test_refusal_s_number_is_passed_on(server, member, code, err, network, whole) -> None:
+    with member.bound(server.port) as esme:
+        accepted(esme)
+        ends("failed", code)
+        pdu = received(esme)
+    assert b" err:" + err + b" text:" in pdu.short_message
+    assert pdu.tlvs.get(Tag.NETWORK_ERROR_CODE) == network
+    assert pdu.tlv_text(Tag.ADDITIONAL_STATUS_INFO_TEXT) == whole
 
 
 @pytest.mark.parametrize(
@@ -183,6 +225,40 @@ def test_formats(server, member, receipt_format, has_text, has_tlvs) -> None:
         ends()
         pdu = received(esme)
     assert (bool(pdu.short_message), bool(pdu.tlvs)) == (has_text, has_tlvs)
+
+
+EXCERPT = "[a_b] @ $ é € مرحبا"
+
+
+@pytest.mark.parametrize(
+    ("fields", "data_coding", "excerpt"),
+    [
+        ({}, 0, encoding.written_in_gsm("[a_b] @ $ é € ?????")),
+        ({"default_coding": "latin1"}, 0, "[a_b] @ $ é ? ?????".encode("latin-1")),
+        ({"default_coding": "utf8"}, 0, EXCERPT.encode()),
+        # Packed texts are one thing; a receipt in them is read by nobody.
+        ({"default_coding": "packed"}, 1, b"[a_b] @ $ ? ? ?????"),
+        ({"id_format": "public"}, 1, b"[a_b] @ $ ? ? ?????"),
+        (
+            {"id_format": "public", "ascii_coding": "gsm"},
+            1,
+            encoding.written_in_gsm("[a_b] @ $ é € ?????"),
+        ),
+    ],
+)
+def test_receipt_is_in_the_alphabet_that_its_data_coding_says(
+    server, member, fields, data_coding, excerpt
+) -> None:
+    member.set(**{"id_format": "hex"} | fields)
+    with member.bound(server.port) as esme:
+        answer = esme.request(submit(EXCERPT.encode("utf-16-be"), receipt=1, data_coding=8))
+        ends()
+        pdu = received(esme)
+    assert pdu.data_coding == data_coding
+    assert pdu.short_message.rpartition(b" text:")[2] == excerpt
+    assert pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == answer.message_id
+    written = encoding.written_in_gsm if fields.get("ascii_coding") == "gsm" else str.encode
+    assert pdu.short_message.startswith(b"id:" + written(answer.message_id) + b" sub:001")
 
 
 def test_an_older_peer_gets_no_tlvs(server, member) -> None:
@@ -290,6 +366,42 @@ def test_a_refused_receipt(server, member, status, comes_again, monkeypatch) -> 
             received(esme)
         eventually(lambda: not SmppReceipt.objects.exists())
         nothing(esme)
+
+
+def test_receipt_that_cannot_be_written_costs_no_other_its_way(
+    server, member, monkeypatch, caplog
+) -> None:
+    was = receipt_sender.receipt_pdu
+
+    def receipt_pdu(receipt, *arguments, **named):
+        if receipt.text == "bad":
+            raise KeyError("made up")
+        return was(receipt, *arguments, **named)
+
+    monkeypatch.setattr(receipt_sender, "receipt_pdu", receipt_pdu)
+    with member.bound(server.port) as esme:
+        for text in (b"one", b"bad", b"two", b"three"):
+            assert esme.request(submit(text, receipt=1)).status == 0
+        ends()
+        told = {received(esme).short_message.rpartition(b"text:")[2] for _ in range(3)}
+        nothing(esme)
+        assert told == {b"one", b"two", b"three"}
+        eventually(lambda: not SmppReceipt.objects.exists())
+    assert "smpp_receipt_unsendable" in caplog.text
+
+
+def test_receipt_counts_as_answered_whatever_cannot_be_shown_of_it(
+    server, member, monkeypatch
+) -> None:
+    def note(*_arguments):
+        raise RuntimeError("made up")
+
+    with member.bound(server.port) as esme:
+        accepted(esme)
+        monkeypatch.setattr("messaging.gateway.console.Console.note", note)
+        ends()
+        received(esme)
+        eventually(lambda: not SmppReceipt.objects.exists())
 
 
 def test_peer_that_never_answers_is_dropped_and_others_are_served(server, member) -> None:

@@ -16,6 +16,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 
+from imissive.run.unprivileged import die_with_parent
 from messaging.gateway import sessions
 from messaging.models import SmppServer
 from messaging.smpp import pdus
@@ -56,6 +57,7 @@ def server(port: int, *, reuse: bool = True) -> subprocess.Popen[bytes]:
         env=os.environ | env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
+        preexec_fn=die_with_parent(signal.SIGKILL),
     )
 
 

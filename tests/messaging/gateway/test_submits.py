@@ -19,10 +19,12 @@ from messaging.models import (
     SmppAccount,
     SmppAssembly,
     SmppReceipt,
+    SmppSession,
     SmppSubmit,
     Suppression,
 )
 from messaging.smpp import pdus
+from messaging.smpp.codec import encode
 from messaging.smpp.constants import MessageState, Status, Tag
 from messaging.smpp.times import format_time, parse_time
 from messaging.text import encoding
@@ -106,16 +108,30 @@ def test_webhooks_hear_of_it(esme, member, committed_world) -> None:
         ({}, encoding.split("é @ {x} €").parts[0], "é @ {x} €"),
         ({"data_coding": 1}, b"plain [ASCII]", "plain [ASCII]"),
         ({"data_coding": 3}, "Ñandú ¿sí?".encode("latin-1"), "Ñandú ¿sí?"),
-        ({"data_coding": 4}, "eight bits é".encode("latin-1"), "eight bits é"),
         ({"data_coding": 8}, "مرحبا 👋".encode("utf-16-be"), "مرحبا 👋"),
         ({"data_coding": 0x18}, "فلاش".encode("utf-16-be"), "فلاش"),
         ({"data_coding": 0xF0}, encoding.split("flash @").parts[0], "flash @"),
-        ({"data_coding": 0xF5}, "8 bit é".encode("latin-1"), "8 bit é"),
     ],
 )
 def test_codings(esme, member, fields, octets, expected) -> None:
     assert esme.request(submit(octets, **fields)).status == 0
     assert stored(member).text == expected
+
+
+@pytest.mark.parametrize("data_coding", [0x02, 0x04, 0x14, 0x15, 0x16, 0x17, 0xF4, 0xF5, 0xF7])
+def test_binary_data_is_refused(esme, member, data_coding) -> None:
+    """It is no text: as Latin-1 it would be charged, and be nonsense on the handset."""
+    logo = bytes.fromhex("300504d6ff0a4c4f474f")
+    tlvs = {int(Tag.MESSAGE_PAYLOAD): logo}
+    to = [pdus.SmeAddress(1, 1, "966501234567")]
+    for pdu in (
+        submit(logo, data_coding=data_coding),
+        submit(b"\x06\x05\x04\x15\x82\x00\x00" + logo, data_coding=data_coding, esm_class=0x40),
+        submit(b"", tlvs=tlvs, data_coding=data_coding),
+        pdus.DataSm("", 5, 0, SENDER, 1, 1, "966501234567", data_coding=data_coding, tlvs=tlvs),
+        pdus.SubmitMulti("", 5, 0, SENDER, to, data_coding=data_coding, short_message=logo),
+    ):
+        assert refused(esme, member, pdu) == Status.ESME_RSUBMITFAIL
 
 
 @pytest.mark.parametrize(
@@ -135,7 +151,7 @@ def test_default_coding_of_an_account(server, member, coding, octets, expected) 
 
 def test_coding_of_table() -> None:
     plain = SmppAccount()
-    for data_coding in (5, 6, 9, 13, 0x1C, 0x40, 0xC0):
+    for data_coding in (2, 4, 5, 6, 9, 13, 0x14, 0x1C, 0x40, 0xC0, 0xF4):
         with pytest.raises(Refused):
             coding_of(data_coding, plain)
     assert coding_of(0x11, SmppAccount(default_coding="packed")) == "packed"
@@ -193,6 +209,40 @@ def test_message_payload(esme, member) -> None:
     message = stored(member)
     assert (message.text, message.parts) == (ARABIC, encoding.measure(ARABIC).parts)
     assert message.price == message.parts * MICRO
+
+
+@pytest.mark.parametrize(
+    "tail", [b"\0", b"abc", b"\x02\x04", b"\x14\x00\x00\x05a", b"\x04\x24\xff\xff"]
+)
+def test_submit_with_an_unreadable_tail_is_taken(server, member, tail) -> None:
+    """A common PHP client writes a NUL behind the text, and could never send anything."""
+    pdu = submit(b"hello", receipt=1, tlvs={int(Tag.USER_MESSAGE_REFERENCE): b"\x01\x02"})
+    with member.bound(server.port) as esme:
+        for sequence in (7, 8):
+            pdu.sequence = sequence
+            octets = encode(pdu) + tail
+            esme.send_raw(len(octets).to_bytes(4, "big") + octets[4:])
+            answer = esme.receive()
+            assert (answer.status, answer.sequence) == (0, sequence)
+        server.report()
+        session = SmppSession.objects.get()
+        # Counted each time, and shown once.
+        assert session.protocol_errors == 2
+        told = [line["told"] for line in session.errors]
+        assert told == [f"{len(tail)} octets at its end were not read"]
+    assert [(m.text, m.reference) for m in member.customer.messages()] == [("hello", "258")] * 2
+
+
+@pytest.mark.parametrize("length", [0, 3, 200])
+def test_length_that_lies_about_the_text_is_refused(esme, member, length) -> None:
+    """Nobody gets half a text, and nobody is charged for it."""
+    octets = bytearray(encode(submit(b"hello, here is all of it")))
+    place = octets.index(b"hello") - 1
+    octets[place] = length
+    esme.send_raw(bytes(octets))
+    assert esme.receive().status in (Status.ESME_RINVOPTPARSTREAM, Status.ESME_RINVMSGLEN)
+    assert member.customer.messages() == []
+    assert esme.request(submit()).status == 0
 
 
 def test_data_sm(esme, member) -> None:

@@ -17,6 +17,7 @@ from messaging.importing.csv_reader import (
     Row,
     Shape,
 )
+from messaging.importing.reasons import FileReason
 
 ARABIC = (
     "الجوال,الاسم,النص\n+966501234567,محمد العتيبي,موعدك غداً الساعة 4\n+966501234568,نورة,شكراً لك\n"
@@ -109,14 +110,14 @@ def test_arabic_words_are_told_from_western_ones(words: list[str], written: str,
 @pytest.mark.parametrize(
     ("head", "kind"),
     [
-        (b"PK\x03\x04\x14\x00", "workbook"),
-        (b"\xd0\xcf\x11\xe0\xa1\xb1", "workbook"),
-        (b"%PDF-1.7\n", "pdf"),
-        (b"\x89PNG\r\n\x1a\n", "image"),
-        (b"\xff\xd8\xff\xe0", "image"),
-        (b"\x1f\x8b\x08\x00", "archive"),
-        (b"\x7fELF\x02\x01", "program"),
-        (bytes(range(256)), "binary"),
+        (b"PK\x03\x04\x14\x00", FileReason.WORKBOOK),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1", FileReason.WORKBOOK),
+        (b"%PDF-1.7\n", FileReason.PDF),
+        (b"\x89PNG\r\n\x1a\n", FileReason.IMAGE),
+        (b"\xff\xd8\xff\xe0", FileReason.IMAGE),
+        (b"\x1f\x8b\x08\x00", FileReason.ARCHIVE),
+        (b"\x7fELF\x02\x01", FileReason.PROGRAM),
+        (bytes(range(256)), FileReason.BINARY),
         (PLAIN.encode(), None),
         (ARABIC.encode("utf-16"), None),
         (ARABIC.encode("utf-16-le"), None),
@@ -124,7 +125,7 @@ def test_arabic_words_are_told_from_western_ones(words: list[str], written: str,
         (b"", None),
     ],
 )
-def test_what_is_no_text_is_named(head: bytes, kind: str | None) -> None:
+def test_what_is_no_text_is_named(head: bytes, kind: FileReason | None) -> None:
     assert encodings.foreign_kind(head) == kind
 
 

@@ -36,10 +36,10 @@ def _bulk(customer: Customer, count: int) -> str:
 
 
 def _text(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200
+    response = client.get(url)
+    assert response.status_code == 200
     # As a person reads it: numbers stand in elements of their own.
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", answer.content.decode()))
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", response.content.decode()))
 
 
 def test_what_became_of_it(
@@ -79,12 +79,12 @@ def test_the_rest_is_canceled(owner: Client, customer: Customer, carrier: Carrie
     url = f"{_url(customer, batch_id)}cancel/"
     assert "3 messages wait still" in _text(owner, url)
     assert {each.status for each in customer.messages()} == {Status.QUEUED}
-    answer = owner.post(url, follow=True)
-    assert "3 messages were canceled" in answer.content.decode()
+    response = owner.post(url, follow=True)
+    assert "3 messages were canceled" in response.content.decode()
     assert {each.status for each in customer.messages()} == {Status.CANCELED}
     assert customer.balance() == 100 * MICRO
-    answer = owner.post(url, follow=True)
-    assert "Nothing of it waits any more" in answer.content.decode()
+    response = owner.post(url, follow=True)
+    assert "Nothing of it waits any more" in response.content.decode()
     acts = AuditEntry.objects.filter(organization=customer.organization, action="batch.canceled")
     assert [(each.target, each.detail) for each in acts] == [(batch_id, {"messages": 3})]
 
@@ -103,5 +103,5 @@ def test_anothers_batch(owner: Client, customer: Customer, outsider: Customer) -
 def test_a_campaigns_batch_leads_to_the_campaign(owner: Client, customer: Customer) -> None:
     batch = Batch.objects.create(organization=customer.organization)
     campaign = Campaign.objects.create(organization=customer.organization, name="Sale", batch=batch)
-    answer = owner.get(_url(customer, batch))
-    assert answer["Location"].endswith(f"/campaigns/{campaign.public_id}/")
+    response = owner.get(_url(customer, batch))
+    assert response["Location"].endswith(f"/campaigns/{campaign.public_id}/")

@@ -33,16 +33,16 @@ class Visitor:
         self.send(page, page, login=demo["IMISSIVE_EMAIL"], password=demo["IMISSIVE_PASSWORD"])
 
     def get(self, path: str) -> str:
-        with self._open(self.site.url + path, timeout=30) as answer:
-            return str(answer.read().decode("utf-8-sig"))
+        with self._open(self.site.url + path, timeout=30) as response:
+            return str(response.read().decode("utf-8-sig"))
 
     def send(self, page: str, to: str, **fields: str) -> None:
         """Send a form of that page there, with what it hides."""
         hidden = re.findall(r'name="(csrfmiddlewaretoken|once)" value="([^"]+)"', self.get(page))
         body = urllib.parse.urlencode({**dict(hidden), **fields}).encode()
         request = urllib.request.Request(self.site.url + to, body)  # noqa: S310
-        with self._open(request, timeout=30) as answer:
-            assert answer.status == 200
+        with self._open(request, timeout=30) as response:
+            assert response.status == 200
 
 
 def test_workers_are_killed_while_they_write(site: Site) -> None:

@@ -57,10 +57,10 @@ def _finish() -> int:
 
 def _fetch(client: Client, customer: Customer, export: Export | None = None) -> list[dict]:
     export = export or _export(customer)
-    answer = client.get(f"{_home(customer)}exports/{export.public_id}/")
-    assert answer.status_code == 200, answer["Location"]
-    assert answer["Content-Disposition"].startswith("attachment")
-    text = b"".join(answer).decode("utf-8-sig")
+    response = client.get(f"{_home(customer)}exports/{export.public_id}/")
+    assert response.status_code == 200, response["Location"]
+    assert response["Content-Disposition"].startswith("attachment")
+    text = b"".join(response).decode("utf-8-sig")
     assert "\ufeff" not in text
     return list(csv.DictReader(io.StringIO(text)))
 
@@ -78,9 +78,9 @@ def many(world: World, customer: Customer, outsider: Customer, carrier: Carrier)
 def test_the_whole_log_as_a_file(
     owner: Client, customer: Customer, many: list[str], wakes: list
 ) -> None:
-    answer = _ask(owner, customer)
-    assert "The whole log" in answer.content.decode()
-    assert "hx-get" in answer.content.decode(), "its progress shows up by itself"
+    response = _ask(owner, customer)
+    assert "The whole log" in response.content.decode()
+    assert "hx-get" in response.content.decode(), "its progress shows up by itself"
     assert ("messaging.tasks.write_exports", "default", ()) in wakes or not wakes
     assert _finish() == 1
     rows = _fetch(owner, customer)
@@ -245,11 +245,11 @@ def test_who_asked_and_who_fetched_is_audited(
     _finish()
     _fetch(owner, customer)
     rows = AuditEntry.objects.filter(organization=customer.organization, action__contains="export")
-    asked, fetched = rows.order_by("id")
-    assert (asked.action, fetched.action) == ("messages.exported", "messages.export_fetched")
-    assert asked.actor == fetched.actor is not None
-    assert asked.detail["status"] == "delivered"
-    assert "966500000003" not in str(asked.detail)
+    exported, fetched = rows.order_by("id")
+    assert (exported.action, fetched.action) == ("messages.exported", "messages.export_fetched")
+    assert exported.actor == fetched.actor is not None
+    assert exported.detail["status"] == "delivered"
+    assert "966500000003" not in str(exported.detail)
 
 
 def test_a_double_click_begins_one_and_few_are_under_way(
@@ -260,8 +260,8 @@ def test_a_double_click_begins_one_and_few_are_under_way(
     mine = Export.objects.filter(organization=customer.organization)
     assert mine.count() == 1
     for _ in range(3):
-        answer = _ask(owner, customer)
-    assert "3 exports are under way already" in answer.content.decode()
+        response = _ask(owner, customer)
+    assert "3 exports are under way already" in response.content.decode()
     assert mine.count() == exports.OPEN_AT_MOST
     _finish()
     _ask(owner, customer)
@@ -288,8 +288,8 @@ def test_what_is_stopped_leaves_no_file(
 @pytest.mark.parametrize("query", ["since=x", "batch=1", "since=2026-02-02&until=2026-02-01"])
 def test_what_is_no_filter_begins_nothing(owner: Client, customer: Customer, query: str) -> None:
     url = f"{_home(customer)}exports/new/?{query}"
-    answer = owner.post(url, {"once": "x"}, follow=True)
-    assert "was not begun" in answer.content.decode()
+    response = owner.post(url, {"once": "x"}, follow=True)
+    assert "was not begun" in response.content.decode()
     assert "was not begun" in owner.post(url.split("?")[0], follow=True).content.decode()
     assert not Export.objects.filter(organization=customer.organization).exists()
 

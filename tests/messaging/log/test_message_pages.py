@@ -40,9 +40,9 @@ def _home(customer: Customer) -> str:
 
 
 def _text(client: Client, url: str, **query: str) -> str:
-    answer = client.get(url, query)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url, query)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 # ---------------------------------------------------------------- the log
@@ -125,8 +125,8 @@ def test_the_log_of_a_status_goes_both_ways(
 def test_an_id_in_the_search_box_leads_to_its_message(
     owner: Client, customer: Customer, sent: Message
 ) -> None:
-    answer = owner.get(f"{_home(customer)}messages/", {"number": sent.public_id})
-    assert answer["Location"] == f"{_home(customer)}messages/{sent.public_id}/"
+    response = owner.get(f"{_home(customer)}messages/", {"number": sent.public_id})
+    assert response["Location"] == f"{_home(customer)}messages/{sent.public_id}/"
 
 
 @pytest.mark.parametrize("cursor", ["before", "after"])
@@ -163,10 +163,10 @@ def _timeline(page: str) -> list[str]:
 
 
 def test_the_timeline_tells_all_that_the_database_knows(wakes: list[object], db: None) -> None:
-    made = showcase.make()
-    client = browser(made.owner)
-    home = f"/dashboard/{showcase.organization_id(made)}/messages/"
-    delivered = _text(client, f"{home}{made.delivered.public_id}/")
+    shown = showcase.make()
+    client = browser(shown.owner)
+    home = f"/dashboard/{showcase.organization_id(shown)}/messages/"
+    delivered = _text(client, f"{home}{shown.delivered.public_id}/")
     assert _timeline(delivered) == [
         "Accepted and charged",
         "Queued for the carrier",
@@ -181,7 +181,7 @@ def test_the_timeline_tells_all_that_the_database_knows(wakes: list[object], db:
     ]
     assert "7C41A901" in delivered
     assert "hx-get" not in delivered, "nothing more is to come"
-    failed = _text(client, f"{home}{made.failed.public_id}/")
+    failed = _text(client, f"{home}{shown.failed.public_id}/")
     assert _timeline(failed) == [
         "Accepted and charged",
         "Queued for the carrier",
@@ -296,14 +296,14 @@ def test_each_attempt_at_a_webhook_has_its_place(
         response_status=500,
         duration_ms=77,
     )
-    for number, answer in ((1, 502), (2, None), (3, 500)):
+    for number, response in ((1, 502), (2, None), (3, 500)):
         FailedAttempt.objects.create(
             delivery=delivery,
             number=number,
             at=now + timedelta(minutes=number),
-            response_status=answer,
+            response_status=response,
             response_body="",
-            error="" if answer else "timed out",
+            error="" if response else "timed out",
             duration_ms=10 * number,
         )
     page = _text(owner, f"{_home(customer)}messages/{sent.public_id}/")
@@ -312,8 +312,8 @@ def test_each_attempt_at_a_webhook_has_its_place(
         "Webhook message.sent: attempt 2 failed",
         "Webhook message.sent: attempt 3 failed, trying again",
     ]
-    for told in ("502 · 10 ms", "timed out", "500 · 77 ms", "2031-01-02 03:04:05"):
-        assert told in page
+    for expected in ("502 · 10 ms", "timed out", "500 · 77 ms", "2031-01-02 03:04:05"):
+        assert expected in page
     delivery.status, delivery.attempts = Delivery.Status.DELIVERED, 4
     delivery.finished_at, delivery.response_status = now + timedelta(minutes=4), 204
     delivery.save()
@@ -345,8 +345,8 @@ def test_the_timeline_names_key_and_batch(
     owner: Client, customer: Customer, carrier: Carrier
 ) -> None:
     rows = [{"to": "+966501234567", "message": "Hello"}]
-    answer = customer.api.post("/v1/sms/bulk", {"messages": rows}).json()
-    message_id, batch_id = answer["messages"][0]["message_id"], answer["batch_id"]
+    response = customer.api.post("/v1/sms/bulk", {"messages": rows}).json()
+    message_id, batch_id = response["messages"][0]["message_id"], response["batch_id"]
     page = _text(owner, f"{_home(customer)}messages/{message_id}/")
     assert "By the API, in a bulk call, with the key “live” (" in page
     assert f"{_home(customer)}batches/{batch_id}/" in page

@@ -33,9 +33,9 @@ def _url(customer: Customer) -> str:
 
 
 def _page(client: Client, customer: Customer, **query: str) -> str:
-    answer = client.get(_url(customer), query)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(_url(customer), query)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _ids(page: str) -> list[str]:
@@ -54,7 +54,7 @@ def batch(customer: Customer) -> Batch:
 
 
 @pytest.fixture
-def wanted(world: World, customer: Customer, carrier: Carrier, batch: Batch) -> Message:
+def matching(world: World, customer: Customer, carrier: Carrier, batch: Batch) -> Message:
     """One message among others that differ from it in one thing each."""
     day = datetime(2026, 3, 10, 12, tzinfo=UTC)
     common: dict[str, Any] = {
@@ -100,10 +100,10 @@ def _all(batch: Batch) -> dict[str, str]:
 
 
 def test_all_filters_at_once_find_the_one(
-    owner: Client, customer: Customer, wanted: Message, batch: Batch
+    owner: Client, customer: Customer, matching: Message, batch: Batch
 ) -> None:
     page = _page(owner, customer, **_all(batch))
-    assert _ids(page) == [wanted.public_id]
+    assert _ids(page) == [matching.public_id]
     chips = re.findall(r'class="chip" href="\?([^"]*)"', page)
     assert len(chips) == len(_all(batch))
 
@@ -111,7 +111,7 @@ def test_all_filters_at_once_find_the_one(
 @pytest.mark.parametrize("name", ["number", "status", "sender", "country", "source", "mode",
                                   "reference", "batch", "since", "until"])  # fmt: skip
 def test_each_filter_keeps_one_out(
-    owner: Client, customer: Customer, wanted: Message, batch: Batch, name: str
+    owner: Client, customer: Customer, matching: Message, batch: Batch, name: str
 ) -> None:
     """Without it, what differs in just that is found too; and a chip leads there."""
     page = _page(owner, customer, **_all(batch))
@@ -123,7 +123,7 @@ def test_each_filter_keeps_one_out(
     # What is no batch came by the API one by one, and so it is not of that source either.
     expected = {"batch": 1, "source": 2}.get(name, 2)
     assert len(found) == expected
-    assert wanted.public_id in found
+    assert matching.public_id in found
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_each_filter_keeps_one_out(
     [("api", 1), ("bulk", 9), ("otp", 1), ("smpp", 0), ("campaign", 0), ("nonsense", 11)],
 )
 def test_sources(
-    owner: Client, customer: Customer, wanted: Message, source: str, count: int
+    owner: Client, customer: Customer, matching: Message, source: str, count: int
 ) -> None:
     assert len(_ids(_page(owner, customer, source=source))) == count
 
 
 @pytest.mark.parametrize(
-    ("query", "told"),
+    ("query", "expected"),
     [
         ({"since": "yesterday"}, "Enter a valid date"),
         ({"until": "2026-02-30"}, "Enter a valid date"),
@@ -148,10 +148,10 @@ def test_sources(
     ],
 )
 def test_what_is_no_filter_is_told_and_kept(
-    owner: Client, customer: Customer, wanted: Message, query: dict[str, str], told: str
+    owner: Client, customer: Customer, matching: Message, query: dict[str, str], expected: str
 ) -> None:
     page = _page(owner, customer, **query)
-    assert told in page
+    assert expected in page
     assert "A filter above is not right yet" in page
     assert _ids(page) == []
     assert all(f'value="{value}"' in page for value in query.values())
@@ -162,7 +162,7 @@ def test_what_is_no_filter_is_told_and_kept(
     [{"status": "'; DROP"}, {"country": "xx"}, {"mode": "?"}, {"before": "x"}, {"seen": "1"}],
 )
 def test_what_means_nothing_narrows_nothing(
-    owner: Client, customer: Customer, wanted: Message, query: dict[str, str]
+    owner: Client, customer: Customer, matching: Message, query: dict[str, str]
 ) -> None:
     assert len(_ids(_page(owner, customer, **query))) == 11
 
@@ -215,19 +215,19 @@ def test_what_no_index_serves_is_searched_on(
 
 
 def test_nothing_of_another_organization_is_found(
-    customer: Customer, outsider: Customer, wanted: Message, batch: Batch
+    customer: Customer, outsider: Customer, matching: Message, batch: Batch
 ) -> None:
     stranger = browser(member(outsider.organization))
-    for query in ({"batch": str(batch)}, {"reference": "order-7"}, {"number": wanted.to}, {}):
-        answer = stranger.get(_url(outsider), query)
-        assert _ids(answer.content.decode()) == []
+    for query in ({"batch": str(batch)}, {"reference": "order-7"}, {"number": matching.to}, {}):
+        response = stranger.get(_url(outsider), query)
+        assert _ids(response.content.decode()) == []
     assert stranger.get(_url(customer)).status_code == 404
 
 
 def test_every_page_has_so_many_queries(
     owner: Client,
     customer: Customer,
-    wanted: Message,
+    matching: Message,
     batch: Batch,
     django_assert_max_num_queries,
 ) -> None:

@@ -52,9 +52,9 @@ def test_it_is_sent_once_more_as_a_new_message(
     page = owner.get(_url(failed)).content.decode()
     assert "<dd><bdi" in page
     assert f">{SENDER}<" in page
-    answer = owner.post(_url(failed), _form(owner, failed))
+    response = owner.post(_url(failed), _form(owner, failed))
     old, new = customer.messages()
-    assert answer["Location"] == _url(new, "")
+    assert response["Location"] == _url(new, "")
     assert (new.to, new.text, new.sender, new.reference) == (
         failed.to, failed.text, failed.sender, "order-7",
     )  # fmt: skip
@@ -67,8 +67,8 @@ def test_it_is_sent_once_more_as_a_new_message(
 def test_a_double_click_sends_one(owner: Client, customer: Customer, failed: Message) -> None:
     form = _form(owner, failed)
     owner.post(_url(failed), form)
-    answer = owner.post(_url(failed), form, follow=True)
-    assert "It was sent already" in answer.content.decode()
+    response = owner.post(_url(failed), form, follow=True)
+    assert "It was sent already" in response.content.decode()
     assert len(customer.messages()) == 2
     owner.post(_url(failed))
     assert len(customer.messages()) == 2
@@ -85,11 +85,11 @@ def test_a_test_stays_a_test(
 
 
 @pytest.mark.parametrize(
-    ("against", "told"),
+    ("against", "expected"),
     [
         ("suppressed", "opted out"),
         ("sender", "not approved"),
-        ("suspended", "The organization is suspended"),
+        ("suspended", "This organization is suspended"),
         ("balance", "balance does not cover"),
         ("unserved", "not enabled"),
     ],
@@ -101,7 +101,7 @@ def test_what_is_against_it_is_said_before_and_refused(
     carrier: Carrier,
     failed: Message,
     against: str,
-    told: str,
+    expected: str,
 ) -> None:
     form = _form(owner, failed)
     organization = customer.organization
@@ -116,11 +116,11 @@ def test_what_is_against_it_is_said_before_and_refused(
     else:
         Message.objects.filter(pk=failed.pk).update(to="+971501234567")
     page = owner.get(_url(failed)).content.decode()
-    assert told in page
+    assert expected in page
     assert 'method="post">' not in page.split("<main")[1]
     before = customer.stored()
-    answer = owner.post(_url(failed), form, follow=True)
-    assert "It was not sent" in answer.content.decode()
+    response = owner.post(_url(failed), form, follow=True)
+    assert "It was not sent" in response.content.decode()
     assert customer.stored() == before
     assert _audit(customer) == []
 
@@ -132,9 +132,9 @@ def test_a_one_time_password_is_not_sent_again(
         customer, carrier, source="otp", text="Code 908172", masked_text="Code ••••••"
     )
     assert "Send again" not in owner.get(_url(secret, "")).content.decode()
-    for answer in (owner.get(_url(secret), follow=True), owner.post(_url(secret), follow=True)):
-        assert "is not sent again" in answer.content.decode()
-        assert "908172" not in answer.content.decode()
+    for response in (owner.get(_url(secret), follow=True), owner.post(_url(secret), follow=True)):
+        assert "is not sent again" in response.content.decode()
+        assert "908172" not in response.content.decode()
     assert len(customer.messages()) == 1
 
 
@@ -162,11 +162,11 @@ def test_a_waiting_message_is_canceled(owner: Client, customer: Customer, carrie
     assert _url(message, "cancel/") in owner.get(_url(message, "")).content.decode()
     assert "Cancel this message?" in owner.get(_url(message, "cancel/")).content.decode()
     assert customer.messages()[0].status == Status.QUEUED
-    answer = owner.post(_url(message, "cancel/"), follow=True)
-    assert "Canceled. Its credits came back." in answer.content.decode()
+    response = owner.post(_url(message, "cancel/"), follow=True)
+    assert "Canceled. Its credits came back." in response.content.decode()
     assert (customer.messages()[0].status, customer.balance()) == (Status.CANCELED, 100 * MICRO)
-    answer = owner.post(_url(message, "cancel/"), follow=True)
-    assert "cannot be canceled any more" in answer.content.decode()
+    response = owner.post(_url(message, "cancel/"), follow=True)
+    assert "cannot be canceled any more" in response.content.decode()
     assert _audit(customer) == [("message.canceled", message.public_id)]
 
 
@@ -178,7 +178,7 @@ def test_who_only_reads_is_offered_nothing(customer: Customer, failed: Message) 
 def test_it_counts_against_the_limit(owner: Client, customer: Customer, failed: Message) -> None:
     Organization.objects.filter(id=customer.id).update(send_per_minute=1)
     owner.post(_url(failed), _form(owner, failed))
-    answer = owner.post(_url(failed), _form(owner, failed), follow=True)
-    assert answer.redirect_chain[0][0] == _url(failed)
-    assert "1 messages a minute" in answer.content.decode()
+    response = owner.post(_url(failed), _form(owner, failed), follow=True)
+    assert response.redirect_chain[0][0] == _url(failed)
+    assert "1 messages a minute" in response.content.decode()
     assert len(customer.messages()) == 2

@@ -32,9 +32,9 @@ def get(api: Api, **query: Any):
 
 def listed(api: Api, **query: Any) -> list[str]:
     """The ids of one page."""
-    answer = get(api, **query)
-    assert answer.status_code == 200, answer.content
-    return [row["message_id"] for row in answer.json()["data"]]
+    response = get(api, **query)
+    assert response.status_code == 200, response.content
+    return [row["message_id"] for row in response.json()["data"]]
 
 
 def read_all(api: Api, **query: Any) -> list[str]:
@@ -76,16 +76,16 @@ def test_newest_first(api, customer, carrier, world):
 
 
 def test_fifty_a_page_unless_asked(api, customer, carrier, world):
-    made = [world.message(customer, carrier, **at(second)) for second in range(61)][::-1]
-    assert listed(api) == named(*made[:50])
-    assert listed(api, limit=60) == named(*made[:60])
-    assert listed(api, limit=1) == named(made[0])
+    created = [world.message(customer, carrier, **at(second)) for second in range(61)][::-1]
+    assert listed(api) == named(*created[:50])
+    assert listed(api, limit=60) == named(*created[:60])
+    assert listed(api, limit=1) == named(created[0])
 
 
 def test_the_pages_together_are_all(api, customer, carrier, world):
-    made = [world.message(customer, carrier, **at(second)) for second in range(23)][::-1]
+    created = [world.message(customer, carrier, **at(second)) for second in range(23)][::-1]
     for limit in (1, 7, 22, 23, 200):
-        assert read_all(api, limit=limit) == named(*made)
+        assert read_all(api, limit=limit) == named(*created)
 
 
 def test_a_page_that_is_just_full_is_the_last(api, customer, carrier, world):
@@ -97,8 +97,8 @@ def test_a_page_that_is_just_full_is_the_last(api, customer, carrier, world):
 
 
 def test_both_keys_see_live_and_test_messages(api, test_api, customer, carrier, world):
-    made = [world.message(customer, carrier, test=test) for test in (True, False)]
-    assert set(listed(api)) == set(listed(test_api)) == set(named(*made))
+    created = [world.message(customer, carrier, test=test) for test in (True, False)]
+    assert set(listed(api)) == set(listed(test_api)) == set(named(*created))
 
 
 def test_another_organizations_messages_are_not_there(api, customer, outsider, carrier, world):
@@ -203,8 +203,8 @@ def test_a_number_in_any_accepted_form(api, varied, written):
 
 def test_a_plus_that_is_not_encoded(api, varied):
     """In a query it is a blank, and everybody forgets it once."""
-    answer = api.get(f"{URL}?to=+966509999999&created_after=2026-05-01T15:00:02+03:00")
-    assert [row["message_id"] for row in answer.json()["data"]] == named(varied["to"])
+    response = api.get(f"{URL}?to=+966509999999&created_after=2026-05-01T15:00:02+03:00")
+    assert [row["message_id"] for row in response.json()["data"]] == named(varied["to"])
 
 
 def test_every_status_can_be_asked_for(api, customer, carrier, world):
@@ -235,12 +235,12 @@ def test_a_time_out_of_an_answer_finds_that_message(api, customer, carrier, worl
     "query", [{}, {"status": "queued"}, {"sender_id": "MyCompany"}, {"to": PHONE}], ids=str
 )
 def test_pages_hold_still_when_messages_arrive(api, customer, carrier, world, query):
-    made = [world.message(customer, carrier, **at(second)) for second in range(6)][::-1]
+    created = [world.message(customer, carrier, **at(second)) for second in range(6)][::-1]
     first = get(api, limit=3, **query).json()
     world.message(customer, carrier)
     second = get(api, limit=3, cursor=first["next_cursor"], **query).json()
     read = [row["message_id"] for page in (first, second) for row in page["data"]]
-    assert read == named(*made)
+    assert read == named(*created)
 
 
 @pytest.mark.parametrize("query", [{}, {"status": "queued"}, {"to": PHONE}], ids=str)
@@ -324,15 +324,15 @@ def test_nothing_is_missed_or_doubled_while_others_send(committed_world, query):
     ids=lambda value: value[:50] if isinstance(value, str) else None,
 )
 def test_what_cannot_be_asked_for(api, query, code, field):
-    answer = api.get(f"{URL}?{query}")
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["field"]) == (400, code, field)
+    response = api.get(f"{URL}?{query}")
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["field"]) == (400, code, field)
 
 
 def test_all_that_is_wrong_is_told_at_once(api):
     error = api.get(f"{URL}?limit=0&status=lost&page=2").json()["error"]
-    told = {error["field"], *(problem["field"] for problem in error["details"])}
-    assert told == {"limit", "status", "page"}
+    named_fields = {error["field"], *(problem["field"] for problem in error["details"])}
+    assert named_fields == {"limit", "status", "page"}
 
 
 def test_a_cursor_beyond_the_last_is_an_empty_page(api, customer, carrier, world):

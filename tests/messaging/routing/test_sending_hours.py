@@ -110,7 +110,7 @@ def test_an_opening_is_known_as_one():
 
 
 def test_as_people_read_it():
-    assert SAUDI.text() == "09:00 to 19:00 (Asia/Riyadh)"
+    assert str(SAUDI) == "09:00 to 19:00 (Asia/Riyadh)"
 
 
 # ---------------------------------------------------------------- clocks set anew

@@ -212,6 +212,6 @@ def test_of_two_operators_at_once_one_decides(committed_world: World) -> None:
             return error.problem.code
         return after
 
-    answers = in_threads([lambda: decide(APPROVED), lambda: decide(REJECTED)])
-    (loser,) = [index for index, answer in enumerate(answers) if answer == "CONFLICT"]
-    assert SenderId.objects.get(pk=sender.pk).status == answers[1 - loser]
+    results = in_threads([lambda: decide(APPROVED), lambda: decide(REJECTED)])
+    (loser,) = [index for index, response in enumerate(results) if response == "CONFLICT"]
+    assert SenderId.objects.get(pk=sender.pk).status == results[1 - loser]

@@ -39,19 +39,19 @@ FIELDS = {
 }
 
 
-def asked(api: Api, **fields: Any) -> Any:
-    answer = api.post(URL, GOOD | fields)
-    assert answer.status_code == 201, answer.content
-    return answer.json()
+def requested(api: Api, **fields: Any) -> Any:
+    response = api.post(URL, GOOD | fields)
+    assert response.status_code == 201, response.content
+    return response.json()
 
 
 def row(sender_id: str) -> SenderId:
     return next(one for one in SenderId.objects.all() if one.public_id == sender_id)
 
 
-def refused(answer: Any, status: int, code: str, field: str | None = None) -> str:
-    error = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["field"]) == (status, code, field)
+def refused(response: Any, status: int, code: str, field: str | None = None) -> str:
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["field"]) == (status, code, field)
     return str(error["message"])
 
 
@@ -59,11 +59,11 @@ def refused(answer: Any, status: int, code: str, field: str | None = None) -> st
 
 
 def test_a_request_waits_for_an_operator(api: Api, customer: Customer) -> None:
-    made = asked(api)
-    assert set(made) == FIELDS
-    assert re.fullmatch(r"snd_[0-9a-hjkmnp-tv-z]{26}", made["id"])
-    assert TIME.fullmatch(made["created_at"])
-    assert made | {"id": "", "created_at": ""} == GOOD | {
+    created = requested(api)
+    assert set(created) == FIELDS
+    assert re.fullmatch(r"snd_[0-9a-hjkmnp-tv-z]{26}", created["id"])
+    assert TIME.fullmatch(created["created_at"])
+    assert created | {"id": "", "created_at": ""} == GOOD | {
         "id": "",
         "kind": "alphanumeric",
         "status": "pending",
@@ -72,7 +72,7 @@ def test_a_request_waits_for_an_operator(api: Api, customer: Customer) -> None:
         "created_at": "",
         "decided_at": None,
     }
-    assert row(made["id"]).organization == customer.organization
+    assert row(created["id"]).organization == customer.organization
     sms = {"to": PHONE, "message": "Too early", "sender_id": "NewShop"}
     refused(api.post("/v1/sms/send", sms), 403, "INVALID_SENDER", "sender_id")
 
@@ -80,11 +80,11 @@ def test_a_request_waits_for_an_operator(api: Api, customer: Customer) -> None:
 def test_it_is_audited_with_the_key_that_asked_and_without_a_person(
     customer: Customer,
 ) -> None:
-    made = asked(customer.api)
+    created = requested(customer.api)
     entry = AuditEntry.objects.get(organization=customer.organization)
     key = ApiKey.objects.get(organization=customer.id, test=False)
     assert (entry.action, entry.actor) == ("sender_id.requested", None)
-    assert entry.target == f"{made['id']} NewShop"
+    assert entry.target == f"{created['id']} NewShop"
     assert entry.detail == {"api_key": key.public_id}
     assert entry.address == "127.0.0.1"
 
@@ -99,18 +99,18 @@ def test_it_is_audited_with_the_key_that_asked_and_without_a_person(
     ],
 )
 def test_names_are_kept_in_one_form(api: Api, name: str, stored: str, kind: str) -> None:
-    made = asked(api, name=name)
-    assert (made["name"], made["kind"]) == (stored, kind)
+    created = requested(api, name=name)
+    assert (created["name"], created["kind"]) == (stored, kind)
 
 
 def test_purpose_and_sample_may_be_left_out(api: Api) -> None:
-    made = api.post(URL, {"name": "NewShop"}).json()
-    assert (made["purpose"], made["sample"]) == ("", "")
+    created = api.post(URL, {"name": "NewShop"}).json()
+    assert (created["purpose"], created["sample"]) == ("", "")
 
 
 def test_a_test_keys_request_is_the_organizations(customer: Customer) -> None:
-    made = asked(customer.test_api)
-    assert customer.api.get(f"{URL}/{made['id']}").json() == made
+    created = requested(customer.test_api)
+    assert customer.api.get(f"{URL}/{created['id']}").json() == created
 
 
 @pytest.mark.parametrize(
@@ -150,20 +150,20 @@ def test_a_body_without_a_name(api: Api) -> None:
 
 
 def test_what_is_there_already(api: Api) -> None:
-    assert "approved already" in refused(
+    assert "Its status: Approved." in refused(
         api.post(URL, GOOD | {"name": SENDER}), 409, "CONFLICT", "name"
     )
-    asked(api)
-    assert "pending already" in refused(api.post(URL, GOOD), 409, "CONFLICT", "name")
+    requested(api)
+    assert "Its status: Pending." in refused(api.post(URL, GOOD), 409, "CONFLICT", "name")
 
 
 def test_a_rejected_one_is_asked_for_again(api: Api) -> None:
-    first = asked(api)
+    first = requested(api)
     approval.reject(row(first["id"]), operator(), "Not yours")
     rejected = api.get(f"{URL}/{first['id']}").json()
     assert (rejected["status"], rejected["reason"]) == ("rejected", "Not yours")
     assert TIME.fullmatch(rejected["decided_at"])
-    again = asked(api, purpose="Better told")
+    again = requested(api, purpose="Better told")
     assert (again["id"], again["status"], again["purpose"]) == (
         first["id"],
         "pending",
@@ -173,16 +173,17 @@ def test_a_rejected_one_is_asked_for_again(api: Api) -> None:
 
 
 def test_two_organizations_may_ask_for_one_name(api: Api, outsider: Customer) -> None:
-    assert asked(api)["id"] != asked(outsider.api)["id"]
+    assert requested(api)["id"] != requested(outsider.api)["id"]
 
 
 def test_no_more_than_fifty_wait(committed_world: World) -> None:
     customer = committed_world.customer(sender=None)
     names = [f"Shop {number}" for number in range(approval.MOST_PENDING + 6)]
     for name in names[:-12]:
-        asked(customer.api, name=name)
-    answers = in_threads([partial(customer.api.post, URL, {"name": name}) for name in names[-12:]])
-    assert sorted(answer.status_code for answer in answers) == [201] * 6 + [409] * 6
+        requested(customer.api, name=name)
+    calls = [partial(customer.api.post, URL, {"name": name}) for name in names[-12:]]
+    responses = in_threads(calls)
+    assert sorted(response.status_code for response in responses) == [201] * 6 + [409] * 6
     mine = SenderId.objects.filter(organization=customer.id)
     assert mine.filter(status="pending").count() == mine.count() == approval.MOST_PENDING
 
@@ -199,15 +200,15 @@ def several(world: World, customer: Customer) -> list[str]:
         ("Shop3", "revoked", {"reason": "Not any more"}),
         ("Shop4", "pending", {}),
     ]
-    made = [world.sender(customer, name, status=status, **more) for name, status, more in names]
+    created = [world.sender(customer, name, status=status, **more) for name, status, more in names]
     first = SenderId.objects.get(organization=customer.id, name=SENDER)
-    return sorted((one.public_id for one in [first, *made]), reverse=True)
+    return sorted((one.public_id for one in [first, *created]), reverse=True)
 
 
 def test_they_are_listed_newest_first(api: Api, several: list[str]) -> None:
-    answer = api.get(URL)
-    assert answer.status_code == 200
-    body = answer.json()
+    response = api.get(URL)
+    assert response.status_code == 200
+    body = response.json()
     assert [one["id"] for one in body["data"]] == several
     assert body["next_cursor"] is None
     assert all(set(one) == FIELDS for one in body["data"])
@@ -224,7 +225,7 @@ def test_pages_stay_right_while_others_are_asked_for(api: Api, several: list[str
         assert len(body["data"]) <= 2
         seen += [one["id"] for one in body["data"]]
         cursor, pages = body["next_cursor"], pages + 1
-        asked(api, name=f"Later {pages}")
+        requested(api, name=f"Later {pages}")
     assert seen == several
     assert pages == 3
 
@@ -263,16 +264,16 @@ def test_queries_that_are_refused(api: Api, query: str, field: str) -> None:
 
 
 def test_an_approved_one_has_no_reason(api: Api) -> None:
-    made = asked(api)
-    approval.approve(row(made["id"]), operator())
-    approval.make_default(row(made["id"]), operator())
-    read = api.get(f"{URL}/{made['id']}").json()
+    created = requested(api)
+    approval.approve(row(created["id"]), operator())
+    approval.make_default(row(created["id"]), operator())
+    read = api.get(f"{URL}/{created['id']}").json()
     assert (read["status"], read["reason"], read["is_default"]) == ("approved", None, True)
     assert TIME.fullmatch(read["decided_at"])
 
 
 def test_another_organizations_are_not_there(api: Api, outsider: Customer) -> None:
-    theirs = asked(outsider.api)
+    theirs = requested(outsider.api)
     refused(api.get(f"{URL}/{theirs['id']}"), 404, "NOT_FOUND")
     assert theirs["id"] not in api.get(URL).content.decode()
 
@@ -284,7 +285,7 @@ def test_what_is_no_id_is_not_found(api: Api, sender_id: str) -> None:
 
 def test_it_needs_its_scope(customer: Customer) -> None:
     mine = Api(create_key(customer.organization, "a", test=False, scopes=[Scope.SENDER_IDS])[1])
-    assert asked(mine)
+    assert requested(mine)
     other = Api(create_key(customer.organization, "b", test=False, scopes=[Scope.SMS_SEND])[1])
     refused(other.post(URL, GOOD), 403, "FORBIDDEN")
     refused(other.get(URL), 403, "FORBIDDEN")

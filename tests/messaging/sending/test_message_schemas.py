@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, get_args
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
+from typing_extensions import is_typeddict
 
 from imissive.core import ids
 from imissive.pages.usage_api import (
@@ -22,17 +23,18 @@ from tests.support.factories import PHONE, SENDER
 LATER = (datetime.now(UTC) + timedelta(days=1)).isoformat()
 GOOD = {"to": PHONE, "message": "Hello", "reference": "order 7"}
 REFUSED = {"to": "nobody", "message": "م" * 700, "sender_id": "Nobody"}
-DEFINED: list[type[BaseModel]] = [
-    model
-    for model in vars(schemas).values()
-    if isinstance(model, type) and issubclass(model, BaseModel) and model is not BaseModel
-]
+DEFINED: list[type] = [model for model in vars(schemas).values() if is_typeddict(model)]
 
 
-def holds(model: type[BaseModel], answer) -> Any:
-    """Assert that the answer is that model to the letter: every field, no other, no wrong type."""
+def read(model: type, body: Any) -> Any:
+    """Return a body that is that model to the letter: every field, no other, no wrong type."""
+    return TypeAdapter(model).validate_python(body, strict=True, extra="forbid")
+
+
+def holds(model: type, answer) -> Any:
+    """Assert that the answer is that model to the letter, and return it."""
     assert answer.status_code in (200, 202), answer.content
-    return model.model_validate_json(answer.content, strict=True, extra="forbid")
+    return read(model, answer.json())
 
 
 @pytest.fixture
@@ -69,8 +71,8 @@ def test_a_send(api, carrier, more):
 def test_a_bulk_call(api, carrier):
     for rows in ([GOOD, REFUSED, GOOD], [REFUSED]):
         answer = holds(schemas.BulkResult, api.post("/v1/sms/bulk", {"messages": rows}))
-        kinds = {type(row) for row in answer.messages}
-        assert kinds <= {schemas.Message, schemas.RejectedMessage}
+        assert {row["status"] for row in answer["messages"]} <= {"queued", "rejected"}
+        assert len(answer["messages"]) == len(rows)
 
 
 @pytest.mark.parametrize("body", [GOOD, REFUSED, GOOD | {"scheduled_at": "soon"}], ids=str)
@@ -84,11 +86,11 @@ def test_an_estimate(api, carrier, body):
 
 def test_lists_and_messages(api, ended):
     listed = holds(schemas.Messages, api.get("/v1/sms"))
-    assert {row.status for row in listed.data} == set(map(str, Status))
-    assert holds(schemas.Messages, api.get("/v1/sms?limit=1")).next_cursor
+    assert {row["status"] for row in listed["data"]} == set(map(str, Status))
+    assert holds(schemas.Messages, api.get("/v1/sms?limit=1"))["next_cursor"]
     for message in ended:
         detail = holds(schemas.MessageDetail, api.get(f"/v1/sms/{message.public_id}"))
-        assert {entry.event for entry in detail.timeline} >= {"accepted", "attempt", "held"}
+        assert {entry["event"] for entry in detail["timeline"]} >= {"accepted", "attempt", "held"}
 
 
 def test_a_cancel(api, carrier):
@@ -114,12 +116,12 @@ USAGE = {
 @pytest.mark.parametrize("group", get_args(usage.Group))
 def test_usage(api, ended, group):
     answer = holds(USAGE[group], api.get(f"/v1/usage?group_by={group}"))
-    assert answer.data
+    assert answer["data"]
 
 
 def test_the_vocabulary_is_the_codes():
-    assert get_args(schemas.StatusName) == tuple(map(str, Status))
-    assert set(schemas.StatusCounts.model_fields) == set(map(str, Status))
+    assert TypeAdapter(schemas.StatusName).json_schema()["enum"] == list(Status)
+    assert set(schemas.StatusCounts.__annotations__) == set(map(str, Status))
 
 
 def test_what_is_not_declared_would_be_noticed(api, carrier):
@@ -133,18 +135,20 @@ def test_what_is_not_declared_would_be_noticed(api, carrier):
         {"credits": 1},
         {"message_id": body["message_id"][:-1]},
         {"created_at": None},
+        {"created_at": "2027-01-15T10:00:00Z"},
+        {"created_at": "2027-01-15T13:00:00.000+03:00"},
     ):
         with pytest.raises(ValidationError):
-            schemas.Message.model_validate(body | change, strict=True, extra="forbid")
+            read(schemas.Message, body | change)
     for name in body:
         rest = {key: value for key, value in body.items() if key != name}
         with pytest.raises(ValidationError):
-            schemas.Message.model_validate(rest, extra="forbid")
+            read(schemas.Message, rest)
 
 
 @pytest.mark.parametrize("model", DEFINED, ids=lambda model: model.__name__)
 def test_every_field_is_always_there(model):
-    schema = model.model_json_schema(mode="serialization")
+    schema = TypeAdapter(model).json_schema(mode="serialization")
     assert set(schema.get("required", ())) == set(schema["properties"])
 
 
@@ -152,4 +156,5 @@ def test_examples_are_examples():
     for name, prefix in (("MessageId", ids.MESSAGE), ("BatchId", ids.BATCH)):
         [field] = [one for one in get_args(getattr(schemas, name)) if hasattr(one, "examples")]
         assert ids.parse_id(prefix, field.examples[0])
-    assert SENDER in schemas.Message.model_json_schema()["properties"]["sender_id"]["examples"]
+    schema = TypeAdapter(schemas.Message).json_schema()
+    assert SENDER in schema["properties"]["sender_id"]["examples"]

@@ -24,7 +24,7 @@ from messaging.smpp.client import BindPool, CarrierBind, PoolConfig, reconnect_p
 from messaging.smpp.codec import Framer, decode, encode
 from messaging.smpp.constants import Status
 from messaging.smpp.events import Closed, CloseReason
-from messaging.smpp.link import LinkError, NotSent, ResponseTimeout, connect_esme
+from messaging.smpp.link import LinkClosed, LinkError, NotSent, ResponseTimeout, connect_esme
 from messaging.smpp.simulator import Simulator
 from tests.support.simulators import free_port, running_simulator
 
@@ -67,11 +67,11 @@ class Owner:
     """Whom a pool tells of receipts and changes; it answers receipts at once unless `keeps`."""
 
     def __init__(self, *, keeps: bool = False) -> None:
-        self.delivered: list[tuple[Link, pdus.DeliverSm]] = []
+        self.delivered: list[tuple[Link, pdus.DeliverSm | pdus.DataSm]] = []
         self.changes = 0
         self._keeps = keeps
 
-    def on_deliver(self, link: Link, pdu: pdus.DeliverSm) -> None:
+    def on_deliver(self, link: Link, pdu: pdus.DeliverSm | pdus.DataSm) -> None:
         self.delivered.append((link, pdu))
         if not self._keeps:
             link.respond(pdu)
@@ -790,6 +790,46 @@ def test_only_a_bind_that_was_held_for_a_while_begins_anew(
         run(test)
 
 
+@pytest.mark.parametrize("carries", ["a submit", "a receipt"])
+def test_a_bind_that_carried_traffic_begins_anew(
+    monkeypatch: pytest.MonkeyPatch, carries: str
+) -> None:
+    counted: list[int] = []
+
+    def pause(failures: int) -> float:
+        counted.append(failures)
+        return 0.02
+
+    monkeypatch.setattr(client, "reconnect_pause", pause)
+
+    async def test() -> None:
+        async with running_pool(simulator.port) as pool:
+            bind = pool.binds[0]
+
+            async def lose() -> None:
+                pauses, lost = len(counted), bind.link
+                assert lost is not None
+                lost.abort()
+                await until(lambda: len(counted) > pauses)
+                await all_bound(pool)
+
+            await lose()
+            await lose()
+            assert isinstance(await submit(pool), pdus.SubmitSmResp)
+            if carries == "a submit":
+                bind.submitted += 1  # as who submits counts what was accepted
+            else:
+                simulator.options.receipt_delay = 0.0
+                await submit(pool)
+                await until(lambda: bind.receipts)
+            await lose()
+            await lose()
+            assert counted == [1, 2, 0, 1]
+
+    with running_simulator(receipt_delay=60.0) as simulator:
+        run(test)
+
+
 def test_a_carrier_that_takes_long_to_refuse_is_not_a_bind_that_was_held(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -957,6 +997,28 @@ def test_over_a_bind_that_the_carrier_is_ending_nothing_is_submitted_any_more() 
     run(test)
 
 
+def test_a_carrier_that_unbinds_and_owes_answers_is_answered_soon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("messaging.smpp.client.FIRST_RECONNECT_SECONDS", 5.0)
+
+    async def test() -> None:
+        async with BarePeer().listening() as peer, running_pool(peer.port) as pool:
+            bind = await slot(pool)
+            outcome = send(bind)
+            await until(lambda: peer.got(pdus.SubmitSm))
+            began = time.monotonic()
+            peer.send(pdus.Unbind(sequence=1), pdus.DeliverSm(sequence=2))
+            # What it delivers meanwhile is taken.
+            await until(lambda: peer.got(pdus.DeliverSmResp))
+            assert peer.got(pdus.DeliverSmResp)[0].status == Status.ESME_ROK
+            await until(lambda: peer.got(pdus.UnbindResp))
+            assert 1.0 < time.monotonic() - began < 8
+            assert isinstance(await outcome, LinkClosed)
+
+    run(test)
+
+
 def test_what_a_carrier_has_no_business_to_ask_is_refused_quietly(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
@@ -965,16 +1027,29 @@ def test_what_a_carrier_has_no_business_to_ask_is_refused_quietly(
             link = pool.binds[0].link
             peer.send(
                 pdus.AlertNotification(source_addr="1", esme_addr="2", sequence=1),
-                pdus.DataSm(destination_addr="1", sequence=2),
+                pdus.SubmitSm(destination_addr="1", sequence=2),
                 pdus.EnquireLink(sequence=3),
             )
             await until(lambda: peer.got(pdus.EnquireLinkResp))
-            [refusal] = peer.got(pdus.DataSmResp)
-            assert (refusal.status, refusal.sequence) == (Status.ESME_RINVCMDID, 2)
+            [refusal] = peer.got(pdus.SubmitSmResp)
+            assert (refusal.status, refusal.sequence) == (Status.ESME_RINVBNDSTS, 2)
             assert pool.binds[0].link is link
 
     run(test)
     assert "handler failed" not in caplog.text
+
+
+def test_what_comes_as_data_sm_is_handed_over_too() -> None:
+    async def test() -> None:
+        owner = Owner()
+        async with BarePeer().listening() as peer, running_pool(peer.port, owner) as pool:
+            peer.send(pdus.DataSm(destination_addr="1", sequence=2), pdus.DeliverSm(sequence=3))
+            await until(lambda: peer.got(pdus.DeliverSmResp))
+            assert [type(pdu) for _, pdu in owner.delivered] == [pdus.DataSm, pdus.DeliverSm]
+            assert pool.binds[0].receipts == 2
+            assert [answer.status for answer in peer.got(pdus.DataSmResp)] == [Status.ESME_ROK]
+
+    run(test)
 
 
 def test_a_bind_without_answer_is_given_up() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -379,13 +380,44 @@ TOO_LONG = [
 ]
 
 
-@pytest.mark.parametrize("command_id", [CommandId.SUBMIT_SM, CommandId.DELIVER_SM])
 @pytest.mark.parametrize(("name", "length", "status"), TOO_LONG)
-def test_a_text_one_octet_too_long(command_id, name, length, status):
+def test_a_text_one_octet_too_long(name, length, status):
+    command_id = CommandId.SUBMIT_SM
     assert read(frame(command_id, short_message_with(**{name: b"1" * (length - 1)})))
     with pytest.raises(DecodeError) as refused:
         decode(frame(command_id, short_message_with(**{name: b"1" * length})))
     assert refused.value.status == status
+
+
+@pytest.mark.parametrize("length", [6, 17, 21, 25, 65, 300])
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("service_type", "service_type"),
+        ("source_addr", "source_addr"),
+        ("destination_addr", "destination_addr"),
+        ("schedule", "schedule_delivery_time"),
+        ("validity", "validity_period"),
+    ],
+)
+def test_what_is_delivered_is_read_however_long_a_text_is(name, field, length):
+    """A carrier's receipt is lost for good where it is refused."""
+    delivered = read(frame(CommandId.DELIVER_SM, short_message_with(**{name: b"1" * length})))
+    assert getattr(delivered, field) == "1" * length
+    assert delivered.short_message == b"x"
+
+
+def test_what_is_delivered_may_have_255_octets():
+    body = _BEFORE_MESSAGE + b"\xff" + b"x" * 255 + b"\x00\x1e\0\x021\0"
+    delivered = read(frame(CommandId.DELIVER_SM, body))
+    assert delivered.short_message == b"x" * 255
+    assert delivered.tlvs == {Tag.RECEIPTED_MESSAGE_ID: b"1\0"}
+    with pytest.raises(EncodeError):
+        encode(delivered)
+    data = (
+        b"longer than six\0" + b"\1\1" + b"9" * 80 + b"\0" + b"\1\1" + b"9" * 80 + b"\0" + b"\4\0\0"
+    )
+    assert read(frame(CommandId.DATA_SM, data)).source_addr == "9" * 80
 
 
 WRONG = [
@@ -405,7 +437,7 @@ WRONG = [
         id="source_addr",
     ),
     pytest.param(
-        frame(CommandId.DELIVER_SM, b"\0\0\0\0\0\0" + b"1" * 21 + b"\0"),
+        frame(CommandId.SUBMIT_SM, b"\0\0\0\0\0\0" + b"1" * 21 + b"\0"),
         Status.ESME_RINVDSTADR,
         id="destination_addr",
     ),
@@ -431,31 +463,27 @@ WRONG = [
         id="sm_length 255",
     ),
     pytest.param(
-        frame(CommandId.SUBMIT_SM, _BEFORE_MESSAGE + b"\0" + b"\x02\x04\x00"),
+        frame(CommandId.SUBMIT_SM, _BEFORE_MESSAGE + b"\x03the rest of the text"),
         Status.ESME_RINVOPTPARSTREAM,
-        id="ends within a TLV's header",
+        id="sm_length under what is there",
     ),
     pytest.param(
-        frame(CommandId.SUBMIT_SM, _BEFORE_MESSAGE + b"\0" + b"\x02\x04\xff\xff\x01"),
+        frame(CommandId.SUBMIT_SM, _BEFORE_MESSAGE + b"\x03the 12 34 56"),
         Status.ESME_RINVOPTPARSTREAM,
-        id="a TLV longer than the frame",
+        id="sm_length under what is there, digits",
     ),
     pytest.param(
-        frame(CommandId.QUERY_SM, b"1\0\0\0\0" + b"\x02\x04\x00\x01\x01"),
-        Status.ESME_ROPTPARNOTALLWD,
-        id="a TLV where there are none",
+        frame(CommandId.SUBMIT_SM, _BEFORE_MESSAGE + b"\x02" + "مرحبا".encode("utf-16-be")),
+        Status.ESME_RINVOPTPARSTREAM,
+        id="sm_length under what is there, Arabic",
     ),
     pytest.param(
-        frame(CommandId.QUERY_SM, b"1\0\0\0\0" + b"\x02\x04\x00"),
-        Status.ESME_RINVCMDLEN,
-        id="octets too many",
-    ),
-    pytest.param(
-        frame(CommandId.ENQUIRE_LINK, b"\0"), Status.ESME_RINVCMDLEN, id="enquire_link with a body"
-    ),
-    pytest.param(frame(CommandId.SUBMIT_SM_RESP, b"abc"), Status.ESME_RINVCMDLEN, id="no NUL"),
-    pytest.param(
-        frame(CommandId.SUBMIT_SM_RESP, b"x" * 65 + b"\0"), Status.ESME_RINVMSGID, id="message_id"
+        frame(
+            CommandId.REPLACE_SM,
+            b"1\0\0\0\0" + b"\0\0" + b"\0\0" + b"\x03the rest of the text",
+        ),
+        Status.ESME_RINVOPTPARSTREAM,
+        id="replace_sm, sm_length under what is there",
     ),
     pytest.param(
         frame(CommandId.SUBMIT_MULTI, b"\0\0\0\0\x01\x03"),
@@ -468,9 +496,17 @@ WRONG = [
         id="fewer destinations than said",
     ),
     pytest.param(
-        frame(CommandId.SUBMIT_MULTI_RESP, b"1\0\x01\0\0\0\0\0"),
-        Status.ESME_RINVCMDLEN,
-        id="ends within unsuccess_sme",
+        frame(CommandId.SUBMIT_MULTI, b"\0\0\0\0\0" + bytes(3) + b"\0\0" + bytes(4) + b"\x01x"),
+        Status.ESME_RINVNUMDESTS,
+        id="no destination",
+    ),
+    pytest.param(
+        frame(
+            CommandId.SUBMIT_MULTI,
+            b"\0\0\0\0\xff" + b"\x02a\0" * 255 + bytes(3) + b"\0\0" + bytes(4) + b"\x01x",
+        ),
+        Status.ESME_RINVNUMDESTS,
+        id="255 destinations",
     ),
     pytest.param(b"", Status.ESME_RINVCMDLEN, id="nothing"),
     pytest.param(frame(CommandId.UNBIND)[:15], Status.ESME_RINVCMDLEN, id="15 octets"),
@@ -486,6 +522,96 @@ def test_wrong_frames_and_their_status(octets, status):
     if len(octets) >= 16:
         assert refused.value.sequence == 1
         assert refused.value.command_id == int.from_bytes(octets[4:8], "big")
+
+
+# What cannot be read at the end of a PDU whose mandatory part can.
+TAILS = [
+    b"\0",
+    b"\0\0\0",
+    b"abc",
+    b"\xff\xff\xff",
+    b"\x02\x04\x00",  # ends within a TLV's header
+    b"\x02\x04\xff\xff\x01",  # a TLV that is longer than it
+    b"\x02\x04\0\x02\0\x07\x04\x24\x00\x09short",  # one that can be read, and one cut short
+]
+_SUBMIT = pdus.SubmitSm("", 5, 0, "A", 1, 1, "966", short_message=b"text", sequence=1)
+
+
+@pytest.mark.parametrize("tail", TAILS)
+@pytest.mark.parametrize(
+    "pdu",
+    [
+        _SUBMIT,
+        pdus.DeliverSm(source_addr="966", esm_class=4, short_message=b"id:1", sequence=1),
+        pdus.DataSm(destination_addr="966", sequence=1),
+        pdus.SubmitMulti(
+            dest_address=[pdus.SmeAddress(1, 1, "966")], short_message=b"text", sequence=1
+        ),
+        pdus.QuerySm("1", sequence=1),
+        pdus.CancelSm(message_id="1", sequence=1),
+        pdus.ReplaceSm("1", short_message=b"x", sequence=1),
+        pdus.BindTransceiver("me", "pw", sequence=1),
+        pdus.Outbind("me", "pw", sequence=1),
+        pdus.EnquireLink(sequence=1),
+        pdus.Unbind(sequence=1),
+        pdus.SubmitSmResp("1", sequence=1),
+        pdus.DeliverSmResp(sequence=1),
+        pdus.BindTransceiverResp("smsc", sequence=1),
+        pdus.UnbindResp(sequence=1),
+    ],
+    ids=lambda pdu: type(pdu).__name__,
+)
+def test_an_unreadable_tail_does_not_spoil_a_readable_pdu(pdu, tail):
+    octets = frame(pdu.command_id, encode(pdu)[16:] + tail)
+    for decoded in (read(octets), decode_with_smpplib(octets)):
+        tlvs = {0x0204: b"\0\7"} if tail.startswith(b"\x02\x04\0\x02\0") else {}
+        if not isinstance(pdu, pdus.Response) and hasattr(pdu, "tlvs"):
+            assert decoded.tlvs == tlvs
+            assert decoded.unread == len(tail) - (6 if tlvs else 0)
+            decoded.tlvs = {}
+        elif tlvs and hasattr(pdu, "tlvs"):
+            decoded.tlvs = {}
+        assert decoded == pdu
+
+
+def test_a_tail_of_what_is_only_delivered_may_be_anything():
+    """A carrier's receipt is not sent on: nobody gets half a text."""
+    pdu = pdus.DeliverSm(source_addr="966", esm_class=4, short_message=b"id:1", sequence=1)
+    decoded = read(frame(pdu.command_id, encode(pdu)[16:] + b" and then some text"))
+    assert (decoded, decoded.unread) == (pdu, 19)
+
+
+def test_a_whole_pdu_has_no_tail():
+    assert read(encode(_SUBMIT)).unread == 0
+    assert read(encode(replace(_SUBMIT, tlvs={0x1234: b"any"}))).unread == 0
+
+
+ODD_IDS = [
+    (b"id\0\0", "id"),
+    (b"id", "id"),
+    (b"x" * 65 + b"\0", "x" * 65),
+    (b"x" * 65, "x" * 65),
+    (b"id  \0", "id  "),
+    (b"id" + b"\0" * 63, "id"),
+    (b"\0", ""),
+    (b"\0\0\0", ""),
+    (b"", ""),
+]
+
+
+@pytest.mark.parametrize(("body", "message_id"), ODD_IDS)
+@pytest.mark.parametrize(
+    "command_id", [CommandId.SUBMIT_SM_RESP, CommandId.DELIVER_SM_RESP, CommandId.DATA_SM_RESP]
+)
+def test_an_id_is_read_as_far_as_it_can_be(command_id, body, message_id):
+    answer = read(frame(command_id, body))
+    assert (answer.status, answer.message_id) == (0, message_id)
+
+
+@pytest.mark.parametrize("command_id", [c for c in CommandId if c & 0x80000000])
+def test_an_answer_is_read_whatever_its_body(command_id):
+    for body in (b"\xff" * 70, b"\0" * 70, b"x", b"\x01\x02\x03"):
+        assert read(frame(command_id, body)).status == 0
 
 
 @pytest.mark.parametrize("command_id", [c for c in CommandId if c & 0x80000000])

@@ -127,8 +127,8 @@ SHAPES = {
     "a word that is not seven letters": ("id:77 stat:FAILED", ("77", "failed", "FAILED")),
     "a number for a state": ("id:77 stat:2 err:000", ("77", "delivered", "DELIVRD", "000")),
     "an unheard-of state": (
-        "id:77 sub:001 dlvrd:000 submit date:2401311200 done date:2401311205 stat:BLOCKED err:7",
-        ("77", "unknown", "BLOCKED", "7", NOON, DONE),
+        "id:77 sub:001 dlvrd:000 submit date:2401311200 done date:2401311205 stat:PARKED err:7",
+        ("77", "unknown", "PARKED", "7", NOON, DONE),
     ),
     "no state": (
         "id:77 sub:001 dlvrd:000 submit date:2401311200 done date:2401311205 err:7",
@@ -251,6 +251,12 @@ def test_tlvs(short_message, tlvs, expected):
         ("err:000", b"\x00\x1b", "000"),
         ("", b"", ""),
         ("err:" + "A" * 50, None, "A" * 20),
+        ("err:1027", None, "1027"),
+        ("err:E21", None, "E21"),
+        # The text has room for three digits, the TLV for all of them.
+        ("err:027", b"\x03\x04\x03", "3:1027"),
+        ("err:028", b"\x03\x04\x03", "028"),
+        ("err:1027", b"\x03\x04\x03", "1027"),
     ],
 )
 def test_error_codes(text, network, error_code):
@@ -302,7 +308,7 @@ RECEIPT_LIKE = st.lists(st.sampled_from(PIECES), max_size=25).map("".join).map(s
 def test_nothing_makes_it_raise(short_message, tlvs, data_coding):
     found = parse_receipt(short_message, tlvs, data_coding)
     if found is not None:
-        assert 1 <= len(found.message_id) <= 64
+        assert 1 <= len(found.message_id) <= receipt.LONGEST_ID
         assert len(found.raw_state) <= 20
         assert len(found.error_code) <= 20
         assert "\0" not in found.message_id + found.raw_state + found.error_code

@@ -23,7 +23,6 @@ from messaging.smpp.events import (
     PeerUnbinding,
     RemoteProtocolError,
     RequestReceived,
-    ResponseMalformed,
     ResponseReceived,
     ResponseTimedOut,
     UnexpectedResponse,
@@ -316,27 +315,61 @@ def test_a_response_that_nobody_asked_for_changes_nothing(response):
     assert esme.receive_data(encode(answer), START) == [UnexpectedResponse(answer)]
 
 
-def test_a_response_that_cannot_be_read_ends_its_request():
-    esme = bound_session(Role.ESME)
-    sequence = esme.send(submit(), "context", START)
-    octets = bytearray(encode(pdus.SubmitSmResp("1", sequence=sequence)))
-    octets[-1] = 0x41  # no NUL
-    esme.data_to_send()
-    error, malformed = esme.receive_data(bytes(octets), START)
-    assert isinstance(error, RemoteProtocolError)
-    assert isinstance(malformed, ResponseMalformed)
-    assert malformed.context == "context"
-    assert esme.outstanding == 0
-    assert esme.data_to_send() == b""  # an answer is never answered
+def raw_response(request_id: int, body: bytes, sequence: int) -> bytes:
+    return raw(request_id | 0x80000000, body, sequence)
 
 
-def test_a_bind_response_that_cannot_be_read_ends_the_session():
+@pytest.mark.parametrize(
+    ("body", "message_id"),
+    [
+        (b"", ""),
+        (b"\0", ""),
+        (b"id\0", "id"),
+        (b"id\0\0", "id"),
+        (b"id", "id"),
+        (b"id\0\x02\x04\0", "id"),
+        (b"id" + b"\0" * 63, "id"),
+        (b"id   \0", "id   "),
+        (b"x" * 65 + b"\0", "x" * 65),
+        (b"x" * 300, "x" * 300),
+        (b"\0id\0", ""),
+    ],
+)
+@pytest.mark.parametrize("role", Role)
+def test_a_positive_answer_is_one_whatever_its_body(role, body, message_id):
+    """Taken for no answer, a text would be submitted again, or a receipt delivered again."""
+    session = bound_session(role)
+    request = submit() if role is Role.ESME else pdus.DeliverSm()
+    sequence = session.send(request, "context", START)
+    session.data_to_send()
+    events = session.receive_data(raw_response(request.command_id, body, sequence), START)
+    (answer,) = [event for event in events if isinstance(event, ResponseReceived)]
+    assert (answer.context, answer.pdu.status, answer.pdu.message_id) == ("context", 0, message_id)
+    assert session.outstanding == 0
+    assert session.data_to_send() == b""  # an answer is never answered
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\0",
+        b"smsc",
+        b"x" * 16 + b"\0",
+        b"x" * 300,
+        b"\xff\xfe\0\0",
+        b"s\0\x02\x10\0",
+        b"s\0junk",
+    ],
+)
+def test_a_bind_that_was_accepted_is_bound_whatever_its_system_id_looks_like(body):
     esme = open_session(Role.ESME)
     sequence = esme.bind(pdus.BindTransceiver("me", "pw"), START)
-    octets = bytearray(encode(pdus.BindTransceiverResp("s", sequence=sequence)))
-    octets[-1] = 0x41
-    events = esme.receive_data(bytes(octets), START)
-    assert events[-1].reason is CloseReason.BIND_UNREADABLE
+    esme.data_to_send()
+    events = esme.receive_data(raw_response(CommandId.BIND_TRANSCEIVER, body, sequence), START)
+    assert isinstance(events[-1], BindAccepted)
+    assert esme.state is State.BOUND_TRX
+    assert esme.send(submit(), None, START)
 
 
 def test_a_request_that_cannot_be_encoded_leaves_nothing_behind():
@@ -454,8 +487,8 @@ def test_an_unknown_response_is_not_answered():
         ),
         (raw(CommandId.SUBMIT_SM), pdus.SubmitSmResp(status=Status.ESME_RINVCMDLEN, sequence=9)),
         (
-            raw(CommandId.ENQUIRE_LINK, b"x"),
-            pdus.EnquireLinkResp(status=Status.ESME_RINVCMDLEN, sequence=9),
+            raw(CommandId.QUERY_SM, b"1"),
+            pdus.QuerySmResp(status=Status.ESME_RINVCMDLEN, sequence=9),
         ),
         (
             raw(CommandId.BIND_RECEIVER, b"x" * 20),
@@ -475,6 +508,18 @@ def test_a_malformed_request_is_refused_with_its_status(octets, answer):
     assert sent_by(smsc) == [answer]
     assert smsc.bound
     assert smsc.inbound_pending == 0
+
+
+def test_what_cannot_be_read_at_a_pdu_s_end_is_reported_beside_it():
+    smsc = bound_session(Role.SMSC)
+    octets = raw(CommandId.SUBMIT_SM, encode(submit())[16:] + b"\0\0\0")
+    told, received = smsc.receive_data(octets, START)
+    assert (told.status, told.command_id, told.sequence) == (0, CommandId.SUBMIT_SM, 9)
+    assert told.reason == "3 octets at its end were not read"
+    assert isinstance(received, RequestReceived)
+    (told,) = smsc.receive_data(raw(CommandId.ENQUIRE_LINK, b"x"), START)
+    assert told.status == 0
+    assert sent_by(smsc) == [pdus.EnquireLinkResp(sequence=9)]
 
 
 @pytest.mark.parametrize("length", [0, 15, 65_537, 2_147_483_648])
@@ -705,28 +750,120 @@ def test_an_unbinding_peer_still_gets_and_gives_answers():
     assert esme.receive_data(encode(pdus.Unbind(sequence=4)), START) == [PeerUnbinding()]
     assert esme.data_to_send() == b""
     assert not esme.may_send(CommandId.SUBMIT_SM)
-    (error,) = esme.receive_data(encode(pdus.DeliverSm(sequence=5)), START)
-    assert error.status == Status.ESME_RINVBNDSTS
-    sent_by(esme)
+    # What an SMSC delivers to the end is taken to the end: refused, it would be lost.
+    (late,) = esme.receive_data(encode(pdus.DeliverSm(sequence=5)), START)
+    assert isinstance(late, RequestReceived)
 
     answer = pdus.SubmitSmResp("1", sequence=sequence)
     assert esme.receive_data(encode(answer), START) == [ResponseReceived(answer, "context")]
     assert esme.respond(request.pdu)
+    assert esme.data_to_send()
+    assert esme.tick(START + 1) == []
+    assert esme.respond(late.pdu)
     assert esme.next_deadline() is not None
     assert esme.next_deadline() <= START
-    assert esme.tick(START) == [Closed(CloseReason.PEER_UNBOUND)]
-    assert sent_by(esme) == [pdus.DeliverSmResp(sequence=3), pdus.UnbindResp(sequence=4)]
+    assert esme.tick(START + 1) == [Closed(CloseReason.PEER_UNBOUND)]
+    assert sent_by(esme) == [pdus.DeliverSmResp(sequence=5), pdus.UnbindResp(sequence=4)]
 
 
-def test_an_unbinding_peer_is_not_waited_for_without_end():
+@pytest.mark.parametrize("command_id", [CommandId.QUERY_SM, CommandId.SUBMIT_SM])
+def test_an_esme_that_unbinds_may_ask_nothing_more(command_id):
+    smsc = bound_session(Role.SMSC)
+    (asked,) = smsc.receive_data(encode(submit(sequence=1)), START)
+    smsc.receive_data(encode(pdus.Unbind(sequence=4)), START)
+    (error,) = smsc.receive_data(encode(replace(REQUESTS[command_id], sequence=5)), START)
+    assert error.status == Status.ESME_RINVBNDSTS
+    sent_by(smsc)
+    smsc.respond(asked.pdu, message_id="1")
+    assert smsc.tick(START) == [Closed(CloseReason.PEER_UNBOUND)]
+    assert sent_by(smsc) == [pdus.SubmitSmResp("1", sequence=1), pdus.UnbindResp(sequence=4)]
+
+
+def test_an_unbinding_esme_is_not_waited_for_with_its_receipts():
+    """It is answered at once: what it did not acknowledge is delivered again on the next bind."""
+    smsc = bound_session(Role.SMSC)
+    smsc.send(pdus.DeliverSm(), "receipt", START)
+    smsc.data_to_send()
+    events = smsc.receive_data(encode(pdus.Unbind(sequence=4)), START)
+    assert events == [PeerUnbinding(), Closed(CloseReason.PEER_UNBOUND, "", ["receipt"])]
+    assert sent_by(smsc) == [pdus.UnbindResp(sequence=4)]
+
+
+def test_acknowledgements_that_come_with_an_unbind_count():
+    smsc = bound_session(Role.SMSC)
+    sequence = smsc.send(pdus.DeliverSm(), "receipt", START)
+    acknowledged = pdus.DeliverSmResp(sequence=sequence)
+    events = smsc.receive_data(encode(pdus.Unbind(sequence=4)) + encode(acknowledged), START)
+    assert events[1:] == [
+        ResponseReceived(acknowledged, "receipt"),
+        Closed(CloseReason.PEER_UNBOUND),
+    ]
+
+
+def test_an_unbinding_smsc_is_waited_for_a_little():
     esme = bound_session(Role.ESME)
     esme.send(submit(), "context", START + 5)
     esme.receive_data(encode(pdus.Unbind(sequence=4)), START + 5)
-    assert esme.next_deadline() == START + 15
+    assert esme.next_deadline() == START + 5 + CONFIG.unbind_grace
     esme.data_to_send()
-    events = esme.tick(START + 15)
-    assert events == [ResponseTimedOut("context"), Closed(CloseReason.PEER_UNBOUND)]
+    assert esme.tick(START + 5 + CONFIG.unbind_grace - 0.1) == []
+    events = esme.tick(START + 5 + CONFIG.unbind_grace)
+    assert events == [Closed(CloseReason.PEER_UNBOUND, "", ["context"])]
     assert sent_by(esme) == [pdus.UnbindResp(sequence=4)]
+
+
+def test_our_answers_are_not_waited_for_without_end():
+    esme = bound_session(Role.ESME)
+    esme.receive_data(encode(pdus.DeliverSm(sequence=3)), START)
+    esme.receive_data(encode(pdus.Unbind(sequence=4)), START)
+    assert esme.tick(START + CONFIG.response_timeout - 0.1) == []
+    assert esme.tick(START + CONFIG.response_timeout) == [Closed(CloseReason.PEER_UNBOUND)]
+    assert sent_by(esme) == [pdus.UnbindResp(sequence=4)]
+
+
+def test_nothing_new_is_taken_in_after_our_unbind_and_what_was_is_answered():
+    smsc = bound_session(Role.SMSC)
+    (taken,) = smsc.receive_data(encode(submit(sequence=1)), START)
+    smsc.unbind(START)
+    (unbind,) = sent_by(smsc)
+    # It had not read our unbind: no error of its own, and one that may be sent again.
+    assert smsc.receive_data(encode(submit(sequence=2)), START) == []
+    assert sent_by(smsc) == [pdus.SubmitSmResp(status=Status.ESME_RMSGQFUL, sequence=2)]
+    assert smsc.receive_data(encode(pdus.EnquireLink(sequence=3)), START) == []
+    assert sent_by(smsc) == [pdus.EnquireLinkResp(sequence=3)]
+
+    assert smsc.receive_data(encode(pdus.UnbindResp(sequence=unbind.sequence)), START) == []
+    assert smsc.respond(taken.pdu, message_id="1")
+    assert smsc.next_deadline() <= START
+    assert smsc.tick(START) == [Closed(CloseReason.UNBOUND)]
+    assert sent_by(smsc) == [pdus.SubmitSmResp("1", sequence=1)]
+
+
+def test_what_may_never_be_asked_is_refused_as_such_while_we_unbind():
+    smsc = bound_session(Role.SMSC, State.BOUND_RX)
+    smsc.unbind(START)
+    (error,) = smsc.receive_data(encode(submit(sequence=2)), START)
+    assert error.status == Status.ESME_RINVBNDSTS
+
+
+def test_an_esme_takes_what_is_delivered_after_its_unbind():
+    esme = bound_session(Role.ESME)
+    esme.unbind(START)
+    (unbind,) = sent_by(esme)
+    (late,) = esme.receive_data(encode(pdus.DeliverSm(sequence=7)), START)
+    assert esme.receive_data(encode(pdus.UnbindResp(sequence=unbind.sequence)), START) == []
+    assert esme.respond(late.pdu)
+    assert sent_by(esme) == [pdus.DeliverSmResp(sequence=7)]
+    assert esme.tick(START) == [Closed(CloseReason.UNBOUND)]
+
+
+def test_a_connection_that_ends_after_the_answered_unbind_is_unbound():
+    esme = bound_session(Role.ESME)
+    esme.unbind(START)
+    (unbind,) = sent_by(esme)
+    esme.receive_data(encode(pdus.DeliverSm(sequence=7)), START)
+    esme.receive_data(encode(pdus.UnbindResp(sequence=unbind.sequence)), START)
+    assert esme.close(CloseReason.CONNECTION_LOST) == [Closed(CloseReason.UNBOUND)]
 
 
 def test_closing_reports_what_is_unanswered_once_and_in_order():
@@ -796,7 +933,7 @@ def test_any_bytes_in_any_chunks(role, bind, stream, cuts, answer):
 
     assert sum(isinstance(event, Closed) for event in events) == 1
     assert isinstance(events[-1], Closed)
-    outcomes = ResponseReceived | ResponseTimedOut | ResponseMalformed
+    outcomes = ResponseReceived | ResponseTimedOut
     settled = [event for event in events if isinstance(event, outcomes)]
     assert len(settled) + len(events[-1].unanswered) == contexts
 

@@ -152,6 +152,21 @@ def test_unbind_all():
         assert simulator.connections == 0
 
 
+def test_unbound_in_mid_window():
+    """It goes on answering and delivering: what it owed before its unbind is not taken back."""
+    with (
+        running_simulator(receipt_delay=0.01, unbind_after=2) as simulator,
+        raw_esme(simulator.port) as esme,
+    ):
+        sequences = esme.send(submit_sm(), submit_sm(), submit_sm())
+        received = [esme.receive() for _ in range(7)]
+        kinds = [type(pdu) for pdu in received]
+        assert kinds.count(pdus.Unbind) == 1
+        answers = [pdu for pdu in received if isinstance(pdu, pdus.SubmitSmResp)]
+        assert [(pdu.sequence, pdu.status) for pdu in answers] == [(n, 0) for n in sequences]
+        assert kinds.count(pdus.DeliverSm) == 3
+
+
 def test_garbage():
     with running_simulator(receipt_delay=NEVER, garbage_after=2) as simulator:
         with raw_esme(simulator.port) as esme:

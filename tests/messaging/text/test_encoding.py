@@ -160,6 +160,46 @@ def test_parts_keep_their_limits(text, width):
         assert sum(map(len, parts)) > single
 
 
+@pytest.mark.parametrize(
+    ("character", "name"),
+    [
+        ("بَّ", "a letter with two marks"),
+        ("é", "a base with a combining accent"),
+        ("👨‍👩‍👧‍👦", "a family joined by ZWJ"),
+        ("👍🏽", "a hand with a skin tone"),
+        ("❤️", "a heart with a variation selector"),
+        ("🇸🇦", "a flag of two letters"),
+        ("🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f", "a flag of tags"),
+        ("1️⃣", "a keycap"),
+        ("😀", "a plain pair"),
+    ],
+)
+def test_a_part_ends_between_characters_as_people_see_them(character: str, name: str) -> None:
+    units = len(character.encode("utf-16-be")) // 2
+    for before in range(67 - units + 1, 67):
+        text = "ب" * before + character + "ت" * 20
+        parts = sms.split(text).parts
+        assert sms.join("ucs2", parts) == text
+        assert parts[0].decode("utf-16-be") == "ب" * before, name
+        assert sms.measure(text).parts == len(parts) == 2
+
+
+def test_flags_are_cut_between_flags() -> None:
+    text = "ب" * 64 + "🇸🇦🇪🇬🇸🇦" + "ت"
+    assert sms.split(text).parts[0].decode("utf-16-be") == "ب" * 64
+    text = "ب" * 63 + "🇸🇦🇪🇬🇸🇦" + "ت"
+    assert sms.split(text).parts[0].decode("utf-16-be") == "ب" * 63 + "🇸🇦"
+
+
+def test_no_part_is_added_to_keep_a_character_whole() -> None:
+    text = "ب" * 65 + "👍🏽" + "ت" * 65  # 134 units: two full parts
+    assert [len(part) // 2 for part in sms.split(text).parts] == [67, 67]
+    assert sms.measure(text).parts == 2
+    # A run of marks that has no end within sight is cut where it must be.
+    text = "ب" + "\u064b" * 200
+    assert sms.measure(text).parts == len(sms.split(text).parts) == 3
+
+
 @given(TEXTS, WIDTHS)
 def test_measure_is_split(text, width):
     segments = sms.split(text, width)
@@ -296,3 +336,17 @@ def test_packing_details():
 )
 def test_gsm_to_latin1(text, octets):
     assert sms.gsm_to_latin1(sms.split(text).parts[0]) == octets
+
+
+@pytest.mark.parametrize(
+    ("text", "septets"),
+    [
+        ("", b""),
+        ("a@_$", b"a\x00\x11\x02"),
+        ("€]", b"\x1be\x1b>"),
+        ("é`مÿ", b"\x05???"),
+        ("\ud800\x00", b"??"),
+    ],
+)
+def test_written_in_gsm(text, septets):
+    assert sms.written_in_gsm(text) == septets

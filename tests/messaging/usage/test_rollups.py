@@ -48,7 +48,7 @@ def end(customer: Customer, message: Message, status: Status) -> None:
         back(customer, message)
 
 
-def told(customer: Customer, start: datetime, finish: datetime) -> list[Any]:
+def usage_of(customer: Customer, start: datetime, finish: datetime) -> list[Any]:
     """Everything that can be asked about a span."""
     groups: list[usage.Group] = ["day", "status", "sender_id", "country"]
     by = [usage.used_by(customer.id, start, finish, group) for group in groups]
@@ -75,7 +75,7 @@ def mixed(world: World, customer: Customer, carrier: Carrier) -> list[Message]:
     ]
 
 
-SPANS = [
+PERIODS = [
     (NOW - 4 * 24 * HOUR, NOW + HOUR),
     (NOW - 24 * HOUR, NOW),
     (NOW - timedelta(minutes=7), NOW),
@@ -87,41 +87,42 @@ SPANS = [
 
 
 def test_sums_say_what_the_messages_say(customer: Customer, mixed: list[Message]) -> None:
-    counted = [told(customer, *span) for span in SPANS]
+    counted = [usage_of(customer, *period) for period in PERIODS]
     assert counted[0][-1].total.messages == sum(not one.test for one in mixed)
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW)
     assert UsageMark.objects.get(organization=customer.id).upto == NOW.replace(hour=15, minute=0)
     assert UsageSum.objects.filter(organization=customer.id).exists()
-    assert [told(customer, *span) for span in SPANS] == counted
+    assert [usage_of(customer, *period) for period in PERIODS] == counted
 
 
 def test_what_ends_later_is_right_before_and_after_it_is_added(
     customer: Customer, mixed: list[Message]
 ) -> None:
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW)
     dice = random.Random(5)
     going = [one for one in mixed if one.status not in FINAL]
     for message in going[::2]:
         end(customer, message, dice.choice([Status.DELIVERED, Status.FAILED]))
-    counted = [told(customer, *span) for span in SPANS]
+    counted = [usage_of(customer, *period) for period in PERIODS]
     waiting = UsageOpen.objects.filter(organization=customer.id)
     before = waiting.count()
-    while rollups.add_ended(3):
-        assert told(customer, *SPANS[0]) == counted[0]
+    while rollups.add_completed(3):
+        assert usage_of(customer, *PERIODS[0]) == counted[0]
     assert 0 < waiting.count() < before
-    assert [told(customer, *span) for span in SPANS] == counted
+    assert [usage_of(customer, *period) for period in PERIODS] == counted
     UsageMark.objects.filter(organization=customer.id).delete()
-    assert [told(customer, *span) for span in SPANS] == counted, "counted from messages alone"
+    again = [usage_of(customer, *period) for period in PERIODS]
+    assert again == counted, "counted from messages alone"
 
 
 def test_an_hour_is_summed_once_it_is_over(
     world: World, customer: Customer, carrier: Carrier
 ) -> None:
     sent(world, customer, carrier, NOW - HOUR, status=Status.DELIVERED)
-    rollups.sum_up(NOW.replace(minute=14, second=59))
+    rollups.roll_up(NOW.replace(minute=14, second=59))
     assert not UsageSum.objects.filter(organization=customer.id).exists()
-    rollups.sum_up(NOW.replace(minute=15))
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW.replace(minute=15))
+    rollups.roll_up(NOW)
     [row] = UsageSum.objects.filter(organization=customer.id)
     assert (row.hour, row.status, row.messages, row.credits) == (
         NOW.replace(hour=14, minute=0), "delivered", 1, PRICE,
@@ -132,23 +133,23 @@ def test_an_hour_is_summed_once_it_is_over(
 
 def test_sums_are_read_and_not_the_messages(customer: Customer, mixed: list[Message]) -> None:
     """So that what is asked of old days costs no reading of their messages."""
-    rollups.sum_up(NOW)
-    start, finish = SPANS[4]
-    counted = told(customer, start, finish)
+    rollups.roll_up(NOW)
+    start, finish = PERIODS[4]
+    counted = usage_of(customer, start, finish)
     Message.objects.filter(organization=customer.id, status__in=FINAL).delete()
-    assert told(customer, start, finish) == counted
+    assert usage_of(customer, start, finish) == counted
     assert counted[0]
 
 
 def test_an_organization_without_messages_costs_nothing_to_read(customer: Customer) -> None:
-    rollups.sum_up(NOW)
+    rollups.roll_up(NOW)
     assert usage.traffic(customer.id, NOW - 24 * HOUR, NOW, "hour") == usage.Traffic()
     assert usage.Traffic().delivery_rate is None
 
 
 def test_another_organizations_are_not_counted(outsider: Customer, mixed: list[Message]) -> None:
-    rollups.sum_up(NOW)
-    assert usage.traffic(outsider.id, *SPANS[0], "day") == usage.Traffic()
+    rollups.roll_up(NOW)
+    assert usage.traffic(outsider.id, *PERIODS[0], "day") == usage.Traffic()
 
 
 def test_the_delivery_rate_is_of_what_has_ended() -> None:
@@ -175,21 +176,21 @@ def test_many_summing_at_once_sum_once(committed_world: World) -> None:
     def adding() -> None:
         last = False
         while True:
-            rollups.sum_hours(customer.id, usage.floor_hour(NOW))
-            rollups.add_ended(2)
+            rollups.roll_up_hours(customer.id, usage.floor_hour(NOW))
+            rollups.add_completed(2)
             if last:
                 return
             last = more.is_set()
 
     in_threads([ending, adding, adding, adding])
-    while rollups.add_ended(100):
+    while rollups.add_completed(100):
         pass
     try:
         rows = UsageSum.objects.filter(organization=customer.id)
         assert sum(row.messages for row in rows) == len(messages)
         assert {row.status for row in rows} == {"failed"}
         assert not UsageOpen.objects.filter(organization=customer.id).exists()
-        assert usage.traffic(customer.id, *SPANS[0], "day").total == usage.Used(34, 34, 0)
+        assert usage.traffic(customer.id, *PERIODS[0], "day").total == usage.Used(34, 34, 0)
     finally:
         rows.delete()
         UsageMark.objects.filter(organization=customer.id).delete()

@@ -1,4 +1,4 @@
-"""Operators' pages of one-time passwords: to look at, to rule, and to lift a hold."""
+"""Admin pages of one-time passwords: verifications, rules, and lifting a hold."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -47,14 +47,14 @@ def held(customer: Customer, settings) -> HeldPrefix:
     )
 
 
-def _page(made: object, act: str) -> str:
-    return reverse(f"admin:otp_{type(made).__name__.lower()}_{act}", args=(made.pk,))  # type: ignore[attr-defined]
+def _page(obj: object, act: str) -> str:
+    return reverse(f"admin:otp_{type(obj).__name__.lower()}_{act}", args=(obj.pk,))  # type: ignore[attr-defined]
 
 
 def shown(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 @pytest.mark.parametrize("term", ["id", PHONE, "00966 50 123 4567"])
@@ -71,16 +71,16 @@ def test_a_repeated_one_is_found_once(admin: Client, api: Api, customer: Custome
     otp_id = send(api)["otp_id"]
     otps.pass_by(customer, 61)
     api.post(f"/v1/otp/{otp_id}/resend")
-    answer = admin.get("/admin/otp/verification/", {"q": PHONE})
-    assert [row.public_id for row in answer.context["cl"].result_list] == [otp_id]
+    response = admin.get("/admin/otp/verification/", {"q": PHONE})
+    assert [row.public_id for row in response.context["cl"].result_list] == [otp_id]
 
 
-def test_what_is_looked_for_in_vain(admin: Client, api: Api) -> None:
+def test_searches_without_a_result(admin: Client, api: Api) -> None:
     otp_id = send(api)["otp_id"]
     assert otp_id not in admin.get("/admin/otp/verification/", {"q": "hello"}).content.decode()
 
 
-def test_a_verification_can_be_looked_at_only(admin: Client, api: Api) -> None:
+def test_a_verification_is_read_only(admin: Client, api: Api) -> None:
     verification = otps.row(send(api)["otp_id"])
     page = shown(admin, _page(verification, "change"))
     for text in (verification.public_id, PHONE, "do not share"):
@@ -91,7 +91,7 @@ def test_a_verification_can_be_looked_at_only(admin: Client, api: Api) -> None:
     assert otps.row(verification.public_id).attempts == 0
 
 
-def test_rules_are_made_changed_and_audited(admin: Client, api: Api, customer: Customer) -> None:
+def test_rules_are_created_changed_and_audited(admin: Client, api: Api, customer: Customer) -> None:
     fields = {
         "organization": customer.id,
         "cooldown": 5,
@@ -132,13 +132,13 @@ def test_rules_are_made_changed_and_audited(admin: Client, api: Api, customer: C
     ids=str,
 )
 def test_rules_that_are_refused(admin: Client, customer: Customer, fields: dict[str, Any]) -> None:
-    answer = admin.post("/admin/otp/otpsettings/add/", {"organization": customer.id, **fields})
-    assert answer.status_code == 200
-    assert set(answer.context["adminform"].form.errors) == set(fields)
+    response = admin.post("/admin/otp/otpsettings/add/", {"organization": customer.id, **fields})
+    assert response.status_code == 200
+    assert set(response.context["adminform"].form.errors) == set(fields)
     assert not OtpSettings.objects.exists()
 
 
-def test_whose_rules_they_are_does_not_change(
+def test_the_organization_of_rules_does_not_change(
     admin: Client, customer: Customer, outsider: Customer
 ) -> None:
     rules = OtpSettings.objects.create(organization=customer.organization)
@@ -156,9 +156,9 @@ def test_a_hold_is_counted_in_the_menu_and_lifted(
     asked = shown(admin, _page(held, "lift"))
     assert "counted anew" in asked
     held.refresh_from_db()
-    assert held.lifted_at is None, "a GET changes nothing"
-    answer = admin.post(_page(held, "lift"), follow=True)
-    assert "was lifted" in answer.content.decode()
+    assert held.lifted_at is None, "a GET does not lift the hold"
+    response = admin.post(_page(held, "lift"), follow=True)
+    assert "was lifted" in response.content.decode()
     lifted = HeldPrefix.objects.get(pk=held.pk)
     assert lifted.lifted_at is not None
     assert lifted.notice_due_at is None
@@ -194,5 +194,5 @@ def test_an_operator_without_the_permission_only_looks(held: HeldPrefix) -> None
 
 @pytest.mark.parametrize("page", ["verification", "otpsettings", "heldprefix"])
 def test_pages_in_arabic(admin: Client, held: HeldPrefix, page: str) -> None:
-    answer = admin.get(f"/admin/otp/{page}/", headers={"Accept-Language": "ar"})
-    assert "كلمات المرور لمرة واحدة" in answer.content.decode()
+    response = admin.get(f"/admin/otp/{page}/", headers={"Accept-Language": "ar"})
+    assert "كلمات المرور لمرة واحدة" in response.content.decode()

@@ -1,4 +1,4 @@
-"""The one-time passwords' page: a try, conversion, held prefixes, countries, recent codes."""
+"""The one-time passwords' page: trials, conversion, held prefixes, countries, recent codes."""
 
 import re
 from datetime import timedelta
@@ -54,9 +54,9 @@ def _page(customer: Customer, path: str = "") -> str:
 
 
 def _text(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _form(client: Client, customer: Customer, **fields: object) -> dict[str, object]:
@@ -67,36 +67,38 @@ def _form(client: Client, customer: Customer, **fields: object) -> dict[str, obj
 
 
 def _try(client: Client, customer: Customer, **fields: object) -> str:
-    """The address of the page that asks for the code."""
-    answer = client.post(_page(customer, "try/"), _form(client, customer, **fields))
-    assert answer.status_code == 302, answer.content.decode()
-    return str(answer["Location"])
+    """Send a code from the page and return the URL of the page that asks for it."""
+    response = client.post(_page(customer, "try/"), _form(client, customer, **fields))
+    assert response.status_code == 302, response.content.decode()
+    return str(response["Location"])
 
 
 def _mine(customer: Customer) -> Verification:
     return Verification.objects.filter(organization=customer.organization).latest("id")
 
 
-# ---------------------------------------------------------------- a try
+# ---------------------------------------------------------------- trials
 
 
 def test_a_test_code_is_sent_shown_and_checked(developer: Client, customer: Customer) -> None:
     url = _try(developer, customer, length="4", locale="ar")
-    begun = _mine(customer)
-    assert (begun.test, begun.length, begun.expiry) == (True, 4, 300)
-    assert "رمز التحقق" in begun.text
-    message = Message.objects.get(id=begun.message_id)
+    verification = _mine(customer)
+    assert (verification.test, verification.length, verification.expiry) == (True, 4, 300)
+    assert "رمز التحقق" in verification.text
+    message = Message.objects.get(id=verification.message_id)
     assert (message.test, message.price, message.api_key_id) == (True, 0, None)
-    code = code_of(begun.public_id)
+    code = code_of(verification.public_id)
     page = _text(developer, url)
     assert code in page
     assert PHONE not in page
-    told = developer.post(url, {"code": wrong(begun.public_id)}, follow=True).content.decode()
-    assert "That code is wrong." in told
-    assert "4 checks are left." in told
-    told = developer.post(url, {"code": f" {code[:2]}-{code[2:]} "}, follow=True).content.decode()
-    assert "Verified: the code is right." in told
-    assert code not in told
+    text = developer.post(
+        url, {"code": wrong(verification.public_id)}, follow=True
+    ).content.decode()
+    assert "That code is wrong." in text
+    assert "4 checks are left." in text
+    text = developer.post(url, {"code": f" {code[:2]}-{code[2:]} "}, follow=True).content.decode()
+    assert "Verified: the code is right." in text
+    assert code not in text
     assert _mine(customer).status == "verified"
     again = developer.post(url, {"code": code}, follow=True).content.decode()
     assert "verified already" in again
@@ -105,26 +107,26 @@ def test_a_test_code_is_sent_shown_and_checked(developer: Client, customer: Cust
 def test_a_live_code_is_charged_and_never_shown(developer: Client, customer: Customer) -> None:
     before = customer.balance()
     url = _try(developer, customer, kind="live")
-    begun = _mine(customer)
-    assert not begun.test
+    verification = _mine(customer)
+    assert not verification.test
     assert customer.balance() < before
-    code = code_of(begun.public_id)
+    code = code_of(verification.public_id)
     for page in (url, _page(customer)):
         assert code not in _text(developer, page)
-    told = developer.post(url, {"code": code}, follow=True).content.decode()
-    assert "Verified: the code is right." in told
+    text = developer.post(url, {"code": code}, follow=True).content.decode()
+    assert "Verified: the code is right." in text
 
 
-def test_five_wrong_codes_end_it(developer: Client, customer: Customer) -> None:
+def test_five_wrong_codes_make_it_fail(developer: Client, customer: Customer) -> None:
     url = _try(developer, customer)
     bad = wrong(_mine(customer).public_id)
     for _ in range(5):
-        told = developer.post(url, {"code": bad}, follow=True).content.decode()
-    assert "Too many wrong codes" in told
+        text = developer.post(url, {"code": bad}, follow=True).content.decode()
+    assert "Too many wrong codes" in text
     assert _mine(customer).status == "failed"
 
 
-def test_what_is_no_code_is_no_check(developer: Client, customer: Customer) -> None:
+def test_an_invalid_code_does_not_count_as_a_check(developer: Client, customer: Customer) -> None:
     url = _try(developer, customer)
     for text in ("", "12", "abcdef", "1" * 33):
         assert developer.post(url, {"code": text}).status_code == 200
@@ -134,7 +136,7 @@ def test_what_is_no_code_is_no_check(developer: Client, customer: Customer) -> N
 def test_a_live_verification_of_a_customer_is_not_checked_here(
     developer: Client, customer: Customer, api: Api, test_api: Api, outsider: Customer
 ) -> None:
-    """Five wrong codes would end it."""
+    """Five wrong codes would make the customer's verification fail."""
     live = send(api)["otp_id"]
     theirs = send(outsider.test_api)["otp_id"]
     for otp_id in (live, theirs, "otp_x", "x"):
@@ -146,11 +148,11 @@ def test_a_live_verification_of_a_customer_is_not_checked_here(
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "message"),
     [
-        ({"phone": "hello"}, "Not a phone number"),
+        ({"phone": "hello"}, "This is not a phone number"),
         ({"phone": ""}, "This field is required"),
-        ({"phone": "+9611234"}, "phone number"),
+        ({"phone": "+9611234"}, "The number is too short"),
         ({"kind": "gold"}, "not one of the available choices"),
         ({"length": "3"}, "not one of the available choices"),
         ({"expiry": "1"}, "not one of the available choices"),
@@ -158,17 +160,19 @@ def test_a_live_verification_of_a_customer_is_not_checked_here(
         ({"once": ""}, "This field is required"),
     ],
 )
-def test_tries_that_are_refused(
-    developer: Client, customer: Customer, fields: dict[str, object], told: str
+def test_trials_that_are_refused(
+    developer: Client, customer: Customer, fields: dict[str, object], message: str
 ) -> None:
     form = _form(developer, customer, **fields)
-    answer = developer.post(_page(customer, "try/"), form)
-    assert answer.status_code == 200
-    assert told in answer.content.decode()
+    response = developer.post(_page(customer, "try/"), form)
+    assert response.status_code == 200
+    assert message in response.content.decode()
     assert not Verification.objects.filter(organization=customer.organization).exists()
 
 
-def test_what_was_typed_is_kept_and_can_be_corrected(developer: Client, customer: Customer) -> None:
+def test_a_refused_form_keeps_its_values_and_can_be_corrected(
+    developer: Client, customer: Customer
+) -> None:
     form = _form(developer, customer, phone="12", length="8")
     page = developer.post(_page(customer, "try/"), form).content.decode()
     assert 'value="12"' in page
@@ -189,19 +193,19 @@ def test_a_double_click_sends_one_code(developer: Client, customer: Customer) ->
 
 def test_the_cooldown_holds_here_too(developer: Client, customer: Customer) -> None:
     _try(developer, customer)
-    answer = developer.post(_page(customer, "try/"), _form(developer, customer))
-    assert "seconds ago" in answer.content.decode()
+    response = developer.post(_page(customer, "try/"), _form(developer, customer))
+    assert "seconds ago" in response.content.decode()
 
 
 def test_a_suspended_organization_sends_none(developer: Client, customer: Customer) -> None:
     form = _form(developer, customer)
     Organization.objects.filter(pk=customer.id).update(status="suspended")
-    answer = developer.post(_page(customer, "try/"), form)
-    assert "suspended" in answer.content.decode()
+    response = developer.post(_page(customer, "try/"), form)
+    assert "suspended" in response.content.decode()
     assert not Verification.objects.filter(organization=customer.organization).exists()
 
 
-# ---------------------------------------------------------------- what the page tells
+# ---------------------------------------------------------------- contents of the page
 
 
 def test_recent_verifications_without_codes_or_whole_numbers(
@@ -225,9 +229,9 @@ def test_conversion_by_country(
     world.serve("971")
     assert "No live code was sent yet" in _text(developer, _page(customer))
     for phone, status in ((PHONE, "verified"), ("+966501234568", ""), ("+971501234567", "")):
-        begun = row(send(api, phone=phone)["otp_id"])
+        verification = row(send(api, phone=phone)["otp_id"])
         if status:
-            Verification.objects.filter(pk=begun.pk).update(
+            Verification.objects.filter(pk=verification.pk).update(
                 status=status, ended_at=timezone.now(), seed=b"", digest=b""
             )
     send(outsider.api)
@@ -261,8 +265,8 @@ def test_held_prefixes_are_explained(
 
 
 def _choose(client: Client, customer: Customer, *countries: str) -> str:
-    answer = client.post(_page(customer, "countries/"), {"countries": countries}, follow=True)
-    return answer.content.decode()
+    response = client.post(_page(customer, "countries/"), {"countries": countries}, follow=True)
+    return response.content.decode()
 
 
 def test_the_countries_are_narrowed(
@@ -282,7 +286,7 @@ def test_the_countries_are_narrowed(
     send(api, phone="+971501234568")
 
 
-def test_what_operators_allow_stands_above(
+def test_the_countries_that_operators_allow_take_precedence(
     developer: Client, customer: Customer, api: Api, world: World
 ) -> None:
     world.serve("971")

@@ -1,4 +1,4 @@
-"""Pumped traffic: a prefix to which too few codes are verified is recorded, or held and told."""
+"""SMS pumping protection: a prefix with low conversion is recorded, or held with a notice."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,6 +9,7 @@ from django.core.mail.backends.locmem import EmailBackend
 
 from accounts.models import AuditEntry
 from accounts.roles import Role
+from imissive.core.errors import ApiError
 from messaging.models import Carrier
 from messaging.numbers.e164 import parse
 from messaging.states import Status
@@ -26,7 +27,7 @@ from tests.support.otps import SEND, refused, send
 from tests.support.people import member, operator
 
 PREFIX = "+9665012"
-"""Of PHONE: its calling code and four digits."""
+"""The prefix of PHONE: its calling code and four digits."""
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +38,7 @@ def _rules(settings: Any) -> None:
 
 
 class Traffic:
-    """Codes that a customer sent a while ago, each to a number of its own."""
+    """Codes that a customer sent earlier, each to a different number."""
 
     def __init__(self, world: World, customer: Customer, carrier: Carrier) -> None:
         self.world, self.customer, self.carrier = world, customer, carrier
@@ -62,7 +63,7 @@ class Traffic:
                 self.customer, self.carrier, status=message, sent_at=sent_at, final_at=sent_at
             )
             reasons = {"expired": "expired", "failed": "too_many_attempts"}
-            made = {
+            created = {
                 "organization": self.customer.organization,
                 "phone": f"{prefix}{self.count:05d}",
                 "country": "SA",
@@ -80,7 +81,7 @@ class Traffic:
                 "expires_at": at + timedelta(minutes=5),
                 "ended_at": None if pending else at + timedelta(minutes=5),
             } | fields
-            Verification.objects.create(**made)
+            Verification.objects.create(**created)
 
 
 @pytest.fixture
@@ -89,13 +90,13 @@ def traffic(world: World, customer: Customer, carrier: Carrier) -> Traffic:
 
 
 def found(customer: Customer) -> list[tuple[str, bool, int, int]]:
-    """(prefix, held, codes, verified) of what a look finds for a customer."""
+    """Run the detection; return (prefix, held, codes, verified) of the customer's prefixes."""
     sms_pumping.watch()
     rows = HeldPrefix.objects.filter(organization=customer.organization).order_by("id")
     return list(rows.values_list("prefix", "enforced", "sent", "verified"))
 
 
-# ---------------------------------------------------------------- what is found
+# ---------------------------------------------------------------- detection
 
 
 @pytest.mark.parametrize(
@@ -139,7 +140,7 @@ def test_too_few_verified(traffic: Traffic, customer: Customer) -> None:
         [{"codes": 9}, {"codes": 5, "minutes_ago": 66}],
         [{"codes": 9}, {"codes": 5, "test": True}],
         [{"codes": 9}, {"codes": 5, "status": "failed", "reason": "canceled"}],
-        # An outage is not pumped traffic: nobody could verify these.
+        # An outage is not SMS pumping: nobody could verify these codes.
         [{"codes": 9}, {"codes": 5, "message": Status.FAILED}],
         [{"codes": 9}, {"codes": 5, "message": Status.QUEUED}],
     ],
@@ -155,7 +156,7 @@ def test_too_few_verified(traffic: Traffic, customer: Customer) -> None:
         "never sent",
     ],
 )
-def test_what_is_no_suspicion(
+def test_traffic_without_suspicion(
     traffic: Traffic, customer: Customer, codes: list[dict[str, Any]]
 ) -> None:
     for some in codes:
@@ -163,7 +164,7 @@ def test_what_is_no_suspicion(
     assert found(customer) == []
 
 
-def test_others_count_by_themselves(
+def test_organizations_are_counted_separately(
     traffic: Traffic, world: World, customer: Customer, outsider: Customer, carrier: Carrier
 ) -> None:
     traffic.add(9)
@@ -212,14 +213,14 @@ def test_an_organizations_own_rules(traffic: Traffic, customer: Customer) -> Non
     assert found(customer) == []
 
 
-# ---------------------------------------------------------------- what it does
+# ---------------------------------------------------------------- holds
 
 
 @pytest.fixture
 def held(traffic: Traffic, customer: Customer) -> HeldPrefix:
     traffic.add(10)
-    [made] = sms_pumping.watch()
-    return made
+    [created] = sms_pumping.watch()
+    return created
 
 
 def test_no_codes_go_there(api: Api, customer: Customer, held: HeldPrefix) -> None:
@@ -266,7 +267,7 @@ def test_switched_off_they_go_there_at_once(api: Api, customer: Customer, held: 
     send(api)
 
 
-def test_lifted_they_go_there_again_and_are_counted_anew(
+def test_after_a_lift_codes_are_sent_and_counted_again(
     api: Api, customer: Customer, held: HeldPrefix, traffic: Traffic
 ) -> None:
     somebody = operator()
@@ -275,18 +276,18 @@ def test_lifted_they_go_there_again_and_are_counted_anew(
     assert sms_pumping.watch() == []
     entry = AuditEntry.objects.filter(organization=customer.organization).latest("id")
     assert (entry.action, entry.target, entry.actor) == ("otp.prefix_lifted", PREFIX, somebody)
-    with pytest.raises(Exception, match="over already"):
+    with pytest.raises(ApiError, match="HOLD_OVER"):
         sms_pumping.lift(held, somebody)
     traffic.add(10, minutes_ago=-0.01)
     assert len(sms_pumping.watch()) == 1
 
 
-# ---------------------------------------------------------------- who is told
+# ---------------------------------------------------------------- notices
 
 
 @pytest.fixture
 def people(customer: Customer) -> dict[str, str]:
-    """Addresses of the customer's members by role; the admin reads Arabic."""
+    """Return the email addresses of the customer's members by role; the admin reads Arabic."""
     found = {}
     for role in Role:
         user = member(customer.organization, role)
@@ -319,7 +320,7 @@ def test_owners_and_admins_get_a_mail_in_their_language(
     assert notices.due() == []
 
 
-def test_what_is_only_recorded_is_told_to_nobody(
+def test_a_recorded_prefix_sends_no_notice(
     people: dict[str, str], traffic: Traffic, settings: Any
 ) -> None:
     settings.OTP_PUMPING = "record"
@@ -329,14 +330,14 @@ def test_what_is_only_recorded_is_told_to_nobody(
 
 
 def test_two_workers_send_it_once(people: dict[str, str], held: HeldPrefix) -> None:
-    """Both saw that it is owed."""
+    """Both workers have seen that the mail is due."""
     assert notices.due() == notices.due() == [held.pk]
-    notices.tell_people(held.pk)
-    notices.tell_people(held.pk)
+    notices.send_notice(held.pk)
+    notices.send_notice(held.pk)
     assert len(mail.outbox) == 2
 
 
-def test_while_the_mail_server_is_away_the_mail_stays_owed(
+def test_while_the_mail_server_is_away_the_mail_stays_due(
     people: dict[str, str], held: HeldPrefix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*_arguments: Any) -> None:
@@ -344,12 +345,12 @@ def test_while_the_mail_server_is_away_the_mail_stays_owed(
 
     with monkeypatch.context() as patch:
         patch.setattr(EmailBackend, "send_messages", away)
-        notices.tell_people(held.pk)
+        notices.send_notice(held.pk)
     assert mail.outbox == []
     held.refresh_from_db()
     assert held.notice_due_at is not None
-    assert notices.due() == [], "not at once again"
+    assert notices.due() == [], "not retried immediately"
     HeldPrefix.objects.update(notice_due_at=datetime.now(UTC))
     for held_id in notices.due():
-        notices.tell_people(held_id)
+        notices.send_notice(held_id)
     assert len(mail.outbox) == 2

@@ -1,4 +1,4 @@
-"""Conversion: how many verifications were begun, and how many succeeded, by day and country."""
+"""Conversion: started and verified verifications, by day and country."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -62,7 +62,7 @@ def test_repeated_codes_count_once_and_test_keys_not_at_all(
 
 
 def test_the_end_is_not_within(customer: Customer) -> None:
-    made = old(customer, 1)
-    moment = made.created_at.replace(microsecond=made.created_at.microsecond // 1000 * 1000)
+    created_at = old(customer, 1).created_at
+    moment = created_at.replace(microsecond=created_at.microsecond // 1000 * 1000)
     assert conversion_by(customer.id, moment, moment + DAY, "country") == {"SA": (1, 1)}
     assert conversion_by(customer.id, moment - DAY, moment, "country") == {}

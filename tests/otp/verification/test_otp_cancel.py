@@ -1,4 +1,4 @@
-"""POST /v1/otp/{otp_id}/cancel: no code is right any more."""
+"""POST /v1/otp/{otp_id}/cancel: afterwards no code is accepted."""
 
 import json
 from functools import partial
@@ -37,14 +37,14 @@ def test_it_ends(api: Api, customer: Customer, world: World) -> None:
     code = code_of(otp_id)
     response = cancel(api, otp_id)
     assert response.status_code == 200
-    answer = response.json()
-    assert answer == {
+    body = response.json()
+    assert body == {
         "otp_id": otp_id,
         "phone": PHONE,
         "status": "failed",
         "reason": "canceled",
         "attempts_left": 0,
-        "created_at": answer["created_at"],
+        "created_at": body["created_at"],
         "expires_at": sent["expires_at"],
         "verified_at": None,
         "message_id": sent["message_id"],
@@ -73,7 +73,7 @@ def test_what_has_gone_out_stays_charged(api: Api, customer: Customer) -> None:
     assert customer.balance() == 99 * MICRO
 
 
-def test_what_is_verified(api: Api) -> None:
+def test_a_verified_one_is_refused(api: Api) -> None:
     otp_id = send(api)["otp_id"]
     check(api, otp_id, code_of(otp_id))
     refused(cancel(api, otp_id), 409, "ALREADY_VERIFIED")
@@ -81,7 +81,7 @@ def test_what_is_verified(api: Api) -> None:
 
 
 @pytest.mark.parametrize("how", ["canceled", "expired"])
-def test_what_has_ended(api: Api, customer: Customer, how: str) -> None:
+def test_a_completed_one_is_refused(api: Api, customer: Customer, how: str) -> None:
     otp_id = send(api)["otp_id"]
     if how == "canceled":
         cancel(api, otp_id)

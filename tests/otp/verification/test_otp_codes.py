@@ -1,4 +1,4 @@
-"""Codes: their digits are even, their hash tells nothing without the key, and what people type."""
+"""Codes: uniform digits, storage that reveals nothing without the key, and typed input."""
 
 import uuid
 from collections import Counter
@@ -13,8 +13,8 @@ from otp.verification.codes import KeyLost, Secret
 
 
 def test_every_digit_is_as_likely_in_every_place() -> None:
-    """Chi-square over 4,000 codes: 9 degrees of freedom exceed 40 once in 100,000 times."""
-    found = [codes.make(uuid.uuid4(), 6)[0] for _ in range(4000)]
+    """Chi-square test over 4,000 codes: 9 degrees of freedom exceed 40 once in 100,000 runs."""
+    found = [codes.create(uuid.uuid4(), 6)[0] for _ in range(4000)]
     for place in range(6):
         counts = Counter(code[place] for code in found)
         expected = len(found) / 10
@@ -23,9 +23,9 @@ def test_every_digit_is_as_likely_in_every_place() -> None:
 
 
 @pytest.mark.parametrize("length", range(4, 9))
-def test_a_code_is_made_again_and_recognized(length: int) -> None:
+def test_a_code_is_derived_again_and_recognized(length: int) -> None:
     id = uuid.uuid4()
-    code, secret = codes.make(id, length)
+    code, secret = codes.create(id, length)
     assert len(code) == length
     assert codes.code_of(id, length, secret) == code
     assert codes.matches(id, secret, code)
@@ -34,46 +34,46 @@ def test_a_code_is_made_again_and_recognized(length: int) -> None:
 
 
 def test_two_of_one_verification_differ() -> None:
-    """The seed is random: an id, which is public, tells nothing."""
+    """The seed is random: the id, which is public, does not determine the code."""
     id = uuid.uuid4()
-    made = [codes.make(id, 8) for _ in range(20)]
-    assert len({code for code, _ in made}) == 20
-    assert len({secret.seed for _, secret in made}) == 20
+    created = [codes.create(id, 8) for _ in range(20)]
+    assert len({code for code, _ in created}) == 20
+    assert len({secret.seed for _, secret in created}) == 20
 
 
-def test_without_the_servers_key_a_code_is_neither_made_nor_checked(settings: Any) -> None:
+def test_without_the_servers_key_a_code_is_neither_created_nor_checked(settings: Any) -> None:
     id = uuid.uuid4()
-    code, secret = codes.make(id, 8)
+    code, secret = codes.create(id, 8)
     settings.FIELD_ENCRYPTION_KEYS = ["B" * 43 + "="]
     with pytest.raises(KeyLost):
         codes.code_of(id, 8, secret)
     with pytest.raises(KeyLost):
         codes.matches(id, secret, code)
-    # Not even where somebody writes another key's id beside it.
-    other = codes.make(id, 8)[1]
+    # Not even if another key's id is written beside the seed.
+    other = codes.create(id, 8)[1]
     forged = Secret(secret.seed, other.key_id, secret.digest)
     assert codes.code_of(id, 8, forged) != code
     assert not codes.matches(id, forged, code)
 
 
-def test_the_first_key_makes_codes_and_every_key_checks_them(settings: Any) -> None:
+def test_the_first_key_creates_codes_and_every_key_checks_them(settings: Any) -> None:
     id = uuid.uuid4()
-    code, old = codes.make(id, 8)
+    code, old = codes.create(id, 8)
     settings.FIELD_ENCRYPTION_KEYS = ["B" * 43 + "=", *settings.FIELD_ENCRYPTION_KEYS]
     assert codes.matches(id, old, code)
-    assert codes.make(id, 8)[1].key_id != old.key_id
+    assert codes.create(id, 8)[1].key_id != old.key_id
 
 
-def test_a_keys_id_tells_nothing_of_it(settings: Any) -> None:
-    secret = codes.make(uuid.uuid4(), 6)[1]
+def test_a_keys_id_reveals_nothing_of_it(settings: Any) -> None:
+    secret = codes.create(uuid.uuid4(), 6)[1]
     assert len(secret.key_id) == 8
     assert secret.key_id not in settings.FIELD_ENCRYPTION_KEYS[0]
 
 
 @given(st.text(max_size=12))
-def test_what_is_typed_is_digits_or_refused(text: str) -> None:
+def test_typed_input_is_normalized_or_refused(text: str) -> None:
     try:
-        code = codes.typed(text)
+        code = codes.normalize(text)
     except ValueError:
         return
     assert 4 <= len(code) <= 8
@@ -84,7 +84,7 @@ def test_what_is_typed_is_digits_or_refused(text: str) -> None:
 @given(st.text(st.sampled_from("0123456789"), min_size=4, max_size=8))
 def test_digits_are_read_in_any_script_that_our_users_type(code: str) -> None:
     for digits in ("٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹"):
-        assert codes.typed(code.translate(str.maketrans("0123456789", digits))) == code
+        assert codes.normalize(code.translate(str.maketrans("0123456789", digits))) == code
 
 
 @given(st.text(max_size=40), st.text(st.sampled_from("0123456789"), min_size=4, max_size=8))

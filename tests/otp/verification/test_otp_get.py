@@ -1,4 +1,4 @@
-"""GET /v1/otp/{otp_id}: how a verification stands, never its code."""
+"""GET /v1/otp/{otp_id}: the state of a verification, never its code."""
 
 from functools import partial
 from typing import Any
@@ -52,18 +52,17 @@ def test_one_that_was_checked(api: Api) -> None:
     check(api, otp_id, wrong(otp_id))
     assert read(api, otp_id)["attempts_left"] == 4
     check(api, otp_id, code_of(otp_id))
-    answer = read(api, otp_id)
-    assert (answer["status"], answer["reason"], answer["attempts_left"]) == ("verified", None, 0)
-    assert answer["verified_at"] > answer["created_at"]
+    response = read(api, otp_id)
+    assert (response["status"], response["reason"]) == ("verified", None)
+    assert response["attempts_left"] == 0
+    assert response["verified_at"] > response["created_at"]
 
 
-def test_one_whose_time_is_over_says_so_before_the_sweep_comes_by(
-    api: Api, customer: Customer
-) -> None:
+def test_an_expired_one_is_shown_as_such_before_the_sweep(api: Api, customer: Customer) -> None:
     otp_id = send(api, expiry=30)["otp_id"]
     otps.pass_by(customer, 30)
-    answer = read(api, otp_id)
-    assert (answer["status"], answer["reason"], answer["attempts_left"]) == (
+    response = read(api, otp_id)
+    assert (response["status"], response["reason"], response["attempts_left"]) == (
         "expired",
         "expired",
         0,
@@ -75,9 +74,9 @@ def test_a_repeated_one_names_its_latest_message(api: Api, customer: Customer) -
     otp_id = send(api)["otp_id"]
     otps.pass_by(customer, 61)
     again = api.post(f"/v1/otp/{otp_id}/resend").json()
-    answer = read(api, otp_id)
-    assert answer["message_id"] == again["message_id"]
-    assert answer["expires_at"] == again["expires_at"]
+    response = read(api, otp_id)
+    assert response["message_id"] == again["message_id"]
+    assert response["expires_at"] == again["expires_at"]
 
 
 def test_a_test_keys(test_api: Api, world: World) -> None:
@@ -102,7 +101,7 @@ def test_another_organizations_and_another_kind_of_keys_are_not_found(
 
 
 @pytest.mark.parametrize("path", ["send", "verify"])
-def test_the_other_addresses_are_no_ids(api: Api, path: str) -> None:
+def test_the_other_paths_are_not_ids(api: Api, path: str) -> None:
     refused(api.get(f"/v1/otp/{path}"), 405, "METHOD_NOT_ALLOWED")
 
 

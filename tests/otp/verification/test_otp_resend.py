@@ -1,4 +1,4 @@
-"""POST /v1/otp/{otp_id}/resend: the same code, once more, after the cooldown."""
+"""POST /v1/otp/{otp_id}/resend: the same code is sent again after the cooldown."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -104,7 +104,7 @@ def test_the_limit_and_its_true_retry_after(api: Api, customer: Customer) -> Non
     assert otps.waits(customer, lambda: resend(api, otp_id), "TOO_MANY_ATTEMPTS") > 500
 
 
-def test_a_test_key_is_told_the_code_again(test_api: Api, customer: Customer, world: World) -> None:
+def test_a_test_key_gets_the_code_again(test_api: Api, customer: Customer, world: World) -> None:
     world.carrier(is_sandbox=True)
     first = send(test_api)
     otps.pass_by(customer, 61)
@@ -112,7 +112,7 @@ def test_a_test_key_is_told_the_code_again(test_api: Api, customer: Customer, wo
 
 
 @pytest.mark.parametrize("how", ["expired", "failed", "canceled", "superseded", "key lost"])
-def test_what_has_ended(api: Api, customer: Customer, settings: Any, how: str) -> None:
+def test_a_completed_one_is_refused(api: Api, customer: Customer, settings: Any, how: str) -> None:
     otp_id = send(api, expiry=300)["otp_id"]
     if how == "expired":
         otps.pass_by(customer, 300)
@@ -133,7 +133,7 @@ def test_what_has_ended(api: Api, customer: Customer, settings: Any, how: str) -
     assert customer.stored() == before
 
 
-def test_what_is_verified(api: Api, customer: Customer) -> None:
+def test_a_verified_one_is_refused(api: Api, customer: Customer) -> None:
     otp_id = send(api)["otp_id"]
     check(api, otp_id, code_of(otp_id))
     otps.pass_by(customer, 61)
@@ -141,7 +141,7 @@ def test_what_is_verified(api: Api, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize("why", ["sender", "suppressed", "credits", "country"])
-def test_what_stands_against_it_by_now(api: Api, customer: Customer, why: str) -> None:
+def test_rules_that_refuse_it_by_now(api: Api, customer: Customer, why: str) -> None:
     otp_id = send(api, sender_id="MyCompany")["otp_id"]
     advance(Message.objects.filter(organization=customer.id), Status.SENT)
     expected = {

@@ -1,4 +1,4 @@
-"""A code is in its message until a carrier has it, in the answer to a test key, nowhere else."""
+"""A code is only in its message until submission, and in the response to a test key."""
 
 import io
 import json
@@ -48,7 +48,7 @@ def _plain_static(settings: Any) -> None:
 
 @pytest.fixture
 def sent(api: Api) -> dict[str, Any]:
-    """A code of eight digits: nothing else is likely to hold them by chance."""
+    """Send a code of eight digits, which are unlikely to occur anywhere else by chance."""
     return send(api, length=8, origin="example.com")
 
 
@@ -58,13 +58,13 @@ def code(sent: dict[str, Any]) -> str:
 
 
 def claim(carrier: Carrier, lease: uuid.UUID) -> list[queue.Claimed]:
-    """What a carrier's worker has in its hands."""
+    """Claim the queued messages, as a carrier's worker does."""
     Message.objects.filter(carrier=carrier).update(due_at=datetime.now(UTC) - timedelta(minutes=1))
     return queue.claim(carrier.id, urgent=True, limit=10, lease=lease)
 
 
 def submit(carrier: Carrier) -> None:
-    """Have the carrier take what is queued."""
+    """Submit the queued messages to the carrier."""
     lease = uuid.uuid4()
     results = [
         Result(
@@ -78,7 +78,7 @@ def submit(carrier: Carrier) -> None:
 
 
 def places(text: str) -> set[str]:
-    """The tables of the whole database that hold the text in any column of any row."""
+    """Return the tables of the whole database with the text in any column of any row."""
     found = set()
     with connection.cursor() as cursor:
         for table in connection.introspection.table_names(cursor):
@@ -95,7 +95,7 @@ def test_until_it_is_submitted_its_message_alone_holds_it(
     sent: dict[str, Any], code: str, carrier: Carrier
 ) -> None:
     assert places(code) == {"messaging_message"}
-    # Not as hex either, as a column of bytes would show it.
+    # Nor as hexadecimal digits, as a binary column would show it.
     assert places(code.encode().hex()) == set()
     submit(carrier)
     assert otps.message(sent["message_id"]).status == Status.SENT
@@ -114,7 +114,7 @@ def test_while_a_worker_holds_it_the_text_is_whole(
 
 
 @pytest.mark.parametrize("how", ["failed", "expired", "canceled"])
-def test_what_never_goes_out_holds_it_no_longer(
+def test_a_message_that_is_never_sent_no_longer_holds_it(
     api: Api, sent: dict[str, Any], code: str, how: str
 ) -> None:
     if how == "canceled":
@@ -131,24 +131,24 @@ def test_no_event_holds_it(api: Api, customer: Customer, world: World, carrier: 
     submit(carrier)
     check(api, sent["otp_id"], wrong(sent["otp_id"]))
     check(api, sent["otp_id"], code)
-    told = [event.body for event in customer.event_rows()]
-    kinds = [json.loads(body)["event"] for body in told]
+    bodies = [event.body for event in customer.event_rows()]
+    kinds = [json.loads(body)["event"] for body in bodies]
     assert kinds == ["message.queued", "message.sent", "otp.verified"]
-    assert not any(code in body for body in told)
+    assert not any(code in body for body in bodies)
 
 
-def test_an_idempotent_answer_is_kept_encrypted(test_api: Api, world: World) -> None:
-    """A test key's answer holds the code."""
+def test_an_idempotent_response_is_stored_encrypted(test_api: Api, world: World) -> None:
+    """The response to a test key contains the code."""
     world.carrier(is_sandbox=True)
     body = {"phone": "+966500000001", "length": 8}
-    answer = test_api.post(otps.SEND, body, HTTP_IDEMPOTENCY_KEY="k").json()
-    code = answer["test_code"]
-    assert test_api.post(otps.SEND, body, HTTP_IDEMPOTENCY_KEY="k").json() == answer
+    response = test_api.post(otps.SEND, body, HTTP_IDEMPOTENCY_KEY="k").json()
+    code = response["test_code"]
+    assert test_api.post(otps.SEND, body, HTTP_IDEMPOTENCY_KEY="k").json() == response
     assert places(code) == {"messaging_message"}
     assert places(code.encode().hex()) == set()
 
 
-def test_tasks_are_told_no_code(
+def test_no_task_has_the_code(
     api: Api, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
@@ -161,10 +161,10 @@ def test_tasks_are_told_no_code(
 
 
 def test_the_api_shows_the_text_without_it(api: Api, sent: dict[str, Any], code: str) -> None:
-    answer = api.get(f"/v1/sms/{sent['message_id']}")
-    assert answer.status_code == 200
-    assert HIDDEN in answer.json()["text"]
-    assert code not in answer.content.decode()
+    response = api.get(f"/v1/sms/{sent['message_id']}")
+    assert response.status_code == 200
+    assert HIDDEN in response.json()["text"]
+    assert code not in response.content.decode()
 
 
 def test_the_dashboard_shows_the_text_without_it(
@@ -175,19 +175,19 @@ def test_the_dashboard_shows_the_text_without_it(
     page = owner.get(f"{home}messages/{sent['message_id']}/").content.decode()
     assert HIDDEN in page
     for address in ("", "messages/", f"messages/{sent['message_id']}/"):
-        answer = owner.get(home + address)
-        assert answer.status_code == 200
-        assert code not in answer.content.decode()
+        response = owner.get(home + address)
+        assert response.status_code == 200
+        assert code not in response.content.decode()
 
 
 def test_the_admin_shows_it_to_nobody(customer: Customer, sent: dict[str, Any], code: str) -> None:
     admin = browser(operator())
     message, verification = otps.message(sent["message_id"]), otps.row(sent["otp_id"])
     read = reverse("admin:messaging_message_read_text", args=(message.pk,))
-    answer = admin.post(read, {"reason": "Complaint"})
-    assert HIDDEN in answer.content.decode()
+    response = admin.post(read, {"reason": "Complaint"})
+    assert HIDDEN in response.content.decode()
     pages = [
-        answer,
+        response,
         admin.get(reverse("admin:messaging_message_change", args=(message.pk,))),
         admin.get("/admin/messaging/message/"),
         admin.get(reverse("admin:otp_verification_change", args=(verification.pk,))),
@@ -207,7 +207,7 @@ def test_the_admin_shows_it_to_nobody(customer: Customer, sent: dict[str, Any], 
 
 @pytest.fixture(params=[True, False], ids=["json", "people"])
 def written(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
-    """All that this process logs, at its wordiest."""
+    """Collect everything that this process logs at the most verbose level."""
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     logs.configure(level="DEBUG", as_json=request.param)
@@ -243,7 +243,7 @@ def test_no_log_holds_it(api: Api, carrier: Carrier, written: io.StringIO) -> No
 def test_a_failure_of_ours_logs_no_code(
     api: Api, customer: Customer, written: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """PostgreSQL shows the row that it refuses, and so the text."""
+    """PostgreSQL's error quotes the refused row, and with it the text."""
     monkeypatch.setattr(Tables, "price", lambda *_arguments, **_options: -1)
     response = api.post(otps.SEND, {"phone": "+966501234567", "length": 8})
     assert response.status_code == 500

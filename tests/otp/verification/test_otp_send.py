@@ -1,4 +1,4 @@
-"""POST /v1/otp/send: the documented example, the message that goes out, and every refusal."""
+"""POST /v1/otp/send: the documented example, the message that is sent, and every refusal."""
 
 import json
 import re
@@ -35,17 +35,17 @@ OTHER = "+966501234568"
 
 @pytest.fixture
 def sandbox(world: World) -> Carrier:
-    """Takes test keys' messages."""
+    """The carrier of test keys' messages."""
     return world.carrier(is_sandbox=True)
 
 
 def stored(customer: Customer) -> dict[str, Any]:
-    """All that a refused request must leave as it was."""
+    """Return everything that a refused request must leave unchanged."""
     verifications = Verification.objects.filter(organization=customer.id).order_by("id").values()
     return customer.stored() | {"otp": list(verifications), "sends": otps.sends(customer)}
 
 
-# ---------------------------------------------------------------- what is accepted
+# ---------------------------------------------------------------- accepted requests
 
 
 def test_the_documented_example_is_accepted_as_printed(api: Api, customer: Customer) -> None:
@@ -58,18 +58,18 @@ def test_the_documented_example_is_accepted_as_printed(api: Api, customer: Custo
     assert customer.balance() == 99 * MICRO
 
 
-def test_the_answer_has_exactly_the_contracts_fields(api: Api, customer: Customer) -> None:
+def test_the_response_has_exactly_the_contracts_fields(api: Api, customer: Customer) -> None:
     before = datetime.now(UTC)
-    answer = send(api)
-    assert ids.parse_id("otp", answer["otp_id"])
-    expires = datetime.fromisoformat(answer["expires_at"])
+    response = send(api)
+    assert ids.parse_id("otp", response["otp_id"])
+    expires = datetime.fromisoformat(response["expires_at"])
     assert abs(expires - before - timedelta(seconds=300)) < timedelta(seconds=20)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", answer["expires_at"])
-    assert answer == {
-        "otp_id": answer["otp_id"],
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", response["expires_at"])
+    assert response == {
+        "otp_id": response["otp_id"],
         "phone": PHONE,
         "status": "pending",
-        "expires_at": answer["expires_at"],
+        "expires_at": response["expires_at"],
         "message_id": customer.messages()[0].public_id,
     }
 
@@ -78,8 +78,8 @@ def test_it_goes_out_urgently_and_only_as_long_as_the_code_is_right(
     api: Api, customer: Customer, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        answer = send(api, expiry=45)
-    message = otps.message(answer["message_id"])
+        response = send(api, expiry=45)
+    message = otps.message(response["message_id"])
     assert (message.source, message.urgent, message.status) == ("otp", True, Status.QUEUED)
     assert message.expires_at - message.created_at == timedelta(seconds=45)
     assert message.api_key_id is not None
@@ -89,11 +89,11 @@ def test_it_goes_out_urgently_and_only_as_long_as_the_code_is_right(
 
 
 @pytest.mark.parametrize("length", [4, 5, 6, 7, 8])
-def test_the_code_has_the_length_that_was_asked_for(api: Api, length: int) -> None:
-    answer = send(api, length=length)
-    code = otps.code_of(answer["otp_id"])
+def test_the_code_has_the_requested_length(api: Api, length: int) -> None:
+    response = send(api, length=length)
+    code = otps.code_of(response["otp_id"])
     assert re.fullmatch(rf"\d{{{length}}}", code)
-    message = otps.message(answer["message_id"])
+    message = otps.message(response["message_id"])
     assert code in message.text
     assert code not in message.masked_text
     assert len(message.masked_text) == len(message.text)
@@ -128,8 +128,8 @@ def test_codes_differ(api: Api, customer: Customer) -> None:
     ids=str,
 )
 def test_the_text(api: Api, fields: dict[str, Any], text: str) -> None:
-    answer = send(api, **fields)
-    message = otps.message(answer["message_id"])
+    response = send(api, **fields)
+    message = otps.message(response["message_id"])
     assert re.fullmatch(text, message.text, re.S), message.text
     assert not re.search(r"\d{6}", message.masked_text)
     assert "{" not in message.text
@@ -137,8 +137,8 @@ def test_the_text(api: Api, fields: dict[str, Any], text: str) -> None:
 
 @pytest.mark.parametrize("locale", ["en", "ar"])
 def test_the_default_texts_cost_one_part_with_the_longest_code(api: Api, locale: str) -> None:
-    answer = send(api, locale=locale, length=8)
-    assert otps.message(answer["message_id"]).parts == 1
+    response = send(api, locale=locale, length=8)
+    assert otps.message(response["message_id"]).parts == 1
 
 
 @pytest.mark.parametrize("written", ["00966501234567", "+966 50 123 4567", "+٩٦٦٥٠١٢٣٤٥٦٧"])
@@ -146,13 +146,13 @@ def test_numbers_are_normalized(api: Api, written: str) -> None:
     assert send(api, phone=written)["phone"] == PHONE
 
 
-def test_the_sender_is_the_one_asked_for(api: Api, customer: Customer, world: World) -> None:
+def test_the_sender_is_the_requested_one(api: Api, customer: Customer, world: World) -> None:
     world.sender(customer, "Second", is_default=False)
-    answer = send(api, sender_id="Second")
-    assert otps.message(answer["message_id"]).sender == "Second"
+    response = send(api, sender_id="Second")
+    assert otps.message(response["message_id"]).sender == "Second"
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- refused requests
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_bodies_that_are_refused(
 
 
 @pytest.mark.parametrize("raw", ["", "{", "[]", '"x"', b"\xff", '{"phone": "\\ud800"}'])
-def test_what_is_no_json_object(api: Api, customer: Customer, raw: str | bytes) -> None:
+def test_bodies_that_are_not_json_objects(api: Api, customer: Customer, raw: str | bytes) -> None:
     before = stored(customer)
     refused(api.post(SEND, raw=raw), 400, "INVALID_REQUEST")
     assert stored(customer) == before
@@ -235,7 +235,7 @@ def test_a_template_holds_the_code_exactly_once(
     [
         {"template": "x" * 1525 + "{code}"},
         {"template": "م" * 665 + "{code}"},
-        # 140 bytes in one part are the most that Android's SMS Retriever reads.
+        # Android's SMS Retriever reads at most 140 bytes in one part.
         {"template": "x" * 123 + "{code}", "app_hash": "FA+9qCX9VSu"},
         {"template": "م" * 62 + "{code}", "app_hash": "FA+9qCX9VSu"},
         {"template": "x" * 60 + "م{code}", "app_hash": "FA+9qCX9VSu"},
@@ -287,7 +287,7 @@ def test_a_test_key_names_any_sender(customer: Customer, world: World) -> None:
 def test_a_sender_that_its_country_lets_send_by_day_only(
     api: Api, customer: Customer, world: World
 ) -> None:
-    """A code cannot wait for the morning."""
+    """A code cannot wait for the sending hours of the next morning."""
     world.sender(customer, "Shop-AD")
     now = datetime.now(UTC)
     SendingRule.objects.all().delete()
@@ -311,7 +311,7 @@ def test_a_country_without_a_price(api: Api, customer: Customer) -> None:
     assert stored(customer) == before
 
 
-def test_who_has_opted_out(api: Api, customer: Customer) -> None:
+def test_a_number_that_has_opted_out(api: Api, customer: Customer) -> None:
     Suppression.objects.create(organization=customer.organization, number=PHONE, source="api")
     before = stored(customer)
     refused(api.post(SEND, {"phone": PHONE}), 403, "DESTINATION_BLOCKED", "phone")
@@ -357,7 +357,7 @@ def test_the_installations_countries_hold_where_it_has_none_of_its_own(
     send(api)
 
 
-# ---------------------------------------------------------------- who may
+# ---------------------------------------------------------------- permissions
 
 
 def test_who_may(customer: Customer, outsider: Customer) -> None:
@@ -372,11 +372,11 @@ def test_who_may(customer: Customer, outsider: Customer) -> None:
     assert status(with_scope) == 202
     Organization.objects.filter(id=customer.id).update(status="suspended")
     assert status(with_scope) == 403
-    # Another organization's code for the same number is another matter.
+    # Another organization's code for the same number is independent.
     assert status(outsider.api.secret) == 202
 
 
-# ---------------------------------------------------------------- one live code, and limits
+# ---------------------------------------------------------------- one pending code, and limits
 
 
 def test_a_second_code_waits_for_the_cooldown(api: Api, customer: Customer) -> None:
@@ -411,8 +411,8 @@ def test_a_new_code_makes_the_old_one_void(api: Api, customer: Customer, world: 
         "attempts_left": 0,
     }
     [event] = customer.event_rows()
-    told = json.loads(event.body)["data"]
-    assert (told["otp_id"], told["reason"]) == (first["otp_id"], "superseded")
+    data = json.loads(event.body)["data"]
+    assert (data["otp_id"], data["reason"]) == (first["otp_id"], "superseded")
 
 
 def test_a_void_code_that_has_not_gone_out_does_not_go_out(api: Api, customer: Customer) -> None:
@@ -424,7 +424,7 @@ def test_a_void_code_that_has_not_gone_out_does_not_go_out(api: Api, customer: C
     assert customer.balance() == 99 * MICRO
 
 
-def test_who_has_proved_the_number_may_have_the_next_code_at_once(api: Api) -> None:
+def test_after_a_verification_there_is_no_cooldown(api: Api) -> None:
     first = send(api)
     assert otps.check(api, first["otp_id"], otps.code_of(first["otp_id"]))["verified"]
     send(api)
@@ -432,7 +432,7 @@ def test_who_has_proved_the_number_may_have_the_next_code_at_once(api: Api) -> N
 
 @pytest.mark.parametrize("how", ["canceled", "failed"])
 def test_ending_a_code_does_not_end_the_cooldown(api: Api, how: str) -> None:
-    """Else whoever can cancel or mistype has a phone ring without a pause."""
+    """Otherwise canceling or mistyping would allow messages to a phone without a pause."""
     first = send(api)
     if how == "canceled":
         assert api.post(f"/v1/otp/{first['otp_id']}/cancel").status_code == 200
@@ -451,7 +451,7 @@ def test_five_in_ten_minutes(api: Api, customer: Customer) -> None:
     refused(api.post(SEND, {"phone": PHONE}), 429, "TOO_MANY_ATTEMPTS", "phone")
     assert stored(customer) == before
     ask = lambda: api.post(SEND, {"phone": PHONE})  # noqa: E731
-    # The first of the five was 305 seconds ago.
+    # The first of the five was sent 305 seconds ago.
     assert 290 <= otps.waits(customer, ask, "TOO_MANY_ATTEMPTS") <= 295
 
 
@@ -463,9 +463,7 @@ def test_ten_in_a_day(api: Api, customer: Customer) -> None:
     assert 80_000 <= otps.waits(customer, ask, "TOO_MANY_ATTEMPTS") <= 86_400 - 6_010
 
 
-def test_who_has_to_wait_for_a_limit_is_not_told_of_the_shorter_cooldown(
-    api: Api, customer: Customer
-) -> None:
+def test_retry_after_is_the_longer_wait_of_limit_and_cooldown(api: Api, customer: Customer) -> None:
     OtpSettings.objects.create(organization=customer.organization, ten_minutes=1)
     send(api)
     response = api.post(SEND, {"phone": PHONE})
@@ -491,7 +489,7 @@ def test_operators_set_an_organizations_own_limits(api: Api, customer: Customer)
     refused(api.post(SEND, {"phone": PHONE}), 429, "TOO_MANY_ATTEMPTS", "phone")
 
 
-def test_a_number_is_spared_by_all_organizations_together(
+def test_the_limit_of_a_number_counts_all_organizations_together(
     api: Api, customer: Customer, outsider: Customer, settings: Any
 ) -> None:
     settings.OTP_NUMBER_LIMIT_DAY = 2
@@ -505,7 +503,7 @@ def test_a_number_is_spared_by_all_organizations_together(
 
 
 def test_limits_hold_without_redis(api: Api, settings: Any) -> None:
-    """They are counted from rows; the account's rate limit, which needs Redis, lets sends pass."""
+    """They count rows; only the account's rate limit needs Redis, and it passes sends without."""
     with otps.without_redis(settings):
         send(api)
         refused(api.post(SEND, {"phone": PHONE}), 429, "OTP_COOLDOWN", "phone")
@@ -525,27 +523,27 @@ def test_the_accounts_rate_limit_counts_it_as_a_single_message(
 
 
 def test_one_idempotency_key_sends_one_code(api: Api, customer: Customer) -> None:
-    answers = [api.post(SEND, {"phone": PHONE}, HTTP_IDEMPOTENCY_KEY="k") for _ in range(2)]
-    assert answers[0].json() == answers[1].json()
-    assert answers[1]["Idempotent-Replayed"] == "true"
+    responses = [api.post(SEND, {"phone": PHONE}, HTTP_IDEMPOTENCY_KEY="k") for _ in range(2)]
+    assert responses[0].json() == responses[1].json()
+    assert responses[1]["Idempotent-Replayed"] == "true"
     assert len(customer.messages()) == 1
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_a_test_key_is_told_the_code_and_not_charged(test_api: Api, customer: Customer) -> None:
-    answer = send(test_api)
-    code = answer["test_code"]
-    assert code == otps.code_of(answer["otp_id"])
-    message = otps.message(answer["message_id"])
+def test_a_test_key_gets_the_code_and_is_not_charged(test_api: Api, customer: Customer) -> None:
+    response = send(test_api)
+    code = response["test_code"]
+    assert code == otps.code_of(response["otp_id"])
+    message = otps.message(response["message_id"])
     assert (message.test, message.price) == (True, 0)
     assert customer.balance() == 100 * MICRO
-    assert otps.check(test_api, answer["otp_id"], code)["verified"] is True
+    assert otps.check(test_api, response["otp_id"], code)["verified"] is True
 
 
-def test_a_live_key_is_never_told_the_code(api: Api) -> None:
-    answer = send(api)
-    assert "test_code" not in answer
-    assert otps.code_of(answer["otp_id"]) not in json.dumps(answer)
+def test_a_live_key_never_gets_the_code(api: Api) -> None:
+    response = send(api)
+    assert "test_code" not in response
+    assert otps.code_of(response["otp_id"]) not in json.dumps(response)
 
 
 @pytest.mark.usefixtures("sandbox")

@@ -1,4 +1,4 @@
-"""What the clock does to verifications: they expire, once, and the old ones are deleted."""
+"""Sweeps of verifications: expiry, exactly once, and deletion of old ones."""
 
 import json
 import uuid
@@ -31,13 +31,13 @@ from tests.support.otps import (
 
 @pytest.fixture(autouse=True)
 def _nobody_elses(db: None) -> None:
-    """The sweeps are everybody's: what other tests committed is out of the way."""
+    """Delete what other tests have committed, because sweeps process all organizations."""
     CodeSend.objects.all().delete()
     Verification.objects.all().delete()
 
 
-def told(customer: Customer) -> list[tuple[str, str, str]]:
-    """(otp_id, event, reason) of each event, oldest first."""
+def events(customer: Customer) -> list[tuple[str, str, str]]:
+    """Return (otp_id, event, reason) of each event, oldest first."""
     bodies = [json.loads(event.body) for event in customer.event_rows()]
     return [
         (body["data"]["otp_id"], body["event"], body["data"].get("reason", "")) for body in bodies
@@ -47,19 +47,19 @@ def told(customer: Customer) -> list[tuple[str, str, str]]:
 # ---------------------------------------------------------------- expiry
 
 
-def test_what_is_over_ends_with_one_event(api: Api, customer: Customer, world: World) -> None:
+def test_an_overdue_one_expires_with_one_event(api: Api, customer: Customer, world: World) -> None:
     world.endpoint(customer, "otp.failed")
     over = send(api, expiry=30)["otp_id"]
     young = send(api, expiry=45, phone="+966501234568")["otp_id"]
     otps.pass_by(customer, 30)
     assert completion.expire_due() == 1
     assert completion.expire_due() == 0
-    ended = otps.row(over)
-    assert (ended.status, ended.reason) == ("expired", "expired")
-    assert (bytes(ended.seed), bytes(ended.digest)) == (b"", b"")
-    assert ended.ended_at is not None
+    expired = otps.row(over)
+    assert (expired.status, expired.reason) == ("expired", "expired")
+    assert (bytes(expired.seed), bytes(expired.digest)) == (b"", b"")
+    assert expired.ended_at is not None
     assert otps.row(young).status == "pending"
-    assert told(customer) == [(over, "otp.failed", "expired")]
+    assert events(customer) == [(over, "otp.failed", "expired")]
     [event] = customer.event_rows()
     data = json.loads(event.body)["data"]
     assert set(data) == {"otp_id", "phone", "status", "failed_at", "reason"}
@@ -76,14 +76,14 @@ def test_a_test_keys_event_says_so(customer: Customer, test_api: Api, world: Wor
     assert json.loads(event.body)["data"]["test"] is True
 
 
-def test_nobody_is_told_who_does_not_want_to_know(api: Api, customer: Customer) -> None:
+def test_an_endpoint_without_the_subscription_gets_no_event(api: Api, customer: Customer) -> None:
     send(api, expiry=30)
     otps.pass_by(customer, 30)
     assert completion.expire_due() == 1
     assert customer.event_rows() == []
 
 
-def test_what_ended_otherwise_does_not_expire(api: Api, customer: Customer, world: World) -> None:
+def test_completed_ones_do_not_expire(api: Api, customer: Customer, world: World) -> None:
     world.endpoint(customer, "otp.failed", "otp.verified")
     verified = send(api)["otp_id"]
     check(api, verified, code_of(verified))
@@ -93,14 +93,14 @@ def test_what_ended_otherwise_does_not_expire(api: Api, customer: Customer, worl
         check(api, failed, bad)
     otps.pass_by(customer, 3600)
     assert completion.expire_due() == 0
-    assert told(customer) == [
+    assert events(customer) == [
         (verified, "otp.verified", ""),
         (failed, "otp.failed", "too_many_attempts"),
     ]
 
 
 def test_a_code_held_for_the_morning_is_not_sent_then(api: Api, customer: Customer) -> None:
-    """What was not submitted before its country's hours closed would go out at the next opening."""
+    """A message not submitted within the sending hours would be sent when they start again."""
     sent = send(api)
     message = otps.message(sent["message_id"])
     tomorrow = datetime.now(UTC) + timedelta(hours=12)
@@ -133,11 +133,11 @@ def test_beat_knows_the_tasks() -> None:
 
 
 def old(customer: Customer, days: float, status: str = "verified") -> Verification:
-    """A verification that began so many days ago, with a send."""
+    """Create a verification that started so many days ago, with a send."""
     at = datetime.now(UTC) - timedelta(days=days)
     id = uuid.UUID(int=ids.first_id_at(at).int | uuid.uuid4().int >> 66)
     pending = status == "pending"
-    made = Verification.objects.create(
+    verification = Verification.objects.create(
         id=id,
         organization=customer.organization,
         phone=f"+9665{id.int % 10**8:08d}",
@@ -156,17 +156,17 @@ def old(customer: Customer, days: float, status: str = "verified") -> Verificati
         ended_at=None if pending else at,
     )
     CodeSend.objects.create(
-        verification=made,
+        verification=verification,
         organization=customer.organization,
         test=False,
-        phone=made.phone,
-        message_id=made.message_id,
+        phone=verification.phone,
+        message_id=verification.message_id,
         at=at,
     )
-    return made
+    return verification
 
 
-def test_what_is_old_is_deleted_with_its_sends(customer: Customer, settings: Any) -> None:
+def test_old_ones_are_deleted_with_their_sends(customer: Customer, settings: Any) -> None:
     gone = [old(customer, days) for days in (365, 91)]
     kept = [old(customer, days) for days in (89, 1)] + [old(customer, 100, "pending")]
     tasks.clean_up()

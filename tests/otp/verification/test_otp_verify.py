@@ -1,4 +1,4 @@
-"""POST /v1/otp/verify: right and wrong codes, their end, and five checks at most, raced."""
+"""POST /v1/otp/verify: right and wrong codes, completion, and at most five checks, raced."""
 
 import json
 import time
@@ -38,7 +38,7 @@ from tests.support.otps import (
 
 
 def events(customer: Customer) -> list[dict[str, Any]]:
-    """The bodies of the organization's events, oldest first."""
+    """Return the bodies of the organization's events, oldest first."""
     return [json.loads(event.body) for event in customer.event_rows()]
 
 
@@ -69,7 +69,7 @@ def test_the_right_code(api: Api, customer: Customer, world: World) -> None:
 
 
 def test_the_documented_body(api: Api) -> None:
-    """Its id is nobody's; that is said as for every id that is not found."""
+    """Its id does not exist, which is refused like every id that is not found."""
     body = '{\n"otp_id": "otp_abc123",\n"code": "123456"\n}'
     refused(api.post(VERIFY, raw=body), 404, "NOT_FOUND")
 
@@ -77,8 +77,8 @@ def test_the_documented_body(api: Api) -> None:
 def test_a_wrong_code_is_no_error(api: Api) -> None:
     sent = send(api)
     otp_id = sent["otp_id"]
-    answer = check(api, otp_id, wrong(otp_id))
-    assert answer == {
+    response = check(api, otp_id, wrong(otp_id))
+    assert response == {
         "otp_id": otp_id,
         "verified": False,
         "status": "pending",
@@ -94,7 +94,7 @@ def test_a_code_of_another_length_is_a_wrong_one(api: Api, other: str) -> None:
 
 
 def test_a_right_code_among_others_is_still_wrong(api: Api) -> None:
-    """Only the whole code counts, zeros in front included."""
+    """Only the whole code is right, leading zeros included."""
     otp_id = send(api, length=6)["otp_id"]
     assert check(api, otp_id, "0" + code_of(otp_id))["verified"] is False
 
@@ -113,21 +113,21 @@ def test_arabic_digits(api: Api) -> None:
     assert check(api, otp_id, arabic)["verified"] is True
 
 
-def test_five_wrong_codes_end_it(api: Api, customer: Customer, world: World) -> None:
+def test_five_wrong_codes_make_it_fail(api: Api, customer: Customer, world: World) -> None:
     world.endpoint(customer, "otp.failed", "otp.verified")
     otp_id = send(api)["otp_id"]
     code, bad = code_of(otp_id), wrong(otp_id)
-    answers = [check(api, otp_id, bad) for _ in range(5)]
-    assert [answer["attempts_left"] for answer in answers] == [4, 3, 2, 1, 0]
-    assert [answer["status"] for answer in answers] == ["pending"] * 4 + ["failed"]
+    responses = [check(api, otp_id, bad) for _ in range(5)]
+    assert [response["attempts_left"] for response in responses] == [4, 3, 2, 1, 0]
+    assert [response["status"] for response in responses] == ["pending"] * 4 + ["failed"]
     after = check(api, otp_id, code)
     assert (after["verified"], after["status"], after["attempts_left"]) == (False, "failed", 0)
     [event] = events(customer)
     assert event["event"] == "otp.failed"
-    told = event["data"]
-    assert (told["status"], told["reason"]) == ("failed", "too_many_attempts")
-    assert told["failed_at"] == event["timestamp"]
-    assert set(told) == {"otp_id", "phone", "status", "failed_at", "reason"}
+    data = event["data"]
+    assert (data["status"], data["reason"]) == ("failed", "too_many_attempts")
+    assert data["failed_at"] == event["timestamp"]
+    assert set(data) == {"otp_id", "phone", "status", "failed_at", "reason"}
 
 
 def test_the_fifth_check_may_be_the_right_one(api: Api) -> None:
@@ -164,14 +164,14 @@ def test_it_expires(api: Api, customer: Customer, world: World) -> None:
     assert [event["data"]["reason"] for event in events(customer)] == ["expired"]
 
 
-def test_what_has_ended_keeps_nothing_to_make_the_code_of(api: Api) -> None:
+def test_a_completed_one_keeps_nothing_to_derive_the_code_from(api: Api) -> None:
     otp_id = send(api)["otp_id"]
     check(api, otp_id, code_of(otp_id))
-    ended = otps.row(otp_id)
-    assert (bytes(ended.seed), bytes(ended.digest)) == (b"", b"")
+    completed = otps.row(otp_id)
+    assert (bytes(completed.seed), bytes(completed.digest)) == (b"", b"")
 
 
-# ---------------------------------------------------------------- what is refused
+# ---------------------------------------------------------------- refused requests
 
 
 @pytest.mark.parametrize(
@@ -228,7 +228,7 @@ def test_another_organizations_is_not_found(api: Api, outsider: Customer) -> Non
 def test_a_test_keys_is_not_found_with_a_live_key_nor_the_other_way_round(
     api: Api, test_api: Api, world: World
 ) -> None:
-    """A code that reached no phone proves nothing."""
+    """A code that never reached a phone proves nothing."""
     world.carrier(is_sandbox=True)
     tried, real = send(test_api), send(api)
     body = {"otp_id": tried["otp_id"], "code": tried["test_code"]}
@@ -249,7 +249,7 @@ def test_who_may(customer: Customer) -> None:
 
 
 def test_without_redis_nothing_is_checked(api: Api, settings: Any) -> None:
-    """It fails closed: no way around the rate limit opens by flooding it."""
+    """It fails closed, so that the rate limit cannot be bypassed by taking Redis down."""
     otp_id = send(api)["otp_id"]
     code = code_of(otp_id)
     with otps.without_redis(settings):
@@ -263,7 +263,7 @@ def test_without_redis_nothing_is_checked(api: Api, settings: Any) -> None:
 # ---------------------------------------------------------------- keys
 
 
-def test_a_code_outlives_a_new_key_in_front(api: Api, settings: Any) -> None:
+def test_a_code_survives_a_new_first_key(api: Api, settings: Any) -> None:
     otp_id = send(api)["otp_id"]
     code = code_of(otp_id)
     settings.FIELD_ENCRYPTION_KEYS = ["B" * 43 + "=", *settings.FIELD_ENCRYPTION_KEYS]
@@ -274,12 +274,12 @@ def test_a_code_whose_key_is_gone_has_expired(api: Api, settings: Any) -> None:
     otp_id = send(api)["otp_id"]
     code = code_of(otp_id)
     settings.FIELD_ENCRYPTION_KEYS = ["B" * 43 + "="]
-    answer = check(api, otp_id, code)
-    assert (answer["verified"], answer["status"]) == (False, "expired")
+    response = check(api, otp_id, code)
+    assert (response["verified"], response["status"]) == (False, "expired")
 
 
 def test_the_stored_hash_is_of_this_verification_alone(api: Api) -> None:
-    """Copied to another row, by whoever can write to the database, it proves nothing there."""
+    """An attacker with write access to the database cannot copy it to another row."""
     first, second = send(api)["otp_id"], send(api, phone="+966501234568")["otp_id"]
     code, own = code_of(first), code_of(second)
     Verification.objects.filter(id=otps.row(second).id).update(digest=otps.row(first).digest)
@@ -292,7 +292,7 @@ def test_the_stored_hash_is_of_this_verification_alone(api: Api) -> None:
 
 @pytest.fixture
 def racing(committed_world: World, carrier_966: Carrier) -> Any:
-    """A customer whose codes are checked by several threads at once."""
+    """A customer whose codes several threads check concurrently."""
     customer = committed_world.customer()
     committed_world.endpoint(customer, "otp.failed", "otp.verified")
     yield customer
@@ -308,7 +308,7 @@ def carrier_966(committed_world: World) -> Carrier:
 
 @pytest.fixture
 def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Every code that was compared with the right one; comparing takes its time."""
+    """Collect the codes that are compared with the right one, and slow the comparison down."""
     seen: list[str] = []
     matches = codes.matches
 
@@ -323,8 +323,8 @@ def compared(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def guess(customer: Customer, otp_id: str, code: str) -> tuple[int, str]:
     response = customer.api.post(VERIFY, {"otp_id": otp_id, "code": code})
-    answer = response.json()
-    return response.status_code, answer.get("status") or answer["error"]["code"]
+    body = response.json()
+    return response.status_code, body.get("status") or body["error"]["code"]
 
 
 def test_no_more_than_five_guesses_are_compared_however_many_come_at_once(
@@ -332,9 +332,9 @@ def test_no_more_than_five_guesses_are_compared_however_many_come_at_once(
 ) -> None:
     otp_id = send(racing.api)["otp_id"]
     bad = wrong(otp_id)
-    answers = in_threads([partial(guess, racing, otp_id, bad)] * 10)
+    responses = in_threads([partial(guess, racing, otp_id, bad)] * 10)
     assert len(compared) == 5
-    assert sorted(answers) == [(200, "failed")] * 6 + [(200, "pending")] * 4
+    assert sorted(responses) == [(200, "failed")] * 6 + [(200, "pending")] * 4
     assert otps.row(otp_id).attempts == 5
     assert [event["data"]["reason"] for event in events(racing)] == ["too_many_attempts"]
 
@@ -342,11 +342,9 @@ def test_no_more_than_five_guesses_are_compared_however_many_come_at_once(
 def test_without_the_lock_more_would_be_compared(
     racing: Customer, compared: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That the race is real."""
+    """The race is real."""
     find = verify.find
-    monkeypatch.setattr(
-        verify, "find", lambda caller, otp_id, lock=False: find(caller, otp_id, lock=False)
-    )
+    monkeypatch.setattr(verify, "find", lambda caller, otp_id, lock=False: find(caller, otp_id))
     otp_id = send(racing.api)["otp_id"]
     in_threads([partial(guess, racing, otp_id, wrong(otp_id))] * 10)
     assert len(compared) > 5
@@ -354,8 +352,8 @@ def test_without_the_lock_more_would_be_compared(
 
 def test_a_right_code_is_right_once(racing: Customer, compared: list[str]) -> None:
     otp_id = send(racing.api)["otp_id"]
-    answers = in_threads([partial(guess, racing, otp_id, code_of(otp_id))] * 8)
-    assert sorted(answers) == [(200, "verified")] + [(409, "ALREADY_VERIFIED")] * 7
+    responses = in_threads([partial(guess, racing, otp_id, code_of(otp_id))] * 8)
+    assert sorted(responses) == [(200, "verified")] + [(409, "ALREADY_VERIFIED")] * 7
     assert [event["event"] for event in events(racing)] == ["otp.verified"]
 
 
@@ -363,7 +361,7 @@ def sweep() -> tuple[int, str]:
     return completion.expire_due(), "swept"
 
 
-def test_a_check_and_the_sweep_end_it_once(racing: Customer) -> None:
+def test_a_check_and_the_sweep_complete_it_once(racing: Customer) -> None:
     for _ in range(5):
         otp_id = send(racing.api, expiry=30)["otp_id"]
         code = code_of(otp_id)
@@ -375,13 +373,13 @@ def test_a_check_and_the_sweep_end_it_once(racing: Customer) -> None:
 
 def try_to_send(customer: Customer) -> tuple[int, str]:
     response = customer.api.post(otps.SEND, {"phone": PHONE})
-    answer = response.json()
-    return response.status_code, answer.get("status") or answer["error"]["code"]
+    body = response.json()
+    return response.status_code, body.get("status") or body["error"]["code"]
 
 
 def test_of_two_sends_at_once_one_passes(racing: Customer) -> None:
-    answers = in_threads([partial(try_to_send, racing)] * 6)
-    assert sorted(answers) == [(202, "pending")] + [(429, "OTP_COOLDOWN")] * 5
+    responses = in_threads([partial(try_to_send, racing)] * 6)
+    assert sorted(responses) == [(202, "pending")] + [(429, "OTP_COOLDOWN")] * 5
     assert len(otps.live(racing)) == 1
     assert len(racing.messages()) == 1
     assert racing.balance() == 99_000_000
@@ -390,9 +388,9 @@ def test_of_two_sends_at_once_one_passes(racing: Customer) -> None:
 def test_without_the_lock_only_the_index_stands_between_two_live_codes(
     racing: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That the race is real: several get past the limits, and the database keeps one live."""
+    """The race is real: several pass the limits, and only the unique index keeps one pending."""
     admitted: list[str] = []
-    admit = sending._admit
+    admit = sending._check_rules
 
     def slowly(*arguments: Any) -> Any:
         now = admit(*arguments)
@@ -401,7 +399,7 @@ def test_without_the_lock_only_the_index_stands_between_two_live_codes(
         return now
 
     monkeypatch.setattr(sending, "lock_number", lambda phone: None)
-    monkeypatch.setattr(sending, "_admit", slowly)
+    monkeypatch.setattr(sending, "_check_rules", slowly)
     in_threads([partial(try_to_send, racing)] * 4)
     assert len(admitted) > 1
     assert len(otps.live(racing)) == 1
@@ -413,15 +411,15 @@ def test_limits_of_a_number_hold_for_organizations_that_send_at_once(
     settings.OTP_NUMBER_LIMIT_DAY = 1
     others = [committed_world.customer() for _ in range(3)]
     try:
-        answers = in_threads([partial(try_to_send, customer) for customer in (racing, *others)])
-        assert sorted(answers) == [(202, "pending")] + [(429, "TOO_MANY_ATTEMPTS")] * 3
+        responses = in_threads([partial(try_to_send, customer) for customer in (racing, *others)])
+        assert sorted(responses) == [(202, "pending")] + [(429, "TOO_MANY_ATTEMPTS")] * 3
     finally:
         mine = {"organization__in": [customer.id for customer in others]}
         CodeSend.objects.filter(**mine).delete()
         Verification.objects.filter(**mine).delete()
 
 
-def test_sending_anew_and_checking_the_old_code_cross_without_a_deadlock(racing: Customer) -> None:
+def test_sending_a_new_code_and_checking_the_old_one_do_not_deadlock(racing: Customer) -> None:
     for _ in range(4):
         CodeSend.objects.filter(organization=racing.organization).delete()
         otp_id = send(racing.api)["otp_id"]
@@ -432,8 +430,8 @@ def test_sending_anew_and_checking_the_old_code_cross_without_a_deadlock(racing:
         assert old in [(200, "verified"), (200, "expired")]
         assert len(otps.live(racing)) == 1
         Verification.objects.filter(organization=racing.organization).delete()
-    told = {event["data"]["otp_id"] for event in events(racing)}
-    assert len(told) == len(events(racing)) == 4
+    otp_ids = {event["data"]["otp_id"] for event in events(racing)}
+    assert len(otp_ids) == len(events(racing)) == 4
 
 
 def test_ids_are_of_their_kind(api: Api) -> None:

@@ -41,12 +41,12 @@ def path(endpoint: Endpoint, **query: Any) -> str:
 
 
 def listed(api: Api, endpoint: Endpoint, **query: Any) -> list[str]:
-    """The ids of the deliveries on the first page."""
+    """Return the ids of the deliveries on the first page."""
     return [row["id"] for row in answer(api, "GET", path(endpoint, **query))["data"]]
 
 
 def ids_of(found: list[Delivery]) -> list[str]:
-    """Newest first."""
+    """Return the ids of the endpoint's deliveries, newest first."""
     return [row.public_id for row in sorted(found, key=lambda row: row.id, reverse=True)]
 
 
@@ -93,7 +93,7 @@ def test_by_status(
     monkeypatch: pytest.MonkeyPatch,
     waiting_is_sorted: bool,
 ) -> None:
-    monkeypatch.setattr(log, "SORTED_MOST", 100 if waiting_is_sorted else 0)
+    monkeypatch.setattr(log, "MAX_SORTED", 100 if waiting_is_sorted else 0)
     happen(customer, 2)
     work_off(endpoint, delivered=True)
     happen(customer, 3)
@@ -134,11 +134,11 @@ def test_by_event_and_message(api: Api, customer: Customer, endpoint: Endpoint) 
 
 
 def aged(customer: Customer, endpoint: Endpoint, at: datetime) -> str:
-    """A delivery that was made then."""
+    """Create a delivery at that time and return its id."""
     happen(customer)
-    made = max(rows(endpoint), key=lambda row: row.id)
-    new_id = uuid.UUID(int=ids.first_id_at(at).int | made.id.int & (2**60 - 1))
-    Delivery.objects.filter(id=made.id).update(id=new_id)
+    delivery = max(rows(endpoint), key=lambda row: row.id)
+    new_id = uuid.UUID(int=ids.first_id_at(at).int | delivery.id.int & (2**60 - 1))
+    Delivery.objects.filter(id=delivery.id).update(id=new_id)
     return ids.public_id("dlv", new_id)
 
 
@@ -151,12 +151,12 @@ def test_by_time(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     assert listed(api, endpoint, created_before=noon.isoformat()) == [old]
     riyadh = "2026-01-15T15:00:00.5+03:00"
     assert listed(api, endpoint, created_after=riyadh) == [late, at_noon]
-    span = {"created_after": noon.isoformat(), "created_before": "2026-01-15T12:00:00.501Z"}
-    assert listed(api, endpoint, **span) == [at_noon]
-    assert listed(api, endpoint, status="pending", **span) == [at_noon]
+    period = {"created_after": noon.isoformat(), "created_before": "2026-01-15T12:00:00.501Z"}
+    assert listed(api, endpoint, **period) == [at_noon]
+    assert listed(api, endpoint, status="pending", **period) == [at_noon]
     assert listed(api, endpoint, created_after="1066-10-14T09:00:00Z", limit=1) == [late]
-    told = answer(api, "GET", f"/v1/webhooks/deliveries/{at_noon}")
-    assert told["created_at"] == "2026-01-15T12:00:00.500Z"
+    read_back = answer(api, "GET", f"/v1/webhooks/deliveries/{at_noon}")
+    assert read_back["created_at"] == "2026-01-15T12:00:00.500Z"
 
 
 @pytest.mark.parametrize(
@@ -186,7 +186,7 @@ def test_queries_that_are_refused(
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_what_is_no_endpoint_is_not_found(api: Api, id: str) -> None:
+def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "GET", f"/v1/webhooks/{id}/deliveries"), 404, "NOT_FOUND")
 
 
@@ -201,7 +201,7 @@ def test_who_may(customer: Customer, outsider: Customer, endpoint: Endpoint) -> 
 
 @pytest.fixture
 def long_log(customer: Customer, endpoint: Endpoint) -> None:
-    """Long enough for PostgreSQL to look for an index."""
+    """A log long enough for PostgreSQL to prefer an index."""
     for _ in range(4):
         happen(customer, 500)
         work_off(endpoint, delivered=True)
@@ -210,8 +210,8 @@ def long_log(customer: Customer, endpoint: Endpoint) -> None:
         cursor.execute("ANALYZE webhooks_delivery; ANALYZE webhooks_event")
 
 
-def plan_of(endpoint: Endpoint, wanted: log.Filter) -> str:
-    """How PostgreSQL reads that."""
+def plan_of(endpoint: Endpoint, filters: log.Filter) -> str:
+    """Return PostgreSQL's plan for the query."""
     statements: list[tuple[str, Any]] = []
 
     def note(execute: Any, sql: str, params: Any, *rest: Any) -> Any:
@@ -219,7 +219,7 @@ def plan_of(endpoint: Endpoint, wanted: log.Filter) -> str:
         return execute(sql, params, *rest)
 
     with connection.execute_wrapper(note):
-        log.newest(endpoint.id, wanted, 51)
+        log.newest(endpoint.id, filters, 51)
     sql, parameters = statements[0]
     with connection.cursor() as cursor:
         cursor.execute("EXPLAIN " + sql, parameters)
@@ -228,7 +228,7 @@ def plan_of(endpoint: Endpoint, wanted: log.Filter) -> str:
 
 @pytest.mark.usefixtures("long_log")
 @pytest.mark.parametrize(
-    ("wanted", "index"),
+    ("filters", "index"),
     [
         (log.Filter(), "delivery_log "),
         (log.Filter(event_type="message.sent"), "delivery_log "),
@@ -239,11 +239,11 @@ def plan_of(endpoint: Endpoint, wanted: log.Filter) -> str:
         (log.Filter(message_id=ids.new_uuid()), "event_of_message "),
     ],
 )
-def test_each_filter_has_its_index(endpoint: Endpoint, wanted: log.Filter, index: str) -> None:
-    plan = plan_of(endpoint, wanted)
+def test_each_filter_has_its_index(endpoint: Endpoint, filters: log.Filter, index: str) -> None:
+    plan = plan_of(endpoint, filters)
     assert f"using {index}" in plan or f"on {index}" in plan, plan
     assert "Seq Scan" not in plan
-    # The range of ids is looked up too, not filtered, and read in its order.
+    # The range of ids is part of the index condition, and the rows are read in order.
     if index.startswith("delivery_log"):
         assert ", id) >= ROW(" in plan.partition("Index Cond")[2].partition("\n")[0], plan
         assert plan.count("Sort Key") == 1, plan

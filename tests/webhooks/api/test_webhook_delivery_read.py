@@ -1,4 +1,4 @@
-"""GET /v1/webhooks/deliveries/{id}: the request, each attempt, and when the next is."""
+"""GET /v1/webhooks/deliveries/{id}: the request, each attempt, and the time of the next one."""
 
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,7 +40,7 @@ def endpoint(world: World, customer: Customer) -> Endpoint:
 
 
 def read(api: Api, endpoint: Endpoint) -> Any:
-    """The endpoint's one delivery."""
+    """Return the endpoint's only delivery."""
     [row] = rows(endpoint)
     return answer(api, "GET", f"/v1/webhooks/deliveries/{row.public_id}")
 
@@ -60,29 +60,29 @@ def test_every_attempt_and_what_was_sent(
         make_due(endpoint)
         running.wake(endpoint.id)
     wait_for_status(endpoint, "delivered")
-    told = read(customer.api, endpoint)
-    assert told["webhook_id"] == endpoint.public_id
-    assert (told["status"], told["next_attempt_at"]) == ("delivered", None)
-    assert told["event"] == "message.sent"
-    assert told["message_id"].startswith("msg_")
+    delivery = read(customer.api, endpoint)
+    assert delivery["webhook_id"] == endpoint.public_id
+    assert (delivery["status"], delivery["next_attempt_at"]) == ("delivered", None)
+    assert delivery["event"] == "message.sent"
+    assert delivery["message_id"].startswith("msg_")
     assert [
         (one["number"], one["response_status"], one["response_body"], one["error"])
-        for one in told["attempts"]
+        for one in delivery["attempts"]
     ] == [(1, 500, "down", None), (2, 503, "still down", None), (3, 200, "thanks", None)]
-    times = [datetime.fromisoformat(one["at"]) for one in told["attempts"]]
+    times = [datetime.fromisoformat(one["at"]) for one in delivery["attempts"]]
     assert times == sorted(times)
-    assert all(0 <= one["duration_ms"] < 5000 for one in told["attempts"])
+    assert all(0 <= one["duration_ms"] < 5000 for one in delivery["attempts"])
     last = there.posts[-1]
-    assert told["request"]["body"] == last.body.decode()
-    sent = {name.lower(): value for name, value in told["request"]["headers"].items()}
+    assert delivery["request"]["body"] == last.body.decode()
+    sent = {name.lower(): value for name, value in delivery["request"]["headers"].items()}
     assert sent == {name: last.headers[name] for name in sent}
     assert {"webhook-id", "webhook-timestamp", "webhook-signature", "user-agent"} < set(sent)
-    # What is shown is the very signature, and holds no secret.
-    Webhook(endpoint.secret).verify(told["request"]["body"], sent)
-    assert endpoint.secret.removeprefix("whsec_") not in str(told)
+    # The response shows the signature as it was sent, and no secret.
+    Webhook(endpoint.secret).verify(delivery["request"]["body"], sent)
+    assert endpoint.secret.removeprefix("whsec_") not in str(delivery)
 
 
-def test_no_answer_is_told(
+def test_an_attempt_without_a_response_is_shown(
     committed_world: World, there: Receiver, start: Start, settings: Any
 ) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
@@ -95,7 +95,7 @@ def test_no_answer_is_told(
     assert (attempt["response_status"], attempt["response_body"]) == (None, None)
 
 
-def test_what_arrives_at_once_has_no_row_more(world: World, customer: Customer) -> None:
+def test_a_first_success_has_no_failed_attempt(world: World, customer: Customer) -> None:
     endpoint = world.endpoint(customer)
     happen(customer)
     work_off(endpoint, delivered=True)
@@ -115,19 +115,23 @@ def test_only_what_failed_of_a_batch_has_one(customer: Customer, endpoint: Endpo
 
 def test_before_the_first_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     happen(customer)
-    told = read(api, endpoint)
-    assert (told["status"], told["attempts"], told["finished_at"]) == ("pending", [], None)
-    assert told["request"]["headers"] is None
-    assert told["request"]["body"].startswith('{"event":"message.sent"')
-    assert told["created_at"].endswith("Z")
+    delivery = read(api, endpoint)
+    assert (delivery["status"], delivery["attempts"], delivery["finished_at"]) == (
+        "pending",
+        [],
+        None,
+    )
+    assert delivery["request"]["headers"] is None
+    assert delivery["request"]["body"].startswith('{"event":"message.sent"')
+    assert delivery["created_at"].endswith("Z")
 
 
 def test_the_next_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> None:
-    """Its time; none while it is being posted, nor while the endpoint is disabled or at the end."""
+    """It has a time, except while posting, while the endpoint is disabled, and at the end."""
     happen(customer)
     queue.claim(endpoint.id, 1)
-    told = read(api, endpoint)
-    assert (told["status"], told["next_attempt_at"]) == ("pending", None)
+    delivery = read(api, endpoint)
+    assert (delivery["status"], delivery["next_attempt_at"]) == ("pending", None)
     make_due_again(endpoint)
     work_off(endpoint, delivered=False)
     [row] = rows(endpoint)
@@ -153,14 +157,14 @@ def test_after_the_last_attempt_all_ten_are_there(
     for _ in range(10):
         make_due(endpoint)
         work_off(endpoint, delivered=False)
-    told = read(api, endpoint)
-    assert (told["status"], told["next_attempt_at"]) == ("failed", None)
-    assert [one["number"] for one in told["attempts"]] == list(range(1, 11))
-    assert told["finished_at"] is not None
+    delivery = read(api, endpoint)
+    assert (delivery["status"], delivery["next_attempt_at"]) == ("failed", None)
+    assert [one["number"] for one in delivery["attempts"]] == list(range(1, 11))
+    assert delivery["finished_at"] is not None
 
 
 def test_a_late_result_leaves_no_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> None:
-    """One that no longer owns the delivery: neither in its row nor beside it."""
+    """A result without the lease is written neither to the delivery nor as a failed attempt."""
     happen(customer)
     [late] = queue.claim(endpoint.id, 1)
     make_due_again(endpoint)
@@ -171,11 +175,11 @@ def test_a_late_result_leaves_no_attempt(api: Api, customer: Customer, endpoint:
 
 
 @pytest.mark.parametrize("id", UNKNOWN_DELIVERIES)
-def test_what_is_no_delivery_is_not_found(api: Api, id: str) -> None:
+def test_ids_that_are_not_deliveries_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "GET", f"/v1/webhooks/deliveries/{id}"), 404, "NOT_FOUND")
 
 
-def test_those_of_a_deleted_endpoint_are_gone(
+def test_deliveries_of_a_deleted_endpoint_are_not_found(
     api: Api, customer: Customer, endpoint: Endpoint
 ) -> None:
     happen(customer)

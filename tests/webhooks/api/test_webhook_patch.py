@@ -49,9 +49,7 @@ def stored(endpoint: Endpoint) -> Any:
         {},
     ],
 )
-def test_what_is_given_changes_and_nothing_else(
-    api: Api, endpoint: Endpoint, changes: dict[str, Any]
-) -> None:
+def test_only_given_fields_change(api: Api, endpoint: Endpoint, changes: dict[str, Any]) -> None:
     before = answer(api, "GET", path(endpoint))
     after = answer(api, "PATCH", path(endpoint), changes)
     assert after == before | changes
@@ -64,39 +62,39 @@ def test_events_are_named_once(api: Api, endpoint: Endpoint) -> None:
 
 
 def broken(endpoint: Endpoint) -> None:
-    """As the platform leaves one that failed too long."""
+    """Put the endpoint into the state in which a long failure leaves it."""
     now = timezone.now()
     Endpoint.objects.filter(id=endpoint.id).update(
         enabled=False,
-        disabled_reason="The receiver answered 410 Gone.",
+        disabled_reason="GONE",
         failing_since=now - timedelta(days=5),
         paused_until=now + timedelta(hours=1),
         notice_due_at=now,
     )
 
 
-def test_it_tells_how_the_receiver_fares(api: Api, endpoint: Endpoint) -> None:
+def test_it_shows_the_receivers_health(api: Api, endpoint: Endpoint) -> None:
     broken(endpoint)
-    told = answer(api, "GET", path(endpoint))
-    assert told["enabled"] is False
-    assert told["disabled_reason"] == "The receiver answered 410 Gone."
-    assert told["failing_since"].endswith("Z")
-    assert told["paused_until"] > told["failing_since"]
+    read_back = answer(api, "GET", path(endpoint))
+    assert read_back["enabled"] is False
+    assert read_back["disabled_reason"] == "The receiver responded with 410 Gone."
+    assert read_back["failing_since"].endswith("Z")
+    assert read_back["paused_until"] > read_back["failing_since"]
 
 
-def test_enabling_forgets_the_failures_and_rings(
+def test_enabling_resets_the_failures_and_wakes_the_worker(
     api: Api, endpoint: Endpoint, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     broken(endpoint)
     with django_capture_on_commit_callbacks(execute=True):
-        told = answer(api, "PATCH", path(endpoint), {"enabled": True})
-    assert (told["enabled"], told["disabled_reason"]) == (True, None)
-    assert (told["failing_since"], told["paused_until"]) == (None, None)
+        read_back = answer(api, "PATCH", path(endpoint), {"enabled": True})
+    assert (read_back["enabled"], read_back["disabled_reason"]) == (True, None)
+    assert (read_back["failing_since"], read_back["paused_until"]) == (None, None)
     assert stored(endpoint)["notice_due_at"] is None
     assert ("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,)) in wakes
 
 
-def test_a_disabled_one_is_not_rung_for(
+def test_a_disabled_one_wakes_no_worker(
     api: Api, endpoint: Endpoint, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
@@ -105,7 +103,7 @@ def test_a_disabled_one_is_not_rung_for(
 
 
 def test_one_that_is_enabled_already_keeps_its_clock(api: Api, endpoint: Endpoint) -> None:
-    """Else whoever repeats the call would never have a dead endpoint disabled."""
+    """Otherwise repeated calls would prevent a dead endpoint from being disabled."""
     since = timezone.now() - timedelta(days=4)
     Endpoint.objects.filter(id=endpoint.id).update(failing_since=since)
     answer(api, "PATCH", path(endpoint), {"enabled": True, "description": "again"})
@@ -160,7 +158,7 @@ def test_what_is_not_json(api: Api, endpoint: Endpoint, raw: str) -> None:
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_what_is_no_endpoint_is_not_found(api: Api, id: str) -> None:
+def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "PATCH", f"/v1/webhooks/{id}", {}), 404, "NOT_FOUND")
 
 

@@ -43,14 +43,14 @@ def endpoint(world: World, customer: Customer) -> Endpoint:
 
 
 @pytest.fixture
-def ended(customer: Customer, endpoint: Endpoint) -> Delivery:
-    """One that has arrived."""
+def delivered(customer: Customer, endpoint: Endpoint) -> Delivery:
+    """A delivery that was received."""
     happen(customer)
     work_off(endpoint, delivered=True)
     return rows(endpoint)[0]
 
 
-def test_the_same_event_comes_again(
+def test_the_same_event_is_delivered_again(
     committed_world: World, there: Receiver, start: Start, wakes: list[Any]
 ) -> None:
     customer = committed_world.customer(sender=None)
@@ -76,11 +76,11 @@ def test_a_failed_one_too(api: Api, customer: Customer, endpoint: Endpoint) -> N
     give_up(endpoint)
     [failed] = rows(endpoint)
     again = answer(api, "POST", path(failed), status=202)
-    told = answer(api, "GET", f"/v1/webhooks/deliveries/{failed.public_id}")
-    assert (told["status"], len(told["attempts"])) == ("failed", 1)
+    original = answer(api, "GET", f"/v1/webhooks/deliveries/{failed.public_id}")
+    assert (original["status"], len(original["attempts"])) == ("failed", 1)
     for same in ("event_id", "event", "message_id", "webhook_id"):
-        assert again[same] == told[same]
-    assert again["request"]["body"] == told["request"]["body"]
+        assert again[same] == original[same]
+    assert again["request"]["body"] == original["request"]["body"]
 
 
 def test_not_while_it_is_on_its_way(api: Api, customer: Customer, endpoint: Endpoint) -> None:
@@ -89,24 +89,26 @@ def test_not_while_it_is_on_its_way(api: Api, customer: Customer, endpoint: Endp
     assert "on its way" in refused(call(api, "POST", path(pending)), 409, "CONFLICT")
     work_off(endpoint, delivered=True)
     answer(api, "POST", path(pending), status=202)
-    # The replay is on its way now, so neither of the two is replayed.
+    # The replay is on its way now, so neither of the two can be replayed.
     for one in rows(endpoint):
         refused(call(api, "POST", path(one)), 409, "CONFLICT")
     assert len(rows(endpoint)) == 2
 
 
-def test_another_endpoints_delivery_of_the_event_is_no_hindrance(
-    api: Api, world: World, customer: Customer, ended: Delivery
+def test_another_endpoints_delivery_of_the_event_does_not_prevent_it(
+    api: Api, world: World, customer: Customer, delivered: Delivery
 ) -> None:
     world.endpoint(customer)
     Delivery.objects.create(
-        event=ended.event, event_type=ended.event_type, endpoint=world.endpoint(customer)
+        event=delivered.event, event_type=delivered.event_type, endpoint=world.endpoint(customer)
     )
-    answer(api, "POST", path(ended), status=202)
+    answer(api, "POST", path(delivered), status=202)
 
 
-def test_at_once_only_one_is_made(committed_world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """First without the lock, where several are, then with it."""
+def test_concurrent_replays_create_only_one(
+    committed_world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without the lock several are created; with it only one."""
     customer = committed_world.customer(sender=None)
     endpoint = committed_world.endpoint(customer)
     held = endpoints.lock
@@ -127,35 +129,35 @@ def test_at_once_only_one_is_made(committed_world: World, monkeypatch: pytest.Mo
         assert replays() == [202] + [409] * 5
 
 
-def test_a_disabled_endpoint_is_refused(api: Api, endpoint: Endpoint, ended: Delivery) -> None:
+def test_a_disabled_endpoint_is_refused(api: Api, endpoint: Endpoint, delivered: Delivery) -> None:
     Endpoint.objects.filter(id=endpoint.id).update(enabled=False)
-    assert "disabled" in refused(call(api, "POST", path(ended)), 409, "CONFLICT")
-    assert rows(endpoint) == [ended]
+    assert "disabled" in refused(call(api, "POST", path(delivered)), 409, "CONFLICT")
+    assert rows(endpoint) == [delivered]
 
 
 @pytest.mark.parametrize(
     ("raw", "field"), [('{"to": "now"}', "to"), ("[1]", None), ("{", None), ('"x"', None)]
 )
 def test_bodies_that_are_refused(
-    api: Api, endpoint: Endpoint, ended: Delivery, raw: str, field: str
+    api: Api, endpoint: Endpoint, delivered: Delivery, raw: str, field: str
 ) -> None:
-    refused(call(api, "POST", path(ended), raw=raw), 400, "INVALID_REQUEST", field)
-    assert rows(endpoint) == [ended]
+    refused(call(api, "POST", path(delivered), raw=raw), 400, "INVALID_REQUEST", field)
+    assert rows(endpoint) == [delivered]
 
 
 @pytest.mark.parametrize("id", UNKNOWN_DELIVERIES)
-def test_what_is_no_delivery_is_not_found(api: Api, id: str) -> None:
+def test_ids_that_are_not_deliveries_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "POST", f"/v1/webhooks/deliveries/{id}/replay"), 404, "NOT_FOUND")
 
 
-def test_those_of_a_deleted_endpoint_are_gone(
-    api: Api, endpoint: Endpoint, ended: Delivery
+def test_deliveries_of_a_deleted_endpoint_are_not_found(
+    api: Api, endpoint: Endpoint, delivered: Delivery
 ) -> None:
     answer(api, "DELETE", f"/v1/webhooks/{endpoint.public_id}", status=204)
-    refused(call(api, "POST", path(ended)), 404, "NOT_FOUND")
+    refused(call(api, "POST", path(delivered)), 404, "NOT_FOUND")
 
 
-def test_who_may(customer: Customer, outsider: Customer, ended: Delivery) -> None:
-    check_who_may(customer, outsider, "POST", path(ended), None, status=202)
-    assert len(rows(ended.endpoint)) == 2
-    check_other_methods(customer.api, path(ended), "POST")
+def test_who_may(customer: Customer, outsider: Customer, delivered: Delivery) -> None:
+    check_who_may(customer, outsider, "POST", path(delivered), None, status=202)
+    assert len(rows(delivered.endpoint)) == 2
+    check_other_methods(customer.api, path(delivered), "POST")

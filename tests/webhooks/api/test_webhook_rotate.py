@@ -80,7 +80,7 @@ def test_the_new_secret_is_shown_once(api: Api, world: World, customer: Customer
         assert "whsec_" not in cursor.fetchone()[0]
 
 
-def test_twice_ends_the_oldest(api: Api, world: World, customer: Customer) -> None:
+def test_rotating_twice_ends_the_oldest(api: Api, world: World, customer: Customer) -> None:
     endpoint = world.endpoint(customer)
     first = answer(api, "POST", path(endpoint))["secret"]
     second = answer(api, "POST", path(endpoint))["secret"]
@@ -100,8 +100,8 @@ def test_a_repeated_call_with_an_idempotency_key_rotates_once(
     assert Endpoint.objects.get(id=endpoint.id).previous_secret == endpoint.secret
 
 
-def test_at_once_they_rotate_one_after_the_other(committed_world: World) -> None:
-    """Without the lock, both would keep the first secret, and one of the new ones be lost."""
+def test_concurrent_rotations_run_one_after_the_other(committed_world: World) -> None:
+    """Without the lock both would keep the first secret, and one of the new ones would be lost."""
     customer = committed_world.customer(sender=None)
     endpoint = committed_world.endpoint(customer)
 
@@ -114,7 +114,7 @@ def test_at_once_they_rotate_one_after_the_other(committed_world: World) -> None
     assert {row.secret, row.previous_secret} <= set(secrets)
 
 
-def test_the_old_secret_is_forgotten_after_its_time(world: World, customer: Customer) -> None:
+def test_the_old_secret_is_deleted_after_the_overlap(world: World, customer: Customer) -> None:
     past, coming = world.endpoint(customer), world.endpoint(customer)
     for endpoint, hours in ((past, -1), (coming, 1)):
         endpoint.previous_secret = "whsec_b2xk"
@@ -143,7 +143,7 @@ def test_bodies_that_are_refused(
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_what_is_no_endpoint_is_not_found(api: Api, id: str) -> None:
+def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "POST", f"/v1/webhooks/{id}/rotate-secret"), 404, "NOT_FOUND")
 
 

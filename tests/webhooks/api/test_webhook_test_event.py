@@ -22,7 +22,7 @@ def path(endpoint: Endpoint) -> str:
     return f"/v1/webhooks/{endpoint.public_id}/test"
 
 
-def test_it_reaches_that_endpoint_alone_whatever_it_wants(
+def test_it_reaches_only_that_endpoint_whatever_its_subscriptions(
     committed_world: World,
     there: Receiver,
     start: Start,
@@ -69,7 +69,7 @@ def test_bodies_that_are_refused(
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_what_is_no_endpoint_is_not_found(api: Api, id: str) -> None:
+def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "POST", f"/v1/webhooks/{id}/test"), 404, "NOT_FOUND")
 
 

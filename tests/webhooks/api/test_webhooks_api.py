@@ -1,4 +1,4 @@
-"""GET, POST and DELETE /v1/webhooks, as the contract prints them."""
+"""GET, POST and DELETE /v1/webhooks, as documented in the API contract."""
 
 import base64
 import re
@@ -32,32 +32,32 @@ def delete(api: Api, path: str):
     return Client().delete(path, headers={"Authorization": f"Bearer {api.secret}"})
 
 
-def test_an_endpoint_is_made(api: Api, customer: Customer) -> None:
-    made = created(api, description="orders", events=["message.sent", "message.delivered"])
-    assert set(made) == {
+def test_an_endpoint_is_created(api: Api, customer: Customer) -> None:
+    new = created(api, description="orders", events=["message.sent", "message.delivered"])
+    assert set(new) == {
         "id", "url", "description", "events", "enabled", "disabled_reason", "failing_since",
         "paused_until", "previous_secret_until", "secret", "created_at",
     }  # fmt: skip
-    assert re.fullmatch(r"whk_[0-9a-hjkmnp-tv-z]{26}", made["id"])
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", made["created_at"])
-    assert made["url"] == URL
-    assert made["description"] == "orders"
-    assert made["events"] == ["message.sent", "message.delivered"]
-    assert made["enabled"] is True
-    assert made["secret"].startswith("whsec_")
-    assert len(base64.b64decode(made["secret"].removeprefix("whsec_"), validate=True)) == 32
+    assert re.fullmatch(r"whk_[0-9a-hjkmnp-tv-z]{26}", new["id"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", new["created_at"])
+    assert new["url"] == URL
+    assert new["description"] == "orders"
+    assert new["events"] == ["message.sent", "message.delivered"]
+    assert new["enabled"] is True
+    assert new["secret"].startswith("whsec_")
+    assert len(base64.b64decode(new["secret"].removeprefix("whsec_"), validate=True)) == 32
 
 
 def test_the_secret_is_shown_once_and_kept_encrypted(api: Api, customer: Customer) -> None:
-    made = created(api)
-    assert "secret" not in api.get(f"/v1/webhooks/{made['id']}").json()
+    new = created(api)
+    assert "secret" not in api.get(f"/v1/webhooks/{new['id']}").json()
     assert "secret" not in api.get("/v1/webhooks").json()["data"][0]
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT secret FROM webhooks_endpoint WHERE organization_id = %s", [customer.id]
         )
-        assert made["secret"] not in cursor.fetchone()[0]
-    assert Endpoint.objects.get(organization=customer.id).secret == made["secret"]
+        assert new["secret"] not in cursor.fetchone()[0]
+    assert Endpoint.objects.get(organization=customer.id).secret == new["secret"]
 
 
 def test_events_are_all_unless_some_are_named(api: Api) -> None:
@@ -68,17 +68,17 @@ def test_events_are_all_unless_some_are_named(api: Api) -> None:
 
 
 def test_they_are_listed_oldest_first(api: Api) -> None:
-    made = [created(api, url=f"{URL}/{number}") for number in range(3)]
-    for endpoint in made:
+    new = [created(api, url=f"{URL}/{number}") for number in range(3)]
+    for endpoint in new:
         del endpoint["secret"]
-    answer = api.get("/v1/webhooks")
-    assert answer.status_code == 200
-    assert answer.json() == {"data": made, "next_cursor": None}
-    assert api.get(f"/v1/webhooks/{made[1]['id']}").json() == made[1]
+    response = api.get("/v1/webhooks")
+    assert response.status_code == 200
+    assert response.json() == {"data": new, "next_cursor": None}
+    assert api.get(f"/v1/webhooks/{new[1]['id']}").json() == new[1]
 
 
 def test_they_are_listed_by_pages(api: Api) -> None:
-    made = [created(api)["id"] for _ in range(5)]
+    new = [created(api)["id"] for _ in range(5)]
     read, query = [], "?limit=2"
     while True:
         page = api.get(f"/v1/webhooks{query}").json()
@@ -86,7 +86,7 @@ def test_they_are_listed_by_pages(api: Api) -> None:
         if page["next_cursor"] is None:
             break
         query = f"?limit=2&cursor={page['next_cursor']}"
-    assert read == [made[:2], made[2:4], made[4:]]
+    assert read == [new[:2], new[2:4], new[4:]]
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_queries_that_are_refused(api: Api, query: str, field: str) -> None:
     refused(api.get(f"/v1/webhooks?{query}"), 400, "INVALID_REQUEST", field)
 
 
-def test_a_deleted_one_is_gone(api: Api, customer: Customer) -> None:
+def test_a_deleted_one_is_not_found_any_more(api: Api, customer: Customer) -> None:
     kept, gone = created(api), created(api)
-    answer = delete(api, f"/v1/webhooks/{gone['id']}")
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = delete(api, f"/v1/webhooks/{gone['id']}")
+    assert (response.status_code, response.content) == (204, b"")
     assert [row["id"] for row in api.get("/v1/webhooks").json()["data"]] == [kept["id"]]
     refused(api.get(f"/v1/webhooks/{gone['id']}"), 404, "NOT_FOUND")
     refused(delete(api, f"/v1/webhooks/{gone['id']}"), 404, "NOT_FOUND")
@@ -117,7 +117,7 @@ def test_another_organizations_are_not_found(api: Api, outsider: Customer) -> No
 
 
 @pytest.mark.parametrize("id", ["whk_1", "msg_01hm6v0q8nfj2r4t6v8x0z2a4c", "x", "whk_" + "z" * 26])
-def test_what_is_no_id_is_not_found(api: Api, id: str) -> None:
+def test_invalid_ids_are_not_found(api: Api, id: str) -> None:
     refused(api.get(f"/v1/webhooks/{id}"), 404, "NOT_FOUND")
     refused(delete(api, f"/v1/webhooks/{id}"), 404, "NOT_FOUND")
 

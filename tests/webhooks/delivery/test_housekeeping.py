@@ -1,4 +1,4 @@
-"""What is old is deleted, in batches; what is still to be posted is not."""
+"""Housekeeping: old deliveries and events are deleted in batches, pending ones are kept."""
 
 import uuid
 from datetime import timedelta
@@ -33,7 +33,7 @@ def customer(committed_world: World) -> Customer:
 
 
 def age(endpoint: Endpoint, **ago: float) -> None:
-    """Make the endpoint's deliveries, with their attempts and events, that old."""
+    """Make the endpoint's deliveries, their attempts and events that old."""
     at = ids.first_id_at(timezone.now() - timedelta(**ago)).int
 
     def aged(id: uuid.UUID) -> uuid.UUID:
@@ -57,7 +57,7 @@ def events(customer: Customer) -> int:
     return Event.objects.filter(organization=customer.id).count()
 
 
-def test_what_is_older_than_the_setting_goes(customer: Customer, settings: Any) -> None:
+def test_rows_older_than_the_setting_are_deleted(customer: Customer, settings: Any) -> None:
     settings.WEBHOOK_KEEP_DAYS = 10
     old = endpoint_of(customer, URL, "message.sent")
     young = endpoint_of(customer, URL, "otp.failed")
@@ -77,7 +77,7 @@ def test_thirty_days_unless_set() -> None:
     assert django_settings.WEBHOOK_KEEP_DAYS == 30
 
 
-def test_what_is_still_to_be_posted_stays(customer: Customer) -> None:
+def test_pending_deliveries_are_kept(customer: Customer) -> None:
     endpoint = endpoint_of(customer, URL)
     happen(customer, 2)
     age(endpoint, days=100)
@@ -88,7 +88,7 @@ def test_what_is_still_to_be_posted_stays(customer: Customer) -> None:
     assert (len(rows(endpoint)), events(customer)) == (0, 0)
 
 
-def test_an_event_stays_with_its_replay(customer: Customer) -> None:
+def test_an_event_is_kept_for_its_replay(customer: Customer) -> None:
     endpoint = endpoint_of(customer, URL)
     happen(customer)
     work_off(endpoint, delivered=True)
@@ -103,13 +103,13 @@ def test_an_event_stays_with_its_replay(customer: Customer) -> None:
 
 def test_in_steps(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "STEP", 5)
-    monkeypatch.setattr(housekeeping, "MOST_STEPS", 2)
+    monkeypatch.setattr(housekeeping, "MAX_STEPS", 2)
     waiting = endpoint_of(customer, URL, "otp.failed")
     endpoint = endpoint_of(customer, URL, "message.sent")
     happen(customer, 3, "otp.failed")
     happen(customer, 9)
     work_off(endpoint, delivered=True)
-    # The oldest cannot go, and are looked at in each run.
+    # The oldest must be kept, and are examined in each run.
     age(waiting, days=101)
     age(endpoint, days=100)
     left = []
@@ -120,8 +120,8 @@ def test_in_steps(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(rows(waiting)) == 3
 
 
-def test_one_that_is_being_replayed_is_no_hindrance(customer: Customer) -> None:
-    """The clean-up skips rows that somebody holds, and the replay keeps its event."""
+def test_an_event_being_replayed_does_not_block_the_clean_up(customer: Customer) -> None:
+    """The clean-up skips locked rows, so the replay keeps its event."""
     endpoint = endpoint_of(customer, URL)
     happen(customer)
     work_off(endpoint, delivered=True)

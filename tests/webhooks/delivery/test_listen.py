@@ -1,4 +1,4 @@
-"""`manage.py listen`, save for its waiting: registration, checking, and what it prints."""
+"""`manage.py listen` without its waiting: registration, signature check, and output."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ EVENT = {
 
 
 class InProcess(listen.Platform):
-    """Calls the API without a network."""
+    """A client of the API without a network."""
 
     def __init__(self, api: Api) -> None:
         self._client = Client(headers={"Authorization": f"Bearer {api.secret}"})
@@ -38,11 +38,11 @@ def test_it_registers_and_clears_what_an_earlier_one_left(api: Api, settings: An
     platform = InProcess(api)
     other = platform.call("POST", "/v1/webhooks", {"url": "https://example.com/"})
     left = listen.register(platform, "http://127.0.0.1:8900/", [])
-    made = listen.register(platform, "http://127.0.0.1:8900/", ["message.sent"])
-    assert made["secret"].startswith("whsec_")
-    assert made["events"] == ["message.sent"]
+    endpoint = listen.register(platform, "http://127.0.0.1:8900/", ["message.sent"])
+    assert endpoint["secret"].startswith("whsec_")
+    assert endpoint["events"] == ["message.sent"]
     there = {row["id"] for row in platform.call("GET", "/v1/webhooks")["data"]}
-    assert there == {other["id"], made["id"]} != {left["id"]}
+    assert there == {other["id"], endpoint["id"]} != {left["id"]}
 
 
 def test_it_prints_a_line_for_each_event_and_refuses_others() -> None:

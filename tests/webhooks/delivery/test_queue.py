@@ -1,4 +1,4 @@
-"""Deliveries in the database: claims, leases, results, the schedule of retries, the purge."""
+"""The delivery queue in the database: claims, leases, results, the retry schedule, the purge."""
 
 import pytest
 from django.utils import timezone
@@ -64,7 +64,7 @@ def test_handed_back_it_is_as_it_was(customer: Customer) -> None:
 
 
 def test_the_schedule(customer: Customer) -> None:
-    """Nine retries, each after its wait and up to a tenth more; then it is given up."""
+    """Nine retries, each after its wait plus up to a tenth of it; then the delivery fails."""
     endpoint = endpoint_of(customer, URL)
     happen(customer)
     for wait in (5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400):

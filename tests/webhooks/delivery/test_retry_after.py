@@ -1,4 +1,4 @@
-"""`Retry-After` of a receiver: read in both forms, never undercut, and heeded for all its posts."""
+"""Retry-After of a receiver: both forms, the longer wait counts, and it pauses all its posts."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -23,9 +23,9 @@ from tests.support.webhook_dispatch import (
 from tests.support.webhook_receivers import Answer, Receiver, wait_until
 from webhooks.delivery import queue
 from webhooks.delivery.retry import (
-    LONGEST_ASKED,
+    MAX_RETRY_AFTER,
     RETRY_SECONDS,
-    asked_seconds,
+    retry_after_seconds,
     retry_seconds,
 )
 from webhooks.models import Endpoint
@@ -54,12 +54,12 @@ def customer(committed_world: World) -> Customer:
         (" 120 ", 120.0),
         ("000120", 120.0),
         ("86400", 86_400.0),
-        ("86401", LONGEST_ASKED),
-        ("9" * 5_000, LONGEST_ASKED),
+        ("86401", MAX_RETRY_AFTER),
+        ("9" * 5_000, MAX_RETRY_AFTER),
         ("Thu, 15 Jan 2026 12:02:00 GMT", 120.0),
         ("Thu, 15 Jan 2026 11:00:00 GMT", 0.0),
-        ("Sun, 01 Jan 2100 00:00:00 GMT", LONGEST_ASKED),
-        # The two old forms, which a recipient has to read too.
+        ("Sun, 01 Jan 2100 00:00:00 GMT", MAX_RETRY_AFTER),
+        # The two obsolete date formats, which a recipient must accept too (RFC 9110, 5.6.7).
         ("Thursday, 15-Jan-26 12:02:00 GMT", 120.0),
         ("Thu Jan 15 12:02:00 2026", 120.0),
         ("", None),
@@ -72,8 +72,8 @@ def customer(committed_world: World) -> Customer:
         ("Thu, 15 Jan 99999999999 12:02:00 GMT", None),
     ],
 )
-def test_what_it_asks_for(header: str, seconds: float | None) -> None:
-    assert asked_seconds(header, NOW) == seconds
+def test_the_requested_seconds(header: str, seconds: float | None) -> None:
+    assert retry_after_seconds(header, NOW) == seconds
 
 
 def test_the_longer_wait_counts() -> None:
@@ -95,19 +95,19 @@ def in_an_hour() -> str:
 def test_the_delivery_waits_so_long(
     customer: Customer, there: Receiver, start: Start, status: int, header: Any
 ) -> None:
-    asked = header if isinstance(header, str) else header()
-    there.answer = lambda _post: Answer(status, headers={"Retry-After": asked})
+    retry_after = header if isinstance(header, str) else header()
+    there.answer = lambda _post: Answer(status, headers={"Retry-After": retry_after})
     endpoint = endpoint_of(customer, there.url)
     before = timezone.now()
     deliver(start(), happen(customer))
     [row] = attempted(endpoint, 1)
     assert row.next_attempt_at is not None
-    # A date has whole seconds.
+    # An HTTP date has whole seconds.
     assert 3599 <= (row.next_attempt_at - before).total_seconds() < 3610
-    told = answer(customer.api, "GET", f"/v1/webhooks/deliveries/{row.public_id}")
-    assert abs(datetime.fromisoformat(told["next_attempt_at"]) - row.next_attempt_at) < timedelta(
-        seconds=2
-    )
+    read_back = answer(customer.api, "GET", f"/v1/webhooks/deliveries/{row.public_id}")
+    assert abs(
+        datetime.fromisoformat(read_back["next_attempt_at"]) - row.next_attempt_at
+    ) < timedelta(seconds=2)
 
 
 def test_our_own_wait_where_it_asks_for_less(
@@ -126,7 +126,7 @@ def test_our_own_wait_where_it_asks_for_less(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_an_overloaded_receiver_is_left_alone(
+def test_an_overloaded_receiver_is_paused(
     customer: Customer, there: Receiver, start: Start, status: int
 ) -> None:
     there.answer = lambda _post: Answer(status, headers={"Retry-After": "3600"})
@@ -136,7 +136,7 @@ def test_an_overloaded_receiver_is_left_alone(
     deliver(first, happen(customer, 100))
     wait_until(lambda: Endpoint.objects.get(id=endpoint.id).paused_until is not None)
     wait_until(lambda: "sending" not in statuses(endpoint))
-    # Those that were under way at the first answer, and no more, whoever rings for what.
+    # Only the posts under way at the first response, whatever wake-ups follow.
     posts = len(there.posts)
     assert posts <= 4
     assert endpoint.id not in queue.due_endpoints()
@@ -148,19 +148,19 @@ def test_an_overloaded_receiver_is_left_alone(
     second.stop()
     assert len(there.posts) == posts
     assert sum(row.attempts for row in rows(endpoint)) == posts
-    told = answer(customer.api, "GET", f"/v1/webhooks/{endpoint.public_id}")
-    rest = datetime.fromisoformat(told["paused_until"]) - timezone.now()
+    read_back = answer(customer.api, "GET", f"/v1/webhooks/{endpoint.public_id}")
+    rest = datetime.fromisoformat(read_back["paused_until"]) - timezone.now()
     assert timedelta(minutes=59) < rest <= timedelta(hours=1)
 
 
-def test_after_the_rest_it_goes_on(customer: Customer, there: Receiver, start: Start) -> None:
+def test_after_the_pause_it_continues(customer: Customer, there: Receiver, start: Start) -> None:
     there.answer = lambda _post: Answer(429, headers={"Retry-After": "1"})
     endpoint = endpoint_of(customer, there.url)
     running = start()
     deliver(running, happen(customer, 20))
     wait_until(lambda: Endpoint.objects.get(id=endpoint.id).paused_until is not None)
     there.answer = lambda _post: Answer()
-    began = timezone.now()
+    before = timezone.now()
 
     def swept() -> bool:
         make_due(endpoint)
@@ -169,7 +169,7 @@ def test_after_the_rest_it_goes_on(customer: Customer, there: Receiver, start: S
         return statuses(endpoint) == {"delivered"}
 
     wait_until(swept)
-    assert timezone.now() - began > timedelta(seconds=0.5)
+    assert timezone.now() - before > timedelta(seconds=0.5)
     assert Endpoint.objects.get(id=endpoint.id).failing_since is None
 
 
@@ -186,7 +186,7 @@ def test_other_failures_with_it_pause_nothing(
     assert Endpoint.objects.get(id=endpoint.id).paused_until is None
 
 
-def test_a_change_of_the_endpoint_ends_the_rest(
+def test_a_change_of_the_endpoint_ends_the_pause(
     customer: Customer, there: Receiver, start: Start
 ) -> None:
     there.answer = lambda _post: Answer(503, headers={"Retry-After": "3600"})

@@ -1,6 +1,7 @@
-"""What a killed worker had claimed is free after seconds, not when its lease ends."""
+"""Worker liveness: the claims of a killed worker are freed after seconds, before its lease ends."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection
 
+from imissive.run.unprivileged import die_with_parent
 from tests.support.factories import Customer, World
 from tests.support.webhook_dispatch import (
     Start,
@@ -30,13 +32,13 @@ from webhooks.models import Endpoint
 
 LEASE = 30.0
 
-# A worker's dispatcher, in a process that can be killed.
+# The dispatcher of a worker, in a process that can be killed.
 WORKER = """
 import sys, time, uuid, django
 django.setup()
 from webhooks.delivery import dispatcher
 running = dispatcher.current()
-while running.holder is None:
+while running.worker_id is None:
     time.sleep(0.01)
 running.wake(uuid.UUID(sys.argv[1]))
 time.sleep(60)
@@ -55,44 +57,46 @@ def endpoint(customer: Customer) -> Endpoint:
 
 @pytest.fixture
 def line(committed_db: None) -> Iterator[Lifeline]:
-    with holding() as made:
-        yield made
+    with holding() as held:
+        yield held
 
 
 @contextmanager
 def holding() -> Iterator[Lifeline]:
-    made = Lifeline()
-    made.start()
+    held = Lifeline()
+    held.start()
     try:
-        wait_until(lambda: made.holder is not None)
-        yield made
+        wait_until(lambda: held.worker_id is not None)
+        yield held
     finally:
-        end(made)
+        end(held)
 
 
 def end(line: Lifeline) -> None:
-    """Let go of the lock, and wait until PostgreSQL has noticed."""
+    """Release the lock, and wait until PostgreSQL has noticed."""
     line.stop()
-    wait_until(lambda: line._number not in worker_liveness._living())
+    wait_until(lambda: line._number not in worker_liveness._alive())
 
 
 def claim(endpoint: Endpoint, line: Lifeline, count: int) -> None:
-    assert len(queue.claim(endpoint.id, count, line.holder)) == count
+    assert len(queue.claim(endpoint.id, count, line.worker_id)) == count
 
 
-def test_what_the_living_hold_stays_theirs(
+def test_claims_of_living_workers_are_kept(
     customer: Customer, endpoint: Endpoint, line: Lifeline
 ) -> None:
     happen(customer, 3)
     claim(endpoint, line, 2)
-    queue.claim(endpoint.id, 1)  # by somebody without a lock
+    queue.claim(endpoint.id, 1)  # by a worker without a lock
     for watch in (Watch(), Watch()):
         for now in (0.0, 10.0, 100.0):
             assert watch.step(LEASE, now=now) == 0
     assert statuses(endpoint) == {"sending"}
 
 
-def test_what_the_dead_held_is_due_after_the_grace(customer: Customer, endpoint: Endpoint) -> None:
+def test_claims_of_dead_workers_are_due_after_the_grace_period(
+    customer: Customer, endpoint: Endpoint
+) -> None:
     happen(customer, 5)
     watch = Watch()
     with holding() as line:
@@ -110,33 +114,33 @@ def test_what_the_dead_held_is_due_after_the_grace(customer: Customer, endpoint:
     assert len(queue.claim(endpoint.id, 10)) == 3
 
 
-def test_a_process_that_begins_frees_at_once(customer: Customer, endpoint: Endpoint) -> None:
-    """It may stand in for the only worker there was, of which it knows nothing."""
+def test_a_new_process_frees_at_once(customer: Customer, endpoint: Endpoint) -> None:
+    """It may replace the only worker there was, of which it knows nothing."""
     happen(customer, 2)
     with holding() as line:
         claim(endpoint, line, 2)
     assert Watch().step(LEASE) == 2
 
 
-def test_a_result_of_who_was_taken_for_dead_changes_nothing(
+def test_a_late_result_of_a_supposedly_dead_worker_changes_nothing(
     customer: Customer, endpoint: Endpoint
 ) -> None:
     happen(customer)
     with holding() as line:
-        [claimed] = queue.claim(endpoint.id, 1, line.holder)
+        [claimed] = queue.claim(endpoint.id, 1, line.worker_id)
     Watch().step(LEASE)
     queue.write(queue.Results(outcomes=[outcome(claimed, delivered=True)]))
     assert [(row.status, row.attempts) for row in rows(endpoint)] == [("pending", 0)]
 
 
-def test_a_broken_connection_is_no_death(
+def test_a_broken_connection_does_not_count_as_death(
     customer: Customer, endpoint: Endpoint, line: Lifeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(worker_liveness, "CHECK_SECONDS", 0.1)
     monkeypatch.setattr(worker_liveness, "GRACE_SECONDS", 1.0)
     happen(customer)
     claim(endpoint, line, 1)
-    watch, before = Watch(), line.holder
+    watch, before = Watch(), line.worker_id
     watch.step(LEASE)
     with connection.cursor() as cursor:
         cursor.execute(
@@ -144,22 +148,22 @@ def test_a_broken_connection_is_no_death(
             " WHERE locktype = 'advisory' AND classid = %s AND objid = %s",
             [worker_liveness.LOCK_CLASS, before],
         )
-    wait_until(lambda: line.holder is None)
+    wait_until(lambda: line.worker_id is None)
     until = time.monotonic() + 1.5
-    wait_until(lambda: line.holder == before, 1.0)
+    wait_until(lambda: line.worker_id == before, 1.0)
     while time.monotonic() < until:
         assert watch.step(LEASE) == 0
         time.sleep(0.1)
     assert statuses(endpoint) == {"sending"}
 
 
-def test_without_its_lock_nobody_is_named(committed_db: None) -> None:
-    """Else what one without a connection claims would be taken from it again and again."""
+def test_without_its_lock_a_worker_claims_without_an_id(committed_db: None) -> None:
+    """Otherwise claims of a worker without a connection would be freed again and again."""
     line = Lifeline()
-    assert line.holder is None
+    assert line.worker_id is None
     with holding() as held:
-        assert held.holder is not None
-    assert held.holder is None
+        assert held.worker_id is not None
+    assert held.worker_id is None
 
 
 # ------------------------------------------------------------ a real process, killed
@@ -167,12 +171,16 @@ def test_without_its_lock_nobody_is_named(committed_db: None) -> None:
 
 @contextmanager
 def worker(endpoint: Endpoint) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that begins to post what is due at the endpoint."""
+    """Start a process that posts the endpoint's due deliveries."""
     name = connection.settings_dict["NAME"]
     url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
     env = os.environ | {"DATABASE_URL": url, "WEBHOOK_ALLOW_LOOPBACK": "1"}
     env["DJANGO_SETTINGS_MODULE"] = "imissive.settings"
-    process = subprocess.Popen([sys.executable, "-c", WORKER, endpoint.id.hex], env=env)
+    process = subprocess.Popen(
+        [sys.executable, "-c", WORKER, endpoint.id.hex],
+        env=env,
+        preexec_fn=die_with_parent(signal.SIGKILL),
+    )
     try:
         yield process
     finally:
@@ -200,7 +208,7 @@ def test_the_next_worker_takes_over_within_seconds(
         tasks.sweep()
         process.kill()
         process.wait()
-        began = time.monotonic()
+        before = time.monotonic()
 
         def swept() -> bool:
             tasks.sweep()
@@ -208,7 +216,7 @@ def test_the_next_worker_takes_over_within_seconds(
             return statuses(endpoint) == {"delivered"}
 
         wait_until(swept, LEASE / 2)
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - before < 6
     assert len(wait_for_status(endpoint, "delivered")) == 20
-    # What the dead one was about to hear of is posted again, and nothing else twice.
+    # The posts without a response are repeated, and nothing else is posted twice.
     assert len(there.posts) == 24

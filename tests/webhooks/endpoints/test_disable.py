@@ -1,4 +1,4 @@
-"""Five days of failure, and 410: the endpoint is disabled, others are told, a mail is owed."""
+"""Automatic disabling after five days of failure or 410: an event to the others, a notice due."""
 
 from datetime import timedelta
 from typing import Any
@@ -55,19 +55,19 @@ def test_the_first_failure_after_five_days_disables(
     deliver(running, happen(customer, 10))
     wait_until(lambda: not stored(endpoint).enabled)
     wait_until(lambda: "sending" not in statuses(endpoint))
-    assert stored(endpoint).disabled_reason == disable.FAILED_TOO_LONG
+    assert stored(endpoint).disabled_reason == "FAILED_TOO_LONG"
     assert stored(endpoint).notice_due_at is not None
     assert [wake for wake in wakes if wake[0] == NOTICE] == [
         (NOTICE, "webhooks", (endpoint.id.hex,))
     ]
-    # Nothing is lost: it is posted once the endpoint is enabled again.
+    # Nothing is lost: it is posted after the endpoint is enabled again.
     assert statuses(endpoint) == {"pending"}
     running.wake(other.id)
     wait_for_status(other, "delivered")
-    told = [post for post in there.posts if post.path == "/fine"][-1].verified(other.secret)
-    assert told["event"] == "endpoint.disabled"
-    assert told["data"]["endpoint_id"] == endpoint.public_id
-    assert told["data"]["reason"] == disable.FAILED_TOO_LONG
+    payload = [post for post in there.posts if post.path == "/fine"][-1].verified(other.secret)
+    assert payload["event"] == "endpoint.disabled"
+    assert payload["data"]["endpoint_id"] == endpoint.public_id
+    assert payload["data"]["reason"] == "Every post to the receiver failed for five days."
 
     there.answer = lambda _post: Answer()
     answer(customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"enabled": True})
@@ -85,7 +85,9 @@ def test_five_days_are_five_days(customer: Customer, there: Receiver, start: Sta
     assert stored(endpoint).enabled
 
 
-def test_one_success_begins_them_anew(customer: Customer, there: Receiver, start: Start) -> None:
+def test_one_success_restarts_the_five_days(
+    customer: Customer, there: Receiver, start: Start
+) -> None:
     there.script(200, 500)
     endpoint = endpoint_of(customer, there.url)
     failed_since(endpoint, days=6)
@@ -99,10 +101,10 @@ def test_one_success_begins_them_anew(customer: Customer, there: Receiver, start
     assert stored(endpoint).enabled
 
 
-def test_a_success_that_another_worker_has_is_a_success(
+def test_a_success_of_another_worker_counts(
     customer: Customer, there: Receiver, start: Start
 ) -> None:
-    """The one worker sees it fail; the other, which has known it to work, posts something."""
+    """One worker sees the endpoint fail; another, which knows it as working, posts to it."""
     endpoint = endpoint_of(customer, there.url)
     there.answer = lambda _post: Answer(delay=0.2)
     running = start()
@@ -124,19 +126,19 @@ def test_a_failure_that_was_overtaken_by_a_success_disables_nothing(customer: Cu
     assert stored(endpoint).enabled
 
 
-def test_gone_owes_a_mail_too(
+def test_gone_makes_a_mail_due_too(
     customer: Customer, there: Receiver, start: Start, wakes: list[Any]
 ) -> None:
     there.answer = lambda _post: Answer(410)
     endpoint = endpoint_of(customer, there.url)
     deliver(start(), happen(customer))
     wait_until(lambda: not stored(endpoint).enabled)
-    assert stored(endpoint).disabled_reason == disable.GONE
+    assert stored(endpoint).disabled_reason == "GONE"
     assert (NOTICE, "webhooks", (endpoint.id.hex,)) in wakes
     assert endpoint.id not in queue.due_endpoints()
 
 
-def test_at_once_it_is_disabled_once(customer: Customer) -> None:
+def test_concurrent_failures_disable_it_once(customer: Customer) -> None:
     endpoint_of(customer, "https://example.com/", "endpoint.disabled")
     endpoint = endpoint_of(customer, "https://example.com/")
     done = in_threads([lambda: disable.disable_gone(endpoint.id)] * 6)

@@ -1,4 +1,4 @@
-"""The mail about a disabled endpoint: to whom, in which language, and that it is not lost."""
+"""The mail about a disabled endpoint: recipients, languages, and that it is never lost."""
 
 import smtplib
 from datetime import timedelta
@@ -25,12 +25,12 @@ SECRET_URL = "https://hooks.example.com/services/T0/s3cret-in-the-path?token=abc
 
 @pytest.fixture
 def endpoint(world: World, customer: Customer) -> Endpoint:
-    """Has failed for six days."""
-    made = world.endpoint(customer)
-    made.url, made.description = SECRET_URL, "Orders <b>"
-    made.failing_since = timezone.now() - timedelta(days=6)
-    made.save()
-    return made
+    """An endpoint that has failed for six days."""
+    new = world.endpoint(customer)
+    new.url, new.description = SECRET_URL, "Orders <b>"
+    new.failing_since = timezone.now() - timedelta(days=6)
+    new.save()
+    return new
 
 
 def disable(endpoint: Endpoint) -> None:
@@ -51,12 +51,12 @@ def test_owners_and_admins_get_it(
     mine, theirs = people(customer), people(outsider)
     gone = member(customer.organization, Role.ADMIN)
     User.objects.filter(id=gone.id).update(is_active=False)
-    # Somebody who is an owner elsewhere is a viewer here.
+    # An owner of another organization is a viewer here.
     Member.objects.create(
         organization=customer.organization, user=theirs[Role.OWNER], role=Role.VIEWER
     )
     disable(endpoint)
-    tasks.tell_people(endpoint.id.hex)
+    tasks.send_notice(endpoint.id.hex)
     got = {recipient for one in mail.outbox for recipient in one.to}
     assert got == {mine[Role.OWNER].email, mine[Role.ADMIN].email}
     assert all(len(one.recipients()) == 1 for one in mail.outbox)
@@ -66,11 +66,11 @@ def test_owners_and_admins_get_it(
 def sent(
     customer: Customer, endpoint: Endpoint, language: str
 ) -> tuple[EmailMultiAlternatives, str]:
-    """The mail to an owner of that language, and its HTML."""
+    """Return the mail to an owner with that language, and its HTML."""
     owner = member(customer.organization)
     User.objects.filter(id=owner.id).update(language=language, name="Nora & Sons")
     disable(endpoint)
-    notices.tell_people(endpoint.id)
+    notices.send_notice(endpoint.id)
     [one] = mail.outbox
     assert isinstance(one, EmailMultiAlternatives)
     [(html, kind)] = one.alternatives
@@ -116,7 +116,7 @@ def test_no_secret_is_in_it(customer: Customer, endpoint: Endpoint) -> None:
         assert endpoint.secret not in body
 
 
-def test_no_line_break_of_a_name_gets_into_the_subject(
+def test_no_line_break_of_a_name_reaches_the_subject(
     customer: Customer, endpoint: Endpoint
 ) -> None:
     customer.organization.name = "Evil\r\nBcc: everybody@example.com"
@@ -130,19 +130,21 @@ def test_it_is_sent_once(customer: Customer, endpoint: Endpoint) -> None:
     people(customer)
     disable(endpoint)
     for _ in range(2):
-        tasks.tell_people(endpoint.id.hex)
+        tasks.send_notice(endpoint.id.hex)
     tasks.clean_up()
     assert len(mail.outbox) == 2
 
 
-def test_a_lost_ring_is_made_good_by_the_clean_up(customer: Customer, endpoint: Endpoint) -> None:
+def test_the_clean_up_sends_the_mail_of_a_lost_wake_up(
+    customer: Customer, endpoint: Endpoint
+) -> None:
     people(customer)
     disable(endpoint)
     tasks.clean_up()
     assert len(mail.outbox) == 2
 
 
-def test_without_people_nothing_is_owed_any_more(endpoint: Endpoint) -> None:
+def test_without_recipients_the_mail_is_no_longer_due(endpoint: Endpoint) -> None:
     disable(endpoint)
     tasks.clean_up()
     assert mail.outbox == []
@@ -150,7 +152,7 @@ def test_without_people_nothing_is_owed_any_more(endpoint: Endpoint) -> None:
 
 
 @pytest.mark.parametrize("failure", [ConnectionRefusedError(), smtplib.SMTPServerDisconnected()])
-def test_while_the_mail_server_is_away_it_stays_owed(
+def test_while_the_mail_server_is_away_it_stays_due(
     customer: Customer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, failure: OSError
 ) -> None:
     people(customer)
@@ -161,7 +163,7 @@ def test_while_the_mail_server_is_away_it_stays_owed(
 
     with monkeypatch.context() as patched:
         patched.setattr(locmem.EmailBackend, "send_messages", away)
-        tasks.tell_people(endpoint.id.hex)
+        tasks.send_notice(endpoint.id.hex)
     assert mail.outbox == []
     assert owed(endpoint)
     tasks.clean_up()  # not yet
@@ -184,14 +186,14 @@ def test_a_refused_address_keeps_nobody_elses_mail(
         return int(send(self, messages))
 
     monkeypatch.setattr(locmem.EmailBackend, "send_messages", picky)
-    tasks.tell_people(endpoint.id.hex)
+    tasks.send_notice(endpoint.id.hex)
     assert [one.to for one in mail.outbox] != [[refused]]
     assert len(mail.outbox) == 1
     assert not owed(endpoint)
 
 
 @pytest.mark.parametrize("change", ["enabled again", "deleted"])
-def test_nothing_is_told_of_what_is_no_longer_so(
+def test_an_enabled_or_deleted_endpoint_sends_no_mail(
     customer: Customer, endpoint: Endpoint, change: str
 ) -> None:
     people(customer)
@@ -201,6 +203,6 @@ def test_nothing_is_told_of_what_is_no_longer_so(
         answer(customer.api, "DELETE", path, status=204)
     else:
         answer(customer.api, "PATCH", path, {"enabled": True})
-    tasks.tell_people(endpoint.id.hex)
+    tasks.send_notice(endpoint.id.hex)
     tasks.clean_up()
     assert mail.outbox == []

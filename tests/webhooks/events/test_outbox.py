@@ -1,4 +1,4 @@
-"""Events as they are written and signed: bodies, recipients, statements."""
+"""The transactional outbox: payloads, signatures, recipients, and numbers of statements."""
 
 import base64
 import uuid
@@ -86,7 +86,7 @@ def test_the_library_verifies_what_is_signed() -> None:
         Webhook(new_secret()).verify('{"a":"é"}', headers)
 
 
-def test_the_specifications_own_example() -> None:
+def test_the_example_of_the_specification() -> None:
     """From https://github.com/standard-webhooks/standard-webhooks (the libraries' shared test)."""
     signer = Signer(["whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"])
     headers = signer.headers("msg_p5jXN8AQM9LWM0D4loKWxJek", '{"test": 2432232314}', now=1614265330)
@@ -114,7 +114,9 @@ def test_secrets_are_long_and_differ() -> None:
 # ------------------------------------------------------------ recording
 
 
-def test_nobody_wants_it_nothing_is_written(customer: Customer, outsider: Customer, world: World):
+def test_without_subscribers_nothing_is_written(
+    customer: Customer, outsider: Customer, world: World
+):
     world.endpoint(outsider)
     disabled = world.endpoint(customer)
     Endpoint.objects.filter(id=disabled.id).update(enabled=False)
@@ -128,7 +130,9 @@ def test_nobody_wants_it_nothing_is_written(customer: Customer, outsider: Custom
     assert outbox.record([]) == frozenset()
 
 
-def test_each_endpoint_gets_what_it_wants(customer: Customer, outsider: Customer, world: World):
+def test_each_endpoint_gets_its_subscribed_events(
+    customer: Customer, outsider: Customer, world: World
+):
     everything = world.endpoint(customer)
     sent = world.endpoint(customer, "message.sent", "message.queued")
     theirs = world.endpoint(outsider)
@@ -165,7 +169,7 @@ def test_two_statements_whatever_the_number(customer: Customer, world: World) ->
         assert rows[-1].next_attempt_at <= cursor.fetchone()[0]
 
 
-def test_awkward_text_is_kept_as_it_is(customer: Customer, world: World) -> None:
+def test_awkward_text_is_stored_unchanged(customer: Customer, world: World) -> None:
     world.endpoint(customer)
     text = 'a"b\\c{d},NULL\n\t\0 ‏مرحبا 👋 %s'
     outbox.record([event(customer.id, text=text)])
@@ -173,9 +177,7 @@ def test_awkward_text_is_kept_as_it_is(customer: Customer, world: World) -> None
     assert orjson.loads(row.event.body)["data"] == {"text": text}
 
 
-def test_a_rollback_takes_the_events_back(
-    customer: Customer, world: World, wakes: list[Any]
-) -> None:
+def test_a_rollback_removes_the_events(customer: Customer, world: World, wakes: list[Any]) -> None:
     world.endpoint(customer)
     with transaction.atomic():
         outbox.record_and_wake_on_commit([event(customer.id)])
@@ -184,7 +186,7 @@ def test_a_rollback_takes_the_events_back(
     assert wakes == []
 
 
-def test_rings_come_with_the_commit(
+def test_wake_ups_come_with_the_commit(
     customer: Customer, world: World, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     endpoint = world.endpoint(customer)

@@ -50,7 +50,7 @@ class Command(BaseCommand):
         receiver = Receiver(endpoint["secret"], self.stdout.write)
         _Handler.receiver = receiver
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        # Ended by a supervisor or by Ctrl-C, the endpoint is removed either way.
+        # A stop by a supervisor (SIGTERM) removes the endpoint as Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             self.stdout.write(f"Listening on {url} as {endpoint['id']}. Ctrl-C ends it.")
@@ -58,7 +58,7 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             pass
         finally:
-            # A second Ctrl-C, of the impatient or of `timeout`, must not leave the endpoint behind.
+            # A second Ctrl-C, of an impatient user or of `timeout`, must not leave the endpoint.
             signal.signal(signal.SIGINT, signal.SIG_IGN)
             platform.call("DELETE", f"/v1/webhooks/{endpoint['id']}")
             self.stdout.write(f"\nRemoved {endpoint['id']}; {receiver.count} events came.")
@@ -66,17 +66,17 @@ class Command(BaseCommand):
 
 
 def register(platform: "Platform", url: str, events: list[str]) -> dict[str, Any]:
-    """A new endpoint with its secret. One that a killed `listen` left behind is removed first."""
+    """Create an endpoint and return it with its secret; remove one left by a killed `listen`."""
     for left in platform.call("GET", "/v1/webhooks")["data"]:
         if (left["url"], left["description"]) == (url, DESCRIPTION):
             platform.call("DELETE", f"/v1/webhooks/{left['id']}")
     body = {"url": url, "description": DESCRIPTION, "events": events}
-    made: dict[str, Any] = platform.call("POST", "/v1/webhooks", body)
-    return made
+    endpoint: dict[str, Any] = platform.call("POST", "/v1/webhooks", body)
+    return endpoint
 
 
 class Platform:
-    """The REST API, as far as this command needs it."""
+    """A minimal client of the REST API."""
 
     def __init__(self, url: str, key: str) -> None:
         self._url = url.rstrip("/")
@@ -84,7 +84,10 @@ class Platform:
 
     @classmethod
     def from_environment(cls) -> "Platform":
-        """Raises CommandError naming the variable that is missing."""
+        """Create a client from the environment or the demo's file.
+
+        Raises CommandError, which names the missing variable.
+        """
         known = _read_demo(settings.DATA_DIR / "demo.env") | os.environ
         for name in ("IMISSIVE_URL", "IMISSIVE_API_KEY"):
             if not known.get(name):
@@ -95,7 +98,7 @@ class Platform:
         return cls(known["IMISSIVE_URL"], known["IMISSIVE_API_KEY"])
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
-        """The answer's JSON. Raises CommandError with what to do about a refusal."""
+        """Return the response's JSON. Raises CommandError, which says what to do about an error."""
         request = urllib.request.Request(  # noqa: S310  # the developer's own URL
             self._url + path,
             method=method,
@@ -117,16 +120,16 @@ class Platform:
 
 def _explain(error: urllib.error.HTTPError) -> str:
     try:
-        told = json.loads(error.read())["error"]
+        problem = json.loads(error.read())["error"]
     except (ValueError, KeyError, TypeError):
         return f"The platform answered {error.code}."
-    if told["code"] == "INVALID_URL":
+    if problem["code"] == "INVALID_URL":
         return (
             "The platform refuses to post to this machine. Start it with WEBHOOK_ALLOW_LOOPBACK=1"
             " in its environment (never in production), such as"
             " `WEBHOOK_ALLOW_LOOPBACK=1 make run`."
         )
-    return f"The platform answered {told['code']}: {told['message']}"
+    return f"The platform answered {problem['code']}: {problem['message']}"
 
 
 def _read_demo(path: Path) -> dict[str, str]:
@@ -139,7 +142,7 @@ def _read_demo(path: Path) -> dict[str, str]:
 
 
 class Receiver:
-    """Checks what was posted, and says in a line what it was."""
+    """Verify the signature of each post, and print a line for its event."""
 
     def __init__(self, secret: str, write: Any) -> None:
         self._webhook = Webhook(secret)
@@ -147,7 +150,7 @@ class Receiver:
         self.count = 0
 
     def receive(self, headers: dict[str, str], body: bytes) -> int:
-        """The status to answer with: 204, or 400 where the signature is not the platform's."""
+        """Return the status to respond with: 204, or 400 where the signature is wrong."""
         try:
             event = self._webhook.verify(body, headers)
         except (WebhookVerificationError, ValueError) as error:
@@ -159,7 +162,7 @@ class Receiver:
 
 
 def describe(event: dict[str, Any]) -> str:
-    """One readable line: time, event, message, and the data, with phone numbers shortened."""
+    """Return a readable line: time, event, message and data, with phone numbers masked."""
     data = " ".join(f"{name}={value}" for name, value in event["data"].items())
     return redact_text(
         f"{event['timestamp']}  {event['event']:<18} {event.get('message_id', '-')}  {data}"
@@ -174,15 +177,15 @@ class _Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("Content-Length") or 0)
         if length > MAX_BODY:
             self.close_connection = True
-            self._answer(413)
+            self._respond(413)
             return
         headers = {name: self.headers.get(name, "") for name in HEADERS}
-        self._answer(self.receiver.receive(headers, self.rfile.read(length)))
+        self._respond(self.receiver.receive(headers, self.rfile.read(length)))
 
-    def _answer(self, status: int) -> None:
+    def _respond(self, status: int) -> None:
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Quiet: the receiver prints what matters."""
+        """Log nothing: the receiver prints a line for each event."""

@@ -1,4 +1,4 @@
-"""POST /v1/webhooks/{id}/replay with a span of time"""
+"""POST /v1/webhooks/{id}/replay: the deliveries of a period."""
 
 from datetime import timedelta
 from typing import Any
@@ -29,7 +29,7 @@ from tests.support.webhook_receivers import Receiver
 from webhooks.delivery import replay as event_replay
 from webhooks.models import Delivery, Endpoint
 
-SPAN = {"from": "2026-01-15T12:00:00Z", "to": "2100-01-15T12:00:00+03:00"}
+PERIOD = {"from": "2026-01-15T12:00:00Z", "to": "2100-01-15T12:00:00+03:00"}
 
 
 def path(endpoint: Endpoint) -> str:
@@ -42,7 +42,7 @@ def endpoint(world: World, customer: Customer) -> Endpoint:
 
 
 def replay(api: Api, endpoint: Endpoint, **body: Any) -> Any:
-    return answer(api, "POST", path(endpoint), SPAN | body, status=202)
+    return answer(api, "POST", path(endpoint), PERIOD | body, status=202)
 
 
 def fail(customer: Customer, endpoint: Endpoint, count: int, type: str = "message.sent") -> None:
@@ -60,7 +60,7 @@ def pending(endpoint: Endpoint) -> list[Delivery]:
     return [row for row in rows(endpoint) if row.status == "pending"]
 
 
-def test_what_failed_comes_again_in_its_order(
+def test_failed_ones_are_replayed_in_their_order(
     committed_world: World, there: Receiver, start: Start, settings: Any
 ) -> None:
     settings.WEBHOOK_CONCURRENCY = 1
@@ -83,19 +83,19 @@ def test_failed_only_or_all(api: Api, customer: Customer, endpoint: Endpoint) ->
     assert {row.event_id for row in pending(endpoint)} == {
         row.event_id for row in rows(endpoint) if row.status == "failed"
     }
-    # Those two are on their way now.
+    # These two are on their way now.
     assert replay(api, endpoint, status="all")["replayed"] == 3
     assert replay(api, endpoint, status="all")["replayed"] == 0
     work_off(endpoint, delivered=True)
-    # The failed ones have arrived since.
+    # The failed ones have been delivered since.
     assert replay(api, endpoint, status="failed")["replayed"] == 0
     assert replay(api, endpoint, status="all")["replayed"] == 5
 
 
-def test_what_failed_again_is_replayed_once(
+def test_an_event_that_failed_twice_is_replayed_once(
     api: Api, customer: Customer, endpoint: Endpoint
 ) -> None:
-    """Its event has two failed deliveries in the span, and gets one new one."""
+    """An event with two failed deliveries in the period gets one new delivery."""
     fail(customer, endpoint, 1)
     assert replay(api, endpoint)["replayed"] == 1
     work_off(endpoint, delivered=False)
@@ -104,9 +104,7 @@ def test_what_failed_again_is_replayed_once(
     assert len(rows(endpoint)) == 3
 
 
-def test_what_is_on_its_way_is_not_doubled(
-    api: Api, customer: Customer, endpoint: Endpoint
-) -> None:
+def test_pending_ones_are_not_replayed(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     happen(customer, 2)
     for status in ("failed", "all"):
         assert replay(api, endpoint, status=status)["replayed"] == 0
@@ -124,7 +122,7 @@ def test_some_events_only(api: Api, customer: Customer, endpoint: Endpoint) -> N
     assert replay(api, endpoint, events=[])["replayed"] == 1
 
 
-def test_only_of_the_span_and_of_this_endpoint(
+def test_only_of_the_period_and_of_this_endpoint(
     api: Api, world: World, customer: Customer, endpoint: Endpoint
 ) -> None:
     other = world.endpoint(customer)
@@ -140,7 +138,7 @@ def test_only_of_the_span_and_of_this_endpoint(
     assert pending(other) == []
 
 
-def test_a_long_span_goes_on_with_the_cursor(
+def test_a_long_period_continues_with_the_cursor(
     api: Api, customer: Customer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(event_replay, "MOST", 4)
@@ -152,14 +150,14 @@ def test_a_long_span_goes_on_with_the_cursor(
     third = replay(api, endpoint, status="all", cursor=second["next_cursor"])
     assert (second["replayed"], third["replayed"], third["next_cursor"]) == (4, 3, None)
     assert len({row.event_id for row in pending(endpoint)}) == 11
-    # The same call again finds all of them on their way.
+    # The same call finds all of them on their way.
     assert replay(api, endpoint, status="all")["replayed"] == 0
 
 
 def test_a_disabled_endpoint_is_refused(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     fail(customer, endpoint, 1)
     Endpoint.objects.filter(id=endpoint.id).update(enabled=False)
-    assert "disabled" in refused(call(api, "POST", path(endpoint), SPAN), 409, "CONFLICT")
+    assert "disabled" in refused(call(api, "POST", path(endpoint), PERIOD), 409, "CONFLICT")
     assert pending(endpoint) == []
 
 
@@ -167,7 +165,7 @@ def test_a_repeated_call_with_an_idempotency_key_replays_once(
     api: Api, customer: Customer, endpoint: Endpoint
 ) -> None:
     arrive(customer, endpoint, 1)
-    body, key = SPAN | {"status": "all"}, {"HTTP_IDEMPOTENCY_KEY": "replay-1"}
+    body, key = PERIOD | {"status": "all"}, {"HTTP_IDEMPOTENCY_KEY": "replay-1"}
     assert call(api, "POST", path(endpoint), body, **key).json()["replayed"] == 1
     make_due(endpoint)
     work_off(endpoint, delivered=True)
@@ -179,25 +177,25 @@ def test_a_repeated_call_with_an_idempotency_key_replays_once(
     ("body", "field"),
     [
         ({}, "from"),
-        ({"from": SPAN["from"]}, "to"),
-        ({"to": SPAN["to"]}, "from"),
-        (SPAN | {"from": SPAN["to"]}, "to"),
-        (SPAN | {"to": SPAN["from"]}, "to"),
-        (SPAN | {"from": None}, "from"),
-        (SPAN | {"from": 1_700_000_000}, "from"),
-        (SPAN | {"to": "4100000000"}, "to"),
-        (SPAN | {"from": "yesterday"}, "from"),
-        (SPAN | {"from": "2026-01-15T12:00:00"}, "from"),
-        (SPAN | {"to": "2026-02-30T12:00:00Z"}, "to"),
-        (SPAN | {"to": True}, "to"),
-        (SPAN | {"status": "delivered"}, "status"),
-        (SPAN | {"status": None}, "status"),
-        (SPAN | {"events": ["message.lost"]}, "events[0]"),
-        (SPAN | {"events": "message.sent"}, "events"),
-        (SPAN | {"cursor": "x"}, "cursor"),
-        (SPAN | {"cursor": 1}, "cursor"),
-        (SPAN | {"since": SPAN["from"]}, "since"),
-        (SPAN | {"limit": 1}, "limit"),
+        ({"from": PERIOD["from"]}, "to"),
+        ({"to": PERIOD["to"]}, "from"),
+        (PERIOD | {"from": PERIOD["to"]}, "to"),
+        (PERIOD | {"to": PERIOD["from"]}, "to"),
+        (PERIOD | {"from": None}, "from"),
+        (PERIOD | {"from": 1_700_000_000}, "from"),
+        (PERIOD | {"to": "4100000000"}, "to"),
+        (PERIOD | {"from": "yesterday"}, "from"),
+        (PERIOD | {"from": "2026-01-15T12:00:00"}, "from"),
+        (PERIOD | {"to": "2026-02-30T12:00:00Z"}, "to"),
+        (PERIOD | {"to": True}, "to"),
+        (PERIOD | {"status": "delivered"}, "status"),
+        (PERIOD | {"status": None}, "status"),
+        (PERIOD | {"events": ["message.lost"]}, "events[0]"),
+        (PERIOD | {"events": "message.sent"}, "events"),
+        (PERIOD | {"cursor": "x"}, "cursor"),
+        (PERIOD | {"cursor": 1}, "cursor"),
+        (PERIOD | {"since": PERIOD["from"]}, "since"),
+        (PERIOD | {"limit": 1}, "limit"),
         ([], None),
     ],
 )
@@ -210,12 +208,12 @@ def test_bodies_that_are_refused(
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_what_is_no_endpoint_is_not_found(api: Api, id: str) -> None:
-    refused(call(api, "POST", f"/v1/webhooks/{id}/replay", SPAN), 404, "NOT_FOUND")
+def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
+    refused(call(api, "POST", f"/v1/webhooks/{id}/replay", PERIOD), 404, "NOT_FOUND")
 
 
 def test_who_may(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
     fail(customer, endpoint, 1)
-    check_who_may(customer, outsider, "POST", path(endpoint), SPAN, status=202)
+    check_who_may(customer, outsider, "POST", path(endpoint), PERIOD, status=202)
     assert len(pending(endpoint)) == 1
     check_other_methods(customer.api, path(endpoint), "POST")

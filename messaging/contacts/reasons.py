@@ -1,0 +1,14 @@
+"""Why a change of the suppression list is refused."""
+
+from django.utils.translation import gettext_noop as _
+
+from imissive.core.problems import Reason
+
+
+class SuppressionReason(Reason):
+    BAD_NOTE = (
+        "INVALID_REQUEST",
+        _("The reason has %(most)s characters at most, NUL not among them."),
+        "most",
+    )
+    NOT_LISTED = "NOT_FOUND", _("This number is not on the suppression list.")

@@ -1,0 +1,19 @@
+"""The shared cache while Redis is away."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from imissive.core import shared_cache
+from imissive.core.shared_cache import SharedCache
+
+
+@pytest.fixture
+def cache_without_redis(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nobody answers where the cache's Redis should be."""
+    monkeypatch.setattr(shared_cache, "_breaker", shared_cache.new_breaker())
+    here = settings.CACHES["default"]
+    settings.CACHES = {"default": {**here, "LOCATION": "redis://127.0.0.1:1"}}
+    yield
+    SharedCache("", {}).memory.clear()
