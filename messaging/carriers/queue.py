@@ -42,8 +42,8 @@ class Claimed(MessageRecord):
     expires_at: datetime
     submits: int
     unanswered: int
-    tried: tuple[int, ...]
-    submitted_parts: frozenset[int]
+    tried: tuple[int, ...] = field(kw_only=True)
+    submitted_parts: frozenset[int] = field(kw_only=True)
 
 
 class SubmittedPart(NamedTuple):

@@ -17,7 +17,7 @@ from accounts.access.page_access import public_id
 from imissive.core import logs
 from messaging.carriers import queue
 from messaging.carriers.command_statuses import SubmitOutcome
-from messaging.carriers.queue import Result
+from messaging.carriers.queue import Result, SubmittedPart
 from messaging.models import Carrier, Message
 from messaging.routing.tables import Tables
 from messaging.states import Status
@@ -70,7 +70,7 @@ def submit(carrier: Carrier) -> None:
         Result(
             message,
             SubmitOutcome.ACCEPTED,
-            [queue.SubmittedPart(message.id, 1, "smsc-1", datetime.now(UTC))],
+            [SubmittedPart(message.id, 1, "smsc-1", datetime.now(UTC))],
         )
         for message in claim(carrier, lease)
     ]
