@@ -17,7 +17,7 @@ from accounts.access.page_access import public_id
 from imissive.core import logs
 from messaging.carriers import queue
 from messaging.carriers.command_statuses import SubmitOutcome
-from messaging.carriers.queue import Result
+from messaging.carriers.queue import Result, SubmittedPart
 from messaging.models import Carrier, Message
 from messaging.routing.tables import Tables
 from messaging.states import Status
@@ -66,8 +66,11 @@ def claim(carrier: Carrier, lease: uuid.UUID) -> list[queue.Claimed]:
 def submit(carrier: Carrier) -> None:
     """Submit the queued messages to the carrier."""
     lease = uuid.uuid4()
-    parts = [(1, "smsc-1", datetime.now(UTC))]
-    results = [Result(message, SubmitOutcome.ACCEPTED, parts) for message in claim(carrier, lease)]
+    now = datetime.now(UTC)
+    results = [
+        Result(message, SubmitOutcome.ACCEPTED, [SubmittedPart(message.id, 1, "smsc-1", now)])
+        for message in claim(carrier, lease)
+    ]
     queue.write_results(carrier.id, lease, results)
 
 
