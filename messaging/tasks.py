@@ -9,7 +9,7 @@ from celery import shared_task, signals
 from messaging.billing import low_balance
 from messaging.campaigns import scheduler
 from messaging.campaigns.transitions import wake as wake_campaigns
-from messaging.carriers import process, receipts, sweeps
+from messaging.carriers import failover, process, receipts, sweeps
 from messaging.compose import composer
 from messaging.gateway import reassembly, receipt_queue
 from messaging.log import exports
@@ -72,7 +72,7 @@ def release() -> None:
 def sweep() -> None:
     """Every second: take back, reroute, match, ring."""
     _repeat(sweeps.requeue_abandoned)
-    _repeat(sweeps.reroute_from_down)
+    _repeat(failover.reroute_from_down)
     _repeat(receipts.match_waiting)
     sweeps.wake_overdue()
 

@@ -1,6 +1,7 @@
 """PostgreSQL beyond the ORM: cursors for the hot path, and getting over a restart."""
 
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import psycopg
@@ -21,6 +22,14 @@ def server_cursor() -> CursorWrapper:
     # Django's wrapper translates the exceptions, and counts queries where a test wants that.
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     return wrap(raw)
+
+
+def rows_of(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement by `server_cursor` and return all its rows."""
+    with server_cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows: list[tuple[Any, ...]] = cursor.fetchall()
+    return rows
 
 
 def forget_broken_connections() -> None:

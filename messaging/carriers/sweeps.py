@@ -1,10 +1,9 @@
-"""What the clock does to messages: release, take back from the dead, send elsewhere, expire.
+"""Sweeps of messages by the clock: release, hold, requeue abandoned claims, wake, expire.
 
 Each function makes one bounded step and says how many messages it moved, so that a test can call it
 directly and the task can call it again while there is more.
 """
 
-import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -13,15 +12,13 @@ from django.db import transaction
 
 from accounts.credits import ledger
 from imissive.core.api.rendering import time_text
-from imissive.core.sql import server_cursor
-from messaging.carriers import bind_status
+from imissive.core.sql import rows_of
 from messaging.lifecycle.events import MessageError, message_events
 from messaging.lifecycle.record import MessageRecord, columns
 from messaging.lifecycle.refunds import EXPIRED, refunds
 from messaging.lifecycle.wakeups import wake_carriers, wake_for
 from messaging.routing.cache import tables
 from messaging.routing.sending_hours import HELD
-from messaging.routing.tables import Tables
 from messaging.states import Status, swap
 from webhooks.events import outbox
 
@@ -34,16 +31,9 @@ _EXPIRED_SENT = swap(Status.EXPIRED, before=[Status.SENT])
 _EXPIRED_QUEUED = swap(Status.EXPIRED, before=[Status.QUEUED])
 
 
-def _rows(sql: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    with server_cursor() as cursor:
-        cursor.execute(sql, parameters)
-        rows: list[tuple[Any, ...]] = cursor.fetchall()
-    return rows
-
-
 def _moved(sql: str, parameters: dict[str, Any]) -> list[MessageRecord]:
     """Run a statement that returns the columns of the messages that it has moved."""
-    return [MessageRecord(*row) for row in _rows(sql, parameters)]
+    return [MessageRecord(*row) for row in rows_of(sql, parameters)]
 
 
 NO_RECEIPT = MessageError("EXPIRED", "No final receipt came within the validity.")
@@ -110,14 +100,14 @@ def hold_late(limit: int = STEP) -> int:
     carrier has a part already goes on: half of it is of no use to anybody.
     """
     with transaction.atomic():
-        rows = _rows(_LATE, {"limit": limit})
+        rows = rows_of(_LATE, {"limit": limit})
         if not rows:
             return 0
         now = datetime.now(UTC)
         following = [
             _next_hours(country, sender, started, now) for _, country, sender, started in rows
         ]
-        _rows(
+        rows_of(
             _HOLD,
             {
                 "ids": [row[0] for row in rows],
@@ -173,7 +163,7 @@ def requeue_abandoned(limit: int = STEP) -> int:
 
 def wake_overdue() -> int:
     """Wake every priority that has something due: the broker may have lost a wake-up."""
-    rows = _rows(
+    rows = rows_of(
         """
         SELECT c.id, priority.urgent FROM messaging_carrier c
          CROSS JOIN (VALUES (true), (false)) AS priority(urgent)
@@ -188,88 +178,6 @@ def wake_overdue() -> int:
         {},
     )
     wake_carriers((carrier_id, urgent) for carrier_id, urgent in rows)
-    return len(rows)
-
-
-def reroute_from_down(limit: int = STEP) -> int:
-    """Move what is queued for a carrier without a bind to the next one of its route that has one.
-
-    Messages some of whose parts were accepted stay: no handset could join parts of two carriers.
-    """
-    up = bind_status.carriers_up()
-    if not up:
-        return 0
-    known = tables()
-    down = _rows(
-        "SELECT c.id FROM messaging_carrier c CROSS JOIN LATERAL ("
-        " SELECT FROM messaging_message m WHERE m.carrier_id = c.id AND m.status = 'queued'"
-        " LIMIT 1) AS waiting WHERE NOT c.id = ANY(%(up)s)",
-        {"up": list(up | bind_status.carriers_coming_back())},
-    )
-    moved = 0
-    for (carrier_id,) in down:
-        with transaction.atomic():
-            moved += _reroute(carrier_id, up, known, limit)
-    return moved
-
-
-_Kind = tuple[uuid.UUID, bool, str]
-"""All that decides about a message's route: organization, test, and the number's beginning."""
-
-
-def _elsewhere(carrier_id: int, up: set[int], known: Tables) -> dict[_Kind, int]:
-    """Of the messages that wait for that carrier, which kinds can go to which other one."""
-    kinds: list[Any] = _rows(
-        """
-        SELECT DISTINCT organization_id, test, left("to", %(length)s) FROM messaging_message
-         WHERE carrier_id = %(carrier)s AND status = 'queued' AND due_at <= now()
-        """,
-        {"carrier": carrier_id, "length": 1 + known.routes.longest},
-    )
-    found: dict[_Kind, int] = {}
-    for organization_id, test, beginning in kinds:
-        for choice in known.carriers_for(beginning, organization_id, test=test):
-            if choice.id in up:
-                found[organization_id, test, beginning] = choice.id
-                break
-    return found
-
-
-def _reroute(carrier_id: int, up: set[int], known: Tables, limit: int) -> int:
-    """Move up to `limit` messages. Those that cannot go elsewhere do not stand before the others,
-    however many they are."""
-    targets = _elsewhere(carrier_id, up, known)
-    if not targets:
-        return 0
-    owners, tests, beginnings = (list(column) for column in zip(*targets, strict=True))
-    rows = _rows(
-        """
-        WITH due AS MATERIALIZED (
-            SELECT m.id, new.carrier_id
-              FROM messaging_message m
-              JOIN unnest(%(owners)s::uuid[], %(tests)s::bool[], %(beginnings)s::text[],
-                          %(targets)s::bigint[]) AS new(owner, test, beginning, carrier_id)
-                ON new.owner = m.organization_id AND new.test = m.test
-               AND new.beginning = left(m."to", %(length)s)
-             WHERE m.carrier_id = %(carrier)s AND m.status = 'queued' AND m.due_at <= now()
-               AND NOT (m.submits > 0 AND EXISTS (SELECT FROM messaging_messagepart p
-                                                   WHERE p.message_id = m.id))
-             ORDER BY m.due_at LIMIT %(limit)s FOR UPDATE OF m SKIP LOCKED
-        )
-        UPDATE messaging_message m SET carrier_id = due.carrier_id
-          FROM due WHERE m.id = due.id RETURNING m.carrier_id, m.urgent
-        """,
-        {
-            "carrier": carrier_id,
-            "length": 1 + known.routes.longest,
-            "limit": limit,
-            "owners": owners,
-            "tests": tests,
-            "beginnings": beginnings,
-            "targets": list(targets.values()),
-        },
-    )
-    transaction.on_commit(lambda: wake_carriers((target, urgent) for target, urgent in rows))
     return len(rows)
 
 
@@ -304,7 +212,7 @@ def expire_queued(limit: int = STEP) -> int:
     """Expire what was not submitted within its validity, and refund the parts not taken."""
     now = datetime.now(UTC)
     with transaction.atomic():
-        rows = _rows(
+        rows = rows_of(
             f"""
             WITH due AS MATERIALIZED (
                 SELECT id FROM messaging_message

@@ -9,8 +9,8 @@ from django.utils import timezone
 
 from accounts.models import MICRO
 from messaging import tasks
+from messaging.carriers import failover, receipts, sweeps
 from messaging.carriers import queue as carrier_queue
-from messaging.carriers import receipts, sweeps
 from messaging.carriers.receipts import FinalReceipt
 from messaging.models import Carrier, CarrierBind, Message
 from messaging.routing import cache
@@ -176,11 +176,11 @@ def test_what_waits_for_a_carrier_that_is_down_goes_to_the_next(
     first, second = two
     message = world.message(listening, first)
     with django_capture_on_commit_callbacks(execute=True):
-        assert sweeps.reroute_from_down() == 1
+        assert failover.reroute_from_down() == 1
     assert state_of(message) == Status.QUEUED
     assert message.carrier == second
     assert wakeup(second) in wakes
-    assert sweeps.reroute_from_down() == 0
+    assert failover.reroute_from_down() == 0
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_what_waits_for_a_carrier_that_is_down_goes_to_the_next(
 def test_a_carrier_without_a_live_bind_is_down(listening, two, world, state, age):
     bind(two[0], state=state, age=age)
     message = world.message(listening, two[0])
-    sweeps.reroute_from_down()
+    failover.reroute_from_down()
     message.refresh_from_db()
     assert message.carrier == two[1]
 
@@ -199,7 +199,7 @@ def test_a_carrier_that_was_up_a_moment_ago_is_waited_for(listening, two, world,
     """Its worker may only be restarting."""
     bind(two[0], state=CarrierBind.State.WAITING, since=since)
     world.message(listening, two[0])
-    assert sweeps.reroute_from_down() == moved
+    assert failover.reroute_from_down() == moved
 
 
 def test_what_waits_for_a_drained_carrier_moves_on(listening, two, world):
@@ -207,7 +207,7 @@ def test_what_waits_for_a_drained_carrier_moves_on(listening, two, world):
     Carrier.objects.filter(pk=two[0].pk).update(draining=True)
     message = world.message(listening, two[0])
     cache.reload()
-    assert sweeps.reroute_from_down() == 1
+    assert failover.reroute_from_down() == 1
     message.refresh_from_db()
     assert message.carrier == two[1]
 
@@ -217,14 +217,14 @@ def test_what_has_only_a_drained_carrier_waits(listening, two, world):
     Carrier.objects.update(draining=True)
     message = world.message(listening, two[0])
     cache.reload()
-    assert sweeps.reroute_from_down() == 0
+    assert failover.reroute_from_down() == 0
     assert state_of(message) == Status.QUEUED
 
 
 def test_what_waits_for_a_carrier_that_is_up_stays(listening, two, world):
     bind(two[0], age=5)
     message = world.message(listening, two[0])
-    assert sweeps.reroute_from_down() == 0
+    assert failover.reroute_from_down() == 0
     message.refresh_from_db()
     assert message.carrier == two[0]
 
@@ -232,7 +232,7 @@ def test_what_waits_for_a_carrier_that_is_up_stays(listening, two, world):
 def test_where_no_carrier_of_the_route_is_up_it_waits(listening, two, world):
     CarrierBind.objects.all().delete()
     message = world.message(listening, two[0])
-    assert sweeps.reroute_from_down() == 0
+    assert failover.reroute_from_down() == 0
     message.refresh_from_db()
     assert message.carrier == two[0]
 
@@ -241,7 +241,7 @@ def test_a_disabled_carriers_messages_go_on(listening, two, world):
     first, second = two
     message = world.message(listening, first)
     type(first).objects.filter(id=first.id).update(enabled=False)
-    assert sweeps.reroute_from_down() == 1
+    assert failover.reroute_from_down() == 1
     message.refresh_from_db()
     assert message.carrier == second
 
@@ -250,7 +250,7 @@ def test_a_message_some_of_whose_parts_were_accepted_stays(listening, two, world
     begun = world.message(listening, two[0], parts=2, submits=1)
     world.part(begun, "c-1")
     untouched = world.message(listening, two[0], parts=2, submits=1)
-    assert sweeps.reroute_from_down() == 1
+    assert failover.reroute_from_down() == 1
     begun.refresh_from_db()
     untouched.refresh_from_db()
     assert (begun.carrier, untouched.carrier) == two
@@ -272,7 +272,7 @@ def test_each_message_goes_where_its_own_route_leads(listening, two, world):
         world.message(listening, first, to="+201001234567"): first,
         world.message(listening, first, due_at=now() + timedelta(hours=1)): first,
     }
-    assert sweeps.reroute_from_down() == 4
+    assert failover.reroute_from_down() == 4
     for message, carrier in messages.items():
         message.refresh_from_db()
         assert message.carrier == carrier
@@ -281,7 +281,7 @@ def test_each_message_goes_where_its_own_route_leads(listening, two, world):
 def test_a_test_message_never_leaves_the_sandbox(listening, two, world):
     sandbox = world.carrier(is_sandbox=True)
     message = world.message(listening, sandbox, test=True)
-    assert sweeps.reroute_from_down() == 0
+    assert failover.reroute_from_down() == 0
     message.refresh_from_db()
     assert message.carrier == sandbox
 
@@ -294,7 +294,7 @@ def test_messages_that_cannot_go_elsewhere_hold_up_none_that_can(listening, two,
     for _ in range(5):
         world.message(stuck_customer, first, due_at=ago(60))
     free = [world.message(listening, first, due_at=ago(1)) for _ in range(2)]
-    assert sweeps.reroute_from_down(limit=5) == 2
+    assert failover.reroute_from_down(limit=5) == 2
     for message in free:
         message.refresh_from_db()
     assert {message.carrier for message in free} == {second}

@@ -29,6 +29,7 @@ from imissive.run import carriers
 from imissive.run.programs import ROOT, carrier_command
 from messaging.carriers import (
     bind_status,
+    failover,
     pdus,
     receipt_rules,
     receipts,
@@ -521,7 +522,7 @@ def test_a_carrier_that_is_down_from_the_start_is_passed_over(
         first, second = scene.carriers(down, up)
         message = scene.queue(first)
         with working(first, bound=False), working(second):
-            scene.settle(sweeps.reroute_from_down)
+            scene.settle(failover.reroute_from_down)
         message.refresh_from_db()
         assert (message.status, message.carrier_id) == ("delivered", second.id)
         assert attempts_of(message) == []
@@ -558,7 +559,7 @@ def test_what_a_lost_carrier_did_not_get_goes_to_the_next(
 
 def swept() -> bool:
     sweeps.requeue_abandoned()
-    sweeps.reroute_from_down()
+    failover.reroute_from_down()
     return True
 
 
