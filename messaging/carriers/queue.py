@@ -107,11 +107,15 @@ def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> lis
             },
         )
         rows: list[Any] = cursor.fetchall()
-    claimed = []
-    for *stored, tried, submitted in rows:
+    claimed = [
         # Django has psycopg hand jsonb over as text.
-        values = [*stored, tuple(orjson.loads(tried or "[]")), frozenset(submitted or ())]
-        claimed.append(Claimed(*values))
+        Claimed(
+            *stored,
+            tried=tuple(orjson.loads(tried or "[]")),
+            submitted_parts=frozenset(submitted or ()),
+        )
+        for *stored, tried, submitted in rows
+    ]
     claimed.sort(key=lambda message: message.id)
     return claimed
 
