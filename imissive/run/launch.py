@@ -300,7 +300,7 @@ def check_ports(env: Env) -> None:
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator[bool]:
-    """Whether this process is the only launcher on the folder, while the `with` lasts."""
+    """Return whether this process is the only launcher on the folder, while the `with` lasts."""
     with (data_dir / "launch.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

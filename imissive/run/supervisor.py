@@ -134,7 +134,7 @@ class Supervisor:
         return child.code
 
     def is_running(self, name: str) -> bool:
-        """Whether the program has a living process now."""
+        """Return whether the program has a living process now."""
         child = self._children.get(name)
         return child is not None and child.process is not None
 

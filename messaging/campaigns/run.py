@@ -102,7 +102,7 @@ def _limit(organization: Organization) -> int:
 
 
 def _at_once(campaign: Campaign) -> int:
-    """How many rows one step takes, by the campaign's own pace."""
+    """Return how many rows one step takes, by the campaign's own pace."""
     if campaign.per_minute is None:
         return CHUNK
     return max(1, campaign.per_minute * PACE_SECONDS // 60)

@@ -238,7 +238,7 @@ class CarrierWorker:
 
     @property
     def _claim_limit(self) -> int:
-        """How many to claim at once: no more than can be submitted well within the lease."""
+        """Return how many to claim at once: no more than can be submitted well within the lease."""
         if not self.carrier.throughput:
             return CLAIM_AT_MOST
         return max(1, min(CLAIM_AT_MOST, self.carrier.throughput * settings.CARRIER_LEASE // 4))
@@ -270,7 +270,7 @@ class CarrierWorker:
 
     @property
     def _may_begin(self) -> bool:
-        """Whether to begin with a message now."""
+        """Return whether to begin with a message now."""
         held = self.carrier.paused or self.carrier.draining
         return self.pool.up and not held and not self._stopping
 

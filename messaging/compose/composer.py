@@ -170,7 +170,7 @@ class Assessment:
 
     @cached_property
     def held(self) -> list[tuple[datetime, int]]:
-        """How many messages wait for a country's hours, and until when."""
+        """Return how many messages wait for a country's hours, and until when."""
         found = Counter(each.held_until for each in self.accepted if each.held_until)
         return sorted((at, count) for at, count in found.items() if at is not None)
 
@@ -236,7 +236,7 @@ class NothingAccepted(Exception):
 
 
 def was_sent(member: Member, once: uuid.UUID) -> bool:
-    """Whether `send` has done that already."""
+    """Return whether `send` has done that already."""
     return Composition.objects.filter(id=once, organization=member.organization).exists()
 
 

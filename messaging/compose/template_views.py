@@ -71,7 +71,7 @@ class TemplateForm(forms.Form):
         return mine.exclude(pk=self.template.pk) if self.template else mine
 
     def is_saved_already(self) -> bool:
-        """Whether a template is just so: then it came twice."""
+        """Return whether a template is just so: then it came twice."""
         written = self.data.get("text", "").replace("\r\n", "\n")
         name = self.data.get("name", "").strip()
         if "\0" in name + written:

@@ -153,7 +153,7 @@ class ContactForm(forms.Form):
         return found
 
     def is_saved_already(self) -> bool:
-        """Whether a new contact is just so: then the form came twice."""
+        """Return whether a new contact is just so: then the form came twice."""
         if self.contact is not None or set(self.errors) != {"number"}:
             return False
         with contextlib.suppress(e164.InvalidNumber):

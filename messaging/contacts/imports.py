@@ -132,7 +132,7 @@ def _without_heading(width: int, column: int) -> list[str]:
 
 
 def is_variable(name: str) -> bool:
-    """Whether a contact may have a value of that name beside its number and name."""
+    """Return whether a contact may have a value of that name beside its number and name."""
     return text_variables.is_name(name) and name not in ("number", "name")
 
 

@@ -96,7 +96,7 @@ class Customer:
 
     @property
     def idle(self) -> bool:
-        """Whether it has no bind here and nothing under way."""
+        """Return whether it has no bind here and nothing under way."""
         return not self.connections and self._batcher.idle and self.receipt_sender.idle
 
     # -- requests ----------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class Verifier:
         self._nobody = make_password(secrets.token_hex(8))
 
     def verify(self, account: SmppAccount | None, password: str) -> bool:
-        """Whether it is the account's password. As slow where there is no such account."""
+        """Return whether it is the account's password. As slow where there is no such account."""
         if account is None or not account.password_hash or len(password) > _LONGEST_PASSWORD:
             check_password(password[:_LONGEST_PASSWORD], self._nobody)
             return False

@@ -26,7 +26,7 @@ class Batcher(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Whether nothing waits and nothing is under way."""
+        """Return whether nothing waits and nothing is under way."""
         return self._task is None
 
     def put(self, item: T) -> None:

@@ -90,7 +90,7 @@ def _check(account: SmppAccount, newcomer: Newcomer) -> None:
 
 
 def is_open(account: SmppAccount) -> bool:
-    """Whether the account may be bound at all."""
+    """Return whether the account may be bound at all."""
     return account.enabled and account.organization.status == Organization.Status.ACTIVE
 
 

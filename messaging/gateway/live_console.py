@@ -32,7 +32,7 @@ class Line:
 
     @property
     def failed(self) -> bool:
-        """Whether it says that something was refused."""
+        """Return whether it says that something was refused."""
         return bool(self.status) and self.status != "ESME_ROK"
 
 
@@ -46,12 +46,12 @@ class Bind:
 
     @property
     def sends(self) -> bool:
-        """Whether its customer may submit on it."""
+        """Return whether its customer may submit on it."""
         return self.session.kind != SmppSession.Kind.RECEIVER
 
     @property
     def receives(self) -> bool:
-        """Whether receipts go out on it."""
+        """Return whether receipts go out on it."""
         return self.session.kind != SmppSession.Kind.TRANSMITTER
 
 
@@ -64,7 +64,7 @@ class Happening:
 
     @property
     def bad(self) -> bool:
-        """Whether somebody should look at it."""
+        """Return whether somebody should look at it."""
         return self.row.what == _REFUSED
 
 
@@ -95,18 +95,18 @@ class Standing:
 
     @property
     def may_bind(self) -> bool:
-        """Whether a bind would be let in."""
+        """Return whether a bind would be let in."""
         active = self.account.organization.status == Organization.Status.ACTIVE
         return self.account.enabled and active
 
     @property
     def previous_works(self) -> bool:
-        """Whether the password before is good beside the new one."""
+        """Return whether the password before is good beside the new one."""
         return previous_works(self.account)
 
 
 def previous_works(account: SmppAccount) -> bool:
-    """Whether the account's password before is good beside the current one."""
+    """Return whether the account's password before is good beside the current one."""
     return account.previous_until is not None and account.previous_until > timezone.now()
 
 

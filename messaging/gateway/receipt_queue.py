@@ -110,7 +110,7 @@ def due(account_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def waiting(account_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """How many receipts of those accounts wait for a bind; counted to COUNTED_AT_MOST."""
+    """Return how many receipts of those accounts wait for a bind; counted to COUNTED_AT_MOST."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT wanted.id, counted.found FROM unnest(%b::uuid[]) AS wanted(id)"

@@ -58,7 +58,7 @@ class ReceiptSender:
 
     @property
     def idle(self) -> bool:
-        """Whether everything is settled and no bind receives."""
+        """Return whether everything is settled and no bind receives."""
         return self._task is None
 
     def add(self, link: Link) -> None:

@@ -106,7 +106,7 @@ def open_server() -> UUID:
 
 
 def _died_here(server: SmppServer) -> bool:
-    """Whether that server was a process of this machine that is no more."""
+    """Return whether that server was a process of this machine that is no more."""
     if server.name == own_name():
         # A container's first process has the same number each time.
         return server.started_at < _began

@@ -29,7 +29,7 @@ def admit(account: SmppAccount, submits: Sequence[Submit]) -> list[Submit]:
 
 
 def admit_one(account: SmppAccount) -> bool:
-    """Whether something that costs as much as a submit may pass."""
+    """Return whether something that costs as much as a submit may pass."""
     return _admitted(account, 1) == 1
 
 

@@ -39,7 +39,7 @@ class Fault(StrEnum):
 
     @property
     def usable(self) -> bool:
-        """Whether the cells can be relied on all the same."""
+        """Return whether the cells can be relied on all the same."""
         return self is Fault.FEW_CELLS
 
 
@@ -180,7 +180,7 @@ def _checked(line: int, cells: list[str]) -> Row:
 
 
 def _names_its_delimiter(cells: list[str], delimiter: str, held: list[str]) -> bool:
-    """Whether it is the line by which a file tells Excel its delimiter."""
+    """Return whether it is the line by which a file tells Excel its delimiter."""
     return held[0].strip().lower() == f"sep={delimiter}".strip() and len(cells) <= 2
 
 
@@ -282,7 +282,7 @@ def _evenness(sample: list[str], delimiter: str) -> tuple[float, int]:
 
 
 def looks_like_number(cell: str) -> bool:
-    """Whether a cell may be a phone number: seven digits or more, and no letter."""
+    """Return whether a cell may be a phone number: seven digits or more, and no letter."""
     digits = sum(each.isdecimal() for each in cell)
     return 7 <= digits <= 20 and not any(each.isalpha() for each in cell.upper().replace("E+", ""))
 

@@ -64,7 +64,7 @@ def foreign_kind(head: bytes) -> FileReason | None:
 
 
 def mark_length(encoding: str, head: bytes) -> int:
-    """How many bytes of a byte order mark of that encoding the file begins with."""
+    """Return how many bytes of a byte order mark of that encoding the file begins with."""
     found = [mark for mark, name in _MARKS if name == encoding and head.startswith(mark)]
     return len(found[0]) if found else 0
 

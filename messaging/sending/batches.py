@@ -55,7 +55,7 @@ class Summary:
 
     @property
     def cancelable(self) -> int:
-        """How many may be canceled still; a carrier may have some of them already."""
+        """Return how many may be canceled still; a carrier may have some of them already."""
         return sum(self.counts[status] for status in CANCELABLE)
 
 

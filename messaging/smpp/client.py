@@ -97,7 +97,7 @@ class CarrierBind:
 
     @property
     def submits(self) -> bool:
-        """Whether this bind is one to submit over."""
+        """Return whether this bind is one to submit over."""
         return self.mode != "rx"
 
     @property
@@ -279,17 +279,17 @@ class BindPool:
 
     @property
     def up(self) -> bool:
-        """Whether there is a bind to submit over."""
+        """Return whether there is a bind to submit over."""
         return not self._closed and any(bind.submits and bind.bound for bind in self.binds)
 
     @property
     def closed(self) -> bool:
-        """Whether the pool gives out no more slots: it is being stopped."""
+        """Return whether the pool gives out no more slots: it is being stopped."""
         return self._closed
 
     @property
     def has_waiters(self) -> bool:
-        """Whether somebody waits for a slot."""
+        """Return whether somebody waits for a slot."""
         return any(self._waiting)
 
     def try_acquire(self, *, urgent: bool) -> CarrierBind | None:

@@ -97,12 +97,12 @@ class Link(asyncio.Protocol):
 
     @property
     def bound(self) -> bool:
-        """Whether the bind holds."""
+        """Return whether the bind holds."""
         return self._session.bound
 
     @property
     def unbinding(self) -> bool:
-        """Whether we are about to unbind."""
+        """Return whether we are about to unbind."""
         return self._draining
 
     @property
@@ -134,7 +134,7 @@ class Link(asyncio.Protocol):
         self._schedule_flush()
 
     def may_send(self, command_id: int) -> bool:
-        """Whether such a request may be sent now."""
+        """Return whether such a request may be sent now."""
         return not self._draining and self._session.may_send(command_id)
 
     # -- requests and answers ----------------------------------------------------------------

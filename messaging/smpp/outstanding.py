@@ -86,7 +86,7 @@ class Outstanding:
 
     @property
     def paused(self) -> bool:
-        """Whether the clock stands still."""
+        """Return whether the clock stands still."""
         return self._paused_since is not None
 
     def pause(self, now: float) -> None:

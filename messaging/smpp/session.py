@@ -110,12 +110,12 @@ class Session:
 
     @property
     def outstanding(self) -> int:
-        """How many requests of the caller's wait for their answers."""
+        """Return how many requests of the caller's wait for their answers."""
         return len(self._outstanding) - len(self._own)
 
     @property
     def inbound_pending(self) -> int:
-        """How many of the peer's requests wait for our answers."""
+        """Return how many of the peer's requests wait for our answers."""
         return self._pending_count
 
     @property
@@ -132,7 +132,7 @@ class Session:
         return not self._full and not self.over
 
     def may_send(self, command_id: int) -> bool:
-        """Whether this side may send such a request now."""
+        """Return whether this side may send such a request now."""
         return command_id in self._may_send
 
     def data_to_send(self) -> bytes:
@@ -364,7 +364,7 @@ class Session:
         return _Own.UNBIND in self._own or self._unbind_answered
 
     def _is_too_late(self, pdu: Request) -> bool:
-        """Whether only our unbind keeps us from taking that request."""
+        """Return whether only our unbind keeps us from taking that request."""
         return self._we_unbind and pdu.command_id in ALLOWED[self.role.peer, self.state]
 
     def _refuse(self, pdu: Request, status: int, reason: str) -> None:

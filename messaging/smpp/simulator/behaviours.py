@@ -59,7 +59,7 @@ def behaviour_of(destination: str) -> Behaviour:
 
 
 def wants_receipt(registered_delivery: int, state: MessageState) -> bool:
-    """Whether registered_delivery asks for a receipt of this final state (SMPP 3.4, 5.2.17).
+    """Return whether registered_delivery asks for a receipt of this final state (SMPP 3.4, 5.2.17).
 
     3 is reserved in 3.4; SMPP 5.0 (4.7.21) made it success only.
     """
@@ -78,7 +78,7 @@ _MAX_REMEMBERED_THROTTLES: Final = 10_000
 
 
 def too_long(pdu: SubmitSm) -> bool:
-    """Whether short_message cannot be one short message: a carrier would cut or refuse it.
+    """Return whether short_message cannot be one short message: a carrier would cut or refuse it.
 
     message_payload (SMPP 3.4, 5.3.2.32) may be longer, for the SMSC splits it. Characters of the
     default alphabet travel one in an octet between ESME and SMSC, and seven bits wide after it.
@@ -103,7 +103,7 @@ class Throttles:
         self._counts: OrderedDict[tuple[str, str, str, bytes, bytes], int] = OrderedDict()
 
     def put_off(self, system_id: str, pdu: SubmitSm, times: int) -> bool:
-        """Whether to throttle it now; after `times` times it passes, and is forgotten."""
+        """Return whether to throttle it now; after `times` times it passes, and is forgotten."""
         udh, user_data = split_user_data(pdu)
         key = (system_id, pdu.source_addr, pdu.destination_addr, udh[-2:], user_data)
         seen = self._counts.pop(key, 0)
@@ -125,7 +125,7 @@ class Rate:
         self._at = 0.0
 
     def allows(self, rate: float, now: float) -> bool:
-        """Whether one more may pass at `now`, in monotonic seconds."""
+        """Return whether one more may pass at `now`, in monotonic seconds."""
         self._left = min(self._left + (now - self._at) * rate, max(rate, 1.0))
         self._at = now
         if self._left < 1.0:

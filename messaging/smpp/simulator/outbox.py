@@ -57,7 +57,7 @@ class Outbox:
 
     @property
     def waiting(self) -> int:
-        """How many receipts wait for a place in a window."""
+        """Return how many receipts wait for a place in a window."""
         return len(self._waiting)
 
     def put(self, pdu: DeliverSm | DataSm) -> None:

@@ -73,7 +73,7 @@ def server(test_database, django_db_blocker):
 
 
 def serves(server: RunningServer, member: Member) -> bool:
-    """Whether a newcomer binds and submits."""
+    """Return whether a newcomer binds and submits."""
     with member.bound(server.port) as esme:
         return bool(esme.request(submit()).status == 0)
 

@@ -83,7 +83,7 @@ def pair(member, port) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def _listening(running: list[subprocess.Popen[bytes]], port: int) -> bool:
-    """Whether both have entered themselves and somebody answers."""
+    """Return whether both have entered themselves and somebody answers."""
     assert all(process.poll() is None for process in running), [p.stderr for p in running]
     names = {f":{process.pid}" for process in running}
     seen = {f":{name.rpartition(':')[2]}" for name in _names()}

@@ -243,7 +243,7 @@ COMMON = settings(
 
 
 def same(told: dict[str, Any], sent: dict[str, Any]) -> bool:
-    """Whether an accepted message is as it was estimated."""
+    """Return whether an accepted message is as it was estimated."""
     names = ("to", "sender_id", "parts", "encoding", "credits", "scheduled_at")
     return all(told[name] == sent[name] for name in names)
 
