@@ -1,4 +1,4 @@
-"""What has to be done before the processes start, and whether it was done already.
+"""Boot jobs: what is done once before the processes start, and remembered when it is done.
 
 Migrating, collecting static files and seeding each cost seconds even where there is nothing to do.
 So each leaves in `$DATA_DIR/boot.json` what it depended on, and is left out while that is the same.
@@ -63,7 +63,7 @@ def jobs(env: Env, data_dir: Path) -> list[Job]:
 
 
 class Done:
-    """What was done at earlier starts."""
+    """The record of what earlier starts have done."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "boot.json"

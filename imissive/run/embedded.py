@@ -60,7 +60,7 @@ class EmbeddedError(Exception):
 
 
 class Server(Protocol):
-    """What `make run` needs to know of a server to keep it running as one of its processes."""
+    """A server as `make run` sees it, to keep it running as one of its processes."""
 
     name: str
     stop_signal: signal.Signals
@@ -103,7 +103,7 @@ class Postgres:
 
     @property
     def url(self) -> str:
-        """Where it listens, once prepared."""
+        """Return the URL that it listens on, once prepared."""
         return f"postgresql://{NAME}:{self._password}@{LOOPBACK}:{self._port}/{NAME}"
 
     def prepare(self) -> None:
@@ -230,7 +230,7 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        """Where it listens, once prepared."""
+        """Return the URL that it listens on, once prepared."""
         return f"redis://:{self._password}@{LOOPBACK}:{self._port}/0"
 
     def prepare(self) -> None:
@@ -295,7 +295,7 @@ class Running:
 
 
 def child_setup(server: Server) -> Callable[[], None]:
-    """What a server's process does before exec: change the user, then bind its life to ours."""
+    """Return what a server's process does before exec: change the user, then tie it to ours."""
     # In this order: a change of user would undo the second.
     die = die_with_parent(server.stop_signal)
 
@@ -396,7 +396,7 @@ def open_to_servers(folder: Path) -> None:
 
 
 def _package_folder(name: str) -> Path:
-    """Where a package is, without importing it: theirs have side effects."""
+    """Return a package's folder without importing it, because importing these has side effects."""
     spec = importlib.util.find_spec(name)
     if spec is None or not spec.submodule_search_locations:
         raise EmbeddedError(

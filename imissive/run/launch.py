@@ -203,7 +203,7 @@ class Launch:
         return missing
 
     def _missing(self) -> str:
-        """What /readyz says while it is not 200; `web` or `smpp` where nobody answers there."""
+        """Return what /readyz reports while it is not 200; or the process that is silent."""
         connection = http.client.HTTPConnection(reachable(self.env.host), self.env.port, timeout=2)
         try:
             connection.request("GET", "/readyz")

@@ -29,7 +29,7 @@ Emit = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run, and how it wants to be ended. `grace` is how many seconds it has for that."""
+    """A program to run and how to stop it: `grace` is the seconds that it has for that."""
 
     name: str
     command: Sequence[str]
@@ -45,7 +45,7 @@ class Program:
 
     @property
     def mark(self) -> str:
-        """What its command line looks like, to know it again from its pid after a crash."""
+        """Return its command line as /proc shows it, to recognize it by its pid after a crash."""
         return " ".join(self.command)
 
 
@@ -126,7 +126,7 @@ class Supervisor:
                 child.kill_at = 0.0
 
     def exit_code(self, name: str) -> int | None:
-        """How a `once` program ended, or None while it runs. Asking forgets it."""
+        """Return the exit code of a `once` program, or None while it runs. Asking forgets it."""
         child = self._children.get(name)
         if child is None or child.code is None:
             return None

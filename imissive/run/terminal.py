@@ -1,4 +1,4 @@
-"""What `make run` writes: each process's lines under its name, and the block that says it is up."""
+"""The output of `make run`: each process's lines under its name, and the block of a ready platform."""
 
 import os
 import re

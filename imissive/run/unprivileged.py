@@ -1,4 +1,4 @@
-"""How a program that refuses to run as root, as PostgreSQL does, is started by root.
+"""Starting programs that refuse to run as root, such as PostgreSQL, where root starts them.
 
 No user is made and no folder is opened to others. There are three ways, tried in this order:
 

@@ -26,11 +26,11 @@ from messaging.text import variables
 
 SOURCE: Final = "campaign"
 LEASE: Final = timedelta(seconds=60)
-"""How long a check may be silent until another worker begins it anew."""
+"""A check that is silent for this long is started again by another worker."""
 
 
 def send_request_of(campaign: Campaign) -> SendRequest:
-    """What all messages of the campaign share."""
+    """Return the SendRequest that all messages of the campaign share."""
     return SendRequest(
         campaign.organization_id,
         source=SOURCE,
@@ -40,7 +40,7 @@ def send_request_of(campaign: Campaign) -> SendRequest:
 
 @dataclass(slots=True)
 class _Found:
-    """What a check has found so far."""
+    """The findings of a check so far."""
 
     rows: int = 0
     good: int = 0
@@ -190,7 +190,7 @@ def _draft(campaign: Campaign, recipient: Recipient) -> Draft:
 
 
 def _problem(campaign: Campaign, recipient: Recipient, seen: dict[str, int]) -> Bad | None:
-    """What is wrong with a row before its message is looked at."""
+    """Return what is wrong with a row before its message is evaluated."""
     if recipient.kind is not None:
         return Bad(recipient.line, recipient.written, recipient.kind, recipient.detail)
     first = seen.get(recipient.number)

@@ -86,7 +86,7 @@ def _read_as(campaign: Campaign, reading: Reading | None) -> None:
 
 
 def reading_of(campaign: Campaign, shape: Shape | None = None) -> Reading | None:
-    """How the campaign's file is read, or would be in that shape; None where it has none."""
+    """Return how the campaign's file is read, or would be in that shape; None where it has none."""
     if campaign.file is None:
         return None
     file = campaign.file

@@ -20,7 +20,7 @@ _PAGE = 5_000
 
 
 class Fate(NamedTuple):
-    """What became of a row: in two words, and why."""
+    """Return a row's outcome in two words, and the reason."""
 
     number: str
     what: str

@@ -1,4 +1,4 @@
-"""What a member fills in on the way to a campaign."""
+"""The forms of the campaign wizard."""
 
 import uuid
 from typing import Any
@@ -35,7 +35,7 @@ _DELIMITER_KEYS = {str(ord(each)): each for each in DELIMITERS}
 
 
 class RecipientsForm(forms.Form):
-    """Whom it goes to: a file, or contact lists."""
+    """The recipients of a campaign: a file, or contact lists."""
 
     campaign_id = forms.CharField(max_length=40, widget=forms.HiddenInput)
     name = forms.CharField(
@@ -112,7 +112,7 @@ class RecipientsForm(forms.Form):
 
 
 class ColumnsForm(forms.Form):
-    """How the file is read, and which column is what."""
+    """The file's encoding and delimiter, and the meaning of its columns."""
 
     number_column = forms.TypedChoiceField(
         label=gettext_lazy("Column with the numbers"), coerce=int, empty_value=None
@@ -168,7 +168,7 @@ class ColumnsForm(forms.Form):
         return _DELIMITER_KEYS[self.cleaned_data["delimiter"]]
 
     def shape(self) -> Shape | None:
-        """How the file shall be read; None where that is not right itself."""
+        """Return how to read the file; None where these fields are invalid."""
         self.full_clean()
         chosen = self.cleaned_data
         if "encoding" not in chosen or "delimiter" not in chosen:
@@ -177,7 +177,7 @@ class ColumnsForm(forms.Form):
 
 
 class TextForm(forms.Form):
-    """What is sent, and from whom."""
+    """The text and the sender ID."""
 
     sender = forms.ChoiceField(label=gettext_lazy("From"))
     text = forms.CharField(
@@ -213,7 +213,7 @@ class TextForm(forms.Form):
 
 
 class StartForm(WhenForm):
-    """When it goes, how fast, and for how long each message is tried."""
+    """The schedule, the rate, and the validity of each message."""
 
     seen = forms.CharField(max_length=80, widget=forms.HiddenInput)
     per_minute = forms.TypedChoiceField(

@@ -1,4 +1,4 @@
-"""How pages call a campaign's states, and where it goes on from each."""
+"""Labels of a campaign's states on pages, and the next page from each."""
 
 from typing import Final
 

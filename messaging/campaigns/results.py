@@ -1,4 +1,4 @@
-"""What has become of a campaign's messages: counted by a worker now and then, shown from its row.
+"""Results of a campaign: counted by a worker now and then, and shown from the campaign's row.
 
 Counting 100,000 messages takes longer than a page may, so no page does it.
 """
@@ -69,7 +69,7 @@ class Results:
 
     @property
     def cost(self) -> int:
-        """What was charged, less what came back."""
+        """Return what was charged, less the refunds."""
         return self.price - self.refunded
 
     def as_json(self) -> dict[str, Any]:

@@ -31,7 +31,7 @@ from messaging.sending.accept import Accepted
 from messaging.sending.evaluation import Draft, Refusal
 
 PACE_SECONDS: Final = 5
-"""How often a campaign with a pace of its own accepts some messages."""
+"""The interval at which a campaign with a rate of its own accepts messages."""
 
 
 def begin(campaign_id: uuid.UUID) -> bool:

@@ -1,4 +1,4 @@
-"""What a worker does when campaigns are due: some of each, in turn, until nothing is."""
+"""The scheduler of campaigns: a worker takes a step of each that is due, in turn, until none is."""
 
 import time
 import uuid
@@ -34,7 +34,7 @@ _ACTS: Final[dict[str, Callable[[uuid.UUID], bool]]] = {
     State.CANCELING: cancel.step,
     State.CANCELED: cancel.look_again,
 }
-"""What is done to a campaign that is due, by its state."""
+"""The step that is taken for a campaign that is due, by its state."""
 
 
 def run(seconds: float) -> bool:

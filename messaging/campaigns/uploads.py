@@ -25,7 +25,7 @@ SAMPLE: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """How a file is read: its columns, the one with the numbers, and its first rows."""
+    """A file as it was read: its columns, the one with the numbers, and its first rows."""
 
     shape: Shape
     columns: list[str]

@@ -60,7 +60,7 @@ def _to(name: str, member: Member, campaign: Campaign) -> HttpResponse:
 
 
 def _context(member: Member, campaign: Campaign | None, step: str, **more: Any) -> dict[str, Any]:
-    """What each step shows: which steps there are, where one is, and which can be gone back to."""
+    """Return the steps, the current one, and those that one can go back to."""
     names = [
         ("recipients", _("Recipients"), "campaign_recipients"),
         ("columns", _("Columns"), "campaign_columns"),
@@ -224,7 +224,7 @@ def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
 @require_safe
 @_step
 def check(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
-    """What the check found, while it runs and after."""
+    """Return the check's findings, while it runs and after."""
     if campaign.state == State.DRAFT:
         return _to("campaign_text", member, campaign)
     context = _context(member, campaign, "check", live=campaign.state == State.CHECKING)
@@ -327,6 +327,6 @@ def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
 
 
 def _seen(campaign: Campaign) -> str:
-    """What a member agrees to: this check's messages at this price."""
+    """Return what a member agrees to: this check's messages at this price."""
     at = campaign.checked_at.isoformat() if campaign.checked_at else ""
     return f"{campaign.good}:{campaign.price}:{at}"

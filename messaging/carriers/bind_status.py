@@ -1,4 +1,4 @@
-"""What a carrier worker writes of its binds, so that people see them and others know who is up."""
+"""The status of binds as carrier workers report it: for people, and for failover."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,7 +15,7 @@ from messaging.smpp import client
 
 FORGET_AFTER = timedelta(minutes=1)
 RETURN_GRACE = timedelta(seconds=5)
-"""How long a lost bind is waited for before its carrier's queue moves to another carrier."""
+"""The time that a lost bind has to return before failover moves its carrier's queue."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What a carrier's answer to a submit_sm means for the message: one table. Pure."""
+"""The table of command statuses: what a carrier's response to a submit_sm means. Pure."""
 
 from enum import Enum
 
@@ -27,7 +27,7 @@ _DISPOSITIONS: dict[int, SubmitOutcome] = {
 
 
 def submit_outcome(command_status: int) -> SubmitOutcome:
-    """What to do with a message answered by that command_status (SMPP 3.4, 5.1.3).
+    """Return what to do with a message that got that command_status (SMPP 3.4, 5.1.3).
 
     Every status that is not in the table speaks of the message itself and is final.
     """

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def wire_format(carrier: Carrier) -> WireFormat:
-    """How that carrier wants submit_sm written."""
+    """Return how that carrier wants submit_sm written."""
     return WireFormat(
         alphanumeric=Ton(carrier.source_ton_alphanumeric, carrier.source_npi_alphanumeric),
         numeric=Ton(carrier.source_ton_numeric, carrier.source_npi_numeric),
@@ -28,7 +28,7 @@ def wire_format(carrier: Carrier) -> WireFormat:
 
 
 def receipt_rules(carrier: Carrier) -> Rules:
-    """How that carrier writes its receipts."""
+    """Return how that carrier writes its receipts."""
     return Rules(
         id_form=cast("IdForm", carrier.receipt_id_form),
         by_data_sm=carrier.receipts_by_data_sm,
@@ -39,7 +39,7 @@ def receipt_rules(carrier: Carrier) -> Rules:
 
 
 def pool_config(carrier: Carrier) -> PoolConfig:
-    """How to bind to that carrier."""
+    """Return how to bind to that carrier."""
     return PoolConfig(
         host=carrier.host,
         port=carrier.port,

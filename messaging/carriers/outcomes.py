@@ -1,4 +1,4 @@
-"""What became of a message, judged from what a carrier said of its parts. Pure."""
+"""The outcome of a submitted message, by the carrier's responses to its parts. Pure."""
 
 from messaging.carriers.command_statuses import SubmitOutcome, status_name, submit_outcome
 from messaging.carriers.queue import Result

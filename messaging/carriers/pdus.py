@@ -23,7 +23,7 @@ class Ton:
 
 @dataclass(frozen=True, slots=True)
 class WireFormat:
-    """How a carrier wants addresses and texts written."""
+    """The form in which a carrier wants addresses and texts."""
 
     alphanumeric: Ton = Ton(5, 0)
     numeric: Ton = Ton(1, 1)

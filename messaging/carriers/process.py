@@ -18,7 +18,7 @@ from messaging.models import Carrier
 log = structlog.get_logger(__name__)
 
 END_SECONDS = 12.0
-"""How long a process may take for its end; who supervises it kills it after 15 seconds."""
+"""The time that a process has to stop; its supervisor kills it after 15 seconds."""
 
 
 class _Running:

@@ -57,7 +57,7 @@ class SubmittedPart(NamedTuple):
 
 @dataclass(slots=True)
 class Result:
-    """What became of one claimed message; `submitted` are the parts of it that went well.
+    """The result of one claimed message; `submitted` are the parts that the carrier accepted.
 
     `submit_outcome` None: not every part was written to a bind, so nothing is known against it.
     """
@@ -212,7 +212,7 @@ def _try_again(carrier_id: int, result: Result, now: datetime) -> _Change:
 
 
 def retry_delay(submits: int) -> timedelta:
-    """How long to wait after that many earlier submits: doubling from half a second to a minute."""
+    """Return the delay after that many submits: doubling from half a second to a minute."""
     seconds = min(FIRST_RETRY_SECONDS * 2 ** min(submits, 10), LONGEST_RETRY_SECONDS)
     return timedelta(seconds=seconds * random.uniform(0.8, 1.2))  # noqa: S311
 

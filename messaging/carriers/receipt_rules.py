@@ -1,4 +1,4 @@
-"""What a carrier's receipt means by that carrier's rules, or why it is not used. Pure.
+"""A carrier's rules for its receipts: what each means, or why it is not used. Pure.
 
 Carriers agree on little but the name of a receipt. What can be forged by a handset, or contradicts
 itself, is used only where the carrier's settings say so; but none is dropped without a trace.
@@ -30,7 +30,7 @@ ENDS = {
 }
 """The meanings of a carrier's word that end a part; any other leaves it on its way."""
 MEANINGS = (*ENDS, "enroute")
-"""What a word may be mapped to."""
+"""The statuses that a word may be mapped to."""
 _MARKS = frozenset({ESM_DELIVERY_RECEIPT, ESM_INTERMEDIATE})
 _TAGS = frozenset({RECEIPTED_MESSAGE_ID, MESSAGE_STATE})
 LONGEST_RAW = 200
@@ -38,7 +38,7 @@ LONGEST_RAW = 200
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a carrier writes its receipts. `words` has its own status words, in upper case."""
+    """A carrier's form of receipts. `words` has its own status words, in upper case."""
 
     id_form: IdForm = "as_is"
     by_data_sm: bool = True

@@ -19,7 +19,7 @@ Reason = EarlyReceipt.Reason
 _ENDS = (Status.DELIVERED, Status.FAILED, Status.EXPIRED)
 
 KEEP_EARLY = timedelta(days=3)
-"""How long a receipt that is not used is kept, for who asks its carrier about it."""
+"""The time that a receipt that is not used is kept, for questions to its carrier."""
 EARLY_AT_MOST = timedelta(hours=1)
 """How long before its submit is written a receipt may come. An older one was somebody else's: some
 carriers count their ids anew."""
@@ -56,7 +56,7 @@ class UnusedReceipt:
 
 
 class _Ending(NamedTuple):
-    """How a message or a part ended; `code` as a FinalReceipt has it."""
+    """The end of a message or a part; `code` as a FinalReceipt has it."""
 
     status: Status
     code: str

@@ -122,7 +122,7 @@ def hold_late(limit: int = STEP) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _NextHours:
-    """When a late message may go and until when; None: at once, and at any time."""
+    """The hours in which a late message may go; None: at once, and at any time."""
 
     opens: datetime | None = None
     closes: datetime | None = None

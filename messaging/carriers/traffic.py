@@ -1,4 +1,4 @@
-"""What carriers answer, counted by the minute: for operators, who see how well each one does.
+"""Carriers' responses, counted by the minute: for operators, who see how each one performs.
 
 A worker counts in memory and writes with its report, every two seconds. What it counted since the
 last report dies with it: these are figures to look at, and nothing is charged by them.
@@ -54,7 +54,7 @@ class Tally:
             self.failed += 1
 
     def take(self) -> "Tally":
-        """What was counted so far; counting begins anew."""
+        """Return the counts so far, and start again from zero."""
         taken = Tally(**asdict(self))
         for field in fields(self):
             setattr(self, field.name, 0)
@@ -151,7 +151,7 @@ def figures() -> dict[int, Figures]:
 
 
 def _queues() -> list[tuple[int, int]]:
-    """What waits for each carrier: never counted to its end, which may be millions away."""
+    """Return the queue of each carrier: counted to a limit, since it may have millions."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT c.id, (SELECT count(*) FROM (SELECT FROM messaging_message m"

@@ -54,7 +54,7 @@ GATHER_SECONDS, GATHER_WAITED_FOR_SECONDS = 0.015, 0.004
 time is for when submits wait for the slots that a commit gives back."""
 STOP_SECONDS = 4.0
 REBIND_SECONDS = 5.0
-"""How long answers are waited for when a carrier's settings take new binds."""
+"""The time that outstanding responses have when a carrier's settings need new binds."""
 DATABASE_THREADS = 6
 """One for each pump, writer and report: an urgent claim waits for nobody else's."""
 

@@ -34,7 +34,7 @@ from messaging.sending.reasons import SendingReason
 from messaging.text import variables
 
 KEPT = timedelta(days=30)
-"""How long a form that comes again is known."""
+"""A form that is submitted again within this time is recognized."""
 MOST: int = settings.BULK_MAX_MESSAGES
 """Recipients at once, as in a bulk call."""
 
@@ -45,7 +45,7 @@ class TooMany(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Whom one message goes to: the number as it was written or kept, the name where it is known,
+    """The recipient of one message: the number as written or stored, the name if it is known,
     and the values of variables."""
 
     number: str
@@ -63,7 +63,7 @@ class Recipients:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a member wants to send. `sender` None stands for the default one."""
+    """A member's composition. `sender` None stands for the default one."""
 
     organization: Organization
     text: str
@@ -125,7 +125,7 @@ def recipients_of(
 
 
 def _key(written: str) -> str:
-    """What two spellings of a number have in common."""
+    """Return the key that two spellings of a number share."""
     try:
         return e164.parse(written).e164
     except e164.InvalidNumber:
@@ -140,13 +140,13 @@ def _recipient(number: str, contact: Contact | None, defaults: Mapping[str, str]
 
 
 def values_of(contact: Contact) -> dict[str, Any]:
-    """What variables may say of a contact."""
+    """Return the values that variables may take from a contact."""
     return {**contact.fields, "name": contact.name, "number": contact.number}
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """What would become of it, message by message, in the order of the recipients."""
+    """The evaluation of a composition, message by message, in the order of the recipients."""
 
     asked: Asked
     opinions: tuple[Opinion, ...]
@@ -186,7 +186,7 @@ class Assessment:
 
     @property
     def fingerprint(self) -> str:
-        """What a member agreed to: how many messages, at what price."""
+        """Return what a member agreed to: how many messages, at what price."""
         return f"{len(self.accepted)}:{self.price}"
 
 
@@ -217,14 +217,14 @@ def _without_value(text: str, recipient: Recipient) -> list[Problem]:
 
 
 def usual(asked: Asked) -> Opinion:
-    """What can be said of the text by itself, before anybody is named."""
+    """Return what can be said of the text alone, before there is a recipient."""
     draft = Draft("", asked.text, asked.sender)
     return examine(draft, terms_of(asked.send_request(), []))
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What was sent: a message, or a batch of several. `first`: not before this time."""
+    """The result of sending: a message, or a batch. `first`: this call sent it, no earlier one."""
 
     message_id: uuid.UUID | None
     batch_id: uuid.UUID | None
@@ -232,7 +232,7 @@ class Sent:
 
 
 class NothingAccepted(Exception):
-    """What was acceptable a moment ago is not any more."""
+    """Something that was acceptable at the review no longer is."""
 
 
 def was_sent(member: Member, once: uuid.UUID) -> bool:
@@ -293,7 +293,7 @@ def _record(
     *,
     test: bool,
 ) -> None:
-    """Who sent it: the messages themselves do not say."""
+    """Record who sent it, because the messages themselves do not say."""
     what = (
         ids.public_id(ids.BATCH, composition.batch_id)
         if composition.batch_id

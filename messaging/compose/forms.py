@@ -1,4 +1,4 @@
-"""What a member fills in to write to people."""
+"""The forms of compose."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -25,7 +25,7 @@ LONGEST = 5000
 """Characters of a text: more than ten parts hold, so that the verdict says how many they are."""
 MAX_VALUE = 500
 VALUE = "value_"
-"""What the names of the fields begin with that hold the values of variables."""
+"""The prefix of the fields that hold the values of variables."""
 
 
 class ComposeForm(WhenForm):
@@ -131,7 +131,7 @@ class ComposeForm(WhenForm):
         return text
 
     def asked(self) -> Asked:
-        """What is asked for, as far as it is right: all of it where the form is valid."""
+        """Return the composition as far as it is valid: all of it where the form is."""
         cleaned = self.cleaned_data
         validity = cleaned.get("validity")
         return Asked(

@@ -1,4 +1,4 @@
-"""When to send and how long to try, as people choose it in a form: by the clock of a time zone."""
+"""Forms for the schedule and the validity, by the clock of a time zone."""
 
 import zoneinfo
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ def zone_named(name: str) -> zoneinfo.ZoneInfo:
 
 
 def clock_time(written: str, zone: zoneinfo.ZoneInfo) -> datetime | None:
-    """What a `datetime-local` field holds, by the clock of that zone; None for at once.
+    """Return the moment that a `datetime-local` field holds in that zone; None for now.
 
     Raises ValidationError for what is no time, past, too far ahead, or left out when the clocks go
     forward.

@@ -67,7 +67,7 @@ def compose(request: HttpRequest, member: Member) -> HttpResponse:
 @member_page(Action.SEND)
 @limit_posts(PREVIEW)
 def estimate(request: HttpRequest, member: Member) -> HttpResponse:
-    """What is said beside the form while it is filled in, by the same functions as the review."""
+    """Render the help beside the form while it is filled in, by the functions of the review."""
     refused = _refusal_of_many(request, member, LARGE_PREVIEW)
     if refused is not None:
         return refused
@@ -139,7 +139,7 @@ def _form(member: Member, data: Any = None, initial: dict[str, Any] | None = Non
 
 
 def _asked_for(request: HttpRequest, member: Member) -> dict[str, Any]:
-    """What other pages lead here with: numbers, a list, a template."""
+    """Return the initial values that other pages link here with: numbers, a list, a template."""
     found: dict[str, Any] = {"to": request.GET.get("to", "").replace("\0", "")[:1000]}
     lists = member.organization.contact_lists.all()
     contact_list = list_of(list(lists), request.GET.get("list", ""))
@@ -153,7 +153,7 @@ def _asked_for(request: HttpRequest, member: Member) -> dict[str, Any]:
 
 
 def _rewritten(member: Member, data: QueryDict) -> dict[str, Any]:
-    """What was filled in, with another text where one was asked for."""
+    """Return what was filled in, with another text where one was requested."""
     found: dict[str, Any] = data.dict()
     found["lists"] = data.getlist("lists")
     text = found.get("text", "").replace("\r\n", "\n")
@@ -237,7 +237,7 @@ def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResp
 
 
 def _carried(data: QueryDict) -> list[tuple[str, str]]:
-    """What the form held, for the page to hand on."""
+    """Return the form's values, for the page to pass on."""
     dropped = ("csrfmiddlewaretoken", "act", "once", "seen", "names", "template")
     return [(name, value) for name, found in data.lists() if name not in dropped for value in found]
 

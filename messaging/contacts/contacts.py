@@ -32,7 +32,7 @@ class NewContact:
 
 @dataclass(slots=True)
 class TakenIn:
-    """How many contacts were new, and how many were known already."""
+    """The numbers of contacts that were created and that were updated."""
 
     added: int = 0
     known: int = 0

@@ -1,4 +1,4 @@
-"""What is filled in about contacts, their lists, and numbers that are not written to."""
+"""The forms of contacts, contact lists, and the suppression list."""
 
 import contextlib
 from collections.abc import Iterable

@@ -123,7 +123,7 @@ class Reading:
 
 
 def _without_heading(width: int, column: int) -> list[str]:
-    """What the columns are called where nobody says so: the first beside the number is the name."""
+    """Return names for columns without a heading: the first beside the number is the name."""
     names = [f"column{position}" for position in range(1, width + 1)]
     beside = next((each for each in range(width) if each != column), None)
     if beside is not None:

@@ -27,7 +27,7 @@ _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 
 
 class Source(StrEnum):
-    """Where an entry came from."""
+    """The source of an entry of the suppression list."""
 
     API = "api"
     DASHBOARD = "dashboard"

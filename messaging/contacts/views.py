@@ -155,7 +155,7 @@ def _to_imported(member: Member, reading: Reading, into: ContactList | None) -> 
 @require_safe
 @member_page(Action.SEND)
 def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> HttpResponseBase:
-    """What an import left out, row by row; with `download`, all of it as a file."""
+    """Show the rows that an import left out; with `download`, all of them as a file."""
     kept = imports.read_rejected(member.organization, file_id)
     if kept is None:
         raise Http404

@@ -1,4 +1,4 @@
-"""Whether a bind is let in: system_id, password, address, TLS, number of binds; and lockouts."""
+"""Bind authentication: system_id, password, address, TLS, number of binds; and lock-outs."""
 
 from contextlib import suppress
 from typing import Final
@@ -95,7 +95,7 @@ def is_open(account: SmppAccount) -> bool:
 
 
 def _keys(address: str, system_id: str) -> dict[str, int]:
-    """What failures are counted under, and how many are too many."""
+    """Return the keys that failures are counted under, and how many are too many."""
     return {
         f"smpp-bind:{address}": FAILURES_OF_ADDRESS,
         # In hex, for a cache's keys have no spaces.

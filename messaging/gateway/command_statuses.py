@@ -1,4 +1,4 @@
-"""What the platform's refusals are called in SMPP: one table, and an account's own wishes. Pure."""
+"""The table of command statuses for our refusals, with an account's own choices. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final

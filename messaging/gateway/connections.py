@@ -45,7 +45,7 @@ class Threads:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, work: Callable[..., T], *arguments: Any) -> T:
-        """What `work` returns or raises; broken connections are forgotten on the way."""
+        """Run `work` in a thread and return what it returns; broken connections are dropped."""
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._pool, partial(_work, work, *arguments))
 
@@ -118,7 +118,7 @@ class Connection:
         return self.link.peer.rpartition(":")[0].partition("%")[0]
 
     def introduce(self, pdu: Bind) -> Newcomer:
-        """What a bind says of itself."""
+        """Return the bind's report."""
         port = self.link.peer.rpartition(":")[2]
         return Newcomer(
             kind=KINDS[CommandId(pdu.command_id)],
@@ -130,11 +130,11 @@ class Connection:
         )
 
     def forget_report(self) -> None:
-        """What was reported is not kept any more."""
+        """Forget the last report, so that the next one is written."""
         self._reported = ()
 
     def report(self) -> Report | None:
-        """How it stands, if that is not what was reported last."""
+        """Return the bind's report if it differs from the last one."""
         link = self.link
         now = time.monotonic()
         heard = now - link.silence

@@ -73,7 +73,7 @@ class Console:
         self.errors.append((time.time(), ">", name, request.sequence, "", NOT_ANSWERED))
 
     def note_fault(self, fault: RemoteProtocolError) -> None:
-        """What of the customer's could not be understood, or is not allowed."""
+        """Note what the customer sent that is malformed or not allowed."""
         name, status = command_name(fault.command_id), short_status(fault.status)
         row: Noted = (time.time(), "<", name, fault.sequence, status, fault.reason)
         self.noted.append(row)
@@ -117,7 +117,7 @@ def masked_address(written: str) -> str:
 
 
 def told(pdu: Pdu) -> str:
-    """What may be shown of a PDU's fields."""
+    """Return what may be shown of a PDU's fields."""
     if isinstance(pdu, Bind):
         version = f"interface_version=0x{pdu.interface_version:02X}"
         return f"{version} system_type={pdu.system_type}" if pdu.system_type else version

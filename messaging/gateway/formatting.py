@@ -1,4 +1,4 @@
-"""What customers are told: message ids in their form, receipts, states. Pure."""
+"""Formatting for customers: message ids, receipts (delivery reports), states. Pure."""
 
 import re
 import uuid

@@ -1,4 +1,4 @@
-"""What became of an account's binds, for its owner: let in, refused, ended. The latest are kept.
+"""The history of an account's binds, for its owner: accepted, refused, ended. The latest are kept.
 
 None of it is told to a peer: who asks with a wrong password is no owner.
 """

@@ -1,4 +1,4 @@
-"""What the SMPP console shows of accounts and their binds, to their owners and to operators."""
+"""The live SMPP console: accounts and their binds, for their owners and for operators."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -111,7 +111,7 @@ def previous_works(account: SmppAccount) -> bool:
 
 
 def where() -> dict[str, Any]:
-    """What every account binds to."""
+    """Return the addresses that every account binds to."""
     return {
         "host": settings.SMPP_PUBLIC_HOST,
         "port": settings.SMPP_PORT,
@@ -145,7 +145,7 @@ def of_organization(organization: Organization) -> list[Standing]:
 
 
 def lines(stored: Sequence[Any]) -> list[Line]:
-    """What a bind's report has of PDUs or errors, newest first."""
+    """Return the PDUs or errors of a bind's report, newest first."""
     return [
         Line(**{**row, "at": datetime.fromtimestamp(row["at"], UTC)}) for row in reversed(stored)
     ]

@@ -43,7 +43,7 @@ class Notifications:
 
 
 def _where() -> dict[str, Any]:
-    """How to connect: as Django does, without its pool."""
+    """Return the connection's parameters: as Django's, without its pool."""
     known = connection.settings_dict
     names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST"}
     where = {name: known[key] for name, key in names.items() if known[key]}

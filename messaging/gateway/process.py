@@ -13,7 +13,7 @@ from django.conf import settings
 from messaging.gateway.server import CustomerServer, Options
 
 STOP_SECONDS = 2.5
-"""How long a draining server waits for answers both ways, and then for receipts to be settled."""
+"""The time that a draining server waits for responses, and then for receipts to be settled."""
 
 
 class CannotServe(Exception):
@@ -21,7 +21,7 @@ class CannotServe(Exception):
 
 
 def options() -> Options:
-    """What the settings ask for. Raises CannotServe for a certificate that cannot be used."""
+    """Return the server's options. Raises CannotServe for a certificate that cannot be used."""
     plain = Options(
         host=settings.SMPP_HOST,
         port=settings.SMPP_PORT,

@@ -90,7 +90,7 @@ def begun(account_id: UUID, keys: Iterable[bytes]) -> set[bytes]:
 
 
 def places(assembly_ids: Sequence[UUID]) -> dict[tuple[UUID, int], bytes]:
-    """What is there of those texts: by assembly and number a digest of the part's octets."""
+    """Return the parts that are stored: by assembly and number, a digest of the part's octets."""
     if not assembly_ids:
         return {}
     with server_cursor() as cursor:
@@ -122,7 +122,7 @@ def reserve(organization_id: UUID, assembly: Assembly, price: int) -> bool:
 
 
 def give_back(organization_id: UUID, assemblies: Sequence[Assembly]) -> None:
-    """What was held comes back: all parts are there, and the message itself is charged."""
+    """Refund what was held: all parts are there, and the message itself is charged."""
     kind = LedgerEntry.Kind.REFUND
     ledger.post(
         [

@@ -22,9 +22,9 @@ STEP: Final = 1000
 COUNTED_AT_MOST: Final = 10_000
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5, 300
 KNOWN_FOR: Final = timedelta(days=30)
-"""How long a message can be asked for by the id that answered its submit."""
+"""The time that a message can be queried by the id of its submit_sm_resp."""
 ONCE_FOR: Final = timedelta(hours=24)
-"""How long a repetition is known by its user_message_reference."""
+"""The time that a repetition is recognized by its user_message_reference."""
 
 _CLAIM = """
 WITH due AS MATERIALIZED (
@@ -93,7 +93,7 @@ def settle(server_id: UUID, done: Sequence[int], again: Sequence[tuple[int, int]
 
 
 def retry_seconds(attempts: int) -> int:
-    """How long a refused receipt waits: five seconds, doubled each time up to five minutes."""
+    """Return the delay of a refused receipt: five seconds, doubled each time up to five minutes."""
     return min(FIRST_RETRY_SECONDS << min(attempts - 1, 10), LONGEST_RETRY_SECONDS)
 
 

@@ -36,18 +36,18 @@ log = structlog.get_logger(__name__)
 SYSTEM_ID: Final = "imissive"
 REPORT_SECONDS: Final = 2.0
 LOOK_SECONDS: Final = 1.0
-"""How often receipts are looked for without a bell."""
+"""The interval at which queued receipts are looked for without a wake-up."""
 BINDS_REFUSED: Final = 3
 """Refused binds after which a connection is closed."""
 MOST_ADMISSIONS: Final = 200
 """Binds that may wait for their password to be checked."""
 REFUSING_SECONDS: Final = 2.0
-"""How long a connection over the limit has for its bind, which will be refused."""
+"""The time that a connection over the limit has for its bind, which will be refused."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """Where to listen and how to hold out. `tls_port` needs `tls`; ports of 0 are free ones."""
+    """The server's options. `tls_port` needs `tls`; a port of 0 takes a free one."""
 
     host: str = "127.0.0.1"
     port: int = 2775

@@ -1,4 +1,4 @@
-"""Who is bound where: rows that all server processes share, alive while their process is seen.
+"""Sessions: rows of live binds that all server processes share, alive while their process is.
 
 Rows are locked in one order, servers before accounts before sessions, and none so that another
 row's reference to it would have to wait: a bind and a report meet all the time.
@@ -22,7 +22,7 @@ from imissive.run.processes import command_line
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 
 COMMAND: Final = "smpp_server"
-"""What a server's command line has."""
+"""The part of a command line by which a server is recognized."""
 _began = timezone.now()
 FORGET_AFTER: Final = timedelta(minutes=1)
 _REPORTED: Final = (

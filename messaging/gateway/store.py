@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 
 SOURCE: Final = "smpp"
 USED_AGAIN: Final = 10
-"""How often a reference may be used again among the submits of one transaction."""
+"""The number of times that a reference may be reused among the submits of one transaction."""
 
 
 @dataclass(slots=True)
@@ -353,7 +353,7 @@ class _Taking:
 
 
 def _first_of(submit: Submit, new: Sequence[Submit]) -> Submit | None:
-    """What came with a submit and is the same: its fingerprint, or the part and its octets."""
+    """Return what identifies a repeated submit: its fingerprint, or the part and its octets."""
     wanted = submit.wanted
     for other in new:
         if wanted.fingerprint is not None and other.wanted.fingerprint == wanted.fingerprint:

@@ -15,7 +15,7 @@ from messaging.models.smpp_accounts import SmppAccount
 log = structlog.get_logger(__name__)
 
 ASK_SECONDS: Final = 20.0
-"""How long it is asked what became of a commit whose outcome was not told."""
+"""The time for which the database is asked about a commit whose outcome is unknown."""
 ASK_PAUSE: Final = 0.5
 
 

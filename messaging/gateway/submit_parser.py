@@ -1,4 +1,4 @@
-"""What a submit asks for, read out of its PDU. Pure.
+"""The parser of submits: what each asks for, from its PDU. Pure.
 
 Raises Refused with a code of statuses.py; what any message can have wrong (number, sender, length)
 is judged later, by the one function that judges all messages.
@@ -54,7 +54,7 @@ class Refused(Exception):
 
 
 class Dialect(Protocol):
-    """What of an account decides how its submits are read."""
+    """The settings of an account by which its submits are read."""
 
     @property
     def default_coding(self) -> str: ...
@@ -276,7 +276,7 @@ def _sender(address: Address) -> str | None:
 
 
 def coding_of(data_coding: int, dialect: Dialect) -> str:
-    """What a text with that data_coding is written in. Raises Refused where we cannot read it.
+    """Return the coding of a text with that data_coding. Raises Refused where we cannot read it.
 
     A message class (3GPP 23.038, 4) only says how a handset shows the text, and is let go.
     """

@@ -1,4 +1,4 @@
-"""How many submits may pass now: the account's throughput, and its organization's limit."""
+"""Throttling of submits, by the account's throughput and its organization's limit."""
 
 from collections.abc import Callable, Sequence
 from typing import Final

@@ -15,20 +15,20 @@ from typing import Final
 from messaging.importing import encodings
 
 DELIMITERS: Final = (",", ";", "\t", "|", "،", "؛")
-"""What cells are parted by; the last two are the Arabic comma and semicolon."""
+"""The delimiters of cells; the last two are the Arabic comma and semicolon."""
 
 MAX_CELL: Final = 4_000
 MAX_CELLS: Final = 100
 MAX_ROW: Final = 20_000
 """Characters of a row at most; more is a quote that was never closed."""
 _REREAD_AT_MOST: Final = 50
-"""How many quotes left open have what they swallowed read anew; see `_records`."""
+"""The number of open quotes after which the lines they swallowed are read again; see `_records`."""
 _SAMPLE_ROWS: Final = 50
 _HEAD: Final = 64 * 1024
 
 
 class Fault(StrEnum):
-    """What is wrong with a row as such, whatever stands in it."""
+    """A fault of a row as such, whatever it contains."""
 
     QUOTE = "quote"  # it is opened and never closed
     LONG = "long"  # a cell or the row is longer than any of use
@@ -45,7 +45,7 @@ class Fault(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How a file is written."""
+    """The encoding and delimiter of a file, and whether it has a heading."""
 
     encoding: str = encodings.UTF_8
     delimiter: str = ","
@@ -66,7 +66,7 @@ class _Runaway(Exception):
 
 
 def detect(pieces: Callable[[], Iterable[bytes]]) -> Shape:
-    """How a file is written, as far as can be seen. `pieces` gives its bytes anew each time."""
+    """Detect the shape of a file. `pieces` gives its bytes from the start each time."""
     encoding = encodings.detect(pieces())
     head = _head(pieces())
     text = head.decode(encoding, "replace").removeprefix("\ufeff")

@@ -142,7 +142,7 @@ def _likelihood(encoding: str, words: list[bytes]) -> float:
 
 
 def _of_word(word: str, usual: str) -> float:
-    """How much a word looks like one: usual letters, of one script, not in capitals midway."""
+    """Score how much a word looks like one: usual letters, one script, no capitals midway."""
     score = 0.0
     before = ""
     for letter in word:

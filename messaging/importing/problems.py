@@ -1,4 +1,4 @@
-"""What keeps a row of a campaign from being sent, for people: what it is, and what to do."""
+"""Problems of a campaign's rows, for people: what is wrong, and what to do."""
 
 from dataclasses import dataclass
 from enum import StrEnum

@@ -1,4 +1,4 @@
-"""Whom a campaign goes to: one row after the other, from a file or from contact lists."""
+"""The recipients of a campaign, row by row, from a file or from contact lists."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -41,12 +41,12 @@ class Recipient:
 
 
 def shape_of(campaign: Campaign) -> Shape:
-    """How the campaign's file is read."""
+    """Return how the campaign's file is read."""
     return Shape(campaign.encoding, campaign.delimiter, campaign.has_header)
 
 
 def variables(columns: Sequence[str]) -> list[str]:
-    """What a text calls the columns with those headings; each once."""
+    """Return the variable names of columns with those headings; each once."""
     names: list[str] = []
     for position, heading in enumerate(columns, 1):
         name = plain = text_variables.name_of(heading) or f"column{position}"

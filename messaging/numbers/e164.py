@@ -45,7 +45,7 @@ class Number:
 
 
 class _Plan(NamedTuple):
-    """What is known beforehand about the numbers that begin with some three digits."""
+    """The plan of the numbers that begin with some three digits."""
 
     mobile: re.Pattern[str]
     country: str

@@ -43,7 +43,7 @@ MIN_VALIDITY, MAX_VALIDITY = timedelta(seconds=10), timedelta(days=7)
 
 @dataclass(frozen=True, slots=True)
 class SendRequest:
-    """What all drafts of one call share.
+    """The request of one call: what all its drafts share.
 
     `urgent`: with the priority that no bulk run holds up. `as_batch`: give them a batch id.
     `scheduled_at`: not before then (aware); None is at once. `hold`: outside of a country's hours
@@ -113,7 +113,7 @@ class _Storing:
 
 
 class Known(NamedTuple):
-    """What TERMS gives of an organization.
+    """Return what TERMS gives of an organization.
 
     `approved_senders` says of each whether it is the default one; None where there is none.
     """
@@ -232,7 +232,7 @@ TERMS = f"""json_build_array(
       WHERE s.organization_id = o.id AND s.status = 'approved'),
     {outbox.is_wanted(EventType.MESSAGE_QUEUED, "o.id")},
     EXISTS (SELECT FROM messaging_suppression s WHERE s.organization_id = o.id))"""  # noqa: S608
-"""What drafts are evaluated by, as an SQL expression over their organization, `o`."""
+"""The terms that drafts are evaluated by, as an SQL expression over their organization, `o`."""
 
 
 def terms_of(

@@ -30,7 +30,7 @@ STEP = 1000
 
 @dataclass(frozen=True, slots=True)
 class Canceled:
-    """How many messages were canceled, and the micro-credits that came back."""
+    """The number of canceled messages, and the micro-credits refunded."""
 
     count: int
     credits: int

@@ -1,4 +1,4 @@
-"""What messages would cost and whether they would be accepted, without sending anything."""
+"""Estimates: what messages would cost and whether they would be accepted; nothing is sent."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

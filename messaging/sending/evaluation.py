@@ -17,7 +17,7 @@ from messaging.text import encoding as text
 
 MAX_REFERENCE = 100
 TEST_SENDER = "Test"
-"""Whom a test message is from that names nobody, where no sender ID is approved yet."""
+"""The sender of a test message without one, where no sender ID is approved yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is known of an organization when its messages are judged.
+    """The terms of an organization, by which its messages are evaluated.
 
     `at`: when they shall go (aware). `suppressed`: those of their numbers, in E.164, that it must
     not write to. `hold`: outside of a country's hours a message waits for them; else it is refused.

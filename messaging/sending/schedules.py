@@ -1,4 +1,4 @@
-"""When messages may be sent: the contract's rules for a schedule, wherever it comes from."""
+"""Schedules: the contract's rules for when messages may be sent, wherever they come from."""
 
 from datetime import UTC, datetime, timedelta
 

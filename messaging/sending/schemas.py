@@ -85,7 +85,7 @@ class Message(TypedDict):
 
 
 class MessageSegment(TypedDict):
-    """What a carrier said of one part."""
+    """A carrier's report about one part."""
 
     number: Annotated[int, Field(ge=1, le=10)]
     status: Annotated[str, OneOf(["sent", "delivered", "failed", "expired"])]

@@ -1,4 +1,4 @@
-"""What may stand as a message's sender. Pure: nothing is known of who may use it."""
+"""Names that may stand as a message's sender. Pure: whether one may use it is decided elsewhere."""
 
 import re
 from typing import Final

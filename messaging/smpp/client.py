@@ -60,7 +60,7 @@ _BIND_OF_MODE: dict[str, type[Bind]] = {
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """Where and how to bind. Times in seconds; `throughput` in submits a second, 0 unlimited."""
+    """The settings of a carrier's binds. Times in seconds; `throughput` per second, 0 unlimited."""
 
     host: str
     port: int
@@ -106,7 +106,7 @@ class CarrierBind:
 
     @property
     def _carried(self) -> int:
-        """What went over it: submits that were accepted, and receipts."""
+        """Return the traffic of the bind: accepted submits, and receipts."""
         return self.submitted + self.receipts
 
     async def keep(self) -> None:

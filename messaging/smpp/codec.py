@@ -179,7 +179,7 @@ def _read_body(pdu_type: type[pdus.Pdu], frame: bytes) -> pdus.Pdu:
 
 
 def _read_rest(pdu: pdus.Pdu, frame: bytes, end: int) -> None:
-    """What follows the mandatory fields: TLVs, and whatever cannot be read, which is let go.
+    """Read what follows the mandatory fields: TLVs; what cannot be read is skipped.
 
     But not where it may be text that sm_length is too short for: half a text is sent by nobody.
     """

@@ -1,4 +1,4 @@
-"""What can be wrong with a PDU."""
+"""The errors of PDUs."""
 
 from __future__ import annotations
 

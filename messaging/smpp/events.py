@@ -1,4 +1,4 @@
-"""What a Session reports to whoever feeds it."""
+"""The events that a Session reports to its caller."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a link's owner gives it: timers and bounds, and what to call."""
+"""The interface between a link and its owner: timers, limits, and callbacks."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _ignore_closed(link: Link, reason: Closed, unanswered: list[Any]) -> None:
 
 
 def log_protocol_error(link: Link, event: RemoteProtocolError | UnexpectedResponse) -> None:
-    """What is done about an error of the peer's where nothing else is: it is logged."""
+    """Log an error of the peer: the default where the owner does nothing else about it."""
     # One warning for each link: a peer must not be able to fill the log.
     level = logging.DEBUG if link.protocol_errors > 1 else logging.WARNING
     if isinstance(event, RemoteProtocolError):
@@ -58,7 +58,7 @@ def log_protocol_error(link: Link, event: RemoteProtocolError | UnexpectedRespon
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """What a link tells its owner, by plain calls in the event loop; they must not block.
+    """A link's callbacks to its owner, made in the event loop; they must not block.
 
     `on_request` gets each request and answers it by `link.respond`, now or later: reading stops
     while max_inbound_pending of them are unanswered. `on_bind` (SMSC) answers by

@@ -17,7 +17,7 @@ from messaging.smpp.errors import DecodeError, EncodeError
 
 
 class Kind(Enum):
-    """How a field is written."""
+    """The wire format of a field."""
 
     INT = auto()  # one octet
     TEXT = auto()  # C-Octet String, at most `limit` octets with its NUL
@@ -200,7 +200,7 @@ _PROBLEMS: Final = {
 
 
 def measure(layout: Layout, frame: bytes, pos: int) -> int:
-    """Where the fields that begin at `pos` end; DecodeError if they do not fit the frame."""
+    """Return where the fields from `pos` end. Raise DecodeError if they do not fit the frame."""
     for field in layout:
         if field.kind is Kind.INT:
             pos += 1

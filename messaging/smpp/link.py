@@ -317,7 +317,7 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """What each turn of the event loop ends with: write, read on, set the timer."""
+        """End a turn of the event loop: write, continue to read, set the timer."""
         self._flush_scheduled = False
         session, transport = self._session, self._transport
         if transport is None or session.over:

@@ -1,4 +1,4 @@
-"""What can come of a request or a link other than a response."""
+"""The outcomes of a request or a link other than a response."""
 
 from __future__ import annotations
 

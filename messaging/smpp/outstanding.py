@@ -79,7 +79,7 @@ class Outstanding:
         return contexts
 
     def first_deadline(self) -> float | None:
-        """When the oldest expires, on the caller's clock; None if nothing can expire now."""
+        """Return when the oldest expires, on the caller's clock; None if nothing can expire now."""
         if self._paused_since is not None or not self._entries:
             return None
         return next(iter(self._entries.values()))[2] + self._paused_total

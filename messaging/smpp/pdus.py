@@ -25,7 +25,7 @@ Tlvs = dict[int, bytes]
 
 @dataclass(slots=True)
 class Pdu:
-    """What every PDU has: a sequence number (SMPP 3.4, 5.1.4), set by the session that sends it.
+    """The base of every PDU: a sequence number (SMPP 3.4, 5.1.4), set by the session that sends it.
 
     `unread`: how many octets at its end could not be read, of a PDU that was received.
     """
@@ -69,7 +69,7 @@ class Response(Pdu):
 
 @dataclass(slots=True)
 class Bind(Request):
-    """What the three binds have in common (SMPP 3.4, 4.1)."""
+    """The base of the three binds (SMPP 3.4, 4.1)."""
 
     system_id: str = ""
     password: str = field(default="", repr=False)
@@ -82,7 +82,7 @@ class Bind(Request):
 
 @dataclass(slots=True)
 class BindResp(Response):
-    """What the three bind responses have in common; sc_interface_version is a TLV."""
+    """The base of the three bind responses; sc_interface_version is a TLV."""
 
     system_id: str = ""
     tlvs: Tlvs = field(default_factory=dict, repr=False)

@@ -108,7 +108,7 @@ _PRINTABLE: Final = re.compile(r"[!-~]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What a carrier says became of one part.
+    """A carrier's report about one part.
 
     `message_id` as the carrier wrote it (`normalize_id` makes it comparable), at most LONGEST_ID
     characters. `raw_state` is the carrier's word in upper case, at most 20 characters; `state` is

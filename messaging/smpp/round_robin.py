@@ -1,4 +1,4 @@
-"""Whose turn it is among the links that one kind of request may go out on."""
+"""Round robin over the links that one kind of request may go out on."""
 
 from __future__ import annotations
 

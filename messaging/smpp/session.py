@@ -68,7 +68,7 @@ class SessionConfig:
 
 
 class _Own(Enum):
-    """What the session itself asked, in the place of a caller's context."""
+    """The context of a request that the session itself sent."""
 
     BIND = auto()
     UNBIND = auto()
@@ -120,7 +120,7 @@ class Session:
 
     @property
     def heard(self) -> float:
-        """When the peer was heard of last."""
+        """Return when the peer last sent something."""
         return self._last_received
 
     @property
@@ -304,7 +304,7 @@ class Session:
             self._close(CloseReason.UNBOUND, then=State.UNBOUND)
 
     def _unbind_due(self) -> float:
-        """When the session ends as things stand, after an unbind; never without one.
+        """Return when the session ends as things stand, after an unbind; never without one.
 
         What we owe is answered first. As ESME we also wait a little for what the SMSC owes us: what
         became of those submits would not be known. As SMSC we do not: receipts go out again.
@@ -381,7 +381,7 @@ class Session:
     # -- time --------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """When `tick` is due, in the caller's monotonic seconds; it may lie in the past."""
+        """Return when `tick` is due, in the caller's monotonic seconds; it may lie in the past."""
         if self.over:
             return None
         due = self._unbind_due()

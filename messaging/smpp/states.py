@@ -1,4 +1,4 @@
-"""Who may send what in which state of a session (SMPP 3.4, 2.2 and table 2-1)."""
+"""The PDUs that each side may send in each state of a session (SMPP 3.4, 2.2 and table 2-1)."""
 
 from __future__ import annotations
 

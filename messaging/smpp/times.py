@@ -11,7 +11,7 @@ _DAYS_OF_MONTH, _DAYS_OF_YEAR = 30, 365
 
 
 def parse_time(written: str, now: datetime) -> datetime:
-    """When that is, in UTC. `now` (aware) is what a relative time counts from.
+    """Return that time in UTC. A relative time counts from `now` (aware).
 
     Raises ValueError for anything but an absolute or a relative time.
     """

@@ -1,4 +1,4 @@
-"""What the simulator knows of each system_id: its binds, its receipts, its rate."""
+"""The simulator's accounts: the binds, receipts and rate of each system_id."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of a message: decided from what was submitted, without I/O and without a clock.
+"""The simulator's behaviours: a message's fate by what was submitted, without I/O or a clock.
 
 The magic numbers are those of the public contract, the same over REST and SMPP.
 """

@@ -85,7 +85,7 @@ class _Tap:
         self._transport.write(data)
 
     def _changed(self, frame: bytes) -> bytes:
-        """What is written in place of a frame."""
+        """Return what is written in place of a frame."""
         options, command, body = self._options, frame[4:8], frame[16:]
         if command == _ENQUIRE_LINK_RESP and options.ignore_enquire_link:
             return b""

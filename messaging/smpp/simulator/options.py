@@ -1,4 +1,4 @@
-"""What a simulator can be told, at its start and at any time later."""
+"""The simulator's options, for its start and for any time later."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AnswerBody = Literal["standard", "two-nuls", "no-nul", "spaces", "nuls", "long",
 
 @dataclass(slots=True)
 class Options:
-    """How the simulated carrier is. Every field may be set on the running simulator's `options`.
+    """The simulated carrier. Every field may be set on the running simulator's `options`.
 
     Times are seconds. What is refused, and how often, is `refusals`: a command_status (SMPP 3.4,
     5.1.3) and the fraction of submits that get it, so {ESME_RSYSERR: 1.0} is a system error for

@@ -30,7 +30,7 @@ class Owed:
 
 @dataclass(slots=True)
 class Tally:
-    """What the simulator has done so far."""
+    """The simulator's counters."""
 
     submits: int = 0
     accepted: int = 0

@@ -1,4 +1,4 @@
-"""What was submitted: a record for tests and query_sm, and a line in the journal."""
+"""Submits: a record for tests and query_sm, and a line in the journal."""
 
 from __future__ import annotations
 
