@@ -1,4 +1,4 @@
-"""The output of `make run`: each process's lines under its name, and the block of a ready platform."""
+"""The output of `make run`: each process's lines under its name, and the welcome block."""
 
 import os
 import re
