@@ -64,7 +64,7 @@ def expire_queued() -> None:
 
 @shared_task(name="messaging.tasks.forget_early_receipts", ignore_result=True, expires=60)
 def forget_early_receipts() -> None:
-    """Every minute: use kept receipts that their carriers' settings take by now, delete old ones."""
+    """Every minute: use kept receipts that carriers' settings take by now, and delete old ones."""
     _repeat(receipts.use_kept)
     _repeat(receipts.forget_early)
 

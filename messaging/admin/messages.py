@@ -5,10 +5,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -20,7 +22,8 @@ from accounts.ledger import credits_text
 from accounts.templatetags.shown import ltr
 from imissive import ids
 from imissive.requests import client_address
-from messaging import numbers
+from imissive.spreadsheets import csv_download
+from messaging import numbers, unused_receipts
 from messaging.models import Attempt, EarlyReceipt, Message, MessagePart
 
 _COLORS = {
@@ -218,9 +221,39 @@ def _uuid(term: str) -> uuid.UUID | None:
 
 @admin.register(EarlyReceipt, site=site)
 class EarlyReceiptAdmin(LongTableAdmin):
-    """Receipts whose message is not known: a moment too early, or nobody's."""
+    """Receipts that are not used, and why: a moment too early, nobody's, or unclear."""
 
-    list_display = ("received_at", "carrier", "carrier_message_id", "status", "error_code")
-    list_filter = ("carrier", "status")
+    list_display = (
+        "received_at",
+        "carrier",
+        "reason",
+        "carrier_message_id",
+        "word",
+        "status",
+        "error_code",
+    )
+    list_filter = ("reason", "carrier", "status")
     list_select_related = ("carrier",)
-    search_fields = ("=carrier_message_id",)
+    list_before_template = "admin/unused_receipts_export.html"
+    search_fields = ("=carrier_message_id", "=word")
+
+    def get_urls(self) -> list[Any]:
+        export = path(
+            "export/",
+            self.admin_site.admin_view(self.export),
+            name="messaging_earlyreceipt_export",
+        )
+        return [export, *super().get_urls()]
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """The rows that the list's filters leave, as CSV."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = self.get_changelist_instance(request).get_queryset(request)
+        audit.record(
+            "receipts.exported",
+            actor=operator(request),
+            detail={"filters": request.GET.urlencode()},
+            address=client_address(request),
+        )
+        return csv_download("receipts-not-used.csv", unused_receipts.rows(found))
