@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from imissive.celery import app
 from imissive.core.ids import first_id_at
-from messaging.carriers import bind_status
+from messaging.carriers import bind_status, unused_receipts
 from messaging.models import Carrier, Message
 from webhooks.models import Delivery
 
@@ -164,6 +164,14 @@ class DatabaseCollector(Collector):
             "carrier",
             [(slug, bound.get(key, 0)) for key, slug in slugs.items()],
         )
+        unused = GaugeMetricFamily(
+            "imissive_unused_receipts_last_hour",
+            "Receipts of the last hour that were not used, by carrier and reason.",
+            labels=["carrier", "reason"],
+        )
+        for slug, reason, count in unused_receipts.last_hour():
+            unused.add_metric([slug, reason], count)
+        yield unused
         pending = Delivery.objects.filter(status__in=["pending", "sending"]).count()
         yield GaugeMetricFamily(
             "imissive_webhook_deliveries_pending",
