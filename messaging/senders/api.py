@@ -35,7 +35,7 @@ class SenderIdBody(Body):
         " in E.164 with its plus; or a short code of 3 to 8 digits.",
         examples=["MyCompany"],
     )
-    # The lengths are told, not checked here: the dashboard's requests pass the same checks.
+    # The lengths are only documented here; `messaging.senders.approval` checks them.
     purpose: str = Field(
         "",
         description="What for, in a few words: operators read it.",
@@ -88,7 +88,7 @@ class SenderIdsView(ApiView):
     required_scope = Scope.SENDER_IDS
 
     @operation(
-        "list_sender_ids", "List the sender IDs", query=SenderIdsQuery, answers={200: SenderIds}
+        "list_sender_ids", "List the sender IDs", query=SenderIdsQuery, responses={200: SenderIds}
     )
     def get(self, request: Request, query: SenderIdsQuery) -> Response:
         """The organization's sender IDs, newest first, whatever became of them."""
@@ -96,11 +96,11 @@ class SenderIdsView(ApiView):
         if query.status is not None:
             found = found.filter(status=query.status)
         page, next_cursor = newest_first(found, query)
-        answer: SenderIds = {"data": [_as_json(row) for row in page], "next_cursor": next_cursor}
-        return Response(answer)
+        body: SenderIds = {"data": [_as_json(row) for row in page], "next_cursor": next_cursor}
+        return Response(body)
 
     @operation(
-        "request_sender_id", "Ask for a sender ID", body=SenderIdBody, answers={201: SenderIdRow}
+        "request_sender_id", "Ask for a sender ID", body=SenderIdBody, responses={201: SenderIdRow}
     )
     def post(self, request: Request, body: SenderIdBody) -> Response:
         """Puts it before an operator; `sender_id.approved` or `sender_id.rejected` tells the end.
@@ -126,7 +126,7 @@ class SenderIdView(ApiView):
 
     required_scope = Scope.SENDER_IDS
 
-    @operation("get_sender_id", "Read a sender ID", answers={200: SenderIdRow})
+    @operation("get_sender_id", "Read a sender ID", responses={200: SenderIdRow})
     def get(self, request: Request, sender_id: PathId) -> Response:
         """Its status, with the reason of a refusal."""
         mine = SenderId.objects.filter(organization=caller_of(request).organization_id)
@@ -137,7 +137,7 @@ class SenderIdView(ApiView):
 
 
 def _as_json(sender: SenderId) -> SenderIdRow:
-    # One that is asked for again waits: what was decided before does not count any more.
+    # A repeated request is pending again: the earlier decision does not apply any more.
     pending = sender.status == SenderId.Status.PENDING
     refused = sender.status in (SenderId.Status.REJECTED, SenderId.Status.REVOKED)
     return {

@@ -1,4 +1,4 @@
-"""An operation of the API, stated once: its schema and the reading of its requests come from it."""
+"""Declaring an API operation once, for its OpenAPI schema and for the validation of requests."""
 
 import uuid
 from collections.abc import Callable
@@ -28,10 +28,10 @@ PATH_IDS = {
     "delivery_id": ids.DELIVERY,
     "sender_id": ids.SENDER,
 }
-"""The kinds of ids in paths, by their parameters' names."""
+"""The ids' prefixes, by the names of path parameters."""
 
 PathId = uuid.UUID | None
-"""An id in a path, as a handler gets it: None where the text is not an id of that kind."""
+"""An id from a path, as a handler gets it: None if the text is not an id with that prefix."""
 
 HandlerT = TypeVar("HandlerT", bound=Callable[..., Response])
 
@@ -49,15 +49,16 @@ def operation(
     operation_id: str,
     summary: str,
     *,
-    answers: dict[int, Any],
+    responses: dict[int, Any],
     query: type[Query] | None = None,
     body: type[Body] | Either | None = None,
 ) -> Callable[[HandlerT], HandlerT]:
-    """State what a handler takes and answers; it is called with what was read of the request.
+    """Return a decorator that declares a handler's parameters, body and responses.
 
-    `query`, `body`: the models, of which the handler gets an instance by that name. A POST without
-    a model refuses a body. `answers`: by status a model, a union of models, or None for no body.
-    An id in the path comes as a PathId. The handler's docstring is the operation's description.
+    The handler is called with a validated instance of the model `query` or `body` under that name,
+    and with each id of the path as a PathId. A POST without a model refuses a body. `responses` has
+    for each status a model, a union of models, or None for no body. The handler's docstring is the
+    operation's description in the reference.
     """
 
     def decorate(handler: HandlerT) -> HandlerT:
@@ -84,7 +85,7 @@ def operation(
             summary=summary,
             parameters=cast("Any", [] if query is None else [query]),
             request=body.model | body.other if isinstance(body, Either) else body,
-            responses=answers,
+            responses=responses,
         )
         return cast("HandlerT", described(read))
 
