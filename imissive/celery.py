@@ -27,6 +27,15 @@ class WakeUp(bootsteps.StartStopStep):  # type: ignore[misc]
 app.steps["consumer"].add(WakeUp)
 
 
+@signals.task_failure.connect
+def _leave_database(exception: Exception, **_: Any) -> None:
+    """After a restart of PostgreSQL each pooled connection would fail one task more."""
+    from imissive.sql import Fault, fault_of, forget_broken_connections
+
+    if fault_of(exception) is Fault.DATABASE:
+        forget_broken_connections(exception)
+
+
 # A worker that is started for a carrier holds that carrier's binds beside its queues.
 CARRIER = os.environ.get("IMISSIVE_CARRIER", "")
 

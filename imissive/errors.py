@@ -7,12 +7,11 @@ from typing import Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
-from imissive.sql import forget_broken_connections
+from imissive.sql import Fault, fault_of, forget_broken_connections, sqlstate_of
 
 log = structlog.get_logger(__name__)
 
@@ -108,9 +107,9 @@ _TRANSLATED: list[tuple[type[Exception], str, str]] = [
     (exceptions.UnsupportedMediaType, "UNSUPPORTED_MEDIA_TYPE", "Send application/json."),
     (exceptions.ParseError, "INVALID_REQUEST", "The body is not valid JSON."),
     (RequestDataTooBig, "PAYLOAD_TOO_LARGE", "The body is too large."),
-    (OperationalError, "UNAVAILABLE", "The service is not available right now. Try again."),
-    (InterfaceError, "UNAVAILABLE", "The service is not available right now. Try again."),
 ]
+RETRY_AFTER = "5"
+"""Seconds, of what is refused because the database cannot do it now."""
 
 
 def as_api_error(error: Exception) -> ApiError:
@@ -122,8 +121,10 @@ def as_api_error(error: Exception) -> ApiError:
     for kind, code, message in _TRANSLATED:
         if isinstance(error, kind):
             headers = {"WWW-Authenticate": "Bearer"} if code == "UNAUTHORIZED" else {}
-            headers |= {"Retry-After": "5"} if code == "UNAVAILABLE" else {}
             return ApiError(code, message, headers=headers)
+    if fault_of(error) is Fault.DATABASE:
+        message = "The service is not available right now. Try again."
+        return ApiError("UNAVAILABLE", message, headers={"Retry-After": RETRY_AFTER})
     return ApiError("SERVER_ERROR", "Something went wrong on our side. Try again later.")
 
 
@@ -132,10 +133,17 @@ def report(error: ApiError, cause: Exception) -> None:
     if isinstance(cause, ApiError):
         return  # whoever refuses knows why, and has logged what an operator has to know
     if error.problem.code == "UNAVAILABLE":
-        log.warning("unavailable", cause=str(cause).strip())
-        forget_broken_connections()
+        note_unavailable(cause)
     elif error.status >= 500:
         log.error("request_failed", problem=error.problem.code, exc_info=cause)
+
+
+def note_unavailable(cause: Exception) -> None:
+    """Log that the database could not do something, and leave connections that are of no use."""
+    # A syntax error and a missing table are of the same class: one of them is a mistake of ours.
+    ours = sqlstate_of(cause).startswith("42")
+    log.warning("unavailable", cause=str(cause).strip(), exc_info=cause if ours else None)
+    forget_broken_connections(cause)
 
 
 def api_exception_handler(exception: Exception, context: dict[str, Any]) -> Response:

@@ -8,6 +8,9 @@ from imissive.search import search
 from imissive.usage_api import UsageView
 from imissive.usage_views import usage_file, usage_page
 
+# Called by Django where nothing else answers.
+handler500 = "accounts.views.failed"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

@@ -21,15 +21,16 @@ from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
-from imissive.sql import forget_broken_connections
+from imissive.sql import Fault, fault_of, forget_broken_connections
 from messaging import bind_status, receipts, submitting
 from messaging.carrier_settings import pool_config, wire_format
 from messaging.carrier_traffic import Tally
 from messaging.dispositions import Disposition
 from messaging.judging import judge_part, receipt_code, unrecorded
 from messaging.models import Carrier
+from messaging.receipt_intake import Arrived, Intake
 from messaging.smpp.client import BindPool, CarrierBind
 from messaging.smpp.link import Link, LinkError, NotSent
 from messaging.smpp.pdus import DeliverSm, Response, SubmitSm, SubmitSmResp
@@ -72,9 +73,6 @@ class _InFlight:
     slots: list[CarrierBind]
 
 
-_Owed = tuple[Link, DeliverSm, receipts.FinalReceipt]
-
-
 @dataclass(slots=True)
 class _AnsweredPart:
     """An accepted part whose siblings are still open.
@@ -106,9 +104,7 @@ class CarrierWorker:
         # Ids that came with answers which are not committed yet. Their receipts wait for that: who
         # commits both at once may find neither.
         self._uncommitted: set[str] = set()
-        self._receipts: list[_Owed] = []
-        self._owed = 0
-        self._receipts_ready = asyncio.Event()
+        self._receipts = Intake()
         self._changed = asyncio.Event()
         self._flying = 0
         self._tally = Tally()
@@ -126,6 +122,7 @@ class CarrierWorker:
         writers = [
             asyncio.create_task(self._write_results(), name="results"),
             asyncio.create_task(self._write_receipts(), name="receipts"),
+            asyncio.create_task(self._refuse_late_receipts(), name="late receipts"),
         ]
         reporter = asyncio.create_task(self._report(), name="report")
         await self._until_stopped(stop, [*pumps, *writers, reporter])
@@ -183,7 +180,7 @@ class CarrierWorker:
             task.result()
 
     async def _until_landed(self, deadline: float) -> None:
-        while (self._flying or self._owed) and time.monotonic() < deadline:  # noqa: ASYNC110
+        while (self._flying or self._receipts) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     def _new_pool(self) -> BindPool:
@@ -200,22 +197,25 @@ class CarrierWorker:
         def run() -> T:
             try:
                 return work()
-            except (OperationalError, InterfaceError):
-                forget_broken_connections()
+            except Exception as error:
+                if fault_of(error) is Fault.DATABASE:
+                    forget_broken_connections(error)
                 raise
 
         return await asyncio.get_running_loop().run_in_executor(self._database, run)
 
     async def _insist(self, work: Callable[[], T]) -> T:
-        """Database work that must be done: again and again until the database is back.
+        """Do database work that must be done, again and again until the database does it.
 
-        Raises DatabaseError for what will not pass by waiting.
+        Raises what will not pass by waiting.
         """
         pause = 0.1
         while True:
             try:
                 return await self._in_database(work)
-            except (OperationalError, InterfaceError) as error:
+            except Exception as error:
+                if fault_of(error) is not Fault.DATABASE:
+                    raise
                 log.warning("database_failed", error=str(error).strip(), again_in_seconds=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
@@ -398,7 +398,7 @@ class CarrierWorker:
     def _committed(self, carrier_message_ids: Iterable[str]) -> None:
         self._uncommitted.difference_update(carrier_message_ids)
         if self._receipts:
-            self._receipts_ready.set()
+            self._receipts.ready.set()
 
     def _write_part_batch(self, parts: Sequence[AcceptedPart]) -> None:
         submitting.write_parts(self.carrier.id, parts)
@@ -411,23 +411,27 @@ class CarrierWorker:
         rows: Sequence[T],
         write: Callable[[Sequence[T]], None],
         instead: Callable[[T], T] | None = None,
-    ) -> None:
-        """Write a batch; if the database refuses it, each row by itself, so that one bad row
-        holds up no other. `instead` of a bad one: what can surely be written of it."""
+    ) -> list[T]:
+        """Write a batch; if the database refuses it, each row alone, so that one bad row holds up
+        no other. `instead` of a bad one: what can surely be written of it.
+
+        Returns the rows that the database refuses.
+        """
         try:
             await self._insist(lambda: write(rows))
-        except DatabaseError as error:
-            for row in rows if len(rows) > 1 else ():
-                await self._write([row], write, instead)
-            if len(rows) == 1:
-                log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
-                if instead is not None:
-                    await self._write([instead(rows[0])], write)
+        except Exception as error:
+            if len(rows) > 1:
+                return [bad for row in rows for bad in await self._write([row], write, instead)]
+            log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
+            if instead is not None:
+                await self._write([instead(rows[0])], write)
+            return [rows[0]]
+        return []
 
     # -- receipts ----------------------------------------------------------------------------
 
-    def _apply_receipt_batch(self, batch: Sequence[receipts.FinalReceipt]) -> None:
-        receipts.apply(self.carrier.id, batch)
+    def _apply_receipt_batch(self, batch: Sequence[Arrived]) -> None:
+        receipts.apply(self.carrier.id, [arrived.receipt for arrived in batch])
 
     def _on_deliver(self, link: Link, pdu: DeliverSm) -> None:
         # A handset can write a text that looks like a receipt, but sets neither of these.
@@ -441,38 +445,24 @@ class CarrierWorker:
         form: Any = self.carrier.receipt_id_form
         code = "" if status is Status.DELIVERED else receipt_code(found.raw_state, found.error_code)
         receipt = receipts.FinalReceipt(normalize_id(found.message_id, form), status, code)
-        self._receipts.append((link, pdu, receipt))
-        self._owed += 1
-        self._receipts_ready.set()
+        self._receipts.add(link, pdu, receipt)
 
     async def _write_receipts(self) -> None:
         while True:
-            await self._receipts_ready.wait()
-            if len(self._receipts) < WRITE_AT_MOST:
+            await self._receipts.ready.wait()
+            if self._receipts.waiting < WRITE_AT_MOST:
                 await asyncio.sleep(GATHER_SECONDS / 2)
-            self._receipts_ready.clear()
-            batch = self._next_receipts()
+            batch = self._receipts.take(WRITE_AT_MOST, self._uncommitted)
             if not batch:
                 continue
-            await self._write([receipt for _, _, receipt in batch], self._apply_receipt_batch)
-            for link, pdu, receipt in batch:
-                link.respond(pdu)
-                self._tally.receipt(receipt.status)
-            self._owed -= len(batch)
+            refused = await self._write(batch, self._apply_receipt_batch)
+            for arrived in self._receipts.stored(refused):
+                self._tally.receipt(arrived.receipt.status)
 
-    def _next_receipts(self) -> list[_Owed]:
-        """Up to WRITE_AT_MOST receipts that have nothing to wait for."""
-        waiting, self._receipts = self._receipts, []
-        batch: list[_Owed] = []
-        for owed in waiting:
-            if len(batch) == WRITE_AT_MOST:
-                self._receipts.append(owed)
-                self._receipts_ready.set()
-            elif owed[2].carrier_message_id in self._uncommitted:
-                self._receipts.append(owed)
-            else:
-                batch.append(owed)
-        return batch
+    async def _refuse_late_receipts(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self._receipts.refuse_late()
 
     # -- what operators see and set ----------------------------------------------------------
 

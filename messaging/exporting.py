@@ -23,6 +23,7 @@ from accounts.models import Member, Organization
 from imissive import bell, ids
 from imissive.rendering import time_text
 from imissive.spreadsheets import csv_lines
+from imissive.sql import Fault, fault_of
 from messaging import listing
 from messaging.log_filters import as_json, from_json
 from messaging.models import Export, Message
@@ -153,9 +154,9 @@ def step() -> bool:
             with transaction.atomic():
                 _write_piece(export)
                 export.save()
-        except Exception:
+        except Exception as error:
             log.exception("export_step_failed", export=export.public_id)
-            _note_failure(export.pk)
+            _note_failure(export.pk, counts=fault_of(error) is not Fault.DATABASE)
     return True
 
 
@@ -189,13 +190,13 @@ def _write_piece(export: Export) -> None:
     export.file.save(update_fields=["expires_at"])
 
 
-def _note_failure(export_id: uuid.UUID) -> None:
-    """The step broke: again in a while, or not at all any more."""
+def _note_failure(export_id: uuid.UUID, *, counts: bool) -> None:
+    """Have a step that broke done again in a while, or not at all any more if it `counts`."""
     export = Export.objects.get(pk=export_id)
-    export.failures += 1
+    export.failures += counts
     now = timezone.now()
     export.due_at = now + RETRY
-    if export.failures >= FAILURES_AT_MOST:
+    if counts and export.failures >= FAILURES_AT_MOST:
         if export.file is not None:
             export.file.delete()
         export.file, export.due_at, export.ended_at = None, None, now

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from celery import shared_task
 
+from imissive.sql import Fault, fault_of
 from messaging import (
     carrier_process,
     composing,
@@ -28,26 +29,37 @@ def wake(lane: str) -> None:
     carrier_process.wake(lane)
 
 
-def _repeat(step: Callable[[], int]) -> None:
-    for _ in range(MAX_STEPS):
-        if step() < sweeping.STEP:
-            break
+def _repeat(*steps: Callable[[], int]) -> None:
+    """Do each step until there is no more of it. One that breaks does not hold up the others."""
+    errors: list[Exception] = []
+    for step in steps:
+        try:
+            for _ in range(MAX_STEPS):
+                if step() < sweeping.STEP:
+                    break
+        except Exception as error:
+            if fault_of(error) is Fault.DATABASE:
+                raise  # the others would fail by it too
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("steps failed", errors)
 
 
 @shared_task(name="messaging.tasks.release", ignore_result=True, expires=5)
 def release() -> None:
     """Twice a second: queue what was scheduled for now, and hold what has come too late."""
-    _repeat(sweeping.hold_late)
-    _repeat(sweeping.release_scheduled)
+    _repeat(sweeping.hold_late, sweeping.release_scheduled)
 
 
 @shared_task(name="messaging.tasks.sweep", ignore_result=True, expires=10)
 def sweep() -> None:
     """Every second: take back, reroute, match, ring."""
-    _repeat(sweeping.requeue_abandoned)
-    _repeat(sweeping.reroute_from_down)
-    _repeat(receipts.match_waiting)
-    sweeping.ring_overdue()
+    _repeat(
+        sweeping.requeue_abandoned,
+        sweeping.reroute_from_down,
+        receipts.match_waiting,
+        sweeping.ring_overdue,
+    )
 
 
 @shared_task(name="messaging.tasks.expire_sent", ignore_result=True, expires=30)
