@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from imissive.env import Env, read_env
 from imissive.logs import configure
+from imissive.processes import process_name
 from imissive.programs import ROOT, carrier_command
 from imissive.supervisor import Program, Supervisor
 
@@ -34,7 +35,28 @@ class Carriers:
         self.supervisor = Supervisor(
             env.data_dir.absolute() / "pids",
             say=lambda text: log.warning("carrier_worker", what=text),
+            died=self._died,
         )
+        self.dead: list[str] = []
+
+    def _died(self, pid: int) -> None:
+        self.dead.append(process_name(pid))
+
+    def note_deaths(self) -> None:
+        """Note in the database which workers have died, so that what they held is free at once."""
+        if not self.dead:
+            return
+        try:
+            with psycopg.connect(self.env.database_url, connect_timeout=2) as connection:
+                connection.execute(
+                    "UPDATE messaging_carrierworker SET died_at = now()"
+                    " WHERE name = ANY(%s) AND died_at IS NULL",
+                    [self.dead],
+                )
+        except psycopg.Error as error:
+            log.warning("database_failed", error=str(error).strip(), effect="it is noted later")
+        else:
+            self.dead.clear()
 
     def reconcile(self) -> None:
         """Make the workers that run those of the carriers that are enabled."""
@@ -88,10 +110,14 @@ def main() -> int:
     carriers = Carriers(env)
     try:
         while not asked:
+            carriers.note_deaths()
             carriers.reconcile()
             for _ in range(int(POLL_SECONDS / 0.1)):
+                known = len(carriers.dead)
                 if not asked:
                     carriers.supervisor.step(0.1)
+                if len(carriers.dead) > known:
+                    carriers.note_deaths()
     finally:
         carriers.supervisor.stop_all(patience=GRACE_AT_END)
     return 0

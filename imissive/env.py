@@ -138,7 +138,8 @@ class Env(BaseSettings):
         60,
         ge=2,
         le=3600,
-        description="Seconds after which a message that a dead carrier worker held is due again.",
+        description="Seconds after which a message is due again that a carrier worker claimed and"
+        " did not finish; what a dead one held is due at once.",
     )
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token for `/metrics`; without it only loopback may read them."

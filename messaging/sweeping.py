@@ -15,7 +15,7 @@ from accounts import ledger
 from accounts.models import LedgerEntry
 from imissive.rendering import time_text
 from imissive.sql import server_cursor
-from messaging import bind_status
+from messaging import bind_status, carrier_liveness
 from messaging.routing import Tables
 from messaging.sending import event_data, ring_carrier
 from messaging.states import Status
@@ -160,19 +160,39 @@ def _next_hours(country: str, sender: str, begun: bool, now: datetime) -> _Hours
     return _Hours(opening, closing, f"{told}: held until {time_text(opening)}.")
 
 
+def release_dead(limit: int = STEP) -> int:
+    """Queue again at once what workers hold that are known to be dead."""
+    carrier_liveness.bury_silent()
+    rows = carrier_liveness.release_dead(limit)
+    _ring_lanes(set(rows))
+    return len(rows)
+
+
 def requeue_abandoned(limit: int = STEP) -> int:
-    """Queue again what a worker claimed and, being dead, did not finish within its lease."""
+    """Queue again what a worker claimed and did not finish within its lease.
+
+    A worker that has just got its database back writes or renews first what it holds.
+    """
     rows = _rows(
         f"""
         WITH due AS MATERIALIZED (
-            SELECT id FROM messaging_message WHERE status = 'sending' AND due_at <= now()
+            SELECT id FROM messaging_message m WHERE status = 'sending' AND due_at <= now()
+               AND NOT EXISTS (
+                   SELECT FROM messaging_carrierworker w
+                    WHERE w.id = m.lease AND w.died_at IS NULL
+                      AND (w.steady_since > now() - %(silent)s * interval '1 second'
+                           OR w.seen_at < now() - %(gap)s * interval '1 second'))
              ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
         )
         UPDATE messaging_message m
            SET status = 'queued', lease = NULL, due_at = now(), submits = m.submits + 1
           FROM due WHERE m.id = due.id RETURNING {_TOLD}
         """,  # noqa: S608
-        {"limit": limit},
+        {
+            "limit": limit,
+            "silent": carrier_liveness.SILENT_SECONDS,
+            "gap": carrier_liveness.GAP_SECONDS,
+        },
     )
     _ring_lanes({(row[6], row[7]) for row in rows})
     return len(rows)

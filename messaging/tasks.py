@@ -55,6 +55,7 @@ def release() -> None:
 def sweep() -> None:
     """Every second: take back, reroute, match, ring."""
     _repeat(
+        sweeping.release_dead,
         sweeping.requeue_abandoned,
         sweeping.reroute_from_down,
         receipts.match_waiting,

@@ -25,7 +25,13 @@ from tests.platforms import Platform, until
 
 REMEMBERED = "remembered"
 # Who is bound to whom: the processes that write these rows go on.
-OF_PROCESSES = ("messaging_carrierbind", "messaging_smppserver", "messaging_smppsession")
+OF_PROCESSES = (
+    "messaging_carrierbind",
+    "messaging_carrierworker",
+    "messaging_smppserver",
+    "messaging_smppsession",
+    "messaging_sweeppulse",
+)
 
 
 class Site(Platform):
@@ -48,15 +54,36 @@ class Site(Platform):
             subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
         )
 
+    def start_carriers_elsewhere(self) -> None:
+        """Run the carriers' workers on a second machine as well, until `close`."""
+        folder = self.folder / "elsewhere"
+        folder.mkdir(exist_ok=True)
+        runtime = dotenv_values(self.data_dir / "runtime.env")
+        environment = self.environment(
+            DATA_DIR=str(folder), **{name: value or "" for name, value in runtime.items()}
+        )
+        log = (self.folder / "elsewhere.log").open("ab")
+        command = [sys.executable, "-m", "imissive.carriers"]
+        self.beside.append(
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        )
+
     def close(self) -> None:
         """End everything that was started."""
         super().close()
+        self.close_beside()
+
+    def close_beside(self) -> None:
+        """End what runs beside the platform."""
         for child in self.beside:
             child.send_signal(signal.SIGTERM)
         for child in self.beside:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(10)
             child.kill()
+        self.beside.clear()
 
     # -- its front doors ---------------------------------------------------------------------
 

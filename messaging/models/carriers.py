@@ -167,6 +167,35 @@ class CarrierBind(models.Model):
         return f"{self.carrier} #{self.number} {self.state}"
 
 
+class CarrierWorker(models.Model):
+    """A carrier's worker process, by the lease under which it holds messages."""
+
+    id = models.UUIDField(primary_key=True)
+    carrier = models.ForeignKey(Carrier, models.CASCADE)
+    name = models.CharField(max_length=80)
+    seen_at = models.DateTimeField()
+    # Since when it has said so without a gap, as one that has just got its database back has not.
+    steady_since = models.DateTimeField()
+    died_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SweepPulse(models.Model):
+    """One row: when the sweep ran last, and since when it has done so without a gap."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    last_at = models.DateTimeField()
+    steady_since = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="sweep_pulse_once")]
+
+    def __str__(self) -> str:
+        return f"{self.last_at}"
+
+
 class CarrierTraffic(models.Model):
     """What a carrier answered within one minute, over all workers: parts, and final receipts."""
 

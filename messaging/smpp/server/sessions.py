@@ -1,7 +1,6 @@
 """Who is bound where: rows that all server processes share, alive while their process is seen."""
 
 import os
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -13,7 +12,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from imissive import ids
-from imissive.processes import command_line
+from imissive.processes import command_line, process_name
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 
 COMMAND: Final = "smpp_server"
@@ -78,7 +77,7 @@ def live() -> QuerySet[SmppSession]:
 
 def own_name() -> str:
     """This process as people and its successor on this machine know it."""
-    return f"{socket.gethostname()[:80]}:{os.getpid()}"
+    return process_name(os.getpid())
 
 
 def open_server() -> UUID:
@@ -94,8 +93,8 @@ def _died_here(server: SmppServer) -> bool:
     if server.name == own_name():
         # A container's first process has the same number each time.
         return server.started_at < _BEGAN
-    host, _, pid = server.name.rpartition(":")
-    here = host == socket.gethostname()[:80] and pid.isdigit()
+    pid = server.name.rpartition(":")[2]
+    here = pid.isdigit() and server.name == process_name(int(pid))
     return here and COMMAND not in command_line(int(pid))
 
 
