@@ -17,10 +17,9 @@ from uuid import UUID
 import redis
 import structlog
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from imissive.errors import ApiError
+from imissive.servers import RedisServer
 
 log = structlog.get_logger(__name__)
 
@@ -158,15 +157,9 @@ _breaker = _Breaker()
 
 @cache
 def _script(url: str) -> Any:
-    client = redis.Redis.from_url(
-        url,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
-        # Redis may have taken the tokens already, and nobody shall wait twice. A connection that a
-        # restart cut is made anew by the pool.
-        retry=Retry(NoBackoff(), 0),
-    )
-    return client.register_script(_TAKE)
+    # Redis may have taken the tokens already, so it is asked once only. A connection that a restart
+    # cut is made anew by the pool.
+    return RedisServer.of(url).client(SOCKET_SECONDS).register_script(_TAKE)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ was expected. `docs/operating.md` holds the same list as a table; a test keeps t
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -14,6 +15,14 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from imissive.servers import (
+    AMQP_SCHEMES,
+    REDIS_SCHEMES,
+    Broker,
+    RedisServer,
+    database_parameters,
+)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -30,6 +39,16 @@ def _scheme(*allowed: str) -> AfterValidator:
     def check(url: str) -> str:
         if urlsplit(url).scheme not in allowed:
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in allowed)}")
+        return url
+
+    return AfterValidator(check)
+
+
+def _understood(parse: Callable[[str], object]) -> AfterValidator:
+    """Refuse what the libraries that connect would not take, or would leave out in silence."""
+
+    def check(url: str) -> str:
+        parse(url)
         return url
 
     return AfterValidator(check)
@@ -53,15 +72,18 @@ class Env(BaseSettings):
             " rest. The first encrypts, all decrypt. `make run` makes one."
         )
     )
-    database_url: Annotated[str, _scheme("postgresql", "postgres")] = Field(
-        description="PostgreSQL 15 or later, `postgresql://user:password@host:5432/name`."
+    database_url: Annotated[
+        str, _scheme("postgresql", "postgres"), _understood(database_parameters)
+    ] = Field(
+        description="PostgreSQL 15 or later, `postgresql://user:password@host:5432/name`, with any"
+        " parameters of libpq and several hosts."
     )
-    redis_url: Annotated[str, _scheme("redis", "rediss", "unix")] = Field(
+    redis_url: Annotated[str, _scheme(*REDIS_SCHEMES), _understood(RedisServer.of)] = Field(
         description="Redis 7 or Valkey 8 or later: the shared cache, and the broker by default."
     )
-    broker_url: Annotated[str, _scheme("redis", "rediss", "amqp", "amqps")] | None = Field(
-        None, description="Celery's broker where it is not `REDIS_URL`, such as RabbitMQ."
-    )
+    broker_url: (
+        Annotated[str, _scheme(*REDIS_SCHEMES, *AMQP_SCHEMES), _understood(Broker.of)] | None
+    ) = Field(None, description="Celery's broker where it is not `REDIS_URL`, such as RabbitMQ.")
     data_dir: Path = Field(Path("var"), description="Where embedded servers and uploads are kept.")
     host: str = Field("127.0.0.1", description="The address that web listens on.")
     port: Port = Field(8000, description="The port that web listens on.")

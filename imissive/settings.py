@@ -7,6 +7,7 @@ from csp.constants import NONE, SELF
 
 from imissive.env import read_env
 from imissive.logs import configure
+from imissive.servers import Broker, database_parameters
 
 env = read_env()
 
@@ -100,20 +101,26 @@ TEMPLATES = [
 ]
 
 # ---------------------------------------------------------------- data
-_database = urlsplit(env.database_url)
+_database = database_parameters(env.database_url)
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(_database.path.lstrip("/")) or "imissive",
-        "USER": unquote(_database.username or ""),
-        "PASSWORD": unquote(_database.password or ""),
-        "HOST": unquote(_database.hostname or ""),
-        "PORT": _database.port or "",
+        "NAME": _database.pop("dbname", ""),
+        "USER": _database.pop("user", ""),
+        "PASSWORD": _database.pop("password", ""),
+        "HOST": _database.pop("host", ""),
+        "PORT": _database.pop("port", ""),
         "OPTIONS": {
-            "pool": {"min_size": 1, "max_size": env.database_pool_size, "timeout": 10},
+            **_database,
+            "pool": {
+                "min_size": 1,
+                "max_size": env.database_pool_size,
+                "timeout": 10,
+                # Attempts to connect are this far apart at most, so that it is back soon after.
+                "reconnect_timeout": 3,
+            },
             # Statements of one shape are planned once on the server.
             "prepare_threshold": 3,
-            "application_name": "imissive",
         },
         "DISABLE_SERVER_SIDE_CURSORS": False,
     }
@@ -122,21 +129,22 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.redis_url
 CACHES = {
     "default": {
-        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "BACKEND": "imissive.cache.Cache",
         "LOCATION": REDIS_URL,
         "KEY_PREFIX": "imissive",
     }
 }
 
 # ---------------------------------------------------------------- Celery
-CELERY_BROKER_URL = env.broker_url or env.redis_url
+BROKER = Broker.of(env.broker_url or env.redis_url)
+CELERY_BROKER_URL, CELERY_BROKER_USE_SSL = BROKER.url, BROKER.tls
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"webhooks.tasks.*": {"queue": "webhooks"}}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = (
+CELERY_BROKER_TRANSPORT_OPTIONS = BROKER.options | (
     {}
-    if CELERY_BROKER_URL.startswith("amqp")
+    if BROKER.is_amqp
     # A publisher must not hang in a request while the broker is away: the bell is not the truth.
     else {"socket_timeout": 10, "socket_connect_timeout": 2, "retry_on_timeout": True}
 )

@@ -27,6 +27,14 @@ def server_cursor() -> CursorWrapper:
     return wrap(raw)
 
 
+def own_parameters() -> dict[str, Any]:
+    """Return what to connect with outside of Django's pool, to the database that Django uses."""
+    parameters = connection.get_connection_params()
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(name, None)
+    return parameters
+
+
 class Fault(Enum):
     """What a failure of the database is about."""
 

@@ -88,16 +88,26 @@ class Site(Platform):
     # -- its front doors ---------------------------------------------------------------------
 
     def request(
-        self, method: str, path: str, body: Any = None, *, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        once: str | None = None,
     ) -> tuple[int, Any]:
-        """(status, decoded body) of a request to the API; a refused connection is status 0."""
+        """(status, decoded body) of a request to the API; a refused connection is status 0.
+
+        `once` is its Idempotency-Key.
+        """
         request = urllib.request.Request(  # noqa: S310
             self.url + path,
             None if body is None else orjson.dumps(body),
             {
                 "Authorization": f"Bearer {key or self.demo['IMISSIVE_API_KEY']}",
                 "Content-Type": "application/json",
-            },
+            }
+            | ({"Idempotency-Key": once} if once else {}),
             method=method,
         )
         try:
@@ -108,8 +118,10 @@ class Site(Platform):
         except OSError:
             return 0, None
 
-    def post(self, path: str, body: Any, *, key: str | None = None) -> tuple[int, Any]:
-        return self.request("POST", path, body, key=key)
+    def post(
+        self, path: str, body: Any, *, key: str | None = None, once: str | None = None
+    ) -> tuple[int, Any]:
+        return self.request("POST", path, body, key=key, once=once)
 
     def manage(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run `manage.py` beside it."""
@@ -158,10 +170,15 @@ class Site(Platform):
         names = [str(name) for (name,) in found]
         return [name for name in names if not name.startswith((f"{REMEMBERED}_", *OF_PROCESSES))]
 
+    @property
+    def database_url(self) -> str:
+        """Its own database, or the one that it was told to use."""
+        kept = dotenv_values(self.data_dir / "runtime.env")
+        return self.settings.get("DATABASE_URL") or kept["DATABASE_URL"] or ""
+
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """The rows of a statement, committed, on a connection of its own."""
-        url = dotenv_values(self.data_dir / "runtime.env")["DATABASE_URL"] or ""
-        with _connected(url) as connection:
+        with _connected(self.database_url) as connection:
             cursor = connection.execute(statement, parameters)
             return cursor.fetchall() if cursor.description else []
 
