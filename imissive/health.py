@@ -2,7 +2,9 @@
 
 import hmac
 import ipaddress
-from collections.abc import Callable, Iterable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 
 import structlog
@@ -19,6 +21,7 @@ from prometheus_client.registry import Collector
 
 from imissive.celery import app
 from imissive.ids import first_id_at
+from imissive.sql import Fault, fault_of, forget_broken_connections
 from messaging import bind_status
 from messaging.models import Carrier, Message
 from webhooks.models import Delivery
@@ -55,12 +58,80 @@ def healthz(_request: HttpRequest) -> HttpResponse:
     return JsonResponse({"status": "ok"})
 
 
+class Readiness:
+    """Looks again and again whether what the platform needs is there, while somebody asks.
+
+    Each check has a thread of its own, so that one that hangs holds up neither the others nor who
+    asks: a check that has not ended for STALE_SECONDS says that something is missing.
+    """
+
+    EVERY_SECONDS, MISSING_SECONDS, STALE_SECONDS = 1.0, 0.25, 4.0
+    """How often it looks: at what is there, and at what is missing; and how long that is good."""
+    FIRST_SECONDS = 1.0
+    """How long the first who asks waits for the checks to end for the first time."""
+    ASKED_SECONDS = 60.0
+    """How long after somebody has asked it goes on looking."""
+
+    def __init__(self, checks: Mapping[str, Callable[[], bool]]) -> None:
+        self._checks = checks
+        self._found: dict[str, tuple[bool, float]] = {}
+        self._threads: dict[str, threading.Thread] = {}
+        self._asked_at = float("-inf")
+        self._changed = threading.Condition()
+
+    def missing(self) -> list[str]:
+        """Return what is missing, by what is known now."""
+        with self._changed:
+            idle = self._asked_at < time.monotonic() - self.ASKED_SECONDS
+            self._asked_at = time.monotonic()
+            for name in self._checks.keys() - self._threads.keys():
+                made = threading.Thread(target=self._look_on, args=[name], name="probe")
+                made.daemon = True
+                self._threads[name] = made
+                made.start()
+            if idle:
+                self._changed.notify_all()
+                self._changed.wait_for(self._all_fresh, self.FIRST_SECONDS)
+            return [name for name in self._checks if not self._is_there(name)]
+
+    def _all_fresh(self) -> bool:
+        return all(self._is_fresh(name) for name in self._checks)
+
+    def _is_fresh(self, name: str) -> bool:
+        return self._found.get(name, (False, float("-inf")))[1] > (
+            time.monotonic() - self.STALE_SECONDS
+        )
+
+    def _is_there(self, name: str) -> bool:
+        return self._is_fresh(name) and self._found[name][0]
+
+    def look(self, name: str) -> bool:
+        """Do one check."""
+        try:
+            return self._checks[name]()
+        except Exception as error:  # whatever it is, it is no answer
+            log.warning("not_ready", what=name, error=type(error).__name__)
+            if fault_of(error) is Fault.DATABASE:
+                forget_broken_connections(error)
+            return False
+
+    def _look_on(self, name: str) -> None:
+        while True:
+            there = self.look(name)
+            connection.close()
+            with self._changed:
+                self._found[name] = (there, time.monotonic())
+                self._changed.notify_all()
+            time.sleep(self.EVERY_SECONDS if there else self.MISSING_SECONDS)
+            with self._changed:
+                while self._asked_at < time.monotonic() - self.ASKED_SECONDS:
+                    self._changed.wait()
+
+
 @require_safe
 def readyz(_request: HttpRequest) -> HttpResponse:
     """Database, broker and a carrier bind are there, or which of them is not."""
-    checks = {"database": has_database(), "broker": has_broker()}
-    checks["carrier"] = checks["database"] and has_bind()
-    missing = [name for name, there in checks.items() if not there]
+    missing = readiness.missing()
     body = {"status": "not ready" if missing else "ready", "missing": missing}
     response = JsonResponse(body, status=503 if missing else 200)
     # Django would write an error for each probe. What is missing is in the log already.
@@ -70,32 +141,27 @@ def readyz(_request: HttpRequest) -> HttpResponse:
 
 def has_database() -> bool:
     """Return whether the database answers and can be written to."""
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT current_setting('transaction_read_only') = 'off'")
-            writable: bool = cursor.fetchone()[0]
-    except Exception as error:  # whatever it is, it is no answer
-        log.warning("not_ready", what="database", error=type(error).__name__)
-        return False
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('transaction_read_only') = 'off'")
+        writable: bool = cursor.fetchone()[0]
     if not writable:
         log.warning("not_ready", what="database", error="it is read-only")
     return writable
 
 
 def has_broker() -> bool:
-    """Whether Celery's broker takes a connection."""
-    try:
-        with app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
-            broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
-    except Exception as error:
-        log.warning("not_ready", what="broker", error=type(error).__name__)
-        return False
+    """Return whether Celery's broker takes a connection."""
+    with app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
+        broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
     return True
 
 
 def has_bind() -> bool:
-    """Whether at least one carrier bind is up and was so a moment ago."""
+    """Return whether at least one carrier bind is up and was so a moment ago."""
     return bind_status.bound().exists()
+
+
+readiness = Readiness({"database": has_database, "broker": has_broker, "carrier": has_bind})
 
 
 @require_safe

@@ -4,12 +4,17 @@ import contextlib
 import threading
 import time
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.backends.utils import CursorWrapper
+from psycopg.abc import RV, PQGen
 from psycopg_pool import PoolTimeout
+
+WAIT_SECONDS = 0.1
+"""How often psycopg looks for a signal while it waits; its own default."""
 
 
 def server_cursor() -> CursorWrapper:
@@ -25,6 +30,50 @@ def server_cursor() -> CursorWrapper:
     # Django's wrapper translates the exceptions, and counts queries where a test wants that.
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     return wrap(raw)
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """Waits so long for a server's answer and no longer, whatever the server does.
+
+    A server whose disk hangs, or that is stopped, acknowledges all that is sent to it: neither its
+    own timeout ends a statement then, nor TCP's the connection.
+    """
+
+    patience: ClassVar[float | None] = None
+
+    def wait(
+        self, gen: PQGen[RV], interval: float = WAIT_SECONDS, timeout: float | None = None
+    ) -> RV:
+        """Run a generator of psycopg's; OperationalError where the server does not answer."""
+        patience = self.patience if timeout is None else timeout
+        try:
+            return super().wait(gen, interval, patience)
+        except psycopg.errors._WaitTimeout:
+            if timeout is not None:
+                raise
+            self.pgconn.finish()
+            told = f"the server did not answer within {patience:g} s"
+            raise psycopg.OperationalError(told) from None
+
+
+PATIENCE_SECONDS = 3.0
+"""How much longer than its own timeout the server may take to say so."""
+
+
+def limit_statements() -> None:
+    """Have no statement of this process take longer than DATABASE_STATEMENT_TIMEOUT.
+
+    For processes that answer requests. To be called before the first connection; what DATABASE_URL
+    says of `statement_timeout` goes first.
+    """
+    seconds = settings.DATABASE_STATEMENT_TIMEOUT
+    options = connection.settings_dict["OPTIONS"]
+    given = options.get("options", "")
+    if not seconds or "statement_timeout" in given:
+        return
+    options["options"] = f"{given} -c statement_timeout={seconds * 1000}".strip()
+    ImpatientConnection.patience = seconds + PATIENCE_SECONDS
+    options["pool"]["connection_class"] = ImpatientConnection
 
 
 def own_parameters() -> dict[str, Any]:

@@ -1,5 +1,8 @@
 """What probes and Prometheus get."""
 
+import itertools
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +13,21 @@ from django.utils import timezone
 
 from imissive import health
 from messaging.models import Carrier, CarrierBind
+from tests.platforms import until
 
 # The address of a probe is whatever the orchestrator knows the process by.
 client = Client(headers={"host": "10.1.2.3"})
+
+
+@pytest.fixture(autouse=True)
+def _looks_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The checks in the test's own transaction; their threads have tests of their own."""
+    checks = ("database", "broker", "carrier")
+    monkeypatch.setattr(
+        health.readiness,
+        "missing",
+        lambda: [name for name in checks if not health.readiness.look(name)],
+    )
 
 
 @pytest.fixture
@@ -138,3 +153,65 @@ def test_metrics_count_what_the_database_has(carrier: Carrier) -> None:
     assert 'imissive_carrier_binds_bound{carrier="alpha"} 2.0' in lines
     assert 'imissive_queued_messages{carrier="alpha"} 0.0' in lines
     assert "imissive_webhook_deliveries_pending 0.0" in lines
+
+
+# ---------------------------------------------------------------- the threads that look
+
+
+class Quick(health.Readiness):
+    EVERY_SECONDS, MISSING_SECONDS, STALE_SECONDS = 0.02, 0.02, 0.3
+    FIRST_SECONDS, ASKED_SECONDS = 0.5, 0.4
+
+
+def test_who_asks_first_waits_for_the_checks_and_nobody_else_does() -> None:
+    looked = Quick({"good": lambda: True, "bad": lambda: False})
+    assert looked.missing() == ["bad"]
+    began = time.monotonic()
+    assert looked.missing() == ["bad"]
+    assert time.monotonic() - began < 0.1
+
+
+def test_a_check_that_hangs_is_missing_and_holds_up_nobody() -> None:
+    hanging, going_on = threading.Event(), threading.Event()
+    going_on.set()
+
+    def hangs() -> bool:
+        hanging.set()
+        return going_on.wait(30)
+
+    looked = Quick({"database": hangs, "broker": lambda: True})
+    assert looked.missing() == []
+    going_on.clear()
+    hanging.clear()
+    assert hanging.wait(5)
+    until(lambda: looked.missing() == ["database"], 5)
+    began = time.monotonic()
+    assert looked.missing() == ["database"]
+    assert time.monotonic() - began < 0.2
+    going_on.set()
+    until(lambda: looked.missing() == [], 5)
+
+
+def test_a_check_that_breaks_is_tried_again() -> None:
+    answers = iter([RuntimeError("broken"), False])
+
+    def check() -> bool:
+        answer = next(answers, True)
+        if isinstance(answer, Exception):
+            raise answer
+        return bool(answer)
+
+    looked = Quick({"it": check})
+    until(lambda: looked.missing() == [], 5)
+
+
+def test_nobody_looks_while_nobody_asks() -> None:
+    count = itertools.count()
+    looked = Quick({"it": lambda: next(count) >= 0})
+    looked.missing()
+    time.sleep(Quick.ASKED_SECONDS + 0.3)
+    before = next(count)
+    time.sleep(0.3)
+    assert next(count) == before + 1
+    assert looked.missing() == []
+    assert next(count) > before + 2
