@@ -5,6 +5,7 @@ So there is no edge between two windows at which twice the limit passes, and how
 known exactly. One round trip: a script, so that two processes cannot both take the last token.
 """
 
+import contextlib
 import math
 import threading
 import time
@@ -27,7 +28,7 @@ PERIOD_SECONDS = 60
 SOCKET_SECONDS = 0.25
 """How long a request waits for Redis; then it is decided without."""
 REST_SECONDS = 1.0
-"""How long Redis is left alone after it failed, so that not every request waits for it."""
+"""How often a Redis that failed is asked whether it is back; no request asks it meanwhile."""
 ALERT_SECONDS = 30.0
 
 
@@ -113,53 +114,58 @@ return {math.ceil(after - now), 0}
 
 
 class _Breaker:
-    """Remembers that Redis failed a moment ago, and says so in the log now and then.
+    """Remembers that Redis failed, and says so in the log now and then.
 
-    After the rest one caller asks Redis again; the others go on without it until it has answered,
-    so that a Redis that hangs costs one request of a second its patience, not every one.
+    From then on nobody asks it but a thread of its own, until it answers again: a Redis that hangs
+    costs each request that it surprised its patience, and no other one.
     """
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
         self._failing = False
-        self._resting_until = 0.0
         self._alert_at = 0.0
 
     def lets_pass(self) -> bool:
-        """Whether this caller may ask Redis."""
-        if not self._failing:
-            return True
-        with self._guard:
-            now = time.monotonic()
-            if now < self._resting_until:
-                return False
-            self._resting_until = now + REST_SECONDS
-            return True
+        """Return whether a caller may ask Redis."""
+        return not self._failing
 
     def failed(self, error: Exception) -> None:
+        """Redis did not answer."""
         with self._guard:
             now = time.monotonic()
-            self._failing, self._resting_until = True, now + REST_SECONDS
+            if not self._failing:
+                self._failing = True
+                threading.Thread(target=self._watch, name="limits", daemon=True).start()
             alert = now >= self._alert_at
             if alert:
                 self._alert_at = now + ALERT_SECONDS
         if alert:
             log.error("rate_limits_unavailable", error=str(error), effect="limits do not hold")
 
-    def succeeded(self) -> None:
-        if self._failing:
-            self._failing = False
-            log.warning("rate_limits_available", effect="limits hold again")
+    def _watch(self) -> None:
+        """Ask now and then until Redis answers."""
+        answers = False
+        while not answers:
+            time.sleep(REST_SECONDS)
+            with contextlib.suppress(redis.RedisError, OSError):
+                answers = bool(_client(settings.REDIS_URL).ping())
+        self._failing = False
+        log.warning("rate_limits_available", effect="limits hold again")
 
 
 _breaker = _Breaker()
 
 
 @cache
-def _script(url: str) -> Any:
+def _client(url: str) -> redis.Redis:
     # Redis may have taken the tokens already, so it is asked once only. A connection that a restart
     # cut is made anew by the pool.
-    return RedisServer.of(url).client(SOCKET_SECONDS).register_script(_TAKE)
+    return RedisServer.of(url).client(SOCKET_SECONDS)
+
+
+@cache
+def _script(url: str) -> Any:
+    return _client(url).register_script(_TAKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +194,6 @@ def take_tokens(bucket: str, limit: int, seconds: float, cost: int = 1) -> Token
         except (redis.RedisError, OSError) as error:
             _breaker.failed(error)
         else:
-            _breaker.succeeded()
             remaining = max(0, int((full - used + forgiven) / each))
             return Tokens(remaining, used / 1_000_000, wait / 1_000_000)
     return Tokens(limit, 0.0, known=False)

@@ -20,9 +20,8 @@ from accounts.access import LAST_ORGANIZATION, public_id
 from accounts.models import Member, User, member_organizations
 from accounts.people import check_name, open_organization
 from accounts.roles import Role
-from imissive.errors import RETRY_AFTER, note_unavailable
+from imissive.errors import RETRY_AFTER, is_unavailable, note_unavailable
 from imissive.requests import client_address
-from imissive.sql import Fault, fault_of
 
 OWNED_AT_MOST = 10
 THEMES = ("light", "dark", "auto")
@@ -99,12 +98,12 @@ def set_theme(request: HttpRequest) -> HttpResponse:
 
 
 def failed(request: HttpRequest) -> HttpResponse:
-    """Return the page of an error that nobody handled: 503 where the database cannot do it now.
+    """Return the page of an error that nobody handled: 503 where it may pass in a moment.
 
     Django calls it (`handler500`) while it handles the exception. Nothing here asks the database.
     """
     cause = sys.exception()
-    if not isinstance(cause, Exception) or fault_of(cause) is not Fault.DATABASE:
+    if not isinstance(cause, Exception) or not is_unavailable(cause):
         return server_error(request)
     note_unavailable(cause)
     page = get_template("500.html").render({"status": 503})

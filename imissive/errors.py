@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import redis
 import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
@@ -122,10 +123,15 @@ def as_api_error(error: Exception) -> ApiError:
         if isinstance(error, kind):
             headers = {"WWW-Authenticate": "Bearer"} if code == "UNAUTHORIZED" else {}
             return ApiError(code, message, headers=headers)
-    if fault_of(error) is Fault.DATABASE:
+    if is_unavailable(error):
         message = "The service is not available right now. Try again."
         return ApiError("UNAVAILABLE", message, headers={"Retry-After": RETRY_AFTER})
     return ApiError("SERVER_ERROR", "Something went wrong on our side. Try again later.")
+
+
+def is_unavailable(error: BaseException) -> bool:
+    """Return whether the database or the cache cannot do it now, and may do it a moment later."""
+    return fault_of(error) is Fault.DATABASE or isinstance(error, redis.RedisError)
 
 
 def report(error: ApiError, cause: Exception) -> None:
@@ -139,11 +145,12 @@ def report(error: ApiError, cause: Exception) -> None:
 
 
 def note_unavailable(cause: Exception) -> None:
-    """Log that the database could not do something, and leave connections that are of no use."""
+    """Log what the database or the cache could not do, and leave connections of no use."""
     # A syntax error and a missing table are of the same class: one of them is a mistake of ours.
     ours = sqlstate_of(cause).startswith("42")
     log.warning("unavailable", cause=str(cause).strip(), exc_info=cause if ours else None)
-    forget_broken_connections(cause)
+    if fault_of(cause) is Fault.DATABASE:
+        forget_broken_connections(cause)
 
 
 def api_exception_handler(exception: Exception, context: dict[str, Any]) -> Response:

@@ -151,7 +151,13 @@ def has_database() -> bool:
 
 def has_broker() -> bool:
     """Return whether Celery's broker takes a connection."""
-    with app.connection_for_write(connect_timeout=BROKER_SECONDS) as broker:
+    waits = {"socket_timeout": BROKER_SECONDS, "socket_connect_timeout": BROKER_SECONDS}
+    options = settings.CELERY_BROKER_TRANSPORT_OPTIONS | waits | {"retry_on_timeout": False}
+    if settings.BROKER.is_amqp:
+        options = {}
+    with app.connection_for_write(
+        connect_timeout=BROKER_SECONDS, transport_options=options
+    ) as broker:
         broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_SECONDS)
     return True
 

@@ -12,6 +12,8 @@ SITE_FILES = (
     "tests/test_release.py",
     "tests/test_campaign_journey.py",
     "tests/test_exports_killed.py",
+    "tests/test_frozen_redis.py",
+    "tests/test_service_returns.py",
 )
 """Whose tests look at the running platform: it is started once for all of them."""
 
