@@ -16,7 +16,7 @@ import redis
 from imissive.env import Env
 from imissive.processes import write_private
 from imissive.programs import ROOT
-from imissive.servers import RedisServer, database_parameters
+from imissive.servers import RedisServer, connect_database
 
 OLDEST_POSTGRESQL = 15
 
@@ -28,7 +28,7 @@ class Unusable(Exception):
 def check_servers(env: Env) -> None:
     """Raise Unusable where the database or Redis does not answer or is too old."""
     try:
-        with psycopg.connect(**database_parameters(env.database_url)) as connection:
+        with connect_database(env.database_url) as connection:
             version = connection.info.server_version // 10_000
     except psycopg.Error as error:
         raise Unusable(f"DATABASE_URL: {' '.join(str(error).split())}") from None
@@ -93,7 +93,7 @@ def _applied(env: Env) -> str:
         "SELECT md5(string_agg(concat_ws(' ', app, name, applied), ',' ORDER BY id))"
         " FROM django_migrations"
     )
-    with psycopg.connect(**database_parameters(env.database_url)) as connection:
+    with connect_database(env.database_url) as connection:
         there = connection.execute("SELECT to_regclass('django_migrations')").fetchone()
         row = connection.execute(query).fetchone() if there and there[0] else None
     return str(row[0]) if row else "none"

@@ -18,7 +18,7 @@ class CacheClient(RedisCacheClient):
         super().__init__(servers, **options)
         self._shared = RedisServer.of(servers[0]).client(SECONDS)
 
-    def get_client(self, key: str | None = None, *, write: bool = False) -> redis.Redis:
+    def get_client(self, key: Any = None, *, write: bool = False) -> redis.Redis:
         """Return the one client that there is."""
         return self._shared
 

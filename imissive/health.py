@@ -19,6 +19,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_l
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from imissive import clock
 from imissive.celery import app
 from imissive.ids import first_id_at
 from imissive.sql import Fault, fault_of, forget_broken_connections
@@ -227,6 +228,11 @@ class DatabaseCollector(Collector):
             [(slug, bound.get(key, 0)) for key, slug in slugs.items()],
         )
         pending = Delivery.objects.filter(status__in=["pending", "sending"]).count()
+        yield GaugeMetricFamily(
+            "imissive_clock_offset_seconds",
+            "How far the clock of the web process that answers is behind the database's.",
+            value=clock.offset(),
+        )
         yield GaugeMetricFamily(
             "imissive_webhook_deliveries_pending",
             "Webhook deliveries that are not done, the ones under way included.",

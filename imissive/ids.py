@@ -6,9 +6,10 @@ rows land at the end of each index and nobody can guess a neighbour's id.
 
 import os
 import threading
-import time
 import uuid
 from datetime import UTC, datetime, timedelta
+
+from imissive import clock
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Two characters carry ten bits: half as many steps as one character at a time.
@@ -39,7 +40,7 @@ def new_uuid() -> uuid.UUID:
     random = int.from_bytes(os.urandom(10), "big") >> 7
     with _guard:
         # Read here: a thread that had read it before would go back behind the others.
-        milliseconds = time.time_ns() // 1_000_000
+        milliseconds = clock.time_ns() // 1_000_000
         if _last[0] == milliseconds and (after := _last[1] + 1 + (random >> 15)) < 1 << 74:
             random = after
         _last = (milliseconds, random)

@@ -6,7 +6,7 @@ answered without a turn. All other requests take turns, WEB_THREADS at once.
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -17,13 +17,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
 
 Environ = dict[str, Any]
 Start = Callable[[str, list[tuple[str, str]]], Any]
-Answer = Iterable[bytes]
+Answer = Any  # an iterable of bytes, which Django's has a close() beside
 
 
 class Turns:
     """Has `serve` called by so many threads at once; who waits too long for its turn gets 503."""
 
-    def __init__(self, serve: Callable[[Environ, Start], Answer], at_once: int) -> None:
+    def __init__(self, serve: Callable[[Environ, Any], Answer], at_once: int) -> None:
         self._serve = serve
         self._turns = threading.BoundedSemaphore(at_once)
 

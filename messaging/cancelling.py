@@ -7,13 +7,14 @@ submit that come together, one finds the message changed and does nothing.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
+from imissive import clock
 from imissive.errors import ApiError
 from imissive.sql import server_cursor
 from messaging import batches
@@ -114,7 +115,7 @@ def _cancel_all(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled
 
 
 def _cancel(organization_id: uuid.UUID, which: str, wanted: Any, *, limit: int | None) -> Canceled:
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(

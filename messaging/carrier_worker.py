@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import takewhile
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
+from imissive import clock
 from imissive.processes import process_name
 from imissive.sql import Fault, fault_of, forget_broken_connections
 from messaging import bind_status, carrier_liveness, receipts, submitting, sweeping
@@ -269,7 +270,7 @@ class CarrierWorker:
     async def _submit(self, claimed: Sequence[Claimed], lease: uuid.UUID, *, urgent: bool) -> None:
         # What does not get a slot by then goes back: another worker may take it after the lease.
         deadline = time.monotonic() + settings.CARRIER_LEASE / 2
-        now = datetime.now(UTC)
+        now = clock.now()
         unsent: list[Claimed] = []
         for position, message in enumerate(claimed):
             if position % TURN == TURN - 1:
@@ -363,7 +364,7 @@ class CarrierWorker:
                 outcome.message_id,
                 self.carrier.submit_id_form,  # type: ignore[arg-type]
             )
-            accepted = (number, carrier_message_id, datetime.now(UTC))
+            accepted = (number, carrier_message_id, clock.now())
             self._uncommitted.add(carrier_message_id)
             result.accepted.append(accepted)
             if bind is not None:

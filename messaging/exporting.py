@@ -15,12 +15,11 @@ from typing import Any, Final
 import structlog
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from accounts import audit, files
 from accounts.ledger import credits_text
 from accounts.models import Member, Organization
-from imissive import bell, ids
+from imissive import bell, clock, ids
 from imissive.rendering import time_text
 from imissive.spreadsheets import csv_lines
 from imissive.sql import Fault, fault_of
@@ -83,7 +82,7 @@ def request_export(
             requested_by=member.user,
             query=query,
             narrowed=as_json(narrowed),
-            due_at=timezone.now(),
+            due_at=clock.now(),
         )
         audit.record(
             "messages.exported",
@@ -115,7 +114,7 @@ def cancel(export: Export, member: Member, address: str | None) -> bool:
             return False
         file = held.file
         held.status, held.due_at, held.file = Export.Status.CANCELED, None, None
-        held.ended_at = timezone.now()
+        held.ended_at = clock.now()
         held.save()
         if file is not None:
             file.delete()
@@ -146,7 +145,7 @@ def write_for(seconds: float) -> None:
 def step() -> bool:
     """Write the next piece of the export that waits longest; False where none is due."""
     with transaction.atomic():
-        due = Export.objects.filter(due_at__lte=timezone.now()).order_by("due_at")
+        due = Export.objects.filter(due_at__lte=clock.now()).order_by("due_at")
         export = due.select_for_update(skip_locked=True, of=("self",)).first()
         if export is None:
             return False
@@ -168,7 +167,7 @@ def _write_piece(export: Export) -> None:
             export.organization,
             name=f"messages-{export.created_at:%Y-%m-%d-%H%M}.csv",
             content_type="text/csv; charset=utf-8",
-            expires_at=timezone.now() + KEPT,
+            expires_at=clock.now() + KEPT,
         )
         export.total = listing.count(export.organization_id, narrowed)
         # Above all there is when it begins: what comes meanwhile is not in it.
@@ -179,7 +178,7 @@ def _write_piece(export: Export) -> None:
     files.append(export.file, csv_lines(_rows(messages, headed=first), marked=first))
     export.written += len(messages)
     export.failures = 0
-    now = timezone.now()
+    now = clock.now()
     if more or found.up_to:
         export.position = messages[-1].id if more else found.up_to
         # To the end of the row, so that several exports go on by turns.
@@ -194,7 +193,7 @@ def _note_failure(export_id: uuid.UUID, *, counts: bool) -> None:
     """Have a step that broke done again in a while, or not at all any more if it `counts`."""
     export = Export.objects.get(pk=export_id)
     export.failures += counts
-    now = timezone.now()
+    now = clock.now()
     export.due_at = now + RETRY
     if counts and export.failures >= FAILURES_AT_MOST:
         if export.file is not None:
@@ -234,7 +233,7 @@ def _rows(messages: Iterable[Message], *, headed: bool) -> Iterator[tuple[object
 
 def purge() -> int:
     """Forget exports of long ago, PURGE_STEP at most; how many. Their files went before."""
-    old = Export.objects.filter(due_at=None, ended_at__lt=timezone.now() - LISTED)
+    old = Export.objects.filter(due_at=None, ended_at__lt=clock.now() - LISTED)
     gone = list(old.order_by("ended_at").values_list("id", flat=True)[:PURGE_STEP])
     Export.objects.filter(id__in=gone).delete()
     return len(gone)

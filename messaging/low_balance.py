@@ -12,13 +12,13 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.urls import reverse
-from django.utils import timezone
 
 from accounts import mails
 from accounts.access import public_id
 from accounts.ledger import credits_text
 from accounts.models import Balance, Organization
 from accounts.roles import Role
+from imissive import clock
 from imissive.sql import server_cursor
 from webhooks import events
 from webhooks.models import EventType
@@ -50,7 +50,7 @@ def watch() -> int:
 
     How many were told.
     """
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic(), server_cursor() as cursor:
         cursor.execute(_RISEN)
         cursor.execute(_FALLEN, {"now": now})
@@ -80,7 +80,7 @@ def send_mails() -> None:
     tried again.
     """
     for organization in _owed():
-        later = timezone.now() + TRY_AGAIN_AFTER
+        later = clock.now() + TRY_AGAIN_AFTER
         claimed = _owed().filter(id=organization.id).update(low_balance_mail_due_at=later)
         if claimed and _mailed(organization):
             told = Organization.objects.filter(id=organization.id, low_balance_mail_due_at=later)
@@ -88,7 +88,7 @@ def send_mails() -> None:
 
 
 def _owed() -> QuerySet[Organization]:
-    return Organization.objects.filter(low_balance_mail_due_at__lte=timezone.now())
+    return Organization.objects.filter(low_balance_mail_due_at__lte=clock.now())
 
 
 def _mailed(organization: Organization) -> bool:

@@ -3,11 +3,12 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
 
+from imissive import clock
 from imissive.sql import server_cursor
 from messaging.sending import event_data
 from messaging.states import Status
@@ -237,7 +238,7 @@ def _finish(
     messages: dict[uuid.UUID, dict[str, Any]], outcomes: dict[uuid.UUID, tuple[Status, str]]
 ) -> frozenset[uuid.UUID]:
     """Swap messages into these states and tell of those that changed."""
-    now = datetime.now(UTC)
+    now = clock.now()
     ended = _swap(outcomes, now)
     return events.record(
         [_event(messages[message_id], *outcomes[message_id], now) for message_id in ended]

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from imissive import clock
 from imissive.errors import ApiError
 
 CLOCK_SKEW = timedelta(minutes=1)
@@ -27,7 +28,7 @@ def parse_schedule(text: str | None) -> datetime | None:
 
 def check_schedule(at: datetime) -> datetime | None:
     """The same for a time that is read already (aware)."""
-    now = datetime.now(UTC)
+    now = clock.now()
     if at < now - CLOCK_SKEW:
         raise ApiError("INVALID_SCHEDULE", "The time has passed.", field="scheduled_at")
     if at > now + FARTHEST_SCHEDULE:

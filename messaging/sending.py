@@ -9,13 +9,13 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 
 from accounts.ledger import InsufficientCredits, is_overdraft
-from imissive import bell, ids
+from imissive import bell, clock, ids
 from imissive.sql import server_cursor
 from messaging import numbers
 from messaging.combining import Combiner
@@ -115,7 +115,7 @@ def accept_each(
     first = requests[0][0]
     known = _read_known(first.organization_id)
     terms = terms_of(first, [draft for _, draft in requests], known)
-    now = terms.at if first.scheduled_at is None else datetime.now(UTC)
+    now = terms.at if first.scheduled_at is None else clock.now()
     storings = [
         _judged(
             order,
@@ -173,7 +173,7 @@ def _judged(order: Order, drafts: Sequence[Draft], terms: Terms, *, tell_queued:
     acceptance = Acceptance(
         order,
         order.batch_id or (ids.new_uuid() if order.as_batch and accepted else None),
-        datetime.now(UTC),
+        clock.now(),
         outcomes,
         sum(outcome.verdict.price for outcome in accepted),
     )
@@ -202,7 +202,7 @@ def terms_of(order: Order, drafts: Sequence[Draft], known: Known | None = None) 
         frozenset(approved),
         default_sender(approved),
         tables(),
-        order.scheduled_at or datetime.now(UTC),
+        order.scheduled_at or clock.now(),
         _suppressed(order.organization_id, drafts) if any_suppressed else frozenset(),
         order.hold,
     )

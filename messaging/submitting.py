@@ -8,7 +8,7 @@ import random
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -17,6 +17,7 @@ from django.db import transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
+from imissive import clock
 from imissive.sql import server_cursor
 from messaging import receipts
 from messaging.dispositions import Disposition
@@ -146,7 +147,7 @@ class _Change:
 
 def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) -> None:
     """Write a batch of results in one transaction, and ring whoever has to do with them next."""
-    now = datetime.now(UTC)
+    now = clock.now()
     changes = [_change(carrier_id, result, now) for result in results]
     with transaction.atomic():
         held = _swap(lease, results, changes)

@@ -9,11 +9,12 @@ time and no truth.
 """
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from accounts.models import Organization
+from imissive import clock
 from imissive.sql import server_cursor
 from messaging.listing import CLOCKS_DIFFER
 from messaging.models import Message, UsageMark
@@ -81,7 +82,7 @@ SELECT count(*) FROM closed
 
 def sum_up(now: datetime | None = None) -> None:
     """Sum what hours are over, and add what has come to an end since: some of both."""
-    until = floor_hour((now or datetime.now(UTC)) - OVER_AFTER)
+    until = floor_hour((now or clock.now()) - OVER_AFTER)
     behind = (
         Organization.objects.exclude(usagemark__upto__gte=until)
         .order_by("usagemark__upto")

@@ -6,13 +6,14 @@ directly and the task can call it again while there is more.
 
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
 from accounts import ledger
 from accounts.models import LedgerEntry
+from imissive import clock
 from imissive.rendering import time_text
 from imissive.sql import server_cursor
 from messaging import bind_status, carrier_liveness
@@ -63,7 +64,7 @@ def _ring_lanes(lanes: set[tuple[int, bool]]) -> None:
 
 def release_scheduled(limit: int = STEP) -> int:
     """Queue the scheduled messages whose time has come."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         rows = _rows(
             f"""
@@ -124,7 +125,7 @@ def hold_late(limit: int = STEP) -> int:
         rows = _rows(_LATE, {"limit": limit})
         if not rows:
             return 0
-        now = datetime.now(UTC)
+        now = clock.now()
         hours = [_next_hours(country, sender, begun, now) for _, country, sender, begun in rows]
         _rows(
             _HOLD,
@@ -303,7 +304,7 @@ def _reroute(carrier_id: int, up: set[int], known: Tables, limit: int) -> int:
 
 def expire_sent(limit: int = STEP) -> int:
     """Expire what was sent and got no final receipt within its validity."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         rows = _rows(
             f"""
@@ -333,7 +334,7 @@ def expire_sent(limit: int = STEP) -> int:
 
 def expire_queued(limit: int = STEP) -> int:
     """Expire what was not submitted within its validity, and refund the parts not taken."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         rows = _rows(
             f"""

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
+from imissive import clock
 from imissive.errors import ApiError
 from imissive.sql import server_cursor
 from messaging import cancelling
@@ -77,7 +78,7 @@ RETURNING v.id, v.organization_id, v.phone, v.test, v.message_id
 
 def expire_due(limit: int = STEP) -> int:
     """End the verifications whose time is over, with `otp.failed`; how many those were."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(_EXPIRE, {"now": now, "limit": limit})

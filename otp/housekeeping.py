@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
+from imissive import clock
 from imissive.ids import first_id_at
 from imissive.sql import server_cursor
 
@@ -24,7 +24,7 @@ DELETE FROM otp_verification v USING old WHERE v.id = old.id
 
 def purge(limit: int = STEP) -> int:
     """Delete a batch of what is older than OTP_KEEP_DAYS; how many verifications those were."""
-    before = timezone.now() - timedelta(days=settings.OTP_KEEP_DAYS)
+    before = clock.now() - timedelta(days=settings.OTP_KEEP_DAYS)
     with server_cursor() as cursor:
         cursor.execute(_PURGE, {"before": first_id_at(before), "limit": limit})
         purged: int = cursor.rowcount

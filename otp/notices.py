@@ -8,10 +8,10 @@ from datetime import timedelta
 
 import structlog
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from accounts import mails
 from accounts.roles import Role
+from imissive import clock
 from otp.models import HeldPrefix
 
 log = structlog.get_logger(__name__)
@@ -26,7 +26,7 @@ def due() -> list[int]:
 
 def tell_people(held_id: int) -> None:
     """Send the mail about that hold, where one is owed; it stays so while the server is away."""
-    later = timezone.now() + TRY_AGAIN_AFTER
+    later = clock.now() + TRY_AGAIN_AFTER
     if not _owed().filter(id=held_id).update(notice_due_at=later):
         return
     held = HeldPrefix.objects.select_related("organization").get(id=held_id)
@@ -42,4 +42,4 @@ def tell_people(held_id: int) -> None:
 
 
 def _owed() -> QuerySet[HeldPrefix]:
-    return HeldPrefix.objects.filter(notice_due_at__lte=timezone.now())
+    return HeldPrefix.objects.filter(notice_due_at__lte=clock.now())

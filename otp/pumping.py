@@ -7,17 +7,16 @@ and a prefix with too small a share of right answers is held: recorded, or kept 
 """
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from accounts import audit
 from accounts.models import Organization, User
-from imissive import ids
+from imissive import clock, ids
 from imissive.errors import ApiError
 from imissive.rendering import time_text
 from imissive.sql import server_cursor
@@ -89,7 +88,7 @@ HAVING count(*) >= rules.minimum
 
 def watch() -> list[HeldPrefix]:
     """Look for prefixes that are pumped, and hold or record each that is not yet: the new ones."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic(), server_cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
         [alone] = cursor.fetchone()
@@ -146,7 +145,7 @@ def lift(held: HeldPrefix, actor: User, *, address: str | None = None) -> None:
 
     Raises ApiError CONFLICT where the hold is over.
     """
-    now = timezone.now()
+    now = clock.now()
     open_ones = HeldPrefix.objects.filter(pk=held.pk, lifted_at=None, until__gt=now)
     if not open_ones.update(lifted_at=now, lifted_by=actor, notice_due_at=None):
         raise ApiError("CONFLICT", "This hold is over already.")

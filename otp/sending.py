@@ -7,13 +7,13 @@ limits hold under concurrency. The order of locks: a number, its verification, m
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts.ledger import InsufficientCredits
-from imissive import ids
+from imissive import clock, ids
 from imissive.errors import ApiError, Problem
 from imissive.sql import server_cursor
 from messaging import numbers
@@ -104,7 +104,7 @@ def resend(caller: Asker, otp_id: str) -> Sent:
 
 def _code_again(verification: Verification) -> str | None:
     """The code of a verification, or None where it is right no more."""
-    if not verifying.is_live(verification, datetime.now(UTC)):
+    if not verifying.is_live(verification, clock.now()):
         return None
     try:
         return codes.code_of(verification.id, verification.length, verification.secret)
@@ -143,7 +143,7 @@ def _admit(verification: Verification, rules: Rules) -> datetime:
     if not rules.allow(verification.country):
         told = f"Codes to this country ({verification.country}) are not enabled."
         raise ApiError("DESTINATION_BLOCKED", told, field="phone")
-    now = datetime.now(UTC)
+    now = clock.now()
     if rules.enforces and not verification.test:
         pumping.check(verification.organization_id, verification.phone, now)
     allowance.check(_history(verification, now), rules, settings.OTP_NUMBER_LIMIT_DAY, now)

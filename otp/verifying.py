@@ -1,11 +1,11 @@
 """Checking what people typed in, and giving a verification up."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from django.db import transaction
 
-from imissive import ids
+from imissive import clock, ids
 from imissive.errors import ApiError
 from otp import codes, ending
 from otp.askers import Asker
@@ -36,7 +36,7 @@ def read(caller: Asker, otp_id: str) -> Verification:
     sweep may not have ended it yet. Raises ApiError NOT_FOUND."""
     verification = find(caller, otp_id)
     pending = verification.status == Verification.Status.PENDING
-    if pending and is_over(verification, datetime.now(UTC)):
+    if pending and is_over(verification, clock.now()):
         verification.status = Verification.Status.EXPIRED
         verification.reason = Verification.Reason.EXPIRED
     return verification
@@ -75,7 +75,7 @@ def verify(caller: Asker, otp_id: str, code: str) -> Verification:
 
 def _check(verification: Verification, code: str) -> None:
     """Count the check and compare, under the row's lock."""
-    now = datetime.now(UTC)
+    now = clock.now()
     if is_over(verification, now):
         ending.end(verification, Verification.Reason.EXPIRED, now)
         return
@@ -102,7 +102,7 @@ def cancel(caller: Asker, otp_id: str) -> Verification:
     with transaction.atomic():
         verification = find(caller, otp_id, lock=True)
         refuse_verified(verification)
-        now = datetime.now(UTC)
+        now = clock.now()
         if not is_live(verification, now):
             raise ApiError("NOT_CANCELABLE", "The verification has ended already.")
         ending.end(verification, Verification.Reason.CANCELED, now)

@@ -7,7 +7,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -17,7 +16,7 @@ from accounts.limits import take_tokens
 from accounts.live import live_page, query_without
 from accounts.models import Member, Organization
 from accounts.roles import Action
-from imissive import ids
+from imissive import clock, ids
 from imissive.errors import ApiError
 from imissive.requests import client_address
 from messaging import numbers
@@ -56,7 +55,7 @@ def _show(
     before = ids.parse_id(ids.OTP, request.GET.get("before", ""))
     mine = Verification.objects.filter(organization=organization).order_by("-id")
     rows = list((mine.filter(id__lt=before) if before else mine)[: PAGE + 1])
-    since = timezone.now() - timedelta(days=DAYS)
+    since = clock.now() - timedelta(days=DAYS)
     context = {
         "page": "otp",
         "days": DAYS,
@@ -99,13 +98,13 @@ def _converted(country: str, begun: int, verified: int) -> dict[str, Any]:
 
 
 def _held(organization: Organization) -> list[HeldPrefix]:
-    now = timezone.now()
+    now = clock.now()
     held = HeldPrefix.objects.filter(organization=organization, lifted_at=None, until__gt=now)
     return list(held.filter(enforced=True).order_by("prefix"))
 
 
 def _row(verification: Verification) -> dict[str, Any]:
-    now = timezone.now()
+    now = clock.now()
     status = verification.status
     reason = str(verification.get_reason_display())
     if status == Verification.Status.PENDING and verifying.is_over(verification, now):
@@ -187,7 +186,7 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
         else:
             _tell(request, checked)
         return redirect("otp_try", public_id(member.organization), otp_id)
-    live = verifying.is_live(verification, timezone.now())
+    live = verifying.is_live(verification, clock.now())
     context = {
         "page": "otp",
         "verification": verification,

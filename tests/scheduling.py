@@ -14,6 +14,7 @@ SITE_FILES = (
     "tests/test_exports_killed.py",
     "tests/test_frozen_redis.py",
     "tests/test_service_returns.py",
+    "tests/test_clocks.py",
 )
 """Whose tests look at the running platform: it is started once for all of them."""
 

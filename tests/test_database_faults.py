@@ -14,6 +14,7 @@ from django.db.transaction import TransactionManagementError
 from psycopg_pool import PoolTimeout
 
 from accounts.access import public_id
+from accounts.models import StoredFile
 from imissive.sql import Fault, fault_of, is_undone
 from messaging import exporting, listing, tasks
 from messaging.campaigns import clock
@@ -67,7 +68,8 @@ def test_what_fails_because_a_statement_failed_before_has_the_same_fault() -> No
                 cursor.execute("SET LOCAL transaction_read_only = on")
                 cursor.execute("CREATE TABLE made (id int)")
         except DatabaseError as error:
-            connection.needs_rollback, connection.rollback_exc = True, error
+            connection.needs_rollback = True
+            connection.rollback_exc = error  # type: ignore[attr-defined]
         with pytest.raises(TransactionManagementError) as caught:
             connection.validate_no_broken_transaction()
         connection.needs_rollback = False
@@ -197,7 +199,7 @@ def test_an_export_outlives_a_full_disk(
         assert exporting.step()
         export.refresh_from_db()
         assert (export.status, export.written) == (Export.Status.DONE, 1)
-        export.file.delete()
+        StoredFile.objects.filter(organization=customer.id).delete()
     finally:
         Export.objects.filter(organization=customer.id).delete()
 
@@ -208,8 +210,10 @@ def test_a_campaign_goes_on_soon_after(committed_world: World) -> None:
     campaign = campaigns.running_one(customer, 3)
     with failing("messaging_message", "25006"):
         assert clock.run(0.0)
-    waits = campaigns.fresh(campaign).due_at - campaign.due_at
-    assert waits < clock.AFTER_AN_ERROR
+    due_at = campaigns.fresh(campaign).due_at
+    assert due_at is not None
+    assert campaign.due_at is not None
+    assert due_at - campaign.due_at < clock.AFTER_AN_ERROR
     Campaign.objects.filter(pk=campaign.pk).update(due_at=campaign.due_at)
     clock.run(1.0)
     assert campaigns.fresh(campaign).state == State.DELIVERING

@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from functools import partial
 
 import psutil
 import pytest
@@ -30,6 +31,10 @@ def answers(site: Site) -> bool:
     return site.request("GET", "/v1/balance")[0] == 200
 
 
+def _are_two_without(site: Site, gone: int) -> bool:
+    return len(set(workers(site)) - {gone}) == 2
+
+
 def test_a_web_worker_that_dies_again_and_again_dies_alone(site: Site) -> None:
     """Granian's own supervision ends all of them at the second death within some seconds."""
     until(lambda: len(workers(site)) == 2, 20)
@@ -39,7 +44,7 @@ def test_a_web_worker_that_dies_again_and_again_dies_alone(site: Site) -> None:
         [victim] = victims
         os.kill(victim, signal.SIGKILL)
         until(lambda: answers(site), 5)
-        until(lambda gone=victim: len(set(workers(site)) - {gone}) == 2, 30)
+        until(partial(_are_two_without, site, victim), 30)
         assert healthy in workers(site)
         victims = [pid for pid in workers(site) if pid != healthy]
     assert site.pid("web") == web

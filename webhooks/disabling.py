@@ -6,10 +6,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 from django.utils.translation import gettext_noop
 
-from imissive import bell, ids
+from imissive import bell, clock, ids
 from webhooks import events
 from webhooks.models import Endpoint, EventType
 
@@ -23,7 +22,7 @@ FAILED_TOO_LONG = gettext_noop("Every post to the receiver failed for five days.
 
 def fails_too_long(failing_since: datetime | None) -> bool:
     """Whether it has been failing since so long ago that the next failure disables it."""
-    return failing_since is not None and failing_since < timezone.now() - FAILING_TOO_LONG
+    return failing_since is not None and failing_since < clock.now() - FAILING_TOO_LONG
 
 
 def disable_gone(endpoint_id: uuid.UUID) -> bool:
@@ -33,7 +32,7 @@ def disable_gone(endpoint_id: uuid.UUID) -> bool:
 
 def disable_failing(endpoint_id: uuid.UUID) -> bool:
     """Disable an endpoint that fails too long, if it still does. Whether this call did it."""
-    before = timezone.now() - FAILING_TOO_LONG
+    before = clock.now() - FAILING_TOO_LONG
     return _disable(FAILED_TOO_LONG, id=endpoint_id, failing_since__lt=before)
 
 
@@ -47,7 +46,7 @@ def _disable(reason: str, **which: Any) -> bool:
         endpoint = found.first()
         if endpoint is None:
             return False
-        now = timezone.now()
+        now = clock.now()
         endpoint.enabled = False
         endpoint.disabled_reason = reason
         endpoint.notice_due_at = now

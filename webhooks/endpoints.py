@@ -7,9 +7,8 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from imissive import outbound
+from imissive import clock, outbound
 from imissive.errors import ApiError
 from webhooks import events
 from webhooks.models import Endpoint
@@ -116,7 +115,7 @@ def rotate_secret(
         endpoint.previous_secret, endpoint.previous_secret_until = "", None
         if overlap:
             endpoint.previous_secret = endpoint.secret
-            endpoint.previous_secret_until = timezone.now() + overlap
+            endpoint.previous_secret_until = clock.now() + overlap
         endpoint.secret = new_secret()
         endpoint.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
     return endpoint
@@ -126,7 +125,7 @@ def delete(endpoint: Endpoint) -> None:
     """Post nothing more to the endpoint and show it to nobody. A sweep removes its deliveries."""
     Endpoint.objects.filter(id=endpoint.id).update(
         enabled=False,
-        deleted_at=timezone.now(),
+        deleted_at=clock.now(),
         secret="",
         previous_secret="",
     )

@@ -10,12 +10,12 @@ from datetime import timedelta
 import structlog
 from django.conf import settings
 from django.db.models import QuerySet
-from django.utils import timezone
 from django.utils.translation import gettext_lazy
 from yarl import URL
 
 from accounts import mails
 from accounts.roles import Role
+from imissive import clock
 from webhooks.models import Endpoint
 
 log = structlog.get_logger(__name__)
@@ -34,7 +34,7 @@ def tell_people(endpoint_id: uuid.UUID) -> None:
     While the mail server is away it stays owed. To whom the server refuses to send it, it is not
     tried again.
     """
-    later = timezone.now() + TRY_AGAIN_AFTER
+    later = clock.now() + TRY_AGAIN_AFTER
     if not _owed().filter(id=endpoint_id).update(notice_due_at=later):
         return
     endpoint = Endpoint.objects.select_related("organization").get(id=endpoint_id)
@@ -57,6 +57,4 @@ def tell_people(endpoint_id: uuid.UUID) -> None:
 
 
 def _owed() -> QuerySet[Endpoint]:
-    return Endpoint.objects.filter(
-        enabled=False, deleted_at=None, notice_due_at__lte=timezone.now()
-    )
+    return Endpoint.objects.filter(enabled=False, deleted_at=None, notice_due_at__lte=clock.now())

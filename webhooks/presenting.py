@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
-from django.utils import timezone
 from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 
-from imissive import ids, outbound
+from imissive import clock, ids, outbound
 from imissive.rendering import time_text
 from webhooks.models import Delivery, Endpoint, EventType, FailedAttempt
 
@@ -121,7 +120,7 @@ def endpoint_json(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _ahead(at: datetime | None) -> str | None:
-    return time_text(at) if at is not None and at > timezone.now() else None
+    return time_text(at) if at is not None and at > clock.now() else None
 
 
 def delivery_json(delivery: Delivery) -> dict[str, Any]:

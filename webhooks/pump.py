@@ -9,14 +9,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from imissive import ids, outbound
+from imissive import clock, ids, outbound
 from webhooks import deliveries, disabling
 from webhooks.deliveries import Claimed, Outcome, Target
 from webhooks.retrying import OVERLOADED, asked_seconds
@@ -150,7 +149,7 @@ class Pump:
         target = self._target
         assert target is not None  # noqa: S101  # nothing is claimed without one
         event_id = ids.public_id(ids.EVENT, claimed.event_id)
-        began, at = time.perf_counter(), datetime.now(UTC)
+        began, at = time.perf_counter(), clock.now()
         headers = target.signer.headers(event_id, claimed.body, now=at.timestamp())
         status, answer, error, asked = None, b"", "", None
         try:
@@ -160,7 +159,7 @@ class Pump:
         else:
             status, answer, delivered = received.status, received.body, received.ok
             if not delivered and received.retry_after:
-                asked = asked_seconds(received.retry_after, datetime.now(UTC))
+                asked = asked_seconds(received.retry_after, clock.now())
         return Outcome(
             claimed=claimed,
             began=at,

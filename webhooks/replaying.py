@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from imissive import ids
+from imissive import clock, ids
 from imissive.errors import ApiError
 from imissive.sql import server_cursor
 from webhooks import endpoints, events
@@ -34,7 +33,7 @@ def send_test(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> uuid
     with transaction.atomic():
         endpoint = _lock_enabled(organization_id, endpoint_id)
         data = {"endpoint_id": endpoint.public_id}
-        event = events.NewEvent(organization_id, EventType.WEBHOOK_TEST, timezone.now(), None, data)
+        event = events.NewEvent(organization_id, EventType.WEBHOOK_TEST, clock.now(), None, data)
         delivery_id = events.record_for(event, endpoint.id)
         transaction.on_commit(functools.partial(events.ring, [endpoint.id]))
     return delivery_id

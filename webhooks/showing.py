@@ -4,12 +4,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, gettext_noop, pgettext
 
-from imissive import ids
+from imissive import clock, ids
 from webhooks.models import Delivery, Endpoint, EventType
 from webhooks.presenting import next_attempt_at
 
@@ -140,7 +139,7 @@ def endpoint_state(endpoint: Endpoint, *, used: bool) -> State:
     if endpoint.failing_since:
         told = _("No post has succeeded since then. After five days the endpoint is disabled.")
         return State("bad", _("Failing"), told, endpoint.failing_since)
-    if endpoint.paused_until and endpoint.paused_until > timezone.now():
+    if endpoint.paused_until and endpoint.paused_until > clock.now():
         told = _("The receiver asked for a rest; nothing is posted before then.")
         return State("late", _("Resting"), told, endpoint.paused_until)
     if used:

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from accounts import files
 from accounts.models import Organization, StoredFile
+from imissive import clock
 from messaging import csv_encoding, csv_reading
 from messaging.campaigns.recipients import MOST_ROWS, guess_number_column
 from messaging.csv_reading import Shape
@@ -91,7 +91,7 @@ def keep(organization: Organization, upload: "UploadedFile[bytes]") -> StoredFil
         name=upload.name or "recipients.csv",
         content_type="text/csv",
         content=_pieces(upload),
-        expires_at=timezone.now() + KEPT,
+        expires_at=clock.now() + KEPT,
     )
 
 

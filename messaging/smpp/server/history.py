@@ -8,10 +8,10 @@ from uuid import UUID
 
 import structlog
 from django.db import DatabaseError, InterfaceError
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from imissive import clock
 from imissive.sql import server_cursor
 from messaging.models.smpp_accounts import SmppHappening
 from messaging.smpp.events import CloseReason
@@ -74,7 +74,7 @@ def _write(account_id: UUID, newcomer: Newcomer, what: str, status: int, reason:
     try:
         row = SmppHappening.objects.create(
             account_id=account_id,
-            at=timezone.now(),
+            at=clock.now(),
             what=what,
             kind=newcomer.kind,
             address=newcomer.address,

@@ -5,11 +5,11 @@ back and the new text is charged for as any other, or nothing changes at all. Th
 new message by the id of the old one.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from imissive import ids
+from imissive import clock, ids
 from imissive.errors import ApiError
 from messaging import cancelling
 from messaging.models.messages import Message
@@ -45,7 +45,7 @@ def replace(account: SmppAccount, pdu: ReplaceSm) -> Answer:
         return Answer(NOT_REPLACEABLE)
     try:
         text = reading.read_replacement(pdu, submit.data_coding or 0, account)
-        order = _order(account, message, pdu, datetime.now(UTC))
+        order = _order(account, message, pdu, clock.now())
     except Refused as refused:
         return Answer(refused.code)
     if not pacing.admit_one(account):

@@ -9,15 +9,14 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from imissive import ids
+from imissive import clock, ids
 from imissive.processes import command_line, process_name
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 
 COMMAND: Final = "smpp_server"
 """What a server's command line has."""
-_BEGAN: Final = timezone.now()
+_BEGAN: Final = clock.now()
 FORGET_AFTER: Final = timedelta(minutes=1)
 _REPORTED: Final = (
     "submits",
@@ -67,7 +66,7 @@ class Report:
 
 
 def _alive_since() -> datetime:
-    return timezone.now() - timedelta(seconds=SmppServer.LEASE_SECONDS)
+    return clock.now() - timedelta(seconds=SmppServer.LEASE_SECONDS)
 
 
 def live() -> QuerySet[SmppSession]:
@@ -82,7 +81,7 @@ def own_name() -> str:
 
 def open_server() -> UUID:
     """Enter this process among the servers, and strike off those of this machine that died."""
-    now = timezone.now()
+    now = clock.now()
     dead = [row.pk for row in SmppServer.objects.all() if _died_here(row)]
     SmppServer.objects.filter(pk__in=dead).delete()
     return SmppServer.objects.create(name=own_name(), started_at=now, seen_at=now).id
@@ -104,7 +103,7 @@ def register(server_id: UUID, account: SmppAccount, newcomer: Newcomer) -> UUID 
     locked = SmppAccount.objects.select_for_update().get(pk=account.pk)
     if live().filter(account=locked).count() >= locked.max_binds:
         return None
-    now = timezone.now()
+    now = clock.now()
     locked.last_bind_at, locked.last_bind_address = now, newcomer.address
     locked.save(update_fields=("last_bind_at", "last_bind_address"))
     session = SmppSession(
@@ -134,7 +133,7 @@ def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> 
 
     True: it had been forgotten, as after a long time without the database, with all its binds.
     """
-    now = timezone.now()
+    now = clock.now()
     _, forgotten = SmppServer.objects.update_or_create(
         id=server_id,
         defaults={"seen_at": now},
@@ -163,7 +162,7 @@ def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> 
 
 def end(session: SmppSession) -> None:
     """Have the bind ended by the server that holds it, within two seconds."""
-    SmppSession.objects.filter(pk=session.pk).update(end_asked_at=timezone.now())
+    SmppSession.objects.filter(pk=session.pk).update(end_asked_at=clock.now())
 
 
 def asked_to_end(server_id: UUID) -> set[UUID]:
