@@ -5,7 +5,7 @@ from messaging.receipts import FinalReceipt, Reason, UnusedReceipt
 from messaging.smpp.link import LinkError, NotSent
 from messaging.smpp.pdus import Response
 from messaging.smpp.receipt import LONGEST_ID
-from messaging.submitting import Result
+from messaging.submitting import NOT_ENCODABLE, Result
 
 
 def unrecorded(result: Result) -> Result:
@@ -50,7 +50,7 @@ def judge_part(result: Result, outcome: Response | Exception) -> None:
             result.disposition = None
     else:
         result.disposition = Disposition.REFUSED
-        result.code = "NOT_ENCODABLE"
+        result.code = NOT_ENCODABLE
         result.detail = f"The message could not be written for the carrier: {outcome}"
 
 

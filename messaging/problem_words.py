@@ -52,6 +52,10 @@ _PATTERNS: Final[tuple[tuple[re.Pattern[str], Promise], ...]] = (
         _("The sender ID %(name)s is not approved for this organization."),
     ),
     (
+        re.compile(r"The sender ID '(?P<name>.*)' cannot be sent to this destination\.", re.S),
+        _("The sender ID %(name)s cannot be sent to this destination."),
+    ),
+    (
         re.compile(r"Messages to this destination \((?P<country>[A-Z]{2})\) are not enabled\."),
         _("Messages to this destination (%(country)s) are not enabled."),
     ),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Generic, TypeVar
 
+from messaging import sender_names
 from messaging.windows import Window
 
 T = TypeVar("T")
@@ -79,6 +80,11 @@ class CarrierChoice:
 
     id: int
     slug: str
+    source_coding: str = sender_names.LATIN_1
+
+    def writes(self, sender: str) -> bool:
+        """Whether that sender ID can be written for the carrier."""
+        return sender_names.written(sender, self.source_coding) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +128,27 @@ class Tables:
         return 0 if test else self.prices.find(e164, organization_id)
 
     def after(
-        self, e164: str, organization_id: uuid.UUID, tried: Iterable[int], *, test: bool
+        self,
+        e164: str,
+        organization_id: uuid.UUID,
+        tried: Iterable[int],
+        *,
+        test: bool,
+        sender: str = "",
     ) -> CarrierChoice | None:
-        """The next carrier of the route that was not tried yet, or None."""
+        """The next carrier of the route that was not tried and can write the sender, or None."""
         seen = set(tried)
         for carrier in self.carriers_for(e164, organization_id, test=test):
-            if carrier.id not in seen:
+            if carrier.id not in seen and carrier.writes(sender):
                 return carrier
         return None
+
+    def can_be_written(self, sender: str, organization_id: uuid.UUID) -> bool:
+        """Whether some carrier of the organization's routes can write the sender ID, if it has any.
+
+        Which one a message goes to is another question, of its number.
+        """
+        carriers = {
+            carrier for _, found, _ in self.routes.applying(organization_id) for carrier in found
+        }
+        return not carriers or any(carrier.writes(sender) for carrier in carriers)

@@ -12,6 +12,8 @@ _SHORT_CODE: Final = re.compile(r"[0-9]{3,8}")
 _BETWEEN_DIGITS: Final = re.compile(r"[ ().-]")
 # GSM's line ends, and its extension table, whose characters take two septets of a sender's eleven.
 _UNUSABLE: Final = frozenset("\n\r\f^{}\\[~]|€")
+ASCII, LATIN_1, GSM = "ascii", "latin1", "gsm"
+_CODECS: Final = {ASCII: "ascii", LATIN_1: "latin-1"}
 
 
 class InvalidSenderName(ValueError):
@@ -43,6 +45,22 @@ def normalize(name: str) -> tuple[str, bool]:
         return name, True
     _check_alphanumeric(name)
     return name, False
+
+
+def written(name: str, coding: str) -> str | None:
+    """Return a sender ID as a carrier with that coding of senders wants it; None where it cannot
+    be written so. Each character of the result stands for an octet of source_addr."""
+    if coding == GSM:
+        if not text.is_gsm(name):
+            return None
+        octets = text.written_in_gsm(name)
+    else:
+        try:
+            octets = name.encode(_CODECS[coding])
+        except UnicodeEncodeError:
+            return None
+    # A NUL ends source_addr (SMPP 3.4, 3.1), and GSM's `@` is one.
+    return None if b"\0" in octets else octets.decode("latin-1")
 
 
 def _check_alphanumeric(name: str) -> None:

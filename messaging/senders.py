@@ -18,6 +18,7 @@ from imissive.errors import ApiError
 from messaging import sender_documents, sender_names
 from messaging.models import SenderId, SenderStep
 from messaging.sender_documents import Document
+from messaging.tables import tables
 from webhooks import events
 from webhooks.models import EventType
 
@@ -82,6 +83,7 @@ def request_sender(
     organization has it already, waits for it, or waits for too many.
     """
     name, kind = normalize(name)
+    _check_writable(organization, name)
     for field, value, limit in (("purpose", purpose, MAX_PURPOSE), ("sample", sample, MAX_SAMPLE)):
         if len(value) > limit or "\0" in value:
             told = f"The {field} has {limit} characters at most, NUL not among them."
@@ -124,8 +126,24 @@ def request_sender(
     return sender
 
 
+def _check_writable(organization: Organization, name: str) -> None:
+    """Raises ApiError INVALID_REQUEST where no carrier could send with that sender ID."""
+    if tables().can_be_written(name, organization.id):
+        return
+    strange = "".join(dict.fromkeys(c for c in name if not c.isascii())) or name
+    told = (
+        f"The sender ID {name!r} cannot be sent: no carrier takes {strange!r} in a sender ID. Use"
+        " Latin letters and digits, such as MyCompany."
+    )
+    raise ApiError("INVALID_REQUEST", told, field="name")
+
+
 def approve(sender: SenderId, actor: User, *, address: str | None = None) -> None:
-    """Let the organization send with it. Raises ApiError CONFLICT if it is not pending."""
+    """Let the organization send with it.
+
+    Raises ApiError: CONFLICT if it is not pending, INVALID_REQUEST if no carrier could send it.
+    """
+    _check_writable(sender.organization, sender.name)
     _decide(sender, Status.APPROVED, actor, "", address)
 
 

@@ -20,6 +20,7 @@ from accounts.models import LedgerEntry
 from imissive.sql import server_cursor
 from messaging import receipts
 from messaging.dispositions import Disposition
+from messaging.routing import CarrierChoice
 from messaging.sending import event_data, ring_carrier
 from messaging.states import Status
 from messaging.tables import tables
@@ -29,6 +30,7 @@ from webhooks.models import EventType
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 60.0
 MAX_UNANSWERED = 2
 """Submits of one message that may stay unanswered: each may have reached the handset."""
+NOT_ENCODABLE = "NOT_ENCODABLE"
 RECEIPT_GRACE = timedelta(seconds=5)
 
 
@@ -178,6 +180,10 @@ def _change(carrier_id: int, result: Result, now: datetime) -> _Change:
     if result.disposition is Disposition.ACCEPTED:
         return _Change(Status.SENT, message.expires_at + RECEIPT_GRACE, carrier_id, sent_at=now)
     if result.disposition is Disposition.REFUSED:
+        # What cannot be written for one carrier may be for another, which has other settings.
+        following = _following(carrier_id, result) if result.code == NOT_ENCODABLE else None
+        if following is not None:
+            return _Change(Status.QUEUED, now, following.id, [*message.tried, carrier_id])
         return _failure(carrier_id, now, result.code, result.detail)
     if result.unanswered and message.unanswered + 1 >= MAX_UNANSWERED:
         told = "The carrier did not answer, so the message may or may not have been sent."
@@ -202,14 +208,23 @@ def _failure(carrier_id: int, now: datetime, code: str, told: str) -> _Change:
 def _try_again(carrier_id: int, result: Result, now: datetime) -> _Change:
     """Back to the queue: of the next carrier at once, or of the same one after a while."""
     message = result.message
-    tried = [*message.tried, carrier_id]
-    begun = bool(message.submitted_parts or result.accepted)
-    if result.disposition is not Disposition.SLOW_DOWN and not begun:
-        # Parts of one message go through one carrier, or no handset could join them.
-        following = tables().after(message.to, message.organization_id, tried, test=message.test)
+    if result.disposition is not Disposition.SLOW_DOWN:
+        following = _following(carrier_id, result)
         if following is not None:
-            return _Change(Status.QUEUED, now, following.id, tried)
+            return _Change(Status.QUEUED, now, following.id, [*message.tried, carrier_id])
     return _Change(Status.QUEUED, now + retry_delay(message.submits), carrier_id)
+
+
+def _following(carrier_id: int, result: Result) -> CarrierChoice | None:
+    """The carrier of the route that a message may go to next, or None."""
+    message = result.message
+    if message.submitted_parts or result.accepted:
+        # Parts of one message go through one carrier, or no handset could join them.
+        return None
+    tried = [*message.tried, carrier_id]
+    return tables().after(
+        message.to, message.organization_id, tried, test=message.test, sender=message.sender
+    )
 
 
 def retry_delay(submits: int) -> timedelta:

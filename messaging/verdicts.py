@@ -151,6 +151,8 @@ def examine(draft: Draft, terms: Terms) -> Opinion:
         price = terms.tables.price(number.e164, terms.organization_id, test=terms.test)
         if not carriers or price is None:
             problems.append(_not_served(number))
+        elif sender is not None:
+            carriers = _able(carriers, sender, problems)
         if number.e164 in terms.suppressed:
             told = "The recipient has opted out: the number is on your suppression list."
             problems.append(Problem("DESTINATION_BLOCKED", told, "to"))
@@ -159,6 +161,17 @@ def examine(draft: Draft, terms: Terms) -> Opinion:
     return Opinion(
         draft, number, measure, sender, carriers, price, held_until, closes_at, tuple(problems)
     )
+
+
+def _able(
+    carriers: tuple[CarrierChoice, ...], sender: str, problems: list[Problem]
+) -> tuple[CarrierChoice, ...]:
+    """Those of the carriers that can write the sender ID; all, with a problem, where none can."""
+    able = tuple(carrier for carrier in carriers if carrier.writes(sender))
+    if not able:
+        told = f"The sender ID {sender[:16]!r} cannot be sent to this destination."
+        problems.append(Problem("INVALID_SENDER", told, "sender_id"))
+    return able or carriers
 
 
 def _hours(

@@ -4,7 +4,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
-from messaging import text
+from messaging import sender_names, text
 from messaging.smpp.pdus import SubmitSm
 
 ESM_UDHI = 0x40  # user data begins with a header (SMPP 3.4, 5.2.12)
@@ -31,6 +31,7 @@ class WireFormat:
     destination: Ton = Ton(1, 1)
     destination_plus: bool = False
     gsm_encoding: str = "unpacked"
+    source_coding: str = sender_names.LATIN_1
     service_type: str = ""
     send_validity: bool = True
 
@@ -79,7 +80,10 @@ def submit_pdus(
 def _source(format: WireFormat, sender: str) -> tuple[str, Ton]:
     digits = sender.removeprefix("+")
     if not digits.isdecimal():
-        return sender, format.alphanumeric
+        source = sender_names.written(sender, format.source_coding)
+        if source is None:
+            raise ValueError(f"the sender ID cannot be written as {format.source_coding}")
+        return source, format.alphanumeric
     if sender.startswith("+") or len(digits) > SHORT_CODE_DIGITS:
         return digits, format.numeric
     return digits, format.short_code

@@ -35,6 +35,7 @@ from messaging import (
     receipts,
     submitting,
     sweeping,
+    tables,
     text,
     wire,
 )
@@ -487,6 +488,22 @@ def test_a_text_that_cannot_be_written_fails_alone(
         assert [status_of(message) for message in [*bad, good]] == ["failed", "failed", "delivered"]
         assert {message.error_code for message in bad} == {"NOT_ENCODABLE"}
         assert refunds_of(scene.customer) == [MICRO, MICRO]
+
+
+def test_what_cannot_be_written_for_one_carrier_goes_to_the_next(scene: Scene) -> None:
+    """As of a sender ID in characters that only the other one takes."""
+    with running_simulator() as latin, running_simulator(receipt_delay=0) as gsm:
+        first, second = scene.carriers(latin, gsm)
+        change(second, source_coding="gsm")
+        tables.reload()
+        message = scene.queue(first, sender="ΔELTA")
+        plain = scene.queue(first)
+        with working(first), working(Carrier.objects.get(id=second.id)):
+            scene.settle()
+        assert [status_of(message), status_of(plain)] == ["delivered", "delivered"]
+        assert [submit.source for submit in gsm.accepted] == ["\x10ELTA"]
+        assert len(latin.accepted) == 1
+        assert refunds_of(scene.customer) == []
 
 
 def test_long_messages_wait_for_no_slot_of_their_own(scene: Scene) -> None:
