@@ -40,8 +40,8 @@ def _begin(**_: Any) -> None:
 
 
 @signals.worker_shutting_down.connect
-def _begin_to_end(**_: Any) -> None:
-    """Binds end while Celery's own parts do, not after them."""
+def _start_to_end(**_: Any) -> None:
+    """End the binds while Celery's own parts end, not after them."""
     if CARRIER:
         from messaging import carrier_process
 

@@ -18,7 +18,7 @@ from messaging.models import Carrier
 log = structlog.get_logger(__name__)
 
 END_SECONDS = 12.0
-"""How long a process may take for its end; who supervises it kills it after 15 seconds."""
+"""Seconds that a process may take to end; its supervisor kills it after 15."""
 
 
 class _Running:
@@ -51,7 +51,7 @@ class _Running:
         await limit
 
     async def _limit(self) -> None:
-        """Have the process end in time, whatever hangs: a statement that waits for a lock does."""
+        """End the process in time, whatever hangs, as a statement that waits for a lock does."""
         await self.stop.wait()
         timer = threading.Timer(END_SECONDS, self._end)
         timer.daemon = True

@@ -29,7 +29,7 @@ def wire_format(carrier: Carrier) -> WireFormat:
 
 
 def receipt_rules(carrier: Carrier) -> Rules:
-    """How that carrier writes its receipts."""
+    """Return the rules by which that carrier writes its receipts."""
     return Rules(
         id_form=cast("IdForm", carrier.receipt_id_form),
         by_data_sm=carrier.receipts_by_data_sm,

@@ -363,8 +363,9 @@ class CarrierWorker:
             self._land(flight)
 
     def _id_of(self, accepted: SubmitSmResp) -> str:
-        """The carrier's id in matching form. Without one no receipt can be matched: the part is
-        sent all the same, for whoever said yes will charge us, and ends by its validity."""
+        """Return the carrier's id in matching form. Without one no receipt can be matched: the
+        part is sent all the same, since a carrier that accepts charges for it, and ends by its
+        validity."""
         form: Any = self.carrier.submit_id_form
         carrier_message_id = normalize_id(accepted.message_id[:LONGEST_ID], form)
         if not carrier_message_id:

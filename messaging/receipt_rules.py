@@ -1,4 +1,4 @@
-"""What a carrier's receipt means by that carrier's rules, or why it is not used. Pure.
+"""The meaning of a carrier's receipt by that carrier's rules, or why it is not used. Pure.
 
 Carriers agree on little but the name of a receipt. What can be forged by a handset, or contradicts
 itself, is used only where the carrier's settings say so; but none is dropped without a trace.
@@ -30,7 +30,7 @@ ENDS = {
 }
 """The meanings of a carrier's word that end a part; any other leaves it on its way."""
 MEANINGS = (*ENDS, "enroute")
-"""What a word may be mapped to."""
+"""The meanings that an operator may give to a word."""
 _MARKS = frozenset({ESM_DELIVERY_RECEIPT, ESM_INTERMEDIATE})
 _TAGS = frozenset({RECEIPTED_MESSAGE_ID, MESSAGE_STATE})
 LONGEST_RAW = 200
@@ -38,7 +38,7 @@ LONGEST_RAW = 200
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How a carrier writes its receipts. `words` has its own status words, in upper case."""
+    """A carrier's way to write receipts. `words` has its own status words, in upper case."""
 
     id_form: IdForm = "as_is"
     by_data_sm: bool = True
@@ -47,7 +47,7 @@ class Rules:
     words: Mapping[str, str] = field(default_factory=dict)
 
     def meaning(self, word: str) -> str | None:
-        """Return what a status word means; None where nobody knows it."""
+        """Return the meaning of a status word; None where it is not known."""
         return self.words.get(word) or STATES.get(word)
 
     def ends(self, word: str) -> bool:
@@ -56,7 +56,7 @@ class Rules:
 
 
 def read(pdu: DeliverSm | DataSm, rules: Rules) -> FinalReceipt | UnusedReceipt | None:
-    """Return what a deliver_sm or data_sm says: how a part ended, or a receipt that is not used.
+    """Return the end of a part that a deliver_sm or data_sm reports, or a receipt that is not used.
 
     None where it is no receipt, or says that a part is on its way.
     """
@@ -93,12 +93,12 @@ def read(pdu: DeliverSm | DataSm, rules: Rules) -> FinalReceipt | UnusedReceipt 
 
 
 def _judge(found: Receipt, rules: Rules) -> tuple[Reason | None, str]:
-    """Which of a receipt's two words counts, and what is wrong with it if anything is."""
-    told, text = found.told_word, found.text_word
-    word = told or text
+    """Return the one of a receipt's two words that counts, and why it is not used if it is not."""
+    tlv, text = found.tlv_word, found.text_word
+    word = tlv or text
     if not word:
         return Reason.UNREADABLE, ""
-    if told and text and not rules.ends(told):
+    if tlv and text and not rules.ends(tlv):
         # message_state leaves the part on its way: the text may know better.
         if rules.meaning(text) is None:
             return Reason.UNKNOWN_WORD, text

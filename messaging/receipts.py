@@ -18,7 +18,7 @@ from webhooks.models import EventType
 Reason = EarlyReceipt.Reason
 
 KEEP_EARLY = timedelta(days=3)
-"""How long a receipt that is not used is kept, for who asks its carrier about it."""
+"""For so long a receipt that is not used is kept, to ask its carrier about it."""
 EARLY_AT_MOST = timedelta(hours=1)
 """How long before its submit is written a receipt may come. An older one was somebody else's: some
 carriers count their ids anew."""
@@ -150,7 +150,7 @@ RETURNING used.id, used.carrier_id, used.carrier_message_id, used.status, used.e
 
 
 def use_kept(limit: int = 1000) -> int:
-    """Apply kept receipts that their carriers' settings take by now; how many those were."""
+    """Apply kept receipts that their carriers' settings take by now, and return how many."""
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(_NOW_USED, [limit])
@@ -169,7 +169,7 @@ def use_kept(limit: int = 1000) -> int:
 
 
 def forget_early(limit: int = 1000) -> int:
-    """Delete kept receipts that were never used; how many those were.
+    """Delete kept receipts that were never used, and return how many.
 
     The oldest are looked at, whose ids are the smallest, and no others: no index is needed.
     """

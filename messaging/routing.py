@@ -83,7 +83,7 @@ class CarrierChoice:
     source_coding: str = sender_names.LATIN_1
 
     def writes(self, sender: str) -> bool:
-        """Whether that sender ID can be written for the carrier."""
+        """Return whether that sender ID can be written for the carrier."""
         return sender_names.written(sender, self.source_coding) is not None
 
 
@@ -136,7 +136,7 @@ class Tables:
         test: bool,
         sender: str = "",
     ) -> CarrierChoice | None:
-        """The next carrier of the route that was not tried and can write the sender, or None."""
+        """Return the next carrier of the route that can write the sender, or None."""
         seen = set(tried)
         for carrier in self.carriers_for(e164, organization_id, test=test):
             if carrier.id not in seen and carrier.writes(sender):
@@ -144,7 +144,7 @@ class Tables:
         return None
 
     def can_be_written(self, sender: str, organization_id: uuid.UUID) -> bool:
-        """Whether some carrier of the organization's routes can write the sender ID, if it has any.
+        """Return whether a carrier of the organization's routes, if any, can write the sender ID.
 
         Which one a message goes to is another question, of its number.
         """

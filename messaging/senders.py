@@ -127,15 +127,15 @@ def request_sender(
 
 
 def _check_writable(organization: Organization, name: str) -> None:
-    """Raises ApiError INVALID_REQUEST where no carrier could send with that sender ID."""
+    """Raise ApiError INVALID_REQUEST where no carrier could send with that sender ID."""
     if tables().can_be_written(name, organization.id):
         return
     strange = "".join(dict.fromkeys(c for c in name if not c.isascii())) or name
-    told = (
+    message = (
         f"The sender ID {name!r} cannot be sent: no carrier takes {strange!r} in a sender ID. Use"
         " Latin letters and digits, such as MyCompany."
     )
-    raise ApiError("INVALID_REQUEST", told, field="name")
+    raise ApiError("INVALID_REQUEST", message, field="name")
 
 
 def approve(sender: SenderId, actor: User, *, address: str | None = None) -> None:

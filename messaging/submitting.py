@@ -216,7 +216,7 @@ def _try_again(carrier_id: int, result: Result, now: datetime) -> _Change:
 
 
 def _following(carrier_id: int, result: Result) -> CarrierChoice | None:
-    """The carrier of the route that a message may go to next, or None."""
+    """Return the carrier of the route that a message may go to next, or None."""
     message = result.message
     if message.submitted_parts or result.accepted:
         # Parts of one message go through one carrier, or no handset could join them.

@@ -46,7 +46,7 @@ class Count:
 
 
 def counts(carrier_id: int) -> list[Count]:
-    """Those of a carrier by reason, of the newest COUNTED_TO."""
+    """Return those of a carrier by reason, of the newest COUNTED_TO."""
     with server_cursor() as cursor:
         cursor.execute(_COUNTS, [carrier_id, COUNTED_TO])
         labels = dict(EarlyReceipt.Reason.choices)
@@ -54,7 +54,7 @@ def counts(carrier_id: int) -> list[Count]:
 
 
 def last_hour() -> list[tuple[str, str, int]]:
-    """(carrier's slug, reason, how many) of all carriers that have any, zeros included."""
+    """Return (slug, reason, number) for each carrier and reason, zeros included."""
     with server_cursor() as cursor:
         cursor.execute(_LAST_HOUR)
         found = {(row[0], row[1]): row[2] for row in cursor.fetchall()}
@@ -69,7 +69,7 @@ def last_hour() -> list[tuple[str, str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A status word that nobody knows, with a receipt that has it."""
+    """A status word that is not known, with a receipt that has it."""
 
     word: str
     count: int
@@ -78,7 +78,7 @@ class Word:
 
 
 def unknown_words(carrier_id: int) -> list[Word]:
-    """The words of a carrier's kept receipts that are in no table, the most frequent first."""
+    """Return the words of a carrier's kept receipts that are in no table, by frequency."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT word, count(*), max(received_at), min(raw) FROM messaging_earlyreceipt"
@@ -90,7 +90,7 @@ def unknown_words(carrier_id: int) -> list[Word]:
 
 
 def check_words(words: object) -> dict[str, str]:
-    """A carrier's table of status words as it is stored. Raises ValueError, for people."""
+    """Return a carrier's table of status words as it is stored. Raises ValueError, for people."""
     if not isinstance(words, dict):
         raise ValueError('write an object, such as {"NODLV": "failed"}')
     checked: dict[str, str] = {}
@@ -104,7 +104,7 @@ def check_words(words: object) -> dict[str, str]:
 
 
 def rows(found: QuerySet[EarlyReceipt]) -> Iterator[tuple[object, ...]]:
-    """The receipts as lines of a file, with a heading, the newest first."""
+    """Yield the receipts as rows of a file, with a heading, the newest first."""
     yield (
         "received_at", "carrier", "reason", "carrier_message_id", "status_word", "would_end_as",
         "error_code", "as_it_came",

@@ -166,11 +166,11 @@ def examine(draft: Draft, terms: Terms) -> Opinion:
 def _able(
     carriers: tuple[CarrierChoice, ...], sender: str, problems: list[Problem]
 ) -> tuple[CarrierChoice, ...]:
-    """Those of the carriers that can write the sender ID; all, with a problem, where none can."""
+    """Return the carriers that can write the sender ID; all, with a problem, if none can."""
     able = tuple(carrier for carrier in carriers if carrier.writes(sender))
     if not able:
-        told = f"The sender ID {sender[:16]!r} cannot be sent to this destination."
-        problems.append(Problem("INVALID_SENDER", told, "sender_id"))
+        message = f"The sender ID {sender[:16]!r} cannot be sent to this destination."
+        problems.append(Problem("INVALID_SENDER", message, "sender_id"))
     return able or carriers
 
 

@@ -73,7 +73,7 @@ class CarrierForm(CarrierModelForm):
 
 
 class WordForm(forms.Form):
-    """What one status word means."""
+    """The meaning of one status word."""
 
     word = forms.CharField(
         label=_("Status word"), max_length=20, widget=UnfoldAdminTextInputWidget()
@@ -310,7 +310,7 @@ class CarrierAdmin(OperatorAdmin):
 
     @act(_("Map a status word"), permission="switch", icon="translate")
     def map_word(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Say what a status word of the carrier's means."""
+        """Store the meaning of a status word of the carrier's."""
 
         def do(carrier: Carrier, values: dict[str, Any]) -> None:
             # Locked, for another operator may map another word: all are in one column.

@@ -246,7 +246,7 @@ class EarlyReceiptAdmin(LongTableAdmin):
         return [export, *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """The rows that the list's filters leave, as CSV."""
+        """Return the rows that the list's filters leave, as CSV."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         found = self.get_changelist_instance(request).get_queryset(request)

@@ -106,7 +106,7 @@ class CarrierBind:
 
     @property
     def _carried(self) -> int:
-        """What went over it: submits that were accepted, and receipts."""
+        """Return how many submits were accepted and receipts came over it."""
         return self.submitted + self.receipts
 
     async def keep(self) -> None:

@@ -154,7 +154,7 @@ def _decode_body(pdu_type: type[pdus.Pdu], frame: bytes, status: int) -> pdus.Pd
 
 
 def _salvage(pdu_type: type[pdus.Response], frame: bytes) -> pdus.Response:
-    """A positive answer whose body is not as it should be, with its id as far as it can be read."""
+    """Return a positive answer whose body is odd, with its id as far as it can be read."""
     name = _NAMES.get(pdu_type)
     if name is None:
         return pdu_type()
@@ -178,14 +178,14 @@ def _read_body(pdu_type: type[pdus.Pdu], frame: bytes) -> pdus.Pdu:
 
 
 def _read_rest(pdu: pdus.Pdu, frame: bytes, end: int) -> None:
-    """What follows the mandatory fields: TLVs, and whatever cannot be read, which is let go.
+    """Read the rest after the mandatory fields: TLVs, and what cannot be read, which is let go.
 
     But not where it may be text that sm_length is too short for: half a text is sent by nobody.
     """
     tlvs, pos = read_tlvs(frame, end)
     if isinstance(pdu, _TEXTS) and pos < len(frame) and not is_cut_short(frame, pos):
-        told = f"{len(frame) - pos} octets too many"
-        raise DecodeError(Status.ESME_RINVOPTPARSTREAM, told)
+        reason = f"{len(frame) - pos} octets too many"
+        raise DecodeError(Status.ESME_RINVOPTPARSTREAM, reason)
     if hasattr(pdu, "tlvs"):
         pdu.tlvs, end = tlvs, pos
     pdu.unread = len(frame) - end

@@ -102,7 +102,7 @@ class Link(asyncio.Protocol):
 
     @property
     def unbinding(self) -> bool:
-        """Whether we are about to unbind."""
+        """Return whether we are about to unbind."""
         return self._draining
 
     @property

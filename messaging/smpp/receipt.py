@@ -113,7 +113,7 @@ class Receipt:
     `message_id` as the carrier wrote it (`normalize_id` makes it comparable), at most LONGEST_ID
     characters. `raw_state` is the carrier's word in upper case, at most 20 characters; `state` is
     ours. `error_code` is the text's code, or "type:code" from the TLV. Dates are the carrier's
-    clock, which has no zone here. `told_word` is message_state's word and `text_word` the text's,
+    clock, which has no zone here. `tlv_word` is message_state's word and `text_word` the text's,
     for who knows the carrier; either may be empty.
     """
 
@@ -124,7 +124,7 @@ class Receipt:
     submit_date: datetime | None
     done_date: datetime | None
     final: bool
-    told_word: str = field(default="", compare=False)
+    tlv_word: str = field(default="", compare=False)
     text_word: str = field(default="", compare=False)
 
 
@@ -161,7 +161,7 @@ def parse_receipt(
         submit_date=_date(fields.get("submit", "")[:_MAX_TIME]),
         done_date=_date(fields.get("done", "")[:_MAX_TIME]),
         final=state in FINAL_STATES,
-        told_word=told_state,
+        tlv_word=told_state,
         text_word=text_state,
     )
 
@@ -175,7 +175,7 @@ def outline(short_message: bytes, tlvs: Mapping[int, bytes], data_coding: int = 
     names = list(_NAME.finditer(text))
     ends = (match.start() for match in names if match.lastgroup == "text")
     written = text[: next(ends, len(text))] if names and names[0].lastgroup != "text" else ""
-    told = [
+    parameters = [
         f"{name}={tlvs[tag].hex()}"
         for name, tag in (
             ("receipted_message_id", RECEIPTED_MESSAGE_ID),
@@ -184,7 +184,7 @@ def outline(short_message: bytes, tlvs: Mapping[int, bytes], data_coding: int = 
         )
         if tag in tlvs
     ]
-    shown = "".join(c if c.isprintable() else " " for c in " ".join([written.strip(), *told]))
+    shown = "".join(c if c.isprintable() else " " for c in " ".join([written.strip(), *parameters]))
     return shown.strip()
 
 
@@ -315,8 +315,8 @@ def _text_state(value: str) -> str:
 
 
 def _error_code(value: str, network: bytes) -> str:
-    """The text's code, which carriers document; the network's where that says nothing, or has more
-    digits than the three that the text has room for."""
+    """Return the text's code, which carriers document; the network's where that says nothing, or
+    has more digits than the three that the text has room for."""
     word = _word(value, _MAX_WORD)
     code = int.from_bytes(network[1:], "big") if len(network) == 3 else 0
     if not code or (word.strip("0") and not (code > 999 and word == f"{code}"[-3:])):

@@ -252,8 +252,8 @@ class Session:
             self._receive_malformed(problem)
             return
         if pdu.unread:
-            told = f"{pdu.unread} octets at its end were not read"
-            self._report_remote(Status.ESME_ROK, pdu.command_id, pdu.sequence, told)
+            reason = f"{pdu.unread} octets at its end were not read"
+            self._report_remote(Status.ESME_ROK, pdu.command_id, pdu.sequence, reason)
         if isinstance(pdu, Response):
             self._receive_response(pdu, now)
         elif isinstance(pdu, Request):
@@ -311,7 +311,7 @@ class Session:
         self._close(reason, then=State.UNBOUND)
 
     def _answer_due(self) -> float:
-        """When to answer the peer's unbind; never without one, or once it is answered.
+        """Return when to answer the peer's unbind; never without one, or once it is answered.
 
         What we owe is answered first. An SMSC is kept waiting for the submits that it owes us, but
         not for long.
@@ -324,13 +324,13 @@ class Session:
         return self._unbind_since + grace
 
     def _end_due(self) -> float:
-        """When the session ends as things stand, after an unbind; never without one."""
+        """Return when the session ends as things stand, after an unbind; never without one."""
         if self._peer_unbind is None and not self._unbind_answered:
             return _NEVER
         return self._unbind_since + self.config.response_timeout if self._owing() else _AT_ONCE
 
     def _owing(self) -> bool:
-        """Whether answers are owed that an unbound session still waits for: ours, and an SMSC's.
+        """Return whether answers are owed that an unbound session waits for: ours, and an SMSC's.
 
         Without them nobody knew what became of those submits. An ESME's are not waited for:
         receipts go out again.
@@ -385,7 +385,7 @@ class Session:
         return _Own.UNBIND in self._own or self._unbind_answered
 
     def _is_too_late(self, pdu: Request) -> bool:
-        """Whether only our unbind keeps us from taking that request."""
+        """Return whether only our unbind keeps us from taking that request."""
         return self._we_unbind and pdu.command_id in ALLOWED[self.role.peer, self.state]
 
     def _refuse(self, pdu: Request, status: int, reason: str) -> None:

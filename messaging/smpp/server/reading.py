@@ -326,8 +326,8 @@ def decode_text(coding: str, parts: Sequence[bytes]) -> str:
 
 
 def _big_endian(parts: Sequence[bytes]) -> list[bytes]:
-    """Return UCS-2 parts without byte order marks, in the order that SMPP has where a mark says
-    that they are in the other one. A part without a mark is as the first one."""
+    """Return UCS-2 parts without byte order marks, and in the order that SMPP has where a mark
+    says that they are in the other one. A part without a mark is as the first one."""
     little = parts[0].startswith(_LITTLE_ENDIAN)
     found = []
     for part in parts:

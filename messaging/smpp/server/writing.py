@@ -88,7 +88,7 @@ def parse_id_text(text: str, form: str) -> uuid.UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Why a message failed, as a number of whichever kind: the empty one says nothing."""
+    """The number that says why a message failed, of whichever kind; the empty one says nothing."""
 
     number: str = ""
     network: int = NETWORK_GSM
@@ -166,7 +166,7 @@ def receipt_pdu(
 
 
 def _data_coding(id_form: str, dialect: Dialect) -> DataCoding:
-    """The data_coding of a receipt: 0, but where that would not do."""
+    """Return the data_coding of a receipt: 0, except where that would not do."""
     # GSM's default alphabet has another code than ASCII's for the underscore of `msg_…`, and few
     # clients unpack a receipt.
     if id_form == PUBLIC or dialect.default_coding == PACKED:

@@ -69,7 +69,7 @@ ANSWER_BODIES: Final[dict[AnswerBody, Callable[[bytes], bytes]]] = {
 
 
 class _Tap:
-    """A transport that changes what the link writes while it is told to."""
+    """A transport that changes what the link writes as the options say."""
 
     def __init__(self, transport: asyncio.Transport, options: Options) -> None:
         self._transport = transport
@@ -85,7 +85,7 @@ class _Tap:
         self._transport.write(data)
 
     def _changed(self, frame: bytes) -> bytes:
-        """What is written in place of a frame."""
+        """Return the octets that are written in place of a frame."""
         options, command, body = self._options, frame[4:8], frame[16:]
         if command == _ENQUIRE_LINK_RESP and options.ignore_enquire_link:
             return b""

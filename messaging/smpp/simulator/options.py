@@ -73,7 +73,7 @@ class Options:
 
     @property
     def changes_frames(self) -> bool:
-        """Whether what is written is not what the session wrote."""
+        """Return whether other octets are sent than the session wrote."""
         odd_answers = self.answer_body != "standard"
         odd_receipts = self.receipt_long or bool(self.receipt_tail)
         return self.ignore_enquire_link or odd_answers or odd_receipts

@@ -73,7 +73,7 @@ def make_receipt(
 
 
 def _written(options: Options, delivered: bool, standard: str) -> bytes:
-    """A receipt in GSM's alphabet, which is what its data_coding 0 says."""
+    """Return a receipt in GSM's alphabet, as its data_coding 0 says."""
     if options.receipt_word is not None and not delivered:
         standard = _STATE.sub(f" stat:{options.receipt_word} ", standard, count=1)
     if options.receipt_text == "lower":
