@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.utils.translation import pgettext
 
-from messaging.numbers.countries import countries_of, name_of
+from imissive.core.countries import countries_of, name_of
 from messaging.routing.cache import tables
 
 _COUNTRIES_NAMED = 3

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization, User
 from imissive.core import ids
+from imissive.core.countries import name_of
 from imissive.core.problems import sentence
 from messaging.campaigns import uploads
 from messaging.campaigns.uploads import Reading
@@ -19,7 +20,6 @@ from messaging.importing.csv_reader import DELIMITERS, Shape
 from messaging.importing.reasons import NotUsable
 from messaging.importing.recipients import COUNTRIES, variables_known
 from messaging.models import Campaign, ContactList
-from messaging.numbers.countries import name_of
 from messaging.text import variables
 
 _DELIMITER_NAMES = {

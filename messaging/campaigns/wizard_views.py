@@ -20,6 +20,7 @@ from accounts.roles import Action, may
 from accounts.ui.live_fragments import live_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
+from imissive.core.countries import name_of
 from messaging.campaigns import drafts
 from messaging.campaigns.chunks import Good, bad_rows, chunk_of, good_rows
 from messaging.campaigns.forms import ColumnsForm, RecipientsForm, StartForm, TextForm
@@ -30,7 +31,6 @@ from messaging.importing import problems
 from messaging.importing.recipients import shape_of, variables_known
 from messaging.models import Campaign
 from messaging.models.campaign_states import UNSENT, State
-from messaging.numbers.countries import name_of
 from messaging.routing.cache import tables
 from messaging.text import encoding
 

@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization
+from imissive.core.countries import name_of
 from imissive.core.problems import sentence
 from messaging.contacts.contacts import (
     MAX_NAME,
@@ -25,7 +26,6 @@ from messaging.importing.reasons import FileReason
 from messaging.importing.recipients import COUNTRIES
 from messaging.models import Contact, ContactList
 from messaging.numbers import e164
-from messaging.numbers.countries import name_of
 from messaging.numbers.written import written_numbers
 
 MAX_UPLOAD = 10 * 1024 * 1024

@@ -15,11 +15,11 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts.models import Organization
 from imissive.core import ids
+from imissive.core.countries import country_choices
 from messaging.log import query as message_query
 from messaging.log.failure_reasons import STATUS_LABELS
 from messaging.log.sources import SOURCES, as_stored
 from messaging.numbers import e164
-from messaging.numbers.countries import country_choices
 from messaging.sending.evaluation import MAX_REFERENCE
 
 _ANY = ("", gettext_lazy("Any"))

@@ -20,10 +20,10 @@ from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
 from imissive.core import ids
 from imissive.core.api.requests import client_address
+from imissive.core.countries import name_of
 from imissive.core.errors import ApiError
 from imissive.core.problems import sentence
 from messaging.numbers import e164
-from messaging.numbers.countries import name_of
 from otp.dashboard.forms import CodeForm, CountriesForm, TryForm
 from otp.limits import organization_rules
 from otp.limits.reasons import LimitReason
