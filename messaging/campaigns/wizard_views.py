@@ -159,7 +159,7 @@ def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRes
                 campaign,
                 **{
                     name: form.cleaned_data[name]
-                    for name in ("number_column", "calling_code", "reference_column")
+                    for name in ("number_column", "country", "reference_column")
                 },
             )
             return _to("campaign_text", member, campaign)

@@ -108,7 +108,9 @@ class SuppressionsView(ApiView):
         query = parse_query(request, SuppressionsQuery)
         found = SuppressionRow.objects.filter(organization=caller_of(request).organization_id)
         if query.number is not None:
-            found = found.filter(number=suppressions.number_of(query.number))
+            found = found.filter(
+                number=suppressions.number_of(query.number, caller_of(request).home)
+            )
         return Response(newest_first(found, query.limit, query.cursor, _as_json))
 
     @extend_schema(
@@ -130,6 +132,7 @@ class SuppressionsView(ApiView):
             body.numbers,
             body.reason,
             source=suppressions.Source.API,
+            home=caller_of(request).home,
         )
         answer = {
             "added": done.added,
@@ -157,7 +160,10 @@ class SuppressionView(ApiView):
     )
     def get(self, request: Request, number: str) -> Response:
         """404 where the number is not on the list."""
-        return Response(_as_json(suppressions.find(caller_of(request).organization_id, number)))
+        caller = caller_of(request)
+        return Response(
+            _as_json(suppressions.find(caller.organization_id, number, home=caller.home))
+        )
 
     @extend_schema(
         operation_id="remove_suppression",
@@ -170,7 +176,7 @@ class SuppressionView(ApiView):
         """Only when its owner has asked for it."""
         caller = caller_of(request)
         suppressions.remove(
-            suppressions.find(caller.organization_id, number),
+            suppressions.find(caller.organization_id, number, home=caller.home),
             address=caller.address,
             api_key_id=caller.key_id,
         )

@@ -179,7 +179,9 @@ def _send(member: Member, values: dict[str, Any]) -> Verification:
     if take_tokens(f"{organization.id.hex}:otp-try", TRIES_PER_MINUTE, 60).wait_seconds:
         raise ApiError(LimitReason.TOO_MANY_TRIALS)
     text = texts.compose(None, values["locale"], app_hash=None, origin=None)
-    caller = DashboardCaller(organization.id, test=values["kind"] == "test")
+    caller = DashboardCaller(
+        organization.id, test=values["kind"] == "test", home=organization.default_country
+    )
     code_request = CodeRequest(values["phone"], text, values["length"], values["expiry"], None)
     return send.send(caller, code_request).verification
 
