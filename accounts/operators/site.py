@@ -84,7 +84,7 @@ def _menu(_request: HttpRequest) -> list[dict[str, Any]]:
                 _item(_("Country rules"), "schedule", "messaging.sendingrule"),
                 _item(_("SMPP accounts"), "hub", "messaging.smppaccount"),
                 _item(_("SMPP binds"), "lan", "messaging.smppsession"),
-                _item(_("Unmatched receipts"), "unknown_document", "messaging.earlyreceipt"),
+                _item(_("Receipts not used"), "unknown_document", "messaging.earlyreceipt"),
             ],
         },
         {

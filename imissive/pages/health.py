@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 
 from imissive.celery import app
 from imissive.core.ids import first_id_at
-from messaging.carriers import bind_status
+from messaging.carriers import bind_status, unused_receipts
 from messaging.models import Carrier, Message
 from webhooks.models import Delivery
 
@@ -75,14 +75,17 @@ def readyz(_request: HttpRequest) -> HttpResponse:
 
 
 def has_database() -> bool:
-    """Return whether the database runs a statement; log a warning if not."""
+    """Return whether the database answers and can be written to."""
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Exception as error:  # any failure means that it is not available
+            cursor.execute("SELECT current_setting('transaction_read_only') = 'off'")
+            writable: bool = cursor.fetchone()[0]
+    except Exception as error:  # whatever it is, it is no answer
         log.warning("not_ready", what="database", error=type(error).__name__)
         return False
-    return True
+    if not writable:
+        log.warning("not_ready", what="database", error="it is read-only")
+    return writable
 
 
 def has_broker() -> bool:
@@ -164,6 +167,14 @@ class DatabaseCollector(Collector):
             "carrier",
             [(slug, bound.get(key, 0)) for key, slug in slugs.items()],
         )
+        unused = GaugeMetricFamily(
+            "imissive_unused_receipts_last_hour",
+            "Receipts of the last hour that were not used, by carrier and reason.",
+            labels=["carrier", "reason"],
+        )
+        for slug, reason, count in unused_receipts.last_hour():
+            unused.add_metric([slug, reason], count)
+        yield unused
         pending = Delivery.objects.filter(status__in=["pending", "sending"]).count()
         yield GaugeMetricFamily(
             "imissive_webhook_deliveries_pending",

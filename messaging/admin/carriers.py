@@ -9,7 +9,11 @@ from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
-from unfold.widgets import UnfoldAdminPasswordWidget
+from unfold.widgets import (
+    UnfoldAdminPasswordWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from accounts.audit import trail
 from accounts.operators.base import (
@@ -23,7 +27,7 @@ from accounts.operators.base import (
 from accounts.operators.site import site
 from accounts.templatetags.shown import percent
 from imissive.core.api.requests import client_address
-from messaging.carriers import traffic
+from messaging.carriers import traffic, unused_receipts
 from messaging.models import Carrier, CarrierBind
 
 if TYPE_CHECKING:
@@ -63,6 +67,34 @@ class CarrierForm(CarrierModelForm):
         """Return the typed password, or the stored one."""
         typed: str = self.cleaned_data["password"]
         return typed or self.stored_password
+
+    def clean_receipt_words(self) -> dict[str, str]:
+        try:
+            return unused_receipts.check_words(self.cleaned_data["receipt_words"] or {})
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+class WordForm(forms.Form):
+    """What one status word means."""
+
+    word = forms.CharField(
+        label=_("Status word"), max_length=20, widget=UnfoldAdminTextInputWidget()
+    )
+    meaning = forms.ChoiceField(
+        label=_("Meaning"),
+        choices=[
+            ("failed", _("Not delivered")),
+            ("delivered", _("Delivered")),
+            ("expired", _("Expired")),
+            ("enroute", _("Not final: wait for another receipt")),
+        ],
+        widget=UnfoldAdminSelectWidget(),
+    )
+
+    def clean_word(self) -> str:
+        word: str = self.cleaned_data["word"].strip().upper()
+        return word
 
 
 class BindInline(ReadOnlyInline):
@@ -142,7 +174,7 @@ class CarrierAdmin(OperatorAdmin):
     ordering = ("name",)
     prepopulated_fields = {"slug": ("name",)}
     secret_fields = ("password",)
-    actions_detail = ("resume", "pause", "drain", "enable", "disable")
+    actions_detail = ("resume", "pause", "drain", "enable", "disable", "map_word")
     fieldsets = (
         (None, {"fields": (("name", "slug"), ("enabled", "paused", "draining", "is_sandbox"))}),
         (
@@ -170,6 +202,16 @@ class CarrierAdmin(OperatorAdmin):
                     ("source_ton_short_code", "source_npi_short_code"),
                     ("destination_ton", "destination_npi"),
                     ("destination_plus", "send_validity"),
+                ),
+            },
+        ),
+        (
+            _("Receipts"),
+            {
+                "classes": ("collapse",),
+                "fields": (
+                    ("receipts_by_data_sm", "receipts_unmarked", "receipt_text_first"),
+                    "receipt_words",
                 ),
             },
         ),
@@ -216,6 +258,8 @@ class CarrierAdmin(OperatorAdmin):
             context["carrier_state"] = state_of(carrier)
             context["in_flight"] = _in_flight(carrier)
             context["bound"] = carrier.bound
+            context["unused"] = unused_receipts.counts(carrier.pk)
+            context["unknown_words"] = unused_receipts.unknown_words(carrier.pk)
         response: HttpResponse = super().change_view(request, object_id, form_url, context)
         return response
 
@@ -269,6 +313,44 @@ class CarrierAdmin(OperatorAdmin):
         title = _("Stop this carrier")
         return self._switch(request, object_id, title, explanation, danger=True, enabled=False)
 
+    @detail_action(_("Map a status word"), permission="switch", icon="translate")
+    def map_word(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Say what a status word of the carrier's means."""
+
+        def do(carrier: Carrier, values: dict[str, Any]) -> None:
+            # Locked, for another operator may map another word: all are in one column.
+            fresh = Carrier.objects.select_for_update(no_key=True).get(pk=carrier.pk)
+            word, meaning = values["word"], values["meaning"]
+            fresh.receipt_words = {**fresh.receipt_words, word: meaning}
+            fresh.save(update_fields=["receipt_words"])
+            trail.record(
+                "carrier.word_mapped",
+                actor=operator(request),
+                target=str(carrier),
+                detail={"word": word, "meaning": meaning},
+                address=client_address(request),
+            )
+
+        def initial(carrier: Carrier) -> dict[str, Any]:
+            unknown = unused_receipts.unknown_words(carrier.pk)
+            asked = request.GET.get("word", "")
+            return {"word": asked or (unknown[0].word if unknown else "")}
+
+        return action_page(
+            self,
+            request,
+            object_id,
+            title=_("Map a status word"),
+            explanation=_(
+                "What the carrier writes after “stat:” in its receipts. The kept receipts that have"
+                " this word count within a minute, and all that come from now on."
+            ),
+            done=_("Done. Kept receipts with this word count within a minute."),
+            do=do,
+            form_class=WordForm,
+            initial=initial,
+        )
+
     def _switch(
         self,
         request: HttpRequest,
@@ -313,6 +395,7 @@ class CarrierAdmin(OperatorAdmin):
             *([] if carrier.paused else ["pause"]),
             *([] if carrier.draining else ["drain"]),
             "disable" if carrier.enabled else "enable",
+            *(["map_word"] if unused_receipts.unknown_words(carrier.pk) else []),
         }
         return [b for b in buttons if b.action_name.removeprefix("messaging_carrier_") in offered]
 

@@ -8,10 +8,12 @@ from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
@@ -30,6 +32,8 @@ from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from imissive.core import ids
 from imissive.core.api.requests import client_address
+from imissive.core.spreadsheets import csv_download
+from messaging.carriers import unused_receipts
 from messaging.models import Attempt, EarlyReceipt, Message, MessagePart
 from messaging.numbers import e164
 
@@ -230,9 +234,39 @@ def _uuid(term: str) -> uuid.UUID | None:
 
 @admin.register(EarlyReceipt, site=site)
 class EarlyReceiptAdmin(LongTableAdmin):
-    """Receipts that match no part, because they came too early or are not the platform's."""
+    """Receipts that are not used, and why: a moment too early, nobody's, or unclear."""
 
-    list_display = ("received_at", "carrier", "carrier_message_id", "status", "error_code")
-    list_filter = ("carrier", "status")
+    list_display = (
+        "received_at",
+        "carrier",
+        "reason",
+        "carrier_message_id",
+        "word",
+        "status",
+        "error_code",
+    )
+    list_filter = ("reason", "carrier", "status")
     list_select_related = ("carrier",)
-    search_fields = ("=carrier_message_id",)
+    list_before_template = "messaging/admin/unused_receipts_export.html"
+    search_fields = ("=carrier_message_id", "=word")
+
+    def get_urls(self) -> list[Any]:
+        export = path(
+            "export/",
+            self.admin_site.admin_view(self.export),
+            name="messaging_earlyreceipt_export",
+        )
+        return [export, *super().get_urls()]
+
+    def export(self, request: HttpRequest) -> HttpResponseBase:
+        """The rows that the list's filters leave, as CSV."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = self.get_changelist_instance(request).get_queryset(request)
+        trail.record(
+            "receipts.exported",
+            actor=operator(request),
+            detail={"filters": request.GET.urlencode()},
+            address=client_address(request),
+        )
+        return csv_download("receipts-not-used.csv", unused_receipts.rows(found))

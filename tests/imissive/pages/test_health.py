@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from imissive.pages import health
-from messaging.models import Carrier, CarrierBind
+from messaging.models import Carrier, CarrierBind, EarlyReceipt
 
 # The host of a probe is the address by which the orchestrator calls the process.
 client = Client(headers={"host": "10.1.2.3"})
@@ -138,3 +138,24 @@ def test_metrics_count_what_the_database_has(carrier: Carrier) -> None:
     assert 'imissive_carrier_binds_bound{carrier="alpha"} 2.0' in lines
     assert 'imissive_queued_messages{carrier="alpha"} 0.0' in lines
     assert "imissive_webhook_deliveries_pending 0.0" in lines
+
+
+def test_metrics_count_receipts_that_are_not_used_by_reason(carrier: Carrier) -> None:
+    def kept(reason: str, minutes: float) -> None:
+        row = EarlyReceipt.objects.create(carrier=carrier, reason=reason)
+        at = timezone.now() - timedelta(minutes=minutes)
+        EarlyReceipt.objects.filter(pk=row.pk).update(received_at=at)
+
+    for reason, minutes in (
+        ("unknown_word", 0),
+        ("unknown_word", 59),
+        ("unknown_word", 61),
+        ("unmatched", 1),
+        ("unmatched", 0),  # its submit response may not be stored yet
+    ):
+        kept(reason, minutes)
+    lines = client.get("/metrics", REMOTE_ADDR="127.0.0.1").text.splitlines()
+    name = 'imissive_unused_receipts_last_hour{carrier="alpha",reason="%s"} %s'
+    assert name % ("unknown_word", "2.0") in lines
+    assert name % ("unmatched", "1.0") in lines
+    assert name % ("data_sm", "0.0") in lines
