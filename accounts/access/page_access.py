@@ -3,27 +3,32 @@
 Every view under /dashboard/<organization>/ passes through `member_page`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Concatenate, ParamSpec, cast
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.shortcuts import redirect
 from django.utils.translation import gettext
+from django.views.decorators.http import require_http_methods
 
 from accounts.audit import trail
-from accounts.models import Impersonation, Member, Organization, User, member_organizations
+from accounts.models import Impersonation, Member, Organization, User
 from accounts.operators.impersonation import impersonation_of, member_for
 from accounts.roles import Action, may
 from imissive.core import ids
 from imissive.core.api.requests import client_address
+from imissive.core.lookups import ModelT, row_of
 
 LAST_ORGANIZATION = "organization"
 """Session key of the public id of the organization that was visited last."""
 
+READ, POST, FORM = ("GET", "HEAD"), ("POST",), ("GET", "HEAD", "POST")
+"""Methods of a page: one that shows, one that acts, and a form that does both."""
 SAFE = ("GET", "HEAD", "OPTIONS")
 MAY_SHOW_SECRETS = frozenset({Action.MANAGE_WEBHOOKS})
 """Actions whose POSTs may show a secret in their response."""
@@ -34,13 +39,13 @@ MemberView = Callable[Concatenate[HttpRequest, Member, P], HttpResponseBase]
 
 
 def member_page(
-    action: Action, *, impersonation: bool | None = None
+    action: Action, methods: Sequence[str] = READ, *, impersonation: bool | None = None
 ) -> Callable[[MemberView[P]], Callable[..., HttpResponseBase]]:
     """Return a decorator that restricts a view to members whose role may do `action`.
 
-    The view receives the Member instead of the organization's id. An anonymous request is
-    redirected to the login page, an outsider gets 404 as for an organization that does not exist,
-    and a member without the permission gets 403.
+    The view receives the Member instead of the organization's id. Other methods than `methods` are
+    refused with 405. An anonymous request is redirected to the login page, an outsider gets 404 as
+    for an organization that does not exist, and a member without the permission gets 403.
 
     An impersonating operator has an admin's access, except with `impersonation=False`, for
     pages about the member personally. POSTs that change webhooks may show their secrets, so an
@@ -48,6 +53,7 @@ def member_page(
     """
 
     def decorate(view: MemberView[P]) -> Callable[..., HttpResponseBase]:
+        @require_http_methods(list(methods))
         @login_required
         @wraps(view)
         def guarded(
@@ -147,18 +153,9 @@ def public_id(organization: Organization) -> str:
     return ids.public_id(ids.ORGANIZATION, organization.id)
 
 
-def frame(member: Member) -> dict[str, Any]:
-    """Return the template context that every dashboard page needs.
-
-    It holds the member, the organization, the user's other organizations, and the permissions of
-    the member's role by action.
-    """
-    others = member_organizations(member.user).exclude(id=member.organization_id)
-    return {
-        "member": member,
-        "acting": member.impersonation,
-        "organization": member.organization,
-        "organization_id": public_id(member.organization),
-        "others": [(public_id(other), other) for other in others],
-        "can": {action.value: may(member.role, action) for action in Action},
-    }
+def object_or_404(rows: QuerySet[ModelT], prefix: str, object_id: str) -> ModelT:
+    """Return the row with that public id of a URL. Raises Http404, also for what is not an id."""
+    found = row_of(rows, ids.parse_id(prefix, object_id))
+    if found is None:
+        raise Http404
+    return found

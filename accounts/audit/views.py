@@ -8,19 +8,18 @@ from typing import Any
 from django import forms
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import get_language, gettext_lazy, override
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_safe
 
-from accounts.access.page_access import frame, member_page
+from accounts.access.page_access import member_page
 from accounts.audit import log
 from accounts.audit.log import PLATFORM, SUPPORT
 from accounts.audit.texts import AREAS, details, sentence
 from accounts.models import AuditEntry, Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import query_without
+from accounts.ui.pages import show_page
 from imissive.core.api.rendering import time_text
 from imissive.core.spreadsheets import csv_lines
 
@@ -80,7 +79,6 @@ def _midnight(day: Any) -> datetime | None:
     return timezone.make_aware(datetime.combine(day, time.min)) if day else None
 
 
-@require_safe
 @member_page(Action.READ_AUDIT)
 def audit_page(request: HttpRequest, member: Member) -> HttpResponse:
     """Show a page of the audit log, filtered by the query string."""
@@ -104,7 +102,7 @@ def audit_page(request: HttpRequest, member: Member) -> HttpResponse:
         "newest": not before,
         "query": query_without(request, "before"),
     }
-    return render(request, "accounts/audit/audit.html", {**frame(member), **context})
+    return show_page(request, member, "accounts/audit/audit.html", context)
 
 
 def _row(entry: AuditEntry, support: Collection[int]) -> dict[str, Any]:
@@ -128,7 +126,6 @@ def _actor(entry: AuditEntry, support: Collection[int]) -> tuple[str, str, str]:
     return entry.actor.name, entry.actor.email, entry.address or ""
 
 
-@require_safe
 @member_page(Action.READ_AUDIT)
 def export_audit(request: HttpRequest, member: Member) -> StreamingHttpResponse:
     """Stream all entries that match the filter as a CSV file."""

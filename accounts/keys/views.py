@@ -7,17 +7,16 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.db.models import Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, member_page, object_or_404
 from accounts.keys import api_keys, ip_allow_list
 from accounts.models import ApiKey, Member
 from accounts.roles import Action, Scope
+from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
@@ -110,7 +109,6 @@ def _is_network(written: str) -> bool:
     return True
 
 
-@require_safe
 @member_page(Action.MANAGE_KEYS)
 def key_list(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the organization's working keys, and the latest expired and revoked ones."""
@@ -121,17 +119,16 @@ def key_list(request: HttpRequest, member: Member) -> HttpResponse:
         "working": mine.exclude(gone).order_by("-created_at"),
         "ended": mine.filter(gone).order_by("-created_at")[:50],
     }
-    return render(request, "accounts/keys/keys.html", {**frame(member), **context})
+    return show_page(request, member, "accounts/keys/keys.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_KEYS)
+@member_page(Action.MANAGE_KEYS, FORM)
 def new_key(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the form for a new key; on POST, create the key and show its secret once."""
     form = KeyForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         context = {"page": "keys", "form": form}
-        return render(request, "accounts/keys/key_new.html", {**frame(member), **context})
+        return show_page(request, member, "accounts/keys/key_new.html", context)
     if not form.is_first():
         return _created_already(request, member)
     values = form.cleaned_data
@@ -149,24 +146,26 @@ def new_key(request: HttpRequest, member: Member) -> HttpResponse:
     return _show_secret(request, member, key, secret)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_KEYS)
+@member_page(Action.MANAGE_KEYS, FORM)
 def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
     """Ask for the overlap; on POST, create the new key and show its secret once."""
     key = _key_of(member, key_id)
     form = RotationForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
-        context = {
-            "page": "keys",
-            "title": _("Rotate %(name)s?") % {"name": key.name},
-            "text": _("You get a new key with the same rights. Put it into your program, then let"
-                      " the old one end."),
-            "act": _("Make the new key"),
-            "calm": True,
-            "back": "keys",
-            "form": form,
-        }  # fmt: skip
-        return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+        return confirmation_page(
+            request,
+            member,
+            page="keys",
+            title=_("Rotate %(name)s?") % {"name": key.name},
+            text=_(
+                "You get a new key with the same rights. Put it into your program, then let"
+                " the old one end."
+            ),
+            button=_("Make the new key"),
+            danger=False,
+            back=page_url(member, "keys"),
+            form=form,
+        )
     if not form.is_first():
         return _created_already(request, member)
     overlap = timedelta(hours=_OVERLAP_HOURS[form.cleaned_data["overlap"]])
@@ -180,8 +179,7 @@ def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
     return _show_secret(request, member, new, secret, old=key)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_KEYS)
+@member_page(Action.MANAGE_KEYS, FORM)
 def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
     """Ask for confirmation; on POST, revoke the key."""
     key = _key_of(member, key_id)
@@ -189,18 +187,18 @@ def revoke(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
         api_keys.revoke_key(key, actor=member.user, address=client_address(request))
         messages.success(request, _("%(name)s does not work any more.") % {"name": key.name})
         return _back(member)
-    context = {
-        "page": "keys",
-        "title": _("Revoke %(name)s?") % {"name": key.name},
-        "text": _("Whatever uses it is refused at once. It cannot be undone."),
-        "act": _("Revoke"),
-        "back": "keys",
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+    return confirmation_page(
+        request,
+        member,
+        page="keys",
+        title=_("Revoke %(name)s?") % {"name": key.name},
+        text=_("Whatever uses it is refused at once. It cannot be undone."),
+        button=_("Revoke"),
+        back=page_url(member, "keys"),
+    )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_KEYS)
+@member_page(Action.MANAGE_KEYS, FORM)
 def restrict(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
     """Show the key's IP allow-list as a form; on POST, save it."""
     key = _key_of(member, key_id)
@@ -215,17 +213,18 @@ def restrict(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
         else:
             messages.success(request, _("Saved."))
         return _back(member)
-    context = {
-        "page": "keys",
-        "title": _("Where may %(name)s be used from?") % {"name": key.name},
-        "text": _("Calls from everywhere else are refused at once. You are at %(address)s now.")
+    return confirmation_page(
+        request,
+        member,
+        page="keys",
+        title=_("Where may %(name)s be used from?") % {"name": key.name},
+        text=_("Calls from everywhere else are refused at once. You are at %(address)s now.")
         % {"address": client_address(request)},
-        "act": _("Save"),
-        "calm": True,
-        "back": "keys",
-        "form": form,
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+        button=_("Save"),
+        danger=False,
+        back=page_url(member, "keys"),
+        form=form,
+    )
 
 
 def _keys_of(member: Member) -> QuerySet[ApiKey]:
@@ -233,11 +232,7 @@ def _keys_of(member: Member) -> QuerySet[ApiKey]:
 
 
 def _key_of(member: Member, key_id: str) -> ApiKey:
-    pk = ids.parse_id(ids.KEY, key_id)
-    key = _keys_of(member).filter(pk=pk).first() if pk else None
-    if key is None:
-        raise Http404
-    return key
+    return object_or_404(_keys_of(member), ids.KEY, key_id)
 
 
 def _show_secret(
@@ -250,7 +245,7 @@ def _show_secret(
         "old": old,
         "public_url": settings.PUBLIC_URL,
     }
-    return render(request, "accounts/keys/key_created.html", {**frame(member), **context})
+    return show_page(request, member, "accounts/keys/key_created.html", context)
 
 
 def _created_already(request: HttpRequest, member: Member) -> HttpResponse:
@@ -260,4 +255,4 @@ def _created_already(request: HttpRequest, member: Member) -> HttpResponse:
 
 
 def _back(member: Member) -> HttpResponse:
-    return redirect("keys", public_id(member.organization))
+    return to_page(member, "keys")

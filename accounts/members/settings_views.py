@@ -7,13 +7,11 @@ from django.contrib import messages
 from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import POST, member_page
 from accounts.api import rate_limits
 from accounts.api.rate_limits import LimitClass
 from accounts.audit import trail
@@ -22,6 +20,7 @@ from accounts.credits.ledger import credits_text
 from accounts.members.people import check_name
 from accounts.models import ApiKey, Member, Organization
 from accounts.roles import Action, may
+from accounts.ui.pages import show_page, to_page
 from imissive.core.api.requests import client_address
 
 
@@ -43,7 +42,6 @@ class AlertForm(forms.Form):
     )
 
 
-@require_safe
 @member_page(Action.SEE_MEMBERS)
 def settings_page(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the organization's settings."""
@@ -67,7 +65,7 @@ def _show(
         "restricted": _restricted(member),
         "time_zone": member.user.time_zone.replace("_", " "),
     }
-    return render(request, "accounts/members/settings.html", {**frame(member), **context})
+    return show_page(request, member, "accounts/members/settings.html", context)
 
 
 _LIMIT_CLASSES = {
@@ -103,8 +101,7 @@ def _restricted(member: Member) -> dict[str, Any]:
     return {"keys": bound, "free": len(keys) - len(bound), "any": bool(keys)}
 
 
-@require_POST
-@member_page(Action.MANAGE_ORGANIZATION)
+@member_page(Action.MANAGE_ORGANIZATION, POST)
 def rename(request: HttpRequest, member: Member) -> HttpResponse:
     """Rename the organization."""
     form = NameForm(request.POST)
@@ -114,8 +111,7 @@ def rename(request: HttpRequest, member: Member) -> HttpResponse:
     return _saved(request, member)
 
 
-@require_POST
-@member_page(Action.SET_ALERTS)
+@member_page(Action.SET_ALERTS, POST)
 def set_alert(request: HttpRequest, member: Member) -> HttpResponse:
     """Set the threshold of the low-balance alert."""
     form = AlertForm(request.POST)
@@ -157,4 +153,4 @@ def _text(value: str | int) -> str:
 
 def _saved(request: HttpRequest, member: Member) -> HttpResponse:
     messages.success(request, _("Saved."))
-    return redirect("settings", public_id(member.organization))
+    return to_page(member, "settings")

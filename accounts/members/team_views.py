@@ -7,17 +7,17 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, POST, member_page
 from accounts.access.post_limits import INVITE, limit_posts
 from accounts.members import invitations, team
 from accounts.members.team import NotAllowed
 from accounts.models import Invitation, Member
 from accounts.roles import MEANINGS, Action, Role
+from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from imissive.core.api.requests import client_address
 
 
@@ -43,7 +43,6 @@ def roles_given_by(by: Member) -> list[tuple[str, str]]:
     ]
 
 
-@require_safe
 @member_page(Action.SEE_MEMBERS)
 def team_page(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the members and the open invitations."""
@@ -61,11 +60,10 @@ def _show(request: HttpRequest, member: Member, form: InviteForm) -> HttpRespons
         "roles": roles_given_by(member),
         "meanings": [(role.label, MEANINGS[role]) for role in Role],
     }
-    return render(request, "accounts/members/team.html", {**frame(member), **context})
+    return show_page(request, member, "accounts/members/team.html", context)
 
 
-@require_POST
-@member_page(Action.MANAGE_MEMBERS)
+@member_page(Action.MANAGE_MEMBERS, POST)
 @limit_posts(INVITE)
 def invite(request: HttpRequest, member: Member) -> HttpResponse:
     """Invite a person by email."""
@@ -82,8 +80,7 @@ def invite(request: HttpRequest, member: Member) -> HttpResponse:
     return _back(member)
 
 
-@require_POST
-@member_page(Action.MANAGE_MEMBERS)
+@member_page(Action.MANAGE_MEMBERS, POST)
 @limit_posts(INVITE)
 def resend(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
     """Send an open invitation again."""
@@ -93,8 +90,7 @@ def resend(request: HttpRequest, member: Member, invitation_id: int) -> HttpResp
     return _back(member)
 
 
-@require_POST
-@member_page(Action.MANAGE_MEMBERS)
+@member_page(Action.MANAGE_MEMBERS, POST)
 def revoke(request: HttpRequest, member: Member, invitation_id: int) -> HttpResponse:
     """Revoke an open invitation."""
     with _refusals_as_messages(request):
@@ -104,8 +100,7 @@ def revoke(request: HttpRequest, member: Member, invitation_id: int) -> HttpResp
     return _back(member)
 
 
-@require_POST
-@member_page(Action.MANAGE_MEMBERS)
+@member_page(Action.MANAGE_MEMBERS, POST)
 def change_role(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
     """Change a member's role."""
     role = request.POST.get("role", "")
@@ -118,32 +113,29 @@ def change_role(request: HttpRequest, member: Member, member_id: int) -> HttpRes
     return _back(member)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_MEMBERS)
+@member_page(Action.MANAGE_MEMBERS, FORM)
 def remove(request: HttpRequest, member: Member, member_id: int) -> HttpResponse:
     """Ask for confirmation; on POST, remove the member."""
     mine = Member.objects.filter(organization=member.organization).select_related("user")
-    target = mine.filter(pk=member_id).first()
-    if target is None:
-        raise Http404
+    target = get_object_or_404(mine, pk=member_id)
     name = target.user.get_full_name()
     if request.method == "POST":
         with _refusals_as_messages(request):
             team.remove(member, member_id, client_address(request))
             messages.success(request, _("%(name)s is not a member any more.") % {"name": name})
         return _back(member)
-    context = {
-        "page": "team",
-        "title": _("Remove %(name)s?") % {"name": name},
-        "text": _("They lose access at once. API keys that they made go on working."),
-        "act": _("Remove"),
-        "back": "team",
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+    return confirmation_page(
+        request,
+        member,
+        page="team",
+        title=_("Remove %(name)s?") % {"name": name},
+        text=_("They lose access at once. API keys that they made go on working."),
+        button=_("Remove"),
+        back=page_url(member, "team"),
+    )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEE_MEMBERS, impersonation=False)
+@member_page(Action.SEE_MEMBERS, FORM, impersonation=False)
 def leave(request: HttpRequest, member: Member) -> HttpResponse:
     """Ask for confirmation; on POST, leave the organization."""
     name = member.organization.name
@@ -155,14 +147,15 @@ def leave(request: HttpRequest, member: Member) -> HttpResponse:
             return _back(member)
         messages.success(request, _("You have left %(name)s.") % {"name": name})
         return redirect("dashboard")
-    context = {
-        "page": "team",
-        "title": _("Leave %(name)s?") % {"name": name},
-        "text": _("You lose access at once. Only a new invitation brings you back."),
-        "act": _("Leave"),
-        "back": "team",
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+    return confirmation_page(
+        request,
+        member,
+        page="team",
+        title=_("Leave %(name)s?") % {"name": name},
+        text=_("You lose access at once. Only a new invitation brings you back."),
+        button=_("Leave"),
+        back=page_url(member, "team"),
+    )
 
 
 @contextmanager
@@ -187,4 +180,4 @@ def _message_sent(request: HttpRequest, sent: bool, email: str) -> None:
 
 
 def _back(member: Member) -> HttpResponse:
-    return redirect("team", public_id(member.organization))
+    return to_page(member, "team")

@@ -7,8 +7,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 
-from accounts.access.page_access import frame
 from accounts.models import Member
+from accounts.ui.pages import frame
 
 
 def live_page(

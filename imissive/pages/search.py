@@ -1,13 +1,13 @@
 """The dashboard's global search page, which combines the finders of all applications."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.views.decorators.http import require_safe
+from django.shortcuts import redirect
 
-from accounts.access.page_access import frame, member_page
+from accounts.access.page_access import member_page
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui import search as accounts_search
+from accounts.ui.pages import show_page
 from accounts.ui.search import Finder, Hit, find_all
 from messaging.dashboard import search as messaging_search
 from otp.dashboard import search as otp_search
@@ -22,7 +22,6 @@ FINDERS: tuple[Finder, ...] = (
 """In the order in which their results are listed."""
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def search(request: HttpRequest, member: Member) -> HttpResponse:
     """Redirect to the only result of the query `q`, or list several results grouped by kind."""
@@ -34,4 +33,4 @@ def search(request: HttpRequest, member: Member) -> HttpResponse:
     for hit in hits:
         groups.setdefault(hit.kind, []).append(hit)
     context = {"page": "search", "typed": typed, "groups": list(groups.items())}
-    return render(request, "imissive/pages/search.html", {**frame(member), **context})
+    return show_page(request, member, "imissive/pages/search.html", context)

@@ -9,18 +9,17 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Literal
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_safe
 
-from accounts.access.page_access import frame, member_page
+from accounts.access.page_access import member_page
 from accounts.credits.ledger import credits_text
 from accounts.models import Member
 from accounts.roles import Action, may
 from accounts.ui.charts import Chart, meter, stacked
+from accounts.ui.pages import show_page
 from imissive.core.spreadsheets import csv_download
 from messaging.log.failure_reasons import STATUS_LABELS
 from messaging.numbers.countries import name_of
@@ -151,7 +150,6 @@ def _selection(request: HttpRequest) -> Selection:
     return Selection(period, by, form, choices)
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def usage_page(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the usage of the selected period: figures, a chart and a table."""
@@ -178,10 +176,9 @@ def _render(request: HttpRequest, member: Member, selection: Selection) -> HttpR
         "otp": total.otp is not None,
         "money": may(member.role, Action.READ_CREDITS),
     }
-    return render(request, "imissive/pages/usage.html", {**frame(member), **context})
+    return show_page(request, member, "imissive/pages/usage.html", context)
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def usage_file(request: HttpRequest, member: Member) -> HttpResponse | StreamingHttpResponse:
     """Download the page's table as CSV; for invalid days show the page with the errors."""

@@ -5,17 +5,16 @@ from datetime import UTC, datetime
 from django import forms
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_safe
 
-from accounts.access.page_access import frame, member_page
+from accounts.access.page_access import member_page
 from accounts.models import MICRO, Balance, LedgerEntry, Member
 from accounts.roles import Action
 from accounts.templatetags.shown import credits_written
 from accounts.ui.charts import Chart, Series, stacked
+from accounts.ui.pages import show_page
 from imissive.core.spreadsheets import csv_download
 from messaging.billing import statement
 from messaging.billing.price_list import price_list, search
@@ -37,7 +36,6 @@ class LedgerForm(DaysForm):
     )
 
 
-@require_safe
 @member_page(Action.READ_CREDITS)
 def credits_page(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the balance, the spending rate, a page of the ledger and the first prices."""
@@ -65,7 +63,7 @@ def credits_page(request: HttpRequest, member: Member) -> HttpResponse:
         "prices": prices[:PRICES],
         "more_prices": max(0, len(prices) - PRICES),
     }
-    return render(request, "messaging/billing/credits.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/billing/credits.html", context)
 
 
 def _number(request: HttpRequest, name: str) -> int | None:
@@ -86,19 +84,17 @@ def _spending_chart(member: Member, now: datetime) -> Chart:
     return stacked(places, [spent], credits_written, unit=MICRO // 100)
 
 
-@require_safe
 @member_page(Action.READ_CREDITS)
 def ledger_file(request: HttpRequest, member: Member) -> HttpResponse | StreamingHttpResponse:
     """Download the ledger as CSV, streamed; for invalid filters show the form with the errors."""
     form = LedgerForm(request.GET, auto_id="export_%s")
     if not form.is_valid():
         context = {"page": "credits", "form": form}
-        return render(request, "messaging/billing/ledger_export.html", {**frame(member), **context})
+        return show_page(request, member, "messaging/billing/ledger_export.html", context)
     rows = statement.file_rows(member.organization, form.cleaned_data["kind"], form.start, form.end)
     return csv_download(f"ledger{form.name_suffix}.csv", rows)
 
 
-@require_safe
 @member_page(Action.READ_CREDITS)
 def prices_page(request: HttpRequest, member: Member) -> HttpResponse:
     """Show all prices that apply, or those of the country, prefix or number in `q`."""
@@ -109,4 +105,4 @@ def prices_page(request: HttpRequest, member: Member) -> HttpResponse:
         "query": query,
         "prices": search(rows, query) if query else rows,
     }
-    return render(request, "messaging/billing/prices.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/billing/prices.html", context)

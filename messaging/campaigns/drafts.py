@@ -13,7 +13,6 @@ from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
 from accounts.ui import stored_files
-from imissive.core import ids
 from messaging.campaigns import uploads
 from messaging.campaigns.transitions import move, wake
 from messaging.campaigns.uploads import Reading
@@ -29,15 +28,8 @@ _UNCHECKED: dict[str, Any] = {"check_id": None, "due_at": None}
 
 
 def campaigns_of(organization: Organization) -> QuerySet[Campaign]:
-    """An organization's campaigns, newest first."""
+    """Return an organization's campaigns, newest first."""
     return Campaign.objects.filter(organization=organization).order_by("-id")
-
-
-def campaign_of(organization: Organization, public_id: str) -> Campaign | None:
-    """The organization's campaign with that id; another's is as good as missing."""
-    wanted = ids.parse_id(ids.CAMPAIGN, public_id)
-    found = Campaign.objects.select_related("file", "organization", "created_by", "batch")
-    return found.filter(organization=organization, id=wanted).first() if wanted else None
 
 
 @transaction.atomic

@@ -4,17 +4,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import redirect
 from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, POST, member_page, object_or_404, public_id
 from accounts.models import Balance, Member
 from accounts.roles import Action, may
 from accounts.ui.live_fragments import live_page
+from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.spreadsheets import csv_lines
@@ -35,14 +34,12 @@ PAGE = 25
 
 
 def found(member: Member, campaign_id: str) -> Campaign:
-    """The campaign of an address. Raises Http404."""
-    campaign = drafts.campaign_of(member.organization, campaign_id)
-    if campaign is None:
-        raise Http404
-    return campaign
+    """Return the campaign of an address. Raises Http404."""
+    mine = drafts.campaigns_of(member.organization)
+    shown = mine.select_related("file", "organization", "created_by", "batch")
+    return object_or_404(shown, ids.CAMPAIGN, campaign_id)
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def campaign_list(request: HttpRequest, member: Member) -> HttpResponse:
     mine = drafts.campaigns_of(member.organization)
@@ -64,10 +61,9 @@ def campaign_list(request: HttpRequest, member: Member) -> HttpResponse:
         "older": rows[PAGE - 1].public_id if len(rows) > PAGE else "",
         "newer": before is not None,
     }
-    return render(request, "messaging/campaigns/campaigns.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/campaigns/campaigns.html", context)
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def campaign_page(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
     """Its progress and results; what is written still goes on where it was left."""
@@ -158,25 +154,22 @@ def _act(
 
 
 def _back(member: Member, campaign: Campaign) -> HttpResponse:
-    return redirect("campaign", public_id(member.organization), campaign.public_id)
+    return to_page(member, "campaign", campaign.public_id)
 
 
-@require_POST
-@member_page(Action.SEND)
+@member_page(Action.SEND, POST)
 def pause(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
     campaign = found(member, campaign_id)
     return _act(request, member, campaign, drafts.pause, _("The campaign is paused."))
 
 
-@require_POST
-@member_page(Action.SEND)
+@member_page(Action.SEND, POST)
 def resume(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
     campaign = found(member, campaign_id)
     return _act(request, member, campaign, drafts.resume, _("The campaign goes on."))
 
 
-@require_POST
-@member_page(Action.SEND)
+@member_page(Action.SEND, POST)
 def unschedule(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
     """Take a scheduled campaign back, to choose another time or text."""
     campaign = found(member, campaign_id)
@@ -184,8 +177,7 @@ def unschedule(request: HttpRequest, member: Member, campaign_id: str) -> HttpRe
     return _act(request, member, campaign, drafts.unschedule, told)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def cancel(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
     """Say what is taken back; a POST cancels."""
     campaign = found(member, campaign_id)
@@ -197,19 +189,19 @@ def cancel(request: HttpRequest, member: Member, campaign_id: str) -> HttpRespon
             _("Messages that wait still are taken back, and their credits come back. What a carrier"
               " has already is sent.")
         )  # fmt: skip
-    context = {
-        "page": "campaigns",
-        "title": _("Cancel %(name)s?") % {"name": campaign.name},
-        "text": _("Nothing more of it is sent. It cannot be undone."),
-        "lines": lines,
-        "act": _("Cancel the campaign"),
-        "back_to": reverse("campaign", args=[public_id(member.organization), campaign.public_id]),
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+    return confirmation_page(
+        request,
+        member,
+        page="campaigns",
+        title=_("Cancel %(name)s?") % {"name": campaign.name},
+        text=_("Nothing more of it is sent. It cannot be undone."),
+        details=lines,
+        button=_("Cancel the campaign"),
+        back=page_url(member, "campaign", campaign.public_id),
+    )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def delete(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
     """Ask first; a POST deletes what was never sent."""
     campaign = found(member, campaign_id)
@@ -219,21 +211,21 @@ def delete(request: HttpRequest, member: Member, campaign_id: str) -> HttpRespon
         if drafts.delete(member, campaign, client_address(request)):
             told = _("%(name)s is deleted.") % {"name": campaign.name}
             messages.success(request, told)
-        return redirect("campaigns", public_id(member.organization))
-    context = {
-        "page": "campaigns",
-        "title": _("Delete %(name)s?") % {"name": campaign.name},
-        "text": _("Its file goes with it. Nothing of it was sent."),
-        "act": _("Delete"),
-        "back_to": reverse("campaign", args=[public_id(member.organization), campaign.public_id]),
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+        return to_page(member, "campaigns")
+    return confirmation_page(
+        request,
+        member,
+        page="campaigns",
+        title=_("Delete %(name)s?") % {"name": campaign.name},
+        text=_("Its file goes with it. Nothing of it was sent."),
+        button=_("Delete"),
+        back=page_url(member, "campaign", campaign.public_id),
+    )
 
 
 # ---------------------------------------------------------------- files
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def problems_file(request: HttpRequest, member: Member, campaign_id: str) -> StreamingHttpResponse:
     """The rows that the check found something wrong with, as CSV."""
@@ -241,7 +233,6 @@ def problems_file(request: HttpRequest, member: Member, campaign_id: str) -> Str
     return _csv(exports.problems(campaign), f"{campaign.name} - problems.csv")
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def failures_file(request: HttpRequest, member: Member, campaign_id: str) -> StreamingHttpResponse:
     """Whoever did not get it, and why, as CSV."""

@@ -4,24 +4,23 @@ What a step was given is kept in the campaign's row, and each step has its addre
 reloaded, left and come back to, and the back button undoes nothing by itself.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, READ, member_page
 from accounts.access.post_limits import PREVIEW, UPLOAD, limit_posts
 from accounts.models import Balance, Member, Organization
 from accounts.roles import Action, may
 from accounts.ui.live_fragments import live_page
-from imissive.core import ids
+from accounts.ui.pages import show_page, to_page
 from imissive.core.api.requests import client_address
+from imissive.core.lookups import row_of
 from messaging.campaigns import drafts
 from messaging.campaigns.chunks import Good, bad_rows, chunk_of, good_rows
 from messaging.campaigns.forms import ColumnsForm, RecipientsForm, StartForm, TextForm
@@ -41,25 +40,31 @@ SHOWN_PROBLEMS = 20
 StepView = Callable[[HttpRequest, Member, Campaign], HttpResponse]
 
 
-def _step(view: StepView) -> Callable[..., HttpResponseBase]:
-    """A step of a campaign that is still written; of another one its page says how it stands."""
+def _step(methods: Sequence[str]) -> Callable[[StepView], Callable[..., HttpResponseBase]]:
+    """Return a decorator for a step of a campaign that is still written.
 
-    @member_page(Action.SEND)
-    @wraps(view)
-    def guarded(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
-        campaign = found(member, campaign_id)
-        if campaign.state not in UNSENT:
-            return _to("campaign", member, campaign)
-        return view(request, member, campaign)
+    Of another campaign the step redirects to its page, which shows where it stands.
+    """
 
-    return guarded
+    def decorate(view: StepView) -> Callable[..., HttpResponseBase]:
+        @member_page(Action.SEND, methods)
+        @wraps(view)
+        def guarded(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
+            campaign = found(member, campaign_id)
+            if campaign.state not in UNSENT:
+                return _to("campaign", member, campaign)
+            return view(request, member, campaign)
+
+        return guarded
+
+    return decorate
 
 
 def _to(name: str, member: Member, campaign: Campaign) -> HttpResponse:
-    return redirect(name, public_id(member.organization), campaign.public_id)
+    return to_page(member, name, campaign.public_id)
 
 
-def _context(member: Member, campaign: Campaign | None, step: str, **more: Any) -> dict[str, Any]:
+def _context(campaign: Campaign | None, step: str, **more: Any) -> dict[str, Any]:
     """Return the steps, the current one, and those that one can go back to."""
     names = [
         ("recipients", _("Recipients"), "campaign_recipients"),
@@ -75,29 +80,27 @@ def _context(member: Member, campaign: Campaign | None, step: str, **more: Any) 
         {"label": label, "url": url if position < at else "", "here": position == at}
         for position, (_key, label, url) in enumerate(names)
     ]
-    more = {"page": "campaigns", "campaign": campaign, "steps": steps, **more}
-    return {**frame(member), **more}
+    return {"page": "campaigns", "campaign": campaign, "steps": steps, **more}
 
 
 # ---------------------------------------------------------------- whom
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 @limit_posts(UPLOAD)
 def new_campaign(request: HttpRequest, member: Member) -> HttpResponse:
     form = _recipients_form(request, member)
     if form.is_bound and form.is_valid():
         return _begin(member, form)
-    return render(
+    return show_page(
         request,
+        member,
         "messaging/campaigns/campaign_new.html",
-        _context(member, None, "recipients", form=form),
+        _context(None, "recipients", form=form),
     )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@_step
+@_step(FORM)
 @limit_posts(UPLOAD)
 def recipients(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
     """Choose another file or other lists for a campaign that is being written."""
@@ -110,8 +113,8 @@ def recipients(request: HttpRequest, member: Member, campaign: Campaign) -> Http
     if form.is_bound and form.is_valid():
         form.cleaned_data["campaign_id"] = campaign.id
         return _begin(member, form)
-    context = _context(member, campaign, "recipients", form=form)
-    return render(request, "messaging/campaigns/campaign_new.html", context)
+    context = _context(campaign, "recipients", form=form)
+    return show_page(request, member, "messaging/campaigns/campaign_new.html", context)
 
 
 def _recipients_form(
@@ -134,11 +137,9 @@ def _begin(member: Member, form: RecipientsForm) -> HttpResponse:
     )
     if campaign is None:
         # The form of a campaign that was sent, come back to: there is nothing to begin.
-        campaign = drafts.campaign_of(
-            member.organization, ids.public_id(ids.CAMPAIGN, asked["campaign_id"])
-        )
+        campaign = row_of(drafts.campaigns_of(member.organization), asked["campaign_id"])
         if campaign is None:
-            return redirect("campaigns", public_id(member.organization))
+            return to_page(member, "campaigns")
         return _to("campaign", member, campaign)
     return _to("campaign_columns" if campaign.columns else "campaign_text", member, campaign)
 
@@ -146,8 +147,7 @@ def _begin(member: Member, form: RecipientsForm) -> HttpResponse:
 # ---------------------------------------------------------------- which columns
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@_step
+@_step(FORM)
 @limit_posts(PREVIEW)
 def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
     if not campaign.columns:
@@ -171,7 +171,6 @@ def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRes
             return _to("campaign_text", member, campaign)
     reading = drafts.reading_of(campaign)
     context = _context(
-        member,
         campaign,
         "columns",
         form=form,
@@ -179,7 +178,7 @@ def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRes
         encoding=csv_encodings.NAMES.get(campaign.encoding, campaign.encoding),
         gone=None if reading else _file_gone(),
     )
-    return render(request, "messaging/campaigns/campaign_columns.html", context)
+    return show_page(request, member, "messaging/campaigns/campaign_columns.html", context)
 
 
 def _file_gone() -> str:
@@ -189,8 +188,7 @@ def _file_gone() -> str:
 # ---------------------------------------------------------------- what
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@_step
+@_step(FORM)
 @limit_posts(PREVIEW)
 def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
     """Write the text; a template may be put into the form first."""
@@ -207,7 +205,6 @@ def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
             drafts.have_checked(campaign, **form.cleaned_data)
             return _to("campaign_check", member, campaign)
     context = _context(
-        member,
         campaign,
         "text",
         form=form,
@@ -215,19 +212,18 @@ def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
         chosen=chosen,
         variables=variables_known(campaign),
     )
-    return render(request, "messaging/campaigns/campaign_text.html", context)
+    return show_page(request, member, "messaging/campaigns/campaign_text.html", context)
 
 
 # ---------------------------------------------------------------- the check
 
 
-@require_safe
-@_step
+@_step(READ)
 def check(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
     """Return the check's findings, while it runs and after."""
     if campaign.state == State.DRAFT:
         return _to("campaign_text", member, campaign)
-    context = _context(member, campaign, "check", live=campaign.state == State.CHECKING)
+    context = _context(campaign, "check", live=campaign.state == State.CHECKING)
     context |= {"query": "", "every": "1s"}
     if campaign.state == State.READY:
         context |= _found(member, campaign)
@@ -289,8 +285,7 @@ def _money(member: Member, campaign: Campaign) -> dict[str, Any]:
 # ---------------------------------------------------------------- the start
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@_step
+@_step(FORM)
 def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
     """Choose when, and say yes to what it costs."""
     if campaign.state != State.READY or not campaign.good:
@@ -314,7 +309,6 @@ def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
             messages.success(request, told)
         return _to("campaign", member, campaign)
     context = _context(
-        member,
         campaign,
         "start",
         form=form,
@@ -323,7 +317,7 @@ def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
         bad_count=campaign.rows - campaign.good,
         **money,
     )
-    return render(request, "messaging/campaigns/campaign_start.html", context)
+    return show_page(request, member, "messaging/campaigns/campaign_start.html", context)
 
 
 def _seen(campaign: Campaign) -> str:

@@ -5,16 +5,15 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.db import IntegrityError, transaction
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, member_page, object_or_404
 from accounts.audit import trail
 from accounts.models import Member, Organization
 from accounts.roles import Action
+from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from messaging.compose.forms import LONGEST
@@ -89,7 +88,6 @@ class TemplateForm(forms.Form):
         return template
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def template_list(request: HttpRequest, member: Member) -> HttpResponse:
     templates = member.organization.text_templates.order_by("name", "id")
@@ -97,11 +95,10 @@ def template_list(request: HttpRequest, member: Member) -> HttpResponse:
         "page": "compose",
         "templates": [(each, variables.variables_of(each.text)) for each in templates],
     }
-    return render(request, "messaging/compose/templates.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/compose/templates.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def new_template(request: HttpRequest, member: Member) -> HttpResponse:
     data = request.POST if request.method == "POST" else None
     form = TemplateForm(member.organization, data)
@@ -110,16 +107,14 @@ def new_template(request: HttpRequest, member: Member) -> HttpResponse:
     return _save(request, member, form)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def change_template(request: HttpRequest, member: Member, template_id: str) -> HttpResponse:
     template = _template_of(member, template_id)
     data = request.POST if request.method == "POST" else None
     return _save(request, member, TemplateForm(member.organization, data, template))
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def remove_template(request: HttpRequest, member: Member, template_id: str) -> HttpResponse:
     """Ask first; a POST removes."""
     template = _template_of(member, template_id)
@@ -129,14 +124,15 @@ def remove_template(request: HttpRequest, member: Member, template_id: str) -> H
                 _record("template.removed", member, template, client_address(request))
         messages.success(request, _("%(name)s was removed.") % {"name": template.name})
         return _back(member)
-    context = {
-        "page": "compose",
-        "title": _("Remove %(name)s?") % {"name": template.name},
-        "text": _("Messages that were sent with it stay as they are."),
-        "act": _("Remove"),
-        "back": "templates",
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+    return confirmation_page(
+        request,
+        member,
+        page="compose",
+        title=_("Remove %(name)s?") % {"name": template.name},
+        text=_("Messages that were sent with it stay as they are."),
+        button=_("Remove"),
+        back=page_url(member, "templates"),
+    )
 
 
 def _save(request: HttpRequest, member: Member, form: TemplateForm) -> HttpResponse:
@@ -149,15 +145,12 @@ def _save(request: HttpRequest, member: Member, form: TemplateForm) -> HttpRespo
             messages.success(request, _("%(name)s is saved.") % {"name": template.name})
             return _back(member)
     context = {"page": "compose", "form": form, "template": form.template}
-    return render(request, "messaging/compose/template.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/compose/template.html", context)
 
 
 def _template_of(member: Member, template_id: str) -> TextTemplate:
-    wanted = ids.parse_id(ids.TEMPLATE, template_id)
-    found = member.organization.text_templates.filter(pk=wanted).first() if wanted else None
-    if found is None:
-        raise Http404
-    return found
+    mine = TextTemplate.objects.filter(organization=member.organization)
+    return object_or_404(mine, ids.TEMPLATE, template_id)
 
 
 def _record(act: str, member: Member, template: TextTemplate, address: str) -> None:
@@ -171,4 +164,4 @@ def _record(act: str, member: Member, template: TextTemplate, address: str) -> N
 
 
 def _back(member: Member) -> HttpResponse:
-    return redirect("templates", public_id(member.organization))
+    return to_page(member, "templates")

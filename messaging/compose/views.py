@@ -7,9 +7,8 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, POST, member_page, public_id
 from accounts.access.post_limits import (
     LARGE_PREVIEW,
     LARGE_REVIEW,
@@ -21,6 +20,7 @@ from accounts.access.post_limits import (
 from accounts.credits.ledger import InsufficientCredits
 from accounts.models import Balance, Member
 from accounts.roles import Action, may
+from accounts.ui.pages import show_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -44,8 +44,7 @@ MANY_CHARACTERS, MANY_ENTRIES = 10_000, 500
 _REWRITES = {"plain": gsm_alternatives.plain, "bare": gsm_alternatives.without_marks}
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 @limit_posts(PREVIEW)
 def compose(request: HttpRequest, member: Member) -> HttpResponse:
     """The form; a POST shows what would become of it, or rewrites the text and shows it again."""
@@ -63,8 +62,7 @@ def compose(request: HttpRequest, member: Member) -> HttpResponse:
     return _review(request, member, form)
 
 
-@require_POST
-@member_page(Action.SEND)
+@member_page(Action.SEND, POST)
 @limit_posts(PREVIEW)
 def estimate(request: HttpRequest, member: Member) -> HttpResponse:
     """Render the help beside the form while it is filled in, by the functions of the review."""
@@ -87,8 +85,7 @@ def estimate(request: HttpRequest, member: Member) -> HttpResponse:
     return render(request, "messaging/compose/parts/compose_said.html", context)
 
 
-@require_POST
-@member_page(Action.SEND)
+@member_page(Action.SEND, POST)
 @limit_posts(PREVIEW)
 def send_composed(request: HttpRequest, member: Member) -> HttpResponse:
     """Sends what was reviewed, once; where it would cost something else by now, shows it again."""
@@ -169,8 +166,8 @@ def _rewritten(member: Member, data: QueryDict) -> dict[str, Any]:
 
 
 def _form_page(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResponse:
-    context = {**frame(member), "page": "compose", "form": form, **_said(member, form)}
-    return render(request, "messaging/compose/compose.html", context)
+    context = {"page": "compose", "form": form, **_said(member, form)}
+    return show_page(request, member, "messaging/compose/compose.html", context)
 
 
 def _said(member: Member, form: ComposeForm) -> dict[str, Any]:
@@ -220,7 +217,6 @@ def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResp
         for opinion in assessment.refused[:SHOWN_REFUSED]
     ]
     context = {
-        **frame(member),
         "page": "compose",
         "form": form,
         **evaluation,
@@ -233,7 +229,7 @@ def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResp
         "once": str(_once(request) or ids.new_uuid()),
         "carried": _carried(request.POST),
     }
-    return render(request, "messaging/compose/compose_review.html", context)
+    return show_page(request, member, "messaging/compose/compose_review.html", context)
 
 
 def _carried(data: QueryDict) -> list[tuple[str, str]]:

@@ -2,17 +2,17 @@
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, member_page, public_id
 from accounts.access.post_limits import UPLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import query_without
+from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -27,7 +27,6 @@ from messaging.models import Suppression
 from messaging.numbers import e164
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
     """The numbers, newest first, or those that a search finds."""
@@ -46,11 +45,10 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
         "words": words,
         "query": query_without(request, "before", "after"),
     }
-    return render(request, "messaging/contacts/suppressions.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/contacts/suppressions.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 @limit_posts(UPLOAD)
 def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
     """Asks for numbers; a POST puts them on the list and cancels what waits for them."""
@@ -63,7 +61,7 @@ def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
         except ApiError as error:
             form.add_error("numbers", sentence(error.problem))
     context = {"page": "contacts", "tab": "suppressions", "form": form}
-    return render(request, "messaging/contacts/suppressions_add.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/contacts/suppressions_add.html", context)
 
 
 def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpResponse:
@@ -114,8 +112,7 @@ def _tell(request: HttpRequest, done: suppressions.Added) -> None:
     messages.success(request, " · ".join(told_all))
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def remove_suppression(request: HttpRequest, member: Member, number: str) -> HttpResponse:
     """Ask first; a POST lets the organization write to the number again."""
     try:
@@ -127,12 +124,13 @@ def remove_suppression(request: HttpRequest, member: Member, number: str) -> Htt
     if request.method == "POST":
         told_done = _("Messages may go to %(number)s again.") % {"number": suppression.number}
         messages.success(request, told_done)
-        return redirect("suppressions", public_id(member.organization))
-    context = {
-        "page": "contacts",
-        "title": _("Write to %(number)s again?") % {"number": suppression.number},
-        "text": _("Only when its owner has asked for it."),
-        "act": _("Write again"),
-        "back": "suppressions",
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+        return to_page(member, "suppressions")
+    return confirmation_page(
+        request,
+        member,
+        page="contacts",
+        title=_("Write to %(number)s again?") % {"number": suppression.number},
+        text=_("Only when its owner has asked for it."),
+        button=_("Write again"),
+        back=page_url(member, "suppressions"),
+    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.http import (
     Http404,
     HttpRequest,
@@ -14,21 +15,22 @@ from django.http import (
     HttpResponseBase,
     StreamingHttpResponse,
 )
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, POST, member_page, object_or_404, public_id
 from accounts.access.post_limits import DOWNLOAD, UPLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
-from accounts.roles import Action
+from accounts.roles import Action, may
 from accounts.ui import stored_files
 from accounts.ui.live_fragments import query_without
+from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.logs import redact_text
+from imissive.core.lookups import row_of
 from imissive.core.problems import sentence
 from imissive.core.spreadsheets import csv_lines
 from messaging.contacts import contacts, imports
@@ -41,7 +43,6 @@ from messaging.models import Contact, ContactList
 SHOWN_REJECTED = 200
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def contact_list_page(request: HttpRequest, member: Member) -> HttpResponse:
     """The contacts, newest first: all, of a list, or found by a number or a name."""
@@ -59,25 +60,22 @@ def contact_list_page(request: HttpRequest, member: Member) -> HttpResponse:
         "narrowed": bool(words or chosen),
         "query": query_without(request, "before", "after"),
     }
-    return render(request, "messaging/contacts/contacts.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/contacts/contacts.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def new_contact(request: HttpRequest, member: Member) -> HttpResponse:
     chosen = _list_asked_for(request, member)
     initial = {"lists": [chosen.public_id]} if chosen else None
     return _edit(request, member, None, initial)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def change_contact(request: HttpRequest, member: Member, contact_id: str) -> HttpResponse:
     return _edit(request, member, _contact_of(member, contact_id))
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def remove_contact(request: HttpRequest, member: Member, contact_id: str) -> HttpResponse:
     """Ask first; a POST removes."""
     contact = _contact_of(member, contact_id)
@@ -87,18 +85,18 @@ def remove_contact(request: HttpRequest, member: Member, contact_id: str) -> Htt
                 _record(request, member, "contact.removed", redact_text(contact.number))
         messages.success(request, _("%(name)s was removed.") % {"name": contact})
         return _back(member)
-    context = {
-        "page": "contacts",
-        "title": _("Remove %(name)s?") % {"name": contact},
-        "text": _("From all lists too. Messages that were sent stay as they are."),
-        "act": _("Remove"),
-        "back": "contacts",
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+    return confirmation_page(
+        request,
+        member,
+        page="contacts",
+        title=_("Remove %(name)s?") % {"name": contact},
+        text=_("From all lists too. Messages that were sent stay as they are."),
+        button=_("Remove"),
+        back=page_url(member, "contacts"),
+    )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 @limit_posts(UPLOAD)
 def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
     """Takes in what can be read, all in one, and shows what could not."""
@@ -131,7 +129,7 @@ def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
             _tell_imported(request, done)
             return _to_imported(member, reading, into)
     context = {"page": "contacts", "tab": "contacts", "form": form}
-    return render(request, "messaging/contacts/contacts_import.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/contacts/contacts_import.html", context)
 
 
 def _tell_imported(request: HttpRequest, done: contacts.TakenIn) -> None:
@@ -152,7 +150,6 @@ def _to_imported(member: Member, reading: Reading, into: ContactList | None) -> 
     return back
 
 
-@require_safe
 @member_page(Action.SEND)
 def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> HttpResponseBase:
     """Show the rows that an import left out; with `download`, all of them as a file."""
@@ -170,13 +167,10 @@ def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> Ht
         "count": len(rows),
         "more": max(0, len(rows) - SHOWN_REJECTED),
     }
-    return render(
-        request, "messaging/contacts/contacts_not_imported.html", {**frame(member), **context}
-    )
+    return show_page(request, member, "messaging/contacts/contacts_not_imported.html", context)
 
 
-@require_POST
-@member_page(Action.SEND)
+@member_page(Action.SEND, POST)
 @limit_posts(DOWNLOAD)
 def export_contacts(request: HttpRequest, member: Member) -> HttpResponseBase:
     """The contacts that the page shows, all pages of them, as CSV."""
@@ -192,12 +186,11 @@ def export_contacts(request: HttpRequest, member: Member) -> HttpResponseBase:
     return response
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.READ_MESSAGES)
+@member_page(Action.READ_MESSAGES, FORM)
 def contact_lists(request: HttpRequest, member: Member) -> HttpResponse:
     """The lists; a POST makes one, for who may."""
     lists = contacts.lists_of(member.organization)
-    may_make = frame(member)["can"][Action.SEND.value]
+    may_make = may(member.role, Action.SEND)
     form = ListForm(member.organization, request.POST if request.method == "POST" else None)
     if form.is_bound and may_make and form.is_valid():
         if lists.count() >= contacts.MOST_LISTS:
@@ -205,25 +198,23 @@ def contact_lists(request: HttpRequest, member: Member) -> HttpResponse:
                 "name", _("Remove lists first: there are %(most)s.") % {"most": contacts.MOST_LISTS}
             )
         elif _save_list(request, member, form):
-            return redirect("contact_lists", public_id(member.organization))
+            return to_page(member, "contact_lists")
     context = {"page": "contacts", "tab": "lists", "lists": lists, "form": form}
-    return render(request, "messaging/contacts/contact_lists.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/contacts/contact_lists.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def change_list(request: HttpRequest, member: Member, list_id: str) -> HttpResponse:
     contact_list = _list_or_404(member, list_id)
     data = request.POST if request.method == "POST" else None
     form = ListForm(member.organization, data, contact_list)
     if form.is_bound and form.is_valid() and _save_list(request, member, form):
-        return redirect("contact_lists", public_id(member.organization))
+        return to_page(member, "contact_lists")
     context = {"page": "contacts", "tab": "lists", "form": form, "contact_list": contact_list}
-    return render(request, "messaging/contacts/contact_list.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/contacts/contact_list.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def remove_list(request: HttpRequest, member: Member, list_id: str) -> HttpResponse:
     """Ask first; a POST removes the list, and leaves who is on it."""
     contact_list = _list_or_404(member, list_id)
@@ -232,15 +223,16 @@ def remove_list(request: HttpRequest, member: Member, list_id: str) -> HttpRespo
             if ContactList.objects.filter(pk=contact_list.pk).delete()[0]:
                 _record(request, member, "contact_list.removed", contact_list.name)
         messages.success(request, _("%(name)s was removed.") % {"name": contact_list})
-        return redirect("contact_lists", public_id(member.organization))
-    context = {
-        "page": "contacts",
-        "title": _("Remove %(name)s?") % {"name": contact_list},
-        "text": _("Only the list goes: its contacts stay."),
-        "act": _("Remove"),
-        "back": "contact_lists",
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+        return to_page(member, "contact_lists")
+    return confirmation_page(
+        request,
+        member,
+        page="contacts",
+        title=_("Remove %(name)s?") % {"name": contact_list},
+        text=_("Only the list goes: its contacts stay."),
+        button=_("Remove"),
+        back=page_url(member, "contact_lists"),
+    )
 
 
 def _edit(
@@ -263,7 +255,7 @@ def _edit(
             messages.success(request, _("%(name)s is saved.") % {"name": saved})
             return _back(member)
     context = {"page": "contacts", "tab": "contacts", "form": form, "contact": contact}
-    return render(request, "messaging/contacts/contact.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/contacts/contact.html", context)
 
 
 @transaction.atomic
@@ -296,12 +288,7 @@ def _save_list(request: HttpRequest, member: Member, form: ListForm) -> bool:
 
 
 def _contact_of(member: Member, contact_id: str) -> Contact:
-    wanted = ids.parse_id(ids.CONTACT, contact_id)
-    mine = contacts.contacts_of(member.organization)
-    found = mine.filter(pk=wanted).first() if wanted else None
-    if found is None:
-        raise Http404
-    return found
+    return object_or_404(contacts.contacts_of(member.organization), ids.CONTACT, contact_id)
 
 
 def _list_asked_for(request: HttpRequest, member: Member) -> ContactList | None:
@@ -309,16 +296,15 @@ def _list_asked_for(request: HttpRequest, member: Member) -> ContactList | None:
 
 
 def _list_of(member: Member, list_id: str) -> ContactList | None:
-    wanted = ids.parse_id(ids.CONTACT_LIST, list_id)
-    mine = ContactList.objects.filter(organization=member.organization)
-    return mine.filter(pk=wanted).first() if wanted else None
+    return row_of(_lists_of(member), ids.parse_id(ids.CONTACT_LIST, list_id))
 
 
 def _list_or_404(member: Member, list_id: str) -> ContactList:
-    found = _list_of(member, list_id)
-    if found is None:
-        raise Http404
-    return found
+    return object_or_404(_lists_of(member), ids.CONTACT_LIST, list_id)
+
+
+def _lists_of(member: Member) -> QuerySet[ContactList]:
+    return ContactList.objects.filter(organization=member.organization)
 
 
 def _record(request: HttpRequest, member: Member, act: str, target: str, **detail: int) -> None:
@@ -333,4 +319,4 @@ def _record(request: HttpRequest, member: Member, act: str, target: str, **detai
 
 
 def _back(member: Member) -> HttpResponse:
-    return redirect("contacts", public_id(member.organization))
+    return to_page(member, "contacts")

@@ -5,15 +5,15 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods
 
-from accounts.access.page_access import frame, member_page
+from accounts.access.page_access import FORM, member_page
 from accounts.members.team import NotAllowed
 from accounts.models import Balance, Member
 from accounts.roles import Action
+from accounts.ui.pages import show_page
 from imissive.core.api.requests import client_address
 from messaging.dashboard.account_closure import close
 
@@ -38,8 +38,7 @@ class CloseForm(forms.Form):
         return name
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_ORGANIZATION)
+@member_page(Action.MANAGE_ORGANIZATION, FORM)
 def close_organization(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the consequences; a POST with the organization's name closes it."""
     organization = member.organization
@@ -54,4 +53,4 @@ def close_organization(request: HttpRequest, member: Member) -> HttpResponse:
             return redirect("dashboard")
     balance = Balance.objects.filter(organization=organization).first()
     context = {"page": "settings", "form": form, "balance": balance.micro if balance else 0}
-    return render(request, "messaging/dashboard/account_closure.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/dashboard/account_closure.html", context)

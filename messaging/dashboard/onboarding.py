@@ -5,15 +5,15 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, member_page, public_id
 from accounts.access.post_limits import TEST_MESSAGE, limit_posts
 from accounts.models import Member, Organization
 from accounts.roles import Action
+from accounts.ui.pages import show_page
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.problems import sentence
@@ -59,8 +59,7 @@ class TestMessageForm(SingleUseForm):
     )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 @limit_posts(TEST_MESSAGE)
 def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the form; a POST sends the message to the simulator and redirects to its page.
@@ -83,4 +82,4 @@ def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
         for problem in outcome.problems:
             form.add_error("text" if problem.field == "message" else None, sentence(problem))
     context: dict[str, Any] = {"page": "overview", "form": form}
-    return render(request, "messaging/dashboard/test_message.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/dashboard/test_message.html", context)

@@ -5,14 +5,13 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_safe
 
-from accounts.access.page_access import frame, member_page
+from accounts.access.page_access import member_page
 from accounts.models import Balance, Member, Organization
 from accounts.roles import Action, may
 from accounts.ui.charts import meter
+from accounts.ui.pages import show_page
 from messaging.dashboard.onboarding import TestMessageForm, steps_of
 from messaging.log import pages
 from messaging.models import SenderId
@@ -28,7 +27,6 @@ COUNTRIES = 6
 ENDPOINTS = 4
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def overview(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the overview for the period of the parameter `span`."""
@@ -56,7 +54,7 @@ def overview(request: HttpRequest, member: Member) -> HttpResponse:
         "sender": _example_sender(organization),
         "notices": notices_for(member),
     }
-    return render(request, "messaging/dashboard/overview.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/dashboard/overview.html", context)
 
 
 def _money(member: Member, now: datetime) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from accounts.ui.search import (
     page,
 )
 from imissive.core import ids
+from imissive.core.lookups import row_of
 from messaging.log import pages
 from messaging.log import query as message_query
 from messaging.log.failure_reasons import STATUS_LABELS
@@ -50,7 +51,7 @@ def find(member: Member, text: str) -> list[Hit]:
 
 def _message(member: Member, text: str) -> list[Hit]:
     parsed = ids.parse_id(ids.MESSAGE, text)
-    message = pages.message_of(member.organization, parsed) if parsed else None
+    message = row_of(pages.messages_of(member.organization), parsed)
     return [message_hit(member, message)] if message else []
 
 

@@ -7,19 +7,19 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
 from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, member_page
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page
+from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core.api.requests import client_address
 from messaging.gateway import accounts, live_console
@@ -40,7 +40,6 @@ class PasswordForm(SingleUseForm):
     )
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def console(request: HttpRequest, member: Member) -> HttpResponse:
     standings = live_console.of_organization(member.organization)
@@ -54,20 +53,17 @@ def console(request: HttpRequest, member: Member) -> HttpResponse:
     return live_page(request, member, "messaging/gateway/smpp", "smpp_console", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_KEYS)
+@member_page(Action.MANAGE_KEYS, FORM)
 def new_password(request: HttpRequest, member: Member, account_id: UUID) -> HttpResponse:
     """Ask how long both shall work; a POST makes the new password and shows it, once."""
-    account = SmppAccount.objects.filter(organization=member.organization, pk=account_id).first()
-    if account is None:
-        raise Http404
+    account = get_object_or_404(SmppAccount, organization=member.organization, pk=account_id)
     form = PasswordForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         return _ask(request, member, account, form)
     if not form.is_first():
         told = _("The password was made already, and shown then. If you lost it, make another one.")
         messages.warning(request, told)
-        return redirect("smpp", public_id(member.organization))
+        return to_page(member, "smpp")
     overlap = _OVERLAPS[form.cleaned_data["overlap"]]
     with transaction.atomic():
         password = accounts.rotate_password(account, timedelta(hours=overlap))
@@ -85,7 +81,7 @@ def new_password(request: HttpRequest, member: Member, account_id: UUID) -> Http
         "password": password,
         "where": live_console.where(),
     }
-    return render(request, "messaging/gateway/smpp_password.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/gateway/smpp_password.html", context)
 
 
 def _ask(
@@ -96,15 +92,18 @@ def _ask(
         told = _("The password before the current one still works until %(time)s. It ends at once.")
         until = date_format(localtime(account.previous_until), "Y-m-d H:i")
         lines.append(told % {"time": until})
-    context = {
-        "page": "smpp",
-        "title": _("A new password for %(system_id)s?") % {"system_id": account.system_id},
-        "text": _("Binds that are up stay up. Put the new password into your program, and it is"
-                  " used with the next bind."),
-        "lines": lines,
-        "act": _("Make the new password"),
-        "calm": True,
-        "back": "smpp",
-        "form": form,
-    }  # fmt: skip
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+    return confirmation_page(
+        request,
+        member,
+        page="smpp",
+        title=_("A new password for %(system_id)s?") % {"system_id": account.system_id},
+        text=_(
+            "Binds that are up stay up. Put the new password into your program, and it is"
+            " used with the next bind."
+        ),
+        details=lines,
+        button=_("Make the new password"),
+        danger=False,
+        back=page_url(member, "smpp"),
+        form=form,
+    )

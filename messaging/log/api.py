@@ -16,6 +16,7 @@ from imissive.core.api.operation import PathId, operation
 from imissive.core.api.pagination import PageQuery, page_of
 from imissive.core.api.requests import Moment
 from imissive.core.errors import ApiError
+from imissive.core.lookups import existing_row
 from messaging.log import query as message_query
 from messaging.models import Message
 from messaging.numbers import e164
@@ -76,9 +77,8 @@ class MessageView(ApiView):
     @operation("get_message", "Read a message", answers={200: MessageDetail})
     def get(self, request: Request, message_id: PathId) -> Response:
         """A message with its text, what the carrier said of each part, and its timeline."""
-        message = _find(caller_of(request).organization_id, message_id)
-        if message is None:
-            raise ApiError(MessageReason.NO_SUCH_MESSAGE)
+        mine = Message.objects.filter(organization_id=caller_of(request).organization_id)
+        message = existing_row(mine, message_id, MessageReason.NO_SUCH_MESSAGE)
         return Response(representations.message_detail_json(message))
 
 
@@ -118,9 +118,3 @@ def _number(written: str) -> str:
         return e164.parse(written).e164
     except e164.InvalidNumber as error:
         raise ApiError.of(error.problem("to")) from None
-
-
-def _find(organization_id: uuid.UUID, message_id: PathId) -> Message | None:
-    if message_id is None:
-        return None
-    return Message.objects.filter(organization_id=organization_id, id=message_id).first()

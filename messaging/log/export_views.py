@@ -3,19 +3,19 @@
 from typing import cast
 
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse, QueryDict
-from django.shortcuts import redirect, render
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, POST, member_page, object_or_404, public_id
 from accounts.access.post_limits import DOWNLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui import stored_files
 from accounts.ui.live_fragments import live_page
+from accounts.ui.pages import confirmation_page, page_url, to_page
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
@@ -26,7 +26,6 @@ from messaging.models import Export
 SHOWN = 20
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def export_list(request: HttpRequest, member: Member) -> HttpResponse:
     """List the organization's latest exports; the page updates automatically while any runs."""
@@ -47,8 +46,7 @@ def _filter_chips(export: Export) -> list[Chip]:
     return filters.chips() if filters.is_valid() else []
 
 
-@require_POST
-@member_page(Action.READ_MESSAGES)
+@member_page(Action.READ_MESSAGES, POST)
 @limit_posts(DOWNLOAD)
 def new_export(request: HttpRequest, member: Member) -> HttpResponse:
     """Create an export with the filters of the query string."""
@@ -72,7 +70,6 @@ def new_export(request: HttpRequest, member: Member) -> HttpResponse:
     return redirect("exports", organization_id)
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpResponse:
     """Download the file of a completed export. It is audited."""
@@ -82,7 +79,7 @@ def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpRe
         file = stored_files.file_of(member.organization, export.file_id)
     if file is None:
         messages.error(request, _("There is no file: it is not ready yet, or kept no longer."))
-        return redirect("exports", public_id(member.organization))
+        return to_page(member, "exports")
     if request.method == "GET":
         trail.record(
             "messages.export_fetched",
@@ -95,29 +92,26 @@ def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpRe
     return cast("HttpResponse", stored_files.download(file))
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.READ_MESSAGES)
+@member_page(Action.READ_MESSAGES, FORM)
 def cancel_export(request: HttpRequest, member: Member, export_id: str) -> HttpResponse:
     """Ask for confirmation; a POST cancels the export."""
     export = _export_for(member, export_id)
     if request.method != "POST":
-        context = {
-            "page": "messages",
-            "title": _("Stop this export?"),
-            "text": _("What was written so far is dropped. You can ask for it again."),
-            "act": _("Stop it"),
-            "back": "exports",
-        }
-        return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+        return confirmation_page(
+            request,
+            member,
+            page="messages",
+            title=_("Stop this export?"),
+            text=_("What was written so far is dropped. You can ask for it again."),
+            button=_("Stop it"),
+            back=page_url(member, "exports"),
+        )
     if message_exports.cancel(export, member, client_address(request)):
         messages.success(request, _("The export was stopped."))
     else:
         messages.warning(request, _("It is over already."))
-    return redirect("exports", public_id(member.organization))
+    return to_page(member, "exports")
 
 
 def _export_for(member: Member, export_id: str) -> Export:
-    found = message_exports.export_of(member.organization, ids.parse_id(ids.EXPORT, export_id))
-    if found is None:
-        raise Http404
-    return found
+    return object_or_404(message_exports.exports_of(member.organization), ids.EXPORT, export_id)

@@ -62,11 +62,6 @@ def exports_of(organization: Organization) -> QuerySet[Export]:
     return mine.select_related("requested_by", "file").order_by("-id")
 
 
-def export_of(organization: Organization, export_id: uuid.UUID | None) -> Export | None:
-    """Return the organization's export with that id, or None, also for another organization's."""
-    return None if export_id is None else exports_of(organization).filter(id=export_id).first()
-
-
 def request_export(
     member: Member, narrowed: message_query.Filter, query: str, address: str | None
 ) -> Export:

@@ -2,18 +2,17 @@
 
 from django.contrib import messages
 from django.db import transaction
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, member_page, object_or_404, public_id
 from accounts.audit import trail
 from accounts.credits.ledger import InsufficientCredits
 from accounts.models import LedgerEntry, Member
 from accounts.roles import Action, may
 from accounts.ui.live_fragments import live_page
+from accounts.ui.pages import confirmation_page, page_url, show_page
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
@@ -29,7 +28,6 @@ from messaging.sending import cancel
 from messaging.states import CANCELABLE
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
     """Show a message with its timeline; the page updates automatically until it is settled."""
@@ -53,11 +51,8 @@ def message_page(request: HttpRequest, member: Member, message_id: str) -> HttpR
 
 def message_for(member: Member, message_id: str) -> Message:
     """Return the message of the member's organization with that public id. Raises Http404."""
-    parsed = ids.parse_id(ids.MESSAGE, message_id)
-    message = pages.message_of(member.organization, parsed) if parsed else None
-    if message is None:
-        raise Http404
-    return message
+    mine = pages.messages_of(member.organization).select_related("batch", "api_key", "carrier")
+    return object_or_404(mine, ids.MESSAGE, message_id)
 
 
 def _refunded(message: Message) -> int:
@@ -68,12 +63,11 @@ def _refunded(message: Message) -> int:
     return refund.amount if refund else 0
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def cancel_message(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
     """Ask for confirmation; a POST cancels the message if no carrier has it yet."""
     message = message_for(member, message_id)
-    back = reverse("message", args=[public_id(member.organization), message_id])
+    back = page_url(member, "message", message_id)
     if request.method == "POST":
         try:
             with transaction.atomic():
@@ -90,18 +84,18 @@ def cancel_message(request: HttpRequest, member: Member, message_id: str) -> Htt
         else:
             messages.success(request, _("Canceled. Its credits came back."))
         return redirect(back)
-    context = {
-        "page": "messages",
-        "title": _("Cancel this message?"),
-        "text": _("It is not sent, and its credits come back. It cannot be undone."),
-        "act": _("Cancel the message"),
-        "back_to": back,
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+    return confirmation_page(
+        request,
+        member,
+        page="messages",
+        title=_("Cancel this message?"),
+        text=_("It is not sent, and its credits come back. It cannot be undone."),
+        button=_("Cancel the message"),
+        back=back,
+    )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def resend(request: HttpRequest, member: Member, message_id: str) -> HttpResponse:
     """Show the evaluation of the same message; a POST sends it again, as a new message."""
     message = message_for(member, message_id)
@@ -119,7 +113,7 @@ def resend(request: HttpRequest, member: Member, message_id: str) -> HttpRespons
         "evaluation": message_resend.evaluation(message),
         "source": message.public_id,
     }
-    return render(request, "messaging/log/resend.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/log/resend.html", context)
 
 
 def _send_again(

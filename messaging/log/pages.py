@@ -20,12 +20,6 @@ def messages_of(organization: Organization) -> QuerySet[Message]:
     return Message.objects.filter(organization=organization).order_by("-id")
 
 
-def message_of(organization: Organization, message_id: uuid.UUID) -> Message | None:
-    """Return the organization's message with that id, or None, also for another organization's."""
-    found = Message.objects.select_related("batch", "api_key", "carrier")
-    return found.filter(organization=organization, id=message_id).first()
-
-
 @dataclass(frozen=True, slots=True)
 class Page:
     """A page of messages, newest first.

@@ -1,20 +1,19 @@
 """The message log's page."""
 
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
-from django.views.decorators.http import require_safe
 
-from accounts.access.page_access import member_page, public_id
+from accounts.access.page_access import member_page
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
+from accounts.ui.pages import to_page
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
+from imissive.core.lookups import row_of
 from messaging.log import pages, query
 from messaging.log.filters import LogFilters
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def message_log(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the message log with its filters; the newest page updates automatically.
@@ -22,9 +21,8 @@ def message_log(request: HttpRequest, member: Member) -> HttpResponse:
     A message's id in the field of the number redirects to the message.
     """
     typed = request.GET.get("number", "").strip()
-    message_id = ids.parse_id(ids.MESSAGE, typed)
-    if message_id is not None and pages.message_of(member.organization, message_id) is not None:
-        return redirect("message", public_id(member.organization), typed)
+    if row_of(pages.messages_of(member.organization), ids.parse_id(ids.MESSAGE, typed)):
+        return to_page(member, "message", typed)
     filters = LogFilters(member.organization, request.GET)
     page = _read_page(request, member, filters.narrowed()) if filters.is_valid() else None
     paused = request.GET.get("live") == "off"

@@ -20,7 +20,7 @@ from imissive.core.api.requests import (
     NO_NUL,
     Body,
 )
-from imissive.core.errors import ApiError
+from imissive.core.lookups import existing_row
 from messaging.models import SenderId
 from messaging.senders import approval
 from messaging.senders.reasons import SenderReason
@@ -130,10 +130,7 @@ class SenderIdView(ApiView):
     def get(self, request: Request, sender_id: PathId) -> Response:
         """Its status, with the reason of a refusal."""
         mine = SenderId.objects.filter(organization=caller_of(request).organization_id)
-        sender = None if sender_id is None else mine.filter(id=sender_id).first()
-        if sender is None:
-            raise ApiError(SenderReason.NO_SUCH_SENDER)
-        return Response(_as_json(sender))
+        return Response(_as_json(existing_row(mine, sender_id, SenderReason.NO_SUCH_SENDER)))
 
 
 def _as_json(sender: SenderId) -> SenderIdRow:

@@ -6,16 +6,16 @@ from typing import Any
 from django import forms
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, POST, member_page, object_or_404, public_id
 from accounts.access.post_limits import UPLOAD, limit_posts
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui import stored_files
+from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -176,7 +176,6 @@ class AgainForm(RequestForm):
         return self.sender.name
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def sender_list(request: HttpRequest, member: Member) -> HttpResponse:
     """List the organization's sender IDs, and the notices of decisions."""
@@ -187,10 +186,9 @@ def sender_list(request: HttpRequest, member: Member) -> HttpResponse:
         "notices": history.notices_for(member),
         "notices_back": "sender_ids",
     }
-    return render(request, "messaging/senders/sender_ids.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/senders/sender_ids.html", context)
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def sender_page(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
     """Show a sender ID with its history and documents. Raises Http404."""
@@ -202,11 +200,10 @@ def sender_page(request: HttpRequest, member: Member, sender_id: str) -> HttpRes
         "history": history.history_of(sender),
         "again": sender.status in AGAIN,
     }
-    return render(request, "messaging/senders/sender_id.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/senders/sender_id.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_SENDERS)
+@member_page(Action.MANAGE_SENDERS, FORM)
 @limit_posts(UPLOAD)
 def new_sender(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the form for a sender ID; a POST requests it."""
@@ -214,8 +211,7 @@ def new_sender(request: HttpRequest, member: Member) -> HttpResponse:
     return _handle_form(request, member, form)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_SENDERS)
+@member_page(Action.MANAGE_SENDERS, FORM)
 @limit_posts(UPLOAD)
 def request_again(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
     """Show the form for a sender ID that was refused or withdrawn; a POST requests it again."""
@@ -239,7 +235,7 @@ def _handle_form(
             )
             return _to(requested)
     context = {"page": "sender_ids", "form": form, "sender": sender}
-    return render(request, "messaging/senders/sender_id_request.html", {**frame(member), **context})
+    return show_page(request, member, "messaging/senders/sender_id_request.html", context)
 
 
 def _request(request: HttpRequest, member: Member, form: RequestForm) -> SenderId | None:
@@ -274,8 +270,7 @@ def _same(sender: SenderId, requested: dict[str, Any]) -> bool:
     return all(getattr(sender, field) == requested[field] for field in fields)
 
 
-@require_POST
-@member_page(Action.MANAGE_SENDERS)
+@member_page(Action.MANAGE_SENDERS, POST)
 def make_default(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
     """Make an approved sender ID the organization's default."""
     sender = _sender_of(member, sender_id)
@@ -289,22 +284,22 @@ def make_default(request: HttpRequest, member: Member, sender_id: str) -> HttpRe
     return _to(sender)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_SENDERS)
+@member_page(Action.MANAGE_SENDERS, FORM)
 def withdraw(request: HttpRequest, member: Member, sender_id: str) -> HttpResponse:
     """Ask for confirmation; a POST withdraws the request."""
     sender = _sender_of(member, sender_id)
     if request.method == "POST" or sender.status != Status.PENDING:
         _withdraw(request, member, sender)
         return _to(sender)
-    context = {
-        "page": "sender_ids",
-        "title": _("Withdraw the request for %(name)s?") % {"name": sender.name},
-        "text": _("Nobody looks at it any more. You can ask for it again at any time."),
-        "act": _("Withdraw"),
-        "back": "sender_ids",
-    }
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+    return confirmation_page(
+        request,
+        member,
+        page="sender_ids",
+        title=_("Withdraw the request for %(name)s?") % {"name": sender.name},
+        text=_("Nobody looks at it any more. You can ask for it again at any time."),
+        button=_("Withdraw"),
+        back=page_url(member, "sender_ids"),
+    )
 
 
 def _withdraw(request: HttpRequest, member: Member, sender: SenderId) -> None:
@@ -320,7 +315,6 @@ def _withdraw(request: HttpRequest, member: Member, sender: SenderId) -> None:
         messages.success(request, _("The request was withdrawn."))
 
 
-@require_safe
 @member_page(Action.MANAGE_SENDERS)
 def document(
     request: HttpRequest, member: Member, sender_id: str, document_id: uuid.UUID
@@ -334,23 +328,18 @@ def document(
     return stored_files.download(file)
 
 
-@require_POST
-@member_page(Action.MANAGE_SENDERS)
+@member_page(Action.MANAGE_SENDERS, POST)
 def dismiss(request: HttpRequest, member: Member, notice_id: int) -> HttpResponse:
     """Dismiss a notice, and redirect to the page where it was shown. Raises Http404."""
     if not approval.dismiss(member.organization, notice_id):
         raise Http404
     back = "sender_ids" if request.POST.get("back") == "sender_ids" else "overview"
-    return redirect(back, public_id(member.organization))
+    return to_page(member, back)
 
 
 def _sender_of(member: Member, sender_id: str) -> SenderId:
-    parsed = ids.parse_id(ids.SENDER, sender_id)
     mine = SenderId.objects.filter(organization=member.organization)
-    sender = mine.filter(pk=parsed).first() if parsed else None
-    if sender is None:
-        raise Http404
-    return sender
+    return object_or_404(mine, ids.SENDER, sender_id)
 
 
 def _to(sender: SenderId) -> HttpResponse:

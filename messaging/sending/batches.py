@@ -8,7 +8,7 @@ from accounts.credits.fragments import REFUNDS
 from accounts.credits.ledger import credits_text
 from imissive.core import ids
 from imissive.core.api.rendering import time_text
-from imissive.core.errors import ApiError
+from imissive.core.lookups import existing_row
 from imissive.core.sql import server_cursor
 from messaging.models import Batch
 from messaging.sending import schemas
@@ -29,10 +29,7 @@ SELECT m.status, count(*), sum(m.parts), sum(m.price), COALESCE(sum(r.amount), 0
 def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Batch:
     """That batch of the organization. Raises ApiError NOT_FOUND, another's included."""
     mine = Batch.objects.filter(organization_id=organization_id)
-    batch = None if batch_id is None else mine.filter(id=batch_id).first()
-    if batch is None:
-        raise ApiError(MessageReason.NO_SUCH_BATCH)
-    return batch
+    return existing_row(mine, batch_id, MessageReason.NO_SUCH_BATCH)
 
 
 @dataclass(frozen=True, slots=True)

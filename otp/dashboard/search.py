@@ -3,6 +3,7 @@
 from accounts.models import Member
 from accounts.ui.search import Hit
 from imissive.core import ids
+from imissive.core.lookups import row_of
 from messaging.dashboard.search import message_hit
 from messaging.log import pages
 from otp.models import Verification
@@ -15,5 +16,5 @@ def find(member: Member, text: str) -> list[Hit]:
         return []
     mine = Verification.objects.filter(organization=member.organization, id=verification_id)
     message_id = mine.values_list("message_id", flat=True).first()
-    message = pages.message_of(member.organization, message_id) if message_id else None
+    message = row_of(pages.messages_of(member.organization), message_id)
     return [message_hit(member, message)] if message else []

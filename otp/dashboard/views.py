@@ -6,18 +6,18 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, POST, member_page, object_or_404, public_id
 from accounts.access.post_limits import OTP_TRY, limit_posts
 from accounts.api.reasons import CallReason
 from accounts.models import Member, Organization
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
+from accounts.ui.pages import show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -45,7 +45,6 @@ _MINE = "otp_tries"
 _TONES = {"pending": "moving", "verified": "good", "expired": "still", "failed": "bad"}
 
 
-@require_safe
 @member_page(Action.READ_MESSAGES)
 def otp_page(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the one-time passwords' page; recent codes refresh while it is open."""
@@ -132,8 +131,7 @@ def _row(verification: Verification) -> dict[str, Any]:
     }
 
 
-@require_POST
-@member_page(Action.MANAGE_OTP)
+@member_page(Action.MANAGE_OTP, POST)
 def choose_countries(request: HttpRequest, member: Member) -> HttpResponse:
     """Save the countries that codes may go to; an empty choice means no restriction."""
     form = CountriesForm(rules_of(member.organization_id), request.POST)
@@ -143,11 +141,10 @@ def choose_countries(request: HttpRequest, member: Member) -> HttpResponse:
         member, form.cleaned_data["countries"], client_address(request)
     )
     messages.success(request, _("Saved."))
-    return redirect("otp", public_id(member.organization))
+    return to_page(member, "otp")
 
 
-@require_POST
-@member_page(Action.SEND)
+@member_page(Action.SEND, POST)
 @limit_posts(OTP_TRY)
 def send_try(request: HttpRequest, member: Member) -> HttpResponse:
     """Send a code from the page, and redirect to the page that asks for it."""
@@ -181,8 +178,7 @@ def _send(member: Member, values: dict[str, Any]) -> Verification:
     return send.send(caller, code_request).verification
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.SEND)
+@member_page(Action.SEND, FORM)
 def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
     """Ask for the code that was sent; on POST, verify it."""
     verification = _verification_of(request, member, otp_id)
@@ -195,7 +191,7 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
             messages.error(request, sentence(refusal.problem))
         else:
             _message_result(request, checked)
-        return redirect("otp_try", public_id(member.organization), otp_id)
+        return to_page(member, "otp_try", otp_id)
     live = verify.is_active(verification, timezone.now())
     context = {
         "page": "otp",
@@ -206,7 +202,7 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
         "code": _test_code(verification) if live and verification.test else "",
         "left": verification.attempts_left,
     }
-    return render(request, "otp/dashboard/otp_try.html", {**frame(member), **context})
+    return show_page(request, member, "otp/dashboard/otp_try.html", context)
 
 
 def _message_result(request: HttpRequest, checked: Verification) -> None:
@@ -225,10 +221,9 @@ def _verification_of(request: HttpRequest, member: Member, otp_id: str) -> Verif
     Others cannot be checked here, because wrong codes would fail a customer's verification. Raises
     Http404.
     """
-    pk, found = ids.parse_id(ids.OTP, otp_id), None
-    if pk is not None:
-        found = Verification.objects.filter(organization=member.organization, id=pk).first()
-    if found is None or not (found.test or otp_id in request.session.get(_MINE, [])):
+    mine = Verification.objects.filter(organization=member.organization)
+    found = object_or_404(mine, ids.OTP, otp_id)
+    if not (found.test or otp_id in request.session.get(_MINE, [])):
         raise Http404
     return found
 

@@ -7,6 +7,7 @@ import structlog
 from django.db import transaction
 
 from imissive.core.errors import ApiError
+from imissive.core.lookups import existing_row
 from otp.models import MAX_ATTEMPTS, Verification
 from otp.verification import codes, completion
 from otp.verification.callers import OtpCaller
@@ -23,14 +24,9 @@ def find(
     Verifications of test keys are not found with a live key, nor the other way round: a code that
     never reached a phone must prove nothing. Raises ApiError NOT_FOUND.
     """
-    found = None
-    if verification_id is not None:
-        known = Verification.objects.select_for_update() if lock else Verification.objects
-        mine = known.filter(organization_id=caller.organization_id, test=caller.test)
-        found = mine.filter(id=verification_id).first()
-    if found is None:
-        raise ApiError(VerificationReason.NO_SUCH_VERIFICATION)
-    return found
+    known = Verification.objects.select_for_update() if lock else Verification.objects
+    mine = known.filter(organization_id=caller.organization_id, test=caller.test)
+    return existing_row(mine, verification_id, VerificationReason.NO_SUCH_VERIFICATION)
 
 
 def read(caller: OtpCaller, verification_id: uuid.UUID | None) -> Verification:

@@ -6,17 +6,16 @@ from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.shortcuts import redirect
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, POST, member_page
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
+from accounts.ui.pages import page_url, show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.cursors import CURSOR, encode_cursor
@@ -33,7 +32,6 @@ from webhooks.models import Delivery
 _FINISHED = (Delivery.Status.DELIVERED, Delivery.Status.FAILED)
 
 
-@require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
     """Show a delivery with its payload and attempts; it refreshes until it is finished."""
@@ -59,8 +57,7 @@ def delivery_page(request: HttpRequest, member: Member, delivery_id: str) -> Htt
     )
 
 
-@require_POST
-@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
+@member_page(Action.MANAGE_WEBHOOKS, POST, impersonation=True)
 def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> HttpResponse:
     """Replay a delivery, and redirect to the new one.
 
@@ -71,14 +68,13 @@ def replay_delivery(request: HttpRequest, member: Member, delivery_id: str) -> H
         new_id = audited_actions.replay(member, client_address(request), delivery)
     except ApiError as refusal:
         messages.error(request, sentence(refusal.problem))
-        return redirect("webhook_delivery", public_id(member.organization), delivery_id)
+        return to_page(member, "webhook_delivery", delivery_id)
     messages.success(request, _("The event is on its way again."))
     public = ids.public_id(ids.DELIVERY, new_id)
-    return redirect("webhook_delivery", public_id(member.organization), public)
+    return to_page(member, "webhook_delivery", public)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
+@member_page(Action.MANAGE_WEBHOOKS, FORM, impersonation=True)
 def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Ask for a period; on POST, replay its deliveries, as many as one call may."""
     endpoint = endpoint_of(member, webhook_id)
@@ -90,10 +86,8 @@ def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> Http
             "endpoint": endpoint,
             "more": "cursor" in request.GET and not form.is_bound,
         }
-        return render(
-            request, "webhooks/dashboard/webhook_replay.html", {**frame(member), **context}
-        )
-    to_endpoint = redirect("webhook", public_id(member.organization), webhook_id)
+        return show_page(request, member, "webhooks/dashboard/webhook_replay.html", context)
+    to_endpoint = to_page(member, "webhook", webhook_id)
     if not form.is_first():
         messages.warning(request, _("That was done already."))
         return to_endpoint
@@ -110,7 +104,7 @@ def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> Http
     messages.success(request, text % {"count": replayed})
     if last is None:
         return to_endpoint
-    url = reverse("replay_webhook", args=[public_id(member.organization), webhook_id])
+    url = page_url(member, "replay_webhook", webhook_id)
     return redirect(f"{url}?{_next_query(request, encode_cursor(last))}")
 
 
@@ -145,7 +139,6 @@ def _period(values: dict[str, Any]) -> replay.ReplayPeriod:
     )
 
 
-@require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the latest events of all endpoints with their payloads; the page refreshes."""

@@ -5,17 +5,16 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
-from django.urls import reverse
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.access.page_access import frame, member_page, public_id
+from accounts.access.page_access import FORM, POST, member_page, object_or_404
 from accounts.access.post_limits import TEST_EVENT, limit_posts
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
+from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -34,7 +33,6 @@ from webhooks.models import Endpoint
 PAGE = 50
 
 
-@require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def endpoint_list(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the organization's endpoints with their health."""
@@ -46,7 +44,7 @@ def endpoint_list(request: HttpRequest, member: Member) -> HttpResponse:
         "full": len(mine) >= endpoints.MOST,
         "most": endpoints.MOST,
     }
-    return render(request, "webhooks/dashboard/webhooks.html", {**frame(member), **context})
+    return show_page(request, member, "webhooks/dashboard/webhooks.html", context)
 
 
 def _with_health(endpoint: Endpoint, health: feed.Health) -> dict[str, Any]:
@@ -54,21 +52,20 @@ def _with_health(endpoint: Endpoint, health: feed.Health) -> dict[str, Any]:
     return {"endpoint": endpoint, "health": health, "state": state}
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, impersonation=False)
+@member_page(Action.MANAGE_WEBHOOKS, FORM, impersonation=False)
 def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the form for a new endpoint; on POST, create it and show its signing secret once."""
     form = EndpointForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         context = {"page": "webhooks", "form": form}
-        return render(request, "webhooks/dashboard/webhook_new.html", {**frame(member), **context})
+        return show_page(request, member, "webhooks/dashboard/webhook_new.html", context)
     if not form.is_first():
         return _secret_shown_already(request, member)
     try:
         endpoint = audited_actions.create(member, client_address(request), **_fields(form))
     except ApiError as refusal:
         messages.error(request, sentence(refusal.problem))
-        return redirect("webhooks", public_id(member.organization))
+        return to_page(member, "webhooks")
     return _show_secret(request, member, endpoint)
 
 
@@ -76,7 +73,6 @@ def _fields(form: EndpointForm) -> dict[str, Any]:
     return {name: form.cleaned_data[name] for name in ("url", "description", "events")}
 
 
-@require_safe
 @member_page(Action.MANAGE_WEBHOOKS)
 def endpoint_page(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Show an endpoint's state and its filtered delivery log; the page refreshes."""
@@ -115,8 +111,7 @@ def _filter(form: LogForm, below: Any) -> log.Filter:
     )
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
+@member_page(Action.MANAGE_WEBHOOKS, FORM, impersonation=True)
 def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Show the endpoint's fields as a form; on POST, save them."""
     endpoint = endpoint_of(member, webhook_id)
@@ -131,28 +126,30 @@ def edit_endpoint(request: HttpRequest, member: Member, webhook_id: str) -> Http
         messages.success(request, _("Saved."))
         return _to_endpoint(member, endpoint)
     context = {"page": "webhooks", "form": form, "endpoint": endpoint}
-    return render(request, "webhooks/dashboard/webhook_edit.html", {**frame(member), **context})
+    return show_page(request, member, "webhooks/dashboard/webhook_edit.html", context)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS, impersonation=False)
+@member_page(Action.MANAGE_WEBHOOKS, FORM, impersonation=False)
 def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Ask for the overlap; on POST, create the new secret and show it once."""
     endpoint = endpoint_of(member, webhook_id)
     form = RotationForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
-        context = {
-            "page": "webhooks",
-            "title": _("Rotate the signing secret?"),
-            "text": _("You get a new secret. Until the old one ends, each post is signed with both:"
-                      " put the new one into your receiver in that time."),
-            "lines": [endpoint.url],
-            "act": _("Make the new secret"),
-            "calm": True,
-            "back_to": _address(member, endpoint),
-            "form": form,
-        }  # fmt: skip
-        return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+        return confirmation_page(
+            request,
+            member,
+            page="webhooks",
+            title=_("Rotate the signing secret?"),
+            text=_(
+                "You get a new secret. Until the old one ends, each post is signed with both:"
+                " put the new one into your receiver in that time."
+            ),
+            details=[endpoint.url],
+            button=_("Make the new secret"),
+            danger=False,
+            back=_address(member, endpoint),
+            form=form,
+        )
     if not form.is_first():
         return _secret_shown_already(request, member)
     overlap = timedelta(hours=OVERLAP_HOURS[form.cleaned_data["overlap"]])
@@ -160,8 +157,7 @@ def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
     return _show_secret(request, member, rotated, rotated=True)
 
 
-@require_POST
-@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
+@member_page(Action.MANAGE_WEBHOOKS, POST, impersonation=True)
 def switch(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Enable (`enabled` is 1) or disable the endpoint."""
     endpoint = endpoint_of(member, webhook_id)
@@ -176,29 +172,29 @@ def switch(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
     return _to_endpoint(member, endpoint)
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@member_page(Action.MANAGE_WEBHOOKS)
+@member_page(Action.MANAGE_WEBHOOKS, FORM)
 def delete(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Ask for confirmation; on POST, delete the endpoint."""
     endpoint = endpoint_of(member, webhook_id)
     if request.method == "POST":
         audited_actions.delete(member, client_address(request), endpoint)
         messages.success(request, _("The endpoint is deleted."))
-        return redirect("webhooks", public_id(member.organization))
-    context = {
-        "page": "webhooks",
-        "title": _("Delete this endpoint?"),
-        "text": _("Nothing more is posted to it, and its deliveries are gone too. It cannot be"
-                  " undone."),
-        "lines": [endpoint.url],
-        "act": _("Delete"),
-        "back_to": _address(member, endpoint),
-    }  # fmt: skip
-    return render(request, "accounts/ui/confirm.html", {**frame(member), **context})
+        return to_page(member, "webhooks")
+    return confirmation_page(
+        request,
+        member,
+        page="webhooks",
+        title=_("Delete this endpoint?"),
+        text=_(
+            "Nothing more is posted to it, and its deliveries are gone too. It cannot be undone."
+        ),
+        details=[endpoint.url],
+        button=_("Delete"),
+        back=_address(member, endpoint),
+    )
 
 
-@require_POST
-@member_page(Action.MANAGE_WEBHOOKS, impersonation=True)
+@member_page(Action.MANAGE_WEBHOOKS, POST, impersonation=True)
 @limit_posts(TEST_EVENT)
 def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResponse:
     """Send a test event, and redirect to its delivery, which shows the response."""
@@ -209,15 +205,12 @@ def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResp
         messages.error(request, sentence(refusal.problem))
         return _to_endpoint(member, endpoint)
     public = ids.public_id(ids.DELIVERY, delivery_id)
-    return redirect("webhook_delivery", public_id(member.organization), public)
+    return to_page(member, "webhook_delivery", public)
 
 
 def endpoint_of(member: Member, webhook_id: str) -> Endpoint:
     """Return the organization's endpoint with that public id. Raises Http404."""
-    try:
-        return endpoints.find(member.organization_id, ids.parse_id(ids.ENDPOINT, webhook_id))
-    except ApiError as error:
-        raise Http404 from error
+    return object_or_404(endpoints.endpoints_of(member.organization_id), ids.ENDPOINT, webhook_id)
 
 
 def _show_secret(
@@ -230,17 +223,17 @@ def _show_secret(
         "rotated": rotated,
         "public_url": settings.PUBLIC_URL,
     }
-    return render(request, "webhooks/dashboard/webhook_secret.html", {**frame(member), **context})
+    return show_page(request, member, "webhooks/dashboard/webhook_secret.html", context)
 
 
 def _secret_shown_already(request: HttpRequest, member: Member) -> HttpResponse:
     text = _("That was done already. The secret was shown then; if you lost it, rotate it.")
     messages.warning(request, text)
-    return redirect("webhooks", public_id(member.organization))
+    return to_page(member, "webhooks")
 
 
 def _address(member: Member, endpoint: Endpoint) -> str:
-    return reverse("webhook", args=[public_id(member.organization), endpoint.public_id])
+    return page_url(member, "webhook", endpoint.public_id)
 
 
 def _to_endpoint(member: Member, endpoint: Endpoint) -> HttpResponse:

@@ -17,8 +17,8 @@ from typing import Any
 
 from django.db.models import QuerySet
 
-from imissive.core.errors import ApiError
 from imissive.core.ids import first_id_at
+from imissive.core.lookups import existing_row
 from imissive.core.sql import server_cursor
 from webhooks.delivery.reasons import DeliveryReason
 from webhooks.models import Delivery, EventType
@@ -54,10 +54,7 @@ class Filter:
 def find(organization_id: uuid.UUID, delivery_id: uuid.UUID | None) -> Delivery:
     """Return the organization's delivery with that id. Raises ApiError NOT_FOUND."""
     mine = _shown(Delivery.objects.filter(endpoint__organization_id=organization_id))
-    found = None if delivery_id is None else mine.filter(id=delivery_id).first()
-    if found is None:
-        raise ApiError(DeliveryReason.NO_SUCH_DELIVERY)
-    return found
+    return existing_row(mine, delivery_id, DeliveryReason.NO_SUCH_DELIVERY)
 
 
 def newest(endpoint_id: uuid.UUID, filters: Filter, limit: int) -> list[Delivery]:

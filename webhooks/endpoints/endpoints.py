@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from imissive.core import outbound
 from imissive.core.errors import ApiError
+from imissive.core.lookups import existing_row
 from webhooks.endpoints.reasons import EndpointReason
 from webhooks.endpoints.signing import new_secret
 from webhooks.events import outbox
@@ -29,21 +30,15 @@ def endpoints_of(organization_id: uuid.UUID) -> QuerySet[Endpoint]:
 
 def find(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
     """Return the organization's endpoint with that id. Raises ApiError NOT_FOUND."""
-    return _found(endpoints_of(organization_id), endpoint_id)
+    mine = endpoints_of(organization_id)
+    return existing_row(mine, endpoint_id, EndpointReason.NO_SUCH_ENDPOINT)
 
 
 def lock(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
     """Find the endpoint and lock it against changes and replays until the transaction ends."""
     # NO KEY UPDATE: events may be recorded for it meanwhile.
     mine = endpoints_of(organization_id).select_for_update(no_key=True)
-    return _found(mine, endpoint_id)
-
-
-def _found(mine: QuerySet[Endpoint], endpoint_id: uuid.UUID | None) -> Endpoint:
-    endpoint = None if endpoint_id is None else mine.filter(id=endpoint_id).first()
-    if endpoint is None:
-        raise ApiError(EndpointReason.NO_SUCH_ENDPOINT)
-    return endpoint
+    return existing_row(mine, endpoint_id, EndpointReason.NO_SUCH_ENDPOINT)
 
 
 def create(
