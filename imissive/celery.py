@@ -4,7 +4,7 @@ import os
 import warnings
 from typing import Any
 
-from celery import Celery, bootsteps
+from celery import Celery, bootsteps, signals
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
 # Each worker would print ten lines about it as root; README and docs/operating.md mention it once.
@@ -28,3 +28,12 @@ class WakeUp(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 app.steps["consumer"].add(WakeUp)
+
+
+@signals.task_failure.connect
+def _leave_database(exception: Exception, **_: Any) -> None:
+    """After a restart of PostgreSQL each pooled connection would fail one task more."""
+    from imissive.core.sql import Fault, fault_of, forget_broken_connections
+
+    if fault_of(exception) is Fault.DATABASE:
+        forget_broken_connections(exception)

@@ -24,6 +24,9 @@ for admin_pages in (
 # Where allauth refuses by a limit of its own.
 handler429 = too_many_requests
 
+# Called by Django where nothing else answers.
+handler500 = "accounts.access.views.failed"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("healthz", health.healthz, name="healthz"),
     path("readyz", health.readyz, name="readyz"),

@@ -6,6 +6,7 @@ from typing import Any
 
 from celery import shared_task, signals
 
+from imissive.core.sql import Fault, fault_of
 from messaging.billing import low_balance
 from messaging.campaigns import scheduler
 from messaging.campaigns.transitions import wake as wake_campaigns
@@ -55,26 +56,37 @@ def wake(priority: str) -> None:
     process.wake(priority)
 
 
-def _repeat(step: Callable[[], int]) -> None:
-    for _ in range(MAX_STEPS):
-        if step() < sweeps.STEP:
-            break
+def _repeat(*steps: Callable[[], int]) -> None:
+    """Do each step until there is no more of it. One that breaks does not hold up the others."""
+    errors: list[Exception] = []
+    for step in steps:
+        try:
+            for _ in range(MAX_STEPS):
+                if step() < sweeps.STEP:
+                    break
+        except Exception as error:
+            if fault_of(error) is Fault.DATABASE:
+                raise  # the others would fail by it too
+            errors.append(error)
+    if errors:
+        raise ExceptionGroup("steps failed", errors)
 
 
 @shared_task(name="messaging.tasks.release", ignore_result=True, expires=5)
 def release() -> None:
     """Twice a second: queue what was scheduled for now, and hold what has come too late."""
-    _repeat(sweeps.hold_late)
-    _repeat(sweeps.release_scheduled)
+    _repeat(sweeps.hold_late, sweeps.release_scheduled)
 
 
 @shared_task(name="messaging.tasks.sweep", ignore_result=True, expires=10)
 def sweep() -> None:
     """Every second: take back, reroute, match, ring."""
-    _repeat(sweeps.requeue_abandoned)
-    _repeat(failover.reroute_from_down)
-    _repeat(receipts.match_waiting)
-    sweeps.wake_overdue()
+    _repeat(
+        sweeps.requeue_abandoned,
+        failover.reroute_from_down,
+        receipts.match_waiting,
+        sweeps.wake_overdue,
+    )
 
 
 @shared_task(name="messaging.tasks.expire_sent", ignore_result=True, expires=30)

@@ -14,6 +14,7 @@ import structlog
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.db import connection
+from django.utils import translation
 
 from accounts.api import rate_limits
 from imissive.core import wakeups
@@ -107,6 +108,13 @@ def site(site_of_all: Site) -> Iterator[Site]:
 def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty the routing cache, so that no test sees another's routes and prices."""
     monkeypatch.setattr(cache, "_cached", None)
+
+
+@pytest.fixture(autouse=True)
+def _language_of_nobody() -> Iterator[None]:
+    """A page in Arabic leaves its language active in the thread; the next test has its own."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """Pages outside an organization: landing page, dashboard redirect, new organization, theme."""
 
+import sys
 from typing import cast
 
 from django import forms
@@ -8,15 +9,19 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
 from django.shortcuts import redirect, render
+from django.template.loader import get_template
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.defaults import server_error
 
 from accounts.access.page_access import LAST_ORGANIZATION, public_id
 from accounts.members.people import check_name, open_organization
 from accounts.models import Member, User, member_organizations
 from accounts.roles import Role
 from imissive.core.api.requests import client_address
+from imissive.core.errors import RETRY_AFTER, note_unavailable
+from imissive.core.sql import Fault, fault_of
 
 OWNED_AT_MOST = 10
 THEMES = ("light", "dark", "auto")
@@ -96,4 +101,20 @@ def set_theme(request: HttpRequest) -> HttpResponse:
         response.set_cookie(
             "theme", theme, _YEAR, secure=request.is_secure(), httponly=True, samesite="Lax"
         )
+    return response
+
+
+def failed(request: HttpRequest) -> HttpResponse:
+    """Return the page of an error that nobody handled: 503 where the database cannot do it now.
+
+    Django calls it (`handler500`) while it handles the exception. Nothing here asks the database.
+    """
+    cause = sys.exception()
+    if not isinstance(cause, Exception) or fault_of(cause) is not Fault.DATABASE:
+        return server_error(request)
+    note_unavailable(cause)
+    page = get_template("500.html").render({"status": 503})
+    response = HttpResponse(page, status=503, headers={"Retry-After": RETRY_AFTER})
+    # Django would log it once more, as a mistake of ours.
+    response._has_been_logged = True  # type: ignore[attr-defined]
     return response

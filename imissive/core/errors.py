@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
 from django.http import Http404
 from rest_framework import exceptions
 from rest_framework.response import Response
 
 from imissive.core.problems import Parameter, Problem, Reason, english
 from imissive.core.reasons import CoreReason
-from imissive.core.sql import forget_broken_connections
+from imissive.core.sql import Fault, fault_of, forget_broken_connections, sqlstate_of
 
 if TYPE_CHECKING:
     from imissive.core.api.error_bodies import Error, ErrorReason
@@ -100,6 +99,8 @@ def error_body(error: ApiError, request_id: str) -> "Error":
     }
 
 
+RETRY_AFTER = "5"
+"""Seconds, of what is refused because the database cannot do it now."""
 # The framework's exceptions get reasons of ours: their own messages may reveal too much.
 _REASONS: list[tuple[type[Exception], Reason]] = [
     (exceptions.NotAuthenticated, CoreReason.KEY_NOT_VALID),
@@ -113,12 +114,10 @@ _REASONS: list[tuple[type[Exception], Reason]] = [
     (exceptions.ParseError, CoreReason.INVALID_JSON),
     (exceptions.MethodNotAllowed, CoreReason.METHOD_NOT_ALLOWED),
     (RequestDataTooBig, CoreReason.UNREADABLY_LARGE),
-    (OperationalError, CoreReason.UNAVAILABLE),
-    (InterfaceError, CoreReason.UNAVAILABLE),
 ]
 _HEADERS: dict[Reason, dict[str, str]] = {
     CoreReason.KEY_NOT_VALID: {"WWW-Authenticate": "Bearer"},
-    CoreReason.UNAVAILABLE: {"Retry-After": "5"},
+    CoreReason.UNAVAILABLE: {"Retry-After": RETRY_AFTER},
 }
 
 
@@ -129,6 +128,8 @@ def as_api_error(error: Exception) -> ApiError:
     for kind, reason in _REASONS:
         if isinstance(error, kind):
             return ApiError(reason, headers=dict(_HEADERS.get(reason, {})))
+    if fault_of(error) is Fault.DATABASE:
+        return ApiError(CoreReason.UNAVAILABLE, headers=dict(_HEADERS[CoreReason.UNAVAILABLE]))
     return ApiError(CoreReason.SERVER_ERROR)
 
 
@@ -137,10 +138,17 @@ def report(error: ApiError, cause: Exception) -> None:
     if isinstance(cause, ApiError):
         return  # the code that raised it has logged what an operator needs to know
     if error.problem.code == "UNAVAILABLE":
-        log.warning("unavailable", cause=str(cause).strip())
-        forget_broken_connections()
+        note_unavailable(cause)
     elif error.status >= 500:
         log.error("request_failed", problem=error.problem.code, exc_info=cause)
+
+
+def note_unavailable(cause: Exception) -> None:
+    """Log that the database could not do something, and leave connections that are of no use."""
+    # A syntax error and a missing table are of the same class: one of them is a mistake of ours.
+    ours = sqlstate_of(cause).startswith("42")
+    log.warning("unavailable", cause=str(cause).strip(), exc_info=cause if ours else None)
+    forget_broken_connections(cause)
 
 
 def api_exception_handler(exception: Exception, context: dict[str, Any]) -> Response:

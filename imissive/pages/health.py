@@ -75,14 +75,17 @@ def readyz(_request: HttpRequest) -> HttpResponse:
 
 
 def has_database() -> bool:
-    """Return whether the database runs a statement; log a warning if not."""
+    """Return whether the database answers and can be written to."""
     try:
         with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except Exception as error:  # any failure means that it is not available
+            cursor.execute("SELECT current_setting('transaction_read_only') = 'off'")
+            writable: bool = cursor.fetchone()[0]
+    except Exception as error:  # whatever it is, it is no answer
         log.warning("not_ready", what="database", error=type(error).__name__)
         return False
-    return True
+    if not writable:
+        log.warning("not_ready", what="database", error="it is read-only")
+    return writable
 
 
 def has_broker() -> bool:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
-from django.db import OperationalError
 
+from imissive.core.sql import Fault, fault_of, forget_broken_connections
 from messaging.campaigns import (
     cancel,
     check,
@@ -24,6 +24,7 @@ log = structlog.get_logger(__name__)
 
 AT_ONCE: Final = 20
 AFTER_AN_ERROR: Final = timedelta(seconds=30)
+AFTER_AN_OUTAGE: Final = timedelta(seconds=2)
 
 _ACTS: Final[dict[str, Callable[[uuid.UUID], bool]]] = {
     State.CHECKING: check.check,
@@ -63,16 +64,18 @@ def _act(campaign_id: uuid.UUID, state: str) -> bool:
         done = act(campaign_id)
         if done and state == State.RUNNING:
             results.refresh(campaign_id)
-    except OperationalError:
-        raise
-    except Exception:
+    except Exception as error:
         # One that cannot go on holds up no other; it is tried again, and the log says why.
         log.exception("campaign_failed", campaign=str(campaign_id), state=state)
-        _put_off(campaign_id, state)
+        if fault_of(error) is Fault.DATABASE:
+            forget_broken_connections(error)
+            _put_off(campaign_id, state, AFTER_AN_OUTAGE)
+        else:
+            _put_off(campaign_id, state, AFTER_AN_ERROR)
         return True
     return done
 
 
-def _put_off(campaign_id: uuid.UUID, state: str) -> None:
-    later = datetime.now(UTC) + AFTER_AN_ERROR
+def _put_off(campaign_id: uuid.UUID, state: str, wait: timedelta) -> None:
+    later = datetime.now(UTC) + wait
     Campaign.objects.filter(pk=campaign_id, state=state).update(due_at=later)

@@ -15,15 +15,15 @@ import uuid
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.db import DatabaseError, InterfaceError, connection
 
-from imissive.core.sql import forget_broken_connections
+from imissive.core.sql import Fault, fault_of, forget_broken_connections
 from messaging.carriers import bind_status, queue, receipt_rules, receipts
 from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.config import pool_config, wire_format
@@ -31,6 +31,7 @@ from messaging.carriers.config import receipt_rules as receipt_rules_of
 from messaging.carriers.outcomes import apply_outcome, unrecorded, unwritable
 from messaging.carriers.pdus import submit_pdus
 from messaging.carriers.queue import Claimed, Result, SubmittedPart
+from messaging.carriers.receipt_intake import Arrived, Intake
 from messaging.carriers.traffic import Tally
 from messaging.models import Carrier
 from messaging.smpp.client import BindPool, CarrierBind
@@ -68,10 +69,6 @@ class _InFlight:
     slots: list[CarrierBind]
 
 
-_Receipt = receipts.FinalReceipt | receipts.UnusedReceipt
-_Owed = tuple[Link, DeliverSm | DataSm, _Receipt]
-
-
 @dataclass(slots=True)
 class _AnsweredPart:
     """An accepted part whose siblings are still open.
@@ -82,6 +79,11 @@ class _AnsweredPart:
 
     part: SubmittedPart
     slot: CarrierBind
+
+
+def _unwritable(arrived: Arrived) -> Arrived:
+    """Return what is stored of a receipt whose effect the database refuses: that it came."""
+    return replace(arrived, receipt=unwritable(arrived.receipt))
 
 
 class CarrierWorker:
@@ -104,9 +106,7 @@ class CarrierWorker:
         # Ids that came with answers which are not committed yet. Their receipts wait for that: who
         # commits both at once may find neither.
         self._uncommitted: set[str] = set()
-        self._receipts: list[_Owed] = []
-        self._owed = 0
-        self._receipts_ready = asyncio.Event()
+        self._receipts = Intake()
         self._changed = asyncio.Event()
         self._flying = 0
         self._tally = Tally()
@@ -124,6 +124,7 @@ class CarrierWorker:
         writers = [
             asyncio.create_task(self._write_results(), name="results"),
             asyncio.create_task(self._write_receipts(), name="receipts"),
+            asyncio.create_task(self._refuse_late_receipts(), name="late receipts"),
         ]
         reporter = asyncio.create_task(self._report(), name="report")
         await self._until_stopped(stop, [*submitters, *writers, reporter])
@@ -181,7 +182,7 @@ class CarrierWorker:
             task.result()
 
     async def _until_landed(self, deadline: float) -> None:
-        while (self._flying or self._owed) and time.monotonic() < deadline:  # noqa: ASYNC110
+        while (self._flying or self._receipts) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     def _new_pool(self) -> BindPool:
@@ -198,22 +199,25 @@ class CarrierWorker:
         def run() -> T:
             try:
                 return work()
-            except (OperationalError, InterfaceError):
-                forget_broken_connections()
+            except Exception as error:
+                if fault_of(error) is Fault.DATABASE:
+                    forget_broken_connections(error)
                 raise
 
         return await asyncio.get_running_loop().run_in_executor(self._database, run)
 
     async def _insist(self, work: Callable[[], T]) -> T:
-        """Database work that must be done: again and again until the database is back.
+        """Do database work that must be done, again and again until the database does it.
 
-        Raises DatabaseError for what will not pass by waiting.
+        Raises what will not pass by waiting.
         """
         pause = 0.1
         while True:
             try:
                 return await self._in_database(work)
-            except (OperationalError, InterfaceError) as error:
+            except Exception as error:
+                if fault_of(error) is not Fault.DATABASE:
+                    raise
                 log.warning("database_failed", error=str(error).strip(), again_in_seconds=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 5.0)
@@ -405,7 +409,7 @@ class CarrierWorker:
     def _committed(self, carrier_message_ids: Iterable[str]) -> None:
         self._uncommitted.difference_update(carrier_message_ids)
         if self._receipts:
-            self._receipts_ready.set()
+            self._receipts.ready.set()
 
     def _write_part_batch(self, parts: Sequence[SubmittedPart]) -> None:
         queue.write_parts(self.carrier.id, parts)
@@ -419,8 +423,8 @@ class CarrierWorker:
         write: Callable[[Sequence[T]], None],
         instead: Callable[[T], T] | None = None,
     ) -> list[T]:
-        """Write a batch; if it cannot be written, each row by itself, so that one bad row holds up
-        no other, whatever is wrong with it. `instead` of a bad one: what can surely be written.
+        """Write a batch; if the database refuses it, each row alone, so that one bad row holds up
+        no other. `instead` of a bad one: what can surely be written of it.
 
         Returns those of which nothing could be written.
         """
@@ -428,8 +432,7 @@ class CarrierWorker:
             await self._insist(lambda: write(rows))
         except Exception as error:
             if len(rows) > 1:
-                lost = [await self._write([row], write, instead) for row in rows]
-                return [row for each in lost for row in each]
+                return [bad for row in rows for bad in await self._write([row], write, instead)]
             log.error("row_not_written", what=type(rows[0]).__name__, exc_info=error)
             if instead is None or await self._write([instead(rows[0])], write):
                 return list(rows)
@@ -437,8 +440,8 @@ class CarrierWorker:
 
     # -- receipts ----------------------------------------------------------------------------
 
-    def _apply_receipt_batch(self, batch: Sequence[_Receipt]) -> None:
-        receipts.apply(self.carrier.id, batch)
+    def _apply_receipt_batch(self, batch: Sequence[Arrived]) -> None:
+        receipts.apply(self.carrier.id, [arrived.receipt for arrived in batch])
 
     def _on_deliver(self, link: Link, pdu: DeliverSm | DataSm) -> None:
         receipt = receipt_rules.read(pdu, self.rules)
@@ -447,44 +450,25 @@ class CarrierWorker:
             taken = isinstance(pdu, DeliverSm) or self.rules.by_data_sm
             link.respond(pdu, Smpp.ESME_ROK if taken else Smpp.ESME_RINVCMDID)
             return
-        self._receipts.append((link, pdu, receipt))
-        self._owed += 1
-        self._receipts_ready.set()
+        self._receipts.add(link, pdu, receipt)
 
     async def _write_receipts(self) -> None:
         while True:
-            await self._receipts_ready.wait()
-            if len(self._receipts) < WRITE_AT_MOST:
+            await self._receipts.ready.wait()
+            if self._receipts.waiting < WRITE_AT_MOST:
                 await asyncio.sleep(GATHER_SECONDS / 2)
-            self._receipts_ready.clear()
-            batch = self._next_receipts()
+            batch = self._receipts.take(WRITE_AT_MOST, self._uncommitted)
             if not batch:
                 continue
-            rows = [receipt for _, _, receipt in batch]
-            unwritten = await self._write(rows, self._apply_receipt_batch, unwritable)
-            for link, pdu, receipt in batch:
-                if receipt in unwritten:
-                    # Not even that it came is stored: the carrier may still have it.
-                    link.respond(pdu, Smpp.ESME_RX_T_APPN)
-                    continue
-                link.respond(pdu)
-                if isinstance(receipt, receipts.FinalReceipt):
-                    self._tally.receipt(receipt.status)
-            self._owed -= len(batch)
+            refused = await self._write(batch, self._apply_receipt_batch, _unwritable)
+            for arrived in self._receipts.stored(refused):
+                if isinstance(arrived.receipt, receipts.FinalReceipt):
+                    self._tally.receipt(arrived.receipt.status)
 
-    def _next_receipts(self) -> list[_Owed]:
-        """Up to WRITE_AT_MOST receipts that have nothing to wait for."""
-        waiting, self._receipts = self._receipts, []
-        batch: list[_Owed] = []
-        for owed in waiting:
-            if len(batch) == WRITE_AT_MOST:
-                self._receipts.append(owed)
-                self._receipts_ready.set()
-            elif owed[2].carrier_message_id in self._uncommitted:
-                self._receipts.append(owed)
-            else:
-                batch.append(owed)
-        return batch
+    async def _refuse_late_receipts(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            self._receipts.refuse_late()
 
     # -- what operators see and set ----------------------------------------------------------
 

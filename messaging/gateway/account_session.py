@@ -8,8 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
-from django.db import DatabaseError, InterfaceError
 
+from imissive.core.sql import Fault, fault_of
 from messaging.gateway import queries, submit_batches
 from messaging.gateway import replace as replacement
 from messaging.gateway.batching import Batcher
@@ -210,12 +210,13 @@ class Customer:
     ) -> None:
         try:
             answer = await self._threads.run(act, self.account, pdu)
-        except (DatabaseError, InterfaceError) as error:
-            log.warning("smpp_database_failed", error=str(error))
-            answer = queries.Answer("UNAVAILABLE")
-        except Exception:
-            log.exception("smpp_act_failed", account=str(self.account))
-            answer = queries.Answer("SERVER_ERROR")
+        except Exception as error:
+            if fault_of(error) is Fault.DATABASE:
+                log.warning("smpp_database_failed", error=str(error).strip())
+                answer = queries.Answer("UNAVAILABLE")
+            else:
+                log.exception("smpp_act_failed", account=str(self.account))
+                answer = queries.Answer("SERVER_ERROR")
         status = answer.status or (self._status(answer.code) if answer.code else Status.ESME_ROK)
         try:
             self._answer(connection, pdu, status, **answer.fields)

@@ -9,10 +9,10 @@ from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import connection
 from django.utils import timezone
 
-from imissive.core.sql import forget_broken_connections
+from imissive.core.sql import Fault, fault_of, forget_broken_connections
 from messaging.gateway.console import Console
 from messaging.gateway.sessions import Newcomer, Report
 from messaging.smpp.constants import CommandId
@@ -63,8 +63,9 @@ class Threads:
 def _work(work: Callable[..., T], *arguments: Any) -> T:
     try:
         return work(*arguments)
-    except (DatabaseError, InterfaceError):
-        forget_broken_connections()
+    except Exception as error:
+        if fault_of(error) is Fault.DATABASE:
+            forget_broken_connections(error)
         raise
     finally:
         # Back to the pool: there may be more threads than connections.

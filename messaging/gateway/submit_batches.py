@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError
 
-from imissive.core.sql import forget_broken_connections
+from imissive.core.sql import Fault, fault_of, forget_broken_connections, is_undone
 from messaging.gateway import store, throttling
 from messaging.gateway.store import Submit
 from messaging.models.smpp_accounts import SmppAccount
@@ -30,11 +29,11 @@ def take_batch(account: SmppAccount, submits: Sequence[Submit]) -> None:
         return
     try:
         store.take(account, passing)
-    except (OperationalError, InterfaceError) as error:
-        log.warning("smpp_database_failed", error=str(error).strip())
-        forget_broken_connections()
-        _ask(passing)
-    except Exception:
+    except Exception as error:
+        if fault_of(error) is Fault.DATABASE:
+            log.warning("smpp_database_failed", error=str(error).strip())
+            _settle(passing, error)
+            return
         # A mistake of ours about one of them must not cost the others.
         log.exception("smpp_submits_failed", account=str(account), submits=len(passing))
         _take_singly(account, passing)
@@ -45,11 +44,21 @@ def _take_singly(account: SmppAccount, submits: Sequence[Submit]) -> None:
         submit.code = ""
         try:
             store.take(account, [submit])
-        except (OperationalError, InterfaceError):
-            forget_broken_connections()
-            _ask([submit])
-        except Exception:
-            submit.code = "SERVER_ERROR"
+        except Exception as error:
+            if fault_of(error) is Fault.DATABASE:
+                _settle([submit], error)
+            else:
+                submit.code = "SERVER_ERROR"
+
+
+def _settle(submits: Sequence[Submit], error: Exception) -> None:
+    """Set the outcomes of submits whose transaction failed because of the database."""
+    forget_broken_connections(error)
+    if not is_undone(error):
+        _ask(submits)
+        return
+    for submit in submits:
+        submit.code = submit.code or "UNAVAILABLE"
 
 
 def _ask(submits: Sequence[Submit]) -> None:
@@ -58,8 +67,10 @@ def _ask(submits: Sequence[Submit]) -> None:
     while True:
         try:
             stored = store.stored(submits)
-        except (DatabaseError, InterfaceError):
-            forget_broken_connections()
+        except Exception as error:
+            if fault_of(error) is not Fault.DATABASE:
+                raise
+            forget_broken_connections(error)
             if time.monotonic() > until:
                 raise OutcomeUnknown from None
             time.sleep(ASK_PAUSE)

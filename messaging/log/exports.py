@@ -24,6 +24,7 @@ from accounts.ui import stored_files
 from imissive.core import ids, wakeups
 from imissive.core.api.rendering import time_text
 from imissive.core.spreadsheets import csv_lines
+from imissive.core.sql import Fault, fault_of
 from messaging.log import query as message_query
 from messaging.log.filters import as_json, from_json
 from messaging.log.sources import source_of
@@ -155,9 +156,9 @@ def step() -> bool:
             with transaction.atomic():
                 _write_piece(export)
                 export.save()
-        except Exception:
+        except Exception as error:
             log.exception("export_step_failed", export=export.public_id)
-            _note_failure(export.pk)
+            _note_failure(export.pk, counts=fault_of(error) is not Fault.DATABASE)
     return True
 
 
@@ -193,13 +194,13 @@ def _write_piece(export: Export) -> None:
     export.file.save(update_fields=["expires_at"])
 
 
-def _note_failure(export_id: uuid.UUID) -> None:
-    """Schedule a retry of a failed step, or fail the export after FAILURES_AT_MOST in a row."""
+def _note_failure(export_id: uuid.UUID, *, counts: bool) -> None:
+    """Schedule a retry of a failed step; fail the export after FAILURES_AT_MOST that `counts`."""
     export = Export.objects.get(pk=export_id)
-    export.failures += 1
+    export.failures += counts
     now = timezone.now()
     export.due_at = now + RETRY_AFTER
-    if export.failures >= FAILURES_AT_MOST:
+    if counts and export.failures >= FAILURES_AT_MOST:
         if export.file is not None:
             export.file.delete()
         export.file, export.due_at, export.ended_at = None, None, now

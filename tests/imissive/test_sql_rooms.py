@@ -142,6 +142,7 @@ INSERT = "INSERT INTO accounts_ledgerentry (amount) SELECT 1"
         ("A = 'SELECT 1 FROM accounts_balance FOR UPDATE'", {("accounts_balance", False)}),
         ("def f():\n    'Move accounts_balance.'\n    # UPDATE accounts_balance", set()),
         ("A = 'accounts_balances', 'my_accounts_balance'", set()),
+        ("class Meta:\n    db_table = 'accounts_balance'", set()),
     ],
 )
 def test_tables_in_strings_are_found(source: str, found: set[tuple[str, bool]]) -> None:

@@ -4,6 +4,7 @@ The platform is started like `make run`. The carrier is a simulator in this proc
 every submit, and the customer's webhook receiver is a real HTTP server.
 """
 
+import asyncio
 import os
 import re
 import signal
@@ -12,12 +13,17 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 import pytest
 import redis
 from dotenv import dotenv_values
 
+from messaging.smpp.constants import Status as Smpp
+from messaging.smpp.handlers import Handlers, LinkConfig
+from messaging.smpp.link import Link, connect_esme
+from messaging.smpp.pdus import BindTransceiver, SubmitSm
 from tests.support import transitions
 from tests.support.platforms import until
 from tests.support.running_platform import Site
@@ -162,6 +168,63 @@ def test_postgresql_is_restarted(scene: Scene) -> None:
     sender.join()
     # Results that could not be written stay in memory, and are written when it is back.
     scene.everything_is_right(may_repeat=IN_DOUBT)
+
+
+def test_postgresql_is_read_only_for_a_while(scene: Scene) -> None:
+    """Like a standby before its promotion. Callers are told to come again, and nothing is lost."""
+    site, carrier = scene.site, scene.carrier
+    carrier.options.answer_delay, carrier.options.receipt_delay = 0.05, 0.5
+    carrier.options.receipt_attempts = 100
+    customer = SmppClient(site)
+    sender = threading.Thread(target=scene.send, args=[3000])
+    sender.start()
+    carrier.wait_for(lambda carrier: len(carrier.submits) > 200, 20)
+
+    with site.read_only():
+        body = {"to": "+966550000000", "message": "Not now"}
+        answers = [site.post("/v1/sms/send", body) for _ in range(20)]
+        assert {(status, answer["error"]["code"]) for status, answer in answers} == {
+            (503, "UNAVAILABLE")
+        }
+        assert customer.submit("966550000000") == Smpp.ESME_RMSGQFUL
+        assert site.get("/readyz")[0] == 503
+        before = carrier.tally.receipts_answered
+        carrier.wait_for(lambda carrier: carrier.tally.receipts_refused > 0, 30)
+        # What was being written when it began may have been committed.
+        assert carrier.tally.receipts_answered - before < IN_DOUBT
+
+    sender.join()
+    customer.close()
+    scene.everything_is_right(may_repeat=0)
+    assert carrier.tally.receipts_lost == 0
+
+
+class SmppClient:
+    """The demo's SMPP account, bound in a thread of its own."""
+
+    def __init__(self, site: Site) -> None:
+        self._loop = asyncio.new_event_loop()
+        threading.Thread(target=self._loop.run_forever, daemon=True).start()
+        self._link = self._run(self._bind(site.demo))
+
+    def submit(self, to: str) -> int:
+        """The status that a submit is answered with."""
+        pdu = SubmitSm("", 5, 0, "MyCompany", 1, 1, to, short_message=b"Over SMPP")
+        return self._run(self._link.request(pdu)).status
+
+    def close(self) -> None:
+        self._run(self._link.unbind())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    async def _bind(self, demo: dict[str, str]) -> Link:
+        bind = BindTransceiver(demo["IMISSIVE_SMPP_SYSTEM_ID"], demo["IMISSIVE_SMPP_PASSWORD"])
+        return await connect_esme(
+            demo["IMISSIVE_SMPP_HOST"], int(demo["IMISSIVE_SMPP_PORT"]), bind, LinkConfig(),
+            handlers=Handlers(on_request=lambda link, pdu: None),
+        )  # fmt: skip
+
+    def _run(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
 def test_simulator_drops_every_connection(scene: Scene) -> None:

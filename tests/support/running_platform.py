@@ -4,12 +4,15 @@ State is read from its database by plain SQL; the test imports none of the platf
 """
 
 import contextlib
+import os
 import signal
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +162,25 @@ class Site(Platform):
             30,
             lambda: self.sql("SELECT * FROM messaging_carrierbind"),
         )
+
+    @contextmanager
+    def read_only(self) -> Iterator[None]:
+        """Have PostgreSQL refuse every write, of open sessions too: like a standby, or a primary
+        that has been demoted."""
+        self._set_default("default_transaction_read_only = on")
+        until(lambda: self.sql("SHOW transaction_read_only") == [("on",)], 10)
+        try:
+            yield
+        finally:
+            self._set_default("")
+            until(lambda: self.sql("SHOW transaction_read_only") == [("off",)], 10)
+
+    def _set_default(self, line: str) -> None:
+        """Write the only line of PostgreSQL's postgresql.auto.conf, and have that read."""
+        pid = self.pid("postgres")
+        assert pid is not None
+        (self.data_dir / "postgres/data/postgresql.auto.conf").write_text(f"{line}\n")
+        os.kill(pid, signal.SIGHUP)
 
     def top_up(self, credits: int) -> None:
         """Top up the demo's organization by that many credits."""

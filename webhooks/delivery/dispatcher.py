@@ -14,10 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import ParamSpec, TypeVar
 
 import structlog
-from django.db import DatabaseError, InterfaceError, OperationalError, close_old_connections
+from django.db import close_old_connections
 
 from imissive.core import outbound
-from imissive.core.sql import forget_broken_connections
+from imissive.core.sql import Fault, fault_of, forget_broken_connections
 from webhooks.delivery import queue
 from webhooks.delivery.endpoint_worker import EndpointWorker
 from webhooks.delivery.queue import Claimed, Outcome, Results
@@ -93,8 +93,9 @@ class Dispatcher:
             close_old_connections()
             try:
                 return function(*args, **kwargs)
-            except (OperationalError, InterfaceError):
-                forget_broken_connections()
+            except Exception as error:
+                if fault_of(error) is Fault.DATABASE:
+                    forget_broken_connections(error)
                 raise
             finally:
                 # Returns the connection to the pool, unless it is broken.
@@ -185,19 +186,32 @@ class Dispatcher:
         while True:
             try:
                 await self.in_database(queue.write, results)
-                self._pausing.difference_update(results.paused)
-                for endpoint_id in results.returned_by:
-                    self._wake(endpoint_id)
-                return
-            except (DatabaseError, InterfaceError) as error:
+            except Exception as error:
+                if fault_of(error) is not Fault.DATABASE:
+                    await self._write_singly(results, error)
+                    return
                 log.warning("webhook_results_not_written", error=str(error), retry_in=wait)
-            except Exception:
-                # Waiting does not fix this. The leases will end, and the deliveries are repeated.
-                log.exception("webhook_results_lost")
-                self._pausing.difference_update(results.paused)
+            else:
+                self._written(results)
                 return
             await asyncio.sleep(wait)
             wait = min(wait * 2, 5)
+
+    async def _write_singly(self, results: Results, error: Exception) -> None:
+        """Write each of them alone: one that the database refuses costs no other."""
+        singles = results.singles()
+        if len(singles) > 1:
+            for single in singles:
+                await self._write(single)
+            return
+        # Its lease ends, and it is posted again.
+        log.error("webhook_result_lost", exc_info=error)
+        self._pausing.difference_update(results.paused)
+
+    def _written(self, results: Results) -> None:
+        self._pausing.difference_update(results.paused)
+        for endpoint_id in results.returned_by:
+            self._wake(endpoint_id)
 
     async def _drain(self) -> None:
         self.closing = True

@@ -223,7 +223,12 @@ class EndpointWorker:
 
     async def _disable(self, disable: Callable[[uuid.UUID], bool]) -> None:
         self._hand_back_all_but(0)
-        if await self._dispatcher.in_database(disable, self.endpoint_id):
+        try:
+            disabled = await self._dispatcher.in_database(disable, self.endpoint_id)
+        except (DatabaseError, InterfaceError) as error:
+            log.warning("webhook_disable_failed", error=str(error), effect="the next failure does")
+            return
+        if disabled:
             log.warning(
                 "webhook_endpoint_disabled", endpoint=self._name(), because=disable.__name__
             )

@@ -79,6 +79,16 @@ class Results:
     def __bool__(self) -> bool:
         return bool(self.outcomes or self.returned or self.failing or self.paused)
 
+    def singles(self) -> list["Results"]:
+        """Return the same, each outcome and each endpoint's health alone; what is handed back is
+        one, as it is nothing but times of ours."""
+        found = [Results(outcomes=[outcome]) for outcome in self.outcomes]
+        found += [Results(failing={key: value}) for key, value in self.failing.items()]
+        found += [Results(paused={key: value}) for key, value in self.paused.items()]
+        if self.returned:
+            found.append(Results(returned=self.returned, returned_by=self.returned_by))
+        return found
+
 
 def lease_seconds() -> float:
     """Return the length of a claim: two posts that time out, plus a margin for the database."""

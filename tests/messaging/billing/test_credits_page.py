@@ -213,7 +213,7 @@ def test_the_file_holds_the_ledger(
 def test_the_file_is_read_in_pieces(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(statement, "_PIECE", 2)
+    monkeypatch.setattr(statement, "_CHUNK", 2)
     for _ in range(5):
         post(customer, Kind.CHARGE, -MICRO)
     assert [row[4] for row in _file(owner, customer)[1:]] == ["100", "99", "98", "97", "96", "95"]

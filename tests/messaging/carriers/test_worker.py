@@ -31,6 +31,7 @@ from messaging.carriers import (
     bind_status,
     failover,
     pdus,
+    receipt_intake,
     receipt_rules,
     receipts,
     sweeps,
@@ -55,6 +56,7 @@ from messaging.smpp.simulator.accounts import Accounts
 from messaging.states import FINAL, Status
 from messaging.text import encoding
 from tests.support.factories import Customer, World
+from tests.support.faults import PASSING, failing
 from tests.support.platforms import until
 from tests.support.simulators import RunningSimulator, running_simulator
 
@@ -1128,6 +1130,9 @@ def test_a_row_that_the_database_refuses_holds_up_no_other(
         scene.queue_many(carrier, 50)
         with working(carrier):
             until(lambda: simulator.tally.receipts_answered == 50, SECONDS)
+            # What cannot be applied is acknowledged only because it is kept for people.
+            unwritable = EarlyReceipt.objects.filter(carrier=carrier, reason="unwritable")
+            assert unwritable.count() == 5
             until(lambda: not scene.statuses().keys() & {"queued", "sending"}, SECONDS)
         assert len(bad) == 5
         # It was taken once, and is not submitted again; its receipts cannot be told.
@@ -1156,6 +1161,57 @@ def test_a_receipt_that_fails_costs_no_other_its_effect(
             assert worker.failure is None
         assert scene.statuses() == {"delivered": 20, "sent": 1}
         assert status_of(bad) == "sent"
+
+
+@pytest.mark.parametrize("sqlstate", PASSING)
+def test_a_receipt_is_not_acknowledged_while_the_database_does_not_take_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, sqlstate: str
+) -> None:
+    monkeypatch.setattr(receipt_intake, "PATIENCE_SECONDS", 0.2)
+    with running_simulator(
+        receipt_delay=0.05, receipt_attempts=1000, receipt_retry_delay=0.1
+    ) as simulator:
+        [carrier] = scene.carriers(simulator)
+        with working(carrier):
+            with failing("messaging_messagepart", sqlstate, on="UPDATE"):
+                scene.queue_many(carrier, 20)
+                simulator.wait_for(lambda carrier: carrier.tally.receipts_refused > 40, SECONDS)
+                assert simulator.tally.receipts_answered == 0
+                assert scene.statuses() == {"sent": 20}
+            scene.settle()
+            until(lambda: simulator.tally.receipts_answered == 20, SECONDS)
+        assert scene.statuses() == {"delivered": 20}
+        assert set(times_submitted(simulator).values()) == {1}
+
+
+def test_a_carrier_that_sends_no_receipt_again_loses_none(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(receipt_intake, "PATIENCE_SECONDS", 0.2)
+    with running_simulator(receipt_delay=0.05, receipt_attempts=1) as simulator:
+        [carrier] = scene.carriers(simulator)
+        with working(carrier):
+            with failing("messaging_messagepart", "25006", on="UPDATE"):
+                scene.queue_many(carrier, 20)
+                simulator.wait_for(lambda carrier: carrier.tally.receipts_lost == 20, SECONDS)
+            scene.settle()
+        assert scene.statuses() == {"delivered": 20}
+
+
+@pytest.mark.parametrize("sqlstate", PASSING)
+def test_a_result_keeps_its_slot_until_the_database_takes_it(scene: Scene, sqlstate: str) -> None:
+    with running_simulator(receipt_delay=0.05) as simulator:
+        [carrier] = scene.carriers(simulator, window=7)
+        with working(carrier) as running:
+            with failing("messaging_messagepart", sqlstate):
+                scene.queue_many(carrier, 40)
+                simulator.wait_for(lambda carrier: len(carrier.accepted) == 7, SECONDS)
+                time.sleep(0.5)  # a while, in which nothing more may be submitted
+                assert len(simulator.submits) == 7
+                assert running.worker.pool.binds[0].in_use == 7
+            scene.settle()
+        assert scene.statuses() == {"delivered": 40}
+        assert set(times_submitted(simulator).values()) == {1}
 
 
 # ---------------------------------------------------------------- several workers

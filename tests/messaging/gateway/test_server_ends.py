@@ -21,6 +21,7 @@ from messaging.smpp.codec import encode
 from messaging.smpp.constants import Status
 from messaging.smpp.handlers import LinkConfig
 from tests.messaging.gateway.test_server_processes import server as server_process
+from tests.support.factories import advance
 from tests.support.smpp_clients import RawEsme
 from tests.support.smpp_servers import (
     QUICK_HASHERS,
@@ -226,8 +227,8 @@ def test_silent_receiver_does_not_keep_its_submits_from_being_answered(
 
 def delivered() -> None:
     now = datetime.now(UTC)
-    Message.objects.filter(final_at=None).update(
-        status="delivered", sent_at=now, final_at=now, due_at=None
+    advance(
+        Message.objects.filter(final_at=None), "delivered", sent_at=now, final_at=now, due_at=None
     )
 
 

@@ -178,7 +178,7 @@ def test_a_step_that_breaks_is_tried_again_and_then_given_up(
     owner: Client, customer: Customer, many: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exports, "STEP", 10)
-    monkeypatch.setattr(exports, "RETRY", timedelta(0))
+    monkeypatch.setattr(exports, "RETRY_AFTER", timedelta(0))
     _ask(owner, customer)
     exports.step()
 

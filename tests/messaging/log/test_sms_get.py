@@ -216,7 +216,7 @@ def test_what_is_no_id_is_not_found(api, customer, carrier, world, wrong):
 
 @pytest.mark.parametrize(
     "path",
-    ["/v1", "/v1/", "/v1/nothing", "/v1/sms/", "/v1/sms/a/b", "/v1/%ff", "/v1/../v1/x"],
+    ["/v1", "/v1/", "/v1/nothing", "/v1/nothing/", "/v1/sms/a/b", "/v1/%ff", "/v1/../v1/x"],
 )
 def test_nothing_under_v1_is_ever_html(path):
     response = client.get(path, HTTP_ACCEPT="text/html")
