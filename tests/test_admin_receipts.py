@@ -129,7 +129,7 @@ def test_settings_of_receipts_are_saved_and_audited(admin: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ('["NODLV"]', "write an object"),
         ('{"NODLV": "lost"}', "is not one of delivered, failed, expired, enroute"),
@@ -137,10 +137,10 @@ def test_settings_of_receipts_are_saved_and_audited(admin: Client) -> None:
         ('{"%s": "failed"}' % ("X" * 21), "1 to 20 characters"),
     ],
 )
-def test_table_that_cannot_be_one_is_refused(admin: Client, words: str, told: str) -> None:
+def test_table_that_cannot_be_one_is_refused(admin: Client, words: str, message: str) -> None:
     answer = admin.post(reverse("admin:messaging_carrier_add"), CARRIER | {"receipt_words": words})
     (error,) = answer.context["adminform"].form.errors["receipt_words"]
-    assert told in error
+    assert message in error
     assert not Carrier.objects.filter(slug="gulf").exists()
 
 

@@ -121,8 +121,8 @@ class Busy:
             assert not thread.is_alive()
 
 
-def told(busy: Busy) -> set[Any]:
-    """The messages that it was told are accepted."""
+def accepted(busy: Busy) -> set[Any]:
+    """Return the messages whose acceptance it has read."""
     return {
         ids.parse_id(ids.MESSAGE, answer.message_id) for answer in busy.answers if not answer.status
     }
@@ -137,7 +137,9 @@ def is_accounted_for(busy: Busy, member: Member) -> None:
         )
     )
     assert len(stored) > A_SECOND / 4
-    assert stored == told(busy), f"{len(stored - told(busy))} of {len(stored)} were not answered"
+    assert stored == accepted(busy), (
+        f"{len(stored - accepted(busy))} of {len(stored)} were not answered"
+    )
     # What came too late may be sent again, and says so.
     assert {answer.status for answer in busy.answers} <= {0, Status.ESME_RMSGQFUL}
     assert len(busy.answers) == busy.sent
@@ -218,7 +220,7 @@ def test_silent_receiver_does_not_keep_its_submits_from_being_answered(
         busy.finished()
         assert time.monotonic() - begun < 5
         stored = {message.id for message in member.customer.messages()}
-        assert len(stored - told(busy)) == 1  # the first, whose answer was read here
+        assert len(stored - accepted(busy)) == 1  # the first, whose answer was read here
 
 
 # -- the customer unbinds ----------------------------------------------------------------------
