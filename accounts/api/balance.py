@@ -29,7 +29,7 @@ class BalanceView(ApiView):
 
     required_scope = Scope.BALANCE
 
-    @operation("get_balance", "Read the balance", answers={200: AccountBalance})
+    @operation("get_balance", "Read the balance", responses={200: AccountBalance})
     def get(self, request: Request) -> Response:
         """The organization's credits. A test key reads the same ones, and spends none."""
         organization = Organization.objects.get(id=caller_of(request).organization_id)

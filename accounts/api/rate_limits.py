@@ -52,7 +52,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class LimitStatus:
     """State of a limit class: `remaining` of `limit` now, and full again in `reset_seconds`.
 
     `wait_seconds` is 0 where the tokens were taken, otherwise the time until the same request
@@ -137,7 +137,7 @@ def _script(url: str) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """State of a bucket; the fields have the same meaning as those of Usage."""
+    """State of a bucket; the fields have the same meaning as those of LimitStatus."""
 
     remaining: int
     reset_seconds: float
@@ -168,23 +168,23 @@ def take_tokens(bucket: str, limit: int, seconds: float, cost: int = 1) -> Token
     return Tokens(limit, 0.0, known=False)
 
 
-def take(organization_id: UUID, limit_class: LimitClass, limit: int, cost: int = 1) -> Usage:
+def take(organization_id: UUID, limit_class: LimitClass, limit: int, cost: int = 1) -> LimitStatus:
     """Take `cost` tokens of the organization's limit per minute in that limit class."""
     found = take_tokens(f"{organization_id.hex}:{limit_class}", limit, PERIOD_SECONDS, cost)
-    return Usage(
+    return LimitStatus(
         limit_class, limit, found.remaining, found.reset_seconds, found.wait_seconds, found.known
     )
 
 
-def refusal(usage: Usage, cost: int = 1) -> ApiError:
+def refusal(found: LimitStatus, cost: int = 1) -> ApiError:
     """Return the error for a request that the limit refuses; `cost` is the request's whole cost.
 
     RATE_LIMITED with the exact Retry-After of the same request, in seconds (RFC 9110, 10.2.3); or
     PAYLOAD_TOO_LARGE where the request costs more than the limit, since waiting would never help.
     """
-    if cost > usage.limit:
-        return ApiError(CallReason.MORE_THAN_A_MINUTE, "messages", cost=cost, limit=usage.limit)
-    of_calls = usage.limit_class is LimitClass.CALLS
+    if cost > found.limit:
+        return ApiError(CallReason.MORE_THAN_A_MINUTE, "messages", cost=cost, limit=found.limit)
+    of_calls = found.limit_class is LimitClass.CALLS
     reason = CallReason.TOO_MANY_CALLS if of_calls else CallReason.TOO_MANY_MESSAGES
-    headers = {"Retry-After": str(max(1, math.ceil(usage.wait_seconds)))}
-    return ApiError(reason, headers=headers, limit=usage.limit)
+    headers = {"Retry-After": str(max(1, math.ceil(found.wait_seconds)))}
+    return ApiError(reason, headers=headers, limit=found.limit)

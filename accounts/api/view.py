@@ -13,7 +13,7 @@ from rest_framework.views import APIView
 
 from accounts.api import idempotency, rate_limits
 from accounts.api.authentication import Caller, caller_of
-from accounts.api.rate_limits import LimitClass, Usage
+from accounts.api.rate_limits import LimitClass, LimitStatus
 from accounts.api.reasons import CallReason
 from imissive.core.errors import ApiError
 
@@ -39,7 +39,7 @@ class ApiView(APIView):
     # No OPTIONS: the API is described by its schema.
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
-    usage: Usage | None = None
+    limit_status: LimitStatus | None = None
     _spent = 0
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
@@ -59,8 +59,8 @@ class ApiView(APIView):
         except Exception as error:
             response = self.handle_exception(error)
         self.response = self.finalize_response(wrapped, response, *args, **kwargs)
-        if self.usage is not None:
-            for name, value in self.usage.headers().items():
+        if self.limit_status is not None:
+            for name, value in self.limit_status.headers().items():
                 self.response[name] = value
         return self.response
 
@@ -71,11 +71,11 @@ class ApiView(APIView):
         except ApiError:
             # The caller is known, so the refusal carries the rate limit headers too.
             if isinstance(request.auth, Caller):
-                self.usage = self._take(self.limit_class, 0)
+                self.limit_status = self._take(self.limit_class, 0)
             raise
         if self.counts_content:
             self._count(LimitClass.CALLS, 1)
-            self.usage = self._take(self.limit_class, 0)
+            self.limit_status = self._take(self.limit_class, 0)
         else:
             self.spend(1)
 
@@ -89,16 +89,16 @@ class ApiView(APIView):
         self._spent += cost
 
     def _count(self, limit_class: LimitClass, cost: int) -> None:
-        self.usage = usage = self._take(limit_class, cost)
-        if usage.wait_seconds:
+        self.limit_status = found = self._take(limit_class, cost)
+        if found.wait_seconds:
             # The cost spent before is not returned, because processing the request took work. The
             # same request needs that cost again, so the waiting time includes it.
-            wait = usage.wait_seconds + self._spent * rate_limits.PERIOD_SECONDS / usage.limit
-            raise rate_limits.refusal(replace(usage, wait_seconds=wait), self._spent + cost)
-        if self.fails_closed and not usage.known:
+            wait = found.wait_seconds + self._spent * rate_limits.PERIOD_SECONDS / found.limit
+            raise rate_limits.refusal(replace(found, wait_seconds=wait), self._spent + cost)
+        if self.fails_closed and not found.known:
             raise ApiError(CallReason.LIMIT_NOT_KNOWN, headers={"Retry-After": "5"})
 
-    def _take(self, limit_class: LimitClass, cost: int) -> Usage:
+    def _take(self, limit_class: LimitClass, cost: int) -> LimitStatus:
         caller = caller_of(self.request)
         return rate_limits.take(
             caller.organization_id, limit_class, caller.limits.of(limit_class), cost

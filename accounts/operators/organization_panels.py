@@ -48,5 +48,7 @@ def audit_log(request: HttpRequest, organization: Organization) -> Panel | None:
         "organization": organization,
         "organization_id": public_id(organization),
         "entries": entries.order_by("-id")[:_ROWS],
-        "acting": [each for each in running.select_related("operator")[:5] if not each.is_over],
+        "impersonations": [
+            each for each in running.select_related("operator")[:5] if not each.is_over
+        ],
     }

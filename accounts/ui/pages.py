@@ -22,7 +22,7 @@ def frame(member: Member) -> dict[str, Any]:
     others = member_organizations(member.user).exclude(id=member.organization_id)
     return {
         "member": member,
-        "acting": member.impersonation,
+        "impersonation": member.impersonation,
         "organization": member.organization,
         "organization_id": public_id(member.organization),
         "others": [(public_id(other), other) for other in others],
@@ -67,9 +67,10 @@ def confirmation_page(
     return show_page(request, member, "accounts/ui/confirm.html", context)
 
 
-def page_url(member: Member, name: str, *more: object) -> str:
+def page_url(member: Member, name: str, *more: object, query: str = "") -> str:
     """Return the URL of a page of the member's organization. `more`: the ids after that one's."""
-    return reverse(name, args=[public_id(member.organization), *more])
+    url = reverse(name, args=[public_id(member.organization), *more])
+    return f"{url}?{query}" if query else url
 
 
 def to_page(member: Member, name: str, *more: object) -> HttpResponse:

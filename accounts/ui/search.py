@@ -8,13 +8,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from django.db.models import Q
-from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 
-from accounts.access.page_access import public_id
 from accounts.models import ApiKey, Member
 from accounts.roles import Action, may
+from accounts.ui.pages import page_url
 from imissive.core import ids
 
 LONGEST = 100
@@ -54,15 +53,6 @@ def find_all(member: Member, typed: str, finders: Iterable[Finder]) -> list[Hit]
     return list(found.values())
 
 
-def page(member: Member, name: str, *arguments: object, query: str = "") -> str:
-    """Return the URL of a page of the member's organization; empty if there is no such page."""
-    try:
-        url = reverse(name, args=[public_id(member.organization), *arguments])
-    except NoReverseMatch:
-        return ""
-    return f"{url}?{query}" if query else url
-
-
 def find(member: Member, text: str) -> list[Hit]:
     """Return the API keys with that id, name or hint, and the members with that name or email."""
     return [*_keys(member, text), *_members(member, text)]
@@ -79,7 +69,7 @@ def _keys(member: Member, text: str) -> list[Hit]:
         mine = mine.filter(Q(name__icontains=text) | Q(hint__iexact=text))
     else:
         return []
-    url = page(member, "keys")
+    url = page_url(member, "keys")
     return [
         Hit(_("API keys"), key.name, f"{url}#{key.public_id}", key.hint) for key in mine[:AT_MOST]
     ]
@@ -90,7 +80,7 @@ def _members(member: Member, text: str) -> list[Hit]:
         return []
     team = Member.objects.filter(organization=member.organization).select_related("user")
     named = team.filter(Q(user__name__icontains=text) | Q(user__email__istartswith=text))
-    url = page(member, "team")
+    url = page_url(member, "team")
     return [
         Hit(_("Team"), each.user.get_full_name(), f"{url}#member-{each.pk}", each.user.email)
         for each in named.order_by("user__email")[:AT_MOST]

@@ -150,7 +150,7 @@ class UsageView(ApiView):
         "get_usage",
         "Read the usage",
         query=UsageQuery,
-        answers={200: UsageByDay | UsageByStatus | UsageBySender | UsageByCountry},
+        responses={200: UsageByDay | UsageByStatus | UsageBySender | UsageByCountry},
     )
     def get(self, request: Request, query: UsageQuery) -> Response:
         """Messages, parts and credits of a span of time, in groups.

@@ -86,7 +86,7 @@ class SuppressionsView(ApiView):
         "list_suppressions",
         "Read the suppression list",
         query=SuppressionsQuery,
-        answers={200: Suppressions},
+        responses={200: Suppressions},
     )
     def get(self, request: Request, query: SuppressionsQuery) -> Response:
         """The numbers that nothing is sent to, the newest first."""
@@ -101,7 +101,7 @@ class SuppressionsView(ApiView):
         "add_suppressions",
         "Send no more to these numbers",
         body=SuppressionsBody,
-        answers={201: AddedSuppressions},
+        responses={201: AddedSuppressions},
     )
     def post(self, request: Request, body: SuppressionsBody) -> Response:
         """From now on messages to them are refused with `DESTINATION_BLOCKED`, on every way.
@@ -132,12 +132,12 @@ class SuppressionView(ApiView):
 
     required_scope = {"GET": Scope.SMS_READ, "DELETE": Scope.SMS_SEND}
 
-    @operation("get_suppression", "Look a number up", answers={200: Suppression})
+    @operation("get_suppression", "Look a number up", responses={200: Suppression})
     def get(self, request: Request, number: str) -> Response:
         """404 where the number is not on the list."""
         return Response(_as_json(suppressions.find(caller_of(request).organization_id, number)))
 
-    @operation("remove_suppression", "Send to this number again", answers={204: None})
+    @operation("remove_suppression", "Send to this number again", responses={204: None})
     def delete(self, request: Request, number: str) -> Response:
         """Only when its owner has asked for it."""
         caller = caller_of(request)

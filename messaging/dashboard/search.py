@@ -8,11 +8,11 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Member
 from accounts.roles import Action, may
+from accounts.ui.pages import page_url
 from accounts.ui.search import (
     AT_MOST,
     SHORTEST_NAME,
     Hit,
-    page,
 )
 from imissive.core import ids
 from imissive.core.lookups import row_of
@@ -58,7 +58,7 @@ def _message(member: Member, text: str) -> list[Hit]:
 def message_hit(member: Member, message: Message) -> Hit:
     """Return a message as a search result."""
     label = str(STATUS_LABELS.get(message.status, message.status))
-    url = page(member, "message", message.public_id)
+    url = page_url(member, "message", message.public_id)
     detail = f"{label} · {message.sender} · {message.public_id}"
     return Hit(_("Messages"), message.to, url, detail, left_to_right=True)
 
@@ -69,7 +69,7 @@ def _batch(member: Member, text: str) -> list[Hit]:
 
 def _export(member: Member, text: str) -> list[Hit]:
     found = _one(member, text, ids.EXPORT, Export.objects.all(), _("Exports"), "fetch_export")
-    return [Hit(hit.kind, hit.title, page(member, "exports") + f"#{text}") for hit in found]
+    return [Hit(hit.kind, hit.title, page_url(member, "exports") + f"#{text}") for hit in found]
 
 
 def _campaign(member: Member, text: str) -> list[Hit]:
@@ -96,9 +96,9 @@ def _contact(member: Member, text: str) -> list[Hit]:
 
 def _contact_hit(member: Member, contact: Contact) -> Hit:
     """Return a contact as a result: its page for members who may edit it, or the list."""
-    url = page(member, "contacts", query=urlencode({"q": contact.number}))
+    url = page_url(member, "contacts", query=urlencode({"q": contact.number}))
     if may(member.role, Action.SEND):
-        url = page(member, "contact", contact.public_id)
+        url = page_url(member, "contact", contact.public_id)
     return Hit(_("Contacts"), contact.name or contact.number, url, contact.number)
 
 
@@ -107,12 +107,9 @@ def _one(
 ) -> list[Hit]:
     """Return the row with that public id, if it is the organization's and the member may see it."""
     parsed = ids.parse_id(prefix, text)
-    url = page(member, name, text)
-    if parsed is None or not url:
+    if parsed is None or not rows.filter(organization=member.organization, id=parsed).exists():
         return []
-    if not rows.filter(organization=member.organization, id=parsed).exists():
-        return []
-    return [Hit(kind, text, url, left_to_right=True)]
+    return [Hit(kind, text, page_url(member, name, text), left_to_right=True)]
 
 
 _BY_ID: dict[str, Callable[[Member, str], list[Hit]]] = {
@@ -136,7 +133,7 @@ def _by_number(member: Member, text: str) -> list[Hit]:
     mine = {"organization": member.organization, "number": number}
     hits += [_contact_hit(member, contact) for contact in Contact.objects.filter(**mine)]
     if Suppression.objects.filter(**mine).exists():
-        url = page(member, "suppressions", query=urlencode({"q": number}))
+        url = page_url(member, "suppressions", query=urlencode({"q": number}))
         hits.append(Hit(_("Opt-outs"), number, url, left_to_right=True))
     return hits
 
@@ -169,7 +166,7 @@ def _messages(
         return [message_hit(member, found[0])]
     if not found:
         return []
-    url = page(member, "messages", query=urlencode(query))
+    url = page_url(member, "messages", query=urlencode(query))
     return [Hit(_("Messages"), title, url, _("All of them in the log"), title == alone)]
 
 
@@ -187,14 +184,19 @@ def _senders(member: Member, text: str) -> list[Hit]:
         return []
     mine = SenderId.objects.filter(organization=member.organization, name__istartswith=text)
     hits = [
-        Hit(_("Sender IDs"), sender.name, url, str(sender.get_status_display()), True)
+        Hit(
+            _("Sender IDs"),
+            sender.name,
+            page_url(member, "sender_id", ids.public_id(ids.SENDER, sender.id)),
+            str(sender.get_status_display()),
+            True,
+        )
         for sender in mine.order_by("name")[:AT_MOST]
-        if (url := page(member, "sender_id", ids.public_id(ids.SENDER, sender.id)))
     ]
     for used in message_query.senders_used(member.organization_id):
         if used.lower() == text.lower():
             title = _("Messages from %(sender)s") % {"sender": used}
-            url = page(member, "messages", query=urlencode({"sender": used}))
+            url = page_url(member, "messages", query=urlencode({"sender": used}))
             hits.append(Hit(_("Messages"), title, url, _("All of them in the log")))
     return hits
 
@@ -205,16 +207,19 @@ def _named(member: Member, text: str) -> list[Hit]:
         return []
     mine = {"organization": member.organization, "name__icontains": text}
     hits = [
-        Hit(_("Campaigns"), campaign.name, url, str(campaign.get_state_display()))
+        Hit(
+            _("Campaigns"),
+            campaign.name,
+            page_url(member, "campaign", ids.public_id(ids.CAMPAIGN, campaign.id)),
+            str(campaign.get_state_display()),
+        )
         for campaign in Campaign.objects.filter(**mine).order_by("-id")[:AT_MOST]
-        if (url := page(member, "campaign", ids.public_id(ids.CAMPAIGN, campaign.id)))
     ]
     named = Contact.objects.filter(**mine)[:AT_MOST]
     hits += [_contact_hit(member, contact) for contact in named]
     if may(member.role, Action.SEND):
         hits += [
-            Hit(_("Templates"), template.name, url)
+            Hit(_("Templates"), template.name, page_url(member, "template", template.public_id))
             for template in TextTemplate.objects.filter(**mine).order_by("name")[:AT_MOST]
-            if (url := page(member, "template", template.public_id))
         ]
     return hits

@@ -7,8 +7,8 @@ from accounts.api import rate_limits
 from accounts.api.rate_limits import (
     LimitClass,
     Limits,
+    LimitStatus,
     Tokens,
-    Usage,
 )
 from messaging.gateway.store import Submit
 from messaging.models.smpp_accounts import SmppAccount
@@ -44,7 +44,7 @@ def _admitted(account: SmppAccount, count: int) -> int:
     return _most(count, lambda cost: rate_limits.take(own.id, LimitClass.BULK, limit, cost))
 
 
-def _most(wanted: int, take: Callable[[int], Usage | Tokens]) -> int:
+def _most(wanted: int, take: Callable[[int], LimitStatus | Tokens]) -> int:
     """As many tokens as there are, `wanted` at most."""
     while wanted > 0:
         usage = take(wanted)

@@ -51,7 +51,7 @@ class MessagesView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @operation("list_messages", "List messages", query=ListQuery, answers={200: Messages})
+    @operation("list_messages", "List messages", query=ListQuery, responses={200: Messages})
     def get(self, request: Request, query: ListQuery) -> Response:
         """The messages that match all the filters given, newest first.
 
@@ -74,7 +74,7 @@ class MessageView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @operation("get_message", "Read a message", answers={200: MessageDetail})
+    @operation("get_message", "Read a message", responses={200: MessageDetail})
     def get(self, request: Request, message_id: PathId) -> Response:
         """A message with its text, what the carrier said of each part, and its timeline."""
         mine = Message.objects.filter(organization_id=caller_of(request).organization_id)
@@ -87,7 +87,7 @@ class BatchView(ApiView):
 
     required_scope = Scope.SMS_READ
 
-    @operation("get_batch", "Read a batch", answers={200: Batch})
+    @operation("get_batch", "Read a batch", responses={200: Batch})
     def get(self, request: Request, batch_id: PathId) -> Response:
         """What became of the messages of a bulk call: how many have each status."""
         batch = batches.find(caller_of(request).organization_id, batch_id)

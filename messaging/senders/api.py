@@ -88,7 +88,7 @@ class SenderIdsView(ApiView):
     required_scope = Scope.SENDER_IDS
 
     @operation(
-        "list_sender_ids", "List the sender IDs", query=SenderIdsQuery, answers={200: SenderIds}
+        "list_sender_ids", "List the sender IDs", query=SenderIdsQuery, responses={200: SenderIds}
     )
     def get(self, request: Request, query: SenderIdsQuery) -> Response:
         """The organization's sender IDs, newest first, whatever became of them."""
@@ -100,7 +100,7 @@ class SenderIdsView(ApiView):
         return Response(answer)
 
     @operation(
-        "request_sender_id", "Ask for a sender ID", body=SenderIdBody, answers={201: SenderIdRow}
+        "request_sender_id", "Ask for a sender ID", body=SenderIdBody, responses={201: SenderIdRow}
     )
     def post(self, request: Request, body: SenderIdBody) -> Response:
         """Puts it before an operator; `sender_id.approved` or `sender_id.rejected` tells the end.
@@ -126,7 +126,7 @@ class SenderIdView(ApiView):
 
     required_scope = Scope.SENDER_IDS
 
-    @operation("get_sender_id", "Read a sender ID", answers={200: SenderIdRow})
+    @operation("get_sender_id", "Read a sender ID", responses={200: SenderIdRow})
     def get(self, request: Request, sender_id: PathId) -> Response:
         """Its status, with the reason of a refusal."""
         mine = SenderId.objects.filter(organization=caller_of(request).organization_id)

@@ -152,7 +152,7 @@ class SendView(ApiView):
     required_scope = Scope.SMS_SEND
     limit_class = LimitClass.SEND
 
-    @operation("send_message", "Send a message", body=SendBody, answers={202: MessageSchema})
+    @operation("send_message", "Send a message", body=SendBody, responses={202: MessageSchema})
     def post(self, request: Request, body: SendBody) -> Response:
         """Accepts one message for now or later, and charges for it."""
         # One message by itself is somebody waiting for it: no bulk run may hold it up.
@@ -173,7 +173,7 @@ class BulkView(ApiView):
     limit_class = LimitClass.BULK
     counts_content = True
 
-    @operation("send_bulk", "Send many messages", body=BulkBody, answers={202: BulkResult})
+    @operation("send_bulk", "Send many messages", body=BulkBody, responses={202: BulkResult})
     def post(self, request: Request, body: BulkBody) -> Response:
         """Accepts what can be accepted of 1 to 10,000 messages, as a batch.
 
@@ -198,7 +198,7 @@ class EstimateView(ApiView):
         "estimate",
         "Estimate parts and credits",
         body=Either(SendBody, BulkBody, marked_by="messages"),
-        answers={200: Estimate | BulkEstimate},
+        responses={200: Estimate | BulkEstimate},
     )
     def post(self, request: Request, body: SendBody | BulkBody) -> Response:
         """Takes what a send or a bulk call takes, and says what it would cost and all that is
@@ -227,7 +227,7 @@ class CancelView(ApiView):
 
     required_scope = Scope.SMS_SEND
 
-    @operation("cancel_message", "Cancel a message", answers={200: MessageSchema})
+    @operation("cancel_message", "Cancel a message", responses={200: MessageSchema})
     def post(self, request: Request, message_id: PathId) -> Response:
         """Takes back a message that is scheduled or queued. Its credits come back in full."""
         message = cancel.cancel(caller_of(request).organization_id, message_id)
@@ -239,7 +239,7 @@ class CancelBatchView(ApiView):
 
     required_scope = Scope.SMS_SEND
 
-    @operation("cancel_batch", "Cancel a batch", answers={200: CanceledBatch})
+    @operation("cancel_batch", "Cancel a batch", responses={200: CanceledBatch})
     def post(self, request: Request, batch_id: PathId) -> Response:
         """Takes back every message of the batch that is scheduled or queued, with its credits."""
         canceled = cancel.cancel_batch(caller_of(request).organization_id, batch_id)

@@ -144,7 +144,7 @@ class OtpSendView(ApiView):
         "send_otp",
         "Send a one-time password",
         body=OtpSendBody,
-        answers={202: OtpSent | OtpSentInTest},
+        responses={202: OtpSent | OtpSentInTest},
     )
     def post(self, request: Request, body: OtpSendBody) -> Response:
         """Make a code, send it ahead of all bulk messages, and keep only a keyed hash of it.
@@ -171,7 +171,7 @@ class OtpVerifyView(ApiView):
     fails_closed = True
 
     @operation(
-        "verify_otp", "Check a one-time password", body=OtpVerifyBody, answers={200: OtpChecked}
+        "verify_otp", "Check a one-time password", body=OtpVerifyBody, responses={200: OtpChecked}
     )
     def post(self, request: Request, body: OtpVerifyBody) -> Response:
         """Check what the person typed in. A wrong code is no error: decide by `verified` alone.
@@ -198,7 +198,7 @@ class OtpResendView(ApiView):
     required_scope = Scope.OTP
     limit_class = LimitClass.SEND
 
-    @operation("resend_otp", "Send the same code again", answers={200: OtpSent | OtpSentInTest})
+    @operation("resend_otp", "Send the same code again", responses={200: OtpSent | OtpSentInTest})
     def post(self, request: Request, otp_id: PathId) -> Response:
         """Send a pending code to the same number once more, after the cooldown.
 
@@ -212,7 +212,7 @@ class OtpCancelView(ApiView):
 
     required_scope = Scope.OTP
 
-    @operation("cancel_otp", "Cancel a verification", answers={200: OtpVerification})
+    @operation("cancel_otp", "Cancel a verification", responses={200: OtpVerification})
     def post(self, request: Request, otp_id: PathId) -> Response:
         """End it: no code is right any more. A message that has not gone out yet is canceled."""
         return Response(_verification(verify.cancel(caller_of(request), otp_id)))
@@ -223,7 +223,7 @@ class OtpView(ApiView):
 
     required_scope = Scope.OTP
 
-    @operation("get_otp", "Read a verification", answers={200: OtpVerification})
+    @operation("get_otp", "Read a verification", responses={200: OtpVerification})
     def get(self, request: Request, otp_id: PathId) -> Response:
         """How a verification stands, never its code."""
         return Response(_verification(verify.read(caller_of(request), otp_id)))

@@ -68,7 +68,7 @@ class DeliveriesView(ApiView):
         "list_webhook_deliveries",
         "Read the delivery log",
         query=LogQuery,
-        answers={200: WebhookDeliveries},
+        responses={200: WebhookDeliveries},
     )
     def get(self, request: Request, webhook_id: PathId, query: LogQuery) -> Response:
         """The endpoint's deliveries, newest first: request, each attempt, and when the next is."""
@@ -95,7 +95,7 @@ class DeliveryView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @operation("get_webhook_delivery", "Read one delivery", answers={200: WebhookDelivery})
+    @operation("get_webhook_delivery", "Read one delivery", responses={200: WebhookDelivery})
     def get(self, request: Request, delivery_id: PathId) -> Response:
         """One event on its way to one endpoint."""
         delivery = log.find(caller_of(request).organization_id, delivery_id)
@@ -107,7 +107,9 @@ class ReplayView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @operation("replay_webhook_delivery", "Deliver an event again", answers={202: WebhookDelivery})
+    @operation(
+        "replay_webhook_delivery", "Deliver an event again", responses={202: WebhookDelivery}
+    )
     def post(self, request: Request, delivery_id: PathId) -> Response:
         """A new delivery of the same event, with the same `webhook-id` and body.
 
@@ -129,7 +131,7 @@ class ReplayPeriodView(ApiView):
         "replay_webhook_deliveries",
         "Deliver the events of a span again",
         body=ReplayBody,
-        answers={202: WebhookReplay},
+        responses={202: WebhookReplay},
     )
     def post(self, request: Request, webhook_id: PathId, body: ReplayBody) -> Response:
         """Each event once, the oldest first, with its own `webhook-id` and body.

@@ -76,7 +76,7 @@ class WebhooksView(ApiView):
     required_scope = Scope.WEBHOOKS
 
     @operation(
-        "list_webhooks", "List the webhook endpoints", query=PageQuery, answers={200: Webhooks}
+        "list_webhooks", "List the webhook endpoints", query=PageQuery, responses={200: Webhooks}
     )
     def get(self, request: Request, query: PageQuery) -> Response:
         """The organization's endpoints, oldest first."""
@@ -91,7 +91,7 @@ class WebhooksView(ApiView):
         return Response(answer)
 
     @operation(
-        "create_webhook", "Make a webhook endpoint", body=WebhookBody, answers={201: NewWebhook}
+        "create_webhook", "Make a webhook endpoint", body=WebhookBody, responses={201: NewWebhook}
     )
     def post(self, request: Request, body: WebhookBody) -> Response:
         """The answer has the signing secret, this once. An organization has at most 50."""
@@ -109,14 +109,14 @@ class WebhookView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @operation("get_webhook", "Read a webhook endpoint", answers={200: Webhook})
+    @operation("get_webhook", "Read a webhook endpoint", responses={200: Webhook})
     def get(self, request: Request, webhook_id: PathId) -> Response:
         """One endpoint, and how its receiver fares."""
         endpoint = endpoints.find(caller_of(request).organization_id, webhook_id)
         return Response(endpoint_json(endpoint))
 
     @operation(
-        "change_webhook", "Change a webhook endpoint", body=WebhookChanges, answers={200: Webhook}
+        "change_webhook", "Change a webhook endpoint", body=WebhookChanges, responses={200: Webhook}
     )
     def patch(self, request: Request, webhook_id: PathId, body: WebhookChanges) -> Response:
         """Changes the fields that are given. What is still to be posted goes to the new URL."""
@@ -124,7 +124,7 @@ class WebhookView(ApiView):
         endpoint = endpoints.change(caller_of(request).organization_id, webhook_id, **changes)
         return Response(endpoint_json(endpoint))
 
-    @operation("delete_webhook", "Delete a webhook endpoint", answers={204: None})
+    @operation("delete_webhook", "Delete a webhook endpoint", responses={204: None})
     def delete(self, request: Request, webhook_id: PathId) -> Response:
         """Nothing more is posted to it, and its deliveries are gone too."""
         endpoints.delete(endpoints.find(caller_of(request).organization_id, webhook_id))
@@ -136,7 +136,7 @@ class TestView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @operation("test_webhook", "Send a test event", answers={202: WebhookDelivery})
+    @operation("test_webhook", "Send a test event", responses={202: WebhookDelivery})
     def post(self, request: Request, webhook_id: PathId) -> Response:
         """Sends `webhook.test` to this endpoint only, whatever events it wants.
 
@@ -153,7 +153,7 @@ class RotateSecretView(ApiView):
 
     required_scope = Scope.WEBHOOKS
 
-    @operation("rotate_webhook_secret", "Rotate the signing secret", answers={200: NewWebhook})
+    @operation("rotate_webhook_secret", "Rotate the signing secret", responses={200: NewWebhook})
     def post(self, request: Request, webhook_id: PathId) -> Response:
         """The answer has the new secret, this once. For 24 hours posts are signed with both.
 

@@ -4,7 +4,8 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Member
 from accounts.roles import Action, may
-from accounts.ui.search import AT_MOST, Hit, page
+from accounts.ui.pages import page_url
+from accounts.ui.search import AT_MOST, Hit
 from imissive.core import ids
 from webhooks.models import Delivery, Endpoint, Event
 
@@ -31,9 +32,14 @@ def _endpoints(member: Member, text: str) -> list[Hit]:
     else:
         return []
     return [
-        Hit(_("Webhooks"), endpoint.url, url, endpoint.description, left_to_right=True)
+        Hit(
+            _("Webhooks"),
+            endpoint.url,
+            page_url(member, "webhook", endpoint.public_id),
+            endpoint.description,
+            left_to_right=True,
+        )
         for endpoint in mine.order_by("created_at")[:AT_MOST]
-        if (url := page(member, "webhook", endpoint.public_id))
     ]
 
 
@@ -53,12 +59,11 @@ def _deliveries(member: Member, text: str) -> list[Hit]:
         Hit(
             _("Webhook deliveries"),
             f"{delivery.event.type} → {delivery.endpoint.url}",
-            url,
+            page_url(member, "webhook_delivery", delivery.public_id),
             str(delivery.get_status_display()),
             left_to_right=True,
         )
         for delivery in mine.order_by("id")[:AT_MOST]
-        if (url := page(member, "webhook_delivery", delivery.public_id))
     ] or _messages_of_event(member, text)
 
 
@@ -76,7 +81,7 @@ def _messages_of_event(member: Member, text: str) -> list[Hit]:
         Hit(
             _("Messages"),
             ids.public_id(ids.MESSAGE, event.message_id),
-            page(member, "message", ids.public_id(ids.MESSAGE, event.message_id)),
+            page_url(member, "message", ids.public_id(ids.MESSAGE, event.message_id)),
             event.type,
             left_to_right=True,
         )

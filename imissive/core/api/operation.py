@@ -49,14 +49,14 @@ def operation(
     operation_id: str,
     summary: str,
     *,
-    answers: dict[int, Any],
+    responses: dict[int, Any],
     query: type[Query] | None = None,
     body: type[Body] | Either | None = None,
 ) -> Callable[[HandlerT], HandlerT]:
     """State what a handler takes and answers; it is called with what was read of the request.
 
     `query`, `body`: the models, of which the handler gets an instance by that name. A POST without
-    a model refuses a body. `answers`: by status a model, a union of models, or None for no body.
+    a model refuses a body. `responses`: by status a model, a union of models, or None for no body.
     An id in the path comes as a PathId. The handler's docstring is the operation's description.
     """
 
@@ -84,7 +84,7 @@ def operation(
             summary=summary,
             parameters=cast("Any", [] if query is None else [query]),
             request=body.model | body.other if isinstance(body, Either) else body,
-            responses=answers,
+            responses=responses,
         )
         return cast("HandlerT", described(read))
 
