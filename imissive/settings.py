@@ -305,7 +305,7 @@ SPECTACULAR_SETTINGS = {
     "LICENSE": {"name": "Apache 2.0", "identifier": "Apache-2.0"},
     "SERVE_INCLUDE_SCHEMA": False,
     "SORT_OPERATION_PARAMETERS": False,
-    "POSTPROCESSING_HOOKS": ["imissive.reference.answers.complete"],
+    "POSTPROCESSING_HOOKS": ["imissive.reference.postprocessing.complete"],
 }
 BULK_MAX_MESSAGES = env.bulk_max_messages
 API_MAX_BODY_BYTES = 8 * 1024 * 1024

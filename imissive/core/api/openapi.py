@@ -2,7 +2,7 @@
 
 Views name their models in `imissive.core.api.operation`. A model of a request is described as it is
 read, one of an answer as it is written. What all operations have in common is added by
-`imissive.reference.answers`.
+`imissive.reference.postprocessing`.
 """
 
 import types
