@@ -14,8 +14,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from imissive.core.errors import STATUS_OF_CODE
 from imissive.reference import codes
-from imissive.reference.postprocessing import PARAMETERS
 from imissive.reference.operations import OPERATIONS, TAGS
+from imissive.reference.postprocessing import PARAMETERS
 from imissive.reference.schema import document
 from webhooks.models import EventType
 
