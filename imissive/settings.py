@@ -202,8 +202,8 @@ ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
 # Emails about a new password, address or second factor.
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
-# By user and address, accounts/access/post_limits.py counts these posts. What allauth goes on to
-# count is about an account or a mailbox: guesses ("login_failed") and mails to one address.
+# accounts/access/post_limits.py limits these posts by user and IP address. allauth's own limits
+# remain for an account or mailbox: wrong passwords ("login_failed") and mails to one address.
 ACCOUNT_RATE_LIMITS = {
     "login": None,
     "signup": None,

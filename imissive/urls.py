@@ -21,7 +21,7 @@ for admin_pages in (
 ):
     import_module(admin_pages)
 
-# Where allauth refuses by a limit of its own.
+# For posts that allauth refuses by its own rate limits.
 handler429 = too_many_requests
 
 # Called by Django where nothing else answers.

@@ -119,15 +119,15 @@ def _language_of_nobody() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _fresh_post_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test counts what another one posted."""
+    """Count each test's posts on their own."""
     monkeypatch.setattr(settings, "RATELIMIT_CACHE_PREFIX", f"posts:{uuid.uuid4()}:", raising=False)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _patient_cache() -> None:
-    """As for the limits below: a cache that answers late would be taken for one that is away."""
-    patience = {"socket_timeout": 10, "socket_connect_timeout": 10}
-    settings.CACHES["default"] |= {"OPTIONS": patience}  # type: ignore[dict-item]
+    """Give the cache a longer timeout: a slow Redis would be taken for one that is down."""
+    timeouts = {"socket_timeout": 10, "socket_connect_timeout": 10}
+    settings.CACHES["default"] |= {"OPTIONS": timeouts}  # type: ignore[dict-item]
 
 
 @pytest.fixture(scope="session", autouse=True)

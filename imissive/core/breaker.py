@@ -1,4 +1,4 @@
-"""What a process remembers of a server that failed a moment ago, so as not to wait for it again."""
+"""A circuit breaker: for a second after a server failed, requests do not wait for it."""
 
 import threading
 import time
@@ -8,17 +8,17 @@ import structlog
 log = structlog.get_logger(__name__)
 
 REST_SECONDS = 1.0
-"""How long a server is left alone after it failed, so that not every request waits for it."""
+"""How long the breaker stays open after a failure."""
 ALERT_SECONDS = 30.0
 
 
 class Breaker:
-    """Remembers that a server failed a moment ago, and says so in the log now and then.
+    """A circuit breaker for a server, which logs failures at most every ALERT_SECONDS.
 
-    After the rest one caller asks the server again; the others go on without it until it has
-    answered, so that a server that hangs costs one request of a second its patience, not every one.
-    `name` is what is then unavailable: the log says `<name>_unavailable` with the effect that
-    `lost` names, and `<name>_available` with `restored` when the server answers again.
+    After REST_SECONDS, one caller may try the server again; the others do without it until it has
+    responded. So a server that hangs delays one request each second instead of all. `name` is what
+    fails without the server: the log has `<name>_unavailable` with the effect `lost`, and
+    `<name>_available` with the effect `restored` once the server responds again.
     """
 
     def __init__(self, name: str, *, lost: str, restored: str) -> None:
@@ -29,7 +29,7 @@ class Breaker:
         self._alert_at = 0.0
 
     def lets_pass(self) -> bool:
-        """Return whether this caller may ask the server."""
+        """Return whether this caller may try the server."""
         if not self._failing:
             return True
         with self._guard:
@@ -40,6 +40,7 @@ class Breaker:
             return True
 
     def failed(self, error: Exception) -> None:
+        """Open the breaker because a try failed."""
         with self._guard:
             now = time.monotonic()
             self._failing, self._resting_until = True, now + REST_SECONDS
@@ -50,6 +51,7 @@ class Breaker:
             log.error(f"{self._name}_unavailable", error=str(error), effect=self._lost)
 
     def succeeded(self) -> None:
+        """Close the breaker because a try succeeded."""
         if self._failing:
             self._failing = False
             log.warning(f"{self._name}_available", effect=self._restored)

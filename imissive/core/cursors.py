@@ -1,6 +1,6 @@
-"""Where a page of a list ended: a cursor that names the last row, so that new rows shift nothing.
+"""Pagination cursors: a cursor is the last row's id, so that new rows do not shift later pages.
 
-It is read back by `imissive.core.api.fields.Cursor`.
+`imissive.core.api.fields.Cursor` parses them.
 """
 
 import uuid
@@ -11,5 +11,5 @@ CURSOR = "cur"
 
 
 def encode_cursor(last: uuid.UUID) -> str:
-    """Return the cursor after the row with that id."""
+    """Return the cursor of the page after the row with that id."""
     return ids.public_id(CURSOR, last)

@@ -1,9 +1,9 @@
-"""Django's cache in Redis, which goes on without Redis.
+"""Django's cache backend for Redis, with a fallback to the process's memory while Redis is down.
 
-It counts what pages limit: posts (accounts/access/post_limits.py), guesses of passwords and codes,
-mails to an address, and forms that act once. Django's own backend raises where Redis is away, and
-so would every such page. Here the process's memory takes over until Redis answers again: each
-process then counts alone, so that a limit holds for each web process rather than for all of them.
+Pages use the cache for rate limits of posts (accounts/access/post_limits.py), of password and code
+guesses and of mails to an address, and for single-use forms. Django's own backend raises while
+Redis is down, so all these pages would fail. With the fallback, each process counts alone until
+Redis responds again: a limit then holds for each web process instead of for all together.
 """
 
 from collections.abc import Callable
@@ -18,17 +18,17 @@ from redis.retry import Retry
 from imissive.core.breaker import Breaker
 
 SOCKET_SECONDS: Final = 0.25
-"""How long a request waits for Redis; then it is decided without."""
+"""The timeout of a request to Redis; after it, the process's memory is used."""
 _PATIENCE: Final = {
     "socket_timeout": SOCKET_SECONDS,
     "socket_connect_timeout": SOCKET_SECONDS,
-    # Nobody waits twice. A connection that a restart cut is made anew by the pool.
+    # Without retries, no request waits twice. The pool replaces a connection that a restart broke.
     "retry": Retry(NoBackoff(), 0),
 }
 
 
 def new_breaker() -> Breaker:
-    """Return the breaker of a process whose Redis has not failed yet."""
+    """Return a closed circuit breaker, for a process whose Redis has not failed yet."""
     return Breaker(
         "cache",
         lost="each process counts alone",
@@ -40,7 +40,7 @@ _breaker = new_breaker()
 
 
 def _either(name: str) -> Callable[..., Any]:
-    """Return the operation of that name: by Redis, or by this process's memory."""
+    """Return the cache operation of that name, with the fallback to this process's memory."""
 
     def operation(cache: "SharedCache", *args: Any, **named: Any) -> Any:
         if _breaker.lets_pass():
@@ -58,12 +58,12 @@ def _either(name: str) -> Callable[..., Any]:
 
 
 class SharedCache(RedisCache):
-    """Redis; while it does not answer, the memory of this process."""
+    """A cache in Redis, and in this process's memory while Redis does not respond."""
 
     def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
         params = {**params, "OPTIONS": _PATIENCE | params.get("OPTIONS", {})}
         super().__init__(server, params)
-        # By one name, so that all threads of a process count together.
+        # With one name, all threads of a process share the counters.
         self.memory = LocMemCache("imissive", {"KEY_PREFIX": self.key_prefix})
 
     add = _either("add")

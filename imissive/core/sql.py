@@ -29,7 +29,7 @@ def server_cursor() -> CursorWrapper:
 
 
 def rows_of(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """Run a statement by `server_cursor` and return all its rows."""
+    """Execute a statement with `server_cursor` and return all its rows."""
     with server_cursor() as cursor:
         cursor.execute(sql, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()

@@ -38,13 +38,13 @@ from messaging.usage.usage import (
 from otp.verification.conversion import conversion_by
 
 DAY = timedelta(days=1)
-DEFAULT_SPAN, LONGEST_SPAN = 30 * DAY, 92 * DAY
+DEFAULT_PERIOD, LONGEST_PERIOD = 30 * DAY, 92 * DAY
 
 _moment: TypeAdapter[datetime] = TypeAdapter(Moment)
 
 
 def _day_or_moment(value: object) -> object:
-    """A day as it is; else a time with its offset."""
+    """Return the date of `2027-01-15`, or else the time (UTC). Raises ValueError."""
     if isinstance(value, str) and len(value) == len("2027-01-15"):
         try:
             return date.fromisoformat(value)
@@ -53,8 +53,8 @@ def _day_or_moment(value: object) -> object:
     try:
         return _moment.validate_python(value)
     except ValidationError:
-        told = "must be a day, such as 2027-01-15, or a time with its offset"
-        raise ValueError(told) from None
+        message = "must be a day, such as 2027-01-15, or a time with its offset"
+        raise ValueError(message) from None
 
 
 DayOrMoment = Annotated[date | datetime, BeforeValidator(_day_or_moment)]
@@ -70,7 +70,7 @@ class UsageQuery(Query):
         None,
         alias="to",
         description="The last day, which is included, or a time, which is not. Without it: today."
-        f" At most {LONGEST_SPAN.days} days after `from`.",
+        f" At most {LONGEST_PERIOD.days} days after `from`.",
     )
     group_by: Group = "day"
 
@@ -106,8 +106,8 @@ class SenderUsage(Usage):
     sender_id: SenderName
 
 
-_Span = TypedDict(
-    "_Span",
+_Period = TypedDict(
+    "_Period",
     {
         "from": Time,
         "to": Annotated[Time, Field(description="Nothing of that moment or later is counted.")],
@@ -115,7 +115,7 @@ _Span = TypedDict(
 )
 
 
-class UsageByDay(_Span):
+class UsageByDay(_Period):
     group_by: Literal["day"]
     data: Annotated[
         list[DayUsage], Field(description="Oldest first; days without use are left out.")
@@ -123,19 +123,19 @@ class UsageByDay(_Span):
     total: UsageWithOtp
 
 
-class UsageByCountry(_Span):
+class UsageByCountry(_Period):
     group_by: Literal["country"]
     data: Annotated[list[CountryUsage], Field(description="The most used first.")]
     total: UsageWithOtp
 
 
-class UsageByStatus(_Span):
+class UsageByStatus(_Period):
     group_by: Literal["status"]
     data: Annotated[list[StatusUsage], Field(description="The most frequent first.")]
     total: Usage
 
 
-class UsageBySender(_Span):
+class UsageBySender(_Period):
     group_by: Literal["sender_id"]
     data: Annotated[list[SenderUsage], Field(description="The most used first.")]
     total: Usage
@@ -158,17 +158,17 @@ class UsageView(ApiView):
         What counts is when a message was accepted. Messages of test keys are left out. By day and
         by country, it is told too how many one-time passwords came back.
         """
-        span = _span(query, datetime.now(UTC))
-        return Response(_usage(caller_of(request).organization_id, *span, query.group_by))
+        start, end = _period(query, datetime.now(UTC))
+        return Response(_usage(caller_of(request).organization_id, start, end, query.group_by))
 
 
-def _span(query: UsageQuery, now: datetime) -> tuple[datetime, datetime]:
-    """From when on, and before when (UTC). Raises ApiError INVALID_REQUEST."""
+def _period(query: UsageQuery, now: datetime) -> tuple[datetime, datetime]:
+    """Return the period's start and its exclusive end (UTC). Raises ApiError INVALID_REQUEST."""
     until = now.date() if query.until is None else query.until
     try:
         end = until if isinstance(until, datetime) else _midnight(until) + DAY
         if query.since is None:
-            start = end - DEFAULT_SPAN
+            start = end - DEFAULT_PERIOD
         else:
             since = query.since
             start = since if isinstance(since, datetime) else _midnight(since)
@@ -176,8 +176,8 @@ def _span(query: UsageQuery, now: datetime) -> tuple[datetime, datetime]:
         raise ApiError(UsageReason.OUT_OF_RANGE, "to") from None
     if start >= end:
         raise ApiError(UsageReason.EMPTY_PERIOD, "from")
-    if end - start > LONGEST_SPAN:
-        raise ApiError(UsageReason.PERIOD_TOO_LONG, "from", days=LONGEST_SPAN.days)
+    if end - start > LONGEST_PERIOD:
+        raise ApiError(UsageReason.PERIOD_TOO_LONG, "from", days=LONGEST_PERIOD.days)
     return start, end
 
 
@@ -188,18 +188,18 @@ def _midnight(day: date) -> datetime:
 def _usage(
     organization_id: uuid.UUID, start: datetime, end: datetime, group: Group
 ) -> UsageByDay | UsageByCountry | UsageByStatus | UsageBySender:
-    span: _Span = {"from": time_text(start), "to": time_text(end)}
+    period: _Period = {"from": time_text(start), "to": time_text(end)}
     used = used_by(organization_id, start, end, group)
     if group == "status":
         statuses: list[StatusUsage] = [
             {"status": name, **_used_json(counted)} for name, counted in used.items()
         ]
-        return {**span, "group_by": "status", "data": statuses, "total": _total(used)}
+        return {**period, "group_by": "status", "data": statuses, "total": _total(used)}
     if group == "sender_id":
         senders: list[SenderUsage] = [
             {"sender_id": name, **_used_json(counted)} for name, counted in used.items()
         ]
-        return {**span, "group_by": "sender_id", "data": senders, "total": _total(used)}
+        return {**period, "group_by": "sender_id", "data": senders, "total": _total(used)}
     otp = conversion_by(organization_id, start, end, group)
     names = dict.fromkeys([*used, *otp])
     rows = {name: _with_otp(used.get(name, NOTHING), otp.get(name, (0, 0))) for name in names}
@@ -207,9 +207,9 @@ def _usage(
     both: UsageWithOtp = {**_total(used), "otp": _otp_json(sent, verified)}
     if group == "day":
         days: list[DayUsage] = [{"day": name, **rows[name]} for name in sorted(rows)]
-        return {**span, "group_by": "day", "data": days, "total": both}
+        return {**period, "group_by": "day", "data": days, "total": both}
     countries: list[CountryUsage] = [{"country": name, **row} for name, row in rows.items()]
-    return {**span, "group_by": "country", "data": countries, "total": both}
+    return {**period, "group_by": "country", "data": countries, "total": both}
 
 
 def _total(used: dict[str, Used]) -> Usage:

@@ -1,4 +1,4 @@
-"""The error codes in words, and a body with each."""
+"""The error codes of the API: their meanings, and an example of an error body for each."""
 
 from dataclasses import dataclass
 
@@ -17,7 +17,7 @@ from webhooks.endpoints.reasons import EndpointReason
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a code means, and a problem with it."""
+    """The meaning of an error code, and an example of a problem with it."""
 
     meaning: str
     example: Problem
@@ -122,7 +122,7 @@ CODES = {
 
 
 def example(code: str, base: str) -> Error:
-    """Return a body with that code; `base` is the platform's address."""
+    """Return an example of an error body with that code; `base` is the platform's URL."""
     return {
         "error": {
             **problem_json(CODES[code].example),

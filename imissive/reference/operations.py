@@ -41,7 +41,7 @@ WHOSE_ID = {
     "delivery_id": "delivery's",
     "sender_id": "sender ID's",
 }
-"""Whose the ids in paths are, by their parameters' names."""
+"""The objects that the ids in paths belong to, by the names of path parameters."""
 
 
 @dataclass(frozen=True, slots=True)

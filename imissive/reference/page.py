@@ -126,16 +126,20 @@ def reference() -> Reference:
 @functools.lru_cache(maxsize=2)
 def _reference(etag: str) -> Reference:
     schema = document().schema
-    maker = _Maker(schema)
+    builder = _PageBuilder(schema)
     error = schema["components"]["schemas"][Error.__name__]
     headers = schema["components"]["headers"]
     return Reference(
         introduction=tuple(paragraphs(schema["info"]["description"])),
-        tags=tuple(maker.tag(tag) for tag in schema["tags"] if maker.operations_of(tag["name"])),
-        events=tuple(maker.event(name, item["post"]) for name, item in schema["webhooks"].items()),
-        event_headers=maker.parameters(_any_event(schema))["header"],
+        tags=tuple(
+            builder.tag(tag) for tag in schema["tags"] if builder.operations_of(tag["name"])
+        ),
+        events=tuple(
+            builder.event(name, item["post"]) for name, item in schema["webhooks"].items()
+        ),
+        event_headers=builder.parameters(_any_event(schema))["header"],
         headers=tuple(
-            maker.header(name, {"$ref": f"#/components/headers/{name}"})
+            builder.header(name, {"$ref": f"#/components/headers/{name}"})
             for name in headers
             if not name.endswith("-If-Known")
         ),
@@ -143,7 +147,7 @@ def _reference(etag: str) -> Reference:
             (status, code, inline(codes.CODES[code].meaning))
             for code, status in STATUS_OF_CODE.items()
         ),
-        error_fields=maker.reader.fields(error),
+        error_fields=builder.reader.fields(error),
         error_example=_json(codes.example("INVALID_PHONE", settings.PUBLIC_URL)),
     )
 
@@ -157,7 +161,7 @@ def _json(value: Any) -> SafeString:
     return rendering.highlighted(rendering.json_text(value), "json")
 
 
-class _Maker:
+class _PageBuilder:
     """Builds the pages' dataclasses from the parts of a schema."""
 
     def __init__(self, schema: Schema) -> None:

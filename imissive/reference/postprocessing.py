@@ -1,6 +1,6 @@
-"""What the API's operations have in common: refusals, headers, and the key against doing it twice.
+"""The shared parts of the OpenAPI document: error responses, headers, the Idempotency-Key.
 
-`complete` is run by the framework after it has described the views; see SPECTACULAR_SETTINGS.
+drf-spectacular calls `complete` after it has described the views (SPECTACULAR_SETTINGS).
 """
 
 from collections import defaultdict
@@ -88,7 +88,7 @@ PARAMETERS: Schema = {
 
 _EXAMPLE = "01m83snhn8fsjsf5h41ebt60cg"
 _RATE_HEADERS = [name for name in HEADERS if name.lower().lstrip("x-").startswith("ratelimit")]
-# Refused before it is known who calls, or by what failed while it was to be found out.
+# Errors before the caller is authenticated, or while that failed, have no rate limit to report.
 _WITHOUT_RATE = (401, 406, 500, 503)
 _OWN_HEADERS = {
     401: ["WWW-Authenticate"],
@@ -120,7 +120,7 @@ stands; 429 says how long to wait.
 
 
 def complete(result: Schema, generator: Any, request: Any, public: bool) -> Schema:
-    """The framework's POSTPROCESSING_HOOKS: the whole schema, of what it found in the views."""
+    """Return the whole OpenAPI document for the schema of the views: a POSTPROCESSING_HOOKS."""
     result["info"]["description"] = _INTRODUCTION
     result["servers"] = [{"url": settings.PUBLIC_URL}]
     result["externalDocs"] = {"url": f"{settings.PUBLIC_URL}/docs", "description": "The guide"}
@@ -144,7 +144,7 @@ def complete(result: Schema, generator: Any, request: Any, public: bool) -> Sche
 
 
 def _ordered(paths: Schema) -> Schema:
-    """By tag, and within it as OPERATIONS has them."""
+    """Return the paths in the order of TAGS, and within a tag in that of OPERATIONS."""
     tags, known = list(TAGS), list(OPERATIONS)
 
     def place(item: tuple[str, Schema]) -> tuple[int, int, str]:
@@ -163,29 +163,29 @@ def _ordered(paths: Schema) -> Schema:
 
 
 def _complete(path: str, method: str, operation: Schema) -> None:
-    """Add to one operation what its kind brings with it."""
+    """Add the tag, parameters, headers and error responses that depend on the kind of operation."""
     operation["tags"] = [tag_of(path)]
     for parameter in operation.get("parameters", []):
         if parameter["in"] == "path":
             parameter |= _in_path(parameter["name"])
     if method == "post":
         operation.setdefault("parameters", []).append({"$ref": _IDEMPOTENCY_KEY})
-    for name, answer in operation["responses"].items():
-        answer["description"] = answer.get("description") or HTTPStatus(int(name)).phrase
-        answer["headers"] = _headers(int(name), replayable=method == "post")
+    for name, response in operation["responses"].items():
+        response["description"] = response.get("description") or HTTPStatus(int(name)).phrase
+        response["headers"] = _headers(int(name), replayable=method == "post")
     known = OPERATIONS.get(operation["operationId"], Operation())
     queried = any(parameter.get("in") == "query" for parameter in operation.get("parameters", []))
-    told = {*known.codes, *_common_codes(method, in_path="{" in path, queried=queried)}
+    possible = {*known.codes, *_common_codes(method, in_path="{" in path, queried=queried)}
     by_status = defaultdict(list)
     for code, status in STATUS_OF_CODE.items():
-        if code in told:
+        if code in possible:
             by_status[status].append(code)
     for status, its_codes in by_status.items():
         operation["responses"][str(status)] = _refusal(status, its_codes)
 
 
 def _in_path(name: str) -> Schema:
-    """Return what is known of a parameter of a path by its name."""
+    """Return the description and schema of the path parameter with that name."""
     if name == "number":
         return {
             "description": "The number in E.164, such as `+966501234567`; the plus may be left"
@@ -202,7 +202,7 @@ def _in_path(name: str) -> Schema:
 
 
 def _common_codes(method: str, *, in_path: bool, queried: bool) -> set[str]:
-    """Why any operation of that kind may be refused."""
+    """Return the error codes that any operation with that method and parameters may have."""
     found = {
         "UNAUTHORIZED",
         "FORBIDDEN",
@@ -223,7 +223,7 @@ def _common_codes(method: str, *, in_path: bool, queried: bool) -> set[str]:
 
 
 def _refusal(status: int, its_codes: list[str]) -> Schema:
-    """The answer of that status. `x-codes`: the codes that it may have."""
+    """Return the error response of that status. `x-codes` are its possible error codes."""
     meanings = [f"`{code}`: {codes.CODES[code].meaning}" for code in its_codes]
     return {
         "description": "\n\n".join(meanings),
@@ -251,8 +251,8 @@ def _headers(status: int, *, replayable: bool = False) -> Schema:
 
 
 def _add_links(paths: Schema) -> None:
-    """Say which answers have the ids that other operations ask for."""
-    there = {
+    """Add OpenAPI links: responses have the ids that other operations take as parameters."""
+    existing = {
         operation["operationId"]
         for operations in paths.values()
         for operation in operations.values()
@@ -265,7 +265,7 @@ def _add_links(paths: Schema) -> None:
                     "parameters": {link.parameter: f"$response.body#{link.field}"},
                 }
                 for link in OPERATIONS.get(operation["operationId"], Operation()).links
-                if link.operation in there
+                if link.operation in existing
             }
             if links:
                 success = next(name for name in operation["responses"] if name < "300")

@@ -76,7 +76,7 @@ class CarrierForm(CarrierModelForm):
 
 
 class WordForm(forms.Form):
-    """What one status word means."""
+    """The meaning of one status word of delivery receipts."""
 
     word = forms.CharField(
         label=_("Status word"), max_length=20, widget=UnfoldAdminTextInputWidget()
@@ -315,10 +315,10 @@ class CarrierAdmin(OperatorAdmin):
 
     @detail_action(_("Map a status word"), permission="switch", icon="translate")
     def map_word(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        """Say what a status word of the carrier's means."""
+        """Map a status word of the carrier's delivery receipts to a status."""
 
         def do(carrier: Carrier, values: dict[str, Any]) -> None:
-            # Locked, for another operator may map another word: all are in one column.
+            # The lock keeps another operator's word, as all words are in one column.
             fresh = Carrier.objects.select_for_update(no_key=True).get(pk=carrier.pk)
             word, meaning = values["word"], values["meaning"]
             fresh.receipt_words = {**fresh.receipt_words, word: meaning}
@@ -333,8 +333,8 @@ class CarrierAdmin(OperatorAdmin):
 
         def initial(carrier: Carrier) -> dict[str, Any]:
             unknown = unused_receipts.unknown_words(carrier.pk)
-            asked = request.GET.get("word", "")
-            return {"word": asked or (unknown[0].word if unknown else "")}
+            requested = request.GET.get("word", "")
+            return {"word": requested or (unknown[0].word if unknown else "")}
 
         return action_page(
             self,

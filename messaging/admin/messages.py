@@ -234,7 +234,7 @@ def _uuid(term: str) -> uuid.UUID | None:
 
 @admin.register(EarlyReceipt, site=site)
 class EarlyReceiptAdmin(LongTableAdmin):
-    """Receipts that are not used, and why: a moment too early, nobody's, or unclear."""
+    """Unused delivery receipts with the reason: early, unmatched, or unclear."""
 
     list_display = (
         "received_at",
@@ -259,7 +259,7 @@ class EarlyReceiptAdmin(LongTableAdmin):
         return [export, *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """The rows that the list's filters leave, as CSV."""
+        """Download the filtered rows as CSV. It is audited."""
         if not self.has_view_permission(request):
             raise PermissionDenied
         found = self.get_changelist_instance(request).get_queryset(request)

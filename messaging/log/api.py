@@ -1,4 +1,4 @@
-"""The REST API of reading messages: the list, one of them, and a batch. Thin."""
+"""The REST API of the message log: list messages, read a message, read a batch. Thin."""
 
 import uuid
 from typing import Annotated
@@ -32,7 +32,7 @@ from messaging.sending.schemas import (
 
 
 class ListQuery(PageQuery):
-    # A filter that is empty is refused, rather than taken for none.
+    # An empty filter is refused instead of ignored.
     status: StatusName | None = None
     to: str | None = Field(None, description="The recipient's number, in any form of a send.")
     sender_id: Annotated[str, Field(min_length=1, max_length=50)] | None = None
@@ -62,11 +62,11 @@ class MessagesView(ApiView):
             organization_id, _filter(query), query.limit + 1, older_than=query.cursor
         )
         page, next_cursor = page_of(rows, query.limit)
-        answer: Messages = {
+        body: Messages = {
             "data": [representations.message_json(message) for message in page],
             "next_cursor": next_cursor,
         }
-        return Response(answer)
+        return Response(body)
 
 
 class MessageView(ApiView):
@@ -95,7 +95,7 @@ class BatchView(ApiView):
 
 
 def _filter(query: ListQuery) -> message_query.Filter:
-    """What the list is narrowed to. Raises ApiError: INVALID_PHONE, INVALID_REQUEST."""
+    """Return the list's filter. Raises ApiError: INVALID_PHONE, INVALID_REQUEST."""
     since, until = query.created_after, query.created_before
     if since is not None and until is not None and since >= until:
         raise ApiError(MessageReason.EMPTY_PERIOD, "created_after")
@@ -111,8 +111,8 @@ def _filter(query: ListQuery) -> message_query.Filter:
 
 
 def _number(written: str) -> str:
-    """A number of a query in E.164. Raises ApiError INVALID_PHONE."""
-    # A plus that is not encoded in a query is a blank.
+    """Return a query parameter's number in E.164. Raises ApiError INVALID_PHONE."""
+    # A plus that is not percent-encoded in a query arrives as a space.
     written = f"+{written[1:]}" if written.startswith(" ") else written
     try:
         return e164.parse(written).e164

@@ -212,7 +212,7 @@ class MessagePart(models.Model):
     carrier = models.ForeignKey(Carrier, models.PROTECT, db_index=False, verbose_name=_("carrier"))
     carrier_message_id = models.CharField(_("carrier's id"), max_length=255)
     status = models.CharField(_("status"), max_length=10, choices=STATUSES, default=Status.SENT)
-    # The carrier's word and its number, such as `UNDELIV 027`, twenty characters each at most.
+    # The carrier's status word and code, such as `UNDELIV 027`, each of at most 20 characters.
     error_code = models.CharField(_("error code"), max_length=41, blank=True, default="")
     submitted_at = models.DateTimeField(_("submitted"))
     final_at = models.DateTimeField(_("final"), null=True, blank=True)
@@ -228,8 +228,8 @@ class MessagePart(models.Model):
 
 
 class EarlyReceipt(models.Model):
-    """A receipt that ended no part: it came before its submit response was committed, belongs to
-    nobody, or is not one that its carrier's settings take."""
+    """A delivery receipt that completed no part: it arrived before its submit response was
+    committed, matches no part, or is not accepted by its carrier's settings."""
 
     class Reason(models.TextChoices):
         UNMATCHED = "unmatched", _("No message has its id")
@@ -272,7 +272,7 @@ class EarlyReceipt(models.Model):
             models.Index("carrier", "carrier_message_id", name="early_receipt_by_id"),
             # Counted by carrier and reason: on the carrier's page and for /metrics.
             models.Index("received_at", "carrier", "reason", name="early_receipt_by_time"),
-            # What a carrier's settings may take later, and the words that nobody knows.
+            # Receipts that other settings of the carrier would accept, and unknown status words.
             models.Index(
                 "carrier",
                 "reason",

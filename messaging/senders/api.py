@@ -35,7 +35,7 @@ class SenderIdBody(Body):
         " in E.164 with its plus; or a short code of 3 to 8 digits.",
         examples=["MyCompany"],
     )
-    # The lengths are told, not checked here: the dashboard's requests pass the same checks.
+    # The lengths are only documented here; `messaging.senders.approval` checks them.
     purpose: str = Field(
         "",
         description="What for, in a few words: operators read it.",
@@ -96,8 +96,8 @@ class SenderIdsView(ApiView):
         if query.status is not None:
             found = found.filter(status=query.status)
         page, next_cursor = newest_first(found, query)
-        answer: SenderIds = {"data": [_as_json(row) for row in page], "next_cursor": next_cursor}
-        return Response(answer)
+        body: SenderIds = {"data": [_as_json(row) for row in page], "next_cursor": next_cursor}
+        return Response(body)
 
     @operation(
         "request_sender_id", "Ask for a sender ID", body=SenderIdBody, responses={201: SenderIdRow}
@@ -134,7 +134,7 @@ class SenderIdView(ApiView):
 
 
 def _as_json(sender: SenderId) -> SenderIdRow:
-    # One that is asked for again waits: what was decided before does not count any more.
+    # A repeated request is pending again: the earlier decision does not apply any more.
     pending = sender.status == SenderId.Status.PENDING
     refused = sender.status in (SenderId.Status.REJECTED, SenderId.Status.REVOKED)
     return {

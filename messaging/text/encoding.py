@@ -212,7 +212,7 @@ def forcing_ucs2(text: str) -> list[str]:
 
 
 def written_in_gsm(text: str) -> bytes:
-    """Return the text in septets, one in each octet, with `?` for what GSM's alphabet lacks."""
+    """Return the text in septets, one in each octet, with `?` for characters that GSM lacks."""
     return (_septets(_OUTSIDE.sub("?", text)) or b"") if text else b""
 
 

@@ -1,4 +1,4 @@
-"""The pages of an organization's dashboard: their addresses, each about something new."""
+"""The pages of an organization's dashboard, and a URL of each for newly created objects."""
 
 import re
 import secrets
@@ -33,8 +33,8 @@ from webhooks.models import Delivery, Event
 
 
 @cache
-def addresses() -> dict[str, list[str]]:
-    """The names under /dashboard/<organization_id>/ with their parameters after that one."""
+def url_parameters() -> dict[str, list[str]]:
+    """Return the other parameters of each URL name under /dashboard/<organization_id>/."""
     found: dict[str, list[str]] = {}
     for route, name in _walk(get_resolver().url_patterns, ""):
         if route.startswith("dashboard/<str:organization_id>/"):
@@ -53,9 +53,9 @@ def _walk(patterns: list[URLPattern | URLResolver], before: str) -> Iterator[tup
 
 
 def url_of(name: str, world: World, customer: Customer, carrier: Carrier) -> str:
-    """The address of something new of the customer's: an earlier request may have ended it."""
+    """Return the page's URL for new objects of the customer: earlier requests may change others."""
     organization = customer.organization
-    makers: dict[str, Callable[[], object]] = {
+    factories: dict[str, Callable[[], object]] = {
         "message_id": lambda: world.message(customer, carrier).public_id,
         "export_id": lambda: (
             Export.objects.create(organization=organization, due_at=timezone.now()).public_id
@@ -91,9 +91,9 @@ def url_of(name: str, world: World, customer: Customer, carrier: Carrier) -> str
     }
     if name == "sender_document":
         document = world.document(customer)
-        makers["sender_id"] = lambda: document.sender.public_id
-        makers["document_id"] = lambda: document.id
-    more = {each: makers[each]() for each in addresses()[name]}
+        factories["sender_id"] = lambda: document.sender.public_id
+        factories["document_id"] = lambda: document.id
+    more = {each: factories[each]() for each in url_parameters()[name]}
     return reverse(name, kwargs={"organization_id": public_id(organization), **more})
 
 

@@ -1,4 +1,4 @@
-"""The shared cache while Redis is away."""
+"""The shared cache while Redis is down."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +11,9 @@ from imissive.core.shared_cache import SharedCache
 
 @pytest.fixture
 def cache_without_redis(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nobody answers where the cache's Redis should be."""
+    """Connect the cache to a port where no Redis listens."""
     monkeypatch.setattr(shared_cache, "_breaker", shared_cache.new_breaker())
-    here = settings.CACHES["default"]
-    settings.CACHES = {"default": {**here, "LOCATION": "redis://127.0.0.1:1"}}
+    default = settings.CACHES["default"]
+    settings.CACHES = {"default": {**default, "LOCATION": "redis://127.0.0.1:1"}}
     yield
     SharedCache("", {}).memory.clear()

@@ -1,4 +1,4 @@
-"""The body of every answer that is not a success, as the contract has it."""
+"""The body of every error response, as the API's contract has it."""
 
 from typing import Annotated
 
@@ -8,7 +8,7 @@ from typing_extensions import TypeAliasType, TypedDict
 from imissive.core.api.fields import OneOf
 from imissive.core.errors import STATUS_OF_CODE
 
-# Named, so that the schema has it once and clients get one type for it.
+# A named alias, so that the schema has one component for it and clients get one type.
 ErrorCode = TypeAliasType(
     "ErrorCode",
     Annotated[

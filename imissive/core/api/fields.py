@@ -1,4 +1,4 @@
-"""Types of fields that several models of the API's contract share."""
+"""Field types that several models of the API share."""
 
 import uuid
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ from imissive.core.cursors import CURSOR
 
 
 class IdOf:
-    """Reads a public id of one kind in a request: its text comes, a UUID is what the view gets.
+    """Annotation for a field with a public id: the request has its text, the view gets the UUID.
 
-    `must_be` ends the sentence that refuses anything else.
+    `must_be` completes the error message for any other text.
     """
 
     def __init__(self, prefix: str, must_be: str) -> None:
@@ -42,7 +42,7 @@ class IdOf:
 Cursor = Annotated[
     uuid.UUID, IdOf(CURSOR, "the next_cursor of an earlier answer, exactly as it was given")
 ]
-"""The id of the row that the page before ended with."""
+"""The id of the last row on the previous page."""
 
 NextCursor = Annotated[
     str | None,
@@ -54,7 +54,7 @@ NextCursor = Annotated[
 
 
 class OneOf:
-    """Says which texts a field may be. For type checkers the field is any text, as in a row."""
+    """Annotation for a field with one of those texts. For type checkers it is any `str`."""
 
     def __init__(self, values: Iterable[str]) -> None:
         self._values = [str(value) for value in values]
@@ -76,6 +76,6 @@ Time = Annotated[
     AfterValidator(_written_as_time),
     Field(json_schema_extra={"format": "date-time"}),
 ]
-"""A point in time in an answer, as `time_text` writes it."""
+"""A point in time in a response, as `time_text` formats it."""
 
 Count = Annotated[int, Field(ge=0)]

@@ -1,8 +1,8 @@
 """OpenAPI 3.1 descriptions of the API's views: models, authentication, scopes, rate limits.
 
-Views name their models in `imissive.core.api.operation`. A model of a request is described as it is
-read, one of an answer as it is written. What all operations have in common is added by
-`imissive.reference.postprocessing`.
+Views declare their models with `imissive.core.api.operation`. A request's model is described in
+pydantic's validation mode, a response's in its serialization mode.
+`imissive.reference.postprocessing` adds the parts that all operations share.
 """
 
 import types
@@ -41,9 +41,9 @@ class _Untitled(GenerateJsonSchema):
 
 
 def models_of(hint: Any) -> list[type]:
-    """Return the models of a hint: of a model itself, of a union of models each, else none.
+    """Return the models in a type hint: one for a model, all for a union of models, else none.
 
-    A model is a pydantic model, or a TypedDict, which an answer may be.
+    A model is a pydantic model, or a TypedDict for a response.
     """
     found = [hint]
     if isinstance(hint, types.UnionType) or typing.get_origin(hint) is typing.Union:
@@ -58,7 +58,7 @@ def _is_model(hint: Any) -> bool:
 def components_of(model: type, mode: JsonSchemaMode) -> dict[str, Schema]:
     """Return the JSON schemas of a model and of each model in it, by their names.
 
-    `mode`: "validation" as it is read, "serialization" as it is written.
+    `mode` is "validation" for requests, "serialization" for responses.
     """
     schema: Schema = TypeAdapter(model).json_schema(
         ref_template=REFERENCE, schema_generator=_Untitled, mode=mode
@@ -69,9 +69,9 @@ def components_of(model: type, mode: JsonSchemaMode) -> dict[str, Schema]:
 
 
 def parameters_of(model: type[Query]) -> list[Schema]:
-    """Return the query parameters that a model reads, as OpenAPI describes them.
+    """Return OpenAPI's query parameters of a model.
 
-    A list's own filters come first, and after them what it shares with other lists.
+    A list's own filters come first, then the parameters that it shares with other lists.
     """
 
     def distance(field: str) -> int:

@@ -14,7 +14,7 @@ def time_text(at: datetime) -> str: ...
 @overload
 def time_text(at: None) -> None: ...
 def time_text(at: datetime | None) -> str | None:
-    """Return a time as answers have it: ISO 8601 in UTC with milliseconds and `Z`."""
+    """Return a time as it is in responses: ISO 8601 in UTC with milliseconds and `Z`."""
     if at is None:
         return None
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

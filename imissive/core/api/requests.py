@@ -93,9 +93,9 @@ Moment = Annotated[AwareDatetime, BeforeValidator(_iso), AfterValidator(_in_utc)
 
 
 class Query(BaseModel):
-    """Base of the API's query parameters: every one known, each at most once, none with a NUL.
+    """Base of the API's query parameters: unknown and repeated ones and NUL characters are refused.
 
-    The model is named in `imissive.core.api.operation`, and the schema is made of it.
+    `imissive.core.api.operation` takes the model, and generates the schema from it.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -135,9 +135,9 @@ class ApiMiddleware:
 
 def _serve(request: HttpRequest) -> HttpResponse:
     if settings.SECURE_SSL_REDIRECT and not request.is_secure():
-        # A redirect would come too late: the key has already crossed the network in the clear.
+        # A redirect would be too late: the key has already crossed the network unencrypted.
         raise ApiError(CoreReason.HTTPS_ONLY)
-    # Some clients add a slash to every address: it means the same route, also to idempotency.
+    # Some clients add a slash to every URL. It is the same route, also for idempotency.
     request.path_info = request.path_info.removesuffix("/")
     request.path = request.path.removesuffix("/")
     try:

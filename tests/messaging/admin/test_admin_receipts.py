@@ -1,4 +1,4 @@
-"""Receipts that are not used, as operators see them: counted, mapped, exported; their settings."""
+"""Unused delivery receipts in the admin: counts, mapping of status words, export, settings."""
 
 import csv
 import io
@@ -65,16 +65,16 @@ def test_carrier_s_page_counts_them_by_reason(admin: Client, carrier: Carrier) -
     old = EarlyReceipt.objects.filter(reason="unmarked").first()
     assert old is not None
     EarlyReceipt.objects.filter(pk=old.pk).update(received_at=timezone.now() - timedelta(hours=2))
-    answer = admin.get(change_url(carrier))
-    assert [(row.reason, row.hour, row.day, row.kept) for row in answer.context["unused"]] == [
+    response = admin.get(change_url(carrier))
+    assert [(row.reason, row.hour, row.day, row.kept) for row in response.context["unused"]] == [
         ("unmarked", 3, 4, 4),
         ("unknown_word", 3, 3, 3),
     ]
-    assert [(row.word, row.count) for row in answer.context["unknown_words"]] == [
+    assert [(row.word, row.count) for row in response.context["unknown_words"]] == [
         ("NODLV", 2),
         ("PARKED", 1),
     ]
-    page = answer.content.decode()
+    page = response.content.decode()
     link = f"{LIST}?carrier__id__exact={carrier.pk}&amp;reason__exact=unmarked"
     assert link in page
     assert f"{map_url(carrier)}?word=NODLV" in page
@@ -83,7 +83,7 @@ def test_carrier_s_page_counts_them_by_reason(admin: Client, carrier: Carrier) -
     assert listed.context["cl"].result_count == 4
 
 
-def test_word_is_mapped_once_and_what_was_kept_counts(
+def test_word_is_mapped_once_and_kept_receipts_count(
     admin: Client, carrier: Carrier, customer: Customer, world: World
 ) -> None:
     message = world.message(customer, carrier, status=Status.SENT)
@@ -99,14 +99,14 @@ def test_word_is_mapped_once_and_what_was_kept_counts(
     assert receipts.use_kept() == 1
     message.refresh_from_db()
     assert (message.status, message.error_code) == ("failed", "NODLV")
-    # There is nothing more to map.
+    # No unknown word is left.
     assert map_url(carrier) not in admin.get(change_url(carrier)).content.decode()
 
 
 @pytest.mark.parametrize(
     "values", [{"word": "", "meaning": "failed"}, {"word": "NODLV", "meaning": "lost"}]
 )
-def test_mapping_that_says_nothing_is_refused(
+def test_invalid_mapping_is_refused(
     admin: Client, carrier: Carrier, values: dict[str, str]
 ) -> None:
     assert admin.post(map_url(carrier), values).status_code == 200
@@ -134,7 +134,7 @@ def test_settings_of_receipts_are_saved_and_audited(admin: Client) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "expected"),
     [
         ('["NODLV"]', "write an object"),
         ('{"NODLV": "lost"}', "is not one of delivered, failed, expired, enroute"),
@@ -142,26 +142,27 @@ def test_settings_of_receipts_are_saved_and_audited(admin: Client) -> None:
         ('{"%s": "failed"}' % ("X" * 21), "1 to 20 characters"),
     ],
 )
-def test_table_that_cannot_be_one_is_refused(admin: Client, words: str, told: str) -> None:
-    answer = admin.post(reverse("admin:messaging_carrier_add"), CARRIER | {"receipt_words": words})
-    (error,) = answer.context["adminform"].form.errors["receipt_words"]
-    assert told in error
+def test_invalid_table_is_refused(admin: Client, words: str, expected: str) -> None:
+    values = CARRIER | {"receipt_words": words}
+    response = admin.post(reverse("admin:messaging_carrier_add"), values)
+    (error,) = response.context["adminform"].form.errors["receipt_words"]
+    assert expected in error
     assert not Carrier.objects.filter(slug="gulf").exists()
 
 
-def test_table_of_words_is_written_in_upper_case() -> None:
+def test_table_of_words_is_normalized_to_upper_case() -> None:
     assert check_words({" nodlv ": "failed", "OK": "delivered"}) == {
         "NODLV": "failed",
         "OK": "delivered",
     }
 
 
-def test_export_has_what_the_filters_leave(admin: Client, carrier: Carrier) -> None:
+def test_export_has_the_filtered_receipts(admin: Client, carrier: Carrier) -> None:
     keep(carrier, unknown("=NODLV", "+9"), UnusedReceipt(Reason.UNMARKED, "9", "delivered"))
     assert EXPORT in admin.get(LIST).content.decode()
-    answer = admin.get(EXPORT + "?reason__exact=unknown_word")
-    assert answer["Content-Disposition"] == 'attachment; filename="receipts-not-used.csv"'
-    written = b"".join(answer.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
+    response = admin.get(EXPORT + "?reason__exact=unknown_word")
+    assert response["Content-Disposition"] == 'attachment; filename="receipts-not-used.csv"'
+    written = b"".join(response.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
     (row,) = csv.DictReader(io.StringIO(written))
     assert row.pop("received_at").startswith(f"{timezone.now():%Y-}")
     assert row == {
