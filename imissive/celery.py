@@ -32,7 +32,7 @@ app.steps["consumer"].add(WakeUp)
 
 @signals.task_failure.connect
 def _leave_database(exception: Exception, **_: Any) -> None:
-    """After a restart of PostgreSQL each pooled connection would fail one task more."""
+    """Close broken connections after a restart of PostgreSQL, so that no other task fails."""
     from imissive.core.sql import Fault, fault_of, forget_broken_connections
 
     if fault_of(exception) is Fault.DATABASE:

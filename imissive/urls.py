@@ -24,7 +24,7 @@ for admin_pages in (
 # For posts that allauth refuses by its own rate limits.
 handler429 = too_many_requests
 
-# Called by Django where nothing else answers.
+# Django calls it for an exception that no view or middleware handles.
 handler500 = "accounts.access.views.failed"
 
 urlpatterns: list[URLPattern | URLResolver] = [

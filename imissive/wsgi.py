@@ -1,4 +1,4 @@
-"""What the HTTP server calls."""
+"""The WSGI application, which the HTTP server (Granian) calls."""
 
 import os
 

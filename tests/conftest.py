@@ -112,7 +112,7 @@ def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _language_of_nobody() -> Iterator[None]:
-    """A page in Arabic leaves its language active in the thread; the next test has its own."""
+    """Deactivate the language that a page in Arabic leaves active in the thread."""
     yield
     translation.deactivate()
 

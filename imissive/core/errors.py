@@ -100,7 +100,7 @@ def error_body(error: ApiError, request_id: str) -> "Error":
 
 
 RETRY_AFTER = "5"
-"""Seconds, of what is refused because the database cannot do it now."""
+"""Seconds after which a client may retry a request that failed with Fault.DATABASE."""
 # The framework's exceptions get reasons of ours: their own messages may reveal too much.
 _REASONS: list[tuple[type[Exception], Reason]] = [
     (exceptions.NotAuthenticated, CoreReason.KEY_NOT_VALID),
@@ -144,10 +144,10 @@ def report(error: ApiError, cause: Exception) -> None:
 
 
 def note_unavailable(cause: Exception) -> None:
-    """Log that the database could not do something, and leave connections that are of no use."""
-    # A syntax error and a missing table are of the same class: one of them is a mistake of ours.
-    ours = sqlstate_of(cause).startswith("42")
-    log.warning("unavailable", cause=str(cause).strip(), exc_info=cause if ours else None)
+    """Log an error with Fault.DATABASE, and close the connections that it made unusable."""
+    # Class 42 has missing tables, but also syntax errors, which are bugs: log the traceback.
+    maybe_bug = sqlstate_of(cause).startswith("42")
+    log.warning("unavailable", cause=str(cause).strip(), exc_info=cause if maybe_bug else None)
     forget_broken_connections(cause)
 
 

@@ -14,12 +14,13 @@ from psycopg_pool import PoolTimeout
 
 
 def server_cursor() -> CursorWrapper:
-    """A cursor on Django's connection of this thread that sends parameters apart from the SQL.
+    """Return a cursor on this thread's connection with server-side parameter binding.
 
-    Django's own cursors put them into the text, so that PostgreSQL parses and plans five hundred
-    rows of JSON anew each time, `prepare_threshold` never applies, and `%b` means nothing. Measured
-    on `events.record`, 500 events a call: 40 µs of Python for each event so, 15 µs thus, and 27 and
-    19 µs of PostgreSQL. Use `%b` for arrays: text arrays are escaped character by character.
+    Django's own cursors insert the parameters into the SQL, so that PostgreSQL parses and plans
+    five hundred rows of JSON every time, `prepare_threshold` never applies, and `%b` is not
+    available. `events.record` with 500 events in a call took 15 µs of Python for each event instead
+    of 40, and 19 µs of PostgreSQL instead of 27. Use `%b` for arrays: text arrays are escaped
+    character by character.
     """
     connection.ensure_connection()
     raw: Any = psycopg.Cursor(connection.connection)
@@ -37,37 +38,37 @@ def rows_of(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
 
 
 class Fault(Enum):
-    """What a failure of the database is about."""
+    """The cause of a database error."""
 
     ROW = "row"
-    """The values that were written: the same ones fail again, and others do not."""
+    """The written values: they would fail again, and others would not."""
     DATABASE = "database"
-    """The database as it is now, such as read-only, full or away: the same work passes later."""
+    """The database's state, such as read-only, full or down: the same work can succeed later."""
 
 
 _OF_ROWS = ("22", "23")
 """SQLSTATE classes: data exception, integrity constraint violation."""
 READ_ONLY = "25006"
 _LOST = ("08", "57P")
-"""SQLSTATE prefixes of a server that is gone or going."""
+"""SQLSTATE prefixes of a server that is down or shutting down."""
 
 
 def fault_of(error: BaseException) -> Fault | None:
-    """Return what the error says about the database; None if it does not come from there.
+    """Return the cause of a database error; None for other errors.
 
-    Only the SQLSTATE tells: Django's and psycopg's classes put "the database is read-only" beside
-    "invalid cursor", and a missing privilege beside a syntax error. Work that failed by
-    Fault.DATABASE has to be kept and done again, however long that takes. Class 42 is among them:
-    a table or privilege may be missing in the middle of a migration or of a restore.
+    It is decided by the SQLSTATE, because Django's and psycopg's exception classes do not separate
+    "the database is read-only" from "invalid cursor", or a missing privilege from a syntax error.
+    Work that failed with Fault.DATABASE must be kept and retried without limit. Class 42 belongs to
+    it: a table or privilege may be missing in the middle of a migration or of a restore.
     """
     cause = _psycopg_error(error)
     if cause is None:
-        # Django's own: "connection already closed".
+        # Django raises "connection already closed" without an error of the driver.
         lost = isinstance(error, InterfaceError | OperationalError)
         return Fault.DATABASE if lost else None
     if cause.sqlstate:
         return Fault.ROW if cause.sqlstate.startswith(_OF_ROWS) else Fault.DATABASE
-    # Without a SQLSTATE it was not the server that refused.
+    # Without a SQLSTATE, the error is the driver's and not the server's.
     if isinstance(cause, psycopg.DataError):
         return Fault.ROW  # a value that cannot be sent, such as a text with a NUL
     lost = isinstance(cause, psycopg.OperationalError | psycopg.InterfaceError)
@@ -81,9 +82,9 @@ def sqlstate_of(error: BaseException) -> str:
 
 
 def is_undone(error: BaseException) -> bool:
-    """Return whether a failed transaction surely left nothing behind.
+    """Return whether a failed transaction was certainly rolled back.
 
-    It may be committed only where the connection broke before the server's answer came.
+    It may be committed if the connection broke before the server's response arrived.
     """
     state = sqlstate_of(error)
     if state:
@@ -92,7 +93,7 @@ def is_undone(error: BaseException) -> bool:
 
 
 def _psycopg_error(error: BaseException) -> psycopg.Error | None:
-    """Return the driver's error below Django's."""
+    """Return the driver's error that caused this one; None if there is none."""
     found: BaseException | None = error
     while found is not None and not isinstance(found, psycopg.Error):
         found = found.__cause__
@@ -100,23 +101,23 @@ def _psycopg_error(error: BaseException) -> psycopg.Error | None:
 
 
 DRAIN_SECONDS = 1.0
-"""How often a process replaces its pool's connections at most, however many calls fail."""
+"""The least time between two replacements of all pooled connections of a process."""
 _drain_lock = threading.Lock()
 _drained_at = float("-inf")
 
 
 def forget_broken_connections(error: BaseException) -> None:
-    """Drop this thread's connection, and those of the pool if the error says they are of no use.
+    """Close this thread's connection, and the pool's if the error shows that they are unusable.
 
-    To be called after Fault.DATABASE. After a restart of PostgreSQL every pooled connection is
-    dead, and each would fail one call more; a server that has become read-only answers on all of
-    them, while another one may have taken its place.
+    Call it after Fault.DATABASE. After a restart of PostgreSQL, every pooled connection is broken
+    and would make another call fail. A server that became read-only still responds on all of them,
+    although another server may have replaced it.
     """
     state = sqlstate_of(error)
-    useless = not state or state.startswith(_LOST) or state == READ_ONLY
+    unusable = not state or state.startswith(_LOST) or state == READ_ONLY
     pool: Any = getattr(connection, "pool", None)
-    if useless and pool is not None and _may_drain():
-        # First: what is given back afterwards and is older than this is closed.
+    if unusable and pool is not None and _may_drain():
+        # Before the connection is returned: older ones that are returned later are closed.
         pool.drain()
     with contextlib.suppress(psycopg.Error, OperationalError, InterfaceError):
         connection.close()

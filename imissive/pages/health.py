@@ -75,12 +75,12 @@ def readyz(_request: HttpRequest) -> HttpResponse:
 
 
 def has_database() -> bool:
-    """Return whether the database answers and can be written to."""
+    """Return whether the database responds and is writable; log a warning if not."""
     try:
         with connection.cursor() as cursor:
             cursor.execute("SELECT current_setting('transaction_read_only') = 'off'")
             writable: bool = cursor.fetchone()[0]
-    except Exception as error:  # whatever it is, it is no answer
+    except Exception as error:  # any failure means that it is not available
         log.warning("not_ready", what="database", error=type(error).__name__)
         return False
     if not writable:

@@ -195,7 +195,7 @@ def _write_piece(export: Export) -> None:
 
 
 def _note_failure(export_id: uuid.UUID, *, counts: bool) -> None:
-    """Schedule a retry of a failed step; fail the export after FAILURES_AT_MOST that `counts`."""
+    """Schedule a retry of a failed step; fail the export after FAILURES_AT_MOST counted ones."""
     export = Export.objects.get(pk=export_id)
     export.failures += counts
     now = timezone.now()

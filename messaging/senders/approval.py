@@ -216,15 +216,15 @@ def _decide(
         sender.refresh_from_db()
         if not swapped:
             raise ApiError(SenderReason.DECIDED, status=Status(sender.status).label)
-        told_to_customer = status in DECIDED
+        notifies_customer = status in DECIDED
         SenderStep.objects.create(
             sender=sender,
             status=status,
             reason=reason,
             actor=actor,
             at=now,
-            mail_due_at=now if told_to_customer else None,
-            dismissed_at=None if told_to_customer else now,
+            mail_due_at=now if notifies_customer else None,
+            dismissed_at=None if notifies_customer else now,
         )
         trail.record(
             f"sender_id.{status.value}",

@@ -171,7 +171,7 @@ def test_postgresql_is_restarted(scene: Scene) -> None:
 
 
 def test_postgresql_is_read_only_for_a_while(scene: Scene) -> None:
-    """Like a standby before its promotion. Callers are told to come again, and nothing is lost."""
+    """On a standby before its promotion, callers get 503 or ESME_RMSGQFUL, and nothing is lost."""
     site, carrier = scene.site, scene.carrier
     carrier.options.answer_delay, carrier.options.receipt_delay = 0.05, 0.5
     carrier.options.receipt_attempts = 100
@@ -182,15 +182,15 @@ def test_postgresql_is_read_only_for_a_while(scene: Scene) -> None:
 
     with site.read_only():
         body = {"to": "+966550000000", "message": "Not now"}
-        answers = [site.post("/v1/sms/send", body) for _ in range(20)]
-        assert {(status, answer["error"]["code"]) for status, answer in answers} == {
+        responses = [site.post("/v1/sms/send", body) for _ in range(20)]
+        assert {(status, response["error"]["code"]) for status, response in responses} == {
             (503, "UNAVAILABLE")
         }
         assert customer.submit("966550000000") == Smpp.ESME_RMSGQFUL
         assert site.get("/readyz")[0] == 503
         before = carrier.tally.receipts_answered
         carrier.wait_for(lambda carrier: carrier.tally.receipts_refused > 0, 30)
-        # What was being written when it began may have been committed.
+        # Writes that were in progress when it became read-only may have been committed.
         assert carrier.tally.receipts_answered - before < IN_DOUBT
 
     sender.join()
@@ -208,7 +208,7 @@ class SmppClient:
         self._link = self._run(self._bind(site.demo))
 
     def submit(self, to: str) -> int:
-        """The status that a submit is answered with."""
+        """Submit a message and return the command status of the response."""
         pdu = SubmitSm("", 5, 0, "MyCompany", 1, 1, to, short_message=b"Over SMPP")
         return self._run(self._link.request(pdu)).status
 

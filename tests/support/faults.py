@@ -1,4 +1,4 @@
-"""A database that fails as it is asked to: by triggers that raise any SQLSTATE."""
+"""Fault injection in the database: triggers that raise any SQLSTATE."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from django.db import connection
 
 PASSING = ("25006", "0A000", "42501", "42P01", "53100", "53300", "57014", "57P03", "XX000", "40001")
-"""SQLSTATEs that say nothing about a row: read-only, cached plan, privilege, table that is missing,
+"""SQLSTATEs of errors that are not about a row: read-only, cached plan, privilege, missing table,
 disk full, too many connections, canceled, starting up, internal error, serialization failure."""
 
 
 @contextmanager
 def failing(table: str, sqlstate: str, *, on: str = "INSERT", row: str = "") -> Iterator[None]:
-    """Have such statements on that table fail; with `row`, an SQL condition on NEW, such rows."""
+    """Make `on` statements on a table fail; with `row`, an SQL condition on NEW, only such rows."""
     name = f"failing_{table}"
     each = f"FOR EACH ROW WHEN ({row})" if row else "FOR EACH STATEMENT"
     with connection.cursor() as cursor:

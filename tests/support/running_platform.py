@@ -165,8 +165,8 @@ class Site(Platform):
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Have PostgreSQL refuse every write, of open sessions too: like a standby, or a primary
-        that has been demoted."""
+        """Make PostgreSQL refuse every write, also in open sessions, like a standby or a demoted
+        primary."""
         self._set_default("default_transaction_read_only = on")
         until(lambda: self.sql("SHOW transaction_read_only") == [("on",)], 10)
         try:
@@ -176,7 +176,7 @@ class Site(Platform):
             until(lambda: self.sql("SHOW transaction_read_only") == [("off",)], 10)
 
     def _set_default(self, line: str) -> None:
-        """Write the only line of PostgreSQL's postgresql.auto.conf, and have that read."""
+        """Replace the content of postgresql.auto.conf by that line, and reload it."""
         pid = self.pid("postgres")
         assert pid is not None
         (self.data_dir / "postgres/data/postgresql.auto.conf").write_text(f"{line}\n")

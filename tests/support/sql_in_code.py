@@ -60,7 +60,7 @@ def strings_of(tree: ast.AST) -> Iterator[tuple[int, str]]:
     if isinstance(tree, ast.Expr) and isinstance(tree.value, ast.Constant):
         return  # a docstring
     if isinstance(tree, ast.Assign) and ast.unparse(tree.targets[0]) == "db_table":
-        return  # a model that names its own table, not a statement
+        return  # a model's table name, not a statement
     text = _text(tree)
     if text is not None and isinstance(tree, ast.expr):
         yield tree.lineno, text

@@ -128,7 +128,7 @@ class ApiMiddleware:
         response["X-Request-Id"] = request_id
         response.headers.setdefault("Cache-Control", "no-store")
         response["X-Content-Type-Options"] = "nosniff"
-        # `report` has written what is our fault; Django would write it once more.
+        # `report` has logged the platform's errors; without this, Django would log them again.
         response._has_been_logged = True  # type: ignore[attr-defined]
         return response
 

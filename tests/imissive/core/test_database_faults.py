@@ -1,8 +1,8 @@
-"""A database that answers but does not do it: what is its fault is waited for, by SQLSTATE.
+"""Errors of a database that responds: by their SQLSTATE, they are the row's or the database's.
 
-The table of SQLSTATEs goes through PostgreSQL itself, and then through each of the doors: the API,
-the pages, SMPP, webhooks, exports, campaigns. Carriers' answers and receipts are beside the other
-tests of their worker, a really read-only platform in test_nothing_lost.py.
+PostgreSQL itself raises each SQLSTATE of the table, below each entry point: the API, the pages,
+SMPP, webhooks, exports, campaigns. Carriers' responses and receipts are tested with their worker,
+and a platform that is really read-only in test_nothing_lost.py.
 """
 
 import threading
@@ -45,7 +45,7 @@ REFUSING = ("22001", "22003", "22021", "23001", "23502", "23503", "23505", "2351
 
 
 def raised(sqlstate: str) -> Exception:
-    """What Django raises for an error of that SQLSTATE."""
+    """Return Django's exception for an error with that SQLSTATE."""
     code = f"DO $$BEGIN RAISE EXCEPTION 'asked' USING ERRCODE = '{sqlstate}'; END$$"
     with pytest.raises(DatabaseError) as caught, transaction.atomic():  # noqa: SIM117
         with connection.cursor() as cursor:
@@ -68,12 +68,12 @@ def test_classes_22_and_23_are_about_the_row(sqlstate: str) -> None:
 def test_all_others_are_about_the_database(sqlstate: str) -> None:
     error = raised(sqlstate)
     assert fault_of(error) is Fault.DATABASE
-    # Where the server says so, nothing was committed; where it was leaving, nobody knows.
+    # An error from the server means a rollback; from one that shuts down, the outcome is unknown.
     assert is_undone(error) is not sqlstate.startswith(("08", "57P"))
 
 
 @pytest.mark.django_db
-def test_what_fails_because_a_statement_failed_before_has_the_same_fault() -> None:
+def test_an_aborted_transaction_has_the_fault_of_its_first_error() -> None:
     with transaction.atomic():
         try:
             with transaction.atomic(), connection.cursor() as cursor:
@@ -89,7 +89,7 @@ def test_what_fails_because_a_statement_failed_before_has_the_same_fault() -> No
 
 
 @pytest.mark.django_db
-def test_what_the_driver_notices_first() -> None:
+def test_errors_of_the_driver() -> None:
     with connection.cursor() as cursor, pytest.raises((DatabaseError, ValueError)) as caught:
         cursor.execute("SELECT %s", ["a\0b"])
     assert fault_of(caught.value) is not Fault.DATABASE
@@ -101,7 +101,7 @@ def test_what_the_driver_notices_first() -> None:
         assert fault_of(other) is None
 
 
-# ---------------------------------------------------------------- the doors
+# ---------------------------------------------------------------- entry points
 
 
 @pytest.fixture
@@ -111,23 +111,23 @@ def served(committed_world: World) -> Customer:
 
 
 @pytest.mark.parametrize("sqlstate", PASSING)
-def test_a_send_is_told_to_come_again(served: Customer, sqlstate: str) -> None:
+def test_a_send_gets_503_and_retry_after(served: Customer, sqlstate: str) -> None:
     before = served.stored()
     body = {"to": PHONE, "message": "Hello"}
     with failing("messaging_message", sqlstate):
-        answer = served.api.post("/v1/sms/send", body)
-        again = served.api.post("/v1/sms/bulk", {"messages": [body]})
-    for refused in (answer, again):
+        single = served.api.post("/v1/sms/send", body)
+        bulk = served.api.post("/v1/sms/bulk", {"messages": [body]})
+    for refused in (single, bulk):
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "UNAVAILABLE")
         assert int(refused["Retry-After"]) > 0
     assert served.stored() == before
     assert served.api.post("/v1/sms/send", body).status_code == 202
 
 
-def test_a_row_that_is_refused_is_a_mistake_of_ours(served: Customer) -> None:
+def test_a_refused_row_is_a_server_error(served: Customer) -> None:
     with failing("messaging_message", "23514"):
-        answer = served.api.post("/v1/sms/send", {"to": PHONE, "message": "Hello"})
-    assert (answer.status_code, answer.json()["error"]["code"]) == (500, "SERVER_ERROR")
+        response = served.api.post("/v1/sms/send", {"to": PHONE, "message": "Hello"})
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "SERVER_ERROR")
 
 
 @pytest.mark.parametrize(("sqlstate", "status"), [("25006", 503), ("53100", 503), ("23514", 500)])
@@ -139,14 +139,14 @@ def test_a_page_is_unavailable_and_not_broken(
     owner = browser(member(served.organization))
     owner.raise_request_exception = False
     with failing("messaging_export", sqlstate):
-        answer = owner.post(page, {"once": f"asked-{sqlstate}"})
-    assert answer.status_code == status
-    assert str(status) in answer.content.decode()
-    assert ("Retry-After" in answer) is (status == 503)
+        response = owner.post(page, {"once": f"asked-{sqlstate}"})
+    assert response.status_code == status
+    assert str(status) in response.content.decode()
+    assert ("Retry-After" in response) is (status == 503)
 
 
 @pytest.mark.parametrize("sqlstate", PASSING)
-def test_a_submit_finds_the_queue_full(committed_world: World, settings, sqlstate: str) -> None:
+def test_a_submit_gets_esme_rmsgqful(committed_world: World, settings, sqlstate: str) -> None:
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     committed_world.serve()
     owner = Member(committed_world)
@@ -162,10 +162,10 @@ def test_a_submit_finds_the_queue_full(committed_world: World, settings, sqlstat
 
 
 @pytest.mark.parametrize("sqlstate", ["25006", "42501", "XX000"])
-def test_what_a_receiver_answered_is_written_when_it_can_be(
+def test_a_receivers_response_is_stored_once_that_is_possible(
     committed_world: World, there: Receiver, start: Start, sqlstate: str
 ) -> None:
-    """A post whose outcome cannot be written is not posted again meanwhile."""
+    """A post whose outcome cannot be stored yet is not repeated in the meantime."""
     there.script(500)
     customer = committed_world.customer(sender=None)
     endpoint = endpoint_of(customer, there.url)
@@ -179,7 +179,7 @@ def test_what_a_receiver_answered_is_written_when_it_can_be(
     assert len(there.posts) == 1
 
 
-def test_an_outcome_that_is_refused_costs_no_other(
+def test_a_refused_outcome_does_not_affect_others(
     committed_world: World, there: Receiver, start: Start
 ) -> None:
     customer = committed_world.customer(sender=None)
@@ -194,14 +194,14 @@ def test_an_outcome_that_is_refused_costs_no_other(
     assert [row.id for row in rows(endpoint) if row.status != "delivered"] == [bad]
 
 
-def test_an_export_outlives_a_full_disk(
+def test_an_export_survives_a_full_disk(
     committed_world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     carrier, customer = committed_world.serve(), committed_world.customer()
     committed_world.message(customer, carrier)
     monkeypatch.setattr(exports, "RETRY_AFTER", exports.RETRY_AFTER * 0)
-    asker = member(customer.organization).memberships.get()
-    export = exports.request_export(asker, query.Filter(), "", None)
+    requester = member(customer.organization).memberships.get()
+    export = exports.request_export(requester, query.Filter(), "", None)
     try:
         with failing("accounts_filechunk", "53100"):
             for _ in range(exports.FAILURES_AT_MOST + 2):
@@ -217,7 +217,7 @@ def test_an_export_outlives_a_full_disk(
         Export.objects.filter(organization=customer.id).delete()
 
 
-def test_a_campaign_goes_on_soon_after(committed_world: World) -> None:
+def test_a_campaign_is_retried_soon(committed_world: World) -> None:
     committed_world.serve()
     customer = committed_world.customer()
     campaign = campaigns.running_one(customer, 3)
@@ -234,7 +234,7 @@ def test_a_campaign_goes_on_soon_after(committed_world: World) -> None:
     assert len(customer.messages()) == 3
 
 
-def test_a_sweep_that_breaks_holds_up_no_other() -> None:
+def test_a_broken_sweep_does_not_delay_others() -> None:
     done: list[str] = []
 
     def breaks() -> int:
