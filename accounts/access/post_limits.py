@@ -1,9 +1,8 @@
-"""How often pages may be posted to: by whoever asks, and from where.
+"""Rate limits of posts to pages, by user, by organization and by IP address (django-ratelimit).
 
-django-ratelimit counts in the shared cache, in fixed windows. The API has limits of its own
-(accounts/api/rate_limits.py), which count messages. What is about an account or a mailbox rather
-than about whoever asks (guessed passwords and codes, mails to one address) is counted by allauth:
-ACCOUNT_RATE_LIMITS.
+django-ratelimit counts in the shared cache, in fixed windows. The API has its own limits
+(accounts/api/rate_limits.py), which count messages. Limits per account or mailbox (guessed
+passwords and codes, mails to one address) are allauth's: ACCOUNT_RATE_LIMITS.
 """
 
 import ipaddress
@@ -25,9 +24,9 @@ ViewT = TypeVar("ViewT", bound=Callable[..., HttpResponseBase])
 
 @dataclass(frozen=True, slots=True)
 class PostLimit:
-    """Posts of one kind, as "10/m" or "20/h". Views with the same limit are counted together.
+    """Limit of one kind of posts, as "10/m" or "20/h". Views with the same limit share its count.
 
-    From one address come all the people of an office, so more posts than from one user.
+    All people of an office share one IP address, so an address has a higher limit than a user.
     """
 
     name: str
@@ -50,9 +49,9 @@ ACCEPT_INVITATION = PostLimit("accept-invitation", by_address="30/m")
 TEST_MESSAGE = PostLimit("test-message", by_organization="10/m", by_user="10/m", by_address="30/m")
 TEST_EVENT = PostLimit("test-event", by_organization="20/m", by_user="20/m", by_address="60/m")
 OTP_TRY = PostLimit("otp-try", by_organization="10/m", by_user="10/m", by_address="30/m")
-# An estimate follows each pause in typing; one of a few messages costs some 20 ms of CPU.
+# Each pause in typing requests an estimate; one of a few messages costs about 20 ms of CPU.
 PREVIEW = PostLimit("preview", by_user="90/m", by_address="180/m")
-# One of 10,000 messages costs up to half a second. Two limits, so that typing uses up no review.
+# One of 10,000 messages costs up to half a second. Two limits, so that typing leaves the review's.
 LARGE_PREVIEW = PostLimit("large-preview", by_user="20/m", by_address="60/m")
 LARGE_REVIEW = PostLimit("large-review", by_user="12/m", by_address="36/m")
 UPLOAD = PostLimit("upload", by_user="20/m", by_address="60/m")
@@ -60,10 +59,10 @@ DOWNLOAD = PostLimit("download", by_user="20/m", by_address="60/m")
 
 
 def limit_posts(limit: PostLimit) -> Callable[[ViewT], ViewT]:
-    """Refuse posts beyond the limit with 429; other methods are not counted.
+    """Return a decorator that refuses posts beyond the limit with 429; only posts are counted.
 
-    Around a page of members it goes below `member_page`, so that the organization is known and
-    strangers count nothing.
+    On a member page it belongs below `member_page`, so that the organization is known and posts of
+    outsiders are not counted.
     """
 
     def decorate(view: ViewT) -> ViewT:
@@ -81,9 +80,9 @@ def limit_posts(limit: PostLimit) -> Callable[[ViewT], ViewT]:
 def refusal(
     request: HttpRequest, limit: PostLimit, member: Member | None = None
 ) -> HttpResponse | None:
-    """Count a post, and return the answer to one that is too many.
+    """Count a post; return the response with status 429 if it exceeds a limit, otherwise None.
 
-    The address is asked last: a user who is refused uses up nothing of their colleagues' share.
+    The address is counted last, so that a refused user does not use up their colleagues' share.
     """
     if request.method != "POST":
         return None
@@ -103,7 +102,7 @@ def refusal(
 def _counters(
     request: HttpRequest, limit: PostLimit, member: Member | None
 ) -> Iterator[tuple[str, str, str]]:
-    """Yield what is counted: by whom, how much, and who it is."""
+    """Yield the kind, the rate and the key of each counter of the post."""
     if limit.by_user and request.user.is_authenticated:
         yield "user", limit.by_user, str(request.user.pk)
     if limit.by_organization and member is not None:
@@ -112,7 +111,7 @@ def _counters(
 
 
 def network_of(address: str) -> str:
-    """Return what counts as one address: of IPv6 the /64, which is what one customer has."""
+    """Return the key of an IP address: an IPv6 address counts as its /64, the usual subnet."""
     if ":" not in address:
         return address or "unknown"
     known = ipaddress.IPv6Address(address)
@@ -122,7 +121,10 @@ def network_of(address: str) -> str:
 
 
 def too_many_requests(request: HttpRequest, seconds: float = 60) -> HttpResponse:
-    """Return the page of status 429, or what stands in for a part of a page; also for allauth."""
+    """Return the page with status 429, or its fragment for htmx. allauth uses it too.
+
+    `seconds` until the next attempt are sent as Retry-After, rounded up.
+    """
     wait = max(1, math.ceil(seconds))
     part = bool(getattr(request, "htmx", False))
     template = "accounts/access/parts/too_many_requests.html" if part else "429.html"

@@ -34,8 +34,8 @@ class BalanceView(ApiView):
         """The organization's credits. A test key reads the same ones, and spends none."""
         organization = Organization.objects.get(id=caller_of(request).organization_id)
         balance = Balance.objects.filter(organization=organization).first()
-        answer: AccountBalance = {
+        content: AccountBalance = {
             "credits": credits_text(balance.micro if balance else 0),
             "low_balance_threshold": credits_text(organization.low_balance_threshold),
         }
-        return Response(answer)
+        return Response(content)

@@ -1,8 +1,8 @@
-"""allauth's addresses, with limits for the posts that strangers make or that send mails."""
+"""URLs of allauth, with rate limits for posts of anonymous visitors and posts that send mails."""
 
 from collections.abc import Iterable, Iterator
 
-from allauth.urls import urlpatterns as addresses
+from allauth.urls import urlpatterns as allauth_urls
 from django.urls import URLPattern, URLResolver
 
 from accounts.access.post_limits import (
@@ -31,7 +31,7 @@ LIMITS = {
     "account_reauthenticate": REAUTHENTICATE,
     "mfa_reauthenticate": REAUTHENTICATE,
 }
-"""By the names of the addresses."""
+"""Limit of each URL name."""
 
 
 def _limited(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[URLPattern | URLResolver]:
@@ -48,4 +48,4 @@ def _limited(patterns: Iterable[URLPattern | URLResolver]) -> Iterator[URLPatter
             yield each
 
 
-urlpatterns = list(_limited(addresses))
+urlpatterns = list(_limited(allauth_urls))

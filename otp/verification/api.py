@@ -182,13 +182,13 @@ class OtpVerifyView(ApiView):
         verification = verify.verify(
             caller_of(request), ids.parse_id(ids.OTP, body.otp_id), body.code
         )
-        answer: OtpChecked = {
+        content: OtpChecked = {
             "otp_id": verification.public_id,
             "verified": verification.status == Verification.Status.VERIFIED,
             "status": verification.status,
             "attempts_left": verification.attempts_left,
         }
-        return Response(answer)
+        return Response(content)
 
 
 class OtpResendView(ApiView):
@@ -231,14 +231,14 @@ class OtpView(ApiView):
 
 def _sent(sent: Sent) -> OtpSent | OtpSentInTest:
     verification = sent.verification
-    answer: OtpSent = {
+    content: OtpSent = {
         "otp_id": verification.public_id,
         "phone": verification.phone,
         "status": verification.status,
         "expires_at": time_text(verification.expires_at),
         "message_id": ids.public_id(ids.MESSAGE, verification.message_id),
     }
-    return {**answer, "test_code": sent.code} if verification.test else answer
+    return {**content, "test_code": sent.code} if verification.test else content
 
 
 def _verification(verification: Verification) -> OtpVerification:

@@ -72,7 +72,7 @@ class DeliveriesView(ApiView):
     )
     def get(self, request: Request, webhook_id: PathId, query: LogQuery) -> Response:
         """The endpoint's deliveries, newest first: request, each attempt, and when the next is."""
-        wanted = log.Filter(
+        filters = log.Filter(
             status=query.status,
             event_type=query.event,
             message_id=query.message_id,
@@ -81,13 +81,13 @@ class DeliveriesView(ApiView):
             below=query.cursor,
         )
         endpoint = endpoints.find(caller_of(request).organization_id, webhook_id)
-        rows = log.newest(endpoint.id, wanted, query.limit + 1)
+        rows = log.newest(endpoint.id, filters, query.limit + 1)
         page, next_cursor = page_of(rows, query.limit)
-        answer: WebhookDeliveries = {
+        content: WebhookDeliveries = {
             "data": [delivery_json(one) for one in page],
             "next_cursor": next_cursor,
         }
-        return Response(answer)
+        return Response(content)
 
 
 class DeliveryView(ApiView):
@@ -153,5 +153,5 @@ class ReplayPeriodView(ApiView):
             caller_of(request).organization_id, webhook_id, period
         )
         next_cursor = None if last is None else encode_cursor(last)
-        answer: WebhookReplay = {"replayed": replayed, "next_cursor": next_cursor}
-        return Response(answer, status=202)
+        content: WebhookReplay = {"replayed": replayed, "next_cursor": next_cursor}
+        return Response(content, status=202)

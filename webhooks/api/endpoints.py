@@ -84,11 +84,11 @@ class WebhooksView(ApiView):
         if query.cursor is not None:
             mine = mine.filter(id__gt=query.cursor)
         page, next_cursor = page_of(list(mine[: query.limit + 1]), query.limit)
-        answer: Webhooks = {
+        content: Webhooks = {
             "data": [endpoint_json(one) for one in page],
             "next_cursor": next_cursor,
         }
-        return Response(answer)
+        return Response(content)
 
     @operation(
         "create_webhook", "Make a webhook endpoint", body=WebhookBody, responses={201: NewWebhook}

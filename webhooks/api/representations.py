@@ -1,4 +1,4 @@
-"""Endpoints and deliveries as the REST API shows them: their types, and how they are built."""
+"""Representations of endpoints and deliveries in the REST API: their types and builders."""
 
 from dataclasses import dataclass
 from datetime import datetime

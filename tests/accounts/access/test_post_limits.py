@@ -1,4 +1,4 @@
-"""Limited posts of pages: refused beyond their limit, by user and by address, in both languages."""
+"""Rate limits of posts to pages: by user, organization and IP address, in both languages."""
 
 import itertools
 import re
@@ -57,7 +57,7 @@ LIMITED: dict[str, PostLimit] = {
     "new_export": post_limits.DOWNLOAD,
 }
 BY_USER = [name for name, limit in LIMITED.items() if limit.by_user]
-# One address of each limit.
+# One URL of each limit.
 BY_ADDRESS = list({limit: name for name, limit in reversed(LIMITED.items())}.values())
 TEXTS = {
     "en": ("Too many requests", "Try again in a minute."),
@@ -69,7 +69,7 @@ _addresses = itertools.count(1)
 @pytest.fixture(autouse=True)
 def _plain(settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.STORAGES = PLAIN_STATIC
-    # No window ends while a test posts.
+    # The clock stands still, so that no window ends while a test posts.
     monkeypatch.setattr("django_ratelimit.core.time", SimpleNamespace(time=lambda: 1_800_000_000))
 
 
@@ -86,7 +86,7 @@ FEWER = replace(post_limits.PREVIEW, by_user="9/m", by_address="18/m")
 
 
 class Scene:
-    """An address that is limited, and people who post to it."""
+    """A limited URL, and users who post to it."""
 
     def __init__(self, name: str, world: World, customer: Customer, carrier: Carrier) -> None:
         self.limit, self.customer = LIMITED[name], customer
@@ -102,11 +102,11 @@ class Scene:
             self.url = url_of(name, world, customer, carrier)
 
     def person(self) -> Client:
-        """Somebody who may post there, and has not done so yet."""
+        """Return the browser of a new user who may post to the URL."""
         return browser(member(self.customer.organization) if self.limit.by_user else None)
 
     def outsider(self, world: World) -> Client:
-        """The same of an organization that has not posted yet; `url` is that one's then."""
+        """Switch the scene to a new organization; return the browser of a user of it."""
         self.customer = world.customer()
         self.url = re.sub(r"org_\w+", public_id(self.customer.organization), self.url)
         return self.person()
@@ -125,7 +125,7 @@ def scene(
     def fewer(request: Any, limit: PostLimit, member: Any) -> Iterator[tuple[str, str, str]]:
         return counters(request, FEWER if limit == post_limits.PREVIEW else limit, member)
 
-    # A tenth of so many: the others show that the figures hold.
+    # A tenth of this limit's posts, for speed; the other limits are tested with their real numbers.
     monkeypatch.setattr(post_limits, "_counters", fewer)
     return Scene(request.param, world, customer, carrier)
 
@@ -134,26 +134,26 @@ def post(client: Client, url: str, *, at: str, fields: Any = None, **headers: st
     return client.post(url, fields or {}, REMOTE_ADDR=at, headers=headers)
 
 
-def is_refused(answer: Any) -> bool:
-    assert answer.status_code < 500
-    return bool(answer.status_code == 429)
+def is_refused(response: Any) -> bool:
+    assert response.status_code < 500
+    return bool(response.status_code == 429)
 
 
 def refused_in_both_languages(client: Client, url: str, *, at: str) -> None:
-    """Assert that a post is refused with the page, in each language."""
+    """Assert that a post is refused with the error page, in each language."""
     for language, texts in TEXTS.items():
         client.cookies["django_language"] = language
-        answer = post(client, url, at=at)
-        assert is_refused(answer)
-        page = answer.content.decode()
+        response = post(client, url, at=at)
+        assert is_refused(response)
+        page = response.content.decode()
         assert texts[0] in page
-        assert (texts[1] in page) is (int(answer["Retry-After"]) <= 60)
+        assert (texts[1] in page) is (int(response["Retry-After"]) <= 60)
         assert f'dir="{"rtl" if language == "ar" else "ltr"}"' in page
-        assert 1 <= int(answer["Retry-After"]) <= 3600
+        assert 1 <= int(response["Retry-After"]) <= 3600
     client.cookies["django_language"] = "en"
 
 
-# ---------------------------------------------------------------- every limited address
+# ---------------------------------------------------------------- every limited URL
 
 
 def _limited(patterns: list[URLPattern | URLResolver]) -> Iterator[tuple[str, PostLimit]]:
@@ -164,7 +164,7 @@ def _limited(patterns: list[URLPattern | URLResolver]) -> Iterator[tuple[str, Po
             yield pattern.name or "", pattern.callback.post_limit
 
 
-def test_every_limited_address_has_its_row() -> None:
+def test_every_limited_url_has_its_row() -> None:
     assert dict(_limited(get_resolver().url_patterns)) == LIMITED
 
 
@@ -172,7 +172,7 @@ def test_every_limited_address_has_its_row() -> None:
 def test_a_user_is_refused_beyond_the_limit_and_others_are_not(scene: Scene) -> None:
     someone = scene.person()
     for _ in range(count_of(scene.limit.by_user)):
-        # From everywhere, so that no address is the reason.
+        # Each from another IP address, so that no address reaches its limit.
         assert not is_refused(post(someone, scene.url, at=new_address()))
     refused_in_both_languages(someone, scene.url, at=new_address())
     assert not is_refused(someone.get(scene.url))
@@ -197,23 +197,25 @@ def test_an_address_is_refused_beyond_the_limit_and_others_are_not(
 
 
 @pytest.mark.parametrize("scene", ["test_message", "test_webhook", "send_try"], indirect=True)
-def test_an_organization_is_refused_whoever_of_it_posts(scene: Scene, world: World) -> None:
+def test_an_organization_is_refused_beyond_the_limit_for_all_its_users(
+    scene: Scene, world: World
+) -> None:
     for _ in range(count_of(scene.limit.by_organization)):
         assert not is_refused(post(scene.person(), scene.url, at=new_address()))
     refused_in_both_languages(scene.person(), scene.url, at=new_address())
     assert not is_refused(post(scene.outsider(world), scene.url, at=new_address()))
 
 
-def test_a_user_who_is_refused_uses_up_nothing_of_the_addresss_share(customer: Customer) -> None:
+def test_a_refused_user_does_not_use_up_the_share_of_the_address(customer: Customer) -> None:
     url = reverse("invite", kwargs={"organization_id": public_id(customer.organization)})
     office = new_address()
     loud, quiet = (browser(member(customer.organization)) for _ in range(2))
-    answers = [is_refused(post(loud, url, at=office)) for _ in range(100)]
-    assert answers.count(False) == count_of(post_limits.INVITE.by_user)
+    responses = [is_refused(post(loud, url, at=office)) for _ in range(100)]
+    assert responses.count(False) == count_of(post_limits.INVITE.by_user)
     assert not is_refused(post(quiet, url, at=office))
 
 
-def test_who_may_not_see_the_page_counts_nothing(customer: Customer) -> None:
+def test_posts_of_outsiders_are_not_counted(customer: Customer) -> None:
     url = reverse("invite", kwargs={"organization_id": public_id(customer.organization)})
     office = new_address()
     for _ in range(count_of(post_limits.INVITE.by_address) + 1):
@@ -221,7 +223,7 @@ def test_who_may_not_see_the_page_counts_nothing(customer: Customer) -> None:
     assert not is_refused(post(browser(member(customer.organization)), url, at=office))
 
 
-def test_nothing_is_done_by_a_post_that_is_refused(customer: Customer, mailoutbox: Any) -> None:
+def test_a_refused_post_has_no_effect(customer: Customer, mailoutbox: Any) -> None:
     url = reverse("invite", kwargs={"organization_id": public_id(customer.organization)})
     owner = browser(member(customer.organization))
     for _ in range(count_of(post_limits.INVITE.by_user)):
@@ -232,7 +234,7 @@ def test_nothing_is_done_by_a_post_that_is_refused(customer: Customer, mailoutbo
     assert not customer.organization.invitations.exists()
 
 
-# ---------------------------------------------------------------- whose address it is
+# ---------------------------------------------------------------- the caller's IP address
 
 
 def test_behind_a_proxy_the_callers_address_counts(settings: Any, db: None) -> None:
@@ -256,7 +258,7 @@ def test_behind_a_proxy_the_callers_address_counts(settings: Any, db: None) -> N
         ("", "unknown"),
     ],
 )
-def test_what_counts_as_one_address(address: str, network: str) -> None:
+def test_the_key_of_an_address(address: str, network: str) -> None:
     assert network_of(address) == network
 
 
@@ -271,7 +273,7 @@ def _composed(customer: Customer, path: str = "") -> str:
     return f"/dashboard/{public_id(customer.organization)}/compose/{path}"
 
 
-def test_estimates_for_thousands_are_fewer_and_say_so_in_place(
+def test_estimates_for_thousands_have_a_lower_limit_and_show_the_error_in_place(
     customer: Customer, carrier: Carrier
 ) -> None:
     url = _composed(customer, "estimate/")
@@ -281,12 +283,12 @@ def test_estimates_for_thousands_are_fewer_and_say_so_in_place(
         assert not is_refused(post(owner, url, at=new_address(), fields=large))
     for language, texts in TEXTS.items():
         owner.cookies["django_language"] = language
-        answer = post(owner, url, at=new_address(), fields=large, hx_request="true")
-        assert is_refused(answer)
-        part = answer.content.decode()
+        response = post(owner, url, at=new_address(), fields=large, hx_request="true")
+        assert is_refused(response)
+        part = response.content.decode()
         assert all(text in part for text in texts)
         assert "<html" not in part
-    # A few recipients go on, and so do the review and the colleague.
+    # Few recipients are still allowed, and so are the review and the colleague.
     owner.cookies["django_language"] = "en"
     small = {"to": _many(3), "text": "Hello"}
     assert not is_refused(post(owner, url, at=new_address(), fields=small))
@@ -294,7 +296,7 @@ def test_estimates_for_thousands_are_fewer_and_say_so_in_place(
     assert not is_refused(post(colleague, url, at=new_address(), fields=large))
 
 
-def test_reviews_of_thousands_are_fewer_too(customer: Customer, carrier: Carrier) -> None:
+def test_reviews_of_thousands_have_a_lower_limit_too(customer: Customer, carrier: Carrier) -> None:
     owner = browser(member(customer.organization))
     large = {"to": _many(1000), "text": "Hello", "act": "review"}
     pages = itertools.cycle([_composed(customer), _composed(customer, "send/")])
@@ -321,7 +323,7 @@ def test_a_long_list_is_many_recipients(customer: Customer, entries: int, refuse
     assert is_refused(last) is refused
 
 
-# ---------------------------------------------------------------- what allauth counts
+# ---------------------------------------------------------------- allauth's own limits
 
 
 @pytest.fixture
@@ -336,14 +338,14 @@ def _sign_in(user: User, password: str, *, at: str) -> Any:
     return post(Client(), reverse("account_login"), at=at, fields=fields)
 
 
-def test_guesses_of_one_password_are_fewer_than_posts(noor: User) -> None:
+def test_guesses_of_one_password_have_a_lower_limit_than_posts(noor: User) -> None:
     caches["default"].clear()
     for _ in range(5):
-        answer = _sign_in(noor, "wrong", at=new_address())
-        assert "Too many failed" not in answer.content.decode()
-    # Said in the form: the address is not the reason, and nothing else is refused.
-    answer = _sign_in(noor, "a-long-and-odd-one", at=new_address())
-    assert (answer.status_code, "Too many failed" in answer.content.decode()) == (200, True)
+        response = _sign_in(noor, "wrong", at=new_address())
+        assert "Too many failed" not in response.content.decode()
+    # The form shows the error; the page itself is not refused.
+    response = _sign_in(noor, "a-long-and-odd-one", at=new_address())
+    assert (response.status_code, "Too many failed" in response.content.decode()) == (200, True)
 
 
 def test_mails_to_one_address_are_refused_with_the_same_page(noor: User) -> None:
@@ -351,10 +353,10 @@ def test_mails_to_one_address_are_refused_with_the_same_page(noor: User) -> None
     url, fields = reverse("account_reset_password"), {"email": noor.email}
     for _ in range(5):
         assert not is_refused(post(Client(), url, at=new_address(), fields=fields))
-    answer = post(Client(), url, at=new_address(), fields=fields)
-    assert is_refused(answer)
-    assert all(text in answer.content.decode() for text in TEXTS["en"])
-    assert answer["Retry-After"] == "60"
+    response = post(Client(), url, at=new_address(), fields=fields)
+    assert is_refused(response)
+    assert all(text in response.content.decode() for text in TEXTS["en"])
+    assert response["Retry-After"] == "60"
 
 
 # ---------------------------------------------------------------- without Redis
@@ -377,8 +379,8 @@ def test_without_redis_people_sign_in_and_guesses_are_counted(noor: User) -> Non
     assert _sign_in(noor, "a-long-and-odd-one", at=new_address()).status_code == 302
     for _ in range(5):
         _sign_in(noor, "wrong", at=new_address())
-    answer = _sign_in(noor, "wrong", at=new_address())
-    assert "Too many failed" in answer.content.decode()
+    response = _sign_in(noor, "wrong", at=new_address())
+    assert "Too many failed" in response.content.decode()
 
 
 def test_all_processes_count_together_once_redis_is_back(
