@@ -36,6 +36,8 @@ _NOT_OFFERED: Final = (Tag.SOURCE_PORT, Tag.DESTINATION_PORT, Tag.USSD_SERVICE_O
 
 GSM, PACKED, LATIN_1, UTF_8, ASCII, UCS2 = "gsm", "packed", "latin1", "utf8", "ascii", "ucs2"
 _CODECS: Final = {LATIN_1: "latin-1", UTF_8: "utf-8", ASCII: "ascii"}
+_BIG_ENDIAN, _LITTLE_ENDIAN, _UTF_8_MARK = b"\xfe\xff", b"\xff\xfe", b"\xef\xbb\xbf"
+_NO_WORD: Final = frozenset({b"", b" ", b"\n", b"\r", b"\0"})
 # data_coding, SMPP 3.4, 5.2.19; 0 and 1 are the account's.
 _CODINGS: Final = {0x03: LATIN_1, 0x08: UCS2}
 # Octets for a program on the handset, and no text: they cannot be sent as what they are.
@@ -167,6 +169,9 @@ def _read(
     concat, content, fill = _user_data(pdu, coding)
     if coding == PACKED:
         content, coding = _unpacked(content, fill), GSM
+    else:
+        is_end = concat is None or concat.index == concat.total
+        content = _without_counted_nul(coding, content, is_end=is_end)
     if not content:
         raise Refused("EMPTY_MESSAGE", "the message is empty")
     part = None
@@ -308,14 +313,51 @@ def decode_text(coding: str, parts: Sequence[bytes]) -> str:
         if coding == GSM:
             return encoding.join("gsm7", parts)
         if coding == UCS2:
-            return encoding.join("ucs2", parts)
+            return encoding.join("ucs2", _big_endian(parts))
         octets = b"".join(parts)
+        if coding == UTF_8:
+            octets = octets.removeprefix(_UTF_8_MARK)
         if coding == ASCII and not _CONTROLS.isdisjoint(octets.decode("ascii")):
             # Most likely GSM's alphabet, which some clients write with data_coding 1.
             raise ValueError("there are control characters in it")
         return octets.decode(_CODECS[coding])
     except ValueError as error:
         raise Refused("INVALID_TEXT", f"the octets are no {coding} text: {error}") from None
+
+
+def _big_endian(parts: Sequence[bytes]) -> list[bytes]:
+    """Return UCS-2 parts without byte order marks, in the order that SMPP has where a mark says
+    that they are in the other one. A part without a mark is as the first one."""
+    little = parts[0].startswith(_LITTLE_ENDIAN)
+    found = []
+    for part in parts:
+        swap = part.startswith(_LITTLE_ENDIAN) or (little and not part.startswith(_BIG_ENDIAN))
+        if swap and len(part) % 2:
+            raise ValueError("an odd number of octets")
+        if swap:
+            swapped = bytearray(part)
+            swapped[::2], swapped[1::2] = part[1::2], part[::2]
+            part = bytes(swapped)
+        found.append(part.removeprefix(_BIG_ENDIAN))
+    return found
+
+
+def _without_counted_nul(coding: str, content: bytes, *, is_end: bool) -> bytes:
+    """Return a text without the NUL that some clients end it with, and count.
+
+    In GSM's alphabet that octet is `@` too. One behind a space, or alone, is taken for that; one
+    behind a word is not, for no word ends so. `is_end`: the text's own end, not that of a part.
+    """
+    if not content.endswith(b"\0"):
+        return content
+    if coding == UCS2:
+        if len(content) % 2:
+            return content[:-1] if is_end else content
+        return content.removesuffix(b"\0\0")
+    if coding == GSM:
+        ends_a_word = is_end and content[-2:-1] not in _NO_WORD
+        return content[:-1] if ends_a_word else content
+    return content[:-1]
 
 
 def encode_text(coding: str, written: str) -> bytes:
@@ -332,10 +374,12 @@ def read_replacement(pdu: ReplaceSm, data_coding: int, dialect: Dialect) -> str:
     if pdu.registered_delivery & ~_REGISTERED:
         raise Refused("INVALID_REGISTERED_DELIVERY", "a reserved bit is set")
     content, coding = pdu.short_message, coding_of(data_coding, dialect)
-    if not content:
-        raise Refused("EMPTY_MESSAGE", "the message is empty")
     if coding == PACKED:
         content, coding = _unpacked(content, 0), GSM
+    else:
+        content = _without_counted_nul(coding, content, is_end=True)
+    if not content:
+        raise Refused("EMPTY_MESSAGE", "the message is empty")
     return decode_text(coding, [content])
 
 

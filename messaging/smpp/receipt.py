@@ -258,7 +258,8 @@ def _decode(octets: bytes, data_coding: int) -> str:
     """The text, as far as field names go: any one-octet alphabet will do as Latin-1."""
     # Some carriers say UCS-2 and write ASCII; UTF-16 of ASCII has a NUL in every other octet.
     if data_coding == 8 and b"\0" in octets.rstrip(b"\0"):
-        return octets.decode("utf-16-be", "replace")
+        little = octets.startswith(b"\xff\xfe")
+        return octets.decode("utf-16-le" if little else "utf-16-be", "replace").lstrip("\ufeff")
     return octets.decode("latin-1")
 
 

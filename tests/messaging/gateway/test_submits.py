@@ -118,6 +118,109 @@ def test_codings(esme, member, fields, octets, expected) -> None:
     assert stored(member).text == expected
 
 
+BOM_BE, BOM_LE = b"\xfe\xff", b"\xff\xfe"
+SEVENTY = "مرحبا بكم " * 7
+
+
+@pytest.mark.parametrize(
+    ("octets", "expected"),
+    [
+        (SEVENTY.encode("utf-16-be"), SEVENTY),
+        (BOM_BE + SEVENTY.encode("utf-16-be"), SEVENTY),
+        (BOM_LE + SEVENTY.encode("utf-16-le"), SEVENTY),
+        (BOM_LE + "a 👋".encode("utf-16-le"), "a 👋"),
+        (BOM_BE + "مرحبا".encode("utf-16-be") + b"\0\0", "مرحبا"),
+        (BOM_LE + "مرحبا".encode("utf-16-le") + b"\0\0", "مرحبا"),
+        (BOM_BE + "مرحبا".encode("utf-16-be") + b"\0", "مرحبا"),
+    ],
+)
+def test_byte_order_marks_are_no_text(esme, member, octets, expected) -> None:
+    """70 letters stay one part, and none is read the wrong way round."""
+    assert esme.request(submit(octets, data_coding=8)).status == 0
+    message = stored(member)
+    assert (message.text, message.parts, message.price) == (expected, 1, MICRO)
+
+
+@pytest.mark.parametrize("octets", [BOM_BE, BOM_LE, BOM_BE + b"\0", BOM_LE + b"a"])
+def test_a_byte_order_mark_alone_is_no_text(esme, member, octets) -> None:
+    refused(esme, member, submit(octets, data_coding=8))
+
+
+@pytest.mark.parametrize("order", ["utf-16-be", "utf-16-le"])
+@pytest.mark.parametrize("marks", ["first", "each"])
+def test_byte_order_marks_of_parts(esme, member, order, marks) -> None:
+    """As of a text that was written whole and then cut, or of parts that were written singly."""
+    long = "رسالة طويلة 👋 إلى العميل " * 5
+    mark = BOM_BE if order == "utf-16-be" else BOM_LE
+    octets = long.encode(order)
+    pieces = [octets[start : start + 100] for start in range(0, len(octets), 100)]
+    for number, piece in enumerate(pieces, 1):
+        header = encoding.concat_udh(7, len(pieces), number)
+        marked = mark + piece if number == 1 or marks == "each" else piece
+        pdu = submit(header + marked, data_coding=8, esm_class=0x40)
+        assert esme.request(pdu).status == 0
+    assert stored(member).text == long
+
+
+@pytest.mark.parametrize(
+    ("fields", "octets"),
+    [
+        ({}, b"hello\0"),
+        ({"data_coding": 0xF0}, b"hello\0"),
+        ({"data_coding": 0x10}, b"hello\0"),
+        ({"data_coding": 1}, b"hello\0"),
+        ({"data_coding": 3}, b"hello\0"),
+        ({"data_coding": 8}, "hello".encode("utf-16-be") + b"\0\0"),
+        ({"data_coding": 8}, "hello".encode("utf-16-be") + b"\0"),
+        ({"data_coding": 3, "tlvs": {int(Tag.MESSAGE_PAYLOAD): b"hello\0"}}, b""),
+        ({"tlvs": {int(Tag.MESSAGE_PAYLOAD): b"hello\0"}}, b""),
+    ],
+)
+def test_counted_nul_at_the_end_is_no_text(esme, member, fields, octets) -> None:
+    assert esme.request(submit(octets, **fields)).status == 0
+    assert stored(member).text == "hello"
+
+
+@pytest.mark.parametrize("coding", ["latin1", "utf8"])
+def test_counted_nul_in_an_account_s_own_coding(server, member, coding) -> None:
+    member.set(default_coding=coding)
+    with member.bound(server.port) as esme:
+        assert esme.request(submit("é".encode({"latin1": "latin-1"}.get(coding, coding)) + b"\0"))
+        mark = b"\xef\xbb\xbf" if coding == "utf8" else b""
+        assert esme.request(submit(mark + b"hello\0")).status == 0
+    assert [m.text for m in member.customer.messages()] == ["é", "hello"]
+
+
+@pytest.mark.parametrize("written", ["see you @", "@", "@@", "at\n@"])
+def test_at_sign_that_stands_alone_stays(esme, member, written) -> None:
+    """In GSM's alphabet it has the octet 0."""
+    assert esme.request(submit(encoding.written_in_gsm(written))).status == 0
+    assert stored(member).text == written
+
+
+def test_counted_nul_of_parts(esme, member) -> None:
+    """Only the last part ends the text: in GSM's alphabet another part may well end in `@`."""
+    for number, piece in enumerate((b"write to me\0", b"example.com, and soon\0"), 1):
+        header = encoding.concat_udh(9, 2, number)
+        assert esme.request(submit(header + piece, esm_class=0x40)).status == 0
+    assert stored(member).text == "write to me@example.com, and soon"
+
+
+@pytest.mark.parametrize(
+    ("fields", "octets"),
+    [
+        ({"data_coding": 1}, b"hel\0lo"),
+        ({"data_coding": 3}, b"hel\0lo"),
+        ({"data_coding": 8}, "hel\0lo".encode("utf-16-be")),
+        ({"data_coding": 3}, b"\0"),
+        ({"data_coding": 8}, b"\0\0"),
+    ],
+)
+def test_nul_within_a_text_is_refused(esme, member, fields, octets) -> None:
+    status = refused(esme, member, submit(octets, **fields))
+    assert status in (Status.ESME_RSUBMITFAIL, Status.ESME_RINVMSGLEN)
+
+
 @pytest.mark.parametrize("data_coding", [0x02, 0x04, 0x14, 0x15, 0x16, 0x17, 0xF4, 0xF5, 0xF7])
 def test_binary_data_is_refused(esme, member, data_coding) -> None:
     """It is no text: as Latin-1 it would be charged, and be nonsense on the handset."""
@@ -711,7 +814,7 @@ def test_text_that_is_refused_when_whole(esme, member) -> None:
     """A text that only turns out wrong with its last part: what was answered ends as failed."""
     *first, last = parts_of(ARABIC, "8", receipt=1)
     answers = [esme.request(pdu) for pdu in first]
-    last.short_message = last.short_message[:-1]  # half a character
+    last.short_message += "م".encode("utf-16-be")[:1]  # half a character
     esme.send(last)
     (refusal,), receipts = both(esme, 1, len(answers))
     assert refusal.status == Status.ESME_RSUBMITFAIL

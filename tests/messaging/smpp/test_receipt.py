@@ -178,6 +178,9 @@ def test_shapes(name):
     # The same in UCS-2, as at least one operator sends it, and UCS-2 only by its data_coding.
     assert parse_receipt(text.encode("utf-16-be"), {}, 8) == expected_receipt(*expected)
     assert parse_receipt(text.encode("latin-1"), {}, 8) == expected_receipt(*expected)
+    for codec in ("utf-16-be", "utf-16-le"):
+        marked = ("\ufeff" + text).encode(codec)
+        assert parse_receipt(marked, {}, 8) == expected_receipt(*expected)
 
 
 @pytest.mark.parametrize(
