@@ -195,7 +195,7 @@ class CarrierAdmin(OperatorAdmin):
             {
                 "classes": ("collapse",),
                 "fields": (
-                    ("gsm_encoding", "service_type"),
+                    ("gsm_encoding", "source_coding", "service_type"),
                     ("submit_id_form", "receipt_id_form"),
                     ("source_ton_alphanumeric", "source_npi_alphanumeric"),
                     ("source_ton_numeric", "source_npi_numeric"),

@@ -22,6 +22,7 @@ def wire_format(carrier: Carrier) -> WireFormat:
         destination=Ton(carrier.destination_ton, carrier.destination_npi),
         destination_plus=carrier.destination_plus,
         gsm_encoding=carrier.gsm_encoding,
+        source_coding=carrier.source_coding,
         service_type=carrier.service_type,
         send_validity=carrier.send_validity,
     )

@@ -1,7 +1,7 @@
 """The outcome of a submitted message, by the carrier's responses to its parts. Pure."""
 
 from messaging.carriers.command_statuses import SubmitOutcome, status_name, submit_outcome
-from messaging.carriers.queue import Result
+from messaging.carriers.queue import NOT_ENCODABLE, Result
 from messaging.carriers.receipts import FinalReceipt, Reason, UnusedReceipt
 from messaging.smpp.link import LinkError, NotSent
 from messaging.smpp.pdus import Response
@@ -50,7 +50,7 @@ def apply_outcome(result: Result, outcome: Response | Exception) -> None:
             result.submit_outcome = None
     else:
         result.submit_outcome = SubmitOutcome.REFUSED
-        result.code = "NOT_ENCODABLE"
+        result.code = NOT_ENCODABLE
         result.detail = f"The message could not be written for the carrier: {outcome}"
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 from messaging.smpp.pdus import SubmitSm
 from messaging.text import encoding as text
+from messaging.text import source_addresses
 
 ESM_UDHI = 0x40  # user data begins with a header (SMPP 3.4, 5.2.12)
 DEFAULT_ALPHABET, LATIN1, UCS2 = 0x00, 0x03, 0x08  # data_coding (SMPP 3.4, 5.2.19)
@@ -31,6 +32,7 @@ class WireFormat:
     destination: Ton = Ton(1, 1)
     destination_plus: bool = False
     gsm_encoding: str = "unpacked"
+    source_coding: str = source_addresses.LATIN_1
     service_type: str = ""
     send_validity: bool = True
 
@@ -79,7 +81,10 @@ def submit_pdus(
 def _source(format: WireFormat, sender: str) -> tuple[str, Ton]:
     digits = sender.removeprefix("+")
     if not digits.isdecimal():
-        return sender, format.alphanumeric
+        source = source_addresses.written(sender, format.source_coding)
+        if source is None:
+            raise ValueError(f"the sender ID cannot be written as {format.source_coding}")
+        return source, format.alphanumeric
     if sender.startswith("+") or len(digits) > SHORT_CODE_DIGITS:
         return digits, format.numeric
     return digits, format.short_code

@@ -24,12 +24,14 @@ from messaging.lifecycle.record import MessageRecord, columns
 from messaging.lifecycle.refunds import NOT_ACCEPTED, refunds
 from messaging.lifecycle.wakeups import wake_carriers
 from messaging.routing.cache import tables
+from messaging.routing.tables import CarrierChoice
 from messaging.states import Status, swap
 from webhooks.events import outbox
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 60.0
 MAX_UNANSWERED = 2
 """Submits of one message that may stay unanswered: each may have reached the handset."""
+NOT_ENCODABLE = "NOT_ENCODABLE"
 RECEIPT_GRACE = timedelta(seconds=5)
 
 
@@ -177,6 +179,10 @@ def _change(carrier_id: int, result: Result, now: datetime) -> _Change:
     if result.submit_outcome is SubmitOutcome.ACCEPTED:
         return _Change(Status.SENT, message.expires_at + RECEIPT_GRACE, carrier_id, sent_at=now)
     if result.submit_outcome is SubmitOutcome.REFUSED:
+        # What cannot be written for one carrier may be for another, which has other settings.
+        following = _following(carrier_id, result) if result.code == NOT_ENCODABLE else None
+        if following is not None:
+            return _Change(Status.QUEUED, now, following.id, [*message.tried, carrier_id])
         return _failure(carrier_id, now, result.code, result.detail)
     if result.unanswered and message.unanswered + 1 >= MAX_UNANSWERED:
         why = "The carrier did not answer, so the message may or may not have been sent."
@@ -201,14 +207,23 @@ def _failure(carrier_id: int, now: datetime, code: str, why: str) -> _Change:
 def _try_again(carrier_id: int, result: Result, now: datetime) -> _Change:
     """Back to the queue: of the next carrier at once, or of the same one after a while."""
     message = result.message
-    tried = [*message.tried, carrier_id]
-    started = bool(message.submitted_parts or result.submitted)
-    if result.submit_outcome is not SubmitOutcome.SLOW_DOWN and not started:
-        # Parts of one message go through one carrier, or no handset could join them.
-        following = tables().after(message.to, message.organization_id, tried, test=message.test)
+    if result.submit_outcome is not SubmitOutcome.SLOW_DOWN:
+        following = _following(carrier_id, result)
         if following is not None:
-            return _Change(Status.QUEUED, now, following.id, tried)
+            return _Change(Status.QUEUED, now, following.id, [*message.tried, carrier_id])
     return _Change(Status.QUEUED, now + retry_delay(message.submits), carrier_id)
+
+
+def _following(carrier_id: int, result: Result) -> CarrierChoice | None:
+    """Return the carrier of the route that a message may go to next, or None."""
+    message = result.message
+    if message.submitted_parts or result.submitted:
+        # Parts of one message go through one carrier, or no handset could join them.
+        return None
+    tried = [*message.tried, carrier_id]
+    return tables().after(
+        message.to, message.organization_id, tried, test=message.test, sender=message.sender
+    )
 
 
 def retry_delay(submits: int) -> timedelta:

@@ -31,6 +31,11 @@ class Carrier(models.Model):
         PACKED = "packed", _("Default alphabet, packed (data_coding 0)")
         LATIN1 = "latin1", _("Latin-1 (data_coding 3)")
 
+    class SourceCoding(models.TextChoices):
+        ASCII = "ascii", _("ASCII")
+        LATIN1 = "latin1", _("Latin-1")
+        GSM = "gsm", _("Default alphabet, one septet an octet")
+
     class IdForm(models.TextChoices):
         AS_IS = "as_is", _("As it is")
         DECIMAL = "decimal", _("Decimal")
@@ -106,6 +111,17 @@ class Carrier(models.Model):
     )
     gsm_encoding = models.CharField(
         _("GSM text"), max_length=10, choices=GsmEncoding.choices, default=GsmEncoding.UNPACKED
+    )
+    source_coding = models.CharField(
+        _("sender IDs"),
+        max_length=6,
+        choices=SourceCoding.choices,
+        default=SourceCoding.LATIN1,
+        db_default=SourceCoding.LATIN1,
+        help_text=_(
+            "What the carrier takes in source_addr. A sender ID that no carrier of a customer's"
+            " routes can write is refused when it is requested."
+        ),
     )
     submit_id_form = models.CharField(
         _("ids in submit responses"), max_length=8, choices=IdForm.choices, default=IdForm.AS_IS

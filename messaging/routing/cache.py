@@ -41,9 +41,13 @@ def read() -> Tables:
     """Read the routing tables from the database, without the cache."""
     carriers = {
         row.id: row
-        for row in Carrier.objects.filter(enabled=True).only("id", "slug", "is_sandbox", "draining")
+        for row in Carrier.objects.filter(enabled=True).only(
+            "id", "slug", "is_sandbox", "draining", "source_coding"
+        )
     }
-    choices = {row.id: CarrierChoice(row.id, row.slug) for row in carriers.values()}
+    choices = {
+        row.id: CarrierChoice(row.id, row.slug, row.source_coding) for row in carriers.values()
+    }
     steps: dict[int, tuple[RouteCarrier, list[CarrierChoice]]] = {}
     for step in RouteCarrier.objects.filter(
         route__enabled=True, carrier__enabled=True

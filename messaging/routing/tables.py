@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Generic, TypeVar
 
 from messaging.routing.sending_hours import SendingHours
+from messaging.text import source_addresses
 
 T = TypeVar("T")
 
@@ -78,6 +79,11 @@ class CarrierChoice:
 
     id: int
     slug: str
+    source_coding: str = source_addresses.LATIN_1
+
+    def writes(self, sender: str) -> bool:
+        """Return whether that sender ID can be written for the carrier."""
+        return source_addresses.written(sender, self.source_coding) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +128,28 @@ class Tables:
         return 0 if test else self.prices.find(e164, organization_id)
 
     def after(
-        self, e164: str, organization_id: uuid.UUID, tried: Iterable[int], *, test: bool
+        self,
+        e164: str,
+        organization_id: uuid.UUID,
+        tried: Iterable[int],
+        *,
+        test: bool,
+        sender: str = "",
     ) -> CarrierChoice | None:
-        """Return the next carrier for failover, the route's first that is not `tried`, or None."""
+        """Return the next carrier for failover, or None: the route's first that is not `tried` and
+        can write the sender ID."""
         excluded = set(tried)
         for carrier in self.carriers_for(e164, organization_id, test=test):
-            if carrier.id not in excluded:
+            if carrier.id not in excluded and carrier.writes(sender):
                 return carrier
         return None
+
+    def can_be_written(self, sender: str, organization_id: uuid.UUID) -> bool:
+        """Return whether a carrier of the organization's routes, if any, can write the sender ID.
+
+        Which one a message goes to is another question, of its number.
+        """
+        carriers = {
+            carrier for _, found, _ in self.routes.applying(organization_id) for carrier in found
+        }
+        return not carriers or any(carrier.writes(sender) for carrier in carriers)

@@ -16,6 +16,7 @@ from accounts.models import Organization, User
 from imissive.core import ids
 from imissive.core.errors import ApiError
 from messaging.models import SenderId, SenderStep
+from messaging.routing.cache import tables
 from messaging.senders import documents as sender_documents
 from messaging.senders.documents import Document
 from messaging.senders.reasons import SenderReason
@@ -85,6 +86,7 @@ def request_sender(
     where the organization has it already, or where it or too many others wait for a decision.
     """
     name, kind = normalize(name)
+    _check_writable(organization, name)
     if len(purpose) > MAX_PURPOSE or "\0" in purpose:
         raise ApiError(SenderReason.BAD_PURPOSE, "purpose", most=MAX_PURPOSE)
     if len(sample) > MAX_SAMPLE or "\0" in sample:
@@ -126,8 +128,20 @@ def request_sender(
     return sender
 
 
+def _check_writable(organization: Organization, name: str) -> None:
+    """Raise ApiError INVALID_REQUEST where no carrier could send with that sender ID."""
+    if tables().can_be_written(name, organization.id):
+        return
+    characters = "".join(dict.fromkeys(c for c in name if not c.isascii())) or name
+    raise ApiError(SenderReason.CANNOT_BE_SENT, "name", name=name, characters=characters)
+
+
 def approve(sender: SenderId, actor: User, *, address: str | None = None) -> None:
-    """Approve a pending sender ID. Raises ApiError CONFLICT if it is not pending."""
+    """Approve a pending sender ID.
+
+    Raises ApiError: CONFLICT if it is not pending, INVALID_REQUEST if no carrier could send it.
+    """
+    _check_writable(sender.organization, sender.name)
     _decide(sender, Status.APPROVED, actor, "", address)
 
 

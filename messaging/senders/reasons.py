@@ -7,6 +7,15 @@ from imissive.core.problems import Reason
 
 class SenderReason(Reason):
     NO_SUCH_SENDER = "NOT_FOUND", _("There is no such sender ID.")
+    CANNOT_BE_SENT = (
+        "INVALID_REQUEST",
+        _(
+            "The sender ID '%(name)s' cannot be sent: no carrier takes %(characters)s in a sender"
+            " ID. Use Latin letters and digits, such as MyCompany."
+        ),
+        "name",
+        "characters",
+    )
     BAD_PURPOSE = (
         "INVALID_REQUEST",
         _("The purpose has %(most)s characters at most, NUL not among them."),

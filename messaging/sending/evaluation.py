@@ -154,6 +154,8 @@ def examine(draft: Draft, terms: Terms) -> Opinion:
         price = terms.tables.price(number.e164, terms.organization_id, test=terms.test)
         if not carriers or price is None:
             problems.append(_not_served(number))
+        elif sender is not None:
+            carriers = _able(carriers, sender, problems)
         if number.e164 in terms.suppressed:
             problems.append(SendingReason.OPTED_OUT.problem("to"))
         if sender is not None:
@@ -161,6 +163,16 @@ def examine(draft: Draft, terms: Terms) -> Opinion:
     return Opinion(
         draft, number, measure, sender, carriers, price, held_until, closes_at, tuple(problems)
     )
+
+
+def _able(
+    carriers: tuple[CarrierChoice, ...], sender: str, problems: list[Problem]
+) -> tuple[CarrierChoice, ...]:
+    """Return the carriers that can write the sender ID; all, with a problem, if none can."""
+    able = tuple(carrier for carrier in carriers if carrier.writes(sender))
+    if not able:
+        problems.append(SendingReason.SENDER_NOT_SENT_THERE.problem("sender_id", name=sender[:16]))
+    return able or carriers
 
 
 def _hours(

@@ -32,6 +32,11 @@ class SendingReason(Reason):
         _("The sender ID '%(name)s' is not approved for this organization."),
         "name",
     )
+    SENDER_NOT_SENT_THERE = (
+        "INVALID_SENDER",
+        _("The sender ID '%(name)s' cannot be sent to this destination."),
+        "name",
+    )
     SENDER_SPELLING = (
         "INVALID_SENDER",
         _("Write the sender ID as it is sent: '%(name)s'."),

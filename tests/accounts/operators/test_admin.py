@@ -335,6 +335,7 @@ CARRIER = {
     "enquire_link_interval": "30",
     "response_timeout": "30",
     "gsm_encoding": "unpacked",
+    "source_coding": "latin1",
     "submit_id_form": "as_is",
     "receipt_id_form": "as_is",
     "source_ton_alphanumeric": "5",

@@ -212,6 +212,7 @@ def test_every_setting_of_a_carrier_reaches_the_wire():
         destination_npi=18,
         destination_plus=True,
         gsm_encoding="latin1",
+        source_coding="gsm",
         service_type="CMT",
         send_validity=False,
     )
@@ -222,6 +223,7 @@ def test_every_setting_of_a_carrier_reaches_the_wire():
         destination=Ton(17, 18),
         destination_plus=True,
         gsm_encoding="latin1",
+        source_coding="gsm",
         service_type="CMT",
         send_validity=False,
     )
@@ -231,6 +233,36 @@ def test_every_setting_of_a_carrier_reaches_the_wire():
 
 def test_a_carrier_as_it_is_made_wants_the_defaults():
     assert wire_format(Carrier()) == WireFormat()
+
+
+@pytest.mark.parametrize(
+    ("sender", "coding", "source"),
+    [
+        ("MyCompany", "ascii", "MyCompany"),
+        ("MyCompany", "latin1", "MyCompany"),
+        ("MyCompany", "gsm", "MyCompany"),
+        ("Café", "ascii", None),
+        ("Café", "latin1", "Caf\xe9"),
+        ("Café", "gsm", "Caf\x05"),
+        ("ΔELTA", "ascii", None),
+        ("ΔELTA", "latin1", None),
+        ("ΔELTA", "gsm", "\x10ELTA"),
+        ("A_B", "gsm", "A\x11B"),
+        ("A@B", "latin1", "A@B"),
+        ("A@B", "gsm", None),  # its octet would end the address
+        ("+966500000000", "ascii", "966500000000"),
+        ("80123", "gsm", "80123"),
+    ],
+)
+def test_a_sender_id_is_written_as_the_carrier_takes_it(sender, coding, source):
+    format = WireFormat(source_coding=coding)
+    if source is None:
+        with pytest.raises(ValueError, match="sender ID"):
+            only("Hi", format, sender=sender)
+        return
+    pdu = only("Hi", format, sender=sender)
+    assert pdu.source_addr == source
+    assert decode(encode(pdu)) == pdu
 
 
 # ---------------------------------------------------------------- validity

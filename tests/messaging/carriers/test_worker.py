@@ -46,6 +46,7 @@ from messaging.carriers import (
 from messaging.carriers.traffic import Tally
 from messaging.carriers.worker import CarrierWorker
 from messaging.models import Attempt, Carrier, CarrierBind, EarlyReceipt, Message
+from messaging.routing import cache
 from messaging.smpp import receipt as smpp_receipt
 from messaging.smpp.constants import ESM_DELIVERY_RECEIPT, DataCoding, Tag
 from messaging.smpp.constants import Status as Smpp
@@ -494,6 +495,22 @@ def test_a_text_that_cannot_be_written_fails_alone(
         assert [status_of(message) for message in [*bad, good]] == ["failed", "failed", "delivered"]
         assert {message.error_code for message in bad} == {"NOT_ENCODABLE"}
         assert refunds_of(scene.customer) == [MICRO, MICRO]
+
+
+def test_what_cannot_be_written_for_one_carrier_goes_to_the_next(scene: Scene) -> None:
+    """As of a sender ID in characters that only the other one takes."""
+    with running_simulator() as latin, running_simulator(receipt_delay=0) as gsm:
+        first, second = scene.carriers(latin, gsm)
+        change(second, source_coding="gsm")
+        cache.reload()
+        message = scene.queue(first, sender="ΔELTA")
+        plain = scene.queue(first)
+        with working(first), working(Carrier.objects.get(id=second.id)):
+            scene.settle()
+        assert [status_of(message), status_of(plain)] == ["delivered", "delivered"]
+        assert [submit.source for submit in gsm.accepted] == ["\x10ELTA"]
+        assert len(latin.accepted) == 1
+        assert refunds_of(scene.customer) == []
 
 
 def test_long_messages_wait_for_no_slot_of_their_own(scene: Scene) -> None:

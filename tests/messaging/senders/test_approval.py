@@ -7,9 +7,10 @@ import pytest
 
 from accounts.models import AuditEntry, User
 from imissive.core.errors import ApiError
-from messaging.models import SenderId
+from messaging.models import Carrier, SenderId
 from messaging.senders import approval
-from tests.support.factories import Customer, World, in_threads
+from messaging.senders.reasons import SenderReason
+from tests.support.factories import PHONE, Customer, World, in_threads
 from tests.support.people import operator
 
 ALPHANUMERIC, NUMERIC = SenderId.Kind.ALPHANUMERIC, SenderId.Kind.NUMERIC
@@ -65,6 +66,83 @@ def test_valid_sender_ids(typed: str, stored: str | None, kind: str | None) -> N
         )
     else:
         assert approval.normalize(typed) == (stored, kind)
+
+
+@pytest.fixture
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Routes and carriers as they are, not as they were within the last second."""
+    monkeypatch.setattr("messaging.routing.cache.MAX_AGE_SECONDS", 0.0)
+
+
+@pytest.mark.usefixtures("_fresh")
+@pytest.mark.parametrize(
+    ("name", "codings", "may_be"),
+    [
+        ("ΔELTA", [], True),  # there is no carrier yet
+        ("ΔELTA", ["latin1"], False),
+        ("ΔELTA", ["ascii", "latin1"], False),
+        ("ΔELTA", ["latin1", "gsm"], True),
+        ("Café", ["ascii"], False),
+        ("Café", ["latin1"], True),
+        ("Café", ["gsm"], True),
+        ("A@B", ["gsm"], False),
+        ("A@B", ["ascii"], True),
+        ("MyShop", ["ascii"], True),
+        ("+966500000000", ["gsm"], True),
+    ],
+)
+def test_what_no_carrier_can_send_is_refused_when_it_is_requested(
+    world: World, customer: Customer, carrier: Carrier, name: str, codings: list[str], may_be: bool
+) -> None:
+    for row in world.routes:
+        row.delete()
+    world.routes.clear()
+    if codings:
+        world.route("966", *(world.carrier(source_coding=coding) for coding in codings))
+    # Of no route: it serves nobody.
+    world.carrier(source_coding="gsm")
+    if may_be:
+        sender = approval.request_sender(customer.organization, name)
+        approval.approve(sender, operator())
+        return
+    with pytest.raises(ApiError) as caught:
+        approval.request_sender(customer.organization, name)
+    problem = caught.value.problem
+    assert (problem.reason, problem.field) == (SenderReason.CANNOT_BE_SENT, "name")
+    assert not SenderId.objects.filter(name=name).exists()
+
+
+@pytest.mark.usefixtures("_fresh")
+def test_what_no_carrier_can_send_any_more_is_not_approved(
+    customer: Customer, carrier: Carrier
+) -> None:
+    sender = approval.request_sender(customer.organization, "Café")
+    Carrier.objects.update(source_coding="ascii")
+    with pytest.raises(ApiError) as caught:
+        approval.approve(sender, operator())
+    assert caught.value.problem.reason is SenderReason.CANNOT_BE_SENT
+    sender.refresh_from_db()
+    assert sender.status == PENDING
+
+
+@pytest.mark.usefixtures("_fresh")
+def test_message_goes_to_the_carrier_that_can_write_its_sender(
+    world: World, customer: Customer
+) -> None:
+    """Where none of its route can, it is refused: not taken, charged, and never sent."""
+    latin, gsm = world.carrier(source_coding="latin1"), world.carrier(source_coding="gsm")
+    world.route("9665", latin, gsm)
+    world.route("9715", latin)
+    world.price("", 1)
+    world.sender(customer, "ΔELTA")
+    body = {"to": PHONE, "message": "Hello", "sender_id": "ΔELTA"}
+    sent = customer.api.post("/v1/sms/send", body)
+    assert sent.status_code == 202, sent.content
+    assert [message.carrier for message in customer.messages()] == [gsm]
+    before = customer.stored()
+    refused = customer.api.post("/v1/sms/send", body | {"to": "+971501234567"})
+    assert (refused.status_code, refused.json()["error"]["code"]) == (403, "INVALID_SENDER")
+    assert customer.stored() == before
 
 
 def _ask(customer: Customer, name: str = "NewName") -> SenderId:
