@@ -65,7 +65,9 @@ def read(pdu: DeliverSm | DataSm, rules: Rules) -> FinalReceipt | UnusedReceipt 
     text = pdu.short_message if isinstance(pdu, DeliverSm) else b""
     found = parse_receipt(text, pdu.tlvs, pdu.data_coding, marked=marked)
     if found is None:
-        return _unused(pdu, Reason.UNREADABLE) if marked else None
+        # A notification on the way ends nothing, whatever it says.
+        notified = pdu.esm_class & ESM_MESSAGE_TYPE_MASK == ESM_INTERMEDIATE
+        return _unused(pdu, Reason.UNREADABLE) if marked and not notified else None
     reason, word = _judge(found, rules)
     if not marked and (word == "" or not rules.ends(word)):
         return None  # a person's text, as far as anybody can tell

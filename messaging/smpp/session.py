@@ -62,7 +62,7 @@ class SessionConfig:
     enquire_link_interval: float | None = 30.0  # silence after which the peer is asked
     response_timeout: float = 30.0  # how long a request of ours waits for its answer
     inactivity_timeout: float | None = None  # unbind when only enquire_link goes for so long
-    unbind_grace: float = 2.0  # ESME: how long an SMSC that unbinds is waited for with its answers
+    unbind_grace: float = 2.0  # ESME: how long an SMSC's unbind waits for the answers it owes us
     max_inbound_pending: int = 1000  # the peer's requests that may wait for our answer
     max_frame_length: int = MAX_FRAME_LENGTH  # octets
 
@@ -98,6 +98,7 @@ class Session:
         self._full = False
         self._bind: Bind | None = None
         self._peer_unbind: Unbind | None = None
+        self._peer_unbind_answered = False
         self._unbind_answered = False  # ours
         self._unbind_since = 0.0  # when the peer unbound, or answered our unbind
         self._init_started = now
@@ -211,8 +212,12 @@ class Session:
 
     def close(self, reason: CloseReason = CloseReason.LOCAL, detail: str = "") -> list[Event]:
         """End the session, or note that the connection is gone. Closed is reported once."""
-        if reason is CloseReason.CONNECTION_LOST and self._unbind_answered:
-            reason, detail = CloseReason.UNBOUND, ""  # the peer did not wait for our last answers
+        if reason is CloseReason.CONNECTION_LOST and not self.over:
+            # The peer may close as soon as the unbind is answered.
+            if self._unbind_answered:
+                reason, detail = CloseReason.UNBOUND, ""
+            elif self._peer_unbind_answered:
+                reason, detail = CloseReason.PEER_UNBOUND, ""
         self._close(reason, detail)
         self._enter(State.CLOSED)
         return self._take_events()
@@ -294,28 +299,44 @@ class Session:
         self._events.append(ev.PeerUnbinding())
 
     def _finish_unbind(self, now: float) -> None:
-        """End the session that either side has unbound, when nothing more is to be waited for."""
-        if self.over or now < self._unbind_due():
+        """Answer the peer's unbind, and end the session that either side has unbound, when due."""
+        if self.over:
             return
-        if self._peer_unbind is not None:
+        if now >= self._answer_due() and self._peer_unbind is not None:
             self._out.append(encode(UnbindResp(sequence=self._peer_unbind.sequence)))
-            self._close(CloseReason.PEER_UNBOUND, then=State.UNBOUND)
-        else:
-            self._close(CloseReason.UNBOUND, then=State.UNBOUND)
+            self._peer_unbind_answered = True
+        if now < self._end_due():
+            return
+        reason = CloseReason.UNBOUND if self._unbind_answered else CloseReason.PEER_UNBOUND
+        self._close(reason, then=State.UNBOUND)
 
-    def _unbind_due(self) -> float:
-        """Return when the session ends as things stand, after an unbind; never without one.
+    def _answer_due(self) -> float:
+        """Return when to answer the peer's unbind; never without one, or once it is answered.
 
-        What we owe is answered first. As ESME we also wait a little for what the SMSC owes us: what
-        became of those submits would not be known. As SMSC we do not: receipts go out again.
+        What we owe is answered first. An SMSC is kept waiting for the submits that it owes us, but
+        not for long.
         """
+        if self._peer_unbind is None or self._peer_unbind_answered:
+            return _NEVER
+        if not self._owing():
+            return _AT_ONCE
+        grace = self.config.unbind_grace if self.role is Role.ESME else self.config.response_timeout
+        return self._unbind_since + grace
+
+    def _end_due(self) -> float:
+        """Return when the session ends as things stand, after an unbind; never without one."""
         if self._peer_unbind is None and not self._unbind_answered:
             return _NEVER
-        if self._pending_count:
-            return self._unbind_since + self.config.response_timeout
-        if self._peer_unbind is not None and self.role is Role.ESME and self.outstanding:
-            return self._unbind_since + self.config.unbind_grace
-        return _AT_ONCE
+        return self._unbind_since + self.config.response_timeout if self._owing() else _AT_ONCE
+
+    def _owing(self) -> bool:
+        """Return whether answers are owed that an unbound session waits for: ours, and an SMSC's.
+
+        Without an SMSC's it is not known whether it accepted those submits. An ESME's are not
+        waited for: its receipts are sent again.
+        """
+        theirs = self._peer_unbind is not None and self.role is Role.ESME and self.outstanding
+        return bool(self._pending_count or theirs)
 
     def _receive_response(self, pdu: Response, now: float) -> None:
         context = self._outstanding.take(pdu.sequence, pdu.command_id)
@@ -384,7 +405,7 @@ class Session:
         """Return when `tick` is due, in the caller's monotonic seconds; it may lie in the past."""
         if self.over:
             return None
-        due = self._unbind_due()
+        due = min(self._answer_due(), self._end_due())
         if due == _AT_ONCE:
             return due
         config = self.config
@@ -410,7 +431,7 @@ class Session:
             return []
         self._expire_responses(now)
         self._finish_unbind(now)
-        if self._unbind_due() == _NEVER:
+        if self._end_due() == _NEVER:
             self._tick_timers(now)
         return self._take_events()
 

@@ -132,6 +132,7 @@ NEITHER = [
     deliver(text("ACCEPTD")),
     deliver(text("UNKNOWN")),
     deliver(text("BUFFRED"), INTERMEDIATE),
+    deliver(b"", INTERMEDIATE),
     deliver(b"", RECEIPT, ID | state(1)),
     # A person's text, whatever it is about.
     deliver(b"hello", 0),

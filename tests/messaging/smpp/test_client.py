@@ -997,8 +997,9 @@ def test_over_a_bind_that_the_carrier_is_ending_nothing_is_submitted_any_more() 
     run(test)
 
 
+@pytest.mark.parametrize("answers", [True, False])
 def test_a_carrier_that_unbinds_and_owes_answers_is_answered_soon(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, answers: bool
 ) -> None:
     monkeypatch.setattr("messaging.smpp.client.FIRST_RECONNECT_SECONDS", 5.0)
 
@@ -1014,7 +1015,17 @@ def test_a_carrier_that_unbinds_and_owes_answers_is_answered_soon(
             assert peer.got(pdus.DeliverSmResp)[0].status == Status.ESME_ROK
             await until(lambda: peer.got(pdus.UnbindResp))
             assert 1.0 < time.monotonic() - began < 8
-            assert isinstance(await outcome, LinkClosed)
+            if answers:
+                # Late, but before it closes: nothing is submitted twice.
+                [submitted] = peer.got(pdus.SubmitSm)
+                peer.send(pdus.SubmitSmResp(message_id="1", sequence=submitted.sequence))
+                assert isinstance(await outcome, pdus.SubmitSmResp)
+            else:
+                assert peer.writer is not None
+                peer.writer.close()
+                assert isinstance(await outcome, LinkClosed)
+            await until(lambda: bind.link is None)
+            assert bind.last_error == "unbound by the peer"
 
     run(test)
 

@@ -801,25 +801,58 @@ def test_acknowledgements_that_come_with_an_unbind_count():
     ]
 
 
-def test_an_unbinding_smsc_is_waited_for_a_little():
+def unbound_by_the_smsc() -> tuple[Any, int]:
+    """An ESME whose submit was not answered when the SMSC unbound, and the submit's sequence."""
     esme = bound_session(Role.ESME)
-    esme.send(submit(), "context", START + 5)
+    sequence = esme.send(submit(), "context", START + 5)
     esme.receive_data(encode(pdus.Unbind(sequence=4)), START + 5)
-    assert esme.next_deadline() == START + 5 + CONFIG.unbind_grace
     esme.data_to_send()
+    assert esme.next_deadline() == START + 5 + CONFIG.unbind_grace
     assert esme.tick(START + 5 + CONFIG.unbind_grace - 0.1) == []
-    events = esme.tick(START + 5 + CONFIG.unbind_grace)
-    assert events == [Closed(CloseReason.PEER_UNBOUND, "", ["context"])]
+    assert esme.data_to_send() == b""
+    assert esme.tick(START + 5 + CONFIG.unbind_grace) == []
     assert sent_by(esme) == [pdus.UnbindResp(sequence=4)]
+    assert esme.tick(START + 6 + CONFIG.unbind_grace) == []
+    assert esme.data_to_send() == b""  # once
+    return esme, sequence
 
 
-def test_our_answers_are_not_waited_for_without_end():
-    esme = bound_session(Role.ESME)
-    esme.receive_data(encode(pdus.DeliverSm(sequence=3)), START)
-    esme.receive_data(encode(pdus.Unbind(sequence=4)), START)
-    assert esme.tick(START + CONFIG.response_timeout - 0.1) == []
-    assert esme.tick(START + CONFIG.response_timeout) == [Closed(CloseReason.PEER_UNBOUND)]
-    assert sent_by(esme) == [pdus.UnbindResp(sequence=4)]
+def test_an_unbinding_smsc_is_answered_soon_and_heard_to_the_end():
+    """What it still says of a submit counts until it closes: else that would go out again."""
+    esme, sequence = unbound_by_the_smsc()
+    (late,) = esme.receive_data(encode(pdus.DeliverSm(sequence=5)), START + 8)
+    assert esme.respond(late.pdu)
+    assert sent_by(esme) == [pdus.DeliverSmResp(sequence=5)]
+    answer = pdus.SubmitSmResp("1", sequence=sequence)
+    assert esme.receive_data(encode(answer), START + 9) == [
+        ResponseReceived(answer, "context"),
+        Closed(CloseReason.PEER_UNBOUND),
+    ]
+
+
+def test_an_smsc_that_closes_after_its_unbind_has_unbound():
+    esme, _ = unbound_by_the_smsc()
+    assert esme.close(CloseReason.CONNECTION_LOST, "reset") == [
+        Closed(CloseReason.PEER_UNBOUND, "", ["context"])
+    ]
+
+
+def test_an_smsc_that_neither_answers_nor_closes_is_not_waited_for_without_end():
+    esme, _ = unbound_by_the_smsc()
+    assert esme.next_deadline() == START + 5 + CONFIG.response_timeout
+    events = esme.tick(START + 5 + CONFIG.response_timeout)
+    assert events == [ResponseTimedOut("context"), Closed(CloseReason.PEER_UNBOUND)]
+
+
+@pytest.mark.parametrize("role", Role)
+def test_our_answers_are_not_waited_for_without_end(role):
+    session = bound_session(role)
+    request = pdus.DeliverSm() if role is Role.ESME else submit()
+    session.receive_data(encode(replace(request, sequence=3)), START)
+    session.receive_data(encode(pdus.Unbind(sequence=4)), START)
+    assert session.tick(START + CONFIG.response_timeout - 0.1) == []
+    assert session.tick(START + CONFIG.response_timeout) == [Closed(CloseReason.PEER_UNBOUND)]
+    assert sent_by(session) == [pdus.UnbindResp(sequence=4)]
 
 
 def test_nothing_new_is_taken_in_after_our_unbind_and_what_was_is_answered():
