@@ -28,7 +28,8 @@ class Caller:
     """The API key of a request and its organization, read from the database for this request.
 
     `limits` are per minute, `address` is the caller's IP address, and `networks` is the
-    key's IP allow-list. `extra` is described at `ApiKeyAuthentication`.
+    key's IP allow-list. `extra` is described at `ApiKeyAuthentication`; `home` is the
+    organization's default country.
     """
 
     key_id: uuid.UUID
@@ -40,6 +41,7 @@ class Caller:
     address: str
     networks: tuple[str, ...]
     extra: Any = None
+    home: str = ""
 
     # REST framework reads this attribute of a user.
     is_authenticated = True
@@ -88,7 +90,7 @@ class ApiKeyAuthentication(BaseAuthentication):
 # One plain statement, because it runs for every request of the API.
 _FIND = """
 SELECT k.id, k.organization_id, o.status, k.test, k.scopes, k.last_used_at, k.networks,
-       o.send_per_minute, o.bulk_per_minute, o.calls_per_minute, {extra}
+       o.send_per_minute, o.bulk_per_minute, o.calls_per_minute, {extra}, o.default_country
   FROM accounts_apikey k JOIN accounts_organization o ON o.id = k.organization_id
  WHERE k.digest = %s AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 """
@@ -122,6 +124,7 @@ def find_caller(secret: str, address: str, extra: str = "NULL") -> Caller | None
         address,
         tuple(networks),
         rest[3],
+        rest[4],
     )
 
 

@@ -18,6 +18,7 @@ AREAS: dict[str, tuple[str | Promise, dict[str, str | Promise]]] = {
         {
             "organization.opened": gettext_lazy("Opened the organization"),
             "organization.renamed": gettext_lazy("Renamed the organization"),
+            "organization.country_changed": gettext_lazy("Changed the default country"),
             "organization.alert_changed": gettext_lazy("Changed the low-balance alert"),
             "organization.defaults_changed": gettext_lazy("Changed language and time zone"),
             "organization.changed": gettext_lazy("Changed the organization's limits or state"),
@@ -183,6 +184,7 @@ _NAMES: dict[str, str | Promise] = {
     "expires_at": gettext_lazy("ends"),
     "old_expires_at": gettext_lazy("the old one ends"),
     "low_balance_threshold": gettext_lazy("threshold"),
+    "default_country": gettext_lazy("default country"),
     "countries": gettext_lazy("countries"),
     "events": gettext_lazy("events"),
     "description": gettext_lazy("description"),

@@ -22,6 +22,7 @@ from accounts.models import ApiKey, Member, Organization
 from accounts.roles import Action, may
 from accounts.ui.pages import show_page, to_page
 from imissive.core.api.requests import client_address
+from imissive.core.countries import home_choices, name_of
 
 
 class NameForm(forms.Form):
@@ -29,6 +30,24 @@ class NameForm(forms.Form):
 
     name = forms.CharField(
         label=gettext_lazy("Organization"), max_length=120, validators=[check_name]
+    )
+
+
+def _countries() -> list[tuple[str, str]]:
+    return [("", _("None (all numbers include a country code)")), *home_choices()]
+
+
+class CountryForm(forms.Form):
+    """The country of numbers that are written without their calling code."""
+
+    default_country = forms.ChoiceField(
+        label=gettext_lazy("Default country for numbers without a code"),
+        choices=_countries,
+        required=False,
+        help_text=gettext_lazy(
+            "0501234567 is read as a number of this country, on pages, in files, over the API and"
+            " SMPP."
+        ),
     )
 
 
@@ -53,6 +72,7 @@ def _show(
     member: Member,
     name_form: NameForm | None = None,
     alert_form: AlertForm | None = None,
+    country_form: CountryForm | None = None,
 ) -> HttpResponse:
     """Render the page, with the given forms and their errors in the place of fresh ones."""
     organization = member.organization
@@ -60,6 +80,9 @@ def _show(
     context = {
         "page": "settings",
         "name_form": name_form or NameForm(initial={"name": organization.name}),
+        "country_form": country_form
+        or CountryForm(initial={"default_country": organization.default_country}),
+        "country": name_of(organization.default_country),
         "alert_form": alert_form or AlertForm(initial=threshold),
         "limits": _limit_classes(organization),
         "restricted": _restricted(member),
@@ -108,6 +131,16 @@ def rename(request: HttpRequest, member: Member) -> HttpResponse:
     if not form.is_valid():
         return _show(request, member, name_form=form)
     _change(request, member, "organization.renamed", name=form.cleaned_data["name"])
+    return _saved(request, member)
+
+
+@member_page(Action.MANAGE_ORGANIZATION, POST)
+def set_country(request: HttpRequest, member: Member) -> HttpResponse:
+    form = CountryForm(request.POST)
+    if not form.is_valid():
+        return _show(request, member, country_form=form)
+    country = form.cleaned_data["default_country"]
+    _change(request, member, "organization.country_changed", default_country=country)
     return _saved(request, member)
 
 

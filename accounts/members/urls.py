@@ -18,5 +18,6 @@ urlpatterns = [
     path("team/members/<int:member_id>/remove/", team_views.remove, name="remove_member"),
     path("settings/", settings_views.settings_page, name="settings"),
     path("settings/name/", settings_views.rename, name="rename_organization"),
+    path("settings/country/", settings_views.set_country, name="set_country"),
     path("settings/alert/", settings_views.set_alert, name="set_alert"),
 ]

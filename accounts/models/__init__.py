@@ -4,6 +4,7 @@ from accounts.models.api_keys import ApiKey, IdempotencyRecord
 from accounts.models.audit import AuditEntry
 from accounts.models.credits import MICRO, Balance, LedgerEntry
 from accounts.models.organizations import (
+    DEFAULT_COUNTRY,
     Impersonation,
     Invitation,
     Member,
@@ -15,6 +16,7 @@ from accounts.models.stored_files import FileChunk, StoredFile
 from accounts.models.users import User, UserManager
 
 __all__ = [
+    "DEFAULT_COUNTRY",
     "MICRO",
     "ApiKey",
     "AuditEntry",

@@ -15,6 +15,9 @@ from accounts.models.users import User
 from accounts.roles import Role
 from imissive.core import ids
 
+DEFAULT_COUNTRY = "SA"
+"""The default country of a new organization, and of operators' searches."""
+
 
 class Organization(models.Model):
     """A tenant. Limits per minute are None where the installation's default applies."""
@@ -31,6 +34,14 @@ class Organization(models.Model):
     )
     suspended_because = models.CharField(
         _("why it is suspended"), max_length=200, blank=True, default="", editable=False
+    )
+    default_country = models.CharField(
+        _("default country"),
+        max_length=2,
+        blank=True,
+        default=DEFAULT_COUNTRY,
+        db_default=DEFAULT_COUNTRY,
+        help_text=_("The country of numbers that are written without + or 00."),
     )
     max_parts = models.PositiveSmallIntegerField(
         _("parts at most"), default=10, help_text=_("Parts that one message may have, 1 to 10.")

@@ -51,6 +51,7 @@ from accounts.operators.base import (
 from accounts.operators.site import site
 from accounts.templatetags.shown import credits_shown
 from imissive.core.api.requests import client_address
+from imissive.core.countries import home_choices
 from imissive.core.errors import ApiError
 
 if TYPE_CHECKING:
@@ -99,10 +100,18 @@ class OrganizationForm(OrganizationModelForm):
         widget=UnfoldAdminTextInputWidget,
     )
 
+    default_country = forms.ChoiceField(
+        label=_("Default country"),
+        choices=lambda: [("", "—"), *home_choices()],
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
+
     class Meta:
         model = Organization
         fields = (
             "name",
+            "default_country",
             "max_parts",
             "low_balance_threshold",
             "send_per_minute",
@@ -167,7 +176,7 @@ class OrganizationAdmin(OperatorAdmin):
     fields = (
         ("name", "created_at"),
         ("status", "suspended_because"),
-        ("max_parts", "low_balance_threshold"),
+        ("default_country", "max_parts", "low_balance_threshold"),
         ("send_per_minute", "bulk_per_minute", "calls_per_minute"),
     )
     actions_detail = ("adjust_credits", "suspend", "reinstate", "act_as")

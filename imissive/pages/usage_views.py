@@ -20,9 +20,9 @@ from accounts.models import Member
 from accounts.roles import Action, may
 from accounts.ui.charts import Chart, meter, stacked
 from accounts.ui.pages import show_page
+from imissive.core.countries import name_of
 from imissive.core.spreadsheets import csv_download
 from messaging.log.failure_reasons import STATUS_LABELS
-from messaging.numbers.countries import name_of
 from messaging.usage import overview
 from messaging.usage.date_range import DaysForm
 from messaging.usage.usage import (

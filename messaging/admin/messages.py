@@ -20,6 +20,7 @@ from django.utils.translation import ngettext
 
 from accounts.audit import trail
 from accounts.credits.ledger import credits_text
+from accounts.models import DEFAULT_COUNTRY
 from accounts.operators.base import (
     LongTableAdmin,
     ReadOnlyInline,
@@ -35,7 +36,7 @@ from imissive.core.api.requests import client_address
 from imissive.core.spreadsheets import csv_download
 from messaging.carriers import unused_receipts
 from messaging.models import Attempt, EarlyReceipt, Message, MessagePart
-from messaging.numbers import e164
+from messaging.numbers.written import sought
 
 _COLORS = {
     "scheduled": "info",
@@ -186,10 +187,8 @@ class MessageAdmin(LongTableAdmin):
         if message_id is not None:
             # An id is found whatever the other filters are.
             return self.get_queryset(request).filter(pk=message_id), False
-        try:
-            return queryset.filter(to=e164.parse(term).e164), False
-        except e164.InvalidNumber:
-            return queryset.filter(reference=term), False
+        number, _digits = sought(term, DEFAULT_COUNTRY)
+        return queryset.filter(to=number) if number else queryset.filter(reference=term), False
 
     def has_read_text_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return request.user.has_perm("messaging.change_message")

@@ -5,11 +5,12 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import DEFAULT_COUNTRY
 from accounts.operators.base import LongTableAdmin, OperatorAdmin, find_organizations
 from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from messaging.models import SendingRule, Suppression
-from messaging.numbers import e164
+from messaging.numbers.written import sought
 
 
 @admin.register(SendingRule, site=site)
@@ -48,7 +49,7 @@ class SuppressionAdmin(LongTableAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        try:
-            return queryset.filter(number=e164.parse(term).e164), False
-        except e164.InvalidNumber:
-            return queryset.filter(organization__in=find_organizations(term)), False
+        number, _digits = sought(term, DEFAULT_COUNTRY)
+        if number:
+            return queryset.filter(number=number), False
+        return queryset.filter(organization__in=find_organizations(term)), False

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from django.utils.translation import pgettext
 
-from messaging.numbers.countries import countries_of, name_of
+from imissive.core.countries import countries_of, name_of
+from messaging.numbers import characters
 from messaging.routing.cache import tables
 
 _COUNTRIES_NAMED = 3
@@ -66,7 +67,7 @@ _NUMBER_DIGITS = 7
 
 def search(rows: Sequence[AppliedPrice], query: str) -> Sequence[AppliedPrice]:
     """Return the prices of a country by name or code, of a prefix, or the one price of a number."""
-    digits = "".join(str(int(one)) for one in query if one.isdecimal()).removeprefix("00")
+    digits = characters.digits(query).removeprefix("00")
     if not digits:
         return [row for row in rows if row.matches_country(query.casefold())]
     covering = [row for row in rows if digits.startswith(row.prefix)]

@@ -50,6 +50,7 @@ def begin(
         id=campaign_id,
         defaults={
             "organization": member.organization, "name": name, "created_by": member.user,
+            "country": member.organization.default_country,
         },
     )  # fmt: skip
     if campaign.organization_id != member.organization_id or campaign.state not in UNSENT:

@@ -9,6 +9,7 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization, User
 from imissive.core import ids
+from imissive.core.countries import home_choices
 from imissive.core.problems import sentence
 from messaging.campaigns import uploads
 from messaging.campaigns.uploads import Reading
@@ -17,9 +18,8 @@ from messaging.compose.schedule_forms import WhenForm
 from messaging.importing import encodings
 from messaging.importing.csv_reader import DELIMITERS, Shape
 from messaging.importing.reasons import NotUsable
-from messaging.importing.recipients import COUNTRIES, variables_known
+from messaging.importing.recipients import variables_known
 from messaging.models import Campaign, ContactList
-from messaging.numbers.countries import name_of
 from messaging.text import variables
 
 _DELIMITER_NAMES = {
@@ -117,11 +117,9 @@ class ColumnsForm(forms.Form):
     number_column = forms.TypedChoiceField(
         label=gettext_lazy("Column with the numbers"), coerce=int, empty_value=None
     )
-    calling_code = forms.TypedChoiceField(
-        label=gettext_lazy("Numbers without a country code are of"),
+    country = forms.ChoiceField(
+        label=gettext_lazy("Default country for numbers without a code"),
         required=False,
-        coerce=int,
-        empty_value=None,
         help_text=gettext_lazy("Such as 0501234567, or 501234567 as spreadsheets leave it."),
     )
     reference_column = forms.TypedChoiceField(
@@ -145,19 +143,18 @@ class ColumnsForm(forms.Form):
     def __init__(self, campaign: Campaign, data: Any = None) -> None:
         now = {
             "number_column": campaign.number_column,
-            "calling_code": 966 if campaign.state == "draft" and not campaign.text
-            and campaign.calling_code is None else campaign.calling_code,
+            "country": campaign.country,
             "reference_column": campaign.reference_column,
             "encoding": campaign.encoding,
             "delimiter": str(ord(campaign.delimiter or ",")),
             "has_header": campaign.has_header,
-        }  # fmt: skip
+        }
         super().__init__(data, initial=now)
         columns = [(position, name) for position, name in enumerate(campaign.columns)]
         self._choices("number_column", [("", _("Choose…")), *columns])
         self._choices("reference_column", [("", _("None")), *columns])
-        codes = [(code, f"{name_of(country)} (+{code})") for code, country in COUNTRIES.items()]
-        self._choices("calling_code", [("", _("Nowhere: each has its own")), *codes])
+        none = _("None (all numbers include a country code)")
+        self._choices("country", [("", none), *home_choices()])
 
     def _choices(self, name: str, choices: list[tuple[Any, str]]) -> None:
         field = self.fields[name]

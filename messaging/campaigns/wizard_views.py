@@ -20,6 +20,7 @@ from accounts.roles import Action, may
 from accounts.ui.live_fragments import live_page
 from accounts.ui.pages import show_page, to_page
 from imissive.core.api.requests import client_address
+from imissive.core.countries import name_of
 from imissive.core.lookups import row_of
 from messaging.campaigns import drafts
 from messaging.campaigns.chunks import Good, bad_rows, chunk_of, good_rows
@@ -31,7 +32,6 @@ from messaging.importing import problems
 from messaging.importing.recipients import shape_of, variables_known
 from messaging.models import Campaign
 from messaging.models.campaign_states import UNSENT, State
-from messaging.numbers.countries import name_of
 from messaging.routing.cache import tables
 from messaging.text import encoding
 
@@ -165,7 +165,7 @@ def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRes
                 campaign,
                 **{
                     name: form.cleaned_data[name]
-                    for name in ("number_column", "calling_code", "reference_column")
+                    for name in ("number_column", "country", "reference_column")
                 },
             )
             return _to("campaign_text", member, campaign)

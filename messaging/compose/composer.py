@@ -104,10 +104,11 @@ def recipients_of(
     What is known of a contact fills the variables, also where the number was written; `defaults`
     are for what is not known. Raises TooMany.
     """
-    entries = written_numbers(written, at_most=MOST)
+    home = organization.default_country
+    entries = written_numbers(written, home, at_most=MOST)
     if len(entries) > MOST:
         raise TooMany
-    keys = [_key(entry) for entry in entries]
+    keys = [_key(entry, home) for entry in entries]
     mine = Contact.objects.filter(organization=organization)
     known = {each.number: each for each in mine.filter(number__in=keys)} if keys else {}
     found: dict[str, Recipient] = {}
@@ -124,10 +125,10 @@ def recipients_of(
     return Recipients(tuple(found.values()), named - len(found))
 
 
-def _key(written: str) -> str:
+def _key(written: str, home: str) -> str:
     """Return the key that two spellings of a number share."""
     try:
-        return e164.parse(written).e164
+        return e164.parse(written, home).e164
     except e164.InvalidNumber:
         return written
 

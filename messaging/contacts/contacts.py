@@ -12,7 +12,7 @@ from accounts.models import Organization
 from imissive.core import ids
 from imissive.core.sql import server_cursor
 from messaging.models import Contact, ContactList, ListEntry
-from messaging.numbers import e164
+from messaging.numbers.written import sought
 
 MOST_FIELDS = 20
 MAX_VALUE = 500
@@ -52,14 +52,13 @@ def search(
         found = found.filter(entries__contact_list=contact_list)
     if not words:
         return found
-    try:
-        return found.filter(number=e164.parse(words).e164)
-    except e164.InvalidNumber:
-        digits = "".join(str(int(each)) for each in words if each.isdecimal())
-        wanted = Q(name__icontains=words)
-        if digits and not any(each.isalpha() for each in words):
-            wanted |= Q(number__contains=digits)
-        return found.filter(wanted)
+    number, digits = sought(words, organization.default_country)
+    if number:
+        return found.filter(number=number)
+    wanted = Q(name__icontains=words)
+    if digits and not any(each.isalpha() for each in words):
+        wanted |= Q(number__contains=digits)
+    return found.filter(wanted)
 
 
 def lists_of(organization: Organization) -> QuerySet[ContactList]:

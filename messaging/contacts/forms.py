@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization
+from imissive.core.countries import home_choices
 from imissive.core.problems import sentence
 from messaging.contacts.contacts import (
     MAX_NAME,
@@ -22,10 +23,8 @@ from messaging.contacts.imports import Pieces, is_variable
 from messaging.contacts.suppressions import MAX_REASON
 from messaging.importing import encodings
 from messaging.importing.reasons import FileReason
-from messaging.importing.recipients import COUNTRIES
 from messaging.models import Contact, ContactList
 from messaging.numbers import e164
-from messaging.numbers.countries import name_of
 from messaging.numbers.written import written_numbers
 
 MAX_UPLOAD = 10 * 1024 * 1024
@@ -124,7 +123,7 @@ class ContactForm(forms.Form):
 
     def clean_number(self) -> str:
         try:
-            number = e164.parse(self.cleaned_data["number"]).e164
+            number = e164.parse(self.cleaned_data["number"], self.organization.default_country).e164
         except e164.InvalidNumber as error:
             raise forms.ValidationError(sentence(error.problem())) from None
         others = contacts_of(self.organization).filter(number=number)
@@ -158,7 +157,9 @@ class ContactForm(forms.Form):
             return False
         with contextlib.suppress(e164.InvalidNumber):
             same = contacts_of(self.organization).filter(
-                number=e164.parse(self.data.get("number", "")).e164,
+                number=e164.parse(
+                    self.data.get("number", ""), self.organization.default_country
+                ).e164,
                 name=self.cleaned_data["name"],
                 fields=self.cleaned_data["fields_text"],
             )
@@ -206,8 +207,8 @@ class ImportForm(PastedOrUploaded):
             " become variables. Who is known already is brought up to date."
         ),
     )
-    calling_code = forms.ChoiceField(
-        label=gettext_lazy("Numbers without a country code are from"), required=False
+    country = forms.ChoiceField(
+        label=gettext_lazy("Default country for numbers without a code"), required=False
     )
     contact_list = forms.ChoiceField(label=gettext_lazy("Put them on"), required=False)
     new_list = forms.CharField(
@@ -216,7 +217,7 @@ class ImportForm(PastedOrUploaded):
         max_length=80,
         widget=forms.TextInput(attrs={"dir": "auto", "autocomplete": "off"}),
     )
-    field_order = ["pasted", "upload", "calling_code", "contact_list", "new_list"]
+    field_order = ["pasted", "upload", "country", "contact_list", "new_list"]
 
     def __init__(
         self,
@@ -228,10 +229,8 @@ class ImportForm(PastedOrUploaded):
     ) -> None:
         self.organization, self.contact_lists = organization, list(lists)
         super().__init__(data, uploads, initial=initial)
-        countries = [
-            (str(code), f"{name_of(country)} (+{code})") for code, country in COUNTRIES.items()
-        ]
-        self._choose("calling_code", _("nowhere: each has its own"), countries)
+        self._choose("country", _("None (all numbers include a country code)"), home_choices())
+        self.initial.setdefault("country", organization.default_country)
         known = [(each.public_id, each.name) for each in self.contact_lists]
         self._choose("contact_list", _("no list"), known)
 
@@ -273,9 +272,16 @@ class SuppressForm(PastedOrUploaded):
     )
     field_order = ["numbers", "upload", "reason"]
 
+    def __init__(self, organization: Organization, data: Any = None, uploads: Any = None) -> None:
+        super().__init__(data, uploads)
+        self.organization = organization
+
     def clean(self) -> dict[str, Any]:
         self.need_one("numbers")
         return self.cleaned_data
 
     def written(self) -> list[str]:
-        return written_numbers(self.cleaned_data["numbers"], at_most=settings.BULK_MAX_MESSAGES)
+        most = settings.BULK_MAX_MESSAGES
+        return written_numbers(
+            self.cleaned_data["numbers"], self.organization.default_country, most
+        )

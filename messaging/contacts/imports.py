@@ -24,7 +24,7 @@ from messaging.contacts.contacts import (
 )
 from messaging.importing import csv_reader, problems
 from messaging.importing.reasons import FileReason, NotUsable
-from messaging.importing.recipients import guess_number_column, variables
+from messaging.importing.recipients import guess_number_column, read_number, variables
 from messaging.numbers import e164
 from messaging.text import variables as text_variables
 
@@ -65,10 +65,12 @@ class Rejected:
 
 @dataclass(slots=True)
 class Reading:
-    """Contacts as they are read; `rejected` fills while they are."""
+    """Contacts as they are read; `rejected` fills while they are. `country` and `home`: as of
+    `importing.recipients.read_number`."""
 
     pieces: Pieces
-    calling_code: int | None
+    country: str
+    home: str
     rejected: list[Rejected] = field(default_factory=list)
 
     def contacts(self) -> Iterator[NewContact]:
@@ -102,7 +104,7 @@ class Reading:
             raise _LeftOut(problems.of_fault(row.fault))
         written = row.cells[column].strip() if column < len(row.cells) else ""
         try:
-            number = e164.parse_written(written, self.calling_code).e164
+            number = read_number(written, self.country, self.home).e164
         except e164.InvalidNumber as error:
             raise _LeftOut(*problems.of_refusal(error.problem())) from None
         if number in lines:

@@ -55,7 +55,12 @@ RETURNING number
 
 
 def add(
-    organization_id: uuid.UUID, written: Iterable[str], reason: str = "", *, source: Source
+    organization_id: uuid.UUID,
+    written: Iterable[str],
+    reason: str = "",
+    *,
+    source: Source,
+    home: str,
 ) -> Added:
     """Write to those numbers no more, and cancel what waits for them, with the credits back.
 
@@ -64,7 +69,7 @@ def add(
     """
     if len(reason) > MAX_REASON or "\0" in reason:
         raise ApiError(SuppressionReason.BAD_NOTE, "reason", most=MAX_REASON)
-    good, rejected = _sorted(written)
+    good, rejected = _sorted(written, home)
     if rejected and not good:
         problems = [problem for _, problem in rejected]
         raise ApiError.of(problems[0], problems[1:])
@@ -85,41 +90,41 @@ def add(
     return Added(added, len(good) - added, canceled.count, rejected)
 
 
-def _sorted(written: Iterable[str]) -> tuple[list[str], list[tuple[str, Problem]]]:
+def _sorted(written: Iterable[str], home: str) -> tuple[list[str], list[tuple[str, Problem]]]:
     """The numbers, each once, and what is none."""
     good: dict[str, None] = {}
     rejected: list[tuple[str, Problem]] = []
     for position, text in enumerate(written):
         try:
-            good[e164.parse(text).e164] = None
+            good[e164.parse(text, home).e164] = None
         except e164.InvalidNumber as error:
             rejected.append((text, error.problem(f"numbers[{position}]")))
     return list(good), rejected
 
 
-def find(organization_id: uuid.UUID, written: str) -> Suppression:
+def find(organization_id: uuid.UUID, written: str, *, home: str) -> Suppression:
     """The organization's entry of that number; see `number_of`. Raises ApiError NOT_FOUND too."""
     mine = Suppression.objects.filter(organization=organization_id)
-    found = mine.filter(number=number_of(written)).first()
+    found = mine.filter(number=number_of(written, home)).first()
     if found is None:
         raise ApiError(SuppressionReason.NOT_LISTED)
     return found
 
 
-def number_of(written: str) -> str:
-    """A number of an address or a query in E.164. Raises ApiError INVALID_PHONE.
+def number_of(written: str, home: str) -> str:
+    """Return a number of a path or a query in E.164. Raises ApiError INVALID_PHONE.
 
     The plus may be missing, as it is where somebody did not encode it. What has the form of E.164
     is taken as it is, whatever is known of its country by now: it was once put on the list.
     """
     text = written.replace(" ", "")
-    if text.isascii() and text.isdigit() and not text.startswith("0"):
-        text = f"+{text}"
-    if _E164.fullmatch(text):
-        return text
     try:
-        return e164.parse(text).e164
+        return e164.parse(text, home).e164
     except e164.InvalidNumber as error:
+        if text.isascii() and text.isdigit():
+            text = f"+{text}"
+        if _E164.fullmatch(text):
+            return text
         raise ApiError.of(error.problem("number")) from None
 
 

@@ -92,7 +92,8 @@ class SuppressionsView(ApiView):
         """The numbers that nothing is sent to, the newest first."""
         found = SuppressionRow.objects.filter(organization=caller_of(request).organization_id)
         if query.number is not None:
-            found = found.filter(number=suppressions.number_of(query.number))
+            home = caller_of(request).home
+            found = found.filter(number=suppressions.number_of(query.number, home))
         page, next_cursor = newest_first(found, query)
         answer: Suppressions = {"data": [_as_json(row) for row in page], "next_cursor": next_cursor}
         return Response(answer)
@@ -114,6 +115,7 @@ class SuppressionsView(ApiView):
             body.numbers,
             body.reason,
             source=suppressions.Source.API,
+            home=caller_of(request).home,
         )
         answer: AddedSuppressions = {
             "added": done.added,
@@ -135,14 +137,17 @@ class SuppressionView(ApiView):
     @operation("get_suppression", "Look a number up", responses={200: Suppression})
     def get(self, request: Request, number: str) -> Response:
         """404 where the number is not on the list."""
-        return Response(_as_json(suppressions.find(caller_of(request).organization_id, number)))
+        caller = caller_of(request)
+        return Response(
+            _as_json(suppressions.find(caller.organization_id, number, home=caller.home))
+        )
 
     @operation("remove_suppression", "Send to this number again", responses={204: None})
     def delete(self, request: Request, number: str) -> Response:
         """Only when its owner has asked for it."""
         caller = caller_of(request)
         suppressions.remove(
-            suppressions.find(caller.organization_id, number),
+            suppressions.find(caller.organization_id, number, home=caller.home),
             address=caller.address,
             api_key_id=caller.key_id,
         )

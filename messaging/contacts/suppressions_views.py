@@ -24,7 +24,7 @@ from messaging.importing.problems import of_refusal
 from messaging.importing.reasons import FileReason, NotUsable
 from messaging.log.keyset import requested_page
 from messaging.models import Suppression
-from messaging.numbers import e164
+from messaging.numbers.written import sought
 
 
 @member_page(Action.READ_MESSAGES)
@@ -33,11 +33,9 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
     found = Suppression.objects.filter(organization=member.organization)
     words = request.GET.get("q", "").replace("\0", "").strip()[:64]
     if words:
-        try:
-            found = found.filter(number=e164.parse(words).e164)
-        except e164.InvalidNumber:
-            digits = "".join(str(int(each)) for each in words if each.isdecimal())
-            found = found.filter(number__contains=digits) if digits else found.none()
+        number, digits = sought(words, member.organization.default_country)
+        found = found.filter(number=number) if number else found.filter(number__contains=digits)
+        found = found if number or digits else found.none()
     context = {
         "page": "contacts",
         "tab": "suppressions",
@@ -52,7 +50,8 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
 @limit_posts(UPLOAD)
 def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
     """Asks for numbers; a POST puts them on the list and cancels what waits for them."""
-    form = SuppressForm(request.POST, request.FILES) if request.method == "POST" else SuppressForm()
+    given = (request.POST, request.FILES) if request.method == "POST" else ()
+    form = SuppressForm(member.organization, *given)
     if form.is_bound and form.is_valid():
         try:
             return _add(request, member, form)
@@ -69,7 +68,8 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
     organization, rejected = member.organization, []
     written = form.written()
     if form.cleaned_data.get("upload"):
-        reading = Reading(form.pieces(""), None)
+        home = organization.default_country
+        reading = Reading(form.pieces(""), home, home)
         written += [contact.number for contact in reading.contacts()]
         rejected = reading.rejected
     if not written:
@@ -79,6 +79,7 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
         written,
         form.cleaned_data["reason"],
         source=suppressions.Source.DASHBOARD,
+        home=organization.default_country,
     )
     rejected += [
         Rejected(position, number[:64], *of_refusal(problem))
@@ -116,7 +117,7 @@ def _tell(request: HttpRequest, done: suppressions.Added) -> None:
 def remove_suppression(request: HttpRequest, member: Member, number: str) -> HttpResponse:
     """Ask first; a POST lets the organization write to the number again."""
     try:
-        suppression = suppressions.find(member.organization_id, number)
+        suppression = suppressions.find(member.organization_id, number, home="")
         if request.method == "POST":
             suppressions.remove(suppression, actor=member.user, address=client_address(request))
     except ApiError:

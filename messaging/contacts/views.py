@@ -112,8 +112,11 @@ def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
         )
     )
     if form.is_bound and form.is_valid():
-        code = form.cleaned_data["calling_code"]
-        reading = Reading(form.pieces(form.cleaned_data["pasted"]), int(code) if code else None)
+        reading = Reading(
+            form.pieces(form.cleaned_data["pasted"]),
+            form.cleaned_data["country"],
+            member.organization.default_country,
+        )
         try:
             with transaction.atomic():
                 into = form.chosen_list()

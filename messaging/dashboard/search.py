@@ -29,7 +29,7 @@ from messaging.models import (
     Suppression,
     TextTemplate,
 )
-from messaging.numbers import e164
+from messaging.numbers.written import sought
 from messaging.sending.evaluation import MAX_REFERENCE
 
 MIN_DIGITS = 4
@@ -125,10 +125,9 @@ _BY_ID: dict[str, Callable[[Member, str], list[Hit]]] = {
 
 def _by_number(member: Member, text: str) -> list[Hit]:
     """Return the messages, contact and opt-out of a number in any spelling, or of its digits."""
-    try:
-        number = e164.parse(text).e164
-    except e164.InvalidNumber:
-        return _by_digits(member, text)
+    number, digits = sought(text, member.organization.default_country)
+    if not number:
+        return _by_digits(member, text, digits)
     hits = _messages(member, number, number, message_query.Filter(to=number), number=number)
     mine = {"organization": member.organization, "number": number}
     hits += [_contact_hit(member, contact) for contact in Contact.objects.filter(**mine)]
@@ -138,16 +137,12 @@ def _by_number(member: Member, text: str) -> list[Hit]:
     return hits
 
 
-def _by_digits(member: Member, text: str) -> list[Hit]:
+def _by_digits(member: Member, text: str, digits: str) -> list[Hit]:
     """Return the messages to numbers with these digits.
 
     A number without its country, such as 050 123 4567, is found without its leading zero.
     """
-    if any(one.isalpha() for one in text):
-        return []
-    digits = "".join(str(int(one)) for one in text if one.isdecimal())
-    digits = digits.removeprefix("00") if digits.startswith("00") else digits.removeprefix("0")
-    if len(digits) < MIN_DIGITS:
+    if any(one.isalpha() for one in text) or len(digits) < MIN_DIGITS:
         return []
     narrowed = message_query.Filter(digits=digits)
     title = _("Numbers with %(digits)s") % {"digits": digits}

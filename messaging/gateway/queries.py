@@ -8,6 +8,7 @@ from django.db.models import Q
 from imissive.core.errors import ApiError
 from messaging.gateway import reassembly
 from messaging.gateway.formatting import parse_id_text, state_of
+from messaging.gateway.submit_parser import Address, Refused, number_of
 from messaging.models.messages import Message
 from messaging.models.smpp_accounts import SmppAccount
 from messaging.models.smpp_submits import SmppSubmit
@@ -80,9 +81,10 @@ def cancel(account: SmppAccount, pdu: CancelSm) -> Answer:
 
 def _between(account: SmppAccount, pdu: CancelSm) -> Any:
     """The submits from that address to that one which may still be taken back."""
+    address = Address(pdu.dest_addr_ton, pdu.dest_addr_npi, pdu.destination_addr)
     try:
-        to = e164.parse(pdu.destination_addr.removeprefix("+").join(("+", ""))).e164
-    except e164.InvalidNumber:
+        to = e164.parse(number_of(address, account.home)).e164
+    except (Refused, e164.InvalidNumber):
         to = ""
     messages = Message.objects.filter(
         organization_id=account.organization_id,

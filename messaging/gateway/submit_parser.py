@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, Protocol
 
+from messaging.numbers import e164
 from messaging.sending.accept import MAX_VALIDITY, MIN_VALIDITY
 from messaging.smpp.constants import ESM_MESSAGE_TYPE_MASK, ESM_UDHI, Tag, Ton
 from messaging.smpp.pdus import DataSm, DistributionList, ReplaceSm, SubmitMulti, SubmitSm
@@ -63,7 +64,7 @@ class Dialect(Protocol):
     @property
     def ascii_coding(self) -> str: ...
     @property
-    def country_code(self) -> str: ...
+    def home(self) -> str: ...
     @property
     def may_be_urgent(self) -> bool: ...
     @property
@@ -183,7 +184,7 @@ def _read(
     return Wanted(
         source=source,
         destination=destination,
-        to=_number(destination, dialect.country_code),
+        to=number_of(destination, dialect.home),
         sender=_sender(source),
         data_coding=pdu.data_coding,
         coding=coding,
@@ -254,15 +255,25 @@ def single_of(pdu: SubmitMulti, destination: Address) -> SubmitSm:
 # -- addresses -------------------------------------------------------------------------------
 
 
-def _number(address: Address, country_code: str) -> str:
-    """The destination as `numbers.parse` takes it."""
+def number_of(address: Address, home: str) -> str:
+    """Return the destination as the evaluation takes it. Raises Refused.
+
+    `home` is the country of national numbers. Many clients write any number with TON 0, mostly with
+    its calling code and without a plus.
+    """
     if address.npi not in _NPIS:
         raise Refused("INVALID_DESTINATION_NPI", "this numbering plan is not served")
     written = address.written
-    if address.ton in (Ton.UNKNOWN, Ton.INTERNATIONAL):
-        return written if written.startswith(("+", "00")) else f"+{written}"
-    if address.ton == Ton.NATIONAL and country_code:
-        return f"+{country_code}{written.removeprefix('0')}"
+    with_code = written if written.startswith(("+", "00")) else f"+{written}"
+    if address.ton == Ton.INTERNATIONAL:
+        return with_code
+    if address.ton == Ton.UNKNOWN or (address.ton == Ton.NATIONAL and home):
+        try:
+            return e164.parse(written, home).e164
+        except e164.InvalidNumber as error:
+            if address.ton == Ton.NATIONAL:
+                raise Refused("INVALID_PHONE", error.reason.name) from None
+            return with_code
     raise Refused("INVALID_DESTINATION_TON", "this type of number is not served")
 
 

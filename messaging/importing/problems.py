@@ -90,6 +90,7 @@ _OF_FAULT: Final = {
 }
 _OF_REASON: Final[dict[Reason, Kind]] = {
     **dict.fromkeys(NumberReason, Kind.NUMBER),
+    NumberReason.DAMAGED: Kind.ROUNDED,
     SendingReason.NO_SENDER: Kind.SENDER,
     SendingReason.SENDER_NOT_APPROVED: Kind.SENDER,
     SendingReason.SENDER_SPELLING: Kind.SENDER,

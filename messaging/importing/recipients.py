@@ -1,6 +1,5 @@
 """The recipients of a campaign, row by row, from a file or from contact lists."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,14 +15,6 @@ from messaging.text import variables as text_variables
 
 MOST_ROWS: Final = 100_000
 _PAGE: Final = 2_000
-_ROUNDED: Final = re.compile(r"\s*\d[.,]\d+E\+\d+\s*", re.I)
-
-COUNTRIES: Final = {
-    966: "SA", 971: "AE", 965: "KW", 974: "QA", 973: "BH", 968: "OM", 962: "JO", 20: "EG",
-    964: "IQ", 961: "LB", 967: "YE", 963: "SY", 970: "PS", 212: "MA", 213: "DZ", 216: "TN",
-    218: "LY", 249: "SD", 90: "TR", 92: "PK", 91: "IN", 880: "BD", 63: "PH", 44: "GB",
-}  # fmt: skip
-"""Calling codes of which numbers may be written without one, with a country of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +29,17 @@ class Recipient:
     reference: str = ""
     kind: Kind | None = None
     detail: str = ""
+
+
+def read_number(written: str, country: str, home: str) -> e164.Number:
+    """Return the number of a row. Raises InvalidNumber.
+
+    `country` is that of numbers without a code; empty: each has its own, though the plus may be
+    missing. `home` is the organization's default country.
+    """
+    if country:
+        return e164.parse(written, country)
+    return e164.parse_with_code(written, home)
 
 
 def shape_of(campaign: Campaign) -> Shape:
@@ -91,7 +93,7 @@ def _of_file(campaign: Campaign) -> Iterator[Recipient]:
     file, column, reference = campaign.file, campaign.number_column, campaign.reference_column
     if file is None or column is None:
         return
-    names = variables(campaign.columns)
+    names, home = variables(campaign.columns), campaign.organization.default_country
     for row in csv_reader.rows(stored_files.read(file), shape_of(campaign)):
         written = row.cells[column].strip() if column < len(row.cells) else ""
         values = {name: cell.strip() for name, cell in zip(names, row.cells, strict=False)}
@@ -99,11 +101,9 @@ def _of_file(campaign: Campaign) -> Iterator[Recipient]:
         number, kind, detail = "", None, ""
         if row.fault is not None and not row.fault.usable:
             kind = of_fault(row.fault)
-        elif _ROUNDED.fullmatch(written):
-            kind = Kind.ROUNDED
         else:
             try:
-                number = e164.parse_written(written, campaign.calling_code).e164
+                number = read_number(written, campaign.country, home).e164
             except e164.InvalidNumber as error:
                 kind, detail = of_refusal(error.problem())
         yield Recipient(row.line, written[:64], number, values, own[:MAX_REFERENCE], kind, detail)

@@ -59,7 +59,10 @@ class MessagesView(ApiView):
         """
         organization_id = caller_of(request).organization_id
         rows = message_query.read(
-            organization_id, _filter(query), query.limit + 1, older_than=query.cursor
+            organization_id,
+            _filter(query, caller_of(request).home),
+            query.limit + 1,
+            older_than=query.cursor,
         )
         page, next_cursor = page_of(rows, query.limit)
         body: Messages = {
@@ -94,14 +97,14 @@ class BatchView(ApiView):
         return Response(batches.batch_json(batch))
 
 
-def _filter(query: ListQuery) -> message_query.Filter:
+def _filter(query: ListQuery, home: str) -> message_query.Filter:
     """Return the list's filter. Raises ApiError: INVALID_PHONE, INVALID_REQUEST."""
     since, until = query.created_after, query.created_before
     if since is not None and until is not None and since >= until:
         raise ApiError(MessageReason.EMPTY_PERIOD, "created_after")
     return message_query.Filter(
         status=query.status,
-        to=None if query.to is None else _number(query.to),
+        to=None if query.to is None else _number(query.to, home),
         sender=query.sender_id,
         batch_id=query.batch_id,
         reference=query.reference,
@@ -110,11 +113,11 @@ def _filter(query: ListQuery) -> message_query.Filter:
     )
 
 
-def _number(written: str) -> str:
+def _number(written: str, home: str) -> str:
     """Return a query parameter's number in E.164. Raises ApiError INVALID_PHONE."""
     # A plus that is not percent-encoded in a query arrives as a space.
     written = f"+{written[1:]}" if written.startswith(" ") else written
     try:
-        return e164.parse(written).e164
+        return e164.parse(written, home).e164
     except e164.InvalidNumber as error:
         raise ApiError.of(error.problem("to")) from None

@@ -15,11 +15,11 @@ from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from accounts.models import Organization
 from imissive.core import ids
+from imissive.core.countries import country_choices
 from messaging.log import query as message_query
 from messaging.log.failure_reasons import STATUS_LABELS
 from messaging.log.sources import SOURCES, as_stored
-from messaging.numbers import e164
-from messaging.numbers.countries import country_choices
+from messaging.numbers.written import sought
 from messaging.sending.evaluation import MAX_REFERENCE
 
 _ANY = ("", gettext_lazy("Any"))
@@ -107,6 +107,7 @@ class LogFilters(forms.Form):
         super().__init__(query, auto_id="%s")
         self.senders = message_query.senders_used(organization.id) if senders is None else senders
         self._query = query
+        self._home = organization.default_country
 
     def clean_sender(self) -> str:
         """Return the sender ID with the case of the messages, whatever case was typed."""
@@ -179,7 +180,7 @@ class LogFilters(forms.Form):
         A complete number in any spelling is looked up exactly, a part of one by its digits.
         """
         values = self.cleaned_data
-        to, digits = _number(values["number"])
+        to, digits = _number(values["number"], self._home)
         source, batched = as_stored(values["source"])
         return message_query.Filter(
             status=values["status"] or None,
@@ -197,16 +198,13 @@ class LogFilters(forms.Form):
         )
 
 
-def _number(typed: str) -> tuple[str | None, str | None]:
+def _number(typed: str, home: str) -> tuple[str | None, str | None]:
     """Return the typed number in E.164, or the digits of a part of one."""
     if not typed:
         return None, None
-    try:
-        return e164.parse(typed).e164, None
-    except e164.InvalidNumber:
-        digits = "".join(str(int(one)) for one in typed if one.isdecimal())
-        # A text without digits finds nothing, rather than everything.
-        return (None, digits) if digits else ("", None)
+    number, digits = sought(typed, home)
+    # A text without digits finds nothing, rather than everything.
+    return (None, digits) if digits else (number, None)
 
 
 def _midnight(day: date | None, later: timedelta = timedelta()) -> datetime | None:

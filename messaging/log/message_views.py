@@ -16,6 +16,7 @@ from accounts.ui.pages import confirmation_page, page_url, show_page
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
+from imissive.core.countries import name_of
 from imissive.core.errors import ApiError
 from imissive.core.problems import sentence
 from messaging.log import pages, timeline
@@ -23,7 +24,6 @@ from messaging.log import resend as message_resend
 from messaging.log.failure_reasons import reason_of
 from messaging.log.sources import source_name
 from messaging.models import Message
-from messaging.numbers.countries import name_of
 from messaging.sending import cancel
 from messaging.states import CANCELABLE
 

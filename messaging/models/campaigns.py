@@ -50,8 +50,8 @@ class Campaign(models.Model):
     columns = models.JSONField(default=list, blank=True)
     number_column = models.PositiveSmallIntegerField(null=True, blank=True)
     reference_column = models.PositiveSmallIntegerField(null=True, blank=True)
-    # The calling code of numbers without a country code.
-    calling_code = models.PositiveSmallIntegerField(null=True, blank=True)
+    # Of numbers without a country code; empty: each has its own.
+    country = models.CharField(max_length=2, blank=True, default="", db_default="")
 
     sender = models.CharField(_("sender ID"), max_length=16, blank=True, default="")
     text = models.TextField(_("text"), blank=True, default="")

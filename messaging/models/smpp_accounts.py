@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Organization
 from imissive.core import ids
+from imissive.core.countries import country_of_code
 
 MAX_SYSTEM_ID: Final = 15  # SMPP 3.4, 4.1.1: 16 octets with the terminating NUL
 
@@ -136,7 +137,10 @@ class SmppAccount(models.Model):
         blank=True,
         default="",
         validators=[RegexValidator(r"^[1-9]\d{0,2}$", _("1 to 3 digits."))],
-        help_text=_("For destinations with a national type of number (TON 2)."),
+        help_text=_(
+            "Of national destinations (TON 2, or TON 0 without a code). Empty: the organization's"
+            " default country."
+        ),
     )
     may_be_urgent = models.BooleanField(
         _("may be urgent"),
@@ -173,6 +177,11 @@ class SmppAccount(models.Model):
 
     def __str__(self) -> str:
         return self.system_id
+
+    @property
+    def home(self) -> str:
+        """Return the country of its national numbers (ISO 3166); empty where there is none."""
+        return country_of_code(self.country_code) or self.organization.default_country
 
 
 class SmppServer(models.Model):

@@ -5,31 +5,29 @@ second. So each calling code's rules are compiled, on first use and out of phone
 metadata, into one pattern that accepts only what phonenumbers would accept unchanged. Whatever
 it does not match (refusals, secondary countries of a shared calling code, national prefixes
 written by mistake) goes to phonenumbers itself. The tests prove that the two agree.
+
+Everything that reads numbers reads them here: the API, pages, files, SMPP and searches.
 """
 
 import contextlib
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, NamedTuple
 
 import phonenumbers
-from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberType, ValidationResult
+from phonenumbers import (
+    NumberParseException,
+    PhoneMetadata,
+    PhoneNumber,
+    PhoneNumberType,
+    ValidationResult,
+)
 from phonenumbers.phonemetadata import PhoneNumberDesc
 
-from imissive.core.problems import Problem
+from messaging.numbers.reasons import InvalidNumber as InvalidNumber
 from messaging.numbers.reasons import NumberReason
-
-
-class InvalidNumber(ValueError):
-    """A number that cannot be sent to."""
-
-    def __init__(self, reason: NumberReason) -> None:
-        super().__init__(str(reason))
-        self.reason = reason
-
-    def problem(self, field: str | None = None) -> Problem:
-        """Return it as a problem with that field."""
-        return self.reason.problem(field)
+from messaging.numbers.spelling import read
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +51,6 @@ class _Plan(NamedTuple):
 
 
 _NON_GEOGRAPHIC: Final = "001"  # phonenumbers' region of satellite, freephone and the like
-
-# Marks that text direction leaves in pasted numbers, then what people put between digits.
-_IGNORED: Final = (
-    "\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
-    "\u2066\u2067\u2068\u2069\u061c\ufeff"
-    " \t\r\n\u00a0\u2002\u2003\u2007\u2008\u2009\u200a\u202f"
-    "-\u00ad\u2010\u2011\u2012\u2013\u2014\u2015\u2212.()"
-)
-_CLEANING: Final = str.maketrans(
-    "٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹＋",
-    "01234567890123456789+",
-    _IGNORED,
-)
-_MAX_RAW: Final = 64  # no number is longer, whatever stands between its digits
-_INTERNATIONAL: Final = re.compile(r"(?:\+|00)([0-9]+)")
 
 _USABLE: Final = frozenset({PhoneNumberType.MOBILE, PhoneNumberType.FIXED_LINE_OR_MOBILE})
 _TYPE_REASONS: Final = {
@@ -110,47 +93,45 @@ _CALLING_CODES: Final = _calling_codes()
 _plans: Final[dict[str, _Plan]] = {}  # by first three digits; filled on first use
 
 
-def parse(raw: str) -> Number:
-    """The number that a person or program wrote, in E.164, if an SMS can reach it.
+def parse(raw: str, home: str = "") -> Number:
+    """Return the number that a person or program wrote, in E.164, if an SMS can reach it.
 
-    Accepted: '+' or '00' and the country's calling code, then digits (Arabic-Indic ones too) with
-    spaces, dashes, dots, parentheses and direction marks anywhere. A national prefix after the
-    calling code (+966 050…) is dropped as phonenumbers does. Raises InvalidNumber otherwise.
+    `home`: the country (ISO 3166) whose numbers may stand there as they are dialed at home, or with
+    its calling code alone; a number without `+` or `00` is one of these or is refused. Empty: all
+    need `+` or `00`. A national prefix after a calling code (+966 050…) is dropped, as phonenumbers
+    does. Raises InvalidNumber.
     """
     number = _parse_quickly(raw)
     if number is not None:
         return number
-    e164 = _clean(raw)
-    if e164 != raw:
-        number = _parse_quickly(e164)
-        if number is not None:
-            return number
-    return _parse_slowly(e164)
+    spelling = read(raw)
+    if spelling.international:
+        return _parse_international(spelling.digits)
+    if not home:
+        raise InvalidNumber(NumberReason.NO_COUNTRY_CODE)
+    return _parse_national(spelling.digits, home)
 
 
-def parse_written(raw: str, calling_code: int | None) -> Number:
-    """The number as people write it in a list: without the plus, or as it is dialled at home.
+def parse_with_code(raw: str, home: str = "") -> Number:
+    """Return a number that has its calling code, though the `+` may be missing.
 
-    `calling_code` is of the country whose numbers stand there without one; None: each has its own.
-    Spreadsheets take the plus and the first zero from numbers. Raises InvalidNumber.
+    What could as well be a number of `home` without its code is refused: nobody knows which of the
+    two was meant. Raises InvalidNumber.
     """
+    spelling = read(raw)
+    if spelling.international:
+        return _parse_international(spelling.digits)
+    if spelling.digits.startswith("0"):
+        raise InvalidNumber(NumberReason.NO_COUNTRY_CODE)
     try:
-        return parse(raw)
-    except InvalidNumber as error:
-        digits = raw[: _MAX_RAW + 1].translate(_CLEANING)
-        if not (digits.isascii() and digits.isdigit()) or len(raw) > _MAX_RAW:
-            raise
-        tries = [f"+{digits}"]
-        if calling_code is not None:
-            tries.insert(0, f"+{calling_code}{digits.lstrip('0')}")
-        for each in tries:
-            found = _parse_quickly(each)
-            if found is not None:
-                return found
-        for each in tries:
-            with contextlib.suppress(InvalidNumber):
-                return _parse_slowly(each)
-        raise error
+        number = _parse_international(spelling.digits)
+    except InvalidNumber:
+        if _is_national(spelling.digits, home):
+            raise InvalidNumber(NumberReason.NO_COUNTRY_CODE) from None
+        raise
+    if number.country != home and _is_national(spelling.digits, home):
+        raise InvalidNumber(NumberReason.NO_COUNTRY_CODE)
+    return number
 
 
 def mask(e164: str) -> str:
@@ -186,8 +167,12 @@ def _parse_quickly(e164: str) -> Number | None:
     return Number(e164, plan.country, plan.calling_code)
 
 
-def _parse_slowly(e164: str) -> Number:
-    """The number if phonenumbers accepts it; else the reason why not."""
+def _parse_international(digits: str) -> Number:
+    """Return the number of digits that begin with a calling code. Raises InvalidNumber."""
+    e164 = f"+{digits}"
+    number = _parse_quickly(e164)
+    if number is not None:
+        return number
     try:
         parsed = phonenumbers.parse(e164)
     except NumberParseException as error:
@@ -196,27 +181,103 @@ def _parse_slowly(e164: str) -> Number:
     country = phonenumbers.region_code_for_number(parsed)
     if country == _NON_GEOGRAPHIC:
         raise InvalidNumber(NumberReason.NOT_GEOGRAPHIC)
-    kind = phonenumbers.number_type(parsed)
-    if country is not None and kind in _USABLE:
-        e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
-        return Number(e164, country, parsed.country_code or 0)
-    if kind in _TYPE_REASONS:
-        raise InvalidNumber(_TYPE_REASONS[kind])
+    if country is not None:
+        number = _usable(parsed, country)
+        if number is not None:
+            return number
     length = phonenumbers.is_possible_number_for_type_with_reason(parsed, PhoneNumberType.MOBILE)
     raise InvalidNumber(_LENGTH_REASONS.get(length, NumberReason.NOT_IN_PLAN))
 
 
-def _clean(raw: str) -> str:
-    """'+' and digits out of what was written."""
-    if len(raw) > _MAX_RAW:
-        raise InvalidNumber(NumberReason.TOO_LONG)
-    written = raw.translate(_CLEANING)
-    match = _INTERNATIONAL.fullmatch(written)
-    if match is not None:
-        return "+" + match[1]
-    if written.isascii() and written.isdigit():
-        raise InvalidNumber(NumberReason.NO_COUNTRY_CODE)
-    raise InvalidNumber(NumberReason.NOT_A_NUMBER)
+def _parse_national(digits: str, home: str) -> Number:
+    """Return the number of that country that is dialed so there, or written with its calling code.
+
+    Raises InvalidNumber.
+    """
+    number = _parse_national_quickly(digits, home)
+    if number is not None:
+        return number
+    try:
+        return _parse_dialed(digits, home)
+    except InvalidNumber as error:
+        # phonenumbers takes no calling code off where the digits could be a whole number.
+        with contextlib.suppress(InvalidNumber):
+            number = _parse_international(digits)
+            if number.country == home:
+                return number
+        raise error from None
+
+
+def _parse_dialed(digits: str, home: str) -> Number:
+    """Return the number that phonenumbers finds. Raises InvalidNumber."""
+    try:
+        parsed = phonenumbers.parse(digits, home)
+    except NumberParseException as error:
+        reason = _PARSE_REASONS.get(error.error_type, NumberReason.NOT_A_NUMBER)
+        raise InvalidNumber(reason) from None
+    if phonenumbers.region_code_for_number(parsed) == home:
+        number = _usable(parsed, home)
+        if number is not None:
+            return number
+    length = phonenumbers.is_possible_number_for_type_with_reason(parsed, PhoneNumberType.MOBILE)
+    if _LENGTH_REASONS.get(length) is NumberReason.TOO_SHORT:
+        raise InvalidNumber(NumberReason.TOO_SHORT)
+    raise InvalidNumber(NumberReason.NOT_OF_COUNTRY)
+
+
+def _is_national(digits: str, home: str) -> bool:
+    if not home:
+        return False
+    try:
+        _parse_national(digits, home)
+    except InvalidNumber:
+        return False
+    return True
+
+
+def _parse_national_quickly(digits: str, home: str) -> Number | None:
+    """Return the number if the pattern of the country's calling code is certain of it."""
+    trunk = _trunk_of(home)
+    if trunk is None:
+        return None
+    code, prefix = trunk
+    national = digits.removeprefix(prefix) if prefix else digits
+    for e164 in (f"+{code}{national}", f"+{digits}"):
+        number = _parse_quickly(e164)
+        if number is not None and number.country == home and number.calling_code == code:
+            return number
+    return None
+
+
+@cache
+def _trunk_of(country: str) -> tuple[int, str] | None:
+    """Return a country's calling code and what is dialed there before a national number.
+
+    None where more than a prefix is taken off or put on, or the country is not known.
+    """
+    metadata = PhoneMetadata.metadata_for_region(country)
+    if metadata is None or metadata.national_prefix_transform_rule:
+        return None
+    if metadata.country_code is None:
+        return None
+    prefix = metadata.national_prefix or ""
+    if (metadata.national_prefix_for_parsing or "") != prefix:
+        return None
+    return metadata.country_code, prefix
+
+
+def _usable(parsed: PhoneNumber, country: str) -> Number | None:
+    """Return a valid number if an SMS can reach it; None where there is no such number.
+
+    Raises InvalidNumber for a kind of number that SMS do not reach.
+    """
+    kind = phonenumbers.number_type(parsed)
+    if kind in _USABLE:
+        e164 = phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164)
+        return Number(e164, country, parsed.country_code or 0)
+    if kind in _TYPE_REASONS:
+        raise InvalidNumber(_TYPE_REASONS[kind])
+    return None
 
 
 def _plan(calling_code: int) -> _Plan:

@@ -2,7 +2,7 @@
 
 from django.utils.translation import gettext_noop as _
 
-from imissive.core.problems import Reason
+from imissive.core.problems import Problem, Reason
 
 _CODE = "INVALID_PHONE"
 
@@ -15,6 +15,20 @@ class NumberReason(Reason):
     NO_COUNTRY_CODE = (
         _CODE,
         _("Write the number with + and its country code first, such as +966501234567."),
+    )
+    NOT_OF_COUNTRY = (
+        _CODE,
+        _(
+            "This is not a number of your default country. Write it with + and its country code,"
+            " such as +966501234567."
+        ),
+    )
+    DAMAGED = (
+        _CODE,
+        _(
+            "The number was damaged by a spreadsheet: its last digits are lost. Format the column"
+            " as text, enter the number again, and save the file."
+        ),
     )
     TOO_SHORT = _CODE, _("The number is too short. Check that no digit is missing.")
     TOO_LONG = _CODE, _("The number is too long. Check that it is one number only.")
@@ -37,3 +51,15 @@ class NumberReason(Reason):
     PAGER = _CODE, _("This is a pager, which cannot receive SMS.")
     COMPANY_ACCESS = _CODE, _("This is a company access number, which cannot receive SMS.")
     VOICEMAIL = _CODE, _("This is a voicemail access number, which cannot receive SMS.")
+
+
+class InvalidNumber(ValueError):
+    """A number that cannot be sent to."""
+
+    def __init__(self, reason: NumberReason) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+    def problem(self, field: str | None = None) -> Problem:
+        """Return it as a problem with that field."""
+        return self.reason.problem(field)

@@ -115,13 +115,15 @@ class _Storing:
 class Known(NamedTuple):
     """Return what TERMS gives of an organization.
 
-    `approved_senders` says of each whether it is the default one; None where there is none.
+    `approved_senders` says of each whether it is the default one; None where there is none. `home`
+    is the default country.
     """
 
     max_parts: int
     approved_senders: dict[str, bool] | None
     queued_is_wanted: bool
     any_suppressed: bool
+    home: str
 
 
 def accept(
@@ -231,7 +233,8 @@ TERMS = f"""json_build_array(
     (SELECT json_object_agg(s.name, s.is_default) FROM messaging_senderid s
       WHERE s.organization_id = o.id AND s.status = 'approved'),
     {outbox.is_wanted(EventType.MESSAGE_QUEUED, "o.id")},
-    EXISTS (SELECT FROM messaging_suppression s WHERE s.organization_id = o.id))"""  # noqa: S608
+    EXISTS (SELECT FROM messaging_suppression s WHERE s.organization_id = o.id),
+    o.default_country)"""  # noqa: S608
 """The terms that drafts are evaluated by, as an SQL expression over their organization, `o`."""
 
 
@@ -249,8 +252,11 @@ def terms_of(
         default_sender(approved),
         tables(),
         send_request.scheduled_at or datetime.now(UTC),
-        _suppressed(send_request.organization_id, drafts) if found.any_suppressed else frozenset(),
+        _suppressed(send_request.organization_id, drafts, found.home)
+        if found.any_suppressed
+        else frozenset(),
         send_request.hold,
+        found.home,
     )
 
 
@@ -258,12 +264,12 @@ def _known(organization_id: uuid.UUID, given: Sequence[Any] | None = None) -> Kn
     return Known(*(given or read_extra(TERMS, organization_id)))
 
 
-def _suppressed(organization_id: uuid.UUID, drafts: Sequence[Draft]) -> frozenset[str]:
+def _suppressed(organization_id: uuid.UUID, drafts: Sequence[Draft], home: str) -> frozenset[str]:
     """Those of the drafts' numbers that the organization must not write to."""
     wanted = []
     for draft in drafts:
         with contextlib.suppress(e164.InvalidNumber):
-            wanted.append(e164.parse(draft.to).e164)
+            wanted.append(e164.parse(draft.to, home).e164)
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT number FROM messaging_suppression"

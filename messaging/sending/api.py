@@ -83,7 +83,8 @@ Recipient = Annotated[
     str,
     Field(
         description="A mobile number in E.164; with `00` for the `+`, blanks, dashes, dots and"
-        " parentheses too, and in Arabic digits.",
+        " parentheses too, and in Arabic digits. Without `+` or `00` it is a number of the"
+        " organization's default country.",
         examples=["+966500000001"],
     ),
 ]

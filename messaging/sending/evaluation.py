@@ -53,6 +53,7 @@ class Terms:
     at: datetime
     suppressed: frozenset[str] = frozenset()
     hold: bool = True
+    home: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +145,7 @@ def evaluate(draft: Draft, terms: Terms) -> Evaluation | Refusal:
 def examine(draft: Draft, terms: Terms) -> Opinion:
     """All that can be said of a draft, and every reason against it at once. Pure."""
     problems: list[Problem] = []
-    number = _number(draft.to, problems)
+    number = _number(draft.to, terms.home, problems)
     measure = _measure(draft.text, terms.max_parts, problems)
     sender = _sender(draft.sender, terms, problems)
     carriers: tuple[CarrierChoice, ...] = ()
@@ -194,9 +195,9 @@ def _hours(
     return opening, hours.closing(opening)
 
 
-def _number(raw: str, problems: list[Problem]) -> e164.Number | None:
+def _number(raw: str, home: str, problems: list[Problem]) -> e164.Number | None:
     try:
-        return e164.parse(raw)
+        return e164.parse(raw, home)
     except e164.InvalidNumber as error:
         problems.append(error.problem("to"))
         return None

@@ -2,7 +2,7 @@
 
 from django import template
 
-from messaging.numbers.countries import name_of
+from imissive.core.countries import name_of
 
 register = template.Library()
 

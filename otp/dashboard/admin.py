@@ -8,6 +8,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from accounts.models import DEFAULT_COUNTRY
 from accounts.operators.base import (
     LongTableAdmin,
     OperatorAdmin,
@@ -21,7 +22,7 @@ from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from imissive.core import ids
 from imissive.core.api.requests import client_address
-from messaging.numbers import e164
+from messaging.numbers.written import sought
 from otp.limits import sms_pumping
 from otp.models import HeldPrefix, OtpSettings, Verification
 
@@ -77,12 +78,10 @@ class VerificationAdmin(LongTableAdmin):
         found = ids.parse_id(ids.OTP, term)
         if found is not None:
             return queryset.filter(pk=found), False
-        try:
-            # Through the sends, because their index begins with the number.
-            sends = queryset.filter(sends__phone=e164.parse(term).e164)
-            return sends.distinct(), False
-        except e164.InvalidNumber:
-            return queryset.none(), False
+        number, _digits = sought(term, DEFAULT_COUNTRY)
+        # Through the sends, because their index begins with the number.
+        sent = queryset.filter(sends__phone=number).distinct() if number else queryset.none()
+        return sent, False
 
 
 @admin.register(OtpSettings, site=site)

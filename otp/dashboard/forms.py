@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.ui.single_use_forms import SingleUseForm
-from messaging.numbers.countries import country_choices
+from imissive.core.countries import country_choices
 from otp.limits.rules import Rules
 from otp.verification import codes
 

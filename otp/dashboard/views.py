@@ -20,10 +20,10 @@ from accounts.ui.live_fragments import live_page, query_without
 from accounts.ui.pages import show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
+from imissive.core.countries import name_of
 from imissive.core.errors import ApiError
 from imissive.core.problems import sentence
 from messaging.numbers import e164
-from messaging.numbers.countries import name_of
 from otp.dashboard.forms import CodeForm, CountriesForm, TryForm
 from otp.limits import organization_rules
 from otp.limits.rules import rules_of
@@ -173,7 +173,9 @@ def _send(member: Member, values: dict[str, Any]) -> Verification:
     if organization.status != Organization.Status.ACTIVE:
         raise ApiError(CallReason.ORGANIZATION_SUSPENDED)
     text = texts.compose(None, values["locale"], app_hash=None, origin=None)
-    caller = DashboardCaller(organization.id, test=values["kind"] == "test")
+    caller = DashboardCaller(
+        organization.id, test=values["kind"] == "test", home=organization.default_country
+    )
     code_request = CodeRequest(values["phone"], text, values["length"], values["expiry"], None)
     return send.send(caller, code_request).verification
 

@@ -20,6 +20,8 @@ class OtpCaller(Protocol):
     def key_id(self) -> uuid.UUID | None: ...
     @property
     def extra(self) -> Any: ...
+    @property
+    def home(self) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,4 @@ class DashboardCaller:
     test: bool
     key_id: uuid.UUID | None = None
     extra: Any = None
+    home: str = ""

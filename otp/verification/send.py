@@ -66,7 +66,7 @@ def send(caller: OtpCaller, code_request: CodeRequest) -> Sent:
     Raises ApiError: the errors of a message (with this request's field names), and INVALID_PHONE,
     DESTINATION_BLOCKED, OTP_COOLDOWN, TOO_MANY_ATTEMPTS, MESSAGE_TOO_LONG.
     """
-    number = _parse(code_request.phone)
+    number = _parse(code_request.phone, caller.home)
     verification = Verification(
         organization_id=caller.organization_id,
         test=caller.test,
@@ -140,9 +140,9 @@ def lock_number(phone: str) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0))", [f"otp {phone}"])
 
 
-def _parse(phone: str) -> e164.Number:
+def _parse(phone: str, home: str) -> e164.Number:
     try:
-        return e164.parse(phone)
+        return e164.parse(phone, home)
     except e164.InvalidNumber as error:
         raise ApiError.of(error.problem("phone")) from None
 

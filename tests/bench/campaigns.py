@@ -71,7 +71,7 @@ def drafted(customer: Customer, upload: SimpleUploadedFile) -> Campaign:
         lambda: drafts.begin(mine, ids.new_uuid(), "Bench", upload, reading),
     )
     assert campaign is not None
-    fields = {"sender": SENDER, "text": "مرحبا {الاسم}، طلبك {الطلب} جاهز", "calling_code": 966}
+    fields = {"sender": SENDER, "text": "مرحبا {الاسم}، طلبك {الطلب} جاهز", "country": "SA"}
     drafts.have_checked(campaign, **fields)
     return campaign
 

@@ -37,7 +37,7 @@ def made_of(customer: Customer, content: Iterable[bytes], **fields: Any) -> Camp
         "delimiter": ",",
         "columns": ["phone", "name"],
         "number_column": 0,
-        "calling_code": 966,
+        "country": "SA",
         "sender": SENDER,
         "text": TEXT,
     } | fields

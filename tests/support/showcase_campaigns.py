@@ -43,7 +43,7 @@ def _draft(organization: Organization, dice: random.Random, fields: dict[str, An
         content=[file.getvalue().encode("utf-8-sig")],
     )
     return Campaign.objects.create(
-        file=stored, encoding="utf-8", delimiter=",", number_column=0, calling_code=966,
+        file=stored, encoding="utf-8", delimiter=",", number_column=0, country="SA",
         columns=["الجوال", "Name", "Code", "City"], **fields,
     )  # fmt: skip
 

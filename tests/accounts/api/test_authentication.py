@@ -68,7 +68,15 @@ def test_a_key_cannot_be_used_by_its_hash(organization):
 def test_the_caller_is_the_keys_organization_with_its_kind_and_scopes(organization):
     key, secret = create_key(organization, "k", test=True, scopes=[Scope.SMS_SEND, Scope.BALANCE])
     assert find_caller(secret, "") == Caller(
-        key.id, organization.id, False, True, frozenset({"sms:send", "balance"}), Limits(), "", ()
+        key.id,
+        organization.id,
+        False,
+        True,
+        frozenset({"sms:send", "balance"}),
+        Limits(),
+        "",
+        (),
+        home="SA",
     )
 
 
@@ -83,6 +91,7 @@ def test_the_caller_holds_no_secret(organization):
         "address",
         "networks",
         "extra",  # a value that a view wants to be read with the key; never part of the key
+        "home",
     }
 
 

@@ -93,7 +93,7 @@ def _only(customer: Customer) -> Campaign:
 def _columns(**fields: Any) -> dict[str, Any]:
     usual = {
         "number_column": "0",
-        "calling_code": "966",
+        "country": "SA",
         "encoding": "utf-8",
         "delimiter": str(ord(",")),
         "has_header": "on",
@@ -297,7 +297,7 @@ def test_it_is_read_in_another_way(developer: Client, customer: Customer) -> Non
     [
         ({"number_column": ""}, "This field is required"),
         ({"number_column": "7"}, "not one of the available choices"),
-        ({"calling_code": "1234"}, "not one of the available choices"),
+        ({"country": "1234"}, "not one of the available choices"),
         ({"encoding": "rot13"}, "not one of the available choices"),
         ({"delimiter": "0"}, "not one of the available choices"),
     ],
@@ -311,7 +311,7 @@ def test_columns_that_are_refused(
     answer = developer.post(url, _columns(**fields))
     assert answer.status_code == 200
     assert told in answer.content.decode()
-    assert fresh(before).calling_code is None
+    assert fresh(before).country == ""
 
 
 @pytest.mark.parametrize(

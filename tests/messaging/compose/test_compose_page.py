@@ -353,7 +353,7 @@ def test_more_recipients_than_fit(
     ],
 )
 def test_numbers_as_people_paste_them(written: str, found: list[str]) -> None:
-    assert written_numbers(written) == found
+    assert written_numbers(written, "SA") == found
 
 
 # ---------------------------------------------------------------- while one writes

@@ -318,7 +318,7 @@ def test_without_a_heading(owner: Client, customer: Customer) -> None:
 
 
 def test_numbers_as_they_are_dialled_at_home(owner: Client, customer: Customer) -> None:
-    _import(owner, customer, "number\n0501234567\n501234568\n", calling_code="966")
+    _import(owner, customer, "number\n0501234567\n501234568\n", country="SA")
     assert set(_stored(customer)) == {PHONE, OTHER}
 
 

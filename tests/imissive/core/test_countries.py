@@ -4,7 +4,7 @@ import phonenumbers
 import pytest
 from django.utils import translation
 
-from messaging.numbers.countries import countries_of, name_of
+from imissive.core.countries import countries_of, name_of
 
 
 def test_every_country_that_numbers_have_has_a_name_in_both_languages() -> None:

@@ -22,6 +22,21 @@ def country_choices() -> list[tuple[str, str]]:
     return sorted(((code, name_of(code)) for code in _NAMES), key=lambda pair: pair[1])
 
 
+def home_choices() -> list[tuple[str, str]]:
+    """Return every country that has a calling code, as (code, name with the calling code)."""
+    calling_code = phonenumbers.country_code_for_region
+    return [
+        (code, f"{name} (+{calling_code(code)})")
+        for code, name in country_choices()
+        if calling_code(code)
+    ]
+
+
+def country_of_code(calling_code: str) -> str:
+    """Return the main country of a calling code such as `966`; empty where there is none."""
+    return _regions().get(calling_code, ("",))[0] if calling_code else ""
+
+
 def countries_of(prefix: str) -> tuple[str, ...]:
     """The countries that numbers under a prefix (digits of E.164) may belong to.
 
