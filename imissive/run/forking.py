@@ -182,4 +182,6 @@ def _reset_logs() -> None:
 
     from imissive.core.logs import configure
 
+    if not settings.configured:
+        return  # a parent that imports no application has configured no logs
     configure(level=settings.LOG_LEVEL, as_json=settings.LOG_JSON)

@@ -1,7 +1,9 @@
 """Small things about processes, private files and ports that starting the platform needs."""
 
 import contextlib
+import errno
 import os
+import random
 import re
 import signal
 import socket
@@ -81,6 +83,11 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
+# Below those of outgoing connections (from 32768 on Linux, 49152 elsewhere): any program could hold
+# such a port, so that a server that stops could not have it again.
+_OWN_PORTS = range(10_000, 32_768)
+
+
 def try_port(port: int, host: str = LOOPBACK) -> None:
     """Raise OSError, such as EADDRINUSE, where a server could not listen on that port now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -92,12 +99,16 @@ def try_port(port: int, host: str = LOOPBACK) -> None:
 
 
 def free_port(wanted: int | None = None) -> int:
-    """A loopback port that nobody listens on; the wanted one if it can be had."""
+    """Return a loopback port that nobody listens on; the wanted one if it is free.
+
+    Raises OSError if none of many is free.
+    """
     if wanted is not None:
         with contextlib.suppress(OSError):
             try_port(wanted)
             return wanted
-    with socket.socket() as probe:
-        probe.bind((LOOPBACK, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    for port in random.sample(_OWN_PORTS, 100):
+        with contextlib.suppress(OSError):
+            try_port(port)
+            return port
+    raise OSError(errno.EADDRINUSE, "no port is free")

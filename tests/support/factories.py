@@ -169,7 +169,7 @@ class World:
         fields = {"slug": name, "name": name, "host": "127.0.0.1", "system_id": "esme"} | fields
         carrier = Carrier.objects.create(**fields)
         self.carriers.append(carrier)
-        cache.reload()
+        cache._cached = None
         return carrier
 
     def route(self, prefix: str, *carriers: Carrier, owner: Customer | None = None) -> Route:
@@ -180,7 +180,7 @@ class World:
         for position, carrier in enumerate(carriers):
             route.steps.create(carrier=carrier, position=position)
         self.routes.append(route)
-        cache.reload()
+        cache._cached = None
         return route
 
     def price(self, prefix: str, micro: int, *, owner: Customer | None = None) -> Price:
@@ -189,7 +189,7 @@ class World:
             prefix=prefix, micro=micro, organization=owner.organization if owner else None
         )
         self.prices.append(price)
-        cache.reload()
+        cache._cached = None
         return price
 
     def serve(self, prefix: str = "966", micro: int = MICRO) -> Carrier:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import struct
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from imissive.run.processes import free_port
 from imissive.run.unprivileged import die_with_parent
 from messaging.smpp.codec import encode
 from messaging.smpp.constants import CommandId
@@ -133,13 +133,6 @@ def running_simulator(
 
 
 # -- a measurement ---------------------------------------------------------------------------
-
-
-def free_port() -> int:
-    """Return a port on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 @contextmanager

@@ -133,11 +133,9 @@ time.sleep(60)
 FORKED = """
 import json, sys, time
 from pathlib import Path
-from imissive.run import forking
 from imissive.run.supervisor import Program, Supervisor
 folder = Path(sys.argv[1])
 kept = open(folder / "kept", "w")
-forking.preload()
 supervisor = Supervisor(
     folder / "pids",
     say=lambda text: print(json.dumps(["said", text]), flush=True),

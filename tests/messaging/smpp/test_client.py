@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from imissive.run.processes import free_port
 from messaging.smpp import client, pdus
 from messaging.smpp.client import BindPool, CarrierBind, PoolConfig, reconnect_pause
 from messaging.smpp.codec import Framer, decode, encode
@@ -26,7 +27,7 @@ from messaging.smpp.constants import Status
 from messaging.smpp.events import Closed, CloseReason
 from messaging.smpp.link import LinkClosed, LinkError, NotSent, ResponseTimeout, connect_esme
 from messaging.smpp.simulator import Simulator
-from tests.support.simulators import free_port, running_simulator
+from tests.support.simulators import running_simulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable

@@ -13,12 +13,13 @@ import aiosmpplib
 import pytest
 import smpp34
 
+from imissive.run.processes import free_port
 from messaging.smpp import pdus
 from messaging.smpp.constants import Status, Tag
 from messaging.smpp.link import Handlers, Link, LinkConfig, NotSent, connect_esme
 from messaging.smpp.receipt import parse_receipt
 from messaging.text.encoding import concat_udh, split
-from tests.support.simulators import free_port, running_simulator
+from tests.support.simulators import running_simulator
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
