@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -191,8 +191,16 @@ class Site(Platform):
             [credits],
         )
 
-    def settle(self, seconds: float = 120) -> None:
-        """Wait until every message is final and every webhook delivery is finished."""
+    def warnings(self) -> list[str]:
+        """Return the last warnings and errors that its processes logged."""
+        levels = ("warning", "error", "critical")
+        return [line[:300] for line in self.output if any(each in line for each in levels)][-10:]
+
+    def settle(self, seconds: float = 120, state: Callable[[], object] = lambda: "") -> None:
+        """Wait until every message is final and every webhook delivery is finished.
+
+        `state` is called where they are not, for the error.
+        """
         until(
             lambda: (
                 self.sql(
@@ -202,9 +210,16 @@ class Site(Platform):
                 == [(0, 0)]
             ),
             seconds,
-            lambda: self.sql(
-                "SELECT status, count(*) FROM messaging_message GROUP BY 1 UNION ALL"
-                " SELECT 'webhook ' || status, count(*) FROM webhooks_delivery GROUP BY 1"
+            lambda: (
+                state(),
+                self.sql(
+                    "SELECT status, count(*) FROM messaging_message GROUP BY 1 UNION ALL"
+                    " SELECT 'webhook ' || status, count(*) FROM webhooks_delivery GROUP BY 1"
+                    " UNION ALL SELECT 'part ' || status, count(*) FROM messaging_messagepart"
+                    " GROUP BY 1 UNION ALL SELECT 'receipt ' || reason, count(*)"
+                    " FROM messaging_earlyreceipt GROUP BY 1"
+                ),
+                self.warnings(),
             ),
         )
 
