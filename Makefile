@@ -10,13 +10,13 @@ EMBEDDED := $(BIN)/python -m imissive.run.embedded --die-with-parent
 # Tests to run, such as `make test TESTS="tests/messaging/text/test_encoding.py -k arabic"`.
 TESTS ?=
 
-# The seed of the calls of `make conformance`: the same number repeats the same calls.
+# The seed of `make conformance` and `make shuffle`: the same number repeats the same run.
 SEED := $(shell date +%s)
 
 # Without the bytecode cache, each of many processes would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test conformance axe screenshots lint bench clean help
+.PHONY: run test shuffle conformance axe screenshots lint bench clean help
 
 run: $(VENV)/.run ## Start everything and say where it is
 	@exec $(BIN)/python -m imissive.run.launch
@@ -24,6 +24,11 @@ run: $(VENV)/.run ## Start everything and say where it is
 test: $(VENV)/.dev ## Run all tests beside a PostgreSQL and a Valkey of their own
 	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 2 --dist loadfile \
 		--no-loadscope-reorder $(TESTS)
+
+shuffle: $(VENV)/.dev ## Run all tests in random order; SEED=… repeats an order
+	@echo "SEED=$(SEED)"
+	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -p randomly --randomly-seed=$(SEED) \
+		-n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 conformance: $(VENV)/.dev ## Judge the API by its own schema for some minutes; SEED=… repeats a run
 	@echo "SEED=$(SEED)"
