@@ -90,7 +90,7 @@ class Platform:
             env=self.environment(),
             start_new_session=True,
             # It ends with the test run, even a killed one.
-            preexec_fn=die_with_parent(signal.SIGTERM),
+            preexec_fn=_prepare(die_with_parent(signal.SIGTERM)),
         )
         self.reader = threading.Thread(target=self._read, args=[self.process], daemon=True)
         self.reader.start()
@@ -179,6 +179,19 @@ class Platform:
         assert process.stdout is not None
         for line in process.stdout:
             self.output.append(line)
+
+
+def _prepare(die: Callable[[], None]) -> Callable[[], None]:
+    """Return what a platform's process does first: die with its parent, and hear Ctrl-C.
+
+    A test run in the background of a shell ignores SIGINT, and its children would inherit that.
+    """
+
+    def prepare() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        die()
+
+    return prepare
 
 
 def until(true: Callable[[], object], seconds: float, state: Callable[[], object] = str) -> None:

@@ -45,7 +45,7 @@ BIND = pdus.BindTransceiver("me", "pw")
 
 def run(test: Callable[[], Awaitable[None]]) -> None:
     async def within() -> None:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(60):
             await test()
 
     asyncio.run(within())
