@@ -153,11 +153,25 @@ def test_parts_keep_their_limits(text, width):
     }[encoding, width]
     assert all(parts)
     assert max(map(len, parts)) <= (single if len(parts) == 1 else several)
-    # And none is wasted: a part ends early only to keep a pair together.
-    spare = 1 if encoding == "gsm7" else 2
-    assert all(len(part) >= several - spare for part in parts[:-1])
+    # And none is wasted: keeping what people see as one character whole adds no part.
     if len(parts) > 1:
         assert sum(map(len, parts)) > single
+        assert len(parts) == fewest_parts(text, encoding, several)
+
+
+def fewest_parts(text: str, encoding: str, several: int) -> int:
+    """Return how many parts are needed where only pairs (escapes, surrogates) are kept whole."""
+    count, room = 1, several
+    for character in text:
+        size = (
+            len(sms.split(character).parts[0])
+            if encoding == "gsm7"
+            else len(character.encode("utf-16-be"))
+        )
+        if size > room:
+            count, room = count + 1, several
+        room -= size
+    return count
 
 
 @pytest.mark.parametrize(
