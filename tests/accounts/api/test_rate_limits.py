@@ -3,7 +3,7 @@
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -278,30 +278,45 @@ def test_reading_and_writing_apart_would_let_more_pass() -> None:
 # ---------------------------------------------------------------- Retry-After
 
 
+def passes_after(call: Callable[[], Any], seconds: float, emptied: tuple[float, float]) -> None:
+    """Repeat a call until it passes; check that it was refused for that long, and no longer.
+
+    `emptied` is the time before and after the bucket was emptied. Each call is judged by its own
+    times, so that a busy machine changes nothing.
+    """
+    while True:
+        before = time.monotonic()
+        passed = call().status_code != 429
+        if time.monotonic() - emptied[0] < seconds:
+            assert not passed
+        elif before - emptied[1] > seconds + 0.05:
+            assert passed
+        if passed:
+            return
+        time.sleep(0.1)
+
+
 @pytest.mark.parametrize("call", [lambda api: api.post(SEND, SMS), lambda api: api.get(BALANCE)])
 def test_retry_after_is_true(api: Api, customer: Customer, call: Any) -> None:
     limit(customer, send=60, calls=60)
-    organization = customer.id
+    before = time.monotonic()
     for limit_class in (LimitClass.SEND, LimitClass.CALLS):
-        rate_limits.take(organization, limit_class, 60, 60)
+        rate_limits.take(customer.id, limit_class, 60, 60)
+    emptied = before, time.monotonic()
     refused = call(api)
     assert refused["Retry-After"] == "1"
     assert int(refused["X-RateLimit-Reset"]) >= time.time() + 58
-    time.sleep(0.3)
-    assert call(api).status_code == 429
-    time.sleep(0.75)
-    assert call(api).status_code in (200, 202)
-    assert call(api).status_code == 429
+    passes_after(lambda: call(api), 1, emptied)
 
 
 def test_retry_after_of_a_bulk_call_is_true_for_all_of_it(api: Api, customer: Customer) -> None:
     limit(customer, bulk=3000)
+    before = time.monotonic()
     rate_limits.take(customer.id, LimitClass.BULK, 3000, 3000)
+    emptied = before, time.monotonic()
     assert api.post(BULK, bulk(90))["Retry-After"] == "2"
-    time.sleep(1.3)
-    assert api.post(BULK, bulk(90)).status_code == 429
-    time.sleep(0.7)
-    assert api.post(BULK, bulk(90)).status_code == 202
+    # 90 messages at 50 a second.
+    passes_after(lambda: api.post(BULK, bulk(90)), 1.8, emptied)
 
 
 def test_a_clock_put_back_locks_nobody_out_for_longer_than_a_minute(customer: Customer) -> None:
