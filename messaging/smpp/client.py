@@ -1,7 +1,7 @@
-"""A carrier's binds: kept up, paced, and shared fairly. asyncio, without Django.
+"""A carrier's binds, kept connected, throttled and shared fairly. asyncio, without Django.
 
-Whoever submits takes a slot of a bind's window first and gives it back when the submit's result is
-committed, not when it is answered. So what a crash may leave in doubt is never more than a window.
+A caller acquires a slot of a bind's window before it submits and releases it when the result is
+committed, not when the response arrives. So a crash leaves at most one window of submits in doubt.
 """
 
 from __future__ import annotations
@@ -46,10 +46,10 @@ log = structlog.get_logger(__name__)
 _Queue: TypeAlias = "deque[asyncio.Future[CarrierBind | None]]"
 
 FIRST_RECONNECT_SECONDS, LONGEST_RECONNECT_SECONDS = 0.5, 60.0
-# Wrong credentials do not mend themselves, and carriers lock out the impatient.
+# Wrong credentials stay wrong, and carriers lock out clients that retry too fast.
 REFUSED_SECONDS = 2.0
-# A bind that was held for so long was well, as is one that carried anything: its loss is a first
-# failure again.
+# A bind that lasted this long was healthy, as was one that carried any traffic: when it is lost,
+# the count of failures starts again.
 SETTLED_SECONDS = 10.0
 _BIND_OF_MODE: dict[str, type[Bind]] = {
     "trx": BindTransceiver,
@@ -60,7 +60,7 @@ _BIND_OF_MODE: dict[str, type[Bind]] = {
 
 @dataclass(frozen=True, slots=True)
 class PoolConfig:
-    """The settings of a carrier's binds. Times in seconds; `throughput` per second, 0 unlimited."""
+    """Settings of a carrier's binds. Times in seconds; `throughput` per second, 0 is unlimited."""
 
     host: str
     port: int
@@ -78,7 +78,7 @@ class PoolConfig:
 
 
 class CarrierBind:
-    """One bind that is kept up: connected, lost, and connected again after a growing pause."""
+    """One bind that reconnects when it is lost, after a growing pause."""
 
     def __init__(self, pool: BindPool, number: int, mode: str) -> None:
         self.pool = pool
@@ -97,7 +97,7 @@ class CarrierBind:
 
     @property
     def submits(self) -> bool:
-        """Return whether this bind is one to submit over."""
+        """Return whether messages may be submitted over this bind."""
         return self.mode != "rx"
 
     @property
@@ -110,7 +110,7 @@ class CarrierBind:
         return self.submitted + self.receipts
 
     async def keep(self) -> None:
-        """Keep the bind up until cancelled."""
+        """Keep the bind connected until the task is canceled."""
         failures = 0
         while True:
             self._set_state("connecting")
@@ -121,16 +121,16 @@ class CarrierBind:
                 self._note_failure(str(error))
                 pause = REFUSED_SECONDS if isinstance(error, BindRefused) else 0.0
             except Exception as error:
-                # Whatever it is, nobody but us will try again.
+                # Whatever the error, only this loop retries.
                 log.exception("bind_failed", carrier=self.pool.name, bind=self.number)
                 self.last_error = repr(error)[:200]
-            was_well = held > SETTLED_SECONDS or self._carried > carried
-            failures = 0 if was_well else failures + 1
+            was_healthy = held > SETTLED_SECONDS or self._carried > carried
+            failures = 0 if was_healthy else failures + 1
             self._set_state("waiting")
             await asyncio.sleep(max(pause, reconnect_pause(failures)))
 
     async def _hold(self) -> float:
-        """Bind, and stay until the link is gone; for how many seconds it was held."""
+        """Bind, wait until the link is lost, and return how many seconds it lasted."""
         self._gone.clear()
         pool, config = self.pool, self.pool.config
         pdu = _BIND_OF_MODE[self.mode](
@@ -152,21 +152,21 @@ class CarrierBind:
         if not link.bound:
             raise LinkError("lost as soon as it was bound")
         self.link = link
-        began = time.monotonic()
+        started = time.monotonic()
         log.info("bound", carrier=pool.name, bind=self.number, mode=self.mode, peer=link.peer)
         self.last_error = ""
         self._set_state("bound")
         pool.serve()
         await self._gone.wait()
-        return time.monotonic() - began
+        return time.monotonic() - started
 
-    def _note_failure(self, told: str) -> None:
-        if told != self.last_error:
-            log.warning("bind_failed", carrier=self.pool.name, bind=self.number, error=told)
-        self.last_error = told[:200]
+    def _note_failure(self, message: str) -> None:
+        if message != self.last_error:
+            log.warning("bind_failed", carrier=self.pool.name, bind=self.number, error=message)
+        self.last_error = message[:200]
 
     def _on_unbinding(self, link: Link) -> None:
-        """The carrier is about to unbind: it takes no more of us, but still answers."""
+        """Stop submitting over a bind that the carrier is about to unbind; it still responds."""
         if self.link is link:
             self.last_error = "the carrier is unbinding"
             self._set_state("waiting")
@@ -177,8 +177,8 @@ class CarrierBind:
             return
         self.link = None
         self.last_error = reason[:200]
-        tell = log.info if self.pool.closed else log.warning
-        tell("bind_lost", carrier=self.pool.name, bind=self.number, reason=reason)
+        write = log.info if self.pool.closed else log.warning
+        write("bind_lost", carrier=self.pool.name, bind=self.number, reason=reason)
         self._set_state("waiting")
         self.pool.serve()
         self._gone.set()
@@ -190,7 +190,7 @@ class CarrierBind:
         log_protocol_error(link, event)
 
     def _on_request(self, link: Link, pdu: Request) -> None:
-        # Of all that an SMSC may send there is nothing else with an answer.
+        # No other request that an SMSC may send has a response.
         if isinstance(pdu, DeliverSm | DataSm):
             self.receipts += 1
             self.pool.on_deliver(link, pdu)
@@ -198,7 +198,7 @@ class CarrierBind:
     def _set_state(self, state: str) -> None:
         if state == self.state:
             return
-        # Between two tries it is as lost as it was.
+        # Between two attempts the bind stays lost, since the same time.
         if "bound" in (state, self.state):
             self.since = time.time()
         self.state = state
@@ -206,8 +206,10 @@ class CarrierBind:
 
 
 def reconnect_pause(failures: int) -> float:
-    """Seconds to wait after so many failures in a row: doubling, with jitter, for binds that were
-    lost together must not come back together."""
+    """Return the seconds to wait after that many failures in a row.
+
+    They double each time, with jitter, so that binds lost together do not reconnect together.
+    """
     pause = FIRST_RECONNECT_SECONDS * 2.0 ** min(max(failures - 1, 0), 16)
     return min(pause, LONGEST_RECONNECT_SECONDS) * random.uniform(0.7, 1.3)  # noqa: S311
 
@@ -215,7 +217,7 @@ def reconnect_pause(failures: int) -> float:
 class BindPool:
     """All binds to one carrier, as one place to submit.
 
-    A slot that comes free is handed to who waits for it, so nobody who comes later gets it.
+    A slot that becomes free goes to the first waiter, so no later caller can take it.
     """
 
     def __init__(
@@ -248,16 +250,16 @@ class BindPool:
         self._pace_timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin to bind."""
+        """Start binding."""
         self._tasks = [asyncio.create_task(bind.keep()) for bind in self.binds]
 
     def close(self) -> None:
-        """Give out no more slots; whoever waits for one gets None."""
+        """Stop giving out slots; waiters get None."""
         self._closed = True
         self.serve()
 
     async def stop(self, seconds: float) -> None:
-        """Unbind all, after the answers owed both ways, within that many seconds."""
+        """Unbind all, after the pending responses of both sides, within that many seconds."""
         self.close()
         for task in self._tasks:
             task.cancel()
@@ -266,12 +268,14 @@ class BindPool:
         await asyncio.gather(*(link.unbind(seconds) for link in links), return_exceptions=True)
 
     def adapt(self, config: PoolConfig) -> bool:
-        """Take over another window and throughput. False: the rest differs too, and takes new
-        binds."""
-        was = self.config
-        if replace(config, window=was.window, throughput=was.throughput) != was:
+        """Apply a new window and throughput. Return False if other settings differ, too.
+
+        Those need new binds.
+        """
+        old = self.config
+        if replace(config, window=old.window, throughput=old.throughput) != old:
             return False
-        if config.throughput != was.throughput:
+        if config.throughput != old.throughput:
             self._pace = Pace(config.throughput)
         self.config = config
         self.serve()
@@ -279,27 +283,27 @@ class BindPool:
 
     @property
     def up(self) -> bool:
-        """Return whether there is a bind to submit over."""
+        """Return whether a bind is available for submits."""
         return not self._closed and any(bind.submits and bind.bound for bind in self.binds)
 
     @property
     def closed(self) -> bool:
-        """Return whether the pool gives out no more slots: it is being stopped."""
+        """Return whether the pool has stopped giving out slots."""
         return self._closed
 
     @property
     def has_waiters(self) -> bool:
-        """Return whether somebody waits for a slot."""
+        """Return whether any caller waits for a slot."""
         return any(self._waiting)
 
     def try_acquire(self, *, urgent: bool) -> CarrierBind | None:
-        """A slot on the least busy bind if one is free now and nobody comes first, else None."""
+        """Return the least busy bind, with a slot taken, if one is free and no waiter is ahead."""
         if self._waiting[0] or (not urgent and self._waiting[1]):
             return None
         return self._take(urgent=urgent)
 
     async def acquire(self, *, urgent: bool) -> CarrierBind | None:
-        """Wait for a slot; urgent waiters come first. None when no bind is up."""
+        """Wait for a slot and return its bind, urgent callers first; None when no bind is up."""
         bind = self.try_acquire(urgent=urgent)
         if bind is not None or not self.up:
             return bind
@@ -313,20 +317,20 @@ class BindPool:
             if waiter.cancelled():
                 with contextlib.suppress(ValueError):
                     waiting.remove(waiter)
-            elif (given := waiter.result()) is not None:
-                self.release(given)
+            elif (bind := waiter.result()) is not None:
+                self.release(bind)
             raise
 
     def release(self, bind: CarrierBind, slots: int = 1) -> None:
-        """Give slots back: the results of their submits are committed."""
+        """Return slots to the pool once the results of their submits are committed."""
         bind.in_use -= slots
         self.serve()
 
     def serve(self) -> None:
-        """Give what is free to who waits, urgent first; None to all if no bind is up."""
+        """Give free slots to the waiters, urgent first; give all of them None if no bind is up."""
         for urgent, waiting in zip((True, False), self._waiting, strict=True):
             while waiting:
-                if waiting[0].done():  # cancelled
+                if waiting[0].done():  # canceled
                     waiting.popleft()
                     continue
                 bind = self._take(urgent=urgent)
@@ -338,13 +342,13 @@ class BindPool:
     def _take(self, *, urgent: bool) -> CarrierBind | None:
         if self._closed or self._pace.wait() > 0:
             return None
-        # A tenth of the window is kept for the urgent: a slot comes back only with a commit.
-        room = self.config.window - (0 if urgent else self.config.window // 10)
+        # A tenth of the window is reserved for urgent messages: only a commit releases a slot.
+        limit = self.config.window - (0 if urgent else self.config.window // 10)
         best = None
         for bind in self.binds:
             if (
                 bind.submits
-                and bind.in_use < room
+                and bind.in_use < limit
                 and bind.bound
                 and (best is None or bind.in_use < best.in_use)
             ):
@@ -355,7 +359,7 @@ class BindPool:
         return best
 
     def _await_pace(self) -> None:
-        """Serve again when the throughput allows it, if that is what is missing."""
+        """Serve the waiters again when the throughput allows it, if they wait only for that."""
         seconds = self._pace.wait()
         if seconds > 0 and self._pace_timer is None:
             loop = asyncio.get_running_loop()
@@ -367,7 +371,7 @@ class BindPool:
 
 
 class Pace:
-    """A token bucket that holds a tenth of a second's submits; 0 a second is unlimited."""
+    """A token bucket of a tenth of a second's submits; a rate of 0 is unlimited."""
 
     def __init__(self, per_second: int) -> None:
         self.per_second = per_second
@@ -376,7 +380,7 @@ class Pace:
         self._at = time.monotonic()
 
     def wait(self) -> float:
-        """Seconds until a token is there; 0 when one is."""
+        """Return the seconds until a token is available; 0 when one is."""
         if not self.per_second:
             return 0.0
         now = time.monotonic()
@@ -385,7 +389,7 @@ class Pace:
         return max(0.0, (1 - self._tokens) / self.per_second) if self._tokens < 1 else 0.0
 
     def take(self) -> None:
-        """Use a token that `wait` said is there."""
+        """Use a token after `wait` returned 0."""
         self._tokens -= 1
 
 

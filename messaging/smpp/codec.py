@@ -1,8 +1,8 @@
-"""Bytes to PDUs and back, without I/O: `encode`, `decode` and the `Framer` that cuts a stream.
+"""Encoding and decoding of PDUs, without I/O: `encode`, `decode`, and `Framer` for a stream.
 
-The PDUs that every message costs take the hand-made path of fast.py. All others, and whatever
-fast.py is in doubt about, take smpplib's engine behind the checks of layout.py. Bytes from a
-peer never raise anything but DecodeError and FrameError.
+The PDUs that every message needs take the hand-written path of fast.py. All others, and those
+that fast.py declines, take smpplib's engine behind the checks of layout.py. Bytes from a peer
+never raise anything but DecodeError and FrameError.
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ PDU_TYPES: Final[dict[int, type[pdus.Pdu]]] = {
 # Responses that go without a body when they report an error: SMPP 3.4, 4.1.2, 4.4.2, 4.5.2.
 _BODILESS_ON_ERROR: Final = (pdus.BindResp, pdus.SubmitSmResp, pdus.SubmitMultiResp)
 
-# What answers name: a message, or the other side.
+# The identifier that a response carries: of a message, or of the other side.
 _NAMES: Final[dict[type[pdus.Response], str]] = {
     pdu_type: name
     for pdu_type in PDU_TYPES.values()
     for kind, name in ((pdus.MessageIdResp, "message_id"), (pdus.BindResp, "system_id"))
     if issubclass(pdu_type, kind)
 }
-# What is sent on as it stands, and charged.
+# PDUs with a text that is passed on unchanged, and charged.
 _TEXTS: Final = (pdus.SubmitSm, pdus.SubmitMulti, pdus.ReplaceSm)
 
 
@@ -57,7 +57,7 @@ _TEXTS: Final = (pdus.SubmitSm, pdus.SubmitMulti, pdus.ReplaceSm)
 
 
 def encode(pdu: pdus.Pdu) -> bytes:
-    """The octets of a PDU. Raises EncodeError naming the field that cannot be sent as it is."""
+    """Return a PDU's octets. Raise EncodeError naming a field that cannot be sent unchanged."""
     encoder = ENCODERS.get(type(pdu))
     if encoder is not None:
         frame = encoder(pdu)
@@ -67,7 +67,7 @@ def encode(pdu: pdus.Pdu) -> bytes:
 
 
 def encode_with_smpplib(pdu: pdus.Pdu) -> bytes:
-    """The general path of `encode`: any PDU, checked field by field."""
+    """Encode any PDU, checked field by field: the general path of `encode`."""
     status = pdu.status if isinstance(pdu, pdus.Response) else 0
     body = b"" if _goes_without_body(pdu) else _body(pdu)
     length = HEADER_LENGTH + len(body)
@@ -108,7 +108,7 @@ def _body(pdu: pdus.Pdu) -> bytes:
 
 
 def decode(frame: bytes) -> pdus.Pdu:
-    """The PDU in a whole frame. Raises DecodeError, and nothing else, whatever the bytes."""
+    """Return the PDU in a complete frame. Raise nothing but DecodeError, whatever the bytes."""
     if len(frame) < HEADER_LENGTH:
         raise DecodeError(Status.ESME_RINVCMDLEN, "shorter than a header")
     length, command_id, status, sequence = _unpack_header(frame)
@@ -122,7 +122,7 @@ def decode(frame: bytes) -> pdus.Pdu:
 
 
 def decode_with_smpplib(frame: bytes) -> pdus.Pdu:
-    """The general path of `decode`: any frame of 16 octets or more, measured field by field."""
+    """Decode any frame of at least 16 octets, field by field: the general path of `decode`."""
     length, command_id, status, sequence = _unpack_header(frame)
     try:
         if length != len(frame):
@@ -149,12 +149,12 @@ def _decode_body(pdu_type: type[pdus.Pdu], frame: bytes, status: int) -> pdus.Pd
     try:
         return _read_body(pdu_type, frame)
     except DecodeError:
-        # Its status has been understood, and that is what an answer is about.
+        # The status was read, and an error response needs no more.
         return pdu_type() if status else _salvage(pdu_type, frame)
 
 
 def _salvage(pdu_type: type[pdus.Response], frame: bytes) -> pdus.Response:
-    """A positive answer whose body is not as it should be, with its id as far as it can be read."""
+    """Return a positive response with a malformed body, with as much of its id as is readable."""
     name = _NAMES.get(pdu_type)
     if name is None:
         return pdu_type()
@@ -179,14 +179,14 @@ def _read_body(pdu_type: type[pdus.Pdu], frame: bytes) -> pdus.Pdu:
 
 
 def _read_rest(pdu: pdus.Pdu, frame: bytes, end: int) -> None:
-    """Read what follows the mandatory fields: TLVs; what cannot be read is skipped.
+    """Read the TLVs behind the mandatory fields, and skip octets that cannot be read.
 
-    But not where it may be text that sm_length is too short for: half a text is sent by nobody.
+    Octets that may be text beyond a wrong sm_length are an error: half a text is never sent.
     """
     tlvs, pos = read_tlvs(frame, end)
     if isinstance(pdu, _TEXTS) and pos < len(frame) and not is_cut_short(frame, pos):
-        told = f"{len(frame) - pos} octets too many"
-        raise DecodeError(Status.ESME_RINVOPTPARSTREAM, told)
+        reason = f"{len(frame) - pos} octets too many"
+        raise DecodeError(Status.ESME_RINVOPTPARSTREAM, reason)
     if hasattr(pdu, "tlvs"):
         pdu.tlvs, end = tlvs, pos
     pdu.unread = len(frame) - end
@@ -196,11 +196,11 @@ def _read_rest(pdu: pdus.Pdu, frame: bytes, end: int) -> None:
 
 
 class Framer:
-    """Cuts a stream into frames, and holds at most one frame's beginning between them.
+    """A splitter of a stream into frames. It buffers at most one incomplete frame.
 
-    A command_length under 16 or over `max_frame_length` (octets) raises FrameError as soon as
-    its four octets are there; frames before it have been yielded by then. After that the
-    stream cannot be followed and every call raises again.
+    A command_length under 16 or over `max_frame_length` (octets) raises FrameError as soon as its
+    four octets have arrived, after all earlier frames were yielded. The stream cannot be read any
+    further then, and every call raises again.
     """
 
     __slots__ = ("_buffer", "_max_frame_length", "_pos")
@@ -212,14 +212,14 @@ class Framer:
 
     @property
     def buffered(self) -> int:
-        """Octets that are held."""
+        """The number of buffered octets."""
         return len(self._buffer) - self._pos
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        """Take octets in, and iterate over the frames that are complete.
+        """Buffer octets and iterate over the complete frames.
 
-        The caller may stop iterating: the frames that are left come from the next call, whose
-        data may be empty. Meanwhile it should feed no more, for what it feeds is held.
+        The caller may stop iterating: the next call, with data or without, yields the remaining
+        frames. Until then it should feed no more, because everything it feeds is buffered.
         """
         if data:
             self._buffer = self._buffer[self._pos :] + data
@@ -245,7 +245,7 @@ class Framer:
 
 
 def response_type_of(command_id: int) -> type[pdus.Response] | None:
-    """The class that answers a request's command_id; None if it has no answer or is unknown."""
+    """Return the response class of a command_id; None if it has no response or is unknown."""
     if command_id & RESPONSE_BIT:
         return None
     request_type = PDU_TYPES.get(command_id)

@@ -244,7 +244,7 @@ REGISTERED_RECEIPT_MASK: Final = 0x03
 
 
 def status_name(status: int) -> str:
-    """A status for people: `ESME_RINVPASWD (0x0000000E)`, or the bare number if unknown."""
+    """Return a readable status, `ESME_RINVPASWD (0x0000000E)`, or only the number if unknown."""
     try:
         return f"{Status(status).name} (0x{status:08X})"
     except ValueError:
@@ -252,13 +252,13 @@ def status_name(status: int) -> str:
 
 
 def status_text(status: int) -> str:
-    """A status with what it means: `ESME_RINVPASWD (0x0000000E): invalid password`."""
+    """Return a status with its meaning: `ESME_RINVPASWD (0x0000000E): invalid password`."""
     text = STATUS_TEXT.get(status)
     return f"{status_name(status)}: {text}" if text else status_name(status)
 
 
 def command_name(command_id: int) -> str:
-    """A command for people: `submit_sm`, or its number if unknown."""
+    """Return a command's name, such as `submit_sm`, or its number if unknown."""
     try:
         return CommandId(command_id).name.lower()
     except ValueError:

@@ -1,8 +1,8 @@
-"""smpplib at work: mandatory fields to octets and back.
+"""Encoding and decoding of mandatory fields by smpplib.
 
 smpplib's own classes lack five commands, get some limits wrong, overwrite interface_version and
-stop at a TLV they do not know. Its field engine is sound once the values and the octets have
-been checked, so each layout gets a smpplib command of its own, and TLVs are not shown to it.
+stop at an unknown TLV. Its field engine is sound once the values and the octets have been
+checked, so each layout gets its own smpplib command, and smpplib never sees the TLVs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def _command_class(layout: Layout) -> Any:
 
 
 def write_fields(layout: Layout, record: object) -> bytes:
-    """The octets of a record's mandatory fields, which `layout.check` has passed."""
+    """Return the octets of a record's mandatory fields, which have passed `layout.check`."""
     command = _command_class(layout)("layout", need_sequence=False)
     for field in layout:
         value = getattr(record, field.name)
@@ -45,7 +45,7 @@ def write_fields(layout: Layout, record: object) -> bytes:
 
 
 def read_fields(layout: Layout, octets: bytes) -> dict[str, Any]:
-    """The values of mandatory fields, from octets that `layout.measure` has delimited."""
+    """Return the values of mandatory fields, from octets that `layout.measure` has delimited."""
     command = _command_class(layout)("layout", need_sequence=False)
     command.parse_params(octets)
     values: dict[str, Any] = {}

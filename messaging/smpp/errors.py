@@ -6,7 +6,7 @@ from messaging.smpp.constants import command_name, status_name
 
 
 class EncodeError(ValueError):
-    """A field that cannot be sent as it is. Nothing is ever cut to fit."""
+    """A field that cannot be sent unchanged. Nothing is ever truncated."""
 
     def __init__(self, field: str, reason: str) -> None:
         super().__init__(f"{field}: {reason}")
@@ -15,10 +15,10 @@ class EncodeError(ValueError):
 
 
 class DecodeError(ValueError):
-    """A whole frame that is not a PDU as the specification has it.
+    """A complete frame that is not a PDU by the specification.
 
-    `status` is the command_status to answer with. The reason never quotes the frame, which may
-    hold a password or a text.
+    `status` is the command_status of the response. The reason never quotes the frame, which may
+    contain a password or a text.
     """
 
     def __init__(self, status: int, reason: str, *, command_id: int = 0, sequence: int = 0) -> None:
@@ -30,7 +30,7 @@ class DecodeError(ValueError):
 
 
 class FrameError(ValueError):
-    """A command_length that no frame can have: the stream cannot be followed any further."""
+    """A command_length that no frame can have: the stream cannot be read any further."""
 
     def __init__(self, command_length: int, maximum: int) -> None:
         super().__init__(f"command_length {command_length} is not within 16 and {maximum}")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class CloseReason(Enum):
-    """Why a session has ended."""
+    """The reason why a session ended."""
 
     LOCAL = "closed by us"
     UNBOUND = "unbound by us"
@@ -26,7 +26,7 @@ class CloseReason(Enum):
 
 @dataclass(slots=True)
 class BindRequested:
-    """SMSC: the peer wants to bind. Answer with accept_bind or refuse_bind, now or later."""
+    """SMSC: the peer asks to bind. Respond by accept_bind or refuse_bind, now or later."""
 
     pdu: Bind
 
@@ -47,14 +47,14 @@ class BindRefused:
 
 @dataclass(slots=True)
 class RequestReceived:
-    """A request to be answered with `respond` (outbind and alert_notification have no answer)."""
+    """A request for `respond` (outbind and alert_notification have no response)."""
 
     pdu: Request
 
 
 @dataclass(slots=True)
 class ResponseReceived:
-    """The answer to a request: its own response or generic_nack, so look at `pdu.status`."""
+    """The response to a request: its own type or generic_nack, so check `pdu.status`."""
 
     pdu: Response
     context: Any
@@ -62,28 +62,28 @@ class ResponseReceived:
 
 @dataclass(slots=True)
 class ResponseTimedOut:
-    """No answer in time: the outcome is unknown. An answer that still comes is unexpected."""
+    """No response before the timeout: the outcome is unknown. A late response is unexpected."""
 
     context: Any
 
 
 @dataclass(slots=True)
 class UnexpectedResponse:
-    """An answer that nothing waits for; it changes nothing."""
+    """A response without a pending request; it changes nothing."""
 
     pdu: Response
 
 
 @dataclass(slots=True)
 class PeerUnbinding:
-    """The peer unbinds: nothing may be sent any more; answers are still passed both ways."""
+    """The peer unbinds: no new request may be sent; responses still pass in both directions."""
 
 
 @dataclass(slots=True)
 class RemoteProtocolError:
-    """The peer broke the protocol. Whatever answer that calls for has been queued.
+    """The peer broke the protocol. The response, if one is due, has been queued.
 
-    With ESME_ROK nothing was refused: the PDU itself is reported beside this.
+    With ESME_ROK nothing was refused: the PDU itself is reported, too.
     """
 
     status: int
@@ -94,7 +94,7 @@ class RemoteProtocolError:
 
 @dataclass(slots=True)
 class Closed:
-    """The end, reported once. `unanswered` holds the contexts whose outcome is unknown."""
+    """The session's end, reported once. `unanswered` has the contexts with unknown outcomes."""
 
     reason: CloseReason
     detail: str = ""

@@ -1,8 +1,8 @@
-"""Hand-made encoders and decoders for the PDUs that every message costs.
+"""Hand-written encoders and decoders for the PDUs that every message needs.
 
-They serve only what is plainly right. Whatever is doubtful they leave, by returning None, to the
-general path in codec.py, which accepts it or says what is wrong with it. So limits are written
-here once more, in the form that is quickest to test, and the tests hold both paths equal.
+They handle only PDUs that are clearly valid. For anything doubtful they return None, and the
+general path in codec.py accepts it or reports what is wrong. So the limits are repeated here in
+the form that is fastest to check, and the tests keep both paths equal.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from messaging.smpp.tlv import read_tlvs, write_tlvs
 _pack_header = Struct(">IIII").pack
 _MAX_BODY: Final = 65_520
 
-# What a value of the wrong kind, or a frame that ends too soon, raises below.
+# The exceptions that a value of the wrong type, or a frame that ends too early, raises below.
 _DOUBT: Final = (ValueError, IndexError, TypeError, AttributeError, OverflowError, StructError)
 
 Encoder = Callable[[Any], bytes | None]
@@ -91,7 +91,7 @@ def _encode_short_message(pdu: ShortMessage) -> bytes | None:
 
 def _encode_submit_sm_resp(pdu: SubmitSmResp) -> bytes | None:
     if pdu.status:
-        return None  # such a response may have to go without a body
+        return None  # such a response may have no body
     return _encode_message_id(pdu, CommandId.SUBMIT_SM_RESP)
 
 
@@ -138,7 +138,7 @@ def _short_message_decoder(pdu_type: type[SubmitSm] | type[DeliverSm]) -> Decode
 
 
 def _short_message_fields(frame: bytes) -> tuple[Any, ...]:
-    """The fields in ShortMessage's order. Raises one of _DOUBT where the frame is not plain."""
+    """Return the fields in ShortMessage's order. Raise one of _DOUBT if the frame is unusual."""
     service_end = frame.index(0, 16, 22)
     source = service_end + 3
     source_end = frame.index(0, source, source + 21)

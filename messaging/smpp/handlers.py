@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Called once with the request's context and its response, or why there is none.
+# Called once with the request's context and its response, or the reason why there is none.
 OnDone: TypeAlias = "Callable[[Any, Response | LinkError], None]"
 
 
@@ -28,8 +28,8 @@ class LinkConfig(SessionConfig):
     """A session's timers and bounds, and the connection's; seconds and octets."""
 
     connect_timeout: float = 10.0  # TCP and TLS together
-    linger: float = 5.0  # how long what has been written may take to leave at the end
-    max_unsent: int = 1_048_576  # octets the peer leaves unread before we stop reading from it
+    linger: float = 5.0  # how long the final writes may take before the connection is aborted
+    max_unsent: int = 1_048_576  # octets that the peer leaves unread before we stop reading from it
 
 
 def _refuse_bind(link: Link, pdu: Bind) -> None:
@@ -45,8 +45,8 @@ def _ignore_closed(link: Link, reason: Closed, unanswered: list[Any]) -> None:
 
 
 def log_protocol_error(link: Link, event: RemoteProtocolError | UnexpectedResponse) -> None:
-    """Log an error of the peer: the default where the owner does nothing else about it."""
-    # One warning for each link: a peer must not be able to fill the log.
+    """Log the peer's protocol error: the default where the owner does not handle it."""
+    # One warning per link, so that a peer cannot fill the log.
     level = logging.DEBUG if link.protocol_errors > 1 else logging.WARNING
     if isinstance(event, RemoteProtocolError):
         command, status = command_name(event.command_id), status_name(event.status)
@@ -58,12 +58,12 @@ def log_protocol_error(link: Link, event: RemoteProtocolError | UnexpectedRespon
 
 @dataclass(frozen=True, slots=True)
 class Handlers:
-    """A link's callbacks to its owner, made in the event loop; they must not block.
+    """A link's callbacks to its owner, called in the event loop; they must not block.
 
-    `on_request` gets each request and answers it by `link.respond`, now or later: reading stops
-    while max_inbound_pending of them are unanswered. `on_bind` (SMSC) answers by
-    `link.accept_bind` or `link.refuse_bind`, now or later. `on_closed` is called once, after
-    every unanswered request's own `on_done`, with those requests' contexts.
+    `on_request` gets each request and responds by `link.respond`, now or later: reading stops while
+    max_inbound_pending requests are pending. `on_bind` (SMSC) responds by `link.accept_bind` or
+    `link.refuse_bind`, now or later. `on_closed` is called once, after the `on_done` of every
+    unanswered request, with the contexts of those requests.
     """
 
     on_request: Callable[[Link, Request], None]

@@ -1,8 +1,8 @@
-"""The mandatory fields of each PDU in their order on the wire, with their limits.
+"""Mandatory fields of each PDU in their order on the wire, with their limits.
 
-This is what the codec holds smpplib against: smpplib silently cuts a text that is too long when
-it encodes, and reads past the end of a short frame when it decodes. So a PDU is checked here
-before smpplib writes it, and a frame is measured here before smpplib reads it.
+smpplib silently truncates a text that is too long when it encodes, and reads past the end of a
+short frame when it decodes. So the codec checks a PDU here before smpplib writes it, and measures
+a frame here before smpplib reads it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One mandatory field. `status` is the answer to a value over the limit."""
+    """One mandatory field. `status` is the command_status for a value over the limit."""
 
     name: str
     kind: Kind
@@ -79,7 +79,7 @@ _AFTER_ADDRESSES: Final[Layout] = (
 )
 _SHORT_MESSAGE: Final[Layout] = (_SERVICE_TYPE, *_SOURCE, *_DESTINATION, *_AFTER_ADDRESSES)
 
-# submit_multi's list of destinations stands between two runs of ordinary fields.
+# submit_multi's list of destinations is between two runs of ordinary fields.
 MULTI_HEAD: Final[Layout] = (_SERVICE_TYPE, *_SOURCE)
 MULTI_TAIL: Final[Layout] = _AFTER_ADDRESSES
 MULTI_RESP_HEAD: Final[Layout] = (_MESSAGE_ID,)
@@ -141,9 +141,8 @@ def _wide(layout: Layout) -> Layout:
     )
 
 
-# What a carrier delivers, as it is read: what matters of a receipt is its id and its state, and
-# those are lost for good where another field is one character too long. What is sent is held to
-# the limits.
+# Requests from a carrier are read leniently: the id and the state of a receipt matter, and would
+# be lost for good because another field is one character too long. Our own PDUs keep the limits.
 _WIDE: Final = {Kind.TEXT: MAX_FRAME_LENGTH, Kind.TIME: MAX_FRAME_LENGTH, Kind.MESSAGE: 0xFF}
 READING: Final[dict[type[pdus.Pdu], Layout]] = LAYOUTS | {
     pdu_type: _wide(LAYOUTS[pdu_type]) for pdu_type in (pdus.DeliverSm, pdus.DataSm)
@@ -151,7 +150,7 @@ READING: Final[dict[type[pdus.Pdu], Layout]] = LAYOUTS | {
 
 
 def check(layout: Layout, record: object) -> None:
-    """Raise EncodeError with the name of the first field that is over its limit."""
+    """Raise EncodeError with the name of the first field over its limit."""
     for field in layout:
         value = getattr(record, field.name)
         problem = _PROBLEMS[field.kind](value, field.limit)

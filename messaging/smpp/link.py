@@ -1,8 +1,8 @@
-"""One Session joined to one asyncio transport, TCP or TLS.
+"""One Session on one asyncio transport, TCP or TLS.
 
-A Protocol and not streams: a message costs four PDUs, and streams would cost a task switch for
-each. What is sent within one turn of the event loop is written at once. All of it belongs to one
-event loop and is not safe for threads.
+It is a Protocol because a message needs four PDUs, and streams would cost a task switch for each.
+Everything sent in one iteration of the event loop is written together. A link belongs to one
+event loop and is not thread-safe.
 """
 
 from __future__ import annotations
@@ -55,18 +55,18 @@ logger = logging.getLogger(__name__)
 _NO_CONTEXT: Final = object()
 
 RECEIPTS_WAITED_FOR: Final = 1.0
-"""Seconds that an ESME has for answers to what was delivered to it, before we unbind it."""
+"""Seconds that an ESME has to respond to its receipts before we unbind it."""
 
 
 class Link(asyncio.Protocol):
-    """A connection to a peer. Get one by `connect_esme`, or in the handlers of `serve_smsc`."""
+    """A connection to a peer, from `connect_esme` or in the handlers of `serve_smsc`."""
 
     def __init__(self, role: Role, config: LinkConfig, handlers: Handlers) -> None:
         self.config = config
         self.handlers = handlers
-        self.owner: Any = None  # for whoever owns the link; it is not looked at here
-        self.bind: Bind | None = None  # as ESME what we asked for, as SMSC what was accepted
-        self.peer = "?"  # address and port, for people
+        self.owner: Any = None  # for the link's owner; not used here
+        self.bind: Bind | None = None  # as ESME the bind that we sent, as SMSC the accepted one
+        self.peer = "?"  # address and port, for logs and pages
         self.protocol_errors = 0
         self._loop = asyncio.get_running_loop()
         self._session = Session(role, config, self._loop.time())
@@ -75,9 +75,9 @@ class Link(asyncio.Protocol):
         self._flush_scheduled = False
         self._unwritten = 0  # requests queued since the last write: the newest of the unanswered
         self._reading = True
-        self._stalled = False  # the session stopped taking in: too many requests unanswered
+        self._stalled = False  # the session stopped reading: too many pending requests
         self._choked = False  # the peer leaves too much unread
-        self._holding = False  # unbinding: no more requests of the peer's are wanted
+        self._holding = False  # unbinding: no more requests of the peer are read
         self._draining = False
         self._write_paused = False
         self._writable = Waiters()
@@ -88,7 +88,7 @@ class Link(asyncio.Protocol):
     def __repr__(self) -> str:
         return f"<Link {self._session.role.value} {self.peer} {self.state.value}>"
 
-    # -- what it is like ---------------------------------------------------------------------
+    # -- properties --------------------------------------------------------------------------
 
     @property
     def state(self) -> State:
@@ -97,7 +97,7 @@ class Link(asyncio.Protocol):
 
     @property
     def bound(self) -> bool:
-        """Return whether the bind holds."""
+        """Return whether the session is bound."""
         return self._session.bound
 
     @property
@@ -107,12 +107,12 @@ class Link(asyncio.Protocol):
 
     @property
     def outstanding(self) -> int:
-        """Our requests that wait for their answers."""
+        """The number of our requests without a response."""
         return self._session.outstanding
 
     @property
     def inbound_pending(self) -> int:
-        """The peer's requests that wait for our answers."""
+        """The number of the peer's requests that we have not responded to."""
         return self._session.inbound_pending
 
     @property
@@ -122,13 +122,13 @@ class Link(asyncio.Protocol):
 
     @property
     def silence(self) -> float:
-        """Seconds since the peer was heard of."""
-        return max(0.0, self._loop.time() - self._session.heard)
+        """Seconds since the peer last sent something."""
+        return max(0.0, self._loop.time() - self._session.last_received)
 
     def adopt(self, config: LinkConfig) -> None:
-        """Take other timers and bounds over, as once it is known who the peer is.
+        """Apply other timers and bounds, such as those of an account after its bind.
 
-        `response_timeout`, `max_frame_length` and what concerns the connecting stay as they were.
+        `response_timeout`, `max_frame_length` and the settings of the connection stay unchanged.
         """
         self.config = self._session.config = config
         self._schedule_flush()
@@ -137,14 +137,14 @@ class Link(asyncio.Protocol):
         """Return whether such a request may be sent now."""
         return not self._draining and self._session.may_send(command_id)
 
-    # -- requests and answers ----------------------------------------------------------------
+    # -- requests and responses --------------------------------------------------------------
 
     def send(self, pdu: Request, on_done: OnDone, context: Any = _NO_CONTEXT) -> int:
-        """Queue a request; the hot path, without a future or a task. Returns its sequence number.
+        """Queue a request and return its sequence number: the hot path, without a future or task.
 
-        `on_done(context, outcome)` is called once, later, with the response (look at its status;
-        it may be a GenericNack) or with a LinkError. `context` is the PDU unless given. Raises
-        NotSent if the link takes no such request now, EncodeError if a field does not fit.
+        `on_done(context, outcome)` is called once, later, with the response (check its status; it
+        may be a GenericNack) or with a LinkError. `context` is the PDU unless given. Raises NotSent
+        if the link accepts no such request now, EncodeError if a field does not fit.
         """
         if self._draining:
             raise NotSent("the link is unbinding")
@@ -160,20 +160,20 @@ class Link(asyncio.Protocol):
         return sequence
 
     async def request(self, pdu: Request) -> Response:
-        """Send a request and wait for its response, of whatever status.
+        """Send a request, wait for its response and return it, whatever its status.
 
-        Raises NotSent, LinkClosed or ResponseTimeout. If the waiting task is cancelled the request
-        still goes its way, and its outcome is not told.
+        Raises NotSent, LinkClosed or ResponseTimeout. If the waiting task is canceled, the request
+        is still sent, and its outcome is not reported.
         """
         future: asyncio.Future[Response] = self._loop.create_future()
         self.send(pdu, partial(_settle, future))
         return await future
 
     def respond(self, request: Request, status: int = Status.ESME_ROK, **fields: Any) -> bool:
-        """Answer a request of the peer's; `fields` are the response's, as message_id.
+        """Respond to a request of the peer; `fields` are the response's, such as message_id.
 
-        False if the session ended first. Raises LocalProtocolError if it has been answered,
-        EncodeError if a field does not fit.
+        Return False if the session ended first. Raises LocalProtocolError if a response was sent
+        before, EncodeError if a field does not fit.
         """
         answered = self._session.respond(request, status, **fields)
         if not self._flush_scheduled:
@@ -181,7 +181,7 @@ class Link(asyncio.Protocol):
         return answered
 
     def accept_bind(self, pdu: Bind, system_id: str) -> bool:
-        """SMSC: let the peer in, naming ourselves. False if the session ended first."""
+        """SMSC: accept a bind under our system_id. Return False if the session ended first."""
         accepted = self._session.accept_bind(pdu, system_id, self._loop.time())
         if accepted:
             self.bind = pdu
@@ -189,7 +189,7 @@ class Link(asyncio.Protocol):
         return accepted
 
     def refuse_bind(self, pdu: Bind, status: int) -> bool:
-        """SMSC: refuse a bind. The peer may try again until session_init_timeout."""
+        """SMSC: refuse a bind. The peer may retry until session_init_timeout."""
         refused = self._session.refuse_bind(pdu, status)
         self._schedule_flush()
         return refused
@@ -205,12 +205,12 @@ class Link(asyncio.Protocol):
     # -- the end -----------------------------------------------------------------------------
 
     async def unbind(self, timeout: float = 10.0) -> None:  # noqa: ASYNC109 - it ends in a close
-        """Ask nothing more, answer what was asked, unbind and close.
+        """Send no new requests, respond to the pending ones, unbind and close.
 
-        The peer has `timeout` seconds for its own answers and for the unbind; what it has not
-        answered then is reported as at any end. As SMSC we may take a response_timeout more: what
-        was taken in is answered before the connection is closed. As ESME we need not: an SMSC
-        delivers again what was not answered, and that has no further effect.
+        The peer has `timeout` seconds for its own responses and for the unbind; requests still
+        without a response are reported as usual. As SMSC we may take another response_timeout: we
+        respond to every request that we received before the connection closes. As ESME we need not,
+        because an SMSC delivers again without a response, and that has no further effect.
         """
         self._draining = True
         try:
@@ -228,10 +228,10 @@ class Link(asyncio.Protocol):
             self.close("not unbound in time")
 
     async def _await_answers(self, seconds: float) -> None:
-        """Wait for what the peer owes us, while it may still ask."""
+        """Wait for the peer's pending responses, while it may still send requests."""
         session = self._session
         if session.role is Role.SMSC:
-            # An ESME that is not waited for gets its receipts again. A submit may not go out twice.
+            # Receipts without a response are sent again. A submit must not be sent twice.
             seconds = min(seconds, RECEIPTS_WAITED_FOR)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -239,8 +239,8 @@ class Link(asyncio.Protocol):
                     await self._changed.wait()
 
     async def _answer_all(self) -> None:
-        """Take nothing more in, and wait until all that was taken in is answered."""
-        self._holding = True  # or a busy peer's requests would never come to an end
+        """Stop reading, and wait until every request that was read has its response."""
+        self._holding = True  # or a busy peer would keep us responding for ever
         self._update_reading()
         try:
             await self._all_answered()
@@ -261,23 +261,23 @@ class Link(asyncio.Protocol):
         self._flush()
 
     def close(self, detail: str = "") -> None:
-        """End the session without unbinding; what has been queued is still written."""
+        """End the session without unbinding; queued PDUs are still written."""
         self._dispatch(self._session.close(CloseReason.LOCAL, detail))
 
     def abort(self, detail: str = "aborted") -> None:
-        """Drop the connection at once."""
+        """Drop the connection immediately."""
         self._dispatch(self._session.close(CloseReason.LOCAL, detail))
         if self._transport is not None:
             self._transport.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone."""
+        """Wait until the connection is closed."""
         await asyncio.shield(self._lost)
 
     # -- asyncio.Protocol --------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection stands (with TLS: its handshake is done)."""
+        """Start on a new connection (with TLS: after its handshake)."""
         self._transport = cast("asyncio.Transport", transport)
         name = transport.get_extra_info("peername")
         self.peer = f"{name[0]}:{name[1]}" if name else "?"
@@ -285,13 +285,13 @@ class Link(asyncio.Protocol):
         self._schedule_flush()
 
     def data_received(self, data: bytes) -> None:
-        """Octets from the peer."""
+        """Process octets from the peer."""
         self._receive(data)
         self._update_reading()
         self._schedule_flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone."""
+        """End the session: the connection is closed."""
         self._dispatch(self._session.close(CloseReason.CONNECTION_LOST, str(exc or "")))
         if self._timer is not None:
             self._timer.cancel()
@@ -299,17 +299,17 @@ class Link(asyncio.Protocol):
             self._lost.set_result(None)
 
     def pause_writing(self) -> None:
-        """The transport's buffer is full."""
+        """Note that the transport's buffer is full."""
         self._write_paused = True
 
     def resume_writing(self) -> None:
-        """The transport's buffer is low again."""
+        """Continue: the transport's buffer is low again."""
         self._write_paused = False
         self._choked = False
         self._update_reading()
         self._writable.wake()
 
-    # -- within ------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------
 
     def _schedule_flush(self) -> None:
         if not self._flush_scheduled:
@@ -317,7 +317,7 @@ class Link(asyncio.Protocol):
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """End a turn of the event loop: write, continue to read, set the timer."""
+        """Finish an iteration of the event loop: write, continue reading, set the timer."""
         self._flush_scheduled = False
         session, transport = self._session, self._transport
         if transport is None or session.over:
@@ -335,7 +335,7 @@ class Link(asyncio.Protocol):
     def _write(self) -> None:
         transport = self._transport
         if transport is None or transport.is_closing():
-            return  # what has not been taken from the session will be reported as never sent
+            return  # PDUs still in the session will be reported as not sent
         data = self._session.data_to_send()
         self._unwritten = 0
         if data:
@@ -344,7 +344,7 @@ class Link(asyncio.Protocol):
     def _receive(self, data: bytes) -> None:
         session = self._session
         events = session.receive_data(data, self._loop.time())
-        # Before the handlers answer: frames may be left over in the session all the same.
+        # Read before the handlers respond: the session may still have unread frames.
         self._stalled = not session.wants_read
         self._dispatch(events)
 
@@ -352,12 +352,12 @@ class Link(asyncio.Protocol):
         return self._session.wants_read and not self._choked and not self._holding
 
     def _update_reading(self) -> None:
-        wanted = self._may_read()
+        reading = self._may_read()
         transport = self._transport
-        if wanted == self._reading or transport is None or self._session.over:
+        if reading == self._reading or transport is None or self._session.over:
             return
-        self._reading = wanted
-        if wanted:
+        self._reading = reading
+        if reading:
             transport.resume_reading()
         else:
             transport.pause_reading()
@@ -366,7 +366,7 @@ class Link(asyncio.Protocol):
         deadline = self._session.next_deadline()
         if deadline is None:
             return
-        # A timer that fires too early only looks again, so one that is set is left as it is.
+        # A timer that fires too early does no harm, so an earlier one stays.
         if self._timer is not None:
             if self._timer.when() <= deadline:
                 return
@@ -414,7 +414,7 @@ class Link(asyncio.Protocol):
             try:
                 self._session.respond(pdu, Status.ESME_RSYSERR)
             except LocalProtocolError:
-                return  # the handler had answered, or there is no answer to this
+                return  # the handler has responded, or the request has no response
 
     def _finish(self, waiting: tuple[OnDone, Any], outcome: Response | LinkError) -> None:
         on_done, context = waiting
@@ -430,7 +430,7 @@ class Link(asyncio.Protocol):
             logger.exception("SMPP peer %s: handler failed", self.peer)
 
     def _end(self, closed: Closed) -> None:
-        """Report what is unanswered, then close what is left of the connection."""
+        """Report the requests without a response, then close the connection."""
         unanswered: list[tuple[OnDone, Any]] = closed.unanswered
         lost = closed.reason is CloseReason.CONNECTION_LOST
         written = len(unanswered) - (self._unwritten if lost else 0)
@@ -474,7 +474,7 @@ class Link(asyncio.Protocol):
 
 def _settle(future: asyncio.Future[Response], _: Any, outcome: Response | LinkError) -> None:
     if future.done():
-        return  # whoever waited was cancelled
+        return  # the waiting task was canceled
     if isinstance(outcome, LinkError):
         future.set_exception(outcome)
     else:
@@ -492,8 +492,8 @@ async def connect_esme(
 ) -> Link:
     """Connect to an SMSC and bind to it.
 
-    Raises EncodeError if a field of the bind does not fit, ConnectError with the cause in words,
-    or BindRefused with the SMSC's status.
+    Raises EncodeError if a field of the bind does not fit, ConnectError with a readable cause, or
+    BindRefused with the SMSC's status.
     """
     encode(bind_pdu)  # before anything is connected
     loop = asyncio.get_running_loop()
@@ -526,9 +526,9 @@ async def serve_smsc(
     ssl: SSLContext | None = None,
     reuse_port: bool = False,
 ) -> asyncio.Server:
-    """Listen for ESMEs. Closing the server leaves its links as they are: they are the owner's.
+    """Listen for ESMEs. Closing the server does not close its links, which belong to the owner.
 
-    `reuse_port`: other processes may listen on the same port, and the system shares it out.
+    `reuse_port`: other processes may listen on the same port; the system distributes connections.
     """
     return await asyncio.get_running_loop().create_server(
         lambda: Link(Role.SMSC, config, handlers),

@@ -1,4 +1,4 @@
-"""submit_multi and its response, whose lists smpplib does not know (SMPP 3.4, 4.5)."""
+"""submit_multi and its response, with the lists that smpplib lacks (SMPP 3.4, 4.5)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _STATUS = Struct(">I")
 
 
 def write_multi(pdu: SubmitMulti) -> bytes:
-    """The body of submit_multi without TLVs."""
+    """Return the body of submit_multi without TLVs."""
     layout.check(layout.MULTI_HEAD, pdu)
     layout.check(layout.MULTI_TAIL, pdu)
     if not 1 <= len(pdu.dest_address) <= _MAX_DESTINATIONS:
@@ -41,7 +41,7 @@ def write_multi(pdu: SubmitMulti) -> bytes:
 
 
 def read_multi(frame: bytes, pos: int) -> tuple[SubmitMulti, int]:
-    """submit_multi from `pos`, and where its mandatory part ends."""
+    """Return submit_multi from `pos`, and the end of its mandatory part."""
     end = layout.measure(layout.MULTI_HEAD, frame, pos)
     values = read_fields(layout.MULTI_HEAD, frame[pos:end])
     count, pos = _count(frame, end, "number_of_dests")
@@ -68,7 +68,7 @@ def _read_destination(frame: bytes, pos: int) -> tuple[SmeAddress | Distribution
 
 
 def write_multi_resp(pdu: SubmitMultiResp) -> bytes:
-    """The body of submit_multi_resp without TLVs."""
+    """Return the body of submit_multi_resp without TLVs."""
     layout.check(layout.MULTI_RESP_HEAD, pdu)
     if len(pdu.unsuccess_sme) > 0xFF:
         raise EncodeError("unsuccess_sme", "at most 255 entries are allowed")
@@ -83,7 +83,7 @@ def write_multi_resp(pdu: SubmitMultiResp) -> bytes:
 
 
 def read_multi_resp(frame: bytes, pos: int) -> tuple[SubmitMultiResp, int]:
-    """submit_multi_resp from `pos`, and where its mandatory part ends."""
+    """Return submit_multi_resp from `pos`, and the end of its mandatory part."""
     end = layout.measure(layout.MULTI_RESP_HEAD, frame, pos)
     values = read_fields(layout.MULTI_RESP_HEAD, frame[pos:end])
     count, pos = _count(frame, end, "no_unsuccess")

@@ -6,23 +6,23 @@ from messaging.smpp.constants import status_text
 
 
 class LinkError(Exception):
-    """A request, or a link, that did not come to what was asked for."""
+    """A failed request or link."""
 
 
 class NotSent(LinkError):
-    """The request was never written to the connection: it may be sent elsewhere at once."""
+    """The request was never written to the connection: it may be sent over another one."""
 
 
 class LinkClosed(LinkError):
-    """The link ended while the request was under way: its outcome is unknown."""
+    """The link ended while the request was pending: its outcome is unknown."""
 
 
 class ResponseTimeout(LinkError):
-    """No answer within response_timeout: the outcome is unknown."""
+    """No response within response_timeout: the outcome is unknown."""
 
 
 class ConnectError(LinkError):
-    """No connection, or it ended before the bind was answered."""
+    """No connection, or it ended before the response to the bind."""
 
 
 class BindRefused(LinkError):

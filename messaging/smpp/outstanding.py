@@ -1,4 +1,4 @@
-"""The requests of one side that wait for their answers, and the clock that they wait on."""
+"""Requests of one side that wait for their responses, and the clock of their timeouts."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ _GENERIC_NACK: Final = int(CommandId.GENERIC_NACK)
 
 
 class Outstanding:
-    """Contexts by sequence number, each with its deadline.
+    """Contexts of pending requests by sequence number, each with its deadline.
 
-    The clock stands still while we do not read, for the answers may lie there unread. All
-    requests wait equally long, so the dict's order is also the order of their deadlines.
+    The clock stops while we do not read, because the responses may have arrived unread. All
+    requests have the same timeout, so the dict's order is also the order of their deadlines.
     """
 
     __slots__ = ("_entries", "_paused_since", "_paused_total", "_sequence", "_timeout")
 
     def __init__(self, timeout: float) -> None:
         self._timeout = timeout  # seconds
-        # command_id of the response, context, deadline on the clock that stands still
+        # command_id of the response, context, deadline on the clock that can stop
         self._entries: dict[int, tuple[int, Any, float]] = {}
         self._sequence = 0
         self._paused_since: float | None = None
@@ -31,7 +31,7 @@ class Outstanding:
         return len(self._entries)
 
     def next_sequence(self) -> int:
-        """The next free sequence number, 1 to 0x7FFFFFFF (SMPP 3.4, 5.1.4); `add` takes it."""
+        """Return the next free sequence number, 1 to 0x7FFFFFFF (SMPP 3.4, 5.1.4), for `add`."""
         sequence = self._sequence
         while True:
             sequence = sequence + 1 if sequence < MAX_SEQUENCE else 1
@@ -39,11 +39,11 @@ class Outstanding:
                 return sequence
 
     def skip(self, sequence: int) -> None:
-        """Use a number up for a request that has no answer."""
+        """Use a number for a request without a response."""
         self._sequence = sequence
 
     def add(self, sequence: int, command_id: int, context: Any, now: float) -> None:
-        """A request of this command_id has been sent."""
+        """Add a request of this command_id that has been sent."""
         if self._paused_since is not None:
             now = self._paused_since
         deadline = now - self._paused_total + self._timeout
@@ -51,7 +51,7 @@ class Outstanding:
         self._entries[sequence] = (command_id | RESPONSE_BIT, context, deadline)
 
     def take(self, sequence: int, command_id: int) -> Any:
-        """The context that a response of this command_id answers, or MISSING."""
+        """Remove and return the context of the request that a response belongs to, or MISSING."""
         entry = self._entries.get(sequence)
         if entry is None or (entry[0] != command_id and command_id != _GENERIC_NACK):
             return MISSING
@@ -59,7 +59,7 @@ class Outstanding:
         return entry[1]
 
     def take_expired(self, now: float) -> list[Any]:
-        """The contexts that have waited for too long."""
+        """Remove and return the contexts of the requests that have timed out."""
         expired: list[Any] = []
         if self._paused_since is not None:
             return expired
@@ -73,28 +73,28 @@ class Outstanding:
         return expired
 
     def take_all(self) -> list[Any]:
-        """All contexts, oldest first."""
+        """Remove and return all contexts, oldest first."""
         contexts = [entry[1] for entry in self._entries.values()]
         self._entries.clear()
         return contexts
 
     def first_deadline(self) -> float | None:
-        """Return when the oldest expires, on the caller's clock; None if nothing can expire now."""
+        """Return the oldest deadline on the caller's clock; None if nothing can expire now."""
         if self._paused_since is not None or not self._entries:
             return None
         return next(iter(self._entries.values()))[2] + self._paused_total
 
     @property
     def paused(self) -> bool:
-        """Return whether the clock stands still."""
+        """Return whether the clock is stopped."""
         return self._paused_since is not None
 
     def pause(self, now: float) -> None:
-        """Reading has stopped."""
+        """Stop the clock: we have stopped reading."""
         self._paused_since = now
 
     def resume(self, now: float) -> None:
-        """Reading goes on."""
+        """Start the clock: we are reading again."""
         if self._paused_since is not None:
             self._paused_total += now - self._paused_since
             self._paused_since = None

@@ -2,9 +2,9 @@
 
 Strings are C-Octet Strings without their NUL, read and written as Latin-1 so that any octet
 survives. Times are the 16-character strings of 7.1.1, or empty. Integers are one octet
-unless said otherwise. TLVs are octets by tag, known or not; of a repeated tag the last stands.
+unless noted. TLVs are octets by tag, known or not; the last of a repeated tag counts.
 
-A PDU's repr shows no password, text or number: it may end up in a log.
+A PDU's repr shows no password, text or number, because it may end up in a log.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Tlvs = dict[int, bytes]
 class Pdu:
     """The base of every PDU: a sequence number (SMPP 3.4, 5.1.4), set by the session that sends it.
 
-    `unread`: how many octets at its end could not be read, of a PDU that was received.
+    `unread` is the number of octets at the end of a received PDU that could not be read.
     """
 
     command_id: ClassVar[int]
@@ -36,12 +36,12 @@ class Pdu:
     unread: int = field(default=0, kw_only=True, repr=False, compare=False)
 
     def tlv_int(self, tag: int) -> int | None:
-        """A TLV as a big-endian integer; None where it is missing or empty."""
+        """Return a TLV as a big-endian integer; None if it is missing or empty."""
         value = self._tlvs().get(tag)
         return int.from_bytes(value, "big") if value else None
 
     def tlv_text(self, tag: int) -> str | None:
-        """A TLV as a C-Octet String, its NUL (which some peers omit) taken off."""
+        """Return a TLV as a C-Octet String without its NUL, which some peers omit."""
         value = self._tlvs().get(tag)
         return None if value is None else value.partition(b"\0")[0].decode("latin-1")
 
@@ -52,14 +52,14 @@ class Pdu:
 
 @dataclass(slots=True)
 class Request(Pdu):
-    """A PDU that asks. `response_type` is None where the specification has no answer to it."""
+    """A request. `response_type` is None where the specification has no response to it."""
 
     response_type: ClassVar[type[Response] | None] = None
 
 
 @dataclass(slots=True)
 class Response(Pdu):
-    """A PDU that answers, with its command_status (SMPP 3.4, 5.1.3; four octets)."""
+    """A response, with its command_status (SMPP 3.4, 5.1.3; four octets)."""
 
     status: int = field(default=0, kw_only=True)
 
@@ -89,7 +89,7 @@ class BindResp(Response):
 
     @property
     def sc_interface_version(self) -> int | None:
-        """The SMSC's version (SMPP 3.4, 5.3.2.25); None where it did not say."""
+        """The SMSC's version (SMPP 3.4, 5.3.2.25); None where it sent none."""
         return self.tlv_int(Tag.SC_INTERFACE_VERSION)
 
 
@@ -140,7 +140,7 @@ class BindTransceiver(Bind):
 
 @dataclass(slots=True)
 class Outbind(Request):
-    """The SMSC asks the ESME to bind (SMPP 3.4, 4.1.7). Nothing answers it but a bind."""
+    """The SMSC asks the ESME to bind (SMPP 3.4, 4.1.7). It has no response; a bind follows."""
 
     command_id = CommandId.OUTBIND
 
@@ -180,7 +180,7 @@ class EnquireLink(Request):
 
 @dataclass(slots=True)
 class GenericNack(Response):
-    """The answer to what could not be read or is not known (SMPP 3.4, 4.3.1)."""
+    """The response to a PDU that is unreadable or unknown (SMPP 3.4, 4.3.1)."""
 
     command_id = CommandId.GENERIC_NACK
 
@@ -247,7 +247,7 @@ class ShortMessage(Request):
 
     @property
     def content(self) -> bytes:
-        """The message's octets wherever they travel: short_message, or else message_payload."""
+        """The message's octets, from short_message or else from message_payload."""
         return self.short_message or self.tlvs.get(Tag.MESSAGE_PAYLOAD, b"")
 
 
@@ -268,13 +268,13 @@ class DeliverSm(ShortMessage):
 
     @property
     def is_receipt(self) -> bool:
-        """Whether esm_class says that this is an SMSC delivery receipt (SMPP 3.4, 5.2.12)."""
+        """Return whether esm_class marks this as an SMSC delivery receipt (SMPP 3.4, 5.2.12)."""
         return self.esm_class & ESM_MESSAGE_TYPE_MASK == ESM_DELIVERY_RECEIPT
 
 
 @dataclass(slots=True)
 class DataSm(Request):
-    """SMPP 3.4, 4.7.1. The message travels in the message_payload TLV."""
+    """SMPP 3.4, 4.7.1. The message is in the message_payload TLV."""
 
     command_id = CommandId.DATA_SM
     response_type = DataSmResp
@@ -357,7 +357,7 @@ class SubmitMulti(Request):
     tlvs: Tlvs = field(default_factory=dict, repr=False)
 
 
-# -- acts on a message sent before -----------------------------------------------------------
+# -- operations on an earlier message --------------------------------------------------------
 
 
 @dataclass(slots=True)
@@ -436,7 +436,7 @@ class ReplaceSm(Request):
 
 @dataclass(slots=True)
 class AlertNotification(Request):
-    """SMPP 3.4, 4.12.1: a subscriber can be reached again. It has no answer."""
+    """SMPP 3.4, 4.12.1: a subscriber is reachable again. It has no response."""
 
     command_id = CommandId.ALERT_NOTIFICATION
 

@@ -1,7 +1,7 @@
-"""Delivery receipts: the text of SMPP 3.4 Appendix B and its TLVs, read and written. Pure.
+"""Parsing and formatting of delivery receipts: the text of SMPP 3.4 Appendix B, and TLVs. Pure.
 
-The format is the carrier's own; Appendix B only shows a typical one. So fields are looked for by
-name, in any order, case, spelling and spacing, and TLVs, which leave no room for taste, win.
+The format is the carrier's own; Appendix B only shows a typical one. So fields are found by name,
+in any order, case, spelling and spacing, and the TLVs, which allow no variants, take precedence.
 """
 
 import re
@@ -19,8 +19,8 @@ NETWORK_ERROR_CODE: Final = 0x0423  # §5.3.2.31, network type and two octets of
 MESSAGE_PAYLOAD: Final = 0x0424  # §5.3.2.32, instead of short_message
 MESSAGE_STATE: Final = 0x0427  # §5.3.2.35, one octet as in §5.2.28
 
-# What carriers write after "stat:", and what it means to us. The first ten are the standard's, the
-# rest what carriers have been seen to write; a carrier's own table goes before this one.
+# The words that carriers write after "stat:", with our states. The first ten are the standard's,
+# the others were seen in practice; a carrier's own table takes precedence over this one.
 # ACCEPTD is final on paper, but carriers send it for "the network has it" and DELIVRD later.
 _DELIVERED: Final = "DELIVERED DELIVERD DELIVRED DELIVERED_TO_HANDSET DELVRD DLVRD SUCCESS"
 _EXPIRED: Final = "EXPIRD EXPRD EXPIRE VALIDITY_EXPIRED"
@@ -52,7 +52,7 @@ STATES: Final[dict[str, ReceiptState]] = {
     "ACCEPTED": "accepted",
     "UNKNWN": "unknown",
 }
-# After UNKNOWN a carrier may still learn better; what never does ends by its validity.
+# A final receipt may still follow UNKNOWN; without one, the message expires.
 FINAL_STATES: Final[frozenset[ReceiptState]] = frozenset({"delivered", "expired", "failed"})
 
 # message_state, SMPP 3.4 §5.2.28; 0 and 9 are SMPP 5.0's (§4.7.15).
@@ -62,7 +62,7 @@ _STATE_BY_CODE: Final = {
 }  # fmt: skip
 _CODE_BY_STATE: Final = {state: code for code, state in _STATE_BY_CODE.items()}
 
-# What `format_receipt` wants for each of our states.
+# The word for `format_receipt` for each of our states.
 RAW_STATES: Final[dict[ReceiptState, str]] = {
     "delivered": "DELIVRD",
     "expired": "EXPIRED",
@@ -73,12 +73,12 @@ RAW_STATES: Final[dict[ReceiptState, str]] = {
 }
 
 LONGEST_ID: Final = 255
-"""Characters of an id that are kept. §5.2.23 has 64, and carriers that heed that and others."""
+"""Characters of an id that are stored. §5.2.23 allows 64, and not all carriers observe that."""
 _MAX_WORD: Final = 20
 _MAX_TIME: Final = 32
 
-# A field's name up to its value. The longer names are found even where nothing separates them
-# from the value before; "id" and "text" end too many words for that. 0x11 is GSM's underscore.
+# A field's name up to its value. Longer names are found even without a separator from the previous
+# value; too many words end in "id" and "text" for that. 0x11 is GSM's underscore.
 _NAME: Final = re.compile(
     r"""(?:
       (?P<id> (?<![a-z]) (?:(?:receipted[\s_-]?)?(?:message|msg|smsc)[\s_-]?)? id )
@@ -92,7 +92,7 @@ _NAME: Final = re.compile(
     )["']?\s*[:=]""",
     re.ASCII | re.IGNORECASE | re.VERBOSE,
 )
-# Appendix B to the letter, as most carriers write it: the same fields, many times faster.
+# The exact format of Appendix B, which most carriers use: the same fields, many times faster.
 _STANDARD: Final = re.compile(
     r"id:(?P<id>[0-9A-Za-z-]+) sub:(?P<sub>[0-9]+) dlvrd:(?P<dlvrd>[0-9]+)"
     r" submit date:(?P<submit>[0-9]+) done date:(?P<done>[0-9]+)"
@@ -108,13 +108,13 @@ _PRINTABLE: Final = re.compile(r"[!-~]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """A carrier's report about one part.
+    """A carrier's delivery receipt for one part.
 
-    `message_id` as the carrier wrote it (`normalize_id` makes it comparable), at most LONGEST_ID
-    characters. `raw_state` is the carrier's word in upper case, at most 20 characters; `state` is
-    ours. `error_code` is the text's code, or "type:code" from the TLV. Dates are the carrier's
-    clock, which has no zone here. `told_word` is message_state's word and `text_word` the text's,
-    for who knows the carrier; either may be empty.
+    `message_id` is unchanged (`normalize_id` makes it comparable), at most LONGEST_ID characters.
+    `raw_state` is the carrier's word in upper case, at most 20 characters; `state` is ours.
+    `error_code` is the text's code, or "type:code" from the TLV. Dates are on the carrier's clock,
+    without a time zone. `told_word` is the word of message_state and `text_word` that of the text,
+    for a carrier's own rules; either may be empty.
     """
 
     message_id: str
@@ -135,22 +135,22 @@ def parse_receipt(
     *,
     marked: bool = False,
 ) -> Receipt | None:
-    """The receipt in a deliver_sm's text and TLVs, or None if there is none. Never raises.
+    """Return the receipt in a deliver_sm's text and TLVs, or None if there is none. Never raises.
 
-    Fields as in SMPP 3.4 Appendix B; receipted_message_id (§5.3.2.12) and message_state (§5.2.28)
-    win over the text's. A text alone is a receipt if it has an id and a state that is in STATES,
-    or an id and three more of the fields; where it is `marked` as one, an id is enough. esm_class,
-    which says better what a deliver_sm is meant to be, is the caller's to judge.
+    Fields are those of SMPP 3.4 Appendix B; receipted_message_id (§5.3.2.12) and message_state
+    (§5.2.28) take precedence over the text. A text alone is a receipt if it has an id and a state
+    in STATES, or an id and three more fields; if it is `marked` as one, an id is enough. The caller
+    evaluates esm_class, which is the better sign of a receipt.
     """
     fields = _fields(_decode(short_message or tlvs.get(MESSAGE_PAYLOAD, b""), data_coding))
-    told_id = _c_string(tlvs.get(RECEIPTED_MESSAGE_ID, b""))
-    told_state = _told_state(tlvs.get(MESSAGE_STATE, b""))
-    message_id = told_id or _word(fields.get("id", ""), LONGEST_ID)
+    tlv_id = _c_string(tlvs.get(RECEIPTED_MESSAGE_ID, b""))
+    tlv_state = _tlv_state(tlvs.get(MESSAGE_STATE, b""))
+    message_id = tlv_id or _word(fields.get("id", ""), LONGEST_ID)
     text_state = _text_state(fields.get("stat", ""))
-    raw_state = told_state or text_state
+    raw_state = tlv_state or text_state
     if not message_id:
         return None
-    if not (marked or told_id or told_state or raw_state in STATES or len(fields) >= 4):
+    if not (marked or tlv_id or tlv_state or raw_state in STATES or len(fields) >= 4):
         return None
     state = STATES.get(raw_state, "unknown")
     return Receipt(
@@ -161,21 +161,21 @@ def parse_receipt(
         submit_date=_date(fields.get("submit", "")[:_MAX_TIME]),
         done_date=_date(fields.get("done", "")[:_MAX_TIME]),
         final=state in FINAL_STATES,
-        told_word=told_state,
+        told_word=tlv_state,
         text_word=text_state,
     )
 
 
 def outline(short_message: bytes, tlvs: Mapping[int, bytes], data_coding: int = 0) -> str:
-    """Return a receipt's fields as they were written, for people, without the message's own text.
+    """Return a receipt's fields unchanged, for people, without the message's own text.
 
-    Nothing where no field is found: what that is, is not ours to show.
+    Return an empty string if there is no field: the text may then be private.
     """
     text = _decode(short_message or tlvs.get(MESSAGE_PAYLOAD, b""), data_coding)
     names = list(_NAME.finditer(text))
     ends = (match.start() for match in names if match.lastgroup == "text")
-    written = text[: next(ends, len(text))] if names and names[0].lastgroup != "text" else ""
-    told = [
+    fields = text[: next(ends, len(text))] if names and names[0].lastgroup != "text" else ""
+    values = [
         f"{name}={tlvs[tag].hex()}"
         for name, tag in (
             ("receipted_message_id", RECEIPTED_MESSAGE_ID),
@@ -184,29 +184,29 @@ def outline(short_message: bytes, tlvs: Mapping[int, bytes], data_coding: int = 
         )
         if tag in tlvs
     ]
-    shown = "".join(c if c.isprintable() else " " for c in " ".join([written.strip(), *told]))
-    return shown.strip()
+    outlined = " ".join([fields.strip(), *values])
+    return "".join(c if c.isprintable() else " " for c in outlined).strip()
 
 
-def normalize_id(message_id: str, written: IdForm) -> str:
-    """A carrier's message id in the one form that is stored and compared.
+def normalize_id(message_id: str, form: IdForm) -> str:
+    """Return a carrier's message id in the form that is stored and compared.
 
-    A carrier has two settings: how ids are written in its submit_sm_resp, and how they are
-    written in its receipts (in receipted_message_id if it sends that, else in the text). Both
-    sides pass through here, each with its own setting, so a carrier that answers "1A2B" and
-    receipts "6699" has hex and decimal.
+    A carrier has two settings: the form of ids in its submit_sm_resp, and the form of ids in its
+    receipts (in receipted_message_id if it sends that, else in the text). Both are normalized here,
+    each with its own setting, so a carrier that responds with "1A2B" and sends receipts for "6699"
+    has hex and decimal.
 
     "decimal" and "hex" give the number in decimal, without leading zeros. "as_is" gives the id in
-    lower case with its zeros, and so does anything that is not a number of the form asked for. It
-    follows that "as_is" on one side belongs with "as_is" on the other, and that a carrier that
-    only pads one side with zeros has decimal on both (hex, if there are letters).
+    lower case with its zeros, and so does an id that is not a number of that form. So "as_is" on
+    one side requires "as_is" on the other, and a carrier that only pads one side with zeros has
+    decimal on both (hex, if there are letters).
     """
     plain = message_id.strip().lower()
     if len(plain) > LONGEST_ID:  # never an id, and Python refuses to convert very long numbers
         return plain
-    if written == "decimal" and _DECIMAL.fullmatch(plain):
+    if form == "decimal" and _DECIMAL.fullmatch(plain):
         return str(int(plain))
-    if written == "hex" and (match := _HEX.fullmatch(plain)):
+    if form == "hex" and (match := _HEX.fullmatch(plain)):
         return str(int(match[1], 16))
     return plain
 
@@ -227,11 +227,11 @@ def format_receipt(
     seconds: bool = False,
     alphabet: Callable[[str], bytes] = _ascii,
 ) -> tuple[bytes, dict[int, bytes]]:
-    """A receipt's short_message (SMPP 3.4 Appendix B) and its two TLVs.
+    """Return a receipt's short_message (SMPP 3.4 Appendix B) and its two TLVs.
 
-    `raw_state` is one of the standard's words: see RAW_STATES for ours. Dates are written as they
-    are given, to the minute or, with `seconds`, to the second. The first 20 characters of `text`
-    go last. `alphabet` writes it all as the data_coding says, '?' for what it lacks. `dlvrd` is
+    `raw_state` is one of the standard's words: see RAW_STATES for ours. Dates keep their zone, to
+    the minute or, with `seconds`, to the second. The first 20 characters of `text` come last.
+    `alphabet` encodes all of it for the data_coding, with '?' for missing characters. `dlvrd` is
     1 by default when delivered, else 0. Raises ValueError for an id that is not 1 to 64 visible
     ASCII characters, or an unknown state.
     """
@@ -242,11 +242,11 @@ def format_receipt(
     if dlvrd is None:
         dlvrd = int(raw_state == "DELIVRD")
     style = "%y%m%d%H%M%S" if seconds else "%y%m%d%H%M"
-    shown = "".join(c if c.isprintable() else "?" for c in text[:20])
+    quoted = "".join(c if c.isprintable() else "?" for c in text[:20])
     short_message = (
         f"id:{message_id} sub:001 dlvrd:{dlvrd:03d}"
         f" submit date:{submit_date:{style}} done date:{done_date:{style}}"
-        f" stat:{raw_state} err:{error_code} text:{shown}"
+        f" stat:{raw_state} err:{error_code} text:{quoted}"
     )
     return alphabet(short_message), {
         RECEIPTED_MESSAGE_ID: message_id.encode("ascii") + b"\0",
@@ -255,8 +255,8 @@ def format_receipt(
 
 
 def _decode(octets: bytes, data_coding: int) -> str:
-    """The text, as far as field names go: any one-octet alphabet will do as Latin-1."""
-    # Some carriers say UCS-2 and write ASCII; UTF-16 of ASCII has a NUL in every other octet.
+    """Return the text, well enough for field names: any one-octet alphabet is read as Latin-1."""
+    # Some carriers declare UCS-2 and send ASCII; UTF-16 of ASCII has a NUL in every other octet.
     if data_coding == 8 and b"\0" in octets.rstrip(b"\0"):
         little = octets.startswith(b"\xff\xfe")
         return octets.decode("utf-16-le" if little else "utf-16-be", "replace").lstrip("\ufeff")
@@ -264,16 +264,16 @@ def _decode(octets: bytes, data_coding: int) -> str:
 
 
 def _fields(text: str) -> dict[str, str]:
-    """Field values, raw, by the names of _NAME's groups, without the message's own text."""
+    """Return raw field values by the names of _NAME's groups, without the message's own text."""
     standard = _STANDARD.match(text)
     return _search_fields(text) if standard is None else standard.groupdict()
 
 
 def _search_fields(text: str) -> dict[str, str]:
-    """`_fields` in whatever order and spelling.
+    """Return the fields in any order and spelling.
 
-    The message's text may look like fields, and its writer must not be able to forge a receipt.
-    So what stands before "text:" counts first, and of what follows the last counts.
+    The message's text may look like fields, and its author must not be able to forge a receipt. So
+    fields before "text:" take precedence, and of those behind it the last one counts.
     """
     before: dict[str, str] = {}
     after: dict[str, str] = {}
@@ -301,13 +301,13 @@ def _c_string(octets: bytes) -> str:
     return octets.split(b"\0", 1)[0].decode("latin-1").strip().strip("\"'")[:LONGEST_ID]
 
 
-def _told_state(octets: bytes) -> str:
-    """The word for message_state's octet; nothing if that says nothing."""
+def _tlv_state(octets: bytes) -> str:
+    """Return the word for message_state's octet, or an empty string."""
     return _STATE_BY_CODE.get(octets[0], "") if len(octets) == 1 else ""
 
 
 def _text_state(value: str) -> str:
-    """The word after "stat:"; a few carriers write message_state's number there."""
+    """Return the word after "stat:"; a few carriers write message_state's number there."""
     word = _word(value, _MAX_WORD).upper()
     if len(word) == 1 and word in "0123456789":
         return _STATE_BY_CODE[int(word)]
@@ -315,8 +315,11 @@ def _text_state(value: str) -> str:
 
 
 def _error_code(value: str, network: bytes) -> str:
-    """The text's code, which carriers document; the network's where that says nothing, or has more
-    digits than the three that the text has room for."""
+    """Return the text's code, which carriers document, or the network's code.
+
+    The latter is used where the text has none, or where the code has more than the text's three
+    digits.
+    """
     word = _word(value, _MAX_WORD)
     code = int.from_bytes(network[1:], "big") if len(network) == 3 else 0
     if not code or (word.strip("0") and not (code > 999 and word == f"{code}"[-3:])):
@@ -324,11 +327,11 @@ def _error_code(value: str, network: bytes) -> str:
     return f"{network[0]}:{code}"
 
 
-@lru_cache(maxsize=1024)  # receipts come in crowds, and these are mostly the same minute
+@lru_cache(maxsize=1024)  # receipts arrive in bursts, mostly of the same minute
 def _date(value: str) -> datetime | None:
-    """A time written YYMMDDhhmm, YYMMDDhhmmss or YYYYMMDDhhmmss, whatever stands between.
+    """Parse a time YYMMDDhhmm, YYMMDDhhmmss or YYYYMMDDhhmmss, with any separators.
 
-    Also YYYYMMDDhhmm, and SMPP's own YYMMDDhhmmsstnnp (§7.1.1) with its tail left away.
+    Also YYYYMMDDhhmm, and SMPP's own YYMMDDhhmmsstnnp (§7.1.1) without its tail.
     """
     match = _TIME.match(value)
     if match is None:
@@ -345,7 +348,7 @@ def _date(value: str) -> datetime | None:
 
 
 def _datetime(digits: str) -> datetime | None:
-    """YYYYMMDDhhmmss, of this century: two-digit years are tried as longer ones too."""
+    """Parse YYYYMMDDhhmmss of this century: two-digit years are tried as four digits, too."""
     if not digits.startswith("20"):
         return None
     try:

@@ -1,4 +1,4 @@
-"""Round robin over the links that one kind of request may go out on."""
+"""Round robin over the links that one kind of request may use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Turns:
-    """Goes round links, passing over those whose window is full or that may not send."""
+    """A round robin that skips links with a full window and links that may not send."""
 
     __slots__ = ("_turn",)
 
@@ -19,7 +19,7 @@ class Turns:
         self._turn = 0
 
     def next(self, links: Sequence[Link], window: int, command_id: int) -> Link | None:
-        """The next link with less than `window` requests outstanding, or None."""
+        """Return the next link with fewer than `window` pending requests, or None."""
         for _ in links:
             self._turn = turn = (self._turn + 1) % len(links)
             link = links[turn]

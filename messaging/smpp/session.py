@@ -1,9 +1,9 @@
-"""One SMPP session as a state machine without I/O and without a clock.
+"""One SMPP session as a state machine, without I/O or a clock.
 
-Bytes from the peer go in by `receive_data`, which returns events; bytes for the peer come out of
-`data_to_send`. `now` is always monotonic seconds from one clock of the caller's. After any call
-the caller sends what `data_to_send` gives, and calls `tick` when `next_deadline` has come.
-Misuse by our own side raises LocalProtocolError; the peer's is a RemoteProtocolError event.
+`receive_data` takes bytes from the peer and returns events; `data_to_send` returns bytes for the
+peer. `now` is always monotonic seconds from one clock of the caller. After each call the caller
+sends the octets of `data_to_send`, and calls `tick` at `next_deadline`. Misuse by our own side
+raises LocalProtocolError; misuse by the peer is a RemoteProtocolError event.
 """
 
 from __future__ import annotations
@@ -51,24 +51,24 @@ _NEVER: Final = float("inf")
 
 
 class LocalProtocolError(Exception):
-    """Our own side asked for what the session's state does not allow."""
+    """An operation of our own side that the session's state does not allow."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
     """Timers in seconds (SMPP 3.4, 7.2) and bounds. None turns a timer off."""
 
-    session_init_timeout: float | None = 10.0  # SMSC: how long a peer may stay without a bind
-    enquire_link_interval: float | None = 30.0  # silence after which the peer is asked
-    response_timeout: float = 30.0  # how long a request of ours waits for its answer
-    inactivity_timeout: float | None = None  # unbind when only enquire_link goes for so long
-    unbind_grace: float = 2.0  # ESME: how long an SMSC's unbind waits for the answers it owes us
-    max_inbound_pending: int = 1000  # the peer's requests that may wait for our answer
+    session_init_timeout: float | None = 10.0  # SMSC: the longest time without a bind
+    enquire_link_interval: float | None = 30.0  # silence before we send enquire_link
+    response_timeout: float = 30.0  # for each of our requests
+    inactivity_timeout: float | None = None  # unbind after this time of nothing but enquire_link
+    unbind_grace: float = 2.0  # ESME: how long an SMSC's unbind waits for its pending responses
+    max_inbound_pending: int = 1000  # the peer's requests that may wait for our response
     max_frame_length: int = MAX_FRAME_LENGTH  # octets
 
 
 class _Own(Enum):
-    """The context of a request that the session itself sent."""
+    """The context of a request that the session sent itself."""
 
     BIND = auto()
     UNBIND = auto()
@@ -76,23 +76,23 @@ class _Own(Enum):
 
 
 class Session:
-    """One side of one session. `now` is when the connection was made.
+    """One side of one session. `now` is the time of the connection.
 
-    `bound` says whether a bind has been accepted and still holds; `over` that the session has
-    ended, so that the connection can be closed once `data_to_send` has been written.
+    `bound` is true from an accepted bind to the unbind; `over` once the session has ended and the
+    connection can be closed, after `data_to_send` has been written.
     """
 
     def __init__(self, role: Role, config: SessionConfig, now: float) -> None:
         self.role = role
         self.config = config
-        # The lower of both sides' versions once bound; a peer that names none has 3.3 (3.4, 4.1).
+        # The lower of both sides' versions once bound; a peer without one has 3.3 (SMPP 3.4, 4.1).
         self.interface_version: int | None = None
         self._framer = Framer(config.max_frame_length)
         self._out: list[bytes] = []
         self._events: list[Event] = []
         self._outstanding = Outstanding(config.response_timeout)
         self._own: set[_Own] = set()
-        # The peer's unanswered requests by sequence; a count, for some peers repeat a sequence.
+        # The peer's pending requests by sequence; a count, because some peers repeat a sequence.
         self._pending: dict[int, int] = {}
         self._pending_count = 0
         self._full = False
@@ -100,35 +100,35 @@ class Session:
         self._peer_unbind: Unbind | None = None
         self._peer_unbind_answered = False
         self._unbind_answered = False  # ours
-        self._unbind_since = 0.0  # when the peer unbound, or answered our unbind
+        self._unbind_since = 0.0  # when the peer unbound, or responded to our unbind
         self._init_started = now
         self._last_received = now
         self._last_operation = now
         self._enquired = now
         self._enter(State.OPEN)
 
-    # -- what the caller may ask -------------------------------------------------------------
+    # -- properties --------------------------------------------------------------------------
 
     @property
     def outstanding(self) -> int:
-        """Return how many requests of the caller's wait for their answers."""
+        """Return how many requests of the caller have no response yet."""
         return len(self._outstanding) - len(self._own)
 
     @property
     def inbound_pending(self) -> int:
-        """Return how many of the peer's requests wait for our answers."""
+        """Return how many of the peer's requests have no response yet."""
         return self._pending_count
 
     @property
-    def heard(self) -> float:
+    def last_received(self) -> float:
         """Return when the peer last sent something."""
         return self._last_received
 
     @property
     def wants_read(self) -> bool:
-        """False from when max_inbound_pending requests are unanswered until half of them are.
+        """Return False from max_inbound_pending pending requests until only half of them are left.
 
-        When it turns true again call `receive_data(b"", now)`: frames may have been left over.
+        When it becomes true again, call `receive_data(b"", now)`: there may be unread frames.
         """
         return not self._full and not self.over
 
@@ -137,15 +137,15 @@ class Session:
         return command_id in self._may_send
 
     def data_to_send(self) -> bytes:
-        """The octets queued for the peer; they are handed over once."""
+        """Return the octets queued for the peer, and clear the queue."""
         data = b"".join(self._out)
         self._out.clear()
         return data
 
-    # -- what the caller may send ------------------------------------------------------------
+    # -- sending -----------------------------------------------------------------------------
 
     def bind(self, pdu: Bind, now: float) -> int:
-        """ESME: ask to bind (SMPP 3.4, 4.1). BindAccepted, BindRefused or Closed will tell."""
+        """ESME: send a bind (SMPP 3.4, 4.1). BindAccepted, BindRefused or Closed follows."""
         if _Own.BIND in self._own:
             raise LocalProtocolError("a bind is under way")
         sequence = self._send_own(pdu, _Own.BIND, now)
@@ -153,7 +153,7 @@ class Session:
         return sequence
 
     def accept_bind(self, pdu: Bind, system_id: str, now: float) -> bool:
-        """SMSC: let the peer in. False if the session has ended meanwhile."""
+        """SMSC: accept a bind. Return False if the session has ended meanwhile."""
         tlvs: dict[int, bytes] = {}
         if pdu.interface_version >= VERSION_3_4:  # an older ESME may not be sent TLVs
             tlvs[Tag.SC_INTERFACE_VERSION] = bytes((VERSION_3_4,))
@@ -163,23 +163,23 @@ class Session:
         return True
 
     def refuse_bind(self, pdu: Bind, status: int) -> bool:
-        """SMSC: refuse a bind; the peer may try again until session_init_timeout."""
+        """SMSC: refuse a bind; the peer may retry until session_init_timeout."""
         return self._answer_bind(pdu, status)
 
     def send(self, request: Request, context: Any, now: float) -> int:
-        """Queue a request, giving it its sequence number. `context` comes back with its outcome.
+        """Queue a request and return its sequence number. Its outcome carries `context`.
 
-        Raises LocalProtocolError or EncodeError; then nothing has been queued.
+        Raises LocalProtocolError or EncodeError, and then queues nothing.
         """
         if isinstance(request, Bind | Unbind):
             raise LocalProtocolError("binding and unbinding have methods of their own")
         return self._send(request, context, now)
 
     def respond(self, request: Request, status: int = Status.ESME_ROK, **fields: Any) -> bool:
-        """Answer a RequestReceived, at once or later; `fields` are the response's, as message_id.
+        """Respond to a RequestReceived; `fields` are the response's, such as message_id.
 
-        False if the session ended before the answer could be given. Raises LocalProtocolError
-        if the request has been answered, EncodeError if a field does not fit.
+        Return False if the session has ended meanwhile. Raises LocalProtocolError if a response was
+        sent before, EncodeError if a field does not fit.
         """
         response_type = request.response_type
         if response_type is None or isinstance(request, Bind):
@@ -196,14 +196,14 @@ class Session:
         else:
             self._pending[sequence] = count - 1
         self._pending_count -= 1
-        if self._full:  # not at the first free place, or reading would stop and start each time
+        if self._full:  # not at the first free place, or reading would stop and start all the time
             self._full = self._pending_count > self.config.max_inbound_pending // 2
         return True
 
     def unbind(self, now: float) -> None:
-        """Ask to unbind (SMPP 3.4, 4.2). Nothing may be sent after it; Closed will follow.
+        """Send an unbind (SMPP 3.4, 4.2). No request may be sent after it; Closed follows.
 
-        An SMSC takes nothing more from then on; an ESME still takes what the SMSC delivers.
+        An SMSC accepts no requests from then on; an ESME still accepts the SMSC's deliveries.
         """
         self._send_own(Unbind(), _Own.UNBIND, now)
         self._may_send = _NOTHING
@@ -211,9 +211,9 @@ class Session:
             self._may_receive = _WHILE_WE_UNBIND
 
     def close(self, reason: CloseReason = CloseReason.LOCAL, detail: str = "") -> list[Event]:
-        """End the session, or note that the connection is gone. Closed is reported once."""
+        """End the session, or note that the connection was lost. Closed is reported once."""
         if reason is CloseReason.CONNECTION_LOST and not self.over:
-            # The peer may close as soon as the unbind is answered.
+            # The peer may close the connection right after the response to an unbind.
             if self._unbind_answered:
                 reason, detail = CloseReason.UNBOUND, ""
             elif self._peer_unbind_answered:
@@ -222,10 +222,10 @@ class Session:
         self._enter(State.CLOSED)
         return self._take_events()
 
-    # -- what comes in -----------------------------------------------------------------------
+    # -- receiving ---------------------------------------------------------------------------
 
     def receive_data(self, data: bytes, now: float) -> list[Event]:
-        """Take octets of the peer's in. Stops between two frames when wants_read turns false."""
+        """Process the peer's octets. Stop between two frames when wants_read becomes false."""
         if self.over:
             return []
         if data:
@@ -252,8 +252,8 @@ class Session:
             self._receive_malformed(problem)
             return
         if pdu.unread:
-            told = f"{pdu.unread} octets at its end were not read"
-            self._report_remote(Status.ESME_ROK, pdu.command_id, pdu.sequence, told)
+            reason = f"{pdu.unread} octets at its end were not read"
+            self._report_remote(Status.ESME_ROK, pdu.command_id, pdu.sequence, reason)
         if isinstance(pdu, Response):
             self._receive_response(pdu, now)
         elif isinstance(pdu, Request):
@@ -285,24 +285,24 @@ class Session:
         self._events.append(ev.BindRequested(pdu))
 
     def _receive_unbind(self, pdu: Unbind, now: float) -> None:
-        if self._we_unbind:  # both unbind at once: ours ends the session when answered
+        if self._we_unbind:  # both sides unbind: the response to ours ends the session
             self._out.append(encode(UnbindResp(sequence=pdu.sequence)))
             return
         self._peer_unbind = pdu
         self._unbind_since = now
         self._may_send = _NOTHING
         if self.role is Role.ESME:
-            # What is refused now would never come again: most SMSCs count it as delivered.
+            # A receipt that we refuse now would be lost: most SMSCs count it as delivered.
             self._may_receive &= _WHILE_PEER_UNBINDS
         else:
             self._may_receive = frozenset({_ENQUIRE_LINK})
         self._events.append(ev.PeerUnbinding())
 
     def _finish_unbind(self, now: float) -> None:
-        """Answer the peer's unbind, and end the session that either side has unbound, when due."""
+        """Respond to the peer's unbind, and end an unbound session, when either is due."""
         if self.over:
             return
-        if now >= self._answer_due() and self._peer_unbind is not None:
+        if now >= self._unbind_response_due() and self._peer_unbind is not None:
             self._out.append(encode(UnbindResp(sequence=self._peer_unbind.sequence)))
             self._peer_unbind_answered = True
         if now < self._end_due():
@@ -310,30 +310,32 @@ class Session:
         reason = CloseReason.UNBOUND if self._unbind_answered else CloseReason.PEER_UNBOUND
         self._close(reason, then=State.UNBOUND)
 
-    def _answer_due(self) -> float:
-        """Return when to answer the peer's unbind; never without one, or once it is answered.
+    def _unbind_response_due(self) -> float:
+        """Return when to respond to the peer's unbind; _NEVER without one, or after the response.
 
-        What we owe is answered first. An SMSC is kept waiting for the submits that it owes us, but
-        not for long.
+        Our pending responses come first. An SMSC also waits for its pending responses to our
+        submits, but not for long.
         """
         if self._peer_unbind is None or self._peer_unbind_answered:
             return _NEVER
-        if not self._owing():
+        if not self._responses_pending():
             return _AT_ONCE
         grace = self.config.unbind_grace if self.role is Role.ESME else self.config.response_timeout
         return self._unbind_since + grace
 
     def _end_due(self) -> float:
-        """Return when the session ends as things stand, after an unbind; never without one."""
+        """Return when the session ends after an unbind; _NEVER without one."""
         if self._peer_unbind is None and not self._unbind_answered:
             return _NEVER
-        return self._unbind_since + self.config.response_timeout if self._owing() else _AT_ONCE
+        if not self._responses_pending():
+            return _AT_ONCE
+        return self._unbind_since + self.config.response_timeout
 
-    def _owing(self) -> bool:
-        """Return whether answers are owed that an unbound session waits for: ours, and an SMSC's.
+    def _responses_pending(self) -> bool:
+        """Return whether an unbound session waits for responses: for ours, and for an SMSC's.
 
-        Without an SMSC's it is not known whether it accepted those submits. An ESME's are not
-        waited for: its receipts are sent again.
+        Without an SMSC's response we cannot know whether it accepted a submit. The session does not
+        wait for an ESME's: its receipts are sent again.
         """
         theirs = self._peer_unbind is not None and self.role is Role.ESME and self.outstanding
         return bool(self._pending_count or theirs)
@@ -348,13 +350,13 @@ class Session:
             self._last_operation = now
             self._events.append(ev.ResponseReceived(pdu, context))
 
-    def _receive_own_response(self, asked: _Own, pdu: Response, now: float) -> None:
-        self._own.discard(asked)
-        if asked is _Own.UNBIND:
+    def _receive_own_response(self, kind: _Own, pdu: Response, now: float) -> None:
+        self._own.discard(kind)
+        if kind is _Own.UNBIND:
             self._unbind_answered = True
             self._unbind_since = now
             self._may_receive = _WHILE_WE_UNBIND
-        elif asked is _Own.BIND and self._bind is not None:
+        elif kind is _Own.BIND and self._bind is not None:
             bind = self._bind
             if pdu.status == Status.ESME_ROK and isinstance(pdu, BindResp):
                 self._enter_bound(bind, pdu.sc_interface_version or VERSION_3_3, now)
@@ -366,7 +368,7 @@ class Session:
     def _receive_malformed(self, problem: DecodeError) -> None:
         sequence, command_id = problem.sequence, problem.command_id
         self._report_remote(problem.status, command_id, sequence, problem.reason)
-        # An answer is never answered: two peers could go on so for ever.
+        # A response never gets a response: two peers could go on like that for ever.
         if not command_id & RESPONSE_BIT:
             answer = response_type_of(command_id) or GenericNack
             self._out.append(encode(answer(status=problem.status, sequence=sequence)))
@@ -375,7 +377,7 @@ class Session:
         if isinstance(pdu, Bind) and self.bound and self.role is Role.SMSC:
             self._refuse(pdu, Status.ESME_RALYBND, "already bound")
         elif self._is_too_late(pdu):
-            # No error of the peer's: it had not read our unbind. It may ask again elsewhere.
+            # Not the peer's error: it has not read our unbind. It may retry over another session.
             self._answer_with(pdu, Status.ESME_RMSGQFUL)
         else:
             self._refuse(pdu, Status.ESME_RINVBNDSTS, f"not allowed in {self.state.value}")
@@ -385,7 +387,7 @@ class Session:
         return _Own.UNBIND in self._own or self._unbind_answered
 
     def _is_too_late(self, pdu: Request) -> bool:
-        """Return whether only our unbind keeps us from taking that request."""
+        """Return whether only our unbind keeps us from accepting that request."""
         return self._we_unbind and pdu.command_id in ALLOWED[self.role.peer, self.state]
 
     def _refuse(self, pdu: Request, status: int, reason: str) -> None:
@@ -402,10 +404,10 @@ class Session:
     # -- time --------------------------------------------------------------------------------
 
     def next_deadline(self) -> float | None:
-        """Return when `tick` is due, in the caller's monotonic seconds; it may lie in the past."""
+        """Return when `tick` is due, in the caller's monotonic seconds, possibly in the past."""
         if self.over:
             return None
-        due = min(self._answer_due(), self._end_due())
+        due = min(self._unbind_response_due(), self._end_due())
         if due == _AT_ONCE:
             return due
         config = self.config
@@ -426,7 +428,7 @@ class Session:
         return min(deadlines, default=None)
 
     def tick(self, now: float) -> list[Event]:
-        """Do what time has made due: ask, unbind, give up. Harmless when nothing is due."""
+        """Do everything that is due: enquire_link, unbind, timeouts. Harmless if nothing is."""
         if self.over:
             return []
         self._expire_responses(now)
@@ -463,7 +465,7 @@ class Session:
                 self._outstanding.pause(now)
         elif self._outstanding.paused:
             self._outstanding.resume(now)
-            self._last_received = now  # the silence was ours
+            self._last_received = now  # it was us who did not read
 
     def _expire_responses(self, now: float) -> None:
         own: list[_Own] = []
@@ -472,24 +474,24 @@ class Session:
                 own.append(context)
             else:
                 self._events.append(ev.ResponseTimedOut(context))
-        for asked in own:  # last, for these may end the session
-            self._expire_own(asked)
+        for kind in own:  # last, because these may end the session
+            self._expire_own(kind)
 
-    def _expire_own(self, asked: _Own) -> None:
-        self._own.discard(asked)
-        if asked is _Own.BIND:
+    def _expire_own(self, kind: _Own) -> None:
+        self._own.discard(kind)
+        if kind is _Own.BIND:
             self._close(CloseReason.BIND_TIMEOUT)
-        elif asked is _Own.UNBIND:
+        elif kind is _Own.UNBIND:
             self._close(CloseReason.UNBIND_TIMEOUT)
         elif self._last_received <= self._enquired:
-            # Whoever has sent anything since is alive, if lax about enquire_link.
+            # A peer that has sent anything since is alive, even if it ignores enquire_link.
             self._close(CloseReason.ENQUIRE_LINK_TIMEOUT)
 
-    # -- within ------------------------------------------------------------------------------
+    # -- internals ---------------------------------------------------------------------------
 
-    def _send_own(self, request: Request, asked: _Own, now: float) -> int:
-        sequence = self._send(request, asked, now)
-        self._own.add(asked)
+    def _send_own(self, request: Request, kind: _Own, now: float) -> int:
+        sequence = self._send(request, kind, now)
+        self._own.add(kind)
         return sequence
 
     def _send(self, request: Request, context: Any, now: float) -> int:

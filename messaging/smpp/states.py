@@ -1,4 +1,4 @@
-"""The PDUs that each side may send in each state of a session (SMPP 3.4, 2.2 and table 2-1)."""
+"""PDUs that each side may send in each state of a session (SMPP 3.4, 2.2 and table 2-1)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from messaging.smpp.constants import CommandId
 
 
 class Role(Enum):
-    """The side of a session that we are."""
+    """Our side of a session."""
 
     ESME = "ESME"
     SMSC = "SMSC"
@@ -21,7 +21,7 @@ class Role(Enum):
 
 
 class State(Enum):
-    """The states of SMPP 3.4, 2.2, and UNBOUND: unbound, and the connection not closed yet."""
+    """The states of SMPP 3.4, 2.2, and UNBOUND: unbound, with the connection still open."""
 
     OPEN = "OPEN"
     BOUND_TX = "BOUND_TX"
@@ -43,7 +43,7 @@ _OPEN: Final = frozenset({State.OPEN})
 _SUBMITTING: Final = frozenset({State.BOUND_TX, State.BOUND_TRX})
 _DELIVERING: Final = frozenset({State.BOUND_RX, State.BOUND_TRX})
 
-# Requests only: a response is lawful when the request that it answers is.
+# Requests only: a response is allowed when its request is.
 _TABLE: Final[dict[Role, dict[CommandId, frozenset[State]]]] = {
     Role.ESME: {
         CommandId.BIND_TRANSMITTER: _OPEN,
@@ -68,7 +68,7 @@ _TABLE: Final[dict[Role, dict[CommandId, frozenset[State]]]] = {
     },
 }
 
-# The table turned round, so that the session looks up once per change of state, not per PDU.
+# The table by state, so that the session looks it up once per change of state, not per PDU.
 ALLOWED: Final[dict[tuple[Role, State], frozenset[int]]] = {
     (role, state): frozenset(int(command) for command, states in rows.items() if state in states)
     for role, rows in _TABLE.items()

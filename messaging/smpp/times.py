@@ -1,4 +1,4 @@
-"""SMPP's times (SMPP 3.4, 7.1.1): `YYMMDDhhmmsstnnp`, read and written. Pure."""
+"""Parsing and formatting of SMPP's times, `YYMMDDhhmmsstnnp` (SMPP 3.4, 7.1.1). Pure."""
 
 import re
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from typing import Final
 
 _FORM: Final = re.compile(r"(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d\d)(\d)(\d\d)([+R-])", re.ASCII)
 _LONGEST_OFFSET: Final = 48  # quarters of an hour
-# A relative time counts in these: the specification gives months and years no length.
+# Units of a relative time: the specification gives months and years no length.
 _DAYS_OF_MONTH, _DAYS_OF_YEAR = 30, 365
 
 
@@ -36,5 +36,5 @@ def parse_time(written: str, now: datetime) -> datetime:
 
 
 def format_time(moment: datetime) -> str:
-    """An aware time as an absolute one in UTC, such as `260731120000000+`."""
+    """Return an aware time as an absolute one in UTC, such as `260731120000000+`."""
     return f"{moment.astimezone(UTC):%y%m%d%H%M%S}000+"

@@ -1,4 +1,4 @@
-"""Optional parameters (TLVs) to octets and back, known or unknown (SMPP 3.4, 3.2.4)."""
+"""Encoding and decoding of TLVs, known or unknown (SMPP 3.4, 3.2.4)."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 _HEADER = Struct(">HH")  # tag, length
 _TAGS = frozenset(int(tag) for tag in Tag)
-# Of those that vendors may use (0x1400 to 0x3FFF: SMPP 3.4, 5.3.1) the ones that are no letters.
+# The vendors' range (0x1400 to 0x3FFF: SMPP 3.4, 5.3.1) without tags that look like letters.
 _VENDORS = range(0x1400, 0x2000)
 
 
 def write_tlvs(tlvs: Tlvs) -> bytes:
-    """Octets of TLVs in the dict's order."""
+    """Return the octets of TLVs in the dict's order."""
     parts: list[bytes] = []
     for tag, value in tlvs.items():
         if not 0 <= tag <= 0xFFFF:
@@ -33,9 +33,9 @@ def write_tlvs(tlvs: Tlvs) -> bytes:
 
 
 def read_tlvs(frame: bytes, pos: int) -> tuple[Tlvs, int]:
-    """Return the TLVs from `pos` on, and where they end: at the frame's end if all can be read.
+    """Return the TLVs from `pos`, and their end: the frame's end if all can be read.
 
-    Of a repeated tag the last stands.
+    The last of a repeated tag counts.
     """
     end = len(frame)
     tlvs: Tlvs = {}
@@ -49,9 +49,9 @@ def read_tlvs(frame: bytes, pos: int) -> tuple[Tlvs, int]:
 
 
 def is_cut_short(frame: bytes, pos: int) -> bool:
-    """Return whether what stands there may be a TLV that was cut short, or a few stray octets.
+    """Return whether the octets may be a truncated TLV, or a few stray octets.
 
-    No text begins as those tags do, but for one in a million.
+    Only one text in a million starts like those tags.
     """
     if len(frame) - pos < _HEADER.size:
         return True

@@ -1,4 +1,4 @@
-"""Tasks that wait for something about a link to change."""
+"""Tasks that wait for a change of a link."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 
 
 class Waiters:
-    """Any number of tasks waiting; `wake` lets all of them look again."""
+    """Any number of waiting tasks; `wake` lets all of them check again."""
 
     __slots__ = ("_futures",)
 
@@ -14,7 +14,7 @@ class Waiters:
         self._futures: set[asyncio.Future[None]] = set()
 
     async def wait(self) -> None:
-        """Wait for the next `wake`, and raise what it was given."""
+        """Wait for the next `wake`, and raise its error, if any."""
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._futures.add(future)
         try:
@@ -23,7 +23,7 @@ class Waiters:
             self._futures.discard(future)
 
     def wake(self, error: Exception | None = None) -> None:
-        """Wake all, with an error if there is nothing to look at any more."""
+        """Wake all, with an error if the link has ended."""
         for future in self._futures:
             if future.done():
                 continue

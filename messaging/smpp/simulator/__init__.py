@@ -1,9 +1,9 @@
-"""An SMSC that behaves, and misbehaves, as it is told; the demo's carrier and the tests' one.
+"""A simulated SMSC, well-behaved or faulty by its options: the carrier of the demo and the tests.
 
-It is no part of the platform's own path of a message, and needs neither Django nor a database:
-`python -m messaging.smpp.simulator --help`. What becomes of a message is decided by its
-destination (behaviours.py); what is wrong with the carrier itself by the options (options.py),
-which may be changed while it runs.
+The platform does not depend on it, and it needs neither Django nor a database:
+`python -m messaging.smpp.simulator --help`. A message's destination decides its outcome
+(behaviours.py); the options decide the carrier's own faults (options.py), and may change while it
+runs.
 """
 
 from messaging.smpp.simulator.options import Options

@@ -1,4 +1,4 @@
-"""`python -m messaging.smpp.simulator`: the demo's carrier as a process of its own."""
+"""`python -m messaging.smpp.simulator`: the demo's carrier as a separate process."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from messaging.smpp.simulator.submits import Journal
 
 
 def _status(text: str) -> int:
-    """A command_status by its name in the specification or its number."""
+    """Parse a command_status from its name in the specification or its number."""
     try:
         return Status[text] if text in Status.__members__ else int(text, 0)
     except ValueError:
@@ -45,7 +45,7 @@ def _refusal(text: str) -> tuple[int, float]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m messaging.smpp.simulator",
-        description="An SMSC that behaves, and misbehaves, as it is told. Times are seconds.",
+        description="A simulated SMSC, well-behaved or faulty. Times are seconds.",
         epilog="SIGUSR1 breaks every connection, SIGUSR2 unbinds every ESME.",
     )
     add = parser.add_argument
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--tls-cert", type=Path, metavar="FILE", help="serve TLS, with this certificate")
     add("--tls-key", type=Path, metavar="FILE")
     add("--journal", type=Path, metavar="FILE", help="append a line for each submit")
-    add("--seed", type=int, help="make what is left to chance repeatable")
+    add("--seed", type=int, help="make random choices repeatable")
     _add_receipt_options(parser)
     _add_misbehaviour(parser)
     return parser
@@ -79,7 +79,7 @@ def _add_receipt_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_misbehaviour(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("who may bind, and misbehaviour")
+    group = parser.add_argument_group("bind rules and misbehaviour")
     add = group.add_argument
     add("--password", help="refuse every other")
     add("--system-ids", metavar="A,B", help="refuse every other")
@@ -88,7 +88,7 @@ def _add_misbehaviour(parser: argparse.ArgumentParser) -> None:
     add("--answer-body", choices=get_args(AnswerBody), default="standard", help="odd bodies")
     add("--receipt-tail", type=bytes.fromhex, default=b"", metavar="HEX", help="stray octets")
     add("--answer-delay", type=float, default=0.0)
-    add("--answer-jitter", type=float, default=0.0, help="up to so much more, at random")
+    add("--answer-jitter", type=float, default=0.0, help="up to that much more, at random")
     add("--rate-limit", type=float, metavar="N", help="ESME_RTHROTTLED beyond N submits a second")
     add(
         "--refuse",
@@ -100,7 +100,7 @@ def _add_misbehaviour(parser: argparse.ArgumentParser) -> None:
     )
     add("--blackhole", action="store_true", help="never answer a submit")
     add("--drop-after", type=int, metavar="N", help="break every connection at its Nth submit")
-    add("--unbind-after", type=int, metavar="N", help="unbind at the Nth submit, amid its answers")
+    add("--unbind-after", type=int, metavar="N", help="unbind at the Nth submit, amid responses")
     add("--garbage-after", type=int, metavar="N", help="send garbage from the Nth submit on")
     add("--ignore-enquire-link", action="store_true")
 
@@ -134,7 +134,7 @@ def _options(arguments: argparse.Namespace) -> Options:
         unbind_after=arguments.unbind_after,
         garbage_after=arguments.garbage_after,
         ignore_enquire_link=arguments.ignore_enquire_link,
-        history=0,  # nobody in this process looks at it
+        history=0,  # nothing in this process reads it
     )
 
 
@@ -180,7 +180,7 @@ def main() -> int:
     except OSError as problem:
         where = f"{arguments.host}:{arguments.port}"
         if problem.errno == errno.EADDRINUSE:
-            print(f"{where} is taken; choose another port by --port", file=sys.stderr)
+            print(f"{where} is in use; choose another port with --port", file=sys.stderr)
         else:
             print(f"the simulator cannot start on {where}: {problem}", file=sys.stderr)
         return 1

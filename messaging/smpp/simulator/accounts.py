@@ -1,4 +1,4 @@
-"""The simulator's accounts: the binds, receipts and rate of each system_id."""
+"""Accounts of the simulator: the binds, receipts and rate of each system_id."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ class Account:
         self.rate = Rate()
 
     def add(self, line: Line, bind: Bind) -> None:
-        """A bind of this kind has been accepted."""
+        """Add an accepted bind."""
         self.lines.append(line)
         line.account = self
         if bind.command_id in _RECEIVING:
             self.outbox.lines.append(line)
 
     def remove(self, line: Line) -> None:
-        """A bind is gone."""
+        """Remove a lost bind."""
         self.lines.remove(line)
         if line in self.outbox.lines:
             self.outbox.lines.remove(line)
 
 
 class Accounts:
-    """All that have ever bound."""
+    """All accounts that have ever bound."""
 
     def __init__(self, options: Options, tally: Tally) -> None:
         self._options = options
@@ -48,7 +48,7 @@ class Accounts:
         self._accounts: dict[str, Account] = {}
 
     def of(self, system_id: str) -> Account:
-        """The account of a system_id, made if need be."""
+        """Return the account of a system_id; create it if necessary."""
         account = self._accounts.get(system_id)
         if account is None:
             account = Account(system_id, self._options, self._tally)
@@ -56,7 +56,7 @@ class Accounts:
         return account
 
     def refusal(self, bind: Bind) -> int:
-        """The status that a bind is refused with (SMPP 3.4, 5.1.3), ESME_ROK if it is not."""
+        """Return the status that refuses a bind (SMPP 3.4, 5.1.3), or ESME_ROK."""
         options = self._options
         if options.refuse_binds:
             return options.refuse_binds
@@ -72,5 +72,5 @@ class Accounts:
 
     @property
     def waiting(self) -> int:
-        """Receipts that wait for a bind, or for a place in its window."""
+        """The number of receipts that wait for a bind or for a place in its window."""
         return sum(account.outbox.waiting for account in self._accounts.values())

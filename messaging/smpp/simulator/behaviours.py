@@ -1,4 +1,4 @@
-"""The simulator's behaviours: a message's fate by what was submitted, without I/O or a clock.
+"""Behaviours of the simulator: a message's outcome by its submit, without I/O or a clock.
 
 The magic numbers are those of the public contract, the same over REST and SMPP.
 """
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Behaviour:
-    """One destination's fate. Times are seconds."""
+    """The outcome of messages to one destination. Times are seconds."""
 
-    status: int = Status.ESME_ROK  # of the answer
+    status: int = Status.ESME_ROK  # of the response
     throttles: int = 0  # how often it is throttled first
-    state: MessageState | None = MessageState.DELIVERED  # None: it never comes to an end
-    delay: float | None = None  # from the answer to the receipt; None is the usual one
+    state: MessageState | None = MessageState.DELIVERED  # None: no final state
+    delay: float | None = None  # from the response to the receipt; None is the usual one
     receipts: int = 1
-    receipt_first: bool = False  # before the answer to the submit
+    receipt_first: bool = False  # before the response to the submit
 
 
 ORDINARY: Final = Behaviour()
@@ -45,7 +45,7 @@ MAGIC: Final[dict[str, Behaviour]] = {
     "966500000008": Behaviour(delay=60.0),
 }
 
-# The words of Appendix B for the states that a message can end in here.
+# The words of Appendix B for the final states of the simulator.
 RAW_STATES: Final[dict[MessageState, str]] = {
     MessageState.DELIVERED: "DELIVRD",
     MessageState.UNDELIVERABLE: "UNDELIV",
@@ -54,7 +54,7 @@ RAW_STATES: Final[dict[MessageState, str]] = {
 
 
 def behaviour_of(destination: str) -> Behaviour:
-    """The behaviour of a destination, written with or without '+'."""
+    """Return the behaviour of a destination, with or without '+'."""
     return MAGIC.get(destination.lstrip("+"), ORDINARY)
 
 
@@ -63,10 +63,10 @@ def wants_receipt(registered_delivery: int, state: MessageState) -> bool:
 
     3 is reserved in 3.4; SMPP 5.0 (4.7.21) made it success only.
     """
-    asked = registered_delivery & 0x03
-    if asked in (0, 1):
-        return asked == 1
-    return (state is MessageState.DELIVERED) == (asked == 3)
+    requested = registered_delivery & 0x03
+    if requested in (0, 1):
+        return requested == 1
+    return (state is MessageState.DELIVERED) == (requested == 3)
 
 
 # -- refusals --------------------------------------------------------------------------------
@@ -78,10 +78,10 @@ _MAX_REMEMBERED_THROTTLES: Final = 10_000
 
 
 def too_long(pdu: SubmitSm) -> bool:
-    """Return whether short_message cannot be one short message: a carrier would cut or refuse it.
+    """Return whether short_message exceeds one short message: a carrier would cut or refuse it.
 
-    message_payload (SMPP 3.4, 5.3.2.32) may be longer, for the SMSC splits it. Characters of the
-    default alphabet travel one in an octet between ESME and SMSC, and seven bits wide after it.
+    message_payload (SMPP 3.4, 5.3.2.32) may be longer, because the SMSC splits it. Characters of
+    the default alphabet take an octet between ESME and SMSC, and seven bits on the air.
     """
     length = len(pdu.short_message)
     if length <= _MAX_OCTETS:
@@ -93,17 +93,17 @@ def too_long(pdu: SubmitSm) -> bool:
 
 
 class Throttles:
-    """Remembers how often each message of a throttled destination has been put off.
+    """Counts of how often each message to a throttled destination was throttled.
 
-    A message that comes again is known by what it says, and a part by its place: a retry may
-    carry another reference number.
+    A retried message is recognized by its text, and a part by its position: a retry may have
+    another reference number.
     """
 
     def __init__(self) -> None:
         self._counts: OrderedDict[tuple[str, str, str, bytes, bytes], int] = OrderedDict()
 
-    def put_off(self, system_id: str, pdu: SubmitSm, times: int) -> bool:
-        """Return whether to throttle it now; after `times` times it passes, and is forgotten."""
+    def throttle(self, system_id: str, pdu: SubmitSm, times: int) -> bool:
+        """Return whether to throttle it now. After `times` times it passes and is forgotten."""
         udh, user_data = split_user_data(pdu)
         key = (system_id, pdu.source_addr, pdu.destination_addr, udh[-2:], user_data)
         seen = self._counts.pop(key, 0)
@@ -116,7 +116,7 @@ class Throttles:
 
 
 class Rate:
-    """Lets so many through in a second, and as many at once after a quiet second."""
+    """A rate limit per second, with a burst of one second's submits after a quiet second."""
 
     __slots__ = ("_at", "_left")
 
@@ -125,7 +125,7 @@ class Rate:
         self._at = 0.0
 
     def allows(self, rate: float, now: float) -> bool:
-        """Return whether one more may pass at `now`, in monotonic seconds."""
+        """Return whether another submit may pass at `now`, in monotonic seconds."""
         self._left = min(self._left + (now - self._at) * rate, max(rate, 1.0))
         self._at = now
         if self._left < 1.0:
@@ -135,7 +135,7 @@ class Rate:
 
 
 def drawn_refusal(refusals: dict[int, float], random: Random) -> int:
-    """One of the statuses of `Options.refusals`, each as often as its fraction says."""
+    """Return a random status of `Options.refusals`, each with the probability of its fraction."""
     draw = random.random()
     for status, fraction in refusals.items():
         if draw < fraction:
@@ -148,19 +148,19 @@ def drawn_refusal(refusals: dict[int, float], random: Random) -> int:
 
 
 class Ids:
-    """Message ids: numbers that go up, so that no two runs give the same one, or UUIDs."""
+    """Message ids: ascending numbers, so that no two runs use the same one, or UUIDs."""
 
     def __init__(self, first: int) -> None:
         self._numbers = count(first)
 
     def next(self, options: Options) -> tuple[str, str]:
-        """A new id as the answer writes it and as its receipts do."""
+        """Return a new id in the forms of its response and of its receipts."""
         if options.id_form == "uuid":
             text = str(uuid4())
             return text, text
         number = next(self._numbers)
         decimal = options.id_form == "decimal"
-        answer = str(number) if decimal else f"{number:X}"
+        response_id = str(number) if decimal else f"{number:X}"
         if options.receipt_id_form in ("same", options.id_form):
-            return answer, answer
-        return answer, f"{number:X}" if decimal else str(number)
+            return response_id, response_id
+        return response_id, f"{number:X}" if decimal else str(number)

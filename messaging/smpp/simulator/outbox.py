@@ -1,4 +1,4 @@
-"""The receipts owed to one system_id, and the binds that they go out on."""
+"""Pending receipts of one system_id, and its receiving binds."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _DELIVER_SM: Final = int(CommandId.DELIVER_SM)
 
 
 @dataclass(slots=True)
-class Owed:
-    """A receipt until it is answered."""
+class PendingReceipt:
+    """A receipt that has no response yet."""
 
     pdu: DeliverSm | DataSm
     refused: int = 0  # times
@@ -37,22 +37,23 @@ class Tally:
     refused: int = 0
     receipts_sent: int = 0
     receipts_answered: int = 0
-    receipts_refused: int = 0  # answered by an error, each time
+    receipts_refused: int = 0  # error responses
     receipts_lost: int = 0  # refused too often, or too many waiting
 
 
 class Outbox:
-    """Sends receipts round-robin over the receiving binds, a window of them on each.
+    """The receipts of one system_id, sent round-robin over its receiving binds.
 
-    One whose bind is lost before it was answered goes out again, first of all, as it was; while
-    no bind receives, all wait. One that is refused or not answered is tried a few times.
+    Each bind has a window of receipts. If a bind is lost, its receipts without a response are sent
+    again, before all others and unchanged; without a receiving bind all wait. A receipt that is
+    refused or times out is retried a few times.
     """
 
     def __init__(self, options: Options, tally: Tally) -> None:
         self.lines: list[Link] = []  # the binds that receive
         self._options = options
         self._tally = tally
-        self._waiting: deque[Owed] = deque()
+        self._waiting: deque[PendingReceipt] = deque()
         self._turns = Turns()
 
     @property
@@ -61,59 +62,59 @@ class Outbox:
         return len(self._waiting)
 
     def put(self, pdu: DeliverSm | DataSm) -> None:
-        """Owe a receipt, and send it if a window has room."""
+        """Queue a receipt, and send it if a window has a free place."""
         if len(self._waiting) >= self._options.max_waiting_receipts:
             self._waiting.popleft()
             self._tally.receipts_lost += 1
-        self._waiting.append(Owed(pdu))
-        self.pump()
+        self._waiting.append(PendingReceipt(pdu))
+        self.send_waiting()
 
     def put_on(self, line: Link, pdu: DeliverSm | DataSm) -> None:
-        """Send a receipt on this very bind; like any other if that cannot be."""
-        owed = Owed(pdu)
-        if line not in self.lines or not self._send(line, owed):
-            self._waiting.appendleft(owed)
-            self.pump()
+        """Send a receipt on this bind; if that is impossible, on any."""
+        receipt = PendingReceipt(pdu)
+        if line not in self.lines or not self._send(line, receipt):
+            self._waiting.appendleft(receipt)
+            self.send_waiting()
 
-    def pump(self) -> None:
-        """Send what the windows have room for."""
+    def send_waiting(self) -> None:
+        """Send as many receipts as the windows allow."""
         waiting = self._waiting
         while waiting:
             line = self._turns.next(self.lines, self._options.receipt_window, _DELIVER_SM)
             if line is None:
                 return
-            owed = waiting.popleft()
-            if not self._send(line, owed):
-                waiting.appendleft(owed)
+            receipt = waiting.popleft()
+            if not self._send(line, receipt):
+                waiting.appendleft(receipt)
                 return
 
-    def _send(self, line: Link, owed: Owed) -> bool:
+    def _send(self, line: Link, receipt: PendingReceipt) -> bool:
         try:
-            line.send(owed.pdu, self._done, owed)
+            line.send(receipt.pdu, self._done, receipt)
         except NotSent:
             return False
         self._tally.receipts_sent += 1
         return True
 
-    def _done(self, owed: Any, outcome: Response | LinkError) -> None:
+    def _done(self, receipt: Any, outcome: Response | LinkError) -> None:
         if isinstance(outcome, NotSent | LinkClosed):
-            self._waiting.appendleft(owed)
+            self._waiting.appendleft(receipt)
         elif isinstance(outcome, Exception) or outcome.status != Status.ESME_ROK:
-            self._refused(owed)
+            self._refused(receipt)
         else:
             self._tally.receipts_answered += 1
         if self._waiting:
-            self.pump()
+            self.send_waiting()
 
-    def _refused(self, owed: Owed) -> None:
+    def _refused(self, receipt: PendingReceipt) -> None:
         self._tally.receipts_refused += 1
-        owed.refused += 1
-        if owed.refused >= self._options.receipt_attempts:
+        receipt.refused += 1
+        if receipt.refused >= self._options.receipt_attempts:
             self._tally.receipts_lost += 1
             return
         delay = self._options.receipt_retry_delay
-        asyncio.get_running_loop().call_later(delay, self._again, owed)
+        asyncio.get_running_loop().call_later(delay, self._retry, receipt)
 
-    def _again(self, owed: Owed) -> None:
-        self._waiting.append(owed)
-        self.pump()
+    def _retry(self, receipt: PendingReceipt) -> None:
+        self._waiting.append(receipt)
+        self.send_waiting()

@@ -1,4 +1,4 @@
-"""Delivery receipts as deliver_sm (SMPP 3.4, 4.6 and Appendix B), in good and in bad style."""
+"""Delivery receipts as deliver_sm (SMPP 3.4, 4.6 and Appendix B), correct or sloppy."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _STATE: Final = re.compile(r" stat:\w+ ")
 def make_receipt(
     submit: Submit, state: MessageState, now: float, options: Options
 ) -> DeliverSm | DataSm:
-    """The receipt of a message that came to its end at `now` (seconds since 1970)."""
+    """Return the receipt of a message that became final at `now` (seconds since 1970)."""
     delivered = state is MessageState.DELIVERED
     text, tlvs = format_receipt(
         submit.receipt_id,
@@ -37,7 +37,7 @@ def make_receipt(
         datetime.fromtimestamp(now, UTC),
         error_code="000" if delivered else _FAILURE_TEXT,
         text=readable(submit.pdu),
-        alphabet=partial(_written, options, delivered),
+        alphabet=partial(_receipt_text, options, delivered),
     )
     if options.receipt_state is not None:
         tlvs[Tag.MESSAGE_STATE] = bytes((options.receipt_state,))
@@ -72,8 +72,8 @@ def make_receipt(
     )
 
 
-def _written(options: Options, delivered: bool, standard: str) -> bytes:
-    """A receipt in GSM's alphabet, which is what its data_coding 0 says."""
+def _receipt_text(options: Options, delivered: bool, standard: str) -> bytes:
+    """Return a receipt's text in the options' style, in the GSM alphabet of data_coding 0."""
     if options.receipt_word is not None and not delivered:
         standard = _STATE.sub(f" stat:{options.receipt_word} ", standard, count=1)
     if options.receipt_text == "lower":
@@ -84,7 +84,7 @@ def _written(options: Options, delivered: bool, standard: str) -> bytes:
 
 
 def _odd(standard: str) -> str:
-    """The same receipt in another order, spelling and spacing, as carriers have been seen to."""
+    """Return the receipt in another order, spelling and spacing, as seen from real carriers."""
     fields, _, text = standard.partition(" text:")
     words = dict(field.split(":") for field in fields.replace(" date:", "_date:").split(" "))
     return (

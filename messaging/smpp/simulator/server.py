@@ -1,4 +1,4 @@
-"""The simulator itself: it listens, lets ESMEs bind, takes their messages and makes receipts."""
+"""The simulator's server: it accepts ESMEs and their messages, and creates receipts."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# Where the receipt goes out on another connection than the answer, which must come second.
+# The delay of a response that must come after its receipt on another connection.
 _RECEIPT_AHEAD: Final = 0.1
-# A submit that is never answered must not, in the end, stop the reading of its connection.
+# Submits without a response must never stop the reading of their connection.
 _CONFIG: Final = LinkConfig(max_inbound_pending=1_000_000)
 _KINDS: Final = {
     CommandId.BIND_TRANSMITTER: "transmitter",
@@ -45,8 +45,8 @@ _KINDS: Final = {
 class Simulator:
     """An SMSC on a TCP port.
 
-    All of it belongs to one event loop. `options` may be changed at any time; `submits` are the
-    last `Options.history` ones, oldest first, and `tally` counts them all.
+    It belongs to one event loop. `options` may be changed at any time; `submits` are the last
+    `Options.history` ones, oldest first, and `tally` counts all.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Simulator:
         self.options = options or Options()
         self.tally = Tally()
         self.submits: deque[Submit] = deque(maxlen=self.options.history)
-        self.port = 0  # once it listens
+        self.port = 0  # set by `start`
         self._config = config or _CONFIG
         self._handlers = Handlers(
             on_request=self._on_request,
@@ -77,10 +77,10 @@ class Simulator:
         self._lines: set[Line] = set()
         self._server: asyncio.Server | None = None
 
-    # -- from outside ------------------------------------------------------------------------
+    # -- control -----------------------------------------------------------------------------
 
     async def start(self, host: str, port: int, ssl: SSLContext | None = None) -> None:
-        """Listen; port 0 takes a free one, which `port` names then. Raises OSError."""
+        """Listen; port 0 takes a free one and sets `port`. Raises OSError."""
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: Line(self._config, self._handlers, self.options), host, port, ssl=ssl
@@ -89,7 +89,7 @@ class Simulator:
         logger.info("listening on %s:%d", host, self.port)
 
     async def stop(self, timeout: float = 1.2) -> None:  # noqa: ASYNC109 - it ends in a close
-        """Listen no more, and unbind everyone within `timeout` seconds."""
+        """Stop listening, and unbind every ESME within `timeout` seconds."""
         if self._server is not None:
             self._server.close()
         await asyncio.gather(*(line.unbind(timeout) for line in list(self._lines)))
@@ -104,20 +104,20 @@ class Simulator:
 
     @property
     def waiting_receipts(self) -> int:
-        """Receipts that wait for a bind, or for a place in its window."""
+        """The number of receipts that wait for a bind or for a place in its window."""
         return self._accounts.waiting
 
     def drop_all(self) -> None:
-        """Break every connection at once."""
+        """Break every connection immediately."""
         for line in self.lines:
             line.abort("dropped on purpose")
 
     async def unbind_all(self, timeout: float = 1.2) -> None:  # noqa: ASYNC109 - see `stop`
-        """Ask every ESME to go (SMPP 3.4, 4.2). They may come back at once."""
+        """Unbind every ESME (SMPP 3.4, 4.2). They may bind again immediately."""
         await asyncio.gather(*(line.unbind(timeout) for line in self.lines if line.bound))
 
     def inject(self, octets: bytes = GARBAGE) -> None:
-        """Send octets that are no part of the session on every connection."""
+        """Send octets that are not part of the session on every connection."""
         for line in self.lines:
             line.inject(octets)
 
@@ -137,7 +137,7 @@ class Simulator:
             logger.info("bound %s %s from %s", kind, pdu.system_id, line.peer)
             account = self._accounts.of(pdu.system_id)
             account.add(line, pdu)
-            account.outbox.pump()
+            account.outbox.send_waiting()
 
     def _on_closed(self, link: Link, reason: Closed, _: object) -> None:
         line = cast("Line", link)
@@ -145,7 +145,7 @@ class Simulator:
         if line.account is not None and line.bind is not None:
             line.account.remove(line)
             kind = _KINDS[CommandId(line.bind.command_id)]
-            logger.info("gone %s %s from %s: %s", kind, line.bind.system_id, line.peer, reason)
+            logger.info("lost %s %s from %s: %s", kind, line.bind.system_id, line.peer, reason)
 
     # -- requests ----------------------------------------------------------------------------
 
@@ -153,7 +153,7 @@ class Simulator:
         line = cast("Line", link)
         account = line.account
         if account is None or not line.bound:
-            return  # dropped while the rest of its window was being handed over
+            return  # dropped while its other requests were being handled
         if isinstance(pdu, SubmitSm):
             self._on_submit(line, account, pdu)
         elif isinstance(pdu, QuerySm):
@@ -172,7 +172,7 @@ class Simulator:
         if options.garbage_after is not None and line.submits >= options.garbage_after:
             line.inject(GARBAGE)
         if line.submits == options.unbind_after:
-            line.ask_to_go()
+            line.unbind_amid_traffic()
         if options.blackhole:
             self._note(submit)
             return
@@ -189,7 +189,7 @@ class Simulator:
             return
         submit.status = status
         self._note(submit)
-        self._answer(line, account, submit, behaviour)
+        self._respond(line, account, submit, behaviour)
 
     def _refusal(self, account: Account, pdu: SubmitSm, behaviour: Behaviour) -> int:
         options = self.options
@@ -203,7 +203,7 @@ class Simulator:
                 return status
         if behaviours.too_long(pdu):
             return Status.ESME_RINVMSGLEN
-        if behaviour.throttles and self._throttles.put_off(
+        if behaviour.throttles and self._throttles.throttle(
             account.system_id, pdu, behaviour.throttles
         ):
             return Status.ESME_RTHROTTLED
@@ -220,7 +220,7 @@ class Simulator:
         if self._journal is not None:
             self._journal.write(submit)
 
-    def _answer(self, line: Line, account: Account, submit: Submit, behaviour: Behaviour) -> None:
+    def _respond(self, line: Line, account: Account, submit: Submit, behaviour: Behaviour) -> None:
         options = self.options
         delay = options.answer_delay
         if options.answer_jitter:
@@ -231,22 +231,22 @@ class Simulator:
                 delay = max(delay, _RECEIPT_AHEAD)
         if delay > 0:
             loop = asyncio.get_running_loop()
-            loop.call_later(delay, self._answer_now, line, account, submit, behaviour)
+            loop.call_later(delay, self._respond_now, line, account, submit, behaviour)
         else:
-            self._answer_now(line, account, submit, behaviour)
+            self._respond_now(line, account, submit, behaviour)
 
-    def _answer_now(
+    def _respond_now(
         self, line: Line, account: Account, submit: Submit, behaviour: Behaviour
     ) -> None:
         if submit.status:
             line.respond(submit.pdu, submit.status)
             return
-        # Whether or not the answer still reaches its connection: the message has been taken.
+        # The message is accepted even if its connection is lost before the response.
         line.respond(submit.pdu, message_id=submit.message_id)
         if not behaviour.receipt_first:
             self._finish_later(account, submit, behaviour)
 
-    # -- ends --------------------------------------------------------------------------------
+    # -- final states ------------------------------------------------------------------------
 
     def _finish_later(self, account: Account, submit: Submit, behaviour: Behaviour) -> None:
         if not submit.message_id or behaviour.state is None:
@@ -262,9 +262,9 @@ class Simulator:
         self, account: Account, submit: Submit, behaviour: Behaviour, line: Line | None = None
     ) -> None:
         if submit.final_at is None and behaviour.state is not None:
-            self._end(account, submit, behaviour.state, behaviour.receipts, line)
+            self._set_final(account, submit, behaviour.state, behaviour.receipts, line)
 
-    def _end(
+    def _set_final(
         self,
         account: Account,
         submit: Submit,
@@ -284,17 +284,17 @@ class Simulator:
             else:
                 account.outbox.put_on(line, receipt)
 
-    # -- acts on a message sent before ---------------------------------------------------------
+    # -- operations on an earlier message ----------------------------------------------------
 
-    def _known(self, account: Account, pdu: QuerySm | CancelSm) -> Submit | None:
-        """The message meant: its source address must be the same (SMPP 3.4, 4.8.1 and 4.9.1)."""
+    def _find(self, account: Account, pdu: QuerySm | CancelSm) -> Submit | None:
+        """Return a message by its id and source address (SMPP 3.4, 4.8.1 and 4.9.1)."""
         submit = self._messages.get(pdu.message_id)
         if submit is None or submit.system_id != account.system_id:
             return None
         return submit if submit.source == pdu.source_addr else None
 
     def _on_query(self, line: Line, account: Account, pdu: QuerySm) -> None:
-        submit = self._known(account, pdu)
+        submit = self._find(account, pdu)
         if submit is None:
             line.respond(pdu, Status.ESME_RQUERYFAIL, message_id=pdu.message_id)
             return
@@ -306,11 +306,11 @@ class Simulator:
         )
 
     def _on_cancel(self, line: Line, account: Account, pdu: CancelSm) -> None:
-        submit = self._known(account, pdu)
+        submit = self._find(account, pdu)
         if submit is None or submit.final_at is not None:
             line.respond(pdu, Status.ESME_RCANCELFAIL)
             return
         if submit.timer is not None:
             submit.timer.cancel()
         line.respond(pdu)
-        self._end(account, submit, MessageState.DELETED)
+        self._set_final(account, submit, MessageState.DELETED)

@@ -1,4 +1,4 @@
-"""Submits: a record for tests and query_sm, and a line in the journal."""
+"""Submits: records for tests and query_sm, and lines of the journal."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def split_user_data(pdu: SubmitSm) -> tuple[bytes, bytes]:
-    """The user data header (3GPP 23.040, 9.2.3.24) and what follows it.
+    """Return the user data header (3GPP 23.040, 9.2.3.24) and the octets behind it.
 
-    The header is empty without UDHI in esm_class (SMPP 3.4, 5.2.12), or if it is too long to be.
+    The header is empty without UDHI in esm_class (SMPP 3.4, 5.2.12), or if it is too long.
     """
     content = pdu.content
     if not pdu.esm_class & ESM_UDHI or not content or content[0] >= len(content):
@@ -30,13 +30,13 @@ def split_user_data(pdu: SubmitSm) -> tuple[bytes, bytes]:
 
 @dataclass(slots=True)
 class Submit:
-    """One submit_sm and what became of it. `status` is None if it was never answered."""
+    """One submit_sm and its outcome. `status` is None if it got no response."""
 
     system_id: str
     pdu: SubmitSm = field(repr=False)
     at: float  # seconds since 1970
     message_id: str = ""  # empty if it was refused
-    receipt_id: str = ""  # the same, as receipts write it
+    receipt_id: str = ""  # the same in the form of receipts
     status: int | None = None
     state: MessageState = MessageState.ENROUTE
     final_at: float | None = None
@@ -49,7 +49,7 @@ class Submit:
 
     @property
     def destination(self) -> str:
-        """destination_addr as it was written."""
+        """destination_addr, unchanged."""
         return self.pdu.destination_addr
 
     @property
@@ -69,10 +69,10 @@ class Submit:
 
     @property
     def concat(self) -> Concat | None:
-        """Which part of what it is, by its UDH or the SAR TLVs (SMPP 3.4, 5.3.2.22 to 24)."""
+        """The part's position, from its UDH or the SAR TLVs (SMPP 3.4, 5.3.2.22 to 24)."""
         udh, tlvs = self.udh, self.pdu.tlvs
         if udh:
-            return parse_concat_udh(udh + b"\0")  # a header alone is no user data
+            return parse_concat_udh(udh + b"\0")  # a header alone is not valid user data
         if Tag.SAR_MSG_REF_NUM not in tlvs:
             return None
         numbers = [
@@ -83,12 +83,12 @@ class Submit:
 
     @property
     def text(self) -> str:
-        """The text, for people: data_coding 0 is taken for septets, one in each octet."""
+        """The readable text: data_coding 0 means septets, one in each octet."""
         return readable(self.pdu)
 
 
 def readable(pdu: SubmitSm) -> str:
-    """A message's text as far as it can be read; never raises."""
+    """Return as much of a message's text as is readable; never raises."""
     user_data = split_user_data(pdu)[1]
     if pdu.data_coding == DataCoding.UCS2:
         return user_data.decode("utf-16-be", "replace")
@@ -98,17 +98,17 @@ def readable(pdu: SubmitSm) -> str:
 
 
 class Journal:
-    """A line for each submit: destination, sha1 of the user data, message id, status.
+    """A file with a line per submit: destination, SHA-1 of the user data, message id, status.
 
-    Tab-separated; a missing id or status is "-". Each line is written out at once, for whoever
-    reads it may do so while the simulator is being killed.
+    Tab-separated; a missing id or status is "-". Each line is flushed immediately, because the
+    journal may be read after the simulator was killed.
     """
 
     def __init__(self, path: Path) -> None:
         self._file: TextIO = path.open("a", buffering=1, encoding="utf-8")
 
     def write(self, submit: Submit) -> None:
-        """Note a submit whose answer is known."""
+        """Write a submit after its response."""
         digest = sha1(submit.user_data, usedforsecurity=False).hexdigest()
         status = "-" if submit.status is None else str(submit.status)
         fields = (submit.destination, digest, submit.message_id or "-", status)

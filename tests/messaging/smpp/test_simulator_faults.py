@@ -287,10 +287,10 @@ def test_a_refused_receipt_is_tried_a_few_times():
 def test_the_throttles_forget_the_oldest():
     throttles = behaviours.Throttles()
     first = submit_sm(b"first")
-    assert throttles.put_off("demo", first, 2)
+    assert throttles.throttle("demo", first, 2)
     for number in range(10_000):
-        throttles.put_off("demo", submit_sm(b"%d" % number), 2)
-    assert [throttles.put_off("demo", first, 2) for _ in range(3)] == [True, True, False]
+        throttles.throttle("demo", submit_sm(b"%d" % number), 2)
+    assert [throttles.throttle("demo", first, 2) for _ in range(3)] == [True, True, False]
 
 
 def test_a_rate_lets_a_second_s_worth_through_at_once():

@@ -106,7 +106,7 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
 @pytest.mark.parametrize(
     ("arguments", "code", "complaint"),
     [
-        ((), 1, "127.0.0.1:{port} is taken; choose another port by --port"),
+        ((), 1, "127.0.0.1:{port} is in use; choose another port with --port"),
         (("--refuse", "ESME_NONSENSE"), 2, "no such status: ESME_NONSENSE"),
         (("--refuse", "ESME_RSYSERR=some"), 2, "not a fraction: some"),
         (("--id-form", "uuid", "--receipt-id-form", "hex"), 2, "a UUID is written the same"),
