@@ -1,4 +1,4 @@
-"""A carrier's binds: kept up, paced, shared fairly; against the simulator and worse peers."""
+"""A carrier's binds: reconnecting, throttled, shared fairly; with the simulator and worse peers."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
 
 HOST = "127.0.0.1"
 MANY_SECONDS = 20.0
-"""How long a loaded machine may take to do what takes it no time."""
+"""The limit for something immediate on a loaded machine."""
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reconnect at once; the pauses have a test of their own."""
+    """Reconnect immediately; the pauses have their own test."""
     monkeypatch.setattr(client, "FIRST_RECONNECT_SECONDS", 0.02)
     monkeypatch.setattr(client, "LONGEST_RECONNECT_SECONDS", 0.1)
     monkeypatch.setattr(client, "REFUSED_SECONDS", 0.05)
@@ -57,7 +57,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until(condition: Callable[[], Any], seconds: float = MANY_SECONDS) -> None:
-    """Wait until something is so, or fail."""
+    """Wait until the condition is true, or fail."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "not so in time"
@@ -65,7 +65,7 @@ async def until(condition: Callable[[], Any], seconds: float = MANY_SECONDS) -> 
 
 
 class Owner:
-    """Whom a pool tells of receipts and changes; it answers receipts at once unless `keeps`."""
+    """The owner of a pool; it responds to receipts immediately unless `keeps`."""
 
     def __init__(self, *, keeps: bool = False) -> None:
         self.delivered: list[tuple[Link, pdus.DeliverSm | pdus.DataSm]] = []
@@ -85,7 +85,7 @@ class Owner:
 async def running_pool(
     port: int, owner: Owner | None = None, *, up: bool = True, **settings: Any
 ) -> AsyncIterator[BindPool]:
-    """A pool on that port, with all its binds unless not `up`."""
+    """Run a pool on that port, with all its binds unless not `up`."""
     owner = owner or Owner()
     config = PoolConfig(HOST, port, "esme", settings.pop("password", "secret"), **settings)
     pool = BindPool("test", config, on_deliver=owner.on_deliver, on_change=owner.on_change)
@@ -112,7 +112,7 @@ Outcome = pdus.Response | LinkError
 
 
 def send(bind: CarrierBind, pdu: pdus.SubmitSm | None = None) -> asyncio.Future[Outcome]:
-    """Submit over a bind whose slot one has; what comes of it, errors not raised."""
+    """Submit over a bind with an acquired slot; the outcome may be an error, not raised."""
     outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
     assert bind.link is not None
     bind.link.send(pdu or submit_sm(), lambda _, result: outcome.set_result(result))
@@ -126,7 +126,7 @@ async def slot(pool: BindPool, *, urgent: bool = False) -> CarrierBind:
 
 
 async def submit(pool: BindPool) -> Outcome:
-    """Submit one message and give the slot back."""
+    """Submit one message and release the slot."""
     bind = await slot(pool)
     outcome = await send(bind)
     pool.release(bind)
@@ -134,7 +134,7 @@ async def submit(pool: BindPool) -> Outcome:
 
 
 async def settle() -> None:
-    """Let everything that is ready run."""
+    """Run everything that is ready."""
     for _ in range(10):
         await asyncio.sleep(0)
 
@@ -142,7 +142,7 @@ async def settle() -> None:
 # ---------------------------------------------------------------- binds
 
 
-def test_as_many_binds_come_up_as_are_asked_for() -> None:
+def test_the_configured_number_of_binds_is_established() -> None:
     async def test() -> None:
         owner = Owner()
         async with running_pool(simulator.port, owner, binds=3) as pool:
@@ -161,7 +161,7 @@ def test_as_many_binds_come_up_as_are_asked_for() -> None:
         run(test)
 
 
-def test_receipts_of_a_pair_come_on_its_receiver() -> None:
+def test_receipts_of_a_pair_arrive_on_its_receiver() -> None:
     async def test() -> None:
         owner = Owner()
         async with running_pool(simulator.port, owner, binds=2, mode="tx_rx") as pool:
@@ -180,7 +180,7 @@ def test_receipts_of_a_pair_come_on_its_receiver() -> None:
         run(test)
 
 
-def test_without_its_transmitter_a_pair_is_not_up() -> None:
+def test_a_pair_without_its_transmitter_is_not_up() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, mode="tx_rx") as pool:
             transmitter, receiver = pool.binds
@@ -195,7 +195,9 @@ def test_without_its_transmitter_a_pair_is_not_up() -> None:
         run(test)
 
 
-def test_clean_unbind_waits_for_answers_and_receipts_owed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unbind_waits_for_pending_responses_and_receipts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     ends: list[CloseReason] = []
     monkeypatch.setattr(Simulator, "_on_closed", closed_spy(ends))
 
@@ -233,20 +235,20 @@ def closed_spy(ends: list[CloseReason]) -> Callable[..., None]:
     return on_closed
 
 
-def test_unanswered_submits_hold_a_stop_up_no_longer_than_it_is_given() -> None:
+def test_pending_submits_delay_a_stop_only_until_its_timeout() -> None:
     async def test() -> None:
         async with running_pool(simulator.port) as pool:
             outcome = send(await slot(pool))
-            begun = time.monotonic()
+            started = time.monotonic()
             await pool.stop(0.3)
-            assert 0.2 < time.monotonic() - begun < MANY_SECONDS
+            assert 0.2 < time.monotonic() - started < MANY_SECONDS
             assert isinstance(outcome.result(), LinkError)
 
     with running_simulator(blackhole=True) as simulator:
         run(test)
 
 
-def test_who_waits_for_a_slot_when_the_pool_stops_gets_none() -> None:
+def test_waiters_get_none_when_the_pool_stops() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, window=1) as pool:
             await slot(pool)
@@ -266,7 +268,7 @@ def test_who_waits_for_a_slot_when_the_pool_stops_gets_none() -> None:
 
 
 def test_window_is_never_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted on the carrier's side: requests that it has not answered, on each connection."""
+    """Pending requests are counted on the carrier's side, on each connection."""
     window, pending = 7, [0]
     original = Simulator._on_submit
 
@@ -284,7 +286,7 @@ def test_window_is_never_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
                     bind = await slot(pool, urgent=chance.random() < 0.3)
                     assert bind.in_use <= window
                     await send(bind)
-                    await asyncio.sleep(chance.choice([0, 0, 0.002]))  # as if it were committed
+                    await asyncio.sleep(chance.choice([0, 0, 0.002]))  # as long as a commit
                     pool.release(bind)
 
             await asyncio.gather(*(work(random.Random(seed)) for seed in range(30)))
@@ -296,7 +298,7 @@ def test_window_is_never_exceeded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert max(pending) == window
 
 
-def test_a_slot_returns_by_release_and_not_by_an_answer() -> None:
+def test_a_slot_is_freed_by_release_and_not_by_the_response() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, binds=2, window=3) as pool:
             taken = [await slot(pool) for _ in range(6)]
@@ -315,7 +317,7 @@ def test_a_slot_returns_by_release_and_not_by_an_answer() -> None:
 
 
 def test_slots_in_use_outlive_their_connection() -> None:
-    """What was submitted over a lost bind is in doubt until its result is committed."""
+    """A submit over a lost bind is in doubt until its result is committed."""
 
     async def test() -> None:
         async with running_pool(simulator.port, window=2) as pool:
@@ -333,7 +335,7 @@ def test_slots_in_use_outlive_their_connection() -> None:
         run(test)
 
 
-def test_the_least_busy_bind_is_taken() -> None:
+def test_the_least_busy_bind_is_used() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, binds=3, window=4) as pool:
             for _ in range(6):
@@ -346,7 +348,7 @@ def test_the_least_busy_bind_is_taken() -> None:
         run(test)
 
 
-def test_a_tenth_of_the_window_is_kept_for_the_urgent() -> None:
+def test_a_tenth_of_the_window_is_reserved_for_urgent_messages() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, window=20) as pool:
             assert all(pool.try_acquire(urgent=False) for _ in range(18))
@@ -358,7 +360,7 @@ def test_a_tenth_of_the_window_is_kept_for_the_urgent() -> None:
         run(test)
 
 
-def test_another_window_and_throughput_need_no_new_binds() -> None:
+def test_a_new_window_and_throughput_keep_the_binds() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, window=1) as pool:
             links = [bind.link for bind in pool.binds]
@@ -371,7 +373,7 @@ def test_another_window_and_throughput_need_no_new_binds() -> None:
             assert pool.try_acquire(urgent=False) is None
             assert pool.adapt(replace(pool.config, window=2, throughput=5))
             pool.release(pool.binds[0], 1)
-            assert pool.try_acquire(urgent=False) is None  # there are two in use still
+            assert pool.try_acquire(urgent=False) is None  # two are still in use
             assert [bind.link for bind in pool.binds] == links
             others: list[dict[str, Any]] = [
                 {"host": "localhost"},
@@ -385,10 +387,10 @@ def test_another_window_and_throughput_need_no_new_binds() -> None:
         run(test)
 
 
-# ---------------------------------------------------------------- who comes first
+# ---------------------------------------------------------------- order of waiters
 
 
-def test_urgent_waiters_come_first_and_each_lane_in_its_order() -> None:
+def test_urgent_waiters_come_first_and_each_priority_is_fifo() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, window=1) as pool:
             served: list[str] = []
@@ -412,7 +414,7 @@ def test_urgent_waiters_come_first_and_each_lane_in_its_order() -> None:
         run(test)
 
 
-def test_nobody_gets_the_slot_that_was_given_back_for_a_waiter() -> None:
+def test_a_slot_released_for_a_waiter_goes_to_no_other_caller() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, window=1) as pool:
             held = await slot(pool)
@@ -428,7 +430,7 @@ def test_nobody_gets_the_slot_that_was_given_back_for_a_waiter() -> None:
         run(test)
 
 
-def test_bulk_goes_past_no_waiter_and_urgent_past_bulk() -> None:
+def test_bulk_overtakes_no_waiter_and_urgent_overtakes_bulk() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, window=2, throughput=1000) as pool:
             pool._pace = NoPace()
@@ -446,7 +448,7 @@ def test_bulk_goes_past_no_waiter_and_urgent_past_bulk() -> None:
 
 
 class NoPace(client.Pace):
-    """Lets nothing pass."""
+    """A rate that allows nothing."""
 
     def __init__(self) -> None:
         super().__init__(1)
@@ -455,7 +457,7 @@ class NoPace(client.Pace):
         return 60.0
 
 
-def test_a_waiter_that_is_cancelled_takes_no_slot_with_it() -> None:
+def test_a_canceled_waiter_keeps_no_slot() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, window=1) as pool:
             held = await slot(pool)
@@ -466,7 +468,7 @@ def test_a_waiter_that_is_cancelled_takes_no_slot_with_it() -> None:
             before.cancel()  # while it waits
             await settle()
             pool.release(held)
-            given.cancel()  # when it has been given the slot, and has not run yet
+            given.cancel()  # when it has got the slot, and has not run yet
             assert await after is held
             assert given.cancelled()
             pool.release(held)
@@ -479,7 +481,7 @@ def test_a_waiter_that_is_cancelled_takes_no_slot_with_it() -> None:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_no_wake_up_is_lost(seed: int) -> None:
-    """Many who take slots, hold them for a random while, give up at random: all come to an end."""
+    """Many workers acquire slots, hold them and give up at random: all of them finish."""
 
     async def test() -> None:
         chance = random.Random(seed)
@@ -508,7 +510,7 @@ def test_no_wake_up_is_lost(seed: int) -> None:
                     pool.release(bind)
 
             workers = [asyncio.create_task(work(number % 3 == 0)) for number in range(24)]
-            if seed >= 4:  # and in the midst of it all binds are lost, twice
+            if seed >= 4:  # and meanwhile all binds are lost, twice
                 for _ in range(2):
                     await asyncio.sleep(chance.uniform(0, 0.02))
                     simulator.drop_all()
@@ -527,18 +529,18 @@ def test_no_wake_up_is_lost(seed: int) -> None:
 # ---------------------------------------------------------------- throughput
 
 
-def test_throughput_holds_over_all_binds() -> None:
+def test_throughput_is_limited_across_all_binds() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, binds=3, throughput=200) as pool:
-            begun = time.monotonic()
+            started = time.monotonic()
             outcomes = []
             for _ in range(160):
                 bind = await slot(pool)
                 outcomes.append(send(bind))
                 pool.release(bind)
-            took = time.monotonic() - begun
+            took = time.monotonic() - started
             await asyncio.gather(*outcomes)
-            # A tenth of a second's worth may come at once.
+            # A tenth of a second's submits may be sent at once.
             assert took >= (160 - 20 - 1) / 200
             assert took < MANY_SECONDS
 
@@ -546,7 +548,7 @@ def test_throughput_holds_over_all_binds() -> None:
         run(test)
 
 
-def test_waiting_is_how_throughput_is_held_and_not_polling() -> None:
+def test_throughput_is_limited_by_a_timer_and_not_by_polling() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, throughput=50) as pool:
             looked = 0
@@ -566,7 +568,7 @@ def test_waiting_is_how_throughput_is_held_and_not_polling() -> None:
         run(test)
 
 
-def test_urgent_goes_first_under_a_throughput() -> None:
+def test_urgent_comes_first_with_a_throughput_limit() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, throughput=40) as pool:
             served: list[str] = []
@@ -577,28 +579,28 @@ def test_urgent_goes_first_under_a_throughput() -> None:
 
             bulk = [asyncio.create_task(wait("bulk")) for _ in range(24)]
             await settle()
-            begun = len(served)
+            started = len(served)
             urgent = [asyncio.create_task(wait("urgent")) for _ in range(3)]
             await asyncio.gather(*bulk, *urgent)
-            assert begun < 20
-            # Those served by the time the urgent ones came are all that came before them.
-            assert served[begun : begun + 3] == ["urgent"] * 3
+            assert started < 20
+            # Only those served before the urgent ones arrived came first.
+            assert served[started : started + 3] == ["urgent"] * 3
 
     with running_simulator() as simulator:
         run(test)
 
 
-def test_unlimited_is_not_paced() -> None:
+def test_unlimited_throughput_is_not_throttled() -> None:
     pace = client.Pace(0)
     for _ in range(1000):
         assert pace.wait() == 0
         pace.take()
 
 
-# ---------------------------------------------------------------- lost and found
+# ---------------------------------------------------------------- reconnecting
 
 
-def test_waiters_get_none_with_the_last_bind_and_go_on_with_the_next() -> None:
+def test_waiters_get_none_when_the_last_bind_is_lost_and_continue_on_the_next() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, binds=2, window=1) as pool:
             taken = [await slot(pool) for _ in range(2)]
@@ -628,7 +630,7 @@ def test_waiters_get_none_with_the_last_bind_and_go_on_with_the_next() -> None:
         run(test)
 
 
-def test_a_bind_that_comes_back_serves_who_waits_for_another() -> None:
+def test_a_reconnected_bind_serves_all_waiters() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, binds=2, window=1) as pool:
             await slot(pool)
@@ -642,7 +644,7 @@ def test_a_bind_that_comes_back_serves_who_waits_for_another() -> None:
         run(test)
 
 
-def test_binds_come_back_after_all_were_dropped() -> None:
+def test_binds_reconnect_after_all_were_dropped() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, binds=2) as pool:
             for _ in range(3):
@@ -660,11 +662,11 @@ def test_binds_come_back_after_all_were_dropped() -> None:
         run(test)
 
 
-def test_refused_binds_say_why_and_come_up_when_they_are_let_in() -> None:
+def test_refused_binds_report_the_reason_and_bind_once_accepted() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, binds=2, up=False) as pool:
-            told = "bind refused: ESME_RINVPASWD (0x0000000E): invalid password"
-            await until(lambda: all(bind.last_error == told for bind in pool.binds))
+            message = "bind refused: ESME_RINVPASWD (0x0000000E): invalid password"
+            await until(lambda: all(bind.last_error == message for bind in pool.binds))
             lost_since = pool.binds[0].since
             await until(lambda: pool.binds[0].state == "waiting")
             await until(lambda: pool.binds[0].state == "connecting")
@@ -679,7 +681,7 @@ def test_refused_binds_say_why_and_come_up_when_they_are_let_in() -> None:
         run(test)
 
 
-def test_a_simulator_that_appears_later_is_found() -> None:
+def test_the_pool_binds_when_the_carrier_starts_later() -> None:
     port = free_port()
 
     async def test() -> None:
@@ -693,12 +695,12 @@ def test_a_simulator_that_appears_later_is_found() -> None:
     run(test)
 
 
-def test_a_host_that_is_no_name_is_told_and_tried_again() -> None:
+def test_an_invalid_host_is_reported_and_retried() -> None:
     async def test() -> None:
         async with running_pool(1, up=False) as pool:
             pool.config = replace(pool.config, host="no such host.invalid")
             await until(lambda: "no such host.invalid" in pool.binds[0].last_error)
-            pool.config = replace(pool.config, host="x" * 300)  # not even a name
+            pool.config = replace(pool.config, host="x" * 300)  # not even a valid name
             await until(lambda: "no such host" not in pool.binds[0].last_error)
             with running_simulator() as simulator:
                 pool.config = replace(pool.config, host=HOST, port=simulator.port)
@@ -712,7 +714,7 @@ def test_a_host_that_is_no_name_is_told_and_tried_again() -> None:
     ("field", "value"),
     [("password", "123456789"), ("system_id", "x" * 16), ("password", "pässwörd€")],
 )
-def test_a_field_that_does_not_fit_is_named_and_nothing_is_sent(field: str, value: str) -> None:
+def test_a_field_that_does_not_fit_is_reported_and_nothing_is_sent(field: str, value: str) -> None:
     async def test() -> None:
         async with running_pool(simulator.port, up=False) as pool:
             pool.config = replace(pool.config, **{field: value})  # type: ignore[arg-type]
@@ -726,12 +728,12 @@ def test_a_field_that_does_not_fit_is_named_and_nothing_is_sent(field: str, valu
         run(test)
 
 
-def test_password_is_in_no_representation() -> None:
+def test_the_password_is_not_in_the_repr() -> None:
     assert "secret" not in repr(PoolConfig(HOST, 1, "esme", "secret"))
 
 
-def test_whatever_happens_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bind whose keeper had died would stay away until the worker is started again."""
+def test_any_exception_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If its task died, a bind would stay lost until the worker restarts."""
     connect, failures = connect_esme, iter([RuntimeError("of an unknown kind"), KeyError()])
 
     async def failing(*arguments: Any, **more: Any) -> Link:
@@ -759,7 +761,7 @@ def test_pauses_grow_to_a_minute_with_jitter(monkeypatch: pytest.MonkeyPatch) ->
         assert 1.15 * middle < max(pauses) <= 1.3 * middle
 
 
-def test_only_a_bind_that_was_held_for_a_while_begins_anew(
+def test_only_a_bind_that_lasted_a_while_resets_the_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted: list[int] = []
@@ -792,7 +794,7 @@ def test_only_a_bind_that_was_held_for_a_while_begins_anew(
 
 
 @pytest.mark.parametrize("carries", ["a submit", "a receipt"])
-def test_a_bind_that_carried_traffic_begins_anew(
+def test_a_bind_that_carried_traffic_resets_the_pause(
     monkeypatch: pytest.MonkeyPatch, carries: str
 ) -> None:
     counted: list[int] = []
@@ -818,7 +820,7 @@ def test_a_bind_that_carried_traffic_begins_anew(
             await lose()
             assert isinstance(await submit(pool), pdus.SubmitSmResp)
             if carries == "a submit":
-                bind.submitted += 1  # as who submits counts what was accepted
+                bind.submitted += 1  # as the caller counts an accepted submit
             else:
                 simulator.options.receipt_delay = 0.0
                 await submit(pool)
@@ -831,7 +833,7 @@ def test_a_bind_that_carried_traffic_begins_anew(
         run(test)
 
 
-def test_a_carrier_that_takes_long_to_refuse_is_not_a_bind_that_was_held(
+def test_a_slow_refusal_does_not_reset_the_pause(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     counted: list[int] = []
@@ -855,14 +857,14 @@ def test_a_carrier_that_takes_long_to_refuse_is_not_a_bind_that_was_held(
 # ---------------------------------------------------------------- peers that misbehave
 
 
-def test_a_silent_peer_is_asked_and_dropped() -> None:
+def test_a_silent_peer_gets_enquire_link_and_is_dropped() -> None:
     async def test() -> None:
         async with running_pool(
             simulator.port, enquire_link_interval=0.1, response_timeout=0.5
         ) as pool:
             link = pool.binds[0].link
             await asyncio.sleep(0.8)  # some intervals
-            assert pool.binds[0].link is link  # it is asked, and answers
+            assert pool.binds[0].link is link  # it responds to enquire_link
             simulator.options.ignore_enquire_link = True
             await until(lambda: pool.binds[0].link is not link)
             assert "no answer to enquire_link" in pool.binds[0].last_error
@@ -871,7 +873,7 @@ def test_a_silent_peer_is_asked_and_dropped() -> None:
         run(test)
 
 
-def test_a_submit_without_answer_ends_in_response_timeout() -> None:
+def test_a_submit_without_a_response_times_out() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, response_timeout=0.2) as pool:
             link = pool.binds[0].link
@@ -905,21 +907,21 @@ def test_garbage_ends_the_bind_and_not_the_pool() -> None:
         run(test)
 
 
-def test_garbage_is_told_as_such() -> None:
+def test_garbage_is_reported() -> None:
     async def test() -> None:
         async with running_pool(simulator.port) as pool:
             simulator.options.refuse_binds = Status.ESME_RBINDFAIL
-            told: list[str] = []
-            pool.on_change = lambda: told.append(pool.binds[0].last_error)
+            errors: list[str] = []
+            pool.on_change = lambda: errors.append(pool.binds[0].last_error)
             simulator.inject()
-            await until(lambda: told)
-            assert told[0].startswith("the peer's stream cannot be followed: command_length")
+            await until(lambda: errors)
+            assert errors[0].startswith("the peer's stream cannot be followed: command_length")
 
     with running_simulator() as simulator:
         run(test)
 
 
-def test_a_carrier_that_unbinds_is_bound_again() -> None:
+def test_the_pool_binds_again_after_a_carrier_unbinds() -> None:
     async def test() -> None:
         async with running_pool(simulator.port, binds=2) as pool:
             links = {bind.link for bind in pool.binds}
@@ -933,7 +935,7 @@ def test_a_carrier_that_unbinds_is_bound_again() -> None:
 
 
 class BarePeer:
-    """An SMSC that lets everyone bind, and for the rest sends what the test writes."""
+    """An SMSC that accepts every bind and otherwise sends what the test writes."""
 
     def __init__(self) -> None:
         self.port = 0
@@ -975,8 +977,8 @@ class BarePeer:
         writer.close()
 
 
-def test_over_a_bind_that_the_carrier_is_ending_nothing_is_submitted_any_more() -> None:
-    """It still answers what it has: until then the bind can take nothing, yet is not gone."""
+def test_nothing_is_submitted_over_a_bind_that_the_carrier_is_unbinding() -> None:
+    """It still responds to earlier submits: until then the bind is unusable but not lost."""
 
     async def test() -> None:
         async with BarePeer().listening() as peer, running_pool(peer.port) as pool:
@@ -998,9 +1000,9 @@ def test_over_a_bind_that_the_carrier_is_ending_nothing_is_submitted_any_more() 
     run(test)
 
 
-@pytest.mark.parametrize("answers", [True, False])
-def test_a_carrier_that_unbinds_and_owes_answers_is_answered_soon(
-    monkeypatch: pytest.MonkeyPatch, answers: bool
+@pytest.mark.parametrize("responds", [True, False])
+def test_a_carrier_that_unbinds_with_pending_responses_gets_unbind_resp_soon(
+    monkeypatch: pytest.MonkeyPatch, responds: bool
 ) -> None:
     monkeypatch.setattr("messaging.smpp.client.FIRST_RECONNECT_SECONDS", 5.0)
 
@@ -1009,15 +1011,15 @@ def test_a_carrier_that_unbinds_and_owes_answers_is_answered_soon(
             bind = await slot(pool)
             outcome = send(bind)
             await until(lambda: peer.got(pdus.SubmitSm))
-            began = time.monotonic()
+            started = time.monotonic()
             peer.send(pdus.Unbind(sequence=1), pdus.DeliverSm(sequence=2))
-            # What it delivers meanwhile is taken.
+            # Its deliveries meanwhile are accepted.
             await until(lambda: peer.got(pdus.DeliverSmResp))
             assert peer.got(pdus.DeliverSmResp)[0].status == Status.ESME_ROK
             await until(lambda: peer.got(pdus.UnbindResp))
-            assert 1.0 < time.monotonic() - began < 8
-            if answers:
-                # Late, but before it closes: nothing is submitted twice.
+            assert 1.0 < time.monotonic() - started < 8
+            if responds:
+                # Late, but before it closes, so that nothing is submitted twice.
                 [submitted] = peer.got(pdus.SubmitSm)
                 peer.send(pdus.SubmitSmResp(message_id="1", sequence=submitted.sequence))
                 assert isinstance(await outcome, pdus.SubmitSmResp)
@@ -1031,7 +1033,7 @@ def test_a_carrier_that_unbinds_and_owes_answers_is_answered_soon(
     run(test)
 
 
-def test_what_a_carrier_has_no_business_to_ask_is_refused_quietly(
+def test_requests_that_a_carrier_may_not_send_are_refused_quietly(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async def test() -> None:
@@ -1051,7 +1053,7 @@ def test_what_a_carrier_has_no_business_to_ask_is_refused_quietly(
     assert "handler failed" not in caplog.text
 
 
-def test_what_comes_as_data_sm_is_handed_over_too() -> None:
+def test_data_sm_is_delivered_too() -> None:
     async def test() -> None:
         owner = Owner()
         async with BarePeer().listening() as peer, running_pool(peer.port, owner) as pool:
@@ -1059,12 +1061,12 @@ def test_what_comes_as_data_sm_is_handed_over_too() -> None:
             await until(lambda: peer.got(pdus.DeliverSmResp))
             assert [type(pdu) for _, pdu in owner.delivered] == [pdus.DataSm, pdus.DeliverSm]
             assert pool.binds[0].receipts == 2
-            assert [answer.status for answer in peer.got(pdus.DataSmResp)] == [Status.ESME_ROK]
+            assert [response.status for response in peer.got(pdus.DataSmResp)] == [Status.ESME_ROK]
 
     run(test)
 
 
-def test_a_bind_without_answer_is_given_up() -> None:
+def test_a_bind_without_a_response_times_out() -> None:
     async def test() -> None:
         server = await asyncio.start_server(lambda _, writer: connected.append(writer), HOST, 0)
         port = server.sockets[0].getsockname()[1]
@@ -1079,8 +1081,8 @@ def test_a_bind_without_answer_is_given_up() -> None:
     run(test)
 
 
-def test_a_peer_that_hangs_up_at_once_or_talks_of_something_else_is_tried_again() -> None:
-    """The bind must outlive whatever answers on a port."""
+def test_a_peer_that_hangs_up_or_speaks_another_protocol_is_retried() -> None:
+    """The bind must survive any protocol on the port."""
 
     async def test() -> None:
         greeting = b"220 mail.example.com ESMTP\r\n"
@@ -1129,7 +1131,7 @@ def serving(certificate: Path) -> ssl.SSLContext:
     return context
 
 
-def test_a_certificate_that_nobody_vouches_for_is_refused_by_name(serving: ssl.SSLContext) -> None:
+def test_an_untrusted_certificate_is_refused(serving: ssl.SSLContext) -> None:
     async def test() -> None:
         async with running_pool(simulator.port, up=False, tls=True) as pool:
             await until(lambda: "self-signed certificate" in pool.binds[0].last_error)
@@ -1140,7 +1142,7 @@ def test_a_certificate_that_nobody_vouches_for_is_refused_by_name(serving: ssl.S
         run(test)
 
 
-def test_without_verification_any_certificate_will_do(serving: ssl.SSLContext) -> None:
+def test_without_verification_any_certificate_is_accepted(serving: ssl.SSLContext) -> None:
     async def test() -> None:
         async with running_pool(simulator.port, tls=True, tls_verify=False, binds=2) as pool:
             outcomes = await asyncio.gather(*(submit(pool) for _ in range(20)))
@@ -1170,24 +1172,24 @@ def test_a_certificate_of_a_trusted_authority_is_verified(
 
 
 @pytest.mark.parametrize("tls_here", [True, False])
-def test_tls_on_one_side_only_is_an_error_and_no_crash(
+def test_tls_on_one_side_only_is_an_error_and_not_a_crash(
     serving: ssl.SSLContext, tls_here: bool
 ) -> None:
     async def test() -> None:
         settings: dict[str, Any] = {"tls": tls_here, "response_timeout": 0.3}
         async with running_pool(simulator.port, up=False, **settings) as pool:
             await until(lambda: pool.binds[0].last_error)
-            told = pool.binds[0].last_error
+            error = pool.binds[0].last_error
             await until(lambda: pool.binds[0].state == "waiting")
             await until(lambda: pool.binds[0].state == "connecting")
-            assert told.startswith(f"{HOST}:{simulator.port}: ")
+            assert error.startswith(f"{HOST}:{simulator.port}: ")
 
     with running_simulator(ssl=None if tls_here else serving) as simulator:
         run(test)
 
 
-def test_not_sent_is_what_comes_of_a_link_that_is_gone() -> None:
-    """Who took a slot just before its bind was lost sends to nobody, and knows it."""
+def test_a_submit_over_a_lost_link_is_not_sent() -> None:
+    """A caller that acquired a slot just before its bind was lost gets an error."""
 
     async def test() -> None:
         async with running_pool(simulator.port) as pool:

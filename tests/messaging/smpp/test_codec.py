@@ -1,4 +1,4 @@
-"""SMPP PDUs to bytes and back: tables of bytes, limits, and whatever bytes hypothesis thinks of."""
+"""Encoding and decoding of SMPP PDUs: tables of bytes, limits, and bytes from Hypothesis."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def frame(command_id: int, body: bytes = b"", status: int = 0, sequence: int = 1
 
 
 def read(octets: bytes) -> Any:
-    """What `decode` reads, for tests that know which PDU it is."""
+    """Decode a PDU as Any, for tests that know its type."""
     return decode(octets)
 
 
@@ -259,7 +259,7 @@ WIRE = [
 
 
 @pytest.mark.parametrize(("pdu", "octets"), WIRE)
-def test_pdu_and_octets(pdu, octets):
+def test_pdus_encode_to_octets_and_back(pdu, octets):
     octets = bytes.fromhex(octets.replace(" ", ""))
     assert encode(pdu) == octets
     assert decode(octets) == pdu
@@ -267,7 +267,7 @@ def test_pdu_and_octets(pdu, octets):
     assert decode_with_smpplib(octets) == pdu
 
 
-def test_every_command_has_its_octets_here():
+def test_every_command_is_in_the_table():
     assert {type(case.values[0]) for case in WIRE} == set(PDU_TYPES.values())
     assert set(PDU_TYPES) == set(CommandId)
 
@@ -283,16 +283,16 @@ def test_every_truncation_is_refused_with_its_sequence(pdu, octets):
 
 
 @pytest.mark.parametrize(("pdu", "octets"), WIRE)
-def test_every_truncation_with_a_true_length_is_read_or_refused(pdu, octets):
+def test_every_truncation_with_a_correct_length_is_read_or_refused(pdu, octets):
     body = bytes.fromhex(octets.replace(" ", ""))[16:]
     for length in range(len(body)):
         found = outcome(decode, frame(pdu.command_id, body[:length], sequence=77))
-        # What is read was cut before a TLV, or is a response without its body.
+        # A PDU that is read was cut before a TLV, or is a response without its body.
         assert isinstance(found, DecodeError | type(pdu))
         assert (found.command_id, found.sequence) == (pdu.command_id, 77)
 
 
-# -- what a field may hold -------------------------------------------------------------------
+# -- values of fields ------------------------------------------------------------------------
 
 OVER_THE_LIMIT = [
     (pdus.BindTransceiver("x" * 16, "pw"), "system_id"),
@@ -343,26 +343,26 @@ OVER_THE_LIMIT = [
 @pytest.mark.parametrize(
     ("pdu", "field"), OVER_THE_LIMIT, ids=[f"{type(p).__name__}-{f}" for p, f in OVER_THE_LIMIT]
 )
-def test_nothing_is_cut_to_fit(pdu, field):
+def test_nothing_is_truncated_to_fit(pdu, field):
     with pytest.raises(EncodeError) as refused:
         encode(pdu)
     assert refused.value.field == field
 
 
-def test_the_longest_that_fits():
+def test_the_longest_values_fit():
     encode(pdus.BindTransceiver("x" * 15, "x" * 8, "x" * 12, address_range="x" * 40))
     encode(pdus.SubmitSm("x" * 5, 255, 255, "x" * 20, 255, 255, "1" * 20, short_message=b"x" * 254))
     encode(pdus.SubmitSm(tlvs={Tag.MESSAGE_PAYLOAD: b"x" * (65_536 - 33 - 4)}))
     encode(pdus.SubmitSmResp("x" * 64))
 
 
-# -- frames that are wrong -------------------------------------------------------------------
+# -- invalid frames --------------------------------------------------------------------------
 
 _BEFORE_MESSAGE = b"\0" + b"\0\0" + b"1\0" + b"\0\0" + b"2\0" + bytes(3) + b"\0\0" + bytes(4)
 
 
 def short_message_with(**texts: bytes) -> bytes:
-    """The body of submit_sm, its texts of whatever length."""
+    """Return the body of submit_sm, with texts of any length."""
     names = ("service_type", "source_addr", "destination_addr", "schedule", "validity")
     service, source, destination, schedule, validity = (
         texts.get(name, b"") + b"\0" for name in names
@@ -400,14 +400,14 @@ def test_a_text_one_octet_too_long(name, length, status):
         ("validity", "validity_period"),
     ],
 )
-def test_what_is_delivered_is_read_however_long_a_text_is(name, field, length):
-    """A carrier's receipt is lost for good where it is refused."""
+def test_deliveries_are_read_with_overlong_texts(name, field, length):
+    """A receipt that we refuse is lost for good."""
     delivered = read(frame(CommandId.DELIVER_SM, short_message_with(**{name: b"1" * length})))
     assert getattr(delivered, field) == "1" * length
     assert delivered.short_message == b"x"
 
 
-def test_what_is_delivered_may_have_255_octets():
+def test_a_delivery_may_have_255_octets():
     body = _BEFORE_MESSAGE + b"\xff" + b"x" * 255 + b"\x00\x1e\0\x021\0"
     delivered = read(frame(CommandId.DELIVER_SM, body))
     assert delivered.short_message == b"x" * 255
@@ -515,7 +515,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("octets", "status"), WRONG)
-def test_wrong_frames_and_their_status(octets, status):
+def test_invalid_frames_and_their_status(octets, status):
     with pytest.raises(DecodeError) as refused:
         decode(octets)
     assert refused.value.status == status
@@ -524,15 +524,15 @@ def test_wrong_frames_and_their_status(octets, status):
         assert refused.value.command_id == int.from_bytes(octets[4:8], "big")
 
 
-# What cannot be read at the end of a PDU whose mandatory part can.
+# Unreadable octets behind a readable mandatory part.
 TAILS = [
     b"\0",
     b"\0\0\0",
     b"abc",
     b"\xff\xff\xff",
     b"\x02\x04\x00",  # ends within a TLV's header
-    b"\x02\x04\xff\xff\x01",  # a TLV that is longer than it
-    b"\x02\x04\0\x02\0\x07\x04\x24\x00\x09short",  # one that can be read, and one cut short
+    b"\x02\x04\xff\xff\x01",  # a TLV longer than the frame
+    b"\x02\x04\0\x02\0\x07\x04\x24\x00\x09short",  # a readable TLV, and a truncated one
 ]
 _SUBMIT = pdus.SubmitSm("", 5, 0, "A", 1, 1, "966", short_message=b"text", sequence=1)
 
@@ -561,7 +561,7 @@ _SUBMIT = pdus.SubmitSm("", 5, 0, "A", 1, 1, "966", short_message=b"text", seque
     ],
     ids=lambda pdu: type(pdu).__name__,
 )
-def test_an_unreadable_tail_does_not_spoil_a_readable_pdu(pdu, tail):
+def test_a_readable_pdu_may_have_an_unreadable_tail(pdu, tail):
     octets = frame(pdu.command_id, encode(pdu)[16:] + tail)
     decoded: Any
     for decoded in (read(octets), decode_with_smpplib(octets)):
@@ -575,14 +575,14 @@ def test_an_unreadable_tail_does_not_spoil_a_readable_pdu(pdu, tail):
         assert decoded == pdu
 
 
-def test_a_tail_of_what_is_only_delivered_may_be_anything():
-    """A carrier's receipt is not sent on: nobody gets half a text."""
+def test_a_delivery_may_have_any_tail():
+    """A receipt is not passed on, so half a text is never sent."""
     pdu = pdus.DeliverSm(source_addr="966", esm_class=4, short_message=b"id:1", sequence=1)
     decoded = read(frame(pdu.command_id, encode(pdu)[16:] + b" and then some text"))
     assert (decoded, decoded.unread) == (pdu, 19)
 
 
-def test_a_whole_pdu_has_no_tail():
+def test_a_complete_pdu_has_no_tail():
     assert read(encode(_SUBMIT)).unread == 0
     assert read(encode(replace(_SUBMIT, tlvs={0x1234: b"any"}))).unread == 0
 
@@ -604,13 +604,13 @@ ODD_IDS = [
 @pytest.mark.parametrize(
     "command_id", [CommandId.SUBMIT_SM_RESP, CommandId.DELIVER_SM_RESP, CommandId.DATA_SM_RESP]
 )
-def test_an_id_is_read_as_far_as_it_can_be(command_id, body, message_id):
-    answer = read(frame(command_id, body))
-    assert (answer.status, answer.message_id) == (0, message_id)
+def test_as_much_of_an_id_as_possible_is_read(command_id, body, message_id):
+    response = read(frame(command_id, body))
+    assert (response.status, response.message_id) == (0, message_id)
 
 
 @pytest.mark.parametrize("command_id", [c for c in CommandId if c & 0x80000000])
-def test_an_answer_is_read_whatever_its_body(command_id):
+def test_a_response_is_read_with_any_body(command_id):
     for body in (b"\xff" * 70, b"\0" * 70, b"x", b"\x01\x02\x03"):
         assert read(frame(command_id, body)).status == 0
 
@@ -623,7 +623,7 @@ def test_responses_without_a_body_are_read(command_id):
 
 
 @pytest.mark.parametrize("command_id", [c for c in CommandId if c & 0x80000000])
-def test_a_refusal_is_understood_whatever_its_body(command_id):
+def test_an_error_response_is_read_with_any_body(command_id):
     response = read(frame(command_id, b"\xff" * 70, status=Status.ESME_RTHROTTLED))
     assert response.status == Status.ESME_RTHROTTLED
 
@@ -634,7 +634,7 @@ def test_a_request_with_a_status_is_still_a_request():
     )
 
 
-def test_of_a_repeated_tlv_the_last_stands():
+def test_the_last_of_a_repeated_tlv_counts():
     body = b"1\0" + b"\x04\x25\0\x01\x01" + b"\x04\x25\0\x01\x02"
     assert read(frame(CommandId.DATA_SM_RESP, body)).tlvs == {0x0425: b"\x02"}
 
@@ -652,7 +652,7 @@ times = st.just("") | st.text(
 )
 sequences = st.integers(0, 0xFFFFFFFF)
 tlv_dicts = st.dictionaries(st.integers(0, 0xFFFF), st.binary(max_size=20), max_size=4)
-# TLVs that smpplib's own classes write as whole numbers, in the order in which they do.
+# TLVs that smpplib's own classes write as integers, in their order.
 SMPPLIB_TLVS = {
     "user_message_reference": (0x0204, 2),
     "source_port": (0x020A, 2),
@@ -697,7 +697,7 @@ hot_pdus = st.one_of(
     numbers=st.fixed_dictionaries({}, optional=dict.fromkeys(SMPPLIB_TLVS, octet)),
     sequence=sequences,
 )
-def test_fast_octets_are_those_of_smpplib_itself(name, values, numbers, sequence):
+def test_the_fast_path_encodes_the_same_octets_as_smpplib(name, values, numbers, sequence):
     theirs = smpplib.smpp.make_pdu(name, sequence=0, **values, **numbers)
     theirs.sequence = sequence
     pdu_type = pdus.SubmitSm if name == "submit_sm" else pdus.DeliverSm
@@ -712,12 +712,12 @@ def test_fast_octets_are_those_of_smpplib_itself(name, values, numbers, sequence
     their_reading = smpplib.smpp.parse_pdu(octets, sequence=0)
     for field, value in values.items():
         text = value.encode("latin-1") if isinstance(value, str) else value
-        # smpplib leaves the last field unset where it is empty and nothing follows
+        # smpplib leaves the last field unset if it is empty and nothing follows
         assert (getattr(their_reading, field) or text) == text
 
 
 @given(name=st.sampled_from(["submit_sm_resp", "deliver_sm_resp"]), message_id=texts(64))
-def test_fast_responses_are_those_of_smpplib_itself(name, message_id):
+def test_the_fast_path_encodes_the_same_responses_as_smpplib(name, message_id):
     theirs = smpplib.smpp.make_pdu(name, sequence=0, message_id=message_id)
     theirs.sequence = 5
     pdu_type = pdus.SubmitSmResp if name == "submit_sm_resp" else pdus.DeliverSmResp
@@ -743,7 +743,7 @@ def _payload_twice(pdu):
     return short_message and Tag.MESSAGE_PAYLOAD in getattr(pdu, "tlvs", {})
 
 
-def test_the_fast_path_is_taken_for_what_is_ordinary():
+def test_the_fast_path_handles_ordinary_pdus():
     submit = pdus.SubmitSm(source_addr="A", destination_addr="1", short_message=b"x", tlvs={5: b""})
     for pdu in (submit, pdus.SubmitSmResp("1"), pdus.DeliverSm(), pdus.DeliverSmResp()):
         octets = ENCODERS[type(pdu)](pdu)
@@ -752,7 +752,7 @@ def test_the_fast_path_is_taken_for_what_is_ordinary():
 
 
 def _bodies_of(command_id: int) -> st.SearchStrategy[bytes]:
-    """Frames of a command with any body, with a body that is nearly right among them."""
+    """Return frames of a command with any body, including nearly valid bodies."""
     near = st.lists(
         st.sampled_from([b"\0", b"1\0", b"\x01", b"\x02\x04\0\x01", b"abc", b"\x05", b"x" * 20])
     ).map(b"".join)
@@ -761,7 +761,7 @@ def _bodies_of(command_id: int) -> st.SearchStrategy[bytes]:
 
 @given(st.sampled_from([*CommandId, 0x99]).flatmap(_bodies_of))
 @settings(max_examples=500)
-def test_any_body_is_read_or_refused_alike_on_both_paths(octets):
+def test_both_paths_read_or_refuse_any_body_alike(octets):
     expected, found = outcome(decode_with_smpplib, octets), outcome(decode, octets)
     if isinstance(expected, DecodeError):
         assert isinstance(found, DecodeError)
@@ -783,7 +783,7 @@ def feed_all(framer: Framer, chunks: list[bytes]) -> list[bytes]:
 
 
 @given(st.lists(st.binary(max_size=40), max_size=8), st.integers(1, 9))
-def test_frames_come_out_however_the_stream_is_cut(bodies, size):
+def test_frames_do_not_depend_on_the_chunks_of_the_stream(bodies, size):
     frames = [frame(CommandId.SUBMIT_SM, body) for body in bodies]
     stream = b"".join(frames)
     chunks = [stream[i : i + size] for i in range(0, len(stream), size)]
@@ -793,7 +793,7 @@ def test_frames_come_out_however_the_stream_is_cut(bodies, size):
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20))
-def test_any_stream_keeps_the_framer_within_its_bound(chunks):
+def test_the_framer_stays_within_its_bound_for_any_stream(chunks):
     framer = Framer(max_frame_length=64)
     try:
         for chunk in chunks:
@@ -823,7 +823,7 @@ def test_frames_before_an_impossible_length_are_yielded():
         next(frames)
 
 
-def test_a_caller_may_stop_and_go_on():
+def test_a_caller_may_stop_iterating_and_continue():
     one, two = frame(CommandId.UNBIND), frame(CommandId.ENQUIRE_LINK)
     framer = Framer()
     assert next(framer.feed(one + two)) == one
@@ -847,13 +847,13 @@ def test_a_repr_shows_no_secret_text_or_number():
         assert secret not in shown
 
 
-def test_a_refusal_quotes_nothing_of_the_frame():
+def test_an_error_quotes_nothing_of_the_frame():
     with pytest.raises(DecodeError) as refused:
         decode(frame(CommandId.BIND_TRANSCEIVER, b"me\0" + b"s3cret-s3cret\0"))
     assert "s3cret" not in str(refused.value)
 
 
-def test_tlvs_as_values():
+def test_tlvs_as_integers_and_texts():
     receipt = pdus.DeliverSm(
         esm_class=0x04,
         tlvs={Tag.RECEIPTED_MESSAGE_ID: b"ab\0", Tag.MESSAGE_STATE: b"\x02", Tag.SOURCE_PORT: b""},
@@ -867,7 +867,7 @@ def test_tlvs_as_values():
     assert pdus.EnquireLink().tlv_int(Tag.MESSAGE_STATE) is None
 
 
-def test_content_is_found_wherever_it_travels():
+def test_content_is_found_in_either_field():
     payload = {int(Tag.MESSAGE_PAYLOAD): b"long"}
     assert pdus.SubmitSm(short_message=b"short").content == b"short"
     assert pdus.SubmitSm(tlvs=payload).content == b"long"
@@ -876,7 +876,7 @@ def test_content_is_found_wherever_it_travels():
     assert pdus.SubmitSm().content == b""
 
 
-def test_names_for_people():
+def test_readable_names():
     assert status_name(0x58) == "ESME_RTHROTTLED (0x00000058)"
     assert status_name(0x400) == "0x00000400"
     assert status_text(0x0E) == "ESME_RINVPASWD (0x0000000E): invalid password"

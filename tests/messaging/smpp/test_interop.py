@@ -1,4 +1,4 @@
-"""Both sides of our SMPP against stacks that nobody here wrote: smpp34's and aiosmpplib's.
+"""Both sides of our SMPP against independent implementations: smpp34 and aiosmpplib.
 
 smpplib's client meets the simulator in test_simulator.py.
 """
@@ -45,7 +45,7 @@ def test_smpp34_client(simulator, kind):
     async def run() -> None:
         client = smpp34.Client("127.0.0.1", simulator.port, "demo", "secret", bind_type=kind)
         smsc = await soon(client.connect())
-        answer = await soon(
+        response = await soon(
             smsc.submit_sm(
                 "+966512345678",
                 "مرحبا".encode("utf-16-be"),
@@ -56,7 +56,7 @@ def test_smpp34_client(simulator, kind):
             )
         )
         (submit,) = simulator.submits
-        assert (answer.is_success, answer.message_id) == (True, submit.message_id)
+        assert (response.is_success, response.message_id) == (True, submit.message_id)
         assert (submit.text, submit.destination) == ("مرحبا", "+966512345678")
         if kind == "TRX":
             event = await soon(smsc.next())
@@ -86,16 +86,16 @@ def test_smpp34_client_in_a_window(simulator):
             "127.0.0.1", simulator.port, "demo", "secret", bind_type="TRX", window_size=50
         )
         smsc = await soon(client.connect())
-        answers = await soon(
+        responses = await soon(
             asyncio.gather(
                 *(smsc.submit_sm("966512345678", b"x", registered_delivery=1) for _ in range(500))
             )
         )
-        told: set[str | None] = set()
-        while len(told) < 500:
+        receipted: set[str | None] = set()
+        while len(receipted) < 500:
             event = await soon(smsc.next())
-            told.add(smpp34.Tlv(Tag.RECEIPTED_MESSAGE_ID, event.tlvs[0].value).as_string())
-        assert told == {answer.message_id for answer in answers}
+            receipted.add(smpp34.Tlv(Tag.RECEIPTED_MESSAGE_ID, event.tlvs[0].value).as_string())
+        assert receipted == {response.message_id for response in responses}
         await soon(smsc.unbind())
 
     asyncio.run(run())
@@ -105,7 +105,7 @@ def test_smpp34_client_with_a_wrong_password(simulator):
     simulator.options.password = "another"
 
     async def run() -> None:
-        # It takes a refusal for something that passes, and tries on until its timeout.
+        # It treats a refusal as temporary, and retries until its timeout.
         client = smpp34.Client(
             "127.0.0.1", simulator.port, "demo", "secret", connect_timeout_ms=300
         )
@@ -158,13 +158,13 @@ def test_aiosmpplib_client(simulator):
     async def run() -> None:
         async with aiosmpplib_client(simulator.port) as (esme, hook):
             await esme.broker.enqueue(aiosmpplib_message("hello", "one"))
-            answer, receipt = [await soon(hook.messages.get()) for _ in range(2)]
-            assert isinstance(answer, aiosmpplib.SubmitSmResp)
+            response, receipt = [await soon(hook.messages.get()) for _ in range(2)]
+            assert isinstance(response, aiosmpplib.SubmitSmResp)
             assert receipt.is_receipt()
-            assert (answer.log_id, receipt.log_id) == ("one", "one")  # it matched them itself
+            assert (response.log_id, receipt.log_id) == ("one", "one")  # the client matched them
             parsed = receipt.parse_receipt()
-            assert (parsed["id"], parsed["stat"]) == (answer.message_id, "DELIVRD")
-            assert answer.message_id == simulator.submits[0].message_id
+            assert (parsed["id"], parsed["stat"]) == (response.message_id, "DELIVRD")
+            assert response.message_id == simulator.submits[0].message_id
 
     asyncio.run(run())
 
@@ -174,7 +174,7 @@ def test_aiosmpplib_client_with_a_long_message(simulator):
         async with aiosmpplib_client(simulator.port) as (esme, hook):
             long = aiosmpplib_message(ARABIC, "long", esm_class=0x40, auto_message_payload=False)
             await esme.broker.enqueue(long)
-            # It tells of one answer and one receipt for the whole, once all parts have theirs.
+            # It reports one response and one receipt for the message, once all parts have theirs.
             _, receipt = [await soon(hook.messages.get()) for _ in range(2)]
             assert receipt.log_id == "long"
         submits = simulator.submits
@@ -192,7 +192,7 @@ def test_aiosmpplib_client_with_a_long_message(simulator):
 async def smpp34_server(
     bind: type[pdus.Bind] = pdus.BindTransceiver,
 ) -> AsyncIterator[tuple[smpp34.Server, smpp34.Esme, Link, asyncio.Queue[pdus.Request]]]:
-    """smpp34's server with our link bound to it, and what the link receives."""
+    """Run smpp34's server with our link bound to it, and yield the link's requests."""
     received: asyncio.Queue[pdus.Request] = asyncio.Queue()
 
     def on_request(link: Link, pdu: pdus.Request) -> None:
@@ -228,19 +228,19 @@ def test_our_esme_submits():
         async with smpp34_server() as (server, esme, link, _):
             assert (esme.system_id, esme.can_receive) == ("demo", True)
             assert link.interface_version == 0x34
-            answer = asyncio.create_task(link.request(message(registered_delivery=1)))
+            pending = asyncio.create_task(link.request(message(registered_delivery=1)))
             event = await soon(server.next())
             assert isinstance(event, smpp34.SubmitSmEvent)
             assert (event.source_addr, event.source_addr_ton) == ("MyCompany", 5)
             assert (event.destination_addr, event.dest_addr_npi) == ("966512345678", 1)
             assert (event.short_message, event.registered_delivery) == (b"hello", 1)
             event.accept("abc-123")
-            response = await soon(answer)
+            response = await soon(pending)
             assert (response.status, response.message_id) == (0, "abc-123")
 
-            answer = asyncio.create_task(link.request(message()))
+            pending = asyncio.create_task(link.request(message()))
             (await soon(server.next())).reject(Status.ESME_RTHROTTLED)
-            response = await soon(answer)
+            response = await soon(pending)
             assert (response.status, response.message_id) == (Status.ESME_RTHROTTLED, "")
 
     asyncio.run(run())
@@ -251,7 +251,7 @@ def test_our_esme_submits_a_long_message_in_one_window():
         async with smpp34_server() as (server, _, link, _):
             parts = split(ARABIC).parts
             frames = [concat_udh(7, len(parts), i) + part for i, part in enumerate(parts, 1)]
-            answers = [
+            responses = [
                 asyncio.create_task(link.request(message(frame, esm_class=0x40, data_coding=8)))
                 for frame in frames
             ]
@@ -261,17 +261,17 @@ def test_our_esme_submits_a_long_message_in_one_window():
                 seen.append(event.short_message)
                 assert (event.esm_class, event.data_coding) == (0x40, 8)
                 event.accept(f"id-{number}")
-            ids = [response.message_id for response in await soon(asyncio.gather(*answers))]
+            ids = [response.message_id for response in await soon(asyncio.gather(*responses))]
             assert sorted(seen) == sorted(frames)
             assert sorted(ids) == [f"id-{number}" for number in range(len(parts))]
 
     asyncio.run(run())
 
 
-def test_our_esme_is_told_of_receipts():
+def test_our_esme_gets_receipts():
     async def run() -> None:
         async with smpp34_server() as (_, esme, _, received):
-            answer = esme.deliver_sm(
+            pending = esme.deliver_sm(
                 "MyCompany",
                 b"id:abc sub:001 dlvrd:001 stat:DELIVRD err:000 text:hello",
                 source_addr="966512345678",
@@ -281,7 +281,7 @@ def test_our_esme_is_told_of_receipts():
                     smpp34.Tlv(Tag.MESSAGE_STATE, b"\x02"),
                 ],
             )
-            assert (await soon(answer)).is_success
+            assert (await soon(pending)).is_success
             pdu = await soon(received.get())
             assert isinstance(pdu, pdus.DeliverSm)
             assert pdu.is_receipt
@@ -293,7 +293,7 @@ def test_our_esme_is_told_of_receipts():
     asyncio.run(run())
 
 
-def test_our_esme_asks_and_unbinds():
+def test_our_esme_sends_enquire_link_and_unbinds():
     async def run() -> None:
         async with smpp34_server(pdus.BindReceiver) as (server, esme, link, _):
             assert esme.can_receive

@@ -1,4 +1,4 @@
-"""SMPP links over real loopback TCP: both sides ours, or a peer made of raw bytes."""
+"""SMPP links over real loopback TCP: both sides ours, or a peer of raw bytes."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ def submit(text: bytes = b"x") -> pdus.SubmitSm:
 
 
 class Owner:
-    """The side that a link's handlers belong to; it notes what it is told."""
+    """The owner of a link's handlers; it records their calls."""
 
-    def __init__(self, answer: bool = True) -> None:
-        self.answer = answer
+    def __init__(self, respond: bool = True) -> None:
+        self.respond = respond
         self.links: list[Link] = []
         self.requests: list[Any] = []
         self.closed: list[tuple[Closed, list[Any]]] = []
@@ -81,7 +81,7 @@ class Owner:
     def on_request(self, link: Link, pdu: pdus.Request) -> None:
         self.requests.append(pdu)
         self.changed.set()
-        if self.answer:
+        if self.respond:
             fields: dict[str, Any] = {}
             if isinstance(pdu, pdus.SubmitSm):
                 fields["message_id"] = str(len(self.requests))
@@ -133,7 +133,7 @@ async def linked(
 async def raw_smsc(
     after_bind: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ):
-    """An SMSC that accepts the bind and then does as it likes."""
+    """Run an SMSC that accepts the bind and then calls `after_bind`."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         bind = await read_pdu(reader)
@@ -169,8 +169,8 @@ def test_bind_submit_deliver_unbind():
             assert (response.status, response.message_id) == (0, "1")
             (served,) = other.links
             assert served.bind == BIND
-            answer = await served.request(pdus.DeliverSm(short_message=b"y"))
-            assert answer == pdus.DeliverSmResp(sequence=answer.sequence)
+            response = await served.request(pdus.DeliverSm(short_message=b"y"))
+            assert response == pdus.DeliverSmResp(sequence=response.sequence)
             assert esme.requests[0].short_message == b"y"
 
             await link.unbind()
@@ -187,7 +187,7 @@ def test_bind_submit_deliver_unbind():
     run(test)
 
 
-def test_a_refused_bind_says_why_and_leaves_no_connection():
+def test_a_refused_bind_reports_the_status_and_closes_the_connection():
     async def test() -> None:
         esme, other = Owner(), Owner()
         async with smsc(other) as port:
@@ -200,7 +200,7 @@ def test_a_refused_bind_says_why_and_leaves_no_connection():
     run(test)
 
 
-def test_a_bind_that_does_not_fit_connects_nowhere():
+def test_a_bind_that_does_not_fit_opens_no_connection():
     async def test() -> None:
         pdu = pdus.BindTransceiver("me", "a long password")
         with pytest.raises(EncodeError, match="password"):
@@ -209,7 +209,7 @@ def test_a_bind_that_does_not_fit_connects_nowhere():
     run(test)
 
 
-def test_nobody_listens():
+def test_connecting_to_a_closed_port():
     async def test() -> None:
         with socket.socket() as unused:
             unused.bind((HOST, 0))
@@ -228,12 +228,12 @@ def test_a_host_that_does_not_exist():
     run(test)
 
 
-@pytest.mark.parametrize("answer", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"\0\0\0\x10"])
-def test_a_server_that_does_not_answer_the_bind(answer):
+@pytest.mark.parametrize("octets", [b"", b"SSH-2.0-OpenSSH_9.6\r\n", b"\0\0\0\x10"])
+def test_a_server_that_does_not_respond_to_the_bind(octets):
     async def test() -> None:
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await reader.read(1)
-            writer.write(answer)
+            writer.write(octets)
             writer.close()
 
         server = await asyncio.start_server(serve, HOST, 0)
@@ -257,7 +257,7 @@ def test_a_server_that_is_silent():
     run(test)
 
 
-def test_connecting_may_be_cancelled():
+def test_connecting_may_be_canceled():
     async def test() -> None:
         esme, connected = Owner(), asyncio.Event()
 
@@ -279,7 +279,7 @@ def test_connecting_may_be_cancelled():
     run(test)
 
 
-def test_a_peer_that_does_not_bind_is_sent_away():
+def test_a_peer_that_does_not_bind_is_disconnected():
     async def test() -> None:
         other = Owner()
         async with smsc(other, replace(CONFIG, session_init_timeout=0.1)) as port:
@@ -291,7 +291,7 @@ def test_a_peer_that_does_not_bind_is_sent_away():
     run(test)
 
 
-def test_a_bind_may_be_answered_later():
+def test_the_response_to_a_bind_may_be_deferred():
     async def test() -> None:
         asked: asyncio.Future[tuple[Link, pdus.Bind]] = asyncio.Future()
         handlers = Handlers(
@@ -312,7 +312,7 @@ def test_a_bind_may_be_answered_later():
     run(test)
 
 
-def test_binds_are_refused_unless_somebody_takes_them():
+def test_binds_are_refused_without_a_handler():
     async def test() -> None:
         server = await serve_smsc(HOST, 0, CONFIG, Handlers(on_request=lambda link, pdu: None))
         port = server.sockets[0].getsockname()[1]
@@ -386,7 +386,7 @@ def test_the_context_is_the_pdu_unless_given():
 
 def test_responses_may_be_deferred():
     async def test() -> None:
-        other = Owner(answer=False)
+        other = Owner(respond=False)
         async with linked(Owner(), other) as link:
             asked: list[asyncio.Task[Any]] = [
                 asyncio.create_task(link.request(submit())) for _ in range(3)
@@ -401,9 +401,9 @@ def test_responses_may_be_deferred():
     run(test)
 
 
-def test_a_peer_that_never_answers():
+def test_a_peer_that_never_responds():
     async def test() -> None:
-        other = Owner(answer=False)
+        other = Owner(respond=False)
         config = replace(CONFIG, response_timeout=0.1)
         async with linked(Owner(), other, config) as link:
             with pytest.raises(ResponseTimeout):
@@ -411,19 +411,19 @@ def test_a_peer_that_never_answers():
             assert link.bound
             assert link.outstanding == 0
             other.links[0].respond(other.requests[0])
-            other.answer = True
+            other.respond = True
             assert (await link.request(submit())).status == 0
-            assert link.protocol_errors == 1  # the answer that came too late
+            assert link.protocol_errors == 1  # the late response
 
     run(test)
 
 
-def test_a_request_after_a_long_silence_times_out_in_its_own_time():
-    """The timer is set for a later enquire_link by then, and has to be set again."""
+def test_a_request_after_a_long_silence_has_its_own_timeout():
+    """By then the timer is set for a later enquire_link, and has to be set again."""
 
     async def test() -> None:
         config = replace(CONFIG, response_timeout=0.05)
-        async with linked(Owner(), Owner(answer=False), config) as link:
+        async with linked(Owner(), Owner(respond=False), config) as link:
             await asyncio.sleep(0.1)
             with pytest.raises(ResponseTimeout):
                 await asyncio.wait_for(link.request(submit()), timeout=1)
@@ -431,7 +431,7 @@ def test_a_request_after_a_long_silence_times_out_in_its_own_time():
     run(test)
 
 
-def test_a_silent_peer_is_asked_and_given_up():
+def test_a_silent_peer_gets_enquire_link_and_is_dropped():
     async def test() -> None:
         esme = Owner()
 
@@ -458,7 +458,7 @@ def test_an_idle_link_is_kept_alive():
 
 
 def test_a_peer_that_drops_the_connection_within_a_window():
-    """Of a window of five, two are answered; of the other three nobody can know."""
+    """Of a window of five, two have responses; the outcomes of the other three are unknown."""
 
     async def test() -> None:
         esme = Owner()
@@ -487,15 +487,15 @@ def test_a_peer_that_drops_the_connection_within_a_window():
     run(test)
 
 
-def test_what_was_never_written_is_told_apart():
+def test_unwritten_requests_are_reported_as_not_sent():
     async def test() -> None:
         esme = Owner()
-        async with linked(esme, Owner(answer=False)) as link:
+        async with linked(esme, Owner(respond=False)) as link:
             outcomes: dict[Any, Any] = {}
             link.send(submit(), outcomes.__setitem__, "written")
             await link.drain()
             link.send(submit(), outcomes.__setitem__, "not written")
-            link.connection_lost(ConnectionResetError("reset"))  # within the same turn
+            link.connection_lost(ConnectionResetError("reset"))  # in the same iteration
             assert type(outcomes["written"]) is LinkClosed
             assert type(outcomes["not written"]) is NotSent
             assert esme.closed[0][1] == ["written"]
@@ -503,12 +503,12 @@ def test_what_was_never_written_is_told_apart():
     run(test)
 
 
-def test_what_is_queued_while_the_connection_goes_down_was_never_sent():
+def test_requests_queued_during_a_disconnect_are_not_sent():
     async def test() -> None:
         async with linked(Owner(), Owner()) as link:
             outcomes: dict[Any, Any] = {}
             assert link._transport is not None
-            link._transport.abort()  # asyncio tells the protocol only in its next turn
+            link._transport.abort()  # asyncio notifies the protocol in its next iteration
             link.send(submit(), outcomes.__setitem__, "not written")
             await link.drain()
             await link.wait_closed()
@@ -517,9 +517,9 @@ def test_what_is_queued_while_the_connection_goes_down_was_never_sent():
     run(test)
 
 
-def test_abort_reports_at_once():
+def test_abort_reports_immediately():
     async def test() -> None:
-        other = Owner(answer=False)
+        other = Owner(respond=False)
         async with linked(Owner(), other) as link:
             asked: asyncio.Task[Any] = asyncio.create_task(link.request(submit()))
             await other.until(lambda: bool(other.requests))
@@ -531,21 +531,21 @@ def test_abort_reports_at_once():
     run(test)
 
 
-def test_a_cancelled_request_does_no_harm():
+def test_a_canceled_request_does_no_harm():
     async def test() -> None:
-        other = Owner(answer=False)
+        other = Owner(respond=False)
         async with linked(Owner(), other) as link:
             asked: asyncio.Task[Any] = asyncio.create_task(link.request(submit()))
             await other.until(lambda: bool(other.requests))
             asked.cancel()
             other.links[0].respond(other.requests[0])
-            other.answer = True
+            other.respond = True
             assert (await link.request(submit())).status == 0
 
     run(test)
 
 
-def test_what_the_bind_does_not_allow_is_not_sent():
+def test_requests_that_the_bind_does_not_allow_are_not_sent():
     async def test() -> None:
         async with smsc(Owner()) as port:
             bind = pdus.BindReceiver("me", "pw")
@@ -558,9 +558,9 @@ def test_what_the_bind_does_not_allow_is_not_sent():
     run(test)
 
 
-def test_what_does_not_fit_is_not_sent():
+def test_requests_that_do_not_fit_are_not_sent():
     async def test() -> None:
-        other = Owner(answer=False)
+        other = Owner(respond=False)
         async with linked(Owner(), other) as link:
             with pytest.raises(EncodeError, match="short_message"):
                 await link.request(submit(b"x" * 255))
@@ -577,10 +577,10 @@ def test_what_does_not_fit_is_not_sent():
     run(test)
 
 
-# -- handlers that fail ----------------------------------------------------------------------
+# -- failing handlers ------------------------------------------------------------------------
 
 
-def test_a_handler_that_fails_is_answered_with_a_system_error(caplog):
+def test_a_failing_handler_responds_with_a_system_error(caplog):
     async def test() -> None:
         def fail(link: Link, pdu: pdus.Request) -> None:
             raise RuntimeError("no")
@@ -602,7 +602,7 @@ def test_a_handler_that_fails_is_answered_with_a_system_error(caplog):
     assert "a secret text" not in caplog.text
 
 
-def test_a_callback_that_fails_hurts_no_other(caplog):
+def test_a_failing_callback_does_not_affect_others(caplog):
     async def test() -> None:
         async with linked(Owner(), Owner()) as link:
 
@@ -616,7 +616,7 @@ def test_a_callback_that_fails_hurts_no_other(caplog):
     assert "on_done failed" in caplog.text
 
 
-def test_a_log_is_not_filled_by_a_peer(caplog):
+def test_a_peer_cannot_fill_the_log(caplog):
     async def test() -> None:
         async def babble(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             writer.write(encode(pdus.SubmitSmResp("1", sequence=77)) * 100)
@@ -635,7 +635,7 @@ def test_a_log_is_not_filled_by_a_peer(caplog):
     assert "unexpected submit_sm_resp" in warning
 
 
-# -- what a peer may do to us ----------------------------------------------------------------
+# -- misbehaving peers -----------------------------------------------------------------------
 
 
 def test_garbage_ends_the_link_with_a_nack():
@@ -652,16 +652,16 @@ def test_garbage_ends_the_link_with_a_nack():
     run(test)
 
 
-def test_an_answer_whose_body_is_odd():
+def test_a_response_with_an_odd_body():
     async def test() -> None:
-        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        async def respond(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             pdu = await read_pdu(reader)
             octets = bytearray(encode(pdus.SubmitSmResp("1", sequence=pdu.sequence)))
             octets[-1] = 0x41
             writer.write(octets)
             await reader.read(1)
 
-        async with raw_smsc(answer) as port:
+        async with raw_smsc(respond) as port:
             link = await connect_esme(HOST, port, BIND, CONFIG, handlers=Owner().handlers)
             answered: Any = await link.request(submit())
             assert (answered.status, answered.message_id) == (0, "1A")
@@ -670,9 +670,9 @@ def test_an_answer_whose_body_is_odd():
     run(test)
 
 
-def test_a_peer_that_floods_is_not_read_until_it_has_been_answered():
+def test_a_flooding_peer_is_not_read_until_it_has_responses():
     async def test() -> None:
-        other = Owner(answer=False)
+        other = Owner(respond=False)
         smsc_config = replace(CONFIG, max_inbound_pending=10)
         async with linked(Owner(), other, CONFIG, smsc_config) as link:
             asked = asyncio.gather(*(link.request(submit()) for _ in range(100)))
@@ -689,12 +689,12 @@ def test_a_peer_that_floods_is_not_read_until_it_has_been_answered():
     run(test)
 
 
-def test_requests_answered_at_once_never_stall_at_a_bound_of_one():
+def test_immediate_responses_never_stall_at_a_bound_of_one():
     async def test() -> None:
         smsc_config = replace(CONFIG, max_inbound_pending=1)
         async with linked(Owner(), Owner(), CONFIG, smsc_config) as link:
-            answers = await asyncio.gather(*(link.request(submit()) for _ in range(50)))
-            assert len(answers) == 50
+            responses = await asyncio.gather(*(link.request(submit()) for _ in range(50)))
+            assert len(responses) == 50
 
     run(test)
 
@@ -706,7 +706,7 @@ async def flood(writer: asyncio.StreamWriter) -> None:
         await writer.drain()
 
 
-def test_a_peer_that_asks_and_does_not_read_is_not_read_either():
+def test_a_peer_that_sends_without_reading_is_not_read():
     async def test() -> None:
         other = Owner()
         config = replace(CONFIG, max_unsent=100_000)
@@ -716,7 +716,7 @@ def test_a_peer_that_asks_and_does_not_read_is_not_read_either():
             await read_pdu(reader)
             (served,) = other.links
             assert served._transport is not None
-            # The kernel would buffer megabytes before anybody noticed that nobody reads.
+            # Otherwise the kernel would buffer megabytes first.
             peer_socket = served._transport.get_extra_info("socket")
             peer_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 65_536)
             reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -788,9 +788,9 @@ def test_drain_ends_with_the_link():
 # -- the end ---------------------------------------------------------------------------------
 
 
-def test_unbind_waits_for_the_answers_owed_both_ways():
+def test_unbind_waits_for_pending_responses_of_both_sides():
     async def test() -> None:
-        esme, other = Owner(answer=False), Owner(answer=False)
+        esme, other = Owner(respond=False), Owner(respond=False)
         async with linked(esme, other) as link:
             (served,) = other.links
             asked: asyncio.Task[Any] = asyncio.create_task(link.request(submit()))
@@ -816,17 +816,17 @@ def test_unbind_waits_for_the_answers_owed_both_ways():
     run(test)
 
 
-def test_unbind_comes_to_an_end_though_the_peer_goes_on_asking():
+def test_unbind_completes_while_the_peer_keeps_sending():
     async def test() -> None:
-        esme, other = Owner(answer=False), Owner()
+        esme, other = Owner(respond=False), Owner()
         async with linked(esme, other) as link:
             (served,) = other.links
 
-            def answer_later(link: Link, pdu: pdus.Request) -> None:
+            def respond_later(link: Link, pdu: pdus.Request) -> None:
                 asyncio.get_running_loop().call_later(0.05, link.respond, pdu)
 
-            link.handlers = replace(link.handlers, on_request=answer_later)
-            asking = asyncio.create_task(keep_asking(served))
+            link.handlers = replace(link.handlers, on_request=respond_later)
+            asking = asyncio.create_task(keep_sending(served))
             await asyncio.sleep(0.02)
             assert link.inbound_pending
             await link.unbind(timeout=2)
@@ -834,7 +834,7 @@ def test_unbind_comes_to_an_end_though_the_peer_goes_on_asking():
                 await asking
             assert esme.closed[0][0].reason is CloseReason.UNBOUND
 
-    async def keep_asking(served: Link) -> None:
+    async def keep_sending(served: Link) -> None:
         while True:
             served.send(pdus.DeliverSm(), lambda context, outcome: None)
             await asyncio.sleep(0.001)
@@ -844,7 +844,7 @@ def test_unbind_comes_to_an_end_though_the_peer_goes_on_asking():
 
 def test_unbind_does_not_wait_for_ever():
     async def test() -> None:
-        esme, other = Owner(), Owner(answer=False)
+        esme, other = Owner(), Owner(respond=False)
         async with linked(esme, other) as link:
             link.send(submit(), lambda context, outcome: None, "context")
             await other.until(lambda: bool(other.requests))
@@ -857,7 +857,7 @@ def test_unbind_does_not_wait_for_ever():
     run(test)
 
 
-def test_unbind_of_a_link_that_is_gone():
+def test_unbind_of_a_lost_link():
     async def test() -> None:
         async with linked(Owner(), Owner()) as link:
             link.abort()
@@ -867,7 +867,7 @@ def test_unbind_of_a_link_that_is_gone():
     run(test)
 
 
-def test_a_peer_that_does_not_read_does_not_keep_a_closed_link():
+def test_a_peer_that_does_not_read_does_not_keep_a_closed_link_open():
     async def test() -> None:
         async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             reader._transport.pause_reading()  # type: ignore[attr-defined]
@@ -889,11 +889,11 @@ def test_a_peer_that_does_not_read_does_not_keep_a_closed_link():
 def test_link_errors_are_of_one_family():
     family = (NotSent, LinkClosed, ResponseTimeout, ConnectError, BindRefused)
     assert all(issubclass(error, LinkError) for error in family)
-    # Who catches an unknown outcome must not catch what may be sent again at once.
+    # Code that catches an unknown outcome must not catch NotSent, which may be sent again.
     assert not issubclass(NotSent, LinkClosed)
 
 
-# -- a peer that is not ours -----------------------------------------------------------------
+# -- an independent peer ---------------------------------------------------------------------
 
 
 def test_smpplib_as_the_esme():

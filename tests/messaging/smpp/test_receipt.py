@@ -1,4 +1,4 @@
-"""Receipts: every shape that carriers are known to send, and no shape that makes us fall."""
+"""Receipts: every known format of carriers, and no input that makes parsing fail."""
 
 from datetime import datetime
 
@@ -175,7 +175,7 @@ def expected_receipt(message_id, state, raw_state, error="", submitted=None, don
 def test_shapes(name):
     text, expected = SHAPES[name]
     assert parse_receipt(text.encode("latin-1"), {}) == expected_receipt(*expected)
-    # The same in UCS-2, as at least one operator sends it, and UCS-2 only by its data_coding.
+    # The same in UCS-2, as at least one carrier sends it, and UCS-2 only by its data_coding.
     assert parse_receipt(text.encode("utf-16-be"), {}, 8) == expected_receipt(*expected)
     assert parse_receipt(text.encode("latin-1"), {}, 8) == expected_receipt(*expected)
     for codec in ("utf-16-be", "utf-16-le"):
@@ -206,7 +206,7 @@ def test_standard_states(raw, state, final):
     assert (in_tlv.raw_state, in_tlv.state, in_tlv.final) == (raw, state, final)
 
 
-def test_tables_belong_together():
+def test_the_tables_are_consistent():
     assert set(receipt._STATE_BY_CODE.values()) <= set(receipt.STATES)
     assert {receipt.STATES[raw] for raw in receipt.RAW_STATES.values()} == set(receipt.RAW_STATES)
     assert all(receipt.STATES[raw] == state for state, raw in receipt.RAW_STATES.items())
@@ -218,22 +218,22 @@ STANDARD = SHAPES["standard"][0].encode()
 @pytest.mark.parametrize(
     ("short_message", "tlvs", "expected"),
     [
-        # Both win over the text.
+        # Both take precedence over the text.
         (STANDARD, {RECEIPTED_MESSAGE_ID: b"AB77\0"}, ("AB77", "delivered", "DELIVRD")),
         (STANDARD, {MESSAGE_STATE: b"\x05"}, ("0123456789", "failed", "UNDELIV")),
-        # Either completes a text that lacks it.
+        # Either completes a text without it.
         (b"id:77", {MESSAGE_STATE: b"\x03"}, ("77", "expired", "EXPIRED")),
         (b"stat:DELIVRD", {RECEIPTED_MESSAGE_ID: b"77\0"}, ("77", "delivered", "DELIVRD")),
         (b"", {RECEIPTED_MESSAGE_ID: b"77"}, ("77", "unknown", "")),
         # Blanks, more than one NUL, quotes and no NUL.
         (b"", {RECEIPTED_MESSAGE_ID: b" 77 \0x\0"}, ("77", "unknown", "")),
         (b"", {RECEIPTED_MESSAGE_ID: b'"77"', MESSAGE_STATE: b"\3"}, ("77", "expired", "EXPIRED")),
-        # TLVs that say nothing leave the text its word.
+        # Without usable TLVs the text's word counts.
         (STANDARD, {RECEIPTED_MESSAGE_ID: b"\0"}, ("0123456789", "delivered", "DELIVRD")),
         (STANDARD, {MESSAGE_STATE: b"\xff"}, ("0123456789", "delivered", "DELIVRD")),
         (STANDARD, {MESSAGE_STATE: b""}, ("0123456789", "delivered", "DELIVRD")),
         (STANDARD, {MESSAGE_STATE: b"\0\5"}, ("0123456789", "delivered", "DELIVRD")),
-        # The text may come as message_payload.
+        # The text may be in message_payload.
         (b"", {MESSAGE_PAYLOAD: STANDARD}, ("0123456789", "delivered", "DELIVRD")),
     ],
 )  # fmt: skip
@@ -276,7 +276,7 @@ def test_error_codes(text, network, error_code):
         "id: please call me",
         "My id:55 status:married",
         "ID: 1082934756, stat: KSA",
-        "stat:DELIVRD err:000",  # whose?
+        "stat:DELIVRD err:000",  # of no message
         "id: stat:DELIVRD",
         "Paid:100 stat:good",
         "context:id",
@@ -284,7 +284,7 @@ def test_error_codes(text, network, error_code):
         "\0\0\0",
     ],
 )
-def test_what_handsets_write_is_no_receipt(text):
+def test_messages_from_handsets_are_not_receipts(text):
     assert parse_receipt(text.encode("utf-8"), {}) is None
     assert parse_receipt(text.encode("utf-16-be"), {}, 8) is None
 
@@ -308,7 +308,7 @@ RECEIPT_LIKE = st.lists(st.sampled_from(PIECES), max_size=25).map("".join).map(s
 
 
 @given(st.one_of(st.binary(max_size=254), RECEIPT_LIKE), TLVS, st.sampled_from([0, 1, 3, 8, 255]))
-def test_nothing_makes_it_raise(short_message, tlvs, data_coding):
+def test_parsing_never_raises(short_message, tlvs, data_coding):
     found = parse_receipt(short_message, tlvs, data_coding)
     if found is not None:
         assert 1 <= len(found.message_id) <= receipt.LONGEST_ID
@@ -323,7 +323,7 @@ TEXTS = st.one_of(st.text(max_size=20), st.lists(st.sampled_from(PIECES)).map(""
 
 
 @given(WORDS, WORDS, WORDS, st.sampled_from([" text:", " Text:", "", "\0"]), TEXTS)
-def test_the_shortcut_changes_nothing(message_id, error_code, state, end, text):
+def test_the_fast_pattern_gives_the_same_fields(message_id, error_code, state, end, text):
     written = (
         f"id:{message_id} sub:001 dlvrd:001 submit date:2401311200 done date:2401311205"
         f" stat:{state} err:{error_code}{end}{text}"
@@ -349,7 +349,7 @@ def test_the_shortcut_changes_nothing(message_id, error_code, state, end, text):
         ("007", "as_is", "007"),
         ("AB-7", "as_is", "ab-7"),
         (" 77 ", "as_is", "77"),
-        # Not a number of that form: as it is.
+        # Not a number of that form: unchanged.
         ("1A2B", "decimal", "1a2b"),
         ("550E8400-E29B", "hex", "550e8400-e29b"),
         ("msg_77", "decimal", "msg_77"),
@@ -366,7 +366,7 @@ def test_normalize_id(message_id, written, normal):
 
 
 @given(st.integers(0, 2**64), st.integers(0, 5), st.booleans())
-def test_hex_answers_meet_decimal_receipts(number, zeros, upper):
+def test_hex_response_ids_match_decimal_receipts(number, zeros, upper):
     in_hex = "0" * zeros + f"{number:{'X' if upper else 'x'}}"
     in_decimal = "0" * zeros + str(number)
     assert normalize_id(in_hex, "hex") == normalize_id(in_decimal, "decimal") == str(number)
@@ -415,7 +415,7 @@ def test_format_receipt_refuses_states():
     st.text(),
     st.booleans(),
 )
-def test_what_is_written_is_read_back(message_id, raw_state, date, error_code, text, seconds):
+def test_formatted_receipts_are_parsed_back(message_id, raw_state, date, error_code, text, seconds):
     date = date.replace(microsecond=0, second=date.second if seconds else 0)
     short_message, tlvs = format_receipt(
         message_id, raw_state, date, date, error_code=error_code, text=text, seconds=seconds

@@ -1,4 +1,4 @@
-"""The SMPP session fed with bytes and with time, without a socket and without waiting."""
+"""The SMPP session with bytes and times from the tests, without a socket or waiting."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def sent_by(session: Session) -> list[Any]:
     return [decode(frame) for frame in Framer().feed(session.data_to_send())]
 
 
-# Any: the tests look into events that they know, not into the union of all events.
+# Any: the tests inspect events of known types, not the union of all events.
 def open_session(role: Role, config: SessionConfig = CONFIG) -> Any:
     return Session(role, config, START)
 
@@ -101,7 +101,7 @@ def test_both_sides_bind(state):
     assert esme.outstanding == smsc.inbound_pending == 0
 
 
-def test_a_refused_bind_leaves_the_session_open_for_another():
+def test_a_refused_bind_leaves_the_session_open():
     esme, smsc = open_session(Role.ESME), open_session(Role.SMSC)
     for attempt in range(2):
         esme.bind(pdus.BindTransceiver("me", "pw"), START)
@@ -111,7 +111,7 @@ def test_a_refused_bind_leaves_the_session_open_for_another():
         assert esme.state is smsc.state is State.OPEN
 
 
-def test_a_bind_answered_by_generic_nack_is_refused():
+def test_generic_nack_refuses_a_bind():
     esme = open_session(Role.ESME)
     sequence = esme.bind(pdus.BindTransceiver("me", "pw"), START)
     nack = pdus.GenericNack(status=Status.ESME_RINVCMDID, sequence=sequence)
@@ -140,7 +140,7 @@ def test_esme_negotiates_the_version(tlvs, negotiated):
     assert esme.interface_version == negotiated
 
 
-def test_a_second_bind_is_refused_before_and_after_the_first_is_answered():
+def test_a_second_bind_is_refused_before_and_after_the_first_response():
     smsc = open_session(Role.SMSC)
     bind = pdus.BindTransceiver("me", "pw", sequence=1)
     (requested,) = smsc.receive_data(encode(bind), START)
@@ -155,7 +155,7 @@ def test_a_second_bind_is_refused_before_and_after_the_first_is_answered():
             sent_by(smsc)
 
 
-def test_a_bind_is_answered_once():
+def test_a_bind_has_one_response():
     smsc = open_session(Role.SMSC)
     bind = pdus.BindTransceiver("me", "pw", sequence=1)
     (requested,) = smsc.receive_data(encode(bind), START)
@@ -166,7 +166,7 @@ def test_a_bind_is_answered_once():
         smsc.refuse_bind(requested.pdu, Status.ESME_RBINDFAIL)
 
 
-def test_a_bind_may_be_answered_too_late():
+def test_a_response_to_a_bind_may_be_too_late():
     smsc = open_session(Role.SMSC)
     (requested,) = smsc.receive_data(encode(pdus.BindReceiver(sequence=1)), START)
     smsc.close(CloseReason.CONNECTION_LOST)
@@ -181,7 +181,7 @@ def test_an_esme_binds_once_at_a_time():
         esme.bind(pdus.BindTransceiver("me", "pw"), START)
 
 
-# -- who may send what -----------------------------------------------------------------------
+# -- allowed requests ------------------------------------------------------------------------
 
 REQUESTS: dict[int, pdus.Request] = {
     CommandId.SUBMIT_SM: submit(),
@@ -195,7 +195,7 @@ REQUESTS: dict[int, pdus.Request] = {
     CommandId.OUTBIND: pdus.Outbind(),
     CommandId.ENQUIRE_LINK: pdus.EnquireLink(),
 }
-# SMPP 3.4, table 2-1, once more and by hand.
+# SMPP 3.4, table 2-1, repeated by hand.
 TX, RX, TRX, OPEN = State.BOUND_TX, State.BOUND_RX, State.BOUND_TRX, State.OPEN
 TABLE = {
     Role.ESME: {
@@ -228,7 +228,7 @@ def in_state(role: Role, state: State) -> Any:
 
 
 @pytest.mark.parametrize(("role", "state", "command_id"), EVERY_CASE)
-def test_what_may_be_sent(role, state, command_id):
+def test_allowed_outgoing_requests(role, state, command_id):
     session = in_state(role, state)
     allowed = state in TABLE[role].get(command_id, set())
     assert session.may_send(command_id) is allowed
@@ -245,24 +245,24 @@ def test_what_may_be_sent(role, state, command_id):
 
 
 @pytest.mark.parametrize(("role", "state", "command_id"), EVERY_CASE)
-def test_what_may_be_received(role, state, command_id):
+def test_allowed_incoming_requests(role, state, command_id):
     session = in_state(role, state)
     request = replace(REQUESTS[command_id], sequence=7)
     events = session.receive_data(encode(request), START)
-    answers = sent_by(session)
+    responses = sent_by(session)
     if state not in TABLE[role.peer].get(command_id, set()):
         status = Status.ESME_RINVBNDSTS
         (error,) = events
         assert isinstance(error, RemoteProtocolError)
         assert (error.status, error.command_id, error.sequence) == (status, command_id, 7)
-        answer = request.response_type
-        assert answers == ([answer(status=status, sequence=7)] if answer else [])
+        response = request.response_type
+        assert responses == ([response(status=status, sequence=7)] if response else [])
     elif command_id == CommandId.ENQUIRE_LINK:
         assert events == []
-        assert answers == [pdus.EnquireLinkResp(sequence=7)]
+        assert responses == [pdus.EnquireLinkResp(sequence=7)]
     else:
         assert events == [RequestReceived(request)]
-        assert answers == []
+        assert responses == []
         assert session.inbound_pending == (request.response_type is not None)
 
 
@@ -273,21 +273,21 @@ def test_nothing_may_be_sent_when_it_is_over():
 # -- requests and responses ------------------------------------------------------------------
 
 
-def test_responses_find_their_requests_in_any_order():
+def test_responses_are_matched_in_any_order():
     esme = bound_session(Role.ESME)
     sequences = [esme.send(submit(), f"context {i}", START) for i in range(3)]
     assert [pdu.sequence for pdu in sent_by(esme)] == sequences == [2, 3, 4]
     assert esme.outstanding == 3
-    answers = [pdus.SubmitSmResp(str(s), sequence=s) for s in reversed(sequences)]
+    responses = [pdus.SubmitSmResp(str(s), sequence=s) for s in reversed(sequences)]
 
-    events = esme.receive_data(b"".join(map(encode, answers)), START)
+    events = esme.receive_data(b"".join(map(encode, responses)), START)
 
     contexts = ["context 2", "context 1", "context 0"]
-    assert events == [ResponseReceived(a, c) for a, c in zip(answers, contexts, strict=True)]
+    assert events == [ResponseReceived(a, c) for a, c in zip(responses, contexts, strict=True)]
     assert esme.outstanding == 0
 
 
-def test_generic_nack_answers_a_request():
+def test_generic_nack_is_a_response():
     esme = bound_session(Role.ESME)
     sequence = esme.send(submit(), "context", START)
     nack = pdus.GenericNack(status=Status.ESME_RINVCMDID, sequence=sequence)
@@ -304,15 +304,15 @@ def test_generic_nack_answers_a_request():
         pdus.BindTransceiverResp("smsc", sequence=2),
     ],
 )
-def test_a_response_that_nobody_asked_for_changes_nothing(response):
+def test_a_response_without_a_request_changes_nothing(response):
     esme = bound_session(Role.ESME)
     assert esme.send(submit(), "context", START) == 2
     assert esme.receive_data(encode(response), START) == [UnexpectedResponse(response)]
     assert esme.outstanding == 1
     assert esme.bound
-    answer = pdus.SubmitSmResp("1", sequence=2)
-    assert esme.receive_data(encode(answer), START) == [ResponseReceived(answer, "context")]
-    assert esme.receive_data(encode(answer), START) == [UnexpectedResponse(answer)]
+    response = pdus.SubmitSmResp("1", sequence=2)
+    assert esme.receive_data(encode(response), START) == [ResponseReceived(response, "context")]
+    assert esme.receive_data(encode(response), START) == [UnexpectedResponse(response)]
 
 
 def raw_response(request_id: int, body: bytes, sequence: int) -> bytes:
@@ -336,18 +336,18 @@ def raw_response(request_id: int, body: bytes, sequence: int) -> bytes:
     ],
 )
 @pytest.mark.parametrize("role", Role)
-def test_a_positive_answer_is_one_whatever_its_body(role, body, message_id):
-    """Taken for no answer, a text would be submitted again, or a receipt delivered again."""
+def test_a_positive_response_counts_with_any_body(role, body, message_id):
+    """Otherwise a text would be submitted again, or a receipt delivered again."""
     session = bound_session(role)
     request = submit() if role is Role.ESME else pdus.DeliverSm()
     sequence = session.send(request, "context", START)
     session.data_to_send()
     events = session.receive_data(raw_response(request.command_id, body, sequence), START)
-    (answer,) = [event for event in events if isinstance(event, ResponseReceived)]
-    found: Any = answer.pdu
-    assert (answer.context, found.status, found.message_id) == ("context", 0, message_id)
+    (response,) = [event for event in events if isinstance(event, ResponseReceived)]
+    found: Any = response.pdu
+    assert (response.context, found.status, found.message_id) == ("context", 0, message_id)
     assert session.outstanding == 0
-    assert session.data_to_send() == b""  # an answer is never answered
+    assert session.data_to_send() == b""  # a response never gets a response
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_a_positive_answer_is_one_whatever_its_body(role, body, message_id):
         b"s\0junk",
     ],
 )
-def test_a_bind_that_was_accepted_is_bound_whatever_its_system_id_looks_like(body):
+def test_an_accepted_bind_is_bound_with_any_system_id(body):
     esme = open_session(Role.ESME)
     sequence = esme.bind(pdus.BindTransceiver("me", "pw"), START)
     esme.data_to_send()
@@ -389,7 +389,7 @@ def test_binding_and_unbinding_have_their_own_methods():
             esme.send(pdu, None, START)
 
 
-def test_sequences_wrap_and_pass_over_what_is_outstanding():
+def test_sequences_wrap_and_skip_outstanding_ones():
     esme = bound_session(Role.ESME)
     first = esme.send(submit(), "old", START)
     esme._outstanding.skip(MAX_SEQUENCE - 1)
@@ -398,7 +398,7 @@ def test_sequences_wrap_and_pass_over_what_is_outstanding():
     assert sequences == [MAX_SEQUENCE, 1, 3]
 
 
-def test_responses_may_be_deferred_and_given_in_any_order():
+def test_responses_may_be_deferred_and_sent_in_any_order():
     smsc = bound_session(Role.SMSC)
     requests = [submit(sequence=s) for s in (10, 11, 12)]
     events = smsc.receive_data(b"".join(map(encode, requests)), START)
@@ -411,7 +411,7 @@ def test_responses_may_be_deferred_and_given_in_any_order():
     assert smsc.inbound_pending == 0
 
 
-def test_a_request_is_answered_once():
+def test_a_request_has_one_response():
     smsc = bound_session(Role.SMSC)
     (event,) = smsc.receive_data(encode(submit(sequence=5)), START)
     with pytest.raises(EncodeError):
@@ -422,12 +422,12 @@ def test_a_request_is_answered_once():
 
 
 @pytest.mark.parametrize("pdu", [pdus.AlertNotification(), pdus.BindReceiver(), pdus.Outbind()])
-def test_what_has_no_answer_is_not_answered(pdu):
+def test_requests_without_a_response_get_none(pdu):
     with pytest.raises(LocalProtocolError):
         bound_session(Role.SMSC).respond(pdu)
 
 
-def test_an_answer_that_comes_too_late_is_not_an_error():
+def test_a_late_response_is_not_an_error():
     smsc = bound_session(Role.SMSC)
     (event,) = smsc.receive_data(encode(submit(sequence=5)), START)
     smsc.close(CloseReason.CONNECTION_LOST)
@@ -448,14 +448,14 @@ def test_a_reused_sequence_is_two_requests():
 
 
 @pytest.mark.parametrize("sequence", [0, 0x80000000, 0xFFFFFFFF])
-def test_a_sequence_out_of_range_is_given_back(sequence):
+def test_a_sequence_out_of_range_is_returned(sequence):
     smsc = bound_session(Role.SMSC)
     (event,) = smsc.receive_data(encode(submit(sequence=sequence)), START)
     smsc.respond(event.pdu, message_id="1")
     assert sent_by(smsc) == [pdus.SubmitSmResp("1", sequence=sequence)]
 
 
-# -- what the peer does wrong ----------------------------------------------------------------
+# -- errors of the peer ----------------------------------------------------------------------
 
 
 def raw(command_id: int, body: bytes = b"", sequence: int = 9) -> bytes:
@@ -463,7 +463,7 @@ def raw(command_id: int, body: bytes = b"", sequence: int = 9) -> bytes:
     return b"".join(field.to_bytes(4, "big") for field in fields) + body
 
 
-def test_an_unknown_command_is_refused_and_the_session_goes_on():
+def test_an_unknown_command_is_refused_and_the_session_continues():
     smsc = bound_session(Role.SMSC)
     error, request = smsc.receive_data(raw(0x99) + encode(submit(sequence=10)), START)
     assert (error.status, error.command_id, error.sequence) == (Status.ESME_RINVCMDID, 0x99, 9)
@@ -472,7 +472,7 @@ def test_an_unknown_command_is_refused_and_the_session_goes_on():
     assert smsc.bound
 
 
-def test_an_unknown_response_is_not_answered():
+def test_an_unknown_response_gets_no_response():
     smsc = bound_session(Role.SMSC)
     (error,) = smsc.receive_data(raw(0x80000099), START)
     assert isinstance(error, RemoteProtocolError)
@@ -480,7 +480,7 @@ def test_an_unknown_response_is_not_answered():
 
 
 @pytest.mark.parametrize(
-    ("octets", "answer"),
+    ("octets", "response"),
     [
         (
             raw(CommandId.SUBMIT_SM, b"abcdefg\0"),
@@ -501,30 +501,30 @@ def test_an_unknown_response_is_not_answered():
         ),
     ],
 )
-def test_a_malformed_request_is_refused_with_its_status(octets, answer):
+def test_a_malformed_request_is_refused_with_its_status(octets, response):
     smsc = bound_session(Role.SMSC)
     (error,) = smsc.receive_data(octets, START)
     assert isinstance(error, RemoteProtocolError)
-    assert error.status == answer.status
-    assert sent_by(smsc) == [answer]
+    assert error.status == response.status
+    assert sent_by(smsc) == [response]
     assert smsc.bound
     assert smsc.inbound_pending == 0
 
 
-def test_what_cannot_be_read_at_a_pdu_s_end_is_reported_beside_it():
+def test_an_unreadable_tail_is_reported_with_its_pdu():
     smsc = bound_session(Role.SMSC)
     octets = raw(CommandId.SUBMIT_SM, encode(submit())[16:] + b"\0\0\0")
-    told, received = smsc.receive_data(octets, START)
-    assert (told.status, told.command_id, told.sequence) == (0, CommandId.SUBMIT_SM, 9)
-    assert told.reason == "3 octets at its end were not read"
+    error, received = smsc.receive_data(octets, START)
+    assert (error.status, error.command_id, error.sequence) == (0, CommandId.SUBMIT_SM, 9)
+    assert error.reason == "3 octets at its end were not read"
     assert isinstance(received, RequestReceived)
-    (told,) = smsc.receive_data(raw(CommandId.ENQUIRE_LINK, b"x"), START)
-    assert told.status == 0
+    (error,) = smsc.receive_data(raw(CommandId.ENQUIRE_LINK, b"x"), START)
+    assert error.status == 0
     assert sent_by(smsc) == [pdus.EnquireLinkResp(sequence=9)]
 
 
 @pytest.mark.parametrize("length", [0, 15, 65_537, 2_147_483_648])
-def test_a_stream_that_cannot_be_followed_ends_the_session(length):
+def test_an_unreadable_stream_ends_the_session(length):
     esme = bound_session(Role.ESME)
     esme.send(submit(), "context", START)
     esme.data_to_send()
@@ -538,10 +538,10 @@ def test_a_stream_that_cannot_be_followed_ends_the_session(length):
     assert esme.receive_data(request, START) == []
 
 
-# -- no more than the bound ------------------------------------------------------------------
+# -- bounds ----------------------------------------------------------------------------------
 
 
-def test_reading_stops_at_the_bound_and_goes_on_at_half_of_it():
+def test_reading_stops_at_the_bound_and_continues_at_half():
     smsc = bound_session(Role.SMSC)
     stream = b"".join(encode(submit(sequence=s)) for s in range(1, 11))
     events = smsc.receive_data(stream, START)
@@ -560,7 +560,7 @@ def test_reading_stops_at_the_bound_and_goes_on_at_half_of_it():
     assert not smsc.wants_read
 
 
-def test_the_smallest_bound_still_moves():
+def test_the_smallest_bound_does_not_stall():
     smsc = bound_session(Role.SMSC, config=replace(CONFIG, max_inbound_pending=1))
     octets = encode(submit(sequence=1)) + encode(submit(sequence=2))
     (event,) = smsc.receive_data(octets, START)
@@ -570,14 +570,14 @@ def test_the_smallest_bound_still_moves():
     assert len(smsc.receive_data(b"", START)) == 1
 
 
-def test_response_timers_stand_still_while_we_do_not_read():
+def test_response_timers_stop_while_we_do_not_read():
     smsc = bound_session(Role.SMSC)
     smsc.send(pdus.DeliverSm(), "before", START)
     stream = b"".join(encode(submit(sequence=s)) for s in range(1, 5))
     events = smsc.receive_data(stream, START + 1)
     smsc.send(pdus.DeliverSm(), "during", START + 50)
     assert smsc.next_deadline() is None
-    assert smsc.tick(START + 100) == []  # neither timed out nor asked by enquire_link
+    assert smsc.tick(START + 100) == []  # no timeout, and no enquire_link
 
     for event in events:
         smsc.respond(event.pdu)
@@ -593,7 +593,7 @@ def test_response_timers_stand_still_while_we_do_not_read():
 # -- timers ----------------------------------------------------------------------------------
 
 
-def test_who_does_not_bind_in_time_is_sent_away():
+def test_a_peer_that_does_not_bind_in_time_is_disconnected():
     smsc = open_session(Role.SMSC)
     assert smsc.next_deadline() == START + 5
     assert smsc.tick(START + 4.9) == []
@@ -603,7 +603,7 @@ def test_who_does_not_bind_in_time_is_sent_away():
     assert smsc.tick(START + 6) == []
 
 
-def test_whoever_waits_for_our_answer_to_the_bind_is_not_sent_away():
+def test_a_peer_that_waits_for_its_bind_response_is_not_disconnected():
     smsc = open_session(Role.SMSC)
     (requested,) = smsc.receive_data(encode(pdus.BindReceiver(sequence=1)), START + 4)
     assert smsc.next_deadline() is None
@@ -611,7 +611,7 @@ def test_whoever_waits_for_our_answer_to_the_bind_is_not_sent_away():
     assert smsc.accept_bind(requested.pdu, "smsc", START + 60)
 
 
-def test_a_bind_that_is_not_answered_ends_the_session():
+def test_a_bind_without_a_response_ends_the_session():
     esme = open_session(Role.ESME)
     assert esme.next_deadline() is None
     esme.bind(pdus.BindTransceiver("me", "pw"), START)
@@ -620,13 +620,13 @@ def test_a_bind_that_is_not_answered_ends_the_session():
     assert (closed.reason, closed.unanswered) == (CloseReason.BIND_TIMEOUT, [])
 
 
-def test_a_silent_peer_is_asked_and_stays_if_it_answers():
+def test_a_silent_peer_that_responds_to_enquire_link_stays():
     esme = bound_session(Role.ESME)
     assert esme.next_deadline() == START + 30
     assert esme.tick(START + 30) == []
     (asked,) = sent_by(esme)
     assert isinstance(asked, pdus.EnquireLink)
-    assert esme.outstanding == 0  # it is not the caller's
+    assert esme.outstanding == 0  # enquire_link is not the caller's
     assert esme.next_deadline() == START + 40
     assert (
         esme.receive_data(encode(pdus.EnquireLinkResp(sequence=asked.sequence)), START + 31) == []
@@ -634,7 +634,7 @@ def test_a_silent_peer_is_asked_and_stays_if_it_answers():
     assert esme.next_deadline() == START + 61
 
 
-def test_a_silent_peer_that_does_not_answer_is_given_up_with_all_its_requests():
+def test_a_silent_peer_without_responses_is_dropped_with_its_requests():
     esme = bound_session(Role.ESME, config=replace(CONFIG, response_timeout=100.0))
     esme.send(submit(), "one", START)
     esme.tick(START + 30)
@@ -644,7 +644,7 @@ def test_a_silent_peer_that_does_not_answer_is_given_up_with_all_its_requests():
     assert (closed.reason, closed.unanswered) == (CloseReason.ENQUIRE_LINK_TIMEOUT, ["two"])
 
 
-def test_a_peer_that_is_lax_about_enquire_link_but_alive_stays():
+def test_a_live_peer_that_ignores_enquire_link_stays():
     smsc = bound_session(Role.SMSC)
     smsc.tick(START + 30)
     smsc.receive_data(encode(submit(sequence=1)), START + 35)
@@ -653,7 +653,7 @@ def test_a_peer_that_is_lax_about_enquire_link_but_alive_stays():
     assert smsc.next_deadline() == START + 65
 
 
-def test_whoever_talks_is_not_asked():
+def test_an_active_peer_gets_no_enquire_link():
     smsc = bound_session(Role.SMSC)
     smsc.receive_data(encode(pdus.EnquireLink(sequence=1)), START + 20)
     smsc.data_to_send()
@@ -661,7 +661,7 @@ def test_whoever_talks_is_not_asked():
     assert smsc.data_to_send() == b""
 
 
-def test_an_inactive_session_is_unbound_though_it_answers_enquire_link():
+def test_an_inactive_session_is_unbound_despite_enquire_link():
     config = replace(CONFIG, inactivity_timeout=60.0)
     smsc = bound_session(Role.SMSC, config=config)
     (request,) = smsc.receive_data(encode(submit(sequence=1)), START + 10)
@@ -675,7 +675,7 @@ def test_an_inactive_session_is_unbound_though_it_answers_enquire_link():
     assert isinstance(unbind, pdus.Unbind)
 
 
-def test_a_request_times_out_and_its_late_answer_is_unexpected():
+def test_a_request_times_out_and_its_late_response_is_unexpected():
     esme = bound_session(Role.ESME)
     sequence = esme.send(submit(), "context", START + 1)
     assert esme.next_deadline() == START + 11
@@ -686,7 +686,7 @@ def test_a_request_times_out_and_its_late_answer_is_unexpected():
     assert esme.receive_data(encode(late), START + 12) == [UnexpectedResponse(late)]
 
 
-def test_our_own_enquire_link_is_no_activity():
+def test_our_own_enquire_link_is_not_activity():
     esme = bound_session(Role.ESME, config=replace(CONFIG, inactivity_timeout=45.0))
     esme.tick(START + 30)
     (asked,) = sent_by(esme)
@@ -723,7 +723,7 @@ def test_we_unbind():
     assert [esme.state, smsc.state] == [State.CLOSED, State.CLOSED]
 
 
-def test_unbind_that_is_not_answered_ends_all_the_same():
+def test_an_unbind_without_a_response_ends_the_session():
     esme = bound_session(Role.ESME)
     esme.send(submit(), "context", START)
     esme.unbind(START + 1)
@@ -742,7 +742,7 @@ def test_both_unbind_at_once():
     assert smsc.receive_data(from_esme, START) == [Closed(CloseReason.UNBOUND)]
 
 
-def test_an_unbinding_peer_still_gets_and_gives_answers():
+def test_an_unbinding_peer_still_gets_and_sends_responses():
     esme = bound_session(Role.ESME)
     sequence = esme.send(submit(), "context", START)
     (request,) = esme.receive_data(encode(pdus.DeliverSm(sequence=3)), START)
@@ -751,12 +751,12 @@ def test_an_unbinding_peer_still_gets_and_gives_answers():
     assert esme.receive_data(encode(pdus.Unbind(sequence=4)), START) == [PeerUnbinding()]
     assert esme.data_to_send() == b""
     assert not esme.may_send(CommandId.SUBMIT_SM)
-    # What an SMSC delivers to the end is taken to the end: refused, it would be lost.
+    # Deliveries are accepted until the end: an SMSC would lose a refused one.
     (late,) = esme.receive_data(encode(pdus.DeliverSm(sequence=5)), START)
     assert isinstance(late, RequestReceived)
 
-    answer = pdus.SubmitSmResp("1", sequence=sequence)
-    assert esme.receive_data(encode(answer), START) == [ResponseReceived(answer, "context")]
+    response = pdus.SubmitSmResp("1", sequence=sequence)
+    assert esme.receive_data(encode(response), START) == [ResponseReceived(response, "context")]
     assert esme.respond(request.pdu)
     assert esme.data_to_send()
     assert esme.tick(START + 1) == []
@@ -768,7 +768,7 @@ def test_an_unbinding_peer_still_gets_and_gives_answers():
 
 
 @pytest.mark.parametrize("command_id", [CommandId.QUERY_SM, CommandId.SUBMIT_SM])
-def test_an_esme_that_unbinds_may_ask_nothing_more(command_id):
+def test_an_unbinding_esme_may_send_no_requests(command_id):
     smsc = bound_session(Role.SMSC)
     (asked,) = smsc.receive_data(encode(submit(sequence=1)), START)
     smsc.receive_data(encode(pdus.Unbind(sequence=4)), START)
@@ -780,8 +780,8 @@ def test_an_esme_that_unbinds_may_ask_nothing_more(command_id):
     assert sent_by(smsc) == [pdus.SubmitSmResp("1", sequence=1), pdus.UnbindResp(sequence=4)]
 
 
-def test_an_unbinding_esme_is_not_waited_for_with_its_receipts():
-    """It is answered at once: what it did not acknowledge is delivered again on the next bind."""
+def test_unbind_resp_does_not_wait_for_an_esme_to_acknowledge_receipts():
+    """unbind_resp is immediate: unacknowledged receipts are delivered again on the next bind."""
     smsc = bound_session(Role.SMSC)
     smsc.send(pdus.DeliverSm(), "receipt", START)
     smsc.data_to_send()
@@ -790,7 +790,7 @@ def test_an_unbinding_esme_is_not_waited_for_with_its_receipts():
     assert sent_by(smsc) == [pdus.UnbindResp(sequence=4)]
 
 
-def test_acknowledgements_that_come_with_an_unbind_count():
+def test_acknowledgements_that_arrive_with_an_unbind_count():
     smsc = bound_session(Role.SMSC)
     sequence = smsc.send(pdus.DeliverSm(), "receipt", START)
     acknowledged = pdus.DeliverSmResp(sequence=sequence)
@@ -802,7 +802,7 @@ def test_acknowledgements_that_come_with_an_unbind_count():
 
 
 def unbound_by_the_smsc() -> tuple[Any, int]:
-    """An ESME whose submit was not answered when the SMSC unbound, and the submit's sequence."""
+    """Return an ESME with a pending submit when the SMSC unbinds, and the submit's sequence."""
     esme = bound_session(Role.ESME)
     sequence = esme.send(submit(), "context", START + 5)
     esme.receive_data(encode(pdus.Unbind(sequence=4)), START + 5)
@@ -817,15 +817,15 @@ def unbound_by_the_smsc() -> tuple[Any, int]:
     return esme, sequence
 
 
-def test_an_unbinding_smsc_is_answered_soon_and_heard_to_the_end():
-    """What it still says of a submit counts until it closes: else that would go out again."""
+def test_an_unbinding_smsc_gets_its_response_soon_and_is_read_to_the_end():
+    """A submit_sm response counts until the SMSC closes, or the submit would be sent again."""
     esme, sequence = unbound_by_the_smsc()
     (late,) = esme.receive_data(encode(pdus.DeliverSm(sequence=5)), START + 8)
     assert esme.respond(late.pdu)
     assert sent_by(esme) == [pdus.DeliverSmResp(sequence=5)]
-    answer = pdus.SubmitSmResp("1", sequence=sequence)
-    assert esme.receive_data(encode(answer), START + 9) == [
-        ResponseReceived(answer, "context"),
+    response = pdus.SubmitSmResp("1", sequence=sequence)
+    assert esme.receive_data(encode(response), START + 9) == [
+        ResponseReceived(response, "context"),
         Closed(CloseReason.PEER_UNBOUND),
     ]
 
@@ -837,7 +837,7 @@ def test_an_smsc_that_closes_after_its_unbind_has_unbound():
     ]
 
 
-def test_an_smsc_that_neither_answers_nor_closes_is_not_waited_for_without_end():
+def test_waiting_for_an_smsc_that_neither_responds_nor_closes_is_bounded():
     esme, _ = unbound_by_the_smsc()
     assert esme.next_deadline() == START + 5 + CONFIG.response_timeout
     events = esme.tick(START + 5 + CONFIG.response_timeout)
@@ -845,7 +845,7 @@ def test_an_smsc_that_neither_answers_nor_closes_is_not_waited_for_without_end()
 
 
 @pytest.mark.parametrize("role", Role)
-def test_our_answers_are_not_waited_for_without_end(role):
+def test_waiting_for_our_responses_is_bounded(role):
     session = bound_session(role)
     request = pdus.DeliverSm() if role is Role.ESME else submit()
     session.receive_data(encode(replace(request, sequence=3)), START)
@@ -855,32 +855,32 @@ def test_our_answers_are_not_waited_for_without_end(role):
     assert sent_by(session) == [pdus.UnbindResp(sequence=4)]
 
 
-def test_nothing_new_is_taken_in_after_our_unbind_and_what_was_is_answered():
+def test_after_our_unbind_only_earlier_requests_get_responses():
     smsc = bound_session(Role.SMSC)
-    (taken,) = smsc.receive_data(encode(submit(sequence=1)), START)
+    (received,) = smsc.receive_data(encode(submit(sequence=1)), START)
     smsc.unbind(START)
     (unbind,) = sent_by(smsc)
-    # It had not read our unbind: no error of its own, and one that may be sent again.
+    # It had not read our unbind: not an error of its own, and the request may be sent again.
     assert smsc.receive_data(encode(submit(sequence=2)), START) == []
     assert sent_by(smsc) == [pdus.SubmitSmResp(status=Status.ESME_RMSGQFUL, sequence=2)]
     assert smsc.receive_data(encode(pdus.EnquireLink(sequence=3)), START) == []
     assert sent_by(smsc) == [pdus.EnquireLinkResp(sequence=3)]
 
     assert smsc.receive_data(encode(pdus.UnbindResp(sequence=unbind.sequence)), START) == []
-    assert smsc.respond(taken.pdu, message_id="1")
+    assert smsc.respond(received.pdu, message_id="1")
     assert smsc.next_deadline() <= START
     assert smsc.tick(START) == [Closed(CloseReason.UNBOUND)]
     assert sent_by(smsc) == [pdus.SubmitSmResp("1", sequence=1)]
 
 
-def test_what_may_never_be_asked_is_refused_as_such_while_we_unbind():
+def test_forbidden_requests_are_refused_as_such_while_we_unbind():
     smsc = bound_session(Role.SMSC, State.BOUND_RX)
     smsc.unbind(START)
     (error,) = smsc.receive_data(encode(submit(sequence=2)), START)
     assert error.status == Status.ESME_RINVBNDSTS
 
 
-def test_an_esme_takes_what_is_delivered_after_its_unbind():
+def test_an_esme_accepts_deliveries_after_its_unbind():
     esme = bound_session(Role.ESME)
     esme.unbind(START)
     (unbind,) = sent_by(esme)
@@ -891,7 +891,7 @@ def test_an_esme_takes_what_is_delivered_after_its_unbind():
     assert esme.tick(START) == [Closed(CloseReason.UNBOUND)]
 
 
-def test_a_connection_that_ends_after_the_answered_unbind_is_unbound():
+def test_a_connection_that_ends_after_unbind_resp_is_unbound():
     esme = bound_session(Role.ESME)
     esme.unbind(START)
     (unbind,) = sent_by(esme)
@@ -900,7 +900,7 @@ def test_a_connection_that_ends_after_the_answered_unbind_is_unbound():
     assert esme.close(CloseReason.CONNECTION_LOST) == [Closed(CloseReason.UNBOUND)]
 
 
-def test_closing_reports_what_is_unanswered_once_and_in_order():
+def test_closing_reports_unanswered_requests_once_and_in_order():
     esme = bound_session(Role.ESME)
     for context in "abc":
         esme.send(submit(), context, START)
@@ -936,10 +936,10 @@ pieces = (requests | responses).map(encode) | st.binary(max_size=30)
     bind=st.booleans(),
     stream=st.lists(pieces, max_size=12).map(b"".join),
     cuts=st.lists(st.integers(1, 400), max_size=12),
-    answer=st.booleans(),
+    respond=st.booleans(),
 )
 @settings(max_examples=300)
-def test_any_bytes_in_any_chunks(role, bind, stream, cuts, answer):
+def test_any_bytes_in_any_chunks(role, bind, stream, cuts, respond):
     config = replace(CONFIG, max_frame_length=200)
     session = bound_session(role, config=config) if bind else open_session(role, config)
     contexts = 0
@@ -956,10 +956,10 @@ def test_any_bytes_in_any_chunks(role, bind, stream, cuts, answer):
         events += session.receive_data(stream[begin:end], now)
         assert session.inbound_pending <= config.max_inbound_pending
         assert session._framer.buffered < 200 or not session.wants_read
-        if answer:
+        if respond:
             for event in events:
                 if isinstance(event, RequestReceived) and event.pdu.response_type:
-                    _answer(session, event.pdu)
+                    _respond(session, event.pdu)
         events += session.tick(now)
         session.next_deadline()
         session.data_to_send()
@@ -972,8 +972,8 @@ def test_any_bytes_in_any_chunks(role, bind, stream, cuts, answer):
     assert len(settled) + len(events[-1].unanswered) == contexts
 
 
-def _answer(session: Session, request: pdus.Request) -> None:
+def _respond(session: Session, request: pdus.Request) -> None:
     try:
         session.respond(request)
     except LocalProtocolError:
-        return  # answered before
+        return  # it has its response

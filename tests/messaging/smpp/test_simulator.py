@@ -1,4 +1,4 @@
-"""The carrier simulator, seen by smpplib's own client: what becomes of messages, and receipts."""
+"""The carrier simulator with smpplib's client: outcomes of messages, and receipts."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def esme(simulator):
 # -- plain messages --------------------------------------------------------------------------
 
 
-def test_a_message_is_answered_and_receipted(simulator, esme):
-    answer = esme.submit("Your code is 1234")
+def test_a_message_gets_a_response_and_a_receipt(simulator, esme):
+    response = esme.submit("Your code is 1234")
     esme.wait(lambda: esme.delivered)
 
     (submit,) = simulator.submits
-    assert answer.status == 0
-    assert answer.message_id.decode() == submit.message_id
+    assert response.status == 0
+    assert response.message_id.decode() == submit.message_id
     assert (submit.system_id, submit.source, submit.destination, submit.text) == (
         "demo",
         "MyCompany",
@@ -114,7 +114,7 @@ def test_parts_joined_by_sar_tlvs(simulator, esme):
         (concat_udh(1, 2, 1) + b"\x06\x27" * 68, {"data_coding": 8, "esm_class": 0x40}, False),
     ],
 )
-def test_what_fits_no_short_message_is_refused(esme, text, fields, fits):
+def test_a_text_too_long_for_a_short_message_is_refused(esme, text, fields, fits):
     assert esme.submit(text, **fields).status == (0 if fits else Status.ESME_RINVMSGLEN)
 
 
@@ -157,7 +157,7 @@ def test_throttled_twice_and_again_for_the_next_message(esme):
 def test_messages_and_parts_to_the_throttled_number_do_not_count_for_each_other(esme):
     parts = split("a long message " * 20).parts
     statuses = []
-    for reference in (1, 2, 3):  # a carrier worker may take a new reference for a retry
+    for reference in (1, 2, 3):  # a carrier worker may use a new reference for a retry
         for index, part in enumerate(parts, 1):
             content = concat_udh(reference, len(parts), index) + part
             statuses.append(esme.submit(content, PREFIX + "4", esm_class=0x40).status)
@@ -175,20 +175,20 @@ def test_no_receipt(simulator, esme):
 
 
 def test_receipt_twice(esme):
-    answer = esme.submit("x", PREFIX + "6")
+    response = esme.submit("x", PREFIX + "6")
     esme.wait(lambda: len(esme.delivered) == 2)
     ids = {receipt.message_id for receipt in esme.receipts}
-    assert ids == {answer.message_id.decode()}
+    assert ids == {response.message_id.decode()}
 
 
-def test_receipt_before_the_answer(esme):
+def test_receipt_before_the_response(esme):
     esme.send("x", PREFIX + "7")
     esme.wait(lambda: len(esme.events) == 2)
     assert esme.events == ["receipt", "answer"]
     assert esme.receipts[0].message_id == esme.answers[0].message_id.decode()
 
 
-def test_receipt_before_the_answer_on_another_bind(simulator):
+def test_receipt_before_the_response_on_another_bind(simulator):
     port = simulator.port
     with smpplib_esme(port, "receiver") as receiver, smpplib_esme(port, "transmitter") as sender:
         sender.send("x", PREFIX + "7")
@@ -199,7 +199,7 @@ def test_receipt_before_the_answer_on_another_bind(simulator):
 
 
 @pytest.mark.parametrize(("last", "seconds"), [("1", 1.0), ("8", 60.0), ("9", 0.5)])
-def test_how_long_receipts_take(last, seconds):
+def test_receipt_delays(last, seconds):
     scale = 0.3 / seconds
     with (
         running_simulator(time_scale=scale, receipt_delay=0.5) as running,
@@ -215,7 +215,7 @@ def test_how_long_receipts_take(last, seconds):
 
 
 @pytest.mark.parametrize(
-    ("answers", "receipts"),
+    ("response_form", "receipts"),
     [
         ("decimal", "same"),
         ("decimal", "hex"),
@@ -226,11 +226,11 @@ def test_how_long_receipts_take(last, seconds):
     ],
 )
 @pytest.mark.parametrize("style", ["both", "text", "tlv"])
-def test_id_forms_and_receipt_styles(answers, receipts, style):
-    written = answers if receipts == "same" else receipts
+def test_id_forms_and_receipt_styles(response_form, receipts, style):
+    written = response_form if receipts == "same" else receipts
     with (
         running_simulator(
-            receipt_delay=0, id_form=answers, receipt_id_form=receipts, receipt_style=style
+            receipt_delay=0, id_form=response_form, receipt_id_form=receipts, receipt_style=style
         ) as running,
         smpplib_esme(running.port) as esme,
     ):
@@ -239,9 +239,9 @@ def test_id_forms_and_receipt_styles(answers, receipts, style):
         (pdu,), (receipt,) = esme.delivered, esme.receipts
         forms: dict[str, IdForm] = {"decimal": "decimal", "hex": "hex", "uuid": "as_is"}
         assert normalize_id(receipt.message_id, forms[written]) == normalize_id(
-            message_id, forms[answers]
+            message_id, forms[response_form]
         )
-        assert (receipt.message_id == message_id) == (written == answers)
+        assert (receipt.message_id == message_id) == (written == response_form)
         assert receipt.state == "delivered"
         assert bool(pdu.short_message) == (style != "tlv")
         assert (pdu.receipted_message_id is not None) == (style != "text")
@@ -262,7 +262,7 @@ def test_sloppy_receipts(text):
         assert not esme.delivered[0].short_message.startswith(b"id:1 sub:001")
 
 
-def test_a_uuid_cannot_be_written_otherwise():
+def test_a_uuid_has_one_form():
     with (
         pytest.raises(ValueError, match="UUID"),
         running_simulator(id_form="uuid", receipt_id_form="hex"),
@@ -270,7 +270,7 @@ def test_a_uuid_cannot_be_written_otherwise():
         pass
 
 
-# -- acts on messages sent before --------------------------------------------------------------
+# -- operations on earlier messages ------------------------------------------------------------
 
 
 def test_query_sm(simulator, esme):
@@ -296,12 +296,12 @@ def test_query_sm(simulator, esme):
     assert len(states[1].final_date) == 16
 
 
-def test_query_and_cancel_know_only_ones_own(simulator):
+def test_query_and_cancel_find_only_own_messages(simulator):
     port = simulator.port
     with raw_esme(port) as esme, raw_esme(port, system_id="other") as other:
-        answer = esme.request(submit_sm(b"x", PREFIX + "8"))
-        assert isinstance(answer, pdus.SubmitSmResp)
-        mine: dict[str, Any] = {"message_id": answer.message_id, "source_addr": "MyCompany"}
+        response = esme.request(submit_sm(b"x", PREFIX + "8"))
+        assert isinstance(response, pdus.SubmitSmResp)
+        mine: dict[str, Any] = {"message_id": response.message_id, "source_addr": "MyCompany"}
         assert other.request(pdus.QuerySm(**mine)).status == Status.ESME_RQUERYFAIL
         assert other.request(pdus.CancelSm(**mine)).status == Status.ESME_RCANCELFAIL
         stranger = {**mine, "source_addr": "Other"}
@@ -325,7 +325,7 @@ def test_query_and_cancel_know_only_ones_own(simulator):
         pdus.SubmitMulti(dest_address=[pdus.SmeAddress()]),
     ],
 )
-def test_commands_that_it_does_not_know(simulator, request_pdu):
+def test_unknown_commands(simulator, request_pdu):
     with raw_esme(simulator.port) as esme:
         assert esme.request(request_pdu).status == Status.ESME_RINVCMDID
 

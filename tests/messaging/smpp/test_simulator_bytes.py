@@ -1,4 +1,4 @@
-"""Hostile bytes: the simulator answers as the specification says, or closes, and serves on."""
+"""Hostile bytes: the simulator responds by the specification or closes, and keeps serving."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def test_a_truncated_body(cut):
     frame = encode(submit_sm(b"x" * 20))
     with running_simulator() as simulator, raw_esme(simulator.port) as esme:
         esme.send_raw(header(len(frame) - cut, CommandId.SUBMIT_SM) + frame[16:-cut])
-        answer = esme.receive()
-        assert isinstance(answer, pdus.SubmitSmResp)
-        assert answer.sequence == 7
-        assert answer.status in (Status.ESME_RINVMSGLEN, Status.ESME_RINVCMDLEN)
+        response = esme.receive()
+        assert isinstance(response, pdus.SubmitSmResp)
+        assert response.sequence == 7
+        assert response.status in (Status.ESME_RINVMSGLEN, Status.ESME_RINVCMDLEN)
         assert esme.request(submit_sm()).status == 0
         assert simulator.tally.submits == 1
 
@@ -72,7 +72,7 @@ def test_cut_off_in_the_middle_of_a_pdu():
         assert serves(simulator.port)
 
 
-def test_answers_that_nobody_asked_for():
+def test_responses_without_a_request():
     with running_simulator() as simulator, raw_esme(simulator.port) as esme:
         for command in (CommandId.DELIVER_SM_RESP, CommandId.ENQUIRE_LINK_RESP):
             esme.send_raw(header(16, command))

@@ -1,4 +1,4 @@
-"""The simulator misbehaving as it is told, and its receipts when they do not get through."""
+"""Faults of the simulator by its options, and receipts that are not acknowledged."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from tests.support.smpp_clients import (
     submit_sm,
 )
 
-NEVER = 3600.0  # a receipt_delay that keeps receipts out of the way
+NEVER = 3600.0  # a receipt_delay beyond the end of the test
 
 
 def statuses(esme: RawEsme, count: int) -> list[int]:
-    """The statuses of so many submits sent in one window."""
+    """Return the statuses of that many submits in one window."""
     sequences = esme.send(*(submit_sm(b"%d" % i) for i in range(count)))
-    answers = [esme.receive() for _ in sequences]
-    assert sorted(answer.sequence for answer in answers) == sequences
-    return [answer.status for answer in answers]
+    responses = [esme.receive() for _ in sequences]
+    assert sorted(response.sequence for response in responses) == sequences
+    return [response.status for response in responses]
 
 
-# -- refusals and slowness --------------------------------------------------------------------
+# -- refusals and slow responses --------------------------------------------------------------
 
 
 def test_rate_limit():
@@ -39,7 +39,7 @@ def test_rate_limit():
             results = statuses(esme, 40)
             assert results[:20] == [0] * 20
             assert results.count(Status.ESME_RTHROTTLED) >= 18
-            assert serves(simulator.port)  # another system_id has a rate of its own
+            assert serves(simulator.port)  # another system_id has its own rate
             time.sleep(0.2)
             assert 3 <= statuses(esme, 40).count(0) < 40
         assert simulator.tally.submits == 81
@@ -60,7 +60,7 @@ def test_refusals_come_and_go():
         assert statuses(esme, 10) == [0] * 10
 
 
-def test_slow_answers():
+def test_slow_responses():
     with (
         running_simulator(receipt_delay=0, answer_delay=0.2) as simulator,
         raw_esme(simulator.port) as esme,
@@ -69,10 +69,10 @@ def test_slow_answers():
         esme.send(submit_sm(), submit_sm())
         kinds = [type(esme.receive()) for _ in range(4)]
         assert time.monotonic() - start >= 0.2
-        assert kinds[0] is pdus.SubmitSmResp  # no receipt before its answer
+        assert kinds[0] is pdus.SubmitSmResp  # no receipt before its response
 
 
-def test_jitter_lets_answers_overtake():
+def test_jitter_lets_responses_overtake():
     with (
         running_simulator(receipt_delay=NEVER, answer_jitter=0.1) as simulator,
         raw_esme(simulator.port) as esme,
@@ -107,10 +107,10 @@ def test_enquire_link_ignored():
         assert isinstance(esme.request(pdus.EnquireLink()), pdus.EnquireLinkResp)
 
 
-# -- connections that break -------------------------------------------------------------------
+# -- broken connections -----------------------------------------------------------------------
 
 
-def test_dropped_in_mid_window():
+def test_connection_dropped_within_a_window():
     with running_simulator(receipt_delay=0.01, drop_after=10) as simulator:
         with raw_esme(simulator.port, pdus.BindTransmitter) as esme:
             esme.send(*(submit_sm(b"%d" % i) for i in range(20)))
@@ -125,12 +125,12 @@ def test_dropped_in_mid_window():
 
         with raw_esme(simulator.port, pdus.BindReceiver) as esme:
             receipts = [esme.receive() for _ in range(10)]
-        told = {pdu.tlv_text(0x001E) for pdu in receipts}
-        assert told == {submit.message_id for submit in accepted}
+        receipted = {pdu.tlv_text(0x001E) for pdu in receipts}
+        assert receipted == {submit.message_id for submit in accepted}
         assert simulator.tally.submits == 10
 
 
-def test_drop_all_and_come_back():
+def test_drop_all_and_reconnect():
     with running_simulator(receipt_delay=NEVER) as simulator:
         with raw_esme(simulator.port) as one, raw_esme(simulator.port) as two:
             simulator.drop_all()
@@ -152,8 +152,8 @@ def test_unbind_all():
         assert simulator.connections == 0
 
 
-def test_unbound_in_mid_window():
-    """It goes on answering and delivering: what it owed before its unbind is not taken back."""
+def test_unbound_within_a_window():
+    """Pending responses and receipts are still sent after its unbind."""
     with (
         running_simulator(receipt_delay=0.01, unbind_after=2) as simulator,
         raw_esme(simulator.port) as esme,
@@ -162,8 +162,8 @@ def test_unbound_in_mid_window():
         received = [esme.receive() for _ in range(7)]
         kinds = [type(pdu) for pdu in received]
         assert kinds.count(pdus.Unbind) == 1
-        answers = [pdu for pdu in received if isinstance(pdu, pdus.SubmitSmResp)]
-        assert [(pdu.sequence, pdu.status) for pdu in answers] == [(n, 0) for n in sequences]
+        responses = [pdu for pdu in received if isinstance(pdu, pdus.SubmitSmResp)]
+        assert [(pdu.sequence, pdu.status) for pdu in responses] == [(n, 0) for n in sequences]
         assert kinds.count(pdus.DeliverSm) == 3
 
 
@@ -184,7 +184,7 @@ def test_garbage():
 # -- binds ------------------------------------------------------------------------------------
 
 
-def test_who_may_bind():
+def test_bind_rules():
     with running_simulator(
         password="secret", system_ids=frozenset({"demo"}), max_binds=2
     ) as simulator:
@@ -205,7 +205,7 @@ def test_who_may_bind():
         assert bind("demo", "secret") == 0
 
 
-def test_a_refused_bind_may_be_tried_again():
+def test_a_refused_bind_may_be_retried():
     with (
         running_simulator(password="secret") as simulator,
         raw_esme(simulator.port, None) as esme,
@@ -216,10 +216,10 @@ def test_a_refused_bind_may_be_tried_again():
         assert esme.request(submit_sm()).status == 0
 
 
-# -- receipts that do not get through ---------------------------------------------------------
+# -- unacknowledged receipts ------------------------------------------------------------------
 
 
-def test_receipts_wait_for_a_receiver_and_go_round():
+def test_receipts_wait_for_a_receiver_and_rotate():
     with running_simulator(receipt_delay=0) as simulator:
         port = simulator.port
         with raw_esme(port, pdus.BindTransmitter) as sender:
@@ -241,7 +241,7 @@ def test_receipts_wait_for_a_receiver_and_go_round():
                 other.receive(0.05)
 
 
-def test_what_was_not_answered_comes_again_on_another_bind():
+def test_receipts_without_a_response_are_sent_again_on_another_bind():
     with running_simulator(receipt_delay=0, receipt_window=3) as simulator:
         with raw_esme(simulator.port) as esme:
             esme.send(*(submit_sm() for _ in range(5)))
@@ -263,7 +263,7 @@ def test_what_was_not_answered_comes_again_on_another_bind():
         assert simulator.tally.receipts_lost == 0
 
 
-def test_a_refused_receipt_is_tried_a_few_times():
+def test_a_refused_receipt_is_retried_a_few_times():
     with (
         running_simulator(
             receipt_delay=0, receipt_attempts=3, receipt_retry_delay=0.01
@@ -293,7 +293,7 @@ def test_the_throttles_forget_the_oldest():
     assert [throttles.throttle("demo", first, 2) for _ in range(3)] == [True, True, False]
 
 
-def test_a_rate_lets_a_second_s_worth_through_at_once():
+def test_a_rate_allows_a_burst_of_one_second():
     rate = behaviours.Rate()
     assert [rate.allows(2.0, 100.0) for _ in range(3)] == [True, True, False]
     assert [rate.allows(2.0, 100.5) for _ in range(2)] == [True, False]

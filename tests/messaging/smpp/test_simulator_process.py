@@ -51,7 +51,7 @@ def test_the_process(tmp_path):
         with raw_esme(port) as esme:
             start = time.monotonic()
             process.terminate()
-            assert isinstance(esme.receive(), pdus.Unbind)  # left unanswered
+            assert isinstance(esme.receive(), pdus.Unbind)  # the test does not respond
             assert process.wait(5) == 0
             assert time.monotonic() - start < 2.5
 
@@ -113,7 +113,7 @@ def self_signed(folder: Path) -> tuple[Path, Path]:
         (("--journal", "/nowhere/journal"), 1, "/nowhere/journal"),
     ],
 )
-def test_what_it_cannot_start_with(arguments, code, complaint):
+def test_invalid_starts(arguments, code, complaint):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         command = [sys.executable, "-m", "messaging.smpp.simulator", "--port", port, *arguments]
