@@ -1,7 +1,7 @@
-"""Writing to people from a page: who is written to, what each of them gets, and sending it once.
+"""Composed messages of the dashboard: recipients, texts, evaluation, and sending exactly once.
 
-Verdicts and prices are those of `messaging.sending.evaluation`, as for the API: nothing is judged
-here but what the API does not know, a variable without a value.
+Problems and prices come from `messaging.sending.evaluation`, as for the API. Only variables without
+a value, which the API does not have, are checked here.
 """
 
 import itertools
@@ -36,7 +36,7 @@ from messaging.text import variables
 KEPT = timedelta(days=30)
 """A form that is submitted again within this time is recognized."""
 MOST: int = settings.BULK_MAX_MESSAGES
-"""Recipients at once, as in a bulk call."""
+"""The most recipients, as in a bulk call."""
 
 
 class TooMany(Exception):
@@ -45,8 +45,10 @@ class TooMany(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """The recipient of one message: the number as written or stored, the name if it is known,
-    and the values of variables."""
+    """The recipient of one message, with the values of variables.
+
+    `number` is as entered or stored; `name` is empty where it is unknown.
+    """
 
     number: str
     name: str
@@ -55,15 +57,15 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Recipients:
-    """Each one once; `repeated` is how many more times numbers were named."""
+    """The distinct recipients; `repeated` is the number of duplicates."""
 
     all: tuple[Recipient, ...] = ()
     repeated: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """A member's composition. `sender` None stands for the default one."""
+class ComposedMessage:
+    """A composed message of a member. `sender` None means the default sender ID."""
 
     organization: Organization
     text: str
@@ -79,7 +81,7 @@ class Asked:
             self.organization.id,
             source="dashboard",
             test=self.test,
-            # As with the API: a single message is one that somebody waits for.
+            # As with the API, a single message is urgent, because a person waits for it.
             urgent=not several,
             as_batch=several,
             scheduled_at=self.scheduled_at,
@@ -99,10 +101,10 @@ def recipients_of(
     lists: Sequence[ContactList],
     defaults: Mapping[str, str],
 ) -> Recipients:
-    """The written numbers, then the contacts of the lists, each number once.
+    """Return the entered numbers, then the contacts of the lists, each number once.
 
-    What is known of a contact fills the variables, also where the number was written; `defaults`
-    are for what is not known. Raises TooMany.
+    The values of a contact fill the variables, also for an entered number; `defaults` replace
+    missing values. Raises TooMany.
     """
     home = organization.default_country
     entries = written_numbers(written, home, at_most=MOST)
@@ -110,10 +112,10 @@ def recipients_of(
         raise TooMany
     keys = [_key(entry, home) for entry in entries]
     mine = Contact.objects.filter(organization=organization)
-    known = {each.number: each for each in mine.filter(number__in=keys)} if keys else {}
+    contacts = {each.number: each for each in mine.filter(number__in=keys)} if keys else {}
     found: dict[str, Recipient] = {}
     for entry, key in zip(entries, keys, strict=True):
-        found.setdefault(key, _recipient(entry, known.get(key), defaults))
+        found.setdefault(key, _recipient(entry, contacts.get(key), defaults))
     named = len(entries)
     if lists:
         listed = ListEntry.objects.filter(contact_list__in=lists)
@@ -136,20 +138,20 @@ def _key(written: str, home: str) -> str:
 def _recipient(number: str, contact: Contact | None, defaults: Mapping[str, str]) -> Recipient:
     if contact is None:
         return Recipient(number, "", {"number": number, **defaults})
-    known = {name: str(value) for name, value in values_of(contact).items() if str(value).strip()}
-    return Recipient(number, contact.name, {**defaults, **known})
+    values = {name: str(value) for name, value in values_of(contact).items() if str(value).strip()}
+    return Recipient(number, contact.name, {**defaults, **values})
 
 
 def values_of(contact: Contact) -> dict[str, Any]:
-    """Return the values that variables may take from a contact."""
+    """Return the contact's values for variables."""
     return {**contact.fields, "name": contact.name, "number": contact.number}
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """The evaluation of a composition, message by message, in the order of the recipients."""
+    """The evaluation of a composed message for each recipient, in their order."""
 
-    asked: Asked
+    composed: ComposedMessage
     opinions: tuple[Opinion, ...]
 
     @cached_property
@@ -162,7 +164,7 @@ class Assessment:
 
     @cached_property
     def price(self) -> int:
-        """Micro-credits for all that would be accepted."""
+        """Micro-credits for all acceptable messages."""
         return sum(opinion.price or 0 for opinion in self.accepted)
 
     @cached_property
@@ -171,13 +173,13 @@ class Assessment:
 
     @cached_property
     def held(self) -> list[tuple[datetime, int]]:
-        """Return how many messages wait for a country's hours, and until when."""
+        """Return the numbers of messages that wait for a country's sending hours, by opening."""
         found = Counter(each.held_until for each in self.accepted if each.held_until)
         return sorted((at, count) for at, count in found.items() if at is not None)
 
     @cached_property
     def problems(self) -> list[tuple[Problem, int]]:
-        """Every kind of problem with how many recipients have it, the most frequent first."""
+        """Return each kind of problem with its number of recipients, most frequent first."""
         found: dict[Hashable, list[Problem]] = {}
         for opinion in self.refused:
             for problem in opinion.problems:
@@ -187,24 +189,24 @@ class Assessment:
 
     @property
     def fingerprint(self) -> str:
-        """Return what a member agreed to: how many messages, at what price."""
+        """Return what the member agrees to: the number of messages and their price."""
         return f"{len(self.accepted)}:{self.price}"
 
 
-def assess(asked: Asked) -> Assessment:
-    """The verdict of the API on each message, with the variables that have no value."""
-    drafts = asked.drafts()
-    terms = terms_of(asked.send_request(), drafts)
-    against = _against(asked.organization)
+def assess(composed: ComposedMessage) -> Assessment:
+    """Evaluate each message as the API does, and check that its variables have values."""
+    drafts = composed.drafts()
+    terms = terms_of(composed.send_request(), drafts)
+    problems = _organization_problems(composed.organization)
     opinions = (
-        examine(draft, terms).after([*against, *_without_value(asked.text, recipient)])
-        for draft, recipient in zip(drafts, asked.recipients.all, strict=True)
+        examine(draft, terms).after([*problems, *_without_value(composed.text, recipient)])
+        for draft, recipient in zip(drafts, composed.recipients.all, strict=True)
     )
-    return Assessment(asked, tuple(opinions))
+    return Assessment(composed, tuple(opinions))
 
 
-def _against(organization: Organization) -> list[Problem]:
-    """Why nothing would be accepted, whatever it is."""
+def _organization_problems(organization: Organization) -> list[Problem]:
+    """Return the problems that keep the organization from sending anything."""
     if organization.status == Organization.Status.ACTIVE:
         return []
     return [CallReason.ORGANIZATION_SUSPENDED.problem()]
@@ -217,15 +219,15 @@ def _without_value(text: str, recipient: Recipient) -> list[Problem]:
     ]
 
 
-def usual(asked: Asked) -> Opinion:
-    """Return what can be said of the text alone, before there is a recipient."""
-    draft = Draft("", asked.text, asked.sender)
-    return examine(draft, terms_of(asked.send_request(), []))
+def usual(composed: ComposedMessage) -> Opinion:
+    """Return the evaluation of the text alone, before there is a recipient."""
+    draft = Draft("", composed.text, composed.sender)
+    return examine(draft, terms_of(composed.send_request(), []))
 
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """The result of sending: a message, or a batch. `first`: this call sent it, no earlier one."""
+    """The message or batch that was sent. `first`: by this call, not by an earlier one."""
 
     message_id: uuid.UUID | None
     batch_id: uuid.UUID | None
@@ -233,41 +235,41 @@ class Sent:
 
 
 class NothingAccepted(Exception):
-    """Something that was acceptable at the review no longer is."""
+    """Nothing is acceptable any more, or the price has changed since the review."""
 
 
-def was_sent(member: Member, once: uuid.UUID) -> bool:
-    """Return whether `send` has done that already."""
-    return Composition.objects.filter(id=once, organization=member.organization).exists()
+def was_sent(member: Member, form_id: uuid.UUID) -> bool:
+    """Return whether `send` has already sent the form with that id."""
+    return Composition.objects.filter(id=form_id, organization=member.organization).exists()
 
 
-def send(member: Member, asked: Asked, once: uuid.UUID, address: str) -> Sent:
-    """Accept what is acceptable of it, once for each `once`, however often it is called.
+def send(member: Member, composed: ComposedMessage, form_id: uuid.UUID, address: str) -> Sent:
+    """Accept the acceptable messages, exactly once for each `form_id`.
 
-    Raises InsufficientCredits, NothingAccepted, and ApiError: FORBIDDEN for an organization that is
-    suspended, RATE_LIMITED and PAYLOAD_TOO_LARGE. Then nothing was sent.
+    Raises InsufficientCredits, NothingAccepted, and ApiError: FORBIDDEN for a suspended
+    organization, RATE_LIMITED and PAYLOAD_TOO_LARGE. Nothing is sent then.
     """
-    organization = asked.organization
-    done = Composition.objects.filter(id=once, organization=organization).first()
+    organization = composed.organization
+    done = Composition.objects.filter(id=form_id, organization=organization).first()
     if done is not None:
         return Sent(done.message_id, done.batch_id, first=False)
-    against = _against(organization)
-    if against:
-        raise ApiError.of(against[0])
-    spend(asked.organization, len(asked.recipients.all))
+    problems = _organization_problems(organization)
+    if problems:
+        raise ApiError.of(problems[0])
+    spend(composed.organization, len(composed.recipients.all))
     drafts = [
         draft
-        for draft, recipient in zip(asked.drafts(), asked.recipients.all, strict=True)
-        if not variables.missing(asked.text, recipient.values)
+        for draft, recipient in zip(composed.drafts(), composed.recipients.all, strict=True)
+        if not variables.missing(composed.text, recipient.values)
     ]
     with transaction.atomic():
-        # Whoever comes second waits here until the first one is committed.
+        # A concurrent second call waits here until the first one commits.
         composition, first = Composition.objects.get_or_create(
-            id=once, defaults={"organization": organization}
+            id=form_id, defaults={"organization": organization}
         )
         if not first:
             return Sent(composition.message_id, composition.batch_id, first=False)
-        acceptance = accept(asked.send_request(), drafts)
+        acceptance = accept(composed.send_request(), drafts)
         accepted = [each for each in acceptance.outcomes if isinstance(each, Accepted)]
         if not accepted:
             raise NothingAccepted
@@ -275,7 +277,7 @@ def send(member: Member, asked: Asked, once: uuid.UUID, address: str) -> Sent:
             composition.message_id = accepted[0].id
         composition.batch_id = acceptance.batch_id
         composition.save(update_fields=["message_id", "batch_id"])
-        _record(member, composition, len(accepted), acceptance.price, address, test=asked.test)
+        _record(member, composition, len(accepted), acceptance.price, address, test=composed.test)
     return Sent(composition.message_id, composition.batch_id, first=True)
 
 
@@ -294,8 +296,8 @@ def _record(
     *,
     test: bool,
 ) -> None:
-    """Record who sent it, because the messages themselves do not say."""
-    what = (
+    """Record the sender in the audit log, because the messages have no member."""
+    target = (
         ids.public_id(ids.BATCH, composition.batch_id)
         if composition.batch_id
         else ids.public_id(ids.MESSAGE, composition.message_id or composition.id)
@@ -304,14 +306,14 @@ def _record(
         "messages.sent",
         actor=member.user,
         organization=member.organization,
-        target=what,
+        target=target,
         detail={"messages": count, "credits": credits_text(price), "test": test},
         address=address,
     )
 
 
 def first_texts(assessment: Assessment, most: int) -> list[tuple[Recipient, str]]:
-    """The first of who would get it, with the text that each of them gets."""
-    pairs = zip(assessment.asked.recipients.all, assessment.opinions, strict=True)
+    """Return the first recipients with acceptable messages, each with its text."""
+    pairs = zip(assessment.composed.recipients.all, assessment.opinions, strict=True)
     accepted = ((recipient, each.draft.text) for recipient, each in pairs if not each.problems)
     return list(itertools.islice(accepted, most))

@@ -1,4 +1,4 @@
-"""The forms of compose."""
+"""The form of compose."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -12,7 +12,7 @@ from accounts.models import Organization, User
 from imissive.core import ids
 from messaging.compose.composer import (
     MOST,
-    Asked,
+    ComposedMessage,
     Recipients,
     TooMany,
     recipients_of,
@@ -22,14 +22,14 @@ from messaging.models import ContactList, SenderId, TextTemplate
 from messaging.text import variables
 
 LONGEST = 5000
-"""Characters of a text: more than ten parts hold, so that the verdict says how many they are."""
+"""Characters of a text: more than ten parts, so that the evaluation reports their number."""
 MAX_VALUE = 500
 VALUE = "value_"
 """The prefix of the fields that hold the values of variables."""
 
 
 class ComposeForm(WhenForm):
-    """Recipients, sender and text. `messaging.sending.evaluation` judges them at the review."""
+    """Recipients, sender and text. `messaging.sending.evaluation` checks them at the review."""
 
     to = forms.CharField(
         label=gettext_lazy("Numbers"),
@@ -72,8 +72,8 @@ class ComposeForm(WhenForm):
         self.contact_lists = list(organization.contact_lists.order_by("name", "id"))
         self.senders = approved_senders(organization)
         self.templates = list(organization.text_templates.order_by("name", "id"))
-        usual = {"kind": "live" if self.senders else "test"}
-        super().__init__(user, data, {**usual, **(initial or {})})
+        defaults = {"kind": "live" if self.senders else "test"}
+        super().__init__(user, data, {**defaults, **(initial or {})})
         self._choices("lists", [(each.public_id, each.name) for each in self.contact_lists])
         self._choices("sender", [(name, name) for name in self.senders])
         if not self.contact_lists:
@@ -91,14 +91,14 @@ class ComposeForm(WhenForm):
         try:
             cleaned["recipients"] = self._recipients()
         except TooMany:
-            told_most = _("At most %(most)s recipients at once. Send a campaign to more.")
-            self.add_error("to", told_most % {"most": f"{MOST:,}"})
+            message = _("At most %(most)s recipients at once. Send a campaign to more.")
+            self.add_error("to", message % {"most": f"{MOST:,}"})
         else:
             if not cleaned["recipients"].all and "to" in cleaned:
-                self.add_error("to", self._nobody())
+                self.add_error("to", self._no_recipients())
         return cleaned
 
-    def _nobody(self) -> str:
+    def _no_recipients(self) -> str:
         if self.cleaned_data.get("lists"):
             return _("There is nobody on these lists yet.")
         return _("Name at least one number.")
@@ -112,29 +112,29 @@ class ComposeForm(WhenForm):
 
     @property
     def text_now(self) -> str:
-        """The text as it stands in the form, right or wrong."""
+        """The text in the form, valid or not."""
         return str(self["text"].value() or "").replace("\r\n", "\n")
 
     @property
     def values(self) -> dict[str, str]:
-        """The values of the text's variables that were filled in, for who has none."""
-        given = self.data if self.is_bound else self.initial
+        """The form's values of the text's variables, for recipients without their own."""
+        data = self.data if self.is_bound else self.initial
         found = {
-            name: str(given.get(VALUE + name, ""))[:MAX_VALUE]
+            name: str(data.get(VALUE + name, ""))[:MAX_VALUE]
             for name in variables.variables_of(self.text_now)
         }
         return {name: value for name, value in found.items() if value.strip()}
 
     def clean_text(self) -> str:
-        # Browsers post CR LF; a message counts, and says, one character for a new line.
+        # Browsers post CR LF; in a message a new line is one character.
         text: str = self.cleaned_data["text"].replace("\r\n", "\n")
         return text
 
-    def asked(self) -> Asked:
-        """Return the composition as far as it is valid: all of it where the form is."""
+    def composed(self) -> ComposedMessage:
+        """Return the composed message from the valid fields; complete where the form is valid."""
         cleaned = self.cleaned_data
         validity = cleaned.get("validity")
-        return Asked(
+        return ComposedMessage(
             self.organization,
             cleaned.get("text", ""),
             cleaned.get("recipients", Recipients()),
@@ -146,18 +146,18 @@ class ComposeForm(WhenForm):
 
 
 def approved_senders(organization: Organization) -> list[str]:
-    """The sender IDs that may be used, the default one first."""
+    """Return the names of the approved sender IDs, the default one first."""
     approved = organization.sender_ids.filter(status=SenderId.Status.APPROVED)
     return list(approved.order_by("-is_default", "name").values_list("name", flat=True))
 
 
 def template_of(templates: Sequence[TextTemplate], public_id: str) -> TextTemplate | None:
-    """The one of the templates with that id."""
-    wanted = ids.parse_id(ids.TEMPLATE, public_id)
-    return next((each for each in templates if each.id == wanted), None)
+    """Return the template with that public id, or None."""
+    template_id = ids.parse_id(ids.TEMPLATE, public_id)
+    return next((each for each in templates if each.id == template_id), None)
 
 
 def list_of(lists: Sequence[ContactList], public_id: str) -> ContactList | None:
-    """The one of the lists with that id."""
-    wanted = ids.parse_id(ids.CONTACT_LIST, public_id)
-    return next((each for each in lists if each.id == wanted), None)
+    """Return the list with that public id, or None."""
+    list_id = ids.parse_id(ids.CONTACT_LIST, public_id)
+    return next((each for each in lists if each.id == list_id), None)

@@ -1,4 +1,4 @@
-"""Forms for the schedule and the validity, by the clock of a time zone."""
+"""A form for the schedule and the validity, with times in a time zone."""
 
 import zoneinfo
 from datetime import UTC, datetime
@@ -18,21 +18,21 @@ _FORMS = ("%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M")
 
 
 def zone_named(name: str) -> zoneinfo.ZoneInfo:
-    """The time zone of that name. Raises ValidationError."""
+    """Return the time zone of that name. Raises ValidationError."""
     if name not in zoneinfo.available_timezones():
         raise forms.ValidationError(_("There is no such time zone."))
     return zoneinfo.ZoneInfo(name)
 
 
-def clock_time(written: str, zone: zoneinfo.ZoneInfo) -> datetime | None:
-    """Return the moment that a `datetime-local` field holds in that zone; None for now.
+def clock_time(value: str, zone: zoneinfo.ZoneInfo) -> datetime | None:
+    """Return the time of a `datetime-local` field in that zone; None for now.
 
-    Raises ValidationError for what is no time, past, too far ahead, or left out when the clocks go
-    forward.
+    Raises ValidationError for a value that is not a time, in the past, too far ahead, or skipped
+    when the clocks go forward.
     """
     for form in _FORMS:
         try:
-            local = datetime.strptime(written.strip(), form)
+            local = datetime.strptime(value.strip(), form)
         except ValueError:
             continue
         return _checked(local.replace(tzinfo=zone))
@@ -49,8 +49,11 @@ def _checked(at: datetime) -> datetime | None:
 
 
 class WhenForm(forms.Form):
-    """Leaves `scheduled_at` in what is cleaned, an aware time or None for at once, and `validity`
-    in seconds, or None for the platform's own."""
+    """A schedule and a validity.
+
+    In the cleaned data, `scheduled_at` is an aware time or None for now, and `validity` is in
+    seconds, or None for the platform's default.
+    """
 
     when = forms.ChoiceField(
         label=gettext_lazy("When"),
@@ -81,9 +84,9 @@ class WhenForm(forms.Form):
     )
 
     def __init__(self, user: User, data: Any = None, initial: dict[str, Any] | None = None) -> None:
-        usual = {"when": "now", "zone": timezone.get_current_timezone_name()}
-        super().__init__(data, initial={**usual, **(initial or {})})
-        # Who chose no zone gets the browser's, by a script.
+        defaults = {"when": "now", "zone": timezone.get_current_timezone_name()}
+        super().__init__(data, initial={**defaults, **(initial or {})})
+        # For a user without a chosen zone, a script sets the browser's.
         self.zone_is_chosen = bool(user.time_zone)
 
     def clean_zone(self) -> zoneinfo.ZoneInfo:

@@ -1,4 +1,4 @@
-"""The pages of an organization's templates: texts with variables that are written once."""
+"""Pages of an organization's templates: reusable texts with variables."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ from messaging.models import TextTemplate
 from messaging.text import encoding, variables
 
 MOST = 500
-"""Templates of an organization."""
+"""The most templates of an organization."""
 
 
 class TemplateForm(forms.Form):
@@ -44,18 +44,18 @@ class TemplateForm(forms.Form):
         super().__init__(data, initial=initial)
 
     def clean_text(self) -> str:
-        written: str = self.cleaned_data["text"].replace("\r\n", "\n")
-        if not written.strip():
+        text: str = self.cleaned_data["text"].replace("\r\n", "\n")
+        if not text.strip():
             raise forms.ValidationError(_("This field is required."))
         try:
-            parts = encoding.measure(written).parts
+            parts = encoding.measure(text).parts
         except ValueError:
             raise forms.ValidationError(_("The text holds half a character.")) from None
         most = self.organization.max_parts
         if parts > most:
-            told = _("The message has %(parts)s parts; at most %(most)s are allowed.")
-            raise forms.ValidationError(told, params={"parts": parts, "most": most})
-        return written
+            message = _("The message has %(parts)s parts; at most %(most)s are allowed.")
+            raise forms.ValidationError(message, params={"parts": parts, "most": most})
+        return text
 
     def clean(self) -> dict[str, Any]:
         name = self.cleaned_data.get("name")
@@ -70,15 +70,15 @@ class TemplateForm(forms.Form):
         return mine.exclude(pk=self.template.pk) if self.template else mine
 
     def is_saved_already(self) -> bool:
-        """Return whether a template is just so: then it came twice."""
-        written = self.data.get("text", "").replace("\r\n", "\n")
+        """Return whether an identical template exists: then the form was submitted twice."""
+        text = self.data.get("text", "").replace("\r\n", "\n")
         name = self.data.get("name", "").strip()
-        if "\0" in name + written:
+        if "\0" in name + text:
             return False
-        return bool(self.organization.text_templates.filter(name=name, text=written).exists())
+        return bool(self.organization.text_templates.filter(name=name, text=text).exists())
 
     def save(self, member: Member, address: str) -> TextTemplate:
-        """Raises IntegrityError where another one took the name meanwhile."""
+        """Save the template and return it. Raises IntegrityError if its name is used meanwhile."""
         template = self.template or TextTemplate(organization=self.organization)
         template.name, template.text = self.cleaned_data["name"], self.cleaned_data["text"]
         act = "template.changed" if self.template else "template.added"
@@ -116,7 +116,7 @@ def change_template(request: HttpRequest, member: Member, template_id: str) -> H
 
 @member_page(Action.SEND, FORM)
 def remove_template(request: HttpRequest, member: Member, template_id: str) -> HttpResponse:
-    """Ask first; a POST removes."""
+    """Ask for confirmation; a POST removes the template."""
     template = _template_of(member, template_id)
     if request.method == "POST":
         with transaction.atomic():

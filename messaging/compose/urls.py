@@ -1,4 +1,4 @@
-"""Addresses of composing and of templates, under /dashboard/<organization_id>/."""
+"""URLs of compose and of templates, under /dashboard/<organization_id>/."""
 
 from django.urls import path
 

@@ -1,4 +1,4 @@
-"""Compose: a message to one or many, looked at before it is sent."""
+"""Compose: a message to one or many, reviewed before it is sent."""
 
 import uuid
 from typing import Any
@@ -26,7 +26,7 @@ from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
 from imissive.core.problems import sentence
 from messaging.compose import composer
-from messaging.compose.composer import Asked, Assessment
+from messaging.compose.composer import Assessment, ComposedMessage
 from messaging.compose.forms import (
     VALUE,
     ComposeForm,
@@ -40,16 +40,16 @@ SHOWN_CHARACTERS = 16
 SHOWN_REFUSED = 100
 SHOWN_TEXTS = 5
 MANY_CHARACTERS, MANY_ENTRIES = 10_000, 500
-"""Of the numbers and of the lists: a look at more costs several times as much as a common one."""
+"""Limits for the numbers and the lists: above them a preview costs several times as much."""
 _REWRITES = {"plain": gsm_alternatives.plain, "bare": gsm_alternatives.without_marks}
 
 
 @member_page(Action.SEND, FORM)
 @limit_posts(PREVIEW)
 def compose(request: HttpRequest, member: Member) -> HttpResponse:
-    """The form; a POST shows what would become of it, or rewrites the text and shows it again."""
+    """Show the form; a POST shows the review, or the form with a rewritten text."""
     if request.method != "POST":
-        return _form_page(request, member, _form(member, initial=_asked_for(request, member)))
+        return _form_page(request, member, _form(member, initial=_initial(request, member)))
     refused = _refusal_of_many(request, member, LARGE_REVIEW)
     if refused is not None:
         return refused
@@ -65,7 +65,7 @@ def compose(request: HttpRequest, member: Member) -> HttpResponse:
 @member_page(Action.SEND, POST)
 @limit_posts(PREVIEW)
 def estimate(request: HttpRequest, member: Member) -> HttpResponse:
-    """Render the help beside the form while it is filled in, by the functions of the review."""
+    """Render the help beside the form while it is filled in, with the functions of the review."""
     refused = _refusal_of_many(request, member, LARGE_PREVIEW)
     if refused is not None:
         return refused
@@ -76,7 +76,7 @@ def estimate(request: HttpRequest, member: Member) -> HttpResponse:
     form.is_valid()
     names = ",".join(variables.variables_of(form.text_now))
     context = {
-        **_said(member, form),
+        **_help_context(member, form),
         "form": form,
         "rewritten": rewrites,
         "asks_anew": rewrites or names != request.POST.get("names", ""),
@@ -88,20 +88,23 @@ def estimate(request: HttpRequest, member: Member) -> HttpResponse:
 @member_page(Action.SEND, POST)
 @limit_posts(PREVIEW)
 def send_composed(request: HttpRequest, member: Member) -> HttpResponse:
-    """Sends what was reviewed, once; where it would cost something else by now, shows it again."""
+    """Send the reviewed message once; show the review again where the cost has changed."""
     refused = _refusal_of_many(request, member, LARGE_REVIEW)
     if refused is not None:
         return refused
     form = _form(member, request.POST)
-    once = _once(request)
-    if once is None or not form.is_valid():
+    form_id = _form_id(request)
+    if form_id is None or not form.is_valid():
         return _form_page(request, member, form)
-    asked = form.asked()
+    composed = form.composed()
     try:
-        seen = request.POST.get("seen")
-        if not composer.was_sent(member, once) and composer.assess(asked).fingerprint != seen:
+        reviewed = request.POST.get("seen")
+        if (
+            not composer.was_sent(member, form_id)
+            and composer.assess(composed).fingerprint != reviewed
+        ):
             raise composer.NothingAccepted
-        sent = composer.send(member, asked, once, client_address(request))
+        sent = composer.send(member, composed, form_id, client_address(request))
     except InsufficientCredits:
         messages.error(request, _("The balance does not cover this. Nothing was sent."))
     except composer.NothingAccepted:
@@ -111,17 +114,17 @@ def send_composed(request: HttpRequest, member: Member) -> HttpResponse:
     else:
         if not sent.first:
             messages.warning(request, _("This was sent already. It was not sent again."))
-        return _to_what_was_sent(request, member, asked, sent)
+        return _to_sent(request, member, composed, sent)
     return _review(request, member, form)
 
 
 def _refusal_of_many(request: HttpRequest, member: Member, limit: PostLimit) -> HttpResponse | None:
-    """Count a post about many recipients, and return the answer to one that is too many."""
+    """Count a post about many recipients, and return the response if it exceeds the limit."""
     return refusal(request, limit, member) if _has_many(member, request.POST) else None
 
 
 def _has_many(member: Member, data: QueryDict) -> bool:
-    """Return whether evaluating what was filled in costs much; found out without evaluating it."""
+    """Return whether evaluating the form would be expensive, without evaluating it."""
     if len(data.get("to", "")) > MANY_CHARACTERS:
         return True
     chosen = [ids.parse_id(ids.CONTACT_LIST, each) for each in data.getlist("lists")]
@@ -135,8 +138,8 @@ def _form(member: Member, data: Any = None, initial: dict[str, Any] | None = Non
     return ComposeForm(member.organization, member.user, data, initial)
 
 
-def _asked_for(request: HttpRequest, member: Member) -> dict[str, Any]:
-    """Return the initial values that other pages link here with: numbers, a list, a template."""
+def _initial(request: HttpRequest, member: Member) -> dict[str, Any]:
+    """Return the initial values from other pages' links: numbers, a list, a template."""
     found: dict[str, Any] = {"to": request.GET.get("to", "").replace("\0", "")[:1000]}
     lists = member.organization.contact_lists.all()
     contact_list = list_of(list(lists), request.GET.get("list", ""))
@@ -150,7 +153,7 @@ def _asked_for(request: HttpRequest, member: Member) -> dict[str, Any]:
 
 
 def _rewritten(member: Member, data: QueryDict) -> dict[str, Any]:
-    """Return what was filled in, with another text where one was requested."""
+    """Return the form's values, with the rewritten text where one was requested."""
     found: dict[str, Any] = data.dict()
     found["lists"] = data.getlist("lists")
     text = found.get("text", "").replace("\r\n", "\n")
@@ -166,17 +169,17 @@ def _rewritten(member: Member, data: QueryDict) -> dict[str, Any]:
 
 
 def _form_page(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResponse:
-    context = {"page": "compose", "form": form, **_said(member, form)}
+    context = {"page": "compose", "form": form, **_help_context(member, form)}
     return show_page(request, member, "messaging/compose/compose.html", context)
 
 
-def _said(member: Member, form: ComposeForm) -> dict[str, Any]:
-    """All that stands beside the form: the text as it arrives, what it costs, what is wrong."""
+def _help_context(member: Member, form: ComposeForm) -> dict[str, Any]:
+    """Return the context of the help beside the form: preview, cost and problems."""
     if not form.is_bound:
         form = _form(member, {**form.initial})
     form.is_valid()
-    asked = form.asked()
-    recipients = asked.recipients.all
+    composed = form.composed()
+    recipients = composed.recipients.all
     values = recipients[0].values if recipients else form.values
     found = gsm_alternatives.advice(form.text_now, values)
     names = variables.variables_of(form.text_now)
@@ -184,14 +187,14 @@ def _said(member: Member, form: ComposeForm) -> dict[str, Any]:
         "advice": found,
         "characters": found.forcing[:SHOWN_CHARACTERS] if found else (),
         "more_characters": max(0, len(found.forcing) - SHOWN_CHARACTERS) if found else 0,
-        "sender": asked.sender or (form.senders[0] if form.senders else "Test"),
+        "sender": composed.sender or (form.senders[0] if form.senders else "Test"),
         "variables": [(name, VALUE + name, form.values.get(name, "")) for name in names],
         "names": ",".join(names),
-        "asked": asked,
+        "asked": composed,
         "assessment": None,
     }
-    if recipients and asked.text:
-        context |= _evaluation(member, composer.assess(asked))
+    if recipients and composed.text:
+        context |= _evaluation(member, composer.assess(composed))
     return context
 
 
@@ -209,8 +212,8 @@ def _evaluation(member: Member, assessment: Assessment) -> dict[str, Any]:
 
 
 def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResponse:
-    asked = form.asked()
-    assessment = composer.assess(asked)
+    composed = form.composed()
+    assessment = composer.assess(composed)
     evaluation = _evaluation(member, assessment)
     refused = [
         (opinion.draft.to, [sentence(problem) for problem in opinion.problems])
@@ -220,36 +223,36 @@ def _review(request: HttpRequest, member: Member, form: ComposeForm) -> HttpResp
         "page": "compose",
         "form": form,
         **evaluation,
-        "asked": asked,
+        "asked": composed,
         "sender": assessment.opinions[0].sender,
         "refused": refused,
         "more_refused": len(assessment.refused) - len(refused),
         "texts": composer.first_texts(assessment, SHOWN_TEXTS),
         "more_texts": max(0, len(assessment.accepted) - SHOWN_TEXTS),
-        "once": str(_once(request) or ids.new_uuid()),
+        "once": str(_form_id(request) or ids.new_uuid()),
         "carried": _carried(request.POST),
     }
     return show_page(request, member, "messaging/compose/compose_review.html", context)
 
 
 def _carried(data: QueryDict) -> list[tuple[str, str]]:
-    """Return the form's values, for the page to pass on."""
+    """Return the form's values for the hidden fields of the review."""
     dropped = ("csrfmiddlewaretoken", "act", "once", "seen", "names", "template")
     return [(name, value) for name, found in data.lists() if name not in dropped for value in found]
 
 
-def _once(request: HttpRequest) -> uuid.UUID | None:
+def _form_id(request: HttpRequest) -> uuid.UUID | None:
     try:
         return uuid.UUID(request.POST.get("once", ""))
     except ValueError:
         return None
 
 
-def _to_what_was_sent(
-    request: HttpRequest, member: Member, asked: Asked, sent: composer.Sent
+def _to_sent(
+    request: HttpRequest, member: Member, composed: ComposedMessage, sent: composer.Sent
 ) -> HttpResponse:
     organization_id = public_id(member.organization)
-    if sent.first and asked.scheduled_at is not None:
+    if sent.first and composed.scheduled_at is not None:
         messages.success(request, _("Scheduled. Until then it can be canceled."))
     elif sent.first and sent.message_id is not None:
         messages.success(request, _("Sent. What becomes of it shows up here by itself."))

@@ -1,4 +1,4 @@
-"""Compose: what is said while one writes, the review, and sending it once."""
+"""Compose: the help beside the form, the review, and sending it once."""
 
 import re
 import uuid
@@ -62,19 +62,19 @@ def _filled(**fields: Any) -> dict[str, Any]:
 
 
 def _page(client: Client, url: str, fields: dict[str, Any]) -> str:
-    answer = client.post(url, fields)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.post(url, fields)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _review(client: Client, customer: Customer, **fields: Any) -> tuple[str, dict[str, Any]]:
-    """What the review says, and what its form would post."""
+    """Return the review's text, and the fields of its form."""
     page = _page(client, _url(customer), _filled(**fields))
-    return _words(page), _of_review(page, fields)
+    return _text(page), _of_review(page, fields)
 
 
-def _words(page: str) -> str:
-    """The page's text without its markup."""
+def _text(page: str) -> str:
+    """Return the page's text without its markup."""
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", "", page))
 
 
@@ -84,11 +84,11 @@ def _of_review(page: str, fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _send(client: Client, customer: Customer, **fields: Any) -> str:
-    """Review and send; where it leads to."""
+    """Review and send; return the URL of the redirect."""
     _, form = _review(client, customer, **fields)
-    answer = client.post(_url(customer, "send/"), form)
-    assert answer.status_code == 302, answer.content.decode()
-    return answer["Location"]
+    response = client.post(_url(customer, "send/"), form)
+    assert response.status_code == 302, response.content.decode()
+    return response["Location"]
 
 
 def _contact(customer: Customer, number: str, *lists: ContactList, **fields: Any) -> Contact:
@@ -109,9 +109,9 @@ def test_one_message(owner: Client, customer: Customer) -> None:
     page, form = _review(owner, customer)
     assert "Send 1 message" in page
     assert customer.messages() == []
-    answer = owner.post(_url(customer, "send/"), form)
+    response = owner.post(_url(customer, "send/"), form)
     [message] = customer.messages()
-    assert answer["Location"].endswith(f"/messages/{message.public_id}/")
+    assert response["Location"].endswith(f"/messages/{message.public_id}/")
     assert (message.to, message.text, message.sender) == (PHONE, "Hello", SENDER)
     assert (message.source, message.test, message.urgent) == ("dashboard", False, True)
     assert message.batch_id is None
@@ -121,7 +121,7 @@ def test_one_message(owner: Client, customer: Customer) -> None:
     assert "Hello" not in str(entry.detail)
 
 
-def test_several_are_a_batch(owner: Client, customer: Customer) -> None:
+def test_several_recipients_are_a_batch(owner: Client, customer: Customer) -> None:
     url = _send(owner, customer, to=f"{PHONE}, {OTHER}\n00966 50 123 4567")
     assert "/batches/bat_" in url
     assert owner.get(url).status_code == 200
@@ -143,7 +143,7 @@ def test_a_test_is_free_and_needs_no_sender(world: World) -> None:
     assert newcomer.balance() == MICRO
 
 
-def test_scheduled_by_the_clock_of_the_zone(owner: Client, customer: Customer) -> None:
+def test_scheduling_in_the_member_s_time_zone(owner: Client, customer: Customer) -> None:
     local = (datetime.now(ZoneInfo("Asia/Riyadh")) + timedelta(days=2)).replace(
         hour=9, minute=30, second=0, microsecond=0
     )
@@ -154,7 +154,7 @@ def test_scheduled_by_the_clock_of_the_zone(owner: Client, customer: Customer) -
     assert message.status == "scheduled"
 
 
-def test_what_cannot_be_sent_is_told_and_left_out(owner: Client, customer: Customer) -> None:
+def test_unsendable_recipients_are_reported_and_skipped(owner: Client, customer: Customer) -> None:
     Suppression.objects.create(organization=customer.organization, number=OTHER, source="api")
     to = f"{PHONE}\n{OTHER}\n+44\n+14155550123"
     page, form = _review(owner, customer, to=to)
@@ -170,16 +170,16 @@ def test_what_cannot_be_sent_is_told_and_left_out(owner: Client, customer: Custo
     assert [each.to for each in customer.messages()] == [PHONE]
 
 
-def test_the_review_says_what_the_api_says(
+def test_the_review_agrees_with_the_api(
     owner: Client, customer: Customer, carrier: Carrier
 ) -> None:
     text = "x" * 161
-    told_by_api = customer.api.post(
+    estimate = customer.api.post(
         "/v1/sms/estimate", {"to": PHONE, "message": text, "sender_id": SENDER}
     ).json()
     page, _ = _review(owner, customer, text=text)
-    assert f"Parts{told_by_api['parts']} " in page
-    assert f"Cost in credits{told_by_api['credits']} " in page
+    assert f"Parts{estimate['parts']} " in page
+    assert f"Cost in credits{estimate['credits']} " in page
     assert "Balance afterwards98 " in page
 
 
@@ -196,31 +196,29 @@ def test_a_double_click_sends_once(owner: Client, customer: Customer) -> None:
     assert AuditEntry.objects.filter(organization=customer.organization).count() == 1
 
 
-def test_two_clicks_at_once_send_once(committed_world: World) -> None:
-    """Both go past the first look; the second one waits for the first one's commit."""
+def test_concurrent_submits_send_once(committed_world: World) -> None:
+    """All pass the first check; the later ones wait for the first one's commit."""
     committed_world.serve()
     customer = committed_world.customer()
     who = Member.objects.get(user=member(customer.organization))
-    asked = composer.Asked(
+    composed = composer.ComposedMessage(
         customer.organization,
         "Hello",
         composer.recipients_of(customer.organization, f"{PHONE},{OTHER}", [], {}),
         SENDER,
     )
-    once = uuid.uuid4()
+    form_id = uuid.uuid4()
     try:
-        sent = in_threads([lambda: composer.send(who, asked, once, "")] * 4)
+        sent = in_threads([lambda: composer.send(who, composed, form_id, "")] * 4)
         assert sorted(each.first for each in sent) == [False, False, False, True]
         assert len({each.batch_id for each in sent}) == 1
         assert len(customer.messages()) == 2
         assert customer.balance() == 98 * MICRO
     finally:
-        Composition.objects.filter(id=once).delete()
+        Composition.objects.filter(id=form_id).delete()
 
 
-def test_a_price_that_changed_is_shown_again(
-    owner: Client, customer: Customer, world: World
-) -> None:
+def test_a_changed_price_is_reviewed_again(owner: Client, customer: Customer, world: World) -> None:
     _, form = _review(owner, customer)
     world.price("96650", 3 * MICRO)
     page = _page(owner, _url(customer, "send/"), form)
@@ -231,7 +229,7 @@ def test_a_price_that_changed_is_shown_again(
     assert customer.balance() == 97 * MICRO
 
 
-def test_what_the_balance_does_not_cover(world: World, carrier: Carrier) -> None:
+def test_an_insufficient_balance(world: World, carrier: Carrier) -> None:
     poor = world.customer(credits=1)
     client = browser(member(poor.organization))
     page, form = _review(client, poor, to=f"{PHONE},{OTHER}")
@@ -252,7 +250,7 @@ def test_a_suspended_organization(owner: Client, customer: Customer) -> None:
     assert customer.messages() == []
 
 
-def test_the_limit_of_a_minute_counts(owner: Client, customer: Customer) -> None:
+def test_the_per_minute_limit_applies(owner: Client, customer: Customer) -> None:
     Organization.objects.filter(pk=customer.id).update(bulk_per_minute=1)
     _, form = _review(owner, customer, to=f"{PHONE},{OTHER}")
     page = _page(owner, _url(customer, "send/"), form)
@@ -260,7 +258,7 @@ def test_the_limit_of_a_minute_counts(owner: Client, customer: Customer) -> None
     assert customer.messages() == []
 
 
-def test_forms_of_long_ago_are_forgotten(customer: Customer) -> None:
+def test_old_form_ids_are_deleted(customer: Customer) -> None:
     ages = {uuid.uuid4(): composer.KEPT + timedelta(hours=1), uuid.uuid4(): timedelta(days=1)}
     for each, age in ages.items():
         Composition.objects.create(id=each, organization=customer.organization)
@@ -279,7 +277,7 @@ def test_the_number_of_queries_is_fixed(
             _page(owner, _url(customer, "estimate/"), _filled(to=to))
         return len(statements)
 
-    # Read once, whichever estimate comes first, and never again within the test.
+    # The first estimate reads it once, and no later one in the test.
     monkeypatch.setattr(routing_cache, "MAX_AGE_SECONDS", 600)
     routing_cache.tables()
     owner.get(_url(customer))
@@ -326,16 +324,16 @@ def test_bad_input(owner: Client, customer: Customer, fields: dict[str, Any], wo
     assert customer.stored() == before
 
 
-@pytest.mark.parametrize("once", ["", "x", "1"])
-def test_a_form_without_its_number_sends_nothing(
-    owner: Client, customer: Customer, once: str
+@pytest.mark.parametrize("form_id", ["", "x", "1"])
+def test_a_form_without_a_valid_id_sends_nothing(
+    owner: Client, customer: Customer, form_id: str
 ) -> None:
     _, form = _review(owner, customer)
-    _page(owner, _url(customer, "send/"), form | {"once": once})
+    _page(owner, _url(customer, "send/"), form | {"once": form_id})
     assert customer.messages() == []
 
 
-def test_more_recipients_than_fit(
+def test_too_many_recipients(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(composer, "MOST", 2)
@@ -358,11 +356,11 @@ def test_more_recipients_than_fit(
         ("", []),
     ],
 )
-def test_numbers_as_people_paste_them(written: str, found: list[str]) -> None:
+def test_pasted_numbers(written: str, found: list[str]) -> None:
     assert written_numbers(written, "SA") == found
 
 
-# ---------------------------------------------------------------- while one writes
+# ---------------------------------------------------------------- estimate
 
 
 def test_the_estimate(owner: Client, customer: Customer) -> None:
@@ -375,7 +373,7 @@ def test_the_estimate(owner: Client, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize("fields", [{}, {"text": ""}, {"to": ""}, {"kind": "x"}, {"when": "later"}])
-def test_the_estimate_of_what_is_not_finished(
+def test_the_estimate_of_an_incomplete_form(
     owner: Client, customer: Customer, fields: dict[str, Any]
 ) -> None:
     assert "handset" in _page(owner, _url(customer, "estimate/"), _filled(**fields))
@@ -383,7 +381,7 @@ def test_the_estimate_of_what_is_not_finished(
 
 
 def test_plain_characters(owner: Client, customer: Customer) -> None:
-    """With a script the text comes beside the rest, without one with the whole page."""
+    """With a script the text is part of the help, without one of the whole page."""
     fields = _filled(text="“Hi”…\u00a0there", act="plain")
     for path in ("estimate/", ""):
         page = _page(owner, _url(customer, path), fields)
@@ -412,7 +410,7 @@ def test_line_ends_count_once(owner: Client, customer: Customer) -> None:
     assert customer.messages()[0].text == "a\nb"
 
 
-def test_back_to_editing_keeps_what_was_filled_in(owner: Client, customer: Customer) -> None:
+def test_back_to_editing_keeps_the_values(owner: Client, customer: Customer) -> None:
     fields = _filled(text="Hello {x}", value_x="you", kind="test", act="edit")
     page = _page(owner, _url(customer), fields)
     assert ">\nHello {x}</textarea>" in page
@@ -440,12 +438,12 @@ def test_variables_are_filled_for_each(owner: Client, customer: Customer) -> Non
     }
 
 
-def test_values_for_who_is_no_contact(owner: Client, customer: Customer) -> None:
+def test_values_for_numbers_that_are_not_contacts(owner: Client, customer: Customer) -> None:
     _send(owner, customer, text="Hello {name}", value_name="Omar {x}")
     assert customer.messages()[0].text == "Hello Omar {x}"
 
 
-def test_others_lists_and_templates_do_not_exist(
+def test_other_organizations_lists_and_templates_are_not_found(
     owner: Client, customer: Customer, outsider: Customer
 ) -> None:
     theirs = _list(outsider, "Theirs")
@@ -472,7 +470,7 @@ def test_an_empty_list(owner: Client, customer: Customer) -> None:
     assert "There is nobody on these lists yet." in page
 
 
-def test_a_template_is_taken(owner: Client, customer: Customer) -> None:
+def test_a_template_fills_the_text(owner: Client, customer: Customer) -> None:
     template = TextTemplate.objects.create(
         organization=customer.organization, name="Order", text="Order {order}"
     )
@@ -486,10 +484,10 @@ def test_a_template_is_taken(owner: Client, customer: Customer) -> None:
         assert 'name="value_order"' in page
 
 
-# ---------------------------------------------------------------- who sees what
+# ---------------------------------------------------------------- permissions
 
 
-def test_who_may_not_know_the_balance(customer: Customer) -> None:
+def test_roles_without_the_permission_do_not_see_the_balance(customer: Customer) -> None:
     developer = browser(member(customer.organization, Role.DEVELOPER))
     page, _ = _review(developer, customer)
     assert "Send 1 message" in page

@@ -1,4 +1,4 @@
-"""The pages of templates: listed, written, changed, removed."""
+"""Pages of templates: list, create, change, remove."""
 
 import pytest
 from django.test import Client
@@ -35,16 +35,16 @@ def _stored(customer: Customer) -> list[tuple[str, str]]:
     return list(mine.order_by("name").values_list("name", "text"))
 
 
-def test_nothing_there_yet_says_what_to_do(owner: Client, customer: Customer) -> None:
+def test_the_empty_list_says_what_to_do(owner: Client, customer: Customer) -> None:
     page = owner.get(_url(customer)).content.decode()
     assert "Write it once" in page
     assert "New template" in page
 
 
-def test_a_template_is_made_changed_and_removed(owner: Client, customer: Customer) -> None:
+def test_a_template_is_created_changed_and_removed(owner: Client, customer: Customer) -> None:
     text = "مرحبًا {الاسم}،\r\nطلبك {order} جاهز"
-    answer = owner.post(_url(customer, "new/"), {"name": "Ready", "text": text}, follow=True)
-    page = answer.content.decode()
+    response = owner.post(_url(customer, "new/"), {"name": "Ready", "text": text}, follow=True)
+    page = response.content.decode()
     assert "Ready is saved." in page
     assert "الاسم" in page
     assert _stored(customer) == [("Ready", text.replace("\r\n", "\n"))]
@@ -66,7 +66,7 @@ def test_a_template_is_made_changed_and_removed(owner: Client, customer: Custome
     ]
 
 
-def test_a_double_click_makes_one(owner: Client, customer: Customer) -> None:
+def test_a_double_click_creates_one(owner: Client, customer: Customer) -> None:
     fields = {"name": "Order", "text": "Order {order}"}
     for _ in range(2):
         assert owner.post(_url(customer, "new/"), fields).status_code == 302
@@ -75,7 +75,7 @@ def test_a_double_click_makes_one(owner: Client, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "expected"),
     [
         ({"name": ""}, "This field is required."),
         ({"name": "x" * 81}, "at most 80 characters"),
@@ -87,30 +87,32 @@ def test_a_double_click_makes_one(owner: Client, customer: Customer) -> None:
         ({"text": "x" * 5001}, "at most 5000 characters"),
     ],
 )
-def test_bad_input(owner: Client, customer: Customer, fields: dict[str, str], told: str) -> None:
+def test_bad_input(
+    owner: Client, customer: Customer, fields: dict[str, str], expected: str
+) -> None:
     _template(customer)
     mine = _template(customer, "Mine")
     before = _stored(customer)
     for path in ("new/", f"{mine.public_id}/"):
         filled = {"name": "Another", "text": "Some text"} | fields
-        answer = owner.post(_url(customer, path), filled)
-        assert answer.status_code == 200
-        assert told in answer.content.decode()
+        response = owner.post(_url(customer, path), filled)
+        assert response.status_code == 200
+        assert expected in response.content.decode()
     assert _stored(customer) == before
 
 
-def test_there_is_a_most(
+def test_the_number_of_templates_is_limited(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(template_views, "MOST", 1)
     mine = _template(customer)
-    answer = owner.post(_url(customer, "new/"), {"name": "More", "text": "x"})
-    assert "Remove templates first" in answer.content.decode()
+    response = owner.post(_url(customer, "new/"), {"name": "More", "text": "x"})
+    assert "Remove templates first" in response.content.decode()
     owner.post(_url(customer, f"{mine.public_id}/"), {"name": "Order", "text": "changed"})
     assert _stored(customer) == [("Order", "changed")]
 
 
-def test_anothers_template_is_not_found(
+def test_another_organizations_template_is_not_found(
     owner: Client, customer: Customer, outsider: Customer
 ) -> None:
     theirs = _template(outsider, "Theirs")
