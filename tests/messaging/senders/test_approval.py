@@ -70,7 +70,7 @@ def test_valid_sender_ids(typed: str, stored: str | None, kind: str | None) -> N
 
 @pytest.fixture
 def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Routes and carriers as they are, not as they were within the last second."""
+    """Read routes and carriers without the cache of a second."""
     monkeypatch.setattr("messaging.routing.cache.MAX_AGE_SECONDS", 0.0)
 
 
@@ -91,7 +91,7 @@ def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
         ("+966500000000", ["gsm"], True),
     ],
 )
-def test_what_no_carrier_can_send_is_refused_when_it_is_requested(
+def test_a_name_that_no_carrier_can_send_is_refused_when_requested(
     world: World, customer: Customer, carrier: Carrier, name: str, codings: list[str], may_be: bool
 ) -> None:
     for row in world.routes:
@@ -99,7 +99,7 @@ def test_what_no_carrier_can_send_is_refused_when_it_is_requested(
     world.routes.clear()
     if codings:
         world.route("966", *(world.carrier(source_coding=coding) for coding in codings))
-    # Of no route: it serves nobody.
+    # A carrier without a route: it serves nobody.
     world.carrier(source_coding="gsm")
     if may_be:
         sender = approval.request_sender(customer.organization, name)
@@ -113,7 +113,7 @@ def test_what_no_carrier_can_send_is_refused_when_it_is_requested(
 
 
 @pytest.mark.usefixtures("_fresh")
-def test_what_no_carrier_can_send_any_more_is_not_approved(
+def test_a_name_that_no_carrier_can_send_any_more_is_not_approved(
     customer: Customer, carrier: Carrier
 ) -> None:
     sender = approval.request_sender(customer.organization, "Café")
@@ -129,7 +129,7 @@ def test_what_no_carrier_can_send_any_more_is_not_approved(
 def test_message_goes_to_the_carrier_that_can_write_its_sender(
     world: World, customer: Customer
 ) -> None:
-    """Where none of its route can, it is refused: not taken, charged, and never sent."""
+    """Where no carrier of its route can, it is refused, not accepted, charged and never sent."""
     latin, gsm = world.carrier(source_coding="latin1"), world.carrier(source_coding="gsm")
     world.route("9665", latin, gsm)
     world.route("9715", latin)
@@ -145,12 +145,12 @@ def test_message_goes_to_the_carrier_that_can_write_its_sender(
     assert customer.stored() == before
 
 
-def _ask(customer: Customer, name: str = "NewName") -> SenderId:
+def _request(customer: Customer, name: str = "NewName") -> SenderId:
     return approval.request_sender(customer.organization, name, "Orders", "Your order is here")
 
 
 def test_a_request_waits_and_is_audited(customer: Customer) -> None:
-    sender = _ask(customer, " NewName ")
+    sender = _request(customer, " NewName ")
     assert (sender.name, sender.status, sender.kind) == ("NewName", PENDING, ALPHANUMERIC)
     entry = AuditEntry.objects.get(organization=customer.organization)
     assert entry.action == "sender_id.requested"
@@ -158,26 +158,26 @@ def test_a_request_waits_and_is_audited(customer: Customer) -> None:
 
 
 @pytest.mark.parametrize("status", [PENDING, APPROVED])
-def test_an_existing_one_is_not_requested_again(
+def test_an_existing_sender_is_not_requested_again(
     world: World, customer: Customer, status: str
 ) -> None:
     world.sender(customer, "Again", status=status)
     with pytest.raises(ApiError) as caught:
-        _ask(customer, "Again")
+        _request(customer, "Again")
     assert caught.value.problem.code == "CONFLICT"
 
 
 @pytest.mark.parametrize("status", [REJECTED, REVOKED, WITHDRAWN])
-def test_a_refused_one_may_be_requested_again(
+def test_a_refused_sender_may_be_requested_again(
     world: World, customer: Customer, status: str
 ) -> None:
     before = world.sender(customer, "Again", status=status, reason="Not yours")
-    after = _ask(customer, "Again")
+    after = _request(customer, "Again")
     assert (after.pk, after.status, after.purpose) == (before.pk, PENDING, "Orders")
 
 
 def test_two_organizations_may_request_one_name(customer: Customer, outsider: Customer) -> None:
-    assert _ask(customer).pk != _ask(outsider).pk
+    assert _request(customer).pk != _request(outsider).pk
 
 
 @pytest.mark.parametrize(
@@ -235,8 +235,8 @@ def test_the_customer_is_notified_by_webhook(
 ) -> None:
     endpoint = world.endpoint(customer)
     with django_capture_on_commit_callbacks(execute=True):
-        approval.reject(_ask(customer, "One"), operator(), "Not yours")
-        approval.approve(_ask(customer, "Two"), operator())
+        approval.reject(_request(customer, "One"), operator(), "Not yours")
+        approval.approve(_request(customer, "Two"), operator())
     rejected, approved = customer.event_rows()
     assert rejected.type == "sender_id.rejected"
     assert '"sender_id":"One"' in rejected.body
@@ -249,15 +249,15 @@ def test_the_customer_is_notified_by_webhook(
 @pytest.mark.parametrize("decide", [approval.reject, approval.revoke])
 @pytest.mark.parametrize("reason", ["", "  \n"])
 def test_a_refusal_needs_a_reason(customer: Customer, decide, reason: str) -> None:
-    sender = _ask(customer)
+    sender = _request(customer)
     with pytest.raises(ApiError) as caught:
         decide(sender, operator(), reason)
     assert caught.value.problem.field == "reason"
 
 
-def test_the_approved_one_can_be_sent_with_and_the_revoked_one_not(customer: Customer) -> None:
+def test_an_approved_sender_can_be_used_and_a_revoked_one_not(customer: Customer) -> None:
     body = {"to": "+966501234567", "message": "Hello", "sender_id": "NewName"}
-    sender = _ask(customer)
+    sender = _request(customer)
     assert customer.api.post("/v1/sms/send", body).status_code == 403
     approval.approve(sender, operator())
     assert customer.api.post("/v1/sms/send", body).status_code == 202
@@ -265,7 +265,7 @@ def test_the_approved_one_can_be_sent_with_and_the_revoked_one_not(customer: Cus
     assert customer.api.post("/v1/sms/send", body).status_code == 403
 
 
-def test_one_default_at_most_and_only_an_approved_one(world: World, customer: Customer) -> None:
+def test_at_most_one_default_and_only_an_approved_one(world: World, customer: Customer) -> None:
     first, second = (world.sender(customer, name) for name in ("First", "Second"))
     approval.make_default(first, operator())
     approval.make_default(second, operator())
@@ -277,10 +277,10 @@ def test_one_default_at_most_and_only_an_approved_one(world: World, customer: Cu
         approval.make_default(second, operator())
 
 
-def test_of_two_operators_at_once_one_decides(committed_world: World) -> None:
+def test_only_one_of_two_concurrent_operators_decides(committed_world: World) -> None:
     customer = committed_world.customer()
     actor = operator()
-    sender = _ask(customer)
+    sender = _request(customer)
 
     def decide(after: str) -> str:
         mine = SenderId.objects.get(pk=sender.pk)

@@ -48,12 +48,12 @@ def test_likeness(name: str, other: str, found: str) -> None:
     assert likeness(other, name) == found, "either way"
 
 
-def test_the_ending_alone_is_no_name() -> None:
+def test_the_suffix_alone_is_not_a_name() -> None:
     assert skeleton("-AD") == "ad"
     assert likeness("-AD", "-AD") == "same"
 
 
-def test_others_approved_ones_the_closest_first(
+def test_other_organizations_approved_senders_closest_first(
     world: World, customer: Customer, outsider: Customer
 ) -> None:
     mine = world.sender(customer, "NajdBank9", status="pending")

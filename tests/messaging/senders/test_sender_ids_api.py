@@ -138,7 +138,7 @@ def test_a_test_keys_request_is_the_organizations(customer: Customer) -> None:
         ({"organization": "other"}, "organization"),
     ],
 )
-def test_bodies_that_are_refused(api: Api, customer: Customer, fields: Any, field: str) -> None:
+def test_invalid_bodies(api: Api, customer: Customer, fields: Any, field: str) -> None:
     refused(api.post(URL, GOOD | fields), 400, "INVALID_REQUEST", field)
     assert SenderId.objects.filter(organization=customer.id).count() == 1
 
@@ -149,7 +149,7 @@ def test_a_body_without_a_name(api: Api) -> None:
     refused(api.post(URL, raw="{"), 400, "INVALID_REQUEST")
 
 
-def test_an_existing_one_is_a_conflict(api: Api) -> None:
+def test_an_existing_sender_is_a_conflict(api: Api) -> None:
     assert "Its status: Approved." in refused(
         api.post(URL, GOOD | {"name": SENDER}), 409, "CONFLICT", "name"
     )
@@ -157,7 +157,7 @@ def test_an_existing_one_is_a_conflict(api: Api) -> None:
     assert "Its status: Pending." in refused(api.post(URL, GOOD), 409, "CONFLICT", "name")
 
 
-def test_a_rejected_one_is_requested_again(api: Api) -> None:
+def test_a_rejected_sender_is_requested_again(api: Api) -> None:
     first = requested(api)
     approval.reject(row(first["id"]), operator(), "Not yours")
     rejected = api.get(f"{URL}/{first['id']}").json()
@@ -176,7 +176,7 @@ def test_two_organizations_may_request_one_name(api: Api, outsider: Customer) ->
     assert requested(api)["id"] != requested(outsider.api)["id"]
 
 
-def test_no_more_than_fifty_wait(committed_world: World) -> None:
+def test_at_most_fifty_pending(committed_world: World) -> None:
     customer = committed_world.customer(sender=None)
     names = [f"Shop {number}" for number in range(approval.MOST_PENDING + 6)]
     for name in names[:-12]:
@@ -263,7 +263,7 @@ def test_queries_that_are_refused(api: Api, query: str, field: str) -> None:
     refused(api.get(f"{URL}?{query}"), 400, "INVALID_REQUEST", field)
 
 
-def test_an_approved_one_has_no_reason(api: Api) -> None:
+def test_an_approved_sender_has_no_reason(api: Api) -> None:
     created = requested(api)
     approval.approve(row(created["id"]), operator())
     approval.make_default(row(created["id"]), operator())
@@ -279,7 +279,7 @@ def test_another_organizations_are_not_there(api: Api, outsider: Customer) -> No
 
 
 @pytest.mark.parametrize("sender_id", ["snd_1", "x", "whk_01hm6v0q8nfj2r4t6v8x0z2a4c", "MyCompany"])
-def test_what_is_no_id_is_not_found(api: Api, sender_id: str) -> None:
+def test_invalid_ids_are_not_found(api: Api, sender_id: str) -> None:
     refused(api.get(f"{URL}/{sender_id}"), 404, "NOT_FOUND")
 
 

@@ -48,7 +48,7 @@ def _file(content: bytes = PDF, name: str = "cr.pdf") -> SimpleUploadedFile:
     return SimpleUploadedFile(name, content, "application/x-whatever")
 
 
-def _asked(**changes: Any) -> dict[str, Any]:
+def _fields(**changes: Any) -> dict[str, Any]:
     return {
         "name": "NajdShop",
         "use": "transactional",
@@ -57,8 +57,8 @@ def _asked(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def _ask(client: Client, customer: Customer, **changes: Any) -> str:
-    response = client.post(_url(customer, "new/"), _asked(**changes), follow=True)
+def _request(client: Client, customer: Customer, **changes: Any) -> str:
+    response = client.post(_url(customer, "new/"), _fields(**changes), follow=True)
     assert response.status_code == 200
     return response.content.decode()
 
@@ -74,7 +74,7 @@ def _status(sender: SenderId) -> str:
 # ---------------------------------------------------------------- requests
 
 
-def test_nothing_yet_says_what_to_do(world: World) -> None:
+def test_the_empty_list_says_what_to_do(world: World) -> None:
     customer = world.customer(sender=None)
     page = browser(member(customer.organization)).get(_url(customer)).content.decode()
     assert "The name that handsets show" in page
@@ -86,7 +86,7 @@ def test_nothing_yet_says_what_to_do(world: World) -> None:
 def test_a_request_with_documents(customer: Customer) -> None:
     user = member(customer.organization)
     files = [_file(), _file(PNG, "logo.png"), _file(JPEG, "stamp.jpg")]
-    page = _ask(browser(user), customer, documents=files)
+    page = _request(browser(user), customer, documents=files)
     assert "NajdShop is requested" in page
     sender = _stored(customer)
     assert (sender.status, sender.use, sender.purpose) == ("pending", "transactional", "Orders")
@@ -105,17 +105,17 @@ def test_a_request_with_documents(customer: Customer) -> None:
 
 
 def test_a_second_click_requests_once(owner: Client, customer: Customer) -> None:
-    _ask(owner, customer, documents=[_file()])
-    assert "NajdShop is requested" in _ask(owner, customer, documents=[_file()])
+    _request(owner, customer, documents=[_file()])
+    assert "NajdShop is requested" in _request(owner, customer, documents=[_file()])
     sender = _stored(customer)
     assert SenderStep.objects.filter(sender=sender).count() == 1
     assert SenderDocument.objects.filter(sender=sender).count() == 1
     # Another request for that name is not a second click.
-    assert "You have the sender ID" in _ask(owner, customer, purpose="Other things")
+    assert "You have the sender ID" in _request(owner, customer, purpose="Other things")
     assert _stored(customer).purpose == "Orders"
 
 
-def test_a_form_that_is_wrong_has_no_document_read(
+def test_documents_of_an_invalid_form_are_not_read(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[bytes] = []
@@ -127,9 +127,9 @@ def test_a_form_that_is_wrong_has_no_document_read(
 
     monkeypatch.setattr(documents, "kind_of", noting)
     for wrong in ({"purpose": ""}, {"name": "?"}, {"use": "promotional"}, {"sample": "x" * 9999}):
-        _ask(owner, customer, documents=[_file()], **wrong)
+        _request(owner, customer, documents=[_file()], **wrong)
     assert read == []
-    _ask(owner, customer, documents=[_file()])
+    _request(owner, customer, documents=[_file()])
     assert read == [PDF]
     assert _stored(customer).documents.count() == 1
 
@@ -164,7 +164,7 @@ def test_invalid_requests_are_refused(
     owner: Client, customer: Customer, changes: dict[str, Any], expected: str
 ) -> None:
     before = SenderId.objects.filter(organization=customer.organization).count()
-    page = _ask(owner, customer, **changes)
+    page = _request(owner, customer, **changes)
     assert expected in page
     assert SenderId.objects.filter(organization=customer.organization).count() == before
     assert not StoredFile.objects.filter(organization=customer.organization).exists()
@@ -172,16 +172,16 @@ def test_invalid_requests_are_refused(
         assert "Your order is here" in page, "what was typed is kept"
 
 
-def test_a_promotional_one(owner: Client, customer: Customer) -> None:
-    assert "NajdShop-AD is requested" in _ask(
+def test_a_promotional_sender(owner: Client, customer: Customer) -> None:
+    assert "NajdShop-AD is requested" in _request(
         owner, customer, name="NajdShop-AD", use="promotional"
     )
 
 
-def test_too_many_waiting(owner: Client, customer: Customer, monkeypatch) -> None:
+def test_too_many_pending(owner: Client, customer: Customer, monkeypatch) -> None:
     monkeypatch.setattr(approval, "MOST_PENDING", 1)
-    _ask(owner, customer)
-    assert "sender IDs are waiting for review already" in _ask(owner, customer, name="Another")
+    _request(owner, customer)
+    assert "sender IDs are waiting for review already" in _request(owner, customer, name="Another")
     assert not SenderId.objects.filter(organization=customer.id, name="Another").exists()
 
 
@@ -189,7 +189,7 @@ def test_too_many_waiting(owner: Client, customer: Customer, monkeypatch) -> Non
 
 
 def test_a_document_is_saved_and_never_shown(owner: Client, customer: Customer) -> None:
-    page = _ask(owner, customer, documents=[_file(PNG, "logo.html")])
+    page = _request(owner, customer, documents=[_file(PNG, "logo.html")])
     document = SenderDocument.objects.get(sender=_stored(customer))
     path = _url(customer, f"{_stored(customer).public_id}/documents/{document.id}/")
     assert path in page
@@ -230,36 +230,36 @@ def test_documents_need_the_permission(
 
 
 def test_requesting_again_keeps_and_removes_documents(owner: Client, customer: Customer) -> None:
-    _ask(owner, customer, documents=[_file(name=f"{n}.pdf") for n in range(4)])
+    _request(owner, customer, documents=[_file(name=f"{n}.pdf") for n in range(4)])
     sender = _stored(customer)
     approval.reject(sender, operator(), "The letter is missing")
     again = _url(customer, f"{sender.public_id}/again/")
     form = owner.get(again).content.decode()
     assert "The letter is missing" in form
     assert "Your order is here" in form
-    too_many = _asked(documents=[_file(), _file()])
+    too_many = _fields(documents=[_file(), _file()])
     assert "at most 5 documents" in owner.post(again, too_many).content.decode()
     assert _status(sender) == "rejected"
-    gone = SenderDocument.objects.get(sender=sender, file__name="0.pdf")
-    more = _asked(documents=[_file(name="letter.pdf")], without=[str(gone.id)], purpose="New")
+    removed = SenderDocument.objects.get(sender=sender, file__name="0.pdf")
+    more = _fields(documents=[_file(name="letter.pdf")], without=[str(removed.id)], purpose="New")
     page = owner.post(again, more, follow=True).content.decode()
     assert "NajdShop is requested" in page
     names = SenderDocument.objects.filter(sender=sender).order_by("id")
     kept = [each.file.name for each in names]
     assert kept == ["1.pdf", "2.pdf", "3.pdf", "letter.pdf"]
-    assert not FileChunk.objects.filter(file=gone.file_id).exists()
+    assert not FileChunk.objects.filter(file=removed.file_id).exists()
     sender.refresh_from_db()
     assert (sender.status, sender.purpose) == ("pending", "New")
 
 
-def test_another_ones_documents_cannot_be_removed(
+def test_another_sender_s_documents_cannot_be_removed(
     owner: Client, world: World, customer: Customer, outsider: Customer
 ) -> None:
     other = world.document(outsider)
     document = world.document(customer)
     approval.reject(document.sender, operator(), "No")
     again = _url(customer, f"{document.sender.public_id}/again/")
-    response = owner.post(again, _asked(without=[str(other.id)]))
+    response = owner.post(again, _fields(without=[str(other.id)]))
     assert "errorlist" in response.content.decode()
     assert SenderDocument.objects.filter(pk=other.pk).exists()
 
@@ -268,11 +268,11 @@ def test_another_ones_documents_cannot_be_removed(
 
 
 def test_the_history_names_members_and_no_operator(owner: Client, customer: Customer) -> None:
-    _ask(owner, customer)
+    _request(owner, customer)
     sender = _stored(customer)
     boss = operator()
     approval.reject(sender, boss, "No proof")
-    owner.post(_url(customer, f"{sender.public_id}/again/"), _asked())
+    owner.post(_url(customer, f"{sender.public_id}/again/"), _fields())
     approval.approve(sender, boss)
     approval.revoke(sender, boss, "Complaints")
     page = owner.get(_url(customer, f"{sender.public_id}/")).content.decode()
@@ -289,19 +289,19 @@ def test_the_history_names_members_and_no_operator(owner: Client, customer: Cust
 
 
 @pytest.mark.parametrize("status", ["pending", "approved"])
-def test_not_again_while_it_waits_or_works(
+def test_pending_and_approved_senders_are_not_requested_again(
     owner: Client, world: World, customer: Customer, status: str
 ) -> None:
     sender = world.sender(customer, "Busy", status=status)
     response = owner.post(
-        _url(customer, f"{sender.public_id}/again/"), _asked(purpose="x"), follow=True
+        _url(customer, f"{sender.public_id}/again/"), _fields(purpose="x"), follow=True
     )
     assert "or is approved already" in response.content.decode()
     assert SenderId.objects.get(pk=sender.pk).purpose == ""
 
 
 def test_withdrawing(owner: Client, customer: Customer) -> None:
-    _ask(owner, customer)
+    _request(owner, customer)
     sender = _stored(customer)
     path = _url(customer, f"{sender.public_id}/withdraw/")
     assert "Withdraw the request for NajdShop?" in owner.get(path).content.decode()
@@ -314,12 +314,12 @@ def test_withdrawing(owner: Client, customer: Customer) -> None:
         == 1
     )
     assert not SenderStep.objects.filter(sender=sender, mail_due_at__isnull=False).exists()
-    owner.post(_url(customer, f"{sender.public_id}/again/"), _asked())
+    owner.post(_url(customer, f"{sender.public_id}/again/"), _fields())
     assert _status(sender) == "pending"
 
 
 def test_too_late_to_withdraw(owner: Client, customer: Customer) -> None:
-    _ask(owner, customer)
+    _request(owner, customer)
     sender = _stored(customer)
     approval.approve(sender, operator())
     path = _url(customer, f"{sender.public_id}/withdraw/")
@@ -344,7 +344,7 @@ def test_the_default(owner: Client, world: World, customer: Customer) -> None:
 
 
 def test_the_notice_until_somebody_dismisses_it(owner: Client, customer: Customer) -> None:
-    _ask(owner, customer)
+    _request(owner, customer)
     sender = _stored(customer)
     approval.reject(sender, operator(), "The letter is missing")
     home = f"/dashboard/{public_id(customer.organization)}/"
@@ -360,7 +360,7 @@ def test_the_notice_until_somebody_dismisses_it(owner: Client, customer: Custome
     assert "was rejected" not in owner.get(home).content.decode()
 
 
-def test_nobody_dismisses_anothers_notice(
+def test_another_organization_s_notice_is_not_dismissed(
     owner: Client, world: World, customer: Customer, outsider: Customer
 ) -> None:
     sender = world.document(outsider).sender
@@ -372,14 +372,14 @@ def test_nobody_dismisses_anothers_notice(
 
 
 def test_requesting_again_removes_the_notice(owner: Client, customer: Customer) -> None:
-    _ask(owner, customer)
+    _request(owner, customer)
     sender = _stored(customer)
     approval.reject(sender, operator(), "No")
-    owner.post(_url(customer, f"{sender.public_id}/again/"), _asked())
+    owner.post(_url(customer, f"{sender.public_id}/again/"), _fields())
     assert "was rejected" not in owner.get(_url(customer)).content.decode()
 
 
-def _owed(sender: SenderId) -> bool:
+def _email_due(sender: SenderId) -> bool:
     return SenderStep.objects.filter(sender=sender, mail_due_at__isnull=False).exists()
 
 
@@ -390,18 +390,18 @@ def _owed(sender: SenderId) -> bool:
         (lambda s, by: approval.reject(s, by, "No proof"), "was rejected", "No proof"),
     ],
 )
-def test_the_mail(
+def test_the_email(
     owner: Client, customer: Customer, mailoutbox: list[Any], decide, subject: str, expected: str
 ) -> None:
     admin = member(customer.organization, Role.ADMIN)
     admin.language = "ar"
     admin.save()
     member(customer.organization, Role.DEVELOPER)
-    _ask(owner, customer)
+    _request(owner, customer)
     sender = _stored(customer)
     decide(sender, operator())
     sender_mails.send_mails()
-    assert not _owed(sender)
+    assert not _email_due(sender)
     sent = {mail.to[0]: mail for mail in mailoutbox}
     assert len(sent) == 2, "owners and admins"
     arabic = sent.pop(admin.email)
@@ -415,10 +415,10 @@ def test_the_mail(
     assert len(mailoutbox) == 2, "once"
 
 
-def test_the_mail_stays_due_while_the_server_is_down(
+def test_the_email_stays_due_while_the_server_is_down(
     owner: Client, customer: Customer, monkeypatch, mailoutbox: list[Any]
 ) -> None:
-    _ask(owner, customer)
+    _request(owner, customer)
     sender = _stored(customer)
     approval.approve(sender, operator())
 
@@ -428,13 +428,13 @@ def test_the_mail_stays_due_while_the_server_is_down(
     with monkeypatch.context() as patched:
         patched.setattr(mails, "send", away)
         sender_mails.send_mails()
-    assert _owed(sender)
+    assert _email_due(sender)
     sender_mails.send_mails()
     assert mailoutbox == [], "not before the time"
     SenderStep.objects.filter(sender=sender, status="approved").update(mail_due_at=timezone.now())
     sender_mails.send_mails()
     assert len(mailoutbox) == 1
-    assert not _owed(sender)
+    assert not _email_due(sender)
 
 
 def test_queries_do_not_grow_with_the_list(
