@@ -52,7 +52,7 @@ def _page(client: Client, url: str) -> str:
     return response.content.decode()
 
 
-def _words(html: str) -> str:
+def _text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", html))
 
 
@@ -68,7 +68,7 @@ def post(customer: Customer, kind: str, micro: int, reference: Any = None, reaso
 
 def _rows(html: str) -> list[str]:
     table = _section(html, "ledger-title")
-    return [_words(row).strip() for row in re.findall(r"<tr>.*?</tr>", table, re.S)[1:]]
+    return [_text(row).strip() for row in re.findall(r"<tr>.*?</tr>", table, re.S)[1:]]
 
 
 # ---------------------------------------------------------------- balance
@@ -80,16 +80,16 @@ def test_balance_spending_rate_and_alert(
     world.message(customer, carrier, status=Status.SENT, price=4 * MICRO)
     Organization.objects.filter(pk=customer.id).update(low_balance_threshold=97 * MICRO)
     html = _page(owner, _url(customer))
-    shown = _words(_section(html, "balance"))
+    shown = _text(_section(html, "balance"))
     assert "96 credits" in shown
     assert "24 days left at today's pace" in shown
     assert "The balance is low" in shown
-    assert "97 credits" in _words(_section(html, "alert"))
+    assert "97 credits" in _text(_section(html, "alert"))
     assert "settings/#alert" in html
-    assert "4 credits in 30 days" in _words(_section(html, "spent"))
+    assert "4 credits in 30 days" in _text(_section(html, "spent"))
 
 
-def test_without_anything_the_page_says_what_to_do(db: None) -> None:
+def test_the_empty_page_says_what_to_do(db: None) -> None:
     organization = Organization.objects.create(name="New")
     html = _page(browser(member(organization)), f"/dashboard/{public_id(organization)}/credits/")
     for words in ("ask support for credits", "Nothing was spent", "No entries yet"):
@@ -336,9 +336,9 @@ def test_the_price_of_a_searched_number_is_the_one_charged(priced: Customer) -> 
 
 def test_the_pages_of_prices(owner: Client, priced: Customer) -> None:
     html = _page(owner, _url(priced))
-    assert "Saudi Arabia Your own price +96656… 0.5" in _words(_section(html, "prices"))
+    assert "Saudi Arabia Your own price +96656… 0.5" in _text(_section(html, "prices"))
     html = _page(owner, _url(priced, "prices/?q=emirates"))
-    shown = _words(_section(html, "prices"))
+    shown = _text(_section(html, "prices"))
     assert "United Arab Emirates +971… 2" in shown
     assert "Saudi" not in shown
     assert "No price matches" in _page(owner, _url(priced, "prices/?q=atlantis%00"))

@@ -176,7 +176,7 @@ def test_owners_admins_and_finance_get_it_once(fallen: Customer, outsider: Custo
     assert organization(fallen).low_balance_mail_due_at is None
 
 
-def test_what_it_says(fallen: Customer) -> None:
+def test_the_email_s_text(fallen: Customer) -> None:
     member(fallen.organization)
     Organization.objects.filter(id=fallen.id).update(name="Najd & Sons\nLtd")
     tasks.watch_balances()
@@ -214,7 +214,7 @@ class _Refuses(locmem.EmailBackend):
         raise smtplib.SMTPRecipientsRefused({})
 
 
-def test_while_the_mail_server_is_down_it_stays_due(fallen: Customer, settings: Any) -> None:
+def test_the_email_stays_due_while_the_mail_server_is_down(fallen: Customer, settings: Any) -> None:
     member(fallen.organization)
     works = settings.EMAIL_BACKEND
     settings.EMAIL_BACKEND = f"{__name__}._Away"
@@ -232,14 +232,14 @@ def test_while_the_mail_server_is_down_it_stays_due(fallen: Customer, settings: 
     assert organization(fallen).low_balance_mail_due_at is None
 
 
-def test_a_refused_recipient_is_not_tried_again(fallen: Customer, settings: Any) -> None:
+def test_a_refused_recipient_is_not_retried(fallen: Customer, settings: Any) -> None:
     member(fallen.organization)
     settings.EMAIL_BACKEND = f"{__name__}._Refuses"
     tasks.watch_balances()
     assert organization(fallen).low_balance_mail_due_at is None
 
 
-def test_a_mail_that_is_late_is_not_sent_once_the_balance_is_back(fallen: Customer) -> None:
+def test_a_late_email_is_not_sent_after_the_balance_has_recovered(fallen: Customer) -> None:
     member(fallen.organization)
     low_balance.watch()
     adjust(fallen, +50)
