@@ -1,4 +1,4 @@
-"""Sending hours: boundaries, windows over midnight, and changes of the clock."""
+"""Sending hours: boundaries, hours over midnight, and changes of the clock."""
 
 from datetime import UTC, datetime, time, timedelta
 from zoneinfo import ZoneInfo
@@ -35,7 +35,7 @@ def riyadh(clock: str, day: int = 10) -> datetime:
         ("", "", True),
     ],
 )
-def test_senders_by_their_ending(suffix, sender, applies):
+def test_rules_apply_by_sender_suffix(suffix, sender, applies):
     assert SendingHours("SA", suffix, time(9), time(19), RIYADH).applies_to(sender) is applies
 
 
@@ -60,7 +60,7 @@ def test_from_nine_to_seven(clock, is_open, opening, closing):
 
 
 @pytest.mark.parametrize("clock", ["19:00", "19:00:01", "23:59:59"])
-def test_after_seven_it_is_the_next_day(clock):
+def test_after_closing_it_opens_the_next_day(clock):
     assert not SAUDI.is_open(riyadh(clock))
     assert SAUDI.opening(riyadh(clock)) == riyadh("09:00", day=11)
     assert SAUDI.closing(riyadh("09:00", day=11)) == riyadh("19:00", day=11)
@@ -93,7 +93,7 @@ def test_until_midnight():
     assert evening.opening(riyadh("00:00")) == riyadh("18:00")
 
 
-def test_the_clock_is_the_countrys_wherever_the_time_is_written():
+def test_hours_are_in_the_country_s_zone_for_times_in_any_zone():
     six = datetime(2026, 3, 10, 6, tzinfo=UTC)  # nine in Riyadh
     assert SAUDI.is_open(six)
     assert not SAUDI.is_open(six - INSTANT)
@@ -102,27 +102,27 @@ def test_the_clock_is_the_countrys_wherever_the_time_is_written():
     assert (found, found.tzinfo) == (six, UTC)
 
 
-def test_an_opening_is_known_as_one():
+def test_openings_are_recognized():
     assert SAUDI.opens_at(riyadh("09:00"))
     assert SAUDI.opens_at(datetime(2026, 3, 10, 6, tzinfo=UTC))
     assert not SAUDI.opens_at(riyadh("09:00:01"))
     assert not SAUDI.opens_at(riyadh("19:00"))
 
 
-def test_as_text_for_people():
+def test_readable_text():
     assert str(SAUDI) == "09:00 to 19:00 (Asia/Riyadh)"
 
 
 # ---------------------------------------------------------------- changes of the clock
 
 
-def test_when_summer_time_starts_the_day_is_shorter():
+def test_the_day_is_shorter_when_summer_time_starts():
     day = SendingHours("DE", "", time(9), time(19), BERLIN)
     evening = datetime(2026, 3, 28, 20, tzinfo=BERLIN)
     assert day.opening(evening) == datetime(2026, 3, 29, 7, tzinfo=UTC)  # 08:00 UTC the day before
 
 
-def test_a_window_in_the_hour_that_is_left_out_opens_the_day_after():
+def test_hours_in_the_skipped_hour_open_on_the_next_day():
     gone = SendingHours("DE", "", time(2, 15), time(2, 45), BERLIN)
     before = datetime(2026, 3, 29, 0, tzinfo=BERLIN)
     opening = gone.opening(before)
@@ -130,7 +130,7 @@ def test_a_window_in_the_hour_that_is_left_out_opens_the_day_after():
     assert gone.is_open(opening)
 
 
-def test_in_the_hour_that_comes_twice_it_closes_later_not_earlier():
+def test_in_the_repeated_hour_the_later_closing_counts():
     twice = SendingHours("DE", "", time(1), time(2, 30), BERLIN)
     second = datetime(2026, 10, 25, 2, 15, tzinfo=BERLIN, fold=1)
     assert twice.is_open(second)
@@ -148,7 +148,7 @@ CLOCKS = st.times().map(lambda clock: clock.replace(microsecond=0))
     zone=st.sampled_from(ZONES).map(ZoneInfo),
     at=st.datetimes(datetime(2026, 1, 1), datetime(2027, 12, 31), timezones=st.just(UTC)),
 )
-def test_what_holds_for_every_window(opens, closes, zone, at):
+def test_properties_of_all_hours(opens, closes, zone, at):
     if opens == closes:
         return
     window = SendingHours("XX", "", opens, closes, zone)

@@ -46,18 +46,18 @@ ROWS = [
         ("+966591234567", THEIRS, "saudi"),
     ],
 )
-def test_the_longest_prefix_wins_ones_own_first(number, owner, found):
+def test_the_longest_prefix_wins_and_own_rows_come_first(number, owner, found):
     assert PrefixTable(ROWS).find(number, owner) == found
 
 
-def test_without_a_match_there_is_nothing():
+def test_no_match():
     table = PrefixTable([(None, "966", 1), (THEIRS, "20", 2)])
     assert table.find("+201001234567", MINE) is None
     assert table.find("+96", MINE) is None
     assert PrefixTable[int]([]).find(SAUDI, MINE) is None
 
 
-def test_a_price_of_nothing_is_a_price():
+def test_a_price_of_zero_is_a_price():
     table = PrefixTable([(None, "966", 5), (MINE, "966", 0)])
     assert table.find(SAUDI, MINE) == 0
 
@@ -69,7 +69,7 @@ prefixes = st.text("0123456789", max_size=6)
     st.lists(st.tuples(st.sampled_from([None, MINE, THEIRS]), prefixes, st.integers(0, 99))),
     st.text("0123456789", min_size=7, max_size=15),
 )
-def test_it_finds_what_a_plain_search_through_all_rows_finds(rows, digits):
+def test_find_agrees_with_a_linear_search(rows, digits):
     last = {(owner, prefix): value for owner, prefix, value in rows}
     expected = None
     for whose in (MINE, None):
@@ -92,20 +92,20 @@ TABLES = Tables(
 )
 
 
-def test_a_routes_carriers_come_in_its_order():
+def test_carriers_are_in_the_route_s_order():
     assert TABLES.carriers_for(SAUDI, MINE, test=False) == (A, B, C)
     assert TABLES.carriers_for("+966551234567", MINE, test=False) == (C,)
     assert TABLES.carriers_for("+201001234567", MINE, test=False) == ()
 
 
-def test_a_test_message_knows_the_sandbox_only_and_costs_nothing():
+def test_a_test_message_uses_only_the_sandbox_and_is_free():
     for number in (SAUDI, "+201001234567"):
         assert TABLES.carriers_for(number, MINE, test=True) == (SANDBOX,)
         assert TABLES.price(number, MINE, test=True) == 0
     assert Tables({}).carriers_for(SAUDI, MINE, test=True) == ()
 
 
-def test_prices_are_ones_own_first():
+def test_own_prices_come_first():
     assert TABLES.price(SAUDI, MINE, test=False) == 40
     assert TABLES.price(SAUDI, THEIRS, test=False) == 50
     assert TABLES.price("+201001234567", MINE, test=False) is None
@@ -123,11 +123,11 @@ def test_prices_are_ones_own_first():
         ([C.id, A.id], B),
     ],
 )
-def test_after_some_carriers_comes_the_first_that_was_not_tried(tried, following):
+def test_failover_goes_to_the_first_untried_carrier(tried, following):
     assert TABLES.after(SAUDI, MINE, tried, test=False) == following
 
 
-def test_after_the_sandbox_comes_nothing():
+def test_the_sandbox_has_no_failover():
     assert TABLES.after(SAUDI, MINE, [SANDBOX.id], test=True) is None
 
 
@@ -177,7 +177,7 @@ def test_a_disabled_sandbox_takes_no_test_messages(world):
     assert slugs(SAUDI, customer, test=True) == []
 
 
-def test_stored_routes_and_prices_of_one_organization_are_its_alone(world):
+def test_an_organization_s_routes_and_prices_apply_only_to_it(world):
     mine, theirs = world.customer(), world.customer()
     shared, own = world.carrier(), world.carrier()
     world.route("96650", shared)
@@ -191,7 +191,7 @@ def test_stored_routes_and_prices_of_one_organization_are_its_alone(world):
     assert found.price("+201001234567", theirs.id, test=False) is None
 
 
-def test_a_prefix_stands_once_for_everybody_and_once_for_each_organization(world):
+def test_a_prefix_is_unique_among_general_rows_and_per_organization(world):
     mine = world.customer()
     world.price("966", 1)
     world.price("966", 2, owner=mine)
