@@ -39,7 +39,7 @@ WIDTHS = st.sampled_from([8, 16])
         ("`", ("ucs2", 1, 1)),
         ("ç", ("ucs2", 1, 1)),  # only the capital is in the alphabet
         ("Ç", ("gsm7", 1, 1)),
-        ("\x1b", ("ucs2", 1, 1)),  # the escape is no character
+        ("\x1b", ("ucs2", 1, 1)),  # the escape is not a character
         ("a\x00b", ("ucs2", 3, 1)),
         ("م" * 70, ("ucs2", 70, 1)),
         ("م" * 71, ("ucs2", 71, 2)),
@@ -138,7 +138,7 @@ def test_forcing_ucs2(text, forcing):
 def test_parts_decode_back_to_the_text(text, width):
     segments = sms.split(text, width)
     assert sms.join(segments.encoding, segments.parts) == text
-    # No pair is cut in two: each part is readable by itself.
+    # No pair is split: each part is readable on its own.
     assert "".join(sms.join(segments.encoding, [part]) for part in segments.parts) == text
 
 
@@ -188,7 +188,7 @@ def fewest_parts(text: str, encoding: str, several: int) -> int:
         ("😀", "a plain pair"),
     ],
 )
-def test_a_part_ends_between_characters_as_people_see_them(character: str, name: str) -> None:
+def test_a_part_ends_between_grapheme_clusters(character: str, name: str) -> None:
     units = len(character.encode("utf-16-be")) // 2
     for before in range(67 - units + 1, 67):
         text = "ب" * before + character + "ت" * 20
@@ -198,24 +198,24 @@ def test_a_part_ends_between_characters_as_people_see_them(character: str, name:
         assert sms.measure(text).parts == len(parts) == 2
 
 
-def test_flags_are_cut_between_flags() -> None:
+def test_flags_are_not_split() -> None:
     text = "ب" * 64 + "🇸🇦🇪🇬🇸🇦" + "ت"
     assert sms.split(text).parts[0].decode("utf-16-be") == "ب" * 64
     text = "ب" * 63 + "🇸🇦🇪🇬🇸🇦" + "ت"
     assert sms.split(text).parts[0].decode("utf-16-be") == "ب" * 63 + "🇸🇦"
 
 
-def test_no_part_is_added_to_keep_a_character_whole() -> None:
+def test_no_part_is_added_to_keep_a_character_together() -> None:
     text = "ب" * 65 + "👍🏽" + "ت" * 65  # 134 units: two full parts
     assert [len(part) // 2 for part in sms.split(text).parts] == [67, 67]
     assert sms.measure(text).parts == 2
-    # A run of marks that has no end within sight is cut where it must be.
+    # A long run of marks is cut at the size limit.
     text = "ب" + "\u064b" * 200
     assert sms.measure(text).parts == len(sms.split(text).parts) == 3
 
 
 @given(TEXTS, WIDTHS)
-def test_measure_is_split(text, width):
+def test_measure_agrees_with_split(text, width):
     segments = sms.split(text, width)
     assert sms.measure(text, width) == (segments.encoding, segments.units, len(segments.parts))
     step = 1 if segments.encoding == "gsm7" else 2
@@ -229,7 +229,7 @@ def test_any_septets_decode(parts):
     assert len(text) <= sum(map(len, parts))
 
 
-def test_join_reads_what_others_write():
+def test_join_reads_other_senders_parts():
     assert sms.join("gsm7", [b"price \x1b", b"\x65"]) == "price €"  # split inside a pair
     assert sms.join("ucs2", [b"\xd8\x3d", b"\xde\x00"]) == "😀"
     assert sms.join("gsm7", [b"\x1bA\x1b"]) == "A "  # no such extension; a lone escape
@@ -271,7 +271,7 @@ def test_concat_udh_out_of_range(arguments):
         ("", None),
         ("00", None),
         ("05", None),
-        ("0500030102", None),  # shorter than it says
+        ("0500030102", None),  # shorter than its length
         ("050003010200", None),  # part 0
         ("050003010203", None),  # part 3 of 2
         ("05000401020201", None),  # the element is longer than the header

@@ -8,7 +8,7 @@ from messaging.text import encoding, gsm_alternatives
 
 
 @pytest.mark.parametrize(
-    ("written", "plain"),
+    ("text", "plain"),
     [
         ("“Hello” – it’s here…", '"Hello" - it\'s here...'),
         ("a\u00a0b\u202fc\td", "a b c d"),
@@ -24,11 +24,11 @@ from messaging.text import encoding, gsm_alternatives
         ("", ""),
     ],
 )
-def test_plain(written: str, plain: str) -> None:
-    assert gsm_alternatives.plain(written) == plain
+def test_plain(text: str, plain: str) -> None:
+    assert gsm_alternatives.plain(text) == plain
 
 
-def test_what_forces() -> None:
+def test_forcing() -> None:
     found = gsm_alternatives.forcing("“a” 😀 م")
     shown = [(each.character, each.replacement, each.is_letter) for each in found]
     assert shown == [("“", '"', False), ("”", '"', False), ("😀", None, False), ("م", None, True)]
@@ -36,14 +36,14 @@ def test_what_forces() -> None:
 
 
 @pytest.mark.parametrize(
-    ("written", "beyond"), [("“a”", False), ("“a” 😀", False), ("“م”", True), ("日本", True)]
+    ("text", "beyond"), [("“a”", False), ("“a” 😀", False), ("“م”", True), ("日本", True)]
 )
-def test_replacing_is_worth_it_only_without_other_letters(written: str, beyond: bool) -> None:
-    assert gsm_alternatives.has_words_beyond(gsm_alternatives.forcing(written)) is beyond
+def test_replacing_is_worth_it_only_without_other_letters(text: str, beyond: bool) -> None:
+    assert gsm_alternatives.has_words_beyond(gsm_alternatives.forcing(text)) is beyond
 
 
 @pytest.mark.parametrize(
-    ("written", "bare"),
+    ("text", "bare"),
     [
         ("مَرْحَبًا بِكُمْ", "مرحبا بكم"),
         ("العـــربية", "العربية"),
@@ -53,18 +53,18 @@ def test_replacing_is_worth_it_only_without_other_letters(written: str, beyond: 
         ("no Arabic, é", "no Arabic, é"),
     ],
 )
-def test_marks_are_taken_away(written: str, bare: str) -> None:
-    assert gsm_alternatives.without_marks(written) == bare
-    assert gsm_alternatives.has_marks(written) is (written != bare)
+def test_marks_are_removed(text: str, bare: str) -> None:
+    assert gsm_alternatives.without_marks(text) == bare
+    assert gsm_alternatives.has_marks(text) is (text != bare)
 
 
 @given(st.text(max_size=40))
-def test_plain_text_is_done_with(written: str) -> None:
-    plain = gsm_alternatives.plain(written)
+def test_plain_text_needs_no_advice(text: str) -> None:
+    plain = gsm_alternatives.plain(text)
     left = gsm_alternatives.forcing(plain)
     assert all(each.replacement is None for each in left)
     assert gsm_alternatives.plain(plain) == plain
     assert encoding.is_gsm(plain) is (not left)
     assert gsm_alternatives.without_marks(
-        gsm_alternatives.without_marks(written)
-    ) == gsm_alternatives.without_marks(written)
+        gsm_alternatives.without_marks(text)
+    ) == gsm_alternatives.without_marks(text)

@@ -28,7 +28,7 @@ from messaging.text.variables import (
         ("{" + "n" * (MAX_NAME + 1) + "}", []),
     ],
 )
-def test_what_a_variable_is(text: str, names: list[str]) -> None:
+def test_variables_of(text: str, names: list[str]) -> None:
     assert variables_of(text) == names
 
 
@@ -49,7 +49,7 @@ def test_filling(text: str, filled: str) -> None:
     assert fill(text, values) == filled
 
 
-def test_what_is_missing() -> None:
+def test_missing_values() -> None:
     assert missing("{a} {b} {c} {a}", {"a": "1", "b": " "}) == ["b", "c"]
 
 
@@ -72,7 +72,7 @@ def test_the_name_of_a_column(heading: str, name: str) -> None:
 
 
 @given(st.text())
-def test_a_columns_name_is_a_variables(heading: str) -> None:
+def test_a_column_s_name_is_a_valid_variable_name(heading: str) -> None:
     name = name_of(heading)
     assert name == "" or is_name(name)
     if name:
