@@ -102,7 +102,7 @@ def test_a_message_of_another_organization_is_not_found(
 @pytest.mark.parametrize(
     "organization_id", ["org_", "org_" + "0" * 26, "org_" + "u" * 26, "msg_" + "0" * 26, "1", "é"]
 )
-def test_what_is_no_organization(owner: Client, organization_id: str) -> None:
+def test_invalid_organization_ids(owner: Client, organization_id: str) -> None:
     assert owner.get(f"/dashboard/{organization_id}/").status_code == 404
 
 
@@ -122,9 +122,7 @@ def test_the_balance_needs_the_permission(role: Role, sees: bool, customer: Cust
     assert ("1,334" in page) is sees
 
 
-def test_pages_of_a_member_are_kept_by_no_cache(
-    owner: Client, customer: Customer, sent: Message
-) -> None:
+def test_pages_of_a_member_are_not_cached(owner: Client, customer: Customer, sent: Message) -> None:
     for page in PAGES:
         response = owner.get(_page(page, customer, sent))
         assert "no-store" in response["Cache-Control"]
@@ -251,7 +249,7 @@ def test_a_new_organization_sees_the_onboarding(db: None) -> None:
     assert "No messages yet" in page
 
 
-def test_what_is_done_needs_no_words(
+def test_completed_onboarding_is_hidden(
     owner: Client, world: World, customer: Customer, sent: Message
 ) -> None:
     assert "Set a webhook" in _text(owner, _home(customer))
@@ -259,7 +257,7 @@ def test_what_is_done_needs_no_words(
     assert "Next steps" not in _text(owner, _home(customer))
 
 
-def test_a_low_balance_is_said(owner: Client, customer: Customer) -> None:
+def test_a_low_balance_is_reported(owner: Client, customer: Customer) -> None:
     assert "balance is low" not in _text(owner, _home(customer))
     customer.organization.low_balance_threshold = 100 * MICRO
     customer.organization.save()

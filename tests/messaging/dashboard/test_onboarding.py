@@ -55,7 +55,7 @@ def test_a_test_message_costs_nothing_and_needs_no_approval(
     assert "From here, with one click" not in home
 
 
-def test_from_the_default_sender_where_there_is_one(customer: Customer, world: World) -> None:
+def test_the_default_sender_is_used_where_there_is_one(customer: Customer, world: World) -> None:
     world.sender(customer, "Najd", is_default=True)
     client = browser(member(customer.organization))
     client.post(_url(customer.organization), _form(client, customer.organization))
@@ -89,7 +89,7 @@ def test_bad_input(fresh: Organization, fields: dict[str, str], expected: str) -
     assert not Message.objects.filter(organization=fresh).exists()
 
 
-def test_without_a_simulator_it_is_said(fresh: Organization) -> None:
+def test_a_missing_simulator_is_reported(fresh: Organization) -> None:
     Carrier.objects.filter(is_sandbox=True).delete()
     from messaging.routing import cache as tables
 
