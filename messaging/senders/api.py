@@ -1,4 +1,4 @@
-"""The REST API of sender IDs: thin, it reads the request and calls `messaging.senders.approval`."""
+"""REST API of sender IDs: request, list and read, on top of `messaging.senders.approval`."""
 
 from typing import Annotated
 
@@ -31,14 +31,14 @@ SenderStatus = Annotated[str, OneOf(SenderId.Status)]
 
 class SenderIdBody(Body):
     name: str = Field(
-        description="1 to 11 characters of the GSM alphabet with a letter among them; or a number"
-        " in E.164 with its plus; or a short code of 3 to 8 digits.",
+        description="1 to 11 characters of the GSM alphabet with at least one letter, a number in"
+        " E.164 with its plus sign, or a short code of 3 to 8 digits.",
         examples=["MyCompany"],
     )
     # The lengths are only documented here; `messaging.senders.approval` checks them.
     purpose: str = Field(
         "",
-        description="What for, in a few words: operators read it.",
+        description="What you will use it for, in a few words, for our review.",
         examples=["Orders and deliveries"],
         json_schema_extra={"maxLength": approval.MAX_PURPOSE, "pattern": NO_NUL},
     )
@@ -51,7 +51,7 @@ class SenderIdBody(Body):
 
 
 class SenderIdRow(TypedDict):
-    """A sender ID and what became of its request."""
+    """A sender ID and the status of its request."""
 
     id: Annotated[
         str, Field(pattern=ids.pattern(ids.SENDER), examples=["snd_01m83t1x5kf2v8n4c7e9r0s2bd"])
@@ -59,17 +59,18 @@ class SenderIdRow(TypedDict):
     name: SenderName
     kind: Annotated[str, OneOf(SenderId.Kind)]
     status: Annotated[
-        SenderStatus, Field(description="Messages can be sent with an approved one only.")
+        SenderStatus, Field(description="Only an approved sender ID can be used for messages.")
     ]
     purpose: Annotated[str, Field(max_length=approval.MAX_PURPOSE)]
     sample: Annotated[str, Field(max_length=approval.MAX_SAMPLE)]
     reason: Annotated[
-        str | None, Field(max_length=300, description="Why it was rejected or revoked; else null.")
+        str | None,
+        Field(max_length=300, description="Why it was rejected or revoked; otherwise null."),
     ]
     is_default: Annotated[
-        bool, Field(description="Whether messages that name no sender are sent with it.")
+        bool, Field(description="Whether messages without a sender are sent with it.")
     ]
-    created_at: Annotated[Time, Field(description="When it was asked for, the last time.")]
+    created_at: Annotated[Time, Field(description="When it was last requested.")]
     decided_at: Annotated[Time | None, Field(description="Null while it is pending.")]
 
 
@@ -100,7 +101,7 @@ class SenderIdsView(ApiView):
         return Response(body)
 
     @operation(
-        "request_sender_id", "Ask for a sender ID", body=SenderIdBody, responses={201: SenderIdRow}
+        "request_sender_id", "Request a sender ID", body=SenderIdBody, responses={201: SenderIdRow}
     )
     def post(self, request: Request, body: SenderIdBody) -> Response:
         """Puts it before an operator; `sender_id.approved` or `sender_id.rejected` tells the end.
