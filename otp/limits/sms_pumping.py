@@ -76,12 +76,12 @@ SELECT v.organization_id, v.prefix, rules.mode,
               COALESCE(s.pumping_minimum, %(minimum)s) AS minimum,
               COALESCE(s.pumping_share, %(share)s) AS share) AS rules
   LEFT JOIN known ON known.organization_id = v.organization_id AND known.prefix = v.prefix
-  LEFT JOIN {TAKEN} taken ON taken.id = v.message_id
+  LEFT JOIN {TAKEN} accepted ON accepted.id = v.message_id
  WHERE v.id >= %(first)s AND NOT v.test
    AND v.status <> 'pending' AND v.reason <> 'canceled'
    AND rules.mode <> 'off'
    AND v.created_at > %(now)s - rules.period - v.expiry * interval '1 second'
-   AND (v.status = 'verified' OR taken.id IS NOT NULL)
+   AND (v.status = 'verified' OR accepted.id IS NOT NULL)
    AND v.created_at > COALESCE(known.lifted_at, '-infinity')
    AND (known.prefix IS NULL
         OR NOT CASE rules.mode WHEN 'record' THEN known.recorded ELSE known.held END)

@@ -32,18 +32,16 @@ from otp.verification.send import CodeRequest, Sent
 OTP_ID = "otp_01hm6v0q8nfj2r4t6v8x0z2a4c"
 MESSAGE_ID = "msg_01hm6v0q8r7d3f5h7k9n1q3s5v"
 MAX_TEMPLATE = 2_000
-"""Characters; more than any message can have."""
+"""The most characters, more than any message can have."""
 
 OtpId = Annotated[str, Field(examples=[OTP_ID])]
 Phone = Annotated[str, Field(description="In E.164.", examples=["+966501234567"])]
-MessageId = Annotated[
-    str, Field(description="The message that carries the code.", examples=[MESSAGE_ID])
-]
+MessageId = Annotated[str, Field(description="The message with the code.", examples=[MESSAGE_ID])]
 Status = Annotated[str, OneOf(Verification.Status)]
 Reason = Annotated[str, OneOf(Verification.Reason)]
 AttemptsLeft = Annotated[
     int,
-    Field(ge=0, le=5, description="Checks that may still be made: 0 once it is not pending."),
+    Field(ge=0, le=5, description="The checks left; 0 once it is no longer pending."),
 ]
 
 
@@ -53,28 +51,28 @@ class OtpSendBody(Body):
         6, ge=codes.MIN_LENGTH, le=codes.MAX_LENGTH, description="Digits of the code."
     )
     expiry: Annotated[int, INTEGRAL] = Field(
-        300, ge=30, le=3600, description="Seconds for which the code is right."
+        300, ge=30, le=3600, description="Seconds for which the code is valid."
     )
     template: str | None = Field(
         None,
         max_length=MAX_TEMPLATE,
-        description="The text, with `{code}` in it exactly once. Without it a short text in the"
+        description="The text, with `{code}` exactly once. The default is a short text in the"
         " language of `locale`.",
         examples=["Your verification code is: {code}"],
     )
     sender_id: Sender | None = None
-    locale: texts.Locale = Field("en", description="The language of the text without a template.")
+    locale: texts.Locale = Field("en", description="The language of the default text.")
     app_hash: str | None = Field(
         None,
         pattern=r"^[A-Za-z0-9+/]{11}$",
-        description="The hash of your Android app: the last line, by which SMS Retriever knows that"
-        " the message is for it. The whole text then has at most 140 bytes. Not with `origin`.",
+        description="The hash of your Android app, added as the last line so that SMS Retriever"
+        " assigns the message to it. The text may have at most 140 bytes then. Not with `origin`.",
         examples=["FA+9qCX9VSu"],
     )
     origin: Annotated[str, AfterValidator(texts.host)] | None = Field(
         None,
-        description="The host name of your site: the last line is `@host #code` then, by which"
-        " browsers and iOS fill the code in on that site only.",
+        description="The host name of your site. The last line is `@host #code` then, so that"
+        " browsers and iOS autofill the code on that site only.",
         examples=["example.com"],
         json_schema_extra=texts.HOST_SCHEMA,
     )
@@ -92,7 +90,7 @@ class OtpVerifyBody(Body):
 
 
 class OtpSent(TypedDict):
-    """A code on its way."""
+    """A code that was accepted for sending."""
 
     otp_id: OtpId
     phone: Phone
@@ -102,24 +100,24 @@ class OtpSent(TypedDict):
 
 
 class OtpSentInTest(OtpSent):
-    """The same for a test key, with the code: it reaches no phone."""
+    """The same for a test key, with the code, which is not sent to the phone."""
 
     test_code: Annotated[str, Field(pattern="^[0-9]{4,8}$", examples=["123456"])]
 
 
 class OtpChecked(TypedDict):
-    """What a check of a code came to."""
+    """The result of a check."""
 
     otp_id: OtpId
     verified: Annotated[
-        bool, Field(description="Whether the code was right: decide by this alone.")
+        bool, Field(description="Whether the code is correct. Rely on this field alone.")
     ]
     status: Status
     attempts_left: AttemptsLeft
 
 
 class OtpVerification(TypedDict):
-    """A verification as it stands. The code is nowhere in it."""
+    """A verification, without its code."""
 
     otp_id: OtpId
     phone: Phone
@@ -129,7 +127,7 @@ class OtpVerification(TypedDict):
     created_at: Time
     expires_at: Time
     verified_at: Time | None
-    message_id: Annotated[MessageId, Field(description="The latest message that carries the code.")]
+    message_id: Annotated[MessageId, Field(description="The latest message with the code.")]
     test: bool
 
 
@@ -147,10 +145,10 @@ class OtpSendView(ApiView):
         responses={202: OtpSent | OtpSentInTest},
     )
     def post(self, request: Request, body: OtpSendBody) -> Response:
-        """Make a code, send it ahead of all bulk messages, and keep only a keyed hash of it.
+        """Create a code, send it before all bulk messages, and store only a keyed hash of it.
 
-        A number has one live code of an organization: within the cooldown another one is refused
-        (`OTP_COOLDOWN`), after it the older one is void.
+        A number has one valid code of an organization. During the cooldown another one is refused
+        (`OTP_COOLDOWN`); after it, a new code replaces the earlier one.
         """
         text = texts.compose(body.template, body.locale, app_hash=body.app_hash, origin=body.origin)
         code_request = CodeRequest(
@@ -174,10 +172,10 @@ class OtpVerifyView(ApiView):
         "verify_otp", "Check a one-time password", body=OtpVerifyBody, responses={200: OtpChecked}
     )
     def post(self, request: Request, body: OtpVerifyBody) -> Response:
-        """Check what the person typed in. A wrong code is no error: decide by `verified` alone.
+        """Check the code that the user entered. A wrong code is not an error: rely on `verified`.
 
-        After the fifth wrong one the verification is `failed`. Once one was right, another check is
-        refused (`ALREADY_VERIFIED`).
+        After the fifth wrong code the verification is `failed`. After a correct one, further checks
+        are refused (`ALREADY_VERIFIED`).
         """
         verification = verify.verify(
             caller_of(request), ids.parse_id(ids.OTP, body.otp_id), body.code
@@ -200,9 +198,9 @@ class OtpResendView(ApiView):
 
     @operation("resend_otp", "Send the same code again", responses={200: OtpSent | OtpSentInTest})
     def post(self, request: Request, otp_id: PathId) -> Response:
-        """Send a pending code to the same number once more, after the cooldown.
+        """Send a pending code to the same number again, after the cooldown.
 
-        It is right for its full `expiry` again from now on; checks already made stay counted.
+        Its `expiry` starts again; earlier checks still count.
         """
         return Response(_sent(send.resend(caller_of(request), otp_id)))
 
@@ -214,7 +212,7 @@ class OtpCancelView(ApiView):
 
     @operation("cancel_otp", "Cancel a verification", responses={200: OtpVerification})
     def post(self, request: Request, otp_id: PathId) -> Response:
-        """End it: no code is right any more. A message that has not gone out yet is canceled."""
+        """Cancel a verification and its code. A message that is not yet sent is canceled, too."""
         return Response(_verification(verify.cancel(caller_of(request), otp_id)))
 
 
@@ -225,7 +223,7 @@ class OtpView(ApiView):
 
     @operation("get_otp", "Read a verification", responses={200: OtpVerification})
     def get(self, request: Request, otp_id: PathId) -> Response:
-        """How a verification stands, never its code."""
+        """Return a verification's status, never its code."""
         return Response(_verification(verify.read(caller_of(request), otp_id)))
 
 
