@@ -37,26 +37,28 @@ class LogQuery(PageQuery):
     status: StatusName | None = None
     event: EventName | None = None
     message_id: Annotated[uuid.UUID, IdOf(ids.MESSAGE, "a message's id, msg_…")] | None = Field(
-        None, description="Events about this message."
+        None, description="Only events about this message."
     )
-    created_after: Moment | None = Field(None, description="Made then or later; with its offset.")
-    created_before: Moment | None = Field(None, description="Made earlier; with its offset.")
+    created_after: Moment | None = Field(
+        None, description="Created at or after, with a UTC offset."
+    )
+    created_before: Moment | None = Field(None, description="Created earlier; with UTC offset.")
 
 
-# Strict bodies take no text for a time.
+# Strict bodies do not convert a text to a time.
 At = Annotated[Moment, Field(strict=False)]
 
 
 class ReplayBody(Body):
-    since: At = Field(alias="from", description="Deliveries that were made from then on")
-    until: At = Field(alias="to", description="and before then.")
+    since: At = Field(alias="from", description="Deliveries created at or after this time")
+    until: At = Field(alias="to", description="and before this time.")
     status: Literal["failed", "all"] = Field(
         "failed",
-        description="failed: events that failed and have not arrived since; all: those that"
-        " arrived too. What is still on its way is not doubled.",
+        description="failed: events that failed and have not been delivered since; all: delivered"
+        " events, too. Events with a pending delivery are skipped.",
     )
-    events: list[EventName] = Field([], max_length=50, description="Only these; none means all.")
-    cursor: Cursor | None = Field(None, description="The `next_cursor` of the call before.")
+    events: list[EventName] = Field([], max_length=50, description="Only these; empty means all.")
+    cursor: Cursor | None = Field(None, description="The `next_cursor` of the previous call.")
 
 
 class DeliveriesView(ApiView):
@@ -71,7 +73,7 @@ class DeliveriesView(ApiView):
         responses={200: WebhookDeliveries},
     )
     def get(self, request: Request, webhook_id: PathId, query: LogQuery) -> Response:
-        """The endpoint's deliveries, newest first: request, each attempt, and when the next is."""
+        """Return the endpoint's deliveries, newest first, each with its request and attempts."""
         filters = log.Filter(
             status=query.status,
             event_type=query.event,
@@ -111,7 +113,7 @@ class ReplayView(ApiView):
         "replay_webhook_delivery", "Deliver an event again", responses={202: WebhookDelivery}
     )
     def post(self, request: Request, delivery_id: PathId) -> Response:
-        """A new delivery of the same event, with the same `webhook-id` and body.
+        """Create a new delivery of the same event, with the same `webhook-id` and body.
 
         409 `CONFLICT` while the event is still on its way to the endpoint, or where the endpoint
         is disabled.
@@ -129,16 +131,16 @@ class ReplayPeriodView(ApiView):
 
     @operation(
         "replay_webhook_deliveries",
-        "Deliver the events of a span again",
+        "Deliver the events of a period again",
         body=ReplayBody,
         responses={202: WebhookReplay},
     )
     def post(self, request: Request, webhook_id: PathId, body: ReplayBody) -> Response:
-        """Each event once, the oldest first, with its own `webhook-id` and body.
+        """Deliver each event of the period once, oldest first, with its own `webhook-id` and body.
 
-        A call looks at 10,000 deliveries at most. Where there are more in the span, the answer has
-        a `next_cursor`: repeat the call with it as `cursor`, until it is null. 409 `CONFLICT` where
-        the endpoint is disabled.
+        A call examines at most 10,000 deliveries. If the period has more, the response has a
+        `next_cursor`: repeat the call with it as `cursor` until it is null. 409 `CONFLICT` if the
+        endpoint is disabled.
         """
         if body.since >= body.until:
             raise ApiError(DeliveryReason.EMPTY_PERIOD, "to")

@@ -33,19 +33,19 @@ from webhooks.endpoints import endpoints
 Url = Annotated[
     str,
     Field(
-        description="Where events are posted to: HTTPS, 500 characters at most.",
+        description="The HTTPS URL to which events are posted, at most 500 characters.",
         # Only documented: the check in `webhooks.endpoints` has its own error.
         json_schema_extra={"format": "uri", "maxLength": outbound.MAX_URL},
     ),
 ]
 Description = Annotated[
     str,
-    Field(max_length=200, description="For yourself.", json_schema_extra={"pattern": NO_NUL}),
+    Field(max_length=200, description="Your own note.", json_schema_extra={"pattern": NO_NUL}),
     STORABLE,
 ]
 Events = Annotated[
     list[EventName],
-    Field(max_length=50, description="The events it wants; none listed means all."),
+    Field(max_length=50, description="The subscribed events; empty means all."),
 ]
 
 
@@ -56,17 +56,17 @@ class WebhookBody(Body):
 
 
 class WebhookChanges(Body):
-    """What is not given stays as it is."""
+    """The changes; omitted fields stay unchanged."""
 
-    # The schema does not show a default_factory as a default: omitting a field differs from giving
+    # The schema does not show a default_factory as a default: omitting a field differs from sending
     # its default.
     url: Url = Field(default_factory=str)
     description: Description = Field(default_factory=str)
     events: Events = Field(default_factory=list)
     enabled: bool = Field(
         default_factory=bool,
-        description="true forgets why it was disabled and since when it failed, and posts what"
-        " waits; false posts nothing more.",
+        description="true posts the pending deliveries and clears `disabled_reason` and"
+        " `failing_since`; false stops all posts.",
     )
 
 
@@ -91,7 +91,7 @@ class WebhooksView(ApiView):
         return Response(content)
 
     @operation(
-        "create_webhook", "Make a webhook endpoint", body=WebhookBody, responses={201: NewWebhook}
+        "create_webhook", "Create a webhook endpoint", body=WebhookBody, responses={201: NewWebhook}
     )
     def post(self, request: Request, body: WebhookBody) -> Response:
         """The answer has the signing secret, this once. An organization has at most 50."""
@@ -138,7 +138,7 @@ class TestView(ApiView):
 
     @operation("test_webhook", "Send a test event", responses={202: WebhookDelivery})
     def post(self, request: Request, webhook_id: PathId) -> Response:
-        """Sends `webhook.test` to this endpoint only, whatever events it wants.
+        """Send `webhook.test` to this endpoint only, whatever its subscribed events.
 
         Read the delivery by its id to see what the receiver answered. 409 `CONFLICT` where the
         endpoint is disabled.
@@ -155,7 +155,7 @@ class RotateSecretView(ApiView):
 
     @operation("rotate_webhook_secret", "Rotate the signing secret", responses={200: NewWebhook})
     def post(self, request: Request, webhook_id: PathId) -> Response:
-        """The answer has the new secret, this once. For 24 hours posts are signed with both.
+        """Create a new secret; only this response contains it. Both secrets sign for 24 hours.
 
         Rotating again within that time ends the oldest one at once: do so twice after a leak.
         """

@@ -25,28 +25,26 @@ class Webhook(TypedDict):
     id: Annotated[str, Field(examples=["whk_01hm6v0q8nfj2r4t6v8x0z2a4c"])]
     url: str
     description: str
-    events: Annotated[
-        list[EventName], Field(description="The events it wants; none listed means all.")
-    ]
+    events: Annotated[list[EventName], Field(description="The subscribed events; empty means all.")]
     enabled: bool
     disabled_reason: Annotated[
         str | None,
-        Field(description="Why the platform disabled it; null if you did, or while it is enabled."),
+        Field(description="Why we disabled it; null if you did, or while it is enabled."),
     ]
     failing_since: Annotated[
         Time | None,
         Field(
-            description="Since when no post has succeeded. After five days the endpoint is"
-            " disabled."
+            description="The time since which no post has succeeded. After five days the endpoint"
+            " is disabled."
         ),
     ]
     paused_until: Annotated[
         Time | None,
-        Field(description="The receiver asked for a rest (Retry-After); nothing is posted before."),
+        Field(description="Posts are paused until then because the receiver sent Retry-After."),
     ]
     previous_secret_until: Annotated[
         Time | None,
-        Field(description="Until then the secret before the last rotation signs too."),
+        Field(description="The secret before the last rotation also signs until then."),
     ]
     created_at: Time
 
@@ -55,7 +53,7 @@ class NewWebhook(Webhook):
     secret: Annotated[
         str,
         Field(
-            description="Signs every post (Standard Webhooks). Shown this once.",
+            description="Signs every post (Standard Webhooks). Only shown in this response.",
             examples=["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"],
         ),
     ]
@@ -69,20 +67,18 @@ class Webhooks(TypedDict):
 class WebhookRequest(TypedDict):
     headers: Annotated[
         dict[str, str] | None,
-        Field(description="Those of the last attempt; null before the first one."),
+        Field(description="Headers of the last attempt; null before the first one."),
     ]
-    body: Annotated[
-        str, Field(description="The JSON text, byte by byte as it is signed and posted.")
-    ]
+    body: Annotated[str, Field(description="The JSON text exactly as it is signed and posted.")]
 
 
 class WebhookAttempt(TypedDict):
     number: int
     at: Time
     response_status: Annotated[
-        int | None, Field(description="Null where there was no answer: see error.")
+        int | None, Field(description="Null if there was no response: see error.")
     ]
-    response_body: Annotated[str | None, Field(description="Its first 4 KiB.")]
+    response_body: Annotated[str | None, Field(description="The first 4 KiB.")]
     error: str | None
     duration_ms: int
 
@@ -90,7 +86,7 @@ class WebhookAttempt(TypedDict):
 class WebhookDelivery(TypedDict):
     id: Annotated[str, Field(examples=["dlv_01hm6v0q8nfj2r4t6v8x0z2a4c"])]
     webhook_id: str
-    event_id: Annotated[str, Field(description="The webhook-id header: the same in every replay.")]
+    event_id: Annotated[str, Field(description="The webhook-id header, the same in every replay.")]
     event: EventName
     message_id: str | None
     status: StatusName
@@ -99,12 +95,12 @@ class WebhookDelivery(TypedDict):
     next_attempt_at: Annotated[
         Time | None,
         Field(
-            description="Null if there is none: ended, being posted now, or the endpoint is"
+            description="Null if there is none: finished, being posted now, or the endpoint is"
             " disabled."
         ),
     ]
     request: WebhookRequest
-    attempts: Annotated[list[WebhookAttempt], Field(description="In their order.")]
+    attempts: Annotated[list[WebhookAttempt], Field(description="All attempts in their order.")]
 
 
 class WebhookDeliveries(TypedDict):
@@ -113,11 +109,11 @@ class WebhookDeliveries(TypedDict):
 
 
 class WebhookReplay(TypedDict):
-    replayed: Annotated[int, Field(description="How many events are delivered again.")]
+    replayed: Annotated[int, Field(description="The number of events that are delivered again.")]
     next_cursor: Annotated[
         str | None,
         Field(
-            description="Where there is more in the span: repeat the call with this as its cursor."
+            description="If the period has more events: repeat the call with this as its cursor."
         ),
     ]
 
@@ -186,7 +182,7 @@ def request_headers(delivery: Delivery) -> dict[str, str] | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Tried:
+class AttemptResult:
     """An attempt with its result; without a response, `body` is None and `failure` is set."""
 
     number: int
@@ -202,34 +198,34 @@ class Tried:
         return self.status is not None and 200 <= self.status < 300
 
 
-def attempts_of(delivery: Delivery) -> list[Tried]:
+def attempts_of(delivery: Delivery) -> list[AttemptResult]:
     """Return all attempts in their order."""
     attempts = [
-        _tried(earlier, earlier.number, earlier.at)
+        _result_of(earlier, earlier.number, earlier.at)
         for earlier in sorted(delivery.failed_attempts.all(), key=lambda attempt: attempt.number)
     ]
     # The last attempt is always in the row itself; if it failed, it is among the others too.
     if delivery.attempted_at and delivery.attempts > (attempts[-1].number if attempts else 0):
-        attempts.append(_tried(delivery, delivery.attempts, delivery.attempted_at))
+        attempts.append(_result_of(delivery, delivery.attempts, delivery.attempted_at))
     return attempts
 
 
-def _tried(row: Delivery | FailedAttempt, number: int, at: datetime) -> Tried:
+def _result_of(row: Delivery | FailedAttempt, number: int, at: datetime) -> AttemptResult:
     body = row.response_body if row.response_status else None
     failure = PostReason.named(row.error)
-    return Tried(number, at, row.response_status, body, failure, row.duration_ms or 0)
+    return AttemptResult(number, at, row.response_status, body, failure, row.duration_ms or 0)
 
 
 def _english(problem: Problem | None) -> str | None:
     return english(problem) if problem else None
 
 
-def _attempt_json(tried: Tried) -> WebhookAttempt:
+def _attempt_json(attempt: AttemptResult) -> WebhookAttempt:
     return {
-        "number": tried.number,
-        "at": time_text(tried.at),
-        "response_status": tried.status,
-        "response_body": tried.body,
-        "error": _english(tried.failure),
-        "duration_ms": tried.milliseconds,
+        "number": attempt.number,
+        "at": time_text(attempt.at),
+        "response_status": attempt.status,
+        "response_body": attempt.body,
+        "error": _english(attempt.failure),
+        "duration_ms": attempt.milliseconds,
     }

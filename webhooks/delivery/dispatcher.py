@@ -49,7 +49,7 @@ class Dispatcher:
         # Endpoints whose pause is not yet written, so that a claim would not see it.
         self._pausing: set[uuid.UUID] = set()
         self._lifeline = Lifeline()
-        self._results_came = asyncio.Event()
+        self._results_ready = asyncio.Event()
         self._no_more_results = False
         self._database = ThreadPoolExecutor(DATABASE_THREADS, "webhooks-database")
         self._loop = asyncio.new_event_loop()
@@ -65,7 +65,7 @@ class Dispatcher:
         self._thread.start()
 
     def wake(self, endpoint_id: uuid.UUID) -> None:
-        """Have the endpoint's due deliveries posted. Returns immediately."""
+        """Post the endpoint's due deliveries, in the background."""
         self._loop.call_soon_threadsafe(self._wake, endpoint_id)
 
     def stop(self) -> None:
@@ -106,24 +106,24 @@ class Dispatcher:
     def finish(self, outcome: Outcome) -> None:
         """Queue the outcome for writing."""
         self._results.outcomes.append(outcome)
-        self._results_came.set()
+        self._results_ready.set()
 
     def hand_back(self, endpoint_id: uuid.UUID, claimed: Claimed) -> None:
         """Make the delivery pending again, as if it had not been claimed, and wake its endpoint."""
         self._results.returned.append(claimed)
         self._results.returned_by.add(endpoint_id)
-        self._results_came.set()
+        self._results_ready.set()
 
     def health(self, endpoint_id: uuid.UUID, *, failing: bool) -> None:
         """Record that the endpoint has started to fail, or works again."""
         self._results.failing[endpoint_id] = failing
-        self._results_came.set()
+        self._results_ready.set()
 
     def pause(self, endpoint_id: uuid.UUID, seconds: float) -> None:
-        """Pause the endpoint for so long: this worker at once, others once it is written."""
+        """Pause the endpoint: in this worker immediately, in others once the pause is written."""
         self._results.paused[endpoint_id] = max(seconds, self._results.paused.get(endpoint_id, 0))
         self._pausing.add(endpoint_id)
-        self._results_came.set()
+        self._results_ready.set()
 
     def pauses(self, endpoint_id: uuid.UUID) -> bool:
         """Return whether a pause of the endpoint is about to be written."""
@@ -166,19 +166,19 @@ class Dispatcher:
 
     async def _write_results(self) -> None:
         while self._results or not self._no_more_results:
-            await self._results_came.wait()
+            await self._results_ready.wait()
             if not self.closing:
                 await asyncio.sleep(FLUSH_SECONDS)
-            self._results_came.clear()
+            self._results_ready.clear()
             while self._results:
                 await self._write(self._take_results())
 
     def _take_results(self) -> Results:
-        taken, rest = self._results, Results()
-        rest.outcomes = taken.outcomes[MAX_FLUSH:]
-        del taken.outcomes[MAX_FLUSH:]
-        self._results = rest
-        return taken
+        batch, remaining = self._results, Results()
+        remaining.outcomes = batch.outcomes[MAX_FLUSH:]
+        del batch.outcomes[MAX_FLUSH:]
+        self._results = remaining
+        return batch
 
     async def _write(self, results: Results) -> None:
         """Write the results, retrying until it succeeds: lost results would be posted twice."""
@@ -198,13 +198,13 @@ class Dispatcher:
             wait = min(wait * 2, 5)
 
     async def _write_singly(self, results: Results, error: Exception) -> None:
-        """Write each of them alone: one that the database refuses costs no other."""
+        """Write each result separately, so that one that the database refuses affects no other."""
         singles = results.singles()
         if len(singles) > 1:
             for single in singles:
                 await self._write(single)
             return
-        # Its lease ends, and it is posted again.
+        # After its lease the delivery is posted again.
         log.error("webhook_result_lost", exc_info=error)
         self._pausing.difference_update(results.paused)
 
@@ -222,14 +222,14 @@ class Dispatcher:
             for endpoint_worker in self._endpoint_workers.values()
             for task in endpoint_worker.posting
         }
-        under_way = posters | self._runs
-        if under_way:
-            _, late = await asyncio.wait(under_way, timeout=DRAIN_SECONDS)
+        running = posters | self._runs
+        if running:
+            _, late = await asyncio.wait(running, timeout=DRAIN_SECONDS)
             for task in late:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
         self._no_more_results = True
-        self._results_came.set()
+        self._results_ready.set()
         await self._writer
         await outbound.close()
 

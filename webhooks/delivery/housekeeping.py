@@ -57,7 +57,7 @@ WITH batch AS MATERIALIZED (
 attempts AS (
     DELETE FROM webhooks_failedattempt USING batch WHERE delivery_id = batch.id AND batch.ended
 ),
-gone AS (
+deleted AS (
     DELETE FROM webhooks_delivery USING batch
      WHERE webhooks_delivery.id = batch.id AND batch.ended
 )
@@ -73,7 +73,7 @@ WITH batch AS MATERIALIZED (
      LIMIT %(step)s
        FOR UPDATE OF event SKIP LOCKED
 ),
-gone AS (
+deleted AS (
     DELETE FROM webhooks_event USING batch WHERE webhooks_event.id = batch.id AND batch.unused
 )
 SELECT count(*), (SELECT id FROM batch ORDER BY id DESC LIMIT 1) FROM batch

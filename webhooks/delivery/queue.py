@@ -2,7 +2,7 @@
 
 Every change is a compare-and-swap. A claim moves `pending` to `sending` and stores the end of its
 lease in `next_attempt_at`. The lease also proves ownership: a result that comes after another
-worker has taken the delivery over changes nothing.
+worker has claimed the delivery again changes nothing.
 """
 
 import uuid
@@ -80,8 +80,10 @@ class Results:
         return bool(self.outcomes or self.returned or self.failing or self.paused)
 
     def singles(self) -> list["Results"]:
-        """Return the same, each outcome and each endpoint's health alone; what is handed back is
-        one, as it is nothing but times of ours."""
+        """Return the results separately, each outcome and each endpoint's health.
+
+        All that is handed back stays together, because it contains only our own times.
+        """
         found = [Results(outcomes=[outcome]) for outcome in self.outcomes]
         found += [Results(failing={key: value}) for key, value in self.failing.items()]
         found += [Results(paused={key: value}) for key, value in self.paused.items()]

@@ -16,7 +16,7 @@ RETRY_SECONDS = (
     20 * 3600,
     24 * 3600,
 )
-"""Seconds to wait after the first failed attempt, the second, and so on; then it is given up."""
+"""Seconds to wait after each failed attempt; after the last attempt the delivery fails."""
 JITTER = 0.1
 """Up to this share is added to each wait, so that deliveries that failed together spread out."""
 MAX_RETRY_AFTER = 24 * 3600.0

@@ -23,7 +23,7 @@ LOCK_CLASS = 0x77686B
 CHECK_SECONDS = 0.5
 """Interval in which a worker checks that it still holds its lock, and acquires a lost one again."""
 GRACE_SECONDS = 3.0
-"""A lock must be missing for so long, because a living worker may have lost its connection."""
+"""A lock must be missing this long, because a live worker may have lost its connection."""
 STOP_SECONDS = 2.0
 
 
