@@ -85,19 +85,19 @@ def refused(response: Any, status: int, code: str, field: str | None = None) -> 
     return error
 
 
-def waits(customer: Customer, ask: Any, code: str) -> int:
+def verified_retry_after(customer: Customer, call: Any, code: str) -> int:
     """Return the Retry-After of a refusal, and prove it: refused a second earlier, accepted then.
 
-    `ask` makes the call; `code` is the expected error code.
+    `call` makes the request; `code` is the expected error code.
     """
-    response = ask()
+    response = call()
     refused(response, 429, code, "phone")
     seconds = int(response["Retry-After"])
     assert seconds >= 1
     pass_by(customer, seconds - 1.5)
-    refused(ask(), 429, code, "phone")
+    refused(call(), 429, code, "phone")
     pass_by(customer, 1.5)
-    assert ask().status_code in (200, 202)
+    assert call().status_code in (200, 202)
     return seconds
 
 

@@ -51,7 +51,7 @@ def _page(obj: object, act: str) -> str:
     return reverse(f"admin:otp_{type(obj).__name__.lower()}_{act}", args=(obj.pk,))  # type: ignore[attr-defined]
 
 
-def shown(client: Client, url: str) -> str:
+def page_text(client: Client, url: str) -> str:
     response = client.get(url)
     assert response.status_code == 200
     return response.content.decode()
@@ -67,7 +67,7 @@ def test_a_verification_is_found(admin: Client, api: Api, term: str) -> None:
     assert other["otp_id"] not in page
 
 
-def test_a_repeated_one_is_found_once(admin: Client, api: Api, customer: Customer) -> None:
+def test_a_repeated_code_is_found_once(admin: Client, api: Api, customer: Customer) -> None:
     otp_id = send(api)["otp_id"]
     otps.pass_by(customer, 61)
     api.post(f"/v1/otp/{otp_id}/resend")
@@ -82,7 +82,7 @@ def test_searches_without_a_result(admin: Client, api: Api) -> None:
 
 def test_a_verification_is_read_only(admin: Client, api: Api) -> None:
     verification = otps.row(send(api)["otp_id"])
-    page = shown(admin, _page(verification, "change"))
+    page = page_text(admin, _page(verification, "change"))
     for text in (verification.public_id, PHONE, "do not share"):
         assert text.lower() in page.lower()
     assert admin.get("/admin/otp/verification/add/").status_code == 403
@@ -131,7 +131,7 @@ def test_rules_are_created_changed_and_audited(admin: Client, api: Api, customer
     ],
     ids=str,
 )
-def test_rules_that_are_refused(admin: Client, customer: Customer, fields: dict[str, Any]) -> None:
+def test_invalid_rules(admin: Client, customer: Customer, fields: dict[str, Any]) -> None:
     response = admin.post("/admin/otp/otpsettings/add/", {"organization": customer.id, **fields})
     assert response.status_code == 200
     assert set(response.context["adminform"].form.errors) == set(fields)
@@ -152,8 +152,8 @@ def test_a_hold_is_counted_in_the_menu_and_lifted(
     admin: Client, api: Api, customer: Customer, held: HeldPrefix
 ) -> None:
     refused(api.post(SEND, {"phone": PHONE}), 403, "DESTINATION_BLOCKED", "phone")
-    assert "+9665012" in shown(admin, "/admin/otp/heldprefix/?state=open")
-    asked = shown(admin, _page(held, "lift"))
+    assert "+9665012" in page_text(admin, "/admin/otp/heldprefix/?state=open")
+    asked = page_text(admin, _page(held, "lift"))
     assert "counted anew" in asked
     held.refresh_from_db()
     assert held.lifted_at is None, "a GET does not lift the hold"
@@ -169,7 +169,7 @@ def test_a_hold_is_counted_in_the_menu_and_lifted(
         "+9665012",
         "127.0.0.1",
     )
-    assert "+9665012" not in shown(admin, "/admin/otp/heldprefix/?state=open")
+    assert "+9665012" not in page_text(admin, "/admin/otp/heldprefix/?state=open")
     again = admin.post(_page(held, "lift"))
     assert "over already" in again.content.decode()
 
@@ -181,11 +181,11 @@ def test_a_hold_is_found(admin: Client, held: HeldPrefix, term: str) -> None:
     assert _page(held, "change") in page
 
 
-def test_an_operator_without_the_permission_only_looks(held: HeldPrefix) -> None:
+def test_an_operator_without_the_permission_only_reads(held: HeldPrefix) -> None:
     looker = person(is_staff=True)
     looker.user_permissions.add(Permission.objects.get(codename="view_heldprefix"))
     client = browser(looker)
-    assert _page(held, "lift") not in shown(client, _page(held, "change"))
+    assert _page(held, "lift") not in page_text(client, _page(held, "change"))
     assert client.post(_page(held, "lift")).status_code == 403
     held.refresh_from_db()
     assert held.lifted_at is None

@@ -117,7 +117,7 @@ def test_a_live_code_is_charged_and_never_shown(developer: Client, customer: Cus
     assert "Verified: the code is right." in text
 
 
-def test_five_wrong_codes_make_it_fail(developer: Client, customer: Customer) -> None:
+def test_five_wrong_codes_fail_the_verification(developer: Client, customer: Customer) -> None:
     url = _try(developer, customer)
     bad = wrong(_mine(customer).public_id)
     for _ in range(5):
@@ -160,7 +160,7 @@ def test_a_live_verification_of_a_customer_is_not_checked_here(
         ({"once": ""}, "This field is required"),
     ],
 )
-def test_trials_that_are_refused(
+def test_refused_trials(
     developer: Client, customer: Customer, fields: dict[str, object], message: str
 ) -> None:
     form = _form(developer, customer, **fields)
@@ -191,13 +191,13 @@ def test_a_double_click_sends_one_code(developer: Client, customer: Customer) ->
     assert Verification.objects.filter(organization=customer.organization).count() == 1
 
 
-def test_the_cooldown_holds_here_too(developer: Client, customer: Customer) -> None:
+def test_the_cooldown_applies(developer: Client, customer: Customer) -> None:
     _try(developer, customer)
     response = developer.post(_page(customer, "try/"), _form(developer, customer))
     assert "seconds ago" in response.content.decode()
 
 
-def test_a_suspended_organization_sends_none(developer: Client, customer: Customer) -> None:
+def test_a_suspended_organization_sends_no_code(developer: Client, customer: Customer) -> None:
     form = _form(developer, customer)
     Organization.objects.filter(pk=customer.id).update(status="suspended")
     response = developer.post(_page(customer, "try/"), form)
@@ -208,7 +208,7 @@ def test_a_suspended_organization_sends_none(developer: Client, customer: Custom
 # ---------------------------------------------------------------- contents of the page
 
 
-def test_recent_verifications_without_codes_or_whole_numbers(
+def test_recent_verifications_have_no_codes_and_masked_numbers(
     developer: Client, customer: Customer, api: Api, outsider: Customer
 ) -> None:
     otp_id = send(api)["otp_id"]

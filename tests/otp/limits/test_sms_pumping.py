@@ -115,7 +115,7 @@ def test_prefixes(settings: Any, number: str, digits: int, prefix: str) -> None:
     assert sms_pumping.prefix_of(parse(number)) == prefix
 
 
-def test_a_send_notes_its_prefix(api: Api) -> None:
+def test_a_send_stores_its_prefix(api: Api) -> None:
     assert otps.row(send(api)["otp_id"]).prefix == PREFIX
 
 
@@ -173,13 +173,13 @@ def test_organizations_are_counted_separately(
     assert found(outsider) == [(PREFIX, True, 10, 0)]
 
 
-def test_it_is_found_once(traffic: Traffic, customer: Customer) -> None:
+def test_a_prefix_is_detected_once(traffic: Traffic, customer: Customer) -> None:
     traffic.add(10)
     assert found(customer) == found(customer)
     assert len(found(customer)) == 1
 
 
-def test_off_and_only_recorded(
+def test_modes_off_and_record(
     traffic: Traffic, customer: Customer, api: Api, settings: Any
 ) -> None:
     settings.OTP_PUMPING = "off"
@@ -223,7 +223,7 @@ def held(traffic: Traffic, customer: Customer) -> HeldPrefix:
     return created
 
 
-def test_no_codes_go_there(api: Api, customer: Customer, held: HeldPrefix) -> None:
+def test_codes_to_a_held_prefix_are_refused(api: Api, customer: Customer, held: HeldPrefix) -> None:
     before = customer.stored()
     error = refused(api.post(SEND, {"phone": PHONE}), 403, "DESTINATION_BLOCKED", "phone")
     assert PREFIX in error["message"]
@@ -231,7 +231,9 @@ def test_no_codes_go_there(api: Api, customer: Customer, held: HeldPrefix) -> No
     send(api, phone="+966512345678")
 
 
-def test_nor_again(api: Api, traffic: Traffic, customer: Customer) -> None:
+def test_resends_to_a_held_prefix_are_refused(
+    api: Api, traffic: Traffic, customer: Customer
+) -> None:
     otp_id = send(api)["otp_id"]
     otps.pass_by(customer, 61)
     traffic.add(10)
@@ -240,7 +242,7 @@ def test_nor_again(api: Api, traffic: Traffic, customer: Customer) -> None:
     refused(response, 403, "DESTINATION_BLOCKED", "phone")
 
 
-def test_others_codes_and_test_keys_codes_do(
+def test_a_hold_does_not_affect_other_organizations_and_test_keys(
     test_api: Api, outsider: Customer, held: HeldPrefix, world: World
 ) -> None:
     world.carrier(is_sandbox=True)
@@ -248,13 +250,11 @@ def test_others_codes_and_test_keys_codes_do(
     send(test_api)
 
 
-def test_messages_that_are_no_codes_do(api: Api, held: HeldPrefix) -> None:
+def test_a_hold_does_not_affect_other_messages(api: Api, held: HeldPrefix) -> None:
     assert api.post("/v1/sms/send", {"to": PHONE, "message": "Hello"}).status_code == 202
 
 
-def test_after_twelve_hours_they_go_there_again(
-    api: Api, customer: Customer, held: HeldPrefix
-) -> None:
+def test_a_hold_ends_after_twelve_hours(api: Api, customer: Customer, held: HeldPrefix) -> None:
     otps.pass_by(customer, 12 * 3600 - 60)
     refused(api.post(SEND, {"phone": PHONE}), 403, "DESTINATION_BLOCKED", "phone")
     otps.pass_by(customer, 61)
@@ -262,7 +262,9 @@ def test_after_twelve_hours_they_go_there_again(
     assert sms_pumping.watch() == []
 
 
-def test_switched_off_they_go_there_at_once(api: Api, customer: Customer, held: HeldPrefix) -> None:
+def test_switching_the_protection_off_ends_holds_immediately(
+    api: Api, customer: Customer, held: HeldPrefix
+) -> None:
     OtpSettings.objects.create(organization=customer.organization, pumping="off")
     send(api)
 
@@ -329,22 +331,22 @@ def test_a_recorded_prefix_sends_no_notice(
     assert mail.outbox == []
 
 
-def test_two_workers_send_it_once(people: dict[str, str], held: HeldPrefix) -> None:
-    """Both workers have seen that the mail is due."""
+def test_two_workers_send_the_notice_once(people: dict[str, str], held: HeldPrefix) -> None:
+    """Both workers have read that the mail is due."""
     assert notices.due() == notices.due() == [held.pk]
     notices.send_notice(held.pk)
     notices.send_notice(held.pk)
     assert len(mail.outbox) == 2
 
 
-def test_while_the_mail_server_is_away_the_mail_stays_due(
+def test_the_email_stays_due_while_the_mail_server_is_down(
     people: dict[str, str], held: HeldPrefix, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def away(*_arguments: Any) -> None:
+    def fail(*_arguments: Any) -> None:
         raise ConnectionRefusedError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr(EmailBackend, "send_messages", away)
+        patch.setattr(EmailBackend, "send_messages", fail)
         notices.send_notice(held.pk)
     assert mail.outbox == []
     held.refresh_from_db()

@@ -61,7 +61,7 @@ def test_repeated_codes_count_once_and_test_keys_not_at_all(
     assert by(customer, "country") == {"SA": (1, 0)}
 
 
-def test_the_end_is_not_within(customer: Customer) -> None:
+def test_the_end_is_excluded(customer: Customer) -> None:
     created_at = old(customer, 1).created_at
     moment = created_at.replace(microsecond=created_at.microsecond // 1000 * 1000)
     assert conversion_by(customer.id, moment, moment + DAY, "country") == {"SA": (1, 1)}

@@ -30,7 +30,7 @@ def cancel(api: Api, otp_id: str, body: Any = None) -> Any:
     return api.post(f"/v1/otp/{otp_id}/cancel", body)
 
 
-def test_it_ends(api: Api, customer: Customer, world: World) -> None:
+def test_cancel(api: Api, customer: Customer, world: World) -> None:
     world.endpoint(customer, "otp.failed", "otp.verified")
     sent = send(api)
     otp_id = sent["otp_id"]
@@ -55,9 +55,7 @@ def test_it_ends(api: Api, customer: Customer, world: World) -> None:
     assert json.loads(event.body)["data"]["reason"] == "canceled"
 
 
-def test_what_has_not_gone_out_does_not_go_out_and_is_refunded(
-    api: Api, customer: Customer
-) -> None:
+def test_an_unsent_message_is_canceled_and_refunded(api: Api, customer: Customer) -> None:
     sent = send(api)
     assert customer.balance() == 99 * MICRO
     cancel(api, sent["otp_id"])
@@ -65,7 +63,7 @@ def test_what_has_not_gone_out_does_not_go_out_and_is_refunded(
     assert customer.balance() == 100 * MICRO
 
 
-def test_what_has_gone_out_stays_charged(api: Api, customer: Customer) -> None:
+def test_a_sent_message_stays_charged(api: Api, customer: Customer) -> None:
     sent = send(api)
     advance(Message.objects.filter(organization=customer.id), Status.SENT)
     assert cancel(api, sent["otp_id"]).status_code == 200
@@ -73,7 +71,7 @@ def test_what_has_gone_out_stays_charged(api: Api, customer: Customer) -> None:
     assert customer.balance() == 99 * MICRO
 
 
-def test_a_verified_one_is_refused(api: Api) -> None:
+def test_a_verified_verification_is_refused(api: Api) -> None:
     otp_id = send(api)["otp_id"]
     check(api, otp_id, code_of(otp_id))
     refused(cancel(api, otp_id), 409, "ALREADY_VERIFIED")
@@ -81,7 +79,7 @@ def test_a_verified_one_is_refused(api: Api) -> None:
 
 
 @pytest.mark.parametrize("how", ["canceled", "expired"])
-def test_a_completed_one_is_refused(api: Api, customer: Customer, how: str) -> None:
+def test_a_completed_verification_is_refused(api: Api, customer: Customer, how: str) -> None:
     otp_id = send(api)["otp_id"]
     if how == "canceled":
         cancel(api, otp_id)
@@ -107,14 +105,14 @@ def test_another_organizations_and_another_kind_of_keys_are_not_found(
 
 
 @pytest.mark.parametrize("body", [{"reason": "x"}, [], 5])
-def test_bodies_that_are_refused(api: Api, body: Any) -> None:
+def test_invalid_bodies(api: Api, body: Any) -> None:
     otp_id = send(api)["otp_id"]
     field = "reason" if isinstance(body, dict) else None
     refused(cancel(api, otp_id, body), 400, "INVALID_REQUEST", field)
     assert otps.row(otp_id).status == "pending"
 
 
-def test_who_may(customer: Customer) -> None:
+def test_permissions(customer: Customer) -> None:
     otp_id = send(customer.api)["otp_id"]
     key = partial(create_key, customer.organization, "k", test=False)
     assert cancel(Api(""), otp_id).status_code == 401

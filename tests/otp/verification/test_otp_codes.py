@@ -12,7 +12,7 @@ from otp.verification import codes, texts
 from otp.verification.codes import KeyLost, Secret
 
 
-def test_every_digit_is_as_likely_in_every_place() -> None:
+def test_digits_are_uniform_in_every_position() -> None:
     """Chi-square test over 4,000 codes: 9 degrees of freedom exceed 40 once in 100,000 runs."""
     found = [codes.create(uuid.uuid4(), 6)[0] for _ in range(4000)]
     for place in range(6):
@@ -33,7 +33,7 @@ def test_a_code_is_derived_again_and_recognized(length: int) -> None:
     assert not codes.matches(uuid.uuid4(), secret, code)
 
 
-def test_two_of_one_verification_differ() -> None:
+def test_two_codes_of_one_verification_differ() -> None:
     """The seed is random: the id, which is public, does not determine the code."""
     id = uuid.uuid4()
     created = [codes.create(id, 8) for _ in range(20)]
@@ -49,7 +49,7 @@ def test_without_the_servers_key_a_code_is_neither_created_nor_checked(settings:
         codes.code_of(id, 8, secret)
     with pytest.raises(KeyLost):
         codes.matches(id, secret, code)
-    # Not even if another key's id is written beside the seed.
+    # Not even if another key's id is stored with the seed.
     other = codes.create(id, 8)[1]
     forged = Secret(secret.seed, other.key_id, secret.digest)
     assert codes.code_of(id, 8, forged) != code

@@ -28,7 +28,7 @@ def read(api: Api, otp_id: str) -> Any:
     return response.json()
 
 
-def test_one_that_is_pending(api: Api) -> None:
+def test_a_pending_verification(api: Api) -> None:
     sent = send(api)
     code = code_of(sent["otp_id"])
     response = api.get(f"/v1/otp/{sent['otp_id']}")
@@ -47,7 +47,7 @@ def test_one_that_is_pending(api: Api) -> None:
     assert code not in response.content.decode()
 
 
-def test_one_that_was_checked(api: Api) -> None:
+def test_a_checked_verification(api: Api) -> None:
     otp_id = send(api)["otp_id"]
     check(api, otp_id, wrong(otp_id))
     assert read(api, otp_id)["attempts_left"] == 4
@@ -58,7 +58,7 @@ def test_one_that_was_checked(api: Api) -> None:
     assert response["verified_at"] > response["created_at"]
 
 
-def test_an_expired_one_is_shown_as_such_before_the_sweep(api: Api, customer: Customer) -> None:
+def test_expiry_shows_before_the_sweep(api: Api, customer: Customer) -> None:
     otp_id = send(api, expiry=30)["otp_id"]
     otps.pass_by(customer, 30)
     response = read(api, otp_id)
@@ -70,7 +70,7 @@ def test_an_expired_one_is_shown_as_such_before_the_sweep(api: Api, customer: Cu
     assert otps.row(otp_id).status == "pending"
 
 
-def test_a_repeated_one_names_its_latest_message(api: Api, customer: Customer) -> None:
+def test_a_resent_code_has_its_latest_message(api: Api, customer: Customer) -> None:
     otp_id = send(api)["otp_id"]
     otps.pass_by(customer, 61)
     again = api.post(f"/v1/otp/{otp_id}/resend").json()
@@ -79,7 +79,7 @@ def test_a_repeated_one_names_its_latest_message(api: Api, customer: Customer) -
     assert response["expires_at"] == again["expires_at"]
 
 
-def test_a_test_keys(test_api: Api, world: World) -> None:
+def test_a_test_key_s_verification(test_api: Api, world: World) -> None:
     world.carrier(is_sandbox=True)
     sent = send(test_api)
     response = test_api.get(f"/v1/otp/{sent['otp_id']}")
@@ -105,7 +105,7 @@ def test_the_other_paths_are_not_ids(api: Api, path: str) -> None:
     refused(api.get(f"/v1/otp/{path}"), 405, "METHOD_NOT_ALLOWED")
 
 
-def test_who_may(customer: Customer) -> None:
+def test_permissions(customer: Customer) -> None:
     url = f"/v1/otp/{send(customer.api)['otp_id']}"
     key = partial(create_key, customer.organization, "k", test=False)
     assert Api("").get(url).status_code == 401

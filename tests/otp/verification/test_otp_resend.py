@@ -31,7 +31,7 @@ def resend(api: Api, otp_id: str, body: Any = None, **more: Any) -> Any:
     return api.post(f"/v1/otp/{otp_id}/resend", body, **more)
 
 
-def test_the_same_code_goes_out_again(api: Api, customer: Customer) -> None:
+def test_the_same_code_is_sent_again(api: Api, customer: Customer) -> None:
     first = send(api, template="Shop: {code}", origin="example.com", length=8, expiry=120)
     older = otps.message(first["message_id"])
     otps.pass_by(customer, 61)
@@ -53,7 +53,7 @@ def test_the_same_code_goes_out_again(api: Api, customer: Customer) -> None:
     assert check(api, first["otp_id"], code_of(first["otp_id"]))["verified"] is True
 
 
-def test_it_has_its_full_time_again(api: Api, customer: Customer) -> None:
+def test_the_expiry_starts_again(api: Api, customer: Customer) -> None:
     first = send(api, expiry=90)
     otps.pass_by(customer, 80)
     again = resend(api, first["otp_id"]).json()
@@ -64,7 +64,7 @@ def test_it_has_its_full_time_again(api: Api, customer: Customer) -> None:
     assert check(api, first["otp_id"], code)["verified"] is True
 
 
-def test_checks_stay_counted(api: Api, customer: Customer) -> None:
+def test_earlier_checks_still_count(api: Api, customer: Customer) -> None:
     otp_id = send(api)["otp_id"]
     check(api, otp_id, wrong(otp_id))
     otps.pass_by(customer, 61)
@@ -72,7 +72,7 @@ def test_checks_stay_counted(api: Api, customer: Customer) -> None:
     assert check(api, otp_id, wrong(otp_id))["attempts_left"] == 3
 
 
-def test_one_that_has_not_gone_out_is_not_sent_twice(api: Api, customer: Customer) -> None:
+def test_an_unsent_code_is_not_sent_twice(api: Api, customer: Customer) -> None:
     first = send(api)
     otps.pass_by(customer, 61)
     resend(api, first["otp_id"])
@@ -80,7 +80,7 @@ def test_one_that_has_not_gone_out_is_not_sent_twice(api: Api, customer: Custome
     assert customer.balance() == 99 * MICRO
 
 
-def test_each_that_went_out_is_charged(api: Api, customer: Customer) -> None:
+def test_each_sent_message_is_charged(api: Api, customer: Customer) -> None:
     first = send(api)
     advance(Message.objects.filter(organization=customer.id), Status.SENT)
     otps.pass_by(customer, 61)
@@ -89,19 +89,23 @@ def test_each_that_went_out_is_charged(api: Api, customer: Customer) -> None:
     assert customer.balance() == 98 * MICRO
 
 
-def test_the_cooldown_and_its_true_retry_after(api: Api, customer: Customer) -> None:
+def test_the_cooldown_and_its_exact_retry_after(api: Api, customer: Customer) -> None:
     otp_id = send(api)["otp_id"]
-    assert 55 <= otps.waits(customer, lambda: resend(api, otp_id), "OTP_COOLDOWN") <= 60
+    assert (
+        55 <= otps.verified_retry_after(customer, lambda: resend(api, otp_id), "OTP_COOLDOWN") <= 60
+    )
     refused(resend(api, otp_id), 429, "OTP_COOLDOWN", "phone")
     assert otps.sends(customer) == 2
 
 
-def test_the_limit_and_its_true_retry_after(api: Api, customer: Customer) -> None:
+def test_the_limit_and_its_exact_retry_after(api: Api, customer: Customer) -> None:
     OtpSettings.objects.create(organization=customer.organization, ten_minutes=2)
     otp_id = send(api, expiry=3600)["otp_id"]
     otps.pass_by(customer, 61)
     assert resend(api, otp_id).status_code == 200
-    assert otps.waits(customer, lambda: resend(api, otp_id), "TOO_MANY_ATTEMPTS") > 500
+    assert (
+        otps.verified_retry_after(customer, lambda: resend(api, otp_id), "TOO_MANY_ATTEMPTS") > 500
+    )
 
 
 def test_a_test_key_gets_the_code_again(test_api: Api, customer: Customer, world: World) -> None:
@@ -112,7 +116,9 @@ def test_a_test_key_gets_the_code_again(test_api: Api, customer: Customer, world
 
 
 @pytest.mark.parametrize("how", ["expired", "failed", "canceled", "superseded", "key lost"])
-def test_a_completed_one_is_refused(api: Api, customer: Customer, settings: Any, how: str) -> None:
+def test_a_completed_verification_is_refused(
+    api: Api, customer: Customer, settings: Any, how: str
+) -> None:
     otp_id = send(api, expiry=300)["otp_id"]
     if how == "expired":
         otps.pass_by(customer, 300)
@@ -133,7 +139,7 @@ def test_a_completed_one_is_refused(api: Api, customer: Customer, settings: Any,
     assert customer.stored() == before
 
 
-def test_a_verified_one_is_refused(api: Api, customer: Customer) -> None:
+def test_a_verified_verification_is_refused(api: Api, customer: Customer) -> None:
     otp_id = send(api)["otp_id"]
     check(api, otp_id, code_of(otp_id))
     otps.pass_by(customer, 61)
@@ -141,7 +147,7 @@ def test_a_verified_one_is_refused(api: Api, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize("why", ["sender", "suppressed", "credits", "country"])
-def test_rules_that_refuse_it_by_now(api: Api, customer: Customer, why: str) -> None:
+def test_rules_that_now_refuse_it(api: Api, customer: Customer, why: str) -> None:
     otp_id = send(api, sender_id="MyCompany")["otp_id"]
     advance(Message.objects.filter(organization=customer.id), Status.SENT)
     expected = {
@@ -183,19 +189,19 @@ def test_another_organizations_and_another_kind_of_keys_are_not_found(
 
 
 @pytest.mark.parametrize("body", [{"code": "123456"}, [], 5, "x"])
-def test_bodies_that_are_refused(api: Api, body: Any) -> None:
+def test_invalid_bodies(api: Api, body: Any) -> None:
     otp_id = send(api)["otp_id"]
     field = "code" if isinstance(body, dict) else None
     refused(resend(api, otp_id, body), 400, "INVALID_REQUEST", field)
 
 
-def test_an_empty_body_is_none(api: Api, customer: Customer) -> None:
+def test_an_empty_body_is_allowed(api: Api, customer: Customer) -> None:
     otp_id = send(api)["otp_id"]
     otps.pass_by(customer, 61)
     assert resend(api, otp_id, {}).status_code == 200
 
 
-def test_who_may(customer: Customer) -> None:
+def test_permissions(customer: Customer) -> None:
     otp_id = send(customer.api)["otp_id"]
     otps.pass_by(customer, 61)
     assert resend(Api(""), otp_id).status_code == 401

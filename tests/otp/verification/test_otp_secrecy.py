@@ -91,7 +91,7 @@ def places(text: str) -> set[str]:
 # ---------------------------------------------------------------- the database
 
 
-def test_until_it_is_submitted_its_message_alone_holds_it(
+def test_before_submission_only_the_message_has_the_code(
     sent: dict[str, Any], code: str, carrier: Carrier
 ) -> None:
     assert places(code) == {"messaging_message"}
@@ -105,16 +105,14 @@ def test_until_it_is_submitted_its_message_alone_holds_it(
     )
 
 
-def test_while_a_worker_holds_it_the_text_is_whole(
-    sent: dict[str, Any], code: str, carrier: Carrier
-) -> None:
+def test_a_claimed_message_has_the_code(sent: dict[str, Any], code: str, carrier: Carrier) -> None:
     [claimed] = claim(carrier, uuid.uuid4())
     assert code in claimed.text
     assert code in otps.message(sent["message_id"]).text
 
 
 @pytest.mark.parametrize("how", ["failed", "expired", "canceled"])
-def test_a_message_that_is_never_sent_no_longer_holds_it(
+def test_an_unsent_final_message_no_longer_has_the_code(
     api: Api, sent: dict[str, Any], code: str, how: str
 ) -> None:
     if how == "canceled":
@@ -124,7 +122,9 @@ def test_a_message_that_is_never_sent_no_longer_holds_it(
     assert places(code) == set()
 
 
-def test_no_event_holds_it(api: Api, customer: Customer, world: World, carrier: Carrier) -> None:
+def test_no_event_has_the_code(
+    api: Api, customer: Customer, world: World, carrier: Carrier
+) -> None:
     world.endpoint(customer)
     sent = send(api, length=8)
     code = code_of(sent["otp_id"])
@@ -180,7 +180,9 @@ def test_the_dashboard_shows_the_text_without_it(
         assert code not in response.content.decode()
 
 
-def test_the_admin_shows_it_to_nobody(customer: Customer, sent: dict[str, Any], code: str) -> None:
+def test_the_admin_does_not_show_the_code(
+    customer: Customer, sent: dict[str, Any], code: str
+) -> None:
     admin = browser(operator())
     message, verification = otps.message(sent["message_id"]), otps.row(sent["otp_id"])
     read = reverse("admin:messaging_message_read_text", args=(message.pk,))
@@ -221,7 +223,7 @@ def written(request: pytest.FixtureRequest) -> Iterator[io.StringIO]:
     root.setLevel(level)
 
 
-def test_no_log_holds_it(api: Api, carrier: Carrier, written: io.StringIO) -> None:
+def test_no_log_has_the_code(api: Api, carrier: Carrier, written: io.StringIO) -> None:
     first = send(api, length=8)
     found = [code_of(first["otp_id"])]
     check(api, first["otp_id"], wrong(first["otp_id"]))
@@ -240,7 +242,7 @@ def test_no_log_holds_it(api: Api, carrier: Carrier, written: io.StringIO) -> No
     assert not any(code in out for code in found)
 
 
-def test_a_failure_of_ours_logs_no_code(
+def test_an_internal_error_logs_no_code(
     api: Api, customer: Customer, written: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL's error quotes the refused row, and with it the text."""

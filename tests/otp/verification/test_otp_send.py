@@ -74,7 +74,7 @@ def test_the_response_has_exactly_the_contracts_fields(api: Api, customer: Custo
     }
 
 
-def test_it_goes_out_urgently_and_only_as_long_as_the_code_is_right(
+def test_the_message_is_urgent_and_expires_with_the_code(
     api: Api, customer: Customer, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
@@ -201,9 +201,7 @@ def test_the_sender_is_the_requested_one(api: Api, customer: Customer, world: Wo
     ],
     ids=str,
 )
-def test_bodies_that_are_refused(
-    api: Api, customer: Customer, fields: dict[str, Any], field: str
-) -> None:
+def test_invalid_bodies(api: Api, customer: Customer, fields: dict[str, Any], field: str) -> None:
     before = stored(customer)
     error = refused(api.post(SEND, {"phone": PHONE} | fields), 400, "INVALID_REQUEST", field)
     assert error["message"]
@@ -221,9 +219,7 @@ def test_bodies_that_are_not_json_objects(api: Api, customer: Customer, raw: str
     "template",
     ["", "code", "{code} and {code}", "{Code}", "{ code }", "{{code}} {code}", "{code}\0"],
 )
-def test_a_template_holds_the_code_exactly_once(
-    api: Api, customer: Customer, template: str
-) -> None:
+def test_a_template_has_the_code_exactly_once(api: Api, customer: Customer, template: str) -> None:
     before = stored(customer)
     body = {"phone": PHONE, "template": template}
     refused(api.post(SEND, body), 400, "INVALID_TEMPLATE", "template")
@@ -242,7 +238,7 @@ def test_a_template_holds_the_code_exactly_once(
     ],
     ids=["gsm", "arabic", "retriever", "retriever-arabic", "retriever-mixed"],
 )
-def test_texts_that_are_too_long(api: Api, customer: Customer, fields: dict[str, str]) -> None:
+def test_too_long_texts(api: Api, customer: Customer, fields: dict[str, str]) -> None:
     before = stored(customer)
     refused(api.post(SEND, {"phone": PHONE} | fields), 400, "MESSAGE_TOO_LONG", "template")
     assert stored(customer) == before
@@ -265,28 +261,26 @@ def test_the_longest_texts(api: Api, fields: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "phone", ["", "966501234567", "0501234567", "+96650123456", "+966112345678", "+1", "text"]
 )
-def test_numbers_that_are_refused(api: Api, customer: Customer, phone: str) -> None:
+def test_refused_numbers(api: Api, customer: Customer, phone: str) -> None:
     before = stored(customer)
     refused(api.post(SEND, {"phone": phone}), 400, "INVALID_PHONE", "phone")
     assert stored(customer) == before
 
 
-def test_a_sender_that_is_not_approved(api: Api, customer: Customer) -> None:
+def test_an_unapproved_sender(api: Api, customer: Customer) -> None:
     before = stored(customer)
     body = {"phone": PHONE, "sender_id": "Stranger"}
     refused(api.post(SEND, body), 403, "INVALID_SENDER", "sender_id")
     assert stored(customer) == before
 
 
-def test_a_test_key_names_any_sender(customer: Customer, world: World) -> None:
+def test_a_test_key_may_use_any_sender(customer: Customer, world: World) -> None:
     world.carrier(is_sandbox=True)
     sent = send(customer.test_api, sender_id="Stranger")
     assert otps.message(sent["message_id"]).sender == "Stranger"
 
 
-def test_a_sender_that_its_country_lets_send_by_day_only(
-    api: Api, customer: Customer, world: World
-) -> None:
+def test_a_sender_with_sending_hours(api: Api, customer: Customer, world: World) -> None:
     """A code cannot wait for the sending hours of the next morning."""
     world.sender(customer, "Shop-AD")
     now = datetime.now(UTC)
@@ -318,14 +312,14 @@ def test_a_number_that_has_opted_out(api: Api, customer: Customer) -> None:
     assert stored(customer) == before
 
 
-def test_a_balance_that_does_not_cover_it(world: World, carrier: Any) -> None:
+def test_an_insufficient_balance(world: World, carrier: Any) -> None:
     poor = world.customer(credits=0)
     before = stored(poor)
     refused(poor.api.post(SEND, {"phone": PHONE}), 402, "INSUFFICIENT_CREDITS")
     assert stored(poor) == before
 
 
-def test_what_is_refused_leaves_the_live_code_alone(api: Api, customer: Customer) -> None:
+def test_a_refused_request_keeps_the_pending_code(api: Api, customer: Customer) -> None:
     first = send(api)
     otps.pass_by(customer, 61)
     before = stored(customer)
@@ -336,7 +330,7 @@ def test_what_is_refused_leaves_the_live_code_alone(api: Api, customer: Customer
     assert otps.check(api, first["otp_id"], code)["verified"] is True
 
 
-def test_a_country_that_is_not_on_the_organizations_list(
+def test_a_country_not_on_the_organization_s_list(
     api: Api, customer: Customer, world: World
 ) -> None:
     world.serve("971")
@@ -348,7 +342,7 @@ def test_a_country_that_is_not_on_the_organizations_list(
     send(api, phone="+971501234567")
 
 
-def test_the_installations_countries_hold_where_it_has_none_of_its_own(
+def test_the_installation_s_countries_apply_by_default(
     api: Api, customer: Customer, settings: Any
 ) -> None:
     settings.OTP_COUNTRIES = ["AE"]
@@ -360,7 +354,7 @@ def test_the_installations_countries_hold_where_it_has_none_of_its_own(
 # ---------------------------------------------------------------- permissions
 
 
-def test_who_may(customer: Customer, outsider: Customer) -> None:
+def test_permissions(customer: Customer, outsider: Customer) -> None:
     def status(secret: str) -> int:
         return int(Api(secret).post(SEND, {"phone": PHONE}).status_code)
 
@@ -379,7 +373,7 @@ def test_who_may(customer: Customer, outsider: Customer) -> None:
 # ---------------------------------------------------------------- one pending code, and limits
 
 
-def test_a_second_code_waits_for_the_cooldown(api: Api, customer: Customer) -> None:
+def test_a_second_code_is_refused_during_the_cooldown(api: Api, customer: Customer) -> None:
     send(api)
     before = stored(customer)
     response = api.post(SEND, {"phone": PHONE})
@@ -390,12 +384,17 @@ def test_a_second_code_waits_for_the_cooldown(api: Api, customer: Customer) -> N
     send(api, phone=OTHER)
 
 
-def test_the_cooldowns_retry_after_is_true(api: Api, customer: Customer) -> None:
+def test_the_cooldown_s_retry_after_is_exact(api: Api, customer: Customer) -> None:
     send(api)
-    assert otps.waits(customer, lambda: api.post(SEND, {"phone": PHONE}), "OTP_COOLDOWN") > 55
+    assert (
+        otps.verified_retry_after(
+            customer, lambda: api.post(SEND, {"phone": PHONE}), "OTP_COOLDOWN"
+        )
+        > 55
+    )
 
 
-def test_a_new_code_makes_the_old_one_void(api: Api, customer: Customer, world: World) -> None:
+def test_a_new_code_supersedes_the_old_one(api: Api, customer: Customer, world: World) -> None:
     world.endpoint(customer, "otp.failed")
     first = send(api, length=8)
     code = otps.code_of(first["otp_id"])
@@ -415,7 +414,7 @@ def test_a_new_code_makes_the_old_one_void(api: Api, customer: Customer, world: 
     assert (data["otp_id"], data["reason"]) == (first["otp_id"], "superseded")
 
 
-def test_a_void_code_that_has_not_gone_out_does_not_go_out(api: Api, customer: Customer) -> None:
+def test_an_unsent_superseded_code_is_not_sent(api: Api, customer: Customer) -> None:
     first = send(api)
     otps.pass_by(customer, 61)
     second = send(api)
@@ -431,7 +430,7 @@ def test_after_a_verification_there_is_no_cooldown(api: Api) -> None:
 
 
 @pytest.mark.parametrize("how", ["canceled", "failed"])
-def test_ending_a_code_does_not_end_the_cooldown(api: Api, how: str) -> None:
+def test_completing_a_verification_does_not_end_the_cooldown(api: Api, how: str) -> None:
     """Otherwise canceling or mistyping would allow messages to a phone without a pause."""
     first = send(api)
     if how == "canceled":
@@ -443,24 +442,28 @@ def test_ending_a_code_does_not_end_the_cooldown(api: Api, how: str) -> None:
     refused(api.post(SEND, {"phone": PHONE}), 429, "OTP_COOLDOWN", "phone")
 
 
-def test_five_in_ten_minutes(api: Api, customer: Customer) -> None:
+def test_five_codes_in_ten_minutes(api: Api, customer: Customer) -> None:
     for _ in range(5):
         send(api)
         otps.pass_by(customer, 61)
     before = stored(customer)
     refused(api.post(SEND, {"phone": PHONE}), 429, "TOO_MANY_ATTEMPTS", "phone")
     assert stored(customer) == before
-    ask = lambda: api.post(SEND, {"phone": PHONE})  # noqa: E731
+    send_again = lambda: api.post(SEND, {"phone": PHONE})  # noqa: E731
     # The first of the five was sent 305 seconds ago.
-    assert 290 <= otps.waits(customer, ask, "TOO_MANY_ATTEMPTS") <= 295
+    assert 290 <= otps.verified_retry_after(customer, send_again, "TOO_MANY_ATTEMPTS") <= 295
 
 
-def test_ten_in_a_day(api: Api, customer: Customer) -> None:
+def test_ten_codes_in_a_day(api: Api, customer: Customer) -> None:
     for _ in range(10):
         send(api)
         otps.pass_by(customer, 601)
-    ask = lambda: api.post(SEND, {"phone": PHONE})  # noqa: E731
-    assert 80_000 <= otps.waits(customer, ask, "TOO_MANY_ATTEMPTS") <= 86_400 - 6_010
+    send_again = lambda: api.post(SEND, {"phone": PHONE})  # noqa: E731
+    assert (
+        80_000
+        <= otps.verified_retry_after(customer, send_again, "TOO_MANY_ATTEMPTS")
+        <= 86_400 - 6_010
+    )
 
 
 def test_retry_after_is_the_longer_wait_of_limit_and_cooldown(api: Api, customer: Customer) -> None:
@@ -471,7 +474,7 @@ def test_retry_after_is_the_longer_wait_of_limit_and_cooldown(api: Api, customer
     assert 595 <= int(response["Retry-After"]) <= 600
 
 
-def test_repeated_codes_count(api: Api, customer: Customer) -> None:
+def test_resent_codes_count(api: Api, customer: Customer) -> None:
     first = send(api, expiry=3600)
     for _ in range(4):
         otps.pass_by(customer, 61)
@@ -547,7 +550,7 @@ def test_a_live_key_never_gets_the_code(api: Api) -> None:
 
 
 @pytest.mark.usefixtures("sandbox")
-def test_test_and_live_codes_count_apart(
+def test_test_and_live_codes_count_separately(
     api: Api, test_api: Api, customer: Customer, settings: Any
 ) -> None:
     settings.OTP_NUMBER_LIMIT_DAY = 1

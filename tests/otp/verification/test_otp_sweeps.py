@@ -47,7 +47,9 @@ def events(customer: Customer) -> list[tuple[str, str, str]]:
 # ---------------------------------------------------------------- expiry
 
 
-def test_an_overdue_one_expires_with_one_event(api: Api, customer: Customer, world: World) -> None:
+def test_an_overdue_verification_expires_with_one_event(
+    api: Api, customer: Customer, world: World
+) -> None:
     world.endpoint(customer, "otp.failed")
     over = send(api, expiry=30)["otp_id"]
     young = send(api, expiry=45, phone="+966501234568")["otp_id"]
@@ -66,7 +68,7 @@ def test_an_overdue_one_expires_with_one_event(api: Api, customer: Customer, wor
     assert (data["phone"], data["status"]) == (PHONE, "expired")
 
 
-def test_a_test_keys_event_says_so(customer: Customer, test_api: Api, world: World) -> None:
+def test_a_test_key_s_event_is_marked(customer: Customer, test_api: Api, world: World) -> None:
     world.carrier(is_sandbox=True)
     world.endpoint(customer, "otp.failed")
     send(test_api, expiry=30)
@@ -83,7 +85,7 @@ def test_an_endpoint_without_the_subscription_gets_no_event(api: Api, customer: 
     assert customer.event_rows() == []
 
 
-def test_completed_ones_do_not_expire(api: Api, customer: Customer, world: World) -> None:
+def test_completed_verifications_do_not_expire(api: Api, customer: Customer, world: World) -> None:
     world.endpoint(customer, "otp.failed", "otp.verified")
     verified = send(api)["otp_id"]
     check(api, verified, code_of(verified))
@@ -99,7 +101,7 @@ def test_completed_ones_do_not_expire(api: Api, customer: Customer, world: World
     ]
 
 
-def test_a_code_held_for_the_morning_is_not_sent_then(api: Api, customer: Customer) -> None:
+def test_an_expired_code_held_for_sending_hours_is_not_sent(api: Api, customer: Customer) -> None:
     """A message not submitted within the sending hours would be sent when they start again."""
     sent = send(api)
     message = otps.message(sent["message_id"])
@@ -114,14 +116,14 @@ def test_a_code_held_for_the_morning_is_not_sent_then(api: Api, customer: Custom
     assert customer.balance() == 100 * MICRO
 
 
-def test_in_bounded_steps(api: Api, customer: Customer) -> None:
+def test_expiry_in_bounded_steps(api: Api, customer: Customer) -> None:
     for number in range(5):
         send(api, phone=f"+96650123456{number}", expiry=30)
     otps.pass_by(customer, 30)
     assert [completion.expire_due(2) for _ in range(4)] == [2, 2, 1, 0]
 
 
-def test_beat_knows_the_tasks() -> None:
+def test_beat_schedules_the_tasks() -> None:
     from imissive.celery import app
 
     app.loader.import_default_modules()
@@ -166,8 +168,8 @@ def old(customer: Customer, days: float, status: str = "verified") -> Verificati
     return verification
 
 
-def test_old_ones_are_deleted_with_their_sends(customer: Customer, settings: Any) -> None:
-    gone = [old(customer, days) for days in (365, 91)]
+def test_old_verifications_are_deleted_with_their_sends(customer: Customer, settings: Any) -> None:
+    old_ids = [old(customer, days) for days in (365, 91)]
     kept = [old(customer, days) for days in (89, 1)] + [old(customer, 100, "pending")]
     tasks.clean_up()
     left = set(Verification.objects.values_list("id", flat=True))
@@ -176,10 +178,10 @@ def test_old_ones_are_deleted_with_their_sends(customer: Customer, settings: Any
     settings.OTP_KEEP_DAYS = 2
     tasks.clean_up()
     assert Verification.objects.count() == 2
-    assert not Verification.objects.filter(id__in=[each.id for each in gone]).exists()
+    assert not Verification.objects.filter(id__in=[each.id for each in old_ids]).exists()
 
 
-def test_it_is_deleted_in_bounded_steps(customer: Customer) -> None:
+def test_deletion_in_bounded_steps(customer: Customer) -> None:
     for _ in range(5):
         old(customer, 100)
     assert [housekeeping.purge(2) for _ in range(4)] == [2, 2, 1, 0]

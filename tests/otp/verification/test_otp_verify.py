@@ -75,7 +75,7 @@ def test_the_documented_body(api: Api) -> None:
     refused(api.post(VERIFY, raw=body), 404, "NOT_FOUND")
 
 
-def test_a_wrong_code_is_no_error(api: Api) -> None:
+def test_a_wrong_code_is_not_an_error(api: Api) -> None:
     sent = send(api)
     otp_id = sent["otp_id"]
     response = check(api, otp_id, wrong(otp_id))
@@ -89,19 +89,19 @@ def test_a_wrong_code_is_no_error(api: Api) -> None:
 
 
 @pytest.mark.parametrize("other", ["12345", "1234567", "0000"])
-def test_a_code_of_another_length_is_a_wrong_one(api: Api, other: str) -> None:
+def test_a_code_of_another_length_is_wrong(api: Api, other: str) -> None:
     otp_id = send(api)["otp_id"]
     assert check(api, otp_id, other)["attempts_left"] == 4
 
 
-def test_a_right_code_among_others_is_still_wrong(api: Api) -> None:
+def test_the_right_code_within_more_digits_is_wrong(api: Api) -> None:
     """Only the whole code is right, leading zeros included."""
     otp_id = send(api, length=6)["otp_id"]
     assert check(api, otp_id, "0" + code_of(otp_id))["verified"] is False
 
 
 @pytest.mark.parametrize("written", ["{} ", " {}", "{0[0]} {0[1]}", "{0[0]}-{0[1]}", "\u200e{}"])
-def test_how_people_write_a_code(api: Api, written: str) -> None:
+def test_typed_forms_of_a_code(api: Api, written: str) -> None:
     otp_id = send(api)["otp_id"]
     code = code_of(otp_id)
     text = written.format(code) if "[" not in written else written.format((code[:3], code[3:]))
@@ -114,7 +114,7 @@ def test_arabic_digits(api: Api) -> None:
     assert check(api, otp_id, arabic)["verified"] is True
 
 
-def test_five_wrong_codes_make_it_fail(api: Api, customer: Customer, world: World) -> None:
+def test_five_wrong_codes_fail_the_verification(api: Api, customer: Customer, world: World) -> None:
     world.endpoint(customer, "otp.failed", "otp.verified")
     otp_id = send(api)["otp_id"]
     code, bad = code_of(otp_id), wrong(otp_id)
@@ -140,7 +140,7 @@ def test_the_fifth_check_may_be_the_right_one(api: Api) -> None:
 
 
 @pytest.mark.parametrize("right", [True, False])
-def test_once_verified_another_check_is_refused(
+def test_checks_after_verification_are_refused(
     api: Api, customer: Customer, world: World, right: bool
 ) -> None:
     world.endpoint(customer, "otp.failed", "otp.verified")
@@ -165,7 +165,7 @@ def test_it_expires(api: Api, customer: Customer, world: World) -> None:
     assert [event["data"]["reason"] for event in events(customer)] == ["expired"]
 
 
-def test_a_completed_one_keeps_nothing_to_derive_the_code_from(api: Api) -> None:
+def test_completion_deletes_the_secret(api: Api) -> None:
     otp_id = send(api)["otp_id"]
     check(api, otp_id, code_of(otp_id))
     completed = otps.row(otp_id)
@@ -194,9 +194,7 @@ def test_a_completed_one_keeps_nothing_to_derive_the_code_from(api: Api) -> None
     ],
     ids=str,
 )
-def test_bodies_that_are_refused_count_for_nothing(
-    api: Api, fields: dict[str, Any], field: str
-) -> None:
+def test_invalid_bodies_do_not_count(api: Api, fields: dict[str, Any], field: str) -> None:
     otp_id = send(api)["otp_id"]
     body = {"otp_id": otp_id, "code": code_of(otp_id)} | fields
     refused(api.post(VERIFY, body), 400, "INVALID_REQUEST", field)
@@ -219,14 +217,14 @@ def test_ids_that_are_not_found(api: Api, otp_id: str) -> None:
     refused(api.post(VERIFY, {"otp_id": otp_id, "code": "123456"}), 404, "NOT_FOUND")
 
 
-def test_another_organizations_is_not_found(api: Api, outsider: Customer) -> None:
+def test_another_organization_s_verification_is_not_found(api: Api, outsider: Customer) -> None:
     otp_id = send(api)["otp_id"]
     body = {"otp_id": otp_id, "code": code_of(otp_id)}
     refused(outsider.api.post(VERIFY, body), 404, "NOT_FOUND")
     assert otps.row(otp_id).attempts == 0
 
 
-def test_a_test_keys_is_not_found_with_a_live_key_nor_the_other_way_round(
+def test_live_and_test_keys_do_not_find_each_other_s_verifications(
     api: Api, test_api: Api, world: World
 ) -> None:
     """A code that never reached a phone proves nothing."""
@@ -238,7 +236,7 @@ def test_a_test_keys_is_not_found_with_a_live_key_nor_the_other_way_round(
     refused(test_api.post(VERIFY, body), 404, "NOT_FOUND")
 
 
-def test_who_may(customer: Customer) -> None:
+def test_permissions(customer: Customer) -> None:
     otp_id = send(customer.api)["otp_id"]
     body = {"otp_id": otp_id, "code": wrong(otp_id)}
     assert Api("").post(VERIFY, body).status_code == 401
@@ -271,7 +269,7 @@ def test_a_code_survives_a_new_first_key(api: Api, settings: Any) -> None:
     assert check(api, otp_id, code)["verified"] is True
 
 
-def test_a_code_whose_key_is_gone_has_expired(api: Api, settings: Any) -> None:
+def test_a_code_with_a_removed_key_has_expired(api: Api, settings: Any) -> None:
     otp_id = send(api)["otp_id"]
     code = code_of(otp_id)
     settings.FIELD_ENCRYPTION_KEYS = ["B" * 43 + "="]
@@ -328,7 +326,7 @@ def guess(customer: Customer, otp_id: str, code: str) -> tuple[int, str]:
     return response.status_code, body.get("status") or body["error"]["code"]
 
 
-def test_no_more_than_five_guesses_are_compared_however_many_come_at_once(
+def test_at_most_five_concurrent_guesses_are_compared(
     racing: Customer, compared: list[str]
 ) -> None:
     otp_id = send(racing.api)["otp_id"]
@@ -351,7 +349,7 @@ def test_without_the_lock_more_would_be_compared(
     assert len(compared) > 5
 
 
-def test_a_right_code_is_right_once(racing: Customer, compared: list[str]) -> None:
+def test_concurrent_right_codes_verify_once(racing: Customer, compared: list[str]) -> None:
     otp_id = send(racing.api)["otp_id"]
     responses = in_threads([partial(guess, racing, otp_id, code_of(otp_id))] * 8)
     assert sorted(responses) == [(200, "verified")] + [(409, "ALREADY_VERIFIED")] * 7
@@ -362,7 +360,7 @@ def sweep() -> tuple[int, str]:
     return completion.expire_due(), "swept"
 
 
-def test_a_check_and_the_sweep_complete_it_once(racing: Customer) -> None:
+def test_a_concurrent_check_and_sweep_complete_it_once(racing: Customer) -> None:
     for _ in range(5):
         otp_id = send(racing.api, expiry=30)["otp_id"]
         code = code_of(otp_id)
@@ -378,7 +376,7 @@ def try_to_send(customer: Customer) -> tuple[int, str]:
     return response.status_code, body.get("status") or body["error"]["code"]
 
 
-def test_of_two_sends_at_once_one_passes(racing: Customer) -> None:
+def test_one_of_two_concurrent_sends_passes(racing: Customer) -> None:
     responses = in_threads([partial(try_to_send, racing)] * 6)
     assert sorted(responses) == [(202, "pending")] + [(429, "OTP_COOLDOWN")] * 5
     assert len(otps.live(racing)) == 1
@@ -386,7 +384,7 @@ def test_of_two_sends_at_once_one_passes(racing: Customer) -> None:
     assert racing.balance() == 99_000_000
 
 
-def test_without_the_lock_only_the_index_stands_between_two_live_codes(
+def test_without_the_lock_only_the_index_prevents_two_pending_codes(
     racing: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The race is real: several pass the limits, and only the unique index keeps one pending."""
@@ -407,7 +405,7 @@ def test_without_the_lock_only_the_index_stands_between_two_live_codes(
     assert len(otps.live(racing)) == 1
 
 
-def test_limits_of_a_number_hold_for_organizations_that_send_at_once(
+def test_number_limits_hold_for_concurrent_organizations(
     racing: Customer, committed_world: World, settings: Any
 ) -> None:
     settings.OTP_NUMBER_LIMIT_DAY = 1
@@ -436,6 +434,6 @@ def test_sending_a_new_code_and_checking_the_old_one_do_not_deadlock(racing: Cus
     assert len(otp_ids) == len(events(racing)) == 4
 
 
-def test_ids_are_of_their_kind(api: Api) -> None:
+def test_ids_of_other_kinds_are_not_found(api: Api) -> None:
     sent = send(api)
     assert ids.parse_id(ids.OTP, sent["otp_id"]) == otps.row(sent["otp_id"]).id
