@@ -24,7 +24,7 @@ def call(
     return Client().generic(method, path, data, "application/json", headers=headers, **more)
 
 
-def answer(api: Api, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
+def call_json(api: Api, method: str, path: str, body: Any = None, *, status: int = 200) -> Any:
     """Make a call, check its status, and return the JSON of its response."""
     response = call(api, method, path, body)
     assert response.status_code == status, response.content

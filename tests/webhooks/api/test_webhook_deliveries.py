@@ -13,8 +13,8 @@ from imissive.core import ids
 from tests.support.factories import Api, Customer, World
 from tests.support.webhook_calls import (
     UNKNOWN_WEBHOOKS,
-    answer,
     call,
+    call_json,
     check_other_methods,
     check_who_may,
     refused,
@@ -42,7 +42,7 @@ def path(endpoint: Endpoint, **query: Any) -> str:
 
 def listed(api: Api, endpoint: Endpoint, **query: Any) -> list[str]:
     """Return the ids of the deliveries on the first page."""
-    return [row["id"] for row in answer(api, "GET", path(endpoint, **query))["data"]]
+    return [row["id"] for row in call_json(api, "GET", path(endpoint, **query))["data"]]
 
 
 def ids_of(found: list[Delivery]) -> list[str]:
@@ -50,7 +50,7 @@ def ids_of(found: list[Delivery]) -> list[str]:
     return [row.public_id for row in sorted(found, key=lambda row: row.id, reverse=True)]
 
 
-def test_newest_first_with_all_there_is_to_one(
+def test_newest_first_with_all_fields(
     api: Api, customer: Customer, world: World, endpoint: Endpoint
 ) -> None:
     other = world.endpoint(customer)
@@ -59,12 +59,12 @@ def test_newest_first_with_all_there_is_to_one(
     work_off(endpoint, delivered=False)
     assert listed(api, endpoint) == ids_of(rows(endpoint))
     assert len(listed(api, other)) == 8
-    first = answer(api, "GET", path(endpoint))["data"][0]
-    assert first == answer(api, "GET", f"/v1/webhooks/deliveries/{first['id']}")
+    first = call_json(api, "GET", path(endpoint))["data"][0]
+    assert first == call_json(api, "GET", f"/v1/webhooks/deliveries/{first['id']}")
     assert len(first["attempts"]) == 1
 
 
-def test_pages_neither_repeat_nor_miss_while_more_come(
+def test_pages_neither_repeat_nor_miss_with_new_deliveries(
     api: Api, customer: Customer, endpoint: Endpoint
 ) -> None:
     happen(customer, 7)
@@ -72,7 +72,7 @@ def test_pages_neither_repeat_nor_miss_while_more_come(
     read: list[str] = []
     cursor: dict[str, str] = {}
     while True:
-        page = answer(api, "GET", path(endpoint, limit=3, **cursor))
+        page = call_json(api, "GET", path(endpoint, limit=3, **cursor))
         read += [row["id"] for row in page["data"]]
         happen(customer)
         if page["next_cursor"] is None:
@@ -81,7 +81,7 @@ def test_pages_neither_repeat_nor_miss_while_more_come(
     assert read == there
 
 
-def shown(delivery: Delivery) -> str:
+def public_id(delivery: Delivery) -> str:
     return "pending" if delivery.status == "sending" else delivery.status
 
 
@@ -104,10 +104,10 @@ def test_by_status(
     queue.claim(endpoint.id, 2)
     assert statuses(endpoint) == {"delivered", "failed", "pending", "sending"}
     for status, count in {"delivered": 2, "failed": 3, "pending": 5}.items():
-        found = [row for row in rows(endpoint) if shown(row) == status]
+        found = [row for row in rows(endpoint) if public_id(row) == status]
         assert len(found) == count
         assert listed(api, endpoint, status=status) == ids_of(found)
-        first = answer(api, "GET", path(endpoint, status=status, limit=1))
+        first = call_json(api, "GET", path(endpoint, status=status, limit=1))
         assert [row["id"] for row in first["data"]] == ids_of(found)[:1]
         after = listed(api, endpoint, status=status, cursor=first["next_cursor"])
         assert after == ids_of(found)[1:]
@@ -155,7 +155,7 @@ def test_by_time(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     assert listed(api, endpoint, **period) == [at_noon]
     assert listed(api, endpoint, status="pending", **period) == [at_noon]
     assert listed(api, endpoint, created_after="1066-10-14T09:00:00Z", limit=1) == [late]
-    read_back = answer(api, "GET", f"/v1/webhooks/deliveries/{at_noon}")
+    read_back = call_json(api, "GET", f"/v1/webhooks/deliveries/{at_noon}")
     assert read_back["created_at"] == "2026-01-15T12:00:00.500Z"
 
 
@@ -179,18 +179,16 @@ def test_by_time(api: Api, customer: Customer, endpoint: Endpoint) -> None:
         ({"state": "failed"}, "state"),
     ],
 )
-def test_queries_that_are_refused(
-    api: Api, endpoint: Endpoint, query: dict[str, str], field: str
-) -> None:
+def test_invalid_queries(api: Api, endpoint: Endpoint, query: dict[str, str], field: str) -> None:
     refused(call(api, "GET", path(endpoint, **query)), 400, "INVALID_REQUEST", field)
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
+def test_ids_of_other_kinds_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "GET", f"/v1/webhooks/{id}/deliveries"), 404, "NOT_FOUND")
 
 
-def test_who_may(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
+def test_permissions(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
     happen(customer)
     check_who_may(customer, outsider, "GET", path(endpoint), None, status=200)
     check_other_methods(customer.api, path(endpoint), "GET")

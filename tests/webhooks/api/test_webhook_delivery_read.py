@@ -11,8 +11,8 @@ from imissive.core import ids
 from tests.support.factories import Api, Customer, World
 from tests.support.webhook_calls import (
     UNKNOWN_DELIVERIES,
-    answer,
     call,
+    call_json,
     check_other_methods,
     check_who_may,
     refused,
@@ -42,10 +42,10 @@ def endpoint(world: World, customer: Customer) -> Endpoint:
 def read(api: Api, endpoint: Endpoint) -> Any:
     """Return the endpoint's only delivery."""
     [row] = rows(endpoint)
-    return answer(api, "GET", f"/v1/webhooks/deliveries/{row.public_id}")
+    return call_json(api, "GET", f"/v1/webhooks/deliveries/{row.public_id}")
 
 
-def test_every_attempt_and_what_was_sent(
+def test_every_attempt_and_its_request(
     committed_world: World, there: Receiver, start: Start
 ) -> None:
     customer = committed_world.customer(sender=None)
@@ -104,7 +104,9 @@ def test_a_first_success_has_no_failed_attempt(world: World, customer: Customer)
     assert (attempt["number"], attempt["response_status"], attempt["duration_ms"]) == (1, 200, 7)
 
 
-def test_only_what_failed_of_a_batch_has_one(customer: Customer, endpoint: Endpoint) -> None:
+def test_only_failed_deliveries_of_a_batch_have_failed_attempts(
+    customer: Customer, endpoint: Endpoint
+) -> None:
     happen(customer, 2)
     fine, broken = queue.claim(endpoint.id, 2)
     outcomes = [outcome(fine, delivered=True), outcome(broken, delivered=False)]
@@ -138,10 +140,10 @@ def test_the_next_attempt(api: Api, customer: Customer, endpoint: Endpoint) -> N
     due = datetime.fromisoformat(read(api, endpoint)["next_attempt_at"])
     assert row.next_attempt_at is not None
     assert abs(due - row.next_attempt_at) < timedelta(milliseconds=1)
-    rest = timezone.now() + timedelta(hours=1)
-    Endpoint.objects.filter(id=endpoint.id).update(paused_until=rest)
+    others = timezone.now() + timedelta(hours=1)
+    Endpoint.objects.filter(id=endpoint.id).update(paused_until=others)
     due = datetime.fromisoformat(read(api, endpoint)["next_attempt_at"])
-    assert abs(due - rest) < timedelta(milliseconds=1)
+    assert abs(due - others) < timedelta(milliseconds=1)
     Endpoint.objects.filter(id=endpoint.id).update(enabled=False)
     assert read(api, endpoint)["next_attempt_at"] is None
 
@@ -150,7 +152,7 @@ def make_due_again(endpoint: Endpoint) -> None:
     Delivery.objects.filter(endpoint=endpoint).update(next_attempt_at=timezone.now())
 
 
-def test_after_the_last_attempt_all_ten_are_there(
+def test_after_the_last_attempt_all_ten_are_listed(
     api: Api, customer: Customer, endpoint: Endpoint
 ) -> None:
     happen(customer)
@@ -175,7 +177,7 @@ def test_a_late_result_leaves_no_attempt(api: Api, customer: Customer, endpoint:
 
 
 @pytest.mark.parametrize("id", UNKNOWN_DELIVERIES)
-def test_ids_that_are_not_deliveries_are_not_found(api: Api, id: str) -> None:
+def test_ids_of_other_kinds_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "GET", f"/v1/webhooks/deliveries/{id}"), 404, "NOT_FOUND")
 
 
@@ -183,12 +185,12 @@ def test_deliveries_of_a_deleted_endpoint_are_not_found(
     api: Api, customer: Customer, endpoint: Endpoint
 ) -> None:
     happen(customer)
-    answer(api, "DELETE", f"/v1/webhooks/{endpoint.public_id}", status=204)
+    call_json(api, "DELETE", f"/v1/webhooks/{endpoint.public_id}", status=204)
     path = f"/v1/webhooks/deliveries/{ids.public_id('dlv', rows(endpoint)[0].id)}"
     refused(call(api, "GET", path), 404, "NOT_FOUND")
 
 
-def test_who_may(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
+def test_permissions(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
     happen(customer)
     path = f"/v1/webhooks/deliveries/{rows(endpoint)[0].public_id}"
     check_who_may(customer, outsider, "GET", path, None, status=200)

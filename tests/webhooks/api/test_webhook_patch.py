@@ -9,8 +9,8 @@ from django.utils import timezone
 from tests.support.factories import Api, Customer, World
 from tests.support.webhook_calls import (
     UNKNOWN_WEBHOOKS,
-    answer,
     call,
+    call_json,
     check_other_methods,
     check_who_may,
     refused,
@@ -50,14 +50,14 @@ def stored(endpoint: Endpoint) -> Any:
     ],
 )
 def test_only_given_fields_change(api: Api, endpoint: Endpoint, changes: dict[str, Any]) -> None:
-    before = answer(api, "GET", path(endpoint))
-    after = answer(api, "PATCH", path(endpoint), changes)
+    before = call_json(api, "GET", path(endpoint))
+    after = call_json(api, "PATCH", path(endpoint), changes)
     assert after == before | changes
-    assert answer(api, "GET", path(endpoint)) == after
+    assert call_json(api, "GET", path(endpoint)) == after
 
 
 def test_events_are_named_once(api: Api, endpoint: Endpoint) -> None:
-    changed = answer(api, "PATCH", path(endpoint), {"events": ["message.sent"] * 2})
+    changed = call_json(api, "PATCH", path(endpoint), {"events": ["message.sent"] * 2})
     assert changed["events"] == ["message.sent"]
 
 
@@ -73,9 +73,9 @@ def broken(endpoint: Endpoint) -> None:
     )
 
 
-def test_it_shows_the_receivers_health(api: Api, endpoint: Endpoint) -> None:
+def test_the_response_has_the_receiver_s_health(api: Api, endpoint: Endpoint) -> None:
     broken(endpoint)
-    read_back = answer(api, "GET", path(endpoint))
+    read_back = call_json(api, "GET", path(endpoint))
     assert read_back["enabled"] is False
     assert read_back["disabled_reason"] == "The receiver responded with 410 Gone."
     assert read_back["failing_since"].endswith("Z")
@@ -87,35 +87,35 @@ def test_enabling_resets_the_failures_and_wakes_the_worker(
 ) -> None:
     broken(endpoint)
     with django_capture_on_commit_callbacks(execute=True):
-        read_back = answer(api, "PATCH", path(endpoint), {"enabled": True})
+        read_back = call_json(api, "PATCH", path(endpoint), {"enabled": True})
     assert (read_back["enabled"], read_back["disabled_reason"]) == (True, None)
     assert (read_back["failing_since"], read_back["paused_until"]) == (None, None)
     assert stored(endpoint)["notice_due_at"] is None
     assert ("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,)) in wakes
 
 
-def test_a_disabled_one_wakes_no_worker(
+def test_a_disabled_endpoint_wakes_no_worker(
     api: Api, endpoint: Endpoint, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks(execute=True):
-        answer(api, "PATCH", path(endpoint), {"enabled": False})
+        call_json(api, "PATCH", path(endpoint), {"enabled": False})
     assert wakes == []
 
 
-def test_one_that_is_enabled_already_keeps_its_clock(api: Api, endpoint: Endpoint) -> None:
+def test_enabling_an_enabled_endpoint_keeps_failing_since(api: Api, endpoint: Endpoint) -> None:
     """Otherwise repeated calls would prevent a dead endpoint from being disabled."""
     since = timezone.now() - timedelta(days=4)
     Endpoint.objects.filter(id=endpoint.id).update(failing_since=since)
-    answer(api, "PATCH", path(endpoint), {"enabled": True, "description": "again"})
+    call_json(api, "PATCH", path(endpoint), {"enabled": True, "description": "again"})
     assert stored(endpoint)["failing_since"] == since
 
 
 def test_another_url_has_not_failed_yet(api: Api, endpoint: Endpoint) -> None:
     now = timezone.now()
     Endpoint.objects.filter(id=endpoint.id).update(failing_since=now, paused_until=now)
-    answer(api, "PATCH", path(endpoint), {"url": endpoint.url})
+    call_json(api, "PATCH", path(endpoint), {"url": endpoint.url})
     assert stored(endpoint)["failing_since"] == now
-    answer(api, "PATCH", path(endpoint), {"url": endpoint.url + "/new"})
+    call_json(api, "PATCH", path(endpoint), {"url": endpoint.url + "/new"})
     assert (stored(endpoint)["failing_since"], stored(endpoint)["paused_until"]) == (None, None)
 
 
@@ -144,31 +144,29 @@ def test_another_url_has_not_failed_yet(api: Api, endpoint: Endpoint) -> None:
         ("text", "INVALID_REQUEST", None),
     ],
 )
-def test_bodies_that_are_refused(
-    api: Api, endpoint: Endpoint, body: Any, code: str, field: str
-) -> None:
+def test_invalid_bodies(api: Api, endpoint: Endpoint, body: Any, code: str, field: str) -> None:
     before = stored(endpoint)
     refused(call(api, "PATCH", path(endpoint), body), 400, code, field)
     assert stored(endpoint) == before
 
 
 @pytest.mark.parametrize("raw", ["{", "", '{"url": "\\ud800"}'])
-def test_what_is_not_json(api: Api, endpoint: Endpoint, raw: str) -> None:
+def test_bodies_that_are_not_json(api: Api, endpoint: Endpoint, raw: str) -> None:
     refused(call(api, "PATCH", path(endpoint), raw=raw), 400, "INVALID_REQUEST")
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
+def test_ids_of_other_kinds_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "PATCH", f"/v1/webhooks/{id}", {}), 404, "NOT_FOUND")
 
 
-def test_a_deleted_one_is_not_found(api: Api, endpoint: Endpoint) -> None:
-    answer(api, "DELETE", path(endpoint), status=204)
+def test_a_deleted_endpoint_is_not_found(api: Api, endpoint: Endpoint) -> None:
+    call_json(api, "DELETE", path(endpoint), status=204)
     refused(call(api, "PATCH", path(endpoint), {"enabled": True}), 404, "NOT_FOUND")
     assert stored(endpoint)["enabled"] is False
 
 
-def test_who_may(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
+def test_permissions(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
     body = {"description": "changed"}
     check_who_may(customer, outsider, "PATCH", path(endpoint), body, status=200)
     check_other_methods(customer.api, path(endpoint), "GET", "PATCH", "DELETE")

@@ -12,8 +12,8 @@ from tests.support.factories import (
 )
 from tests.support.webhook_calls import (
     UNKNOWN_DELIVERIES,
-    answer,
     call,
+    call_json,
     check_other_methods,
     check_who_may,
     refused,
@@ -58,7 +58,7 @@ def test_the_same_event_is_delivered_again(
     running = start()
     deliver(running, happen(customer))
     [first] = wait_for_status(endpoint, "delivered")
-    again = answer(customer.api, "POST", path(first), status=202)
+    again = call_json(customer.api, "POST", path(first), status=202)
     assert again["status"] == "pending"
     assert again["id"] != first.public_id
     assert wakes[-1] == ("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))
@@ -70,39 +70,41 @@ def test_the_same_event_is_delivered_again(
     assert len(wait_for_status(endpoint, "delivered")) == 2
 
 
-def test_a_failed_one_too(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+def test_a_failed_delivery_is_replayed(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     happen(customer)
     work_off(endpoint, delivered=False)
     give_up(endpoint)
     [failed] = rows(endpoint)
-    again = answer(api, "POST", path(failed), status=202)
-    original = answer(api, "GET", f"/v1/webhooks/deliveries/{failed.public_id}")
+    again = call_json(api, "POST", path(failed), status=202)
+    original = call_json(api, "GET", f"/v1/webhooks/deliveries/{failed.public_id}")
     assert (original["status"], len(original["attempts"])) == ("failed", 1)
     for same in ("event_id", "event", "message_id", "webhook_id"):
         assert again[same] == original[same]
     assert again["request"]["body"] == original["request"]["body"]
 
 
-def test_not_while_it_is_on_its_way(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+def test_a_pending_delivery_is_not_replayed(
+    api: Api, customer: Customer, endpoint: Endpoint
+) -> None:
     happen(customer)
     [pending] = rows(endpoint)
     assert "on its way" in refused(call(api, "POST", path(pending)), 409, "CONFLICT")
     work_off(endpoint, delivered=True)
-    answer(api, "POST", path(pending), status=202)
+    call_json(api, "POST", path(pending), status=202)
     # The replay is on its way now, so neither of the two can be replayed.
     for one in rows(endpoint):
         refused(call(api, "POST", path(one)), 409, "CONFLICT")
     assert len(rows(endpoint)) == 2
 
 
-def test_another_endpoints_delivery_of_the_event_does_not_prevent_it(
+def test_another_endpoint_s_delivery_does_not_prevent_a_replay(
     api: Api, world: World, customer: Customer, delivered: Delivery
 ) -> None:
     world.endpoint(customer)
     Delivery.objects.create(
         event=delivered.event, event_type=delivered.event_type, endpoint=world.endpoint(customer)
     )
-    answer(api, "POST", path(delivered), status=202)
+    call_json(api, "POST", path(delivered), status=202)
 
 
 def test_concurrent_replays_create_only_one(
@@ -138,7 +140,7 @@ def test_a_disabled_endpoint_is_refused(api: Api, endpoint: Endpoint, delivered:
 @pytest.mark.parametrize(
     ("raw", "field"), [('{"to": "now"}', "to"), ("[1]", None), ("{", None), ('"x"', None)]
 )
-def test_bodies_that_are_refused(
+def test_invalid_bodies(
     api: Api, endpoint: Endpoint, delivered: Delivery, raw: str, field: str
 ) -> None:
     refused(call(api, "POST", path(delivered), raw=raw), 400, "INVALID_REQUEST", field)
@@ -146,18 +148,18 @@ def test_bodies_that_are_refused(
 
 
 @pytest.mark.parametrize("id", UNKNOWN_DELIVERIES)
-def test_ids_that_are_not_deliveries_are_not_found(api: Api, id: str) -> None:
+def test_ids_of_other_kinds_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "POST", f"/v1/webhooks/deliveries/{id}/replay"), 404, "NOT_FOUND")
 
 
 def test_deliveries_of_a_deleted_endpoint_are_not_found(
     api: Api, endpoint: Endpoint, delivered: Delivery
 ) -> None:
-    answer(api, "DELETE", f"/v1/webhooks/{endpoint.public_id}", status=204)
+    call_json(api, "DELETE", f"/v1/webhooks/{endpoint.public_id}", status=204)
     refused(call(api, "POST", path(delivered)), 404, "NOT_FOUND")
 
 
-def test_who_may(customer: Customer, outsider: Customer, delivered: Delivery) -> None:
+def test_permissions(customer: Customer, outsider: Customer, delivered: Delivery) -> None:
     check_who_may(customer, outsider, "POST", path(delivered), None, status=202)
     assert len(rows(delivered.endpoint)) == 2
     check_other_methods(customer.api, path(delivered), "POST")

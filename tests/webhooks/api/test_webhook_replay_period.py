@@ -9,8 +9,8 @@ from django.utils import timezone
 from tests.support.factories import Api, Customer, World
 from tests.support.webhook_calls import (
     UNKNOWN_WEBHOOKS,
-    answer,
     call,
+    call_json,
     check_other_methods,
     check_who_may,
     refused,
@@ -42,7 +42,7 @@ def endpoint(world: World, customer: Customer) -> Endpoint:
 
 
 def replay(api: Api, endpoint: Endpoint, **body: Any) -> Any:
-    return answer(api, "POST", path(endpoint), PERIOD | body, status=202)
+    return call_json(api, "POST", path(endpoint), PERIOD | body, status=202)
 
 
 def fail(customer: Customer, endpoint: Endpoint, count: int, type: str = "message.sent") -> None:
@@ -60,7 +60,7 @@ def pending(endpoint: Endpoint) -> list[Delivery]:
     return [row for row in rows(endpoint) if row.status == "pending"]
 
 
-def test_failed_ones_are_replayed_in_their_order(
+def test_failed_deliveries_are_replayed_in_order(
     committed_world: World, there: Receiver, start: Start, settings: Any
 ) -> None:
     settings.WEBHOOK_CONCURRENCY = 1
@@ -104,7 +104,9 @@ def test_an_event_that_failed_twice_is_replayed_once(
     assert len(rows(endpoint)) == 3
 
 
-def test_pending_ones_are_not_replayed(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+def test_pending_deliveries_are_not_replayed(
+    api: Api, customer: Customer, endpoint: Endpoint
+) -> None:
     happen(customer, 2)
     for status in ("failed", "all"):
         assert replay(api, endpoint, status=status)["replayed"] == 0
@@ -114,7 +116,7 @@ def test_pending_ones_are_not_replayed(api: Api, customer: Customer, endpoint: E
     assert len(rows(endpoint)) == 2
 
 
-def test_some_events_only(api: Api, customer: Customer, endpoint: Endpoint) -> None:
+def test_only_the_given_events(api: Api, customer: Customer, endpoint: Endpoint) -> None:
     for type in ("message.sent", "message.failed", "otp.failed"):
         fail(customer, endpoint, 1, type)
     assert replay(api, endpoint, events=["message.failed", "otp.failed"])["replayed"] == 2
@@ -122,7 +124,7 @@ def test_some_events_only(api: Api, customer: Customer, endpoint: Endpoint) -> N
     assert replay(api, endpoint, events=[])["replayed"] == 1
 
 
-def test_only_of_the_period_and_of_this_endpoint(
+def test_only_deliveries_of_the_period_and_this_endpoint(
     api: Api, world: World, customer: Customer, endpoint: Endpoint
 ) -> None:
     other = world.endpoint(customer)
@@ -199,7 +201,7 @@ def test_a_repeated_call_with_an_idempotency_key_replays_once(
         ([], None),
     ],
 )
-def test_bodies_that_are_refused(
+def test_invalid_bodies(
     api: Api, customer: Customer, endpoint: Endpoint, body: Any, field: str
 ) -> None:
     fail(customer, endpoint, 1)
@@ -208,11 +210,11 @@ def test_bodies_that_are_refused(
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
+def test_ids_of_other_kinds_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "POST", f"/v1/webhooks/{id}/replay", PERIOD), 404, "NOT_FOUND")
 
 
-def test_who_may(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
+def test_permissions(customer: Customer, outsider: Customer, endpoint: Endpoint) -> None:
     fail(customer, endpoint, 1)
     check_who_may(customer, outsider, "POST", path(endpoint), PERIOD, status=202)
     assert len(pending(endpoint)) == 1

@@ -15,8 +15,8 @@ from tests.support.factories import (
 )
 from tests.support.webhook_calls import (
     UNKNOWN_WEBHOOKS,
-    answer,
     call,
+    call_json,
     check_other_methods,
     check_who_may,
     refused,
@@ -44,7 +44,7 @@ def test_both_secrets_verify_for_a_day(
     endpoint = endpoint_of(customer, there.url)
     old = endpoint.secret
     running = start()
-    new = answer(customer.api, "POST", path(endpoint))["secret"]
+    new = call_json(customer.api, "POST", path(endpoint))["secret"]
     deliver(running, happen(customer))
     [post] = there.wait_for(1)
     assert post.headers["webhook-signature"].count("v1,") == 2
@@ -64,12 +64,12 @@ def test_both_secrets_verify_for_a_day(
 
 def test_the_new_secret_is_shown_once(api: Api, world: World, customer: Customer) -> None:
     endpoint = world.endpoint(customer)
-    rotated = answer(api, "POST", path(endpoint))
+    rotated = call_json(api, "POST", path(endpoint))
     assert rotated["secret"].startswith("whsec_")
     assert rotated["secret"] != endpoint.secret
     until = datetime.fromisoformat(rotated["previous_secret_until"])
     assert timedelta(hours=23, minutes=59) < until - timezone.now() <= timedelta(hours=24)
-    shown = answer(api, "GET", f"/v1/webhooks/{endpoint.public_id}")
+    shown = call_json(api, "GET", f"/v1/webhooks/{endpoint.public_id}")
     assert shown == {name: value for name, value in rotated.items() if name != "secret"}
     row = Endpoint.objects.get(id=endpoint.id)
     assert (row.secret, row.previous_secret) == (rotated["secret"], endpoint.secret)
@@ -80,10 +80,12 @@ def test_the_new_secret_is_shown_once(api: Api, world: World, customer: Customer
         assert "whsec_" not in cursor.fetchone()[0]
 
 
-def test_rotating_twice_ends_the_oldest(api: Api, world: World, customer: Customer) -> None:
+def test_rotating_twice_revokes_the_oldest_secret(
+    api: Api, world: World, customer: Customer
+) -> None:
     endpoint = world.endpoint(customer)
-    first = answer(api, "POST", path(endpoint))["secret"]
-    second = answer(api, "POST", path(endpoint))["secret"]
+    first = call_json(api, "POST", path(endpoint))["secret"]
+    second = call_json(api, "POST", path(endpoint))["secret"]
     row = Endpoint.objects.get(id=endpoint.id)
     assert (row.secret, row.previous_secret) == (second, first)
 
@@ -106,7 +108,7 @@ def test_concurrent_rotations_run_one_after_the_other(committed_world: World) ->
     endpoint = committed_world.endpoint(customer)
 
     def rotate() -> str:
-        return str(answer(customer.api, "POST", path(endpoint))["secret"])
+        return str(call_json(customer.api, "POST", path(endpoint))["secret"])
 
     secrets = in_threads([rotate] * 4)
     row = Endpoint.objects.get(id=endpoint.id)
@@ -121,7 +123,7 @@ def test_the_old_secret_is_deleted_after_the_overlap(world: World, customer: Cus
         endpoint.previous_secret_until = timezone.now() + timedelta(hours=hours)
         endpoint.save()
     assert (
-        answer(customer.api, "GET", f"/v1/webhooks/{past.public_id}")["previous_secret_until"]
+        call_json(customer.api, "GET", f"/v1/webhooks/{past.public_id}")["previous_secret_until"]
         is None
     )
     housekeeping.forget_previous_secrets()
@@ -134,20 +136,18 @@ def test_the_old_secret_is_deleted_after_the_overlap(world: World, customer: Cus
 @pytest.mark.parametrize(
     ("raw", "field"), [('{"secret": "whsec_mine"}', "secret"), ("[1]", None), ("{", None)]
 )
-def test_bodies_that_are_refused(
-    api: Api, world: World, customer: Customer, raw: str, field: str
-) -> None:
+def test_invalid_bodies(api: Api, world: World, customer: Customer, raw: str, field: str) -> None:
     endpoint = world.endpoint(customer)
     refused(call(api, "POST", path(endpoint), raw=raw), 400, "INVALID_REQUEST", field)
     assert Endpoint.objects.get(id=endpoint.id).secret == endpoint.secret
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
+def test_ids_of_other_kinds_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "POST", f"/v1/webhooks/{id}/rotate-secret"), 404, "NOT_FOUND")
 
 
-def test_who_may(world: World, customer: Customer, outsider: Customer) -> None:
+def test_permissions(world: World, customer: Customer, outsider: Customer) -> None:
     endpoint = world.endpoint(customer)
     check_who_may(customer, outsider, "POST", path(endpoint), None, status=200)
     assert Endpoint.objects.get(id=endpoint.id).previous_secret == endpoint.secret

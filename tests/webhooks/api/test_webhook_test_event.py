@@ -7,8 +7,8 @@ import pytest
 from tests.support.factories import Api, Customer, World
 from tests.support.webhook_calls import (
     UNKNOWN_WEBHOOKS,
-    answer,
     call,
+    call_json,
     check_other_methods,
     check_who_may,
     refused,
@@ -32,7 +32,7 @@ def test_it_reaches_only_that_endpoint_whatever_its_subscriptions(
     customer = committed_world.customer(sender=None)
     endpoint = endpoint_of(customer, there.url, "message.failed")
     other = endpoint_of(customer, there.url + "/other")
-    accepted = answer(customer.api, "POST", path(endpoint), status=202)
+    accepted = call_json(customer.api, "POST", path(endpoint), status=202)
     assert accepted["status"] == "pending"
     assert wakes == [("webhooks.tasks.deliver", "webhooks", (endpoint.id.hex,))]
     start().wake(endpoint.id)
@@ -44,7 +44,7 @@ def test_it_reaches_only_that_endpoint_whatever_its_subscriptions(
     assert rows(other) == []
 
     def read() -> Any:
-        return answer(customer.api, "GET", f"/v1/webhooks/deliveries/{accepted['id']}")
+        return call_json(customer.api, "GET", f"/v1/webhooks/deliveries/{accepted['id']}")
 
     wait_until(lambda: read()["status"] == "delivered")
     assert read()["attempts"][0]["response_body"] == "seen"
@@ -60,20 +60,18 @@ def test_a_disabled_endpoint_is_refused(api: Api, world: World, customer: Custom
 @pytest.mark.parametrize(
     ("raw", "field"), [('{"event": "message.sent"}', "event"), ('"x"', None), ("{", None)]
 )
-def test_bodies_that_are_refused(
-    api: Api, world: World, customer: Customer, raw: str, field: str
-) -> None:
+def test_invalid_bodies(api: Api, world: World, customer: Customer, raw: str, field: str) -> None:
     endpoint = world.endpoint(customer)
     refused(call(api, "POST", path(endpoint), raw=raw), 400, "INVALID_REQUEST", field)
     assert not Delivery.objects.filter(endpoint=endpoint).exists()
 
 
 @pytest.mark.parametrize("id", UNKNOWN_WEBHOOKS)
-def test_ids_that_are_not_endpoints_are_not_found(api: Api, id: str) -> None:
+def test_ids_of_other_kinds_are_not_found(api: Api, id: str) -> None:
     refused(call(api, "POST", f"/v1/webhooks/{id}/test"), 404, "NOT_FOUND")
 
 
-def test_who_may(world: World, customer: Customer, outsider: Customer) -> None:
+def test_permissions(world: World, customer: Customer, outsider: Customer) -> None:
     endpoint = world.endpoint(customer)
     check_who_may(customer, outsider, "POST", path(endpoint), {}, status=202)
     assert Delivery.objects.filter(endpoint=endpoint).count() == 1

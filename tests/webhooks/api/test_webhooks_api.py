@@ -48,7 +48,7 @@ def test_an_endpoint_is_created(api: Api, customer: Customer) -> None:
     assert len(base64.b64decode(new["secret"].removeprefix("whsec_"), validate=True)) == 32
 
 
-def test_the_secret_is_shown_once_and_kept_encrypted(api: Api, customer: Customer) -> None:
+def test_the_secret_is_returned_once_and_stored_encrypted(api: Api, customer: Customer) -> None:
     new = created(api)
     assert "secret" not in api.get(f"/v1/webhooks/{new['id']}").json()
     assert "secret" not in api.get("/v1/webhooks").json()["data"][0]
@@ -60,14 +60,14 @@ def test_the_secret_is_shown_once_and_kept_encrypted(api: Api, customer: Custome
     assert Endpoint.objects.get(organization=customer.id).secret == new["secret"]
 
 
-def test_events_are_all_unless_some_are_named(api: Api) -> None:
+def test_all_events_are_subscribed_by_default(api: Api) -> None:
     assert created(api)["events"] == []
     assert created(api, events=[])["events"] == []
     assert created(api, events=["message.sent", "message.sent"])["events"] == ["message.sent"]
     assert created(api, events=EventType.values)["events"] == EventType.values
 
 
-def test_they_are_listed_oldest_first(api: Api) -> None:
+def test_endpoints_are_listed_oldest_first(api: Api) -> None:
     new = [created(api, url=f"{URL}/{number}") for number in range(3)]
     for endpoint in new:
         del endpoint["secret"]
@@ -77,7 +77,7 @@ def test_they_are_listed_oldest_first(api: Api) -> None:
     assert api.get(f"/v1/webhooks/{new[1]['id']}").json() == new[1]
 
 
-def test_they_are_listed_by_pages(api: Api) -> None:
+def test_endpoints_are_listed_in_pages(api: Api) -> None:
     new = [created(api)["id"] for _ in range(5)]
     read, query = [], "?limit=2"
     while True:
@@ -93,11 +93,11 @@ def test_they_are_listed_by_pages(api: Api) -> None:
     ("query", "field"),
     [("limit=0", "limit"), ("limit=201", "limit"), ("cursor=x", "cursor"), ("page=2", "page")],
 )
-def test_queries_that_are_refused(api: Api, query: str, field: str) -> None:
+def test_invalid_queries(api: Api, query: str, field: str) -> None:
     refused(api.get(f"/v1/webhooks?{query}"), 400, "INVALID_REQUEST", field)
 
 
-def test_a_deleted_one_is_not_found_any_more(api: Api, customer: Customer) -> None:
+def test_a_deleted_endpoint_is_not_found(api: Api, customer: Customer) -> None:
     kept, gone = created(api), created(api)
     response = delete(api, f"/v1/webhooks/{gone['id']}")
     assert (response.status_code, response.content) == (204, b"")
@@ -108,7 +108,7 @@ def test_a_deleted_one_is_not_found_any_more(api: Api, customer: Customer) -> No
     assert (row.secret, row.previous_secret) == ("", "")
 
 
-def test_another_organizations_are_not_found(api: Api, outsider: Customer) -> None:
+def test_other_organizations_endpoints_are_not_found(api: Api, outsider: Customer) -> None:
     theirs = created(outsider.api)
     refused(api.get(f"/v1/webhooks/{theirs['id']}"), 404, "NOT_FOUND")
     refused(delete(api, f"/v1/webhooks/{theirs['id']}"), 404, "NOT_FOUND")
@@ -123,7 +123,7 @@ def test_invalid_ids_are_not_found(api: Api, id: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "says"),
+    ("url", "message"),
     [
         ("http://example.com/", "https://"),
         ("ftp://example.com/", "https://"),
@@ -141,13 +141,13 @@ def test_invalid_ids_are_not_found(api: Api, id: str) -> None:
         ("https://example.com/" + "a" * 481, "500"),
     ],
 )
-def test_urls_that_are_refused(api: Api, customer: Customer, url: str, says: str) -> None:
+def test_refused_urls(api: Api, customer: Customer, url: str, message: str) -> None:
     message = refused(api.post("/v1/webhooks", {"url": url}), 400, "INVALID_URL", "url")
-    assert says in message
+    assert message in message
     assert not Endpoint.objects.filter(organization=customer.id).exists()
 
 
-def test_the_longest_url_is_fine(api: Api) -> None:
+def test_the_longest_url_is_accepted(api: Api) -> None:
     url = "https://example.com/" + "a" * 480
     assert created(api, url=url)["url"] == url
 
@@ -180,17 +180,17 @@ def test_loopback_where_the_setting_allows_it(api: Api, settings: Any) -> None:
         ("text", None),
     ],
 )
-def test_bodies_that_are_refused(api: Api, customer: Customer, body: Any, field: str) -> None:
+def test_invalid_bodies(api: Api, customer: Customer, body: Any, field: str) -> None:
     refused(api.post("/v1/webhooks", body), 400, "INVALID_REQUEST", field)
     assert not Endpoint.objects.filter(organization=customer.id).exists()
 
 
 @pytest.mark.parametrize("raw", ["{", "", '{"url": "\\ud800"}', b"\xff"])
-def test_what_is_not_json(api: Api, raw: str | bytes) -> None:
+def test_bodies_that_are_not_json(api: Api, raw: str | bytes) -> None:
     refused(api.post("/v1/webhooks", raw=raw), 400, "INVALID_REQUEST")
 
 
-def test_fifty_at_most(api: Api, customer: Customer) -> None:
+def test_at_most_fifty_endpoints(api: Api, customer: Customer) -> None:
     Endpoint.objects.bulk_create(
         Endpoint(organization=customer.organization, url=URL, secret="whsec_YQ==")
         for _ in range(endpoints.MOST)
@@ -202,7 +202,7 @@ def test_fifty_at_most(api: Api, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize("method", ["get", "post", "delete"])
-def test_who_may(customer: Customer, method: str) -> None:
+def test_permissions(customer: Customer, method: str) -> None:
     path = "/v1/webhooks" if method != "delete" else "/v1/webhooks/whk_1"
     allowed = {"get": 200, "post": 201, "delete": 404}[method]
 

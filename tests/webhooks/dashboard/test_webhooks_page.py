@@ -49,7 +49,7 @@ def _once(client: Client, url: str) -> str:
     return found[1]
 
 
-def _make(client: Client, customer: Customer, **fields: object) -> tuple[Endpoint, str]:
+def _create(client: Client, customer: Customer, **fields: object) -> tuple[Endpoint, str]:
     url = _page(customer, "new/")
     form = {"url": URL, "description": "Orders", "once": _once(client, url), **fields}
     found = SECRET.search(client.post(url, form).content.decode())
@@ -89,7 +89,7 @@ def test_an_endpoint_is_created_and_its_secret_shown_once(
     developer: Client, customer: Customer
 ) -> None:
     events = ["message.failed", "balance.low"]
-    endpoint, secret = _make(developer, customer, events=events)
+    endpoint, secret = _create(developer, customer, events=events)
     assert (endpoint.url, endpoint.description, endpoint.events) == (URL, "Orders", events)
     assert (endpoint.enabled, endpoint.secret) == (True, secret)
     for page in ("", "new/", f"{endpoint.public_id}/", f"{endpoint.public_id}/edit/"):
@@ -115,7 +115,7 @@ def test_an_endpoint_is_created_and_its_secret_shown_once(
         (f"https://example.com/{'x' * 500}", "more than 500 characters"),
     ],
 )
-def test_urls_that_are_refused(
+def test_refused_urls(
     developer: Client, customer: Customer, url: str, message: str, settings
 ) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
@@ -131,7 +131,9 @@ def test_urls_that_are_refused(
 @pytest.mark.parametrize(
     "fields", [{"events": ["message.sent", "x"]}, {"description": "d" * 201}, {"once": ""}]
 )
-def test_other_bad_input(developer: Client, customer: Customer, fields: dict[str, object]) -> None:
+def test_other_invalid_input(
+    developer: Client, customer: Customer, fields: dict[str, object]
+) -> None:
     page = _page(customer, "new/")
     form = {"url": URL, "once": _once(developer, page), **fields}
     assert developer.post(page, form).status_code == 200
@@ -156,7 +158,7 @@ def test_a_double_click_creates_one_endpoint(developer: Client, customer: Custom
 
 
 def test_an_endpoint_is_changed(developer: Client, customer: Customer) -> None:
-    endpoint, secret = _make(developer, customer)
+    endpoint, secret = _create(developer, customer)
     page = _page(customer, f"{endpoint.public_id}/edit/")
     assert URL in _text(developer, page)
     form = {"url": "https://new.example.com/", "description": "", "events": ["otp.verified"],
@@ -173,7 +175,7 @@ def test_an_endpoint_is_changed(developer: Client, customer: Customer) -> None:
 def test_the_secret_is_rotated(
     developer: Client, customer: Customer, overlap: str, old_signs: bool
 ) -> None:
-    endpoint, old = _make(developer, customer)
+    endpoint, old = _create(developer, customer)
     page = _page(customer, f"{endpoint.public_id}/rotate/")
     form = {"overlap": overlap, "once": _once(developer, page)}
     found = SECRET.search(developer.post(page, form).content.decode())
@@ -188,7 +190,7 @@ def test_the_secret_is_rotated(
 
 
 def test_an_endpoint_is_disabled_and_enabled(developer: Client, customer: Customer) -> None:
-    endpoint, _ = _make(developer, customer)
+    endpoint, _ = _create(developer, customer)
     page = _page(customer, f"{endpoint.public_id}/switch/")
     for value, enabled in (("0", False), ("0", False), ("1", True)):
         developer.post(page, {"enabled": value})
@@ -198,7 +200,7 @@ def test_an_endpoint_is_disabled_and_enabled(developer: Client, customer: Custom
 
 
 def test_an_endpoint_is_deleted_after_asking(developer: Client, customer: Customer) -> None:
-    endpoint, _ = _make(developer, customer)
+    endpoint, _ = _create(developer, customer)
     page = _page(customer, f"{endpoint.public_id}/delete/")
     assert "cannot be undone" in _text(developer, page)
     kept = Endpoint.objects.filter(pk=endpoint.pk, deleted_at=None)
@@ -209,7 +211,7 @@ def test_an_endpoint_is_deleted_after_asking(developer: Client, customer: Custom
     assert "Be told when something happens" in _text(developer, _page(customer))
 
 
-def test_fifty_are_the_most(developer: Client, customer: Customer, world: World) -> None:
+def test_at_most_fifty_endpoints(developer: Client, customer: Customer, world: World) -> None:
     for _ in range(50):
         world.endpoint(customer)
     page = _page(customer, "new/")
@@ -301,7 +303,7 @@ def test_deliveries_are_filtered(developer: Client, customer: Customer, world: W
 
 
 @pytest.mark.parametrize("zone", ["", "Pacific/Kiritimati", "America/Los_Angeles"])
-def test_the_ends_of_the_calendar(customer: Customer, world: World, zone: str) -> None:
+def test_dates_at_the_ends_of_the_calendar(customer: Customer, world: World, zone: str) -> None:
     someone = member(customer.organization)
     User.objects.filter(pk=someone.pk).update(time_zone=zone)
     client = browser(someone)
@@ -315,7 +317,7 @@ def test_the_ends_of_the_calendar(customer: Customer, world: World, zone: str) -
     assert client.post(f"{page}replay/", form).status_code == 302
 
 
-def test_deliveries_come_by_pages(
+def test_deliveries_are_listed_in_pages(
     developer: Client, customer: Customer, world: World, monkeypatch
 ) -> None:
     monkeypatch.setattr("webhooks.dashboard.views.PAGE", 2)
@@ -364,7 +366,7 @@ def test_a_delivery_refreshes_until_it_is_finished(
     assert "hx-get" not in part
 
 
-def test_others_are_not_found(
+def test_other_organizations_endpoints_are_not_found(
     developer: Client, customer: Customer, outsider: Customer, world: World
 ) -> None:
     theirs = world.endpoint(outsider)
@@ -415,7 +417,7 @@ def test_test_events_are_limited(developer: Client, customer: Customer, world: W
     assert Delivery.objects.filter(endpoint=endpoint).count() == 20
 
 
-def test_one_is_replayed(developer: Client, customer: Customer, world: World) -> None:
+def test_a_delivery_is_replayed(developer: Client, customer: Customer, world: World) -> None:
     old = _failed(world.endpoint(customer))
     page = _page(customer, f"deliveries/{old.public_id}/replay/")
     response = developer.post(page)
@@ -480,7 +482,7 @@ def test_a_long_period_continues_where_it_stopped(
         ({"events": ["x"]}, "not one of the available choices"),
     ],
 )
-def test_periods_that_are_refused(
+def test_refused_periods(
     developer: Client, customer: Customer, world: World, fields: dict[str, object], message: str
 ) -> None:
     endpoint = world.endpoint(customer)

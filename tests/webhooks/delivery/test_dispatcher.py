@@ -195,7 +195,7 @@ def test_gone_disables_the_endpoint(customer: Customer, there: Receiver, start: 
 # ------------------------------------------------------------ many
 
 
-def test_all_arrive_once_and_roughly_in_order(
+def test_all_are_delivered_once_and_roughly_in_order(
     customer: Customer, there: Receiver, start: Start, settings: Any
 ) -> None:
     settings.WEBHOOK_CONCURRENCY = 1
@@ -210,7 +210,7 @@ def test_all_arrive_once_and_roughly_in_order(
     assert there.connections == 1
 
 
-def test_no_more_at_once_than_allowed(
+def test_concurrency_is_limited(
     customer: Customer, there: Receiver, start: Start, settings: Any
 ) -> None:
     settings.WEBHOOK_CONCURRENCY = 7
@@ -224,7 +224,7 @@ def test_no_more_at_once_than_allowed(
     assert there.most_at_once == 7
 
 
-def test_a_dead_endpoint_delays_nobody(
+def test_a_dead_endpoint_does_not_delay_others(
     customer: Customer, there: Receiver, start: Start, settings: Any
 ) -> None:
     settings.WEBHOOK_TIMEOUT = 3
@@ -242,7 +242,7 @@ def test_a_dead_endpoint_delays_nobody(
         # From then on it gets one post at a time.
         wait_until(lambda: sum(row.attempts for row in rows(dying)) == 4)
         dead.wait_for(5)
-        # The post under way, and the next one.
+        # The running post, and the next one.
         assert Delivery.objects.filter(endpoint=dying, status="sending").count() <= 2
 
 
@@ -260,7 +260,7 @@ def test_a_failing_endpoint_recovers_at_once(
     assert len(there.posts) == 206
 
 
-def test_two_workers_share_and_post_nothing_twice(
+def test_two_workers_share_deliveries_and_post_nothing_twice(
     customer: Customer, there: Receiver, start: Start
 ) -> None:
     endpoint = endpoint_of(customer, there.url)
@@ -303,7 +303,7 @@ def test_a_wake_up_reaches_the_dispatcher(
     wait_for_status(endpoint, "delivered")
 
 
-def test_nothing_that_cannot_be_posted_within_its_lease_is_posted(
+def test_deliveries_are_not_posted_too_close_to_the_end_of_their_lease(
     customer: Customer, there: Receiver, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise a second worker would post it while the first one still does."""
@@ -320,7 +320,7 @@ def test_nothing_that_cannot_be_posted_within_its_lease_is_posted(
 # ------------------------------------------------------------ stopping, and a database outage
 
 
-def test_stopping_ends_posts_and_hands_back_the_rest(
+def test_stopping_finishes_posts_and_hands_back_the_others(
     customer: Customer, there: Receiver, start: Start
 ) -> None:
     there.answer = lambda _post: Answer(delay=0.3)
@@ -339,7 +339,7 @@ def test_stopping_ends_posts_and_hands_back_the_rest(
     assert len({post.id for post in there.posts}) == len(there.posts) == 200
 
 
-def test_stopping_waits_only_so_long(
+def test_stopping_waits_for_a_limited_time(
     customer: Customer, there: Receiver, start: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(dispatcher, "DRAIN_SECONDS", 0.3)
@@ -354,7 +354,7 @@ def test_stopping_waits_only_so_long(
     assert [(row.status, row.attempts) for row in rows(endpoint)] == [("pending", 0)] * 2
 
 
-def test_results_outlast_a_lost_connection(
+def test_results_survive_a_lost_connection(
     customer: Customer, there: Receiver, start: Start
 ) -> None:
     """Results are written once the database is back, so nothing is posted twice."""
@@ -380,7 +380,7 @@ def test_results_outlast_a_lost_connection(
     assert len({post.id for post in there.posts}) == len(there.posts) == 300
 
 
-def test_a_deleted_endpoint_gets_nothing_more(
+def test_a_deleted_endpoint_gets_no_more_posts(
     customer: Customer, there: Receiver, start: Start
 ) -> None:
     endpoint = endpoint_of(customer, there.url)

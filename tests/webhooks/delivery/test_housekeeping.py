@@ -73,7 +73,7 @@ def test_rows_older_than_the_setting_are_deleted(customer: Customer, settings: A
     assert FailedAttempt.objects.filter(delivery__endpoint__in=[old, young]).count() == 3
 
 
-def test_thirty_days_unless_set() -> None:
+def test_the_default_is_thirty_days() -> None:
     assert django_settings.WEBHOOK_KEEP_DAYS == 30
 
 
@@ -101,7 +101,7 @@ def test_an_event_is_kept_for_its_replay(customer: Customer) -> None:
     assert (rows(endpoint), events(customer)) == ([replay], 1)
 
 
-def test_in_steps(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deletion_in_steps(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(housekeeping, "STEP", 5)
     monkeypatch.setattr(housekeeping, "MAX_STEPS", 2)
     waiting = endpoint_of(customer, URL, "otp.failed")

@@ -1,4 +1,4 @@
-"""`manage.py listen` without its waiting: registration, signature check, and output."""
+"""`manage.py listen` without its server loop: registration, signature check, and output."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ class InProcess(listen.Platform):
         return json.loads(response.content) if response.content else None
 
 
-def test_it_registers_and_clears_what_an_earlier_one_left(api: Api, settings: Any) -> None:
+def test_it_registers_and_removes_the_endpoint_of_an_earlier_run(api: Api, settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = True
     platform = InProcess(api)
     other = platform.call("POST", "/v1/webhooks", {"url": "https://example.com/"})
@@ -45,7 +45,7 @@ def test_it_registers_and_clears_what_an_earlier_one_left(api: Api, settings: An
     assert there == {other["id"], endpoint["id"]} != {left["id"]}
 
 
-def test_it_prints_a_line_for_each_event_and_refuses_others() -> None:
+def test_it_prints_a_line_for_each_event_and_refuses_wrong_signatures() -> None:
     printed: list[str] = []
     secret = new_secret()
     receiver = listen.Receiver(secret, printed.append)

@@ -40,7 +40,7 @@ def test_a_claim_is_exclusive_until_its_lease_ends(customer: Customer) -> None:
     assert {row.id for row in claimed} < {row.id for row in again}
 
 
-def test_a_result_that_comes_too_late_changes_nothing(customer: Customer) -> None:
+def test_a_late_result_changes_nothing(customer: Customer) -> None:
     endpoint = endpoint_of(customer, URL)
     happen(customer)
     [late] = queue.claim(endpoint.id, 1)
@@ -54,7 +54,7 @@ def test_a_result_that_comes_too_late_changes_nothing(customer: Customer) -> Non
     assert (rows(endpoint)[0].status, rows(endpoint)[0].attempts) == ("delivered", 1)
 
 
-def test_handed_back_it_is_as_it_was(customer: Customer) -> None:
+def test_handing_back_restores_the_delivery(customer: Customer) -> None:
     endpoint = endpoint_of(customer, URL)
     happen(customer, 5)
     before = Delivery.objects.filter(endpoint=endpoint).order_by("id").values()
@@ -63,7 +63,7 @@ def test_handed_back_it_is_as_it_was(customer: Customer) -> None:
     assert list(before.all()) == as_it_was
 
 
-def test_the_schedule(customer: Customer) -> None:
+def test_the_retry_schedule(customer: Customer) -> None:
     """Nine retries, each after its wait plus up to a tenth of it; then the delivery fails."""
     endpoint = endpoint_of(customer, URL)
     happen(customer)
@@ -82,7 +82,7 @@ def test_the_schedule(customer: Customer) -> None:
     assert row.finished_at is not None
 
 
-def test_the_jitter_spreads() -> None:
+def test_the_jitter_spreads_retries() -> None:
     waits = {retry_seconds(1) for _ in range(100)}
     assert len(waits) > 90
     assert all(wait is not None and 5 <= wait <= 5.5 for wait in waits)

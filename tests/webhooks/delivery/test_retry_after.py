@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from tests.support.factories import Customer, World
-from tests.support.webhook_calls import answer
+from tests.support.webhook_calls import call_json
 from tests.support.webhook_dispatch import (
     Start,
     attempted,
@@ -92,7 +92,7 @@ def in_an_hour() -> str:
 
 @pytest.mark.parametrize("status", [429, 503, 500, 404, 302])
 @pytest.mark.parametrize("header", ["3600", in_an_hour])
-def test_the_delivery_waits_so_long(
+def test_the_delivery_waits_for_retry_after(
     customer: Customer, there: Receiver, start: Start, status: int, header: Any
 ) -> None:
     retry_after = header if isinstance(header, str) else header()
@@ -104,13 +104,13 @@ def test_the_delivery_waits_so_long(
     assert row.next_attempt_at is not None
     # An HTTP date has whole seconds.
     assert 3599 <= (row.next_attempt_at - before).total_seconds() < 3610
-    read_back = answer(customer.api, "GET", f"/v1/webhooks/deliveries/{row.public_id}")
+    read_back = call_json(customer.api, "GET", f"/v1/webhooks/deliveries/{row.public_id}")
     assert abs(
         datetime.fromisoformat(read_back["next_attempt_at"]) - row.next_attempt_at
     ) < timedelta(seconds=2)
 
 
-def test_our_own_wait_where_it_asks_for_less(
+def test_our_own_wait_where_retry_after_is_shorter(
     customer: Customer, there: Receiver, start: Start
 ) -> None:
     there.answer = lambda _post: Answer(500, headers={"Retry-After": "1"})
@@ -136,7 +136,7 @@ def test_an_overloaded_receiver_is_paused(
     deliver(first, happen(customer, 100))
     wait_until(lambda: Endpoint.objects.get(id=endpoint.id).paused_until is not None)
     wait_until(lambda: "sending" not in statuses(endpoint))
-    # Only the posts under way at the first response, whatever wake-ups follow.
+    # Only the running posts at the first response, whatever wake-ups follow.
     posts = len(there.posts)
     assert posts <= 4
     assert endpoint.id not in queue.due_endpoints()
@@ -148,12 +148,12 @@ def test_an_overloaded_receiver_is_paused(
     second.stop()
     assert len(there.posts) == posts
     assert sum(row.attempts for row in rows(endpoint)) == posts
-    read_back = answer(customer.api, "GET", f"/v1/webhooks/{endpoint.public_id}")
+    read_back = call_json(customer.api, "GET", f"/v1/webhooks/{endpoint.public_id}")
     rest = datetime.fromisoformat(read_back["paused_until"]) - timezone.now()
     assert timedelta(minutes=59) < rest <= timedelta(hours=1)
 
 
-def test_after_the_pause_it_continues(customer: Customer, there: Receiver, start: Start) -> None:
+def test_posts_continue_after_the_pause(customer: Customer, there: Receiver, start: Start) -> None:
     there.answer = lambda _post: Answer(429, headers={"Retry-After": "1"})
     endpoint = endpoint_of(customer, there.url)
     running = start()
@@ -173,7 +173,7 @@ def test_after_the_pause_it_continues(customer: Customer, there: Receiver, start
     assert Endpoint.objects.get(id=endpoint.id).failing_since is None
 
 
-def test_other_failures_with_it_pause_nothing(
+def test_other_failures_with_retry_after_do_not_pause_the_endpoint(
     customer: Customer, there: Receiver, start: Start
 ) -> None:
     there.answer = lambda post: (
@@ -196,7 +196,9 @@ def test_a_change_of_the_endpoint_ends_the_pause(
     wait_until(lambda: Endpoint.objects.get(id=endpoint.id).paused_until is not None)
     wait_until(lambda: "sending" not in statuses(endpoint))
     there.answer = lambda _post: Answer()
-    answer(customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"url": there.url + "/2"})
+    call_json(
+        customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"url": there.url + "/2"}
+    )
     make_due(endpoint)
     running.wake(endpoint.id)
     wait_for_status(endpoint, "delivered")

@@ -114,8 +114,8 @@ def test_claims_of_dead_workers_are_due_after_the_grace_period(
     assert len(queue.claim(endpoint.id, 10)) == 3
 
 
-def test_a_new_process_frees_at_once(customer: Customer, endpoint: Endpoint) -> None:
-    """It may replace the only worker there was, of which it knows nothing."""
+def test_a_new_process_frees_claims_immediately(customer: Customer, endpoint: Endpoint) -> None:
+    """It may replace the only worker, of which it has no state."""
     happen(customer, 2)
     with holding() as line:
         claim(endpoint, line, 2)

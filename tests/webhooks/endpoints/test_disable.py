@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from tests.support.factories import Customer, World, in_threads
-from tests.support.webhook_calls import answer
+from tests.support.webhook_calls import call_json
 from tests.support.webhook_dispatch import (
     Start,
     attempted,
@@ -70,13 +70,15 @@ def test_the_first_failure_after_five_days_disables(
     assert payload["data"]["reason"] == "Every post to the receiver failed for five days."
 
     there.answer = lambda _post: Answer()
-    answer(customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"enabled": True})
+    call_json(customer.api, "PATCH", f"/v1/webhooks/{endpoint.public_id}", {"enabled": True})
     make_due(endpoint)
     running.wake(endpoint.id)
     assert len(wait_for_status(endpoint, "delivered")) == 10
 
 
-def test_five_days_are_five_days(customer: Customer, there: Receiver, start: Start) -> None:
+def test_failures_within_five_days_do_not_disable(
+    customer: Customer, there: Receiver, start: Start
+) -> None:
     there.answer = lambda _post: Answer(500)
     endpoint = endpoint_of(customer, there.url)
     failed_since(endpoint, days=4, hours=23, minutes=59)
@@ -116,7 +118,7 @@ def test_a_success_of_another_worker_counts(
     wait_until(lambda: stored(endpoint).failing_since is None)
 
 
-def test_a_failure_that_was_overtaken_by_a_success_disables_nothing(customer: Customer) -> None:
+def test_a_failure_before_a_concurrent_success_does_not_disable(customer: Customer) -> None:
     endpoint = endpoint_of(customer, "https://example.com/")
     failed_since(endpoint, days=6)
     since = stored(endpoint).failing_since
@@ -126,7 +128,7 @@ def test_a_failure_that_was_overtaken_by_a_success_disables_nothing(customer: Cu
     assert stored(endpoint).enabled
 
 
-def test_gone_makes_a_mail_due_too(
+def test_gone_also_makes_an_email_due(
     customer: Customer, there: Receiver, start: Start, wakes: list[Any]
 ) -> None:
     there.answer = lambda _post: Answer(410)

@@ -14,7 +14,7 @@ from accounts.models import Member, User
 from accounts.roles import Role
 from tests.support.factories import Customer, World
 from tests.support.people import member
-from tests.support.webhook_calls import answer
+from tests.support.webhook_calls import call_json
 from webhooks import tasks
 from webhooks.endpoints import disable as endpoint_disable
 from webhooks.endpoints import notices
@@ -41,16 +41,16 @@ def people(customer: Customer) -> dict[Role, User]:
     return {role: member(customer.organization, role) for role in Role}
 
 
-def owed(endpoint: Endpoint) -> bool:
+def mail_due(endpoint: Endpoint) -> bool:
     return Endpoint.objects.get(id=endpoint.id).notice_due_at is not None
 
 
-def test_owners_and_admins_get_it(
+def test_owners_and_admins_get_the_email(
     customer: Customer, outsider: Customer, endpoint: Endpoint
 ) -> None:
     mine, theirs = people(customer), people(outsider)
-    gone = member(customer.organization, Role.ADMIN)
-    User.objects.filter(id=gone.id).update(is_active=False)
+    former = member(customer.organization, Role.ADMIN)
+    User.objects.filter(id=former.id).update(is_active=False)
     # An owner of another organization is a viewer here.
     Member.objects.create(
         organization=customer.organization, user=theirs[Role.OWNER], role=Role.VIEWER
@@ -60,7 +60,7 @@ def test_owners_and_admins_get_it(
     got = {recipient for one in mail.outbox for recipient in one.to}
     assert got == {mine[Role.OWNER].email, mine[Role.ADMIN].email}
     assert all(len(one.recipients()) == 1 for one in mail.outbox)
-    assert not owed(endpoint)
+    assert not mail_due(endpoint)
 
 
 def sent(
@@ -107,7 +107,7 @@ def test_in_arabic(customer: Customer, endpoint: Endpoint) -> None:
         assert endpoint.public_id in body
 
 
-def test_no_secret_is_in_it(customer: Customer, endpoint: Endpoint) -> None:
+def test_the_email_has_no_secret(customer: Customer, endpoint: Endpoint) -> None:
     """Customers put secrets into the paths of their URLs."""
     one, html = sent(customer, endpoint, "en")
     for body in (one.subject, str(one.body), html):
@@ -116,7 +116,7 @@ def test_no_secret_is_in_it(customer: Customer, endpoint: Endpoint) -> None:
         assert endpoint.secret not in body
 
 
-def test_no_line_break_of_a_name_reaches_the_subject(
+def test_line_breaks_in_a_name_do_not_reach_the_subject(
     customer: Customer, endpoint: Endpoint
 ) -> None:
     customer.organization.name = "Evil\r\nBcc: everybody@example.com"
@@ -126,7 +126,7 @@ def test_no_line_break_of_a_name_reaches_the_subject(
     assert one.recipients() == one.to
 
 
-def test_it_is_sent_once(customer: Customer, endpoint: Endpoint) -> None:
+def test_the_email_is_sent_once(customer: Customer, endpoint: Endpoint) -> None:
     people(customer)
     disable(endpoint)
     for _ in range(2):
@@ -135,7 +135,7 @@ def test_it_is_sent_once(customer: Customer, endpoint: Endpoint) -> None:
     assert len(mail.outbox) == 2
 
 
-def test_the_clean_up_sends_the_mail_of_a_lost_wake_up(
+def test_the_clean_up_sends_the_email_of_a_lost_wake_up(
     customer: Customer, endpoint: Endpoint
 ) -> None:
     people(customer)
@@ -144,28 +144,28 @@ def test_the_clean_up_sends_the_mail_of_a_lost_wake_up(
     assert len(mail.outbox) == 2
 
 
-def test_without_recipients_the_mail_is_no_longer_due(endpoint: Endpoint) -> None:
+def test_without_recipients_the_email_is_no_longer_due(endpoint: Endpoint) -> None:
     disable(endpoint)
     tasks.clean_up()
     assert mail.outbox == []
-    assert not owed(endpoint)
+    assert not mail_due(endpoint)
 
 
 @pytest.mark.parametrize("failure", [ConnectionRefusedError(), smtplib.SMTPServerDisconnected()])
-def test_while_the_mail_server_is_away_it_stays_due(
+def test_the_email_stays_due_while_the_mail_server_is_down(
     customer: Customer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch, failure: OSError
 ) -> None:
     people(customer)
     disable(endpoint)
 
-    def away(*_: Any) -> None:
+    def fail(*_: Any) -> None:
         raise failure
 
     with monkeypatch.context() as patched:
-        patched.setattr(locmem.EmailBackend, "send_messages", away)
+        patched.setattr(locmem.EmailBackend, "send_messages", fail)
         tasks.send_notice(endpoint.id.hex)
     assert mail.outbox == []
-    assert owed(endpoint)
+    assert mail_due(endpoint)
     tasks.clean_up()  # not yet
     assert mail.outbox == []
     Endpoint.objects.filter(id=endpoint.id).update(notice_due_at=timezone.now())
@@ -173,36 +173,36 @@ def test_while_the_mail_server_is_away_it_stays_due(
     assert len(mail.outbox) == 2
 
 
-def test_a_refused_address_keeps_nobody_elses_mail(
+def test_a_refused_address_does_not_affect_other_recipients(
     customer: Customer, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refused = people(customer)[Role.OWNER].email
     disable(endpoint)
     send = locmem.EmailBackend.send_messages
 
-    def picky(self: Any, messages: Any) -> int:
+    def refuse_one(self: Any, messages: Any) -> int:
         if messages[0].to == [refused]:
             raise smtplib.SMTPRecipientsRefused({refused: (550, b"no such mailbox")})
         return int(send(self, messages))
 
-    monkeypatch.setattr(locmem.EmailBackend, "send_messages", picky)
+    monkeypatch.setattr(locmem.EmailBackend, "send_messages", refuse_one)
     tasks.send_notice(endpoint.id.hex)
     assert [one.to for one in mail.outbox] != [[refused]]
     assert len(mail.outbox) == 1
-    assert not owed(endpoint)
+    assert not mail_due(endpoint)
 
 
 @pytest.mark.parametrize("change", ["enabled again", "deleted"])
-def test_an_enabled_or_deleted_endpoint_sends_no_mail(
+def test_an_enabled_or_deleted_endpoint_sends_no_email(
     customer: Customer, endpoint: Endpoint, change: str
 ) -> None:
     people(customer)
     disable(endpoint)
     path = f"/v1/webhooks/{endpoint.public_id}"
     if change == "deleted":
-        answer(customer.api, "DELETE", path, status=204)
+        call_json(customer.api, "DELETE", path, status=204)
     else:
-        answer(customer.api, "PATCH", path, {"enabled": True})
+        call_json(customer.api, "PATCH", path, {"enabled": True})
     tasks.send_notice(endpoint.id.hex)
     tasks.clean_up()
     assert mail.outbox == []

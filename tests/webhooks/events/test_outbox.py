@@ -157,7 +157,7 @@ def test_each_endpoint_gets_its_subscribed_events(
     assert row.event.body == outbox.body_of(happened[2])
 
 
-def test_two_statements_whatever_the_number(customer: Customer, world: World) -> None:
+def test_two_statements_for_any_number_of_events(customer: Customer, world: World) -> None:
     world.endpoint(customer)
     with CaptureQueriesContext(connection) as queries:
         outbox.record([event(customer.id, number=number) for number in range(500)])
@@ -186,7 +186,7 @@ def test_a_rollback_removes_the_events(customer: Customer, world: World, wakes: 
     assert wakes == []
 
 
-def test_wake_ups_come_with_the_commit(
+def test_wake_ups_are_sent_on_commit(
     customer: Customer, world: World, wakes: list[Any], django_capture_on_commit_callbacks: Any
 ) -> None:
     endpoint = world.endpoint(customer)
