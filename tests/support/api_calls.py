@@ -74,7 +74,7 @@ def calls() -> list[tuple[str, str]]:
 
 
 def ask(secret: str, method: str, path: str, body: Any = None, **headers: str) -> Any:
-    """Make a call and return its response; headers are given as `idempotency_key="k"`."""
+    """Make a call and return its response; headers are passed like `idempotency_key="k"`."""
     given = {name.replace("_", "-"): value for name, value in headers.items()}
     if secret:
         given["Authorization"] = f"Bearer {secret}"

@@ -161,7 +161,7 @@ class Caller:
                 response,
                 headers=self.headers,
                 additional_checks=[valid_is_understood, problems_are_reported],
-                # It repeats the call with a wrong key and without one: once is enough.
+                # It repeats the call with a wrong key and without one; doing that once is enough.
                 excluded_checks=[ignored_auth] if self.succeeded else [],
             )
         self.responses.append(response)

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 
 class FaultyProxy:
-    """For each idempotency key, lose the first response, answer the second call with 503.
+    """For each idempotency key, lose the first response and respond to the second call with 503.
 
     The first call does reach the platform. Later ones pass. `seen`: the number of calls by key.
     """

@@ -89,7 +89,7 @@ class Platform:
             cwd=ROOT,
             env=self.environment(),
             start_new_session=True,
-            # It ends with the test run, even a killed one.
+            # It stops with the test run, even a killed one.
             preexec_fn=_prepare(die_with_parent(signal.SIGTERM)),
         )
         self.reader = threading.Thread(target=self._read, args=[self.process], daemon=True)

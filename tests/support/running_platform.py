@@ -165,8 +165,10 @@ class Site(Platform):
 
     @contextmanager
     def read_only(self) -> Iterator[None]:
-        """Make PostgreSQL refuse every write, also in open sessions, like a standby or a demoted
-        primary."""
+        """Make PostgreSQL refuse every write, like a standby or a demoted primary.
+
+        Open sessions are affected, too.
+        """
         self._set_default("default_transaction_read_only = on")
         until(lambda: self.sql("SHOW transaction_read_only") == [("on",)], 10)
         try:
