@@ -45,16 +45,16 @@ from tests.support.factories import SENDER, Customer, World
 from tests.support.people import PLAIN_STATIC, browser, member
 
 
-def timed(what: str, act: Callable[[], Any], rows: int = 0) -> Any:
+def measure(what: str, action: Callable[[], Any], rows: int = 0) -> Any:
     started, cpu = time.perf_counter(), time.process_time()
-    found = act()
+    found = action()
     took, cpu = time.perf_counter() - started, time.process_time() - cpu
     rate = f"{rows / took:12,.0f} rows/s" if rows else ""
     print(f"{what:52}{took:8.3f} s, {cpu:7.3f} s CPU here{rate}", flush=True)
     return found
 
 
-def made_file(rows: int) -> SimpleUploadedFile:
+def create_file(rows: int) -> SimpleUploadedFile:
     lines = ["الجوال;الاسم;الطلب"]
     lines += [f"05{10_000_000 + index};عميل {index};{index}" for index in range(rows)]
     data = "\r\n".join(lines).encode("windows-1256")
@@ -62,11 +62,11 @@ def made_file(rows: int) -> SimpleUploadedFile:
     return SimpleUploadedFile("people.csv", data, "text/csv")
 
 
-def drafted(customer: Customer, upload: SimpleUploadedFile) -> Campaign:
+def create_draft(customer: Customer, upload: SimpleUploadedFile) -> Campaign:
     mine = Member.objects.get(user=member(customer.organization))
-    reading = timed("upload judged (encoding, delimiter, rows counted)",
+    reading = measure("upload evaluated (encoding, delimiter, rows counted)",
                     lambda: uploads.evaluate(upload))  # fmt: skip
-    campaign = timed(
+    campaign = measure(
         "upload stored",
         lambda: drafts.begin(mine, ids.new_uuid(), "Bench", upload, reading),
     )
@@ -92,7 +92,7 @@ def pages(customer: Customer, campaign: Campaign, client: Client, paths: list[st
     for path in paths:
         url = home + path.format(campaign.public_id)
         client.get(url)
-        response = timed(f"page {path.format('…') or 'of all'}", partial(client.get, url))
+        response = measure(f"page {path.format('…') or 'of all'}", partial(client.get, url))
         assert response.status_code == 200, (url, response.status_code)
 
 
@@ -104,17 +104,17 @@ def main() -> None:
     world = World()
     world.serve()
     customer = world.customer(credits=10_000_000)
-    campaign = drafted(customer, made_file(rows))
-    timed("checked", lambda: check(campaign.id), rows)
+    campaign = create_draft(customer, create_file(rows))
+    measure("checked", lambda: check(campaign.id), rows)
     client = browser(member(customer.organization))
     with override_settings(STORAGES=PLAIN_STATIC, ALLOWED_HOSTS=["testserver"]):
         pages(customer, campaign, client, ["{}/check/", "{}/start/", "{}/columns/"])
-        timed("accepted", lambda: accept_all(campaign), rows)
+        measure("accepted", lambda: accept_all(campaign), rows)
         campaign.refresh_from_db()
-        timed("results counted", lambda: results.counted(campaign.batch_id))
+        measure("results counted", lambda: results.counted(campaign.batch_id))
         results.count(campaign.id)
         pages(customer, campaign, client, ["", "{}/"])
-        timed("file of failures", lambda: sum(1 for _ in exports.failures(campaign)))
+        measure("file of failures", lambda: sum(1 for _ in exports.failures(campaign)))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(f"peak memory of this process: {peak} MB")
 

@@ -95,14 +95,14 @@ def pages(customer: Customer, messages: int) -> dict[str, str]:
 def timed_request(api: Api, path: str, query: dict[str, str]) -> float:
     """Make a call three times, and return the median in milliseconds."""
     url = f"{path}?{urllib.parse.urlencode(query)}"
-    taken = []
+    milliseconds = []
     for _ in range(3):
         started = time.perf_counter()
         response = api.get(url)
-        taken.append((time.perf_counter() - started) * 1000)
+        milliseconds.append((time.perf_counter() - started) * 1000)
         if response.status_code != 200:
             raise RuntimeError(response.content)
-    return statistics.median(taken)
+    return statistics.median(milliseconds)
 
 
 def indexes_of(api: Api, path: str, query: dict[str, str]) -> str:
@@ -140,14 +140,14 @@ def measure_lists(customer: Customer, messages: int, limit: int) -> None:
                 continue
             for page, cursor in cursors.items():
                 full = query | {"limit": str(limit)} | ({"cursor": cursor} if cursor else {})
-                taken = timed_request(customer.api, "/v1/sms", full)
-                if taken > worst[0]:
-                    worst = (taken, page, full)
-        taken, page, full = worst
+                milliseconds = timed_request(customer.api, "/v1/sms", full)
+                if milliseconds > worst[0]:
+                    worst = (milliseconds, page, full)
+        milliseconds, page, full = worst
         values_told = " ".join(full[name] for name in names if not name.startswith("created"))
         line = f"{page} page {values_told}".strip()
         read = indexes_of(customer.api, "/v1/sms", full)
-        print(f"{' + '.join(names) or 'none':<32}{taken:>10.1f}  {line}; {read}", flush=True)
+        print(f"{' + '.join(names) or 'none':<32}{milliseconds:>10.1f}  {line}; {read}", flush=True)
 
 
 UNSERVED: dict[str, list[str]] = {
@@ -188,14 +188,14 @@ def measure_log(customer: Customer, messages: int) -> None:
             narrowed = {name: each for name, each in ((one, value), (other, beside)) if name}
             for place, cursor in places.items():
                 query = urllib.parse.urlencode(narrowed | cursor)
-                taken = []
+                milliseconds = []
                 for _ in range(3):
                     started = time.perf_counter()
                     response = client.get(f"{url}?{query}")
-                    taken.append((time.perf_counter() - started) * 1000)
+                    milliseconds.append((time.perf_counter() - started) * 1000)
                     if response.status_code != 200:
                         raise RuntimeError(response.content)
-                worst = max(worst, (statistics.median(taken), f"{place} {value} {beside}"))
+                worst = max(worst, (statistics.median(milliseconds), f"{place} {value} {beside}"))
         name = " + ".join(filter(None, (one, other))) or "none"
         print(f"{name:<32}{worst[0]:>10.1f}  {worst[1]}", flush=True)
 
@@ -221,11 +221,11 @@ def _usage_by_each(customer: Customer, how: str, calls: int) -> list[Any]:
         line = f"{f'{group}, {how}':<32}"
         for days in (92, 30):
             query = {"group_by": group, "from": day(days), "to": day(0)}
-            taken = timed_request(customer.api, "/v1/usage", query)
+            milliseconds = timed_request(customer.api, "/v1/usage", query)
             before = milliseconds_of(*both)
             for _ in range(calls):
                 response = customer.api.get(f"/v1/usage?{urllib.parse.urlencode(query)}").json()
-            line += f"{taken:>10.0f}{(milliseconds_of(*both) - before) / calls:>8.0f}"
+            line += f"{milliseconds:>10.0f}{(milliseconds_of(*both) - before) / calls:>8.0f}"
             responses.append(response)
         print(line, flush=True)
     return responses

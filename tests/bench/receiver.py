@@ -26,9 +26,9 @@ class Receiver(asyncio.Protocol):
             if len(self.buffer) < end + 4 + length:
                 return
             self.buffer = self.buffer[end + 4 + length :]
-            self._answer(head)
+            self._respond(head)
 
-    def _answer(self, head: bytes) -> None:
+    def _respond(self, head: bytes) -> None:
         if head.startswith(b"get"):
             body = f"{Receiver.count} {Receiver.last}".encode()
             self.transport.write(

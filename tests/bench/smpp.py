@@ -144,17 +144,17 @@ def _submits(where: Where, binds: int, seconds: float) -> Iterator[Row]:
 
 def _receipts(site: Site, where: Where) -> Iterator[Row]:
     """Measure the receipts of the submits above, which have waited for a receiver's bind."""
-    [(owed,)] = site.sql("SELECT count(*) FROM messaging_smppreceipt")
-    came = 0
+    [(pending,)] = site.sql("SELECT count(*) FROM messaging_smppreceipt")
+    arrived = 0
 
     async def run() -> float:
         done = asyncio.Event()
 
         def received(link: Link, pdu: Request) -> None:
-            nonlocal came
-            came += 1
+            nonlocal arrived
+            arrived += 1
             link.respond(pdu)
-            if came >= owed:
+            if arrived >= pending:
                 done.set()
 
         started = time.perf_counter()
@@ -166,7 +166,7 @@ def _receipts(site: Site, where: Where) -> Iterator[Row]:
 
     took = asyncio.run(run())
     until(lambda: site.sql("SELECT count(*) FROM messaging_smppreceipt") == [(0,)], 30)
-    yield f"SMPP receipts, {owed:,} to 1 bind, window 100", f"{owed / took:,.0f} /s"
+    yield f"SMPP receipts, {pending:,} to 1 bind, window 100", f"{pending / took:,.0f} /s"
 
 
 def _memory(site: Site, where: Where) -> Iterator[Row]:
