@@ -38,14 +38,14 @@ class Response:
         return self.headers.get("Idempotent-Replayed") == "true"
 
 
-def ask(site: Site, path: str, body: Any = None, **headers: str) -> Response:
-    given = {name.replace("_", "-"): value for name, value in headers.items()}
-    given |= {
+def call_api(site: Site, path: str, body: Any = None, **headers: str) -> Response:
+    request_headers = {name.replace("_", "-"): value for name, value in headers.items()}
+    request_headers |= {
         "Authorization": f"Bearer {site.demo['IMISSIVE_API_KEY']}",
         "Content-Type": "application/json",
     }
     data = None if body is None else orjson.dumps(body)
-    request = urllib.request.Request(site.url + path, data, given)  # noqa: S310
+    request = urllib.request.Request(site.url + path, data, request_headers)  # noqa: S310
     try:
         with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310
             return Response(response.status, response.headers, orjson.loads(response.read()))
@@ -97,7 +97,7 @@ class Sender:
         body = {"to": to, "message": "Exactly once", "reference": key}
         broken = 0
         for _ in range(600):
-            response = ask(self.site, "/v1/sms/send", body, idempotency_key=key)
+            response = call_api(self.site, "/v1/sms/send", body, idempotency_key=key)
             if response.status == 202:
                 # Replayed without an earlier response: killed between commit and response.
                 self.saved += bool(broken and response.replayed)
@@ -143,7 +143,7 @@ def test_a_web_process_killed_between_commit_and_response_does_not_send_twice(si
     assert messages == charges == charged == records == len(sender.answers)
     for key in list(sender.answers)[:20]:
         body = {"to": f"+96654{int(key[6:]):07d}", "message": "Exactly once", "reference": key}
-        again = ask(site, "/v1/sms/send", body, idempotency_key=key)
+        again = call_api(site, "/v1/sms/send", body, idempotency_key=key)
         assert (again.replayed, again.body["message_id"]) == (True, sender.answers[key])
     assert site.manage("check_ledger").returncode == 0
 
@@ -156,16 +156,16 @@ def _redis_port(site: Site) -> int | None:
     return urlsplit(url).port
 
 
-def test_a_limit_holds_over_several_web_processes(site: Site) -> None:
+def test_rate_limits_hold_across_web_processes(site: Site) -> None:
     site.sql("UPDATE accounts_organization SET calls_per_minute = 60")
     statuses: list[int] = []
 
-    def ask_often() -> None:
+    def call_often() -> None:
         for _ in range(25):
-            statuses.append(ask(site, "/v1/balance").status)
+            statuses.append(call_api(site, "/v1/balance").status)
 
     started = time.monotonic()
-    together([ask_often] * 16)
+    together([call_often] * 16)
     elapsed = time.monotonic() - started
 
     counted = Counter(statuses)
@@ -182,26 +182,26 @@ def test_a_limit_holds_over_several_web_processes(site: Site) -> None:
     site.sql("UPDATE accounts_organization SET calls_per_minute = NULL")
 
 
-def test_without_redis_calls_are_as_fast_and_the_log_says_so(site: Site) -> None:
+def test_calls_without_redis_are_as_fast_and_are_logged(site: Site) -> None:
     site.sql("UPDATE accounts_organization SET calls_per_minute = 1")
     valkey = site.pid("valkey")
     assert valkey is not None
     before = len(site.text)
     os.kill(valkey, signal.SIGSTOP)  # it hangs, which is worse than a refused connection
     try:
-        ask(site, "/v1/balance")
+        call_api(site, "/v1/balance")
         started = time.monotonic()
-        responses = [ask(site, "/v1/balance") for _ in range(40)]
+        responses = [call_api(site, "/v1/balance") for _ in range(40)]
         elapsed = time.monotonic() - started
         assert {response.status for response in responses} == {200}
         # Each of the two processes tries again once a second, and waits a quarter of a second.
         assert elapsed < 4, elapsed
         until(lambda: "rate_limits_unavailable" in site.text[before:], 10)
-        otp = ask(site, "/v1/otp/verify", {"otp_id": "otp_x", "code": "123456"})
+        otp = call_api(site, "/v1/otp/verify", {"otp_id": "otp_x", "code": "123456"})
         assert (otp.status, otp.body["error"]["code"]) == (503, "UNAVAILABLE")
     finally:
         os.kill(valkey, signal.SIGCONT)
     time.sleep(1.2)
-    statuses = [ask(site, "/v1/balance").status for _ in range(6)]
+    statuses = [call_api(site, "/v1/balance").status for _ in range(6)]
     assert 429 in statuses, "the limit holds again"
     site.sql("UPDATE accounts_organization SET calls_per_minute = NULL")

@@ -19,7 +19,7 @@ from tests.support.showcase_browser import Site
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 site = showcase_browser.site
 
-Way = tuple[str, str, str]
+Variant = tuple[str, str, str]
 """A theme, a language and a width."""
 
 EVERYTHING = list(product(THEMES, LANGUAGES, WIDTHS))
@@ -35,14 +35,16 @@ SERIOUS = ("serious", "critical")
 
 
 @pytest.mark.parametrize("who", ["", "owner", "newcomer", "operator", "acting"])
-@pytest.mark.parametrize("way", EVERYTHING if os.environ.get("AXE_ALL") else [None])
-def test_no_page_has_serious_violations(site: Site, who: str, way: Way | None) -> None:
-    pages = [(name, path) for name, (whose, path) in pages_of(site.shown).items() if whose == who]
-    ways = [way] if way else IN_TURN
+@pytest.mark.parametrize("variant", EVERYTHING if os.environ.get("AXE_ALL") else [None])
+def test_no_page_has_serious_violations(site: Site, who: str, variant: Variant | None) -> None:
+    pages = [
+        (name, path) for name, (visitor, path) in pages_of(site.shown).items() if visitor == who
+    ]
+    variants = [variant] if variant else IN_TURN
     found = []
-    for number, each in enumerate(ways):
+    for number, each in enumerate(variants):
         browser_page = _open(site, who, each)
-        for name, path in pages[number :: len(ways)]:
+        for name, path in pages[number :: len(variants)]:
             response = browser_page.goto(path)
             assert response is not None
             assert response.status == (404 if name in MISSING else 200), (name, each)
@@ -50,9 +52,9 @@ def test_no_page_has_serious_violations(site: Site, who: str, way: Way | None) -
     assert not found, "\n".join(found)
 
 
-def _open(site: Site, who: str, way: Way) -> Page:
+def _open(site: Site, who: str, variant: Variant) -> Page:
     """Open a page in that theme, language and width."""
-    theme, language, width = way
+    theme, language, width = variant
     scheme: Literal["dark", "light"] = "dark" if theme == "dark" else "light"
     page = site.open(who=who, phone=width == "phone", color_scheme=scheme)
     cookies = {"theme": theme, "django_language": language}

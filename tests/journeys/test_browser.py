@@ -28,7 +28,7 @@ def _sign_in(page: Page, site: Site) -> None:
 
 
 @pytest.mark.parametrize("javascript", [True, False])
-def test_from_the_front_page_to_why_a_message_failed(site: Site, javascript: bool) -> None:
+def test_from_the_front_page_to_a_failure_reason(site: Site, javascript: bool) -> None:
     page = site.open(java_script_enabled=javascript)
     _sign_in(page, site)
     expect(page.get_by_role("heading", name="Overview")).to_be_visible()
@@ -65,7 +65,7 @@ def test_a_slash_searches_everything(site: Site) -> None:
     expect(page.get_by_role("searchbox", name="Search everything")).to_be_focused()
 
 
-def _with_a_key(page: Page) -> None:
+def _add_virtual_passkey(page: Page) -> None:
     """Attach a virtual authenticator without user interaction to the browser."""
     devtools = page.context.new_cdp_session(page)
     devtools.send("WebAuthn.enable")
@@ -80,7 +80,7 @@ def _with_a_key(page: Page) -> None:
 def test_a_passkey_is_added_and_signs_in(site: Site) -> None:
     """It uses localhost, since browsers allow passkeys for names only, over HTTPS or there."""
     page = site.open(base_url=site.url.replace("127.0.0.1", "localhost"))
-    _with_a_key(page)
+    _add_virtual_passkey(page)
     _sign_in(page, site)
     try:
         page.goto("/accounts/2fa/webauthn/add/")
@@ -100,13 +100,13 @@ def test_a_passkey_is_added_and_signs_in(site: Site) -> None:
         page.goto("/accounts/login/")
         page.get_by_role("button", name="Sign in with a passkey").click()
         expect(page.get_by_role("heading", name="Overview")).to_be_visible()
-        _with_password_and(page, site, codes[0])
+        _sign_in_with_code(page, site, codes[0])
         expect(page.get_by_role("heading", name="Overview")).to_be_visible()
     finally:
         Authenticator.objects.filter(user=site.shown.owner).delete()
 
 
-def _with_password_and(page: Page, site: Site, code: str) -> None:
+def _sign_in_with_code(page: Page, site: Site, code: str) -> None:
     page.context.clear_cookies()
     _sign_in(page, site)
     page.get_by_label("Code").fill(code)
@@ -114,7 +114,7 @@ def _with_password_and(page: Page, site: Site, code: str) -> None:
 
 
 @pytest.mark.parametrize("javascript", [True, False])
-def test_a_key_is_made_copied_and_rotated(site: Site, javascript: bool) -> None:
+def test_a_key_is_created_copied_and_rotated(site: Site, javascript: bool) -> None:
     page = site.open(who="owner", java_script_enabled=javascript)
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     page.goto(site.home)
@@ -256,7 +256,7 @@ def test_the_log_is_live_while_open(site: Site) -> None:
             change.update(status=Status.FAILED)
 
 
-def test_the_theme_stays_chosen(site: Site) -> None:
+def test_the_theme_is_remembered(site: Site) -> None:
     page = site.open(who="owner", color_scheme="light")
     page.goto(site.home)
     ground = "getComputedStyle(document.documentElement).backgroundColor"
@@ -312,7 +312,7 @@ _READ_COLOURS = """names => names.map(name => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_colours_contrast_enough(site: Site, theme: str) -> None:
+def test_colours_have_enough_contrast(site: Site, theme: str) -> None:
     page = site.open(color_scheme=theme)
     page.goto("/")
     names = sorted({name for pair in _PAIRS for name in pair[:2]})

@@ -113,7 +113,7 @@ def test_an_upload_of_100_mb_is_refused_unread(site: Site) -> None:
         with contextlib.suppress(ConnectionError, TimeoutError):
             while sent < size and not select.select([connection], [], [], 0)[0]:
                 sent += connection.send(bytes(65_536))
-        response = _all_of(connection)
+        response = _read_all(connection)
     assert response.startswith("HTTP/1.1 413")
     assert "too large" in response
     assert sent < size / 4
@@ -122,7 +122,7 @@ def test_an_upload_of_100_mb_is_refused_unread(site: Site) -> None:
     assert site.get("/healthz")[0] == 200
 
 
-def _all_of(connection: socket.socket) -> str:
+def _read_all(connection: socket.socket) -> str:
     """Return what the other side sends until it closes."""
     response = b""
     with contextlib.suppress(ConnectionError, TimeoutError):

@@ -145,12 +145,12 @@ def outsider_key(outsider: Customer) -> str:
 
 @a_few.parametrize()
 @relaxed
-def test_nobody(case: Any, objects: dict[str, str]) -> None:
+def test_anonymous(case: Any, objects: dict[str, str]) -> None:
     """Without a key, every call gets 401."""
     assert Caller("", [objects], always=True).make(case).status_code == 401
 
 
-def test_one_call_leads_to_the_next(member: Caller) -> None:
+def test_chains_of_calls(member: Caller) -> None:
     """Chains of calls along the schema's links: created objects are read, changed and deleted."""
     led: set[str] = set()
 

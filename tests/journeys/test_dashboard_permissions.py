@@ -132,12 +132,12 @@ def _plain(settings) -> None:
     settings.STORAGES = PLAIN_STATIC
 
 
-def test_every_address_has_its_row() -> None:
+def test_every_url_has_a_row() -> None:
     assert set(TABLE) == set(url_parameters())
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_each_role_gets_its_pages(
+def test_each_role_has_access_to_its_pages(
     name: str, world: World, customer: Customer, outsider: Customer, carrier: Carrier
 ) -> None:
     methods, allowed = TABLE[name]

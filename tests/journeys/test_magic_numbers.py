@@ -30,7 +30,7 @@ FATES: dict[str, tuple[str, str | None, set[str]]] = {
 """For each number: its final status, the error code, and the events that are posted."""
 
 
-def test_each_number_has_its_fate(site: Site) -> None:
+def test_each_number_has_its_outcome(site: Site) -> None:
     key = site.demo["IMISSIVE_TEST_KEY"]
     before = site.sql("SELECT micro FROM accounts_balance")
     with receiver() as hook:

@@ -48,7 +48,7 @@ def shown(db: None, settings, monkeypatch: pytest.MonkeyPatch) -> showcase.Showc
     return showcase.make()
 
 
-def test_more_rows_are_no_more_queries(shown: showcase.Showcase) -> None:
+def test_more_rows_do_not_need_more_queries(shown: showcase.Showcase) -> None:
     before = _queries(shown)
     for number in range(MORE):
         _more(shown, number)

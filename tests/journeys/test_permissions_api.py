@@ -105,7 +105,7 @@ def test_a_key_needs_the_scope_and_no_other(scene: Scene, method: str, pattern: 
 
 
 @pytest.mark.parametrize(("method", "pattern"), CALLS)
-def test_a_slash_at_the_end_and_a_byte_order_mark_change_nothing(
+def test_a_trailing_slash_and_a_byte_order_mark_are_ignored(
     scene: Scene, method: str, pattern: str
 ) -> None:
     good = GOOD[method, pattern]
@@ -154,7 +154,7 @@ def test_other_methods_get_405_with_the_allowed_ones(scene: Scene, pattern: str)
 
 @pytest.mark.parametrize("secret", [None, ""])
 @pytest.mark.parametrize("path", ["/v1", "/v1/", "/v1/nothing", "/v1/balance/x"])
-def test_what_is_not_there_is_json_too(api: Any, secret: str | None, path: str) -> None:
+def test_unknown_paths_get_a_json_error(api: Any, secret: str | None, path: str) -> None:
     for method in METHODS:
         response = ask(api.secret if secret is None else secret, method, path)
         assert refused_as(response, 404)

@@ -48,7 +48,7 @@ def delays(site: Site, since: str = "m.scheduled_at") -> list[float]:
     return [float(row[0]) for row in rows]
 
 
-def test_they_go_within_a_second_of_their_time(site: Site) -> None:
+def test_scheduled_messages_are_sent_within_a_second(site: Site) -> None:
     count = 24
     schedule(site, *(3 + 0.13 * number for number in range(count)))
     delivered(site, count)
@@ -59,7 +59,7 @@ def test_they_go_within_a_second_of_their_time(site: Site) -> None:
     assert found[-1] < BUSY
 
 
-def test_what_was_due_while_the_platform_was_down_goes_when_it_is_up(site: Site) -> None:
+def test_messages_due_while_the_platform_was_down_are_sent_after_its_start(site: Site) -> None:
     site.sql("TRUNCATE messaging_message CASCADE")
     schedule(site, 1.0, 2.0, 3600.0)
     site.stop()

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.browser
 site, _nothing_refused = showcase_browser.site, showcase_browser.nothing_refused
 
 
-def test_requested_by_a_customer_approved_by_an_operator_used_to_send(site: Site) -> None:
+def test_request_approval_and_use_of_a_sender_id(site: Site) -> None:
     owner = site.open(who="owner")
     owner.goto(site.home)
     owner.get_by_role("link", name="Sender IDs").click()
