@@ -28,7 +28,7 @@ _MAX_CHARACTERS = 1600
 def steps_of(organization: Organization) -> list[tuple[str, bool]]:
     """Return the steps until the first message reaches a handset, each with whether it is done.
 
-    The email address is always verified: nobody sees the list without that.
+    The email address is always verified: without that the list is not shown.
     """
     return [
         ("email", True),

@@ -167,7 +167,7 @@ def withdraw(sender: SenderId, actor: User, *, address: str | None = None) -> No
 
 
 def notices_of(organization: Organization) -> list[SenderStep]:
-    """Return the latest decisions that nobody of the organization has dismissed, newest first."""
+    """Return the latest decisions that no member has dismissed, newest first."""
     decisions = SenderStep.objects.filter(
         sender__organization=organization, status__in=DECIDED, dismissed_at=None
     )
