@@ -219,12 +219,6 @@ def _without_value(text: str, recipient: Recipient) -> list[Problem]:
     ]
 
 
-def usual(composed: ComposedMessage) -> Opinion:
-    """Return the evaluation of the text alone, before there is a recipient."""
-    draft = Draft("", composed.text, composed.sender)
-    return examine(draft, terms_of(composed.send_request(), []))
-
-
 @dataclass(frozen=True, slots=True)
 class Sent:
     """The message or batch that was sent. `first`: by this call, not by an earlier one."""
