@@ -118,8 +118,14 @@ class Load:
         link.respond(pdu)
 
 
+@pytest.fixture(autouse=True)
+def _as_after_its_start(site: Site) -> None:
+    """Reset the platform for each test, which counts all that is stored."""
+    site.reset()
+
+
 def test_magic_numbers_of_a_test_account(site: Site) -> None:
-    """To the simulator and back, for nothing; before the demo's account is used as a live one."""
+    """To the simulator and back, for nothing."""
     site.sql("UPDATE messaging_smppaccount SET test = true")
     demo, told = site.demo, {}
     before = site.sql("SELECT micro FROM accounts_balance")
@@ -162,8 +168,6 @@ def test_magic_numbers_of_a_test_account(site: Site) -> None:
     asyncio.run(run())
     assert told == fates
     assert site.sql("SELECT micro FROM accounts_balance") == before
-    site.sql("UPDATE messaging_smppaccount SET test = false")
-    site.sql("TRUNCATE messaging_message, messaging_smppsubmit CASCADE")
 
 
 def test_server_is_killed_under_load(site: Site) -> None:
