@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 
 from django.http import StreamingHttpResponse
@@ -10,22 +11,30 @@ from django.utils.http import content_disposition_header
 BYTE_ORDER_MARK = "\ufeff"
 """Without it, Excel reads a file in the machine's own encoding, and Arabic is garbled."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_NUMBERS = "0123456789.,"
+_FORMULA = re.compile("'* *[=+\\-@\t\r\n＝＋－＠]")
+_ESCAPED = re.compile("'+ *[=+\\-@\t\r\n＝＋－＠]")
+_NUMBERS = "0123456789., "
 _ROWS_PER_CHUNK = 500
 
 
 def safe_cell(value: object) -> str:
     """Return the cell's text, with an apostrophe before it where it would be a formula (OWASP).
 
-    Phone numbers (+9665…) and plain numbers (-1.5) stay as they are: they evaluate to themselves.
+    Phone numbers (+9665…, +966 50 …) and plain numbers (-1.5) stay as they are: they evaluate to
+    themselves, or to nothing. Another apostrophe goes before one that stands there already, so that
+    `original_cell` can tell.
     """
     text = "" if value is None else str(value)
-    if not text.lstrip(" ").startswith(_FORMULA):
+    if not _FORMULA.match(text):
         return text
     if text[0] in "+-" and len(text) > 1 and all(each in _NUMBERS for each in text[1:]):
         return text
     return "'" + text
+
+
+def original_cell(text: str) -> str:
+    """Return the text of a cell as it was before `safe_cell`."""
+    return text[1:] if _ESCAPED.match(text) else text
 
 
 def csv_lines(rows: Iterable[Iterable[object]], *, marked: bool = True) -> Iterator[bytes]:

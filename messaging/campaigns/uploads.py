@@ -10,10 +10,11 @@ from django.utils import timezone
 
 from accounts.models import Organization, StoredFile
 from accounts.ui import stored_files
+from messaging.importing import columns as columns_of
 from messaging.importing import csv_reader, encodings
 from messaging.importing.csv_reader import Shape
 from messaging.importing.reasons import FileReason, NotUsable
-from messaging.importing.recipients import MOST_ROWS, guess_number_column
+from messaging.importing.recipients import MOST_ROWS
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
@@ -33,15 +34,19 @@ class Reading:
     sample: list[list[str]]
 
 
-def read_first(pieces: Iterable[bytes], again: Iterable[bytes], shape: Shape) -> Reading:
-    """The reading of a file in that shape; its bytes are asked for twice."""
+def read_first(pieces: Iterable[bytes], again: Iterable[bytes], shape: Shape, home: str) -> Reading:
+    """The reading of a file in that shape; its bytes are asked for twice.
+
+    `home`: the country of numbers without a code.
+    """
     columns = csv_reader.columns(pieces, shape)
     rows = csv_reader.rows(again, shape)
-    sample = [row.cells for row in itertools.islice(rows, SAMPLE)]
-    return Reading(shape, columns, guess_number_column(columns, sample), sample)
+    first = [row.cells for row in itertools.islice(rows, max(SAMPLE, columns_of.SAMPLE))]
+    number_column = columns_of.guess_number_column(columns, first, home)
+    return Reading(shape, columns, number_column, first[:SAMPLE])
 
 
-def evaluate(upload: "UploadedFile[bytes]") -> Reading:
+def evaluate(upload: "UploadedFile[bytes]", home: str) -> Reading:
     """How the upload is to be read. Raises NotUsable for what is no CSV file, whatever it is called
     or said to be, for one without rows, and for one with too many."""
     if (upload.size or 0) > MAX_BYTES:
@@ -51,7 +56,7 @@ def evaluate(upload: "UploadedFile[bytes]") -> Reading:
     if kind is not None:
         raise NotUsable(kind.problem())
     shape = csv_reader.detect(lambda: _pieces(upload))
-    reading = read_first(_pieces(upload), _pieces(upload), shape)
+    reading = read_first(_pieces(upload), _pieces(upload), shape, home)
     if not reading.columns:
         raise NotUsable(FileReason.EMPTY.problem())
     if not reading.sample:

@@ -134,6 +134,15 @@ def parse_with_code(raw: str, home: str = "") -> Number:
     return number
 
 
+def in_groups(e164: str) -> str:
+    """Return a number as people read it, such as +966 50 123 4567; what is none, as it is."""
+    try:
+        parsed = phonenumbers.parse(e164)
+    except NumberParseException:
+        return e164
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
 def mask(e164: str) -> str:
     """A number for logs: calling code, two digits, dots, and the last three (+96650••••567).
 

@@ -311,7 +311,7 @@ def test_columns_that_are_refused(
     answer = developer.post(url, _columns(**fields))
     assert answer.status_code == 200
     assert told in answer.content.decode()
-    assert fresh(before).country == ""
+    assert fresh(before).country == customer.organization.default_country == "SA"
 
 
 @pytest.mark.parametrize(
@@ -571,7 +571,7 @@ def test_a_file_of_problems_is_safe_to_open(developer: Client, customer: Custome
     url = _home(customer, campaign.public_id, "problems.csv").removesuffix("/")
     assert _csv(developer, url) == [
         ["Row", "Number", "Status", "Reason", "Code", "phone", "name"],
-        ["2", "12345", "Not sent", english(NumberReason.NO_COUNTRY_CODE.problem()), "", "12345",
+        ["2", "12345", "Not sent", english(NumberReason.TOO_SHORT.problem()), "", "12345",
          "'=HYPERLINK(\"http://x.example\")"],
         ["4", "0501234567", "Not sent", "The same number as in row 3", "", "0501234567", "'@Again"],
         ["5", "+966509999999", "Not sent", "No value for {name}", "", "+966509999999", ""],
