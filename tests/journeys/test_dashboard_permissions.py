@@ -45,6 +45,7 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "contacts": ("GET", ALL),
     "new_contact": ("GET POST", BUILDS),
     "import_contacts": ("GET POST", BUILDS),
+    "import_columns": ("GET POST", BUILDS),
     "not_imported": ("GET", BUILDS),
     "export_contacts": ("POST", BUILDS),
     "contact_lists": ("GET POST", ALL),
