@@ -32,11 +32,11 @@ class RecipientsForm(forms.Form):
         help_text=gettext_lazy("Only your team sees it. Empty: the file's name."),
     )
     file = forms.FileField(
-        label=gettext_lazy("CSV file"),
+        label=gettext_lazy("CSV or XLSX file"),
         required=False,
         allow_empty_file=True,
         widget=forms.FileInput(
-            attrs={"accept": ".csv,.txt,.tsv,text/csv,text/plain", "data-max-bytes": "20971520"}
+            attrs={"accept": uploads.ACCEPTED, "data-max-bytes": str(uploads.MAX_BYTES)}
         ),
         help_text=gettext_lazy("One row for each person, up to 100,000 rows and 20 MB."),
     )
@@ -71,6 +71,7 @@ class RecipientsForm(forms.Form):
         upload = self.cleaned_data["file"]
         if upload:
             try:
+                upload = uploads.as_csv(upload)
                 self.reading = uploads.evaluate(upload, self.organization.default_country)
             except NotUsable as refusal:
                 raise forms.ValidationError(sentence(refusal.problem)) from None
@@ -81,7 +82,7 @@ class RecipientsForm(forms.Form):
         wanted = set(cleaned.get("lists") or ())
         cleaned["lists"] = [each for each in self.contact_lists if each.public_id in wanted]
         if "file" in cleaned and not cleaned["file"] and not cleaned["lists"]:
-            self.add_error("file", _("Choose a CSV file."))
+            self.add_error("file", _("Choose a CSV or XLSX file."))
         if cleaned.get("file") and cleaned["lists"]:
             self.add_error("lists", _("Choose a file or lists, not both."))
         if not cleaned.get("name"):

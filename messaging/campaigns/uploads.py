@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.models import Organization, StoredFile
 from accounts.ui import stored_files
 from messaging.importing import columns as columns_of
-from messaging.importing import csv_reader, encodings
+from messaging.importing import csv_reader, encodings, workbook_files
 from messaging.importing.csv_reader import Shape
 from messaging.importing.reasons import FileReason, NotUsable
 from messaging.importing.recipients import MOST_ROWS
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
 
 MAX_BYTES: Final = 20 * 1024 * 1024
+ACCEPTED: Final = ".csv,.txt,.tsv,.xlsx,text/csv,text/plain"
 KEPT: Final = timedelta(days=90)
 SAMPLE: Final = 5
 
@@ -44,6 +45,13 @@ def read_first(pieces: Iterable[bytes], again: Iterable[bytes], shape: Shape, ho
     first = [row.cells for row in itertools.islice(rows, max(SAMPLE, columns_of.SAMPLE))]
     number_column = columns_of.guess_number_column(columns, first, home)
     return Reading(shape, columns, number_column, first[:SAMPLE])
+
+
+def as_csv(upload: "UploadedFile[bytes]") -> "UploadedFile[bytes]":
+    """Return the upload; a workbook as a CSV file. Raises NotUsable."""
+    if (upload.size or 0) > MAX_BYTES:
+        raise NotUsable(FileReason.TOO_LARGE.problem(most=MAX_BYTES // 1024**2))
+    return workbook_files.as_csv(upload, MOST_ROWS, MAX_BYTES)
 
 
 def evaluate(upload: "UploadedFile[bytes]", home: str) -> Reading:

@@ -19,11 +19,11 @@ from messaging.contacts.contacts import (
     MOST_FIELDS,
     contacts_of,
 )
-from messaging.contacts.imports import Layout, Pieces, is_variable
+from messaging.contacts.imports import MOST_ROWS, Layout, Pieces, is_variable
 from messaging.contacts.suppressions import MAX_REASON
-from messaging.importing import encodings
+from messaging.importing import encodings, workbook_files
 from messaging.importing.forms import FileForm
-from messaging.importing.reasons import FileReason
+from messaging.importing.reasons import FileReason, NotUsable
 from messaging.models import Contact, ContactList
 from messaging.numbers import e164
 from messaging.numbers.written import written_numbers
@@ -34,10 +34,10 @@ _CHUNK = 256 * 1024
 
 
 class UploadField(forms.FileField):
-    """A CSV or text file, whatever it is called or said to be."""
+    """A CSV, XLSX or text file, whatever it is called; a workbook becomes a CSV file."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("label", gettext_lazy("CSV file"))
+        options.setdefault("label", gettext_lazy("CSV or XLSX file"))
         super().__init__(required=False, **options)
 
     def clean(self, data: Any, initial: Any = None) -> Any:
@@ -47,6 +47,10 @@ class UploadField(forms.FileField):
         if (upload.size or 0) > MAX_UPLOAD:
             most = MAX_UPLOAD // 1024**2
             raise forms.ValidationError(sentence(FileReason.TOO_LARGE.problem(most=most)))
+        try:
+            upload = workbook_files.as_csv(upload, MOST_ROWS, MAX_UPLOAD)
+        except NotUsable as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
         kind = encodings.foreign_kind(next(iter(upload.chunks(_CHUNK)), b""))
         if kind is not None:
             raise forms.ValidationError(sentence(kind.problem()))

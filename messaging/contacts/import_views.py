@@ -17,6 +17,7 @@ from accounts.roles import Action
 from accounts.ui import stored_files
 from accounts.ui.pages import page_url, show_page, to_page
 from imissive.core.problems import sentence
+from imissive.core.spreadsheets import wants_workbook
 from messaging.contacts import contacts, imports
 from messaging.contacts.forms import ImportColumnsForm, ImportForm
 from messaging.contacts.imports import Reading
@@ -140,7 +141,7 @@ def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> Ht
     if kept is None:
         raise Http404
     if "download" in request.GET:
-        return stored_files.download(kept)
+        return stored_files.download(kept, workbook=wants_workbook(request))
     rows = [row.cells[:4] for row in csv_reader.rows(stored_files.read(kept), Shape())]
     context = {
         "page": "contacts",

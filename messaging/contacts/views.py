@@ -9,7 +9,6 @@ from django.http import (
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
-    StreamingHttpResponse,
 )
 from django.utils.translation import gettext as _
 
@@ -24,7 +23,7 @@ from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.logs import redact_text
 from imissive.core.lookups import row_of
-from imissive.core.spreadsheets import csv_lines
+from imissive.core.spreadsheets import download, wants_workbook
 from messaging.contacts import contacts
 from messaging.contacts.forms import ContactForm, ListForm
 from messaging.log.keyset import requested_page
@@ -87,17 +86,15 @@ def remove_contact(request: HttpRequest, member: Member, contact_id: str) -> Htt
 @member_page(Action.SEND, POST)
 @limit_posts(DOWNLOAD)
 def export_contacts(request: HttpRequest, member: Member) -> HttpResponseBase:
-    """The contacts that the page shows, all pages of them, as CSV."""
+    """Download the contacts that the page shows, all pages of them, as CSV or XLSX."""
     organization = member.organization
     chosen = _list_of(member, request.POST.get("list", ""))
     words = request.POST.get("q", "").replace("\0", "").strip()[:120]
     found = contacts.search(organization, words, chosen)
     record(request, member, "contacts.exported", chosen.name if chosen else "")
-    rows = contacts.rows_to_export(found, contacts.field_names(organization))
-    response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="contacts.csv"'
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
+    names = contacts.field_names(organization)
+    rows = contacts.rows_to_export(found, names, grouped=not wants_workbook(request))
+    return download(request, "contacts", rows)
 
 
 @member_page(Action.READ_MESSAGES, FORM)

@@ -20,6 +20,8 @@ from messaging.numbers.characters import plain
 DELIMITERS: Final = (",", ";", "\t", "|", "،", "؛")
 """The delimiters of cells; the last two are the Arabic comma and semicolon."""
 
+CELL_LINE_END: Final = "\u2028"
+"""A line end within a cell of a workbook: to Unicode it is one, to CSV it is not."""
 MAX_CELL: Final = 4_000
 MAX_CELLS: Final = 100
 MAX_ROW: Final = 20_000
@@ -149,6 +151,7 @@ def _records(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
             continue
         held, source.held = source.held, []
         if line == 1 and _names_its_delimiter(cells, shape.delimiter, held):
+            source.number = 0  # spreadsheets do not show that line
             continue
         yield _checked(line, cells)
 

@@ -93,7 +93,8 @@ def _of_file(campaign: Campaign) -> Iterator[Recipient]:
 
 def _value(cell: str) -> str:
     """Return the text of a cell: a line end in it is one character, as in any text message."""
-    return cell.strip().replace("\r\n", "\n").replace("\r", "\n")
+    text = cell.strip().replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace(csv_reader.CELL_LINE_END, "\n")
 
 
 def _of_lists(campaign: Campaign) -> Iterator[Recipient]:

@@ -373,8 +373,8 @@ def test_each_row_that_is_no_good_is_told(owner: Client, customer: Customer) -> 
     [
         ("", "Paste something, or choose a file."),
         ("name,city\nSara,Jeddah\n", "No column of phone numbers was found."),
-        (b"PK\x03\x04" + b"x" * 50, "That is a workbook, not a CSV file."),
-        (b"%PDF-1.7 " + b"x" * 50, "That is a PDF, not a CSV file."),
+        (b"PK\x03\x04" + b"x" * 50, "That workbook cannot be read"),
+        (b"%PDF-1.7 " + b"x" * 50, "That is a PDF, not a CSV or XLSX file."),
         (b"", "The submitted file is empty."),
     ],
 )
