@@ -25,6 +25,7 @@ _OTHER_KINDS: Final = frozenset(
         NumberReason.SHARED_COST,
         NumberReason.VOIP,
         NumberReason.COMPANY_ACCESS,
+        NumberReason.RANGE_NOT_SERVED,
     }
 )
 

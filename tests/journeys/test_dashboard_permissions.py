@@ -117,6 +117,7 @@ TABLE: dict[str, tuple[str, frozenset[Role]]] = {
     "export_audit": ("GET", RUNS_IT),
     "settings": ("GET", ALL),
     "rename_organization": ("POST", OWNS),
+    "set_country": ("POST", OWNS),
     "set_alert": ("POST", PAYS),
     "usage": ("GET", ALL),
     "usage_file": ("GET", ALL),
