@@ -268,7 +268,8 @@ def _suggested(campaign: Campaign, bad: Sequence[Bad]) -> str:
     if not campaign.columns:
         return ""
     failed = [row.written for row in bad if row.kind == problems.Kind.NUMBER]
-    return suggestion(failed, campaign.organization.default_country, campaign.country)
+    home = campaign.organization.default_country
+    return suggestion(failed, home, campaign.country, campaign.good)
 
 
 def _bubble(row: Good) -> dict[str, Any]:

@@ -213,7 +213,7 @@ def preview(reading: Reading) -> Preview:
     except NotUsable:
         too_many = good > 0
     failed = [each.written for each in reading.rejected if each.kind == problems.Kind.NUMBER]
-    hint = suggestion(failed, reading.home, reading.country)
+    hint = suggestion(failed, reading.home, reading.country, good)
     return Preview(good, first, reading.rejected, too_many, hint)
 
 

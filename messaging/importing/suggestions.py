@@ -16,10 +16,13 @@ _LIKELY: Final = (
 )  # fmt: skip
 
 
-def suggestion(failed: Sequence[str], home: str, chosen: str) -> str:
-    """Return a sentence that suggests another country for a file; empty where none fits better."""
+def suggestion(failed: Sequence[str], home: str, chosen: str, good: int) -> str:
+    """Return a sentence that suggests another country for a file; empty where none fits better.
+
+    `good`: rows that can be read now; most of them would fail in another country than the chosen.
+    """
     country, count = suggested_country(failed, home, chosen)
-    if not country:
+    if count * 2 <= len(failed[:_LOOKED_AT]) or (chosen and count <= min(good, _LOOKED_AT)):
         return ""
     told = ngettext(
         "%(count)s row can be read as a number of %(country)s: choose it as the default country.",

@@ -3,7 +3,7 @@
 import pytest
 
 from messaging.importing.columns import guess_number_column
-from messaging.importing.suggestions import suggested_country
+from messaging.importing.suggestions import suggested_country, suggestion
 
 ORDERS = ["1000001", "1000002", "1000003"]
 PHONES = ["0501234567", "0501234568", "0501234569"]
@@ -62,3 +62,22 @@ def test_a_country_is_suggested_for_numbers_that_fail(
     failed: list[str], home: str, chosen: str, suggested: tuple[str, int]
 ) -> None:
     assert suggested_country(failed, home, chosen) == suggested
+
+
+@pytest.mark.parametrize(
+    ("failed", "chosen", "good", "suggested"),
+    [
+        (["0501234567", "0501234568"], "", 0, "Saudi Arabia"),
+        (["0501234567", "0501234568"], "", 900, "Saudi Arabia"),  # these have their codes
+        (["07123456789", "07123456788"], "SA", 1, "United Kingdom"),
+        (["07123456789", "07123456788"], "SA", 2, ""),  # as many would fail instead
+        (["07123456789", "x", "y"], "SA", 0, ""),  # most cannot be read in any country
+        ([], "SA", 0, ""),
+    ],
+)
+def test_a_country_is_suggested_where_more_rows_are_won_than_lost(
+    failed: list[str], chosen: str, good: int, suggested: str
+) -> None:
+    told = suggestion(failed, "SA", chosen, good)
+    assert suggested in told
+    assert bool(told) == bool(suggested)
