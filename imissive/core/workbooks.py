@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
-from typing import BinaryIO, Final
+from typing import IO, Final
 from xml.parsers import expat
 
 MAX_UNPACKED: Final = 100 * 1024 * 1024
@@ -58,7 +58,7 @@ class Limits:
     characters: int
 
 
-def read_rows(file: BinaryIO, size: int, limits: Limits) -> Iterator[tuple[int, list[str]]]:
+def read_rows(file: IO[bytes], size: int, limits: Limits) -> Iterator[tuple[int, list[str]]]:
     """Yield the rows that have a value, with their numbers from 1. Raises UnusableWorkbook.
 
     `size`: the bytes of the file. Numbers are written in digits, exactly as they are stored; dates
@@ -75,7 +75,7 @@ def read_rows(file: BinaryIO, size: int, limits: Limits) -> Iterator[tuple[int, 
         raise UnusableWorkbook(Flaw.UNREADABLE) from error
 
 
-def _read_rows(file: BinaryIO, size: int, limits: Limits) -> Iterator[tuple[int, list[str]]]:
+def _read_rows(file: IO[bytes], size: int, limits: Limits) -> Iterator[tuple[int, list[str]]]:
     _check_parts(file)
     with zipfile.ZipFile(file) as archive:
         parts = _Parts(archive, size)
@@ -94,7 +94,7 @@ def _read_rows(file: BinaryIO, size: int, limits: Limits) -> Iterator[tuple[int,
             yield from cells.taken()
 
 
-def _check_parts(file: BinaryIO) -> None:
+def _check_parts(file: IO[bytes]) -> None:
     """Refuse an archive of very many parts before zipfile makes an object of each."""
     file.seek(0)
     count, tail = 0, b""

@@ -271,7 +271,7 @@ class ImportColumnsForm(FileForm):
         return replace(self._layout, **columns)
 
     @property
-    def country(self) -> str:
+    def chosen_country(self) -> str:
         """The country of numbers without a code."""
         if not self.is_bound:
             return self._country

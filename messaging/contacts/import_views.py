@@ -59,7 +59,7 @@ def import_columns(request: HttpRequest, member: Member, upload_id: uuid.UUID) -
 
     layout = imports.layout_of(pieces, home)
     form = _columns_form(request, member, layout, pieces)
-    reading = Reading(pieces, form.country, home, form.layout)
+    reading = Reading(pieces, form.chosen_country, home, form.layout)
     if form.is_bound and form.is_valid() and request.POST.get("act") == "import":
         try:
             into = _import(request, member, form, reading)
@@ -68,7 +68,7 @@ def import_columns(request: HttpRequest, member: Member, upload_id: uuid.UUID) -
         else:
             kept.delete()
             return _to_imported(member, reading, into)
-    preview = imports.preview(Reading(pieces, form.country, home, form.layout))
+    preview = imports.preview(Reading(pieces, form.chosen_country, home, form.layout))
     context = {"page": "contacts", "tab": "contacts", "form": form, "layout": form.layout}
     first_failed = preview.rejected[: imports.SHOWN]
     failed = [(each, problems.in_words(each.kind, each.detail)) for each in first_failed]

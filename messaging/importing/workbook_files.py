@@ -14,7 +14,7 @@ from messaging.importing.csv_reader import CELL_LINE_END, MAX_CELL, MAX_CELLS
 from messaging.importing.reasons import FileReason, NotUsable
 
 if TYPE_CHECKING:
-    from typing import BinaryIO
+    from typing import IO
 
 _MARK: Final = b"PK\x03\x04"
 _IN_MEMORY: Final = 1024 * 1024
@@ -51,19 +51,19 @@ def as_csv(upload: "UploadedFile[bytes]", most_rows: int, most_bytes: int) -> "U
     return UploadedFile(out, name, "text/csv", size, "utf-8")
 
 
-def _is_archive(file: "BinaryIO") -> bool:
+def _is_archive(file: "IO[bytes]") -> bool:
     file.seek(0)
     head = file.read(len(_MARK))
     file.seek(0)
     return head == _MARK
 
 
-def _csv(file: "BinaryIO", size: int, limits: Limits) -> Iterator[bytes]:
+def _csv(file: "IO[bytes]", size: int, limits: Limits) -> Iterator[bytes]:
     yield b"\xef\xbb\xbfsep=,\r\n"
     yield from csv_lines(_with_blank_rows(file, size, limits), marked=False)
 
 
-def _with_blank_rows(file: "BinaryIO", size: int, limits: Limits) -> Iterator[list[str]]:
+def _with_blank_rows(file: "IO[bytes]", size: int, limits: Limits) -> Iterator[list[str]]:
     line = 0
     for number, cells in read_rows(file, size, limits):
         for _ in range(line + 1, number):

@@ -65,7 +65,7 @@ def made_file(rows: int) -> SimpleUploadedFile:
 def drafted(customer: Customer, upload: SimpleUploadedFile) -> Campaign:
     mine = Member.objects.get(user=member(customer.organization))
     reading = timed("upload judged (encoding, delimiter, rows counted)",
-                    lambda: uploads.evaluate(upload))  # fmt: skip
+                    lambda: uploads.evaluate(upload, "SA"))  # fmt: skip
     campaign = timed(
         "upload stored",
         lambda: drafts.begin(mine, ids.new_uuid(), "Bench", upload, reading),

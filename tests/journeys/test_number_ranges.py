@@ -6,8 +6,8 @@ import pytest
 
 from messaging.smpp.constants import Status
 from messaging.smpp.handlers import Handlers, LinkConfig
-from messaging.smpp.link import connect_esme
-from messaging.smpp.pdus import BindTransceiver, SubmitSm
+from messaging.smpp.link import Link, connect_esme
+from messaging.smpp.pdus import BindTransceiver, Request, SubmitSm
 from tests.support.platforms import until
 from tests.support.running_platform import Site
 
@@ -23,6 +23,10 @@ def _by_api(site: Site, to: str) -> int:
     return site.post("/v1/sms/send", {"to": to, "message": "Hi"})[0]
 
 
+def _answered(link: Link, pdu: Request) -> None:
+    link.respond(pdu)
+
+
 async def _by_smpp(site: Site, ton: int, to: str) -> int:
     demo = site.demo
     link = await connect_esme(
@@ -30,7 +34,7 @@ async def _by_smpp(site: Site, ton: int, to: str) -> int:
         int(demo["IMISSIVE_SMPP_PORT"]),
         BindTransceiver(demo["IMISSIVE_SMPP_SYSTEM_ID"], demo["IMISSIVE_SMPP_PASSWORD"]),
         LinkConfig(response_timeout=30),
-        handlers=Handlers(on_request=lambda link, pdu: link.respond(pdu)),
+        handlers=Handlers(on_request=_answered),
     )
     answer = await link.request(SubmitSm("", 5, 0, "MyCompany", ton, 1, to, short_message=b"Hi"))
     await link.unbind(5)

@@ -22,7 +22,7 @@ from tests.support.factories import SENDER, Customer, World
 from tests.support.people import PLAIN_STATIC, browser, member
 from tests.support.workbooks import of_parts, saved
 
-PEOPLE = [
+PEOPLE: list[list[Any]] = [
     ["phone", "name", "order", "due"],
     ["0501234567", "Sara, the first; a|b", 1000001, "a"],
     [501234568, "نورة", 1000002, "two\nlines"],
