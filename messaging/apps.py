@@ -6,3 +6,10 @@ class MessagingConfig(AppConfig):
     name = "messaging"
     verbose_name = _("Messaging")
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Have the reader of numbers know the ranges that operators enter."""
+        from messaging.numbers import e164
+        from messaging.routing import numbering
+
+        e164.take_ranges_from(numbering.ranges)

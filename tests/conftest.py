@@ -20,7 +20,8 @@ from accounts.api import rate_limits
 from imissive.core import wakeups
 from imissive.run.unprivileged import die_with_parent
 from messaging.models import Carrier
-from messaging.routing import cache
+from messaging.numbers import e164
+from messaging.routing import cache, numbering
 from tests.support import transitions
 from tests.support.factories import Api, Customer, World
 from tests.support.redis_away import cache_without_redis
@@ -108,6 +109,21 @@ def site(site_of_all: Site) -> Iterator[Site]:
 def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
     """Empty the routing cache, so that no test sees another's routes and prices."""
     monkeypatch.setattr(cache, "_cached", None)
+
+
+@pytest.fixture(autouse=True)
+def _no_number_ranges() -> Iterator[None]:
+    """Read no numbering ranges: tests of pure code have no database, and others count queries."""
+    e164.take_ranges_from(tuple)
+    yield
+    e164.take_ranges_from(tuple)
+
+
+@pytest.fixture
+def number_ranges(db: None, _no_number_ranges: None) -> None:
+    """Read numbering ranges from the database, as every process does."""
+    e164.take_ranges_from(numbering.ranges)
+    numbering.reload()
 
 
 @pytest.fixture(autouse=True)

@@ -107,6 +107,7 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
     arabic = shown.organization.text_templates.get(name__startswith="ت").public_id
     smpp_account = shown.organization.smpp_accounts.get()
     smpp = f"/admin/messaging/smppaccount/{smpp_account.pk}/"
+    kept = dict(shown.organization.files.values_list("name", "id"))
     batch = shown.organization.batches.filter(campaign=None).earliest("id")
     return {
         "landing": ("", "/"),
@@ -150,6 +151,10 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
         "contact-new": ("owner", f"{home}contacts/new/"),
         "contact-lists": ("owner", f"{home}contacts/lists/"),
         "contacts-import": ("owner", f"{home}contacts/import/"),
+        "contacts-import-columns": ("owner", f"{home}contacts/import/{kept['to-import.csv']}/"),
+        "contacts-not-imported": (
+            "owner", f"{home}contacts/not-imported/{kept['not-imported.csv']}/"
+        ),
         "contacts-none": ("newcomer", f"/dashboard/{public_id(shown.fresh)}/contacts/"),
         "suppressions": ("owner", f"{home}suppressions/"),
         "suppressions-add": ("owner", f"{home}suppressions/add/"),
@@ -201,6 +206,8 @@ def pages_of(shown) -> dict[str, tuple[str, str]]:
         "admin-organization": (
             "operator", f"/admin/accounts/organization/{shown.organization.pk}/change/"
         ),
+        "admin-number-ranges": ("operator", "/admin/messaging/numberrange/"),
+        "admin-number-range": ("operator", "/admin/messaging/numberrange/add/"),
         "admin-suspend": (
             "operator", f"/admin/accounts/organization/{shown.organization.pk}/suspend/"
         ),

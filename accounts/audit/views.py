@@ -21,7 +21,7 @@ from accounts.roles import Action
 from accounts.ui.live_fragments import query_without
 from accounts.ui.pages import show_page
 from imissive.core.api.rendering import time_text
-from imissive.core.spreadsheets import csv_lines
+from imissive.core.spreadsheets import download
 
 PAGE = 50
 
@@ -128,14 +128,10 @@ def _actor(entry: AuditEntry, support: Collection[int]) -> tuple[str, str, str]:
 
 @member_page(Action.READ_AUDIT)
 def export_audit(request: HttpRequest, member: Member) -> StreamingHttpResponse:
-    """Stream all entries that match the filter as a CSV file."""
+    """Stream all entries that match the filter as a CSV or XLSX file."""
     narrowed = AuditForm(member, request.GET).narrowed()
-    lines = csv_lines(_table(member, narrowed, get_language() or "en"))
-    response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-    name = f"audit-{timezone.localtime():%Y-%m-%d}.csv"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
+    rows = _table(member, narrowed, get_language() or "en")
+    return download(request, f"audit-{timezone.localtime():%Y-%m-%d}", rows)
 
 
 def _table(member: Member, narrowed: log.Filter, language: str) -> Iterator[list[str]]:

@@ -82,6 +82,7 @@ def _menu(_request: HttpRequest) -> list[dict[str, Any]]:
                 _item(_("Carriers"), "cell_tower", "messaging.carrier"),
                 _item(_("Routes"), "alt_route", "messaging.route"),
                 _item(_("Country rules"), "schedule", "messaging.sendingrule"),
+                _item(_("Number ranges"), "dialpad", "messaging.numberrange"),
                 _item(_("SMPP accounts"), "hub", "messaging.smppaccount"),
                 _item(_("SMPP binds"), "lan", "messaging.smppsession"),
                 _item(_("Receipts not used"), "unknown_document", "messaging.earlyreceipt"),

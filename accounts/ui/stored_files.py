@@ -3,6 +3,7 @@
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from pathlib import PurePath
 
 from django.db import transaction
 from django.http import StreamingHttpResponse
@@ -10,6 +11,8 @@ from django.utils import timezone
 from django.utils.http import content_disposition_header
 
 from accounts.models import FileChunk, Organization, StoredFile
+from imissive.core.spreadsheets import csv_rows
+from imissive.core.workbook_writer import CONTENT_TYPE, xlsx_pieces
 
 CHUNK_BYTES = 256 * 1024
 """Size of a chunk: small enough to hold several in memory, large enough to have few of them."""
@@ -100,11 +103,19 @@ def read(file: StoredFile) -> Iterator[bytes]:
         position += 1
 
 
-def download(file: StoredFile) -> StreamingHttpResponse:
-    """Return a response that makes the browser save the file, never display or execute it."""
-    response = StreamingHttpResponse(read(file), content_type=file.content_type)
-    response["Content-Length"] = str(file.size)
-    response["Content-Disposition"] = content_disposition_header(True, file.name) or "attachment"
+def download(file: StoredFile, *, workbook: bool = False) -> StreamingHttpResponse:
+    """Return a response that makes the browser save the file, never display or execute it.
+
+    `workbook` turns a CSV file of ours into XLSX on the way.
+    """
+    if workbook:
+        content, name = xlsx_pieces(csv_rows(read(file))), f"{PurePath(file.name).stem}.xlsx"
+        response = StreamingHttpResponse(content, content_type=CONTENT_TYPE)
+    else:
+        name = file.name
+        response = StreamingHttpResponse(read(file), content_type=file.content_type)
+        response["Content-Length"] = str(file.size)
+    response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
     response["X-Content-Type-Options"] = "nosniff"
     response["Content-Security-Policy"] = "default-src 'none'; sandbox"
     response["Cache-Control"] = "private, no-store"

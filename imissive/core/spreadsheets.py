@@ -1,31 +1,43 @@
 """CSV files for spreadsheets, with protection against CSV (formula) injection."""
 
+import codecs
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator
 
-from django.http import StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 from django.utils.http import content_disposition_header
+
+from imissive.core.workbook_writer import CONTENT_TYPE, xlsx_pieces
 
 BYTE_ORDER_MARK = "\ufeff"
 """Without it, Excel reads a file in the machine's own encoding, and Arabic is garbled."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
-_NUMBERS = "0123456789.,"
+_FORMULA = re.compile("'* *[=+\\-@\t\r\n＝＋－＠]")
+_ESCAPED = re.compile("'+ *[=+\\-@\t\r\n＝＋－＠]")
+_NUMBERS = "0123456789., "
 _ROWS_PER_CHUNK = 500
 
 
 def safe_cell(value: object) -> str:
     """Return the cell's text, with an apostrophe before it where it would be a formula (OWASP).
 
-    Phone numbers (+9665…) and plain numbers (-1.5) stay as they are: they evaluate to themselves.
+    Phone numbers (+9665…, +966 50 …) and plain numbers (-1.5) stay as they are: they evaluate to
+    themselves, or to nothing. Another apostrophe goes before one that stands there already, so that
+    `original_cell` can tell.
     """
     text = "" if value is None else str(value)
-    if not text.lstrip(" ").startswith(_FORMULA):
+    if not _FORMULA.match(text):
         return text
     if text[0] in "+-" and len(text) > 1 and all(each in _NUMBERS for each in text[1:]):
         return text
     return "'" + text
+
+
+def original_cell(text: str) -> str:
+    """Return the text of a cell as it was before `safe_cell`."""
+    return text[1:] if _ESCAPED.match(text) else text
 
 
 def csv_lines(rows: Iterable[Iterable[object]], *, marked: bool = True) -> Iterator[bytes]:
@@ -46,9 +58,39 @@ def csv_lines(rows: Iterable[Iterable[object]], *, marked: bool = True) -> Itera
     yield buffer.getvalue().encode()
 
 
-def csv_download(name: str, rows: Iterable[Iterable[object]]) -> StreamingHttpResponse:
-    """Return a streaming response that the browser saves as a CSV file of that name."""
-    response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")
+def csv_rows(pieces: Iterable[bytes]) -> Iterator[list[str]]:
+    """Yield the rows of a file that `csv_lines` wrote, with the values that were written."""
+    for row in csv.reader(_lines(pieces)):
+        yield [original_cell(cell) for cell in row]
+
+
+def _lines(pieces: Iterable[bytes]) -> Iterator[str]:
+    decoder = codecs.getincrementaldecoder("utf-8-sig")()
+    rest = ""
+    for piece in pieces:
+        *whole, rest = (rest + decoder.decode(piece)).split("\n")
+        for line in whole:
+            yield line + "\n"
+    if rest:
+        yield rest
+
+
+def wants_workbook(request: HttpRequest) -> bool:
+    """Return whether a download is asked for as XLSX rather than as CSV."""
+    return "xlsx" in (request.GET.get("format"), request.POST.get("format"))
+
+
+def download(
+    request: HttpRequest, stem: str, rows: Iterable[Iterable[object]]
+) -> StreamingHttpResponse:
+    """Return a streaming response that the browser saves as a file of the format asked for."""
+    if wants_workbook(request):
+        return _attachment(f"{stem}.xlsx", CONTENT_TYPE, xlsx_pieces(rows))
+    return _attachment(f"{stem}.csv", "text/csv; charset=utf-8", csv_lines(rows))
+
+
+def _attachment(name: str, content_type: str, content: Iterable[bytes]) -> StreamingHttpResponse:
+    response = StreamingHttpResponse(content, content_type=content_type)
     response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
     response["X-Content-Type-Options"] = "nosniff"
     response["Cache-Control"] = "private, no-store"

@@ -21,7 +21,7 @@ from accounts.roles import Action, may
 from accounts.ui.charts import Chart, meter, stacked
 from accounts.ui.pages import show_page
 from imissive.core.countries import name_of
-from imissive.core.spreadsheets import csv_download
+from imissive.core.spreadsheets import download
 from messaging.log.failure_reasons import STATUS_LABELS
 from messaging.usage import overview
 from messaging.usage.date_range import DaysForm
@@ -181,14 +181,14 @@ def _render(request: HttpRequest, member: Member, selection: Selection) -> HttpR
 
 @member_page(Action.READ_MESSAGES)
 def usage_file(request: HttpRequest, member: Member) -> HttpResponse | StreamingHttpResponse:
-    """Download the page's table as CSV; for invalid days show the page with the errors."""
+    """Download the page's table as CSV or XLSX; for invalid days show the page with the errors."""
     selection = _selection(request)
     if selection.form.errors:
         return _render(request, member, selection)
     rows = _rows(member, selection, _traffic(member, selection.period))
     money = may(member.role, Action.READ_CREDITS)
-    name = f"usage-by-{selection.by}-{selection.period.first}-{selection.period.last}.csv"
-    return csv_download(name, _cells(selection.by, rows, money=money))
+    name = f"usage-by-{selection.by}-{selection.period.first}-{selection.period.last}"
+    return download(request, name, _cells(selection.by, rows, money=money))
 
 
 def _cells(by: By, rows: Sequence[Row], *, money: bool) -> Iterator[Sequence[object]]:

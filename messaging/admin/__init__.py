@@ -5,7 +5,7 @@ from messaging.admin import panels
 from messaging.admin.carriers import CarrierAdmin, carriers_panel
 from messaging.admin.messages import EarlyReceiptAdmin, MessageAdmin
 from messaging.admin.routes import PriceAdmin, RouteAdmin
-from messaging.admin.rules import SendingRuleAdmin, SuppressionAdmin
+from messaging.admin.rules import NumberRangeAdmin, SendingRuleAdmin, SuppressionAdmin
 from messaging.admin.senders import SenderIdAdmin, pending_panel, waiting
 from messaging.admin.smpp_accounts import SmppAccountAdmin, SmppSessionAdmin
 
@@ -13,6 +13,7 @@ __all__ = [
     "CarrierAdmin",
     "EarlyReceiptAdmin",
     "MessageAdmin",
+    "NumberRangeAdmin",
     "PriceAdmin",
     "RouteAdmin",
     "SenderIdAdmin",

@@ -33,7 +33,7 @@ from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from imissive.core import ids
 from imissive.core.api.requests import client_address
-from imissive.core.spreadsheets import csv_download
+from imissive.core.spreadsheets import download
 from messaging.carriers import unused_receipts
 from messaging.models import Attempt, EarlyReceipt, Message, MessagePart
 from messaging.numbers.written import sought
@@ -268,4 +268,4 @@ class EarlyReceiptAdmin(LongTableAdmin):
             detail={"filters": request.GET.urlencode()},
             address=client_address(request),
         )
-        return csv_download("receipts-not-used.csv", unused_receipts.rows(found))
+        return download(request, "receipts-not-used", unused_receipts.rows(found))

@@ -1,4 +1,4 @@
-"""Admin pages of countries' sending hours, and of customers' suppression lists."""
+"""Admin pages of sending hours, numbering ranges, and customers' suppression lists."""
 
 from django.contrib import admin
 from django.db.models import QuerySet
@@ -9,7 +9,7 @@ from accounts.models import DEFAULT_COUNTRY
 from accounts.operators.base import LongTableAdmin, OperatorAdmin, find_organizations
 from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
-from messaging.models import SendingRule, Suppression
+from messaging.models import NumberRange, SendingRule, Suppression
 from messaging.numbers.written import sought
 
 
@@ -26,6 +26,26 @@ class SendingRuleAdmin(OperatorAdmin):
         ("opens", "closes", "time_zone"),
         "enabled",
     )
+
+
+@admin.register(NumberRange, site=site)
+class NumberRangeAdmin(OperatorAdmin):
+    """Numbering ranges that the phone library does not know yet, or knows otherwise."""
+
+    list_display = ("shown_prefix", "country", "shortest", "longest", "reachable", "enabled")
+    list_filter = ("enabled", "reachable")
+    search_fields = ("prefix", "country", "note")
+    ordering = ("prefix",)
+    fields = (
+        ("country", "prefix"),
+        ("shortest", "longest"),
+        ("reachable", "enabled"),
+        "note",
+    )
+
+    @admin.display(description=_("begins with"), ordering="prefix")
+    def shown_prefix(self, obj: NumberRange) -> str:
+        return ltr(f"+{obj.prefix}")
 
 
 @admin.register(Suppression, site=site)

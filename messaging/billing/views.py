@@ -15,7 +15,7 @@ from accounts.roles import Action
 from accounts.templatetags.shown import credits_written
 from accounts.ui.charts import Chart, Series, stacked
 from accounts.ui.pages import show_page
-from imissive.core.spreadsheets import csv_download
+from imissive.core.spreadsheets import download
 from messaging.billing import statement
 from messaging.billing.price_list import price_list, search
 from messaging.usage import overview
@@ -86,13 +86,13 @@ def _spending_chart(member: Member, now: datetime) -> Chart:
 
 @member_page(Action.READ_CREDITS)
 def ledger_file(request: HttpRequest, member: Member) -> HttpResponse | StreamingHttpResponse:
-    """Download the ledger as CSV, streamed; for invalid filters show the form with the errors."""
+    """Stream the ledger as CSV or XLSX; for invalid filters show the form with the errors."""
     form = LedgerForm(request.GET, auto_id="export_%s")
     if not form.is_valid():
         context = {"page": "credits", "form": form}
         return show_page(request, member, "messaging/billing/ledger_export.html", context)
     rows = statement.file_rows(member.organization, form.cleaned_data["kind"], form.start, form.end)
-    return csv_download(f"ledger{form.name_suffix}.csv", rows)
+    return download(request, f"ledger{form.name_suffix}", rows)
 
 
 @member_page(Action.READ_CREDITS)

@@ -84,7 +84,10 @@ def reading_of(campaign: Campaign, shape: Shape | None = None) -> Reading | None
         return None
     file = campaign.file
     return uploads.read_first(
-        stored_files.read(file), stored_files.read(file), shape or shape_of(campaign)
+        stored_files.read(file),
+        stored_files.read(file),
+        shape or shape_of(campaign),
+        campaign.country or campaign.organization.default_country,
     )
 
 

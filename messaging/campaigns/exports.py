@@ -11,6 +11,7 @@ from messaging.campaigns import chunks
 from messaging.importing import csv_reader
 from messaging.importing.problems import in_words
 from messaging.importing.recipients import shape_of
+from messaging.importing.reports import NOT_SENT, heading
 from messaging.log.failure_reasons import STATUS_LABELS, reason
 from messaging.models import Campaign, Message
 from messaging.states import Status
@@ -88,9 +89,7 @@ def _with_cells(campaign: Campaign, fates: Iterable[tuple[int, Fate]]) -> Iterat
     """The fates in the order of their lines, each with the cells of its row while the file is
     kept."""
     by_line = dict(fates)
-    yield [
-        _("Row"), _("Number"), _("Status"), _("Reason"), _("Code"), *campaign.columns,
-    ]  # fmt: skip
+    yield [*heading(NOT_SENT), *campaign.columns]
     cells = dict[int, list[str]]()
     source = _cells(campaign, by_line)
     for line in sorted(by_line):

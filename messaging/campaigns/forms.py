@@ -9,29 +9,16 @@ from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization, User
 from imissive.core import ids
-from imissive.core.countries import home_choices
 from imissive.core.problems import sentence
 from messaging.campaigns import uploads
 from messaging.campaigns.uploads import Reading
 from messaging.compose.forms import LONGEST, approved_senders
 from messaging.compose.schedule_forms import WhenForm
-from messaging.importing import encodings
-from messaging.importing.csv_reader import DELIMITERS, Shape
+from messaging.importing.forms import FileForm
 from messaging.importing.reasons import NotUsable
-from messaging.importing.recipients import variables_known
+from messaging.importing.recipients import shape_of, variables_known
 from messaging.models import Campaign, ContactList
 from messaging.text import variables
-
-_DELIMITER_NAMES = {
-    ",": gettext_lazy("Comma"),
-    ";": gettext_lazy("Semicolon"),
-    "\t": gettext_lazy("Tab"),
-    "|": gettext_lazy("Vertical bar"),
-    "،": gettext_lazy("Arabic comma"),
-    "؛": gettext_lazy("Arabic semicolon"),
-}
-# Not the characters themselves: a browser may trim a tab.
-_DELIMITER_KEYS = {str(ord(each)): each for each in DELIMITERS}
 
 
 class RecipientsForm(forms.Form):
@@ -45,11 +32,11 @@ class RecipientsForm(forms.Form):
         help_text=gettext_lazy("Only your team sees it. Empty: the file's name."),
     )
     file = forms.FileField(
-        label=gettext_lazy("CSV file"),
+        label=gettext_lazy("CSV or XLSX file"),
         required=False,
         allow_empty_file=True,
         widget=forms.FileInput(
-            attrs={"accept": ".csv,.txt,.tsv,text/csv,text/plain", "data-max-bytes": "20971520"}
+            attrs={"accept": uploads.ACCEPTED, "data-max-bytes": str(uploads.MAX_BYTES)}
         ),
         help_text=gettext_lazy("One row for each person, up to 100,000 rows and 20 MB."),
     )
@@ -64,6 +51,7 @@ class RecipientsForm(forms.Form):
         self, organization: Organization, data: Any = None, sent_files: Any = None, **more: Any
     ) -> None:
         super().__init__(data, sent_files, **more)
+        self.organization = organization
         self.contact_lists = list(organization.contact_lists.order_by("name", "id"))
         field = self.fields["lists"]
         assert isinstance(field, forms.MultipleChoiceField)  # noqa: S101 - as declared above
@@ -83,7 +71,8 @@ class RecipientsForm(forms.Form):
         upload = self.cleaned_data["file"]
         if upload:
             try:
-                self.reading = uploads.evaluate(upload)
+                upload = uploads.as_csv(upload)
+                self.reading = uploads.evaluate(upload, self.organization.default_country)
             except NotUsable as refusal:
                 raise forms.ValidationError(sentence(refusal.problem)) from None
         return upload
@@ -93,7 +82,7 @@ class RecipientsForm(forms.Form):
         wanted = set(cleaned.get("lists") or ())
         cleaned["lists"] = [each for each in self.contact_lists if each.public_id in wanted]
         if "file" in cleaned and not cleaned["file"] and not cleaned["lists"]:
-            self.add_error("file", _("Choose a CSV file."))
+            self.add_error("file", _("Choose a CSV or XLSX file."))
         if cleaned.get("file") and cleaned["lists"]:
             self.add_error("lists", _("Choose a file or lists, not both."))
         if not cleaned.get("name"):
@@ -111,17 +100,9 @@ class RecipientsForm(forms.Form):
         return list(self.cleaned_data["lists"])
 
 
-class ColumnsForm(forms.Form):
+class ColumnsForm(FileForm):
     """The file's encoding and delimiter, and the meaning of its columns."""
 
-    number_column = forms.TypedChoiceField(
-        label=gettext_lazy("Column with the numbers"), coerce=int, empty_value=None
-    )
-    country = forms.ChoiceField(
-        label=gettext_lazy("Default country for numbers without a code"),
-        required=False,
-        help_text=gettext_lazy("Such as 0501234567, or 501234567 as spreadsheets leave it."),
-    )
     reference_column = forms.TypedChoiceField(
         label=gettext_lazy("Column with your reference"),
         required=False,
@@ -129,48 +110,17 @@ class ColumnsForm(forms.Form):
         empty_value=None,
         help_text=gettext_lazy("Such as an order number: it stands with each message."),
     )
-    encoding = forms.ChoiceField(
-        label=gettext_lazy("Encoding"), choices=list(encodings.NAMES.items())
-    )
-    delimiter = forms.ChoiceField(
-        label=gettext_lazy("Delimiter"),
-        choices=[(key, _DELIMITER_NAMES[each]) for key, each in _DELIMITER_KEYS.items()],
-    )
-    has_header = forms.BooleanField(
-        label=gettext_lazy("The first row names the columns"), required=False
-    )
 
     def __init__(self, campaign: Campaign, data: Any = None) -> None:
-        now = {
-            "number_column": campaign.number_column,
-            "country": campaign.country,
-            "reference_column": campaign.reference_column,
-            "encoding": campaign.encoding,
-            "delimiter": str(ord(campaign.delimiter or ",")),
-            "has_header": campaign.has_header,
-        }
-        super().__init__(data, initial=now)
-        columns = [(position, name) for position, name in enumerate(campaign.columns)]
-        self._choices("number_column", [("", _("Choose…")), *columns])
-        self._choices("reference_column", [("", _("None")), *columns])
-        none = _("None (all numbers include a country code)")
-        self._choices("country", [("", none), *home_choices()])
-
-    def _choices(self, name: str, choices: list[tuple[Any, str]]) -> None:
-        field = self.fields[name]
-        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - as declared above
-        field.choices = choices
-
-    def clean_delimiter(self) -> str:
-        return _DELIMITER_KEYS[self.cleaned_data["delimiter"]]
-
-    def shape(self) -> Shape | None:
-        """Return how to read the file; None where these fields are invalid."""
-        self.full_clean()
-        chosen = self.cleaned_data
-        if "encoding" not in chosen or "delimiter" not in chosen:
-            return None
-        return Shape(chosen["encoding"], chosen["delimiter"], chosen["has_header"])
+        super().__init__(
+            campaign.columns,
+            shape_of(campaign),
+            data,
+            number_column=campaign.number_column,
+            country=campaign.country,
+            reference_column=campaign.reference_column,
+        )
+        self.choose("reference_column", _("None"), list(enumerate(campaign.columns)))
 
 
 class TextForm(forms.Form):

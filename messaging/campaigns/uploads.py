@@ -10,15 +10,17 @@ from django.utils import timezone
 
 from accounts.models import Organization, StoredFile
 from accounts.ui import stored_files
-from messaging.importing import csv_reader, encodings
+from messaging.importing import columns as columns_of
+from messaging.importing import csv_reader, encodings, workbook_files
 from messaging.importing.csv_reader import Shape
 from messaging.importing.reasons import FileReason, NotUsable
-from messaging.importing.recipients import MOST_ROWS, guess_number_column
+from messaging.importing.recipients import MOST_ROWS
 
 if TYPE_CHECKING:
     from django.core.files.uploadedfile import UploadedFile
 
 MAX_BYTES: Final = 20 * 1024 * 1024
+ACCEPTED: Final = ".csv,.txt,.tsv,.xlsx,text/csv,text/plain"
 KEPT: Final = timedelta(days=90)
 SAMPLE: Final = 5
 
@@ -33,15 +35,26 @@ class Reading:
     sample: list[list[str]]
 
 
-def read_first(pieces: Iterable[bytes], again: Iterable[bytes], shape: Shape) -> Reading:
-    """The reading of a file in that shape; its bytes are asked for twice."""
+def read_first(pieces: Iterable[bytes], again: Iterable[bytes], shape: Shape, home: str) -> Reading:
+    """The reading of a file in that shape; its bytes are asked for twice.
+
+    `home`: the country of numbers without a code.
+    """
     columns = csv_reader.columns(pieces, shape)
     rows = csv_reader.rows(again, shape)
-    sample = [row.cells for row in itertools.islice(rows, SAMPLE)]
-    return Reading(shape, columns, guess_number_column(columns, sample), sample)
+    first = [row.cells for row in itertools.islice(rows, max(SAMPLE, columns_of.SAMPLE))]
+    number_column = columns_of.guess_number_column(columns, first, home)
+    return Reading(shape, columns, number_column, first[:SAMPLE])
 
 
-def evaluate(upload: "UploadedFile[bytes]") -> Reading:
+def as_csv(upload: "UploadedFile[bytes]") -> "UploadedFile[bytes]":
+    """Return the upload; a workbook as a CSV file. Raises NotUsable."""
+    if (upload.size or 0) > MAX_BYTES:
+        raise NotUsable(FileReason.TOO_LARGE.problem(most=MAX_BYTES // 1024**2))
+    return workbook_files.as_csv(upload, MOST_ROWS, MAX_BYTES)
+
+
+def evaluate(upload: "UploadedFile[bytes]", home: str) -> Reading:
     """How the upload is to be read. Raises NotUsable for what is no CSV file, whatever it is called
     or said to be, for one without rows, and for one with too many."""
     if (upload.size or 0) > MAX_BYTES:
@@ -51,7 +64,7 @@ def evaluate(upload: "UploadedFile[bytes]") -> Reading:
     if kind is not None:
         raise NotUsable(kind.problem())
     shape = csv_reader.detect(lambda: _pieces(upload))
-    reading = read_first(_pieces(upload), _pieces(upload), shape)
+    reading = read_first(_pieces(upload), _pieces(upload), shape, home)
     if not reading.columns:
         raise NotUsable(FileReason.EMPTY.problem())
     if not reading.sample:

@@ -1,12 +1,11 @@
 """The pages of campaigns: all of them, one with its progress and results, and what can be done."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import redirect
-from django.utils.http import content_disposition_header
 from django.utils.translation import gettext as _
 
 from accounts.access.page_access import FORM, POST, member_page, object_or_404, public_id
@@ -16,7 +15,7 @@ from accounts.ui.live_fragments import live_page
 from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
-from imissive.core.spreadsheets import csv_lines
+from imissive.core.spreadsheets import download
 from messaging.campaigns import drafts, exports
 from messaging.campaigns.labels import (
     LABELS,
@@ -228,20 +227,13 @@ def delete(request: HttpRequest, member: Member, campaign_id: str) -> HttpRespon
 
 @member_page(Action.READ_MESSAGES)
 def problems_file(request: HttpRequest, member: Member, campaign_id: str) -> StreamingHttpResponse:
-    """The rows that the check found something wrong with, as CSV."""
+    """Download the rows that the check refused, as CSV or XLSX."""
     campaign = found(member, campaign_id)
-    return _csv(exports.problems(campaign), f"{campaign.name} - problems.csv")
+    return download(request, f"{campaign.name} - problems", exports.problems(campaign))
 
 
 @member_page(Action.READ_MESSAGES)
 def failures_file(request: HttpRequest, member: Member, campaign_id: str) -> StreamingHttpResponse:
-    """Whoever did not get it, and why, as CSV."""
+    """Download the undelivered recipients with the reasons, as CSV or XLSX."""
     campaign = found(member, campaign_id)
-    return _csv(exports.failures(campaign), f"{campaign.name} - failures.csv")
-
-
-def _csv(rows: Iterator[list[object]], name: str) -> StreamingHttpResponse:
-    response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = content_disposition_header(True, name) or "attachment"
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
+    return download(request, f"{campaign.name} - failures", exports.failures(campaign))

@@ -23,13 +23,14 @@ from imissive.core.api.requests import client_address
 from imissive.core.countries import name_of
 from imissive.core.lookups import row_of
 from messaging.campaigns import drafts
-from messaging.campaigns.chunks import Good, bad_rows, chunk_of, good_rows
+from messaging.campaigns.chunks import Bad, Good, bad_rows, chunk_of, good_rows
 from messaging.campaigns.forms import ColumnsForm, RecipientsForm, StartForm, TextForm
 from messaging.campaigns.views import found
 from messaging.compose.forms import template_of
 from messaging.importing import encodings as csv_encodings
 from messaging.importing import problems
 from messaging.importing.recipients import shape_of, variables_known
+from messaging.importing.suggestions import suggestion
 from messaging.models import Campaign
 from messaging.models.campaign_states import UNSENT, State
 from messaging.routing.cache import tables
@@ -247,6 +248,7 @@ def _found(member: Member, campaign: Campaign) -> dict[str, Any]:
             for kind, count in findings.get("problems", {}).items()
         ],
         "bad": [(row, problems.in_words(row.kind, row.detail)) for row in bad],
+        "suggested": _suggested(campaign, bad_rows(first)) if first else "",
         "gsm7": encodings.get("gsm7", 0),
         "ucs2": encodings.get("ucs2", 0),
         "forcing": forcing[:12],
@@ -259,6 +261,15 @@ def _found(member: Member, campaign: Campaign) -> dict[str, Any]:
         "too_many": findings.get("too_many", False),
         **_money(member, campaign),
     }
+
+
+def _suggested(campaign: Campaign, bad: Sequence[Bad]) -> str:
+    """Return a suggestion of another country for the numbers of a file, where one fits."""
+    if not campaign.columns:
+        return ""
+    failed = [row.written for row in bad if row.kind == problems.Kind.NUMBER]
+    home = campaign.organization.default_country
+    return suggestion(failed, home, campaign.country, campaign.good)
 
 
 def _bubble(row: Good) -> dict[str, Any]:

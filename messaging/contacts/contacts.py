@@ -12,6 +12,7 @@ from accounts.models import Organization
 from imissive.core import ids
 from imissive.core.sql import server_cursor
 from messaging.models import Contact, ContactList, ListEntry
+from messaging.numbers import e164
 from messaging.numbers.written import sought
 
 MOST_FIELDS = 20
@@ -139,12 +140,18 @@ def set_lists(contact: Contact, lists: Sequence[ContactList]) -> None:
     )
 
 
-def rows_to_export(found: QuerySet[Contact], names: Sequence[str]) -> Iterator[list[str]]:
-    """A heading, then a row for each contact, newest first, with the values of these variables."""
+def rows_to_export(
+    found: QuerySet[Contact], names: Sequence[str], *, grouped: bool
+) -> Iterator[list[str]]:
+    """Return a heading, then a row for each contact, newest first, with those variables' values.
+
+    `grouped` writes numbers in groups, for CSV files: a spreadsheet takes +966501234567 for a
+    quantity, and shows it as 9.66501E+11.
+    """
     yield ["number", "name", *names]
     for contact in found.order_by("-pk").iterator(_STEP):
-        values = [str(contact.fields.get(name, "")) for name in names]
-        yield [contact.number, contact.name, *values]
+        number = e164.in_groups(contact.number) if grouped else contact.number
+        yield [number, contact.name, *(str(contact.fields.get(name, "")) for name in names)]
 
 
 def field_names(organization: Organization) -> list[str]:

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from django import forms
@@ -11,7 +12,6 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from accounts.models import Organization
-from imissive.core.countries import home_choices
 from imissive.core.problems import sentence
 from messaging.contacts.contacts import (
     MAX_NAME,
@@ -19,10 +19,11 @@ from messaging.contacts.contacts import (
     MOST_FIELDS,
     contacts_of,
 )
-from messaging.contacts.imports import Pieces, is_variable
+from messaging.contacts.imports import MOST_ROWS, Layout, Pieces, is_variable
 from messaging.contacts.suppressions import MAX_REASON
-from messaging.importing import encodings
-from messaging.importing.reasons import FileReason
+from messaging.importing import encodings, workbook_files
+from messaging.importing.forms import FileForm
+from messaging.importing.reasons import FileReason, NotUsable
 from messaging.models import Contact, ContactList
 from messaging.numbers import e164
 from messaging.numbers.written import written_numbers
@@ -33,10 +34,10 @@ _CHUNK = 256 * 1024
 
 
 class UploadField(forms.FileField):
-    """A CSV or text file, whatever it is called or said to be."""
+    """A CSV, XLSX or text file, whatever it is called; a workbook becomes a CSV file."""
 
     def __init__(self, **options: Any) -> None:
-        options.setdefault("label", gettext_lazy("CSV file"))
+        options.setdefault("label", gettext_lazy("CSV or XLSX file"))
         super().__init__(required=False, **options)
 
     def clean(self, data: Any, initial: Any = None) -> Any:
@@ -46,6 +47,10 @@ class UploadField(forms.FileField):
         if (upload.size or 0) > MAX_UPLOAD:
             most = MAX_UPLOAD // 1024**2
             raise forms.ValidationError(sentence(FileReason.TOO_LARGE.problem(most=most)))
+        try:
+            upload = workbook_files.as_csv(upload, MOST_ROWS, MAX_UPLOAD)
+        except NotUsable as error:
+            raise forms.ValidationError(sentence(error.problem)) from None
         kind = encodings.foreign_kind(next(iter(upload.chunks(_CHUNK)), b""))
         if kind is not None:
             raise forms.ValidationError(sentence(kind.problem()))
@@ -195,6 +200,8 @@ class ListForm(forms.Form):
 
 
 class ImportForm(PastedOrUploaded):
+    """The contacts; the next step says how they are read."""
+
     pasted = forms.CharField(
         label=gettext_lazy("Contacts"),
         required=False,
@@ -204,11 +211,21 @@ class ImportForm(PastedOrUploaded):
         ),
         help_text=gettext_lazy(
             "Paste them, or choose a file. The first row names the columns; all but number and name"
-            " become variables. Who is known already is brought up to date."
+            " become variables. Existing contacts are updated."
         ),
     )
-    country = forms.ChoiceField(
-        label=gettext_lazy("Default country for numbers without a code"), required=False
+    field_order = ["pasted", "upload"]
+
+    def clean(self) -> dict[str, Any]:
+        self.need_one("pasted")
+        return self.cleaned_data
+
+
+class ImportColumnsForm(FileForm):
+    """How the contacts are read, and the list that they are put on."""
+
+    name_column = forms.TypedChoiceField(
+        label=gettext_lazy("Column with the names"), required=False, coerce=int, empty_value=None
     )
     contact_list = forms.ChoiceField(label=gettext_lazy("Put them on"), required=False)
     new_list = forms.CharField(
@@ -217,31 +234,49 @@ class ImportForm(PastedOrUploaded):
         max_length=80,
         widget=forms.TextInput(attrs={"dir": "auto", "autocomplete": "off"}),
     )
-    field_order = ["pasted", "upload", "country", "contact_list", "new_list"]
 
     def __init__(
         self,
         organization: Organization,
         lists: Iterable[ContactList],
+        layout: Layout,
         data: Any = None,
-        uploads: Any = None,
-        initial: dict[str, Any] | None = None,
+        **now: object,
     ) -> None:
         self.organization, self.contact_lists = organization, list(lists)
-        super().__init__(data, uploads, initial=initial)
-        self._choose("country", _("None (all numbers include a country code)"), home_choices())
-        self.initial.setdefault("country", organization.default_country)
+        self._layout, self._country = layout, str(now.get("country", ""))
+        super().__init__(
+            layout.columns,
+            layout.shape,
+            data,
+            number_column=layout.number_column,
+            name_column=layout.name_column,
+            **now,
+        )
+        self.choose("name_column", _("None"), list(enumerate(layout.columns)))
         known = [(each.public_id, each.name) for each in self.contact_lists]
-        self._choose("contact_list", _("no list"), known)
+        self.choose("contact_list", _("no list"), known)
 
-    def _choose(self, name: str, none: str, choices: list[tuple[str, str]]) -> None:
-        field = self.fields[name]
-        assert isinstance(field, forms.ChoiceField)  # noqa: S101 - as declared above
-        field.choices = [("", none), *choices]
+    @property
+    def layout(self) -> Layout:
+        """How the file is read as the form says, as far as it is right."""
+        if not self.is_bound:
+            return self._layout
+        self.is_valid()
+        columns = {"number_column": None, "name_column": None} | {
+            name: self.cleaned_data[name]
+            for name in ("number_column", "name_column")
+            if name in self.cleaned_data
+        }
+        return replace(self._layout, **columns)
 
-    def clean(self) -> dict[str, Any]:
-        self.need_one("pasted")
-        return self.cleaned_data
+    @property
+    def chosen_country(self) -> str:
+        """The country of numbers without a code."""
+        if not self.is_bound:
+            return self._country
+        self.is_valid()
+        return str(self.cleaned_data.get("country", ""))
 
     def chosen_list(self) -> ContactList | None:
         """The list they go on: of the new name, or the chosen one. It is stored."""

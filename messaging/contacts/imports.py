@@ -11,7 +11,6 @@ from datetime import timedelta
 from typing import Final
 
 from django.utils import timezone
-from django.utils.translation import gettext as _
 
 from accounts.models import Organization, StoredFile
 from accounts.ui import stored_files
@@ -23,14 +22,20 @@ from messaging.contacts.contacts import (
     NewContact,
 )
 from messaging.importing import csv_reader, problems
+from messaging.importing.columns import SAMPLE, guess_number_column
+from messaging.importing.csv_reader import Shape
 from messaging.importing.reasons import FileReason, NotUsable
-from messaging.importing.recipients import guess_number_column, read_number, variables
+from messaging.importing.recipients import read_number, variables
+from messaging.importing.reports import NOT_IMPORTED, columns_of_ours, heading
+from messaging.importing.suggestions import suggestion
 from messaging.numbers import e164
 from messaging.text import variables as text_variables
 
 MOST_ROWS: Final = 50_000
 KEPT: Final = timedelta(days=1)
-_SAMPLE: Final = 50
+SHOWN: Final = 5
+"""Contacts and failed rows that a preview shows."""
+_TO_IMPORT: Final = "to-import.csv"
 _NAMES: Final = (
     "name",
     "full_name",
@@ -55,82 +60,130 @@ class _LeftOut(Exception):
 
 @dataclass(slots=True)
 class Rejected:
-    """A row that was left out: where it stood, what stood there, and why."""
+    """A row that was left out: where it stood, its number as written, its name, why, and the cells
+    of its other columns."""
 
     line: int
     written: str
     kind: problems.Kind
     detail: str = ""
+    name: str = ""
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How a file of contacts is read, and its first rows."""
+
+    shape: Shape
+    columns: list[str]
+    number_column: int | None
+    name_column: int | None
+    sample: list[list[str]]
+
+    def others(self) -> list[int]:
+        """Return the columns that hold values of variables: not those of a report of ours."""
+        taken = {self.number_column, self.name_column}
+        first = columns_of_ours(self.columns) if self.shape.has_header else 0
+        return [each for each in range(first, len(self.columns)) if each not in taken]
+
+
+def layout_of(pieces: Pieces, home: str, shape: Shape | None = None) -> Layout:
+    """Return how a file seems to be written; `home`: the country of numbers without a code."""
+    shape = shape or csv_reader.detect(pieces)
+    columns = csv_reader.columns(pieces(), shape)
+    rows = csv_reader.rows(pieces(), shape)
+    sample = [row.cells for row in itertools.islice(rows, SAMPLE)]
+    number_column = guess_number_column(columns, sample, home)
+    name_column = _guess_name_column(columns, number_column, has_header=shape.has_header)
+    return Layout(shape, columns, number_column, name_column, sample)
+
+
+def _guess_name_column(
+    columns: Sequence[str], number_column: int | None, *, has_header: bool
+) -> int | None:
+    """Return the column of names: by its heading; without one, the first beside the number."""
+    if not has_header:
+        return next((each for each in range(len(columns)) if each != number_column), None)
+    names = variables(columns)
+    found = (names.index(each) for each in _NAMES if each in names)
+    return next((position for position in found if position != number_column), None)
 
 
 @dataclass(slots=True)
 class Reading:
-    """Contacts as they are read; `rejected` fills while they are. `country` and `home`: as of
-    `importing.recipients.read_number`."""
+    """Contacts as they are read; `rejected` fills while they are.
+
+    `country` and `home`: as of `importing.recipients.read_number`. Without a `layout`, the file is
+    read as it seems to be written.
+    """
 
     pieces: Pieces
     country: str
     home: str
+    layout: Layout | None = None
     rejected: list[Rejected] = field(default_factory=list)
+    _others: list[int] = field(default_factory=list, init=False)
 
     def contacts(self) -> Iterator[NewContact]:
-        """Each number once. Raises NotUsable."""
-        shape = csv_reader.detect(self.pieces)
-        columns = csv_reader.columns(self.pieces(), shape)
-        rows = csv_reader.rows(self.pieces(), shape)
-        sample = list(itertools.islice(rows, _SAMPLE))
-        column = guess_number_column(columns, [row.cells for row in sample])
+        """Return each number's contact once. Raises NotUsable."""
+        layout = self.layout or layout_of(self.pieces, self.country or self.home)
+        column = layout.number_column
         if column is None:
             raise NotUsable(FileReason.NO_NUMBER_COLUMN.problem())
-        names = variables(columns)
-        if not shape.has_header:
-            names = _without_heading(len(columns), column)
+        self.layout, self._others = layout, layout.others()
+        names = variables(layout.columns)
         lines: dict[str, int] = {}
-        for position, row in enumerate(itertools.chain(sample, rows)):
+        for position, row in enumerate(csv_reader.rows(self.pieces(), layout.shape)):
             if position == MOST_ROWS:
                 raise NotUsable(FileReason.TOO_MANY_ROWS.problem(most=MOST_ROWS))
+            name = _cell(row, layout.name_column)
             try:
-                yield self._contact(row, column, names, lines)
+                yield self._contact(row, column, name, names, lines)
             except _LeftOut as out:
-                written = row.cells[column] if column < len(row.cells) else ""
-                left_out = Rejected(row.line, written.strip()[:64], out.kind, out.detail)
-                self.rejected.append(left_out)
+                self.rejected.append(
+                    Rejected(
+                        row.line,
+                        _cell(row, column)[:MAX_VALUE],
+                        out.kind,
+                        out.detail,
+                        name[:MAX_NAME],
+                        tuple(row.cells[each][:MAX_VALUE] for each in self._others),
+                    )
+                )
 
     def _contact(
-        self, row: csv_reader.Row, column: int, names: Sequence[str], lines: dict[str, int]
+        self,
+        row: csv_reader.Row,
+        column: int,
+        name: str,
+        names: Sequence[str],
+        lines: dict[str, int],
     ) -> NewContact:
-        """The contact of a row. Raises _LeftOut."""
+        """Return the contact of a row. Raises _LeftOut."""
         if row.fault is not None and not row.fault.usable:
             raise _LeftOut(problems.of_fault(row.fault))
-        written = row.cells[column].strip() if column < len(row.cells) else ""
         try:
-            number = read_number(written, self.country, self.home).e164
+            number = read_number(_cell(row, column), self.country, self.home).e164
         except e164.InvalidNumber as error:
             raise _LeftOut(*problems.of_refusal(error.problem())) from None
         if number in lines:
             raise _LeftOut(problems.Kind.DUPLICATE, str(lines[number]))
         values = {
-            name: " ".join(cell.split())
-            for position, (name, cell) in enumerate(zip(names, row.cells, strict=False))
-            if position != column and cell.strip()
+            names[each]: " ".join(row.cells[each].split())
+            for each in self._others
+            if row.cells[each].strip() and is_variable(names[each])
         }
-        name = next((values.pop(each) for each in _NAMES if each in values), "")
-        too_long = [key for key, value in values.items() if len(value) > MAX_VALUE]
-        if too_long or len(name) > MAX_NAME:
+        if len(name) > MAX_NAME or any(len(value) > MAX_VALUE for value in values.values()):
             raise _LeftOut(problems.Kind.LONG_CELL)
         lines[number] = row.line
-        # A contact's own variables of these names are its number and name.
-        kept = {key: value for key, value in values.items() if key not in ("number", "name")}
-        return NewContact(number, name, dict(itertools.islice(kept.items(), MOST_FIELDS)))
+        return NewContact(number, name, dict(itertools.islice(values.items(), MOST_FIELDS)))
 
 
-def _without_heading(width: int, column: int) -> list[str]:
-    """Return names for columns without a heading: the first beside the number is the name."""
-    names = [f"column{position}" for position in range(1, width + 1)]
-    beside = next((each for each in range(width) if each != column), None)
-    if beside is not None:
-        names[beside] = "name"
-    return names
+def _cell(row: csv_reader.Row, column: int | None) -> str:
+    if column is None or column >= len(row.cells):
+        return ""
+    return " ".join(row.cells[column].split())
 
 
 def is_variable(name: str) -> bool:
@@ -138,19 +191,78 @@ def is_variable(name: str) -> bool:
     return text_variables.is_name(name) and name not in ("number", "name")
 
 
-def keep_rejected(organization: Organization, rejected: Sequence[Rejected]) -> StoredFile:
-    """A file of what was left out, for a day."""
-    heading = (_("Line"), _("As written"), _("Why"))
-    rows = (
-        (each.line, each.written, problems.in_words(each.kind, each.detail)) for each in rejected
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What an import would take in and leave out; `suggestion` may name a country for the rest."""
+
+    good: int
+    first: list[NewContact]
+    rejected: list[Rejected]
+    too_many: bool
+    suggestion: str
+
+
+def preview(reading: Reading) -> Preview:
+    """Read all rows and store nothing."""
+    good, first, too_many = 0, list[NewContact](), False
+    try:
+        for contact in reading.contacts():
+            good += 1
+            if len(first) < SHOWN:
+                first.append(contact)
+    except NotUsable:
+        too_many = good > 0
+    failed = [each.written for each in reading.rejected if each.kind == problems.Kind.NUMBER]
+    hint = suggestion(failed, reading.home, reading.country, good)
+    return Preview(good, first, reading.rejected, too_many, hint)
+
+
+def keep(organization: Organization, pieces: Pieces) -> StoredFile:
+    """Keep what somebody wants to import until they have seen how it is read, for a day."""
+    return stored_files.store(
+        organization,
+        name=_TO_IMPORT,
+        content_type="text/csv; charset=utf-8",
+        content=pieces(),
+        expires_at=timezone.now() + KEPT,
     )
+
+
+def kept_import(organization: Organization, file_id: uuid.UUID) -> StoredFile | None:
+    """Return that file, while it is kept."""
+    found = stored_files.file_of(organization, file_id)
+    return found if found is not None and found.name == _TO_IMPORT else None
+
+
+def keep_rejected(
+    organization: Organization, rejected: Sequence[Rejected], layout: Layout | None = None
+) -> StoredFile:
+    """Keep a file of what was left out, for a day: it can be corrected and imported again."""
     return stored_files.store(
         organization,
         name="not-imported.csv",
         content_type="text/csv; charset=utf-8",
-        content=csv_lines(itertools.chain([heading], rows)),
+        content=csv_lines(_rejected_rows(rejected, layout)),
         expires_at=timezone.now() + KEPT,
     )
+
+
+def _rejected_rows(
+    rejected: Sequence[Rejected], layout: Layout | None
+) -> Iterator[Sequence[object]]:
+    number, name, others = "number", "name", list[str]()
+    if layout is not None and layout.shape.has_header:
+        others = [layout.columns[each] for each in layout.others()]
+        if layout.number_column is not None:
+            number = layout.columns[layout.number_column]
+        if layout.name_column is not None:
+            name = layout.columns[layout.name_column]
+    elif layout is not None:
+        others = [f"column{each}" for each in range(3, len(layout.columns) + 1)]
+    yield [*heading(NOT_IMPORTED), number, name, *others]
+    for each in rejected:
+        why = problems.in_words(each.kind, each.detail)
+        yield [each.line, why, each.written, each.name, *each.others]
 
 
 def read_rejected(organization: Organization, file_id: uuid.UUID) -> StoredFile | None:

@@ -65,13 +65,13 @@ def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
 
 def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpResponse:
     """Raises NotUsable and ApiError where nothing of it can be used."""
-    organization, rejected = member.organization, []
+    organization, rejected, layout = member.organization, list[Rejected](), None
     written = form.written()
     if form.cleaned_data.get("upload"):
         home = organization.default_country
         reading = Reading(form.pieces(""), home, home)
         written += [contact.number for contact in reading.contacts()]
-        rejected = reading.rejected
+        rejected, layout = reading.rejected, reading.layout
     if not written:
         raise NotUsable(FileReason.NO_NUMBERS.problem())
     done = suppressions.add(
@@ -94,7 +94,7 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
     )
     _tell(request, done)
     if rejected:
-        kept = imports.keep_rejected(organization, rejected)
+        kept = imports.keep_rejected(organization, rejected, layout)
         return redirect("not_imported", public_id(organization), kept.id)
     return redirect("suppressions", public_id(organization))
 

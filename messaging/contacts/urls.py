@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from messaging.contacts import suppressions_views, views
+from messaging.contacts import import_views, suppressions_views, views
 
 urlpatterns = [
     path("contacts/", views.contact_list_page, name="contacts"),
     path("contacts/new/", views.new_contact, name="new_contact"),
-    path("contacts/import/", views.import_contacts, name="import_contacts"),
-    path("contacts/import/<uuid:file_id>/", views.not_imported, name="not_imported"),
+    path("contacts/import/", import_views.import_contacts, name="import_contacts"),
+    path("contacts/import/<uuid:upload_id>/", import_views.import_columns, name="import_columns"),
+    path("contacts/not-imported/<uuid:file_id>/", import_views.not_imported, name="not_imported"),
     path("contacts/export/", views.export_contacts, name="export_contacts"),
     path("contacts/lists/", views.contact_lists, name="contact_lists"),
     path("contacts/lists/<str:list_id>/", views.change_list, name="contact_list"),

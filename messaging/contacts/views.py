@@ -1,52 +1,39 @@
 """The pages of contacts and their lists."""
 
-import csv
-import io
-import uuid
 from typing import Any
 
 from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
 from django.http import (
-    Http404,
     HttpRequest,
     HttpResponse,
     HttpResponseBase,
-    StreamingHttpResponse,
 )
-from django.shortcuts import redirect
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from accounts.access.page_access import FORM, POST, member_page, object_or_404, public_id
-from accounts.access.post_limits import DOWNLOAD, UPLOAD, limit_posts
+from accounts.access.page_access import FORM, POST, member_page, object_or_404
+from accounts.access.post_limits import DOWNLOAD, limit_posts
 from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action, may
-from accounts.ui import stored_files
 from accounts.ui.live_fragments import query_without
 from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.logs import redact_text
 from imissive.core.lookups import row_of
-from imissive.core.problems import sentence
-from imissive.core.spreadsheets import csv_lines
-from messaging.contacts import contacts, imports
-from messaging.contacts.forms import ContactForm, ImportForm, ListForm
-from messaging.contacts.imports import Reading
-from messaging.importing.reasons import NotUsable
+from imissive.core.spreadsheets import download, wants_workbook
+from messaging.contacts import contacts
+from messaging.contacts.forms import ContactForm, ListForm
 from messaging.log.keyset import requested_page
 from messaging.models import Contact, ContactList
-
-SHOWN_REJECTED = 200
 
 
 @member_page(Action.READ_MESSAGES)
 def contact_list_page(request: HttpRequest, member: Member) -> HttpResponse:
     """The contacts, newest first: all, of a list, or found by a number or a name."""
-    chosen = _list_asked_for(request, member)
+    chosen = list_asked_for(request, member)
     words = request.GET.get("q", "").replace("\0", "").strip()[:120]
     found = contacts.search(member.organization, words, chosen)
     page = requested_page(found, request, ids.CONTACT)
@@ -65,7 +52,7 @@ def contact_list_page(request: HttpRequest, member: Member) -> HttpResponse:
 
 @member_page(Action.SEND, FORM)
 def new_contact(request: HttpRequest, member: Member) -> HttpResponse:
-    chosen = _list_asked_for(request, member)
+    chosen = list_asked_for(request, member)
     initial = {"lists": [chosen.public_id]} if chosen else None
     return _edit(request, member, None, initial)
 
@@ -82,7 +69,7 @@ def remove_contact(request: HttpRequest, member: Member, contact_id: str) -> Htt
     if request.method == "POST":
         with transaction.atomic():
             if contacts.contacts_of(member.organization).filter(pk=contact.pk).delete()[0]:
-                _record(request, member, "contact.removed", redact_text(contact.number))
+                record(request, member, "contact.removed", redact_text(contact.number))
         messages.success(request, _("%(name)s was removed.") % {"name": contact})
         return _back(member)
     return confirmation_page(
@@ -96,97 +83,18 @@ def remove_contact(request: HttpRequest, member: Member, contact_id: str) -> Htt
     )
 
 
-@member_page(Action.SEND, FORM)
-@limit_posts(UPLOAD)
-def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
-    """Takes in what can be read, all in one, and shows what could not."""
-    lists = contacts.lists_of(member.organization)
-    chosen = _list_asked_for(request, member)
-    form = (
-        ImportForm(member.organization, lists, request.POST, request.FILES)
-        if request.method == "POST"
-        else ImportForm(
-            member.organization,
-            lists,
-            initial={"contact_list": chosen.public_id if chosen else ""},
-        )
-    )
-    if form.is_bound and form.is_valid():
-        reading = Reading(
-            form.pieces(form.cleaned_data["pasted"]),
-            form.cleaned_data["country"],
-            member.organization.default_country,
-        )
-        try:
-            with transaction.atomic():
-                into = form.chosen_list()
-                done = contacts.take_in(member.organization, reading.contacts(), into)
-                _record(
-                    request, member, "contacts.imported", into.name if into else "",
-                    added=done.added, known=done.known, rejected=len(reading.rejected),
-                )  # fmt: skip
-        except NotUsable as error:
-            field = "upload" if form.cleaned_data.get("upload") else "pasted"
-            form.add_error(field, sentence(error.problem))
-        else:
-            _tell_imported(request, done)
-            return _to_imported(member, reading, into)
-    context = {"page": "contacts", "tab": "contacts", "form": form}
-    return show_page(request, member, "messaging/contacts/contacts_import.html", context)
-
-
-def _tell_imported(request: HttpRequest, done: contacts.TakenIn) -> None:
-    added = ngettext("%(count)s contact is new", "%(count)s contacts are new", done.added)
-    known = ngettext("%(count)s was known already", "%(count)s were known already", done.known)
-    told = f"{added % {'count': f'{done.added:,}'}} · {known % {'count': f'{done.known:,}'}}"
-    (messages.success if done.added + done.known else messages.warning)(request, told)
-
-
-def _to_imported(member: Member, reading: Reading, into: ContactList | None) -> HttpResponse:
-    organization_id = public_id(member.organization)
-    if reading.rejected:
-        kept = imports.keep_rejected(member.organization, reading.rejected)
-        return redirect("not_imported", organization_id, kept.id)
-    back = redirect("contacts", organization_id)
-    if into is not None:
-        back["Location"] += f"?list={into.public_id}"
-    return back
-
-
-@member_page(Action.SEND)
-def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> HttpResponseBase:
-    """Show the rows that an import left out; with `download`, all of them as a file."""
-    kept = imports.read_rejected(member.organization, file_id)
-    if kept is None:
-        raise Http404
-    if "download" in request.GET:
-        return stored_files.download(kept)
-    text = b"".join(stored_files.read(kept)).decode("utf-8-sig")
-    rows = list(csv.reader(io.StringIO(text)))[1:]
-    context = {
-        "page": "contacts",
-        "tab": "contacts",
-        "rows": rows[:SHOWN_REJECTED],
-        "count": len(rows),
-        "more": max(0, len(rows) - SHOWN_REJECTED),
-    }
-    return show_page(request, member, "messaging/contacts/contacts_not_imported.html", context)
-
-
 @member_page(Action.SEND, POST)
 @limit_posts(DOWNLOAD)
 def export_contacts(request: HttpRequest, member: Member) -> HttpResponseBase:
-    """The contacts that the page shows, all pages of them, as CSV."""
+    """Download the contacts that the page shows, all pages of them, as CSV or XLSX."""
     organization = member.organization
     chosen = _list_of(member, request.POST.get("list", ""))
     words = request.POST.get("q", "").replace("\0", "").strip()[:120]
     found = contacts.search(organization, words, chosen)
-    _record(request, member, "contacts.exported", chosen.name if chosen else "")
-    rows = contacts.rows_to_export(found, contacts.field_names(organization))
-    response = StreamingHttpResponse(csv_lines(rows), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = 'attachment; filename="contacts.csv"'
-    response["X-Content-Type-Options"] = "nosniff"
-    return response
+    record(request, member, "contacts.exported", chosen.name if chosen else "")
+    names = contacts.field_names(organization)
+    rows = contacts.rows_to_export(found, names, grouped=not wants_workbook(request))
+    return download(request, "contacts", rows)
 
 
 @member_page(Action.READ_MESSAGES, FORM)
@@ -224,7 +132,7 @@ def remove_list(request: HttpRequest, member: Member, list_id: str) -> HttpRespo
     if request.method == "POST":
         with transaction.atomic():
             if ContactList.objects.filter(pk=contact_list.pk).delete()[0]:
-                _record(request, member, "contact_list.removed", contact_list.name)
+                record(request, member, "contact_list.removed", contact_list.name)
         messages.success(request, _("%(name)s was removed.") % {"name": contact_list})
         return to_page(member, "contact_lists")
     return confirmation_page(
@@ -270,7 +178,7 @@ def _save_contact(request: HttpRequest, member: Member, form: ContactForm) -> Co
     contact.save()
     contacts.set_lists(contact, form.chosen_lists())
     act = "contact.changed" if form.contact else "contact.added"
-    _record(request, member, act, redact_text(contact.number))
+    record(request, member, act, redact_text(contact.number))
     return contact
 
 
@@ -282,7 +190,7 @@ def _save_list(request: HttpRequest, member: Member, form: ListForm) -> bool:
     try:
         with transaction.atomic():
             contact_list.save()
-            _record(request, member, act, contact_list.name)
+            record(request, member, act, contact_list.name)
     except IntegrityError:
         form.add_error("name", _("There is a list of that name already."))
         return False
@@ -294,7 +202,7 @@ def _contact_of(member: Member, contact_id: str) -> Contact:
     return object_or_404(contacts.contacts_of(member.organization), ids.CONTACT, contact_id)
 
 
-def _list_asked_for(request: HttpRequest, member: Member) -> ContactList | None:
+def list_asked_for(request: HttpRequest, member: Member) -> ContactList | None:
     return _list_of(member, request.GET.get("list", ""))
 
 
@@ -310,7 +218,7 @@ def _lists_of(member: Member) -> QuerySet[ContactList]:
     return ContactList.objects.filter(organization=member.organization)
 
 
-def _record(request: HttpRequest, member: Member, act: str, target: str, **detail: int) -> None:
+def record(request: HttpRequest, member: Member, act: str, target: str, **detail: int) -> None:
     trail.record(
         act,
         actor=member.user,

@@ -6,17 +6,22 @@ file stops the reading: what is wrong with a row is told with the row, by the nu
 
 import codecs
 import csv
+import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from imissive.core.spreadsheets import original_cell
 from messaging.importing import encodings
+from messaging.numbers.characters import plain
 
 DELIMITERS: Final = (",", ";", "\t", "|", "،", "؛")
 """The delimiters of cells; the last two are the Arabic comma and semicolon."""
 
+CELL_LINE_END: Final = "\u2028"
+"""A line end within a cell of a workbook: to Unicode it is one, to CSV it is not."""
 MAX_CELL: Final = 4_000
 MAX_CELLS: Final = 100
 MAX_ROW: Final = 20_000
@@ -25,6 +30,7 @@ _REREAD_AT_MOST: Final = 50
 """The number of open quotes after which the lines they swallowed are read again; see `_records`."""
 _SAMPLE_ROWS: Final = 50
 _HEAD: Final = 64 * 1024
+_LINES: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 class Fault(StrEnum):
@@ -145,6 +151,7 @@ def _records(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
             continue
         held, source.held = source.held, []
         if line == 1 and _names_its_delimiter(cells, shape.delimiter, held):
+            source.number = 0  # spreadsheets do not show that line
             continue
         yield _checked(line, cells)
 
@@ -169,6 +176,7 @@ def _only(text: str) -> Iterator[str]:
 
 def _checked(line: int, cells: list[str]) -> Row:
     fault = None
+    cells = [original_cell(cell) if cell[:1] == "'" else cell for cell in cells]
     if any(len(cell) > MAX_CELL for cell in cells):
         cells, fault = [cell[:MAX_CELL] for cell in cells], Fault.LONG
     whole = "".join(cells)
@@ -219,7 +227,10 @@ class _Lines:
 
 
 def _lines(pieces: Iterable[bytes], encoding: str) -> Iterator[str]:
-    """The lines with their ends: only CR, LF and CRLF end one, not what else Unicode calls so."""
+    """The lines with their ends: only CR, LF and CRLF end one, not what else Unicode calls so.
+
+    The ends stay as they are, since they may stand within a cell.
+    """
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     rest, first = "", True
     for piece in _and_then_end(pieces):
@@ -229,19 +240,29 @@ def _lines(pieces: Iterable[bytes], encoding: str) -> Iterator[str]:
         rest += text
         # A carriage return at the end may be the half of a line's end.
         keep = "\r" if rest.endswith("\r") and piece is not None else ""
-        parts = rest.removesuffix(keep).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-        rest = parts.pop() + keep
+        parts = _with_ends(rest.removesuffix(keep))
+        rest = (parts.pop() if parts and not parts[-1].endswith(("\r", "\n")) else "") + keep
         for part in parts:
-            yield from _bounded(part)
+            yield part if len(part) <= MAX_ROW else _bounded(part)
         if len(rest) > MAX_ROW:
             # A line without end is not gathered: its beginning is enough to refuse it.
             rest = rest[: MAX_ROW + 1] + keep
     if rest:
-        yield from _bounded(rest)
+        yield _bounded(rest)
 
 
-def _bounded(line: str) -> Iterator[str]:
-    yield line[: MAX_ROW + 1] + "\n"
+def _with_ends(text: str) -> list[str]:
+    """Return the lines of a text with their ends, and what follows the last end."""
+    if "\r" in text:
+        return _LINES.findall(text)
+    parts = text.split("\n")
+    last = parts.pop()
+    return [*(part + "\n" for part in parts), last] if last else [part + "\n" for part in parts]
+
+
+def _bounded(line: str) -> str:
+    text = line.rstrip("\r\n")
+    return text[: MAX_ROW + 1] + (line[len(text) :] or "\n")
 
 
 def _and_then_end(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
@@ -283,8 +304,9 @@ def _evenness(sample: list[str], delimiter: str) -> tuple[float, int]:
 
 def looks_like_number(cell: str) -> bool:
     """Return whether a cell may be a phone number: seven digits or more, and no letter."""
-    digits = sum(each.isdecimal() for each in cell)
-    return 7 <= digits <= 20 and not any(each.isalpha() for each in cell.upper().replace("E+", ""))
+    typed = plain(cell)
+    digits = sum(each.isdecimal() for each in typed)
+    return 7 <= digits <= 20 and not any(each.isalpha() for each in typed.upper().replace("E", ""))
 
 
 def _has_header(first: list[list[str]]) -> bool:

@@ -10,12 +10,19 @@ _CODE = "INVALID_REQUEST"
 class FileReason(Reason):
     WORKBOOK = (
         _CODE,
-        _("That is a workbook, not a CSV file. Save it as CSV (UTF-8), then upload that."),
+        _(
+            "That workbook cannot be read: it is old, damaged or has a password. Save it as XLSX"
+            " or CSV (UTF-8), then upload that."
+        ),
     )
-    PDF = _CODE, _("That is a PDF, not a CSV file.")
-    IMAGE = _CODE, _("That is an image, not a CSV file.")
-    ARCHIVE = _CODE, _("That is an archive. Unpack it, then upload the CSV file in it.")
-    PROGRAM = _CODE, _("That is a program, not a CSV file.")
+    WORKBOOK_TOO_LARGE = (
+        _CODE,
+        _("The workbook is too large. Save its sheet as CSV (UTF-8), then upload that."),
+    )
+    PDF = _CODE, _("That is a PDF, not a CSV or XLSX file.")
+    IMAGE = _CODE, _("That is an image, not a CSV or XLSX file.")
+    ARCHIVE = _CODE, _("That is an archive. Unpack it, then upload the CSV or XLSX file in it.")
+    PROGRAM = _CODE, _("That is a program, not a CSV or XLSX file.")
     BINARY = _CODE, _("That is not a text file.")
     EMPTY = _CODE, _("The file is empty.")
     NO_ROWS = _CODE, _("The file has a heading, but no row below it.")

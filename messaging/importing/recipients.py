@@ -8,6 +8,7 @@ from accounts.ui import stored_files
 from messaging.importing import csv_reader
 from messaging.importing.csv_reader import Shape
 from messaging.importing.problems import Kind, of_fault, of_refusal
+from messaging.importing.reports import columns_of_ours
 from messaging.models import Campaign, Contact
 from messaging.numbers import e164
 from messaging.sending.evaluation import MAX_REFERENCE
@@ -48,39 +49,20 @@ def shape_of(campaign: Campaign) -> Shape:
 
 
 def variables(columns: Sequence[str]) -> list[str]:
-    """Return the variable names of columns with those headings; each once."""
-    names: list[str] = []
-    for position, heading in enumerate(columns, 1):
-        name = plain = text_variables.name_of(heading) or f"column{position}"
+    """Return the variable names of columns with those headings; each once.
+
+    The columns that a report of ours has put before those of a file take the names that are left.
+    """
+    ours = columns_of_ours(columns)
+    order = [*range(ours, len(columns)), *range(ours)]
+    names = dict[int, str]()
+    for position in order:
+        name = plain = text_variables.name_of(columns[position]) or f"column{position + 1}"
         again = 2
-        while name in names:
+        while name in names.values():
             name, again = f"{plain}_{again}", again + 1
-        names.append(name)
-    return names
-
-
-def guess_number_column(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> int | None:
-    """The column that holds the numbers, going by what stands in it, then by its heading."""
-    if not columns:
-        return None
-
-    def score(position: int) -> tuple[float, int]:
-        cells = [row[position] for row in rows if position < len(row)]
-        numeric = sum(csv_reader.looks_like_number(cell) for cell in cells)
-        return (numeric / len(cells) if cells else 0.0, _looks_telephonic(columns[position]))
-
-    best = max(range(len(columns)), key=lambda each: (score(each), -each))
-    return best if score(best) > (0.0, 0) else None
-
-
-_TELEPHONIC: Final = (
-    "phone", "mobile", "number", "msisdn", "tel", "cell", "gsm", "whatsapp", "جوال", "هاتف",
-    "رقم", "موبايل", "محمول", "تلفون",
-)  # fmt: skip
-
-
-def _looks_telephonic(heading: str) -> int:
-    return int(any(word in heading.lower() for word in _TELEPHONIC))
+        names[position] = name
+    return [names[position] for position in range(len(columns))]
 
 
 def recipients(campaign: Campaign) -> Iterator[Recipient]:
@@ -96,7 +78,7 @@ def _of_file(campaign: Campaign) -> Iterator[Recipient]:
     names, home = variables(campaign.columns), campaign.organization.default_country
     for row in csv_reader.rows(stored_files.read(file), shape_of(campaign)):
         written = row.cells[column].strip() if column < len(row.cells) else ""
-        values = {name: cell.strip() for name, cell in zip(names, row.cells, strict=False)}
+        values = {name: _value(cell) for name, cell in zip(names, row.cells, strict=False)}
         own = values[names[reference]] if reference is not None and reference < len(names) else ""
         number, kind, detail = "", None, ""
         if row.fault is not None and not row.fault.usable:
@@ -107,6 +89,12 @@ def _of_file(campaign: Campaign) -> Iterator[Recipient]:
             except e164.InvalidNumber as error:
                 kind, detail = of_refusal(error.problem())
         yield Recipient(row.line, written[:64], number, values, own[:MAX_REFERENCE], kind, detail)
+
+
+def _value(cell: str) -> str:
+    """Return the text of a cell: a line end in it is one character, as in any text message."""
+    text = cell.strip().replace("\r\n", "\n").replace("\r", "\n")
+    return text.replace(csv_reader.CELL_LINE_END, "\n")
 
 
 def _of_lists(campaign: Campaign) -> Iterator[Recipient]:

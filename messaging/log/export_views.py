@@ -19,6 +19,7 @@ from accounts.ui.pages import confirmation_page, page_url, to_page
 from accounts.ui.single_use_forms import SingleUseForm
 from imissive.core import ids
 from imissive.core.api.requests import client_address
+from imissive.core.spreadsheets import wants_workbook
 from messaging.log import exports as message_exports
 from messaging.log.filters import Chip, LogFilters
 from messaging.models import Export
@@ -89,7 +90,7 @@ def fetch_export(request: HttpRequest, member: Member, export_id: str) -> HttpRe
             detail={"messages": export.written},
             address=client_address(request),
         )
-    return cast("HttpResponse", stored_files.download(file))
+    return cast("HttpResponse", stored_files.download(file, workbook=wants_workbook(request)))
 
 
 @member_page(Action.READ_MESSAGES, FORM)

@@ -18,7 +18,7 @@ from messaging.models.carriers import (
 )
 from messaging.models.exports import Export
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
-from messaging.models.rules import SendingRule, Suppression
+from messaging.models.rules import NumberRange, SendingRule, Suppression
 from messaging.models.senders import SenderDocument, SenderId, SenderStep
 from messaging.models.smpp_accounts import (
     SmppAccount,
@@ -45,6 +45,7 @@ __all__ = [
     "ListEntry",
     "Message",
     "MessagePart",
+    "NumberRange",
     "Price",
     "Route",
     "RouteCarrier",

@@ -2,6 +2,7 @@
 
 import zoneinfo
 
+import phonenumbers
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
@@ -46,6 +47,63 @@ class SendingRule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.country} …{self.sender_suffix}"
+
+
+class NumberRange(models.Model):
+    """Numbers that phonenumbers does not know yet, or knows otherwise; see messaging.routing."""
+
+    country = models.CharField(
+        _("country"),
+        max_length=2,
+        validators=[RegexValidator(r"^[A-Z]{2}$", _("Two capital letters of ISO 3166."))],
+    )
+    prefix = models.CharField(
+        _("begins with"),
+        max_length=12,
+        unique=True,
+        validators=[RegexValidator(r"^[1-9]\d{1,11}$", _("Digits, such as 96657."))],
+        help_text=_("The calling code and the next digits, without +, such as 96657."),
+    )
+    shortest = models.PositiveSmallIntegerField(
+        _("fewest digits"), help_text=_("Of the whole number with its calling code.")
+    )
+    longest = models.PositiveSmallIntegerField(_("most digits"))
+    reachable = models.BooleanField(
+        _("receives SMS"),
+        default=True,
+        help_text=_("Otherwise these numbers are refused, whatever the phone library says."),
+    )
+    note = models.CharField(
+        _("source"),
+        max_length=200,
+        help_text=_("Where it is announced, such as a regulator's page."),
+    )
+    enabled = models.BooleanField(
+        _("enabled"), default=True, help_text=_("Turn it off once a release knows the range.")
+    )
+
+    class Meta:
+        verbose_name = _("number range")
+        verbose_name_plural = _("number ranges")
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(shortest__lte=F("longest"), longest__lte=15), name="range_lengths"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"+{self.prefix}"
+
+    def clean(self) -> None:
+        code = str(phonenumbers.country_code_for_region(self.country))
+        if code == "0":
+            raise ValidationError({"country": _("No country has this code.")})
+        if not (self.prefix.startswith(code) and len(self.prefix) > len(code)):
+            wrong = _("It has to begin with %(code)s, the calling code of that country.")
+            raise ValidationError({"prefix": wrong % {"code": code}})
+        if not len(self.prefix) < (self.shortest or 0) <= (self.longest or 0) <= 15:
+            wrong = _("More digits than the prefix has, and at most 15.")
+            raise ValidationError({"shortest": wrong})
 
 
 class Suppression(models.Model):

@@ -4,6 +4,7 @@ Phones, chats, web pages and spreadsheets leave marks that nobody sees, write di
 scripts, and have many spaces, dashes and dots. What each is says Unicode, not a list of ours.
 """
 
+import re
 import unicodedata
 from typing import Final
 
@@ -23,8 +24,9 @@ _IGNORABLE: Final = (
 )
 _BLANK: Final = frozenset("\u2800")  # a Braille cell without dots
 _DASHES: Final = frozenset("\u2043\u2212\u30fc\uff70")
-_DOTS: Final = frozenset("\u00b7\u2022\u2024\u22c5")
+_DOTS: Final = frozenset("\u00b7\u06d4\u2022\u2024\u22c5\u3002\uff61")
 _SAME: Final = {"\u066b": ".", "\u066c": ",", "\u060c": ",", "\u2795": "+"}
+_BETWEEN: Final = re.compile(r"[\s\-./()\[\]~]+")
 _MOST_KEPT: Final = 4_096
 
 
@@ -66,6 +68,11 @@ def plain(text: str) -> str:
     if text.isascii():
         return text
     return text.translate(_CHARACTERS)
+
+
+def bare(text: str) -> str:
+    """Return the text without what people put between digits and around them."""
+    return _BETWEEN.sub("", plain(text))
 
 
 def digits(text: str) -> str:

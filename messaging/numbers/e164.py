@@ -6,11 +6,13 @@ metadata, into one pattern that accepts only what phonenumbers would accept unch
 it does not match (refusals, secondary countries of a shared calling code, national prefixes
 written by mistake) goes to phonenumbers itself. The tests prove that the two agree.
 
-Everything that reads numbers reads them here: the API, pages, files, SMPP and searches.
+Everything that reads numbers reads them here: the API, pages, files, SMPP and searches. Ranges that
+operators have entered, because the library does not know them yet, go before the library.
 """
 
 import contextlib
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Final, NamedTuple
@@ -40,6 +42,45 @@ class Number:
     e164: str
     country: str
     calling_code: int
+
+
+class Range(NamedTuple):
+    """Numbers of which an operator knows more than phonenumbers.
+
+    `prefix` and the lengths are those of E.164, with '+'. `reachable`: whether SMS reach them.
+    """
+
+    prefix: str
+    country: str
+    calling_code: int
+    shortest: int
+    longest: int
+    reachable: bool
+
+    def holds(self, e164: str) -> bool:
+        """Return whether a number is of this range."""
+        digits = e164[1:]
+        return (
+            e164.startswith(self.prefix)
+            and self.shortest <= len(e164) <= self.longest
+            and digits.isascii()
+            and digits.isdigit()
+        )
+
+    def number(self, e164: str) -> Number:
+        """Return a number of this range. Raises InvalidNumber where SMS do not reach it."""
+        if not self.reachable:
+            raise InvalidNumber(NumberReason.RANGE_NOT_SERVED)
+        return Number(e164, self.country, self.calling_code)
+
+
+_ranges: Callable[[], Sequence[Range]] = tuple
+
+
+def take_ranges_from(source: Callable[[], Sequence[Range]]) -> None:
+    """Have the operators' ranges come from there, those with the longest prefixes first."""
+    global _ranges
+    _ranges = source
 
 
 class _Plan(NamedTuple):
@@ -134,6 +175,15 @@ def parse_with_code(raw: str, home: str = "") -> Number:
     return number
 
 
+def in_groups(e164: str) -> str:
+    """Return a number as people read it, such as +966 50 123 4567; what is none, as it is."""
+    try:
+        parsed = phonenumbers.parse(e164)
+    except NumberParseException:
+        return e164
+    return phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.INTERNATIONAL)
+
+
 def mask(e164: str) -> str:
     """A number for logs: calling code, two digits, dots, and the last three (+96650••••567).
 
@@ -154,7 +204,13 @@ def mask(e164: str) -> str:
 
 
 def _parse_quickly(e164: str) -> Number | None:
-    """The number if its calling code's pattern is certain of it."""
+    """Return the number if an operator's range or its calling code's pattern is certain of it.
+
+    Raises InvalidNumber for a number of a range that SMS do not reach.
+    """
+    for each in _ranges():
+        if each.holds(e164):
+            return each.number(e164)
     start = e164[1:4]
     plan = _plans.get(start)
     if plan is None:
@@ -194,7 +250,7 @@ def _parse_national(digits: str, home: str) -> Number:
 
     Raises InvalidNumber.
     """
-    number = _parse_national_quickly(digits, home)
+    number = _in_range_at_home(digits, home) or _parse_national_quickly(digits, home)
     if number is not None:
         return number
     try:
@@ -233,6 +289,21 @@ def _is_national(digits: str, home: str) -> bool:
     except InvalidNumber:
         return False
     return True
+
+
+def _in_range_at_home(digits: str, home: str) -> Number | None:
+    """Return the number if it is of an operator's range of that country. Raises InvalidNumber."""
+    mine = [each for each in _ranges() if each.country == home]
+    if not mine:
+        return None
+    code = mine[0].calling_code
+    metadata = PhoneMetadata.metadata_for_region(home)
+    trunk = (metadata.national_prefix if metadata else None) or ""
+    for e164 in (f"+{code}{digits.removeprefix(trunk)}", f"+{code}{digits}", f"+{digits}"):
+        for each in mine:
+            if each.holds(e164):
+                return each.number(e164)
+    return None
 
 
 def _parse_national_quickly(digits: str, home: str) -> Number | None:

@@ -50,6 +50,7 @@ class NumberReason(Reason):
     PERSONAL = _CODE, _("This is a personal forwarding number, which cannot receive SMS.")
     PAGER = _CODE, _("This is a pager, which cannot receive SMS.")
     COMPANY_ACCESS = _CODE, _("This is a company access number, which cannot receive SMS.")
+    RANGE_NOT_SERVED = _CODE, _("Numbers that begin like this cannot receive SMS.")
     VOICEMAIL = _CODE, _("This is a voicemail access number, which cannot receive SMS.")
 
 

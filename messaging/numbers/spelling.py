@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from messaging.numbers.characters import plain
+from messaging.numbers.characters import bare, plain
 from messaging.numbers.reasons import InvalidNumber, NumberReason
 
 _LONGEST: Final = 64
@@ -21,7 +21,6 @@ _SCIENTIFIC: Final = re.compile(r"(\+?)\s*([0-9]+)(?:[.,]([0-9]*))?\s*[eE]\s*\+?
 _FRACTION: Final = re.compile(r"(\+?\s*[0-9]{7,})[.,](0+|[0-9]{1,2})")
 _THOUSANDS: Final = re.compile(r"\+?[0-9]{1,3}(?:,[0-9]{3})+(?:\.0+)?")
 _TRUNK: Final = re.compile(r"\(\s*0\s*\)")
-_BETWEEN: Final = re.compile(r"[\s\-./()\[\]~]+")
 _DIGITS: Final = re.compile(r"(\+|00)?([0-9]+)(\+)?")
 
 
@@ -43,7 +42,7 @@ def read(raw: str) -> Spelling:
     if quoted is not None:
         text = (quoted[1] or quoted[2] or "").strip()
     text = _SCHEME.sub("", text, count=1) if _SCHEME.match(text) else text
-    found = _DIGITS.fullmatch(_BETWEEN.sub("", _without_trunk(_undone(text))))
+    found = _DIGITS.fullmatch(bare(_without_trunk(_undone(text))))
     if found is None or (found[3] and found[1] == "+"):
         raise InvalidNumber(NumberReason.NOT_A_NUMBER)
     sign, digits, after = found.groups()

@@ -5,6 +5,7 @@ import re
 from messaging.numbers import e164
 from messaging.numbers.characters import digits
 
+_DIALED = re.compile(r"^00?(?=[1-9])")
 _BETWEEN = re.compile(r"[\n\r\t,;،؛|]+")
 
 
@@ -36,16 +37,15 @@ def written_numbers(written: str, home: str, at_most: int | None = None) -> list
 def sought(text: str, home: str) -> tuple[str, str]:
     """Return what a search is for: a whole number in E.164, in any spelling, or digits of one.
 
-    The digits are as they stand in E.164, so without the zeros that are dialed before them. Both
-    are empty where there is no digit.
+    The digits are as they stand in E.164, so without the `0` or `00` that is dialed before them.
+    Both are empty where there is no digit.
     """
     for parse in (e164.parse, e164.parse_with_code):
         try:
             return parse(text, home).e164, ""
         except e164.InvalidNumber:
             continue
-    found = digits(text)
-    return "", found.removeprefix("00") if found.startswith("00") else found.removeprefix("0")
+    return "", _DIALED.sub("", digits(text))
 
 
 def _is_number(written: str, home: str) -> bool:

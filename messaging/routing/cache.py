@@ -1,5 +1,7 @@
 """Routing cache: carriers, routes, prices and countries' rules, read at most once a second.
 
+Operators' numbering ranges are read with them: whoever evaluates messages knows both.
+
 Each process has its own.
 """
 
@@ -8,6 +10,7 @@ import time
 from zoneinfo import ZoneInfo
 
 from messaging.models import Carrier, Price, RouteCarrier, SendingRule
+from messaging.routing import numbering
 from messaging.routing.sending_hours import SendingHours
 from messaging.routing.tables import CarrierChoice, PrefixTable, Tables
 
@@ -32,6 +35,7 @@ def tables() -> Tables:
 def reload() -> Tables:
     """Read the routing tables from the database, cache and return them."""
     global _cached
+    numbering.reload()
     fresh = read()
     _cached = (time.monotonic(), fresh)
     return fresh

@@ -83,7 +83,7 @@ class CodeForm(forms.Form):
 
     code = forms.CharField(
         label=gettext_lazy("The code"),
-        max_length=32,
+        max_length=codes.MAX_INPUT,
         widget=forms.TextInput(
             attrs={"dir": "ltr", "inputmode": "numeric", "autocomplete": "one-time-code"}
         ),

@@ -81,9 +81,9 @@ class OtpSendBody(Body):
 class OtpVerifyBody(Body):
     otp_id: OtpId
     code: Annotated[str, AfterValidator(codes.normalize)] = Field(
-        max_length=32,
-        description="What the person typed in: 4 to 8 digits, Arabic ones too. Spaces and dashes"
-        " between them do not matter.",
+        max_length=codes.MAX_INPUT,
+        description="What the person typed or pasted: 4 to 8 digits, in any script. Spaces, dashes,"
+        " dots, line ends and invisible characters do not matter.",
         examples=["123456"],
         json_schema_extra={"pattern": codes.INPUT_PATTERN},
     )

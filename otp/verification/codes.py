@@ -23,15 +23,21 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
 
+from messaging.numbers.characters import bare
+
 SEED_OCTETS = 16
 MIN_LENGTH, MAX_LENGTH = 4, 8
 """In digits."""
 _KEY_OCTETS, _ID_OCTETS = 32, 4
 
-_DIGITS = str.maketrans("٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹", "01234567890123456789", " -\u200e\u200f\u00a0")
-_BETWEEN = r"[ \-\u200e\u200f\u00a0]*"
-INPUT_PATTERN = f"^{_BETWEEN}(?:[0-9٠-٩۰-۹]{_BETWEEN}){{{MIN_LENGTH},{MAX_LENGTH}}}$"
-"""Regular expression of the texts that `normalize` accepts, for API schemas."""
+MAX_INPUT = 64
+"""Characters of a text that may be a code, with all that was pasted along."""
+_BETWEEN = (
+    r"[\t\n\r \-.()\u00a0\u06d4\u2000-\u200f\u2010-\u2015\u202a-\u202f\u2060\u2066-\u2069\ufeff]*"
+)
+INPUT_PATTERN = f"^{_BETWEEN}(?:[0-9٠-٩۰-۹０-９]{_BETWEEN}){{{MIN_LENGTH},{MAX_LENGTH}}}$"
+"""Regular expression of what people paste, for API schemas; `normalize` also accepts the digits and
+invisible characters of other scripts."""
 _CODE = re.compile(rf"[0-9]{{{MIN_LENGTH},{MAX_LENGTH}}}")
 
 
@@ -79,11 +85,12 @@ def _keys_of(key_id: str) -> _Keys:
 
 
 def normalize(text: str) -> str:
-    """Normalize a typed code: Arabic digits become ASCII digits, spaces and dashes are removed.
+    """Normalize a typed or pasted code by the rules of phone numbers: any script's digits become
+    ASCII digits; blanks, dashes, dots and what nobody sees are removed.
 
     Raises ValueError where the text cannot be a code.
     """
-    code = text.translate(_DIGITS)
+    code = bare(text) if len(text) <= MAX_INPUT else ""
     if not _CODE.fullmatch(code):
         raise ValueError(f"must be {MIN_LENGTH} to {MAX_LENGTH} digits")
     return code

@@ -65,7 +65,7 @@ def create_file(rows: int) -> SimpleUploadedFile:
 def create_draft(customer: Customer, upload: SimpleUploadedFile) -> Campaign:
     mine = Member.objects.get(user=member(customer.organization))
     reading = measure("upload evaluated (encoding, delimiter, rows counted)",
-                    lambda: uploads.evaluate(upload))  # fmt: skip
+                    lambda: uploads.evaluate(upload, "SA"))  # fmt: skip
     campaign = measure(
         "upload stored",
         lambda: drafts.begin(mine, ids.new_uuid(), "Bench", upload, reading),

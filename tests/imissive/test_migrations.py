@@ -12,6 +12,11 @@ from django.conf import settings
 from django.core.management import call_command
 from django.db import connection
 
+from messaging.models import Campaign
+from messaging.models.campaign_states import State
+from tests.support import campaigns
+from tests.support.factories import World
+
 OURS = ("accounts", "messaging", "webhooks", "otp")
 # Other tests may add rules of their own under names with this prefix.
 BY_TESTS = "test_"
@@ -106,6 +111,31 @@ def test_rules_are_undone_and_done_again(db: None) -> None:
     for app in ("messaging", "accounts"):
         migrate(app, "0002_rules")
     assert catalogue() == before
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "country"),
+    [
+        (966, State.READY, "SA"),
+        (971, State.FINISHED, "AE"),
+        (1, State.DRAFT, "US"),
+        (None, State.READY, ""),
+        (None, State.DRAFT, "SA"),
+    ],
+)
+def test_a_campaigns_calling_code_becomes_its_country(
+    world: World, code: int | None, state: State, country: str
+) -> None:
+    campaign = campaigns.made(world.customer(), [("0501234567", "Sara")], text="")
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    migrate("messaging", "0004_sender_coding")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE messaging_campaign SET calling_code = %s, state = %s", [code, state.value]
+        )
+    migrate()
+    assert Campaign.objects.get(pk=campaign.pk).country == country
 
 
 def rows_listed(title: str) -> Iterator[str]:

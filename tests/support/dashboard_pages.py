@@ -13,7 +13,7 @@ from accounts.access.page_access import public_id
 from accounts.keys.api_keys import create_key
 from accounts.models import Invitation, Member
 from imissive.core import ids
-from messaging.contacts.imports import keep_rejected
+from messaging.contacts.imports import keep, keep_rejected
 from messaging.models import (
     Batch,
     Carrier,
@@ -64,6 +64,7 @@ def url_of(name: str, world: World, customer: Customer, carrier: Carrier) -> str
         "member_id": lambda: Member.objects.create(organization=organization, user=person()).pk,
         "invitation_id": lambda: _invitation(customer).pk,
         "file_id": lambda: keep_rejected(organization, []).id,
+        "upload_id": lambda: keep(organization, lambda: [b"number\n+966501234567\n"]).id,
         "contact_id": lambda: (
             Contact.objects.create(organization=organization, number=_number()).public_id
         ),

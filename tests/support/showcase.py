@@ -25,6 +25,7 @@ from accounts.ui import stored_files
 from imissive.core import ids
 from messaging.carriers import traffic
 from messaging.carriers.traffic import Tally
+from messaging.contacts import imports
 from messaging.models import (
     Attempt,
     Batch,
@@ -38,6 +39,7 @@ from messaging.models import (
     ListEntry,
     Message,
     MessagePart,
+    NumberRange,
     Price,
     Route,
     SenderId,
@@ -193,6 +195,17 @@ def _team(organization: Organization, owner: User, now: datetime) -> None:
     revoke_key(old, actor=owner)
 
 
+TO_IMPORT = """Order,Mobile,الاسم,City
+1000481,0501234567,Sara Alharbi,Riyadh
+1000482,501234568,نورة القحطاني,جدة
+1000483,,Omar,Riyadh
+1000484,9.66501E+11,خالد,جدة
+1000485,0112345678,Maha Alotaibi,Riyadh
+1000486,+971501234567,Yousef,Dubai
+1000487,07123456789,James,London
+"""
+
+
 def _audience(organization: Organization) -> None:
     """Create templates, contacts on two lists, and suppressions."""
     for name, text in (
@@ -212,6 +225,13 @@ def _audience(organization: Organization) -> None:
         )  # fmt: skip
         for contact_list in lists[: 1 + index % 2]:
             ListEntry.objects.create(contact_list=contact_list, contact=contact)
+    imports.keep(organization, lambda: [TO_IMPORT.encode()])
+    reading = imports.Reading(lambda: [TO_IMPORT.encode()], "SA", "SA")
+    list(reading.contacts())
+    imports.keep_rejected(organization, reading.rejected, reading.layout)
+    NumberRange.objects.create(
+        country="SA", prefix="96652", shortest=12, longest=12, note="https://www.cst.gov.sa/"
+    )
     for index, reason in enumerate(("Replied STOP", "", "طلب عدم الإزعاج")):
         Suppression.objects.create(
             organization=organization, number=f"+96659{index:07d}", reason=reason,

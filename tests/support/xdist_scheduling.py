@@ -8,6 +8,7 @@ SITE_FILES = (
     "tests/imissive/guide/test_guide_examples.py",
     "tests/journeys/test_journeys.py",
     "tests/journeys/test_magic_numbers.py",
+    "tests/journeys/test_number_ranges.py",
     "tests/messaging/gateway/test_server_killed.py",
     "tests/journeys/test_release.py",
     "tests/journeys/test_campaign_journey.py",

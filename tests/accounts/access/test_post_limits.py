@@ -51,6 +51,7 @@ LIMITED: dict[str, PostLimit] = {
     "new_campaign": post_limits.UPLOAD,
     "campaign_recipients": post_limits.UPLOAD,
     "import_contacts": post_limits.UPLOAD,
+    "import_columns": post_limits.UPLOAD,
     "add_suppressions": post_limits.UPLOAD,
     "new_sender": post_limits.UPLOAD,
     "ask_sender_again": post_limits.UPLOAD,

@@ -83,7 +83,8 @@ def test_several_messages_lead_to_the_log(
     world.message(customer, carrier, to=sent.to, reference="order-7")
     assert _to(owner, customer, sent.to) == "messages/?number=%2B966501234567"
     assert _to(owner, customer, "order-7") == "messages/?reference=order-7"
-    assert _to(owner, customer, "0501234567") == "messages/?number=501234567"
+    assert _to(owner, customer, "0501234567") == "messages/?number=%2B966501234567"
+    assert _to(owner, customer, "050123") == "messages/?number=50123"
 
 
 def test_every_id_leads_to_its_page(

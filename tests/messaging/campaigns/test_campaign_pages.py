@@ -176,7 +176,7 @@ def _batch(campaign: Campaign):
         ("", "The file is empty"),
         ("\n\n", "The file is empty"),
         ("phone,name\n", "a heading, but no row"),
-        (b"PK\x03\x04" + bytes(100), "a workbook, not a CSV file"),
+        (b"PK\x03\x04" + bytes(100), "That workbook cannot be read"),
         (b"%PDF-1.7 " + bytes(100), "a PDF"),
         (b"\x89PNG\r\n\x1a\n" + bytes(100), "an image"),
         (b"\x7fELF" + bytes(range(200)), "a program"),
@@ -201,7 +201,7 @@ def test_files_that_are_refused(
 def test_nothing_chosen(developer: Client, customer: Customer) -> None:
     url = _home(customer, "new")
     form = {"campaign_id": _hidden(developer, url, "campaign_id")}
-    assert "Choose a CSV file." in developer.post(url, form).content.decode()
+    assert "Choose a CSV or XLSX file." in developer.post(url, form).content.decode()
 
 
 def test_an_upload_of_100_mb_is_refused_before_it_is_read(
@@ -311,7 +311,7 @@ def test_columns_that_are_refused(
     answer = developer.post(url, _columns(**fields))
     assert answer.status_code == 200
     assert told in answer.content.decode()
-    assert fresh(before).country == ""
+    assert fresh(before).country == customer.organization.default_country == "SA"
 
 
 @pytest.mark.parametrize(
@@ -571,7 +571,7 @@ def test_a_file_of_problems_is_safe_to_open(developer: Client, customer: Custome
     url = _home(customer, campaign.public_id, "problems.csv").removesuffix("/")
     assert _csv(developer, url) == [
         ["Row", "Number", "Status", "Reason", "Code", "phone", "name"],
-        ["2", "12345", "Not sent", english(NumberReason.NO_COUNTRY_CODE.problem()), "", "12345",
+        ["2", "12345", "Not sent", english(NumberReason.TOO_SHORT.problem()), "", "12345",
          "'=HYPERLINK(\"http://x.example\")"],
         ["4", "0501234567", "Not sent", "The same number as in row 3", "", "0501234567", "'@Again"],
         ["5", "+966509999999", "Not sent", "No value for {name}", "", "+966509999999", ""],

@@ -10,7 +10,7 @@ from accounts.models import MICRO
 from messaging.campaigns import check, chunks
 from messaging.campaigns.chunks import Bad, Good
 from messaging.campaigns.transitions import move
-from messaging.importing.recipients import guess_number_column, variables
+from messaging.importing.recipients import variables
 from messaging.models import (
     Campaign,
     Carrier,
@@ -66,10 +66,10 @@ def test_what_is_found(customer: Customer) -> None:
 @pytest.mark.parametrize(
     ("row", "bad"),
     [
-        ("12345,Sara", Bad(2, "12345", "number", "NO_COUNTRY_CODE")),
+        ("12345,Sara", Bad(2, "12345", "number", "TOO_SHORT")),
         (",Sara", Bad(2, "", "number", "NOT_A_NUMBER")),
         ("Sara,0501234567", Bad(2, "Sara", "number", "NOT_A_NUMBER")),
-        ("0112345678,Sara", Bad(2, "0112345678", "number", "NO_COUNTRY_CODE")),
+        ("0112345678,Sara", Bad(2, "0112345678", "number", "FIXED_LINE")),
         ("9.66501E+11,Sara", Bad(2, "9.66501E+11", "rounded", "")),
         ("+447400123456,Sara", Bad(2, "+447400123456", "destination", "GB")),
         ("0501234567,", Bad(2, "0501234567", "variable", "name")),
@@ -230,23 +230,6 @@ def test_contact_lists(customer: Customer, outsider: Customer, monkeypatch) -> N
     assert sorted(row.to for row in _good(campaign)) == numbers(4)
     assert {row.text for row in _good(campaign)} == {"Sara, Jeddah"}
     assert [(row.written, row.detail) for row in _bad(campaign)] == [(numbers(5)[4], "city")]
-
-
-@pytest.mark.parametrize(
-    ("columns", "rows", "guess"),
-    [
-        (["name", "phone"], [["Sara", "0501234567"]], 1),
-        (["الاسم", "الجوال"], [["سارة", ""]], 1),
-        (["id", "mobile"], [["12345678", "0501234567"]], 1),
-        (["order", "x"], [["1", "0501234567"], ["2", "0501234568"]], 1),
-        (["a", "b"], [["x", "y"]], None),
-        ([], [], None),
-    ],
-)
-def test_the_column_of_the_numbers(
-    columns: list[str], rows: list[list[str]], guess: int | None
-) -> None:
-    assert guess_number_column(columns, rows) == guess
 
 
 def test_what_a_text_calls_its_columns() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from typing import Any
 
 import pytest
@@ -103,7 +104,8 @@ def test_a_contact_is_made_changed_and_removed(owner: Client, customer: Customer
     ("fields", "told"),
     [
         ({"number": ""}, "This field is required."),
-        ({"number": "0501234567"}, "Write the number with + and its country code"),
+        ({"number": "0401234567"}, "This is not a number of your default country."),
+        ({"number": "0501234567"}, "There is a contact with that number already."),
         ({"number": "+966112345678"}, "This is a fixed line, which cannot receive SMS."),
         ({"number": PHONE}, "There is a contact with that number already."),
         ({"name": "x" * 121}, "at most 120 characters"),
@@ -269,13 +271,37 @@ def test_a_viewer_reads_and_makes_nothing(customer: Customer) -> None:
 # ---------------------------------------------------------------- import
 
 
+def _upload(client: Client, customer: Customer, content: str | bytes) -> Any:
+    """Upload where it is bytes, else paste; the response after that."""
+    name = "upload" if isinstance(content, bytes) else "pasted"
+    given = SimpleUploadedFile("contacts.csv", content) if isinstance(content, bytes) else content
+    return client.post(_url(customer, "import/"), {name: given}, follow=True)
+
+
+def _filled(page: str) -> dict[str, str]:
+    """Return the fields of a form as they stand on its page."""
+    found = dict(re.findall(r'<input type="\w+" name="(\w+)" value="([^"]*)"', page))
+    for name, options in re.findall(r'<select name="(\w+)".*?>(.*?)</select>', page, re.DOTALL):
+        chosen = re.search(r'<option value="([^"]*)" selected', options)
+        found[name] = chosen[1] if chosen else ""
+    if re.search(r'name="has_header"[^>]* checked', page):
+        found["has_header"] = "on"
+    return {name: value for name, value in found.items() if name != "csrfmiddlewaretoken"}
+
+
+def _words(page: str) -> str:
+    """Return the text of a page without its tags."""
+    return " ".join(re.sub(r"<[^>]*>", "", page).split())
+
+
 def _import(client: Client, customer: Customer, content: str | bytes, **fields: Any) -> str:
-    """Upload where it is bytes, else paste."""
-    if isinstance(content, bytes):
-        fields["upload"] = SimpleUploadedFile("contacts.csv", content)
-    else:
-        fields["pasted"] = content
-    return _page(client, _url(customer, "import/"), fields)
+    """Go both steps of an import, as they are filled in but for `fields`."""
+    answer = _upload(client, customer, content)
+    page = answer.content.decode()
+    if not answer.redirect_chain:
+        return page
+    path = answer.redirect_chain[-1][0]
+    return _page(client, path, _filled(page) | fields | {"act": "import"})
 
 
 _CSV = "Mobile,Name,City\n+966501234567,سارة,جدة\n+966501234568,Omar,\n"
@@ -330,13 +356,16 @@ def test_each_row_that_is_no_good_is_told(owner: Client, customer: Customer) -> 
     assert "Not imported" in page
     assert set(_stored(customer)) == {PHONE}
     found = StoredFile.objects.get(organization=customer.organization)
-    answer = owner.get(_url(customer, f"import/{found.id}/?download"))
+    answer = owner.get(_url(customer, f"not-imported/{found.id}/?download"))
     rows = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
-    assert [row[:2] for row in rows[1:4]] == [
-        ["3", "12345"],
-        ["4", "00966501234567"],
-        ["5", "'=1+1"],
+    assert rows[0] == ["Row", "Problem", "number", "name"]
+    assert [(row[0], *row[2:]) for row in rows[1:4]] == [
+        ("3", "12345", "Omar"),
+        ("4", "00966501234567", "Again"),
+        ("5", "'=1+1", "Evil"),
     ]
+    for name in ("Omar", "Again", "Evil"):
+        assert name in page, "the people whose rows failed are named"
 
 
 @pytest.mark.parametrize(
@@ -344,8 +373,8 @@ def test_each_row_that_is_no_good_is_told(owner: Client, customer: Customer) -> 
     [
         ("", "Paste something, or choose a file."),
         ("name,city\nSara,Jeddah\n", "No column of phone numbers was found."),
-        (b"PK\x03\x04" + b"x" * 50, "That is a workbook, not a CSV file."),
-        (b"%PDF-1.7 " + b"x" * 50, "That is a PDF, not a CSV file."),
+        (b"PK\x03\x04" + b"x" * 50, "That workbook cannot be read"),
+        (b"%PDF-1.7 " + b"x" * 50, "That is a PDF, not a CSV or XLSX file."),
         (b"", "The submitted file is empty."),
     ],
 )
@@ -375,7 +404,7 @@ def test_anothers_import_is_not_found(
     owner: Client, customer: Customer, outsider: Customer
 ) -> None:
     theirs = imports.keep_rejected(outsider.organization, [])
-    assert owner.get(_url(customer, f"import/{theirs.id}/")).status_code == 404
+    assert owner.get(_url(customer, f"not-imported/{theirs.id}/")).status_code == 404
 
 
 # ---------------------------------------------------------------- export
@@ -390,10 +419,98 @@ def test_exporting(owner: Client, customer: Customer) -> None:
     rows = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
     assert rows == [
         ["number", "name", "city", "order"],
-        [OTHER, "", "", "1"],
-        [PHONE, "'=cmd()", "جدة", ""],
+        ["+966 50 123 4568", "", "", "1"],
+        ["+966 50 123 4567", "'=cmd()", "جدة", ""],
     ]
     answer = owner.post(_url(customer, "export/"), {"list": drivers.public_id})
-    assert OTHER.encode() not in b"".join(answer)
+    assert b"+966 50 123 4568" not in b"".join(answer)
     acts = AuditEntry.objects.filter(organization=customer.organization)
     assert {entry.action for entry in acts} == {"contacts.exported"}
+
+
+# ---------------------------------------------------------------- how a file is read
+
+
+def test_a_preview_says_what_would_happen_and_stores_nothing(
+    owner: Client, customer: Customer
+) -> None:
+    content = f"order,phone,name\n1000001,{PHONE},Sara\n1000002,,Omar\n1000003,0112345678,Noor\n"
+    page = _upload(owner, customer, content).content.decode()
+    assert "1 contact can be imported. 2 rows will be skipped." in _words(page)
+    for shown in ("Sara", "Omar", "Noor", "This is a fixed line, which cannot receive SMS."):
+        assert shown in page
+    assert _stored(customer) == {}
+    assert _filled(page)["number_column"] == "1", "a blank phone makes no other column the one"
+
+
+def test_columns_and_the_country_are_chosen(owner: Client, customer: Customer) -> None:
+    content = "who;to;second\nSara;0501234567;0551234567\n"
+    answer = _upload(owner, customer, content.encode())
+    path, page = answer.redirect_chain[-1][0], answer.content.decode()
+    assert _filled(page) | {"number_column": "1", "country": "SA"} == _filled(page)
+    chosen = _filled(page) | {"number_column": "2", "name_column": "0", "country": "AE"}
+    page = _page(owner, path, chosen | {"act": "read"})
+    assert "+971551234567" in page
+    assert _stored(customer) == {}
+    _page(owner, path, chosen | {"act": "import"})
+    assert _stored(customer) == {"+971551234567": ("Sara", {"to": "0501234567"})}
+    again = owner.post(path, chosen | {"act": "import"})
+    assert again["Location"].endswith("/contacts/import/"), "imported once, the file is gone"
+
+
+def test_a_file_that_is_read_in_another_shape(owner: Client, customer: Customer) -> None:
+    answer = _upload(owner, customer, f"name|number\nSara|{PHONE}\n".encode())
+    path, page = answer.redirect_chain[-1][0], answer.content.decode()
+    merged = _page(owner, path, _filled(page) | {"delimiter": str(ord(";")), "act": "import"})
+    assert "name|number" in merged
+    assert _stored(customer) == {}, "other columns are shown before anything is taken in"
+    page = _page(owner, path, _filled(merged) | {"delimiter": str(ord("|"))})
+    assert _filled(page)["number_column"] == "1"
+    headless = _page(owner, path, _filled(page) | {"has_header": ""})
+    assert "column2" in headless
+    _page(owner, path, _filled(headless) | {"act": "import"})
+    assert _stored(customer) == {PHONE: ("Sara", {})}, (
+        "not as it was detected, but as it was chosen"
+    )
+
+
+def test_a_country_is_suggested(owner: Client, customer: Customer) -> None:
+    answer = _upload(owner, customer, "number\n0501234567\n0501234568\n")
+    path, page = answer.redirect_chain[-1][0], answer.content.decode()
+    assert "2 contacts can be imported." in _words(page)
+    page = _page(owner, path, _filled(page) | {"country": "", "act": "read"})
+    assert "2 rows can be read as numbers of Saudi Arabia" in _words(page)
+    page = _page(owner, path, _filled(page) | {"country": "SA", "act": "read"})
+    assert "can be read as" not in page
+
+
+def test_what_was_not_imported_is_corrected_and_comes_back(
+    owner: Client, customer: Customer
+) -> None:
+    content = f"الجوال,الاسم,city\n{PHONE},سارة,جدة\n050123456,عمر,=1+1\n"
+    _import(owner, customer, content)
+    assert set(_stored(customer)) == {PHONE}
+    kept = StoredFile.objects.get(organization=customer.organization)
+    left = b"".join(owner.get(_url(customer, f"not-imported/{kept.id}/?download"))).decode()
+    assert "عمر" in left
+    _import(owner, customer, left.replace("050123456", OTHER))
+    assert _stored(customer)[OTHER] == ("عمر", {"city": "=1+1"})
+
+
+def test_anothers_file_is_not_read(owner: Client, customer: Customer, outsider: Customer) -> None:
+    theirs = imports.keep(outsider.organization, lambda: [f"number\n{PHONE}\n".encode()])
+    answer = owner.post(_url(customer, f"import/{theirs.id}/"), {"act": "import"})
+    assert answer["Location"].endswith("/contacts/import/")
+    assert _stored(customer) == _stored(outsider) == {}
+
+
+def test_the_export_is_read_back_as_it_was(owner: Client, customer: Customer) -> None:
+    _contact(customer, name="=cmd()", fields={"city": "'=quoted", "contact": "-AD", "note": "@x"})
+    _contact(customer, OTHER, fields={"customer": "No name", "city": "+1+1"})
+    before = _stored(customer)
+    content = b"".join(owner.post(_url(customer, "export/")))
+    shown = content.decode("utf-8-sig")
+    assert "+966 50 123 4567" in shown, "Excel would show +966501234567 as 9.66501E+11"
+    Contact.objects.all().delete()
+    _import(owner, customer, content)
+    assert _stored(customer) == before

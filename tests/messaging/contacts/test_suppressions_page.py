@@ -80,7 +80,17 @@ def test_a_file_of_them(owner: Client, customer: Customer) -> None:
 
 
 def test_what_is_no_number_is_told_and_the_rest_is_taken(owner: Client, customer: Customer) -> None:
-    page = _page(owner, _url(customer, "add/"), {"numbers": f"{PHONE}, 0501"})
+    page = _page(owner, _url(customer, "add/"), {"numbers": f"{PHONE}, 0501, 0551234567"})
+    assert "The number is too short." in page
+    assert _stored(customer) == {PHONE: "", "+966551234567": ""}
+
+
+def test_without_a_default_country_a_number_needs_its_code(
+    owner: Client, customer: Customer
+) -> None:
+    customer.organization.default_country = ""
+    customer.organization.save()
+    page = _page(owner, _url(customer, "add/"), {"numbers": f"{PHONE}, 0551234567"})
     assert "Write the number with + and its country code" in page
     assert _stored(customer) == {PHONE: ""}
 

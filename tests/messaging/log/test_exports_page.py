@@ -90,7 +90,8 @@ def test_the_whole_log_as_a_file(
     assert [row["message_id"] for row in rows] == many
     assert set(rows[0]) == set(exports.COLUMNS)
     page = owner.get(f"{_home(customer)}exports/").content.decode()
-    assert "Download" in page
+    assert f'exports/{_export(customer).public_id}/"' in page
+    assert f"exports/{_export(customer).public_id}/?format=xlsx" in page
     assert "hx-get" not in page
 
 

@@ -283,7 +283,7 @@ def test_nothing_is_missed_or_doubled_while_others_send(committed_world, query):
         ("status=", "INVALID_REQUEST", "status"),
         ("status=FAILED", "INVALID_REQUEST", "status"),
         ("to=", "INVALID_PHONE", "to"),
-        ("to=0501234567", "INVALID_PHONE", "to"),
+        ("to=0401234567", "INVALID_PHONE", "to"),
         ("to=hello", "INVALID_PHONE", "to"),
         (f"to={'9' * 5000}", "INVALID_PHONE", "to"),
         ("to=%2B96650%00", "INVALID_REQUEST", "to"),

@@ -1,5 +1,6 @@
 """Codes: uniform digits, storage that reveals nothing without the key, and typed input."""
 
+import re
 import uuid
 from collections import Counter
 from typing import Any
@@ -83,8 +84,50 @@ def test_typed_input_is_normalized_or_refused(text: str) -> None:
 
 @given(st.text(st.sampled_from("0123456789"), min_size=4, max_size=8))
 def test_digits_are_read_in_any_script_that_our_users_type(code: str) -> None:
-    for digits in ("٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹"):
+    for digits in ("٠١٢٣٤٥٦٧٨٩", "۰۱۲۳۴۵۶۷۸۹", "０１２３４５６７８９", "०१२३४५६७८९"):
         assert codes.normalize(code.translate(str.maketrans("0123456789", digits))) == code
+
+
+PASTED = [
+    "123456",
+    "123456\n",
+    "123456\r\n",
+    "\t123456\t",
+    " 123 456 ",
+    "123-456",
+    "123\u2013456",
+    "123\u2011456",
+    "123456.",
+    "123456\u06d4",
+    "123.456",
+    "123\u200b456\u200b",
+    "\u2068123456\u2069",
+    "\u2066123\u2069 \u2066456\u2069",
+    "\u202b123456\u202c",
+    "\ufeff123456",
+    "123\u00a0456",
+    "123\u202f456",
+    "１２３４５６",
+    "١٢٣٤٥٦",
+    "1️⃣2️⃣3️⃣4️⃣5️⃣6️⃣",
+    "(123456)",
+]
+
+
+@pytest.mark.parametrize("text", PASTED)
+def test_a_code_as_people_paste_it(text: str) -> None:
+    assert codes.normalize(text) == "123456"
+    # A client that checks by the API's schema sends it, too; of the keycap emoji it need not know.
+    assert bool(re.search(codes.INPUT_PATTERN, text)) is ("\ufe0f" not in text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "123", "123456789", "12345a", "1,2345", "123456\0", "+123456", "1" * 65, "½½½½"],
+)
+def test_what_cannot_be_a_code(text: str) -> None:
+    with pytest.raises(ValueError, match="digits"):
+        codes.normalize(text)
 
 
 @given(st.text(max_size=40), st.text(st.sampled_from("0123456789"), min_size=4, max_size=8))

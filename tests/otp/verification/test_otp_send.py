@@ -259,7 +259,17 @@ def test_the_longest_texts(api: Api, fields: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "phone", ["", "966501234567", "0501234567", "+96650123456", "+966112345678", "+1", "text"]
+    "phone",
+    [
+        "",
+        "96650123456",
+        "0401234567",
+        "971501234567",
+        "+96650123456",
+        "+966112345678",
+        "+1",
+        "text",
+    ],
 )
 def test_refused_numbers(api: Api, customer: Customer, phone: str) -> None:
     before = stored(customer)
