@@ -141,7 +141,8 @@ class Env(BaseSettings):
         60,
         ge=2,
         le=3600,
-        description="Seconds after which a message held by a dead carrier worker is due again.",
+        description="Seconds after which a message that a carrier worker claimed and did not finish"
+        " is due again. The messages of a dead worker are due immediately.",
     )
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token for `/metrics`; without it, only loopback may read them."

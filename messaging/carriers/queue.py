@@ -83,6 +83,9 @@ WITH due AS MATERIALIZED (
      WHERE carrier_id = %(carrier)s AND urgent = %(urgent)s AND status IN {_CLAIMED.before_sql}
        AND due_at <= now() AND expires_at > now()
        AND (window_closes_at IS NULL OR window_closes_at > now())
+       -- Who has been taken for dead needs a new lease first.
+       AND NOT EXISTS (SELECT FROM messaging_carrierworker w
+                        WHERE w.id = %(lease)s AND w.died_at IS NOT NULL)
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE messaging_message m

@@ -5,7 +5,6 @@ row's reference to it would have to wait: a bind and a report meet all the time.
 """
 
 import os
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,7 +17,7 @@ from django.utils import timezone
 
 from imissive.core import ids
 from imissive.core.sql import server_cursor
-from imissive.run.processes import command_line
+from imissive.run.processes import command_line, process_name
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 
 COMMAND: Final = "smpp_server"
@@ -85,7 +84,7 @@ def live() -> QuerySet[SmppSession]:
 
 def own_name() -> str:
     """This process as people and its successor on this machine know it."""
-    return f"{socket.gethostname()[:80]}:{os.getpid()}"
+    return process_name(os.getpid())
 
 
 def _begin() -> None:
@@ -110,8 +109,8 @@ def _died_here(server: SmppServer) -> bool:
     if server.name == own_name():
         # A container's first process has the same number each time.
         return server.started_at < _began
-    host, _, pid = server.name.rpartition(":")
-    here = host == socket.gethostname()[:80] and pid.isdigit()
+    pid = server.name.rpartition(":")[2]
+    here = pid.isdigit() and server.name == process_name(int(pid))
     return here and COMMAND not in command_line(int(pid))
 
 

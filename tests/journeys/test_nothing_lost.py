@@ -10,6 +10,7 @@ import re
 import signal
 import threading
 import time
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ import pytest
 import redis
 from dotenv import dotenv_values
 
+from imissive.core import ids
 from messaging.smpp.constants import Status as Smpp
 from messaging.smpp.handlers import Handlers, LinkConfig
 from messaging.smpp.link import Link, connect_esme
@@ -66,6 +68,17 @@ class Scene:
                 # Not accepted, so it may be lost: try again like any client.
                 assert status in (0, 503), (status, response)
                 time.sleep(0.2)
+
+    def send_one(self) -> uuid.UUID:
+        """A single send, which is urgent; the message's id."""
+        number = f"+96655{self.first_number:07d}"
+        self.first_number += 1
+        status, answer = self.site.post("/v1/sms/send", {"to": number, "message": "Urgent"})
+        assert status == 202, answer
+        self.sent.add(answer["message_id"])
+        found = ids.parse_id("msg", answer["message_id"])
+        assert found is not None
+        return found
 
     def everything_is_right(self, *, may_repeat: int) -> None:
         """Check that every accepted message was delivered, charged once, and its events posted."""
@@ -127,7 +140,40 @@ def test_carrier_worker_is_killed_with_2000_messages_in_flight(scene: Scene) -> 
 
     in_flight = scene.site.sql("SELECT count(*) FROM messaging_message WHERE final_at IS NULL")
     assert in_flight[0][0] > 1000
+    # Its lease would have lasted a minute.
+    held = (
+        "SELECT count(*) FROM messaging_message m JOIN messaging_carrierworker w ON w.id = m.lease"
+        " WHERE w.died_at IS NOT NULL"
+    )
+    until(lambda: scene.site.sql(held) == [(0,)], 5)
     scene.everything_is_right(may_repeat=IN_DOUBT)
+
+
+def test_urgent_messages_of_a_killed_worker_wait_for_no_lease(scene: Scene) -> None:
+    """The lease is a minute. A second machine's worker has them within seconds; so has the new
+    worker of the same machine, once it has started."""
+    site, carrier = scene.site, scene.carrier
+    site.start_carriers_elsewhere()
+    until(lambda: carrier.bound == 2 * BINDS, 40, lambda: site.text[-3000:])
+    try:
+        for kill in range(3):
+            # Submits of both workers are under way when one of them dies.
+            carrier.options.answer_delay = 1.0
+            sent = [scene.send_one() for _ in range(12)]
+            until(lambda sent=sent: site.sql(_SENDING, [sent]) == [(12,)], 10)
+            carrier.options.answer_delay = 0.05
+            killed = time.monotonic()
+            os.kill(site.pid("carrier-simulator") or 0, signal.SIGKILL)
+            until(lambda sent=sent: site.sql(_SENDING, [sent]) == [(0,)], 20)
+            took = time.monotonic() - killed
+            assert took < 5, f"kill {kill}: {took:.1f} s"
+            until(lambda: carrier.bound == 2 * BINDS, 40, lambda: site.text[-3000:])
+        scene.everything_is_right(may_repeat=3 * 12)
+    finally:
+        site.close_beside()
+
+
+_SENDING = "SELECT count(*) FROM messaging_message WHERE status = 'sending' AND id = ANY(%s)"
 
 
 def test_webhook_worker_is_killed(scene: Scene) -> None:

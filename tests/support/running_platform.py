@@ -18,14 +18,21 @@ from typing import Any
 
 import orjson
 import psycopg
+from dotenv import dotenv_values
 
 from imissive.run.programs import ROOT
 from imissive.run.unprivileged import die_with_parent
 from tests.support.platforms import Platform, until
 
 REMEMBERED = "remembered"
-# Live binds are not restored: the processes that write these rows keep running.
-OF_PROCESSES = ("messaging_carrierbind", "messaging_smppserver", "messaging_smppsession")
+# The rows of processes are not restored: the processes that write them keep running.
+OF_PROCESSES = (
+    "messaging_carrierbind",
+    "messaging_carrierworker",
+    "messaging_smppserver",
+    "messaging_smppsession",
+    "messaging_sweeprun",
+)
 
 
 class Site(Platform):
@@ -54,15 +61,36 @@ class Site(Platform):
             )
         )
 
+    def start_carriers_elsewhere(self) -> None:
+        """Run the carriers' workers on a second machine as well, until `close`."""
+        folder = self.folder / "elsewhere"
+        folder.mkdir(exist_ok=True)
+        runtime = dotenv_values(self.data_dir / "runtime.env")
+        environment = self.environment(
+            DATA_DIR=str(folder), **{name: value or "" for name, value in runtime.items()}
+        )
+        log = (self.folder / "elsewhere.log").open("ab")
+        command = [sys.executable, "-m", "imissive.run.carriers"]
+        self.beside.append(
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        )
+
     def close(self) -> None:
         """Stop everything that was started."""
         super().close()
+        self.close_beside()
+
+    def close_beside(self) -> None:
+        """End what runs beside the platform."""
         for child in self.beside:
             child.send_signal(signal.SIGTERM)
         for child in self.beside:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(10)
             child.kill()
+        self.beside.clear()
 
     # -- API and commands --------------------------------------------------------------------
 
