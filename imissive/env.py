@@ -7,6 +7,7 @@ keeps the two equal.
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -15,6 +16,14 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from imissive.core.servers import (
+    AMQP_SCHEMES,
+    REDIS_SCHEMES,
+    Broker,
+    RedisServer,
+    database_parameters,
+)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -31,6 +40,16 @@ def _scheme(*allowed: str) -> AfterValidator:
     def check(url: str) -> str:
         if urlsplit(url).scheme not in allowed:
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in allowed)}")
+        return url
+
+    return AfterValidator(check)
+
+
+def _supported(parse: Callable[[str], object]) -> AfterValidator:
+    """Refuse what the libraries that connect would refuse, or would ignore."""
+
+    def check(url: str) -> str:
+        parse(url)
         return url
 
     return AfterValidator(check)
@@ -54,15 +73,18 @@ class Env(BaseSettings):
             " rest. The first encrypts, all decrypt. `make run` sets it."
         )
     )
-    database_url: Annotated[str, _scheme("postgresql", "postgres")] = Field(
-        description="PostgreSQL 15 or later, `postgresql://user:password@host:5432/name`."
+    database_url: Annotated[
+        str, _scheme("postgresql", "postgres"), _supported(database_parameters)
+    ] = Field(
+        description="PostgreSQL 15 or later, `postgresql://user:password@host:5432/name`, with any"
+        " libpq parameters and several hosts."
     )
-    redis_url: Annotated[str, _scheme("redis", "rediss", "unix")] = Field(
+    redis_url: Annotated[str, _scheme(*REDIS_SCHEMES), _supported(RedisServer.of)] = Field(
         description="Redis 7 or Valkey 8 or later: the shared cache, and the broker by default."
     )
-    broker_url: Annotated[str, _scheme("redis", "rediss", "amqp", "amqps")] | None = Field(
-        None, description="Celery's broker if it is not `REDIS_URL`, for example RabbitMQ."
-    )
+    broker_url: (
+        Annotated[str, _scheme(*REDIS_SCHEMES, *AMQP_SCHEMES), _supported(Broker.of)] | None
+    ) = Field(None, description="Celery's broker if it is not `REDIS_URL`, for example RabbitMQ.")
     data_dir: Path = Field(
         Path("var"), description="Folder of the embedded servers and of collected static files."
     )

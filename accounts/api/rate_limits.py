@@ -16,12 +16,11 @@ from uuid import UUID
 
 import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from accounts.api.reasons import CallReason
 from imissive.core.breaker import Breaker
 from imissive.core.errors import ApiError
+from imissive.core.servers import RedisServer
 
 PERIOD_SECONDS = 60
 SOCKET_SECONDS = 0.25
@@ -124,15 +123,9 @@ _breaker = new_breaker()
 
 @cache
 def _script(url: str) -> Any:
-    client = redis.Redis.from_url(
-        url,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
-        # No retry: Redis may have taken the tokens already, and a request must not wait twice. The
-        # pool replaces a connection that a restart closed.
-        retry=Retry(NoBackoff(), 0),
-    )
-    return client.register_script(_TAKE)
+    # The client does not retry: Redis may have taken the tokens already. The pool replaces a
+    # connection that a restart closed.
+    return RedisServer.of(url).client(SOCKET_SECONDS).register_script(_TAKE)
 
 
 @dataclass(frozen=True, slots=True)

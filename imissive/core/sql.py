@@ -37,6 +37,14 @@ def rows_of(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     return rows
 
 
+def own_parameters() -> dict[str, Any]:
+    """Return the parameters of a connection outside Django's pool, to the same database."""
+    parameters = connection.get_connection_params()
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(name, None)
+    return parameters
+
+
 class Fault(Enum):
     """The cause of a database error."""
 

@@ -8,12 +8,14 @@ import os
 import signal
 import sys
 from types import FrameType
+from typing import Any
 
 import psycopg
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 from imissive.core.logs import configure
+from imissive.core.servers import database_parameters
 from imissive.env import Env, read_env
 from imissive.run.forking import FORKS, preload
 from imissive.run.processes import process_name
@@ -48,7 +50,7 @@ class Carriers:
         if not self.dead:
             return
         try:
-            with psycopg.connect(self.env.database_url, connect_timeout=2) as connection:
+            with self._connect() as connection:
                 connection.execute(
                     "UPDATE messaging_carrierworker SET died_at = now()"
                     " WHERE name = ANY(%s) AND died_at IS NULL",
@@ -76,12 +78,15 @@ class Carriers:
         """The carriers that need a worker, or None while the database does not say."""
         try:
             # One query every two seconds holds no connection.
-            with psycopg.connect(self.env.database_url, connect_timeout=5) as connection:
+            with self._connect() as connection:
                 rows = connection.execute("SELECT slug FROM messaging_carrier WHERE enabled")
                 return [slug for (slug,) in rows]
         except psycopg.Error as error:
             log.warning("database_failed", error=str(error).strip(), effect="workers stay")
             return None
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(**database_parameters(self.env.database_url))
 
     def _program(self, name: str, slug: str) -> Program:
         return Program(

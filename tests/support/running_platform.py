@@ -95,16 +95,26 @@ class Site(Platform):
     # -- API and commands --------------------------------------------------------------------
 
     def request(
-        self, method: str, path: str, body: Any = None, *, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        once: str | None = None,
     ) -> tuple[int, Any]:
-        """Send a request to the API; return the status, 0 if the connection fails, and the body."""
+        """Send a request to the API; return the status, 0 if the connection fails, and the body.
+
+        `once` is its Idempotency-Key.
+        """
         request = urllib.request.Request(  # noqa: S310
             self.url + path,
             None if body is None else orjson.dumps(body),
             {
                 "Authorization": f"Bearer {key or self.demo['IMISSIVE_API_KEY']}",
                 "Content-Type": "application/json",
-            },
+            }
+            | ({"Idempotency-Key": once} if once else {}),
             method=method,
         )
         try:
@@ -115,8 +125,10 @@ class Site(Platform):
         except OSError:
             return 0, None
 
-    def post(self, path: str, body: Any, *, key: str | None = None) -> tuple[int, Any]:
-        return self.request("POST", path, body, key=key)
+    def post(
+        self, path: str, body: Any, *, key: str | None = None, once: str | None = None
+    ) -> tuple[int, Any]:
+        return self.request("POST", path, body, key=key, once=once)
 
     def manage(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run `manage.py` with the platform's environment."""
@@ -164,6 +176,12 @@ class Site(Platform):
         found = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
         names = [str(name) for (name,) in found]
         return [name for name in names if not name.startswith((f"{REMEMBERED}_", *OF_PROCESSES))]
+
+    @property
+    def database_url(self) -> str:
+        """Return the URL of its own database, or of the one in its settings."""
+        kept = dotenv_values(self.data_dir / "runtime.env")
+        return self.settings.get("DATABASE_URL") or kept["DATABASE_URL"] or ""
 
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Execute and commit a statement on a new connection; return its rows."""
