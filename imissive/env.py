@@ -142,9 +142,25 @@ class Env(BaseSettings):
         description="People reach web over HTTPS: secure cookies, HSTS, redirect from HTTP.",
     )
     web_workers: int = Field(2, ge=1, le=256, description="Web processes.")
-    web_threads: int = Field(8, ge=1, le=256, description="Threads in each web process.")
+    web_threads: int = Field(
+        8, ge=1, le=256, description="Requests that each web process handles at the same time."
+    )
     database_pool_size: int = Field(
         10, ge=1, le=200, description="Maximum number of connections in each process."
+    )
+    database_pool_timeout: float = Field(
+        5,
+        gt=0,
+        le=60,
+        description="Seconds that a request waits for its turn, and again for a connection; then"
+        " the response is 503.",
+    )
+    database_statement_timeout: int = Field(
+        30,
+        ge=0,
+        le=3600,
+        description="Seconds that one statement of a request may take, in web and the SMPP server;"
+        " 0 for no limit.",
     )
     webhook_allow_loopback: bool = Field(
         False,

@@ -116,7 +116,7 @@ DATABASES = {
             "pool": {
                 "min_size": 1,
                 "max_size": env.database_pool_size,
-                "timeout": 10,
+                "timeout": env.database_pool_timeout,
                 # The longest pause between attempts to connect, so that it is back soon after.
                 "reconnect_timeout": 3,
             },
@@ -126,6 +126,8 @@ DATABASES = {
         "DISABLE_SERVER_SIDE_CURSORS": False,
     }
 }
+DATABASE_POOL_TIMEOUT = env.database_pool_timeout
+DATABASE_STATEMENT_TIMEOUT = env.database_statement_timeout
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.redis_url
 CACHES = {

@@ -15,7 +15,8 @@ from imissive.run.processes import LOOPBACK
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# A connection occupies one of these even when it is idle, so they are many more than the threads.
+# A connection occupies one of these even when it is idle, so they are many more than the requests
+# that are served at once (imissive/wsgi.py). Each that asks has a thread, so that probes find one.
 CONNECTIONS_PER_WEB_WORKER = 512
 
 
@@ -30,8 +31,9 @@ def commands(env: Env) -> dict[str, list[str]]:
         "web": [
             *_python("granian", "imissive.wsgi:application", "--interface", "wsgi"),
             *("--host", env.host, "--port", str(env.port), "--http", "1"),
-            *("--workers", str(env.web_workers), "--blocking-threads", str(env.web_threads)),
-            *("--backpressure", str(CONNECTIONS_PER_WEB_WORKER), "--backlog", "1024"),
+            *("--workers", str(env.web_workers), "--backlog", "1024"),
+            *("--backpressure", str(CONNECTIONS_PER_WEB_WORKER)),
+            *("--blocking-threads", str(CONNECTIONS_PER_WEB_WORKER)),
             *("--workers-kill-timeout", "5", "--respawn-failed-workers", "--no-ws"),
             *("--log-level", "error"),
         ],
