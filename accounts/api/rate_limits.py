@@ -115,17 +115,27 @@ return {math.ceil(after - now), 0}
 
 def new_breaker() -> Breaker:
     """Return the breaker of a process whose Redis has not failed yet."""
-    return Breaker("rate_limits", lost="limits do not hold", restored="limits hold again")
+    return Breaker(
+        "rate_limits",
+        lambda: _client(settings.REDIS_URL).ping(),
+        lost="limits do not hold",
+        restored="limits hold again",
+    )
 
 
 _breaker = new_breaker()
 
 
 @cache
-def _script(url: str) -> Any:
+def _client(url: str) -> redis.Redis:
     # The client does not retry: Redis may have taken the tokens already. The pool replaces a
     # connection that a restart closed.
-    return RedisServer.of(url).client(SOCKET_SECONDS).register_script(_TAKE)
+    return RedisServer.of(url).client(SOCKET_SECONDS)
+
+
+@cache
+def _script(url: str) -> Any:
+    return _client(url).register_script(_TAKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +165,6 @@ def take_tokens(bucket: str, limit: int, seconds: float, cost: int = 1) -> Token
         except (redis.RedisError, OSError) as error:
             _breaker.failed(error)
         else:
-            _breaker.succeeded()
             remaining = max(0, int((full - used + forgiven) / each))
             return Tokens(remaining, used / 1_000_000, wait / 1_000_000)
     return Tokens(limit, 0.0, known=False)

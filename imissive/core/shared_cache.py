@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import redis
+from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
@@ -20,10 +21,16 @@ SOCKET_SECONDS: Final = 0.25
 """The timeout of a request to Redis; after it, the process's memory is used."""
 
 
+def _ping() -> None:
+    # In this thread, as it is configured now: cache objects belong to their threads.
+    caches["default"]._cache.get_client().ping()
+
+
 def new_breaker() -> Breaker:
     """Return a closed circuit breaker, for a process whose Redis has not failed yet."""
     return Breaker(
         "cache",
+        _ping,
         lost="each process counts alone",
         restored="all processes count together again",
     )
@@ -42,7 +49,6 @@ def _either(name: str) -> Callable[..., Any]:
             except (redis.RedisError, OSError) as error:
                 _breaker.failed(error)
             else:
-                _breaker.succeeded()
                 return result
         return getattr(cache.memory, name)(*args, **named)
 

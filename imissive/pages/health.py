@@ -157,7 +157,15 @@ def has_database() -> bool:
 
 def has_broker() -> bool:
     """Return whether Celery's broker accepts a connection in time."""
-    with app.connection_for_write(connect_timeout=BROKER_TIMEOUT_SECONDS) as broker:
+    timeouts = {
+        "socket_timeout": BROKER_TIMEOUT_SECONDS,
+        "socket_connect_timeout": BROKER_TIMEOUT_SECONDS,
+        "retry_on_timeout": False,
+    }
+    options = {} if settings.BROKER.is_amqp else settings.CELERY_BROKER_TRANSPORT_OPTIONS | timeouts
+    with app.connection_for_write(
+        connect_timeout=BROKER_TIMEOUT_SECONDS, transport_options=options
+    ) as broker:
         broker.ensure_connection(max_retries=1, interval_start=0, timeout=BROKER_TIMEOUT_SECONDS)
     return True
 

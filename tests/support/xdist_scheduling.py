@@ -12,6 +12,8 @@ SITE_FILES = (
     "tests/journeys/test_release.py",
     "tests/journeys/test_campaign_journey.py",
     "tests/messaging/log/test_exports_killed.py",
+    "tests/journeys/test_frozen_redis.py",
+    "tests/journeys/test_service_returns.py",
 )
 """The files that use the running platform, which is started once for all of them."""
 
