@@ -31,7 +31,6 @@ _MODULES = (
     "celery.apps.worker",
     "celery.bin.celery",
     "celery.concurrency.thread",
-    "granian.cli",
     "granian.server",
     "kombu.transport.redis",
 )

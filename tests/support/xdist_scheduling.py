@@ -20,6 +20,8 @@ SITE_FILES = (
 LONGEST_FIRST = (
     *SITE_FILES,
     "tests/imissive/run/test_launch.py",
+    "tests/journeys/test_silent_database.py",
+    "tests/journeys/test_failover.py",
     "tests/journeys/test_axe.py",
     "tests/accounts/operators/test_admin.py",
 )
