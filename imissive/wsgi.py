@@ -6,7 +6,7 @@ take no turn. All other requests take turns, WEB_THREADS at the same time.
 
 import os
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -17,13 +17,13 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
 
 Environ = dict[str, Any]
 Start = Callable[[str, list[tuple[str, str]]], Any]
-Response = Iterable[bytes]
+Response = Any  # an iterable of bytes; Django's also has a close()
 
 
 class Turns:
     """Calls `serve` in at most `at_once` threads. A request that waits too long gets 503."""
 
-    def __init__(self, serve: Callable[[Environ, Start], Response], at_once: int) -> None:
+    def __init__(self, serve: Callable[[Environ, Any], Response], at_once: int) -> None:
         self._serve = serve
         self._turns = threading.BoundedSemaphore(at_once)
 

@@ -7,7 +7,6 @@ cannot both take the last one.
 """
 
 import math
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -18,6 +17,7 @@ import redis
 from django.conf import settings
 
 from accounts.api.reasons import CallReason
+from imissive.core import clock
 from imissive.core.breaker import Breaker
 from imissive.core.errors import ApiError
 from imissive.core.servers import RedisServer
@@ -74,7 +74,7 @@ class LimitStatus:
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(math.ceil(time.time() + self.reset_seconds)),
+            "X-RateLimit-Reset": str(math.ceil(clock.seconds() + self.reset_seconds)),
             "RateLimit-Policy": f'"{self.limit_class}";q={self.limit};w={PERIOD_SECONDS}',
             "RateLimit": f'"{self.limit_class}";r={self.remaining};t={reset}',
         }

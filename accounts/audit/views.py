@@ -20,6 +20,7 @@ from accounts.models import AuditEntry, Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import query_without
 from accounts.ui.pages import show_page
+from imissive.core import clock
 from imissive.core.api.rendering import time_text
 from imissive.core.spreadsheets import csv_lines
 
@@ -132,7 +133,7 @@ def export_audit(request: HttpRequest, member: Member) -> StreamingHttpResponse:
     narrowed = AuditForm(member, request.GET).narrowed()
     lines = csv_lines(_table(member, narrowed, get_language() or "en"))
     response = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
-    name = f"audit-{timezone.localtime():%Y-%m-%d}.csv"
+    name = f"audit-{timezone.localtime(clock.now()):%Y-%m-%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     response["X-Content-Type-Options"] = "nosniff"
     return response

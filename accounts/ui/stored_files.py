@@ -6,10 +6,10 @@ from datetime import datetime
 
 from django.db import transaction
 from django.http import StreamingHttpResponse
-from django.utils import timezone
 from django.utils.http import content_disposition_header
 
 from accounts.models import FileChunk, Organization, StoredFile
+from imissive.core import clock
 
 CHUNK_BYTES = 256 * 1024
 """Size of a chunk: small enough to hold several in memory, large enough to have few of them."""
@@ -84,7 +84,7 @@ def _pieces(content: Iterable[bytes]) -> Iterator[bytes]:
 def file_of(organization: Organization, file_id: uuid.UUID) -> StoredFile | None:
     """Return the organization's file with that id; None if there is none or it has expired."""
     found = StoredFile.objects.filter(organization=organization, id=file_id).first()
-    if found is None or (found.expires_at is not None and found.expires_at <= timezone.now()):
+    if found is None or (found.expires_at is not None and found.expires_at <= clock.now()):
         return None
     return found
 
@@ -113,7 +113,7 @@ def download(file: StoredFile) -> StreamingHttpResponse:
 
 def purge() -> int:
     """Delete up to PURGE_STEP expired files; return their number."""
-    over = StoredFile.objects.filter(expires_at__lte=timezone.now())
+    over = StoredFile.objects.filter(expires_at__lte=clock.now())
     gone = list(over.order_by("expires_at").values_list("id", flat=True)[:PURGE_STEP])
     StoredFile.objects.filter(id__in=gone).delete()
     return len(gone)

@@ -61,6 +61,12 @@ def database_parameters(url: str) -> dict[str, str]:
     return parameters
 
 
+def connect_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
+    """Return a new connection, for code that runs without Django."""
+    parameters: dict[str, Any] = dict(database_parameters(url))
+    return psycopg.connect(**parameters)
+
+
 def _check_values(parameters: Mapping[str, str], hosts: int) -> None:
     """Have libpq check the values, which it does before it connects: here to nowhere."""
     nowhere = {"host": ",".join(["/nonexistent"] * hosts)}
@@ -163,10 +169,12 @@ class RedisServer:
         if not self.service:
             host, port = self.hosts[0]
             return redis.Redis(host=host, port=port, **self.options, **secure, **waits)
-        watched = Sentinel(
+        watched = Sentinel(  # type: ignore[no-untyped-call]
             list(self.hosts), sentinel_kwargs={**self.sentinel, **secure, **waits}, **waits
         )
-        found: redis.Redis = watched.master_for(self.service, **self.options, **secure)
+        found: redis.Redis = watched.master_for(  # type: ignore[no-untyped-call]
+            self.service, **self.options, **secure
+        )
         return found
 
     @cached_property

@@ -65,7 +65,7 @@ class CacheClient(RedisCacheClient):
         super().__init__(servers, **options)
         self._shared = RedisServer.of(servers[0]).client(seconds)
 
-    def get_client(self, key: str | None = None, *, write: bool = False) -> redis.Redis:
+    def get_client(self, key: Any = None, *, write: bool = False) -> redis.Redis:
         """Return the one client."""
         return self._shared
 

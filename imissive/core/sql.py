@@ -14,6 +14,8 @@ from django.db.backends.utils import CursorWrapper
 from psycopg.abc import RV, PQGen
 from psycopg_pool import PoolTimeout
 
+from imissive.core import clock
+
 WAIT_SECONDS = 0.1
 """How often psycopg checks for signals while it waits: its own default."""
 
@@ -28,6 +30,8 @@ def server_cursor() -> CursorWrapper:
     character by character.
     """
     connection.ensure_connection()
+    if clock.is_due():
+        _measure_clock()
     raw: Any = psycopg.Cursor(connection.connection)
     # Django's wrapper translates the exceptions, and counts queries where a test wants that.
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
@@ -92,6 +96,16 @@ def own_parameters() -> dict[str, Any]:
     for name in ("cursor_factory", "context", "prepare_threshold"):
         parameters.pop(name, None)
     return parameters
+
+
+def _measure_clock() -> None:
+    """Ask the database for its time, without Django, which would count the query."""
+    asked = time.time()
+    with contextlib.suppress(psycopg.Error):
+        cursor = psycopg.Cursor(connection.connection)
+        row = cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        if row is not None:
+            clock.learn(row[0], asked, time.time())
 
 
 class Fault(Enum):

@@ -13,13 +13,13 @@ from django.db import connection
 from django.db.models import Count
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.urls import resolve
-from django.utils import timezone
 from django.views.decorators.http import require_safe
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from imissive.celery import app
+from imissive.core import clock
 from imissive.core.ids import first_id_at
 from imissive.core.sql import Fault, fault_of, forget_broken_connections
 from messaging.carriers import bind_status, unused_receipts
@@ -214,7 +214,7 @@ class DatabaseCollector(Collector):
             "imissive_messages_last_hour",
             "Messages accepted within the last hour, by their status now.",
             "status",
-            Message.objects.filter(id__gte=first_id_at(timezone.now() - timedelta(hours=1)))
+            Message.objects.filter(id__gte=first_id_at(clock.now() - timedelta(hours=1)))
             .values_list("status")
             .annotate(Count("id"))
             .order_by(),
@@ -248,6 +248,11 @@ class DatabaseCollector(Collector):
             unused.add_metric([slug, reason], count)
         yield unused
         pending = Delivery.objects.filter(status__in=["pending", "sending"]).count()
+        yield GaugeMetricFamily(
+            "imissive_clock_offset_seconds",
+            "Seconds by which the clock of the responding web process is behind the database's.",
+            value=clock.offset(),
+        )
         yield GaugeMetricFamily(
             "imissive_webhook_deliveries_pending",
             "Webhook deliveries that are not done, the ones under way included.",

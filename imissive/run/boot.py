@@ -13,7 +13,7 @@ from pathlib import Path
 import psycopg
 import redis
 
-from imissive.core.servers import RedisServer, database_parameters
+from imissive.core.servers import RedisServer, connect_database
 from imissive.env import Env
 from imissive.run.processes import write_private
 from imissive.run.programs import ROOT
@@ -28,7 +28,7 @@ class Unusable(Exception):
 def check_servers(env: Env) -> None:
     """Raise Unusable where the database or Redis does not answer or is too old."""
     try:
-        with psycopg.connect(**database_parameters(env.database_url)) as connection:
+        with connect_database(env.database_url) as connection:
             version = connection.info.server_version // 10_000
     except psycopg.Error as error:
         raise Unusable(f"DATABASE_URL: {' '.join(str(error).split())}") from None
@@ -93,7 +93,7 @@ def _applied(env: Env) -> str:
         "SELECT md5(string_agg(concat_ws(' ', app, name, applied), ',' ORDER BY id))"
         " FROM django_migrations"
     )
-    with psycopg.connect(**database_parameters(env.database_url)) as connection:
+    with connect_database(env.database_url) as connection:
         there = connection.execute("SELECT to_regclass('django_migrations')").fetchone()
         row = connection.execute(query).fetchone() if there and there[0] else None
     return str(row[0]) if row else "none"

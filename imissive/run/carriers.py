@@ -8,14 +8,13 @@ import os
 import signal
 import sys
 from types import FrameType
-from typing import Any
 
 import psycopg
 import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 from imissive.core.logs import configure
-from imissive.core.servers import database_parameters
+from imissive.core.servers import connect_database
 from imissive.env import Env, read_env
 from imissive.run.forking import FORKS, preload
 from imissive.run.processes import process_name
@@ -50,7 +49,7 @@ class Carriers:
         if not self.dead:
             return
         try:
-            with self._connect() as connection:
+            with connect_database(self.env.database_url) as connection:
                 connection.execute(
                     "UPDATE messaging_carrierworker SET died_at = now()"
                     " WHERE name = ANY(%s) AND died_at IS NULL",
@@ -78,15 +77,12 @@ class Carriers:
         """The carriers that need a worker, or None while the database does not say."""
         try:
             # One query every two seconds holds no connection.
-            with self._connect() as connection:
+            with connect_database(self.env.database_url) as connection:
                 rows = connection.execute("SELECT slug FROM messaging_carrier WHERE enabled")
                 return [slug for (slug,) in rows]
         except psycopg.Error as error:
             log.warning("database_failed", error=str(error).strip(), effect="workers stay")
             return None
-
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(**database_parameters(self.env.database_url))
 
     def _program(self, name: str, slug: str) -> Program:
         return Program(

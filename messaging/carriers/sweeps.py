@@ -5,12 +5,13 @@ directly and the task can call it again while there is more.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
 from accounts.credits import ledger
+from imissive.core import clock
 from imissive.core.api.rendering import time_text
 from imissive.core.sql import rows_of
 from messaging.carriers import worker_liveness
@@ -43,7 +44,7 @@ NOT_SUBMITTED = MessageError("EXPIRED", "The message could not be submitted with
 
 def release_scheduled(limit: int = STEP) -> int:
     """Queue the scheduled messages whose time has come."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         released = _moved(
             f"""
@@ -104,7 +105,7 @@ def hold_late(limit: int = STEP) -> int:
         rows = rows_of(_LATE, {"limit": limit})
         if not rows:
             return 0
-        now = datetime.now(UTC)
+        now = clock.now()
         following = [
             _next_hours(country, sender, started, now) for _, country, sender, started in rows
         ]
@@ -204,7 +205,7 @@ def wake_overdue() -> int:
 
 def expire_sent(limit: int = STEP) -> int:
     """Expire what was sent and got no final receipt within its validity."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         expired = _moved(
             f"""
@@ -231,7 +232,7 @@ def expire_sent(limit: int = STEP) -> int:
 
 def expire_queued(limit: int = STEP) -> int:
     """Expire what was not submitted within its validity, and refund the parts not taken."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         rows = rows_of(
             f"""

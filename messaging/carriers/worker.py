@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import takewhile
 from typing import Any, TypeVar
 
@@ -23,6 +23,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
+from imissive.core import clock
 from imissive.core.sql import Fault, fault_of, forget_broken_connections
 from imissive.run.processes import process_name
 from messaging.carriers import (
@@ -278,7 +279,7 @@ class CarrierWorker:
     async def _submit(self, claimed: Sequence[Claimed], lease: uuid.UUID, *, urgent: bool) -> None:
         # What does not get a slot by then goes back: another worker may take it after the lease.
         deadline = time.monotonic() + settings.CARRIER_LEASE / 2
-        now = datetime.now(UTC)
+        now = clock.now()
         unsent: list[Claimed] = []
         for position, message in enumerate(claimed):
             if position % TURN == TURN - 1:
@@ -369,7 +370,7 @@ class CarrierWorker:
         self._tally.answer(outcome)
         if isinstance(outcome, SubmitSmResp) and outcome.status == 0:
             carrier_message_id = self._id_of(outcome)
-            part = SubmittedPart(result.message.id, number, carrier_message_id, datetime.now(UTC))
+            part = SubmittedPart(result.message.id, number, carrier_message_id, clock.now())
             if carrier_message_id:
                 self._uncommitted.add(carrier_message_id)
             result.submitted.append(part)

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from accounts.models import Organization, StoredFile
 from accounts.ui import stored_files
+from imissive.core import clock
 from imissive.core.spreadsheets import csv_lines
 from messaging.contacts.contacts import (
     MAX_NAME,
@@ -149,7 +149,7 @@ def keep_rejected(organization: Organization, rejected: Sequence[Rejected]) -> S
         name="not-imported.csv",
         content_type="text/csv; charset=utf-8",
         content=csv_lines(itertools.chain([heading], rows)),
-        expires_at=timezone.now() + KEPT,
+        expires_at=clock.now() + KEPT,
     )
 
 

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from uuid import UUID
 
 import pytest
@@ -74,7 +75,7 @@ def test_nothing_is_lost_and_all_are_back_soon(scene: Scene, servers: Cluster) -
     }
     took = {}
     for what, works in waits.items():
-        until(works, 60, lambda what=what: what)
+        until(works, 60, partial(str, what))
         took[what] = time.monotonic() - promoted
     print(took)
     assert max(took.values()) < BACK_WITHIN, took

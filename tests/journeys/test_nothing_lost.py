@@ -9,7 +9,9 @@ import re
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator
+from functools import partial
 
 import psutil
 import pytest
@@ -71,17 +73,21 @@ def test_urgent_messages_of_a_killed_worker_wait_for_no_lease(scene: Scene) -> N
             # Submits of both workers are under way when one of them dies.
             carrier.options.answer_delay = 1.0
             sent = [scene.send_one() for _ in range(12)]
-            until(lambda sent=sent: site.sql(_SENDING, [sent]) == [(12,)], 10)
+            until(partial(_are_sending, site, sent, 12), 10)
             carrier.options.answer_delay = 0.05
             killed = time.monotonic()
             os.kill(site.pid("carrier-simulator") or 0, signal.SIGKILL)
-            until(lambda sent=sent: site.sql(_SENDING, [sent]) == [(0,)], 20)
+            until(partial(_are_sending, site, sent, 0), 20)
             took = time.monotonic() - killed
             assert took < 5, f"kill {kill}: {took:.1f} s"
             until(lambda: carrier.bound == 2 * BINDS, 40, lambda: site.text[-3000:])
         scene.everything_is_right(may_repeat=3 * 12)
     finally:
         site.close_beside()
+
+
+def _are_sending(site: Site, sent: list[uuid.UUID], count: int) -> bool:
+    return site.sql(_SENDING, [sent]) == [(count,)]
 
 
 _SENDING = "SELECT count(*) FROM messaging_message WHERE status = 'sending' AND id = ANY(%s)"

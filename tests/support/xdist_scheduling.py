@@ -14,6 +14,7 @@ SITE_FILES = (
     "tests/messaging/log/test_exports_killed.py",
     "tests/journeys/test_frozen_redis.py",
     "tests/journeys/test_service_returns.py",
+    "tests/journeys/test_clocks.py",
 )
 """The files that use the running platform, which is started once for all of them."""
 
