@@ -132,16 +132,17 @@ def new_key(request: HttpRequest, member: Member) -> HttpResponse:
         return _created_already(request, member)
     values = form.cleaned_data
     days = _LIFETIMES_DAYS.get(values["life"])
-    key, secret = api_keys.create_key(
-        member.organization,
-        values["name"],
-        test=values["kind"] == "test",
-        scopes=values["scopes"],
-        allowed=values["networks"],
-        expires_at=clock.now() + timedelta(days=days) if days else None,
-        created_by=member.user,
-        address=client_address(request),
-    )
+    with form.usable_after_failure():
+        key, secret = api_keys.create_key(
+            member.organization,
+            values["name"],
+            test=values["kind"] == "test",
+            scopes=values["scopes"],
+            allowed=values["networks"],
+            expires_at=clock.now() + timedelta(days=days) if days else None,
+            created_by=member.user,
+            address=client_address(request),
+        )
     return _show_secret(request, member, key, secret)
 
 
@@ -169,9 +170,10 @@ def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
         return _created_already(request, member)
     overlap = timedelta(hours=_OVERLAP_HOURS[form.cleaned_data["overlap"]])
     try:
-        new, secret = api_keys.rotate_key(
-            key, overlap, actor=member.user, address=client_address(request)
-        )
+        with form.usable_after_failure():
+            new, secret = api_keys.rotate_key(
+                key, overlap, actor=member.user, address=client_address(request)
+            )
     except ApiError:
         messages.error(request, _("This key has ended, or was rotated already."))
         return _back(member)

@@ -155,7 +155,8 @@ def send_try(request: HttpRequest, member: Member) -> HttpResponse:
         messages.warning(request, _("That was done already."))
         return redirect("otp", organization_id)
     try:
-        verification = _send(member, form.cleaned_data)
+        with form.usable_after_failure():
+            verification = _send(member, form.cleaned_data)
     except ApiError as refusal:
         field = "phone" if refusal.problem.field == "phone" else None
         form.add_error(field, sentence(refusal.problem))

@@ -92,9 +92,10 @@ def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> Http
         messages.warning(request, _("That was done already."))
         return to_endpoint
     try:
-        replayed, last = audited_actions.replay_period(
-            member, client_address(request), endpoint, _period(form.cleaned_data)
-        )
+        with form.usable_after_failure():
+            replayed, last = audited_actions.replay_period(
+                member, client_address(request), endpoint, _period(form.cleaned_data)
+            )
     except ApiError as refusal:
         messages.error(request, sentence(refusal.problem))
         return to_endpoint
