@@ -14,10 +14,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from imissive.core import ids
-from messaging.smpp.constants import Tag
+from messaging.smpp.constants import Status, Tag
 from messaging.smpp.handlers import Handlers, LinkConfig
 from messaging.smpp.link import Link, LinkError, connect_esme
-from messaging.smpp.pdus import BindTransceiver, SubmitSm, SubmitSmResp
+from messaging.smpp.pdus import BindTransceiver, DeliverSm, Request, SubmitSm, SubmitSmResp
+from messaging.smpp.receipt import parse_receipt
 from tests.support import transitions
 from tests.support.running_platform import Site
 from tests.support.simulators import RunningSimulator
@@ -126,26 +127,40 @@ class SmppClient:
 
     def __init__(self, site: Site) -> None:
         self._demo = site.demo
+        self.receipts: set[str] = set()
+        """The public ids of the messages whose receipts came."""
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._link = self._run(self._bind(site.demo))
 
-    def submit(self, to: str, reference: int = 0) -> SubmitSmResp | None:
+    def submit(self, to: str, reference: int = 0, *, receipt: bool = False) -> SubmitSmResp | None:
         """Submit a message and return the response, or None if none came.
 
         A submit with the same reference is the same submit.
         """
         pdu = SubmitSm("", 5, 0, "MyCompany", 1, 1, to, short_message=b"Over SMPP")
+        pdu.registered_delivery = int(receipt)
         if reference:
             pdu.tlvs[Tag.USER_MESSAGE_REFERENCE] = struct.pack(">H", reference)
         try:
-            if not self._link.bound:
-                self._link = self._run(self._bind(self._demo))
+            self._bind_again()
             response = self._run(self._link.request(pdu))
         except LinkError:
             return None
         assert isinstance(response, SubmitSmResp)
         return response
+
+    def bound(self) -> bool:
+        """Return whether it is bound; bind again where it is not."""
+        try:
+            self._bind_again()
+        except LinkError:
+            return False
+        return True
+
+    def _bind_again(self) -> None:
+        if not self._link.bound:
+            self._link = self._run(self._bind(self._demo))
 
     def close(self) -> None:
         self._run(self._link.unbind())
@@ -155,8 +170,16 @@ class SmppClient:
         bind = BindTransceiver(demo["IMISSIVE_SMPP_SYSTEM_ID"], demo["IMISSIVE_SMPP_PASSWORD"])
         return await connect_esme(
             demo["IMISSIVE_SMPP_HOST"], int(demo["IMISSIVE_SMPP_PORT"]), bind, LinkConfig(),
-            handlers=Handlers(on_request=lambda link, pdu: None),
+            handlers=Handlers(on_request=self._received),
         )  # fmt: skip
+
+    def _received(self, link: Link, pdu: Request) -> None:
+        if isinstance(pdu, DeliverSm):
+            receipt = parse_receipt(pdu.short_message, pdu.tlvs)
+            if receipt is not None and receipt.message_id:
+                message_id = uuid.UUID(hex=receipt.message_id)
+                self.receipts.add(ids.public_id(ids.MESSAGE, message_id))
+            link.respond(pdu, Status.ESME_ROK)
 
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)

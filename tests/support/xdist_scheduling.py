@@ -15,6 +15,7 @@ SITE_FILES = (
     "tests/journeys/test_frozen_redis.py",
     "tests/journeys/test_service_returns.py",
     "tests/journeys/test_clocks.py",
+    "tests/journeys/test_drill.py",
 )
 """The files that use the running platform, which is started once for all of them."""
 
