@@ -23,7 +23,8 @@ SOCKET_SECONDS: Final = 0.25
 
 def _ping() -> None:
     # In this thread, as it is configured now: cache objects belong to their threads.
-    caches["default"]._cache.get_client().ping()
+    cache: Any = caches["default"]
+    cache._cache.get_client().ping()
 
 
 def new_breaker() -> Breaker:

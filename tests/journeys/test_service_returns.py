@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from functools import partial
 
 import psutil
 import pytest
@@ -24,7 +25,7 @@ to keep the promise, and none may take twice the time."""
 
 
 def serves_again_within(seconds: float, what: str, kill_and_wait: Callable[[], None]) -> None:
-    taken = []
+    taken: list[float] = []
     while not taken or (min(taken) >= seconds and len(taken) < ATTEMPTS):
         if taken:
             time.sleep(SETTLED_SECONDS + 1)  # so that the pause before a restart is the first again
@@ -63,12 +64,16 @@ def test_a_web_worker_that_dies_repeatedly_dies_alone(site: Site) -> None:
         [victim] = victims
         os.kill(victim, signal.SIGKILL)
         until(lambda: responds(site), 5)
-        until(lambda gone=victim: len(workers(site) - {gone}) == 2, 30)
+        until(partial(_replaced, site, victim), 30)
         assert healthy in workers(site)
         victims = [pid for pid in workers(site) if pid != healthy]
     assert site.pid("web") == web
     # Its pause grows with each death: the next test must not find it in one.
     time.sleep(SETTLED_SECONDS + 1)
+
+
+def _replaced(site: Site, gone: int) -> bool:
+    return len(workers(site) - {gone}) == 2
 
 
 def test_web_workers_serve_again_soon(site: Site) -> None:
