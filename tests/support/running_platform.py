@@ -4,6 +4,7 @@ State is read from its database by plain SQL; the test imports none of the platf
 """
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -122,8 +123,8 @@ class Site(Platform):
                 return response.status, _decode(response.read())
         except urllib.error.HTTPError as error:
             return error.code, _decode(error.read())
-        except OSError:
-            return 0, None
+        except (OSError, http.client.HTTPException):
+            return 0, None  # an HTTPException if web is killed within the response
 
     def post(
         self, path: str, body: Any, *, key: str | None = None, once: str | None = None
