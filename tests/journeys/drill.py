@@ -40,7 +40,7 @@ VICTIMS = {
     "postgres": 1,
     "carrier connections": 3,
 }
-"""What is killed, and how often compared with the others."""
+"""The processes to kill, with their weights."""
 PAUSE_SECONDS = (0.2, 1.2)
 BULK = 40
 SETTLE_SECONDS = 120.0
@@ -48,7 +48,7 @@ SETTLE_SECONDS = 120.0
 
 @dataclass
 class Records:
-    """What the clients and the killer saw. Each client has numbers of its own, so it locks none."""
+    """The records of the clients and the killer. No two clients use the same number."""
 
     accepted: dict[str, str] = field(default_factory=dict)
     """The number of each message that was accepted, by its public id."""

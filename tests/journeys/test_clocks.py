@@ -45,7 +45,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     ("behind", "took", "corrected", "alarmed"),
     [
         (0.0, 0.01, 0.0, 0),
-        (0.2, 0.01, 0.0, 0),  # nobody notices
+        (0.2, 0.01, 0.0, 0),  # not noticeable
         (-0.2, 0.01, 0.0, 0),
         (0.9, 0.01, 0.9, 0),
         (-0.9, 0.01, -0.9, 0),

@@ -1,4 +1,4 @@
-"""A primary is killed under load and its standby promoted: every process goes on by itself."""
+"""A primary is killed under load, its standby promoted, and no process needs a restart."""
 
 import threading
 import time
@@ -83,7 +83,7 @@ def test_nothing_is_lost_and_all_are_back_soon(scene: Scene, servers: Cluster) -
     sender.join()
     customer.close()
     scene.everything_is_right(may_repeat=0)
-    # By themselves: none was started anew.
+    # None of them was restarted.
     assert {name: site.pid(name) for name in before} == before
 
 

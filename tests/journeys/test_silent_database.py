@@ -219,7 +219,7 @@ def stopped(site: Site) -> Iterator[None]:
             process.send_signal(signal.SIGCONT)
 
 
-def test_a_server_that_is_stopped_stops_nobody(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_callers_do_not_wait_for_a_stopped_server(tmp_path_factory: pytest.TempPathFactory) -> None:
     site = Site(
         tmp_path_factory.mktemp("site"), DATABASE_STATEMENT_TIMEOUT="2", WEBHOOK_TIMEOUT="2"
     )

@@ -1,4 +1,4 @@
-"""A TCP proxy before a server: it may speak TLS for it, and let packets vanish without a word."""
+"""A TCP proxy before a server: it can terminate TLS, and let packets vanish silently."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SSL_REQUEST, _GSS_REQUEST = 80877103, 80877104
 
 
 class Proxy:
-    """Passes what comes to its `port` on to another one of this machine.
+    """Forwards connections to its `port` to another port of this machine.
 
-    `tls` is spoken with who connects: at once, or as PostgreSQL does (`asks_first`).
+    With `tls`, clients speak TLS: from the start, or like PostgreSQL (`asks_first`).
     """
 
     def __init__(
@@ -39,12 +39,14 @@ class Proxy:
         self._server = self._run(self._listen())
 
     def vanish(self) -> None:
-        """From now on nothing that is sent here arrives, as if the cable were cut: the kernel
-        drops it before TCP sees it, so nothing is acknowledged and nothing is reset."""
+        """Have the kernel drop every packet before TCP sees it, as if the cable were cut.
+
+        Nothing is acknowledged and nothing is reset.
+        """
         self._run(self._set_filter(True))
 
     def restore(self) -> None:
-        """Packets arrive again."""
+        """Let packets arrive again."""
         self._run(self._set_filter(False))
 
     def close(self) -> None:

@@ -78,7 +78,7 @@ def test_a_service_of_libpq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "url", "told"),
+    ("name", "url", "expected"),
     [
         ("DATABASE_URL", "postgresql://u:secret@h/n?sslmod=require", "sslmod"),
         ("DATABASE_URL", "postgresql://u:secret@h/n?sslmode=full", "sslmode"),
@@ -102,13 +102,13 @@ def test_a_service_of_libpq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     ],
 )
 def test_what_is_not_understood_stops_the_start_with_its_name(
-    monkeypatch: pytest.MonkeyPatch, name: str, url: str, told: str
+    monkeypatch: pytest.MonkeyPatch, name: str, url: str, expected: str
 ) -> None:
     monkeypatch.setenv(name, url)
     with pytest.raises(ImproperlyConfigured) as refusal:
         read_env()
     assert str(refusal.value).startswith(f"{name}: ")
-    assert told in str(refusal.value)
+    assert expected in str(refusal.value)
     assert "secret" not in str(refusal.value)
 
 
@@ -133,7 +133,7 @@ def test_what_is_not_understood_stops_the_start_with_its_name(
 def test_the_broker_of_a_url(
     url: str, broker: str, options: dict[str, object], tls: dict[str, object] | None
 ) -> None:
-    """Celery verifies no certificate of Redis unless told to, and RabbitMQ's name neither."""
+    """Celery verifies no certificate of Redis by default, and not the name of RabbitMQ."""
     assert Broker.of(url) == Broker(broker, options, tls)
 
 
@@ -353,10 +353,10 @@ def test_a_client_asks_once_and_waits_no_longer_than_it_is_told() -> None:
         client = RedisServer.of(url).client(0.2)
         assert client.ping()
         before.vanish()
-        begun = time.monotonic()
+        start = time.monotonic()
         with pytest.raises(redis.RedisError):
             client.ping()
-        assert time.monotonic() - begun < 0.2 + 0.4
+        assert time.monotonic() - start < 0.2 + 0.4
         before.restore()
         until(lambda: _pings(client), 10)
 

@@ -1,4 +1,4 @@
-"""What a dead carrier worker held is queued again at once; a living one keeps what it holds."""
+"""What a dead carrier worker held is queued again immediately; a living one keeps what it holds."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -57,7 +57,9 @@ def test_what_a_worker_held_that_died_is_due_at_once(
     assert sweeps.release_dead() == 0
 
 
-def test_nobody_else_is_touched(world: World, customer: Customer, carrier: Carrier) -> None:
+def test_other_workers_keep_what_they_hold(
+    world: World, customer: Customer, carrier: Carrier
+) -> None:
     other = world.message(
         customer, carrier, status=Status.SENDING, lease=uuid.uuid4(), due_at=ago(-60)
     )
