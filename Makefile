@@ -10,13 +10,14 @@ EMBEDDED := $(BIN)/python -m imissive.run.embedded --die-with-parent
 # Tests to run, such as `make test TESTS="tests/messaging/text/test_encoding.py -k arabic"`.
 TESTS ?=
 
-# The seed of `make conformance` and `make shuffle`: the same number repeats the same run.
+# The seed of `make conformance`, `make shuffle` and `make drill`: the same number repeats the run.
 SEED := $(shell date +%s)
+DRILL_SECONDS ?= 120
 
 # Without the bytecode cache, each of many processes would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: run test shuffle conformance axe screenshots lint bench clean help
+.PHONY: run test shuffle conformance axe screenshots lint drill bench clean help
 
 run: $(VENV)/.run ## Start everything and say where it is
 	@exec $(BIN)/python -m imissive.run.launch
@@ -40,6 +41,9 @@ axe: $(VENV)/.dev ## Judge every page by axe, in both themes, both languages and
 
 screenshots: $(VENV)/.dev ## Take every page in both themes, both languages and two widths, into ./screenshots
 	@exec $(BIN)/python -m tests.screenshots
+
+drill: $(VENV)/.dev ## Kill parts of a platform under load for DRILL_SECONDS, then count; SEED=… repeats the kills
+	@exec $(BIN)/python -m tests.journeys.drill --seconds $(DRILL_SECONDS) --seed $(SEED)
 
 bench: $(VENV)/.dev ## Measure this machine and print a table
 	@exec $(BIN)/python -m tests.bench

@@ -7,6 +7,7 @@ keeps the two equal.
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -15,6 +16,14 @@ from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from imissive.core.servers import (
+    AMQP_SCHEMES,
+    REDIS_SCHEMES,
+    Broker,
+    RedisServer,
+    database_parameters,
+)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -31,6 +40,16 @@ def _scheme(*allowed: str) -> AfterValidator:
     def check(url: str) -> str:
         if urlsplit(url).scheme not in allowed:
             raise ValueError(f"must start with {' or '.join(f'{scheme}://' for scheme in allowed)}")
+        return url
+
+    return AfterValidator(check)
+
+
+def _supported(parse: Callable[[str], object]) -> AfterValidator:
+    """Refuse what the libraries that connect would refuse, or would ignore."""
+
+    def check(url: str) -> str:
+        parse(url)
         return url
 
     return AfterValidator(check)
@@ -54,15 +73,18 @@ class Env(BaseSettings):
             " rest. The first encrypts, all decrypt. `make run` sets it."
         )
     )
-    database_url: Annotated[str, _scheme("postgresql", "postgres")] = Field(
-        description="PostgreSQL 15 or later, `postgresql://user:password@host:5432/name`."
+    database_url: Annotated[
+        str, _scheme("postgresql", "postgres"), _supported(database_parameters)
+    ] = Field(
+        description="PostgreSQL 15 or later, `postgresql://user:password@host:5432/name`, with any"
+        " libpq parameters and several hosts."
     )
-    redis_url: Annotated[str, _scheme("redis", "rediss", "unix")] = Field(
+    redis_url: Annotated[str, _scheme(*REDIS_SCHEMES), _supported(RedisServer.of)] = Field(
         description="Redis 7 or Valkey 8 or later: the shared cache, and the broker by default."
     )
-    broker_url: Annotated[str, _scheme("redis", "rediss", "amqp", "amqps")] | None = Field(
-        None, description="Celery's broker if it is not `REDIS_URL`, for example RabbitMQ."
-    )
+    broker_url: (
+        Annotated[str, _scheme(*REDIS_SCHEMES, *AMQP_SCHEMES), _supported(Broker.of)] | None
+    ) = Field(None, description="Celery's broker if it is not `REDIS_URL`, for example RabbitMQ.")
     data_dir: Path = Field(
         Path("var"), description="Folder of the embedded servers and of collected static files."
     )
@@ -120,9 +142,25 @@ class Env(BaseSettings):
         description="People reach web over HTTPS: secure cookies, HSTS, redirect from HTTP.",
     )
     web_workers: int = Field(2, ge=1, le=256, description="Web processes.")
-    web_threads: int = Field(8, ge=1, le=256, description="Threads in each web process.")
+    web_threads: int = Field(
+        8, ge=1, le=256, description="Requests that each web process handles at the same time."
+    )
     database_pool_size: int = Field(
         10, ge=1, le=200, description="Maximum number of connections in each process."
+    )
+    database_pool_timeout: float = Field(
+        5,
+        gt=0,
+        le=60,
+        description="Seconds that a request waits for its turn, and again for a connection; then"
+        " the response is 503.",
+    )
+    database_statement_timeout: int = Field(
+        30,
+        ge=0,
+        le=3600,
+        description="Seconds that one statement of a request may take, in web and the SMPP server;"
+        " 0 for no limit.",
     )
     webhook_allow_loopback: bool = Field(
         False,
@@ -141,7 +179,8 @@ class Env(BaseSettings):
         60,
         ge=2,
         le=3600,
-        description="Seconds after which a message held by a dead carrier worker is due again.",
+        description="Seconds after which a message that a carrier worker claimed and did not finish"
+        " is due again. The messages of a dead worker are due immediately.",
     )
     metrics_token: SecretStr | None = Field(
         None, description="Bearer token for `/metrics`; without it, only loopback may read them."

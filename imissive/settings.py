@@ -6,6 +6,7 @@ from urllib.parse import unquote, urlsplit
 from csp.constants import NONE, SELF
 
 from imissive.core.logs import configure
+from imissive.core.servers import Broker, database_parameters
 from imissive.env import read_env
 
 env = read_env()
@@ -101,24 +102,32 @@ TEMPLATES = [
 ]
 
 # ---------------------------------------------------------------- data
-_database = urlsplit(env.database_url)
+_database = database_parameters(env.database_url)
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(_database.path.lstrip("/")) or "imissive",
-        "USER": unquote(_database.username or ""),
-        "PASSWORD": unquote(_database.password or ""),
-        "HOST": unquote(_database.hostname or ""),
-        "PORT": _database.port or "",
+        "NAME": _database.pop("dbname", ""),
+        "USER": _database.pop("user", ""),
+        "PASSWORD": _database.pop("password", ""),
+        "HOST": _database.pop("host", ""),
+        "PORT": _database.pop("port", ""),
         "OPTIONS": {
-            "pool": {"min_size": 1, "max_size": env.database_pool_size, "timeout": 10},
+            **_database,
+            "pool": {
+                "min_size": 1,
+                "max_size": env.database_pool_size,
+                "timeout": env.database_pool_timeout,
+                # The longest pause between attempts to connect, so that it is back soon after.
+                "reconnect_timeout": 3,
+            },
             # A statement is prepared on the server once a connection has run it three times.
             "prepare_threshold": 3,
-            "application_name": "imissive",
         },
         "DISABLE_SERVER_SIDE_CURSORS": False,
     }
 }
+DATABASE_POOL_TIMEOUT = env.database_pool_timeout
+DATABASE_STATEMENT_TIMEOUT = env.database_statement_timeout
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.redis_url
 CACHES = {
@@ -130,14 +139,15 @@ CACHES = {
 }
 
 # ---------------------------------------------------------------- Celery
-CELERY_BROKER_URL = env.broker_url or env.redis_url
+BROKER = Broker.of(env.broker_url or env.redis_url)
+CELERY_BROKER_URL, CELERY_BROKER_USE_SSL = BROKER.url, BROKER.tls
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"webhooks.tasks.*": {"queue": "webhooks"}}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = (
+CELERY_BROKER_TRANSPORT_OPTIONS = BROKER.options | (
     {}
-    if CELERY_BROKER_URL.startswith("amqp")
+    if BROKER.is_amqp
     # A publisher must not hang in a request while the broker is down: a wake-up may be lost.
     else {"socket_timeout": 10, "socket_connect_timeout": 2, "retry_on_timeout": True}
 )

@@ -82,6 +82,7 @@ def release() -> None:
 def sweep() -> None:
     """Every second: take back, reroute, match, ring."""
     _repeat(
+        sweeps.release_dead,
         sweeps.requeue_abandoned,
         failover.reroute_from_down,
         receipts.match_waiting,

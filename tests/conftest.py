@@ -86,9 +86,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySite | Non
 @pytest.fixture(scope="session")
 def site_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Return the one platform that all tests from outside share: a start takes 25 s of CPU."""
-    site = Site(
-        tmp_path_factory.mktemp("site"), CARRIER_LEASE="5", WEBHOOK_TIMEOUT="2", WEB_WORKERS="2"
-    )
+    site = Site(tmp_path_factory.mktemp("site"), WEBHOOK_TIMEOUT="2", WEB_WORKERS="2")
     try:
         site.start()
         site.remember()
@@ -142,8 +140,7 @@ def _fresh_post_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session", autouse=True)
 def _patient_cache() -> None:
     """Give the cache a longer timeout: a slow Redis would be taken for one that is down."""
-    timeouts = {"socket_timeout": 10, "socket_connect_timeout": 10}
-    settings.CACHES["default"] |= {"OPTIONS": timeouts}  # type: ignore[dict-item]
+    settings.CACHES["default"] |= {"OPTIONS": {"seconds": 10}}  # type: ignore[dict-item]
 
 
 @pytest.fixture(scope="session", autouse=True)

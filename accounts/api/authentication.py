@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from django.utils import timezone
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.permissions import BasePermission
@@ -16,6 +15,7 @@ from accounts.api.reasons import CallReason
 from accounts.keys import ip_allow_list
 from accounts.keys.api_keys import digest
 from accounts.models import Organization
+from imissive.core import clock
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
@@ -139,7 +139,7 @@ def read_extra(extra: str, organization_id: uuid.UUID) -> Any:
 
 
 def _is_stale(last_used_at: datetime | None) -> bool:
-    return last_used_at is None or last_used_at < timezone.now() - LAST_USE_RESOLUTION
+    return last_used_at is None or last_used_at < clock.now() - LAST_USE_RESOLUTION
 
 
 class HasScope(BasePermission):

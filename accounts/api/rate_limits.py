@@ -7,7 +7,6 @@ cannot both take the last one.
 """
 
 import math
-import time
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cache
@@ -16,12 +15,12 @@ from uuid import UUID
 
 import redis
 from django.conf import settings
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from accounts.api.reasons import CallReason
+from imissive.core import clock
 from imissive.core.breaker import Breaker
 from imissive.core.errors import ApiError
+from imissive.core.servers import RedisServer
 
 PERIOD_SECONDS = 60
 SOCKET_SECONDS = 0.25
@@ -75,7 +74,7 @@ class LimitStatus:
         return {
             "X-RateLimit-Limit": str(self.limit),
             "X-RateLimit-Remaining": str(self.remaining),
-            "X-RateLimit-Reset": str(math.ceil(time.time() + self.reset_seconds)),
+            "X-RateLimit-Reset": str(math.ceil(clock.seconds() + self.reset_seconds)),
             "RateLimit-Policy": f'"{self.limit_class}";q={self.limit};w={PERIOD_SECONDS}',
             "RateLimit": f'"{self.limit_class}";r={self.remaining};t={reset}',
         }
@@ -116,23 +115,27 @@ return {math.ceil(after - now), 0}
 
 def new_breaker() -> Breaker:
     """Return the breaker of a process whose Redis has not failed yet."""
-    return Breaker("rate_limits", lost="limits do not hold", restored="limits hold again")
+    return Breaker(
+        "rate_limits",
+        lambda: _client(settings.REDIS_URL).ping(),
+        lost="limits do not hold",
+        restored="limits hold again",
+    )
 
 
 _breaker = new_breaker()
 
 
 @cache
+def _client(url: str) -> redis.Redis:
+    # The client does not retry: Redis may have taken the tokens already. The pool replaces a
+    # connection that a restart closed.
+    return RedisServer.of(url).client(SOCKET_SECONDS)
+
+
+@cache
 def _script(url: str) -> Any:
-    client = redis.Redis.from_url(
-        url,
-        socket_timeout=SOCKET_SECONDS,
-        socket_connect_timeout=SOCKET_SECONDS,
-        # No retry: Redis may have taken the tokens already, and a request must not wait twice. The
-        # pool replaces a connection that a restart closed.
-        retry=Retry(NoBackoff(), 0),
-    )
-    return client.register_script(_TAKE)
+    return _client(url).register_script(_TAKE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +165,6 @@ def take_tokens(bucket: str, limit: int, seconds: float, cost: int = 1) -> Token
         except (redis.RedisError, OSError) as error:
             _breaker.failed(error)
         else:
-            _breaker.succeeded()
             remaining = max(0, int((full - used + forgiven) / each))
             return Tokens(remaining, used / 1_000_000, wait / 1_000_000)
     return Tokens(limit, 0.0, known=False)

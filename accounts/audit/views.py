@@ -20,6 +20,7 @@ from accounts.models import AuditEntry, Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import query_without
 from accounts.ui.pages import show_page
+from imissive.core import clock
 from imissive.core.api.rendering import time_text
 from imissive.core.spreadsheets import download
 
@@ -131,7 +132,7 @@ def export_audit(request: HttpRequest, member: Member) -> StreamingHttpResponse:
     """Stream all entries that match the filter as a CSV or XLSX file."""
     narrowed = AuditForm(member, request.GET).narrowed()
     rows = _table(member, narrowed, get_language() or "en")
-    return download(request, f"audit-{timezone.localtime():%Y-%m-%d}", rows)
+    return download(request, f"audit-{timezone.localtime(clock.now()):%Y-%m-%d}", rows)
 
 
 def _table(member: Member, narrowed: log.Filter, language: str) -> Iterator[list[str]]:

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
 from accounts.audit import trail
 from accounts.keys import ip_allow_list
 from accounts.keys.reasons import KeyReason
 from accounts.models import ApiKey, Organization, User
+from imissive.core import clock
 from imissive.core.errors import ApiError
 
 _RANDOM_BYTES = 32
@@ -91,7 +91,7 @@ def rotate_key(
         raise ApiError(KeyReason.OVERLAP_TOO_LONG, "overlap", days=LONGEST_OVERLAP.days)
     # The lock makes the second of two concurrent rotations find the first one's new key.
     old = ApiKey.objects.select_for_update(no_key=True).get(pk=key.pk)
-    now = timezone.now()
+    now = clock.now()
     if old.revoked_at is not None or (old.expires_at is not None and old.expires_at <= now):
         raise ApiError(KeyReason.KEY_OVER)
     if old.replaced_by.exists():
@@ -138,7 +138,7 @@ def restrict_key(
 def revoke_key(key: ApiKey, *, actor: User | None = None, address: str | None = None) -> None:
     """Revoke the key immediately. Revoking it again changes nothing."""
     working = ApiKey.objects.filter(pk=key.pk, revoked_at=None)
-    if working.update(revoked_at=timezone.now()):
+    if working.update(revoked_at=clock.now()):
         _audit("apikey.revoked", key, actor, address)
     key.refresh_from_db()
 

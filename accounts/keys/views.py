@@ -8,7 +8,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -18,7 +17,7 @@ from accounts.models import ApiKey, Member
 from accounts.roles import Action, Scope
 from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
 from accounts.ui.single_use_forms import SingleUseForm
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
 from imissive.core.problems import sentence
@@ -113,7 +112,7 @@ def _is_network(written: str) -> bool:
 def key_list(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the organization's working keys, and the latest expired and revoked ones."""
     mine = _keys_of(member).prefetch_related("replaced_by")
-    gone = Q(revoked_at__isnull=False) | Q(expires_at__lte=timezone.now())
+    gone = Q(revoked_at__isnull=False) | Q(expires_at__lte=clock.now())
     context = {
         "page": "keys",
         "working": mine.exclude(gone).order_by("-created_at"),
@@ -133,16 +132,17 @@ def new_key(request: HttpRequest, member: Member) -> HttpResponse:
         return _created_already(request, member)
     values = form.cleaned_data
     days = _LIFETIMES_DAYS.get(values["life"])
-    key, secret = api_keys.create_key(
-        member.organization,
-        values["name"],
-        test=values["kind"] == "test",
-        scopes=values["scopes"],
-        allowed=values["networks"],
-        expires_at=timezone.now() + timedelta(days=days) if days else None,
-        created_by=member.user,
-        address=client_address(request),
-    )
+    with form.usable_after_failure():
+        key, secret = api_keys.create_key(
+            member.organization,
+            values["name"],
+            test=values["kind"] == "test",
+            scopes=values["scopes"],
+            allowed=values["networks"],
+            expires_at=clock.now() + timedelta(days=days) if days else None,
+            created_by=member.user,
+            address=client_address(request),
+        )
     return _show_secret(request, member, key, secret)
 
 
@@ -170,9 +170,10 @@ def rotate(request: HttpRequest, member: Member, key_id: str) -> HttpResponse:
         return _created_already(request, member)
     overlap = timedelta(hours=_OVERLAP_HOURS[form.cleaned_data["overlap"]])
     try:
-        new, secret = api_keys.rotate_key(
-            key, overlap, actor=member.user, address=client_address(request)
-        )
+        with form.usable_after_failure():
+            new, secret = api_keys.rotate_key(
+                key, overlap, actor=member.user, address=client_address(request)
+            )
     except ApiError:
         messages.error(request, _("This key has ended, or was rotated already."))
         return _back(member)

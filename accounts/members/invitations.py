@@ -16,7 +16,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone, translation
+from django.utils import translation
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -26,6 +26,7 @@ from accounts.members.people import has_address
 from accounts.members.team import NotAllowed, locked_member
 from accounts.models import AuditEntry, Invitation, Member, Organization, User
 from accounts.roles import Role
+from imissive.core import clock
 
 log = structlog.get_logger(__name__)
 
@@ -53,7 +54,7 @@ def invite(by: Member, email: str, role: str, address: str = "") -> bool:
         if Member.objects.filter(organization=by.organization, user__email=email).exists():
             raise NotAllowed(_("That person is a member already."))
         _check_limits(by.organization)
-        now = timezone.now()
+        now = clock.now()
         mine = Invitation.objects.filter(organization=by.organization, email=email)
         mine.filter(expires_at__lte=now).delete()
         if mine.exists():
@@ -81,7 +82,7 @@ def resend(by: Member, invitation_id: int, address: str = "") -> bool:
     with transaction.atomic():
         by = locked_member(by)
         invitation = _of(by, invitation_id)
-        now = timezone.now()
+        now = clock.now()
         if invitation.sent_at > now - BETWEEN_MAILS:
             raise NotAllowed(_("It was sent a moment ago. Wait a minute before you send it again."))
         _check_limits(by.organization, more=0)
@@ -105,7 +106,7 @@ def revoke(by: Member, invitation_id: int, address: str = "") -> Invitation:
 def find(token: str) -> Invitation | None:
     """Return the open invitation with that token; None if unknown, used, revoked or expired."""
     found = Invitation.objects.select_related("organization", "invited_by")
-    invitation = found.filter(digest=digest(token), expires_at__gt=timezone.now()).first()
+    invitation = found.filter(digest=digest(token), expires_at__gt=clock.now()).first()
     if invitation is None or invitation.organization.status == Organization.Status.CLOSED:
         return None
     return invitation
@@ -124,7 +125,7 @@ def accept(invitation: Invitation, user: User, address: str = "") -> Member:
     # member.
     Organization.objects.select_for_update(no_key=True).get(pk=invitation.organization_id)
     locked = Invitation.objects.select_for_update().filter(pk=invitation.pk)
-    current = locked.filter(digest=invitation.digest, expires_at__gt=timezone.now()).first()
+    current = locked.filter(digest=invitation.digest, expires_at__gt=clock.now()).first()
     if current is None:
         raise NotAllowed(_("This invitation was used or revoked."))
     member, _created = Member.objects.get_or_create(
@@ -179,7 +180,7 @@ def _check_limits(organization: Organization, *, more: int = 1) -> None:
     day = AuditEntry.objects.filter(
         organization=organization,
         action__in=["member.invited", "invitation.sent_again"],
-        created_at__gt=timezone.now() - timedelta(days=1),
+        created_at__gt=clock.now() - timedelta(days=1),
     )
     if day.count() >= MAILS_A_DAY:
         raise NotAllowed(_("That is enough invitations for today. Try again tomorrow."))

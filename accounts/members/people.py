@@ -7,12 +7,12 @@ from allauth.account.models import EmailAddress
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Exists, OuterRef
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import trail
 from accounts.models import AuditEntry, Member, Organization, User
 from accounts.roles import Role
+from imissive.core import clock
 
 UNPROVED_KEPT = timedelta(days=7)
 FORGET_STEP = 500
@@ -109,7 +109,7 @@ def forget_unproved() -> int:
         is_staff=False,
         last_login=None,
         memberships=None,
-        date_joined__lt=timezone.now() - UNPROVED_KEPT,
+        date_joined__lt=clock.now() - UNPROVED_KEPT,
     )
     ids = list(old.values_list("pk", flat=True)[:FORGET_STEP])
     User.objects.filter(pk__in=ids).delete()

@@ -7,7 +7,6 @@ from django.contrib import messages
 from django.db import transaction
 from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -21,6 +20,7 @@ from accounts.members.people import check_name
 from accounts.models import ApiKey, Member, Organization
 from accounts.roles import Action, may
 from accounts.ui.pages import show_page, to_page
+from imissive.core import clock
 from imissive.core.api.requests import client_address
 from imissive.core.countries import home_choices, name_of
 
@@ -117,7 +117,7 @@ def _restricted(member: Member) -> dict[str, Any]:
     if not may(member.role, Action.MANAGE_KEYS):
         return {}
     working = ApiKey.objects.filter(organization=member.organization, revoked_at=None).filter(
-        Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+        Q(expires_at=None) | Q(expires_at__gt=clock.now())
     )
     keys = list(working.order_by("name"))
     bound = [key for key in keys if key.networks]

@@ -7,13 +7,12 @@ from django.core.validators import MinValueValidator
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import pgettext_lazy
 
 from accounts.models.users import User
 from accounts.roles import Role
-from imissive.core import ids
+from imissive.core import clock, ids
 
 DEFAULT_COUNTRY = "SA"
 """The default country of a new organization, and of operators' searches."""
@@ -151,7 +150,7 @@ class Impersonation(models.Model):
     @property
     def is_over(self) -> bool:
         """Return whether it was ended or has expired."""
-        return self.ended_at is not None or self.ends_at <= timezone.now()
+        return self.ended_at is not None or self.ends_at <= clock.now()
 
 
 class Invitation(models.Model):
@@ -183,7 +182,7 @@ class Invitation(models.Model):
 
     @property
     def expired(self) -> bool:
-        return self.expires_at <= timezone.now()
+        return self.expires_at <= clock.now()
 
 
 def member_organizations(user: User) -> models.QuerySet[Organization]:

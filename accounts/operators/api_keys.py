@@ -10,7 +10,6 @@ from django.contrib import admin, messages
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -29,6 +28,7 @@ from accounts.operators.base import (
 )
 from accounts.operators.site import site
 from accounts.roles import Scope
+from imissive.core import clock
 from imissive.core.api.requests import client_address
 from imissive.core.problems import sentence
 
@@ -90,7 +90,7 @@ class ApiKeyForm(ApiKeyModelForm):
 
     def clean_expires_at(self) -> datetime | None:
         expires_at: datetime | None = self.cleaned_data["expires_at"]
-        if expires_at is not None and expires_at <= timezone.now():
+        if expires_at is not None and expires_at <= clock.now():
             raise forms.ValidationError(_("That time has passed."))
         return expires_at
 
@@ -154,7 +154,7 @@ class ApiKeyAdmin(OperatorAdmin):
     def state(self, obj: Any) -> tuple[str, Any]:
         if obj.revoked_at:
             return "revoked", _("Revoked")
-        if obj.expires_at and obj.expires_at <= timezone.now():
+        if obj.expires_at and obj.expires_at <= clock.now():
             return "expired", _("Expired")
         return ("rotated", _("Rotated")) if obj.rotated else ("active", _("Active"))
 

@@ -10,12 +10,12 @@ from typing import Final
 
 from django.contrib.sessions.backends.base import SessionBase
 from django.db import transaction
-from django.utils import timezone
 
 from accounts.audit import trail
 from accounts.models import Impersonation, Member, Organization, User
 from accounts.operators.reasons import OperatorReason
 from accounts.roles import IMPERSONATOR
+from imissive.core import clock
 from imissive.core.errors import ApiError
 
 MAX_DURATION: Final = timedelta(minutes=30)
@@ -40,7 +40,7 @@ def start(
     if Member.objects.filter(user=operator, organization=organization).exists():
         raise ApiError(OperatorReason.OWN_ORGANIZATION)
     end(session, operator, address=address)
-    now = timezone.now()
+    now = clock.now()
     impersonation = Impersonation.objects.create(
         operator=operator,
         organization=organization,
@@ -69,7 +69,7 @@ def end(
     session.pop(_SESSION, None)
     if impersonation is None:
         return None
-    now = timezone.now()
+    now = clock.now()
     if Impersonation.objects.filter(pk=impersonation.pk, ended_at=None).update(ended_at=now):
         trail.record(
             "acting.ended",

@@ -7,10 +7,10 @@ from pathlib import PurePath
 
 from django.db import transaction
 from django.http import StreamingHttpResponse
-from django.utils import timezone
 from django.utils.http import content_disposition_header
 
 from accounts.models import FileChunk, Organization, StoredFile
+from imissive.core import clock
 from imissive.core.spreadsheets import csv_rows
 from imissive.core.workbook_writer import CONTENT_TYPE, xlsx_pieces
 
@@ -87,7 +87,7 @@ def _pieces(content: Iterable[bytes]) -> Iterator[bytes]:
 def file_of(organization: Organization, file_id: uuid.UUID) -> StoredFile | None:
     """Return the organization's file with that id; None if there is none or it has expired."""
     found = StoredFile.objects.filter(organization=organization, id=file_id).first()
-    if found is None or (found.expires_at is not None and found.expires_at <= timezone.now()):
+    if found is None or (found.expires_at is not None and found.expires_at <= clock.now()):
         return None
     return found
 
@@ -124,7 +124,7 @@ def download(file: StoredFile, *, workbook: bool = False) -> StreamingHttpRespon
 
 def purge() -> int:
     """Delete up to PURGE_STEP expired files; return their number."""
-    over = StoredFile.objects.filter(expires_at__lte=timezone.now())
+    over = StoredFile.objects.filter(expires_at__lte=clock.now())
     gone = list(over.order_by("expires_at").values_list("id", flat=True)[:PURGE_STEP])
     StoredFile.objects.filter(id__in=gone).delete()
     return len(gone)

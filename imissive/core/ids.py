@@ -6,9 +6,10 @@ rows go to the end of each index and nobody can guess another row's id.
 
 import os
 import threading
-import time
 import uuid
 from datetime import UTC, datetime, timedelta
+
+from imissive.core import clock
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 # Two characters have ten bits: half as many steps as one character at a time.
@@ -41,7 +42,7 @@ def new_uuid() -> uuid.UUID:
     with _guard:
         # Read inside the lock: a thread that read it earlier could create an id that is smaller
         # than another thread's.
-        milliseconds = time.time_ns() // 1_000_000
+        milliseconds = clock.time_ns() // 1_000_000
         if _last[0] == milliseconds and (after := _last[1] + 1 + (random >> 15)) < 1 << 74:
             random = after
         _last = (milliseconds, random)

@@ -114,5 +114,5 @@ def configure(*, level: str, as_json: bool) -> None:
         "celery.beat",
     ):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, root.level))
-    for wordy in ("celery.beat", "celery.worker.consumer.consumer"):
+    for wordy in ("celery.beat", "celery.worker.consumer.consumer", "psycopg.pool"):
         logging.getLogger(wordy).addFilter(FirstLine())

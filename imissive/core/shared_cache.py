@@ -10,27 +10,28 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import redis
+from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
-from django.core.cache.backends.redis import RedisCache
-from redis.backoff import NoBackoff
-from redis.retry import Retry
+from django.core.cache.backends.redis import RedisCache, RedisCacheClient
 
 from imissive.core.breaker import Breaker
+from imissive.core.servers import RedisServer
 
 SOCKET_SECONDS: Final = 0.25
 """The timeout of a request to Redis; after it, the process's memory is used."""
-_PATIENCE: Final = {
-    "socket_timeout": SOCKET_SECONDS,
-    "socket_connect_timeout": SOCKET_SECONDS,
-    # Without retries, no request waits twice. The pool replaces a connection that a restart broke.
-    "retry": Retry(NoBackoff(), 0),
-}
+
+
+def _ping() -> None:
+    # In this thread, as it is configured now: cache objects belong to their threads.
+    cache: Any = caches["default"]
+    cache._cache.get_client().ping()
 
 
 def new_breaker() -> Breaker:
     """Return a closed circuit breaker, for a process whose Redis has not failed yet."""
     return Breaker(
         "cache",
+        _ping,
         lost="each process counts alone",
         restored="all processes count together again",
     )
@@ -49,7 +50,6 @@ def _either(name: str) -> Callable[..., Any]:
             except (redis.RedisError, OSError) as error:
                 _breaker.failed(error)
             else:
-                _breaker.succeeded()
                 return result
         return getattr(cache.memory, name)(*args, **named)
 
@@ -57,12 +57,28 @@ def _either(name: str) -> Callable[..., Any]:
     return operation
 
 
+class CacheClient(RedisCacheClient):
+    """Django's client for the server that REDIS_URL names: by address, socket or Sentinels."""
+
+    def __init__(
+        self, servers: list[str], *, seconds: float = SOCKET_SECONDS, **options: Any
+    ) -> None:
+        super().__init__(servers, **options)
+        self._shared = RedisServer.of(servers[0]).client(seconds)
+
+    def get_client(self, key: Any = None, *, write: bool = False) -> redis.Redis:
+        """Return the one client."""
+        return self._shared
+
+
 class SharedCache(RedisCache):
     """A cache in Redis, and in this process's memory while Redis does not respond."""
 
-    def __init__(self, server: str | list[str], params: dict[str, Any]) -> None:
-        params = {**params, "OPTIONS": _PATIENCE | params.get("OPTIONS", {})}
+    def __init__(self, server: str, params: dict[str, Any]) -> None:
         super().__init__(server, params)
+        # One server: a list of Sentinels has commas too.
+        self._servers = [server]
+        self._class = CacheClient
         # With one name, all threads of a process share the counters.
         self.memory = LocMemCache("imissive", {"KEY_PREFIX": self.key_prefix})
 

@@ -5,12 +5,19 @@ import threading
 import time
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 import psycopg
+from django.conf import settings
 from django.db import InterfaceError, OperationalError, connection
 from django.db.backends.utils import CursorWrapper
+from psycopg.abc import RV, PQGen
 from psycopg_pool import PoolTimeout
+
+from imissive.core import clock
+
+WAIT_SECONDS = 0.1
+"""How often psycopg checks for signals while it waits: its own default."""
 
 
 def server_cursor() -> CursorWrapper:
@@ -23,6 +30,8 @@ def server_cursor() -> CursorWrapper:
     character by character.
     """
     connection.ensure_connection()
+    if clock.is_due():
+        _measure_clock()
     raw: Any = psycopg.Cursor(connection.connection)
     # Django's wrapper translates the exceptions, and counts queries where a test wants that.
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
@@ -35,6 +44,68 @@ def rows_of(sql: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         cursor.execute(sql, parameters)
         rows: list[tuple[Any, ...]] = cursor.fetchall()
     return rows
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """A connection that gives up after `patience` seconds without a response of the server.
+
+    A server that is stopped, or whose disk hangs, acknowledges all packets: neither does its own
+    timeout end a statement then, nor TCP's the connection.
+    """
+
+    patience: ClassVar[float | None] = None
+
+    def wait(
+        self, gen: PQGen[RV], interval: float = WAIT_SECONDS, timeout: float | None = None
+    ) -> RV:
+        """Run a generator of psycopg. Raises OperationalError if the server does not respond."""
+        patience = self.patience if timeout is None else timeout
+        try:
+            return super().wait(gen, interval, patience)
+        except psycopg.errors._WaitTimeout:
+            if timeout is not None:
+                raise
+            self.pgconn.finish()
+            message = f"the server did not respond within {patience:g} s"
+            raise psycopg.OperationalError(message) from None
+
+
+PATIENCE_SECONDS = 3.0
+"""How much longer than its own statement timeout the server may take to respond."""
+
+
+def limit_statements() -> None:
+    """Limit each statement of this process to DATABASE_STATEMENT_TIMEOUT.
+
+    For processes that handle requests. Call it before the first connection. A `statement_timeout`
+    in DATABASE_URL has priority.
+    """
+    seconds = settings.DATABASE_STATEMENT_TIMEOUT
+    options = connection.settings_dict["OPTIONS"]
+    given = options.get("options", "")
+    if not seconds or "statement_timeout" in given:
+        return
+    options["options"] = f"{given} -c statement_timeout={seconds * 1000}".strip()
+    ImpatientConnection.patience = seconds + PATIENCE_SECONDS
+    options["pool"]["connection_class"] = ImpatientConnection
+
+
+def own_parameters() -> dict[str, Any]:
+    """Return the parameters of a connection outside Django's pool, to the same database."""
+    parameters = connection.get_connection_params()
+    for name in ("cursor_factory", "context", "prepare_threshold"):
+        parameters.pop(name, None)
+    return parameters
+
+
+def _measure_clock() -> None:
+    """Ask the database for its time, without Django, which would count the query."""
+    asked = time.time()
+    with contextlib.suppress(psycopg.Error):
+        cursor = psycopg.Cursor(connection.connection)
+        row = cursor.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        if row is not None:
+            clock.learn(row[0], asked, time.time())
 
 
 class Fault(Enum):

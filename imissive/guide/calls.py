@@ -15,10 +15,12 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+
+from imissive.core import clock
 
 FOLDER = Path(__file__).parent / "examples"
 KEY = "YOUR_API_KEY"
@@ -62,12 +64,12 @@ def names() -> list[str]:
 
 def load(name: str, today: date | None = None) -> Call:
     """Return the call of that name with the dates of `today` (default: today in UTC)."""
-    return _load(name, today or datetime.now(UTC).date())
+    return _load(name, today or clock.now().date())
 
 
 def events(today: date | None = None) -> dict[str, Any]:
     """Return an example body for each type of event, dated `today` (default: today in UTC)."""
-    return _read(Path(__file__).parent / "events.json", today or datetime.now(UTC).date())
+    return _read(Path(__file__).parent / "events.json", today or clock.now().date())
 
 
 @functools.lru_cache(maxsize=200)

@@ -13,12 +13,11 @@ from typing import Any
 
 from cryptography.fernet import InvalidToken
 from django.http import HttpRequest
-from django.utils import timezone
 
 from accounts.keys.api_keys import create_key, revoke_key
 from accounts.models import ApiKey, Member, Organization, User
 from accounts.roles import Action, Role, may
-from imissive.core import crypto
+from imissive.core import clock, crypto
 from imissive.core.api.requests import client_address
 from messaging.models import SenderId
 
@@ -83,7 +82,7 @@ def create(request: HttpRequest, user: User, organization: Organization) -> None
         organization,
         NAME,
         test=True,
-        expires_at=timezone.now() + LIFETIME,
+        expires_at=clock.now() + LIFETIME,
         created_by=user,
         address=client_address(request),
     )
@@ -104,7 +103,7 @@ def _usable(user: User, key_id: uuid.UUID) -> ApiKey | None:
         id=key_id,
         test=True,
         revoked_at=None,
-        expires_at__gt=timezone.now(),
+        expires_at__gt=clock.now(),
         organization__memberships__in=Member.objects.filter(user=user, role__in=_ROLES),
     )
     return found.first()

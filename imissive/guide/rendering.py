@@ -3,7 +3,7 @@
 import functools
 import itertools
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 from typing import Any
 
 from django.utils.html import escape
@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString, mark_safe
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Literal, Name, Operator
 
+from imissive.core import clock
 from imissive.guide.calls import FOLDER, Call
 from imissive.guide.languages import LANGUAGES, Language
 from imissive.guide.literals import JSON, write
@@ -30,7 +31,7 @@ class Panel:
 
 def today() -> date:
     """Return the day whose dates the examples have: today in UTC."""
-    return datetime.now(UTC).date()
+    return clock.now().date()
 
 
 # The classes of guide.css. Other tokens get no element: pygments' own formatter would wrap every

@@ -16,6 +16,7 @@ from accounts.api.authentication import caller_of
 from accounts.api.view import ApiView
 from accounts.credits.ledger import credits_text
 from accounts.roles import Scope
+from imissive.core import clock
 from imissive.core.api.fields import Count, Time
 from imissive.core.api.operation import operation
 from imissive.core.api.rendering import time_text
@@ -158,7 +159,7 @@ class UsageView(ApiView):
         What counts is when a message was accepted. Messages of test keys are left out. By day and
         by country, it is told too how many one-time passwords came back.
         """
-        start, end = _period(query, datetime.now(UTC))
+        start, end = _period(query, clock.now())
         return Response(_usage(caller_of(request).organization_id, start, end, query.group_by))
 
 

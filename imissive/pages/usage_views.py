@@ -9,7 +9,6 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Literal
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -20,6 +19,7 @@ from accounts.models import Member
 from accounts.roles import Action, may
 from accounts.ui.charts import Chart, meter, stacked
 from accounts.ui.pages import show_page
+from imissive.core import clock
 from imissive.core.countries import name_of
 from imissive.core.spreadsheets import download
 from messaging.log.failure_reasons import STATUS_LABELS
@@ -135,7 +135,7 @@ class Selection:
 
 
 def _selection(request: HttpRequest) -> Selection:
-    today = timezone.now().astimezone(overview.days_zone()).date()
+    today = clock.now().astimezone(overview.days_zone()).date()
     choices = preset_periods(today)
     by: By = next((each for each in BY if each == request.GET.get("by")), "day")
     chosen = any(request.GET.get(name) for name in ("since", "until"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import psycopg
 import redis
 
+from imissive.core.servers import RedisServer, connect_database
 from imissive.env import Env
 from imissive.run.processes import write_private
 from imissive.run.programs import ROOT
@@ -27,7 +28,7 @@ class Unusable(Exception):
 def check_servers(env: Env) -> None:
     """Raise Unusable where the database or Redis does not answer or is too old."""
     try:
-        with psycopg.connect(env.database_url, connect_timeout=5) as connection:
+        with connect_database(env.database_url) as connection:
             version = connection.info.server_version // 10_000
     except psycopg.Error as error:
         raise Unusable(f"DATABASE_URL: {' '.join(str(error).split())}") from None
@@ -35,7 +36,7 @@ def check_servers(env: Env) -> None:
         raise Unusable(
             f"DATABASE_URL: PostgreSQL {OLDEST_POSTGRESQL} or later is needed; this is {version}"
         )
-    client = redis.Redis.from_url(env.redis_url, socket_connect_timeout=5, socket_timeout=5)
+    client = RedisServer.of(env.redis_url).client(5)
     try:
         client.ping()
     except (redis.RedisError, OSError) as error:
@@ -92,7 +93,7 @@ def _applied(env: Env) -> str:
         "SELECT md5(string_agg(concat_ws(' ', app, name, applied), ',' ORDER BY id))"
         " FROM django_migrations"
     )
-    with psycopg.connect(env.database_url, connect_timeout=5) as connection:
+    with connect_database(env.database_url) as connection:
         there = connection.execute("SELECT to_regclass('django_migrations')").fetchone()
         row = connection.execute(query).fetchone() if there and there[0] else None
     return str(row[0]) if row else "none"

@@ -14,8 +14,10 @@ import structlog
 from django.core.exceptions import ImproperlyConfigured
 
 from imissive.core.logs import configure
+from imissive.core.servers import connect_database
 from imissive.env import Env, read_env
 from imissive.run.forking import FORKS, preload
+from imissive.run.processes import process_name
 from imissive.run.programs import ROOT, carrier_command
 from imissive.run.supervisor import Program, Supervisor
 
@@ -35,7 +37,28 @@ class Carriers:
         self.supervisor = Supervisor(
             env.data_dir.absolute() / "pids",
             say=lambda text: log.warning("carrier_worker", what=text),
+            died=self._died,
         )
+        self.dead: list[str] = []
+
+    def _died(self, pid: int) -> None:
+        self.dead.append(process_name(pid))
+
+    def record_deaths(self) -> None:
+        """Record which workers have died in the database: what they held is free at once."""
+        if not self.dead:
+            return
+        try:
+            with connect_database(self.env.database_url) as connection:
+                connection.execute(
+                    "UPDATE messaging_carrierworker SET died_at = now()"
+                    " WHERE name = ANY(%s) AND died_at IS NULL",
+                    [self.dead],
+                )
+        except psycopg.Error as error:
+            log.warning("database_failed", error=str(error).strip(), effect="it is recorded later")
+        else:
+            self.dead.clear()
 
     def reconcile(self) -> None:
         """Make the workers that run those of the carriers that are enabled."""
@@ -54,7 +77,7 @@ class Carriers:
         """The carriers that need a worker, or None while the database does not say."""
         try:
             # One query every two seconds holds no connection.
-            with psycopg.connect(self.env.database_url, connect_timeout=5) as connection:
+            with connect_database(self.env.database_url) as connection:
                 rows = connection.execute("SELECT slug FROM messaging_carrier WHERE enabled")
                 return [slug for (slug,) in rows]
         except psycopg.Error as error:
@@ -92,10 +115,14 @@ def main() -> int:
     carriers = Carriers(env)
     try:
         while not asked:
+            carriers.record_deaths()
             carriers.reconcile()
             for _ in range(int(POLL_SECONDS / 0.1)):
+                known = len(carriers.dead)
                 if not asked:
                     carriers.supervisor.step(0.1)
+                if len(carriers.dead) > known:
+                    carriers.record_deaths()
     finally:
         carriers.supervisor.stop_all(patience=GRACE_AT_END)
     return 0

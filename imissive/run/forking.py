@@ -31,7 +31,6 @@ _MODULES = (
     "celery.apps.worker",
     "celery.bin.celery",
     "celery.concurrency.thread",
-    "granian.cli",
     "granian.server",
     "kombu.transport.redis",
 )
@@ -140,6 +139,9 @@ def _reset_signals() -> None:
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
+    # A Ctrl-C that came before this child had its own group was for the parent, which ends it by
+    # SIGTERM: to ignore the signal discards it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 

@@ -19,6 +19,11 @@ def reachable(host: str) -> str:
     return LOOPBACK if host in ("0.0.0.0", "::", "") else host  # noqa: S104
 
 
+def process_name(pid: int) -> str:
+    """Return what a process of this machine is called in the database."""
+    return f"{socket.gethostname()[:64]}:{pid}"
+
+
 def stop_process(process: subprocess.Popen[bytes], first: signal.Signals, seconds: float) -> None:
     """End a process and wait for it; kill it where it does not end in time."""
     if process.poll() is None:

@@ -15,9 +15,6 @@ from imissive.run.processes import LOOPBACK
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
-# A connection occupies one of these even when it is idle, so they are many more than the threads.
-CONNECTIONS_PER_WEB_WORKER = 512
-
 
 def commands(env: Env) -> dict[str, list[str]]:
     """The processes by name, in the order in which they are of use to each other."""
@@ -27,14 +24,7 @@ def commands(env: Env) -> dict[str, list[str]]:
             *("--host", LOOPBACK, "--port", str(env.simulator_port)),
         ],
         "carriers": _python("imissive.run.carriers"),
-        "web": [
-            *_python("granian", "imissive.wsgi:application", "--interface", "wsgi"),
-            *("--host", env.host, "--port", str(env.port), "--http", "1"),
-            *("--workers", str(env.web_workers), "--blocking-threads", str(env.web_threads)),
-            *("--backpressure", str(CONNECTIONS_PER_WEB_WORKER), "--backlog", "1024"),
-            *("--workers-kill-timeout", "5", "--respawn-failed-workers", "--no-ws"),
-            *("--log-level", "error"),
-        ],
+        "web": _python("imissive.run.web"),
         "smpp": [sys.executable, "manage.py", "smpp_server"],
         "worker": [
             *_celery(env, "worker", "-Q", "default,webhooks", "-n", "worker@%h"),

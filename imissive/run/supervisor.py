@@ -66,13 +66,22 @@ class Supervisor:
     """Runs programs and writes each one's pid to `pids/<name>.pid`.
 
     With `emit`, the programs' output comes line by line as `emit(name, line)`; without, they write
-    where the supervisor writes. `say` gets what the supervisor itself has to tell.
+    where the supervisor writes. `say` gets the supervisor's own messages, `died` the pid of each
+    process that has ended.
     """
 
-    def __init__(self, pids: Path, *, say: Callable[[str], None], emit: Emit | None = None) -> None:
+    def __init__(
+        self,
+        pids: Path,
+        *,
+        say: Callable[[str], None],
+        emit: Emit | None = None,
+        died: Callable[[int], None] = lambda _pid: None,
+    ) -> None:
         self._pids = pids
         self._say = say
         self._emit = emit
+        self._died = died
         self._children: dict[str, _Child] = {}
         self._selector = selectors.DefaultSelector()
         pids.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -215,6 +224,7 @@ class Supervisor:
                 self._selector.unregister(process.stdout)
             process.stdout.close()
         child.process = None
+        self._died(process.pid)
         self._pid_file(child.program.name).unlink(missing_ok=True)
         self._plan(child, process.returncode or 0)
 

@@ -7,7 +7,6 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet, Sum
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminPasswordWidget,
@@ -26,6 +25,7 @@ from accounts.operators.base import (
 )
 from accounts.operators.site import site
 from accounts.templatetags.shown import percent
+from imissive.core import clock
 from imissive.core.api.requests import client_address
 from messaging.carriers import traffic, unused_receipts
 from messaging.models import Carrier, CarrierBind
@@ -123,7 +123,7 @@ class BindInline(ReadOnlyInline):
 
 
 def _stale_before() -> Any:
-    return timezone.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
+    return clock.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
 
 
 def state_of(carrier: Any) -> tuple[str, Any]:

@@ -14,7 +14,6 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -31,7 +30,7 @@ from accounts.operators.base import (
 )
 from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.api.requests import client_address
 from imissive.core.spreadsheets import download
 from messaging.carriers import unused_receipts
@@ -81,7 +80,7 @@ class AcceptedFilter(admin.SimpleListFilter):
         hours = self.hours.get(self.value() or "day")
         if hours is None:
             return queryset
-        return queryset.filter(id__gte=ids.first_id_at(timezone.now() - timedelta(hours=hours)))
+        return queryset.filter(id__gte=ids.first_id_at(clock.now() - timedelta(hours=hours)))
 
 
 class PartInline(ReadOnlyInline):

@@ -5,10 +5,10 @@ from typing import Any
 
 from django.db.models import Count
 from django.http import HttpRequest
-from django.utils import timezone
 
 from accounts.access.page_access import public_id
 from accounts.models import Organization
+from imissive.core import clock
 from messaging.log.failure_reasons import STATUS_LABELS
 from messaging.models import Price, Route, SenderId, SmppAccount
 from messaging.states import Status
@@ -27,7 +27,7 @@ def traffic(request: HttpRequest, organization: Organization) -> Panel | None:
     """
     if not request.user.has_perm("messaging.view_message"):
         return None
-    now = timezone.now()
+    now = clock.now()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
     start = midnight - timedelta(days=DAYS - 1)
     by_status = usage.used_by(organization.id, start, now, "status")

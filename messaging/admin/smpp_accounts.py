@@ -9,7 +9,6 @@ from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import trail
@@ -23,6 +22,7 @@ from accounts.operators.base import (
     operator,
 )
 from accounts.operators.site import site
+from imissive.core import clock
 from imissive.core.api.requests import client_address
 from imissive.core.problems import sentence
 from messaging.admin import smpp_panels
@@ -136,7 +136,7 @@ class SmppAccountAdmin(OperatorAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[SmppAccount]:
-        since = timezone.now() - timedelta(seconds=SmppServer.LEASE_SECONDS)
+        since = clock.now() - timedelta(seconds=SmppServer.LEASE_SECONDS)
         bound = Count("sessions", filter=Q(sessions__server__seen_at__gte=since))
         found: QuerySet[SmppAccount] = super().get_queryset(request)
         return found.annotate(bound=bound)

@@ -11,7 +11,6 @@ from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.urls import reverse
-from django.utils import timezone
 
 from accounts.access.page_access import public_id
 from accounts.credits import low_balance
@@ -19,6 +18,7 @@ from accounts.credits.ledger import credits_text
 from accounts.models import Balance, Organization
 from accounts.roles import Role
 from accounts.ui import mails
+from imissive.core import clock
 from webhooks.events import outbox
 from webhooks.models import EventType
 
@@ -33,7 +33,7 @@ def watch() -> int:
 
     Return the number of events.
     """
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         falls = low_balance.notice_falls(now)
         outbox.record_and_wake_on_commit(
@@ -61,7 +61,7 @@ def send_mails() -> None:
     again.
     """
     for organization in _due():
-        later = timezone.now() + TRY_AGAIN_AFTER
+        later = clock.now() + TRY_AGAIN_AFTER
         claimed = _due().filter(id=organization.id).update(low_balance_mail_due_at=later)
         if claimed and _send_mail(organization):
             sent = Organization.objects.filter(id=organization.id, low_balance_mail_due_at=later)
@@ -69,7 +69,7 @@ def send_mails() -> None:
 
 
 def _due() -> QuerySet[Organization]:
-    return Organization.objects.filter(low_balance_mail_due_at__lte=timezone.now())
+    return Organization.objects.filter(low_balance_mail_due_at__lte=clock.now())
 
 
 def _send_mail(organization: Organization) -> bool:

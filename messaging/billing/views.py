@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from django import forms
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -15,6 +14,7 @@ from accounts.roles import Action
 from accounts.templatetags.shown import credits_written
 from accounts.ui.charts import Chart, Series, stacked
 from accounts.ui.pages import show_page
+from imissive.core import clock
 from imissive.core.spreadsheets import download
 from messaging.billing import statement
 from messaging.billing.price_list import price_list, search
@@ -39,7 +39,7 @@ class LedgerForm(DaysForm):
 @member_page(Action.READ_CREDITS)
 def credits_page(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the balance, the spending rate, a page of the ledger and the first prices."""
-    organization, now = member.organization, timezone.now()
+    organization, now = member.organization, clock.now()
     balance = Balance.objects.filter(organization=organization).first()
     micro = balance.micro if balance else 0
     kind = request.GET.get("kind", "")

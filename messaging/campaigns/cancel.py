@@ -1,10 +1,10 @@
 """Canceling a campaign: nothing more is accepted, and what no carrier has is taken back."""
 
 import uuid
-from datetime import UTC, datetime
 
 from django.db import transaction
 
+from imissive.core import clock
 from messaging.campaigns import results
 from messaging.campaigns.transitions import move
 from messaging.models import Campaign
@@ -23,7 +23,7 @@ def step(campaign_id: uuid.UUID) -> bool:
         if campaign is None:
             return False
         canceled = _cancel_some(campaign)
-        now = datetime.now(UTC)
+        now = clock.now()
         if canceled:
             campaign.due_at = now
             campaign.save(update_fields=["due_at"])

@@ -5,11 +5,12 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 
 from django.db import transaction
 
+from imissive.core import clock
 from messaging.campaigns.chunks import CHUNK, Bad, Good, pack
 from messaging.campaigns.transitions import move
 from messaging.importing.problems import Kind, of_refusal
@@ -105,7 +106,7 @@ def check(campaign_id: uuid.UUID) -> bool:
             parts=found.parts,
             price=found.price,
             findings=found.as_json(),
-            checked_at=datetime.now(UTC),
+            checked_at=clock.now(),
             where={"check_id": check_id},
         ):
             CampaignChunk.objects.filter(campaign=campaign).delete()
@@ -121,7 +122,7 @@ def check(campaign_id: uuid.UUID) -> bool:
 
 def _begin(campaign_id: uuid.UUID) -> tuple[Campaign, uuid.UUID] | None:
     """Take the check on, under a lease: another takes it over where this one falls silent."""
-    now, check_id = datetime.now(UTC), uuid.uuid4()
+    now, check_id = clock.now(), uuid.uuid4()
     waiting = Campaign.objects.filter(pk=campaign_id, state=State.CHECKING, due_at__lte=now)
     if not waiting.update(check_id=check_id, due_at=now + LEASE, rows=0):
         return None
@@ -131,7 +132,7 @@ def _begin(campaign_id: uuid.UUID) -> tuple[Campaign, uuid.UUID] | None:
 def _goes_on(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
     """Tell how far it is and hold the lease; False where it was taken away."""
     mine = Campaign.objects.filter(pk=campaign_id, state=State.CHECKING, check_id=check_id)
-    return mine.update(rows=rows, due_at=datetime.now(UTC) + LEASE) == 1
+    return mine.update(rows=rows, due_at=clock.now() + LEASE) == 1
 
 
 def _evaluated(

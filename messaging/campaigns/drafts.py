@@ -3,7 +3,6 @@ and come back to. Whatever is changed undoes the check."""
 
 import uuid
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
@@ -13,6 +12,7 @@ from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
 from accounts.ui import stored_files
+from imissive.core import clock
 from messaging.campaigns import uploads
 from messaging.campaigns.transitions import move, wake
 from messaging.campaigns.uploads import Reading
@@ -116,7 +116,7 @@ def change(campaign: Campaign, **fields: Any) -> bool:
 
 def have_checked(campaign: Campaign, **fields: Any) -> bool:
     """Have a worker judge all its rows, with these changes; False where it is too late."""
-    if not move(campaign.id, State.CHECKING, check_id=None, due_at=datetime.now(UTC), **fields):
+    if not move(campaign.id, State.CHECKING, check_id=None, due_at=clock.now(), **fields):
         return False
     transaction.on_commit(wake)
     return True
@@ -125,7 +125,7 @@ def have_checked(campaign: Campaign, **fields: Any) -> bool:
 @transaction.atomic
 def start(member: Member, campaign: Campaign, address: str, **fields: Any) -> bool:
     """Send it, now or at its `scheduled_at`, as it was checked; False where it is not any more."""
-    now = datetime.now(UTC)
+    now = clock.now()
     at = fields.get("scheduled_at")
     where = {"state": State.READY, "checked_at": campaign.checked_at}
     if at is None:
@@ -152,7 +152,7 @@ def unschedule(member: Member, campaign: Campaign, address: str) -> bool:
 
 @transaction.atomic
 def pause(member: Member, campaign: Campaign, address: str) -> bool:
-    moved = move(campaign.id, State.PAUSED, pause=Campaign.Pause.MEMBER, due_at=datetime.now(UTC))
+    moved = move(campaign.id, State.PAUSED, pause=Campaign.Pause.MEMBER, due_at=clock.now())
     if moved:
         _record("campaign.paused", member, campaign, address)
     return moved
@@ -160,7 +160,7 @@ def pause(member: Member, campaign: Campaign, address: str) -> bool:
 
 @transaction.atomic
 def resume(member: Member, campaign: Campaign, address: str) -> bool:
-    now = datetime.now(UTC)
+    now = clock.now()
     moved = move(campaign.id, State.RUNNING, where={"state": State.PAUSED}, pause="", due_at=now)
     if moved:
         _record("campaign.resumed", member, campaign, address)
@@ -171,7 +171,7 @@ def resume(member: Member, campaign: Campaign, address: str) -> bool:
 @transaction.atomic
 def cancel(member: Member, campaign: Campaign, address: str) -> bool:
     """Send no more of it, and take back what no carrier has; False where nothing can be."""
-    now = datetime.now(UTC)
+    now = clock.now()
     scheduled = {"state": State.SCHEDULED}
     moved = move(campaign.id, State.CANCELED, where=scheduled, due_at=None, ended_at=now) or move(
         campaign.id, State.CANCELING, pause="", due_at=now

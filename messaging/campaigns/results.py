@@ -6,10 +6,11 @@ Counting 100,000 messages takes longer than a page may, so no page does it.
 import uuid
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from accounts.credits.fragments import REFUNDS
+from imissive.core import clock
 from imissive.core.sql import server_cursor
 from messaging.campaigns.transitions import move
 from messaging.models import Campaign
@@ -89,7 +90,7 @@ def results_of(campaign: Campaign) -> Results:
 
 def count(campaign_id: uuid.UUID) -> bool:
     """Count the messages of a campaign that is due for it; it is over when all came to an end."""
-    now = datetime.now(UTC)
+    now = clock.now()
     due = Campaign.objects.filter(pk=campaign_id, state__in=_COUNTED, due_at__lte=now)
     campaign = due.first()
     if campaign is None or campaign.state in (State.RUNNING, State.CANCELING):
@@ -108,7 +109,7 @@ def count(campaign_id: uuid.UUID) -> bool:
 
 def refresh(campaign_id: uuid.UUID) -> None:
     """Count while it runs, where the last count is not of this moment."""
-    now = datetime.now(UTC)
+    now = clock.now()
     campaign = Campaign.objects.only("counted_at", "batch_id").get(pk=campaign_id)
     if campaign.counted_at is not None and now - campaign.counted_at < SHORTEST:
         return

@@ -10,7 +10,7 @@ Locking rule: a campaign first, then messages, then balances.
 import uuid
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from django.db import transaction
@@ -19,7 +19,7 @@ from accounts.api import rate_limits
 from accounts.api.rate_limits import LimitClass, Limits
 from accounts.credits.ledger import InsufficientCredits
 from accounts.models import Organization
-from imissive.core import ids
+from imissive.core import clock, ids
 from messaging.campaigns.check import send_request_of
 from messaging.campaigns.chunks import CHUNK, Bad, Good, chunk_of, good_rows
 from messaging.campaigns.transitions import move
@@ -36,7 +36,7 @@ PACE_SECONDS: Final = 5
 
 def begin(campaign_id: uuid.UUID) -> bool:
     """Begin a scheduled campaign whose time has come."""
-    now = datetime.now(UTC)
+    now = clock.now()
     where = {"state": State.SCHEDULED, "due_at__lte": now}
     return move(campaign_id, State.RUNNING, where=where, due_at=now, started_at=now)
 
@@ -61,9 +61,7 @@ def step(campaign_id: uuid.UUID) -> bool:
 
 def _locked(campaign_id: uuid.UUID) -> Campaign | None:
     """The campaign, for this transaction alone; None where it is not due, or another has it."""
-    due = Campaign.objects.filter(
-        pk=campaign_id, state=State.RUNNING, due_at__lte=datetime.now(UTC)
-    )
+    due = Campaign.objects.filter(pk=campaign_id, state=State.RUNNING, due_at__lte=clock.now())
     locked = due.select_for_update(skip_locked=True, of=("self",), no_key=True)
     return locked.select_related("organization").first()
 
@@ -134,7 +132,7 @@ def _keep(
 
 def _go_on(campaign: Campaign, taken: int, refused: int, acceptance: accept.Acceptance) -> None:
     """Move the place up to which the rows are accepted, in the transaction of the acceptance."""
-    now = datetime.now(UTC)
+    now = clock.now()
     campaign.position += taken
     campaign.refused += refused
     campaign.charged += acceptance.price
@@ -148,15 +146,15 @@ def _go_on(campaign: Campaign, taken: int, refused: int, acceptance: accept.Acce
 
 def _wait(campaign: Campaign, seconds: float) -> None:
     """Come again when the organization's limit lets the same rows pass."""
-    campaign.due_at = datetime.now(UTC) + timedelta(seconds=seconds)
+    campaign.due_at = clock.now() + timedelta(seconds=seconds)
     campaign.save(update_fields=["due_at"])
 
 
 def _pause(campaign: Campaign, why: str) -> None:
-    move(campaign.id, State.PAUSED, pause=why, due_at=datetime.now(UTC))
+    move(campaign.id, State.PAUSED, pause=why, due_at=clock.now())
 
 
 def _hand_over(campaign: Campaign) -> None:
     """All rows are messages now, or refused: what becomes of them is counted from here on."""
-    now = datetime.now(UTC)
+    now = clock.now()
     move(campaign.id, State.DELIVERING, due_at=now, ended_at=now)

@@ -3,11 +3,12 @@
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 import structlog
 
+from imissive.core import clock
 from imissive.core.sql import Fault, fault_of, forget_broken_connections
 from messaging.campaigns import (
     cancel,
@@ -52,7 +53,7 @@ def run(seconds: float) -> bool:
 
 def _due() -> list[tuple[uuid.UUID, str]]:
     """The longest overdue first, so that one with many steps does not hold up the others."""
-    due = Campaign.objects.filter(due_at__lte=datetime.now(UTC)).order_by("due_at")
+    due = Campaign.objects.filter(due_at__lte=clock.now()).order_by("due_at")
     return list(due.values_list("id", "state")[:AT_ONCE])
 
 
@@ -77,5 +78,5 @@ def _act(campaign_id: uuid.UUID, state: str) -> bool:
 
 
 def _put_off(campaign_id: uuid.UUID, state: str, wait: timedelta) -> None:
-    later = datetime.now(UTC) + wait
+    later = clock.now() + wait
     Campaign.objects.filter(pk=campaign_id, state=state).update(due_at=later)

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from django.utils import timezone
-
 from accounts.models import Organization, StoredFile
 from accounts.ui import stored_files
+from imissive.core import clock
 from messaging.importing import columns as columns_of
 from messaging.importing import csv_reader, encodings, workbook_files
 from messaging.importing.csv_reader import Shape
@@ -82,7 +81,7 @@ def keep(organization: Organization, upload: "UploadedFile[bytes]") -> StoredFil
         name=upload.name or "recipients.csv",
         content_type="text/csv",
         content=_pieces(upload),
-        expires_at=timezone.now() + KEPT,
+        expires_at=clock.now() + KEPT,
     )
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from imissive.core import clock
 from messaging.carriers import traffic
 from messaging.carriers.traffic import Tally
 from messaging.models import Carrier, CarrierBind
@@ -38,7 +38,7 @@ def row(bind: client.CarrierBind) -> Row:
         bind.number,
         bind.mode,
         bind.state,
-        datetime.fromtimestamp(bind.since, UTC),
+        clock.moment(bind.since),
         bind.in_use,
         bind.submitted,
         bind.throttled,
@@ -54,7 +54,7 @@ def report(
 ) -> Carrier | None:
     """Write the worker's binds, and what the carrier answered since the last time; the carrier's
     row as it is now, or None if it is gone."""
-    now = timezone.now()
+    now = clock.now()
     if counted is not None:
         traffic.record(carrier_id, counted, now)
     CarrierBind.objects.bulk_create(
@@ -85,7 +85,7 @@ def report(
 
 def forget(carrier_id: int, worker: str) -> None:
     """Say that the worker has unbound. The rows stay for a minute: it may only be restarting."""
-    now = timezone.now()
+    now = clock.now()
     CarrierBind.objects.filter(carrier_id=carrier_id, worker=worker).update(
         state=CarrierBind.State.WAITING,
         since=now,
@@ -97,7 +97,7 @@ def forget(carrier_id: int, worker: str) -> None:
 
 def bound() -> QuerySet[CarrierBind]:
     """The binds that can be submitted over, as their workers said a moment ago."""
-    fresh = timezone.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
+    fresh = clock.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
     return CarrierBind.objects.filter(
         state=CarrierBind.State.BOUND, updated_at__gte=fresh, carrier__enabled=True
     ).exclude(mode="rx")
@@ -110,7 +110,7 @@ def carriers_up() -> set[int]:
 
 def carriers_coming_back() -> set[int]:
     """The carriers that were bound until a moment ago: a worker or a link is being restarted."""
-    recently = timezone.now() - RETURN_GRACE
+    recently = clock.now() - RETURN_GRACE
     return set(
         CarrierBind.objects.filter(
             since__gte=recently, carrier__enabled=True, carrier__draining=False

@@ -8,7 +8,7 @@ import random
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 import orjson
@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.credits import ledger
+from imissive.core import clock
 from imissive.core.sql import server_cursor
 from messaging.carriers import receipts
 from messaging.carriers.command_statuses import SubmitOutcome
@@ -83,6 +84,9 @@ WITH due AS MATERIALIZED (
      WHERE carrier_id = %(carrier)s AND urgent = %(urgent)s AND status IN {_CLAIMED.before_sql}
        AND due_at <= now() AND expires_at > now()
        AND (window_closes_at IS NULL OR window_closes_at > now())
+       -- Who has been taken for dead needs a new lease first.
+       AND NOT EXISTS (SELECT FROM messaging_carrierworker w
+                        WHERE w.id = %(lease)s AND w.died_at IS NOT NULL)
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
 UPDATE messaging_message m
@@ -151,7 +155,7 @@ class _Change:
 
 def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) -> None:
     """Write a batch of results in one transaction, and wake whoever has to do with them next."""
-    now = datetime.now(UTC)
+    now = clock.now()
     changes = [_change(carrier_id, result, now) for result in results]
     with transaction.atomic():
         ours = _swap(lease, results, changes)

@@ -3,11 +3,12 @@
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import transaction
 
+from imissive.core import clock
 from imissive.core.sql import server_cursor
 from messaging.lifecycle.events import MessageError, message_event
 from messaging.lifecycle.record import MessageRecord, columns
@@ -312,7 +313,7 @@ def _finish(
     messages: dict[uuid.UUID, MessageRecord], endings: dict[uuid.UUID, _Ending]
 ) -> frozenset[uuid.UUID]:
     """Swap messages into these statuses and write the events of those that changed."""
-    now = datetime.now(UTC)
+    now = clock.now()
     events = []
     for message_id in _swap(endings, now):
         ending = endings[message_id]

@@ -5,14 +5,16 @@ directly and the task can call it again while there is more.
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
 from accounts.credits import ledger
+from imissive.core import clock
 from imissive.core.api.rendering import time_text
 from imissive.core.sql import rows_of
+from messaging.carriers import worker_liveness
 from messaging.lifecycle.events import MessageError, message_events
 from messaging.lifecycle.record import MessageRecord, columns
 from messaging.lifecycle.refunds import EXPIRED, refunds
@@ -42,7 +44,7 @@ NOT_SUBMITTED = MessageError("EXPIRED", "The message could not be submitted with
 
 def release_scheduled(limit: int = STEP) -> int:
     """Queue the scheduled messages whose time has come."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         released = _moved(
             f"""
@@ -103,7 +105,7 @@ def hold_late(limit: int = STEP) -> int:
         rows = rows_of(_LATE, {"limit": limit})
         if not rows:
             return 0
-        now = datetime.now(UTC)
+        now = clock.now()
         following = [
             _next_hours(country, sender, started, now) for _, country, sender, started in rows
         ]
@@ -141,13 +143,29 @@ def _next_hours(country: str, sender: str, started: bool, now: datetime) -> _Nex
     return _NextHours(opening, closing, f"{late}: held until {time_text(opening)}.")
 
 
+def release_dead(limit: int = STEP) -> int:
+    """Queue again immediately what dead workers held; return the number of messages."""
+    worker_liveness.record_silent_deaths()
+    rows = worker_liveness.release_dead(limit)
+    wake_carriers(set(rows))
+    return len(rows)
+
+
 def requeue_abandoned(limit: int = STEP) -> int:
-    """Queue again what a worker claimed and, being dead, did not finish within its lease."""
+    """Queue again what a worker claimed and did not finish within its lease.
+
+    A worker that has just got its database back writes or renews first what it holds.
+    """
     requeued = _moved(
         f"""
         WITH due AS MATERIALIZED (
-            SELECT id FROM messaging_message
+            SELECT id FROM messaging_message m
              WHERE status IN {_REQUEUED.before_sql} AND due_at <= now()
+               AND NOT EXISTS (
+                   SELECT FROM messaging_carrierworker w
+                    WHERE w.id = m.lease AND w.died_at IS NULL
+                      AND (w.steady_since > now() - %(silent)s * interval '1 second'
+                           OR w.seen_at < now() - %(gap)s * interval '1 second'))
              ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
         )
         UPDATE messaging_message m
@@ -155,7 +173,11 @@ def requeue_abandoned(limit: int = STEP) -> int:
                submits = m.submits + 1
           FROM due WHERE m.id = due.id RETURNING {columns("m")}
         """,  # noqa: S608
-        {"limit": limit},
+        {
+            "limit": limit,
+            "silent": worker_liveness.SILENT_SECONDS,
+            "gap": worker_liveness.GAP_SECONDS,
+        },
     )
     wake_for(requeued)
     return len(requeued)
@@ -183,7 +205,7 @@ def wake_overdue() -> int:
 
 def expire_sent(limit: int = STEP) -> int:
     """Expire what was sent and got no final receipt within its validity."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         expired = _moved(
             f"""
@@ -210,7 +232,7 @@ def expire_sent(limit: int = STEP) -> int:
 
 def expire_queued(limit: int = STEP) -> int:
     """Expire what was not submitted within its validity, and refund the parts not taken."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         rows = rows_of(
             f"""

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 
 from django.db.models import Sum
-from django.utils import timezone
 
+from imissive.core import clock
 from imissive.core.sql import server_cursor
 from messaging.carriers.command_statuses import SubmitOutcome, submit_outcome
 from messaging.models import CarrierTraffic
@@ -134,7 +134,7 @@ class Figures:
 
 def figures() -> dict[int, Figures]:
     """Those of all carriers, by four queries whatever their number."""
-    now = timezone.now()
+    now = clock.now()
     minute = now.replace(second=0, microsecond=0)
     hour, day = since(now - timedelta(hours=1)), since(now - timedelta(days=1))
     last = since(minute - _MINUTE, minute)

@@ -8,7 +8,6 @@ broker's tasks merely wake the pumps, which look by themselves once a second too
 
 import asyncio
 import os
-import socket
 import threading
 import time
 import uuid
@@ -16,15 +15,25 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
+from itertools import takewhile
 from typing import Any, TypeVar
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
+from imissive.core import clock
 from imissive.core.sql import Fault, fault_of, forget_broken_connections
-from messaging.carriers import bind_status, queue, receipt_rules, receipts
+from imissive.run.processes import process_name
+from messaging.carriers import (
+    bind_status,
+    queue,
+    receipt_rules,
+    receipts,
+    sweeps,
+    worker_liveness,
+)
 from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.carriers.config import pool_config, wire_format
 from messaging.carriers.config import receipt_rules as receipt_rules_of
@@ -91,7 +100,7 @@ class CarrierWorker:
 
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
-        self.name = f"{socket.gethostname()}:{os.getpid()}"
+        self.name = process_name(os.getpid())
         self.lease = uuid.uuid4()
         self.format = wire_format(carrier)
         self.rules = receipt_rules_of(carrier)
@@ -107,6 +116,9 @@ class CarrierWorker:
         # commits both at once may find neither.
         self._uncommitted: set[str] = set()
         self._receipts = Intake()
+        # The messages that this worker has claimed and not written yet, and since when; in order.
+        self._held: dict[uuid.UUID, float] = {}
+        self._registered = False  # the lease is in the database
         self._changed = asyncio.Event()
         self._flying = 0
         self._tally = Tally()
@@ -151,9 +163,13 @@ class CarrierWorker:
         await self._until_landed(deadline)
 
     async def _leave(self) -> None:
+        def leave() -> None:
+            worker_liveness.report_end(self.lease)
+            bind_status.forget(self.carrier.id, self.name)
+
         try:
             async with asyncio.timeout(STOP_SECONDS / 5):
-                await self._in_database(lambda: bind_status.forget(self.carrier.id, self.name))
+                await self._in_database(leave)
         except (DatabaseError, InterfaceError, TimeoutError) as error:
             # They are stale in a moment anyway.
             log.warning("status_not_written", error=str(error).strip())
@@ -230,8 +246,9 @@ class CarrierWorker:
         while not self._stopping:
             wakeup.clear()
             try:
-                claimed = await self._claim(priority)
-                await self._submit(claimed, urgent=priority == "urgent")
+                lease = self.lease
+                claimed = await self._claim(priority, lease)
+                await self._submit(claimed, lease, urgent=priority == "urgent")
                 if len(claimed) == self._claim_limit:
                     continue
             except (DatabaseError, InterfaceError) as error:
@@ -247,36 +264,45 @@ class CarrierWorker:
             return CLAIM_AT_MOST
         return max(1, min(CLAIM_AT_MOST, self.carrier.throughput * settings.CARRIER_LEASE // 4))
 
-    async def _claim(self, priority: str) -> list[Claimed]:
+    async def _claim(self, priority: str, lease: uuid.UUID) -> list[Claimed]:
         if not self._may_begin:
             return []
         limit = self._claim_limit
-        carrier_id, urgent, lease = self.carrier.id, priority == "urgent", self.lease
-        return await self._in_database(
+        carrier_id, urgent = self.carrier.id, priority == "urgent"
+        claimed = await self._in_database(
             lambda: queue.claim(carrier_id, urgent=urgent, limit=limit, lease=lease)
         )
+        now = time.monotonic()
+        self._held.update((message.id, now) for message in claimed)
+        return claimed
 
-    async def _submit(self, claimed: Sequence[Claimed], *, urgent: bool) -> None:
+    async def _submit(self, claimed: Sequence[Claimed], lease: uuid.UUID, *, urgent: bool) -> None:
         # What does not get a slot by then goes back: another worker may take it after the lease.
         deadline = time.monotonic() + settings.CARRIER_LEASE / 2
-        now = datetime.now(UTC)
+        now = clock.now()
         unsent: list[Claimed] = []
         for position, message in enumerate(claimed):
             if position % TURN == TURN - 1:
                 # Let answers, receipts and urgent traffic have the event loop meanwhile.
                 await asyncio.sleep(0)
-            if self._may_begin and time.monotonic() < deadline:
+            if self._may_begin and lease == self.lease and time.monotonic() < deadline:
                 await self._submit_message(message, now, deadline, urgent=urgent)
             else:
                 unsent.append(message)
         if unsent:
-            await self._insist(lambda: queue.hand_back(unsent, self.lease))
+            await self._insist(lambda: queue.hand_back(unsent, lease))
+            self._drop(message.id for message in unsent)
+
+    def _drop(self, message_ids: Iterable[uuid.UUID]) -> None:
+        """Forget messages that this worker does not hold any more."""
+        for message_id in message_ids:
+            self._held.pop(message_id, None)
 
     @property
     def _may_begin(self) -> bool:
         """Return whether to begin with a message now."""
         held = self.carrier.paused or self.carrier.draining
-        return self.pool.up and not held and not self._stopping
+        return self._registered and self.pool.up and not held and not self._stopping
 
     async def _submit_message(
         self, message: Claimed, now: datetime, deadline: float, *, urgent: bool
@@ -344,7 +370,7 @@ class CarrierWorker:
         self._tally.answer(outcome)
         if isinstance(outcome, SubmitSmResp) and outcome.status == 0:
             carrier_message_id = self._id_of(outcome)
-            part = SubmittedPart(result.message.id, number, carrier_message_id, datetime.now(UTC))
+            part = SubmittedPart(result.message.id, number, carrier_message_id, clock.now())
             if carrier_message_id:
                 self._uncommitted.add(carrier_message_id)
             result.submitted.append(part)
@@ -402,6 +428,7 @@ class CarrierWorker:
                 part.carrier_message_id for result in results for part in result.submitted
             )
             self._flying -= len(batch)
+            self._drop(flight.result.message.id for flight in batch)
             for flight in batch:
                 for bind in flight.slots:
                     bind.pool.release(bind)
@@ -479,6 +506,7 @@ class CarrierWorker:
             rows = [bind_status.row(bind) for bind in self.pool.binds]
             counted = self._tally.take()
             try:
+                await self._report_alive()
                 fresh = await self._in_database(
                     lambda rows=rows, counted=counted: bind_status.report(  # type: ignore[misc]
                         self.carrier.id, self.name, rows, counted
@@ -490,6 +518,31 @@ class CarrierWorker:
                 self._tally.add(counted)
                 log.warning("status_not_written", error=str(error).strip())
             await _wait(self._changed, STATUS_SECONDS)
+
+    async def _report_alive(self) -> None:
+        """Report that this worker is alive, and queue again what dead ones of any carrier held."""
+        now = time.monotonic()
+        older = now - settings.CARRIER_LEASE / 3
+        held = list(takewhile(lambda message_id: self._held[message_id] < older, self._held))
+
+        def report() -> bool:
+            alive = worker_liveness.report_alive(self.lease, self.carrier.id, self.name, held)
+            sweeps.release_dead()
+            return alive
+
+        if not await self._in_database(report):
+            # It had no database for long. Others have what it held: it submits no more of that.
+            log.warning("carrier_worker_was_taken_for_dead", carrier=self.carrier.slug)
+            self.lease, self._registered = uuid.uuid4(), False
+            self._changed.set()
+            return
+        for message_id in held:
+            if self._held.pop(message_id, None) is not None:
+                self._held[message_id] = now
+        if not self._registered:
+            self._registered = True
+            for wakeup in self.wakeups.values():
+                wakeup.set()
 
     async def _adopt(self, carrier: Carrier) -> None:
         """Take the carrier's settings as they are now; bind anew where that is called for."""

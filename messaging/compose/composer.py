@@ -15,13 +15,12 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from accounts.api.reasons import CallReason
 from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.errors import ApiError
 from imissive.core.problems import Problem
 from messaging.models import Composition, Contact, ContactList, ListEntry
@@ -277,7 +276,7 @@ def send(member: Member, composed: ComposedMessage, form_id: uuid.UUID, address:
 
 def forget() -> int:
     """Delete what was noted longer than KEPT ago; how many."""
-    old = Composition.objects.filter(created_at__lt=timezone.now() - KEPT)
+    old = Composition.objects.filter(created_at__lt=clock.now() - KEPT)
     return old.delete()[0]
 
 

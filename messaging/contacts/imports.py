@@ -10,10 +10,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from django.utils import timezone
-
 from accounts.models import Organization, StoredFile
 from accounts.ui import stored_files
+from imissive.core import clock
 from imissive.core.spreadsheets import csv_lines
 from messaging.contacts.contacts import (
     MAX_NAME,
@@ -224,7 +223,7 @@ def keep(organization: Organization, pieces: Pieces) -> StoredFile:
         name=_TO_IMPORT,
         content_type="text/csv; charset=utf-8",
         content=pieces(),
-        expires_at=timezone.now() + KEPT,
+        expires_at=clock.now() + KEPT,
     )
 
 
@@ -243,7 +242,7 @@ def keep_rejected(
         name="not-imported.csv",
         content_type="text/csv; charset=utf-8",
         content=csv_lines(_rejected_rows(rejected, layout)),
-        expires_at=timezone.now() + KEPT,
+        expires_at=clock.now() + KEPT,
     )
 
 

@@ -5,7 +5,6 @@ organization has no members, keys, SMPP accounts or webhook endpoints.
 """
 
 from django.db import transaction
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.audit import trail
@@ -13,6 +12,7 @@ from accounts.credits.ledger import credits_text
 from accounts.members.team import NotAllowed
 from accounts.models import ApiKey, Balance, Invitation, Member, Organization
 from accounts.roles import Action, may
+from imissive.core import clock
 from messaging.models import Campaign, Message, SmppAccount
 from messaging.models.campaign_states import ACCEPTING
 from messaging.states import Status
@@ -49,7 +49,7 @@ def close(member: Member, address: str = "") -> None:
         address=address,
     )
     mine = {"organization": organization}
-    ApiKey.objects.filter(**mine, revoked_at=None).update(revoked_at=timezone.now())
+    ApiKey.objects.filter(**mine, revoked_at=None).update(revoked_at=clock.now())
     SmppAccount.objects.filter(**mine).update(enabled=False)
     for endpoint in endpoints.endpoints_of(organization.id):
         endpoints.delete(endpoint)

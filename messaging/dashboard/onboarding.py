@@ -75,7 +75,8 @@ def send_test_message(request: HttpRequest, member: Member) -> HttpResponse:
             member.organization_id, source="dashboard", test=True, urgent=True
         )
         draft = Draft(form.cleaned_data["to"], form.cleaned_data["text"])
-        outcome = accept(send_request, [draft]).outcomes[0]
+        with form.usable_after_failure():
+            outcome = accept(send_request, [draft]).outcomes[0]
         if not isinstance(outcome, Refusal):
             messages.success(request, _("Sent. What becomes of it shows up here by itself."))
             return redirect("message", organization_id, ids.public_id(ids.MESSAGE, outcome.id))

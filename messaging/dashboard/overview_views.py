@@ -12,6 +12,7 @@ from accounts.models import Balance, Member, Organization
 from accounts.roles import Action, may
 from accounts.ui.charts import meter
 from accounts.ui.pages import show_page
+from imissive.core import clock
 from messaging.dashboard.onboarding import TestMessageForm, steps_of
 from messaging.log import pages
 from messaging.models import SenderId
@@ -30,7 +31,7 @@ ENDPOINTS = 4
 @member_page(Action.READ_MESSAGES)
 def overview(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the overview for the period of the parameter `span`."""
-    organization, now = member.organization, timezone.now()
+    organization, now = member.organization, clock.now()
     period = PERIODS.get(request.GET.get("span", ""), LAST_DAY)
     used = figures.read_traffic(organization.id, period, now)
     steps = steps_of(organization)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
+from imissive.core import clock
 from imissive.core.sql import Fault, fault_of
 from messaging.gateway import queries, submit_batches
 from messaging.gateway import replace as replacement
@@ -122,7 +122,7 @@ class Customer:
     def _submit(self, connection: Connection, pdu: Request, read: Callable[..., Any]) -> None:
         connection.submits += 1
         try:
-            wanted = read(self.account, datetime.now(UTC))
+            wanted = read(self.account, clock.now())
         except Refused as refused:
             self._refuse(connection, pdu, refused.code)
         else:
@@ -130,7 +130,7 @@ class Customer:
             self._batcher.put(_Asked(connection, pdu, [submit], []))
 
     def _submit_multi(self, connection: Connection, pdu: SubmitMulti) -> None:
-        now = datetime.now(UTC)
+        now = clock.now()
         submits: list[Submit] = []
         failed: list[UnsuccessfulSme] = []
         try:

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 from django.contrib.auth.hashers import check_password, make_password
 from django.db import transaction
-from django.utils import timezone
 
 from accounts.models import Organization
+from imissive.core import clock
 from messaging.models.smpp_accounts import SmppAccount
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def create_account(
         name=name or system_id,
         test=test,
         password_hash=make_password(password),
-        password_changed_at=timezone.now(),
+        password_changed_at=clock.now(),
     )
     return account, password
 
@@ -50,7 +50,7 @@ def rotate_password(account: SmppAccount, overlap: timedelta = timedelta(0)) -> 
     """A new password; the one before stays good for `overlap` beside it. Binds stay up."""
     locked = SmppAccount.objects.select_for_update().get(pk=account.pk)
     password = new_password()
-    now = timezone.now()
+    now = clock.now()
     if overlap and locked.password_hash:
         locked.previous_hash, locked.previous_until = locked.password_hash, now + overlap
     else:
@@ -94,4 +94,4 @@ class Verifier:
 
 
 def _lies_ahead(moment: datetime | None) -> bool:
-    return moment is not None and moment > timezone.now()
+    return moment is not None and moment > clock.now()

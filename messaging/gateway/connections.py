@@ -10,8 +10,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from django.db import connection
-from django.utils import timezone
 
+from imissive.core import clock
 from imissive.core.sql import Fault, fault_of, forget_broken_connections
 from messaging.gateway.console import Console
 from messaging.gateway.sessions import Newcomer, Report
@@ -164,7 +164,7 @@ class Connection:
             self.bound_at,
             *marks[1:-1],
             round(pace, 1),
-            timezone.now() - timedelta(seconds=link.silence),
+            clock.now() - timedelta(seconds=link.silence),
             self.console.lines(),
             self.console.error_lines(),
             link.protocol_errors,

@@ -1,10 +1,10 @@
 """A bind's last PDUs and errors for people, texts and numbers masked."""
 
 import re
-import time
 from collections import deque
 from typing import Any, Final, Literal
 
+from imissive.core import clock
 from messaging.smpp.constants import ESM_UDHI, Tag, command_name, status_name
 from messaging.smpp.events import RemoteProtocolError
 from messaging.smpp.pdus import (
@@ -46,7 +46,7 @@ class Console:
         """Keep what may be shown of a PDU."""
         status = short_status(pdu.status) if isinstance(pdu, Response) else ""
         row: Noted = (
-            time.time(),
+            clock.seconds(),
             direction,
             command_name(pdu.command_id),
             pdu.sequence,
@@ -61,7 +61,7 @@ class Console:
         """Keep what a request of the customer's was answered with."""
         name = f"{command_name(request.command_id)}_resp"
         tail = f"message_id={message_id}" if message_id else ""
-        now, evaluation = time.time(), short_status(status)
+        now, evaluation = clock.seconds(), short_status(status)
         self.noted.append((now, ">", name, request.sequence, evaluation, tail))
         if status:
             # An error says by itself what was asked.
@@ -70,12 +70,12 @@ class Console:
     def note_silence(self, request: Pdu) -> None:
         """A request of ours that the customer did not answer."""
         name = command_name(request.command_id)
-        self.errors.append((time.time(), ">", name, request.sequence, "", NOT_ANSWERED))
+        self.errors.append((clock.seconds(), ">", name, request.sequence, "", NOT_ANSWERED))
 
     def note_fault(self, fault: RemoteProtocolError) -> None:
         """Note what the customer sent that is malformed or not allowed."""
         name, status = command_name(fault.command_id), short_status(fault.status)
-        row: Noted = (time.time(), "<", name, fault.sequence, status, fault.reason)
+        row: Noted = (clock.seconds(), "<", name, fault.sequence, status, fault.reason)
         self.noted.append(row)
         self.errors.append(row)
 

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import structlog
 from django.db import DatabaseError, InterfaceError
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
+from imissive.core import clock
 from imissive.core.sql import server_cursor
 from messaging.gateway.console import short_status
 from messaging.gateway.sessions import Newcomer
@@ -74,7 +74,7 @@ def _write(account_id: UUID, newcomer: Newcomer, what: str, status: int, reason:
     try:
         row = SmppHappening.objects.create(
             account_id=account_id,
-            at=timezone.now(),
+            at=clock.now(),
             what=what,
             kind=newcomer.kind,
             address=newcomer.address,

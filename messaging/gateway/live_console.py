@@ -7,10 +7,10 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.conf import settings
-from django.utils import timezone
 from django.utils.functional import Promise
 
 from accounts.models import Organization
+from imissive.core import clock
 from messaging.gateway import history, receipt_queue, sessions
 from messaging.models import SmppAccount, SmppHappening, SmppSession
 
@@ -107,7 +107,7 @@ class Standing:
 
 def previous_works(account: SmppAccount) -> bool:
     """Return whether the account's password before is good beside the current one."""
-    return account.previous_until is not None and account.previous_until > timezone.now()
+    return account.previous_until is not None and account.previous_until > clock.now()
 
 
 def where() -> dict[str, Any]:

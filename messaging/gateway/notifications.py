@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import psycopg
 import structlog
-from django.db import connection
+
+from imissive.core.sql import own_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,16 +36,10 @@ class Notifications:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def _listen(self) -> None:
-        async with await psycopg.AsyncConnection.connect(**_where(), autocommit=True) as heard:
+        async with await psycopg.AsyncConnection.connect(
+            **own_parameters(), autocommit=True
+        ) as heard:
             await heard.execute(f"LISTEN {CHANNEL}")
             self._notified(None)
             async for notify in heard.notifies():
                 self._notified(UUID(notify.payload))
-
-
-def _where() -> dict[str, Any]:
-    """Return the connection's parameters: as Django's, without its pool."""
-    known = connection.settings_dict
-    names = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST"}
-    where = {name: known[key] for name, key in names.items() if known[key]}
-    return where | ({"port": known["PORT"]} if known["PORT"] else {})

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from django.conf import settings
 
+from imissive.core.sql import limit_statements
 from messaging.gateway.server import CustomerServer, Options
 
 STOP_SECONDS = 2.5
@@ -43,6 +44,7 @@ def options() -> Options:
 def run() -> None:
     """Serve until SIGTERM or SIGINT. Raises CannotServe."""
     chosen = options()
+    limit_statements()
     _allow_files()
     try:
         asyncio.run(_serve(chosen))

@@ -10,9 +10,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.sql import server_cursor
 from messaging.gateway.formatting import Owed, error_of
 from messaging.gateway.submit_parser import Address
@@ -147,7 +146,7 @@ def purge(limit: int = STEP) -> int:
             "UPDATE messaging_smppsubmit SET fingerprint = NULL WHERE id IN ("
             " SELECT id FROM messaging_smppsubmit WHERE fingerprint IS NOT NULL AND id < %s"
             " ORDER BY id LIMIT %s)",
-            [ids.first_id_at(timezone.now() - ONCE_FOR), limit],
+            [ids.first_id_at(clock.now() - ONCE_FOR), limit],
         )
         count = max(count, int(cursor.rowcount))
         cursor.execute(
@@ -155,6 +154,6 @@ def purge(limit: int = STEP) -> int:
             " SELECT old.id FROM messaging_smppsubmit old WHERE old.id < %s AND NOT EXISTS ("
             " SELECT FROM messaging_smppreceipt r WHERE r.submit_id = old.id)"
             " ORDER BY old.id LIMIT %s)",
-            [ids.first_id_at(timezone.now() - KNOWN_FOR), limit],
+            [ids.first_id_at(clock.now() - KNOWN_FOR), limit],
         )
         return max(count, int(cursor.rowcount))

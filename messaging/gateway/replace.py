@@ -5,11 +5,11 @@ back and the new text is charged for as any other, or nothing changes at all. Th
 new message by the id of the old one.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.errors import ApiError
 from messaging.gateway import queries, submit_parser, throttling
 from messaging.gateway.queries import Answer
@@ -45,7 +45,7 @@ def replace(account: SmppAccount, pdu: ReplaceSm) -> Answer:
         return Answer(NOT_REPLACEABLE)
     try:
         text = submit_parser.read_replacement(pdu, submit.data_coding or 0, account)
-        send_request = _send_request(account, message, pdu, datetime.now(UTC))
+        send_request = _send_request(account, message, pdu, clock.now())
     except Refused as refused:
         return Answer(refused.code)
     if not throttling.admit_one(account):

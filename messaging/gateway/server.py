@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import structlog
-from django.utils import timezone
 
+from imissive.core import clock
 from messaging.gateway import history, receipt_queue, sessions
 from messaging.gateway.account_session import Customer
 from messaging.gateway.bind_auth import Denied, Gate, is_open
@@ -76,7 +76,7 @@ class CustomerServer:
         self.connections: set[Connection] = set()
         self.customers: dict[UUID, Customer] = {}
         self.draining = False
-        self._started_at = timezone.now()
+        self._started_at = clock.now()
         self._threads = Threads(options.threads)
         # Slow hashes have threads of their own: they must not hold up submits.
         self._hashing = Threads(2)
@@ -188,7 +188,7 @@ class CustomerServer:
             link.close("the server ends")
             await self._release(session_id, account.id, who, "it was gone before it was let in")
             return
-        asking.newcomer, asking.bound_at = who, timezone.now()
+        asking.newcomer, asking.bound_at = who, clock.now()
         asking.session_id = session_id
         asking.console.note("<", pdu)
         self._customer(account).add(asking)

@@ -5,7 +5,6 @@ row's reference to it would have to wait: a bind and a report meet all the time.
 """
 
 import os
-import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,16 +13,15 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.sql import server_cursor
-from imissive.run.processes import command_line
+from imissive.run.processes import command_line, process_name
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 
 COMMAND: Final = "smpp_server"
 """The part of a command line by which a server is recognized."""
-_began = timezone.now()
+_began = clock.now()
 FORGET_AFTER: Final = timedelta(minutes=1)
 _REPORTED: Final = (
     "submits",
@@ -75,7 +73,7 @@ class Report:
 
 
 def _alive_since() -> datetime:
-    return timezone.now() - timedelta(seconds=SmppServer.LEASE_SECONDS)
+    return clock.now() - timedelta(seconds=SmppServer.LEASE_SECONDS)
 
 
 def live() -> QuerySet[SmppSession]:
@@ -85,13 +83,13 @@ def live() -> QuerySet[SmppSession]:
 
 def own_name() -> str:
     """This process as people and its successor on this machine know it."""
-    return f"{socket.gethostname()[:80]}:{os.getpid()}"
+    return process_name(os.getpid())
 
 
 def _begin() -> None:
     """Count as a process of its own from the fork on, not from what its parent imported."""
     global _began
-    _began = timezone.now()
+    _began = clock.now()
 
 
 os.register_at_fork(after_in_child=_begin)
@@ -99,7 +97,7 @@ os.register_at_fork(after_in_child=_begin)
 
 def open_server() -> UUID:
     """Enter this process among the servers, and strike off those of this machine that died."""
-    now = timezone.now()
+    now = clock.now()
     dead = [row.pk for row in SmppServer.objects.all() if _died_here(row)]
     SmppServer.objects.filter(pk__in=dead).delete()
     return SmppServer.objects.create(name=own_name(), started_at=now, seen_at=now).id
@@ -110,8 +108,8 @@ def _died_here(server: SmppServer) -> bool:
     if server.name == own_name():
         # A container's first process has the same number each time.
         return server.started_at < _began
-    host, _, pid = server.name.rpartition(":")
-    here = host == socket.gethostname()[:80] and pid.isdigit()
+    pid = server.name.rpartition(":")[2]
+    here = pid.isdigit() and server.name == process_name(int(pid))
     return here and COMMAND not in command_line(int(pid))
 
 
@@ -122,7 +120,7 @@ def register(server_id: UUID, account: SmppAccount, newcomer: Newcomer) -> UUID 
     locked = SmppAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
     if live().filter(account=locked).count() >= locked.max_binds:
         return None
-    now = timezone.now()
+    now = clock.now()
     locked.last_bind_at, locked.last_bind_address = now, newcomer.address
     locked.save(update_fields=("last_bind_at", "last_bind_address"))
     session = SmppSession(
@@ -158,7 +156,7 @@ def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> 
 
     True: it had been forgotten, as after a long time without the database, with all its binds.
     """
-    now = timezone.now()
+    now = clock.now()
     # A plain update: one that reads the row first would lock out the sessions that refer to it.
     forgotten = not SmppServer.objects.filter(id=server_id).update(seen_at=now)
     if forgotten:
@@ -186,7 +184,7 @@ def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> 
 
 def end(session: SmppSession) -> None:
     """Have the bind ended by the server that holds it, within two seconds."""
-    SmppSession.objects.filter(pk=session.pk).update(end_asked_at=timezone.now())
+    SmppSession.objects.filter(pk=session.pk).update(end_asked_at=clock.now())
 
 
 def asked_to_end(server_id: UUID) -> set[UUID]:

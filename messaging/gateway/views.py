@@ -65,7 +65,7 @@ def new_password(request: HttpRequest, member: Member, account_id: UUID) -> Http
         messages.warning(request, told)
         return to_page(member, "smpp")
     overlap = _OVERLAPS[form.cleaned_data["overlap"]]
-    with transaction.atomic():
+    with form.usable_after_failure(), transaction.atomic():
         password = accounts.rotate_password(account, timedelta(hours=overlap))
         trail.record(
             "smpp_account.password_rotated",

@@ -59,8 +59,9 @@ def new_export(request: HttpRequest, member: Member) -> HttpResponse:
         return redirect("messages", organization_id)
     if form.is_first():
         try:
-            address = client_address(request)
-            message_exports.request_export(member, filters.narrowed(), filters.query, address)
+            with form.usable_after_failure():
+                address = client_address(request)
+                message_exports.request_export(member, filters.narrowed(), filters.query, address)
         except message_exports.TooManyExports:
             message = ngettext(
                 "%(count)d export is under way already. Wait for it, or stop it.",

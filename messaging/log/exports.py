@@ -15,13 +15,12 @@ from typing import Any, Final
 import structlog
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from accounts.audit import trail
 from accounts.credits.ledger import credits_text
 from accounts.models import Member, Organization
 from accounts.ui import stored_files
-from imissive.core import ids, wakeups
+from imissive.core import clock, ids, wakeups
 from imissive.core.api.rendering import time_text
 from imissive.core.spreadsheets import csv_lines
 from imissive.core.sql import Fault, fault_of
@@ -82,7 +81,7 @@ def request_export(
             requested_by=member.user,
             query=query,
             narrowed=as_json(narrowed),
-            due_at=timezone.now(),
+            due_at=clock.now(),
         )
         trail.record(
             "messages.exported",
@@ -114,7 +113,7 @@ def cancel(export: Export, member: Member, address: str | None) -> bool:
             return False
         file = locked.file
         locked.status, locked.due_at, locked.file = Export.Status.CANCELED, None, None
-        locked.ended_at = timezone.now()
+        locked.ended_at = clock.now()
         locked.save()
         if file is not None:
             file.delete()
@@ -148,7 +147,7 @@ def step() -> bool:
     A failed step is logged and retried after RETRY_AFTER.
     """
     with transaction.atomic():
-        due = Export.objects.filter(due_at__lte=timezone.now()).order_by("due_at")
+        due = Export.objects.filter(due_at__lte=clock.now()).order_by("due_at")
         export = due.select_for_update(skip_locked=True, of=("self",)).first()
         if export is None:
             return False
@@ -170,7 +169,7 @@ def _write_piece(export: Export) -> None:
             export.organization,
             name=f"messages-{export.created_at:%Y-%m-%d-%H%M}.csv",
             content_type="text/csv; charset=utf-8",
-            expires_at=timezone.now() + KEPT,
+            expires_at=clock.now() + KEPT,
         )
         export.total = message_query.count(export.organization_id, narrowed)
         # Above every id at the start: messages that are accepted later are not in the export.
@@ -183,7 +182,7 @@ def _write_piece(export: Export) -> None:
     stored_files.append(export.file, csv_lines(_rows(messages, headed=first), marked=first))
     export.written += len(messages)
     export.failures = 0
-    now = timezone.now()
+    now = clock.now()
     if more or found.up_to:
         export.position = messages[-1].id if more else found.up_to
         # Due again behind the others, so that several exports proceed by turns.
@@ -198,7 +197,7 @@ def _note_failure(export_id: uuid.UUID, *, counts: bool) -> None:
     """Schedule a retry of a failed step; fail the export after FAILURES_AT_MOST counted ones."""
     export = Export.objects.get(pk=export_id)
     export.failures += counts
-    now = timezone.now()
+    now = clock.now()
     export.due_at = now + RETRY_AFTER
     if counts and export.failures >= FAILURES_AT_MOST:
         if export.file is not None:
@@ -241,7 +240,7 @@ def purge() -> int:
 
     Their files were deleted when they expired.
     """
-    old = Export.objects.filter(due_at=None, ended_at__lt=timezone.now() - LISTED)
+    old = Export.objects.filter(due_at=None, ended_at__lt=clock.now() - LISTED)
     purged = list(old.order_by("ended_at").values_list("id", flat=True)[:PURGE_STEP])
     Export.objects.filter(id__in=purged).delete()
     return len(purged)

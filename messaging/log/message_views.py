@@ -124,7 +124,8 @@ def _send_again(
         messages.warning(request, _("It was sent already. The newest message to the number is it."))
         return redirect("message", organization_id, message.public_id)
     try:
-        sent = message_resend.resend(message, member, client_address(request))
+        with form.usable_after_failure():
+            sent = message_resend.resend(message, member, client_address(request))
     except ApiError as error:
         messages.error(request, sentence(error.problem))
         return redirect("resend_message", organization_id, message.public_id)

@@ -12,9 +12,11 @@ from messaging.models.carriers import (
     Carrier,
     CarrierBind,
     CarrierTraffic,
+    CarrierWorker,
     Price,
     Route,
     RouteCarrier,
+    SweepRun,
 )
 from messaging.models.exports import Export
 from messaging.models.messages import Attempt, Batch, EarlyReceipt, Message, MessagePart
@@ -37,6 +39,7 @@ __all__ = [
     "Carrier",
     "CarrierBind",
     "CarrierTraffic",
+    "CarrierWorker",
     "Composition",
     "Contact",
     "ContactList",
@@ -61,6 +64,7 @@ __all__ = [
     "SmppSession",
     "SmppSubmit",
     "Suppression",
+    "SweepRun",
     "TextTemplate",
     "UsageMark",
     "UsageOpen",

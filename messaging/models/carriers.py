@@ -230,6 +230,35 @@ class CarrierBind(models.Model):
         return f"{self.carrier} #{self.number} {self.state}"
 
 
+class CarrierWorker(models.Model):
+    """A carrier's worker process; its id is the lease under which it holds messages."""
+
+    id = models.UUIDField(primary_key=True)
+    carrier = models.ForeignKey(Carrier, models.CASCADE)
+    name = models.CharField(max_length=80)
+    seen_at = models.DateTimeField()
+    # The start of its reports without a gap: recent for one that has just got its database back.
+    steady_since = models.DateTimeField()
+    died_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class SweepRun(models.Model):
+    """One row: the time of the last sweep, and the start of its runs without a gap."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    last_at = models.DateTimeField()
+    steady_since = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="sweep_run_once")]
+
+    def __str__(self) -> str:
+        return f"{self.last_at}"
+
+
 class CarrierTraffic(models.Model):
     """A carrier's submit responses (by part) and final receipts in one minute, over all workers."""
 

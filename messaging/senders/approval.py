@@ -9,11 +9,10 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from django.db import transaction
-from django.utils import timezone
 
 from accounts.audit import trail
 from accounts.models import Organization, User
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.errors import ApiError
 from messaging.models import SenderId, SenderStep
 from messaging.routing.cache import tables
@@ -101,7 +100,7 @@ def request_sender(
         defaults={"kind": kind, "purpose": purpose, "sample": sample, "use": use},
     )
     if not created:
-        request = {"purpose": purpose, "sample": sample, "use": use, "created_at": timezone.now()}
+        request = {"purpose": purpose, "sample": sample, "use": use, "created_at": clock.now()}
         again = SenderId.objects.filter(pk=sender.pk, status__in=_SOURCES[Status.PENDING]).update(
             status=Status.PENDING, **request
         )
@@ -113,7 +112,7 @@ def request_sender(
         raise ApiError(SenderReason.TOO_MANY_PENDING, count=MOST_PENDING)
     sender_documents.keep(sender, documents, without)
     # Notices of earlier decisions do not apply any more.
-    SenderStep.objects.filter(sender=sender, dismissed_at=None).update(dismissed_at=timezone.now())
+    SenderStep.objects.filter(sender=sender, dismissed_at=None).update(dismissed_at=clock.now())
     SenderStep.objects.create(
         sender=sender, status=Status.PENDING, actor=actor, at=sender.created_at
     )
@@ -177,7 +176,7 @@ def notices_of(organization: Organization) -> list[SenderStep]:
 def dismiss(organization: Organization, step_id: int) -> bool:
     """Dismiss a notice. Return False where the organization has no such notice."""
     mine = SenderStep.objects.filter(sender__organization=organization, pk=step_id)
-    mine.filter(dismissed_at=None).update(dismissed_at=timezone.now())
+    mine.filter(dismissed_at=None).update(dismissed_at=clock.now())
     return mine.exists()
 
 
@@ -219,7 +218,7 @@ def _decide(
 
     `sender` is refreshed. Raises ApiError CONFLICT where its status does not allow the change.
     """
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         changes = {"status": status, "reason": reason, "decided_by": actor, "decided_at": now}
         if status != Status.APPROVED:

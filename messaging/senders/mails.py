@@ -10,11 +10,11 @@ import structlog
 from django.conf import settings
 from django.db.models import QuerySet
 from django.urls import reverse
-from django.utils import timezone
 
 from accounts.access.page_access import public_id
 from accounts.roles import Role
 from accounts.ui import mails
+from imissive.core import clock
 from messaging.models import SenderStep
 
 log = structlog.get_logger(__name__)
@@ -32,7 +32,7 @@ def send_mails() -> int:
     sent = 0
     due = _due().select_related("sender__organization").order_by("mail_due_at")
     for step in due[:STEP]:
-        later = timezone.now() + TRY_AGAIN_AFTER
+        later = clock.now() + TRY_AGAIN_AFTER
         if _due().filter(pk=step.pk).update(mail_due_at=later) and _send_mail(step):
             SenderStep.objects.filter(pk=step.pk, mail_due_at=later).update(mail_due_at=None)
             sent += 1
@@ -40,7 +40,7 @@ def send_mails() -> int:
 
 
 def _due() -> QuerySet[SenderStep]:
-    return SenderStep.objects.filter(mail_due_at__lte=timezone.now())
+    return SenderStep.objects.filter(mail_due_at__lte=clock.now())
 
 
 def _send_mail(step: SenderStep) -> bool:

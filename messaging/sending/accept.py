@@ -9,7 +9,7 @@ import contextlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from django.db import IntegrityError, connection, transaction
@@ -17,7 +17,7 @@ from django.db import IntegrityError, connection, transaction
 from accounts.api.authentication import read_extra
 from accounts.credits import fragments
 from accounts.credits.ledger import InsufficientCredits, is_overdraft
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.sql import server_cursor
 from messaging.lifecycle.events import message_events
 from messaging.lifecycle.record import MessageRecord
@@ -160,7 +160,7 @@ def accept_each(
     first = requests[0][0]
     known = _known(first.organization_id)
     terms = terms_of(first, [draft for _, draft in requests], known)
-    now = terms.at if first.scheduled_at is None else datetime.now(UTC)
+    now = terms.at if first.scheduled_at is None else clock.now()
     storings = [
         _evaluated(
             send_request,
@@ -220,7 +220,7 @@ def _evaluated(
     acceptance = Acceptance(
         send_request,
         send_request.batch_id or (ids.new_uuid() if send_request.as_batch and accepted else None),
-        datetime.now(UTC),
+        clock.now(),
         outcomes,
         sum(outcome.evaluation.price for outcome in accepted),
     )
@@ -251,7 +251,7 @@ def terms_of(
         frozenset(approved),
         default_sender(approved),
         tables(),
-        send_request.scheduled_at or datetime.now(UTC),
+        send_request.scheduled_at or clock.now(),
         _suppressed(send_request.organization_id, drafts, found.home)
         if found.any_suppressed
         else frozenset(),

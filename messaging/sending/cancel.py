@@ -7,12 +7,12 @@ submit that come together, one finds the message changed and does nothing.
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from django.db import connection, transaction
 
 from accounts.credits import ledger
+from imissive.core import clock
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
 from messaging.lifecycle.events import message_events
@@ -114,7 +114,7 @@ def _cancel_all(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled
 
 
 def _cancel(organization_id: uuid.UUID, which: str, wanted: Any, *, limit: int | None) -> Canceled:
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+from imissive.core import clock
 from imissive.core.errors import ApiError
 from messaging.sending.reasons import SendingReason
 
@@ -27,7 +28,7 @@ def parse_schedule(text: str | None) -> datetime | None:
 
 def check_schedule(at: datetime) -> datetime | None:
     """The same for a time that is read already (aware)."""
-    now = datetime.now(UTC)
+    now = clock.now()
     if at < now - CLOCK_SKEW:
         raise ApiError(SendingReason.TIME_PASSED, "scheduled_at")
     if at > now + FARTHEST_SCHEDULE:

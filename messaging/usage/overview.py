@@ -21,6 +21,7 @@ from accounts.ui.charts import (
     Series,
     stacked,
 )
+from imissive.core import clock
 from imissive.core.sql import server_cursor
 from messaging.log import query
 from messaging.log.failure_reasons import (
@@ -78,7 +79,7 @@ def days_zone() -> tzinfo:
     It is the reader's, or UTC where the reader's offset from UTC is not a whole number of hours.
     """
     zone = timezone.get_current_timezone()
-    offset = datetime.now(zone).utcoffset() or timedelta()
+    offset = clock.now().astimezone(zone).utcoffset() or timedelta()
     return UTC if offset % HOUR or str(zone) == "UTC" else zone
 
 

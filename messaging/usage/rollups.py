@@ -8,12 +8,13 @@ without a rollup are counted from the messages: a late rollup costs time, not ac
 """
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 
 from accounts.credits.fragments import REFUNDS
 from accounts.models import Organization
+from imissive.core import clock
 from imissive.core.sql import server_cursor
 from messaging.log.query import CLOCKS_DIFFER
 from messaging.models import Message, UsageMark
@@ -90,7 +91,7 @@ def roll_up(now: datetime | None = None) -> None:
 
     `now` (aware) is the current time by default.
     """
-    until = floor_hour((now or datetime.now(UTC)) - OVER_AFTER)
+    until = floor_hour((now or clock.now()) - OVER_AFTER)
     behind = (
         Organization.objects.exclude(usagemark__upto__gte=until)
         .order_by("usagemark__upto")

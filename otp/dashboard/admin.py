@@ -5,7 +5,6 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import DEFAULT_COUNTRY
@@ -20,7 +19,7 @@ from accounts.operators.base import (
 )
 from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.api.requests import client_address
 from messaging.numbers.written import sought
 from otp.limits import sms_pumping
@@ -115,7 +114,7 @@ class ActiveFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         if self.value() == "open":
-            return queryset.filter(lifted_at=None, until__gt=timezone.now())
+            return queryset.filter(lifted_at=None, until__gt=clock.now())
         return queryset
 
 
@@ -178,9 +177,7 @@ class HeldPrefixAdmin(LongTableAdmin):
 
 def waiting() -> int:
     """Return the number of prefixes that are currently held."""
-    return HeldPrefix.objects.filter(
-        enforced=True, lifted_at=None, until__gt=timezone.now()
-    ).count()
+    return HeldPrefix.objects.filter(enforced=True, lifted_at=None, until__gt=clock.now()).count()
 
 
 site.waiting["otp.heldprefix"] = waiting

@@ -7,7 +7,6 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 from django.utils.translation import gettext as _
 
@@ -18,7 +17,7 @@ from accounts.models import Member, Organization
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
 from accounts.ui.pages import show_page, to_page
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.api.requests import client_address
 from imissive.core.countries import name_of
 from imissive.core.errors import ApiError
@@ -63,7 +62,7 @@ def _show(
     before = ids.parse_id(ids.OTP, request.GET.get("before", ""))
     mine = Verification.objects.filter(organization=organization).order_by("-id")
     rows = list((mine.filter(id__lt=before) if before else mine)[: PAGE + 1])
-    since = timezone.now() - timedelta(days=DAYS)
+    since = clock.now() - timedelta(days=DAYS)
     context = {
         "page": "otp",
         "days": DAYS,
@@ -106,13 +105,13 @@ def _conversion_row(country: str, started: int, verified: int) -> dict[str, Any]
 
 
 def _held(organization: Organization) -> list[HeldPrefix]:
-    now = timezone.now()
+    now = clock.now()
     held = HeldPrefix.objects.filter(organization=organization, lifted_at=None, until__gt=now)
     return list(held.filter(enforced=True).order_by("prefix"))
 
 
 def _row(verification: Verification) -> dict[str, Any]:
-    now = timezone.now()
+    now = clock.now()
     status = verification.status
     reason = str(verification.get_reason_display())
     if status == Verification.Status.PENDING and verify.is_expired(verification, now):
@@ -156,7 +155,8 @@ def send_try(request: HttpRequest, member: Member) -> HttpResponse:
         messages.warning(request, _("That was done already."))
         return redirect("otp", organization_id)
     try:
-        verification = _send(member, form.cleaned_data)
+        with form.usable_after_failure():
+            verification = _send(member, form.cleaned_data)
     except ApiError as refusal:
         field = "phone" if refusal.problem.field == "phone" else None
         form.add_error(field, sentence(refusal.problem))
@@ -194,7 +194,7 @@ def try_page(request: HttpRequest, member: Member, otp_id: str) -> HttpResponse:
         else:
             _message_result(request, checked)
         return to_page(member, "otp_try", otp_id)
-    live = verify.is_active(verification, timezone.now())
+    live = verify.is_active(verification, clock.now())
     context = {
         "page": "otp",
         "verification": verification,

@@ -9,10 +9,10 @@ from datetime import timedelta
 
 import structlog
 from django.db.models import QuerySet
-from django.utils import timezone
 
 from accounts.roles import Role
 from accounts.ui import mails
+from imissive.core import clock
 from otp.models import HeldPrefix
 
 log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ def due() -> list[int]:
 
 def send_notice(held_id: int) -> None:
     """Send the mail about the hold if it is due; while the mail server is away it stays due."""
-    later = timezone.now() + TRY_AGAIN_AFTER
+    later = clock.now() + TRY_AGAIN_AFTER
     if not _pending().filter(id=held_id).update(notice_due_at=later):
         return
     held = HeldPrefix.objects.select_related("organization").get(id=held_id)
@@ -43,4 +43,4 @@ def send_notice(held_id: int) -> None:
 
 
 def _pending() -> QuerySet[HeldPrefix]:
-    return HeldPrefix.objects.filter(notice_due_at__lte=timezone.now())
+    return HeldPrefix.objects.filter(notice_due_at__lte=clock.now())

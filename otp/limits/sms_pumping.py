@@ -8,17 +8,16 @@ held: either only recorded, or blocked for codes.
 """
 
 import uuid
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
 from accounts.audit import trail
 from accounts.models import Organization, User
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.api.rendering import time_text
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
@@ -93,7 +92,7 @@ HAVING count(*) >= rules.minimum
 
 def watch() -> list[HeldPrefix]:
     """Detect prefixes with suspected SMS pumping, hold or record the new ones, and return these."""
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic(), server_cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_LOCK])
         [alone] = cursor.fetchone()
@@ -150,7 +149,7 @@ def lift(held: HeldPrefix, actor: User, *, address: str | None = None) -> None:
 
     `address` is the operator's IP address. Raises ApiError CONFLICT where the hold is over.
     """
-    now = timezone.now()
+    now = clock.now()
     open_ones = HeldPrefix.objects.filter(pk=held.pk, lifted_at=None, until__gt=now)
     if not open_ones.update(lifted_at=now, lifted_by=actor, notice_due_at=None):
         raise ApiError(LimitReason.HOLD_OVER)

@@ -2,11 +2,12 @@
 
 import contextlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
 
+from imissive.core import clock
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
 from messaging.models import Message
@@ -81,7 +82,7 @@ def expire_due(limit: int = STEP) -> int:
 
     Each one gets its `otp.failed` event in the same transaction.
     """
-    now = datetime.now(UTC)
+    now = clock.now()
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(_EXPIRE, {"now": now, "limit": limit})

@@ -3,8 +3,8 @@
 from datetime import timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
+from imissive.core import clock
 from imissive.core.ids import first_id_at
 from imissive.core.sql import server_cursor
 
@@ -27,7 +27,7 @@ def purge(limit: int = STEP) -> int:
 
     Holds that ended before then are deleted too.
     """
-    before = timezone.now() - timedelta(days=settings.OTP_KEEP_DAYS)
+    before = clock.now() - timedelta(days=settings.OTP_KEEP_DAYS)
     with server_cursor() as cursor:
         cursor.execute(_PURGE, {"before": first_id_at(before), "limit": limit})
         purged: int = cursor.rowcount

@@ -8,14 +8,14 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
 
 from accounts.credits.ledger import InsufficientCredits
 from accounts.credits.reasons import CreditsReason
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.errors import ApiError
 from imissive.core.problems import Problem
 from imissive.core.sql import server_cursor
@@ -116,7 +116,7 @@ def resend(caller: OtpCaller, verification_id: uuid.UUID | None) -> Sent:
 
 def _code_again(verification: Verification) -> str | None:
     """Return the verification's code, or None where it is no longer valid."""
-    if not verify.is_active(verification, datetime.now(UTC)):
+    if not verify.is_active(verification, clock.now()):
         return None
     try:
         return codes.code_of(verification.id, verification.length, verification.secret)
@@ -155,7 +155,7 @@ def _check_rules(verification: Verification, rules: Rules) -> datetime:
     if not rules.allow(verification.country):
         country = verification.country
         raise ApiError(LimitReason.COUNTRY_NOT_ENABLED, "phone", country=country)
-    now = datetime.now(UTC)
+    now = clock.now()
     if rules.enforces and not verification.test:
         sms_pumping.check(verification.organization_id, verification.phone, now)
     number_limits.check(_history(verification, now), rules, settings.OTP_NUMBER_LIMIT_DAY, now)

@@ -1,11 +1,12 @@
 """Verification: check a code, read a verification, cancel it."""
 
 import uuid
-from datetime import UTC, datetime
+from datetime import datetime
 
 import structlog
 from django.db import transaction
 
+from imissive.core import clock
 from imissive.core.errors import ApiError
 from imissive.core.lookups import existing_row
 from otp.models import MAX_ATTEMPTS, Verification
@@ -36,7 +37,7 @@ def read(caller: OtpCaller, verification_id: uuid.UUID | None) -> Verification:
     """
     verification = find(caller, verification_id)
     pending = verification.status == Verification.Status.PENDING
-    if pending and is_expired(verification, datetime.now(UTC)):
+    if pending and is_expired(verification, clock.now()):
         verification.status = Verification.Status.EXPIRED
         verification.reason = Verification.Reason.EXPIRED
     return verification
@@ -75,7 +76,7 @@ def verify(caller: OtpCaller, verification_id: uuid.UUID | None, code: str) -> V
 
 def _check(verification: Verification, code: str) -> None:
     """Count the check and compare the code; the caller holds the row's lock."""
-    now = datetime.now(UTC)
+    now = clock.now()
     if is_expired(verification, now):
         completion.complete(verification, Verification.Reason.EXPIRED, now)
         return
@@ -102,7 +103,7 @@ def cancel(caller: OtpCaller, verification_id: uuid.UUID | None) -> Verification
     with transaction.atomic():
         verification = find(caller, verification_id, lock=True)
         refuse_verified(verification)
-        now = datetime.now(UTC)
+        now = clock.now()
         if not is_active(verification, now):
             raise ApiError(VerificationReason.OVER)
         completion.complete(verification, Verification.Reason.CANCELED, now)

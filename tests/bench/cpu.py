@@ -8,7 +8,7 @@ _TICK = os.sysconf("SC_CLK_TCK")
 # The first name that matches a process's command line is its kind.
 _KINDS = [
     ("carrier worker", "carrier."),
-    ("web", "granian"),
+    ("web", "imissive.run.web"),
     ("smpp", "smpp_server"),
     ("worker", "default,webhooks"),
     ("beat", " beat"),

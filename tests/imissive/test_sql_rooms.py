@@ -20,6 +20,7 @@ HOMES = {
     "messaging_batch": "messaging/sending",
     "messaging_carrier": "messaging/carriers",
     "messaging_carriertraffic": "messaging/carriers",
+    "messaging_carrierworker": "messaging/carriers",
     "messaging_contact": "messaging/contacts",
     "messaging_earlyreceipt": "messaging/carriers",
     "messaging_listentry": "messaging/contacts",
@@ -33,6 +34,7 @@ HOMES = {
     "messaging_smppserver": "messaging/gateway",
     "messaging_smppsubmit": "messaging/gateway",
     "messaging_suppression": "messaging/contacts",
+    "messaging_sweeprun": "messaging/carriers",
     "messaging_usagemark": "messaging/usage",
     "messaging_usageopen": "messaging/usage",
     "messaging_usagesum": "messaging/usage",
@@ -70,6 +72,7 @@ READS = {
 WRITES = {
     ("accounts/api", "accounts_apikey"): "notes a key's use as the key is read",
     ("accounts/credits", "accounts_organization"): "notes once that a balance has fallen",
+    ("imissive/run", "messaging_carrierworker"): "sees workers die, and imports no application",
     ("messaging/carriers", "messaging_message"): "what is queued is the carriers' to move",
     ("otp/verification", "otp_heldprefix"): "its housekeeping deletes all that is old",
     ("webhooks/delivery", "webhooks_endpoint"): "health moves with the delivery's result",

@@ -135,7 +135,7 @@ def _read_all(connection: socket.socket) -> str:
 
 def _memory(site: Site) -> int:
     """Return the memory of all of the web server's processes together, in bytes."""
-    found = [pid for pid, command in site.processes().items() if "granian" in command]
+    found = [pid for pid, command in site.processes().items() if "imissive.run.web" in command]
     pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in found]
     return sum(pages) * os.sysconf("SC_PAGE_SIZE")
 

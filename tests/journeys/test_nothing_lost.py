@@ -4,16 +4,14 @@ The platform is started like `make run`. The carrier is a simulator in this proc
 every submit, and the customer's webhook receiver is a real HTTP server.
 """
 
-import asyncio
 import os
 import re
 import signal
 import threading
 import time
-from collections import Counter
+import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import psutil
 import pytest
@@ -21,91 +19,19 @@ import redis
 from dotenv import dotenv_values
 
 from messaging.smpp.constants import Status as Smpp
-from messaging.smpp.handlers import Handlers, LinkConfig
-from messaging.smpp.link import Link, connect_esme
-from messaging.smpp.pdus import BindTransceiver, SubmitSm
-from tests.support import transitions
 from tests.support.platforms import until
 from tests.support.running_platform import Site
-from tests.support.simulators import RunningSimulator, running_simulator
-from tests.support.webhook_receivers import Post, Receiver, receiver
+from tests.support.scenes import (
+    BINDS,
+    IN_DOUBT,
+    WINDOW,
+    Scene,
+    SmppClient,
+)
+from tests.support.simulators import running_simulator
+from tests.support.webhook_receivers import Post, receiver
 
 pytestmark = [pytest.mark.platform, pytest.mark.timeout(180)]
-
-WINDOW, BINDS = 50, 2
-IN_DOUBT = WINDOW * BINDS
-EVENTS = ["message.sent", "message.delivered", "message.failed", "message.expired"]
-
-
-@dataclass
-class Scene:
-    """The running platform, its carrier and its customer's receiver."""
-
-    site: Site
-    carrier: RunningSimulator
-    customer: Receiver
-    sent: set[str]
-    first_number: int = 0
-
-    def send(self, count: int) -> None:
-        """Send that many messages in bulk, each to a different number."""
-        while count > 0:
-            size = min(count, 1000)
-            numbers = [
-                f"+96655{number:07d}"
-                for number in range(self.first_number, self.first_number + size)
-            ]
-            self.first_number += size
-            rows = [{"to": number, "message": f"Nothing is lost, {number}"} for number in numbers]
-            status, response = self.site.post("/v1/sms/bulk", {"messages": rows})
-            if status == 202:
-                assert response["rejected"] == 0
-                self.sent.update(row["message_id"] for row in response["messages"])
-                count -= size
-            else:
-                # Not accepted, so it may be lost: try again like any client.
-                assert status in (0, 503), (status, response)
-                time.sleep(0.2)
-
-    def everything_is_right(self, *, may_repeat: int) -> None:
-        """Check that every accepted message was delivered, charged once, and its events posted."""
-        site = self.site
-        site.settle(90, lambda: self.carrier.tally)
-        statuses = dict(site.sql("SELECT status, count(*) FROM messaging_message GROUP BY 1"))
-        assert statuses == {"delivered": len(self.sent)}
-        # The killed and the new alike were held to the table of transitions, and kept to it.
-        held = "SELECT tgenabled::text FROM pg_trigger WHERE tgname = %s"
-        assert site.sql(held, [transitions.TRIGGER]) == [("O",)]
-        assert transitions.REFUSED not in site.text
-        self._submits_were(may_repeat)
-        assert site.sql(
-            "SELECT kind, -sum(amount) FROM accounts_ledgerentry"
-            " WHERE kind IN ('charge', 'refund') GROUP BY 1"
-        ) == [("charge", len(self.sent) * 1_000_000)]
-        checked = site.manage("check_ledger")
-        assert checked.returncode == 0, checked.stderr
-        self._events_came()
-
-    def _submits_were(self, may_repeat: int) -> None:
-        times = Counter(submit.destination for submit in self.carrier.submits)
-        assert len(times) == len(self.sent)
-        repeated = [count for count in times.values() if count > 1]
-        assert all(count == 2 for count in repeated)
-        assert len(repeated) <= may_repeat, f"{len(repeated)} submits were repeated"
-
-    def _events_came(self) -> None:
-        events = [post.verified(self.secret) for post in list(self.customer.posts)]
-        for kind in ("message.sent", "message.delivered"):
-            reported = {event["message_id"] for event in events if event["event"] == kind}
-            missing = len(self.sent - reported)
-            assert reported == self.sent, f"{kind}: {missing} of {len(self.sent)} missing"
-        assert not [event for event in events if event["event"] in EVENTS[2:]]
-
-    def __post_init__(self) -> None:
-        body = {"url": self.customer.url, "events": EVENTS}
-        # A web process without a request since PostgreSQL's restart responds 503 once.
-        responses = (self.site.post("/v1/webhooks", body) for _ in range(3))
-        self.secret = next(response["secret"] for status, response in responses if status == 201)
 
 
 @pytest.fixture
@@ -129,7 +55,44 @@ def test_carrier_worker_is_killed_with_2000_messages_in_flight(scene: Scene) -> 
 
     in_flight = scene.site.sql("SELECT count(*) FROM messaging_message WHERE final_at IS NULL")
     assert in_flight[0][0] > 1000
+    # Its lease would have lasted a minute.
+    held = (
+        "SELECT count(*) FROM messaging_message m JOIN messaging_carrierworker w ON w.id = m.lease"
+        " WHERE w.died_at IS NOT NULL"
+    )
+    until(lambda: scene.site.sql(held) == [(0,)], 5)
     scene.everything_is_right(may_repeat=IN_DOUBT)
+
+
+def test_urgent_messages_of_a_killed_worker_wait_for_no_lease(scene: Scene) -> None:
+    """The lease is a minute. A second machine's worker has them within seconds; so has the new
+    worker of the same machine, once it has started."""
+    site, carrier = scene.site, scene.carrier
+    site.start_carriers_elsewhere()
+    until(lambda: carrier.bound == 2 * BINDS, 40, lambda: site.text[-3000:])
+    try:
+        for kill in range(3):
+            # Submits of both workers are under way when one of them dies.
+            carrier.options.answer_delay = 1.0
+            sent = [scene.send_one() for _ in range(12)]
+            until(partial(_are_sending, site, sent, 12), 10)
+            carrier.options.answer_delay = 0.05
+            killed = time.monotonic()
+            os.kill(site.pid("carrier-simulator") or 0, signal.SIGKILL)
+            until(partial(_are_sending, site, sent, 0), 20)
+            took = time.monotonic() - killed
+            assert took < 5, f"kill {kill}: {took:.1f} s"
+            until(lambda: carrier.bound == 2 * BINDS, 40, lambda: site.text[-3000:])
+        scene.everything_is_right(may_repeat=3 * 12)
+    finally:
+        site.close_beside()
+
+
+def _are_sending(site: Site, sent: list[uuid.UUID], count: int) -> bool:
+    return site.sql(_SENDING, [sent]) == [(count,)]
+
+
+_SENDING = "SELECT count(*) FROM messaging_message WHERE status = 'sending' AND id = ANY(%s)"
 
 
 def test_webhook_worker_is_killed(scene: Scene) -> None:
@@ -187,7 +150,9 @@ def test_postgresql_is_read_only_for_a_while(scene: Scene) -> None:
         assert {(status, response["error"]["code"]) for status, response in responses} == {
             (503, "UNAVAILABLE")
         }
-        assert customer.submit("966550000000") == Smpp.ESME_RMSGQFUL
+        refused = customer.submit("966550000000")
+        assert refused is not None
+        assert refused.status == Smpp.ESME_RMSGQFUL
         assert site.get("/readyz")[0] == 503
         before = carrier.tally.receipts_answered
         carrier.wait_for(lambda carrier: carrier.tally.receipts_refused > 0, 30)
@@ -198,34 +163,6 @@ def test_postgresql_is_read_only_for_a_while(scene: Scene) -> None:
     customer.close()
     scene.everything_is_right(may_repeat=0)
     assert carrier.tally.receipts_lost == 0
-
-
-class SmppClient:
-    """The demo's SMPP account, bound in a thread of its own."""
-
-    def __init__(self, site: Site) -> None:
-        self._loop = asyncio.new_event_loop()
-        threading.Thread(target=self._loop.run_forever, daemon=True).start()
-        self._link = self._run(self._bind(site.demo))
-
-    def submit(self, to: str) -> int:
-        """Submit a message and return the command status of the response."""
-        pdu = SubmitSm("", 5, 0, "MyCompany", 1, 1, to, short_message=b"Over SMPP")
-        return self._run(self._link.request(pdu)).status
-
-    def close(self) -> None:
-        self._run(self._link.unbind())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-
-    async def _bind(self, demo: dict[str, str]) -> Link:
-        bind = BindTransceiver(demo["IMISSIVE_SMPP_SYSTEM_ID"], demo["IMISSIVE_SMPP_PASSWORD"])
-        return await connect_esme(
-            demo["IMISSIVE_SMPP_HOST"], int(demo["IMISSIVE_SMPP_PORT"]), bind, LinkConfig(),
-            handlers=Handlers(on_request=lambda link, pdu: None),
-        )  # fmt: skip
-
-    def _run(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(30)
 
 
 def test_simulator_drops_every_connection(scene: Scene) -> None:

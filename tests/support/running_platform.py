@@ -4,6 +4,7 @@ State is read from its database by plain SQL; the test imports none of the platf
 """
 
 import contextlib
+import http.client
 import os
 import signal
 import subprocess
@@ -18,14 +19,21 @@ from typing import Any
 
 import orjson
 import psycopg
+from dotenv import dotenv_values
 
 from imissive.run.programs import ROOT
 from imissive.run.unprivileged import die_with_parent
 from tests.support.platforms import Platform, until
 
 REMEMBERED = "remembered"
-# Live binds are not restored: the processes that write these rows keep running.
-OF_PROCESSES = ("messaging_carrierbind", "messaging_smppserver", "messaging_smppsession")
+# The rows of processes are not restored: the processes that write them keep running.
+OF_PROCESSES = (
+    "messaging_carrierbind",
+    "messaging_carrierworker",
+    "messaging_smppserver",
+    "messaging_smppsession",
+    "messaging_sweeprun",
+)
 
 
 class Site(Platform):
@@ -54,29 +62,60 @@ class Site(Platform):
             )
         )
 
+    def start_carriers_elsewhere(self) -> None:
+        """Run the carriers' workers on a second machine as well, until `close`."""
+        folder = self.folder / "elsewhere"
+        folder.mkdir(exist_ok=True)
+        runtime = dotenv_values(self.data_dir / "runtime.env")
+        environment = self.environment(
+            DATA_DIR=str(folder), **{name: value or "" for name, value in runtime.items()}
+        )
+        log = (self.folder / "elsewhere.log").open("ab")
+        command = [sys.executable, "-m", "imissive.run.carriers"]
+        self.beside.append(
+            subprocess.Popen(
+                command, cwd=ROOT, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        )
+
     def close(self) -> None:
         """Stop everything that was started."""
         super().close()
+        self.close_beside()
+
+    def close_beside(self) -> None:
+        """End what runs beside the platform."""
         for child in self.beside:
             child.send_signal(signal.SIGTERM)
         for child in self.beside:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(10)
             child.kill()
+        self.beside.clear()
 
     # -- API and commands --------------------------------------------------------------------
 
     def request(
-        self, method: str, path: str, body: Any = None, *, key: str | None = None
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        key: str | None = None,
+        once: str | None = None,
     ) -> tuple[int, Any]:
-        """Send a request to the API; return the status, 0 if the connection fails, and the body."""
+        """Send a request to the API; return the status, 0 if the connection fails, and the body.
+
+        `once` is its Idempotency-Key.
+        """
         request = urllib.request.Request(  # noqa: S310
             self.url + path,
             None if body is None else orjson.dumps(body),
             {
                 "Authorization": f"Bearer {key or self.demo['IMISSIVE_API_KEY']}",
                 "Content-Type": "application/json",
-            },
+            }
+            | ({"Idempotency-Key": once} if once else {}),
             method=method,
         )
         try:
@@ -84,11 +123,13 @@ class Site(Platform):
                 return response.status, _decode(response.read())
         except urllib.error.HTTPError as error:
             return error.code, _decode(error.read())
-        except OSError:
-            return 0, None
+        except (OSError, http.client.HTTPException):
+            return 0, None  # an HTTPException if web is killed within the response
 
-    def post(self, path: str, body: Any, *, key: str | None = None) -> tuple[int, Any]:
-        return self.request("POST", path, body, key=key)
+    def post(
+        self, path: str, body: Any, *, key: str | None = None, once: str | None = None
+    ) -> tuple[int, Any]:
+        return self.request("POST", path, body, key=key, once=once)
 
     def manage(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run `manage.py` with the platform's environment."""
@@ -136,6 +177,12 @@ class Site(Platform):
         found = self.sql("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1")
         names = [str(name) for (name,) in found]
         return [name for name in names if not name.startswith((f"{REMEMBERED}_", *OF_PROCESSES))]
+
+    @property
+    def database_url(self) -> str:
+        """Return the URL of its own database, or of the one in its settings."""
+        kept = dotenv_values(self.data_dir / "runtime.env")
+        return self.settings.get("DATABASE_URL") or kept["DATABASE_URL"] or ""
 
     def sql(self, statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         """Execute and commit a statement on a new connection; return its rows."""

@@ -13,12 +13,18 @@ SITE_FILES = (
     "tests/journeys/test_release.py",
     "tests/journeys/test_campaign_journey.py",
     "tests/messaging/log/test_exports_killed.py",
+    "tests/journeys/test_frozen_redis.py",
+    "tests/journeys/test_service_returns.py",
+    "tests/journeys/test_clocks.py",
+    "tests/journeys/test_drill.py",
 )
 """The files that use the running platform, which is started once for all of them."""
 
 LONGEST_FIRST = (
     *SITE_FILES,
     "tests/imissive/run/test_launch.py",
+    "tests/journeys/test_silent_database.py",
+    "tests/journeys/test_failover.py",
     "tests/journeys/test_axe.py",
     "tests/accounts/operators/test_admin.py",
 )

@@ -4,11 +4,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
-from django.utils import timezone
 from pydantic import Field
 from typing_extensions import TypedDict
 
-from imissive.core import ids, outbound
+from imissive.core import clock, ids, outbound
 from imissive.core.api.fields import NextCursor, OneOf, Time
 from imissive.core.api.rendering import time_text
 from imissive.core.problems import Problem, english
@@ -139,7 +138,7 @@ def new_endpoint_json(endpoint: Endpoint) -> NewWebhook:
 
 
 def _ahead(at: datetime | None) -> str | None:
-    return time_text(at) if at is not None and at > timezone.now() else None
+    return time_text(at) if at is not None and at > clock.now() else None
 
 
 def delivery_json(delivery: Delivery) -> WebhookDelivery:

@@ -16,7 +16,7 @@ from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import live_page, query_without
 from accounts.ui.pages import page_url, show_page, to_page
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.api.requests import client_address
 from imissive.core.cursors import CURSOR, encode_cursor
 from imissive.core.errors import ApiError
@@ -92,9 +92,10 @@ def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> Http
         messages.warning(request, _("That was done already."))
         return to_endpoint
     try:
-        replayed, last = audited_actions.replay_period(
-            member, client_address(request), endpoint, _period(form.cleaned_data)
-        )
+        with form.usable_after_failure():
+            replayed, last = audited_actions.replay_period(
+                member, client_address(request), endpoint, _period(form.cleaned_data)
+            )
     except ApiError as refusal:
         messages.error(request, sentence(refusal.problem))
         return to_endpoint
@@ -110,7 +111,7 @@ def replay_period(request: HttpRequest, member: Member, webhook_id: str) -> Http
 
 def _form_from_query(request: HttpRequest) -> ReplayForm:
     """Return the form filled from the query string; by default for the last day."""
-    now = timezone.localtime()
+    now = timezone.localtime(clock.now())
     initial: dict[str, Any] = {
         "since": now - timedelta(days=1),
         "until": now + timedelta(minutes=1),

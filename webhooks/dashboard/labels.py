@@ -4,12 +4,11 @@ import json
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils import timezone
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext
 
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.problems import Problem, sentence
 from imissive.core.reasons import PostReason
 from webhooks.api.representations import next_attempt_at
@@ -113,7 +112,7 @@ def endpoint_state(endpoint: Endpoint, *, used: bool) -> State:
     if endpoint.failing_since:
         detail = _("No post has succeeded since then. After five days the endpoint is disabled.")
         return State("bad", _("Failing"), detail, endpoint.failing_since)
-    if endpoint.paused_until and endpoint.paused_until > timezone.now():
+    if endpoint.paused_until and endpoint.paused_until > clock.now():
         detail = _("The receiver asked for a rest; nothing is posted before then.")
         return State("late", _("Resting"), detail, endpoint.paused_until)
     if used:

@@ -62,7 +62,8 @@ def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
     if not form.is_first():
         return _secret_shown_already(request, member)
     try:
-        endpoint = audited_actions.create(member, client_address(request), **_fields(form))
+        with form.usable_after_failure():
+            endpoint = audited_actions.create(member, client_address(request), **_fields(form))
     except ApiError as refusal:
         messages.error(request, sentence(refusal.problem))
         return to_page(member, "webhooks")
@@ -153,7 +154,8 @@ def rotate(request: HttpRequest, member: Member, webhook_id: str) -> HttpRespons
     if not form.is_first():
         return _secret_shown_already(request, member)
     overlap = timedelta(hours=OVERLAP_HOURS[form.cleaned_data["overlap"]])
-    rotated = audited_actions.rotate(member, client_address(request), endpoint, overlap)
+    with form.usable_after_failure():
+        rotated = audited_actions.rotate(member, client_address(request), endpoint, overlap)
     return _show_secret(request, member, rotated, rotated=True)
 
 

@@ -10,14 +10,13 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError
 
-from imissive.core import ids, outbound
+from imissive.core import clock, ids, outbound
 from webhooks.delivery import queue
 from webhooks.delivery.queue import Claimed, Outcome, Target
 from webhooks.delivery.retry import OVERLOADED, retry_after_seconds
@@ -152,7 +151,7 @@ class EndpointWorker:
         target = self._target
         assert target is not None  # noqa: S101  # nothing is claimed without a target
         event_id = ids.public_id(ids.EVENT, claimed.event_id)
-        start, at = time.perf_counter(), datetime.now(UTC)
+        start, at = time.perf_counter(), clock.now()
         headers = target.signer.headers(event_id, claimed.body, now=at.timestamp())
         status, body, error, retry_after = None, b"", "", None
         try:
@@ -162,7 +161,7 @@ class EndpointWorker:
         else:
             status, body, delivered = response.status, response.body, response.ok
             if not delivered and response.retry_after:
-                retry_after = retry_after_seconds(response.retry_after, datetime.now(UTC))
+                retry_after = retry_after_seconds(response.retry_after, clock.now())
         return Outcome(
             claimed=claimed,
             started_at=at,

@@ -5,8 +5,8 @@ from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.utils import timezone
 
+from imissive.core import clock
 from imissive.core.ids import first_id_at
 from imissive.core.sql import server_cursor
 from webhooks.models import Endpoint
@@ -33,7 +33,7 @@ def purge_deleted() -> None:
     It waits PURGE_AFTER, because a transaction that saw the endpoint enabled may still insert
     deliveries for it.
     """
-    deleted = Endpoint.objects.filter(deleted_at__lt=timezone.now() - PURGE_AFTER)
+    deleted = Endpoint.objects.filter(deleted_at__lt=clock.now() - PURGE_AFTER)
     for endpoint_id in list(deleted.values_list("id", flat=True)[:10]):
         with server_cursor() as cursor:
             cursor.execute(_PURGE, [endpoint_id, STEP])
@@ -85,7 +85,7 @@ def purge_old() -> None:
 
     At most MAX_STEPS steps of each; the next run continues.
     """
-    before = first_id_at(timezone.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS))
+    before = first_id_at(clock.now() - timedelta(days=settings.WEBHOOK_KEEP_DAYS))
     for statement in (_OLD_DELIVERIES, _OLD_EVENTS):
         after: uuid.UUID | None = uuid.UUID(int=0)
         for _ in range(MAX_STEPS):
@@ -104,6 +104,6 @@ def _purge_step(statement: str, parameters: dict[str, Any]) -> uuid.UUID | None:
 
 def forget_previous_secrets() -> None:
     """Delete the previous secrets whose overlap has ended."""
-    Endpoint.objects.filter(previous_secret_until__lt=timezone.now()).update(
+    Endpoint.objects.filter(previous_secret_until__lt=clock.now()).update(
         previous_secret="", previous_secret_until=None
     )

@@ -12,9 +12,9 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 from yarl import URL
 
+from imissive.core import clock
 from imissive.core.sql import server_cursor
 from webhooks.delivery.retry import retry_seconds
 from webhooks.endpoints.signing import Signer
@@ -122,7 +122,7 @@ def due_endpoints() -> list[uuid.UUID]:
 def load_target(endpoint_id: uuid.UUID) -> Target | None:
     """Return the endpoint's current URL and signer, or None where it must not be posted to."""
     endpoint = Endpoint.objects.filter(id=endpoint_id, enabled=True).first()
-    now = timezone.now()
+    now = clock.now()
     if endpoint is None or (endpoint.paused_until and endpoint.paused_until > now):
         return None
     secrets = [endpoint.secret]
@@ -223,7 +223,7 @@ def write(results: Results) -> None:
         working = [id for id, now_failing in results.failing.items() if not now_failing]
         if failing:
             Endpoint.objects.filter(id__in=failing, failing_since=None).update(
-                failing_since=timezone.now()
+                failing_since=clock.now()
             )
         if working:
             Endpoint.objects.filter(id__in=working).update(failing_since=None)

@@ -13,9 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from imissive.core import ids
+from imissive.core import clock, ids
 from imissive.core.errors import ApiError
 from imissive.core.sql import server_cursor
 from webhooks.delivery.reasons import DeliveryReason
@@ -37,7 +36,7 @@ def send_test(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> uuid
     with transaction.atomic():
         endpoint = _lock_enabled(organization_id, endpoint_id)
         data = {"endpoint_id": endpoint.public_id}
-        event = outbox.NewEvent(organization_id, EventType.WEBHOOK_TEST, timezone.now(), None, data)
+        event = outbox.NewEvent(organization_id, EventType.WEBHOOK_TEST, clock.now(), None, data)
         delivery_id = outbox.record_for(event, endpoint.id)
         transaction.on_commit(functools.partial(outbox.wake, [endpoint.id]))
     return delivery_id

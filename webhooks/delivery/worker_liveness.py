@@ -12,9 +12,8 @@ import time
 
 import psycopg
 import structlog
-from django.db import connection
 
-from imissive.core.sql import server_cursor
+from imissive.core.sql import own_parameters, server_cursor
 
 log = structlog.get_logger(__name__)
 
@@ -35,7 +34,7 @@ class Lifeline:
         self._held = threading.Event()
         self._stop = threading.Event()
         # Read in this thread, because tests replace the database settings in the starting thread.
-        self._parameters = connection.get_connection_params()
+        self._parameters = own_parameters()
         self._thread = threading.Thread(target=self._run, name="webhooks-lifeline", daemon=True)
 
     def start(self) -> None:
@@ -67,7 +66,10 @@ class Lifeline:
             held.execute("SELECT pg_advisory_lock(%s, %s)", [LOCK_CLASS, self._number])
             self._held.set()
             while not self._stop.wait(CHECK_SECONDS):
-                held.execute("SELECT 1")
+                read_only = held.execute("SHOW transaction_read_only").fetchone()
+                if read_only == ("on",):
+                    # Another server may have taken its place, and the lock has to be there.
+                    return
 
 
 _ALIVE = """

@@ -6,9 +6,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
-from django.utils import timezone
 
-from imissive.core import ids, wakeups
+from imissive.core import clock, ids, wakeups
 from imissive.core.problems import english
 from webhooks.endpoints.reasons import DisabledReason
 from webhooks.events import outbox
@@ -20,7 +19,7 @@ FAILING_TOO_LONG = timedelta(days=5)
 
 def fails_too_long(failing_since: datetime | None) -> bool:
     """Return whether an endpoint has been failing for so long that the next failure disables it."""
-    return failing_since is not None and failing_since < timezone.now() - FAILING_TOO_LONG
+    return failing_since is not None and failing_since < clock.now() - FAILING_TOO_LONG
 
 
 def disable_gone(endpoint_id: uuid.UUID) -> bool:
@@ -30,7 +29,7 @@ def disable_gone(endpoint_id: uuid.UUID) -> bool:
 
 def disable_failing(endpoint_id: uuid.UUID) -> bool:
     """Disable an endpoint that is still failing for too long; return whether this call did."""
-    before = timezone.now() - FAILING_TOO_LONG
+    before = clock.now() - FAILING_TOO_LONG
     return _disable(DisabledReason.FAILED_TOO_LONG, id=endpoint_id, failing_since__lt=before)
 
 
@@ -45,7 +44,7 @@ def _disable(reason: DisabledReason, **which: Any) -> bool:
         endpoint = found.first()
         if endpoint is None:
             return False
-        now = timezone.now()
+        now = clock.now()
         endpoint.enabled = False
         endpoint.disabled_reason = reason.name
         endpoint.notice_due_at = now

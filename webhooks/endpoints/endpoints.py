@@ -7,9 +7,8 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from imissive.core import outbound
+from imissive.core import clock, outbound
 from imissive.core.errors import ApiError
 from imissive.core.lookups import existing_row
 from webhooks.endpoints.reasons import EndpointReason
@@ -113,7 +112,7 @@ def rotate_secret(
         endpoint.previous_secret, endpoint.previous_secret_until = "", None
         if overlap:
             endpoint.previous_secret = endpoint.secret
-            endpoint.previous_secret_until = timezone.now() + overlap
+            endpoint.previous_secret_until = clock.now() + overlap
         endpoint.secret = new_secret()
         endpoint.save(update_fields=["secret", "previous_secret", "previous_secret_until"])
     return endpoint
@@ -123,7 +122,7 @@ def delete(endpoint: Endpoint) -> None:
     """Mark the endpoint as deleted: disabled and hidden. A sweep removes its deliveries later."""
     Endpoint.objects.filter(id=endpoint.id).update(
         enabled=False,
-        deleted_at=timezone.now(),
+        deleted_at=clock.now(),
         secret="",
         previous_secret="",
     )

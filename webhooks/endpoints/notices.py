@@ -11,11 +11,11 @@ from datetime import timedelta
 import structlog
 from django.conf import settings
 from django.db.models import QuerySet
-from django.utils import timezone
 from yarl import URL
 
 from accounts.roles import Role
 from accounts.ui import mails
+from imissive.core import clock
 from webhooks.endpoints.reasons import DisabledReason
 from webhooks.models import Endpoint
 
@@ -34,7 +34,7 @@ def send_notice(endpoint_id: uuid.UUID) -> None:
 
     A recipient that the server refuses is not retried.
     """
-    later = timezone.now() + TRY_AGAIN_AFTER
+    later = clock.now() + TRY_AGAIN_AFTER
     if not _pending().filter(id=endpoint_id).update(notice_due_at=later):
         return
     endpoint = Endpoint.objects.select_related("organization").get(id=endpoint_id)
@@ -59,6 +59,4 @@ def send_notice(endpoint_id: uuid.UUID) -> None:
 
 
 def _pending() -> QuerySet[Endpoint]:
-    return Endpoint.objects.filter(
-        enabled=False, deleted_at=None, notice_due_at__lte=timezone.now()
-    )
+    return Endpoint.objects.filter(enabled=False, deleted_at=None, notice_due_at__lte=clock.now())

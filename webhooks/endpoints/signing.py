@@ -2,11 +2,12 @@
 
 import base64
 import secrets
-import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from standardwebhooks import Webhook
+
+from imissive.core import clock
 
 SECRET_BYTES = 32
 """Random bytes in a secret; Standard Webhooks requires 24 to 64."""
@@ -35,7 +36,7 @@ class Signer:
         `now` is a Unix time (default: the current time). `event_id` is the same on every attempt;
         the timestamp and therefore the signature differ.
         """
-        at = int(time.time() if now is None else now)
+        at = int(clock.seconds() if now is None else now)
         moment = datetime.fromtimestamp(at, UTC)
         signatures = [webhook.sign(event_id, moment, body) for webhook in self._webhooks]
         return {

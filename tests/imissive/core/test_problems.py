@@ -31,7 +31,7 @@ REASONS = [reason for room in Reason.__subclasses__() for reason in room]
 _PARAMETER = re.compile(r"%\((\w+)\)s")
 # The modules that format sentences, for the API, pages, mails and files.
 EDGE = (
-    r"imissive/core/(problems|errors)\.py|imissive/reference/\w+\.py|accounts/templatetags/shown\.py"
+    r"imissive/wsgi\.py|imissive/core/(problems|errors)\.py|imissive/reference/\w+\.py|accounts/templatetags/shown\.py"
     r"|.*(views|forms|admin)\.py|(accounts/operators|messaging/admin)/\w+\.py"
     r"|messaging/importing/problems\.py|messaging/(campaigns/exports|contacts/imports)\.py"
     r"|messaging/log/resend\.py|messaging/dashboard/onboarding\.py"

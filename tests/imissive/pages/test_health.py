@@ -1,5 +1,8 @@
 """Health checks and metrics."""
 
+import itertools
+import threading
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -10,9 +13,21 @@ from django.utils import timezone
 
 from imissive.pages import health
 from messaging.models import Carrier, CarrierBind, EarlyReceipt
+from tests.support.platforms import until
 
 # The host of a probe is the address by which the orchestrator calls the process.
 client = Client(headers={"host": "10.1.2.3"})
+
+
+@pytest.fixture(autouse=True)
+def _looks_when_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check in the test's own transaction; the threads have tests of their own."""
+    checks = ("database", "broker", "carrier")
+    monkeypatch.setattr(
+        health.readiness,
+        "missing",
+        lambda: [name for name in checks if not health.readiness.look(name)],
+    )
 
 
 @pytest.fixture
@@ -159,3 +174,65 @@ def test_metrics_count_receipts_that_are_not_used_by_reason(carrier: Carrier) ->
     assert name % ("unknown_word", "2.0") in lines
     assert name % ("unmatched", "1.0") in lines
     assert name % ("data_sm", "0.0") in lines
+
+
+# ---------------------------------------------------------------- the threads that check
+
+
+class Quick(health.Readiness):
+    EVERY_SECONDS, MISSING_SECONDS, STALE_SECONDS = 0.02, 0.02, 0.3
+    FIRST_SECONDS, ASKED_SECONDS = 0.5, 0.4
+
+
+def test_only_the_first_probe_waits_for_the_checks() -> None:
+    looked = Quick({"good": lambda: True, "bad": lambda: False})
+    assert looked.missing() == ["bad"]
+    began = time.monotonic()
+    assert looked.missing() == ["bad"]
+    assert time.monotonic() - began < 0.1
+
+
+def test_a_check_that_hangs_is_missing_and_delays_nobody() -> None:
+    hanging, going_on = threading.Event(), threading.Event()
+    going_on.set()
+
+    def hangs() -> bool:
+        hanging.set()
+        return going_on.wait(30)
+
+    looked = Quick({"database": hangs, "broker": lambda: True})
+    assert looked.missing() == []
+    going_on.clear()
+    hanging.clear()
+    assert hanging.wait(5)
+    until(lambda: looked.missing() == ["database"], 5)
+    began = time.monotonic()
+    assert looked.missing() == ["database"]
+    assert time.monotonic() - began < 0.2
+    going_on.set()
+    until(lambda: looked.missing() == [], 5)
+
+
+def test_a_check_that_breaks_is_tried_again() -> None:
+    results = iter([RuntimeError("broken"), False])
+
+    def check() -> bool:
+        result = next(results, True)
+        if isinstance(result, Exception):
+            raise result
+        return bool(result)
+
+    looked = Quick({"it": check})
+    until(lambda: looked.missing() == [], 5)
+
+
+def test_nobody_looks_while_nobody_asks() -> None:
+    count = itertools.count()
+    looked = Quick({"it": lambda: next(count) >= 0})
+    looked.missing()
+    time.sleep(Quick.ASKED_SECONDS + 0.3)
+    before = next(count)
+    time.sleep(0.3)
+    assert next(count) == before + 1
+    assert looked.missing() == []
+    assert next(count) > before + 2

@@ -36,6 +36,7 @@ from messaging.carriers import (
     receipts,
     sweeps,
     traffic,
+    worker_liveness,
 )
 from messaging.carriers import (
     queue as submitting,
@@ -1231,6 +1232,50 @@ def test_a_result_keeps_its_slot_until_the_database_takes_it(scene: Scene, sqlst
             scene.settle()
         assert scene.statuses() == {"delivered": 40}
         assert set(times_submitted(simulator).values()) == {1}
+
+
+def test_a_database_that_is_away_for_longer_than_the_lease_repeats_nothing(
+    scene: Scene, settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else takes what a living worker could not write, however the sweeps run."""
+    settings.CARRIER_LEASE = 2
+    monkeypatch.setattr(worker_liveness, "SILENT_SECONDS", 3.0)
+    with running_simulator(receipt_delay=0.05) as simulator:
+        [carrier] = scene.carriers(simulator, window=20)
+        with working(carrier):
+            scene.queue_many(carrier, 5)
+            scene.settle()
+            with failing("messaging_messagepart", "25006"):
+                scene.queue_many(carrier, 15)
+                simulator.wait_for(lambda carrier: len(carrier.accepted) == 20, SECONDS)
+                until_over = time.monotonic() + 2 * settings.CARRIER_LEASE
+                while time.monotonic() < until_over:
+                    sweep()
+            scene.settle(sweep)
+        assert len(simulator.submits) == 20
+
+
+def sweep() -> None:
+    """What the sweeps do about workers that hold messages."""
+    sweeps.release_dead()
+    sweeps.requeue_abandoned()
+    time.sleep(0.05)
+
+
+def test_a_worker_that_was_thought_dead_goes_on(scene: Scene) -> None:
+    """What it had claimed is given to others; it submits none of that, and claims anew."""
+    with running_simulator(receipt_delay=0.05) as simulator:
+        [carrier] = scene.carriers(simulator, window=1, throughput=4)
+        scene.queue_many(carrier, 12)
+        with working(carrier) as running:
+            simulator.wait_for(lambda carrier: len(carrier.accepted) == 2, SECONDS)
+            worker_liveness.report_end(running.worker.lease)
+            sweeps.release_dead()
+            scene.settle()
+            assert running.worker._held == {}
+        assert scene.statuses() == {"delivered": 12}
+        # Only what was on its way at that moment may go twice.
+        assert sum(times_submitted(simulator).values()) <= 13
 
 
 # ---------------------------------------------------------------- several workers

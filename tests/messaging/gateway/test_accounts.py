@@ -195,7 +195,7 @@ class SlowClock:
 
 
 def test_last_place_is_given_once(committed_world: World, monkeypatch) -> None:
-    monkeypatch.setattr(sessions, "timezone", SlowClock)
+    monkeypatch.setattr(sessions, "clock", SlowClock)
     account, password = made(committed_world.customer(), "racing", max_binds=3)
     gate = Gate(sessions.open_server())
 
