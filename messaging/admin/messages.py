@@ -4,6 +4,7 @@ Texts are hidden: reading one needs a reason, which goes into the audit log.
 """
 
 import uuid
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -258,14 +259,18 @@ class EarlyReceiptAdmin(LongTableAdmin):
         return [export, *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Download the filtered rows as CSV. It is audited."""
+        """Download the filtered rows as CSV or XLSX. It is audited."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = self.get_changelist_instance(request).get_queryset(request)
+        # To the list, every parameter is a filter.
+        narrowed = copy(request)
+        narrowed.GET = request.GET.copy()
+        narrowed.GET.pop("format", None)
+        found = self.get_changelist_instance(narrowed).get_queryset(narrowed)
         trail.record(
             "receipts.exported",
             actor=operator(request),
-            detail={"filters": request.GET.urlencode()},
+            detail={"filters": narrowed.GET.urlencode()},
             address=client_address(request),
         )
         return download(request, "receipts-not-used", unused_receipts.rows(found))
