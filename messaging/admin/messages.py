@@ -263,14 +263,15 @@ class EarlyReceiptAdmin(LongTableAdmin):
         if not self.has_view_permission(request):
             raise PermissionDenied
         # To the list, every parameter is a filter.
+        filters = request.GET.copy()
+        filters.pop("format", None)
         narrowed = copy(request)
-        narrowed.GET = request.GET.copy()
-        narrowed.GET.pop("format", None)
+        narrowed.GET = filters  # type: ignore[assignment]
         found = self.get_changelist_instance(narrowed).get_queryset(narrowed)
         trail.record(
             "receipts.exported",
             actor=operator(request),
-            detail={"filters": narrowed.GET.urlencode()},
+            detail={"filters": filters.urlencode()},
             address=client_address(request),
         )
         return download(request, "receipts-not-used", unused_receipts.rows(found))
