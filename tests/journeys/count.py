@@ -106,10 +106,7 @@ def promises(drill: Drill) -> list[Promise]:
 
 
 def _events(drill: Drill, delivered: set[str], failed: set[str]) -> list[Promise]:
-    posted: dict[str, set[str]] = {kind: set() for kind in EVENTS}
-    for post in list(drill.customer.posts):
-        event = post.verified(drill.secret)
-        posted[event["event"]].add(event["message_id"])
+    posted = drill.records.events
     return [
         # A message that is given up was never known to be sent.
         _same("message.sent", "64", delivered, posted["message.sent"] & delivered),

@@ -26,7 +26,7 @@ from tests.support.platforms import until
 from tests.support.running_platform import Site
 from tests.support.scenes import BINDS, WINDOW, SmppClient
 from tests.support.simulators import RunningSimulator, running_simulator
-from tests.support.webhook_receivers import Receiver, receiver
+from tests.support.webhook_receivers import Answer, Post, Receiver, receiver
 
 VICTIMS = {
     "web worker": 4,
@@ -53,6 +53,9 @@ class Records:
     accepted: dict[str, str] = field(default_factory=dict)
     """The number of each message that was accepted, by its public id."""
     over_smpp: set[str] = field(default_factory=set)
+    events: dict[str, set[str]] = field(
+        default_factory=lambda: {kind: set() for kind in count.EVENTS}
+    )
     kills: Counter[str] = field(default_factory=Counter)
     refused: Counter[str] = field(default_factory=Counter)
 
@@ -66,6 +69,7 @@ class Drill:
         self.site, self.carrier, self.customer = site, carrier, customer
         self.records = Records()
         self.secret = count.subscribe(site, customer)
+        customer.answer = self._record
         # A submit whose response was lost is repeated with the same reference.
         site.sql("UPDATE messaging_smppaccount SET references_once = true")
         self.esme = SmppClient(site)
@@ -99,6 +103,12 @@ class Drill:
         self.site.settle(SETTLE_SECONDS)
         until(lambda: self.esme.bound() and not self.missing_receipts, SETTLE_SECONDS)
         self.esme.close()
+
+    def _record(self, post: Post) -> Answer:
+        # Verified as it comes: a signature that is five minutes old is refused.
+        event = post.verified(self.secret)
+        self.records.events[event["event"]].add(event["message_id"])
+        return Answer()
 
     @property
     def missing_receipts(self) -> set[str]:

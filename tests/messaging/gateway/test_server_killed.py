@@ -35,6 +35,12 @@ WINDOW, BINDS = 50, 4
 _numbers = itertools.count(1)
 
 
+@pytest.fixture(autouse=True)
+def _without_earlier_messages(site: Site) -> None:
+    """Each test counts all messages and charges, in whatever order the tests run."""
+    site.reset()
+
+
 class Load:
     """Clients that bind, submit in a window, and come back whenever they are cut off."""
 
