@@ -124,12 +124,6 @@ class Load:
         link.respond(pdu)
 
 
-@pytest.fixture(autouse=True)
-def _as_after_its_start(site: Site) -> None:
-    """Reset the platform for each test, which counts all that is stored."""
-    site.reset()
-
-
 def test_magic_numbers_of_a_test_account(site: Site) -> None:
     """To the simulator and back, for nothing."""
     site.sql("UPDATE messaging_smppaccount SET test = true")
