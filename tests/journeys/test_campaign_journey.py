@@ -59,7 +59,7 @@ def test_a_campaign_of_5000(site: Site, page: Page, tmp_path: Path) -> None:
     _log_in(site, page)
     page.get_by_role("navigation").get_by_role("link", name="Campaigns").click()
     page.get_by_role("link", name="Begin a campaign").click()
-    page.get_by_label("CSV file").set_input_files(_file(tmp_path))
+    page.get_by_label("CSV or XLSX file").set_input_files(_file(tmp_path))
     page.get_by_role("button", name="Go on").click()
     expect(page.get_by_text("Windows-1256 (Arabic)").first).to_be_visible()
     expect(page.get_by_role("cell", name="عميل 0")).to_be_visible()

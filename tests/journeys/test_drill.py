@@ -27,7 +27,8 @@ def test_nothing_is_lost_while_parts_are_killed_at_random(site: Site) -> None:
         drill.settle()
         counted = count.promises(drill)
     print(count.table(drill, counted))
-    assert len(drill.records.accepted) > 100
+    # Several hundred on an idle machine.
+    assert len(drill.records.accepted) > 20
     assert drill.records.over_smpp
     assert sum(drill.records.kills.values()) >= 3
     assert [promise.text for promise in counted if not promise.kept] == []

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -210,13 +210,18 @@ def stopped(site: Site) -> Iterator[None]:
     pid = site.pid("postgres")
     assert pid is not None
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    for process in processes:
-        process.send_signal(signal.SIGSTOP)
+
+    def signal_all(number: signal.Signals) -> None:
+        for process in processes:
+            # A session may end at any moment.
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
+
+    signal_all(signal.SIGSTOP)
     try:
         yield
     finally:
-        for process in processes:
-            process.send_signal(signal.SIGCONT)
+        signal_all(signal.SIGCONT)
 
 
 def test_callers_do_not_wait_for_a_stopped_server(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -508,6 +508,7 @@ def forget() -> None:
                   StoredFile, ApiKey, Invitation, Member, TextTemplate, ContactList, Contact,
                   Suppression):  # fmt: skip
         model.objects.filter(organization__name__in=ORGANIZATIONS).delete()
+    NumberRange.objects.filter(prefix="96652").delete()
     Route.objects.filter(carriers__slug="gulf").delete()
     Price.objects.filter(prefix__in=PRICED).delete()
     Carrier.objects.filter(slug="gulf").delete()

@@ -453,6 +453,7 @@ def test_nothing_of_a_bucket_stays_once_it_is_full() -> None:
     rate_limits.take(organization, LimitClass.SEND, 6000, 3)
     client = redis.Redis.from_url(django_settings.REDIS_URL)
     key = f"imissive:rate:{organization.hex}:send"
-    assert 0 < client.pttl(key) <= 31
+    # It is gone (-2) where this process was slow, and never without an end (-1).
+    assert client.pttl(key) in (-2, *range(32))
     threading.Event().wait(0.05)
     assert not client.exists(key)
