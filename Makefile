@@ -23,13 +23,13 @@ run: $(VENV)/.run ## Start everything and say where it is
 	@exec $(BIN)/python -m imissive.run.launch
 
 test: $(VENV)/.dev ## Run all tests beside a PostgreSQL and a Valkey of their own
-	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 3 --dist loadfile \
+	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -n 4 --dist loadfile \
 		--no-loadscope-reorder $(TESTS)
 
 shuffle: $(VENV)/.dev ## Run all tests in random order; SEED=… repeats an order
 	@echo "SEED=$(SEED)"
 	@exec $(EMBEDDED) --fast -- $(BIN)/python -m pytest -p randomly --randomly-seed=$(SEED) \
-		-n 3 --dist loadfile --no-loadscope-reorder $(TESTS)
+		-n 4 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 conformance: $(VENV)/.dev ## Judge the API by its own schema for some minutes; SEED=… repeats a run
 	@echo "SEED=$(SEED)"
