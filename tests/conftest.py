@@ -85,7 +85,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> BySite | Non
 
 @pytest.fixture(scope="session")
 def site_of_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """Return the platform that this process's tests from outside share: a start takes 8 s of CPU."""
+    """Return the platform that the tests from outside share: a start takes 8 s of CPU."""
     site = Site(tmp_path_factory.mktemp("site"), WEBHOOK_TIMEOUT="2", WEB_WORKERS="2")
     try:
         site.start()
