@@ -100,9 +100,8 @@ class ApiView(APIView):
 
     def _take(self, limit_class: LimitClass, cost: int) -> LimitStatus:
         caller = caller_of(self.request)
-        return rate_limits.take(
-            caller.organization_id, limit_class, caller.limits.of(limit_class), cost
-        )
+        most = caller.limits.of(limit_class)
+        return rate_limits.take(caller.organization_id, limit_class, most, cost, test=caller.test)
 
     def _handle(self, request: Request) -> HttpResponseBase:
         method = (request.method or "").lower()

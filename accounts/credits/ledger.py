@@ -15,6 +15,9 @@ from django.db import IntegrityError, transaction
 from accounts.models import MICRO, LedgerEntry, Organization, User
 from imissive.core.sql import server_cursor
 
+TEST_BALANCE = 1_000_000 * MICRO
+"""The balance that a test key reads. It is not money, and never changes."""
+
 
 class InsufficientCredits(Exception):
     """The balance does not cover the sum; nothing was charged."""

@@ -68,7 +68,7 @@ def test_an_overdue_one_expires_with_one_event(api: Api, customer: Customer, wor
 
 def test_a_test_keys_event_says_so(customer: Customer, test_api: Api, world: World) -> None:
     world.carrier(is_sandbox=True)
-    world.endpoint(customer, "otp.failed")
+    world.endpoint(customer, "otp.failed", test=True)
     send(test_api, expiry=30)
     otps.pass_by(customer, 30)
     tasks.expire()
