@@ -119,13 +119,15 @@ DATABASES = {
         "DISABLE_SERVER_SIDE_CURSORS": False,
     }
 }
+SESSION_ENGINE = "imissive.core.encrypted_sessions"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.redis_url
 CACHES = {
     "default": {
         "BACKEND": "imissive.core.shared_cache.SharedCache",
         "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "imissive",
+        # Values of versions before, in another form, are not read.
+        "KEY_PREFIX": "imissive.json",
     }
 }
 

@@ -112,6 +112,9 @@ class ApiView(APIView):
         )
         return response
 
+    def check_replay(self, first: dict[str, Any]) -> None:
+        """Raise ApiError where the first response, as parsed, must not be given a second time."""
+
     def _once(self, request: Request, key: str) -> HttpResponseBase:
         idempotency.check_key(key)
         plain = request._request
@@ -130,6 +133,8 @@ class ApiView(APIView):
             idempotency.fingerprint(plain.method or "", plain.get_full_path(), plain.body),
             work,
         )
+        if replayed and stored.body:
+            self.check_replay(orjson.loads(stored.body))
         response = HttpResponse(stored.body, status=stored.status, content_type="application/json")
         if stored.status == HTTPStatus.NO_CONTENT:
             del response["Content-Type"]

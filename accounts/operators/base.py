@@ -14,6 +14,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from unfold.enums import ActionVariant
@@ -272,6 +273,32 @@ def action_page(
         "opts": admin.model._meta,
     }
     return TemplateResponse(request, "accounts/operators/act.html", context)
+
+
+def secret_page(
+    admin: ModelAdmin,
+    request: HttpRequest,
+    obj: Model,
+    secret: str,
+    *,
+    title: Any,
+    heading: str,
+    advice: Any,
+) -> HttpResponse:
+    """Show a secret in this response only: a message would put it into a cookie."""
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": title,
+        "subtitle": str(obj),
+        "heading": heading,
+        "advice": advice,
+        "secret": secret,
+        "back": reverse(_name(admin, obj, "change"), args=(obj.pk,)),
+        "opts": admin.model._meta,
+    }
+    response = TemplateResponse(request, "accounts/operators/secret.html", context)
+    add_never_cache_headers(response)
+    return response
 
 
 def _name(admin: ModelAdmin, obj: Model, page: str) -> str:
