@@ -158,6 +158,12 @@ class Env(BaseSettings):
         max_length=2000,
         description="Payment instructions on customers' credits page; addresses become links.",
     )
+    credits_second_operator_above: int = Field(
+        100_000,
+        ge=0,
+        description="Credits above which a second operator has to approve an organization's top-ups"
+        " and corrections of 24 hours. A very large number means never.",
+    )
     signup_open: bool = Field(
         True,
         description="Anyone who verifies an email address may create an organization, without"

@@ -217,6 +217,7 @@ ACCOUNT_RATE_LIMITS = {
 }
 MFA_RATE_LIMITS = {"webauthn_login": None}
 RATELIMIT_FAIL_OPEN = True
+CREDITS_SECOND_OPERATOR_ABOVE = env.credits_second_operator_above * 1_000_000
 SIGNUP_OPEN = env.signup_open
 TOP_UP_TEXT = env.top_up_text
 ACCOUNT_ADAPTER = "accounts.members.allauth_adapters.AccountAdapter"

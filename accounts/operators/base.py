@@ -237,13 +237,14 @@ def action_page(
     do: Callable[[Any, dict[str, Any]], object],
     form_class: type[forms.Form] = ConfirmForm,
     initial: Callable[[Any], dict[str, Any]] = lambda _obj: {},
+    facts: list[tuple[Any, str]] | None = None,
     danger: bool = False,
 ) -> HttpResponse:
     """Show the page of an action on one object: GET asks, POST does it in one transaction.
 
     `do` takes the object and the form's values; an ApiError that it raises is shown in the form,
     and a response that it returns replaces the redirect to the object. `initial` returns the form's
-    initial values. Raises Http404.
+    initial values; `facts` are shown above it, each with its label. Raises Http404.
     """
     obj = admin.get_object(request, object_id)
     if obj is None:
@@ -266,6 +267,7 @@ def action_page(
         "title": title,
         "subtitle": str(obj),
         "explanation": explanation,
+        "facts": facts,
         "form": form,
         "object": obj,
         "back": url,
