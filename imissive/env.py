@@ -113,7 +113,16 @@ class Env(BaseSettings):
         ["localhost", "127.0.0.1", "[::1]"], description="Host names that web responds to."
     )
     trusted_proxies: int = Field(
-        0, ge=0, le=10, description="Number of proxies before web that append to X-Forwarded-For."
+        0,
+        ge=0,
+        le=10,
+        description="Number of proxies before web that append to `CLIENT_ADDRESS_HEADER`.",
+    )
+    client_address_header: str = Field(
+        "X-Forwarded-For",
+        pattern="^[A-Za-z][A-Za-z0-9-]*$",
+        description="The header in which the proxies name the caller. With a name without a hyphen,"
+        " such as `ClientAddress`, no caller can pass a look-alike with an underscore.",
     )
     https: bool = Field(
         False,

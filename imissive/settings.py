@@ -19,6 +19,7 @@ ALLOWED_HOSTS = env.allowed_hosts
 PUBLIC_URL = (env.public_url or f"http://localhost:{env.port}").rstrip("/")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 TRUSTED_PROXIES = env.trusted_proxies
+CLIENT_ADDRESS_META = "HTTP_" + env.client_address_header.upper().replace("-", "_")
 METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else None
 HOST, PORT = env.host, env.port
 SMPP_PORT, SIMULATOR_PORT = env.smpp_port, env.simulator_port
@@ -221,8 +222,6 @@ CREDITS_SECOND_OPERATOR_ABOVE = env.credits_second_operator_above * 1_000_000
 SIGNUP_OPEN = env.signup_open
 TOP_UP_TEXT = env.top_up_text
 ACCOUNT_ADAPTER = "accounts.members.allauth_adapters.AccountAdapter"
-# The limits of sign-in count by the same client address as every other limit.
-ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 MFA_ADAPTER = "accounts.members.allauth_adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True

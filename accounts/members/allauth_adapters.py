@@ -22,6 +22,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Return whether the visitor may sign up; an invited person always may."""
         return settings.SIGNUP_OPEN or invitations.pending(request) is not None
 
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the address that every other limit counts; allauth reads a header of its own."""
+        return client_address(request) or str(super().get_client_ip(request))
+
     def format_email_subject(self, subject: str) -> str:
         return str(subject)
 

@@ -8,8 +8,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from allauth.account.adapter import get_adapter
 from django.core.cache import caches
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from structlog.testing import capture_logs
 
@@ -19,6 +20,7 @@ from accounts.access.post_limits import PostLimit, network_of
 from accounts.members.people import vouch_for_address
 from accounts.models import User
 from imissive.core import shared_cache
+from imissive.core.api.requests import client_address
 from messaging.models import Carrier, Contact, ContactList, ListEntry
 from tests.support.dashboard_pages import url_of
 from tests.support.factories import Customer, World
@@ -245,6 +247,15 @@ def test_behind_a_proxy_the_callers_address_counts(settings: Any, db: None) -> N
         assert not is_refused(post(Client(), url, at=proxy, x_forwarded_for=here))
     assert is_refused(post(Client(), url, at=proxy, x_forwarded_for=f"1.2.3.4, {here}"))
     assert not is_refused(post(Client(), url, at=proxy, x_forwarded_for=there))
+
+
+def test_allauths_own_limits_count_the_same_address(settings: Any, db: None) -> None:
+    settings.TRUSTED_PROXIES, settings.CLIENT_ADDRESS_META = 1, "HTTP_CLIENTADDRESS"
+    address = new_address()
+    request = RequestFactory().get(
+        "/", REMOTE_ADDR="10.0.0.1", HTTP_CLIENTADDRESS=address, HTTP_X_FORWARDED_FOR="192.0.2.66"
+    )
+    assert get_adapter().get_client_ip(request) == client_address(request) == address
 
 
 @pytest.mark.parametrize(
