@@ -1,10 +1,12 @@
 """Adapters that customize django-allauth: sign-up, login and second factors."""
 
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
+from django.core.mail import EmailMessage
 from django.http import HttpRequest, HttpResponse
 
 from accounts.access.language import remember_language
@@ -26,6 +28,22 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Return the address that every other limit counts; allauth reads a header of its own."""
         return client_address(request) or str(super().get_client_ip(request))
 
+    def render_mail(
+        self,
+        template_prefix: str,
+        email: str | list[str],
+        context: dict[str, Any],
+        headers: dict[str, str] | None = None,
+    ) -> EmailMessage:
+        """Render a mail whose links lead to PUBLIC_URL; allauth takes the request's Host."""
+        links = {
+            name: _public(value)
+            for name, value in context.items()
+            if name.endswith("url") and isinstance(value, str)
+        }
+        mail = super().render_mail(template_prefix, email, {**context, **links}, headers)
+        return cast("EmailMessage", mail)
+
     def format_email_subject(self, subject: str) -> str:
         return str(subject)
 
@@ -39,6 +57,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if settings.LANGUAGE_COOKIE_NAME not in request.COOKIES:
             remember_language(response, request, user.language)
         return response
+
+
+def _public(url: str) -> str:
+    """Return the URL with the scheme and host of PUBLIC_URL."""
+    return settings.PUBLIC_URL + urlsplit(url)._replace(scheme="", netloc="").geturl()
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]
