@@ -64,6 +64,7 @@ MIDDLEWARE = [
     # Outside the rest, because the API needs none of the middleware below.
     "imissive.core.api.requests.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "imissive.core.permissions_policy.permissions_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",

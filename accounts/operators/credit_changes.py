@@ -106,7 +106,7 @@ def _confirm(
         form.add_error(None, sentence(CreditsReason.CORRECTION_NOT_COVERED.problem()))
         return _show(model_admin, request, organization, form)
     waits = changes.needs_second_operator(organization, micro)
-    values = {**form.data.dict(), "confirmed": "on"}
+    values = {**{name: form.data.get(name) for name in form.fields}, "confirmed": "on"}
     explanation = (
         _("It is more than one operator may change in a day: a second one has to approve it.")
         if waits

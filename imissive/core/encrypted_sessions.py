@@ -23,9 +23,10 @@ class SessionStore(DatabaseSessionStore):
     def encode(self, session_dict: dict[str, Any]) -> str:
         return crypto.encrypt(json.dumps(session_dict, separators=(",", ":")))
 
-    def decode(self, session_data: str) -> dict[str, Any]:
+    def decode(self, session_data: bytes | str) -> dict[str, Any]:
+        token = session_data.encode() if isinstance(session_data, str) else session_data
         try:
-            found: dict[str, Any] = json.loads(crypto.decrypt(session_data))
+            found: dict[str, Any] = json.loads(crypto.decrypt_bytes(token))
         except InvalidToken:
             return {}
         return found

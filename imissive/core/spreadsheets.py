@@ -21,6 +21,11 @@ def safe_cell(value: object) -> str:
     Phone numbers (+9665…) and plain numbers (-1.5) stay as they are: they evaluate to themselves.
     """
     text = "" if value is None else str(value)
+    # Where the list separator is a semicolon, a spreadsheet splits a cell there too.
+    return ";".join(_safe(piece) for piece in text.split(";"))
+
+
+def _safe(text: str) -> str:
     if not text.lstrip(" ").startswith(_FORMULA):
         return text
     if text[0] in "+-" and len(text) > 1 and all(each in _NUMBERS for each in text[1:]):

@@ -73,7 +73,9 @@ def headers_of(port: int, *lines: str) -> dict[str, str]:
 
 
 def address(headers: dict[str, str]) -> str:
-    return client_address(RequestFactory().get("/", REMOTE_ADDR="10.0.0.1", **headers))
+    request = RequestFactory().get("/", REMOTE_ADDR="10.0.0.1")
+    request.META.update(headers)
+    return client_address(request)
 
 
 def test_the_server_still_merges_both_spellings(port: int, settings: Any) -> None:

@@ -105,7 +105,7 @@ def test_right_password_costs_one_slow_hash(customer: Customer, monkeypatch) -> 
     assert len(asked) == 1
     assert not verifier.verify(account, password + "x")
     assert not verifier.verify(None, password)
-    assert len(asked) == 3  # as slow for nobody as for a wrong one
+    assert len(asked) == 5  # as slow for nobody as for a wrong one
 
 
 # -- the gate ----------------------------------------------------------------------------------
@@ -131,13 +131,45 @@ def test_places_of_a_dead_server_are_free_again(customer: Customer, gate: Gate) 
     Gate(sessions.open_server()).admit("acme", password, newcomer())
 
 
+def test_a_wrong_password_costs_the_same_whatever_there_is(
+    customer: Customer, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, _ = made(customer)
+    hashed: list[str] = []
+
+    def counted(password: str, encoded: str) -> bool:
+        hashed.append(encoded)
+        return hashers.check_password(password, encoded)
+
+    monkeypatch.setattr(accounts, "check_password", counted)
+    costs = []
+    for name, overlap in (("nobody", None), ("acme", None), ("acme", timedelta(hours=1))):
+        if overlap:
+            accounts.rotate_password(account, overlap)
+        hashed.clear()
+        assert denied(gate, name, "wrong") == Status.ESME_RINVPASWD
+        costs.append(len(hashed))
+    assert costs == [2, 2, 2]
+
+
+def test_a_right_password_from_elsewhere_is_counted_as_a_wrong_one(
+    customer: Customer, gate: Gate
+) -> None:
+    _, password = made(customer, networks=["10.0.0.0/8"])
+    for _ in range(bind_auth.FAILURES_OF_ACCOUNT):
+        assert denied(gate, "acme", password) == Status.ESME_RINVPASWD
+    assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL, "locked out"
+    gate.admit("acme", password, newcomer("10.9.8.7"))
+
+
 @pytest.mark.parametrize(
     ("fields", "who", "status"),
     [
         ({"enabled": False}, newcomer(), Status.ESME_RBINDFAIL),
         ({"tls_only": True}, newcomer(), Status.ESME_RBINDFAIL),
         ({"tls_only": True}, newcomer(tls=True), None),
-        ({"networks": ["10.0.0.0/8"]}, newcomer(), Status.ESME_RBINDFAIL),
+        # As for a wrong password.
+        ({"networks": ["10.0.0.0/8"]}, newcomer(), Status.ESME_RINVPASWD),
         ({"networks": ["10.0.0.0/8"]}, newcomer("10.9.8.7"), None),
         ({"networks": ["10.0.0.0/8"]}, newcomer("::ffff:10.9.8.7"), None),
     ],

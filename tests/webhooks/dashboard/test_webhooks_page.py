@@ -51,8 +51,8 @@ def _once(client: Client, url: str) -> str:
 
 def _make(client: Client, customer: Customer, **fields: object) -> tuple[Endpoint, str]:
     url = _page(customer, "new/")
-    form = {"mode": "live", "url": URL, "description": "Orders", "once": _once(client, url)}
-    form |= fields
+    plain = {"mode": "live", "url": URL, "description": "Orders", "once": _once(client, url)}
+    form = {**plain, **fields}
     found = SECRET.search(client.post(url, form).content.decode())
     assert found
     return Endpoint.objects.get(organization=customer.organization, deleted_at=None), found[0]
