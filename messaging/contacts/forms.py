@@ -17,12 +17,13 @@ from messaging.contacts.contacts import (
     MAX_NAME,
     MAX_VALUE,
     MOST_FIELDS,
+    check_room,
     contacts_of,
 )
 from messaging.contacts.imports import Pieces, is_variable
 from messaging.contacts.suppressions import MAX_REASON
 from messaging.importing import encodings
-from messaging.importing.reasons import FileReason
+from messaging.importing.reasons import FileReason, NotUsable
 from messaging.models import Contact, ContactList
 from messaging.numbers import e164
 from messaging.numbers.written import written_numbers
@@ -131,6 +132,11 @@ class ContactForm(forms.Form):
             others = others.exclude(pk=self.contact.pk)
         if others.exists():
             raise forms.ValidationError(_("There is a contact with that number already."))
+        if self.contact is None:
+            try:
+                check_room(self.organization, more=1)
+            except NotUsable as error:
+                raise forms.ValidationError(sentence(error.problem)) from None
         return number
 
     def clean_fields_text(self) -> dict[str, str]:
