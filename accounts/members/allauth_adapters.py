@@ -10,6 +10,7 @@ from django.core.mail import EmailMessage
 from django.http import HttpRequest, HttpResponse
 
 from accounts.access.language import remember_language
+from accounts.access.post_limits import network_of
 from accounts.members import invitations
 from accounts.members.people import open_wanted_organization
 from accounts.models import User
@@ -27,6 +28,15 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address that every other limit counts; allauth reads a header of its own."""
         return client_address(request) or str(super().get_client_ip(request))
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Return the key of failed logins: the account together with the caller's network.
+
+        allauth's key is the account with the request's Host: whoever fails often enough locks its
+        owner out, and another Host starts anew.
+        """
+        login = str(credentials.get("email") or credentials.get("username") or "").lower()
+        return f"{network_of(client_address(request))}:{login}"
 
     def render_mail(
         self,
