@@ -27,9 +27,9 @@ RUN python -m compileall -q imissive accounts messaging webhooks otp
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 \
     DATA_DIR=/data HOST=0.0.0.0 PORT=8000
 USER imissive
-# Reading the settings needs these values; they are used for nothing else.
-RUN SECRET_KEY=00000000000000000000000000000000000000000000000000 \
-    FIELD_ENCRYPTION_KEYS=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA= \
+# Reading the settings needs these values; they are used for nothing else, and kept nowhere.
+RUN SECRET_KEY="$(python -c 'import secrets; print(secrets.token_urlsafe(50))')" \
+    FIELD_ENCRYPTION_KEYS="$(python -c 'import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())')" \
     DATABASE_URL=postgresql://nobody@localhost/none REDIS_URL=redis://localhost \
     python manage.py collectstatic --no-input -v 0
 EXPOSE 8000 2775 3550

@@ -14,9 +14,17 @@ from urllib.parse import urlsplit
 
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from imissive import weak_secrets
 from imissive.core.servers import (
     AMQP_SCHEMES,
     REDIS_SCHEMES,
@@ -65,7 +73,7 @@ class Env(BaseSettings):
 
     debug: bool = Field(False, description="Show tracebacks in the browser. Never in production.")
     secret_key: SecretStr = Field(
-        description="Signs sessions and tokens; 50 random characters or more. `make run` sets it."
+        description="Signs cookies and tokens; 50 random characters or more. `make run` sets it."
     )
     field_encryption_keys: Annotated[list[SecretStr], NoDecode] = Field(
         description=(
@@ -135,7 +143,16 @@ class Env(BaseSettings):
         ["localhost", "127.0.0.1", "[::1]"], description="Host names that web responds to."
     )
     trusted_proxies: int = Field(
-        0, ge=0, le=10, description="Number of proxies before web that append to X-Forwarded-For."
+        0,
+        ge=0,
+        le=10,
+        description="Number of proxies before web that append to `CLIENT_ADDRESS_HEADER`.",
+    )
+    client_address_header: str = Field(
+        "X-Forwarded-For",
+        pattern="^[A-Za-z][A-Za-z0-9-]*$",
+        description="The header in which the proxies name the caller. With a name without a hyphen,"
+        " such as `ClientAddress`, no caller can pass a look-alike with an underscore.",
     )
     https: bool = Field(
         False,
@@ -183,7 +200,9 @@ class Env(BaseSettings):
         " is due again. The messages of a dead worker are due immediately.",
     )
     metrics_token: SecretStr | None = Field(
-        None, description="Bearer token for `/metrics`; without it, only loopback may read them."
+        None,
+        description="Bearer token for `/metrics`, 24 random characters or more; without it, only"
+        " loopback may read them.",
     )
     email_url: str = Field(
         "console:",
@@ -196,6 +215,17 @@ class Env(BaseSettings):
         "",
         max_length=2000,
         description="Payment instructions on customers' credits page; addresses become links.",
+    )
+    seed_demo: bool | None = Field(
+        None,
+        description="Whether `make run` creates the demo. Default: only in a database that it"
+        " started.",
+    )
+    credits_second_operator_above: int = Field(
+        100_000,
+        ge=0,
+        description="Credits above which a second operator has to approve an organization's top-ups"
+        " and corrections of 24 hours. A very large number means never.",
     )
     signup_open: bool = Field(
         True,
@@ -279,6 +309,7 @@ class Env(BaseSettings):
                 Fernet(key.get_secret_value())
             except ValueError:
                 raise ValueError("each key must be 32 url-safe base64-encoded bytes") from None
+            weak_secrets.check_key(key.get_secret_value())
         return keys
 
     @field_validator("otp_countries")
@@ -292,9 +323,37 @@ class Env(BaseSettings):
     @field_validator("secret_key")
     @classmethod
     def _long_secret(cls, key: SecretStr) -> SecretStr:
-        if len(key.get_secret_value()) < 50:
-            raise ValueError("must have 50 characters or more")
+        weak_secrets.check_text(key.get_secret_value(), shortest=50)
         return key
+
+    @field_validator("metrics_token")
+    @classmethod
+    def _strong_token(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None:
+            weak_secrets.check_text(token.get_secret_value(), shortest=24)
+        return token
+
+    @model_validator(mode="after")
+    def _safe_in_production(self) -> "Env":
+        """Refuse what is only for development where people reach the platform over HTTPS."""
+        if not self.https:
+            return self
+        wrong = [
+            name
+            for name, is_wrong in (
+                ("DEBUG=1", self.debug),
+                ("WEBHOOK_ALLOW_LOOPBACK=1", self.webhook_allow_loopback),
+                ("ALLOWED_HOSTS=*", any(host in ("*", ".") for host in self.allowed_hosts)),
+                (
+                    "PUBLIC_URL without https://",
+                    not (self.public_url or "http://").startswith("https://"),
+                ),
+            )
+            if is_wrong
+        ]
+        if wrong:
+            raise ValueError(f"HTTPS=1 is for production, which refuses {', '.join(wrong)}")
+        return self
 
 
 def read_env(**provisional: str) -> Env:
@@ -309,5 +368,7 @@ def read_env(**provisional: str) -> Env:
         return Env(_env_file=file, **provisional)  # type: ignore[arg-type]
     except ValidationError as error:
         # The value is not repeated, because it may be a secret.
-        lines = [f"{'.'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors()]
+        lines = [
+            f"{'.'.join(map(str, e['loc'])).upper() or 'HTTPS'}: {e['msg']}" for e in error.errors()
+        ]
         raise ImproperlyConfigured("; ".join(lines)) from None

@@ -20,6 +20,7 @@ ALLOWED_HOSTS = env.allowed_hosts
 PUBLIC_URL = (env.public_url or f"http://localhost:{env.port}").rstrip("/")
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 TRUSTED_PROXIES = env.trusted_proxies
+CLIENT_ADDRESS_META = "HTTP_" + env.client_address_header.upper().replace("-", "_")
 METRICS_TOKEN = env.metrics_token.get_secret_value() if env.metrics_token else None
 HOST, PORT = env.host, env.port
 SMPP_PORT, SIMULATOR_PORT = env.smpp_port, env.simulator_port
@@ -64,6 +65,7 @@ MIDDLEWARE = [
     # Outside the rest, because the API needs none of the middleware below.
     "imissive.core.api.requests.ApiMiddleware",
     "django.middleware.security.SecurityMiddleware",
+    "imissive.core.permissions_policy.permissions_policy",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -128,13 +130,15 @@ DATABASES = {
 }
 DATABASE_POOL_TIMEOUT = env.database_pool_timeout
 DATABASE_STATEMENT_TIMEOUT = env.database_statement_timeout
+SESSION_ENGINE = "imissive.core.encrypted_sessions"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 REDIS_URL = env.redis_url
 CACHES = {
     "default": {
         "BACKEND": "imissive.core.shared_cache.SharedCache",
         "LOCATION": REDIS_URL,
-        "KEY_PREFIX": "imissive",
+        # Values of versions before, in another form, are not read.
+        "KEY_PREFIX": "imissive.json",
     }
 }
 
@@ -225,11 +229,10 @@ ACCOUNT_RATE_LIMITS = {
 }
 MFA_RATE_LIMITS = {"webauthn_login": None}
 RATELIMIT_FAIL_OPEN = True
+CREDITS_SECOND_OPERATOR_ABOVE = env.credits_second_operator_above * 1_000_000
 SIGNUP_OPEN = env.signup_open
 TOP_UP_TEXT = env.top_up_text
 ACCOUNT_ADAPTER = "accounts.members.allauth_adapters.AccountAdapter"
-# The limits of sign-in count by the same client address as every other limit.
-ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 MFA_ADAPTER = "accounts.members.allauth_adapters.MFAAdapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True

@@ -100,9 +100,8 @@ class ApiView(APIView):
 
     def _take(self, limit_class: LimitClass, cost: int) -> LimitStatus:
         caller = caller_of(self.request)
-        return rate_limits.take(
-            caller.organization_id, limit_class, caller.limits.of(limit_class), cost
-        )
+        most = caller.limits.of(limit_class)
+        return rate_limits.take(caller.organization_id, limit_class, most, cost, test=caller.test)
 
     def _handle(self, request: Request) -> HttpResponseBase:
         method = (request.method or "").lower()
@@ -112,6 +111,9 @@ class ApiView(APIView):
             request, *self.args, **self.kwargs
         )
         return response
+
+    def check_replay(self, first: dict[str, Any]) -> None:
+        """Raise ApiError where the first response, as parsed, must not be given a second time."""
 
     def _once(self, request: Request, key: str) -> HttpResponseBase:
         idempotency.check_key(key)
@@ -131,6 +133,8 @@ class ApiView(APIView):
             idempotency.fingerprint(plain.method or "", plain.get_full_path(), plain.body),
             work,
         )
+        if replayed and stored.body:
+            self.check_replay(orjson.loads(stored.body))
         response = HttpResponse(stored.body, status=stored.status, content_type="application/json")
         if stored.status == HTTPStatus.NO_CONTENT:
             del response["Content-Type"]

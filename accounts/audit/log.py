@@ -50,8 +50,12 @@ def entries(organization: Organization, narrowed: Filter) -> QuerySet[AuditEntry
 
 
 def _operators(organization: Organization) -> QuerySet[User]:
-    """Return the operators who are not members; customers see them as "Support", without a name."""
-    return User.objects.filter(is_staff=True).exclude(memberships__organization=organization)
+    """Return the operators, former ones too, who are not members.
+
+    Customers see them as "Support", without a name.
+    """
+    operators = User.objects.filter(Q(is_staff=True) | Q(was_operator=True))
+    return operators.exclude(memberships__organization=organization)
 
 
 def operator_ids(organization: Organization) -> frozenset[int]:

@@ -158,6 +158,8 @@ AREAS: dict[str, tuple[str | Promise, dict[str, str | Promise]]] = {
         gettext_lazy("Credits"),
         {
             "credits.adjusted": gettext_lazy("Topped up or corrected the balance"),
+            "credits.requested": gettext_lazy("Requested a change of the balance"),
+            "credits.declined": gettext_lazy("Declined a change of the balance"),
             "price.added": gettext_lazy("Set a price for %(target)s"),
             "price.changed": gettext_lazy("Changed the price for %(target)s"),
             "price.deleted": gettext_lazy("Removed the price for %(target)s"),

@@ -15,6 +15,9 @@ from django.db import IntegrityError, transaction
 from accounts.models import MICRO, LedgerEntry, Organization, User
 from imissive.core.sql import server_cursor
 
+TEST_BALANCE = 1_000_000 * MICRO
+"""The balance that a test key reads. It is not money, and never changes."""
+
 
 class InsufficientCredits(Exception):
     """The balance does not cover the sum; nothing was charged."""
@@ -24,8 +27,8 @@ class InsufficientCredits(Exception):
 class Posting:
     """A ledger row to insert: `amount` in signed micro-credits.
 
-    `reference` is the id of the message or batch that is charged or refunded; a unique key per
-    kind and reference prevents charging or refunding it twice.
+    `reference` is the id of the message or batch that is charged or refunded, or of the form of a
+    top-up or a correction; a unique key per kind and reference prevents doing it twice.
     """
 
     organization_id: uuid.UUID
@@ -80,13 +83,22 @@ def is_overdraft(error: IntegrityError) -> bool:
 
 
 @transaction.atomic
-def adjust(organization: Organization, micro: int, *, reason: str, actor: User | None) -> None:
+def adjust(
+    organization: Organization,
+    micro: int,
+    *,
+    reason: str,
+    actor: User | None,
+    reference: uuid.UUID | None = None,
+) -> None:
     """Top up (positive) or correct (negative) a balance by `micro` micro-credits.
 
-    Raises InsufficientCredits where the balance does not cover a correction.
+    Operators' changes go through `accounts.credits.changes`, which gives them a reference. Raises
+    InsufficientCredits where the balance does not cover a correction.
     """
     kind = LedgerEntry.Kind.TOP_UP if micro >= 0 else LedgerEntry.Kind.CORRECTION
-    post([Posting(organization.id, kind, micro, None, reason, actor.pk if actor else None)])
+    actor_id = actor.pk if actor else None
+    post([Posting(organization.id, kind, micro, reference, reason, actor_id)])
 
 
 def credits_text(micro: int) -> str:

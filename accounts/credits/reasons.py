@@ -6,7 +6,7 @@ from imissive.core.problems import Reason
 
 
 class CreditsReason(Reason):
-    """Reasons why a balance does not cover a charge or a correction."""
+    """Reasons why a balance does not cover a charge, or is not changed."""
 
     NOT_COVERED = (
         "INSUFFICIENT_CREDITS",
@@ -16,4 +16,17 @@ class CreditsReason(Reason):
     CORRECTION_NOT_COVERED = (
         "INSUFFICIENT_CREDITS",
         _("The balance does not cover that correction."),
+    )
+    CHANGED_ALREADY = (
+        "CONFLICT",
+        _("This form was sent already, and counts once. Open it again for another change."),
+    )
+    SECOND_OPERATOR = (
+        "FORBIDDEN",
+        _("You requested this change: another operator has to approve it."),
+    )
+    CHANGE_DECIDED = (
+        "CONFLICT",
+        _("The change was decided already. Its status: %(status)s."),
+        "status",
     )

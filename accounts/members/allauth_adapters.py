@@ -1,13 +1,16 @@
 """Adapters that customize django-allauth: sign-up, login and second factors."""
 
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.conf import settings
+from django.core.mail import EmailMessage
 from django.http import HttpRequest, HttpResponse
 
 from accounts.access.language import remember_language
+from accounts.access.post_limits import network_of
 from accounts.members import invitations
 from accounts.members.people import open_wanted_organization
 from accounts.models import User
@@ -22,6 +25,35 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         """Return whether the visitor may sign up; an invited person always may."""
         return settings.SIGNUP_OPEN or invitations.pending(request) is not None
 
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the address that every other limit counts; allauth reads a header of its own."""
+        return client_address(request) or str(super().get_client_ip(request))
+
+    def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
+        """Return the key of failed logins: the account together with the caller's network.
+
+        allauth's key is the account with the request's Host: whoever fails often enough locks its
+        owner out, and another Host starts anew.
+        """
+        login = str(credentials.get("email") or credentials.get("username") or "").lower()
+        return f"{network_of(client_address(request))}:{login}"
+
+    def render_mail(
+        self,
+        template_prefix: str,
+        email: str | list[str],
+        context: dict[str, Any],
+        headers: dict[str, str] | None = None,
+    ) -> EmailMessage:
+        """Render a mail whose links lead to PUBLIC_URL; allauth takes the request's Host."""
+        links = {
+            name: _public(value)
+            for name, value in context.items()
+            if name.endswith("url") and isinstance(value, str)
+        }
+        mail = super().render_mail(template_prefix, email, {**context, **links}, headers)
+        return cast("EmailMessage", mail)
+
     def format_email_subject(self, subject: str) -> str:
         return str(subject)
 
@@ -35,6 +67,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if settings.LANGUAGE_COOKIE_NAME not in request.COOKIES:
             remember_language(response, request, user.language)
         return response
+
+
+def _public(url: str) -> str:
+    """Return the URL with the scheme and host of PUBLIC_URL."""
+    return settings.PUBLIC_URL + urlsplit(url)._replace(scheme="", netloc="").geturl()
 
 
 class MFAAdapter(DefaultMFAAdapter):  # type: ignore[misc]

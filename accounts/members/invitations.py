@@ -105,8 +105,12 @@ def revoke(by: Member, invitation_id: int, address: str = "") -> Invitation:
 
 def find(token: str) -> Invitation | None:
     """Return the open invitation with that token; None if unknown, used, revoked or expired."""
+    return _open(digest(token))
+
+
+def _open(token_digest: bytes) -> Invitation | None:
     found = Invitation.objects.select_related("organization", "invited_by")
-    invitation = found.filter(digest=digest(token), expires_at__gt=clock.now()).first()
+    invitation = found.filter(digest=token_digest, expires_at__gt=clock.now()).first()
     if invitation is None or invitation.organization.status == Organization.Status.CLOSED:
         return None
     return invitation
@@ -144,18 +148,18 @@ def accept(invitation: Invitation, user: User, address: str = "") -> Member:
 
 
 def keep(request: HttpRequest, token: str) -> None:
-    """Keep the token in the session, so that the sign-up belongs to the invitation."""
-    request.session[_SESSION] = token
+    """Keep the token's digest in the session, so that the sign-up belongs to the invitation."""
+    request.session[_SESSION] = digest(token).hex()
 
 
 def pending(request: HttpRequest) -> Invitation | None:
-    """Return the open invitation whose token `keep` put into the session, or None."""
-    token = request.session.get(_SESSION)
-    return find(token) if token else None
+    """Return the open invitation whose digest `keep` put into the session, or None."""
+    kept = request.session.get(_SESSION)
+    return _open(bytes.fromhex(kept)) if kept else None
 
 
 def forget(request: HttpRequest) -> None:
-    """Remove the token from the session."""
+    """Remove the invitation from the session."""
     request.session.pop(_SESSION, None)
 
 

@@ -2,7 +2,7 @@
 
 from accounts.models.api_keys import ApiKey, IdempotencyRecord
 from accounts.models.audit import AuditEntry
-from accounts.models.credits import MICRO, Balance, LedgerEntry
+from accounts.models.credits import MICRO, Balance, CreditChange, LedgerEntry
 from accounts.models.organizations import (
     DEFAULT_COUNTRY,
     Impersonation,
@@ -21,6 +21,7 @@ __all__ = [
     "ApiKey",
     "AuditEntry",
     "Balance",
+    "CreditChange",
     "FileChunk",
     "IdempotencyRecord",
     "Impersonation",

@@ -38,6 +38,60 @@ class Balance(models.Model):
         return f"{self.micro / MICRO:,.6f}"
 
 
+class CreditChange(models.Model):
+    """A top-up or a correction that an operator requested; its id is the form's.
+
+    A small one is applied at once, without `decided_by`. A large one waits for a second operator.
+    """
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("Waiting for approval")
+        APPLIED = "applied", _("Applied")
+        DECLINED = "declined", _("Declined")
+
+    id = models.UUIDField(primary_key=True, editable=False)
+    organization = models.ForeignKey(
+        Organization, models.PROTECT, related_name="+", verbose_name=_("organization")
+    )
+    micro = models.BigIntegerField(_("amount"), help_text=_("Micro-credits, signed."))
+    reason = models.CharField(_("reason"), max_length=200)
+    status = models.CharField(_("status"), max_length=10, choices=Status.choices)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        related_name="+",
+        db_index=False,
+        verbose_name=_("requested by"),
+    )
+    created_at = models.DateTimeField(_("requested"), db_default=models.functions.Now())
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        db_index=False,
+        verbose_name=_("decided by"),
+    )
+    decided_at = models.DateTimeField(_("decided"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("top-up or correction")
+        verbose_name_plural = _("top-ups and corrections")
+        constraints = [
+            models.CheckConstraint(condition=~Q(micro=0), name="credit_change_not_zero"),
+            models.CheckConstraint(
+                condition=~Q(status="applied")
+                | Q(decided_by=None)
+                | ~Q(decided_by=F("requested_by")),
+                name="credit_change_second_operator",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.organization}: {self.micro / MICRO:+,.6f}"
+
+
 class LedgerEntry(models.Model):
     """One change of a balance, in the order of `id`. A trigger refuses updates and deletes."""
 
@@ -59,7 +113,10 @@ class LedgerEntry(models.Model):
     amount = models.BigIntegerField(_("amount"), help_text=_("Micro-credits, signed."))
     balance_after = models.BigIntegerField(_("balance after"))
     reference = models.UUIDField(
-        _("reference"), null=True, blank=True, help_text=_("The charged message or batch.")
+        _("reference"),
+        null=True,
+        blank=True,
+        help_text=_("The charged message or batch, or the operator's form."),
     )
     reason = models.CharField(_("reason"), max_length=200, blank=True)
     actor = models.ForeignKey(

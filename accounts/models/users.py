@@ -1,6 +1,6 @@
 """Models of users, who sign in by email address."""
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
 from django.db import models
@@ -40,6 +40,8 @@ class User(AbstractBaseUser, PermissionsMixin):
     # which needs a verified address, so that anonymous visitors cannot create organizations.
     wanted_organization = models.CharField(max_length=120, blank=True, editable=False)
     is_staff = models.BooleanField(_("operator"), default=False)
+    # True for ever: customers' audit logs show a former operator as "Support" still.
+    was_operator = models.BooleanField(default=False, db_default=False, editable=False)
     is_active = models.BooleanField(_("active"), default=True)
     date_joined = models.DateTimeField(_("date joined"), default=timezone.now, editable=False)
 
@@ -53,6 +55,14 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     def __str__(self) -> str:
         return self.email
+
+    def save(self, **named: Any) -> None:
+        """Save, and remember whoever is an operator now as one for ever."""
+        if self.is_staff and not self.was_operator:
+            self.was_operator = True
+            if named.get("update_fields") is not None:
+                named["update_fields"] = {*named["update_fields"], "was_operator"}
+        super().save(**named)
 
     def get_full_name(self) -> str:
         return self.name or self.email

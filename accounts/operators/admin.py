@@ -16,15 +16,11 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import (
     UnfoldAdminEmailInputWidget,
     UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
     UnfoldAdminTextInputWidget,
 )
 
 from accounts.access.page_access import public_id
-from accounts.audit import trail
-from accounts.credits import ledger
 from accounts.credits.field import CreditsField
-from accounts.credits.reasons import CreditsReason
 from accounts.members.people import vouch_for_address
 from accounts.models import (
     AuditEntry,
@@ -34,7 +30,7 @@ from accounts.models import (
     Organization,
     User,
 )
-from accounts.operators import impersonation, organization_panels, suspension
+from accounts.operators import credit_changes, impersonation, organization_panels, suspension
 from accounts.operators.api_keys import ApiKeyAdmin
 from accounts.operators.base import (
     LongTableAdmin,
@@ -52,7 +48,6 @@ from accounts.operators.site import site
 from accounts.templatetags.shown import credits_shown
 from imissive.core.api.requests import client_address
 from imissive.core.countries import home_choices
-from imissive.core.errors import ApiError
 
 if TYPE_CHECKING:
     _UserAdmin = DjangoUserAdmin[User]
@@ -70,25 +65,6 @@ site.organization_panels += [
     organization_panels.keys,
     organization_panels.audit_log,
 ]
-
-
-class AdjustForm(forms.Form):
-    """Amount and reason of a top-up or a correction."""
-
-    credits = CreditsField(
-        label=_("Credits"),
-        widget=UnfoldAdminTextInputWidget(attrs={"inputmode": "decimal"}),
-        help_text=_("Positive tops up; negative corrects. Six decimals at most."),
-    )
-    reason = forms.CharField(
-        label=_("Reason"), max_length=200, widget=UnfoldAdminTextareaWidget(attrs={"rows": 3})
-    )
-
-    def clean_credits(self) -> int:
-        micro: int = self.cleaned_data["credits"]
-        if micro == 0:
-            raise forms.ValidationError(_("Zero would change nothing."))
-        return micro
 
 
 class OrganizationForm(OrganizationModelForm):
@@ -229,31 +205,7 @@ class OrganizationAdmin(OperatorAdmin):
 
     @detail_action(_("Top up or correct"), permission="adjust", icon="payments")
     def adjust_credits(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        def do(organization: Organization, values: dict[str, Any]) -> None:
-            micro, reason = values["credits"], values["reason"]
-            try:
-                ledger.adjust(organization, micro, reason=reason, actor=operator(request))
-            except ledger.InsufficientCredits:
-                raise ApiError(CreditsReason.CORRECTION_NOT_COVERED) from None
-            trail.record(
-                "credits.adjusted",
-                actor=operator(request),
-                organization=organization,
-                target=str(organization),
-                detail={"credits": ledger.credits_text(micro), "reason": reason},
-                address=client_address(request),
-            )
-
-        return action_page(
-            self,
-            request,
-            object_id,
-            title=_("Top up or correct"),
-            explanation=_("The change and its reason stay in the ledger and cannot be undone."),
-            done=_("The balance was changed."),
-            do=do,
-            form_class=AdjustForm,
-        )
+        return credit_changes.change_page(self, request, object_id)
 
     def has_suspend_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return operator(request).has_perm("accounts.change_organization")

@@ -9,7 +9,6 @@ from django import forms
 from django.contrib import admin, messages
 from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
 from django.utils.translation import gettext_lazy as _
 from unfold.widgets import (
     UnfoldAdminCheckboxSelectMultipleWidget,
@@ -25,6 +24,7 @@ from accounts.operators.base import (
     badge,
     detail_action,
     operator,
+    secret_page,
 )
 from accounts.operators.site import site
 from accounts.roles import Scope
@@ -212,16 +212,18 @@ class ApiKeyAdmin(OperatorAdmin):
         return self._show(request, obj, obj._secret)  # type: ignore[attr-defined]
 
     def _show(self, request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:
-        """Show the secret in this response only; a message would go into a cookie or session."""
-        context = {
-            **self.admin_site.each_context(request),
-            "title": _("API key created"),
-            "subtitle": str(key),
-            "key": key,
-            "secret": secret,
-            "opts": self.model._meta,
-        }
-        return TemplateResponse(request, "accounts/operators/key_created.html", context)
+        return secret_page(
+            self,
+            request,
+            key,
+            secret,
+            title=_("API key created"),
+            heading=f"{key.name} · {key.organization}",
+            advice=_(
+                "This is the only time that the key can be seen. Hand it over by a safe way;"
+                " nobody can read it again."
+            ),
+        )
 
     @detail_action(_("Rotate"), permission="rotate", icon="autorenew")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:

@@ -14,6 +14,7 @@ from django.db.models import Model, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
 from django.utils.functional import cached_property
 from django.utils.translation import gettext_lazy as _
 from unfold.enums import ActionVariant
@@ -236,13 +237,14 @@ def action_page(
     do: Callable[[Any, dict[str, Any]], object],
     form_class: type[forms.Form] = ConfirmForm,
     initial: Callable[[Any], dict[str, Any]] = lambda _obj: {},
+    facts: list[tuple[Any, str]] | None = None,
     danger: bool = False,
 ) -> HttpResponse:
     """Show the page of an action on one object: GET asks, POST does it in one transaction.
 
     `do` takes the object and the form's values; an ApiError that it raises is shown in the form,
     and a response that it returns replaces the redirect to the object. `initial` returns the form's
-    initial values. Raises Http404.
+    initial values; `facts` are shown above it, each with its label. Raises Http404.
     """
     obj = admin.get_object(request, object_id)
     if obj is None:
@@ -265,6 +267,7 @@ def action_page(
         "title": title,
         "subtitle": str(obj),
         "explanation": explanation,
+        "facts": facts,
         "form": form,
         "object": obj,
         "back": url,
@@ -272,6 +275,32 @@ def action_page(
         "opts": admin.model._meta,
     }
     return TemplateResponse(request, "accounts/operators/act.html", context)
+
+
+def secret_page(
+    admin: ModelAdmin,
+    request: HttpRequest,
+    obj: Model,
+    secret: str,
+    *,
+    title: Any,
+    heading: str,
+    advice: Any,
+) -> HttpResponse:
+    """Show a secret in this response only: a message would put it into a cookie."""
+    context = {
+        **admin.admin_site.each_context(request),
+        "title": title,
+        "subtitle": str(obj),
+        "heading": heading,
+        "advice": advice,
+        "secret": secret,
+        "back": reverse(_name(admin, obj, "change"), args=(obj.pk,)),
+        "opts": admin.model._meta,
+    }
+    response = TemplateResponse(request, "accounts/operators/secret.html", context)
+    add_never_cache_headers(response)
+    return response
 
 
 def _name(admin: ModelAdmin, obj: Model, page: str) -> str:

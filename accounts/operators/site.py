@@ -41,13 +41,15 @@ _PRIMARY = {
 }
 
 
-def _item(title: Any, icon: str, model: str) -> dict[str, Any]:
+def _item(title: Any, icon: str, model: str, *, permission: str = "") -> dict[str, Any]:
+    """Return a menu item; `permission` is that to view the model by default."""
     app, name = model.split(".")
+    needed = permission or f"{app}.view_{name}"
     item: dict[str, Any] = {
         "title": title,
         "icon": icon,
         "link": reverse_lazy(f"admin:{app}_{name}_changelist"),
-        "permission": lambda request: request.user.has_perm(f"{app}.view_{name}"),
+        "permission": lambda request: request.user.has_perm(needed),
     }
     waiting = site.waiting[model]() if model in site.waiting else 0
     if waiting:
@@ -72,6 +74,12 @@ def _menu(_request: HttpRequest) -> list[dict[str, Any]]:
             "items": [
                 _item(_("Balances"), "account_balance_wallet", "accounts.balance"),
                 _item(_("Ledger"), "receipt_long", "accounts.ledgerentry"),
+                _item(
+                    _("Top-ups and corrections"),
+                    "payments",
+                    "accounts.creditchange",
+                    permission="accounts.view_ledgerentry",
+                ),
                 _item(_("Prices"), "sell", "messaging.price"),
             ],
         },

@@ -83,6 +83,9 @@ def public_id(prefix: str, value: uuid.UUID) -> str:
     )
 
 
+_LAST_MILLISECOND = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
+
+
 def parse_id(prefix: str, text: str) -> uuid.UUID | None:
     """Return the UUID of a public id, or None where the text is not an id with that prefix."""
     head, _, tail = text.partition("_")
@@ -94,7 +97,8 @@ def parse_id(prefix: str, text: str) -> uuid.UUID | None:
         if value is None:
             return None
         number = number << 5 | value
-    return uuid.UUID(int=number) if number < 1 << 128 else None
+    # Beyond the last day of year 9999 no row was created, and its time could not be told.
+    return uuid.UUID(int=number) if number >> 80 <= _LAST_MILLISECOND else None
 
 
 def pattern(prefix: str) -> str:

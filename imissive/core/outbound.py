@@ -39,6 +39,8 @@ _REFUSED_V4 = [
     for network in (
         "0.0.0.0/8",
         "10.0.0.0/8",
+        "161.26.0.0/16",  # IBM's services and metadata, on public addresses
+        "166.8.0.0/14",  # the same
         "100.64.0.0/10",  # shared address space, and Alibaba's metadata at 100.100.100.200
         "127.0.0.0/8",
         "168.63.129.16/32",  # Azure's host agent: metadata on a public address
@@ -66,6 +68,10 @@ _REFUSED_V6 = [
         "3fff::/20",
     )
 ]
+
+
+_WEB_PORTS = (80, 443)
+"""The only ports below 1024 of a webhook: behind the others are mail, file and login servers."""
 
 
 class OutboundError(Exception):
@@ -153,6 +159,8 @@ def parse_url(text: str) -> URL:
         raise UrlRefused(UrlReason.WITH_PASSWORD.problem())
     if url.scheme == "http" and not settings.WEBHOOK_ALLOW_LOOPBACK:
         raise UrlRefused(UrlReason.NOT_HTTPS.problem())
+    if port < 1024 and port not in _WEB_PORTS:
+        raise UrlRefused(UrlReason.PORT_REFUSED.problem())
     _check_host(host)
     return url
 
@@ -242,8 +250,9 @@ class Client:
 
 _REASONS: list[tuple[type[Exception], PostReason]] = [
     (TimeoutError, PostReason.TIMEOUT),
-    (AddressRefused, PostReason.ADDRESS_REFUSED),
-    (aiohttp.ClientConnectorDNSError, PostReason.NO_SUCH_HOST),
+    # One reason for both, or a customer could ask which internal names there are.
+    (AddressRefused, PostReason.HOST_REFUSED),
+    (aiohttp.ClientConnectorDNSError, PostReason.HOST_REFUSED),
     (aiohttp.ClientConnectorCertificateError, PostReason.CERTIFICATE),
     (ssl.SSLError, PostReason.TLS_FAILED),
     (ConnectionRefusedError, PostReason.CONNECTION_REFUSED),

@@ -58,6 +58,10 @@ class UrlReason(Reason):
     WITH_PASSWORD = "INVALID_URL", _("The URL must not have a user name or password.")
     LOOPBACK = "INVALID_URL", _("Webhooks are not posted to loopback addresses.")
     ADDRESS_REFUSED = "INVALID_URL", _("Webhooks are not posted to that address.")
+    PORT_REFUSED = (
+        "INVALID_URL",
+        _("Webhooks are not posted to that port. Use 443, or one from 1024 on."),
+    )
 
 
 class PostReason(Reason):
@@ -65,8 +69,7 @@ class PostReason(Reason):
 
     TOO_LARGE = "", _("the event is too large")
     TIMEOUT = "", _("no response in time")
-    ADDRESS_REFUSED = "", _("address not allowed")
-    NO_SUCH_HOST = "", _("host name not found")
+    HOST_REFUSED = "", _("host name not found, or its address not allowed")
     CERTIFICATE = "", _("TLS certificate not valid")
     TLS_FAILED = "", _("TLS handshake failed")
     CONNECTION_REFUSED = "", _("connection refused")

@@ -28,6 +28,12 @@ def safe_cell(value: object) -> str:
     `original_cell` can tell.
     """
     text = "" if value is None else str(value)
+    # Where the list separator is a semicolon, a spreadsheet splits a cell there too.
+    return ";".join(_safe(piece) for piece in text.split(";"))
+
+
+def _safe(text: str) -> str:
+    """Return what stands between two semicolons of a cell, safe."""
     if not _FORMULA.match(text):
         return text
     if text[0] in "+-" and len(text) > 1 and all(each in _NUMBERS for each in text[1:]):
@@ -37,7 +43,8 @@ def safe_cell(value: object) -> str:
 
 def original_cell(text: str) -> str:
     """Return the text of a cell as it was before `safe_cell`."""
-    return text[1:] if _ESCAPED.match(text) else text
+    pieces = text.split(";")
+    return ";".join(piece[1:] if _ESCAPED.match(piece) else piece for piece in pieces)
 
 
 def csv_lines(rows: Iterable[Iterable[object]], *, marked: bool = True) -> Iterator[bytes]:

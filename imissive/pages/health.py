@@ -197,7 +197,7 @@ def may_read_metrics(request: HttpRequest) -> bool:
     if settings.METRICS_TOKEN is not None:
         given = request.headers.get("Authorization", "")
         return hmac.compare_digest(given.encode(), f"Bearer {settings.METRICS_TOKEN}".encode())
-    if any(name in request.META for name in _FORWARDED):
+    if any(name in request.META for name in (*_FORWARDED, settings.CLIENT_ADDRESS_META)):
         return False
     try:
         return ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback

@@ -3,7 +3,6 @@
 It combines two applications that do not import each other, messaging and otp.
 """
 
-import uuid
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Annotated, Literal
 
@@ -12,7 +11,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from typing_extensions import TypedDict
 
-from accounts.api.authentication import caller_of
+from accounts.api.authentication import Caller, caller_of
 from accounts.api.view import ApiView
 from accounts.credits.ledger import credits_text
 from accounts.roles import Scope
@@ -156,11 +155,12 @@ class UsageView(ApiView):
     def get(self, request: Request, query: UsageQuery) -> Response:
         """Messages, parts and credits of a span of time, in groups.
 
-        What counts is when a message was accepted. Messages of test keys are left out. By day and
-        by country, it is told too how many one-time passwords came back.
+        What counts is when a message was accepted. A live key reads the usage of live messages, a
+        test key that of test messages. By day and by country, it is told too how many one-time
+        passwords came back.
         """
         start, end = _period(query, clock.now())
-        return Response(_usage(caller_of(request).organization_id, start, end, query.group_by))
+        return Response(_usage(caller_of(request), start, end, query.group_by))
 
 
 def _period(query: UsageQuery, now: datetime) -> tuple[datetime, datetime]:
@@ -187,10 +187,10 @@ def _midnight(day: date) -> datetime:
 
 
 def _usage(
-    organization_id: uuid.UUID, start: datetime, end: datetime, group: Group
+    caller: Caller, start: datetime, end: datetime, group: Group
 ) -> UsageByDay | UsageByCountry | UsageByStatus | UsageBySender:
     period: _Period = {"from": time_text(start), "to": time_text(end)}
-    used = used_by(organization_id, start, end, group)
+    used = used_by(caller.organization_id, start, end, group, test=caller.test)
     if group == "status":
         statuses: list[StatusUsage] = [
             {"status": name, **_used_json(counted)} for name, counted in used.items()
@@ -201,7 +201,7 @@ def _usage(
             {"sender_id": name, **_used_json(counted)} for name, counted in used.items()
         ]
         return {**period, "group_by": "sender_id", "data": senders, "total": _total(used)}
-    otp = conversion_by(organization_id, start, end, group)
+    otp = conversion_by(caller.organization_id, start, end, group, test=caller.test)
     names = dict.fromkeys([*used, *otp])
     rows = {name: _with_otp(used.get(name, NOTHING), otp.get(name, (0, 0))) for name in names}
     sent, verified = (sum(column) for column in zip((0, 0), *otp.values(), strict=True))

@@ -100,7 +100,8 @@ _INTRODUCTION = """\
 Send SMS and one-time passwords, and be told what became of each by signed webhooks.
 
 **Authentication.** Every call has an API key: `Authorization: Bearer imk_live_…`. A test key \
-(`imk_test_…`) reaches only the simulator and is never charged.
+(`imk_test_…`) reaches only the simulator and is never charged. Each kind of key reads and changes \
+only objects of its own mode, live or test; those of the other are not found.
 
 **Conventions.** JSON in UTF-8, in and out. Times are ISO 8601 in UTC with `Z`. Credits are \
 decimal strings. Ids are a prefix and 26 characters. A field or parameter that is not described \

@@ -54,13 +54,15 @@ class Job:
     key: Callable[[], str]
 
 
-def jobs(env: Env, data_dir: Path) -> list[Job]:
-    """The jobs of a start in their order."""
-    return [
+def jobs(env: Env, data_dir: Path, *, demo: bool) -> list[Job]:
+    """Return the jobs of a start in their order; `demo`: whether the demo is among them."""
+    found = [
         Job("migrate", ["migrate", "--verbosity", "1"], lambda: _schema(env)),
         Job("static", ["collectstatic", "--no-input", "-v", "0"], lambda: _static(data_dir)),
-        Job("demo", ["seed_demo"], lambda: _demo(env, data_dir)),
     ]
+    if demo:
+        found.append(Job("demo", ["seed_demo"], lambda: _demo(env, data_dir)))
+    return found
 
 
 class Done:

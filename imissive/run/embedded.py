@@ -180,9 +180,10 @@ class Postgres:
             + ["--builtin-locale=C.UTF-8", "--data-checksums"]
             + (["--no-sync"] if self.fast else [])
         )
-        # CREATEDB is for the tests' own databases; a superuser it need not be.
+        # Tests create databases of their own. Otherwise the role has its one database only.
+        may = "CREATEDB" if self.fast else "NOCREATEDB"
         self._single(
-            f"CREATE ROLE {NAME} LOGIN CREATEDB PASSWORD '{self._password}'",
+            f"CREATE ROLE {NAME} LOGIN {may} NOSUPERUSER PASSWORD '{self._password}'",
             f"CREATE DATABASE {NAME} OWNER {NAME}",
         )
         (self.folder / "ready").touch()

@@ -158,12 +158,22 @@ class Launch:
         """Migrate, collect static files, seed the demo: what of it is due."""
         boot.check_servers(self.env)
         done = boot.Done(self.data_dir)
-        for job in boot.jobs(self.env, self.data_dir):
+        for job in boot.jobs(self.env, self.data_dir, demo=self._seeds_demo()):
             if done.has(job):
                 continue
             self.terminal.say(f"manage.py {' '.join(job.arguments)} …")
             self._run_once(job.name, [sys.executable, "manage.py", *job.arguments])
             done.add(job)
+
+    def _seeds_demo(self) -> bool:
+        """Return whether the demo belongs into this database.
+
+        Its logins and keys are printed in the terminal, so a database of somebody's own gets them
+        only where they ask for it.
+        """
+        if self.env.seed_demo is not None:
+            return self.env.seed_demo
+        return any(server.name == "postgres" for server in self.servers)
 
     def _run_once(self, name: str, command: list[str]) -> None:
         self.supervisor.start(self._program(name, command, once=True))
@@ -184,7 +194,8 @@ class Launch:
         self.patience = PATIENCE
         self.supervisor.start(clock)
         demo_file = self.data_dir / "demo.env"
-        demo = {name: value or "" for name, value in dotenv_values(demo_file).items()}
+        seeded = dotenv_values(demo_file) if self._seeds_demo() else {}
+        demo = {name: value or "" for name, value in seeded.items()}
         url = (self.env.public_url or f"http://localhost:{self.env.port}").rstrip("/")
         self.terminal.write(welcome(demo, url, _short(demo_file)))
         if missing:

@@ -52,12 +52,13 @@ class NumberRangeAdmin(OperatorAdmin):
 class SuppressionAdmin(LongTableAdmin):
     """Customers' suppression lists: operators look up numbers, and change nothing."""
 
-    list_display = ("shown_number", "organization", "reason", "source", "created_at")
+    list_display = ("shown_number", "organization", "test", "reason", "source", "created_at")
+    list_filter = ("test",)
     list_select_related = ("organization",)
     # Required for the search box; `get_search_results` does the search.
     search_fields = ("number",)
     search_help_text = _("A whole number, or an organization's name")
-    fields = ("shown_number", "organization", "reason", "source", "created_at")
+    fields = ("shown_number", "organization", "test", "reason", "source", "created_at")
 
     @admin.display(description=_("number"))
     def shown_number(self, obj: Suppression) -> str:

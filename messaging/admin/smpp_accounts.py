@@ -20,6 +20,7 @@ from accounts.operators.base import (
     action_page,
     detail_action,
     operator,
+    secret_page,
 )
 from accounts.operators.site import site
 from imissive.core import clock
@@ -159,11 +160,26 @@ class SmppAccountAdmin(OperatorAdmin):
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         if not change:
-            self._show(request, obj, accounts.rotate_password(obj))
+            obj._password = accounts.rotate_password(obj)
 
-    def _show(self, request: HttpRequest, account: SmppAccount, password: str) -> None:
-        message = _("The password of %(system_id)s is %(password)s. It is not shown again.")
-        messages.warning(request, message % {"system_id": account.system_id, "password": password})
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return self._show(request, obj, obj._password)
+
+    def _show(self, request: HttpRequest, account: SmppAccount, password: str) -> HttpResponse:
+        return secret_page(
+            self,
+            request,
+            account,
+            password,
+            title=_("The account's password"),
+            heading=f"{account.system_id} · {account.organization}",
+            advice=_(
+                "This is the only time that the password can be seen. Hand it over by a safe way;"
+                " nobody can read it again."
+            ),
+        )
 
     @detail_action(_("Console"), permission="view", icon="monitor_heart")
     def console(self, request: HttpRequest, object_id: str) -> HttpResponse:
@@ -184,7 +200,7 @@ class SmppAccountAdmin(OperatorAdmin):
 
     @detail_action(_("New password"), permission="rotate", icon="key")
     def rotate(self, request: HttpRequest, object_id: str) -> HttpResponse:
-        def do(account: SmppAccount, values: dict[str, Any]) -> None:
+        def do(account: SmppAccount, values: dict[str, Any]) -> HttpResponse:
             overlap = timedelta(hours=int(values["overlap"]))
             password = accounts.rotate_password(account, overlap)
             trail.record(
@@ -195,7 +211,7 @@ class SmppAccountAdmin(OperatorAdmin):
                 detail={"overlap_hours": int(values["overlap"])},
                 address=client_address(request),
             )
-            self._show(request, account, password)
+            return self._show(request, account, password)
 
         return action_page(
             self,

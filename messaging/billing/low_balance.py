@@ -47,6 +47,7 @@ def watch() -> int:
                         "credits": credits_text(fall.balance),
                         "low_balance_threshold": credits_text(fall.threshold),
                     },
+                    test=False,
                 )
                 for fall in falls
             ]

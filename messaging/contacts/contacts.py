@@ -11,6 +11,8 @@ from django.db.models import Count, Q, QuerySet
 from accounts.models import Organization
 from imissive.core import ids
 from imissive.core.sql import server_cursor
+from messaging.contacts.reasons import ContactReason
+from messaging.importing.reasons import NotUsable
 from messaging.models import Contact, ContactList, ListEntry
 from messaging.numbers import e164
 from messaging.numbers.written import sought
@@ -19,6 +21,8 @@ MOST_FIELDS = 20
 MAX_VALUE = 500
 MAX_NAME = 120
 MOST_LISTS = 500
+MOST_CONTACTS = 1_000_000
+"""The most contacts of an organization."""
 _STEP = 2_000
 
 
@@ -94,8 +98,10 @@ def take_in(
     """Keep these contacts, each number once among them, and put them on the list.
 
     One who is known already keeps what is not said anew: the name where none is given, the values
-    of other variables.
+    of other variables. Raises NotUsable where that would be more than MOST_CONTACTS.
     """
+    # One import at a time, so that concurrent ones count together.
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     done = TakenIn()
     for step in _steps(found):
         with server_cursor() as cursor:
@@ -107,7 +113,15 @@ def take_in(
             if contact_list is not None:
                 contacts = [row[0] for row in rows]
                 cursor.execute(_ENTRIES, {"list": contact_list.id, "contacts": contacts})
+    if done.added:
+        check_room(organization)
     return done
+
+
+def check_room(organization: Organization, *, more: int = 0) -> None:
+    """Raise NotUsable where the organization has too many contacts, with so many more."""
+    if contacts_of(organization).count() + more > MOST_CONTACTS:
+        raise NotUsable(ContactReason.TOO_MANY.problem(most=f"{MOST_CONTACTS:,}"))
 
 
 def _steps(found: Iterable[NewContact]) -> Iterator[list[NewContact]]:

@@ -17,6 +17,7 @@ from messaging.contacts.contacts import (
     MAX_NAME,
     MAX_VALUE,
     MOST_FIELDS,
+    check_room,
     contacts_of,
 )
 from messaging.contacts.imports import MOST_ROWS, Layout, Pieces, is_variable
@@ -136,6 +137,11 @@ class ContactForm(forms.Form):
             others = others.exclude(pk=self.contact.pk)
         if others.exists():
             raise forms.ValidationError(_("There is a contact with that number already."))
+        if self.contact is None:
+            try:
+                check_room(self.organization, more=1)
+            except NotUsable as error:
+                raise forms.ValidationError(sentence(error.problem)) from None
         return number
 
     def clean_fields_text(self) -> dict[str, str]:

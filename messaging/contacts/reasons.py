@@ -1,8 +1,16 @@
-"""Why a change of the suppression list is refused."""
+"""Why a change of contacts or of the suppression list is refused."""
 
 from django.utils.translation import gettext_noop as _
 
 from imissive.core.problems import Reason
+
+
+class ContactReason(Reason):
+    TOO_MANY = (
+        "CONFLICT",
+        _("An organization has at most %(most)s contacts. Delete some first."),
+        "most",
+    )
 
 
 class SuppressionReason(Reason):

@@ -1,4 +1,7 @@
-"""Numbers that an organization must not write to: their owners have opted out."""
+"""Numbers that an organization must not write to: their owners have opted out.
+
+`test`: the mode. An entry of a test key stops test messages only.
+"""
 
 import re
 import uuid
@@ -46,10 +49,10 @@ class Added:
 
 
 _INSERT = """
-INSERT INTO messaging_suppression (id, organization_id, number, reason, source)
-SELECT new.id, %(organization)s, new.number, %(reason)s, %(source)s
+INSERT INTO messaging_suppression (id, organization_id, test, number, reason, source)
+SELECT new.id, %(organization)s, %(test)s, new.number, %(reason)s, %(source)s
   FROM unnest(%(ids)b::uuid[], %(numbers)b::text[]) AS new(id, number)
-    ON CONFLICT (organization_id, number) DO NOTHING
+    ON CONFLICT (organization_id, number, test) DO NOTHING
 RETURNING number
 """
 
@@ -61,6 +64,7 @@ def add(
     *,
     source: Source,
     home: str,
+    test: bool,
 ) -> Added:
     """Write to those numbers no more, and cancel what waits for them, with the credits back.
 
@@ -78,6 +82,7 @@ def add(
             _INSERT,
             {
                 "organization": organization_id,
+                "test": test,
                 "reason": reason,
                 "source": source.value,
                 "ids": [ids.new_uuid() for _ in good],
@@ -86,7 +91,7 @@ def add(
         )
         added = len(cursor.fetchall())
     # Of the known ones too: who repeats a call that broke off has them canceled now.
-    canceled = cancel.cancel_to(organization_id, good)
+    canceled = cancel.cancel_to(organization_id, good, test=test)
     return Added(added, len(good) - added, canceled.count, rejected)
 
 
@@ -102,9 +107,12 @@ def _sorted(written: Iterable[str], home: str) -> tuple[list[str], list[tuple[st
     return list(good), rejected
 
 
-def find(organization_id: uuid.UUID, written: str, *, home: str) -> Suppression:
-    """The organization's entry of that number; see `number_of`. Raises ApiError NOT_FOUND too."""
-    mine = Suppression.objects.filter(organization=organization_id)
+def find(organization_id: uuid.UUID, written: str, *, home: str, test: bool) -> Suppression:
+    """Return the organization's entry of that number in that mode; see `number_of`.
+
+    Raises ApiError NOT_FOUND too.
+    """
+    mine = Suppression.objects.filter(organization=organization_id, test=test)
     found = mine.filter(number=number_of(written, home)).first()
     if found is None:
         raise ApiError(SuppressionReason.NOT_LISTED)
@@ -148,6 +156,7 @@ def remove(
         actor=actor,
         organization=Organization.objects.get(pk=suppression.organization_id),
         target=redact_text(suppression.number),
-        detail={"api_key": ids.public_id(ids.KEY, api_key_id)} if api_key_id else {},
+        detail=({"api_key": ids.public_id(ids.KEY, api_key_id)} if api_key_id else {})
+        | ({"test": True} if suppression.test else {}),
         address=address,
     )

@@ -89,11 +89,11 @@ class SuppressionsView(ApiView):
         responses={200: Suppressions},
     )
     def get(self, request: Request, query: SuppressionsQuery) -> Response:
-        """The numbers that nothing is sent to, the newest first."""
-        found = SuppressionRow.objects.filter(organization=caller_of(request).organization_id)
+        """The numbers that nothing of the key's mode is sent to, the newest first."""
+        caller = caller_of(request)
+        found = SuppressionRow.objects.filter(organization=caller.organization_id, test=caller.test)
         if query.number is not None:
-            home = caller_of(request).home
-            found = found.filter(number=suppressions.number_of(query.number, home))
+            found = found.filter(number=suppressions.number_of(query.number, caller.home))
         page, next_cursor = newest_first(found, query)
         answer: Suppressions = {"data": [_as_json(row) for row in page], "next_cursor": next_cursor}
         return Response(answer)
@@ -108,14 +108,17 @@ class SuppressionsView(ApiView):
         """From now on messages to them are refused with `DESTINATION_BLOCKED`, on every way.
 
         What still waits for them is canceled. A number that cannot be read is named in `rejected`
-        and the others are taken; 400 `INVALID_PHONE` where none can be read.
+        and the others are taken; 400 `INVALID_PHONE` where none can be read. A test key's list
+        holds for test messages only, a live key's for live ones.
         """
+        caller = caller_of(request)
         done = suppressions.add(
-            caller_of(request).organization_id,
+            caller.organization_id,
             body.numbers,
             body.reason,
             source=suppressions.Source.API,
-            home=caller_of(request).home,
+            home=caller.home,
+            test=caller.test,
         )
         answer: AddedSuppressions = {
             "added": done.added,
@@ -139,7 +142,11 @@ class SuppressionView(ApiView):
         """404 where the number is not on the list."""
         caller = caller_of(request)
         return Response(
-            _as_json(suppressions.find(caller.organization_id, number, home=caller.home))
+            _as_json(
+                suppressions.find(
+                    caller.organization_id, number, home=caller.home, test=caller.test
+                )
+            )
         )
 
     @operation("remove_suppression", "Send to this number again", responses={204: None})
@@ -147,7 +154,7 @@ class SuppressionView(ApiView):
         """Only when its owner has asked for it."""
         caller = caller_of(request)
         suppressions.remove(
-            suppressions.find(caller.organization_id, number, home=caller.home),
+            suppressions.find(caller.organization_id, number, home=caller.home, test=caller.test),
             address=caller.address,
             api_key_id=caller.key_id,
         )

@@ -12,7 +12,7 @@ from accounts.audit import trail
 from accounts.models import Member
 from accounts.roles import Action
 from accounts.ui.live_fragments import query_without
-from accounts.ui.pages import confirmation_page, page_url, show_page, to_page
+from accounts.ui.pages import confirmation_page, page_url, show_page
 from imissive.core import ids
 from imissive.core.api.requests import client_address
 from imissive.core.errors import ApiError
@@ -29,8 +29,12 @@ from messaging.numbers.written import sought
 
 @member_page(Action.READ_MESSAGES)
 def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
-    """The numbers, newest first, or those that a search finds."""
-    found = Suppression.objects.filter(organization=member.organization)
+    """Show the numbers, newest first, or those that a search finds.
+
+    They are of live mode, or with `mode=test` those that test keys added.
+    """
+    test = _in_test(request)
+    found = Suppression.objects.filter(organization=member.organization, test=test)
     words = request.GET.get("q", "").replace("\0", "").strip()[:64]
     if words:
         number, digits = sought(words, member.organization.default_country)
@@ -41,6 +45,10 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
         "tab": "suppressions",
         "found": requested_page(found, request, ids.SUPPRESSION),
         "words": words,
+        "test": test,
+        "any_test": Suppression.objects.filter(
+            organization=member.organization, test=True
+        ).exists(),
         "query": query_without(request, "before", "after"),
     }
     return show_page(request, member, "messaging/contacts/suppressions.html", context)
@@ -80,6 +88,7 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
         form.cleaned_data["reason"],
         source=suppressions.Source.DASHBOARD,
         home=organization.default_country,
+        test=False,
     )
     rejected += [
         Rejected(position, number[:64], *of_refusal(problem))
@@ -117,7 +126,9 @@ def _tell(request: HttpRequest, done: suppressions.Added) -> None:
 def remove_suppression(request: HttpRequest, member: Member, number: str) -> HttpResponse:
     """Ask first; a POST lets the organization write to the number again."""
     try:
-        suppression = suppressions.find(member.organization_id, number, home="")
+        suppression = suppressions.find(
+            member.organization_id, number, home="", test=_in_test(request)
+        )
         if request.method == "POST":
             suppressions.remove(suppression, actor=member.user, address=client_address(request))
     except ApiError:
@@ -125,7 +136,7 @@ def remove_suppression(request: HttpRequest, member: Member, number: str) -> Htt
     if request.method == "POST":
         told_done = _("Messages may go to %(number)s again.") % {"number": suppression.number}
         messages.success(request, told_done)
-        return to_page(member, "suppressions")
+        return redirect(_list_url(member, test=suppression.test))
     return confirmation_page(
         request,
         member,
@@ -133,5 +144,13 @@ def remove_suppression(request: HttpRequest, member: Member, number: str) -> Htt
         title=_("Write to %(number)s again?") % {"number": suppression.number},
         text=_("Only when its owner has asked for it."),
         button=_("Write again"),
-        back=page_url(member, "suppressions"),
+        back=_list_url(member, test=suppression.test),
     )
+
+
+def _in_test(request: HttpRequest) -> bool:
+    return request.GET.get("mode") == "test"
+
+
+def _list_url(member: Member, *, test: bool) -> str:
+    return page_url(member, "suppressions", query="mode=test" if test else "")

@@ -51,7 +51,7 @@ def close(member: Member, address: str = "") -> None:
     mine = {"organization": organization}
     ApiKey.objects.filter(**mine, revoked_at=None).update(revoked_at=clock.now())
     SmppAccount.objects.filter(**mine).update(enabled=False)
-    for endpoint in endpoints.endpoints_of(organization.id):
+    for endpoint in endpoints.endpoints_of(organization.id, test=None):
         endpoints.delete(endpoint)
     Invitation.objects.filter(**mine).delete()
     Member.objects.filter(**mine).delete()

@@ -131,7 +131,7 @@ def _by_number(member: Member, text: str) -> list[Hit]:
     hits = _messages(member, number, number, message_query.Filter(to=number), number=number)
     mine = {"organization": member.organization, "number": number}
     hits += [_contact_hit(member, contact) for contact in Contact.objects.filter(**mine)]
-    if Suppression.objects.filter(**mine).exists():
+    if Suppression.objects.filter(**mine, test=False).exists():
         url = page_url(member, "suppressions", query=urlencode({"q": number}))
         hits.append(Hit(_("Opt-outs"), number, url, left_to_right=True))
     return hits

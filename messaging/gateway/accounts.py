@@ -75,14 +75,17 @@ class Verifier:
         self._nobody = make_password(secrets.token_hex(8))
 
     def verify(self, account: SmppAccount | None, password: str) -> bool:
-        """Return whether it is the account's password. As slow where there is no such account."""
+        """Return whether it is the account's password.
+
+        A wrong one costs two slow hashes, whether there is such an account or not and whether its
+        password was rotated lately or not.
+        """
         if account is None or not account.password_hash or len(password) > _LONGEST_PASSWORD:
-            check_password(password[:_LONGEST_PASSWORD], self._nobody)
+            for _ in range(2):
+                check_password(password[:_LONGEST_PASSWORD], self._nobody)
             return False
-        good = [account.password_hash]
-        if account.previous_hash and _lies_ahead(account.previous_until):
-            good.append(account.previous_hash)
-        for encoded in good:
+        rotated = account.previous_hash and _lies_ahead(account.previous_until)
+        for encoded in (account.password_hash, account.previous_hash if rotated else self._nobody):
             mark = hmac.digest(self._key, f"{encoded}\0{password}".encode(), hashlib.sha256)
             known = self._right.get(account.id)
             if known and time.monotonic() < known[1] and hmac.compare_digest(known[0], mark):

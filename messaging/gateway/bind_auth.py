@@ -72,6 +72,10 @@ class Gate:
             # One answer for both: it tells nobody which system_ids there are.
             reason = history.PASSWORD if account else "no such system_id"
             raise Denied(Status.ESME_RINVPASWD, reason, account)
+        if not ip_allow_list.allowed(newcomer.address, account.networks):
+            # As for a wrong password: nobody elsewhere learns that this one is right.
+            _count_failure(keys)
+            raise Denied(Status.ESME_RINVPASWD, history.ADDRESS, account)
         _check(account, newcomer)
         session_id = sessions.register(self.server_id, account, newcomer)
         if session_id is None:
@@ -83,8 +87,6 @@ class Gate:
 def _check(account: SmppAccount, newcomer: Newcomer) -> None:
     if not is_open(account):
         raise Denied(Status.ESME_RBINDFAIL, history.OFF, account)
-    if not ip_allow_list.allowed(newcomer.address, account.networks):
-        raise Denied(Status.ESME_RBINDFAIL, history.ADDRESS, account)
     if account.tls_only and not newcomer.tls:
         raise Denied(Status.ESME_RBINDFAIL, history.TLS, account)
 

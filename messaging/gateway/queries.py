@@ -88,6 +88,7 @@ def _between(account: SmppAccount, pdu: CancelSm) -> Any:
         to = ""
     messages = Message.objects.filter(
         organization_id=account.organization_id,
+        test=account.test,
         to=to,
         status__in=[str(status) for status in CANCELABLE],
         source="smpp",
@@ -104,7 +105,7 @@ def _cancel(account: SmppAccount, submit: SmppSubmit) -> bool:
     if submit.message_id is None:
         return False
     try:
-        cancellation.cancel(account.organization_id, submit.message_id)
+        cancellation.cancel(account.organization_id, submit.message_id, test=account.test)
     except ApiError:
         return False
     return True

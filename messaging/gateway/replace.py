@@ -67,7 +67,7 @@ def _exchange(
         message_id=draft.id, registered_delivery=registered_delivery
     )
     try:
-        cancel.cancel(message.organization_id, message.id)
+        cancel.cancel(message.organization_id, message.id, test=message.test)
     except ApiError:
         raise _NotDone(NOT_REPLACEABLE) from None
     code = code_of(accept_each([(send_request, draft)])[0])

@@ -44,7 +44,7 @@ def message_event(
         data["batch_id"] = ids.public_id(ids.BATCH, record.batch_id)
     if record.test:
         data["test"] = True
-    return NewEvent(record.organization_id, EVENT_TYPES[status], at, record.id, data)
+    return NewEvent(record.organization_id, EVENT_TYPES[status], at, record.id, data, record.test)
 
 
 def message_events(

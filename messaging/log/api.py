@@ -7,7 +7,7 @@ from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.api.authentication import caller_of
+from accounts.api.authentication import Caller, caller_of
 from accounts.api.view import ApiView
 from accounts.roles import Scope
 from imissive.core import ids
@@ -53,14 +53,13 @@ class MessagesView(ApiView):
 
     @operation("list_messages", "List messages", query=ListQuery, responses={200: Messages})
     def get(self, request: Request, query: ListQuery) -> Response:
-        """The messages that match all the filters given, newest first.
+        """The messages of the key's mode that match all the filters given, newest first.
 
         Pages hold still: messages that are accepted meanwhile shift nothing.
         """
-        organization_id = caller_of(request).organization_id
         rows = message_query.read(
-            organization_id,
-            _filter(query, caller_of(request).home),
+            caller_of(request).organization_id,
+            _filter(query, caller_of(request)),
             query.limit + 1,
             older_than=query.cursor,
         )
@@ -80,7 +79,8 @@ class MessageView(ApiView):
     @operation("get_message", "Read a message", responses={200: MessageDetail})
     def get(self, request: Request, message_id: PathId) -> Response:
         """A message with its text, what the carrier said of each part, and its timeline."""
-        mine = Message.objects.filter(organization_id=caller_of(request).organization_id)
+        caller = caller_of(request)
+        mine = Message.objects.filter(organization_id=caller.organization_id, test=caller.test)
         message = existing_row(mine, message_id, MessageReason.NO_SUCH_MESSAGE)
         return Response(representations.message_detail_json(message))
 
@@ -93,23 +93,25 @@ class BatchView(ApiView):
     @operation("get_batch", "Read a batch", responses={200: Batch})
     def get(self, request: Request, batch_id: PathId) -> Response:
         """What became of the messages of a bulk call: how many have each status."""
-        batch = batches.find(caller_of(request).organization_id, batch_id)
+        caller = caller_of(request)
+        batch = batches.find(caller.organization_id, batch_id, test=caller.test)
         return Response(batches.batch_json(batch))
 
 
-def _filter(query: ListQuery, home: str) -> message_query.Filter:
+def _filter(query: ListQuery, caller: Caller) -> message_query.Filter:
     """Return the list's filter. Raises ApiError: INVALID_PHONE, INVALID_REQUEST."""
     since, until = query.created_after, query.created_before
     if since is not None and until is not None and since >= until:
         raise ApiError(MessageReason.EMPTY_PERIOD, "created_after")
     return message_query.Filter(
         status=query.status,
-        to=None if query.to is None else _number(query.to, home),
+        to=None if query.to is None else _number(query.to, caller.home),
         sender=query.sender_id,
         batch_id=query.batch_id,
         reference=query.reference,
         since=since,
         until=until,
+        test=caller.test,
     )
 
 

@@ -78,7 +78,7 @@ def cancel_batch(request: HttpRequest, member: Member, batch_id: str) -> HttpRes
 
 def _cancel(request: HttpRequest, member: Member, batch: Batch) -> None:
     try:
-        canceled = cancel.cancel_batch(member.organization_id, batch.id)
+        canceled = cancel.cancel_batch(member.organization_id, batch.id, test=None)
     except ApiError:
         messages.error(request, _("Nothing of it waits any more."))
         return

@@ -71,7 +71,7 @@ def cancel_message(request: HttpRequest, member: Member, message_id: str) -> Htt
     if request.method == "POST":
         try:
             with transaction.atomic():
-                cancel.cancel(member.organization_id, message.id)
+                cancel.cancel(member.organization_id, message.id, test=None)
                 trail.record(
                     "message.canceled",
                     actor=member.user,

@@ -8,7 +8,9 @@ number and of a reference have the status and the sender behind the id, so that 
 hardly ever match together are compared in the index alone.
 
 Filters without an index (`search`: a part of a number, source, country, live or test) search a
-limited number of messages at a time, from where the last search ended.
+limited number of messages at a time, from where the last search ended. `read` takes live or test
+too: test messages have an index of their own, and live ones are read past the test messages among
+them, which are few and kept for days.
 """
 
 import contextlib
@@ -36,8 +38,8 @@ class Filter:
     """Filters of a list of messages; a value of None does not filter.
 
     `to` is in E.164. `since` is inclusive and `until` exclusive (both aware), so that adjacent
-    periods have no message in common. The last five have no index, and only `search` takes them.
-    `digits`: a part of a number. `batched`: whether the messages are in batches.
+    periods have no message in common. The last five have no index, and only `search` takes them,
+    except for `test`. `digits`: a part of a number. `batched`: whether the messages are in batches.
     """
 
     status: str | None = None
@@ -55,8 +57,8 @@ class Filter:
 
     @property
     def served(self) -> bool:
-        """True where an index serves all filters."""
-        unserved = (self.digits, self.source, self.batched, self.country, self.test)
+        """Return whether an index serves all filters but `test`."""
+        unserved = (self.digits, self.source, self.batched, self.country)
         return all(value is None for value in unserved)
 
 
@@ -87,8 +89,11 @@ def read(
     if not narrowed.served:
         raise ValueError("no index serves this filter")
     found = _page(organization_id, narrowed, older_than, newer_than)
+    if narrowed.test is not None:
+        found = found.filter(test=narrowed.test)
     order = "-id" if newer_than is None else "id"
-    if _by_one_of_two(narrowed):
+    # The index of test messages serves a sender or a status alone as well.
+    if _by_one_of_two(narrowed) and not narrowed.test:
         found = _merged(found, organization_id, narrowed, order, limit)
     rows = list(found.order_by(order)[:limit])
     return rows if newer_than is None else rows[::-1]
@@ -103,7 +108,7 @@ def search(
     newer_than: uuid.UUID | None = None,
 ) -> Found:
     """Return messages like `read`, for any filter; it reads SEARCHED messages at most."""
-    if narrowed.served:
+    if narrowed.served and narrowed.test is None:
         rows = read(organization_id, narrowed, limit, older_than=older_than, newer_than=newer_than)
         return Found(rows)
     found = _page(organization_id, narrowed, older_than, newer_than)

@@ -40,6 +40,8 @@ class Batch(models.Model):
     organization = models.ForeignKey(
         Organization, models.PROTECT, related_name="batches", verbose_name=_("organization")
     )
+    # The mode of all its messages.
+    test = models.BooleanField(_("test"), default=False, db_default=False)
     created_at = models.DateTimeField(_("created"), auto_now_add=True)
 
     class Meta:
@@ -128,6 +130,16 @@ class Message(models.Model):
         verbose_name_plural = pgettext_lazy("model", "messages")
         indexes = [
             models.Index(F("organization"), F("id").desc(), name="message_of_organization"),
+            # For the lists of test keys, which must not read through live messages. Live ones are
+            # not in it, so they do not pay for it.
+            models.Index(
+                F("organization"),
+                F("id").desc(),
+                F("status"),
+                F("sender"),
+                name="message_in_test",
+                condition=Q(test=True),
+            ),
             # For the lists, which are read by descending id (messaging.log.query). Columns after
             # the id are compared in the index. Each of these indexes is written at each change of a
             # message.

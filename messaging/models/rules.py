@@ -117,6 +117,8 @@ class Suppression(models.Model):
         db_index=False,
         verbose_name=_("organization"),
     )
+    # It stops messages of its mode only.
+    test = models.BooleanField(_("test"), default=False, db_default=False)
     number = models.CharField(_("number"), max_length=16)
     reason = models.CharField(_("reason"), max_length=200, blank=True)
     source = models.CharField(_("source"), max_length=10)
@@ -126,7 +128,7 @@ class Suppression(models.Model):
         verbose_name = _("suppression")
         verbose_name_plural = _("suppressions")
         constraints = [
-            models.UniqueConstraint("organization", "number", name="suppression_once"),
+            models.UniqueConstraint("organization", "number", "test", name="suppression_once"),
             models.CheckConstraint(
                 condition=Q(number__regex=r"^\+[1-9][0-9]{1,14}$"), name="suppression_e164"
             ),

@@ -10,8 +10,22 @@ from accounts.models import Organization, StoredFile
 from imissive.core import ids
 
 
+class LiveSenders(models.Manager["SenderId"]):
+    """The sender IDs of live mode: all that pages, operators and live messages are concerned with.
+
+    Those that test keys requested reach no operator and no handset.
+    """
+
+    def get_queryset(self) -> models.QuerySet["SenderId"]:
+        return super().get_queryset().filter(test=False)
+
+
 class SenderId(models.Model):
-    """A sender ID: the sender that a handset shows. It is usable once an operator approved it."""
+    """A sender ID: the sender that a handset shows. It is usable once an operator approved it.
+
+    One of `test` mode was requested with a test key. It was approved at once, and only test keys
+    see it.
+    """
 
     class Status(models.TextChoices):
         PENDING = "pending", _("Pending")
@@ -32,6 +46,7 @@ class SenderId(models.Model):
     organization = models.ForeignKey(
         Organization, models.PROTECT, related_name="sender_ids", verbose_name=_("organization")
     )
+    test = models.BooleanField(_("test"), default=False, db_default=False, editable=False)
     name = models.CharField(_("sender ID"), max_length=16)
     kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices)
     status = models.CharField(
@@ -64,11 +79,14 @@ class SenderId(models.Model):
     decided_at = models.DateTimeField(_("decided"), null=True, blank=True, editable=False)
     created_at = models.DateTimeField(_("requested"), auto_now_add=True)
 
+    objects = LiveSenders()
+    in_any_mode: models.Manager["SenderId"] = models.Manager()
+
     class Meta:
         verbose_name = pgettext_lazy("model", "sender ID")
         verbose_name_plural = _("sender IDs")
         constraints = [
-            models.UniqueConstraint("organization", "name", name="sender_once"),
+            models.UniqueConstraint("organization", "name", "test", name="sender_once"),
             models.UniqueConstraint(
                 "organization", name="sender_one_default", condition=Q(is_default=True)
             ),

@@ -2,6 +2,7 @@
 
 from typing import Annotated
 
+from django.db.models import QuerySet
 from pydantic import Field
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -92,8 +93,8 @@ class SenderIdsView(ApiView):
         "list_sender_ids", "List the sender IDs", query=SenderIdsQuery, responses={200: SenderIds}
     )
     def get(self, request: Request, query: SenderIdsQuery) -> Response:
-        """The organization's sender IDs, newest first, whatever became of them."""
-        found = SenderId.objects.filter(organization=caller_of(request).organization_id)
+        """The sender IDs of the key's mode, newest first, whatever became of them."""
+        found = _mine(request)
         if query.status is not None:
             found = found.filter(status=query.status)
         page, next_cursor = newest_first(found, query)
@@ -107,11 +108,12 @@ class SenderIdsView(ApiView):
         """Puts it before an operator; `sender_id.approved` or `sender_id.rejected` tells the end.
 
         A rejected, revoked or withdrawn one may be asked for again. 409 `CONFLICT` where it is
-        approved or waits already, or where 50 wait. A test key's request counts like any other:
-        sender IDs are the organization's.
+        approved or waits already, or where 50 wait. A test key's request reaches no operator: it is
+        approved at once, for test keys only.
         """
         caller = caller_of(request)
-        sender = approval.request_sender(
+        request_it = approval.register_in_test if caller.test else approval.request_sender
+        sender = request_it(
             Organization.objects.get(id=caller.organization_id),
             body.name,
             body.purpose,
@@ -130,8 +132,14 @@ class SenderIdView(ApiView):
     @operation("get_sender_id", "Read a sender ID", responses={200: SenderIdRow})
     def get(self, request: Request, sender_id: PathId) -> Response:
         """Its status, with the reason of a refusal."""
-        mine = SenderId.objects.filter(organization=caller_of(request).organization_id)
-        return Response(_as_json(existing_row(mine, sender_id, SenderReason.NO_SUCH_SENDER)))
+        found = existing_row(_mine(request), sender_id, SenderReason.NO_SUCH_SENDER)
+        return Response(_as_json(found))
+
+
+def _mine(request: Request) -> QuerySet[SenderId]:
+    """Return the sender IDs of the caller's organization and mode."""
+    caller = caller_of(request)
+    return SenderId.in_any_mode.filter(organization=caller.organization_id, test=caller.test)
 
 
 def _as_json(sender: SenderId) -> SenderIdRow:

@@ -29,6 +29,8 @@ MAX_PURPOSE: Final = 200
 MAX_SAMPLE: Final = 2000
 MOST_PENDING: Final = 50
 """The most requests of one organization that may wait for a decision."""
+MOST_IN_TEST: Final = 50
+"""The most sender IDs of test mode of one organization."""
 
 # By status, the statuses from which a sender ID may change to it.
 _SOURCES: Final[dict[str, list[str]]] = {
@@ -86,10 +88,7 @@ def request_sender(
     """
     name, kind = normalize(name)
     _check_writable(organization, name)
-    if len(purpose) > MAX_PURPOSE or "\0" in purpose:
-        raise ApiError(SenderReason.BAD_PURPOSE, "purpose", most=MAX_PURPOSE)
-    if len(sample) > MAX_SAMPLE or "\0" in sample:
-        raise ApiError(SenderReason.BAD_SAMPLE, "sample", most=MAX_SAMPLE)
+    _check_texts(purpose, sample)
     # The lock lets one request in at a time, so that MOST_PENDING holds for concurrent ones too.
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
     pending = SenderId.objects.filter(organization=organization, status=Status.PENDING)
@@ -125,6 +124,61 @@ def request_sender(
         address=address,
     )
     return sender
+
+
+@transaction.atomic
+def register_in_test(
+    organization: Organization,
+    name: str,
+    purpose: str = "",
+    sample: str = "",
+    *,
+    address: str | None = None,
+    api_key_id: uuid.UUID | None = None,
+) -> SenderId:
+    """Create a sender ID of test mode, approved at once: it reaches no operator and no handset.
+
+    Raises ApiError: INVALID_REQUEST as `request_sender`; CONFLICT where there is one already, or
+    MOST_IN_TEST are there.
+    """
+    name, kind = normalize(name)
+    _check_writable(organization, name)
+    _check_texts(purpose, sample)
+    Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
+    mine = SenderId.in_any_mode.filter(organization=organization, test=True)
+    if mine.filter(name=name).exists():
+        status = Status.APPROVED.label
+        raise ApiError(SenderReason.HAD_ALREADY, "name", name=name, status=status)
+    if mine.count() >= MOST_IN_TEST:
+        raise ApiError(SenderReason.TOO_MANY_IN_TEST, most=MOST_IN_TEST)
+    sender = SenderId.in_any_mode.create(
+        organization=organization,
+        test=True,
+        name=name,
+        kind=kind,
+        status=Status.APPROVED,
+        purpose=purpose,
+        sample=sample,
+        decided_at=clock.now(),
+    )
+    trail.record(
+        "sender_id.requested",
+        actor=None,
+        organization=organization,
+        target=f"{sender.public_id} {name}",
+        detail={"test": True}
+        | ({"api_key": ids.public_id(ids.KEY, api_key_id)} if api_key_id else {}),
+        address=address,
+    )
+    _record_event(sender)
+    return sender
+
+
+def _check_texts(purpose: str, sample: str) -> None:
+    if len(purpose) > MAX_PURPOSE or "\0" in purpose:
+        raise ApiError(SenderReason.BAD_PURPOSE, "purpose", most=MAX_PURPOSE)
+    if len(sample) > MAX_SAMPLE or "\0" in sample:
+        raise ApiError(SenderReason.BAD_SAMPLE, "sample", most=MAX_SAMPLE)
 
 
 def _check_writable(organization: Organization, name: str) -> None:
@@ -270,6 +324,7 @@ def _record_event(sender: SenderId) -> None:
                 at=sender.decided_at,
                 message_id=None,
                 data=data,
+                test=sender.test,
             )
         ]
     )

@@ -37,6 +37,11 @@ class SenderReason(Reason):
         _("%(count)s sender IDs are waiting for review already. Wait for one of them."),
         "count",
     )
+    TOO_MANY_IN_TEST = (
+        "CONFLICT",
+        _("An organization has at most %(most)s sender IDs of test mode."),
+        "most",
+    )
     TOO_MANY_DOCUMENTS = (
         "INVALID_REQUEST",
         _("A sender ID has at most %(most)s documents."),

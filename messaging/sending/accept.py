@@ -231,7 +231,7 @@ def _evaluated(
 TERMS = f"""json_build_array(
     o.max_parts,
     (SELECT json_object_agg(s.name, s.is_default) FROM messaging_senderid s
-      WHERE s.organization_id = o.id AND s.status = 'approved'),
+      WHERE s.organization_id = o.id AND s.status = 'approved' AND NOT s.test),
     {outbox.is_wanted(EventType.MESSAGE_QUEUED, "o.id")},
     EXISTS (SELECT FROM messaging_suppression s WHERE s.organization_id = o.id),
     o.default_country)"""  # noqa: S608
@@ -252,9 +252,7 @@ def terms_of(
         default_sender(approved),
         tables(),
         send_request.scheduled_at or clock.now(),
-        _suppressed(send_request.organization_id, drafts, found.home)
-        if found.any_suppressed
-        else frozenset(),
+        _suppressed(send_request, drafts, found.home) if found.any_suppressed else frozenset(),
         send_request.hold,
         found.home,
     )
@@ -264,8 +262,8 @@ def _known(organization_id: uuid.UUID, given: Sequence[Any] | None = None) -> Kn
     return Known(*(given or read_extra(TERMS, organization_id)))
 
 
-def _suppressed(organization_id: uuid.UUID, drafts: Sequence[Draft], home: str) -> frozenset[str]:
-    """Those of the drafts' numbers that the organization must not write to."""
+def _suppressed(send_request: SendRequest, drafts: Sequence[Draft], home: str) -> frozenset[str]:
+    """Those of the drafts' numbers that the organization must not write to, in that mode."""
     wanted = []
     for draft in drafts:
         with contextlib.suppress(e164.InvalidNumber):
@@ -273,8 +271,8 @@ def _suppressed(organization_id: uuid.UUID, drafts: Sequence[Draft], home: str) 
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT number FROM messaging_suppression"
-            " WHERE organization_id = %s AND number = ANY(%b::text[])",
-            [organization_id, wanted],
+            " WHERE organization_id = %s AND number = ANY(%b::text[]) AND test = %s",
+            [send_request.organization_id, wanted, send_request.test],
         )
         return frozenset(row[0] for row in cursor.fetchall())
 
@@ -347,8 +345,8 @@ WITH requests AS MATERIALIZED (
            AS r(organization_id, batch_id, api_key_id, source, test, urgent, now, total, charged,
                 number)
 ), batches AS (
-    INSERT INTO messaging_batch (id, organization_id, created_at)
-    SELECT batch_id, organization_id, now FROM requests WHERE batch_id IS NOT NULL
+    INSERT INTO messaging_batch (id, organization_id, test, created_at)
+    SELECT batch_id, organization_id, test, now FROM requests WHERE batch_id IS NOT NULL
         ON CONFLICT (id) DO NOTHING
 ), charges AS ({fragments.charges("requests")})
 INSERT INTO messaging_message

@@ -231,7 +231,8 @@ class CancelView(ApiView):
     @operation("cancel_message", "Cancel a message", responses={200: MessageSchema})
     def post(self, request: Request, message_id: PathId) -> Response:
         """Takes back a message that is scheduled or queued. Its credits come back in full."""
-        message = cancel.cancel(caller_of(request).organization_id, message_id)
+        caller = caller_of(request)
+        message = cancel.cancel(caller.organization_id, message_id, test=caller.test)
         return Response(representations.message_json(message))
 
 
@@ -243,7 +244,8 @@ class CancelBatchView(ApiView):
     @operation("cancel_batch", "Cancel a batch", responses={200: CanceledBatch})
     def post(self, request: Request, batch_id: PathId) -> Response:
         """Takes back every message of the batch that is scheduled or queued, with its credits."""
-        canceled = cancel.cancel_batch(caller_of(request).organization_id, batch_id)
+        caller = caller_of(request)
+        canceled = cancel.cancel_batch(caller.organization_id, batch_id, test=caller.test)
         answer: CanceledBatch = {
             "batch_id": self.kwargs["batch_id"],
             "canceled": canceled.count,

@@ -26,9 +26,14 @@ SELECT m.status, count(*), sum(m.parts), sum(m.price), COALESCE(sum(r.amount), 0
 """  # noqa: S608
 
 
-def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Batch:
-    """That batch of the organization. Raises ApiError NOT_FOUND, another's included."""
+def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None, *, test: bool | None) -> Batch:
+    """Return that batch of the organization, in that mode (None: in either).
+
+    Raises ApiError NOT_FOUND, for another organization's or the other mode's too.
+    """
     mine = Batch.objects.filter(organization_id=organization_id)
+    if test is not None:
+        mine = mine.filter(test=test)
     return existing_row(mine, batch_id, MessageReason.NO_SUCH_BATCH)
 
 

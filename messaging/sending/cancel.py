@@ -42,6 +42,7 @@ _CANCEL = f"""
 WITH cancelable AS MATERIALIZED (
     SELECT id FROM messaging_message m
      WHERE m.organization_id = %(organization)s AND {{which}}
+       AND m.test = COALESCE(%(test)s::bool, m.test)
        AND status IN {_CANCELED.before_sql} AND unanswered = 0
        AND NOT (submits > 0 AND EXISTS (SELECT FROM messaging_messagepart p
                                          WHERE p.message_id = m.id))
@@ -54,15 +55,20 @@ RETURNING {columns("m")}
 """  # noqa: S608
 
 
-def cancel(organization_id: uuid.UUID, message_id: uuid.UUID | None) -> Message:
-    """Cancel one message and give its credits back.
+def cancel(
+    organization_id: uuid.UUID, message_id: uuid.UUID | None, *, test: bool | None
+) -> Message:
+    """Cancel one message of that mode (None: of either) and give its credits back.
 
-    Raises ApiError: NOT_FOUND, another organization's included; NOT_CANCELABLE.
+    Raises ApiError: NOT_FOUND, for another organization's or the other mode's too; NOT_CANCELABLE.
     """
     canceled, message = None, None
     if message_id is not None:
-        canceled = _cancel(organization_id, "m.id = %(wanted)s", message_id, limit=1)
-        message = Message.objects.filter(organization_id=organization_id, id=message_id).first()
+        mine = Message.objects.filter(organization_id=organization_id, id=message_id)
+        if test is not None:
+            mine = mine.filter(test=test)
+        canceled = _cancel(organization_id, "m.id = %(wanted)s", message_id, test=test, limit=1)
+        message = mine.first()
     if message is None or canceled is None:
         raise ApiError(MessageReason.NO_SUCH_MESSAGE)
     if not canceled.count:
@@ -72,13 +78,16 @@ def cancel(organization_id: uuid.UUID, message_id: uuid.UUID | None) -> Message:
     return message
 
 
-def cancel_batch(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Canceled:
+def cancel_batch(
+    organization_id: uuid.UUID, batch_id: uuid.UUID | None, *, test: bool | None
+) -> Canceled:
     """Cancel what can be canceled of a batch, a step at a time, and give the credits back.
 
-    Raises ApiError: NOT_FOUND, another organization's included; NOT_CANCELABLE where nothing can.
+    Raises ApiError: NOT_FOUND, for another organization's or the other mode's too; NOT_CANCELABLE
+    where nothing can.
     """
-    batch = batches.find(organization_id, batch_id)
-    canceled = _cancel_all(organization_id, "m.batch_id = %(wanted)s", batch.id)
+    batch = batches.find(organization_id, batch_id, test=test)
+    canceled = _cancel_all(organization_id, "m.batch_id = %(wanted)s", batch.id, test=batch.test)
     if not canceled.count:
         raise ApiError(MessageReason.BATCH_OVER)
     return canceled
@@ -87,39 +96,47 @@ def cancel_batch(organization_id: uuid.UUID, batch_id: uuid.UUID | None) -> Canc
 def cancel_some(organization_id: uuid.UUID, batch_id: uuid.UUID) -> Canceled:
     """Cancel STEP messages at most of a batch of the organization, in the caller's transaction if
     there is one. None are left where it finds none."""
-    return _cancel(organization_id, "m.batch_id = %(wanted)s", batch_id, limit=STEP)
+    return _cancel(organization_id, "m.batch_id = %(wanted)s", batch_id, test=None, limit=STEP)
 
 
-def cancel_to(organization_id: uuid.UUID, numbers: Sequence[str]) -> Canceled:
-    """Cancel what can be canceled of the messages to those numbers (E.164), and give the credits
-    back. Where there is none, nothing happens."""
+def cancel_to(organization_id: uuid.UUID, numbers: Sequence[str], *, test: bool) -> Canceled:
+    """Cancel what can be canceled of that mode's messages to those numbers (E.164), and give the
+    credits back. Where there is none, nothing happens."""
     which = 'm."to" = ANY(%(wanted)b::text[])'
-    return _cancel_all(organization_id, which, list(numbers))
+    return _cancel_all(organization_id, which, list(numbers), test=test)
 
 
-def _cancel_all(organization_id: uuid.UUID, which: str, wanted: Any) -> Canceled:
+def _cancel_all(organization_id: uuid.UUID, which: str, wanted: Any, *, test: bool) -> Canceled:
     """A step at a time, until nothing is left.
 
     All in one where the caller's transaction goes on: a second step would lock messages after the
     balance, against the locking rule.
     """
     if connection.in_atomic_block:
-        return _cancel(organization_id, which, wanted, limit=None)
+        return _cancel(organization_id, which, wanted, test=test, limit=None)
     count = credits = 0
     while True:
-        canceled = _cancel(organization_id, which, wanted, limit=STEP)
+        canceled = _cancel(organization_id, which, wanted, test=test, limit=STEP)
         count, credits = count + canceled.count, credits + canceled.credits
         if canceled.count < STEP:
             return Canceled(count, credits)
 
 
-def _cancel(organization_id: uuid.UUID, which: str, wanted: Any, *, limit: int | None) -> Canceled:
+def _cancel(
+    organization_id: uuid.UUID, which: str, wanted: Any, *, test: bool | None, limit: int | None
+) -> Canceled:
     now = clock.now()
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(
                 _CANCEL.format(which=which),
-                {"organization": organization_id, "wanted": wanted, "limit": limit, "now": now},
+                {
+                    "organization": organization_id,
+                    "wanted": wanted,
+                    "test": test,
+                    "limit": limit,
+                    "now": now,
+                },
             )
             records = [MessageRecord(*row) for row in cursor.fetchall()]
         outbox.record_and_wake_on_commit(message_events(records, Status.CANCELED, now))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from accounts.credits.ledger import credits_text
+from accounts.credits.ledger import TEST_BALANCE, credits_text
 from accounts.credits.reasons import CreditsReason
 from accounts.models import Balance
 from imissive.core.api.rendering import time_text
@@ -58,8 +58,15 @@ def estimate(
     """
     terms = terms_of(send_request, drafts, known)
     opinions = tuple(examine(draft, terms).after(against) for draft in drafts)
+    return Estimate(send_request, opinions, _available(send_request))
+
+
+def _available(send_request: SendRequest) -> int:
+    """Return the balance of the request's mode, in micro-credits."""
+    if send_request.test:
+        return TEST_BALANCE
     balance = Balance.objects.filter(organization_id=send_request.organization_id).first()
-    return Estimate(send_request, opinions, balance.micro if balance else 0)
+    return balance.micro if balance else 0
 
 
 def estimate_json(

@@ -120,6 +120,7 @@ def roll_up_hours(organization_id: uuid.UUID, until: datetime) -> bool:
                 _SUM,
                 {
                     "organization": organization_id,
+                    "test": False,
                     "refundable": REFUNDABLE_STATUSES,
                     "final": FINAL_STATUSES,
                     **live_parameters("all", start, end),

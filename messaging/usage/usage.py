@@ -2,7 +2,8 @@
 
 It is read from the hourly rollups (`messaging.usage.rollups`). Messages that no rollup has are
 counted from their rows: those of later hours, of the minutes before the first and after the last
-whole hour, and open messages of rolled-up hours. So it is exact at any time.
+whole hour, open messages of rolled-up hours, and test messages, which are few and kept for days. So
+it is exact at any time.
 """
 
 import uuid
@@ -32,14 +33,14 @@ LIVE = f"""
 SELECT m.created_at AS at, m.status, m.sender, m.country, 1::bigint AS messages,
        m.parts::bigint AS parts, m.price AS credits
   FROM messaging_message m
- WHERE m.organization_id = %(organization)s AND NOT m.test
+ WHERE m.organization_id = %(organization)s AND m.test = %(test)s
    AND m.id >= %({{name}}_first)s AND m.id < %({{name}}_last)s
    AND m.created_at >= %({{name}}_start)s AND m.created_at < %({{name}}_end)s
  UNION ALL
 SELECT m.created_at, m.status, m.sender, m.country, 0, 0, -r.amount
   FROM messaging_message m
   JOIN {REFUNDS} r ON r.reference = m.id
- WHERE m.organization_id = %(organization)s AND NOT m.test
+ WHERE m.organization_id = %(organization)s AND m.test = %(test)s
    AND m.id >= %({{name}}_first)s AND m.id < %({{name}}_last)s
    AND m.created_at >= %({{name}}_start)s AND m.created_at < %({{name}}_end)s
    AND m.status = ANY(%(refundable)s) AND m.price > 0
@@ -93,9 +94,9 @@ def total(used: Iterable[Used]) -> Used:
 
 
 def used_by(
-    organization_id: uuid.UUID, start: datetime, end: datetime, group: Group
+    organization_id: uuid.UUID, start: datetime, end: datetime, group: Group, *, test: bool = False
 ) -> dict[str, Used]:
-    """Return the usage of messages accepted from `start` to before `end` (aware), without tests.
+    """Return the usage of one mode's messages accepted from `start` to before `end` (aware).
 
     The keys are days in UTC (`2027-01-15`, oldest first), or statuses, senders or countries, the
     most used first. Groups without usage are left out.
@@ -106,6 +107,7 @@ def used_by(
         end,
         "SELECT {key}, {sums} FROM counted GROUP BY 1 ORDER BY {order}",
         {},
+        test=test,
         key=_KEYS[group],
         order="1" if group == "day" else "2 DESC, 1",
     )
@@ -187,15 +189,19 @@ def _read(
     end: datetime,
     statement: str,
     more: dict[str, str],
+    *,
+    test: bool = False,
     **names: str,
 ) -> list[Any]:
     """Return the rows of a statement over `counted`, the period's usage in rows like LIVE's."""
     parameters: dict[str, Any] = {
         "organization": organization_id,
+        "test": test,
         "refundable": REFUNDABLE_STATUSES,
     } | more
     sources = []
-    whole_start, whole_end = _summed_hours(organization_id, start, end)
+    # Rollups have live messages only.
+    whole_start, whole_end = (start, start) if test else _summed_hours(organization_id, start, end)
     if whole_start < whole_end:
         sources.append(_SUMMED)
         parameters |= {"whole_start": whole_start, "whole_end": whole_end}

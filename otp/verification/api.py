@@ -1,6 +1,6 @@
 """REST API of one-time passwords: send, verify, resend, cancel and read a verification."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 from rest_framework.request import Request
@@ -19,6 +19,7 @@ from imissive.core.api.requests import (
     INTEGRAL,
     Body,
 )
+from imissive.core.errors import ApiError
 from messaging.sending.api import Sender, SenderAuthentication
 from otp.models import Verification
 from otp.verification import (
@@ -27,6 +28,7 @@ from otp.verification import (
     texts,
     verify,
 )
+from otp.verification.reasons import VerificationReason
 from otp.verification.send import CodeRequest, Sent
 
 OTP_ID = "otp_01hm6v0q8nfj2r4t6v8x0z2a4c"
@@ -175,7 +177,7 @@ class OtpVerifyView(ApiView):
         """Check the code that the user entered. A wrong code is not an error: rely on `verified`.
 
         After the fifth wrong code the verification is `failed`. After a correct one, further checks
-        are refused (`ALREADY_VERIFIED`).
+        are refused (`ALREADY_VERIFIED`), a repetition with the same `Idempotency-Key` too.
         """
         verification = verify.verify(
             caller_of(request), ids.parse_id(ids.OTP, body.otp_id), body.code
@@ -187,6 +189,11 @@ class OtpVerifyView(ApiView):
             "attempts_left": verification.attempts_left,
         }
         return Response(content)
+
+    def check_replay(self, first: dict[str, Any]) -> None:
+        """Refuse to say `verified: true` twice: whoever repeats the request has not proved it."""
+        if first.get("verified"):
+            raise ApiError(VerificationReason.VERIFIED)
 
 
 class OtpResendView(ApiView):

@@ -39,7 +39,7 @@ def complete(verification: Verification, reason: Verification.Reason | None, at:
 def cancel_message(verification: Verification) -> None:
     """Cancel and refund the latest message, unless a carrier has it already."""
     with contextlib.suppress(ApiError):
-        cancel.cancel(verification.organization_id, verification.message_id)
+        cancel.cancel(verification.organization_id, verification.message_id, test=verification.test)
 
 
 def _event(verification: Verification, at: datetime) -> outbox.NewEvent:
@@ -60,6 +60,7 @@ def _event(verification: Verification, at: datetime) -> outbox.NewEvent:
         at=at,
         message_id=verification.message_id,
         data=data,
+        test=verification.test,
     )
 
 

@@ -18,20 +18,22 @@ def conversion_by(
     end: datetime,
     group: Literal["day", "country"],
     zone: str = "UTC",
+    *,
+    test: bool = False,
 ) -> dict[str, tuple[int, int]]:
-    """Return the numbers of started and verified verifications, by day or country.
+    """Return the numbers of started and verified verifications of a mode, by day or country.
 
     Counts verifications started from `start` (included) to `end` (excluded), both aware. Keys are
-    days in `zone` (`2027-01-15`) or countries (ISO 3166). Repeated codes count once, those of test
-    keys not at all.
+    days in `zone` (`2027-01-15`) or countries (ISO 3166). Repeated codes count once.
     """
     with server_cursor() as cursor:
         cursor.execute(
             f"SELECT {_BY[group]}, count(*), count(*) FILTER (WHERE status = 'verified')"  # noqa: S608
             " FROM otp_verification"
             " WHERE organization_id = %(organization)s AND id >= %(first)s AND id < %(last)s"
-            " AND NOT test GROUP BY 1 ORDER BY 1",
+            " AND test = %(test)s GROUP BY 1 ORDER BY 1",
             {
+                "test": test,
                 "organization": organization_id,
                 "first": ids.first_id_at(start),
                 "last": ids.first_id_at(end),

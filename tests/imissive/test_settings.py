@@ -1,19 +1,22 @@
 """Settings: each wrong value is refused with its name, and the documentation lists them all."""
 
+import base64
 import re
+import secrets
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from pydantic_core import PydanticUndefined
 
 from imissive.env import Env, read_env
 from imissive.run.programs import ROOT
 
-KEY = "A" * 43 + "="
+KEY = Fernet.generate_key().decode()
 GOOD = {
-    "SECRET_KEY": "s" * 50,
+    "SECRET_KEY": secrets.token_urlsafe(50),
     "FIELD_ENCRYPTION_KEYS": KEY,
     "DATABASE_URL": "postgresql://user:password@host/name",
     "REDIS_URL": "redis://host",
@@ -67,6 +70,78 @@ def test_wrong_value_is_refused_with_its_name(
     assert "\n" not in str(refusal.value)
     if name in ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS", "DATABASE_URL") and len(value) > 1:
         assert value not in str(refusal.value), "a secret is not repeated"
+
+
+def _key(text: bytes) -> str:
+    return base64.urlsafe_b64encode(text).decode()
+
+
+WEAK = [
+    ("SECRET_KEY", "s" * 50),
+    ("SECRET_KEY", "0123456789" * 6),
+    ("SECRET_KEY", "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"),
+    ("SECRET_KEY", "django-insecure-" + "k3!x9$QpL0vZ7@mW2#nR5^tY8&uJ4*hG6(d)s"),
+    ("SECRET_KEY", "please-change-me-" + "k3!x9$QpL0vZ7@mW2#nR5^tY8&uJ4*hG6"),
+    ("SECRET_KEY", "correcthorsebattery" * 3),
+    ("FIELD_ENCRYPTION_KEYS", "A" * 43 + "="),
+    ("FIELD_ENCRYPTION_KEYS", _key(bytes(range(32)))),
+    ("FIELD_ENCRYPTION_KEYS", _key(b"\x01\xff\x80\x03" * 8)),
+    ("FIELD_ENCRYPTION_KEYS", _key(b"this is my own passphrase, 32 by")),
+    ("FIELD_ENCRYPTION_KEYS", f"{KEY},{'A' * 43}="),
+    ("METRICS_TOKEN", "metrics"),
+    ("METRICS_TOKEN", "prometheus-password-2026"),
+    ("METRICS_TOKEN", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WEAK)
+def test_a_secret_that_can_be_guessed_is_refused(
+    environment: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    environment.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured, match=f"^{name}: ") as refusal:
+        read_env()
+    assert value not in str(refusal.value)
+
+
+def test_random_secrets_are_taken(environment: pytest.MonkeyPatch) -> None:
+    for _ in range(300):
+        environment.setenv("SECRET_KEY", secrets.token_urlsafe(50))
+        environment.setenv("FIELD_ENCRYPTION_KEYS", Fernet.generate_key().decode())
+        environment.setenv("METRICS_TOKEN", secrets.token_hex(16))
+        read_env()
+
+
+PRODUCTION = {
+    "HTTPS": "1",
+    "PUBLIC_URL": "https://sms.example.com",
+    "ALLOWED_HOSTS": "sms.example.com",
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "told"),
+    [
+        ("DEBUG", "1", "DEBUG=1"),
+        ("WEBHOOK_ALLOW_LOOPBACK", "1", "WEBHOOK_ALLOW_LOOPBACK=1"),
+        ("ALLOWED_HOSTS", "*", "ALLOWED_HOSTS=*"),
+        ("ALLOWED_HOSTS", "sms.example.com,*", "ALLOWED_HOSTS=*"),
+        ("PUBLIC_URL", "http://sms.example.com", "PUBLIC_URL without https://"),
+        ("PUBLIC_URL", "", "PUBLIC_URL without https://"),
+    ],
+)
+def test_production_refuses_what_is_for_development(
+    environment: pytest.MonkeyPatch, name: str, value: str, told: str
+) -> None:
+    for known, good in PRODUCTION.items():
+        environment.setenv(known, good)
+    assert read_env().https
+    environment.setenv(name, value)
+    with pytest.raises(ImproperlyConfigured, match=re.escape(told)) as refusal:
+        read_env()
+    assert str(refusal.value).startswith("HTTPS: ")
+    environment.setenv("HTTPS", "0")
+    assert not read_env().https
 
 
 @pytest.mark.parametrize("name", GOOD)

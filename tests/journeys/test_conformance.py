@@ -54,7 +54,9 @@ def objects(world: World, owner: Customer) -> dict[str, str]:
     message = world.message(owner, world.carriers[0], batch=batch)
     endpoint = world.endpoint(owner)
     happened = datetime.now(UTC)
-    outbox.record([NewEvent(owner.id, EventType.MESSAGE_SENT, happened, message.id, {})])
+    outbox.record(
+        [NewEvent(owner.id, EventType.MESSAGE_SENT, happened, message.id, {}, test=False)]
+    )
     arrived = {"status": Delivery.Status.DELIVERED, "finished_at": happened}
     Delivery.objects.filter(endpoint=endpoint).update(**arrived)
     return {
@@ -78,7 +80,7 @@ def over(world: World, owner: Customer) -> dict[str, str]:
     batch = Batch.objects.create(organization=owner.organization)
     message = world.message(owner, world.carriers[0], batch=batch, **ended)
     endpoint = world.endpoint(owner)
-    outbox.record([NewEvent(owner.id, EventType.MESSAGE_SENT, now, message.id, {})])
+    outbox.record([NewEvent(owner.id, EventType.MESSAGE_SENT, now, message.id, {}, test=False)])
     Endpoint.objects.filter(id=endpoint.id).update(enabled=False)
     otp = owner.api.post("/v1/otp/send", {"phone": "+966500000003"}).json()["otp_id"]
     assert owner.api.post(f"/v1/otp/{otp}/cancel").status_code == 200

@@ -34,7 +34,7 @@ def test_each_number_has_its_outcome(site: Site) -> None:
     key = site.demo["IMISSIVE_TEST_KEY"]
     before = site.sql("SELECT micro FROM accounts_balance")
     with receiver() as hook:
-        _, endpoint = site.post("/v1/webhooks", {"url": hook.url})
+        _, endpoint = site.post("/v1/webhooks", {"url": hook.url}, key=key)
         sent: dict[str, str] = {}
         for to in FATES:
             body = {"to": to, "message": "Magic", "sender_id": "AnyName", "validity": 3600}

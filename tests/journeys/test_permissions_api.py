@@ -6,6 +6,7 @@ without a row there fails here.
 
 import codecs
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -139,6 +140,24 @@ def test_another_organizations_objects_are_not_found(
     assert refused_as(ask(scene.customer.api.secret, method, path, body), 404)
     response = ask(outsider.api.secret, method, path, body)
     assert response.status_code == good.status, "for their own it is as it was"
+
+
+BEYOND = "7" + "z" * 25
+"""The largest id: its time is far behind the year 9999."""
+
+
+@pytest.mark.parametrize(("method", "pattern"), [call for call in CALLS if "_id>" in call[1]])
+def test_an_id_beyond_its_range_is_not_found(scene: Scene, method: str, pattern: str) -> None:
+    path, body = GOOD[method, pattern].make(scene)
+    beyond = re.sub(r"(/[a-z]{3}_)[0-9a-z]{26}", rf"\g<1>{BEYOND}", path)
+    assert beyond != path
+    assert refused_as(ask(scene.customer.api.secret, method, beyond, body), 404)
+
+
+def test_an_id_beyond_its_range_is_refused_as_a_filter_and_a_cursor(scene: Scene) -> None:
+    for query in (f"sms?batch_id=bat_{BEYOND}", f"sms?cursor=cur_{BEYOND}"):
+        response = ask(scene.customer.api.secret, "GET", f"/v1/{query}")
+        assert response.status_code == 400, response.content
 
 
 @pytest.mark.parametrize("pattern", [pattern for pattern, _ in routes()])

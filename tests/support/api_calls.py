@@ -17,7 +17,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from accounts.roles import Scope
 from messaging.models import Carrier, Suppression
 from tests.support import otps
-from tests.support.factories import PHONE, Customer, World
+from tests.support.factories import PHONE, Api, Customer, World
 from webhooks.models import Delivery, Event, EventType
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
@@ -30,11 +30,20 @@ Request = tuple[str, Any]
 
 @dataclass(frozen=True)
 class Scene:
-    """The objects of a call: a customer with credits, whose numbers a carrier serves."""
+    """The objects of a call: a customer with credits, whose numbers a carrier serves.
+
+    With `test` the objects are of test mode, as a test key creates them.
+    """
 
     world: World
     customer: Customer
     carrier: Carrier
+    test: bool = False
+
+    @property
+    def api(self) -> Api:
+        """Return the customer's key of that mode."""
+        return self.customer.test_api if self.test else self.customer.api
 
 
 @dataclass(frozen=True)
@@ -87,7 +96,7 @@ def ask(secret: str, method: str, path: str, body: Any = None, **headers: str) -
 
 
 def _message(scene: Scene, **fields: Any) -> str:
-    return scene.world.message(scene.customer, scene.carrier, **fields).public_id
+    return scene.world.message(scene.customer, scene.carrier, test=scene.test, **fields).public_id
 
 
 def _batch(scene: Scene) -> str:
@@ -95,12 +104,12 @@ def _batch(scene: Scene) -> str:
         "messages": [{"to": PHONE, "message": "One of a batch"}],
         "scheduled_at": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
     }
-    response = scene.customer.api.post("/v1/sms/bulk", body).json()
+    response = scene.api.post("/v1/sms/bulk", body).json()
     return str(response["batch_id"])
 
 
 def _endpoint(scene: Scene) -> str:
-    return scene.world.endpoint(scene.customer).public_id
+    return scene.world.endpoint(scene.customer, test=scene.test).public_id
 
 
 def _delivery(scene: Scene) -> str:
@@ -110,7 +119,7 @@ def _delivery(scene: Scene) -> str:
     )
     delivery = Delivery.objects.create(
         event=event,
-        endpoint=scene.world.endpoint(scene.customer),
+        endpoint=scene.world.endpoint(scene.customer, test=scene.test),
         event_type=event.type,
         status=Delivery.Status.FAILED,
         finished_at=datetime.now(UTC),
@@ -129,7 +138,7 @@ def _fresh_otp(scene: Scene) -> Request:
 
 def _otp(scene: Scene) -> str:
     """Create a pending verification whose cooldown is over."""
-    otp_id = str(otps.send(scene.customer.api, phone=_phone())["otp_id"])
+    otp_id = str(otps.send(scene.api, phone=_phone())["otp_id"])
     otps.pass_by(scene.customer, 61)
     return otp_id
 
@@ -139,7 +148,8 @@ def _check(scene: Scene) -> Request:
 
 
 def _sender(scene: Scene) -> str:
-    return scene.world.sender(scene.customer, f"Shop {next(_numbers)}").public_id
+    name = f"Shop {next(_numbers)}"
+    return scene.world.sender(scene.customer, name, test=scene.test).public_id
 
 
 def _fresh_sender(scene: Scene) -> Request:
@@ -149,7 +159,7 @@ def _fresh_sender(scene: Scene) -> Request:
 def _suppressed(scene: Scene) -> str:
     number = _phone()
     Suppression.objects.create(
-        organization=scene.customer.organization, number=number, source="api"
+        organization=scene.customer.organization, test=scene.test, number=number, source="api"
     )
     return number
 

@@ -141,7 +141,7 @@ class World:
     def sender(self, customer: Customer, name: str, **fields: Any) -> SenderId:
         """Create a sender ID, approved unless `fields` differ."""
         fields = {"kind": SenderId.Kind.ALPHANUMERIC, "status": SenderId.Status.APPROVED} | fields
-        return SenderId.objects.create(organization=customer.organization, name=name, **fields)
+        return SenderId.in_any_mode.create(organization=customer.organization, name=name, **fields)
 
     def document(self, customer: Customer) -> SenderDocument:
         """Create a pending sender ID with a document, and return the document."""
@@ -154,10 +154,11 @@ class World:
         )
         return SenderDocument.objects.get(sender=sender)
 
-    def endpoint(self, customer: Customer, *events: str) -> Endpoint:
+    def endpoint(self, customer: Customer, *events: str, test: bool = False) -> Endpoint:
         """Create a webhook endpoint for those events, or for all."""
         return Endpoint.objects.create(
             organization=customer.organization,
+            test=test,
             url="https://example.com/hook",
             events=list(events),
             secret="whsec_c2VjcmV0",
@@ -239,7 +240,8 @@ class World:
         """Delete the committed rows that can be deleted."""
         mine = {"organization__in": [customer.organization for customer in self.customers]}
         Delivery.objects.filter(endpoint__in=Endpoint.objects.filter(**mine)).delete()
-        for model in (Event, Endpoint, Campaign, Message, Batch, SenderId, ApiKey):
+        SenderId.in_any_mode.filter(**mine).delete()
+        for model in (Event, Endpoint, Campaign, Message, Batch, ApiKey):
             model.objects.filter(**mine).delete()
         EarlyReceipt.objects.filter(carrier__in=self.carriers).delete()
         for row in (*self.routes, *self.prices, *self.carriers):

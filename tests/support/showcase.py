@@ -475,7 +475,9 @@ def _hook(
     status: Delivery.Status = Delivery.Status.DELIVERED,
 ) -> None:  # fmt: skip
     data = {"to": message.to, "status": kind.split(".")[1], "reference": message.reference}
-    body = events.body_of(events.NewEvent(message.organization_id, kind, at, message.id, data))
+    body = events.body_of(
+        events.NewEvent(message.organization_id, kind, at, message.id, data, test=False)
+    )
     event = Event.objects.create(
         id=_id(at), organization=message.organization, type=kind, message_id=message.id,
         body=body, created_at=at,

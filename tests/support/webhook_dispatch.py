@@ -29,7 +29,7 @@ def happen(customer: Customer, count: int = 1, type: str = "message.sent") -> fr
     now = datetime.now(UTC)
     return outbox.record(
         [
-            outbox.NewEvent(customer.id, type, now, ids.new_uuid(), {"number": number})
+            outbox.NewEvent(customer.id, type, now, ids.new_uuid(), {"number": number}, test=False)
             for number in range(count)
         ]
     )

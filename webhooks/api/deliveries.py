@@ -82,7 +82,8 @@ class DeliveriesView(ApiView):
             until=query.created_before,
             below=query.cursor,
         )
-        endpoint = endpoints.find(caller_of(request).organization_id, webhook_id)
+        caller = caller_of(request)
+        endpoint = endpoints.find(caller.organization_id, webhook_id, test=caller.test)
         rows = log.newest(endpoint.id, filters, query.limit + 1)
         page, next_cursor = page_of(rows, query.limit)
         content: WebhookDeliveries = {
@@ -100,7 +101,8 @@ class DeliveryView(ApiView):
     @operation("get_webhook_delivery", "Read one delivery", responses={200: WebhookDelivery})
     def get(self, request: Request, delivery_id: PathId) -> Response:
         """One event on its way to one endpoint."""
-        delivery = log.find(caller_of(request).organization_id, delivery_id)
+        caller = caller_of(request)
+        delivery = log.find(caller.organization_id, delivery_id, test=caller.test)
         return Response(delivery_json(delivery))
 
 
@@ -118,10 +120,11 @@ class ReplayView(ApiView):
         409 `CONFLICT` while the event is still on its way to the endpoint, or where the endpoint
         is disabled.
         """
-        organization_id = caller_of(request).organization_id
-        delivery = log.find(organization_id, delivery_id)
-        new_id = replay.replay(organization_id, delivery)
-        return Response(delivery_json(log.find(organization_id, new_id)), status=202)
+        caller = caller_of(request)
+        delivery = log.find(caller.organization_id, delivery_id, test=caller.test)
+        new_id = replay.replay(caller.organization_id, delivery)
+        replayed = log.find(caller.organization_id, new_id, test=caller.test)
+        return Response(delivery_json(replayed), status=202)
 
 
 class ReplayPeriodView(ApiView):
@@ -151,8 +154,9 @@ class ReplayPeriodView(ApiView):
             event_types=body.events,
             above=body.cursor,
         )
+        caller = caller_of(request)
         replayed, last = replay.replay_period(
-            caller_of(request).organization_id, webhook_id, period
+            caller.organization_id, webhook_id, period, test=caller.test
         )
         next_cursor = None if last is None else encode_cursor(last)
         content: WebhookReplay = {"replayed": replayed, "next_cursor": next_cursor}

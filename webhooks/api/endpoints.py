@@ -79,8 +79,9 @@ class WebhooksView(ApiView):
         "list_webhooks", "List the webhook endpoints", query=PageQuery, responses={200: Webhooks}
     )
     def get(self, request: Request, query: PageQuery) -> Response:
-        """The organization's endpoints, oldest first."""
-        mine = endpoints.endpoints_of(caller_of(request).organization_id)
+        """The endpoints of the key's mode, oldest first."""
+        caller = caller_of(request)
+        mine = endpoints.endpoints_of(caller.organization_id, test=caller.test)
         if query.cursor is not None:
             mine = mine.filter(id__gt=query.cursor)
         page, next_cursor = page_of(list(mine[: query.limit + 1]), query.limit)
@@ -94,10 +95,16 @@ class WebhooksView(ApiView):
         "create_webhook", "Create a webhook endpoint", body=WebhookBody, responses={201: NewWebhook}
     )
     def post(self, request: Request, body: WebhookBody) -> Response:
-        """The answer has the signing secret, this once. An organization has at most 50."""
+        """The answer has the signing secret, this once. An organization has at most 50 in a mode.
+
+        It has the mode of the key: events of live messages go to a live key's endpoints only, those
+        of test messages to a test key's.
+        """
+        caller = caller_of(request)
         endpoint = endpoints.create(
-            caller_of(request).organization_id,
+            caller.organization_id,
             body.url,
+            test=caller.test,
             description=body.description,
             events=body.events,
         )
@@ -112,7 +119,8 @@ class WebhookView(ApiView):
     @operation("get_webhook", "Read a webhook endpoint", responses={200: Webhook})
     def get(self, request: Request, webhook_id: PathId) -> Response:
         """One endpoint, and how its receiver fares."""
-        endpoint = endpoints.find(caller_of(request).organization_id, webhook_id)
+        caller = caller_of(request)
+        endpoint = endpoints.find(caller.organization_id, webhook_id, test=caller.test)
         return Response(endpoint_json(endpoint))
 
     @operation(
@@ -121,13 +129,15 @@ class WebhookView(ApiView):
     def patch(self, request: Request, webhook_id: PathId, body: WebhookChanges) -> Response:
         """Changes the fields that are given. What is still to be posted goes to the new URL."""
         changes = body.model_dump(exclude_unset=True)
-        endpoint = endpoints.change(caller_of(request).organization_id, webhook_id, **changes)
+        caller = caller_of(request)
+        endpoint = endpoints.change(caller.organization_id, webhook_id, test=caller.test, **changes)
         return Response(endpoint_json(endpoint))
 
     @operation("delete_webhook", "Delete a webhook endpoint", responses={204: None})
     def delete(self, request: Request, webhook_id: PathId) -> Response:
         """Nothing more is posted to it, and its deliveries are gone too."""
-        endpoints.delete(endpoints.find(caller_of(request).organization_id, webhook_id))
+        caller = caller_of(request)
+        endpoints.delete(endpoints.find(caller.organization_id, webhook_id, test=caller.test))
         return Response(status=204)
 
 
@@ -143,9 +153,10 @@ class TestView(ApiView):
         Read the delivery by its id to see what the receiver answered. 409 `CONFLICT` where the
         endpoint is disabled.
         """
-        organization_id = caller_of(request).organization_id
-        delivery_id = replay.send_test(organization_id, webhook_id)
-        return Response(delivery_json(log.find(organization_id, delivery_id)), status=202)
+        caller = caller_of(request)
+        delivery_id = replay.send_test(caller.organization_id, webhook_id, test=caller.test)
+        delivery = log.find(caller.organization_id, delivery_id, test=caller.test)
+        return Response(delivery_json(delivery), status=202)
 
 
 class RotateSecretView(ApiView):
@@ -159,5 +170,6 @@ class RotateSecretView(ApiView):
 
         Rotating again within that time ends the oldest one at once: do so twice after a leak.
         """
-        endpoint = endpoints.rotate_secret(caller_of(request).organization_id, webhook_id)
+        caller = caller_of(request)
+        endpoint = endpoints.rotate_secret(caller.organization_id, webhook_id, test=caller.test)
         return Response(new_endpoint_json(endpoint))

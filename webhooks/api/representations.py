@@ -22,6 +22,9 @@ StatusName = Annotated[str, OneOf(["pending", "delivered", "failed"])]
 
 class Webhook(TypedDict):
     id: Annotated[str, Field(examples=["whk_01hm6v0q8nfj2r4t6v8x0z2a4c"])]
+    test: Annotated[
+        bool, Field(description="Its mode: events of test messages only, or of live ones only.")
+    ]
     url: str
     description: str
     events: Annotated[list[EventName], Field(description="The subscribed events; empty means all.")]
@@ -120,6 +123,7 @@ class WebhookReplay(TypedDict):
 def endpoint_json(endpoint: Endpoint) -> Webhook:
     return {
         "id": endpoint.public_id,
+        "test": endpoint.test,
         "url": endpoint.url,
         "description": endpoint.description,
         "events": endpoint.events,

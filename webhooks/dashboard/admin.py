@@ -13,13 +13,13 @@ from webhooks.models import Delivery, Endpoint
 
 @admin.register(Endpoint, site=site)
 class EndpointAdmin(ReadOnlyAdmin):
-    list_display = ("url", "organization", "enabled", "failing_since", "created_at")
-    list_filter = ("enabled", ("deleted_at", admin.EmptyFieldListFilter))
+    list_display = ("url", "organization", "test", "enabled", "failing_since", "created_at")
+    list_filter = ("test", "enabled", ("deleted_at", admin.EmptyFieldListFilter))
     list_select_related = ("organization",)
     search_fields = ("url", "organization__name")
     ordering = ("-created_at",)
     fields = (
-        ("public_id", "organization"),
+        ("public_id", "organization", "test"),
         ("url", "description"),
         "events",
         ("enabled", "why_disabled"),

@@ -25,11 +25,13 @@ def origin(url: str) -> str:
 
 @transaction.atomic
 def create(
-    member: Member, address: str, url: str, *, description: str, events: Iterable[str]
+    member: Member, address: str, url: str, *, test: bool, description: str, events: Iterable[str]
 ) -> Endpoint:
     """Create an endpoint as `endpoints.create` does, and record it."""
-    endpoint = endpoints.create(member.organization_id, url, description=description, events=events)
-    _record("webhook.added", member, address, endpoint, events=endpoint.events)
+    endpoint = endpoints.create(
+        member.organization_id, url, test=test, description=description, events=events
+    )
+    _record("webhook.added", member, address, endpoint, events=endpoint.events, test=test)
     return endpoint
 
 
@@ -45,7 +47,12 @@ def change(
 ) -> None:
     """Change an endpoint as `endpoints.change` does, and record the changed fields, if any."""
     changed = endpoints.change(
-        member.organization_id, endpoint.id, url=url, description=description, events=events
+        member.organization_id,
+        endpoint.id,
+        test=None,
+        url=url,
+        description=description,
+        events=events,
     )
     detail: dict[str, Any] = {}
     if changed.url != endpoint.url:
@@ -61,7 +68,7 @@ def change(
 @transaction.atomic
 def switch(member: Member, address: str, endpoint: Endpoint, *, enabled: bool) -> None:
     """Enable or disable an endpoint, and record it unless nothing changes."""
-    endpoints.change(member.organization_id, endpoint.id, enabled=enabled)
+    endpoints.change(member.organization_id, endpoint.id, test=None, enabled=enabled)
     if endpoint.enabled is not enabled:
         action = "webhook.enabled" if enabled else "webhook.disabled"
         _record(action, member, address, endpoint)
@@ -70,7 +77,7 @@ def switch(member: Member, address: str, endpoint: Endpoint, *, enabled: bool) -
 @transaction.atomic
 def rotate(member: Member, address: str, endpoint: Endpoint, overlap: timedelta) -> Endpoint:
     """Rotate the signing secret as `endpoints.rotate_secret` does, and record it."""
-    rotated = endpoints.rotate_secret(member.organization_id, endpoint.id, overlap)
+    rotated = endpoints.rotate_secret(member.organization_id, endpoint.id, overlap, test=None)
     hours = int(overlap.total_seconds() // 3600)
     _record("webhook.secret_rotated", member, address, rotated, overlap_hours=hours)
     return rotated
@@ -97,7 +104,9 @@ def replay_period(
     member: Member, address: str, endpoint: Endpoint, period: event_replay.ReplayPeriod
 ) -> tuple[int, uuid.UUID | None]:
     """Replay a period as `webhooks.delivery.replay.replay_period` does, and record it."""
-    replayed, last = event_replay.replay_period(member.organization_id, endpoint.id, period)
+    replayed, last = event_replay.replay_period(
+        member.organization_id, endpoint.id, period, test=None
+    )
     if replayed:
         times = {"from": period.since.isoformat(), "to": period.until.isoformat()}
         _record("webhook.span_replayed", member, address, endpoint, events=replayed, **times)

@@ -159,7 +159,7 @@ def event_feed(request: HttpRequest, member: Member) -> HttpResponse:
         "live": below is None and not paused,
         "paused": paused,
         "query": query_without(request, "before", "live"),
-        "any_endpoint": endpoints.endpoints_of(member.organization_id).exists(),
+        "any_endpoint": endpoints.endpoints_of(member.organization_id, test=None).exists(),
     }
     return live_page(request, member, "webhooks/dashboard/event_feed", "event_feed_body", context)
 
@@ -188,6 +188,6 @@ def _event_row(feed_event: feed.FeedEvent) -> dict[str, Any]:
 def _delivery_of(member: Member, delivery_id: str) -> Delivery:
     try:
         found = ids.parse_id(ids.DELIVERY, delivery_id)
-        return log.find(member.organization_id, found)
+        return log.find(member.organization_id, found, test=None)
     except ApiError as error:
         raise Http404 from error

@@ -67,6 +67,22 @@ class EndpointForm(SingleUseForm):
         return url
 
 
+class NewEndpointForm(EndpointForm):
+    """Those fields, and the mode, which an endpoint keeps."""
+
+    mode = forms.ChoiceField(
+        label=gettext_lazy("Events of"),
+        initial="live",
+        widget=forms.RadioSelect,
+        choices=[
+            ("live", gettext_lazy("Live messages and codes")),
+            ("test", gettext_lazy("Test messages and codes")),
+        ],
+        help_text=gettext_lazy("This cannot be changed later."),
+    )
+    field_order = ("mode", "url", "description", "events")
+
+
 class RotationForm(SingleUseForm):
     """The overlap in which the old secret signs beside the new one."""
 

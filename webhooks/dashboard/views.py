@@ -24,6 +24,7 @@ from webhooks.dashboard.forms import (
     OVERLAP_HOURS,
     EndpointForm,
     LogForm,
+    NewEndpointForm,
     RotationForm,
 )
 from webhooks.delivery import log, replay
@@ -36,12 +37,13 @@ PAGE = 50
 @member_page(Action.MANAGE_WEBHOOKS)
 def endpoint_list(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the organization's endpoints with their health."""
-    mine = list(endpoints.endpoints_of(member.organization_id))
+    mine = list(endpoints.endpoints_of(member.organization_id, test=None))
+    in_test = sum(endpoint.test for endpoint in mine)
     health = feed.health_of([endpoint.id for endpoint in mine])
     context = {
         "page": "webhooks",
         "rows": [_with_health(endpoint, health[endpoint.id]) for endpoint in mine],
-        "full": len(mine) >= endpoints.MOST,
+        "full": min(in_test, len(mine) - in_test) >= endpoints.MOST,
         "most": endpoints.MOST,
     }
     return show_page(request, member, "webhooks/dashboard/webhooks.html", context)
@@ -55,7 +57,7 @@ def _with_health(endpoint: Endpoint, health: feed.Health) -> dict[str, Any]:
 @member_page(Action.MANAGE_WEBHOOKS, FORM, impersonation=False)
 def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the form for a new endpoint; on POST, create it and show its signing secret once."""
-    form = EndpointForm(request.POST if request.method == "POST" else None)
+    form = NewEndpointForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
         context = {"page": "webhooks", "form": form}
         return show_page(request, member, "webhooks/dashboard/webhook_new.html", context)
@@ -63,7 +65,12 @@ def new_endpoint(request: HttpRequest, member: Member) -> HttpResponse:
         return _secret_shown_already(request, member)
     try:
         with form.usable_after_failure():
-            endpoint = audited_actions.create(member, client_address(request), **_fields(form))
+            endpoint = audited_actions.create(
+                member,
+                client_address(request),
+                test=form.cleaned_data["mode"] == "test",
+                **_fields(form),
+            )
     except ApiError as refusal:
         messages.error(request, sentence(refusal.problem))
         return to_page(member, "webhooks")
@@ -202,7 +209,7 @@ def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResp
     """Send a test event, and redirect to its delivery, which shows the response."""
     endpoint = endpoint_of(member, webhook_id)
     try:
-        delivery_id = replay.send_test(member.organization_id, endpoint.id)
+        delivery_id = replay.send_test(member.organization_id, endpoint.id, test=None)
     except ApiError as refusal:
         messages.error(request, sentence(refusal.problem))
         return _to_endpoint(member, endpoint)
@@ -212,7 +219,8 @@ def send_test(request: HttpRequest, member: Member, webhook_id: str) -> HttpResp
 
 def endpoint_of(member: Member, webhook_id: str) -> Endpoint:
     """Return the organization's endpoint with that public id. Raises Http404."""
-    return object_or_404(endpoints.endpoints_of(member.organization_id), ids.ENDPOINT, webhook_id)
+    mine = endpoints.endpoints_of(member.organization_id, test=None)
+    return object_or_404(mine, ids.ENDPOINT, webhook_id)
 
 
 def _show_secret(

@@ -51,10 +51,17 @@ class Filter:
     below: uuid.UUID | None = None
 
 
-def find(organization_id: uuid.UUID, delivery_id: uuid.UUID | None) -> Delivery:
-    """Return the organization's delivery with that id. Raises ApiError NOT_FOUND."""
-    mine = _shown(Delivery.objects.filter(endpoint__organization_id=organization_id))
-    return existing_row(mine, delivery_id, DeliveryReason.NO_SUCH_DELIVERY)
+def find(
+    organization_id: uuid.UUID, delivery_id: uuid.UUID | None, *, test: bool | None
+) -> Delivery:
+    """Return the organization's delivery with that id, in that mode (None: in either).
+
+    Raises ApiError NOT_FOUND.
+    """
+    mine = Delivery.objects.filter(endpoint__organization_id=organization_id)
+    if test is not None:
+        mine = mine.filter(endpoint__test=test)
+    return existing_row(_shown(mine), delivery_id, DeliveryReason.NO_SUCH_DELIVERY)
 
 
 def newest(endpoint_id: uuid.UUID, filters: Filter, limit: int) -> list[Delivery]:

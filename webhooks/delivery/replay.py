@@ -28,15 +28,23 @@ MOST = 10_000
 _UNDER_WAY = (Delivery.Status.PENDING, Delivery.Status.SENDING)
 
 
-def send_test(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> uuid.UUID:
+def send_test(
+    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, *, test: bool | None
+) -> uuid.UUID:
     """Send a `webhook.test` event to that endpoint alone; return the id of its delivery.
 
     Raises ApiError: NOT_FOUND, CONFLICT where the endpoint is disabled.
     """
     with transaction.atomic():
-        endpoint = _lock_enabled(organization_id, endpoint_id)
-        data = {"endpoint_id": endpoint.public_id}
-        event = outbox.NewEvent(organization_id, EventType.WEBHOOK_TEST, clock.now(), None, data)
+        endpoint = _lock_enabled(organization_id, endpoint_id, test=test)
+        event = outbox.NewEvent(
+            organization_id,
+            EventType.WEBHOOK_TEST,
+            clock.now(),
+            None,
+            {"endpoint_id": endpoint.public_id},
+            endpoint.test,
+        )
         delivery_id = outbox.record_for(event, endpoint.id)
         transaction.on_commit(functools.partial(outbox.wake, [endpoint.id]))
     return delivery_id
@@ -49,7 +57,8 @@ def replay(organization_id: uuid.UUID, delivery: Delivery) -> uuid.UUID:
     its way there.
     """
     with transaction.atomic():
-        endpoint = _lock_enabled(organization_id, delivery.endpoint_id)
+        # Of the delivery's own mode, in which it was found.
+        endpoint = _lock_enabled(organization_id, delivery.endpoint_id, test=None)
         same = Delivery.objects.filter(event=delivery.event_id, endpoint=endpoint)
         if same.filter(status__in=_UNDER_WAY).exists():
             raise ApiError(DeliveryReason.UNDER_WAY)
@@ -76,7 +85,11 @@ class ReplayPeriod:
 
 
 def replay_period(
-    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, period: ReplayPeriod
+    organization_id: uuid.UUID,
+    endpoint_id: uuid.UUID | None,
+    period: ReplayPeriod,
+    *,
+    test: bool | None,
 ) -> tuple[int, uuid.UUID | None]:
     """Deliver the events of a period again, each once, the oldest first.
 
@@ -86,7 +99,7 @@ def replay_period(
     NOT_FOUND; CONFLICT where the endpoint is disabled.
     """
     with transaction.atomic():
-        endpoint = _lock_enabled(organization_id, endpoint_id)
+        endpoint = _lock_enabled(organization_id, endpoint_id, test=test)
         with server_cursor() as cursor:
             cursor.execute(_CANDIDATES, _parameters(endpoint, period))
             candidates = cursor.fetchall()
@@ -96,8 +109,10 @@ def replay_period(
     return len(created), candidates[-1][0] if len(candidates) == MOST else None
 
 
-def _lock_enabled(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
-    endpoint = endpoints.lock(organization_id, endpoint_id)
+def _lock_enabled(
+    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, *, test: bool | None
+) -> Endpoint:
+    endpoint = endpoints.lock(organization_id, endpoint_id, test=test)
     if not endpoint.enabled:
         raise ApiError(EndpointReason.DISABLED)
     return endpoint

@@ -59,6 +59,7 @@ def _disable(reason: DisabledReason, **which: Any) -> bool:
                 "url": endpoint.url,
                 "reason": english(reason.problem()),
             },
+            endpoint.test,
         )
         outbox.record_and_wake_on_commit([event])
         transaction.on_commit(functools.partial(_wake_for_notice, endpoint.id))

@@ -1,4 +1,8 @@
-"""Webhook endpoints: create, find, change, rotate the secret, delete. Used by API and dashboard."""
+"""Webhook endpoints: create, find, change, rotate the secret, delete. Used by API and dashboard.
+
+`test` is the mode, live or test, which belongs to an endpoint's scope as its organization does: of
+the other mode nothing is found. None is both, for pages, where a member sees both.
+"""
 
 import functools
 import uuid
@@ -17,31 +21,41 @@ from webhooks.events import outbox
 from webhooks.models import Endpoint
 
 MOST = 50
-"""Maximum number of endpoints of an organization: each event is posted to each of them."""
+"""Maximum number of endpoints of an organization's mode: each event is posted to each of them."""
 ROTATION = timedelta(hours=24)
 """Overlap after a rotation, in which the previous secret signs too."""
 
 
-def endpoints_of(organization_id: uuid.UUID) -> QuerySet[Endpoint]:
+def endpoints_of(organization_id: uuid.UUID, *, test: bool | None) -> QuerySet[Endpoint]:
     """Return the organization's endpoints, oldest first."""
-    return Endpoint.objects.filter(organization_id=organization_id, deleted_at=None).order_by("id")
+    mine = Endpoint.objects.filter(organization_id=organization_id, deleted_at=None)
+    return (mine if test is None else mine.filter(test=test)).order_by("id")
 
 
-def find(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
+def find(
+    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, *, test: bool | None
+) -> Endpoint:
     """Return the organization's endpoint with that id. Raises ApiError NOT_FOUND."""
-    mine = endpoints_of(organization_id)
+    mine = endpoints_of(organization_id, test=test)
     return existing_row(mine, endpoint_id, EndpointReason.NO_SUCH_ENDPOINT)
 
 
-def lock(organization_id: uuid.UUID, endpoint_id: uuid.UUID | None) -> Endpoint:
+def lock(
+    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, *, test: bool | None
+) -> Endpoint:
     """Find the endpoint and lock it against changes and replays until the transaction ends."""
     # NO KEY UPDATE: events may be recorded for it meanwhile.
-    mine = endpoints_of(organization_id).select_for_update(no_key=True)
+    mine = endpoints_of(organization_id, test=test).select_for_update(no_key=True)
     return existing_row(mine, endpoint_id, EndpointReason.NO_SUCH_ENDPOINT)
 
 
 def create(
-    organization_id: uuid.UUID, url: str, *, description: str = "", events: Iterable[str] = ()
+    organization_id: uuid.UUID,
+    url: str,
+    *,
+    test: bool,
+    description: str = "",
+    events: Iterable[str] = (),
 ) -> Endpoint:
     """Create an enabled endpoint with a new signing secret, which is to be shown only once.
 
@@ -49,10 +63,11 @@ def create(
     must not be posted to, CONFLICT where the organization has too many endpoints already.
     """
     check_url(url)
-    if endpoints_of(organization_id).count() >= MOST:
+    if endpoints_of(organization_id, test=test).count() >= MOST:
         raise ApiError(EndpointReason.TOO_MANY, most=MOST)
     return Endpoint.objects.create(
         organization_id=organization_id,
+        test=test,
         url=url,
         description=description,
         events=list(dict.fromkeys(events)),
@@ -64,6 +79,7 @@ def change(
     organization_id: uuid.UUID,
     endpoint_id: uuid.UUID | None,
     *,
+    test: bool | None,
     url: str | None = None,
     description: str | None = None,
     events: Iterable[str] | None = None,
@@ -75,7 +91,7 @@ def change(
     INVALID_URL.
     """
     with transaction.atomic():
-        endpoint = lock(organization_id, endpoint_id)
+        endpoint = lock(organization_id, endpoint_id, test=test)
         if url is not None and url != endpoint.url:
             check_url(url)
             endpoint.url = url
@@ -100,7 +116,11 @@ def _wake(endpoint: Endpoint) -> None:
 
 
 def rotate_secret(
-    organization_id: uuid.UUID, endpoint_id: uuid.UUID | None, overlap: timedelta = ROTATION
+    organization_id: uuid.UUID,
+    endpoint_id: uuid.UUID | None,
+    overlap: timedelta = ROTATION,
+    *,
+    test: bool | None,
 ) -> Endpoint:
     """Give the endpoint a new signing secret, which is to be shown only once.
 
@@ -108,7 +128,7 @@ def rotate_secret(
     ApiError NOT_FOUND.
     """
     with transaction.atomic():
-        endpoint = lock(organization_id, endpoint_id)
+        endpoint = lock(organization_id, endpoint_id, test=test)
         endpoint.previous_secret, endpoint.previous_secret_until = "", None
         if overlap:
             endpoint.previous_secret = endpoint.secret

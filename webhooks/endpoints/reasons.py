@@ -9,7 +9,11 @@ class EndpointReason(Reason):
     """Reasons why an endpoint is not found, created or used."""
 
     NO_SUCH_ENDPOINT = "NOT_FOUND", _("There is no such webhook endpoint.")
-    TOO_MANY = "CONFLICT", _("An organization has at most %(most)s webhook endpoints."), "most"
+    TOO_MANY = (
+        "CONFLICT",
+        _("An organization has at most %(most)s webhook endpoints in a mode."),
+        "most",
+    )
     DISABLED = "CONFLICT", _("The endpoint is disabled. Enable it first.")
 
 

@@ -22,7 +22,7 @@ from webhooks.models import EventType
 _JSON_OPTIONS = orjson.OPT_UTC_Z | orjson.OPT_OMIT_MICROSECONDS
 
 _ENDPOINTS = """
-SELECT id, organization_id, events
+SELECT id, organization_id, test, events
   FROM webhooks_endpoint
  WHERE organization_id = ANY(%b::uuid[]) AND enabled
 """
@@ -49,7 +49,8 @@ SELECT id, event_id, event_type, endpoint_id, 'pending', 0,
 class NewEvent:
     """An event to record. `at` and every datetime in `data` are aware, in UTC.
 
-    `data` must be serializable as JSON, without lone surrogates in its strings.
+    `data` must be serializable as JSON, without lone surrogates in its strings. `test`: the mode of
+    what happened; an event goes to the endpoints of its mode only.
     """
 
     organization_id: uuid.UUID
@@ -57,6 +58,7 @@ class NewEvent:
     at: datetime
     message_id: uuid.UUID | None
     data: dict[str, Any]
+    test: bool
 
 
 def body_of(event: NewEvent) -> str:
@@ -73,8 +75,8 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
     """Insert the events and their deliveries in the caller's transaction.
 
     Returns the ids of the endpoints to `wake` after the commit. Only enabled endpoints of the
-    event's organization that are subscribed to its type get a delivery; an event without any
-    delivery is not stored. One round trip where there is no endpoint, otherwise two.
+    event's organization and mode that are subscribed to its type get a delivery; an event without
+    any delivery is not stored. One round trip where there is no endpoint, otherwise two.
     """
     if not events:
         return frozenset()
@@ -84,7 +86,7 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
     recipients = [
         [
             endpoint
-            for endpoint, types in endpoints.get(event.organization_id, ())
+            for endpoint, types in endpoints.get((event.organization_id, event.test), ())
             if not types or event.type in types
         ]
         for event in events
@@ -96,7 +98,7 @@ def record(events: Sequence[NewEvent]) -> frozenset[uuid.UUID]:
 
 
 def is_wanted(event_type: EventType, organization: str) -> str:
-    """Return the SQL condition that an enabled endpoint is subscribed to such events.
+    """Return the SQL condition that an enabled endpoint, of either mode, wants such events.
 
     `organization` is an SQL expression of the organization's id in the surrounding statement.
     """
@@ -130,13 +132,17 @@ def record_and_wake_on_commit(events: Sequence[NewEvent]) -> None:
 
 def _endpoints(
     organization_ids: Collection[uuid.UUID],
-) -> dict[uuid.UUID, list[tuple[uuid.UUID, frozenset[str]]]]:
-    """Return the enabled endpoints of each organization with their event types (empty: all)."""
-    found: dict[uuid.UUID, list[tuple[uuid.UUID, frozenset[str]]]] = defaultdict(list)
+) -> dict[tuple[uuid.UUID, bool], list[tuple[uuid.UUID, frozenset[str]]]]:
+    """Return the enabled endpoints with their event types (empty: all).
+
+    The keys are an organization and a mode.
+    """
+    found: dict[tuple[uuid.UUID, bool], list[tuple[uuid.UUID, frozenset[str]]]]
+    found = defaultdict(list)
     with server_cursor() as cursor:
         cursor.execute(_ENDPOINTS, [list(organization_ids)])
-        for endpoint_id, organization_id, types in cursor.fetchall():
-            found[organization_id].append((endpoint_id, frozenset(types)))
+        for endpoint_id, organization_id, test, types in cursor.fetchall():
+            found[organization_id, test].append((endpoint_id, frozenset(types)))
     return found
 
 

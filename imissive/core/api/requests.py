@@ -166,7 +166,7 @@ def client_address(request: HttpRequest) -> str:
     Empty where it is unknown: a proxy may write any text, and the database takes addresses only.
     """
     if settings.TRUSTED_PROXIES:
-        hops = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        hops = request.META.get(settings.CLIENT_ADDRESS_META, "").split(",")
         if len(hops) >= settings.TRUSTED_PROXIES:
             address = _address(hops[-settings.TRUSTED_PROXIES])
             if address:

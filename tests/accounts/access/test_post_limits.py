@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 import redis
+from allauth.account.adapter import get_adapter
 from django.conf import settings
 from django.core.cache import caches
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from structlog.testing import capture_logs
 
@@ -20,6 +21,7 @@ from accounts.access.post_limits import PostLimit, network_of
 from accounts.members.people import vouch_for_address
 from accounts.models import User
 from imissive.core import shared_cache
+from imissive.core.api.requests import client_address
 from messaging.models import Carrier, Contact, ContactList, ListEntry
 from tests.support.dashboard_pages import url_of
 from tests.support.factories import Customer, World
@@ -252,6 +254,15 @@ def test_behind_a_proxy_the_callers_address_counts(settings: Any, db: None) -> N
     assert not is_refused(post(Client(), url, at=proxy, x_forwarded_for=there))
 
 
+def test_allauths_own_limits_count_the_same_address(settings: Any, db: None) -> None:
+    settings.TRUSTED_PROXIES, settings.CLIENT_ADDRESS_META = 1, "HTTP_CLIENTADDRESS"
+    address = new_address()
+    request = RequestFactory().get(
+        "/", REMOTE_ADDR="10.0.0.1", HTTP_CLIENTADDRESS=address, HTTP_X_FORWARDED_FOR="192.0.2.66"
+    )
+    assert get_adapter().get_client_ip(request) == client_address(request) == address
+
+
 @pytest.mark.parametrize(
     ("address", "network"),
     [
@@ -347,11 +358,12 @@ def _sign_in(user: User, password: str, *, at: str) -> Any:
 
 def test_guesses_of_one_password_have_a_lower_limit_than_posts(noor: User) -> None:
     caches["default"].clear()
+    guesser = new_address()
     for _ in range(5):
-        response = _sign_in(noor, "wrong", at=new_address())
+        response = _sign_in(noor, "wrong", at=guesser)
         assert "Too many failed" not in response.content.decode()
     # The form shows the error; the page itself is not refused.
-    response = _sign_in(noor, "a-long-and-odd-one", at=new_address())
+    response = _sign_in(noor, "a-long-and-odd-one", at=guesser)
     assert (response.status_code, "Too many failed" in response.content.decode()) == (200, True)
 
 
@@ -384,9 +396,10 @@ def test_without_redis_pages_work_and_this_process_counts(scene: Scene) -> None:
 @pytest.mark.usefixtures("cache_without_redis")
 def test_without_redis_people_sign_in_and_guesses_are_counted(noor: User) -> None:
     assert _sign_in(noor, "a-long-and-odd-one", at=new_address()).status_code == 302
+    guesser = new_address()
     for _ in range(5):
-        _sign_in(noor, "wrong", at=new_address())
-    response = _sign_in(noor, "wrong", at=new_address())
+        _sign_in(noor, "wrong", at=guesser)
+    response = _sign_in(noor, "wrong", at=guesser)
     assert "Too many failed" in response.content.decode()
 
 

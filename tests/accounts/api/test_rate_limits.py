@@ -29,6 +29,7 @@ from tests.support.factories import (
     PHONE,
     Api,
     Customer,
+    World,
     in_threads,
 )
 from tests.support.platforms import until
@@ -179,14 +180,19 @@ def test_as_many_as_the_limit_and_then_no_more(api: Api, customer: Customer) -> 
     assert len(customer.messages()) == 5
 
 
-def test_limit_classes_and_organizations_are_counted_separately_keys_are_not(
-    customer: Customer, outsider: Customer
+def test_limit_classes_modes_and_organizations_are_counted_separately_keys_are_not(
+    customer: Customer, outsider: Customer, world: World
 ) -> None:
+    world.carrier(is_sandbox=True)
     limit(customer, send=1, bulk=1, calls=2)
     limit(outsider, send=1)
     api = customer.api
     assert api.post(SEND, SMS).status_code == 202
     assert_limited(api.post(SEND, SMS), within=60)
+    assert_limited(
+        Api(create_key(customer.organization, "k", test=False)[1]).post(SEND, SMS), within=60
+    )
+    assert customer.test_api.post(SEND, SMS).status_code == 202
     assert_limited(customer.test_api.post(SEND, SMS), within=60)
     assert outsider.api.post(SEND, SMS).status_code == 202
     assert api.post(BULK, bulk(1)).status_code == 202

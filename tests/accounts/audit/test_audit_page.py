@@ -95,6 +95,16 @@ def test_support_has_no_name_and_no_address(owner: Client, customer: Customer) -
         assert "198.51.100.7" not in text
 
 
+def test_a_former_operator_stays_support(owner: Client, customer: Customer) -> None:
+    who = operator()
+    _record(customer, "credits.adjusted", actor=who)
+    who.is_staff = who.is_superuser = False
+    who.save()
+    page = _text(owner, _page(customer))
+    assert "Support" in page
+    assert who.email not in page
+
+
 def test_an_operator_who_is_a_member_has_a_name(owner: Client, customer: Customer) -> None:
     both = member(customer.organization)
     both.is_staff = True

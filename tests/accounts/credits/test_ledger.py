@@ -135,6 +135,12 @@ def test_ledger_and_audit_log_are_append_only(customer, table, change):
     assert AuditEntry.objects.filter(organization=customer.organization).count() == 1
 
 
+def test_balances_are_not_truncated(customer):
+    error = refused_by_the_database("TRUNCATE accounts_balance CASCADE")
+    assert "accounts_balance is append-only" in error
+    assert customer.balance() == 100 * MICRO
+
+
 def test_an_organization_with_a_ledger_cannot_be_deleted(customer):
     error = refused_by_the_database("DELETE FROM accounts_organization WHERE id = %s", customer.id)
     assert "foreign key" in error

@@ -120,6 +120,17 @@ def test_a_user_with_an_account_accepts(owner: Client, customer: Customer, clien
     assert actions == [("member.invited", EMAIL), ("member.joined", EMAIL)]
 
 
+def test_a_session_does_not_hold_the_invitations_token(
+    owner: Client, customer: Customer, client: Client
+) -> None:
+    url = _invite(owner, customer)
+    token = url.strip("/").rpartition("/")[2]
+    assert len(token) > 30
+    assert client.post(url)["Location"] == "/accounts/signup/"
+    assert EMAIL in client.get("/accounts/signup/").content.decode()
+    assert token not in str(dict(client.session)), "not even decrypted"
+
+
 def test_another_persons_invitation_is_of_no_use(owner: Client, customer: Customer) -> None:
     url = _invite(owner, customer)
     stranger = browser(_known("evil@evil.example"))

@@ -1,6 +1,7 @@
 """The operators' admin: access, permissions, changes, and their audit log entries."""
 
 import re
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -25,6 +26,7 @@ from tests.support.people import (
     operator,
     person,
 )
+from tests.support.top_ups import confirmed
 
 # urls.py registers the admin's pages.
 assert urls.urlpatterns
@@ -194,9 +196,10 @@ def test_top_up_and_correction(admin: Client, customer: Customer) -> None:
     url = reverse("admin:accounts_organization_adjust_credits", args=(customer.id,))
     assert admin.get(url).status_code == 200
     assert customer.balance() == 100 * MICRO
-    admin.post(url, {"credits": "12.5", "reason": "Invoice 7"})
-    admin.post(url, {"credits": "-0.000001", "reason": "Rounding"})
-    assert customer.ledger() == [("top_up", 12_500_000, None), ("correction", -1, None)]
+    confirmed(admin, customer, "12.5")
+    confirmed(admin, customer, "-0.000001", "Rounding")
+    changes = [(kind, micro) for kind, micro, _ in customer.ledger()]
+    assert changes == [("top_up", 12_500_000), ("correction", -1)]
     entries = AuditEntry.objects.filter(organization=customer.organization).order_by("id")
     assert [entry.detail for entry in entries] == [
         {"credits": "12.5", "reason": "Invoice 7"},
@@ -218,9 +221,10 @@ def test_top_up_and_correction(admin: Client, customer: Customer) -> None:
 )
 def test_invalid_top_ups(admin: Client, customer: Customer, fields: dict[str, str]) -> None:
     url = reverse("admin:accounts_organization_adjust_credits", args=(customer.id,))
-    response = admin.post(url, fields)
-    assert response.status_code == 200
-    assert response.context["form"].errors
+    for step in ({}, {"confirmed": "on"}):
+        response = admin.post(url, {"reference": str(uuid.uuid4()), **fields, **step})
+        assert response.status_code == 200
+        assert response.context["form"].errors
     assert customer.ledger() == []
     assert not AuditEntry.objects.filter(organization=customer.organization).exists()
 

@@ -19,7 +19,7 @@ from yarl import URL
 
 from imissive.core import outbound
 from imissive.core.problems import english
-from imissive.core.reasons import PostReason
+from imissive.core.reasons import PostReason, UrlReason
 from tests.support.webhook_receivers import Answer, Receiver, receiver
 
 REFUSED = [
@@ -40,6 +40,9 @@ REFUSED = [
     "192.0.0.192",
     "192.0.2.1",
     "192.88.99.1",
+    "161.26.0.10",
+    "166.8.0.1",
+    "166.11.255.254",
     "192.168.1.1",
     "198.18.0.1",
     "198.51.100.1",
@@ -82,6 +85,10 @@ REFUSED = [
     "",
 ]
 ALLOWED = [
+    "161.25.255.255",
+    "161.27.0.1",
+    "166.7.255.255",
+    "166.12.0.1",
     "1.1.1.1",
     "8.8.8.8",
     "100.63.255.255",
@@ -99,6 +106,20 @@ ALLOWED = [
 def test_addresses_that_are_never_posted_to(address: str, settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
     assert not outbound.is_allowed(address)
+
+
+@pytest.mark.parametrize("port", [1, 22, 25, 81, 110, 445, 587, 993, 1023])
+def test_well_known_ports_but_those_of_the_web_are_refused(port: int, settings: Any) -> None:
+    for allow in (False, True):
+        settings.WEBHOOK_ALLOW_LOOPBACK = allow
+        with pytest.raises(outbound.UrlRefused) as refused:
+            outbound.parse_url(f"https://hook.example:{port}/")
+        assert refused.value.problem.reason == UrlReason.PORT_REFUSED
+
+
+@pytest.mark.parametrize("port", [80, 443, 1024, 8443, 65535])
+def test_other_ports_are_taken(port: int) -> None:
+    assert outbound.parse_url(f"https://hook.example:{port}/").port == port
 
 
 @pytest.mark.parametrize("address", ALLOWED)
@@ -256,10 +277,8 @@ def test_redirects_are_not_followed(there: Receiver, allowed: Any, status: int) 
 
 def test_loopback_is_refused_when_connecting(there: Receiver, settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
-    assert refusal(there.url) == PostReason.ADDRESS_REFUSED
-    assert (
-        refusal(there.url.replace("127.0.0.1", "[::ffff:127.0.0.1]")) == PostReason.ADDRESS_REFUSED
-    )
+    assert refusal(there.url) == PostReason.HOST_REFUSED
+    assert refusal(there.url.replace("127.0.0.1", "[::ffff:127.0.0.1]")) == PostReason.HOST_REFUSED
     assert there.connections == 0
 
 
@@ -267,7 +286,7 @@ def test_loopback_is_refused_when_connecting(there: Receiver, settings: Any) -> 
 def test_odd_spellings_of_loopback_reach_nobody(there: Receiver, settings: Any, host: str) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
     assert refusal(there.url.replace("127.0.0.1", host)) in (
-        PostReason.ADDRESS_REFUSED,
+        PostReason.HOST_REFUSED,
         PostReason.BAD_URL,
     )
     assert there.connections == 0
@@ -275,7 +294,7 @@ def test_odd_spellings_of_loopback_reach_nobody(there: Receiver, settings: Any, 
 
 def test_a_name_that_resolves_to_loopback_is_refused(there: Receiver, settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
-    assert refusal(there.url.replace("127.0.0.1", "localhost")) == PostReason.ADDRESS_REFUSED
+    assert refusal(there.url.replace("127.0.0.1", "localhost")) == PostReason.HOST_REFUSED
     assert there.connections == 0
 
 
@@ -310,7 +329,7 @@ def test_a_public_name_that_resolves_to_a_private_address(
 ) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
     looked_up = resolves([address])
-    assert refusal("http://hook.example/") == PostReason.ADDRESS_REFUSED
+    assert refusal("http://hook.example/") == PostReason.HOST_REFUSED
     assert looked_up == ["hook.example"]
 
 
@@ -324,7 +343,7 @@ def test_rebinding_changes_nothing(there: Receiver, resolves: Any, allowed: Any)
 def test_all_of_several_addresses_are_checked(resolves: Any, settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
     resolves(["10.0.0.1", "192.168.0.1"])
-    assert refusal("http://hook.example/") == PostReason.ADDRESS_REFUSED
+    assert refusal("http://hook.example/") == PostReason.HOST_REFUSED
 
 
 def test_a_name_that_does_not_exist(allowed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +351,7 @@ def test_a_name_that_does_not_exist(allowed: Any, monkeypatch: pytest.MonkeyPatc
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
     monkeypatch.setattr(socket, "getaddrinfo", nothing)
-    assert refusal("http://hook.example/") == PostReason.NO_SUCH_HOST
+    assert refusal("http://hook.example/") == PostReason.HOST_REFUSED
 
 
 def test_a_slow_answer_is_a_timeout(there: Receiver, allowed: Any) -> None:

@@ -16,6 +16,21 @@ def test_a_formula_is_text(text: str) -> None:
     assert safe_cell(text) == "'" + text
 
 
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (";=1+1", ";'=1+1"),
+        ("a;=1+1", "a;'=1+1"),
+        ("; @SUM(A1);b", ";' @SUM(A1);b"),
+        ("=a;=b", "'=a;'=b"),
+        ("a;-1.5;+966501234567;b", "a;-1.5;+966501234567;b"),
+    ],
+)
+def test_a_formula_behind_a_semicolon_is_text(text: str, shown: str) -> None:
+    """Excel splits there where the list separator is a semicolon."""
+    assert safe_cell(text) == shown
+
+
 @pytest.mark.parametrize("text", ["+966501234567", "-1.5", "MyCompany", "", "a=b", "مرحبا", "5"])
 def test_what_computes_nothing_is_left(text: str) -> None:
     assert safe_cell(text) == text

@@ -165,6 +165,7 @@ def the_rest(world: World, customer: Customer) -> None:
 
 
 def test_every_event_is_as_declared(world: World, listening: Customer) -> None:
+    world.endpoint(listening, test=True)
     for api in (listening.api, listening.test_api):
         messages_of(api)
         messages_of(api, reference="order 7")

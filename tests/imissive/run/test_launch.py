@@ -6,9 +6,12 @@ import signal
 import stat
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psycopg
 import pytest
 
 from imissive.env import Env
@@ -212,6 +215,39 @@ def test_changed_ports_are_applied(platform: Platform) -> None:
     becomes_ready(moved)
     assert moved.stop(signal.SIGTERM) < 10
     assert moved.processes() == {}
+
+
+@pytest.fixture
+def database_of_ones_own() -> Iterator[str]:
+    """Create an empty database that no platform started; return its URL."""
+    url, name = os.environ["DATABASE_URL"], f"own_{uuid.uuid4().hex}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{name}"')
+    yield urlsplit(url)._replace(path=f"/{name}").geturl()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+@pytest.mark.platform
+def test_a_database_of_ones_own_gets_the_demo_only_if_asked(
+    tmp_path: Path, database_of_ones_own: str
+) -> None:
+    def organizations() -> int:
+        with psycopg.connect(database_of_ones_own) as connection:
+            row = connection.execute("SELECT count(*) FROM accounts_organization").fetchone()
+        assert row is not None
+        return int(row[0])
+
+    for asked in ({}, {"SEED_DEMO": "1"}):
+        platform = Platform(tmp_path / "var", DATABASE_URL=database_of_ones_own, **asked)
+        platform.holds_transitions = False
+        try:
+            platform.start()
+            assert organizations() == len(asked)
+            assert ("Demo login" in platform.text) is bool(asked)
+            assert (tmp_path / "var" / "demo.env").exists() is bool(asked)
+        finally:
+            platform.close()
 
 
 @pytest.mark.platform

@@ -387,6 +387,23 @@ def test_what_cannot_be_imported(
     assert not ContactList.objects.filter(organization=customer.organization).exists()
 
 
+def test_contacts_are_limited(
+    owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contacts, "MOST_CONTACTS", 3)
+    numbers = [f"+9665000000{index:02d}" for index in range(4)]
+    assert "at most 3 contacts" in _import(owner, customer, "\n".join(numbers))
+    assert _stored(customer) == {}
+    _import(owner, customer, "\n".join(numbers[:3]))
+    assert len(_stored(customer)) == 3
+    # Known ones are updated still, others are not added, by either way.
+    assert "at most" not in _import(owner, customer, "\n".join(numbers[:2]))
+    assert "at most 3 contacts" in _import(owner, customer, numbers[3])
+    page = owner.post(_url(customer, "new/"), {"number": numbers[3]}).content.decode()
+    assert "at most 3 contacts" in page
+    assert len(_stored(customer)) == 3
+
+
 def test_an_import_is_all_or_nothing(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

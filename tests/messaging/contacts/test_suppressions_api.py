@@ -346,7 +346,7 @@ def test_a_call_that_broke_off_is_finished_by_its_repetition(
 ) -> None:
     world.message(customer, carrier, status=Status.SCHEDULED)
     with monkeypatch.context() as patch:
-        patch.setattr(cancel, "cancel_to", lambda *_: 1 / 0)
+        patch.setattr(cancel, "cancel_to", lambda *_, **_named: 1 / 0)
         assert api.post(URL, {"numbers": [PHONE]}).status_code == 500
     assert added(api, PHONE) | {"rejected": []} == {
         "added": 0,

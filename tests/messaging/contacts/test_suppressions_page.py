@@ -126,6 +126,23 @@ def test_one_is_removed(owner: Client, customer: Customer) -> None:
     assert PHONE not in entry.target
 
 
+def test_those_of_test_mode_are_a_list_of_their_own(owner: Client, customer: Customer) -> None:
+    _suppress(customer)
+    Suppression.objects.create(
+        organization=customer.organization, test=True, number=OTHER, source="api"
+    )
+    live, in_test = _page(owner, _url(customer)), _page(owner, _url(customer, "?mode=test"))
+    # The number itself is also the example in the search box.
+    removals = [f"suppressions/{number}/remove/" for number in (PHONE, OTHER)]
+    assert [removal in live for removal in removals] == [True, False]
+    assert [removal in in_test for removal in removals] == [False, True]
+    assert owner.post(_url(customer, f"{OTHER}/remove/")).status_code == 404
+    url = f"{OTHER}/remove/?mode=test"
+    assert url in in_test
+    assert "again." in _page(owner, _url(customer, url), {})
+    assert _stored(customer) == {PHONE: ""}
+
+
 def test_anothers_is_not_found(owner: Client, customer: Customer, outsider: Customer) -> None:
     _suppress(outsider)
     for number in (PHONE, "x", "+1"):

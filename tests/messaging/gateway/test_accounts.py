@@ -105,7 +105,7 @@ def test_right_password_costs_one_slow_hash(customer: Customer, monkeypatch) -> 
     assert len(asked) == 1
     assert not verifier.verify(account, password + "x")
     assert not verifier.verify(None, password)
-    assert len(asked) == 3  # as slow for nobody as for a wrong one
+    assert len(asked) == 5  # as slow for nobody as for a wrong one
 
 
 # -- the gate ----------------------------------------------------------------------------------
@@ -131,13 +131,45 @@ def test_places_of_a_dead_server_are_free_again(customer: Customer, gate: Gate) 
     Gate(sessions.open_server()).admit("acme", password, newcomer())
 
 
+def test_a_wrong_password_costs_the_same_whatever_there_is(
+    customer: Customer, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account, _ = made(customer)
+    hashed: list[str] = []
+
+    def counted(password: str, encoded: str) -> bool:
+        hashed.append(encoded)
+        return hashers.check_password(password, encoded)
+
+    monkeypatch.setattr(accounts, "check_password", counted)
+    costs = []
+    for name, overlap in (("nobody", None), ("acme", None), ("acme", timedelta(hours=1))):
+        if overlap:
+            accounts.rotate_password(account, overlap)
+        hashed.clear()
+        assert denied(gate, name, "wrong") == Status.ESME_RINVPASWD
+        costs.append(len(hashed))
+    assert costs == [2, 2, 2]
+
+
+def test_a_right_password_from_elsewhere_is_counted_as_a_wrong_one(
+    customer: Customer, gate: Gate
+) -> None:
+    _, password = made(customer, networks=["10.0.0.0/8"])
+    for _ in range(bind_auth.FAILURES_OF_ACCOUNT):
+        assert denied(gate, "acme", password) == Status.ESME_RINVPASWD
+    assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL, "locked out"
+    gate.admit("acme", password, newcomer("10.9.8.7"))
+
+
 @pytest.mark.parametrize(
     ("fields", "who", "status"),
     [
         ({"enabled": False}, newcomer(), Status.ESME_RBINDFAIL),
         ({"tls_only": True}, newcomer(), Status.ESME_RBINDFAIL),
         ({"tls_only": True}, newcomer(tls=True), None),
-        ({"networks": ["10.0.0.0/8"]}, newcomer(), Status.ESME_RBINDFAIL),
+        # As for a wrong password.
+        ({"networks": ["10.0.0.0/8"]}, newcomer(), Status.ESME_RINVPASWD),
         ({"networks": ["10.0.0.0/8"]}, newcomer("10.9.8.7"), None),
         ({"networks": ["10.0.0.0/8"]}, newcomer("::ffff:10.9.8.7"), None),
     ],
@@ -333,11 +365,20 @@ def fields(customer: Customer, **more) -> dict[str, object]:
     }
 
 
+def shown_password(answer: Any, admin: Client) -> re.Match[str]:
+    """Return the match of a password that is in this response only, not in a cookie or session."""
+    found = re.search(r'<code id="secret">(\w{8})</code>', answer.content.decode())
+    assert found, answer.content
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+    assert found[1] not in str(answer.headers) + str(admin.cookies) + str(dict(admin.session))
+    assert found[1] not in admin.get(reverse("admin:index")).content.decode()
+    return found
+
+
 def test_operator_makes_an_account_and_sees_its_password_once(admin, customer, gate) -> None:
     url = reverse("admin:messaging_smppaccount_add")
-    page = admin.post(url, fields(customer), follow=True).content.decode()
-    found = re.search(r"password of acme is (\w{8})\.", page)
-    assert found, page
+    found = shown_password(admin.post(url, fields(customer)), admin)
     account, _ = gate.admit("acme", found[1], newcomer("203.0.113.7"))
     assert account.networks[0].startswith("203.0.113.7")
     assert found[1] not in admin.get(url).content.decode()
@@ -364,9 +405,7 @@ def test_wrong_values_are_told(admin, customer, wrong) -> None:
 def test_operator_rotates_a_password(admin, customer, gate) -> None:
     account, password = made(customer)
     url = reverse("admin:messaging_smppaccount_rotate", args=(account.pk,))
-    page = admin.post(url, {"overlap": "24"}, follow=True).content.decode()
-    found = re.search(r"password of acme is (\w{8})\.", page)
-    assert found, page
+    found = shown_password(admin.post(url, {"overlap": "24"}), admin)
     gate.admit("acme", found[1], newcomer())
     gate.admit("acme", password, newcomer())
     entry = AuditEntry.objects.get(action="smpp_account.password_rotated")

@@ -469,7 +469,7 @@ def test_sweeps_and_cancels_owe_receipts_too(server, member) -> None:
         Message.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
         assert sweeps.expire_queued() == 1
         accepted(esme)
-        cancellation.cancel(member.customer.id, Message.objects.get(final_at=None).id)
+        cancellation.cancel(member.customer.id, Message.objects.get(final_at=None).id, test=None)
     assert sorted(SmppReceipt.objects.values_list("status", flat=True)) == ["canceled", "expired"]
 
 

@@ -183,12 +183,33 @@ def test_filters_without_an_index_read_a_limited_number(many, monkeypatch, name,
         nodes = plans_of(organization_id, narrowed, **page)
         # A batch is small, so it may be read completely.
         used = indexes(nodes, ordered=name != "batch_id")
-        # A limited number by an index may also be read from the index of all messages.
-        assert used <= expected | {"message_of_organization"}
+        # A limited number by an index may also be read from the index of all messages, and test
+        # messages from theirs.
+        assert used <= expected | {"message_of_organization", "message_in_test"}
         assert used & expected
     for node in plans_of(organization_id, narrowed):
         if "Filter" in node and name not in ("batch_id", "since", "until"):
             assert "id >=" in node["Index Cond"], node
+
+
+@pytest.mark.parametrize(
+    "names", [(), ("status",), ("sender",), ("status", "sender"), ("since",), ("status", "until")]
+)
+def test_a_test_keys_list_does_not_read_through_live_messages(many, names):
+    organization_id, narrowed = chosen(many, *names)
+    for page in pages(organization_id):
+        with explained() as nodes:
+            query.read(organization_id, dataclasses.replace(narrowed, test=True), 51, **page)
+        assert indexes(nodes) == {"message_in_test"}
+
+
+@pytest.mark.parametrize("name", INDEX_OF)
+def test_a_live_keys_list_has_the_same_indexes(many, name):
+    organization_id, narrowed = chosen(many, name)
+    for page in pages(organization_id):
+        with explained() as nodes:
+            query.read(organization_id, dataclasses.replace(narrowed, test=False), 51, **page)
+        assert indexes(nodes) == {INDEX_OF[name]}
 
 
 def test_a_list_refuses_filters_without_an_index(many):

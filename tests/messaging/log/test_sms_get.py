@@ -168,9 +168,11 @@ def test_every_field_of_the_contract_is_there_from_the_beginning(api):
     assert body["segments"] == []
 
 
-def test_both_keys_of_the_organization_see_its_messages(api, test_api, customer, carrier, world):
-    message = world.message(customer, carrier)
-    assert get(api, message) == get(test_api, message)
+def test_every_key_of_a_mode_sees_its_messages(customer, carrier, world):
+    for test in (False, True):
+        message = world.message(customer, carrier, test=test)
+        api, other = (Api(create_key(customer.organization, "k", test=test)[1]) for _ in "12")
+        assert get(api, message) == get(other, message)
 
 
 # ---------------------------------------------------------------- refusals

@@ -12,7 +12,7 @@ from imissive.core import ids
 from imissive.core.cursors import encode_cursor
 from messaging.models import Batch, Message
 from messaging.states import Status
-from tests.support.factories import PHONE, Api, in_threads
+from tests.support.factories import PHONE, SENDER, Api, in_threads
 
 URL = "/v1/sms"
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -96,9 +96,15 @@ def test_a_page_that_is_just_full_is_the_last(api, customer, carrier, world):
     assert get(api, limit=2, cursor=cursor).json()["next_cursor"] is None
 
 
-def test_both_keys_see_live_and_test_messages(api, test_api, customer, carrier, world):
-    created = [world.message(customer, carrier, test=test) for test in (True, False)]
-    assert set(listed(api)) == set(listed(test_api)) == set(named(*created))
+@pytest.mark.parametrize(
+    "filters", [{}, {"status": "queued"}, {"sender_id": SENDER}, {"to": PHONE}], ids=str
+)
+def test_each_key_sees_the_messages_of_its_mode(api, test_api, customer, carrier, world, filters):
+    live, in_test = (
+        [world.message(customer, carrier, test=test) for _ in range(2)] for test in (False, True)
+    )
+    assert set(listed(api, **filters)) == set(named(*live))
+    assert set(listed(test_api, **filters)) == set(named(*in_test))
 
 
 def test_another_organizations_messages_are_not_there(api, customer, outsider, carrier, world):

@@ -10,7 +10,7 @@ import pytest
 from accounts.keys.api_keys import create_key
 from accounts.models import ApiKey, AuditEntry
 from accounts.roles import Scope
-from messaging.models import SenderId
+from messaging.models import SenderId, SenderStep
 from messaging.senders import approval
 from tests.support.factories import (
     PHONE,
@@ -21,6 +21,7 @@ from tests.support.factories import (
     in_threads,
 )
 from tests.support.people import operator
+from webhooks.models import Delivery
 
 URL = "/v1/sender-ids"
 GOOD = {"name": "NewShop", "purpose": "Orders", "sample": "Your order is here."}
@@ -108,9 +109,25 @@ def test_purpose_and_sample_may_be_left_out(api: Api) -> None:
     assert (created["purpose"], created["sample"]) == ("", "")
 
 
-def test_a_test_keys_request_is_the_organizations(customer: Customer) -> None:
+def test_a_test_keys_request_is_approved_at_once_and_no_operators_work(
+    customer: Customer, world: World
+) -> None:
+    world.endpoint(customer)
+    in_test = world.endpoint(customer, test=True)
     created = requested(customer.test_api)
-    assert customer.api.get(f"{URL}/{created['id']}").json() == created
+    assert (created["status"], created["is_default"]) == ("approved", False)
+    assert not SenderId.objects.filter(organization=customer.organization, name=created["name"])
+    assert not SenderStep.objects.filter(sender__organization=customer.organization)
+    assert [row.endpoint for row in Delivery.objects.all()] == [in_test]
+    again = customer.test_api.post(URL, {"name": created["name"]})
+    refused(again, 409, "CONFLICT", "name")
+    assert requested(customer.api)["status"] == "pending"
+
+
+def test_sender_ids_of_test_mode_are_limited(customer: Customer, monkeypatch: Any) -> None:
+    monkeypatch.setattr(approval, "MOST_IN_TEST", 1)
+    requested(customer.test_api)
+    refused(customer.test_api.post(URL, {"name": "Second"}), 409, "CONFLICT")
 
 
 @pytest.mark.parametrize(

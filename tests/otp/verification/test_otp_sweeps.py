@@ -70,7 +70,7 @@ def test_an_overdue_verification_expires_with_one_event(
 
 def test_a_test_key_s_event_is_marked(customer: Customer, test_api: Api, world: World) -> None:
     world.carrier(is_sandbox=True)
-    world.endpoint(customer, "otp.failed")
+    world.endpoint(customer, "otp.failed", test=True)
     send(test_api, expiry=30)
     otps.pass_by(customer, 30)
     tasks.expire()

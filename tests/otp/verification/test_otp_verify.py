@@ -48,6 +48,39 @@ def events(customer: Customer) -> list[dict[str, Any]]:
 # ---------------------------------------------------------------- right and wrong
 
 
+def test_a_repeated_key_does_not_repeat_that_the_code_was_right(api: Api, world: World) -> None:
+    otp_id = send(api)["otp_id"]
+    body = {"otp_id": otp_id, "code": code_of(otp_id)}
+    first = api.post(VERIFY, body, HTTP_IDEMPOTENCY_KEY="k")
+    assert first.json()["verified"] is True
+    for key in ("k", "k", "another"):
+        again = api.post(VERIFY, body, HTTP_IDEMPOTENCY_KEY=key)
+        refused(again, 409, "ALREADY_VERIFIED")
+        assert b"true" not in again.content
+
+
+def test_a_repeated_key_repeats_that_the_code_was_wrong_and_counts_it_once(
+    api: Api, world: World
+) -> None:
+    otp_id = send(api)["otp_id"]
+    body = {"otp_id": otp_id, "code": wrong(otp_id)}
+    answers = [api.post(VERIFY, body, HTTP_IDEMPOTENCY_KEY="k") for _ in range(3)]
+    assert [answer.json()["attempts_left"] for answer in answers] == [4, 4, 4]
+    assert answers[2]["Idempotent-Replayed"] == "true"
+
+
+def test_concurrent_requests_with_one_key_say_once_that_the_code_was_right(
+    racing: Customer,
+) -> None:
+    api = racing.api
+    otp_id = send(api)["otp_id"]
+    body = {"otp_id": otp_id, "code": code_of(otp_id)}
+    work = partial(api.post, VERIFY, body, HTTP_IDEMPOTENCY_KEY="k")
+    answers = in_threads([work] * 4)
+    assert [answer.status_code for answer in answers].count(200) == 1
+    assert {answer.status_code for answer in answers} == {200, 409}
+
+
 def test_the_right_code(api: Api, customer: Customer, world: World) -> None:
     world.endpoint(customer)
     sent = send(api)

@@ -91,7 +91,7 @@ def test_an_attempt_without_a_response_is_shown(
     deliver(start(), happen(customer))
     attempted(endpoint, 1)
     [attempt] = read(customer.api, endpoint)["attempts"]
-    assert attempt["error"] == "address not allowed"
+    assert attempt["error"] == "host name not found, or its address not allowed"
     assert (attempt["response_status"], attempt["response_body"]) == (None, None)
 
 

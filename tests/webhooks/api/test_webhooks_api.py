@@ -35,7 +35,7 @@ def delete(api: Api, path: str):
 def test_an_endpoint_is_created(api: Api, customer: Customer) -> None:
     new = created(api, description="orders", events=["message.sent", "message.delivered"])
     assert set(new) == {
-        "id", "url", "description", "events", "enabled", "disabled_reason", "failing_since",
+        "id", "test", "url", "description", "events", "enabled", "disabled_reason", "failing_since",
         "paused_until", "previous_secret_until", "secret", "created_at",
     }  # fmt: skip
     assert re.fullmatch(r"whk_[0-9a-hjkmnp-tv-z]{26}", new["id"])

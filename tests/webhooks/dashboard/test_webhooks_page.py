@@ -51,7 +51,8 @@ def _once(client: Client, url: str) -> str:
 
 def _create(client: Client, customer: Customer, **fields: object) -> tuple[Endpoint, str]:
     url = _page(customer, "new/")
-    form = {"url": URL, "description": "Orders", "once": _once(client, url), **fields}
+    plain = {"mode": "live", "url": URL, "description": "Orders", "once": _once(client, url)}
+    form = {**plain, **fields}
     found = SECRET.search(client.post(url, form).content.decode())
     assert found
     return Endpoint.objects.get(organization=customer.organization, deleted_at=None), found[0]
@@ -121,7 +122,7 @@ def test_refused_urls(
     settings.WEBHOOK_ALLOW_LOOPBACK = False
     page = _page(customer, "new/")
     response = developer.post(
-        page, {"url": url, "description": "Kept", "once": _once(developer, page)}
+        page, {"mode": "live", "url": url, "description": "Kept", "once": _once(developer, page)}
     ).content.decode()
     assert message in response
     assert 'value="Kept"' in response
@@ -129,27 +130,34 @@ def test_refused_urls(
 
 
 @pytest.mark.parametrize(
-    "fields", [{"events": ["message.sent", "x"]}, {"description": "d" * 201}, {"once": ""}]
+    "fields",
+    [
+        {"events": ["message.sent", "x"]},
+        {"description": "d" * 201},
+        {"once": ""},
+        {"mode": "x"},
+        {"mode": ""},
+    ],
 )
 def test_other_invalid_input(
     developer: Client, customer: Customer, fields: dict[str, object]
 ) -> None:
     page = _page(customer, "new/")
-    form = {"url": URL, "once": _once(developer, page), **fields}
+    form = {"mode": "live", "url": URL, "once": _once(developer, page), **fields}
     assert developer.post(page, form).status_code == 200
     assert not Endpoint.objects.filter(organization=customer.organization).exists()
 
 
 def test_refusals_are_shown_in_arabic(developer: Client, customer: Customer) -> None:
     page = _page(customer, "new/")
-    form = {"url": "http://example.com", "once": _once(developer, page)}
+    form = {"mode": "live", "url": "http://example.com", "once": _once(developer, page)}
     response = developer.post(page, form, headers={"Accept-Language": "ar"}).content.decode()
     assert "يجب أن يبدأ" in response
 
 
 def test_a_double_click_creates_one_endpoint(developer: Client, customer: Customer) -> None:
     page = _page(customer, "new/")
-    form = {"url": URL, "once": _once(developer, page)}
+    form = {"mode": "live", "url": URL, "once": _once(developer, page)}
     assert SECRET.search(developer.post(page, form).content.decode())
     again = developer.post(page, form, follow=True).content.decode()
     assert not SECRET.search(again)
@@ -215,11 +223,22 @@ def test_at_most_fifty_endpoints(developer: Client, customer: Customer, world: W
     for _ in range(50):
         world.endpoint(customer)
     page = _page(customer, "new/")
-    form = {"url": URL, "once": _once(developer, page)}
+    form = {"mode": "live", "url": URL, "once": _once(developer, page)}
     text = developer.post(page, form, follow=True).content.decode()
     assert "at most 50 webhook endpoints" in text
-    assert "New endpoint" not in text
     assert Endpoint.objects.filter(organization=customer.organization).count() == 50
+    assert "New endpoint" in text, "those of test mode are counted separately"
+    for _ in range(50):
+        world.endpoint(customer, test=True)
+    assert "New endpoint" not in developer.get(_page(customer)).content.decode()
+
+
+def test_an_endpoint_of_test_mode(developer: Client, customer: Customer) -> None:
+    endpoint, _ = _create(developer, customer, mode="test")
+    assert endpoint.test
+    assert ">Test</span>" in developer.get(_page(customer)).content.decode()
+    url = _page(customer, f"{endpoint.public_id}/edit/")
+    assert 'name="mode"' not in developer.get(url).content.decode(), "it never changes"
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@ def test_loopback_is_refused_without_the_setting(
     endpoint = endpoint_of(customer, there.url)
     deliver(start(), happen(customer))
     wait_until(lambda: rows(endpoint)[0].attempts == 1)
-    assert rows(endpoint)[0].error == "ADDRESS_REFUSED"
+    assert rows(endpoint)[0].error == "HOST_REFUSED"
     assert there.connections == 0
 
 
