@@ -125,7 +125,7 @@ def test_examples_run_with_a_key_of_the_readers_own(site: Site, sandbox: None) -
     response = listed.locator(".run-answer")
     expect(response).to_contain_text("200 OK")
     expect(response).to_contain_text("x-ratelimit-remaining")
-    expect(response).to_contain_text('"credits": "88036.5"')
+    expect(response).to_contain_text('"credits": "1000000"')
 
     canceled = example(page, "cancel")
     canceled.get_by_role("button", name="Run").click()
