@@ -171,4 +171,4 @@ def purge_exports() -> None:
 @shared_task(name="messaging.tasks.forget_compositions", ignore_result=True, expires=600)
 def forget_compositions() -> None:
     """Forget which forms were sent long ago."""
-    composer.forget()
+    composer.delete_old()

@@ -274,8 +274,8 @@ def send(member: Member, composed: ComposedMessage, form_id: uuid.UUID, address:
     return Sent(composition.message_id, composition.batch_id, first=True)
 
 
-def forget() -> int:
-    """Delete what was noted longer than KEPT ago; how many."""
+def delete_old() -> int:
+    """Delete records of forms older than KEPT; return their number."""
     old = Composition.objects.filter(created_at__lt=clock.now() - KEPT)
     return old.delete()[0]
 

@@ -93,7 +93,7 @@ class SenderIdsView(ApiView):
         "list_sender_ids", "List the sender IDs", query=SenderIdsQuery, responses={200: SenderIds}
     )
     def get(self, request: Request, query: SenderIdsQuery) -> Response:
-        """The sender IDs of the key's mode, newest first, whatever became of them."""
+        """Return the sender IDs of the key's mode, of every status, newest first."""
         found = _mine(request)
         if query.status is not None:
             found = found.filter(status=query.status)
@@ -105,11 +105,11 @@ class SenderIdsView(ApiView):
         "request_sender_id", "Request a sender ID", body=SenderIdBody, responses={201: SenderIdRow}
     )
     def post(self, request: Request, body: SenderIdBody) -> Response:
-        """Puts it before an operator; `sender_id.approved` or `sender_id.rejected` tells the end.
+        """Submit a sender ID for review; `sender_id.approved` or `sender_id.rejected` follows.
 
-        A rejected, revoked or withdrawn one may be asked for again. 409 `CONFLICT` where it is
-        approved or waits already, or where 50 wait. A test key's request reaches no operator: it is
-        approved at once, for test keys only.
+        A rejected, revoked or withdrawn sender ID may be requested again. 409 `CONFLICT` if it is
+        already approved or pending, or if 50 are pending. A request with a test key is not
+        reviewed: it is approved immediately, for test keys only.
         """
         caller = caller_of(request)
         request_it = approval.register_in_test if caller.test else approval.request_sender
@@ -131,7 +131,7 @@ class SenderIdView(ApiView):
 
     @operation("get_sender_id", "Read a sender ID", responses={200: SenderIdRow})
     def get(self, request: Request, sender_id: PathId) -> Response:
-        """Its status, with the reason of a refusal."""
+        """Return a sender ID's status, with the reason if it was rejected or revoked."""
         found = existing_row(_mine(request), sender_id, SenderReason.NO_SUCH_SENDER)
         return Response(_as_json(found))
 

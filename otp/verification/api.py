@@ -84,8 +84,8 @@ class OtpVerifyBody(Body):
     otp_id: OtpId
     code: Annotated[str, AfterValidator(codes.normalize)] = Field(
         max_length=codes.MAX_INPUT,
-        description="What the person typed or pasted: 4 to 8 digits, in any script. Spaces, dashes,"
-        " dots, line ends and invisible characters do not matter.",
+        description="The code that the user typed or pasted: 4 to 8 digits, in any script. Spaces,"
+        " dashes, dots, line breaks and invisible characters are ignored.",
         examples=["123456"],
         json_schema_extra={"pattern": codes.INPUT_PATTERN},
     )

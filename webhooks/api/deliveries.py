@@ -100,7 +100,7 @@ class DeliveryView(ApiView):
 
     @operation("get_webhook_delivery", "Read one delivery", responses={200: WebhookDelivery})
     def get(self, request: Request, delivery_id: PathId) -> Response:
-        """One event on its way to one endpoint."""
+        """Return the delivery of one event to one endpoint."""
         caller = caller_of(request)
         delivery = log.find(caller.organization_id, delivery_id, test=caller.test)
         return Response(delivery_json(delivery))
@@ -117,7 +117,7 @@ class ReplayView(ApiView):
     def post(self, request: Request, delivery_id: PathId) -> Response:
         """Create a new delivery of the same event, with the same `webhook-id` and body.
 
-        409 `CONFLICT` while the event is still on its way to the endpoint, or where the endpoint
+        409 `CONFLICT` while a delivery of the event to the endpoint is pending, or if the endpoint
         is disabled.
         """
         caller = caller_of(request)

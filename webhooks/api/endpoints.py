@@ -79,7 +79,7 @@ class WebhooksView(ApiView):
         "list_webhooks", "List the webhook endpoints", query=PageQuery, responses={200: Webhooks}
     )
     def get(self, request: Request, query: PageQuery) -> Response:
-        """The endpoints of the key's mode, oldest first."""
+        """Return the endpoints of the key's mode, oldest first."""
         caller = caller_of(request)
         mine = endpoints.endpoints_of(caller.organization_id, test=caller.test)
         if query.cursor is not None:
@@ -95,10 +95,10 @@ class WebhooksView(ApiView):
         "create_webhook", "Create a webhook endpoint", body=WebhookBody, responses={201: NewWebhook}
     )
     def post(self, request: Request, body: WebhookBody) -> Response:
-        """The answer has the signing secret, this once. An organization has at most 50 in a mode.
+        """Create an endpoint in the key's mode; an organization has at most 50 in each mode.
 
-        It has the mode of the key: events of live messages go to a live key's endpoints only, those
-        of test messages to a test key's.
+        Only this response contains the signing secret. Events of live messages are posted to live
+        endpoints only, those of test messages to test endpoints only.
         """
         caller = caller_of(request)
         endpoint = endpoints.create(
@@ -118,7 +118,7 @@ class WebhookView(ApiView):
 
     @operation("get_webhook", "Read a webhook endpoint", responses={200: Webhook})
     def get(self, request: Request, webhook_id: PathId) -> Response:
-        """One endpoint, and how its receiver fares."""
+        """Return an endpoint and its health."""
         caller = caller_of(request)
         endpoint = endpoints.find(caller.organization_id, webhook_id, test=caller.test)
         return Response(endpoint_json(endpoint))
@@ -127,7 +127,7 @@ class WebhookView(ApiView):
         "change_webhook", "Change a webhook endpoint", body=WebhookChanges, responses={200: Webhook}
     )
     def patch(self, request: Request, webhook_id: PathId, body: WebhookChanges) -> Response:
-        """Changes the fields that are given. What is still to be posted goes to the new URL."""
+        """Change the given fields. Pending deliveries are posted to the new URL."""
         changes = body.model_dump(exclude_unset=True)
         caller = caller_of(request)
         endpoint = endpoints.change(caller.organization_id, webhook_id, test=caller.test, **changes)
@@ -135,7 +135,7 @@ class WebhookView(ApiView):
 
     @operation("delete_webhook", "Delete a webhook endpoint", responses={204: None})
     def delete(self, request: Request, webhook_id: PathId) -> Response:
-        """Nothing more is posted to it, and its deliveries are gone too."""
+        """Delete an endpoint with its deliveries; nothing is posted to it any more."""
         caller = caller_of(request)
         endpoints.delete(endpoints.find(caller.organization_id, webhook_id, test=caller.test))
         return Response(status=204)
@@ -150,8 +150,8 @@ class TestView(ApiView):
     def post(self, request: Request, webhook_id: PathId) -> Response:
         """Send `webhook.test` to this endpoint only, whatever its subscribed events.
 
-        Read the delivery by its id to see what the receiver answered. 409 `CONFLICT` where the
-        endpoint is disabled.
+        Read the delivery by its id to see the receiver's response. 409 `CONFLICT` if the endpoint
+        is disabled.
         """
         caller = caller_of(request)
         delivery_id = replay.send_test(caller.organization_id, webhook_id, test=caller.test)
@@ -168,7 +168,8 @@ class RotateSecretView(ApiView):
     def post(self, request: Request, webhook_id: PathId) -> Response:
         """Create a new secret; only this response contains it. Both secrets sign for 24 hours.
 
-        Rotating again within that time ends the oldest one at once: do so twice after a leak.
+        Another rotation within that time revokes the oldest one immediately: rotate twice after a
+        leak.
         """
         caller = caller_of(request)
         endpoint = endpoints.rotate_secret(caller.organization_id, webhook_id, test=caller.test)

@@ -23,7 +23,7 @@ StatusName = Annotated[str, OneOf(["pending", "delivered", "failed"])]
 class Webhook(TypedDict):
     id: Annotated[str, Field(examples=["whk_01hm6v0q8nfj2r4t6v8x0z2a4c"])]
     test: Annotated[
-        bool, Field(description="Its mode: events of test messages only, or of live ones only.")
+        bool, Field(description="Whether it gets the events of test messages, or of live ones.")
     ]
     url: str
     description: str

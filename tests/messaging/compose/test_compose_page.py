@@ -263,7 +263,7 @@ def test_old_form_ids_are_deleted(customer: Customer) -> None:
     for each, age in ages.items():
         Composition.objects.create(id=each, organization=customer.organization)
         Composition.objects.filter(id=each).update(created_at=timezone.now() - age)
-    composer.forget()
+    composer.delete_old()
     mine = Composition.objects.filter(organization=customer.organization)
     assert list(mine.values_list("id", flat=True)) == list(ages)[1:]
 
