@@ -29,14 +29,14 @@ from messaging.states import Status
 )
 def test_what_an_answer_counts_for(outcome, counted: Tally) -> None:
     tally = Tally()
-    tally.answer(outcome)
+    tally.count_submit(outcome)
     assert tally == counted
 
 
 def test_receipts_and_rates() -> None:
     tally = Tally(accepted=6, refused=2)
     for status in (Status.DELIVERED, Status.DELIVERED, Status.FAILED, Status.EXPIRED):
-        tally.receipt(status)
+        tally.count_receipt(status)
     assert (tally.delivered, tally.failed) == (2, 2)
     assert (tally.error_rate, tally.delivery_rate) == (25, 50)
     assert (Tally().error_rate, Tally().delivery_rate) == (None, None)

@@ -1187,7 +1187,7 @@ def test_a_receipt_that_fails_costs_no_other_its_effect(
 def test_a_receipt_is_not_acknowledged_while_the_database_does_not_take_it(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, sqlstate: str
 ) -> None:
-    monkeypatch.setattr(receipt_intake, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(receipt_intake, "RESPONSE_SECONDS", 0.2)
     with running_simulator(
         receipt_delay=0.05, receipt_attempts=1000, receipt_retry_delay=0.1
     ) as simulator:
@@ -1207,7 +1207,7 @@ def test_a_receipt_is_not_acknowledged_while_the_database_does_not_take_it(
 def test_a_carrier_that_sends_no_receipt_again_loses_none(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receipt_intake, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(receipt_intake, "RESPONSE_SECONDS", 0.2)
     with running_simulator(receipt_delay=0.05, receipt_attempts=1) as simulator:
         [carrier] = scene.carriers(simulator)
         with working(carrier):
