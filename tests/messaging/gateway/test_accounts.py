@@ -25,7 +25,7 @@ from messaging.gateway import (
     sessions,
 )
 from messaging.gateway.bind_auth import Denied, Gate
-from messaging.gateway.sessions import Newcomer
+from messaging.gateway.sessions import BindInfo
 from messaging.models import SmppAccount, SmppServer, SmppSession
 from messaging.smpp.constants import Status
 from tests.support.factories import Customer, World, in_threads
@@ -33,8 +33,8 @@ from tests.support.people import PLAIN_STATIC, browser, operator
 from tests.support.smpp_servers import QUICK_HASHERS
 
 
-def newcomer(address: str = "127.0.0.1", *, tls: bool = False) -> Newcomer:
-    return Newcomer("trx", address, 40000, tls, 0x34, "")
+def bind_info(address: str = "127.0.0.1", *, tls: bool = False) -> BindInfo:
+    return BindInfo("trx", address, 40000, tls, 0x34, "")
 
 
 def made(customer: Customer, system_id: str = "acme", **fields) -> tuple[SmppAccount, str]:
@@ -59,16 +59,16 @@ def gate(db: None) -> Gate:
     return Gate(sessions.open_server())
 
 
-def denied(gate: Gate, system_id: str, password: str, who: Newcomer | None = None) -> int:
+def denied(gate: Gate, system_id: str, password: str, who: BindInfo | None = None) -> int:
     with pytest.raises(Denied) as caught:
-        gate.admit(system_id, password, who or newcomer())
+        gate.admit(system_id, password, who or bind_info())
     return caught.value.status
 
 
 # -- passwords ---------------------------------------------------------------------------------
 
 
-def test_password_is_eight_characters_and_kept_as_argon2(customer: Customer, settings) -> None:
+def test_password_has_eight_characters_and_is_stored_as_argon2(customer: Customer, settings) -> None:
     settings.PASSWORD_HASHERS = ARGON2
     account, password = made(customer)
     assert re.fullmatch(r"[A-Za-z0-9]{8}", password)
@@ -90,7 +90,7 @@ def test_rotation_with_and_without_overlap(customer: Customer) -> None:
     assert both.verify(account, third)
 
 
-def test_right_password_costs_one_slow_hash(customer: Customer, monkeypatch) -> None:
+def test_correct_password_costs_one_slow_hash(customer: Customer, monkeypatch) -> None:
     account, password = made(customer)
     verifier = accounts.Verifier()
     asked = []
@@ -111,38 +111,38 @@ def test_right_password_costs_one_slow_hash(customer: Customer, monkeypatch) -> 
 # -- the gate ----------------------------------------------------------------------------------
 
 
-def test_admitted_and_counted(customer: Customer, gate: Gate) -> None:
+def test_binds_are_accepted_and_counted(customer: Customer, gate: Gate) -> None:
     account, password = made(customer, max_binds=2)
-    first = gate.admit("acme", password, newcomer())
-    gate.admit("acme", password, newcomer())
+    first = gate.admit("acme", password, bind_info())
+    gate.admit("acme", password, bind_info())
     assert denied(gate, "acme", password) == Status.ESME_RALYBND
     sessions.release([first[1]])
-    gate.admit("acme", password, newcomer())
+    gate.admit("acme", password, bind_info())
     account.refresh_from_db()
     assert account.last_bind_address == "127.0.0.1"
 
 
-def test_places_of_a_dead_server_are_free_again(customer: Customer, gate: Gate) -> None:
+def test_binds_of_a_dead_server_no_longer_count(customer: Customer, gate: Gate) -> None:
     _, password = made(customer, max_binds=1)
-    gate.admit("acme", password, newcomer())
+    gate.admit("acme", password, bind_info())
     assert denied(gate, "acme", password) == Status.ESME_RALYBND
     long_ago = timezone.now() - timedelta(seconds=SmppServer.LEASE_SECONDS + 1)
     SmppServer.objects.update(seen_at=long_ago)
-    Gate(sessions.open_server()).admit("acme", password, newcomer())
+    Gate(sessions.open_server()).admit("acme", password, bind_info())
 
 
 @pytest.mark.parametrize(
     ("fields", "who", "status"),
     [
-        ({"enabled": False}, newcomer(), Status.ESME_RBINDFAIL),
-        ({"tls_only": True}, newcomer(), Status.ESME_RBINDFAIL),
-        ({"tls_only": True}, newcomer(tls=True), None),
-        ({"networks": ["10.0.0.0/8"]}, newcomer(), Status.ESME_RBINDFAIL),
-        ({"networks": ["10.0.0.0/8"]}, newcomer("10.9.8.7"), None),
-        ({"networks": ["10.0.0.0/8"]}, newcomer("::ffff:10.9.8.7"), None),
+        ({"enabled": False}, bind_info(), Status.ESME_RBINDFAIL),
+        ({"tls_only": True}, bind_info(), Status.ESME_RBINDFAIL),
+        ({"tls_only": True}, bind_info(tls=True), None),
+        ({"networks": ["10.0.0.0/8"]}, bind_info(), Status.ESME_RBINDFAIL),
+        ({"networks": ["10.0.0.0/8"]}, bind_info("10.9.8.7"), None),
+        ({"networks": ["10.0.0.0/8"]}, bind_info("::ffff:10.9.8.7"), None),
     ],
 )
-def test_account_says_who_may_bind(customer, gate, fields, who, status) -> None:
+def test_account_settings_restrict_binds(customer, gate, fields, who, status) -> None:
     _, password = made(customer, **fields)
     if status is None:
         gate.admit("acme", password, who)
@@ -168,9 +168,9 @@ def test_lockout_of_an_account_and_of_an_address(customer: Customer, gate: Gate,
         assert denied(gate, "acme", "wrong") == Status.ESME_RINVPASWD
     assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL
     # Others behind that address, and the account from elsewhere, are let in.
-    gate.admit("acme", password, newcomer("192.0.2.1"))
+    gate.admit("acme", password, bind_info("192.0.2.1"))
     _, other = made(customer, "other")
-    gate.admit("other", other, newcomer())
+    gate.admit("other", other, bind_info())
     for number in range(bind_auth.FAILURES_OF_ADDRESS):
         denied(gate, f"guess{number}", "wrong")
     assert denied(gate, "other", other) == Status.ESME_RBINDFAIL
@@ -182,7 +182,7 @@ def test_without_redis_this_process_locks_an_account_out(customer: Customer, gat
     for _ in range(bind_auth.FAILURES_OF_ACCOUNT):
         assert denied(gate, "acme", "wrong") == Status.ESME_RINVPASWD
     assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL
-    gate.admit("acme", password, newcomer("192.0.2.1"))
+    gate.admit("acme", password, bind_info("192.0.2.1"))
 
 
 class SlowClock:
@@ -194,14 +194,14 @@ class SlowClock:
         return timezone.now()
 
 
-def test_last_place_is_given_once(committed_world: World, monkeypatch) -> None:
+def test_concurrent_binds_never_exceed_the_maximum(committed_world: World, monkeypatch) -> None:
     monkeypatch.setattr(sessions, "clock", SlowClock)
     account, password = made(committed_world.customer(), "racing", max_binds=3)
     gate = Gate(sessions.open_server())
 
     def ask() -> bool:
         try:
-            gate.admit("racing", password, newcomer())
+            gate.admit("racing", password, bind_info())
         except Denied:
             return False
         return True
@@ -214,14 +214,14 @@ def test_last_place_is_given_once(committed_world: World, monkeypatch) -> None:
         account.delete()
 
 
-def test_bind_and_report_do_not_wait_for_each_other(committed_world: World) -> None:
+def test_bind_and_report_do_not_deadlock(committed_world: World) -> None:
     """Each has locked its first row when the other takes its second one: they meet all the time."""
     account, password = made(committed_world.customer(), "meeting", max_binds=3)
     gate = Gate(sessions.open_server())
-    _, session_id = gate.admit("meeting", password, newcomer())
+    _, session_id = gate.admit("meeting", password, bind_info())
     now = timezone.now()
     row = sessions.Report(
-        session_id, account.id, newcomer(), now, 5, 1, 2, 3, 4, 6, 7.5, now, [], []
+        session_id, account.id, bind_info(), now, 5, 1, 2, 3, 4, 6, 7.5, now, [], []
     )
     SmppSession.objects.all().delete()  # so that the report enters it anew, with its references
     both = threading.Barrier(2, timeout=20)
@@ -233,7 +233,7 @@ def test_bind_and_report_do_not_wait_for_each_other(committed_world: World) -> N
 
     def bind() -> UUID | None:
         with connection.execute_wrapper(meeting):
-            return sessions.register(gate.server_id, account, newcomer())
+            return sessions.register(gate.server_id, account, bind_info())
 
     def report() -> None:
         with connection.execute_wrapper(meeting):
@@ -248,7 +248,7 @@ def test_bind_and_report_do_not_wait_for_each_other(committed_world: World) -> N
         account.delete()
 
 
-def test_successor_strikes_off_what_died_on_its_machine(customer: Customer) -> None:
+def test_successor_removes_dead_servers_of_its_machine(customer: Customer) -> None:
     now = timezone.now()
     host = sessions.own_name().rpartition(":")[0]
     long_ago = now - timedelta(hours=1)
@@ -264,12 +264,12 @@ def test_successor_strikes_off_what_died_on_its_machine(customer: Customer) -> N
     assert set(left) == {("elsewhere:1", now), (sessions.own_name(), now)}
 
 
-def test_report_keeps_a_server_and_its_changed_binds(customer: Customer, gate: Gate) -> None:
+def test_report_updates_a_server_and_its_changed_binds(customer: Customer, gate: Gate) -> None:
     account, password = made(customer)
-    _, session_id = gate.admit("acme", password, newcomer())
+    _, session_id = gate.admit("acme", password, bind_info())
     now = timezone.now()
     row = sessions.Report(
-        session_id, account.id, newcomer(), now, 5, 1, 2, 3, 4, 6, 7.5, now, [{"one": 1}], []
+        session_id, account.id, bind_info(), now, 5, 1, 2, 3, 4, 6, 7.5, now, [{"one": 1}], []
     )
     SmppServer.objects.all().delete()  # forgotten meanwhile, its sessions with it
     assert sessions.report(gate.server_id, now, [row])
@@ -295,7 +295,7 @@ def test_account_has_its_own_statuses() -> None:
 @pytest.mark.parametrize(
     "own", [[], {"NOPE": 1}, {"FORBIDDEN": 0}, {"FORBIDDEN": "8"}, {"FORBIDDEN": True}]
 )
-def test_wrong_table_of_statuses(own) -> None:
+def test_invalid_table_of_statuses(own) -> None:
     problem = command_statuses.problem_with(own)
     assert problem is not None
     assert english(problem)
@@ -333,12 +333,12 @@ def fields(customer: Customer, **more) -> dict[str, object]:
     }
 
 
-def test_operator_makes_an_account_and_sees_its_password_once(admin, customer, gate) -> None:
+def test_operator_creates_an_account_and_sees_its_password_once(admin, customer, gate) -> None:
     url = reverse("admin:messaging_smppaccount_add")
     page = admin.post(url, fields(customer), follow=True).content.decode()
     found = re.search(r"password of acme is (\w{8})\.", page)
     assert found, page
-    account, _ = gate.admit("acme", found[1], newcomer("203.0.113.7"))
+    account, _ = gate.admit("acme", found[1], bind_info("203.0.113.7"))
     assert account.networks[0].startswith("203.0.113.7")
     assert found[1] not in admin.get(url).content.decode()
     assert AuditEntry.objects.filter(action="smppaccount.added").exists()
@@ -355,7 +355,7 @@ def test_operator_makes_an_account_and_sees_its_password_once(admin, customer, g
         {"country_code": "0966"},
     ],
 )
-def test_wrong_values_are_told(admin, customer, wrong) -> None:
+def test_invalid_values_are_reported(admin, customer, wrong) -> None:
     answer = admin.post(reverse("admin:messaging_smppaccount_add"), fields(customer, **wrong))
     assert answer.status_code == 200
     assert not SmppAccount.objects.exists()
@@ -367,15 +367,15 @@ def test_operator_rotates_a_password(admin, customer, gate) -> None:
     page = admin.post(url, {"overlap": "24"}, follow=True).content.decode()
     found = re.search(r"password of acme is (\w{8})\.", page)
     assert found, page
-    gate.admit("acme", found[1], newcomer())
-    gate.admit("acme", password, newcomer())
+    gate.admit("acme", found[1], bind_info())
+    gate.admit("acme", password, bind_info())
     entry = AuditEntry.objects.get(action="smpp_account.password_rotated")
     assert entry.organization == customer.organization
 
 
 def test_console_shows_live_binds_only(admin, customer, gate) -> None:
     _, password = made(customer)
-    gate.admit("acme", password, newcomer("192.0.2.77"))
+    gate.admit("acme", password, bind_info("192.0.2.77"))
     url = reverse("admin:messaging_smppsession_changelist")
     assert "192.0.2.77" in admin.get(url).content.decode()
     SmppServer.objects.update(seen_at=timezone.now() - timedelta(minutes=1))

@@ -100,7 +100,7 @@ def test_wrong_password_and_unknown_system_id(server: RunningServer, member) -> 
     assert not SmppSession.objects.exists()
 
 
-def test_a_refused_peer_may_try_again_but_not_for_ever(server: RunningServer, member) -> None:
+def test_a_refused_peer_may_retry_a_few_times(server: RunningServer, member) -> None:
     esme, answer = bind(server.port, system_id="acme", password="wrong")
     assert answer.status == Status.ESME_RINVPASWD
     assert esme.request(pdus.BindTransceiver("acme", member.password)).status == 0
@@ -125,7 +125,7 @@ def test_binds_are_counted_over_two_servers(server: RunningServer, member) -> No
 
 
 @pytest.mark.parametrize("tail", [b"\0", b"abc", b"and more than that"])
-def test_bind_with_an_unreadable_tail_is_let_in(server: RunningServer, member, tail) -> None:
+def test_bind_with_unreadable_trailing_octets_is_accepted(server: RunningServer, member, tail) -> None:
     esme = RawEsme(server.port)
     octets = encode(pdus.BindTransceiver("acme", member.password, sequence=3)) + tail
     esme.send_raw(len(octets).to_bytes(4, "big") + octets[4:])
@@ -141,7 +141,7 @@ def test_second_bind_on_one_connection(server: RunningServer, member) -> None:
         assert esme.request(pdus.EnquireLink()).status == 0
 
 
-def test_what_a_bind_may_not_send(server: RunningServer, member) -> None:
+def test_pdus_that_a_bind_may_not_send(server: RunningServer, member) -> None:
     with member.bound(server.port, pdus.BindReceiver) as esme:
         assert esme.request(submit()).status == Status.ESME_RINVBNDSTS
     esme = RawEsme(server.port)
@@ -156,7 +156,7 @@ def test_silent_connection_is_closed(server: RunningServer) -> None:
     assert 0.3 < time.monotonic() - begun < 1.5
 
 
-def test_bound_peer_is_asked_and_dropped_where_it_does_not_answer(member) -> None:
+def test_unresponsive_peer_is_dropped_after_enquire_link(member) -> None:
     config = LinkConfig(enquire_link_interval=0.2, response_timeout=0.3)
     with running_server(link=config) as server, member.bound(server.port) as esme:
         asked = esme.receive()
@@ -185,7 +185,7 @@ def test_account_that_is_switched_off_is_unbound(server: RunningServer, member) 
         assert esme.closed()
 
 
-def test_draining_answers_what_was_asked_and_unbinds(member) -> None:
+def test_draining_responds_to_pending_requests_and_unbinds(member) -> None:
     with running_server() as server, member.bound(server.port, pdus.BindReceiver) as esme:
         ending = threading.Thread(target=server.stop)
         ending.start()
@@ -200,7 +200,7 @@ def test_draining_answers_what_was_asked_and_unbinds(member) -> None:
     assert not SmppSession.objects.exists()
 
 
-def test_connections_over_the_limit_are_refused_politely(member) -> None:
+def test_connections_over_the_limit_get_a_bind_response(member) -> None:
     with running_server(max_connections=3) as server:
         held = [RawEsme(server.port) for _ in range(3)]
         late, answer = bind(server.port, system_id="acme", password=member.password)
@@ -216,7 +216,7 @@ def test_connections_over_the_limit_are_refused_politely(member) -> None:
             pass
 
 
-def test_a_bind_that_ends_while_it_is_reported_leaves_no_place_taken(
+def test_a_bind_that_ends_during_a_report_leaves_no_session(
     server, member, monkeypatch
 ) -> None:
     """The report was made before the end and is written after it."""
@@ -235,7 +235,7 @@ def test_a_bind_that_ends_while_it_is_reported_leaves_no_place_taken(
     eventually(lambda: not SmppSession.objects.exists())
 
 
-def test_a_bind_that_begins_while_accounts_are_read_stays(
+def test_a_bind_that_starts_while_accounts_are_read_stays(
     server: RunningServer, member, monkeypatch
 ) -> None:
     """The first of its account: the answer does not speak of it."""
@@ -309,7 +309,7 @@ def test_operator_ends_a_bind(server: RunningServer, member) -> None:
     eventually(told.exists)
 
 
-def test_owner_is_told_what_became_of_binds(server: RunningServer, member) -> None:
+def test_history_of_binds(server: RunningServer, member) -> None:
     with member.bound(server.port) as esme:
         esme.send_raw(struct.pack(">IIII", 16, 0x00000063, 0, 9))  # no such command
         assert esme.receive().status == Status.ESME_RINVCMDID

@@ -73,7 +73,7 @@ def server(test_database, django_db_blocker):
 
 
 def serves(server: RunningServer, member: Member) -> bool:
-    """Return whether a newcomer binds and submits."""
+    """Return whether a new peer binds and submits."""
     with member.bound(server.port) as esme:
         return bool(esme.request(submit()).status == 0)
 
@@ -137,7 +137,7 @@ def test_peer_that_never_reads(server, member) -> None:
         thread.join(5)
 
 
-def test_flood_beyond_the_window_waits_and_loses_nothing(server, member) -> None:
+def test_flood_beyond_the_window_loses_nothing(server, member) -> None:
     member.set(window=5)
     with member.bound(server.port) as esme:
         sequences = esme.send(*(submit() for _ in range(300)))
@@ -146,7 +146,7 @@ def test_flood_beyond_the_window_waits_and_loses_nothing(server, member) -> None
     assert {answer.status for answer in answers} == {0}
 
 
-def test_sequence_numbers_used_again(server, member) -> None:
+def test_reused_sequence_numbers(server, member) -> None:
     with member.bound(server.port) as esme:
         frames = []
         for _ in range(20):
@@ -159,7 +159,7 @@ def test_sequence_numbers_used_again(server, member) -> None:
         assert len({answer.message_id for answer in answers}) == 20
 
 
-def test_connection_reset_while_submits_are_under_way(server, member) -> None:
+def test_connection_reset_during_submits(server, member) -> None:
     for _ in range(5):
         with member.bound(server.port) as esme:
             esme.send(*(submit() for _ in range(50)))
@@ -267,14 +267,14 @@ def test_any_submit(server, member, fields) -> None:
 FAULTS = {
     "its answer cannot be made": "id_text",
     "its answer cannot be written": "respond",
-    "its answer cannot be shown": "note_answer",
+    "its answer cannot be shown": "note_response",
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_request_that_fails_costs_no_other_its_answer(server, member, monkeypatch, fault) -> None:
+def test_failing_request_does_not_affect_the_others(server, member, monkeypatch, fault) -> None:
     """Whatever raises for one request of a batch, each is answered, and each exactly once."""
-    owner: Any = {"id_text": account_session, "respond": Link, "note_answer": Console}[fault]
+    owner: Any = {"id_text": account_session, "respond": Link, "note_response": Console}[fault]
     was, calls = getattr(owner, fault), iter(range(1_000))
 
     def failing(*arguments: Any, **named: Any) -> Any:
@@ -292,9 +292,9 @@ def test_request_that_fails_costs_no_other_its_answer(server, member, monkeypatc
     assert len({answer.message_id for answer in answers}) == 6
 
 
-def test_act_whose_answer_fails_is_answered(server, member, monkeypatch) -> None:
-    def answer(*_arguments: Any) -> queries.Answer:
-        return queries.Answer(fields={"message_id": "x" * 70})
+def test_query_whose_response_fails_gets_a_response(server, member, monkeypatch) -> None:
+    def answer(*_arguments: Any) -> queries.Result:
+        return queries.Result(fields={"message_id": "x" * 70})
 
     monkeypatch.setattr(queries, "query", answer)
     with member.bound(server.port) as esme:
@@ -321,7 +321,7 @@ TO_NOBODY = bytes.fromhex(
 )
 
 
-def test_submit_multi_to_nobody(server, member) -> None:
+def test_submit_multi_without_destinations(server, member) -> None:
     with member.bound(server.port) as esme:
         before, nobody, after = submit(b"before"), submit(), submit(b"after")
         for sequence, pdu in enumerate((before, nobody, after), 1):
@@ -335,7 +335,7 @@ def test_submit_multi_to_nobody(server, member) -> None:
     assert {message.text for message in member.customer.messages()} == {"before", "after"}
 
 
-def test_hundred_submit_multi_to_nobody_leave_the_window_open(server, member) -> None:
+def test_submit_multi_without_destinations_releases_the_window(server, member) -> None:
     with member.bound(server.port) as esme:
         esme.send_raw(TO_NOBODY * member.account.window)
         for _ in range(member.account.window):
@@ -378,7 +378,7 @@ _REQUESTS = st.lists(
 @settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests=_REQUESTS)
 @example(requests=[(0x4, encode(submit())[16:]), (0x21, TO_NOBODY[16:])])
-def test_each_request_is_answered_once(server, member, requests) -> None:
+def test_each_request_gets_one_response(server, member, requests) -> None:
     """Whatever is asked in one go, well or badly, each request has one answer of its sequence."""
     frames = [
         struct.pack(">IIII", 16 + len(body), command, 0, number) + body
@@ -409,7 +409,7 @@ def test_never_acknowledging_peer_does_not_stop_another_account(
         other.close()
 
 
-def test_binds_that_hammer_are_locked_out_at_once(server, member) -> None:
+def test_rapid_failed_binds_are_locked_out_quickly(server, member) -> None:
     """A thousand wrong binds cost no thousand slow hashes, and another address gets in."""
     statuses = []
     for number in range(30):

@@ -86,7 +86,7 @@ def nothing(esme: RawEsme, seconds: float = 0.3) -> None:
         esme.receive(seconds)
 
 
-def test_receipt_says_what_became_of_the_message(server: RunningServer, member) -> None:
+def test_receipt_reports_the_outcome(server: RunningServer, member) -> None:
     with member.bound(server.port) as esme:
         message_id = accepted(esme)
         ends()
@@ -149,7 +149,7 @@ def test_states(server, member, status, code, word, state) -> None:
         ("UNDELIV", b"000", None, None),
     ],
 )
-def test_carriers_error_number_is_passed_on_whole(
+def test_carriers_error_number_is_passed_on_completely(
     server, member, committed_world, part_code, err, network, whole
 ) -> None:
     with member.bound(server.port) as esme:
@@ -174,7 +174,7 @@ def test_carriers_error_number_is_passed_on_whole(
         ("NO_RESPONSE", b"000", None, None),
     ],
 )
-def test_refusal_s_number_is_passed_on(server, member, code, err, network, whole) -> None:
+def test_command_status_of_a_refusal_is_passed_on(server, member, code, err, network, whole) -> None:
     with member.bound(server.port) as esme:
         accepted(esme)
         ends("failed", code)
@@ -246,7 +246,7 @@ EXCERPT = "[a_b] @ $ é € مرحبا"
         ),
     ],
 )
-def test_receipt_is_in_the_alphabet_that_its_data_coding_says(
+def test_receipt_alphabet_matches_its_data_coding(
     server, member, fields, data_coding, excerpt
 ) -> None:
     member.set(**{"id_format": "hex"} | fields)
@@ -290,7 +290,7 @@ def test_each_part_of_a_long_text_has_its_receipt(server, member) -> None:
     assert told == {answer.message_id for answer in answers}
 
 
-def test_receipt_of_submit_multi_has_the_id_that_answered(server, member) -> None:
+def test_receipt_of_submit_multi_has_the_id_of_its_response(server, member) -> None:
     numbers = [f"96650123456{n}" for n in range(3)]
     with member.bound(server.port) as esme:
         answer = esme.request(
@@ -310,7 +310,7 @@ def test_receipt_of_submit_multi_has_the_id_that_answered(server, member) -> Non
     assert {pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) for pdu in told} == {answer.message_id}
 
 
-def test_receipts_wait_for_a_bind_that_receives(server, member) -> None:
+def test_receipts_wait_for_a_receiving_bind(server, member) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as sending:
         message_id = accepted(sending)
         ends()
@@ -320,7 +320,7 @@ def test_receipts_wait_for_a_bind_that_receives(server, member) -> None:
     assert told == message_id
 
 
-def test_a_lost_bind_s_receipts_go_out_again_on_the_next(server, member) -> None:
+def test_receipts_of_a_lost_bind_are_sent_on_the_next(server, member) -> None:
     with member.bound(server.port) as esme:
         wanted = {accepted(esme) for _ in range(5)}
         ends()
@@ -368,7 +368,7 @@ def test_a_refused_receipt(server, member, status, comes_again, monkeypatch) -> 
         nothing(esme)
 
 
-def test_receipt_that_cannot_be_written_costs_no_other_its_way(
+def test_receipt_that_cannot_be_encoded_does_not_block_others(
     server, member, monkeypatch, caplog
 ) -> None:
     was = formatting.receipt_pdu
@@ -390,7 +390,7 @@ def test_receipt_that_cannot_be_written_costs_no_other_its_way(
     assert "smpp_receipt_unsendable" in caplog.text
 
 
-def test_receipt_counts_as_answered_whatever_cannot_be_shown_of_it(
+def test_receipt_is_settled_even_if_the_console_fails(
     server, member, monkeypatch
 ) -> None:
     def note(*_arguments):
@@ -404,7 +404,7 @@ def test_receipt_counts_as_answered_whatever_cannot_be_shown_of_it(
         eventually(lambda: not SmppReceipt.objects.exists())
 
 
-def test_peer_that_never_answers_is_dropped_and_others_are_served(server, member) -> None:
+def test_unresponsive_peer_is_dropped_and_others_are_served(server, member) -> None:
     with (
         member.bound(server.port, pdus.BindTransmitter) as sending,
         member.bound(server.port, pdus.BindReceiver) as silent,
@@ -445,7 +445,7 @@ def test_expired_receipts_are_dropped(server, member) -> None:
     assert SmppSubmit.objects.exists()  # still known by its id
 
 
-def test_a_change_that_is_rolled_back_owes_nothing(server, member) -> None:
+def test_a_change_that_is_rolled_back_queues_no_receipt(server, member) -> None:
     with member.bound(server.port) as esme:
         accepted(esme)
         with transaction.atomic():
@@ -456,14 +456,14 @@ def test_a_change_that_is_rolled_back_owes_nothing(server, member) -> None:
         nothing(esme)
 
 
-def test_messages_of_the_api_owe_nothing(server, member) -> None:
+def test_messages_of_the_api_queue_no_receipts(server, member) -> None:
     answer = member.customer.api.post("/v1/sms/send", {"to": "+966501234567", "message": "hello"})
     assert answer.status_code == 202
     ends()
     assert not SmppReceipt.objects.exists()
 
 
-def test_sweeps_and_cancels_owe_receipts_too(server, member) -> None:
+def test_sweeps_and_cancels_queue_receipts_too(server, member) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         accepted(esme)
         Message.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
@@ -501,7 +501,7 @@ def test_query(server, member, status, state, final) -> None:
     ("message_id", "source"),
     [("", "MyCompany"), ("msg_x", "MyCompany"), (None, "Another"), (None, "")],
 )
-def test_query_for_what_is_not_there(server, member, message_id, source) -> None:
+def test_query_for_an_unknown_message(server, member, message_id, source) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         known = accepted(esme)
         asked = known if message_id is None else message_id
@@ -523,7 +523,7 @@ def test_another_customer_s_message_is_not_found(server, member, committed_world
         other.close()
 
 
-def test_cancel_by_id_gives_the_credits_back(server, member) -> None:
+def test_cancel_by_id_refunds_the_credits(server, member) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         known = accepted(esme)
         before = member.customer.balance()
@@ -545,7 +545,7 @@ def test_cancel_by_addresses(server, member) -> None:
     assert Message.objects.filter(status="canceled").count() == 3
 
 
-def test_cancel_of_a_text_that_is_not_whole(server, member) -> None:
+def test_cancel_of_an_incomplete_text(server, member) -> None:
     before = member.customer.balance()
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         known = esme.request(parts_of(LONG, "8")[0]).message_id
@@ -555,7 +555,7 @@ def test_cancel_of_a_text_that_is_not_whole(server, member) -> None:
     assert member.customer.balance() == before
 
 
-def test_what_is_not_offered_is_refused(server, member) -> None:
+def test_unsupported_operations_are_refused(server, member) -> None:
     with member.bound(server.port) as esme:
         listed = pdus.SubmitMulti(
             "", 5, 0, "MyCompany", [pdus.DistributionList("friends")], short_message=b"hi"

@@ -60,7 +60,7 @@ def texts(member: Member) -> dict[str, str]:
     return {message.text: message.status for message in member.customer.messages()}
 
 
-def test_text_and_charge_are_the_new_ones_and_the_id_stays(esme, member) -> None:
+def test_text_and_charge_change_and_the_id_stays(esme, member) -> None:
     known = esme.request(scheduled(receipt=1)).message_id
     before = Message.objects.get()
     long = b"It takes two parts now. " * 10
@@ -82,7 +82,7 @@ def test_text_and_charge_are_the_new_ones_and_the_id_stays(esme, member) -> None
     esme.answer(receipt)
 
 
-def test_it_may_be_replaced_again_and_canceled(esme, member) -> None:
+def test_replaced_message_may_be_replaced_again_and_canceled(esme, member) -> None:
     known = esme.request(scheduled()).message_id
     for text in (b"second", b"third"):
         assert esme.request(replacement(known, text)).status == 0
@@ -92,7 +92,7 @@ def test_it_may_be_replaced_again_and_canceled(esme, member) -> None:
     assert member.customer.balance() == 100 * MICRO
 
 
-def test_times_are_replaced_where_they_are_given(esme, member) -> None:
+def test_given_times_are_replaced(esme, member) -> None:
     known = esme.request(scheduled()).message_id
     at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=5)
     wanted = replacement(
@@ -132,7 +132,7 @@ def test_long_text_by_the_id_of_any_part(esme, member) -> None:
         ({"validity_period": "200101000000000+"}, Status.ESME_RINVEXPIRY),
     ],
 )
-def test_refused_and_nothing_changed(esme, member, fields, status) -> None:
+def test_refused_replacement_changes_nothing(esme, member, fields, status) -> None:
     known = esme.request(scheduled()).message_id
     wanted = replacement(known)
     for name, value in fields.items():
@@ -143,14 +143,14 @@ def test_refused_and_nothing_changed(esme, member, fields, status) -> None:
 
 
 @pytest.mark.parametrize("status", ["sending", "sent", "delivered", "canceled"])
-def test_what_a_carrier_has_is_not_replaced(esme, member, status) -> None:
+def test_submitted_message_is_not_replaced(esme, member, status) -> None:
     known = esme.request(submit()).message_id
     advance(Message.objects.all(), status)
     assert esme.request(replacement(known)).status == Status.ESME_RREPLACEFAIL
     assert texts(member) == {"hello": status}
 
 
-def test_text_of_which_parts_are_missing_is_not_replaced(esme, member) -> None:
+def test_incomplete_text_is_not_replaced(esme, member) -> None:
     known = esme.request(parts_of(LONG, "8")[0]).message_id
     assert esme.request(replacement(known)).status == Status.ESME_RREPLACEFAIL
 
@@ -173,7 +173,7 @@ def test_balance_that_does_not_cover_the_new_text_changes_nothing(
         poor.close()
 
 
-def test_carrier_that_takes_it_in_that_moment_wins(esme, member, monkeypatch) -> None:
+def test_concurrent_claim_of_a_carrier_worker_wins(esme, member, monkeypatch) -> None:
     known = esme.request(submit()).message_id
     exchange = replace._exchange
 
@@ -188,7 +188,7 @@ def test_carrier_that_takes_it_in_that_moment_wins(esme, member, monkeypatch) ->
     assert {row.message_id for row in SmppSubmit.objects.all()} == {Message.objects.get().id}
 
 
-def test_replacing_counts_as_submitting(server, member) -> None:
+def test_replacement_counts_as_a_submit(server, member) -> None:
     member.set(throughput=1)
     with member.bound(server.port) as esme:
         known = esme.request(scheduled()).message_id

@@ -165,7 +165,7 @@ def suspend(running: RunningServer, member: Member) -> None:
 
 
 @pytest.mark.parametrize("end", [end_bind, disable, suspend, stop_it])
-def test_nothing_that_was_accepted_stays_unanswered(
+def test_every_accepted_submit_gets_a_response(
     member: Member, end: Callable[[RunningServer, Member], None]
 ) -> None:
     with running_server() as running, member.bound(running.port) as esme:
@@ -177,7 +177,7 @@ def test_nothing_that_was_accepted_stays_unanswered(
 
 
 @pytest.mark.timeout(180)
-def test_server_process_that_is_ended_answers_all_that_it_accepted(
+def test_stopped_server_process_responds_to_all_accepted_submits(
     member_of_process: Member,
 ) -> None:
     member = member_of_process
@@ -204,7 +204,7 @@ def _serves(port: int) -> bool:
     return False
 
 
-def test_silent_receiver_does_not_keep_its_submits_from_being_answered(
+def test_silent_receiver_does_not_delay_submit_responses(
     server: RunningServer, member: Member
 ) -> None:
     """It acknowledges no receipt: that is not waited for longer than a moment."""
@@ -232,7 +232,7 @@ def delivered() -> None:
     )
 
 
-def test_unbind_of_who_owes_acknowledgements_is_answered_at_once(
+def test_unbind_with_pending_receipts_gets_an_immediate_response(
     server: RunningServer, member: Member
 ) -> None:
     """What it did not acknowledge goes back to the queue, and out over the next bind."""
@@ -254,7 +254,7 @@ def test_unbind_of_who_owes_acknowledgements_is_answered_at_once(
         eventually(lambda: not SmppReceipt.objects.exists())
 
 
-def test_unbind_behind_submits_comes_after_their_answers(
+def test_unbind_response_comes_after_the_submit_responses(
     server: RunningServer, member: Member
 ) -> None:
     with member.bound(server.port) as esme:

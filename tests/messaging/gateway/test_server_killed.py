@@ -170,7 +170,7 @@ def test_magic_numbers_of_a_test_account(site: Site) -> None:
     assert site.sql("SELECT micro FROM accounts_balance") == before
 
 
-def test_server_is_killed_under_load(site: Site) -> None:
+def test_server_killed_under_load_loses_nothing(site: Site) -> None:
     load = Load(site)
     load.start()
     until(lambda: len(load.answered) > 300, 30, lambda: site.text[-3000:])
@@ -202,7 +202,7 @@ def test_server_is_killed_under_load(site: Site) -> None:
     assert site.manage("check_ledger").returncode == 0
 
 
-def test_server_that_is_ended_drains(site: Site) -> None:
+def test_stopped_server_drains(site: Site) -> None:
     """SIGTERM: every submit that was written is answered, and no receipt comes twice."""
     load = Load(site)
     load.start()

@@ -85,7 +85,7 @@ def refused(esme, member, pdu: pdus.Request) -> int:
 # -- what is accepted --------------------------------------------------------------------------
 
 
-def test_submit_is_stored_and_charged_before_it_is_answered(esme, member) -> None:
+def test_submit_is_stored_and_charged_before_the_response(esme, member) -> None:
     answer = esme.request(submit(b"hello"))
     assert answer.status == 0
     message = stored(member)
@@ -96,7 +96,7 @@ def test_submit_is_stored_and_charged_before_it_is_answered(esme, member) -> Non
     assert [kind for kind, _ in member.customer.events()] == []
 
 
-def test_webhooks_hear_of_it(esme, member, committed_world) -> None:
+def test_submit_creates_webhook_events(esme, member, committed_world) -> None:
     committed_world.endpoint(member.customer)
     esme.request(submit())
     assert member.customer.events() == [("message.queued", stored(member).id)]
@@ -134,7 +134,7 @@ SEVENTY = "مرحبا بكم " * 7
         (BOM_BE + "مرحبا".encode("utf-16-be") + b"\0", "مرحبا"),
     ],
 )
-def test_byte_order_marks_are_no_text(esme, member, octets, expected) -> None:
+def test_byte_order_marks_are_removed(esme, member, octets, expected) -> None:
     """70 letters stay one part, and none is read the wrong way round."""
     assert esme.request(submit(octets, data_coding=8)).status == 0
     message = stored(member)
@@ -142,7 +142,7 @@ def test_byte_order_marks_are_no_text(esme, member, octets, expected) -> None:
 
 
 @pytest.mark.parametrize("octets", [BOM_BE, BOM_LE, BOM_BE + b"\0", BOM_LE + b"a"])
-def test_a_byte_order_mark_alone_is_no_text(esme, member, octets) -> None:
+def test_a_byte_order_mark_alone_is_an_empty_text(esme, member, octets) -> None:
     refused(esme, member, submit(octets, data_coding=8))
 
 
@@ -176,7 +176,7 @@ def test_byte_order_marks_of_parts(esme, member, order, marks) -> None:
         ({"tlvs": {int(Tag.MESSAGE_PAYLOAD): b"hello\0"}}, b""),
     ],
 )
-def test_counted_nul_at_the_end_is_no_text(esme, member, fields, octets) -> None:
+def test_counted_final_nul_is_removed(esme, member, fields, octets) -> None:
     assert esme.request(submit(octets, **fields)).status == 0
     assert stored(member).text == "hello"
 
@@ -192,7 +192,7 @@ def test_counted_nul_in_an_account_s_own_coding(server, member, coding) -> None:
 
 
 @pytest.mark.parametrize("written", ["see you @", "@", "@@", "at\n@"])
-def test_at_sign_that_stands_alone_stays(esme, member, written) -> None:
+def test_single_at_sign_is_kept(esme, member, written) -> None:
     """In GSM's alphabet it has the octet 0."""
     assert esme.request(submit(encoding.written_in_gsm(written))).status == 0
     assert stored(member).text == written
@@ -252,7 +252,7 @@ def test_default_coding_of_an_account(server, member, coding, octets, expected) 
     assert stored(member).text == expected
 
 
-def test_coding_of_table() -> None:
+def test_table_of_codings() -> None:
     plain = SmppAccount()
     for data_coding in (2, 4, 5, 6, 9, 13, 0x14, 0x1C, 0x40, 0xC0, 0xF4):
         with pytest.raises(Refused):
@@ -317,7 +317,7 @@ def test_message_payload(esme, member) -> None:
 @pytest.mark.parametrize(
     "tail", [b"\0", b"abc", b"\x02\x04", b"\x14\x00\x00\x05a", b"\x04\x24\xff\xff"]
 )
-def test_submit_with_an_unreadable_tail_is_taken(server, member, tail) -> None:
+def test_submit_with_unreadable_trailing_octets_is_accepted(server, member, tail) -> None:
     """A common PHP client writes a NUL behind the text, and could never send anything."""
     pdu = submit(b"hello", receipt=1, tlvs={int(Tag.USER_MESSAGE_REFERENCE): b"\x01\x02"})
     with member.bound(server.port) as esme:
@@ -337,7 +337,7 @@ def test_submit_with_an_unreadable_tail_is_taken(server, member, tail) -> None:
 
 
 @pytest.mark.parametrize("length", [0, 3, 200])
-def test_length_that_lies_about_the_text_is_refused(esme, member, length) -> None:
+def test_wrong_sm_length_is_refused(esme, member, length) -> None:
     """Nobody gets half a text, and nobody is charged for it."""
     octets = bytearray(encode(submit(b"hello, here is all of it")))
     place = octets.index(b"hello") - 1
@@ -417,7 +417,7 @@ def test_test_account_is_never_charged(committed_world, server, member, settings
         tester.close()
 
 
-def test_test_account_names_any_sender_that_may_be_one(
+def test_test_account_may_use_any_valid_sender(
     committed_world, server, member, settings
 ) -> None:
     committed_world.carrier(is_sandbox=True)
@@ -475,7 +475,7 @@ def test_times(written, expected) -> None:
     "written",
     ["", "x" * 16, "261331120000000+", "260731250000000+", "260731120000049+", "26073112000000 R"],
 )
-def test_wrong_times(written) -> None:
+def test_invalid_times(written) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_time(written, datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -491,14 +491,14 @@ def test_priority(server, member, may, priority, urgent) -> None:
     assert stored(member).urgent is urgent
 
 
-def test_reference_is_the_messages_and_no_key_unless_asked_for(esme, member) -> None:
+def test_reference_is_no_idempotency_key_by_default(esme, member) -> None:
     pdu = submit(tlvs={Tag.USER_MESSAGE_REFERENCE: b"\x12\x34"})
     ids_ = {esme.request(pdu).message_id for _ in range(2)}
     assert len(ids_) == 2
     assert {m.reference for m in member.customer.messages()} == {str(0x1234)}
 
 
-def test_reference_once(server, member) -> None:
+def test_reference_as_an_idempotency_key(server, member) -> None:
     member.set(references_once=True)
     tlvs = {Tag.USER_MESSAGE_REFERENCE: b"\x12\x34"}
     with member.bound(server.port) as one, member.bound(server.port) as two:
@@ -519,7 +519,7 @@ def test_reference_once(server, member) -> None:
     assert member.customer.balance() == 98 * MICRO
 
 
-def test_refused_reference_may_be_used_again(server, member) -> None:
+def test_refused_reference_may_be_reused(server, member) -> None:
     member.set(references_once=True)
     pdu = submit(tlvs={Tag.USER_MESSAGE_REFERENCE: b"\0\x01"})
     with member.bound(server.port) as esme:
@@ -688,7 +688,7 @@ def test_parts_over_several_binds_at_once(server, member) -> None:
     )
 
 
-def test_parts_are_charged_from_the_first_on_and_given_back(esme, member) -> None:
+def test_first_part_is_charged_for_all_and_refunded_on_expiry(esme, member) -> None:
     first, *_ = parts_of(LONG, "8", receipt=1)
     total = len(parts_of(LONG, "8"))
     answer = esme.request(first)
@@ -716,7 +716,7 @@ def both(esme: RawEsme, answers: int, receipts: int) -> tuple[list[Any], list[An
     return got
 
 
-def test_repeated_part_is_the_same(esme, member) -> None:
+def test_repeated_part_gets_the_same_id(esme, member) -> None:
     one, *rest = parts_of(LONG, "8")
     first = esme.request(one).message_id
     assert esme.request(one).message_id == first
@@ -731,7 +731,7 @@ def test_repeated_part_is_the_same(esme, member) -> None:
 OTHER = "Quite another text under the same reference, and as many parts! " * 9
 
 
-def test_reference_used_again_by_a_bind_gives_the_first_text_up(esme, member) -> None:
+def test_reference_reused_by_a_bind_drops_the_first_text(esme, member) -> None:
     """No mixture of both is ever sent, and what the first was charged comes back."""
     one, *_ = parts_of(LONG, "8", receipt=1)
     second = parts_of(OTHER, "8")
@@ -747,13 +747,13 @@ def test_reference_used_again_by_a_bind_gives_the_first_text_up(esme, member) ->
     assert not SmppAssembly.objects.exists()
 
 
-def test_two_texts_under_one_reference_in_one_write(esme, member) -> None:
+def test_two_texts_with_one_reference_in_one_write(esme, member) -> None:
     sequences = esme.send(*parts_of(LONG, "8"), *parts_of(OTHER, "8"))
     assert {esme.receive().status for _ in sequences} == {0}
     assert sorted(m.text for m in member.customer.messages()) == sorted([LONG, OTHER])
 
 
-def test_two_binds_under_one_reference_each_send_their_text(server, member) -> None:
+def test_two_binds_with_one_reference_each_send_their_text(server, member) -> None:
     """Two programs of one customer that count their references alike."""
     with member.bound(server.port) as one, member.bound(server.port) as two:
         for mine, theirs in zip(parts_of(LONG, "8"), parts_of(OTHER, "8"), strict=True):
@@ -770,7 +770,7 @@ def test_two_binds_under_one_reference_each_send_their_text(server, member) -> N
     )
 
 
-def test_reference_used_for_one_text_after_the_other_is_refused_in_the_end(esme, member) -> None:
+def test_reference_reused_too_often_is_refused(esme, member) -> None:
     """So often in one write that nobody could mean it: it costs no more than a few rounds."""
     header = encoding.concat_udh(7, 2, 1)
     wild = [submit(header + f"text {n}".encode(), esm_class=0x40) for n in range(40)]
@@ -787,7 +787,7 @@ def test_reference_used_for_one_text_after_the_other_is_refused_in_the_end(esme,
         ({"source_addr": "Other"}, Status.ESME_RINVSRCADR),
     ],
 )
-def test_first_part_is_judged(esme, member, change, status) -> None:
+def test_first_part_is_evaluated(esme, member, change, status) -> None:
     part = parts_of(LONG, "8")[1]
     for name, value in change.items():
         setattr(part, name, value)
@@ -810,7 +810,7 @@ def test_long_text_without_the_credits(server, committed_world, member) -> None:
         poor.close()
 
 
-def test_text_that_is_refused_when_whole(esme, member) -> None:
+def test_text_that_is_refused_when_complete(esme, member) -> None:
     """A text that only turns out wrong with its last part: what was answered ends as failed."""
     *first, last = parts_of(ARABIC, "8", receipt=1)
     answers = [esme.request(pdu) for pdu in first]
@@ -827,7 +827,7 @@ def test_text_that_is_refused_when_whole(esme, member) -> None:
     assert member.customer.balance() == 100 * MICRO
 
 
-def test_surrogates_cut_by_the_customer_are_healed(esme, member) -> None:
+def test_surrogates_split_between_parts_are_joined(esme, member) -> None:
     body = "👋" * 40
     octets = body.encode("utf-16-be")
     cut = [octets[:70], octets[70:140], octets[140:]]  # in the middle of pairs
@@ -859,7 +859,7 @@ def test_windows_of_many_submits(esme, member) -> None:
 # -- the database fails --------------------------------------------------------------------------
 
 
-def test_commit_whose_outcome_was_not_told_is_found_out(esme, member, monkeypatch) -> None:
+def test_unknown_commit_outcome_is_looked_up(esme, member, monkeypatch) -> None:
     """The connection is lost right after the commit: the answer is by what is stored."""
     take = store.take
 
@@ -874,7 +874,7 @@ def test_commit_whose_outcome_was_not_told_is_found_out(esme, member, monkeypatc
     assert known == {message.id for message in member.customer.messages()}
 
 
-def test_commit_that_was_not_is_answered_so(esme, member, monkeypatch) -> None:
+def test_failed_commit_is_reported(esme, member, monkeypatch) -> None:
     def cut_off(account, submits) -> None:
         raise OperationalError("deadlock detected")
 
@@ -882,23 +882,23 @@ def test_commit_that_was_not_is_answered_so(esme, member, monkeypatch) -> None:
     assert refused(esme, member, submit()) == Status.ESME_RMSGQFUL
 
 
-def test_nobody_is_told_what_nobody_knows(esme, member, monkeypatch) -> None:
+def test_unknown_outcome_gets_no_response(esme, member, monkeypatch) -> None:
     def cut_off(*_) -> None:
         raise OperationalError("the database system is shutting down")
 
     for name in ("take", "stored"):
         monkeypatch.setattr(store, name, cut_off)
-    monkeypatch.setattr(submit_batches, "ASK_SECONDS", 0.1)
-    monkeypatch.setattr(submit_batches, "ASK_PAUSE", 0.01)
+    monkeypatch.setattr(submit_batches, "OUTCOME_SECONDS", 0.1)
+    monkeypatch.setattr(submit_batches, "OUTCOME_PAUSE", 0.01)
     esme.send(submit())
     assert esme.receive() is None
 
 
-def test_one_submit_that_we_cannot_take_costs_no_other(esme, member, monkeypatch) -> None:
+def test_one_failing_submit_does_not_affect_others(esme, member, monkeypatch) -> None:
     take = store.take
 
     def stumbles(account, submits) -> None:
-        if any(submit.wanted.text == "trap" for submit in submits):
+        if any(submit.parsed.text == "trap" for submit in submits):
             raise ValueError("a mistake of ours")
         take(account, submits)
 
@@ -909,7 +909,7 @@ def test_one_submit_that_we_cannot_take_costs_no_other(esme, member, monkeypatch
     assert sorted(m.text for m in member.customer.messages()) == ["one", "two"]
 
 
-def test_a_mistake_of_ours_is_a_system_error(esme, member, monkeypatch) -> None:
+def test_internal_error_is_a_system_error(esme, member, monkeypatch) -> None:
     monkeypatch.setattr(store, "take", lambda *_: 1 / 0)
     assert refused(esme, member, submit()) == Status.ESME_RSYSERR
     monkeypatch.undo()
