@@ -1,4 +1,4 @@
-"""What carriers answer, counted by the minute."""
+"""Carriers' responses, counted by the minute."""
 
 from datetime import timedelta
 
@@ -27,7 +27,7 @@ from messaging.states import Status
         (ValueError("too long"), Tally()),
     ],
 )
-def test_what_an_answer_counts_for(outcome, counted: Tally) -> None:
+def test_counts_by_outcome(outcome, counted: Tally) -> None:
     tally = Tally()
     tally.count_submit(outcome)
     assert tally == counted
@@ -42,16 +42,16 @@ def test_receipts_and_rates() -> None:
     assert (Tally().error_rate, Tally().delivery_rate) == (None, None)
 
 
-def test_what_is_taken_is_not_counted_twice_and_may_be_given_back() -> None:
+def test_taken_counts_are_reset_and_can_be_added_again() -> None:
     tally = Tally(accepted=2)
-    taken = tally.take()
-    assert (tally, taken) == (Tally(), Tally(accepted=2))
+    counts = tally.take()
+    assert (tally, counts) == (Tally(), Tally(accepted=2))
     tally.accepted = 1
-    tally.add(taken)
+    tally.add(counts)
     assert tally == Tally(accepted=3)
 
 
-def test_minutes_add_up_and_old_ones_go(carrier: Carrier) -> None:
+def test_minutes_add_up_and_old_ones_are_deleted(carrier: Carrier) -> None:
     now = timezone.now()
     for _ in range(2):
         traffic.record(carrier.pk, Tally(accepted=3, failed=1), now)
