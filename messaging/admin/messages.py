@@ -4,6 +4,7 @@ Texts are hidden: reading one needs a reason, which goes into the audit log.
 """
 
 import uuid
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -257,14 +258,19 @@ class EarlyReceiptAdmin(LongTableAdmin):
         return [export, *super().get_urls()]
 
     def export(self, request: HttpRequest) -> HttpResponseBase:
-        """Download the filtered rows as CSV. It is audited."""
+        """Download the filtered rows as CSV or XLSX. It is audited."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = self.get_changelist_instance(request).get_queryset(request)
+        # To the list, every parameter is a filter.
+        filters = request.GET.copy()
+        filters.pop("format", None)
+        narrowed = copy(request)
+        narrowed.GET = filters  # type: ignore[assignment]
+        found = self.get_changelist_instance(narrowed).get_queryset(narrowed)
         trail.record(
             "receipts.exported",
             actor=operator(request),
-            detail={"filters": request.GET.urlencode()},
+            detail={"filters": filters.urlencode()},
             address=client_address(request),
         )
         return download(request, "receipts-not-used", unused_receipts.rows(found))

@@ -5,6 +5,7 @@ import io
 from datetime import timedelta
 from typing import Any
 
+import openpyxl
 import pytest
 from django.test import Client
 from django.urls import reverse
@@ -165,6 +166,11 @@ def test_export_has_the_filtered_receipts(admin: Client, carrier: Carrier) -> No
     written = b"".join(response.streaming_content).decode("utf-8-sig")  # type: ignore[attr-defined]
     (row,) = csv.DictReader(io.StringIO(written))
     assert row.pop("received_at").startswith(f"{timezone.now():%Y-}")
+    response = admin.get(EXPORT + "?reason__exact=unknown_word&format=xlsx")
+    content = b"".join(response.streaming_content)  # type: ignore[attr-defined]
+    sheet = openpyxl.load_workbook(io.BytesIO(content)).worksheets[0]
+    assert [str(cell.value) for cell in sheet[2]][1:4] == [carrier.slug, "unknown_word", "+9"]
+    assert sheet.max_row == 2
     assert row == {
         "carrier": carrier.slug,
         "reason": "unknown_word",
@@ -174,8 +180,9 @@ def test_export_has_the_filtered_receipts(admin: Client, carrier: Carrier) -> No
         "error_code": "'=NODLV",
         "as_it_came": "deliver_sm esm_class=0x04 id:+9 stat:=NODLV",
     }
-    entry = AuditEntry.objects.get(action="receipts.exported")
-    assert entry.detail == {"filters": "reason__exact=unknown_word"}
+    entries = AuditEntry.objects.filter(action="receipts.exported")
+    filters = {"filters": "reason__exact=unknown_word"}
+    assert [entry.detail for entry in entries] == [filters, filters]
     everything = b"".join(admin.get(EXPORT).streaming_content)  # type: ignore[attr-defined]
     assert everything.count(b"\r\n") == 3
 

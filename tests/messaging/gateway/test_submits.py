@@ -538,7 +538,8 @@ def test_refused_reference_may_be_reused(server, member) -> None:
     [
         ({"to": "12"}, Status.ESME_RINVDSTADR),
         ({"to": "12025550123"}, Status.ESME_RINVDSTADR),
-        ({"dest_addr_ton": 2}, Status.ESME_RINVDSTTON),
+        ({"dest_addr_ton": 2, "to": "971501234567"}, Status.ESME_RINVDSTADR),
+        ({"dest_addr_ton": 2, "to": "5016345670"}, Status.ESME_RINVDSTADR),
         ({"dest_addr_ton": 5}, Status.ESME_RINVDSTTON),
         ({"dest_addr_npi": 3}, Status.ESME_RINVDSTNPI),
         ({"source_addr": "Other"}, Status.ESME_RINVSRCADR),
@@ -581,6 +582,25 @@ def test_refusals(esme, member, fields, status) -> None:
         if name not in ("text", "to"):
             setattr(pdu, name, value)
     assert refused(esme, member, pdu) == status
+
+
+@pytest.mark.parametrize("written", ["0501234567", "501234567", "966501234567"])
+def test_a_national_number_is_of_the_default_country(server, member, written: str) -> None:
+    pdu = submit(b"hello", written)
+    pdu.dest_addr_ton = 2
+    with member.bound(server.port) as esme:
+        assert esme.request(pdu).status == 0
+    assert [message.to for message in member.customer.messages()] == ["+966501234567"]
+
+
+def test_a_national_number_without_a_default_country(server, member) -> None:
+    organization = member.customer.organization
+    organization.default_country = ""
+    organization.save()
+    pdu = submit(b"hello", "0501234567")
+    pdu.dest_addr_ton = 2
+    with member.bound(server.port) as esme:
+        assert refused(esme, member, pdu) == Status.ESME_RINVDSTTON
 
 
 def test_no_credits(server, committed_world, member) -> None:

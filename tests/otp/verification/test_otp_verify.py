@@ -3,6 +3,7 @@
 import json
 import threading
 import time
+import unicodedata
 from functools import partial
 from typing import Any
 
@@ -20,6 +21,7 @@ from otp.verification import (
 from otp.verification import (
     send as sending,
 )
+from tests.otp.verification.test_otp_codes import PASTED
 from tests.support import otps
 from tests.support.factories import (
     PHONE,
@@ -69,16 +71,22 @@ def test_the_right_code(api: Api, customer: Customer, world: World) -> None:
     }
 
 
-@pytest.mark.parametrize(
-    "pasted",
-    [
-        "{}\n", "\t{}", "{}.", "{}\u200b", "\u2068{}\u2069", "\u202e{}\u202c", "{}\u06d4",
-    ],
-)  # fmt: skip
+def _spelled(pattern: str, code: str) -> str:
+    """Return the pattern with the code's digits, in their script, for its own."""
+    digits = iter(code)
+    return "".join(
+        chr(ord(each) - unicodedata.decimal(each) + int(next(digits)))
+        if unicodedata.decimal(each, None) is not None
+        else each
+        for each in pattern
+    )
+
+
+@pytest.mark.parametrize("pasted", PASTED, ids=ascii)
 def test_a_code_as_it_is_pasted(api: Api, pasted: str) -> None:
     sent = send(api)
     code = code_of(sent["otp_id"])
-    assert check(api, sent["otp_id"], pasted.format(code))["verified"] is True
+    assert check(api, sent["otp_id"], _spelled(pasted, code))["verified"] is True
 
 
 def test_a_code_in_parts_and_in_other_digits(api: Api) -> None:
