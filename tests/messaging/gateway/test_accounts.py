@@ -1,4 +1,4 @@
-"""Customers' SMPP accounts: passwords, rotation, the gate, the operators' pages."""
+"""Customers' SMPP accounts: passwords, rotation, bind authentication, the operators' pages."""
 
 import re
 import threading
@@ -37,7 +37,7 @@ def bind_info(address: str = "127.0.0.1", *, tls: bool = False) -> BindInfo:
     return BindInfo("trx", address, 40000, tls, 0x34, "")
 
 
-def made(customer: Customer, system_id: str = "acme", **fields) -> tuple[SmppAccount, str]:
+def created(customer: Customer, system_id: str = "acme", **fields) -> tuple[SmppAccount, str]:
     account, password = accounts.create_account(customer.organization, system_id)
     SmppAccount.objects.filter(pk=account.pk).update(**fields)
     account.refresh_from_db()
@@ -49,7 +49,7 @@ ARGON2 = django_settings.PASSWORD_HASHERS
 
 @pytest.fixture(autouse=True)
 def _quickly(settings) -> None:
-    """No failed binds yet, and a quick hash: the slow one is for two tests."""
+    """Start without failed binds, and with a fast hash: only two tests use the slow one."""
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
 
@@ -68,22 +68,24 @@ def denied(gate: Gate, system_id: str, password: str, who: BindInfo | None = Non
 # -- passwords ---------------------------------------------------------------------------------
 
 
-def test_password_has_eight_characters_and_is_stored_as_argon2(customer: Customer, settings) -> None:
+def test_password_has_eight_characters_and_is_stored_as_argon2(
+    customer: Customer, settings
+) -> None:
     settings.PASSWORD_HASHERS = ARGON2
-    account, password = made(customer)
+    account, password = created(customer)
     assert re.fullmatch(r"[A-Za-z0-9]{8}", password)
     assert account.password_hash.startswith("argon2")
     assert password not in account.password_hash
 
 
 def test_rotation_with_and_without_overlap(customer: Customer) -> None:
-    account, first = made(customer)
+    account, first = created(customer)
     second = accounts.rotate_password(account, timedelta(hours=1))
     both = accounts.Verifier()
     assert both.verify(account, first)
     assert both.verify(account, second)
     account.previous_until = timezone.now() - timedelta(seconds=1)
-    # What was remembered does not outlive the overlap.
+    # The cached digest does not outlive the overlap.
     assert not both.verify(account, first)
     third = accounts.rotate_password(account)
     assert not both.verify(account, second)
@@ -91,28 +93,28 @@ def test_rotation_with_and_without_overlap(customer: Customer) -> None:
 
 
 def test_correct_password_costs_one_slow_hash(customer: Customer, monkeypatch) -> None:
-    account, password = made(customer)
+    account, password = created(customer)
     verifier = accounts.Verifier()
-    asked = []
+    encoded_hashes = []
     slow = hashers.check_password
 
     def counted(password: str, encoded: str) -> bool:
-        asked.append(encoded)
+        encoded_hashes.append(encoded)
         return slow(password, encoded)
 
     monkeypatch.setattr(accounts, "check_password", counted)
     assert [verifier.verify(account, password) for _ in range(3)] == [True] * 3
-    assert len(asked) == 1
+    assert len(encoded_hashes) == 1
     assert not verifier.verify(account, password + "x")
     assert not verifier.verify(None, password)
-    assert len(asked) == 3  # as slow for nobody as for a wrong one
+    assert len(encoded_hashes) == 3  # as slow without an account as for a wrong password
 
 
-# -- the gate ----------------------------------------------------------------------------------
+# -- bind authentication -----------------------------------------------------------------------
 
 
 def test_binds_are_accepted_and_counted(customer: Customer, gate: Gate) -> None:
-    account, password = made(customer, max_binds=2)
+    account, password = created(customer, max_binds=2)
     first = gate.admit("acme", password, bind_info())
     gate.admit("acme", password, bind_info())
     assert denied(gate, "acme", password) == Status.ESME_RALYBND
@@ -123,7 +125,7 @@ def test_binds_are_accepted_and_counted(customer: Customer, gate: Gate) -> None:
 
 
 def test_binds_of_a_dead_server_no_longer_count(customer: Customer, gate: Gate) -> None:
-    _, password = made(customer, max_binds=1)
+    _, password = created(customer, max_binds=1)
     gate.admit("acme", password, bind_info())
     assert denied(gate, "acme", password) == Status.ESME_RALYBND
     long_ago = timezone.now() - timedelta(seconds=SmppServer.LEASE_SECONDS + 1)
@@ -143,7 +145,7 @@ def test_binds_of_a_dead_server_no_longer_count(customer: Customer, gate: Gate) 
     ],
 )
 def test_account_settings_restrict_binds(customer, gate, fields, who, status) -> None:
-    _, password = made(customer, **fields)
+    _, password = created(customer, **fields)
     if status is None:
         gate.admit("acme", password, who)
     else:
@@ -151,25 +153,25 @@ def test_account_settings_restrict_binds(customer, gate, fields, who, status) ->
 
 
 def test_suspended_organization_may_not_bind(customer: Customer, gate: Gate) -> None:
-    _, password = made(customer)
+    _, password = created(customer)
     Organization.objects.update(status=Organization.Status.SUSPENDED)
     assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL
 
 
 def test_unknown_account_and_wrong_password_look_alike(customer: Customer, gate: Gate) -> None:
-    made(customer)
+    created(customer)
     assert denied(gate, "acme", "wrong") == Status.ESME_RINVPASWD
     assert denied(gate, "nobody", "wrong") == Status.ESME_RINVPASWD
 
 
 def test_lockout_of_an_account_and_of_an_address(customer: Customer, gate: Gate, caplog) -> None:
-    _, password = made(customer)
+    _, password = created(customer)
     for _ in range(bind_auth.FAILURES_OF_ACCOUNT):
         assert denied(gate, "acme", "wrong") == Status.ESME_RINVPASWD
     assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL
-    # Others behind that address, and the account from elsewhere, are let in.
+    # Other accounts at that address, and the account from other addresses, may bind.
     gate.admit("acme", password, bind_info("192.0.2.1"))
-    _, other = made(customer, "other")
+    _, other = created(customer, "other")
     gate.admit("other", other, bind_info())
     for number in range(bind_auth.FAILURES_OF_ADDRESS):
         denied(gate, f"guess{number}", "wrong")
@@ -178,7 +180,7 @@ def test_lockout_of_an_account_and_of_an_address(customer: Customer, gate: Gate,
 
 @pytest.mark.usefixtures("cache_without_redis")
 def test_without_redis_this_process_locks_an_account_out(customer: Customer, gate: Gate) -> None:
-    _, password = made(customer)
+    _, password = created(customer)
     for _ in range(bind_auth.FAILURES_OF_ACCOUNT):
         assert denied(gate, "acme", "wrong") == Status.ESME_RINVPASWD
     assert denied(gate, "acme", password) == Status.ESME_RBINDFAIL
@@ -186,7 +188,7 @@ def test_without_redis_this_process_locks_an_account_out(customer: Customer, gat
 
 
 class SlowClock:
-    """Between counting the places and taking one."""
+    """They race between counting the binds and registering one."""
 
     @staticmethod
     def now() -> datetime:
@@ -196,7 +198,7 @@ class SlowClock:
 
 def test_concurrent_binds_never_exceed_the_maximum(committed_world: World, monkeypatch) -> None:
     monkeypatch.setattr(sessions, "clock", SlowClock)
-    account, password = made(committed_world.customer(), "racing", max_binds=3)
+    account, password = created(committed_world.customer(), "racing", max_binds=3)
     gate = Gate(sessions.open_server())
 
     def ask() -> bool:
@@ -215,15 +217,15 @@ def test_concurrent_binds_never_exceed_the_maximum(committed_world: World, monke
 
 
 def test_bind_and_report_do_not_deadlock(committed_world: World) -> None:
-    """Each has locked its first row when the other takes its second one: they meet all the time."""
-    account, password = made(committed_world.customer(), "meeting", max_binds=3)
+    """Each holds the lock of its first row when the other locks its second one."""
+    account, password = created(committed_world.customer(), "meeting", max_binds=3)
     gate = Gate(sessions.open_server())
     _, session_id = gate.admit("meeting", password, bind_info())
     now = timezone.now()
     row = sessions.Report(
         session_id, account.id, bind_info(), now, 5, 1, 2, 3, 4, 6, 7.5, now, [], []
     )
-    SmppSession.objects.all().delete()  # so that the report enters it anew, with its references
+    SmppSession.objects.all().delete()  # so that the report inserts it again, with its references
     both = threading.Barrier(2, timeout=20)
 
     def meeting(execute: Any, sql: str, parameters: Any, many: bool, context: Any) -> Any:
@@ -252,26 +254,26 @@ def test_successor_removes_dead_servers_of_its_machine(customer: Customer) -> No
     now = timezone.now()
     host = sessions.own_name().rpartition(":")[0]
     long_ago = now - timedelta(hours=1)
-    for name, begun in (
+    for name, started in (
         (f"{host}:999999", now),  # no such process
-        (sessions.own_name(), long_ago),  # its number is ours now
+        (sessions.own_name(), long_ago),  # this process has its number now
         ("elsewhere:1", now),
         (sessions.own_name(), now),
     ):
-        SmppServer.objects.create(name=name, started_at=begun, seen_at=now)
+        SmppServer.objects.create(name=name, started_at=started, seen_at=now)
     mine = sessions.open_server()
     left = SmppServer.objects.exclude(pk=mine).values_list("name", "started_at")
     assert set(left) == {("elsewhere:1", now), (sessions.own_name(), now)}
 
 
 def test_report_updates_a_server_and_its_changed_binds(customer: Customer, gate: Gate) -> None:
-    account, password = made(customer)
+    account, password = created(customer)
     _, session_id = gate.admit("acme", password, bind_info())
     now = timezone.now()
     row = sessions.Report(
         session_id, account.id, bind_info(), now, 5, 1, 2, 3, 4, 6, 7.5, now, [{"one": 1}], []
     )
-    SmppServer.objects.all().delete()  # forgotten meanwhile, its sessions with it
+    SmppServer.objects.all().delete()  # deleted meanwhile, with its sessions
     assert sessions.report(gate.server_id, now, [row])
     assert not sessions.report(gate.server_id, now, [])
     found = SmppSession.objects.get()
@@ -356,13 +358,13 @@ def test_operator_creates_an_account_and_sees_its_password_once(admin, customer,
     ],
 )
 def test_invalid_values_are_reported(admin, customer, wrong) -> None:
-    answer = admin.post(reverse("admin:messaging_smppaccount_add"), fields(customer, **wrong))
-    assert answer.status_code == 200
+    response = admin.post(reverse("admin:messaging_smppaccount_add"), fields(customer, **wrong))
+    assert response.status_code == 200
     assert not SmppAccount.objects.exists()
 
 
 def test_operator_rotates_a_password(admin, customer, gate) -> None:
-    account, password = made(customer)
+    account, password = created(customer)
     url = reverse("admin:messaging_smppaccount_rotate", args=(account.pk,))
     page = admin.post(url, {"overlap": "24"}, follow=True).content.decode()
     found = re.search(r"password of acme is (\w{8})\.", page)
@@ -374,7 +376,7 @@ def test_operator_rotates_a_password(admin, customer, gate) -> None:
 
 
 def test_console_shows_live_binds_only(admin, customer, gate) -> None:
-    _, password = made(customer)
+    _, password = created(customer)
     gate.admit("acme", password, bind_info("192.0.2.77"))
     url = reverse("admin:messaging_smppsession_changelist")
     assert "192.0.2.77" in admin.get(url).content.decode()

@@ -1,4 +1,4 @@
-"""replace_sm: another text for a message that no carrier has yet, under the same id."""
+"""replace_sm: a new text for a message that is not submitted yet, under the same id."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def member(committed_world, settings):
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
     committed_world.serve()
-    made = Member(committed_world)
-    yield made
-    made.close()
+    created = Member(committed_world)
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def esme(server: RunningServer, member):
 
 
 def scheduled(**fields) -> pdus.SubmitSm:
-    """A submit for in two hours."""
+    """Submit a message scheduled in two hours."""
     at = datetime.now(UTC) + timedelta(hours=2)
     return submit(schedule_delivery_time=format_time(at), **fields)
 
@@ -70,16 +70,16 @@ def test_text_and_charge_change_and_the_id_stays(esme, member) -> None:
     assert (new.scheduled_at, new.to, new.sender) == (before.scheduled_at, before.to, before.sender)
     assert new.expires_at == before.expires_at
     assert (new.parts, member.customer.balance()) == (2, 98 * MICRO)
-    asked = esme.request(pdus.QuerySm(known, 5, 0, "MyCompany"))
-    assert (asked.status, asked.message_state) == (0, MessageState.ENROUTE)
-    # The old one's end is told to nobody, the new one's under the id that the customer knows.
+    response = esme.request(pdus.QuerySm(known, 5, 0, "MyCompany"))
+    assert (response.status, response.message_state) == (0, MessageState.ENROUTE)
+    # Only the new message has a receipt, under the id that the customer knows.
     assert not SmppReceipt.objects.exists()
     now = datetime.now(UTC)
     advance(Message.objects.filter(id=new.id), "delivered", sent_at=now, final_at=now)
     receipt = esme.receive()
     assert receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == known
     assert receipt.tlv_int(Tag.MESSAGE_STATE) == MessageState.DELIVERED
-    esme.answer(receipt)
+    esme.respond(receipt)
 
 
 def test_replaced_message_may_be_replaced_again_and_canceled(esme, member) -> None:
@@ -104,15 +104,15 @@ def test_given_times_are_replaced(esme, member) -> None:
 
 
 def test_queued_message_and_its_coding(esme, member) -> None:
-    """A replace_sm has no data_coding: it is the submit's."""
+    """A replace_sm has no data_coding: the submit's applies."""
     known = esme.request(submit("مرحبا".encode("utf-16-be"), data_coding=8)).message_id
     assert esme.request(replacement(known, "وداعا".encode("utf-16-be"))).status == 0
     assert texts(member) == {"مرحبا": "canceled", "وداعا": "queued"}
 
 
 def test_long_text_by_the_id_of_any_part(esme, member) -> None:
-    answers = [esme.request(pdu) for pdu in parts_of(LONG, "8")]
-    assert esme.request(replacement(answers[1].message_id, b"short now")).status == 0
+    responses = [esme.request(pdu) for pdu in parts_of(LONG, "8")]
+    assert esme.request(replacement(responses[1].message_id, b"short now")).status == 0
     assert texts(member) == {LONG: "canceled", "short now": "queued"}
     new = Message.objects.get(status="queued")
     assert {row.message_id for row in SmppSubmit.objects.all()} == {new.id}
@@ -162,9 +162,9 @@ def test_balance_that_does_not_cover_the_new_text_changes_nothing(
     try:
         with poor.bound(server.port) as esme:
             known = esme.request(scheduled(receipt=1)).message_id
-            answer = esme.request(replacement(known, b"x" * 200))
-            assert answer.status == Status.ESME_RSUBMITFAIL
-            # What the old text cost counts: as long a text is covered.
+            response = esme.request(replacement(known, b"x" * 200))
+            assert response.status == Status.ESME_RSUBMITFAIL
+            # The refund of the old text counts: a text as long is covered.
             assert esme.request(replacement(known, b"as short")).status == 0
         assert texts(poor) == {"hello": "canceled", "as short": "scheduled"}
         assert poor.customer.balance() == 0
@@ -183,7 +183,7 @@ def test_concurrent_claim_of_a_carrier_worker_wins(esme, member, monkeypatch) ->
 
     monkeypatch.setattr(replace, "_exchange", late)
     assert esme.request(replacement(known)).status == Status.ESME_RREPLACEFAIL
-    # The test's own update was undone with the rest.
+    # The test's own update was rolled back, too.
     assert texts(member) == {"hello": "queued"}
     assert {row.message_id for row in SmppSubmit.objects.all()} == {Message.objects.get().id}
 

@@ -1,4 +1,4 @@
-"""The SMPP pages: the live console, and a new password that is shown once."""
+"""The SMPP pages: the live console, and a new password that is displayed once."""
 
 import re
 from datetime import timedelta
@@ -60,7 +60,7 @@ def _text(client: Client, url: str, **headers: str) -> str:
 
 
 def bind(account: SmppAccount, console: Console | None = None, **fields: object) -> SmppSession:
-    """A live bind, as its server reports it."""
+    """Create a live bind, as its server reports it."""
     console = console or Console()
     now = timezone.now()
     server = SmppServer.objects.create(name="there:1", started_at=now, seen_at=now)
@@ -94,8 +94,8 @@ def test_page_shows_host_and_ports(developer, customer: Customer, account, setti
     settings.SMPP_PUBLIC_HOST, settings.SMPP_PORT = "smpp.example.com", 27755
     SmppAccount.objects.update(networks=["198.51.100.0/24"], throughput=1500)
     page = _text(developer, _smpp(customer))
-    for shown in ("smpp.example.com", "27755", "acme", "198.51.100.0/24", "1,500", "Not bound"):
-        assert shown in page, shown
+    for displayed in ("smpp.example.com", "27755", "acme", "198.51.100.0/24", "1,500", "Not bound"):
+        assert displayed in page, displayed
     assert "Port with TLS" not in page
     settings.SMPP_TLS_CERT, settings.SMPP_TLS_PORT = "cert.pem", 35500
     assert "35500" in _text(developer, _smpp(customer))
@@ -107,11 +107,11 @@ def test_binds_with_their_window_pace_and_throttles(developer, customer, account
     bind(account, pending=14, submits=4821, pace=41.5, throttled=90, receipts=777, outstanding=3)
     bind(account, kind="rx", port=40001)
     page = _text(developer, _smpp(customer))
-    for shown in (
+    for displayed in (
         "2</bdi> of", "203.0.113.9:40000", "14 / 100", "41.5", "4,821", "90</bdi> throttled",
         "777", "3</bdi> under way", "Receiver",
     ):  # fmt: skip
-        assert shown in page, shown
+        assert displayed in page, displayed
 
 
 def test_a_dead_servers_binds_are_not_shown(developer, customer, account) -> None:
@@ -125,10 +125,10 @@ def test_a_dead_servers_binds_are_not_shown(developer, customer, account) -> Non
 def test_pdus_and_errors_are_decoded_and_masked(developer, customer, account) -> None:
     console = Console()
     console.note("<", pdus.BindTransceiver("acme", "pass1234", sequence=1))
-    asked = submit(b"\x05\x00\x03\x11\x03\x02the secret text", "966509999999", esm_class=0x40)
-    asked.sequence = 2
-    console.note("<", asked)
-    console.note_response(asked, 0x0B)
+    request = submit(b"\x05\x00\x03\x11\x03\x02the secret text", "966509999999", esm_class=0x40)
+    request.sequence = 2
+    console.note("<", request)
+    console.note_response(request, 0x0B)
     receipt = pdus.DeliverSm(
         "", 1, 1, "966509999999", 5, 0, "MyCompany", 4, sequence=3,
         short_message=b"id:abc123 stat:DELIVRD err:000 text:the secret text",
@@ -137,11 +137,11 @@ def test_pdus_and_errors_are_decoded_and_masked(developer, customer, account) ->
     console.note_silence(receipt)
     bind(account, console)
     page = _text(developer, _smpp(customer))
-    for shown in (
+    for displayed in (
         "bind_transceiver #1", "submit_sm #2", "destination_addr=96650…99", "part=2/3",
-        "ESME_RINVDSTADR", "id=abc123 stat=DELIVRD", "no answer in time", "text=••••",
+        "ESME_RINVDSTADR", "id=abc123 stat=DELIVRD", "no response in time", "text=••••",
     ):  # fmt: skip
-        assert shown in page, shown
+        assert displayed in page, displayed
     for hidden in ("the secret", "966509999999", "pass1234"):
         assert hidden not in page, hidden
 
@@ -200,8 +200,8 @@ def test_number_of_queries_is_constant_with_many_binds(
 def _rotate(client: Client, url: str, **fields: str) -> str:
     found = re.search(r'name="once" value="([^"]+)"', _text(client, url))
     assert found
-    answer = client.post(url, {"once": found[1], "overlap": "24", **fields}, follow=True)
-    return answer.content.decode()
+    response = client.post(url, {"once": found[1], "overlap": "24", **fields}, follow=True)
+    return response.content.decode()
 
 
 def test_new_password_is_shown_once_and_the_old_one_stays_valid(
@@ -234,10 +234,10 @@ def test_double_click_creates_one_password(developer, customer: Customer, accoun
     url = _smpp(customer, f"{account.pk}/password/")
     form = {"once": "the-same", "overlap": "24"}
     assert PASSWORD.search(developer.post(url, form).content.decode())
-    made = SmppAccount.objects.get(pk=account.pk).password_hash
+    created = SmppAccount.objects.get(pk=account.pk).password_hash
     again = developer.post(url, form, follow=True).content.decode()
-    assert "made already" in again
-    assert SmppAccount.objects.get(pk=account.pk).password_hash == made
+    assert "created already" in again
+    assert SmppAccount.objects.get(pk=account.pk).password_hash == created
 
 
 @pytest.mark.parametrize("fields", [{"overlap": "1000"}, {"overlap": ""}, {"once": ""}])
@@ -261,13 +261,13 @@ def test_another_organizations_account_is_not_found(developer, customer, outside
 def test_operator_sees_the_same_and_ends_a_bind(account, settings) -> None:
     admin = browser(operator())
     console = Console()
-    asked = submit(b"the secret text", "966509999999")
-    console.note("<", asked)
-    console.note_response(asked, 0x58)
+    request = submit(b"the secret text", "966509999999")
+    console.note("<", request)
+    console.note_response(request, 0x58)
     session = bind(account, console)
     page = _text(admin, f"/admin/messaging/smppaccount/{account.pk}/console/")
-    for shown in ("203.0.113.9:40000", "ESME_RTHROTTLED", "96650…99", "every 4s"):
-        assert shown in page, shown
+    for displayed in ("203.0.113.9:40000", "ESME_RTHROTTLED", "96650…99", "every 4s"):
+        assert displayed in page, displayed
     assert "secret text" not in page
     url = f"/admin/messaging/smppsession/{session.pk}/end/"
     assert url in page

@@ -50,9 +50,9 @@ def member(committed_world, settings):
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
     committed_world.serve()
-    made = Member(committed_world)
-    yield made
-    made.close()
+    created = Member(committed_world)
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -73,23 +73,23 @@ def stored(member: Member) -> Message:
 
 
 def refused(esme, member, pdu: pdus.Request) -> int:
-    """The status that a submit is refused with; nothing of it is kept or charged."""
+    """Return the status of a refused submit, of which nothing may be stored or charged."""
     before = member.customer.stored()
-    answer = esme.request(pdu)
+    response = esme.request(pdu)
     assert member.customer.stored() == before
     assert not SmppSubmit.objects.exists()
-    assert not getattr(answer, "message_id", "")
-    return int(answer.status)
+    assert not getattr(response, "message_id", "")
+    return int(response.status)
 
 
-# -- what is accepted --------------------------------------------------------------------------
+# -- accepted submits --------------------------------------------------------------------------
 
 
 def test_submit_is_stored_and_charged_before_the_response(esme, member) -> None:
-    answer = esme.request(submit(b"hello"))
-    assert answer.status == 0
+    response = esme.request(submit(b"hello"))
+    assert response.status == 0
     message = stored(member)
-    assert ids.parse_id(ids.MESSAGE, answer.message_id) == message.id
+    assert ids.parse_id(ids.MESSAGE, response.message_id) == message.id
     assert (message.to, message.sender, message.text) == (PHONE, SENDER, "hello")
     assert (message.source, message.status, message.test) == ("smpp", "queued", False)
     assert member.customer.ledger() == [("charge", -MICRO, message.id)]
@@ -135,7 +135,7 @@ SEVENTY = "مرحبا بكم " * 7
     ],
 )
 def test_byte_order_marks_are_removed(esme, member, octets, expected) -> None:
-    """70 letters stay one part, and none is read the wrong way round."""
+    """70 letters stay one part, and all have the right byte order."""
     assert esme.request(submit(octets, data_coding=8)).status == 0
     message = stored(member)
     assert (message.text, message.parts, message.price) == (expected, 1, MICRO)
@@ -149,7 +149,7 @@ def test_a_byte_order_mark_alone_is_an_empty_text(esme, member, octets) -> None:
 @pytest.mark.parametrize("order", ["utf-16-be", "utf-16-le"])
 @pytest.mark.parametrize("marks", ["first", "each"])
 def test_byte_order_marks_of_parts(esme, member, order, marks) -> None:
-    """As of a text that was written whole and then cut, or of parts that were written singly."""
+    """Of a text encoded as a whole and then split, or of parts encoded one by one."""
     long = "رسالة طويلة 👋 إلى العميل " * 5
     mark = BOM_BE if order == "utf-16-be" else BOM_LE
     octets = long.encode(order)
@@ -193,13 +193,13 @@ def test_counted_nul_in_an_account_s_own_coding(server, member, coding) -> None:
 
 @pytest.mark.parametrize("written", ["see you @", "@", "@@", "at\n@"])
 def test_single_at_sign_is_kept(esme, member, written) -> None:
-    """In GSM's alphabet it has the octet 0."""
+    """In GSM's alphabet, its octet is 0."""
     assert esme.request(submit(encoding.written_in_gsm(written))).status == 0
     assert stored(member).text == written
 
 
 def test_counted_nul_of_parts(esme, member) -> None:
-    """Only the last part ends the text: in GSM's alphabet another part may well end in `@`."""
+    """Only the last part ends the text: in GSM's alphabet, other parts may end in `@`."""
     for number, piece in enumerate((b"write to me\0", b"example.com, and soon\0"), 1):
         header = encoding.concat_udh(9, 2, number)
         assert esme.request(submit(header + piece, esm_class=0x40)).status == 0
@@ -223,7 +223,7 @@ def test_nul_within_a_text_is_refused(esme, member, fields, octets) -> None:
 
 @pytest.mark.parametrize("data_coding", [0x02, 0x04, 0x14, 0x15, 0x16, 0x17, 0xF4, 0xF5, 0xF7])
 def test_binary_data_is_refused(esme, member, data_coding) -> None:
-    """It is no text: as Latin-1 it would be charged, and be nonsense on the handset."""
+    """It is not a text: as Latin-1, it would be charged and be unreadable on the handset."""
     logo = bytes.fromhex("300504d6ff0a4c4f474f")
     tlvs = {int(Tag.MESSAGE_PAYLOAD): logo}
     to: list[Any] = [pdus.SmeAddress(1, 1, "966501234567")]
@@ -261,7 +261,7 @@ def test_table_of_codings() -> None:
 
 
 def test_gsm_under_data_coding_1(server, member) -> None:
-    """As node-smpp writes it: its control characters are refused, or the account reads it so."""
+    """As node-smpp sends it: its control characters are refused, or the account allows GSM."""
     octets = encoding.split("12 € [paid] a_b").parts[0]
     with member.bound(server.port) as esme:
         assert refused(esme, member, submit(octets, data_coding=1)) == Status.ESME_RSUBMITFAIL
@@ -318,27 +318,27 @@ def test_message_payload(esme, member) -> None:
     "tail", [b"\0", b"abc", b"\x02\x04", b"\x14\x00\x00\x05a", b"\x04\x24\xff\xff"]
 )
 def test_submit_with_unreadable_trailing_octets_is_accepted(server, member, tail) -> None:
-    """A common PHP client writes a NUL behind the text, and could never send anything."""
+    """A common PHP client sends a NUL after the text, which must not refuse all its submits."""
     pdu = submit(b"hello", receipt=1, tlvs={int(Tag.USER_MESSAGE_REFERENCE): b"\x01\x02"})
     with member.bound(server.port) as esme:
         for sequence in (7, 8):
             pdu.sequence = sequence
             octets = encode(pdu) + tail
             esme.send_raw(len(octets).to_bytes(4, "big") + octets[4:])
-            answer = esme.receive()
-            assert (answer.status, answer.sequence) == (0, sequence)
+            response = esme.receive()
+            assert (response.status, response.sequence) == (0, sequence)
         server.report()
         session = SmppSession.objects.get()
-        # Counted each time, and shown once.
+        # Counted each time, and displayed once.
         assert session.protocol_errors == 2
-        told = [line["told"] for line in session.errors]
-        assert told == [f"{len(tail)} octets at its end were not read"]
+        reported = [line["told"] for line in session.errors]
+        assert reported == [f"{len(tail)} octets at its end were not read"]
     assert [(m.text, m.reference) for m in member.customer.messages()] == [("hello", "258")] * 2
 
 
 @pytest.mark.parametrize("length", [0, 3, 200])
 def test_wrong_sm_length_is_refused(esme, member, length) -> None:
-    """Nobody gets half a text, and nobody is charged for it."""
+    """Half a text is never sent or charged."""
     octets = bytearray(encode(submit(b"hello, here is all of it")))
     place = octets.index(b"hello") - 1
     octets[place] = length
@@ -349,7 +349,7 @@ def test_wrong_sm_length_is_refused(esme, member, length) -> None:
 
 
 def test_data_sm(esme, member) -> None:
-    answer = esme.request(
+    response = esme.request(
         pdus.DataSm(
             "", 5, 0, SENDER, 1, 1, "966501234567", registered_delivery=1, data_coding=8,
             tlvs={
@@ -358,7 +358,7 @@ def test_data_sm(esme, member) -> None:
             },
         )
     )  # fmt: skip
-    assert (answer.status, answer.command_id) == (0, pdus.DataSmResp.command_id)
+    assert (response.status, response.command_id) == (0, pdus.DataSmResp.command_id)
     message = stored(member)
     assert message.text == "مرحبا"
     assert message.expires_at - message.created_at == timedelta(minutes=1)
@@ -386,7 +386,7 @@ def test_data_sm_s_long_address_and_long_time(esme, member) -> None:
 
 
 def test_submit_multi(esme, member) -> None:
-    answer = esme.request(
+    response = esme.request(
         pdus.SubmitMulti(
             "", 5, 0, SENDER, registered_delivery=1, short_message=b"to many",
             dest_address=[
@@ -397,12 +397,12 @@ def test_submit_multi(esme, member) -> None:
             ],
         )
     )  # fmt: skip
-    assert answer.status == 0
-    failed = {sme.destination_addr: sme.error_status_code for sme in answer.unsuccess_sme}
+    assert response.status == 0
+    failed = {sme.destination_addr: sme.error_status_code for sme in response.unsuccess_sme}
     assert failed == {"12": Status.ESME_RINVDSTADR, "966501234568": Status.ESME_RINVDSTTON}
     assert sorted(m.to for m in member.customer.messages()) == [PHONE, "+966501234569"]
-    shown = {submit.shown_id or submit.id for submit in SmppSubmit.objects.all()}
-    assert shown == {ids.parse_id(ids.MESSAGE, answer.message_id)}
+    displayed = {submit.shown_id or submit.id for submit in SmppSubmit.objects.all()}
+    assert displayed == {ids.parse_id(ids.MESSAGE, response.message_id)}
 
 
 def test_test_account_is_never_charged(committed_world, server, member, settings) -> None:
@@ -417,25 +417,23 @@ def test_test_account_is_never_charged(committed_world, server, member, settings
         tester.close()
 
 
-def test_test_account_may_use_any_valid_sender(
-    committed_world, server, member, settings
-) -> None:
+def test_test_account_may_use_any_valid_sender(committed_world, server, member, settings) -> None:
     committed_world.carrier(is_sandbox=True)
     tester = Member(committed_world, "tester", test=True)
-    answers = {}
+    responses = {}
     try:
         with tester.bound(server.port) as esme:
             for sender in ("NewShop", "New[Shop]"):
                 pdu = submit()
                 pdu.source_addr = sender
-                answers[sender] = esme.request(pdu).status
-        assert answers == {"NewShop": 0, "New[Shop]": Status.ESME_RINVSRCADR}
+                responses[sender] = esme.request(pdu).status
+        assert responses == {"NewShop": 0, "New[Shop]": Status.ESME_RINVSRCADR}
         assert stored(tester).sender == "NewShop"
     finally:
         tester.close()
 
 
-# -- times, lanes, references ------------------------------------------------------------------
+# -- times, priorities, references -------------------------------------------------------------
 
 
 def test_schedule_and_validity(esme, member) -> None:
@@ -508,13 +506,13 @@ def test_reference_as_an_idempotency_key(server, member) -> None:
         two.send(
             *(submit(tlvs={int(tag): value for tag, value in tlvs.items()}) for _ in range(20))
         )
-        answers = [esme.receive() for esme in (one, two) for _ in sequences]
-        assert {answer.status for answer in answers} == {0}
-        assert len({answer.message_id for answer in answers}) == 1
+        responses = [esme.receive() for esme in (one, two) for _ in sequences]
+        assert {response.status for response in responses} == {0}
+        assert len({response.message_id for response in responses}) == 1
         other = one.request(
             submit(b"another text", tlvs={int(tag): value for tag, value in tlvs.items()})
         )
-        assert other.message_id != answers[0].message_id
+        assert other.message_id != responses[0].message_id
     assert len(member.customer.messages()) == 2
     assert member.customer.balance() == 98 * MICRO
 
@@ -642,7 +640,7 @@ def test_throughput_of_the_account_over_two_servers(server, member) -> None:
             statuses = [esme.receive().status for esme in (one, two) for _ in range(10)]
         passed = statuses.count(0)
         assert set(statuses) == {0, Status.ESME_RTHROTTLED}
-        assert 10 <= passed <= 14  # a second's worth, and what comes during the test
+        assert 10 <= passed <= 14  # those of one second, and those of the test's duration
         eventually(lambda: one.request(submit()).status == 0, 2)
     assert len(member.customer.messages()) == passed + 1
 
@@ -650,34 +648,34 @@ def test_throughput_of_the_account_over_two_servers(server, member) -> None:
 # -- long texts --------------------------------------------------------------------------------
 
 
-def parts_of(body: str, how: str, reference: int = 7, **fields) -> list[pdus.SubmitSm]:
-    """The submits of a long text: "8" or "16" bits in a header, or "sar" parameters."""
-    segments = encoding.split(body, 16 if how == "16" else 8)
+def parts_of(body: str, header: str, reference: int = 7, **fields) -> list[pdus.SubmitSm]:
+    """Return the submits of a long text, with "8" or "16" bit headers or "sar" parameters."""
+    segments = encoding.split(body, 16 if header == "16" else 8)
     total = len(segments.parts)
     data_coding = 8 if segments.encoding == "ucs2" else 0
-    made = []
+    submits = []
     for number, octets in enumerate(segments.parts, start=1):
-        if how == "sar":
+        if header == "sar":
             tlvs = {
                 Tag.SAR_MSG_REF_NUM: reference.to_bytes(2, "big"),
                 Tag.SAR_TOTAL_SEGMENTS: bytes((total,)),
                 Tag.SAR_SEGMENT_SEQNUM: bytes((number,)),
             }
-            made.append(submit(octets, data_coding=data_coding, tlvs=tlvs, **fields))
+            submits.append(submit(octets, data_coding=data_coding, tlvs=tlvs, **fields))
             continue
-        udh = encoding.concat_udh(reference, total, number, 16 if how == "16" else 8)
-        made.append(submit(udh + octets, data_coding=data_coding, esm_class=0x40, **fields))
-    return made
+        udh = encoding.concat_udh(reference, total, number, 16 if header == "16" else 8)
+        submits.append(submit(udh + octets, data_coding=data_coding, esm_class=0x40, **fields))
+    return submits
 
 
-@pytest.mark.parametrize("how", ["8", "16", "sar"])
+@pytest.mark.parametrize("header", ["8", "16", "sar"])
 @pytest.mark.parametrize("body", [ARABIC, LONG])
-def test_long_text_becomes_one_message(esme, member, how, body) -> None:
-    pdus_ = parts_of(body, how)
+def test_long_text_becomes_one_message(esme, member, header, body) -> None:
+    pdus_ = parts_of(body, header)
     random.Random(1).shuffle(pdus_)
-    answers = [esme.request(pdu) for pdu in pdus_]
-    assert {answer.status for answer in answers} == {0}
-    assert len({answer.message_id for answer in answers}) == len(pdus_)
+    responses = [esme.request(pdu) for pdu in pdus_]
+    assert {response.status for response in responses} == {0}
+    assert len({response.message_id for response in responses}) == len(pdus_)
     message = stored(member)
     assert (message.text, message.parts) == (body, encoding.measure(body).parts)
     assert member.customer.balance() == 100 * MICRO - message.price
@@ -711,8 +709,8 @@ def test_parts_over_several_binds_at_once(server, member) -> None:
 def test_first_part_is_charged_for_all_and_refunded_on_expiry(esme, member) -> None:
     first, *_ = parts_of(LONG, "8", receipt=1)
     total = len(parts_of(LONG, "8"))
-    answer = esme.request(first)
-    assert answer.status == 0
+    response = esme.request(first)
+    assert response.status == 0
     assert member.customer.balance() == (100 - total) * MICRO
     assert not member.customer.messages()
     SmppAssembly.objects.update(expires_at=datetime.now(UTC))
@@ -720,17 +718,17 @@ def test_first_part_is_charged_for_all_and_refunded_on_expiry(esme, member) -> N
     assert member.customer.balance() == 100 * MICRO
     receipt = esme.receive()
     assert isinstance(receipt, pdus.DeliverSm)
-    assert receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == answer.message_id
+    assert receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == response.message_id
     assert receipt.tlv_int(Tag.MESSAGE_STATE) == MessageState.EXPIRED
-    esme.answer(receipt)
+    esme.respond(receipt)
     eventually(lambda: not SmppReceipt.objects.exists())
     assert reassembly.expire() == 0
 
 
-def both(esme: RawEsme, answers: int, receipts: int) -> tuple[list[Any], list[Any]]:
-    """So many answers and receipts, whichever come first: both go out after the commit."""
+def both(esme: RawEsme, responses: int, receipts: int) -> tuple[list[Any], list[Any]]:
+    """Receive that many responses and receipts in any order: both are sent after the commit."""
     got: tuple[list[Any], list[Any]] = [], []
-    while (len(got[0]), len(got[1])) != (answers, receipts):
+    while (len(got[0]), len(got[1])) != (responses, receipts):
         pdu = esme.receive()
         got[isinstance(pdu, pdus.DeliverSm)].append(pdu)
     return got
@@ -752,16 +750,16 @@ OTHER = "Quite another text under the same reference, and as many parts! " * 9
 
 
 def test_reference_reused_by_a_bind_drops_the_first_text(esme, member) -> None:
-    """No mixture of both is ever sent, and what the first was charged comes back."""
+    """No mixture of both is ever sent, and the first one is refunded."""
     one, *_ = parts_of(LONG, "8", receipt=1)
     second = parts_of(OTHER, "8")
     assert len(second) == len(parts_of(LONG, "8"))
     first = esme.request(one).message_id
-    answers, (told,) = both(esme, len(esme.send(*second)), 1)
-    assert told.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == first
-    assert told.tlv_int(Tag.MESSAGE_STATE) == MessageState.EXPIRED
-    esme.answer(told)
-    assert {answer.status for answer in answers} == {0}
+    responses, (reported,) = both(esme, len(esme.send(*second)), 1)
+    assert reported.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == first
+    assert reported.tlv_int(Tag.MESSAGE_STATE) == MessageState.EXPIRED
+    esme.respond(reported)
+    assert {response.status for response in responses} == {0}
     assert stored(member).text == OTHER
     assert member.customer.balance() == 100 * MICRO - stored(member).price
     assert not SmppAssembly.objects.exists()
@@ -774,12 +772,12 @@ def test_two_texts_with_one_reference_in_one_write(esme, member) -> None:
 
 
 def test_two_binds_with_one_reference_each_send_their_text(server, member) -> None:
-    """Two programs of one customer that count their references alike."""
+    """Two programs of one customer that use the same references."""
     with member.bound(server.port) as one, member.bound(server.port) as two:
         for mine, theirs in zip(parts_of(LONG, "8"), parts_of(OTHER, "8"), strict=True):
             assert one.request(mine).status == two.request(theirs).status == 0
         assert sorted(m.text for m in member.customer.messages()) == sorted([LONG, OTHER])
-        # And both go on: neither bind is held to what was.
+        # And both continue: later references of either bind are independent.
         for esme, pdu in zip((one, two, one), parts_of(LONG, "8", 8)[:3], strict=True):
             assert esme.request(pdu).status == 0
     assert (
@@ -791,7 +789,7 @@ def test_two_binds_with_one_reference_each_send_their_text(server, member) -> No
 
 
 def test_reference_reused_too_often_is_refused(esme, member) -> None:
-    """So often in one write that nobody could mean it: it costs no more than a few rounds."""
+    """Reused implausibly often in one write, it costs only a few rounds."""
     header = encoding.concat_udh(7, 2, 1)
     wild = [submit(header + f"text {n}".encode(), esm_class=0x40) for n in range(40)]
     statuses = {esme.receive().status for _ in esme.send(*wild)}
@@ -831,19 +829,19 @@ def test_long_text_without_the_credits(server, committed_world, member) -> None:
 
 
 def test_text_that_is_refused_when_complete(esme, member) -> None:
-    """A text that only turns out wrong with its last part: what was answered ends as failed."""
+    """A text that is invalid only with its last part: its acknowledged parts fail."""
     *first, last = parts_of(ARABIC, "8", receipt=1)
-    answers = [esme.request(pdu) for pdu in first]
+    responses = [esme.request(pdu) for pdu in first]
     last.short_message += "م".encode("utf-16-be")[:1]  # half a character
     esme.send(last)
-    (refusal,), receipts = both(esme, 1, len(answers))
+    (refusal,), receipts = both(esme, 1, len(responses))
     assert refusal.status == Status.ESME_RSUBMITFAIL
-    told = {}
+    reported = {}
     for receipt in receipts:
-        told[receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID)] = receipt.tlv_int(Tag.MESSAGE_STATE)
-        esme.answer(receipt)
-    assert set(told) == {answer.message_id for answer in answers}
-    assert set(told.values()) == {MessageState.UNDELIVERABLE}
+        reported[receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID)] = receipt.tlv_int(Tag.MESSAGE_STATE)
+        esme.respond(receipt)
+    assert set(reported) == {response.message_id for response in responses}
+    assert set(reported.values()) == {MessageState.UNDELIVERABLE}
     assert member.customer.balance() == 100 * MICRO
 
 
@@ -864,14 +862,14 @@ def test_single_part_with_a_header(esme, member) -> None:
 
 
 def test_windows_of_many_submits(esme, member) -> None:
-    """All in one write: they share commits, and each has an answer of its own."""
+    """All in one write: they share commits, and each has its own response."""
     sequences = esme.send(*(submit(f"number {n}".encode()) for n in range(90)))
-    answers = {answer.sequence: answer for answer in (esme.receive() for _ in sequences)}
-    assert set(answers) == set(sequences)
-    assert {answer.status for answer in answers.values()} == {0}
+    responses = {response.sequence: response for response in (esme.receive() for _ in sequences)}
+    assert set(responses) == set(sequences)
+    assert {response.status for response in responses.values()} == {0}
     texts = {m.id: m.text for m in member.customer.messages()}
     for number, sequence in enumerate(sequences):
-        known = ids.parse_id(ids.MESSAGE, answers[sequence].message_id)
+        known = ids.parse_id(ids.MESSAGE, responses[sequence].message_id)
         assert texts[known] == f"number {number}"
     assert member.customer.balance() == 10 * MICRO
 
@@ -880,7 +878,7 @@ def test_windows_of_many_submits(esme, member) -> None:
 
 
 def test_unknown_commit_outcome_is_looked_up(esme, member, monkeypatch) -> None:
-    """The connection is lost right after the commit: the answer is by what is stored."""
+    """The connection is lost right after the commit: the stored rows decide the response."""
     take = store.take
 
     def cut_off(account, submits) -> None:
@@ -888,9 +886,9 @@ def test_unknown_commit_outcome_is_looked_up(esme, member, monkeypatch) -> None:
         raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(store, "take", cut_off)
-    answers = [esme.request(submit()) for _ in range(3)]
-    assert {answer.status for answer in answers} == {0}
-    known = {ids.parse_id(ids.MESSAGE, answer.message_id) for answer in answers}
+    responses = [esme.request(submit()) for _ in range(3)]
+    assert {response.status for response in responses} == {0}
+    known = {ids.parse_id(ids.MESSAGE, response.message_id) for response in responses}
     assert known == {message.id for message in member.customer.messages()}
 
 
@@ -924,7 +922,9 @@ def test_one_failing_submit_does_not_affect_others(esme, member, monkeypatch) ->
 
     monkeypatch.setattr(store, "take", stumbles)
     sequences = esme.send(submit(b"one"), submit(b"trap"), submit(b"two"))
-    statuses = {answer.sequence: answer.status for answer in (esme.receive() for _ in range(3))}
+    statuses = {
+        response.sequence: response.status for response in (esme.receive() for _ in range(3))
+    }
     assert [statuses[n] for n in sequences] == [0, Status.ESME_RSYSERR, 0]
     assert sorted(m.text for m in member.customer.messages()) == ["one", "two"]
 
