@@ -761,7 +761,7 @@ def test_a_receipt_that_cannot_be_applied_is_kept_as_unwritable(
 
     def apply(carrier_id: int, batch: Any, **named: Any) -> Any:
         if batch:
-            raise KeyError("created up")
+            raise KeyError("made up")
         return original(carrier_id, batch, **named)
 
     monkeypatch.setattr(receipts, "_apply", apply)
@@ -779,7 +779,7 @@ def test_a_receipt_that_cannot_be_stored_at_all_stays_with_the_carrier(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_arguments: Any, **_named: Any) -> None:
-        raise KeyError("created up")
+        raise KeyError("made up")
 
     # The only receipt is the test's own.
     with running_simulator(receipt_delay=600, receipt_retry_delay=0.1) as simulator:
@@ -1166,7 +1166,7 @@ def test_a_failing_receipt_does_not_affect_others(
 
     def apply(carrier_id: int, batch: Any) -> None:
         if any(receipt.code.startswith("UNDELIV") for receipt in batch):
-            raise KeyError("created up")
+            raise KeyError("made up")
         original(carrier_id, batch)
 
     monkeypatch.setattr(receipts, "apply", apply)

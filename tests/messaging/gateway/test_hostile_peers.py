@@ -279,7 +279,7 @@ def test_failing_request_does_not_affect_the_others(server, member, monkeypatch,
 
     def failing(*arguments: Any, **named: Any) -> Any:
         if next(calls) == 2:
-            raise RuntimeError("created up")
+            raise RuntimeError("made up")
         return was(*arguments, **named)
 
     with member.bound(server.port) as esme:

@@ -377,7 +377,7 @@ def test_receipt_that_cannot_be_encoded_does_not_block_others(
 
     def receipt_pdu(receipt, *arguments, **named):
         if receipt.text == "bad":
-            raise KeyError("created up")
+            raise KeyError("made up")
         return was(receipt, *arguments, **named)
 
     monkeypatch.setattr(receipt_sender, "receipt_pdu", receipt_pdu)
@@ -394,7 +394,7 @@ def test_receipt_that_cannot_be_encoded_does_not_block_others(
 
 def test_receipt_is_settled_even_if_the_console_fails(server, member, monkeypatch) -> None:
     def note(*_arguments):
-        raise RuntimeError("created up")
+        raise RuntimeError("made up")
 
     with member.bound(server.port) as esme:
         accepted(esme)

@@ -139,7 +139,7 @@ def test_pdus_and_errors_are_decoded_and_masked(developer, customer, account) ->
     page = _text(developer, _smpp(customer))
     for displayed in (
         "bind_transceiver #1", "submit_sm #2", "destination_addr=96650…99", "part=2/3",
-        "ESME_RINVDSTADR", "id=abc123 stat=DELIVRD", "no response in time", "text=••••",
+        "ESME_RINVDSTADR", "id=abc123 stat=DELIVRD", "no answer in time", "text=••••",
     ):  # fmt: skip
         assert displayed in page, displayed
     for hidden in ("the secret", "966509999999", "pass1234"):
@@ -236,7 +236,7 @@ def test_double_click_creates_one_password(developer, customer: Customer, accoun
     assert PASSWORD.search(developer.post(url, form).content.decode())
     created = SmppAccount.objects.get(pk=account.pk).password_hash
     again = developer.post(url, form, follow=True).content.decode()
-    assert "created already" in again
+    assert "made already" in again
     assert SmppAccount.objects.get(pk=account.pk).password_hash == created
 
 
