@@ -19,7 +19,7 @@ from messaging.models import Carrier, Contact, Suppression
 from messaging.numbers import characters, e164
 from messaging.numbers.e164 import InvalidNumber
 from messaging.numbers.reasons import NumberReason
-from messaging.numbers.written import sought, written_numbers
+from messaging.numbers.written import search_terms, written_numbers
 from tests.support import campaigns
 from tests.support.factories import Customer, World
 from tests.support.people import PLAIN_STATIC, browser, member
@@ -296,7 +296,7 @@ def test_compose_and_searches(customer: Customer, settings: Any) -> None:
         if "," not in raw and "\u2028" not in raw:
             [entry] = written_numbers(raw, "SA")
             assert _read(entry) == wanted, raw
-        assert sought(raw, "SA") == (wanted, ""), raw
+        assert search_terms(raw, "SA") == (wanted, ""), raw
     Contact.objects.create(organization=customer.organization, number=ONE, name="Sara")
     owner = browser(member(customer.organization, Role.OWNER))
     for raw in ("0501234567", "٠٥٠ ١٢٣ ٤٥٦٧", "966501234567+", "tel:0501234567", "501234567.0"):
