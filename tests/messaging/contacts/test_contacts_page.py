@@ -175,8 +175,8 @@ def many(customer: Customer) -> ContactList:
         NewContact(f"+9665000{index:05d}", f"Person {index}", {"city": "Riyadh"})
         for index in range(120)
     ]
-    contacts.take_in(customer.organization, new[::2], drivers)
-    contacts.take_in(customer.organization, new[1::2])
+    contacts.upsert(customer.organization, new[::2], drivers)
+    contacts.upsert(customer.organization, new[1::2])
     return drivers
 
 
