@@ -165,7 +165,7 @@ def test_the_check_that_began_last_is_the_one_that_counts(
     campaign = campaigns.made(customer, [(ONE, "Sara")])
     mine = Campaign.objects.filter(pk=campaign.pk)
     mine.update(state=State.CHECKING, due_at=datetime.now(UTC))
-    goes_on = check._goes_on
+    goes_on = check._renew
 
     def overtaken(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
         held = goes_on(campaign_id, check_id, rows)
@@ -173,12 +173,12 @@ def test_the_check_that_began_last_is_the_one_that_counts(
         assert move(campaign_id, State.DRAFT, text="Changed", check_id=None, due_at=None)
         return held
 
-    monkeypatch.setattr(check, "_goes_on", overtaken)
+    monkeypatch.setattr(check, "_renew", overtaken)
     assert check.check(campaign.id)
     campaign = fresh(campaign)
     assert (campaign.state, campaign.good) == (State.DRAFT, 0)
     assert not campaign.chunks.exists()
-    monkeypatch.setattr(check, "_goes_on", goes_on)
+    monkeypatch.setattr(check, "_renew", goes_on)
     assert _good(checked(campaign))[0].text == "Changed"
 
 
@@ -187,13 +187,13 @@ def test_a_check_that_finds_nothing_good_holds_its_lease_too(
 ) -> None:
     monkeypatch.setattr(check, "CHUNK", 2)
     told: list[int] = []
-    goes_on = check._goes_on
+    goes_on = check._renew
 
     def noting(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
         told.append(rows)
         return goes_on(campaign_id, check_id, rows)
 
-    monkeypatch.setattr(check, "_goes_on", noting)
+    monkeypatch.setattr(check, "_renew", noting)
     campaign = checked(campaigns.made(customer, [("12345", "Sara")] * 7))
     assert told == [2, 4, 6, 7]
     assert (campaign.state, campaign.good, len(_bad(campaign))) == (State.READY, 0, 7)
@@ -203,7 +203,7 @@ def test_a_check_whose_worker_died_is_begun_anew(customer: Customer) -> None:
     campaign = campaigns.made(customer, [(ONE, "Sara")])
     mine = Campaign.objects.filter(pk=campaign.pk)
     mine.update(state=State.CHECKING, due_at=datetime.now(UTC))
-    assert check._begin(campaign.id) is not None
+    assert check._start(campaign.id) is not None
     assert not check.check(campaign.id)
     mine.update(due_at=datetime.now(UTC))
     assert check.check(campaign.id)

@@ -89,8 +89,8 @@ def test_references_come_from_a_column(customer: Customer) -> None:
 
 POINTS: dict[str, Callable[[pytest.MonkeyPatch, Callable[..., Any]], None]] = {
     "before the acceptance": lambda patch, bang: patch.setattr(sending, "accept", bang),
-    "after the acceptance": lambda patch, bang: patch.setattr(running, "_keep", bang),
-    "before the place moves": lambda patch, bang: patch.setattr(running, "_go_on", bang),
+    "after the acceptance": lambda patch, bang: patch.setattr(running, "_store_refusals", bang),
+    "before the place moves": lambda patch, bang: patch.setattr(running, "_advance", bang),
     "after the place moved": lambda patch, bang: patch.setattr(running, "_pause_after", bang),
 }
 
@@ -130,7 +130,7 @@ def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 point, campaign = sys.argv[1], uuid.UUID(sys.argv[2])
 if point == "between":
-    run._go_on = die
+    run._advance = die
 elif point == "committed":
     accept.wake_carrier = die
 run.step(campaign)
@@ -354,7 +354,7 @@ def test_canceling_takes_back_what_no_carrier_has(
     # What was being submitted and was throttled comes back to the queue: it is not sent either.
     Message.objects.filter(pk=first.pk).update(status=Status.QUEUED)
     Campaign.objects.filter(pk=campaign.pk).update(due_at=datetime.now(UTC))
-    assert cancel.look_again(campaign.id)
+    assert cancel.recheck(campaign.id)
     assert results.results_of(fresh(campaign)).by_status == {"canceled": 20}
     assert fresh(campaign).due_at is None
     assert customer.balance() == 100 * MICRO
