@@ -300,7 +300,7 @@ class CarrierWorker:
 
     @property
     def _may_submit(self) -> bool:
-        """Whether the worker may submit messages now."""
+        """Return whether the worker may submit messages now."""
         on_hold = self.carrier.paused or self.carrier.draining
         return self._registered and self.pool.up and not on_hold and not self._stopping
 

@@ -96,7 +96,7 @@ class Customer:
 
     @property
     def idle(self) -> bool:
-        """Whether there is no bind and no work in progress."""
+        """Return whether there is no bind and no work in progress."""
         return not self.connections and self._batcher.idle and self.receipt_sender.idle
 
     # -- requests ----------------------------------------------------------------------------

@@ -26,7 +26,7 @@ class Batcher(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Whether no item is waiting or in progress."""
+        """Return whether no item is waiting or in progress."""
         return self._task is None
 
     def put(self, item: T) -> None:

@@ -32,7 +32,7 @@ class Line:
 
     @property
     def failed(self) -> bool:
-        """Whether its status is an error."""
+        """Return whether its status is an error."""
         return bool(self.status) and self.status != "ESME_ROK"
 
 
@@ -46,12 +46,12 @@ class Bind:
 
     @property
     def sends(self) -> bool:
-        """Whether the customer may submit over it."""
+        """Return whether the customer may submit over it."""
         return self.session.kind != SmppSession.Kind.RECEIVER
 
     @property
     def receives(self) -> bool:
-        """Whether it gets receipts."""
+        """Return whether it gets receipts."""
         return self.session.kind != SmppSession.Kind.TRANSMITTER
 
 
@@ -64,7 +64,7 @@ class Happening:
 
     @property
     def bad(self) -> bool:
-        """Whether it needs attention."""
+        """Return whether it needs attention."""
         return self.row.what == _REFUSED
 
 
@@ -95,13 +95,13 @@ class Overview:
 
     @property
     def may_bind(self) -> bool:
-        """Whether binds are accepted."""
+        """Return whether binds are accepted."""
         active = self.account.organization.status == Organization.Status.ACTIVE
         return self.account.enabled and active
 
     @property
     def previous_works(self) -> bool:
-        """Whether the previous password is still valid."""
+        """Return whether the previous password is still valid."""
         return previous_works(self.account)
 
 

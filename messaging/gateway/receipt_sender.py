@@ -58,7 +58,7 @@ class ReceiptSender:
 
     @property
     def idle(self) -> bool:
-        """Whether all receipts are settled and there is no receiving bind."""
+        """Return whether all receipts are settled and there is no receiving bind."""
         return self._task is None
 
     def add(self, link: Link) -> None:

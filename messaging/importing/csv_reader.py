@@ -45,7 +45,7 @@ class Fault(StrEnum):
 
     @property
     def usable(self) -> bool:
-        """Whether the cells are reliable nevertheless."""
+        """Return whether the cells are reliable nevertheless."""
         return self is Fault.FEW_CELLS
 
 
