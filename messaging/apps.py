@@ -12,4 +12,4 @@ class MessagingConfig(AppConfig):
         from messaging.numbers import e164
         from messaging.routing import numbering
 
-        e164.take_ranges_from(numbering.ranges)
+        e164.set_ranges_source(numbering.ranges)

@@ -112,15 +112,15 @@ def _fresh_tables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def _no_number_ranges() -> Iterator[None]:
     """Read no numbering ranges: tests of pure code have no database, and others count queries."""
-    e164.take_ranges_from(tuple)
+    e164.set_ranges_source(tuple)
     yield
-    e164.take_ranges_from(tuple)
+    e164.set_ranges_source(tuple)
 
 
 @pytest.fixture
 def number_ranges(db: None, _no_number_ranges: None) -> None:
     """Read numbering ranges from the database, as every process does."""
-    e164.take_ranges_from(numbering.ranges)
+    e164.set_ranges_source(numbering.ranges)
     numbering.reload()
 
 

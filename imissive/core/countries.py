@@ -1,7 +1,7 @@
-"""Countries' names, in the languages that the pages speak.
+"""Countries' names, in the languages of the pages.
 
-Of every region that phone numbers belong to, as the Unicode CLDR calls it, some shortened for
-tables. A table, because what phonenumbers knows of names comes with a hundred megabytes.
+They are those of the Unicode CLDR, some shortened for tables, for every region with phone numbers.
+They are a table here, because the names in phonenumbers need a hundred megabytes.
 """
 
 import re
@@ -12,13 +12,13 @@ from django.utils.translation import get_language
 
 
 def name_of(country: str) -> str:
-    """The country's name in the language of the page, from its code in ISO 3166; else the code."""
+    """Return a country's name in the language of the page by its ISO 3166 code, or the code."""
     names = _NAMES.get(country)
     return names[(get_language() or "").startswith("ar")] if names else country
 
 
 def country_choices() -> list[tuple[str, str]]:
-    """Every country as (code, name), by name in the language of the page."""
+    """Return every country as (code, name), sorted by name in the language of the page."""
     return sorted(((code, name_of(code)) for code in _NAMES), key=lambda pair: pair[1])
 
 
@@ -33,14 +33,15 @@ def home_choices() -> list[tuple[str, str]]:
 
 
 def country_of_code(calling_code: str) -> str:
-    """Return the main country of a calling code such as `966`; empty where there is none."""
+    """Return the main country of a calling code such as `966`, or ""."""
     return _regions().get(calling_code, ("",))[0] if calling_code else ""
 
 
 def countries_of(prefix: str) -> tuple[str, ...]:
-    """The countries that numbers under a prefix (digits of E.164) may belong to.
+    """Return the countries that numbers with a prefix (digits of E.164) may belong to.
 
-    Of a shared calling code all, the main one first; none where the prefix does not say.
+    For a shared calling code, it returns all of them, the main one first; none if the prefix is too
+    short.
     """
     for length in range(1, min(len(prefix), 3) + 1):
         regions = _regions().get(prefix[:length])
@@ -50,7 +51,7 @@ def countries_of(prefix: str) -> tuple[str, ...]:
 
 
 def _narrowed(regions: tuple[str, ...], national: str) -> tuple[str, ...]:
-    """Of the countries that share a code those whose numbers begin so, such as 1 242."""
+    """Return the countries of a shared code whose numbers start with that prefix, like 1 242."""
     found = []
     for region in regions[1:] if national else ():
         metadata = phonenumbers.PhoneMetadata.metadata_for_region(region)
@@ -62,7 +63,7 @@ def _narrowed(regions: tuple[str, ...], national: str) -> tuple[str, ...]:
 
 @cache
 def _regions() -> dict[str, tuple[str, ...]]:
-    """The countries of each calling code that any has."""
+    """Return the countries of each calling code."""
     return {
         str(code): tuple(region for region in regions if region != "001")
         for code, regions in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.items()

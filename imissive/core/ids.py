@@ -1,7 +1,7 @@
 """Public ids: a prefix, `_`, and a UUIDv7 in 26 characters of Crockford's base 32.
 
 The database stores the UUID (16 bytes, time-ordered, 73 random bits: RFC 9562, 5.7), so that new
-rows go to the end of each index and nobody can guess another row's id.
+rows go to the end of each index, and ids of other rows cannot be guessed.
 """
 
 import os
@@ -87,7 +87,7 @@ _LAST_MILLISECOND = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // timedelta(mil
 
 
 def parse_id(prefix: str, text: str) -> uuid.UUID | None:
-    """Return the UUID of a public id, or None where the text is not an id with that prefix."""
+    """Return the UUID of a public id, or None if the text is not an id with that prefix."""
     head, _, tail = text.partition("_")
     if head != prefix or len(tail) != 26:
         return None

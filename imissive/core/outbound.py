@@ -26,9 +26,9 @@ MAX_URL = 500
 """Maximum number of characters of a URL."""
 MAX_REQUEST_BYTES = 256 * 1024
 KEPT_RESPONSE_BYTES = 4 * 1024
-"""Bytes that are read of a response's body; the connection is closed where there are more."""
+"""The maximum number of bytes read from a response's body; after more, the connection closes."""
 BODY_SECONDS = 2
-"""How long a response's body is waited for once its status is there."""
+"""The longest time to wait for a response's body after its status."""
 # Seconds. Receivers commonly close a connection that was idle for 5 s; closing it first avoids a
 # post into a connection that is being closed.
 KEEP_ALIVE_SECONDS = 4
@@ -109,7 +109,7 @@ class ReceiverResponse:
 
 
 def is_allowed(address: str) -> bool:
-    """Return whether posts may go to that literal IP address; False where it is not an address."""
+    """Return whether posts may go to that literal IP address; False if it is not an address."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -147,7 +147,7 @@ def parse_url(text: str) -> URL:
         raise UrlRefused(UrlReason.BAD_CHARACTER.problem())
     try:
         url = URL(text)
-        # As the DNS has it: an international name in its ASCII form (IDNA).
+        # In the form of the DNS: an international name in its ASCII form (IDNA).
         host, port = url.raw_host, url.port
     except ValueError:
         raise UrlRefused(UrlReason.NOT_A_URL.problem()) from None
@@ -198,7 +198,7 @@ def _is_literal(host: str) -> bool:
 def _checked_socket(info: AddrInfoType) -> socket.socket:
     """Return a socket for the address in `info`: aiohttp's socket factory.
 
-    Raises AddressRefused where customers must not reach that address.
+    Raises AddressRefused if customers must not reach that address.
     """
     family, kind, protocol, _, address = info
     if not is_allowed(str(address[0])):
@@ -228,7 +228,7 @@ class Client:
         """Post JSON and return the response, within WEBHOOK_TIMEOUT seconds in all.
 
         aiohttp rounds a timeout above 5 s up to a whole second of its clock. Raises OutboundError
-        where there is no response, whatever the reason.
+        without a response, for any reason.
         """
         if len(body) > MAX_REQUEST_BYTES:
             raise OutboundError(PostReason.TOO_LARGE)
@@ -240,7 +240,7 @@ class Client:
                 retry_after = response.headers.get("Retry-After", "")
                 return ReceiverResponse(response.status, beginning, retry_after)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            # TimeoutError is an OSError; ValueError is what a name outside IDNA ends in.
+            # TimeoutError is an OSError; a name outside IDNA raises ValueError.
             raise OutboundError(_reason(error)) from None
 
     async def close(self) -> None:
@@ -273,10 +273,10 @@ def _reason(error: Exception) -> PostReason:
 
 
 async def _beginning(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body's first bytes, as many as come within BODY_SECONDS.
+    """Return the body's first bytes that arrive within BODY_SECONDS.
 
-    The status has said whether the receiver accepted the post: a body that is slow or cut short
-    does not change that. An unread rest makes aiohttp close the connection.
+    The status has shown whether the receiver accepted the post: a slow or incomplete body does not
+    change that. An unread rest makes aiohttp close the connection.
     """
     stream, kept = response.content, b""
     try:

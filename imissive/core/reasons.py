@@ -38,7 +38,7 @@ class CoreReason(Reason):
 
 
 class UrlReason(Reason):
-    """Reasons why a URL is refused as a webhook's, judged by its text."""
+    """Reasons why a URL is refused as a webhook's because of its text."""
 
     TOO_LONG = "INVALID_URL", _("The URL has more than %(most)s characters."), "most"
     BAD_CHARACTER = (

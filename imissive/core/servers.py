@@ -1,8 +1,8 @@
-"""Reads DATABASE_URL, REDIS_URL and BROKER_URL completely, for the libraries that connect.
+"""Parsing of DATABASE_URL, REDIS_URL and BROKER_URL, with all parameters, for every connection.
 
 Every process uses it, with Django or without, so that all of them connect in the same way: to one
-of several hosts, over TLS, with a timeout. A parameter that is not supported is refused by its
-name: if it were ignored, it may have been the one that asked for encryption.
+of several hosts, over TLS, with a timeout. An unsupported parameter is refused by its name,
+because it might be the one that requires encryption.
 """
 
 import ssl
@@ -24,7 +24,7 @@ from redis.sentinel import Sentinel
 
 DATABASE_DEFAULTS: Final = {
     "application_name": "imissive",
-    # A server that stops responding is noticed after about ten seconds.
+    # An unresponsive server is detected after about ten seconds.
     "connect_timeout": "5",
     "keepalives": "1",
     "keepalives_idle": "5",
@@ -37,9 +37,9 @@ NAME: Final = "imissive"
 
 
 def database_parameters(url: str) -> dict[str, str]:
-    """Return libpq's parameters for a URL, with our defaults for what it leaves open.
+    """Return libpq's parameters for a URL, with our defaults for missing ones.
 
-    Raises ValueError with a text for people, without the URL: it has a password.
+    Raises ValueError with a readable text, without the URL, because it has a password.
     """
     try:
         given = {name: str(value) for name, value in conninfo_to_dict(url).items()}
@@ -68,7 +68,7 @@ def connect_database(url: str) -> psycopg.Connection[tuple[Any, ...]]:
 
 
 def _check_values(parameters: Mapping[str, str], hosts: int) -> None:
-    """Have libpq check the values, which it does before it connects: here to nowhere."""
+    """Let libpq check the values, which it does before it connects, here to no server."""
     nowhere = {"host": ",".join(["/nonexistent"] * hosts)}
     rest = {name: value for name, value in parameters.items() if name not in ("host", "hostaddr")}
     tried = pq.PGconn.connect_start(make_conninfo(**nowhere | rest).encode())
@@ -117,7 +117,7 @@ _VERIFY_MODES: Final = {
 
 @dataclass(frozen=True)
 class RedisServer:
-    """A Redis or Valkey: at an address, on a socket, or the primary that Sentinels name."""
+    """A Redis or Valkey: at an address, on a socket, or the primary named by Sentinels."""
 
     hosts: tuple[tuple[str, int], ...]
     path: str = ""
@@ -128,7 +128,7 @@ class RedisServer:
 
     @classmethod
     def of(cls, url: str) -> "RedisServer":
-        """Return the server that a URL names. Raises ValueError, without the URL."""
+        """Return the server of a URL. Raise ValueError, without the URL."""
         scheme, _, rest = url.partition("://")
         parts = urlparse(f"http://{rest}")
         secure, sentinel = scheme.startswith("rediss"), scheme.endswith("+sentinel")
@@ -159,7 +159,7 @@ class RedisServer:
         return cls(hosts, "", service, options, tls, watch)
 
     def client(self, seconds: float, **more: Any) -> redis.Redis:
-        """Return a client that waits no longer than that for a response, and does not retry."""
+        """Return a client with that timeout for responses, and without retries."""
         once = Retry(NoBackoff(), 0)
         waits: dict[str, Any] = {"socket_timeout": seconds, "retry": once} | more
         if self.path:
@@ -220,10 +220,10 @@ class Broker:
 
     @classmethod
     def of(cls, url: str) -> "Broker":
-        """Return the broker that a URL names. Raises ValueError, without the URL."""
+        """Return the broker of a URL. Raise ValueError, without the URL."""
         if not url.startswith("amqp"):
             return RedisServer.of(url).broker
-        # Several nodes of RabbitMQ, one after the other, as Celery writes them.
+        # Several nodes of RabbitMQ, one after the other, in Celery's form.
         each = [_amqp(part) for part in url.split(";")]
         if len({broker.url.partition("://")[0] for broker in each}) > 1:
             raise ValueError("has amqp:// and amqps:// together")
@@ -272,7 +272,7 @@ def _credentials(parts: ParseResult) -> dict[str, str]:
 def _hosts(netloc: str, port: int) -> tuple[tuple[str, int], ...]:
     found = []
     for each in netloc.split(","):
-        # An IPv6 address stands in brackets.
+        # An IPv6 address is in brackets.
         host, colon, number = each.rpartition(":") if not each.endswith("]") else (each, "", "")
         if not colon:
             host, number = each, ""

@@ -21,11 +21,11 @@ _ROWS_PER_CHUNK = 500
 
 
 def safe_cell(value: object) -> str:
-    """Return the cell's text, with an apostrophe before it where it would be a formula (OWASP).
+    """Return the cell's text, with an apostrophe before it if it would be a formula (OWASP).
 
     Phone numbers (+9665…, +966 50 …) and plain numbers (-1.5) stay as they are: they evaluate to
-    themselves, or to nothing. Another apostrophe goes before one that stands there already, so that
-    `original_cell` can tell.
+    themselves, or to nothing. Another apostrophe is added before an existing one, so that
+    `original_cell` can distinguish them.
     """
     text = "" if value is None else str(value)
     # Where the list separator is a semicolon, a spreadsheet splits a cell there too.

@@ -33,7 +33,7 @@ def server_cursor() -> CursorWrapper:
     if clock.is_due():
         _measure_clock()
     raw: Any = psycopg.Cursor(connection.connection)
-    # Django's wrapper translates the exceptions, and counts queries where a test wants that.
+    # Django's wrapper translates the exceptions, and counts queries for tests.
     wrap = connection.make_debug_cursor if connection.queries_logged else connection.make_cursor
     return wrap(raw)
 
@@ -112,9 +112,9 @@ class Fault(Enum):
     """The cause of a database error."""
 
     ROW = "row"
-    """The written values: they would fail again, and others would not."""
+    """The written values are invalid: they would fail again, and others would not."""
     DATABASE = "database"
-    """The database's state, such as read-only, full or down: the same work can succeed later."""
+    """The database is read-only, full, down or similar: the same work can succeed later."""
 
 
 _OF_ROWS = ("22", "23")

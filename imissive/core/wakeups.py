@@ -21,7 +21,7 @@ Wake = tuple[str, str, tuple[str, ...]]
 
 
 class Waker:
-    """Send wake-ups from a thread of its own. There is one in each process: see `wake`."""
+    """A sender of wake-ups in its own thread. There is one in each process: see `wake`."""
 
     def __init__(self) -> None:
         self._waiting: dict[Wake, None] = {}

@@ -1,7 +1,7 @@
-"""Boot jobs: what is done once before the processes start, and remembered when it is done.
+"""Boot jobs, which run once before the processes start, and are skipped if nothing changed.
 
-Migrating, collecting static files and seeding each cost seconds even where there is nothing to do.
-So each leaves in `$DATA_DIR/boot.json` what it depended on, and is left out while that is the same.
+Migrating, collecting static files and seeding take seconds each, even if there is nothing to do. So
+each job stores a hash of its inputs in `$DATA_DIR/boot.json`, and is skipped while it is the same.
 """
 
 import hashlib
@@ -22,11 +22,11 @@ OLDEST_POSTGRESQL = 15
 
 
 class Unusable(Exception):
-    """A server that the environment names cannot be used; the text says which and why."""
+    """A server named in the environment cannot be used; the text has its name and the reason."""
 
 
 def check_servers(env: Env) -> None:
-    """Raise Unusable where the database or Redis does not answer or is too old."""
+    """Raise Unusable if the database or Redis does not respond or is too old."""
     try:
         with connect_database(env.database_url) as connection:
             version = connection.info.server_version // 10_000
@@ -47,7 +47,7 @@ def check_servers(env: Env) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A management command that is due, and the key under which its success is remembered."""
+    """A management command, and the key that stands for its inputs."""
 
     name: str
     arguments: list[str]
@@ -55,7 +55,7 @@ class Job:
 
 
 def jobs(env: Env, data_dir: Path, *, demo: bool) -> list[Job]:
-    """Return the jobs of a start in their order; `demo`: whether the demo is among them."""
+    """Return the jobs of a start, in order; `demo`: whether the demo is one of them."""
     found = [
         Job("migrate", ["migrate", "--verbosity", "1"], lambda: _schema(env)),
         Job("static", ["collectstatic", "--no-input", "-v", "0"], lambda: _static(data_dir)),
@@ -66,7 +66,7 @@ def jobs(env: Env, data_dir: Path, *, demo: bool) -> list[Job]:
 
 
 class Done:
-    """The record of what earlier starts have done."""
+    """The record of the jobs that earlier starts completed."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / "boot.json"
@@ -84,13 +84,13 @@ class Done:
 
 
 def _schema(env: Env) -> str:
-    """The migrations there are and the ones that this very database has."""
+    """Return a hash of the migration files and of the migrations applied to this database."""
     files = sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("*/migrations/[0-9]*.py"))
     return _hash(_dependencies(), *files, _applied(env))
 
 
 def _applied(env: Env) -> str:
-    """The database's migrations with their times, which tell one database from another."""
+    """Return a hash of the database's migrations with their times, which identify the database."""
     query = (
         "SELECT md5(string_agg(concat_ws(' ', app, name, applied), ',' ORDER BY id))"
         " FROM django_migrations"
@@ -119,7 +119,7 @@ def _demo(env: Env, data_dir: Path) -> str:
 
 
 def _dependencies() -> str:
-    """The packages with migrations and static files of their own, by their locked versions."""
+    """Return the locked versions of the packages, which may have migrations and static files."""
     lock = ROOT / "requirements.lock"
     return lock.read_text() if lock.exists() else ""
 

@@ -1,7 +1,7 @@
-"""`python -m imissive.run.carriers`: runs a worker for each carrier, for as long as it is enabled.
+"""`python -m imissive.run.carriers`: the supervisor of a worker for each enabled carrier.
 
-The workers are forks of it, where that can be, so that each is there in a moment: a start waits for
-the binds. It asks the database by connections that last for one query: none is open at a fork.
+The workers are forks of it, where supported, so that each is ready in a moment: a start waits for
+the binds. Its database connections last for one query, so that none is open at a fork.
 """
 
 import os
@@ -24,7 +24,7 @@ from imissive.run.supervisor import Program, Supervisor
 log = structlog.get_logger(__name__)
 
 POLL_SECONDS = 2.0
-# A disabled carrier's worker gets its answers and unbinds; at the end of everything there is less.
+# A disabled carrier's worker awaits its responses and unbinds; at shutdown, it has less time.
 GRACE = 15.0
 GRACE_AT_END = 5.0
 
@@ -45,7 +45,7 @@ class Carriers:
         self.dead.append(process_name(pid))
 
     def record_deaths(self) -> None:
-        """Record which workers have died in the database: what they held is free at once."""
+        """Record dead workers in the database, which frees the messages that they held."""
         if not self.dead:
             return
         try:
@@ -61,7 +61,7 @@ class Carriers:
             self.dead.clear()
 
     def reconcile(self) -> None:
-        """Make the workers that run those of the carriers that are enabled."""
+        """Start and stop workers, so that each enabled carrier has one."""
         wanted = self.enabled()
         if wanted is None:
             return
@@ -74,9 +74,9 @@ class Carriers:
             self.supervisor.start(self._program(name, names[name]))
 
     def enabled(self) -> list[str] | None:
-        """The carriers that need a worker, or None while the database does not say."""
+        """Return the carriers that need a worker, or None while the database is unavailable."""
         try:
-            # One query every two seconds holds no connection.
+            # One query every two seconds does not justify a permanent connection.
             with connect_database(self.env.database_url) as connection:
                 rows = connection.execute("SELECT slug FROM messaging_carrier WHERE enabled")
                 return [slug for (slug,) in rows]
@@ -96,30 +96,30 @@ class Carriers:
 
 
 def main() -> int:
-    """Run until a signal asks to end, then end the workers."""
+    """Run until a stop signal, then stop the workers."""
     try:
         env = read_env()
     except ImproperlyConfigured as error:
         print(f"imissive: {error}", file=sys.stderr)
         return 1
     configure(level=env.log_level, as_json=env.log_json)
-    asked: list[int] = []
+    signals: list[int] = []
 
-    def ask(number: int, _frame: FrameType | None) -> None:
-        asked.append(number)
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signals.append(number)
 
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, ask)
+        signal.signal(number, stop)
     if FORKS:
         preload()
     carriers = Carriers(env)
     try:
-        while not asked:
+        while not signals:
             carriers.record_deaths()
             carriers.reconcile()
             for _ in range(int(POLL_SECONDS / 0.1)):
                 known = len(carriers.dead)
-                if not asked:
+                if not signals:
                     carriers.supervisor.step(0.1)
                 if len(carriers.dead) > known:
                     carriers.record_deaths()

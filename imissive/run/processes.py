@@ -1,4 +1,4 @@
-"""Small things about processes, private files and ports that starting the platform needs."""
+"""Helpers for processes (names, stopping, leftovers by pid file), private files and free ports."""
 
 import contextlib
 import errno
@@ -15,17 +15,17 @@ LOOPBACK = "127.0.0.1"
 
 
 def reachable(host: str) -> str:
-    """The address under which this machine reaches what listens on `host`."""
+    """Return the address by which this machine connects to a listener on `host`."""
     return LOOPBACK if host in ("0.0.0.0", "::", "") else host  # noqa: S104
 
 
 def process_name(pid: int) -> str:
-    """Return what a process of this machine is called in the database."""
+    """Return the name of a process of this machine in the database."""
     return f"{socket.gethostname()[:64]}:{pid}"
 
 
 def stop_process(process: subprocess.Popen[bytes], first: signal.Signals, seconds: float) -> None:
-    """End a process and wait for it; kill it where it does not end in time."""
+    """Stop a process and wait for it; kill it if it does not end in time."""
     if process.poll() is None:
         process.send_signal(first)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -36,9 +36,10 @@ def stop_process(process: subprocess.Popen[bytes], first: signal.Signals, second
 
 
 def end_leftover(pid_file: Path, mark: str, first: signal.Signals, seconds: float) -> None:
-    """End what an earlier start left, if its command line has `mark`; drop its pid file.
+    """Stop the process that an earlier start left, and delete its pid file.
 
-    The mark matters: after a reboot or in a new container the number is some other process's.
+    The process is stopped only if its command line has `mark`: after a reboot or in a new
+    container, another process may have its id.
     """
     pid = first_number(pid_file)
     if pid is not None:
@@ -57,7 +58,7 @@ def _signal_and_wait(pid: int, mark: str, number: signal.Signals, patience: floa
 
 
 def command_line(pid: int) -> str:
-    """A process's command line, or nothing where there is no such process (or only its zombie)."""
+    """Return a process's command line, or "" if there is no such process, or only a zombie."""
     if Path("/proc/self/cmdline").exists():
         try:
             raw = Path(f"/proc/{pid}/cmdline").read_bytes()
@@ -69,7 +70,7 @@ def command_line(pid: int) -> str:
 
 
 def first_number(path: Path) -> int | None:
-    """The number that a pid file begins with, or None."""
+    """Return the number at the start of a pid file, or None."""
     try:
         match = re.match(r"\d+", path.read_text())
     except OSError:
@@ -78,7 +79,7 @@ def first_number(path: Path) -> int | None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner may read, all at once: readers never see half of it."""
+    """Write a file that only its owner may read, atomically for its readers."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with os.fdopen(descriptor, "w") as file:
@@ -88,13 +89,13 @@ def write_private(path: Path, text: str) -> None:
     temporary.replace(path)
 
 
-# Below those of outgoing connections (from 32768 on Linux, 49152 elsewhere): any program could hold
-# such a port, so that a server that stops could not have it again.
+# Below the ports of outgoing connections (from 32768 on Linux, 49152 elsewhere): any program could
+# use such a port while a server restarts.
 _OWN_PORTS = range(10_000, 32_768)
 
 
 def try_port(port: int, host: str = LOOPBACK) -> None:
-    """Raise OSError, such as EADDRINUSE, where a server could not listen on that port now."""
+    """Raise OSError, such as EADDRINUSE, if a server cannot listen on that port now."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -104,9 +105,9 @@ def try_port(port: int, host: str = LOOPBACK) -> None:
 
 
 def free_port(wanted: int | None = None) -> int:
-    """Return a loopback port that nobody listens on; the wanted one if it is free.
+    """Return a free loopback port, the wanted one if possible.
 
-    Raises OSError if none of many is free.
+    Raises OSError if it finds none after many attempts.
     """
     if wanted is not None:
         with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""The platform's processes, each with its command line: the one place that says how they are run.
+"""The platform's processes and their command lines, defined only here.
 
-`make run` runs them all. `python -m imissive.run.programs web` becomes one of them, for
+`make run` runs all of them. `python -m imissive.run.programs web` becomes one of them, for
 compose.yaml, systemd and the like.
 """
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 def commands(env: Env) -> dict[str, list[str]]:
-    """The processes by name, in the order in which they are of use to each other."""
+    """Return the command lines by process name, in the order in which processes need each other."""
     return {
         "simulator": [
             *_python("messaging.smpp.simulator"),
@@ -35,14 +35,14 @@ def commands(env: Env) -> dict[str, list[str]]:
 
 
 def carrier_command(env: Env, slug: str) -> list[str]:
-    """The worker of one carrier; it also needs IMISSIVE_CARRIER=<slug> in its environment."""
+    """Return the command line of a carrier's worker, which also needs IMISSIVE_CARRIER=<slug>."""
     return [
         *_celery(env, "worker", "-Q", f"carrier.{slug},carrier.{slug}.urgent"),
         *("-n", f"carrier-{slug}@%h", "-P", "threads", "-c", "2", *_QUIET),
     ]
 
 
-# Workers need to know nothing of each other: the database is where they meet.
+# Workers need not know each other: they coordinate by the database.
 _QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 

@@ -1,8 +1,8 @@
-"""Keeps programs running: starts them, starts them again when they die, ends them in time.
+"""The process supervisor: it starts programs, restarts them when they die, and stops them in time.
 
-One thread, one loop: the caller calls `step` until it is done. Programs are children in process
-groups of their own, so that Ctrl-C reaches only the supervisor, which then ends them in order; and
-they get their stop signal from the kernel should the supervisor itself be killed (on Linux).
+One thread, one loop: the caller calls `step` until it is done. Programs are children in their own
+process groups, so that Ctrl-C reaches only the supervisor, which then stops them in order. If the
+supervisor itself is killed, the kernel sends them their stop signal (on Linux).
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from imissive.run.processes import end_leftover, write_private
 from imissive.run.unprivileged import Prepare, die_with_parent
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 15.0
-# A program that ran so long was well: its next death is a first one again.
+# A program that ran for this long was healthy: the restart pauses start from the first one again.
 SETTLED_SECONDS = 10.0
 LONGEST_LINE = 16_384
 
@@ -29,7 +29,7 @@ Emit = Callable[[str, str], None]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program to run and how to stop it: `grace` is the seconds that it has for that."""
+    """A program to run, and its way to stop: `grace` is the time for that, in seconds."""
 
     name: str
     command: Sequence[str]
@@ -37,15 +37,15 @@ class Program:
     folder: Path | None = None
     stop_signal: signal.Signals = signal.SIGTERM
     grace: float = 7.0
-    # Ran once to its end, such as a migration: not started again.
+    # Runs once to its end, such as a migration, and is not restarted.
     once: bool = False
-    # A Python command line, run in a fork of the supervisor where that can be: see forking.py.
+    # A Python command line, run in a fork of the supervisor where supported: see forking.py.
     forked: bool = False
     before_exec: Prepare | None = None
 
     @property
     def mark(self) -> str:
-        """Return its command line as /proc shows it, to recognize it by its pid after a crash."""
+        """Its command line in the form of /proc, which identifies it by its pid after a crash."""
         return " ".join(self.command)
 
 
@@ -63,10 +63,10 @@ class _Child:
 
 
 class Supervisor:
-    """Runs programs and writes each one's pid to `pids/<name>.pid`.
+    """A supervisor that writes the pid of each program to `pids/<name>.pid`.
 
-    With `emit`, the programs' output comes line by line as `emit(name, line)`; without, they write
-    where the supervisor writes. `say` gets the supervisor's own messages, `died` the pid of each
+    With `emit`, the programs' output is passed line by line to `emit(name, line)`; without, they
+    share the supervisor's output. `say` gets the supervisor's own messages, `died` the pid of each
     process that has ended.
     """
 
@@ -88,19 +88,19 @@ class Supervisor:
 
     @property
     def names(self) -> list[str]:
-        """The programs that run or shall run, those on their way to the end included."""
+        """The programs that run or will be restarted, including those being stopped."""
         return list(self._children)
 
     def start(self, program: Program) -> None:
-        """Start a program; one that an earlier, killed supervisor left is ended first."""
+        """Start a program, after stopping the one that a killed supervisor may have left."""
         end_leftover(self._pid_file(program.name), program.mark, program.stop_signal, program.grace)
         child = self._children[program.name] = _Child(program)
         self._spawn(child)
 
     def stop(self, name: str) -> bool:
-        """Ask a program to end; `step` waits for that, and kills it after its grace.
+        """Send a program its stop signal; `step` waits for it, and kills it after its grace.
 
-        False: it was asked before.
+        Returns False if it is being stopped already.
         """
         child = self._children[name]
         if child.stopping:
@@ -116,26 +116,26 @@ class Supervisor:
     def stop_all(
         self, names: Iterable[str] | None = None, *, patience: float | None = None
     ) -> None:
-        """End those programs (or all) and wait until they are gone, `patience` seconds at most."""
-        going = [
+        """Stop those programs (or all) and wait for them, `patience` seconds at most."""
+        stopping = [
             name for name in (self.names if names is None else names) if name in self._children
         ]
-        for name in going:
+        for name in stopping:
             self.stop(name)
             child = self._children.get(name)
             if child and child.kill_at and patience is not None:
                 child.kill_at = min(child.kill_at, time.monotonic() + patience)
-        while any(name in self._children for name in going):
+        while any(name in self._children for name in stopping):
             self.step(0.05)
 
     def hurry(self, names: Iterable[str]) -> None:
-        """Those of the programs that are on their way to the end have no more time for it."""
+        """Kill those of the programs that are being stopped, at the next step."""
         for child in self._children.values():
             if child.program.name in names and child.kill_at is not None:
                 child.kill_at = 0.0
 
     def exit_code(self, name: str) -> int | None:
-        """Return the exit code of a `once` program, or None while it runs. Asking forgets it."""
+        """Return and delete the exit code of a `once` program; None while it runs."""
         child = self._children.get(name)
         if child is None or child.code is None:
             return None
@@ -143,12 +143,12 @@ class Supervisor:
         return child.code
 
     def is_running(self, name: str) -> bool:
-        """Return whether the program has a living process now."""
+        """Return whether the program has a live process now."""
         child = self._children.get(name)
         return child is not None and child.process is not None
 
     def step(self, seconds: float) -> None:
-        """Pass output on for up to that long; then see who died, is due, or has to be killed."""
+        """Forward output for up to that long; then handle dead, due and overdue programs."""
         if self._selector.get_map():
             for key, _ in self._selector.select(seconds):
                 self._read(key.data, key.fd)
@@ -157,7 +157,7 @@ class Supervisor:
         now = time.monotonic()
         for child in list(self._children.values()):
             if child.process is not None and child.process.poll() is not None:
-                self._bury(child)
+                self._clean_up(child)
             elif child.process is None and child.code is None and now >= child.start_at:
                 self._spawn(child)
             elif child.process and child.kill_at is not None and now >= child.kill_at:
@@ -173,7 +173,7 @@ class Supervisor:
             child.process = self._fork(program) if program.forked and FORKS else self._exec(program)
         except OSError as error:
             self._say(f"{program.name} cannot be started: {error}")
-            self._plan(child, 127)
+            self._plan_restart(child, 127)
             return
         child.started_at = time.monotonic()
         write_private(self._pid_file(program.name), f"{child.process.pid}\n")
@@ -196,7 +196,7 @@ class Supervisor:
         def before_exec() -> None:
             if program.before_exec is not None:
                 program.before_exec()
-            # After a change of user, which would undo it.
+            # After a change of user, which would reset it.
             death()
 
         output = None if self._emit is None else subprocess.PIPE
@@ -211,8 +211,8 @@ class Supervisor:
             preexec_fn=before_exec,
         )
 
-    def _bury(self, child: _Child) -> None:
-        """A process ended: end what it left in its group, and plan what follows."""
+    def _clean_up(self, child: _Child) -> None:
+        """Clean up after an ended process: kill the rest of its group, and plan a restart."""
         process = child.process
         if process is None:
             return
@@ -226,9 +226,9 @@ class Supervisor:
         child.process = None
         self._died(process.pid)
         self._pid_file(child.program.name).unlink(missing_ok=True)
-        self._plan(child, process.returncode or 0)
+        self._plan_restart(child, process.returncode or 0)
 
-    def _plan(self, child: _Child, code: int) -> None:
+    def _plan_restart(self, child: _Child, code: int) -> None:
         if child.stopping:
             self._forget(child)
         elif child.program.once:
@@ -238,13 +238,13 @@ class Supervisor:
             child.failures = 1 if settled else child.failures + 1
             pause = min(FIRST_PAUSE * 3 ** (child.failures - 1), LONGEST_PAUSE)
             child.start_at = time.monotonic() + pause
-            self._say(f"{child.program.name} {_how(code)}; starting it again in {pause:.1f} s")
+            self._say(f"{child.program.name} {_end_text(code)}; starting it again in {pause:.1f} s")
 
     def _forget(self, child: _Child) -> None:
         self._children.pop(child.program.name, None)
 
     def _read(self, child: _Child, descriptor: int) -> bool:
-        """Emit the whole lines that came and keep the rest of the last. False: nothing came."""
+        """Emit complete lines and buffer the rest of the last one; return False without data."""
         try:
             data = os.read(descriptor, 65_536)
         except BlockingIOError:
@@ -269,7 +269,7 @@ class Supervisor:
         return self._pids / f"{name}.pid"
 
 
-def _how(code: int) -> str:
+def _end_text(code: int) -> str:
     if code >= 0:
         return f"ended with code {code}"
     try:

@@ -18,7 +18,7 @@ _COLOURS = {
     "postgres": "90",
     "valkey": "90",
 }
-# What the servers say of every start and end, and what concerns none of their uses here.
+# The servers' lines at every start and stop, and those that are irrelevant here.
 _NOISE = re.compile(
     r"^LOG: |the database system is (starting up|shutting down)|Memory overcommit|signal-handler"
     r"|ready to exit"
@@ -26,13 +26,13 @@ _NOISE = re.compile(
 
 
 class Terminal:
-    """Standard output, in colours where a person reads it. A closed one stops nothing."""
+    """Standard output, in colours if it is a terminal. If it is closed, the platform continues."""
 
     def __init__(self) -> None:
         self._colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
 
     def line(self, name: str, text: str) -> None:
-        """One line of that process."""
+        """Write one line of that process."""
         if not text or (name in ("postgres", "valkey") and _NOISE.search(text)):
             return
         head = f"{name:<{_WIDTH}} |"
@@ -41,21 +41,21 @@ class Terminal:
         self.write(f"{head} {text}\n")
 
     def say(self, text: str) -> None:
-        """One line of the launcher's own."""
+        """Write one line of the launcher itself."""
         self.line("imissive", text)
 
     def write(self, text: str) -> None:
-        """All of the text at once, so that nothing comes between its lines."""
+        """Write the text at once, so that no other line comes between its lines."""
         try:
             sys.stdout.write(text)
             sys.stdout.flush()
         except OSError:
-            # Nobody reads any more. The platform runs on until it is told to stop.
+            # The reader is gone. The platform continues until a stop signal.
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
 
 
 def welcome(demo: Mapping[str, str], url: str, demo_file: Path) -> str:
-    """The block at the end of the start. Without a demo it has only the URL."""
+    """Return the block at the end of the start; without a demo, it has only the URL."""
     rule = "─" * 78
     if not demo:
         return f"\n{rule}\n  imissive is ready: {url}\n  Ctrl-C ends it.\n{rule}\n\n"

@@ -1,13 +1,13 @@
-"""Starting programs that refuse to run as root, such as PostgreSQL, where root starts them.
+"""Starting programs that refuse to run as root, such as PostgreSQL, when started by root.
 
-No user is made and no folder is opened to others. There are three ways, tried in this order:
+No user is created and no folder is opened to others. There are three ways, tried in this order:
 
-1. as `nobody`, where `nobody` can reach the program and its data;
-2. as `nobody`, keeping of root's powers only the one to pass closed folders (CAP_DAC_OVERRIDE),
-   where a folder above is closed, such as root's home;
-3. in a user namespace in which root's own files belong to `nobody`, where neither works.
+1. as `nobody`, if `nobody` can reach the program and its data;
+2. as `nobody` with one capability of root, to traverse closed folders (CAP_DAC_OVERRIDE), if a
+   parent folder is closed, such as root's home;
+3. in a user namespace in which root's own files belong to `nobody`, if neither works.
 
-Containers often forbid the last and sandboxes the second, hence three.
+Containers often forbid the third way and sandboxes the second, so all three are needed.
 """
 
 import ctypes
@@ -31,7 +31,7 @@ _CLONE_NEWUSER = 0x10000000
 
 _PROBE = 'cd "$0" && : >.probe && rm .probe && "$@"'
 _LINUX = sys.platform == "linux"
-# Loaded here and not between fork and exec, where hardly anything is safe to do.
+# Loaded here and not between fork and exec, where few operations are safe.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Prepare = Callable[[], None]
@@ -39,7 +39,7 @@ Prepare = Callable[[], None]
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """A way to run a program: who then owns its data, and what the child does before exec."""
+    """A way to run a program: the owner of its data, and the child's function before exec."""
 
     name: str
     uid: int
@@ -52,9 +52,9 @@ class NoWay(Exception):
 
 
 def die_with_parent(death: signal.Signals, *, parent: int | None = None) -> Prepare:
-    """Return what a child does to get that signal when its parent dies, even by SIGKILL.
+    """Return a function by which a child gets that signal when its parent dies, even by SIGKILL.
 
-    On Linux only. The parent is this process, unless its number is given.
+    On Linux only. The parent is this process unless its process id is given.
     """
     parent = os.getpid() if parent is None else parent
 
@@ -68,7 +68,7 @@ def die_with_parent(death: signal.Signals, *, parent: int | None = None) -> Prep
 
 
 def ways() -> list[Way]:
-    """The ways to try, best first. Whoever is not root needs none and runs as who he is."""
+    """Return the ways to try, best first. Other users than root run programs as themselves."""
     if os.geteuid() != 0:
         return [Way("as you", os.geteuid(), os.getegid(), lambda: None)]
     try:
@@ -76,17 +76,17 @@ def ways() -> list[Way]:
     except KeyError:
         raise NoWay("there is no user `nobody`") from None
     uid, gid = nobody.pw_uid, nobody.pw_gid
-    found = [Way("as nobody", uid, gid, lambda: _become(uid, gid))]
+    candidates = [Way("as nobody", uid, gid, lambda: _become(uid, gid))]
     if _LINUX:
-        found += [
+        candidates += [
             Way("as nobody, past closed folders", uid, gid, lambda: _become_passing(uid, gid)),
             Way("in a user namespace", 0, 0, lambda: _enter_namespace(uid, gid)),
         ]
-    return found
+    return candidates
 
 
 def choose(trial: list[str], folder: Path) -> Way:
-    """The first way that runs the trial and writes to `folder`, which it comes to own."""
+    """Return the first way that can run the trial and write to `folder`, which it then owns."""
     for way in ways():
         own(folder, way)
         try:
@@ -105,7 +105,7 @@ def choose(trial: list[str], folder: Path) -> Way:
 
 
 def own(folder: Path, way: Way) -> None:
-    """Give the folder and all that is in it to the way's user, if it is not his yet."""
+    """Change the owner of the folder and its contents to the way's user, if needed."""
     if os.geteuid() != 0 or folder.stat().st_uid == way.uid:
         return
     for parent, folders, files in os.walk(folder):

@@ -84,11 +84,11 @@ def main() -> int:
         print(f"imissive: {error}", file=sys.stderr)
         return 1
     if FORKS:
-        # The default of Python 3.14 is another one.
+        # Python 3.14 has another default.
         multiprocessing.set_start_method("fork", force=True)
     web = server(env)
-    # Workers share the memory of what is imported here. A collector that went over it in a worker
-    # would have the kernel copy it.
+    # Workers share the memory of the imported modules. A garbage collection in a worker would make
+    # the kernel copy it.
     gc.disable()
     importlib.import_module(APPLICATION)
     gc.freeze()

@@ -36,7 +36,7 @@ from imissive.core.api.requests import client_address
 from imissive.core.spreadsheets import download
 from messaging.carriers import unused_receipts
 from messaging.models import Attempt, EarlyReceipt, Message, MessagePart
-from messaging.numbers.written import sought
+from messaging.numbers.written import search_terms
 
 _COLORS = {
     "scheduled": "info",
@@ -187,7 +187,7 @@ class MessageAdmin(LongTableAdmin):
         if message_id is not None:
             # An id is found whatever the other filters are.
             return self.get_queryset(request).filter(pk=message_id), False
-        number, _digits = sought(term, DEFAULT_COUNTRY)
+        number, _digits = search_terms(term, DEFAULT_COUNTRY)
         return queryset.filter(to=number) if number else queryset.filter(reference=term), False
 
     def has_read_text_permission(self, request: HttpRequest, obj: Any = None) -> bool:

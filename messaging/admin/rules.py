@@ -10,7 +10,7 @@ from accounts.operators.base import LongTableAdmin, OperatorAdmin, find_organiza
 from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from messaging.models import NumberRange, SendingRule, Suppression
-from messaging.numbers.written import sought
+from messaging.numbers.written import search_terms
 
 
 @admin.register(SendingRule, site=site)
@@ -70,7 +70,7 @@ class SuppressionAdmin(LongTableAdmin):
         term = search_term.strip()
         if not term:
             return queryset, False
-        number, _digits = sought(term, DEFAULT_COUNTRY)
+        number, _digits = search_terms(term, DEFAULT_COUNTRY)
         if number:
             return queryset.filter(number=number), False
         return queryset.filter(organization__in=find_organizations(term)), False

@@ -187,14 +187,14 @@ class SmppAccountAdmin(OperatorAdmin):
         account = self.get_object(request, object_id)
         if account is None:
             raise Http404
-        (standing,) = live_console.standings([account])
+        (overview,) = live_console.overviews([account])
         context = {
             **self.admin_site.each_context(request),
             "title": _("SMPP console"),
             "subtitle": f"{account.organization}: {account.system_id}",
-            "standing": standing,
+            "overview": overview,
             "opts": self.model._meta,
-            **smpp_panels.panels(standing),
+            **smpp_panels.panels(overview),
         }
         return TemplateResponse(request, "messaging/admin/smpp_console.html", context)
 

@@ -9,18 +9,18 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.translation import gettext as _
 
-from messaging.gateway.live_console import Bind, Line, Standing
+from messaging.gateway.live_console import Bind, Line, Overview
 
 Table = dict[str, Any]
 
 
-def panels(standing: Standing) -> dict[str, Any]:
+def panels(overview: Overview) -> dict[str, Any]:
     """Return the tables of an account: its binds, errors, past binds, and each bind's PDUs."""
     numbers = {
-        "pace": standing.pace,
-        "submits": standing.submits,
-        "throttled": standing.throttled,
-        "waiting": standing.waiting,
+        "pace": overview.pace,
+        "submits": overview.submits,
+        "throttled": overview.throttled,
+        "waiting": overview.waiting,
     }
     summary = _(
         "%(pace)s submits a second; %(submits)s so far, %(throttled)s throttled;"
@@ -28,10 +28,10 @@ def panels(standing: Standing) -> dict[str, Any]:
     )
     return {
         "summary": summary % numbers,
-        "binds": _binds(standing),
-        "errors": _lines(standing.errors),
-        "past": _past(standing),
-        "pdus": [(_title(bind), _lines(bind.pdus)) for bind in standing.binds],
+        "binds": _binds(overview),
+        "errors": _lines(overview.errors),
+        "past": _past(overview),
+        "pdus": [(_title(bind), _lines(bind.pdus)) for bind in overview.binds],
     }
 
 
@@ -39,7 +39,7 @@ def _title(bind: Bind) -> str:
     return f"{bind.session.get_kind_display()}, {bind.session.address}:{bind.session.port}"
 
 
-def _binds(standing: Standing) -> Table:
+def _binds(overview: Overview) -> Table:
     headers = [
         _("Bind"),
         _("Since"),
@@ -51,10 +51,10 @@ def _binds(standing: Standing) -> Table:
         _("Receipts"),
         "",
     ]
-    return {"headers": headers, "rows": [_bind(standing, bind) for bind in standing.binds]}
+    return {"headers": headers, "rows": [_bind(overview, bind) for bind in overview.binds]}
 
 
-def _bind(standing: Standing, bind: Bind) -> list[Any]:
+def _bind(overview: Overview, bind: Bind) -> list[Any]:
     session = bind.session
     return [
         format_html(
@@ -65,7 +65,7 @@ def _bind(standing: Standing, bind: Bind) -> list[Any]:
         ),
         _time(session.bound_at),
         _time(session.heard_at, "H:i:s"),  # no date, since a live bind was active moments ago
-        f"{session.pending} / {standing.account.window}",
+        f"{session.pending} / {overview.account.window}",
         session.pace,
         session.submits,
         session.throttled,
@@ -82,13 +82,19 @@ def _lines(lines: Sequence[Line]) -> Table:
     return {
         "headers": [_("Time"), "", "PDU", _("Status"), _("What it says")],
         "rows": [
-            [_time(line.at), line.way, f"{line.command} #{line.sequence}", line.status, line.told]
+            [
+                _time(line.at),
+                line.way,
+                f"{line.command} #{line.sequence}",
+                line.status,
+                line.summary,
+            ]
             for line in lines
         ],
     }
 
 
-def _past(standing: Standing) -> Table:
+def _past(overview: Overview) -> Table:
     rows = [
         [
             _time(each.row.at),
@@ -98,7 +104,7 @@ def _past(standing: Standing) -> Table:
             each.row.status,
             each.reason,
         ]
-        for each in standing.happenings
+        for each in overview.happenings
     ]
     headers = [_("Time"), _("What"), _("Kind"), _("Address"), _("Status"), _("Why")]
     return {"headers": headers, "rows": rows}
@@ -107,7 +113,11 @@ def _past(standing: Standing) -> Table:
 def written(lines: Sequence[Line]) -> str:
     """Return PDUs or errors as lines of HTML, newest first."""
     rows = [
-        (f"{line.at:%H:%M:%S} {line.way} {line.command} #{line.sequence}", line.status, line.told)
+        (
+            f"{line.at:%H:%M:%S} {line.way} {line.command} #{line.sequence}",
+            line.status,
+            line.summary,
+        )
         for line in lines
     ]
     return format_html_join("", "<div dir='ltr'>{} {} {}</div>", rows) or "—"

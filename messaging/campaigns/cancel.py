@@ -1,4 +1,4 @@
-"""Canceling a campaign: nothing more is accepted, and what no carrier has is taken back."""
+"""Canceling a campaign: no more rows are accepted, and messages not submitted yet are canceled."""
 
 import uuid
 
@@ -13,10 +13,10 @@ from messaging.sending import cancel
 
 
 def step(campaign_id: uuid.UUID) -> bool:
-    """Take some messages of a campaign that is being canceled back, with their credits.
+    """Cancel and refund some messages of a campaign that is being canceled.
 
-    Under the campaign's row lock: of two that look for what is left, one would find nothing while
-    the other still has it. Where a worker dies midway, another goes on.
+    It holds the campaign's row lock: without it, one worker would find nothing left while another
+    one still processes the rest. If a worker dies midway, another one continues.
     """
     with transaction.atomic():
         campaign = _locked(campaign_id)
@@ -32,9 +32,11 @@ def step(campaign_id: uuid.UUID) -> bool:
     return True
 
 
-def look_again(campaign_id: uuid.UUID) -> bool:
-    """Count what became of a canceled campaign, and take back what came back to the queue since:
-    it was being submitted when the campaign was canceled, and was throttled."""
+def recheck(campaign_id: uuid.UUID) -> bool:
+    """Count the results of a canceled campaign, and cancel messages that were requeued since.
+
+    Such messages were being submitted when the campaign was canceled, and were throttled.
+    """
     campaign = Campaign.objects.filter(pk=campaign_id, state=State.CANCELED).first()
     if campaign is not None:
         _cancel_some(campaign)
@@ -42,8 +44,8 @@ def look_again(campaign_id: uuid.UUID) -> bool:
 
 
 def _locked(campaign_id: uuid.UUID) -> Campaign | None:
-    mine = Campaign.objects.filter(pk=campaign_id, state=State.CANCELING)
-    return mine.select_for_update(skip_locked=True, no_key=True).first()
+    campaigns = Campaign.objects.filter(pk=campaign_id, state=State.CANCELING)
+    return campaigns.select_for_update(skip_locked=True, no_key=True).first()
 
 
 def _cancel_some(campaign: Campaign) -> int:

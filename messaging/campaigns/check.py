@@ -1,4 +1,4 @@
-"""The check of a campaign before anything is sent: every row judged, counted and kept."""
+"""The check of a campaign before anything is sent: every row is evaluated, counted and stored."""
 
 import itertools
 import uuid
@@ -27,7 +27,7 @@ from messaging.text import variables
 
 SOURCE: Final = "campaign"
 LEASE: Final = timedelta(seconds=60)
-"""A check that is silent for this long is started again by another worker."""
+"""After this time without a sign of life, another worker starts the check again."""
 
 
 def send_request_of(campaign: Campaign) -> SendRequest:
@@ -40,7 +40,7 @@ def send_request_of(campaign: Campaign) -> SendRequest:
 
 
 @dataclass(slots=True)
-class _Found:
+class _Findings:
     """The findings of a check so far."""
 
     rows: int = 0
@@ -56,7 +56,7 @@ class _Found:
     sizes: Counter[str] = field(default_factory=Counter)
 
     def count(self, opinion: Opinion) -> None:
-        """A row that is good."""
+        """Count a valid row."""
         assert opinion.measure is not None and opinion.number is not None  # noqa: S101, PT018
         self.good += 1
         self.parts += opinion.measure.parts
@@ -80,19 +80,19 @@ class _Found:
 
 
 def check(campaign_id: uuid.UUID) -> bool:
-    """Judge all rows of a campaign that waits for it, and keep what was found.
+    """Evaluate all rows of a campaign that waits for its check, and store the findings.
 
-    All is written in one transaction at the end, by the check that began last: one that was killed,
-    or that another overtook since the text was changed, leaves nothing. False where there was
-    nothing to do.
+    Everything is written in one transaction at the end, by the check that started last: one that
+    was killed, or overtaken because the text was changed, leaves nothing. Returns False if there
+    was nothing to do.
     """
-    begun = _begin(campaign_id)
-    if begun is None:
+    started = _start(campaign_id)
+    if started is None:
         return False
-    campaign, check_id = begun
-    found, chunks = _Found(), list[tuple[int, bytes, bytes]]()
+    campaign, check_id = started
+    findings, chunks = _Findings(), list[tuple[int, bytes, bytes]]()
     for good, bad in _evaluated(
-        campaign, found, lambda: _goes_on(campaign_id, check_id, found.rows)
+        campaign, findings, lambda: _renew(campaign_id, check_id, findings.rows)
     ):
         chunks.append((len(chunks), pack(good), pack(bad)))
     with transaction.atomic():
@@ -101,11 +101,11 @@ def check(campaign_id: uuid.UUID) -> bool:
             State.READY,
             check_id=None,
             due_at=None,
-            rows=found.rows,
-            good=found.good,
-            parts=found.parts,
-            price=found.price,
-            findings=found.as_json(),
+            rows=findings.rows,
+            good=findings.good,
+            parts=findings.parts,
+            price=findings.price,
+            findings=findings.as_json(),
             checked_at=clock.now(),
             where={"check_id": check_id},
         ):
@@ -120,8 +120,8 @@ def check(campaign_id: uuid.UUID) -> bool:
     return True
 
 
-def _begin(campaign_id: uuid.UUID) -> tuple[Campaign, uuid.UUID] | None:
-    """Take the check on, under a lease: another takes it over where this one falls silent."""
+def _start(campaign_id: uuid.UUID) -> tuple[Campaign, uuid.UUID] | None:
+    """Claim the check under a lease, after whose end another worker may take over."""
     now, check_id = clock.now(), uuid.uuid4()
     waiting = Campaign.objects.filter(pk=campaign_id, state=State.CHECKING, due_at__lte=now)
     if not waiting.update(check_id=check_id, due_at=now + LEASE, rows=0):
@@ -129,42 +129,42 @@ def _begin(campaign_id: uuid.UUID) -> tuple[Campaign, uuid.UUID] | None:
     return Campaign.objects.select_related("file", "organization").get(pk=campaign_id), check_id
 
 
-def _goes_on(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
-    """Tell how far it is and hold the lease; False where it was taken away."""
-    mine = Campaign.objects.filter(pk=campaign_id, state=State.CHECKING, check_id=check_id)
-    return mine.update(rows=rows, due_at=clock.now() + LEASE) == 1
+def _renew(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
+    """Record the progress and renew the lease; return False if another check has started."""
+    own = Campaign.objects.filter(pk=campaign_id, state=State.CHECKING, check_id=check_id)
+    return own.update(rows=rows, due_at=clock.now() + LEASE) == 1
 
 
 def _evaluated(
-    campaign: Campaign, found: _Found, goes_on: Callable[[], bool]
+    campaign: Campaign, findings: _Findings, renew: Callable[[], bool]
 ) -> Iterator[tuple[list[Good], list[Bad]]]:
-    """The rows in chunks: the good ones, CHUNK of them in each but the last, and the bad ones.
+    """Yield the rows in chunks: CHUNK good ones, fewer in the last chunk, and the bad ones.
 
-    Broken off where it does not go on, for which some of the rows are asked each time.
+    It stops when `renew`, called after each step, returns False.
     """
     good: list[Good] = []
     bad: list[Bad] = []
     seen: dict[str, int] = {}
     for some in _batched(recipients(campaign), CHUNK):
-        if found.rows + len(some) > MOST_ROWS:
-            some, found.too_many = some[: MOST_ROWS - found.rows], True
-        found.rows += len(some)
-        for evaluated in _evaluate(campaign, some, seen, found):
+        if findings.rows + len(some) > MOST_ROWS:
+            some, findings.too_many = some[: MOST_ROWS - findings.rows], True
+        findings.rows += len(some)
+        for evaluated in _evaluate(campaign, some, seen, findings):
             if isinstance(evaluated, Bad):
                 bad.append(evaluated)
-                found.problems[evaluated.kind] += 1
+                findings.problems[evaluated.kind] += 1
                 continue
             good.append(evaluated)
             if len(good) == CHUNK:
                 yield good, bad
                 good, bad = [], []
-        if found.too_many or not goes_on():
+        if findings.too_many or not renew():
             break
     yield good, bad
 
 
 def _evaluate(
-    campaign: Campaign, some: Sequence[Recipient], seen: dict[str, int], found: _Found
+    campaign: Campaign, some: Sequence[Recipient], seen: dict[str, int], findings: _Findings
 ) -> Iterable[Good | Bad]:
     drafts = [_draft(campaign, each) for each in some]
     terms = terms_of(send_request_of(campaign), [draft for draft in drafts if draft.to])
@@ -174,7 +174,7 @@ def _evaluate(
             opinion = examine(draft, terms)
             problem = _refused(recipient, opinion)
             if problem is None:
-                found.count(opinion)
+                findings.count(opinion)
                 seen[recipient.number] = recipient.line
                 yield Good(recipient.line, recipient.number, draft.text, recipient.reference)
                 continue
@@ -191,7 +191,7 @@ def _draft(campaign: Campaign, recipient: Recipient) -> Draft:
 
 
 def _problem(campaign: Campaign, recipient: Recipient, seen: dict[str, int]) -> Bad | None:
-    """Return what is wrong with a row before its message is evaluated."""
+    """Return the problem of a row that is known before its message is evaluated, or None."""
     if recipient.kind is not None:
         return Bad(recipient.line, recipient.written, recipient.kind, recipient.detail)
     first = seen.get(recipient.number)

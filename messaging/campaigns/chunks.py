@@ -1,5 +1,7 @@
-"""A campaign's rows as its check left them: packed some hundred together, since there may be
-100,000 and they are written and read in one piece each."""
+"""A campaign's checked rows, packed into chunks, because there may be 100,000.
+
+Each chunk is written and read as a whole.
+"""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -10,11 +12,11 @@ import orjson
 from messaging.models import Campaign, CampaignChunk
 
 CHUNK = 1_000
-"""Good rows of a chunk, and messages that are accepted in one step."""
+"""The number of good rows in a chunk, and of messages accepted in one step."""
 
 
 class Good(NamedTuple):
-    """A row that became a message, or is to: `line` in the file, `to` in E.164."""
+    """A valid row, one for each message: `line` in the file, `to` in E.164."""
 
     line: int
     to: str
@@ -23,8 +25,7 @@ class Good(NamedTuple):
 
 
 class Bad(NamedTuple):
-    """A row that is not sent: the number as it is written there, a problems.Kind, and what it is
-    about."""
+    """A row that is not sent: its number as written, the problems.Kind, and a detail of it."""
 
     line: int
     written: str
@@ -37,8 +38,8 @@ def pack(rows: Sequence[tuple[Any, ...]]) -> bytes:
 
 
 def unpack(data: bytes | memoryview) -> list[Any]:
-    found: list[Any] = orjson.loads(zlib.decompress(data))
-    return found
+    rows: list[Any] = orjson.loads(zlib.decompress(data))
+    return rows
 
 
 def good_rows(chunk: CampaignChunk) -> list[Good]:
@@ -58,7 +59,7 @@ def chunk_of(campaign: Campaign, number: int) -> CampaignChunk | None:
 
 
 def chunks_of(campaign: Campaign) -> Iterator[CampaignChunk]:
-    """All of them in their order, each by a query of its own."""
+    """Yield all chunks in order, each by its own query."""
     number = 0
     while (chunk := chunk_of(campaign, number)) is not None:
         yield chunk

@@ -1,5 +1,7 @@
-"""Writing a campaign before it is sent, step by step: each step is kept, so that a page can be left
-and come back to. Whatever is changed undoes the check."""
+"""Drafts of campaigns, written step by step, and the actions of members on campaigns.
+
+Each step is stored, so that members may leave a page and return. Any change invalidates the check.
+"""
 
 import uuid
 from collections.abc import Sequence
@@ -33,7 +35,7 @@ def campaigns_of(organization: Organization) -> QuerySet[Campaign]:
 
 
 @transaction.atomic
-def begin(
+def create(
     member: Member,
     campaign_id: uuid.UUID,
     name: str,
@@ -41,10 +43,10 @@ def begin(
     reading: Reading | None,
     lists: Sequence[ContactList] = (),
 ) -> Campaign | None:
-    """Open a draft with that id for a file, or for contact lists.
+    """Create a draft with that id for a file or contact lists, or replace its recipients.
 
-    The form bears the id, so that one that comes twice opens one draft; the second time it is
-    given another file. None where the id is another's, or of a campaign that is sent already.
+    The form has the id, so that a form posted twice creates one draft. Returns None if the id
+    belongs to another organization, or to a campaign that is sent already.
     """
     campaign, _ = Campaign.objects.select_for_update().get_or_create(
         id=campaign_id,
@@ -79,7 +81,7 @@ def _read_as(campaign: Campaign, reading: Reading | None) -> None:
 
 
 def reading_of(campaign: Campaign, shape: Shape | None = None) -> Reading | None:
-    """Return how the campaign's file is read, or would be in that shape; None where it has none."""
+    """Read the campaign's file, in that shape if given; return None without a file."""
     if campaign.file is None:
         return None
     file = campaign.file
@@ -91,8 +93,8 @@ def reading_of(campaign: Campaign, shape: Shape | None = None) -> Reading | None
     )
 
 
-def read_anew(campaign: Campaign, shape: Shape) -> bool:
-    """Read the campaign's file in that shape from now on; its columns may be others then."""
+def set_shape(campaign: Campaign, shape: Shape) -> bool:
+    """Read the campaign's file in that shape from now on, which may change its columns."""
     reading = reading_of(campaign, shape)
     if reading is None:
         return False
@@ -110,12 +112,12 @@ def read_anew(campaign: Campaign, shape: Shape) -> bool:
 
 
 def change(campaign: Campaign, **fields: Any) -> bool:
-    """Change what is written; False where it is too late."""
+    """Change fields of a draft; return False if it is too late."""
     return move(campaign.id, State.DRAFT, **_UNCHECKED, **fields)
 
 
-def have_checked(campaign: Campaign, **fields: Any) -> bool:
-    """Have a worker judge all its rows, with these changes; False where it is too late."""
+def request_check(campaign: Campaign, **fields: Any) -> bool:
+    """Apply changes and request a check of all rows; return False if it is too late."""
     if not move(campaign.id, State.CHECKING, check_id=None, due_at=clock.now(), **fields):
         return False
     transaction.on_commit(wake)
@@ -124,7 +126,7 @@ def have_checked(campaign: Campaign, **fields: Any) -> bool:
 
 @transaction.atomic
 def start(member: Member, campaign: Campaign, address: str, **fields: Any) -> bool:
-    """Send it, now or at its `scheduled_at`, as it was checked; False where it is not any more."""
+    """Send the checked campaign, now or at `scheduled_at`; return False if it was changed."""
     now = clock.now()
     at = fields.get("scheduled_at")
     where = {"state": State.READY, "checked_at": campaign.checked_at}
@@ -133,15 +135,15 @@ def start(member: Member, campaign: Campaign, address: str, **fields: Any) -> bo
     else:
         moved = move(campaign.id, State.SCHEDULED, where=where, due_at=at, **fields)
     if moved:
-        what = {"messages": campaign.good, "credits": credits_text(campaign.price)}
-        _record("campaign.started", member, campaign, address, **what)
+        detail = {"messages": campaign.good, "credits": credits_text(campaign.price)}
+        _record("campaign.started", member, campaign, address, **detail)
         transaction.on_commit(wake)
     return moved
 
 
 @transaction.atomic
 def unschedule(member: Member, campaign: Campaign, address: str) -> bool:
-    """Take a scheduled campaign back to be changed; False where it has begun."""
+    """Unschedule a campaign so that it can be changed; return False if it has started."""
     moved = move(
         campaign.id, State.READY, where={"state": State.SCHEDULED}, due_at=None, scheduled_at=None
     )
@@ -170,7 +172,7 @@ def resume(member: Member, campaign: Campaign, address: str) -> bool:
 
 @transaction.atomic
 def cancel(member: Member, campaign: Campaign, address: str) -> bool:
-    """Send no more of it, and take back what no carrier has; False where nothing can be."""
+    """Stop the campaign and cancel its unsubmitted messages; return False if it is too late."""
     now = clock.now()
     scheduled = {"state": State.SCHEDULED}
     moved = move(campaign.id, State.CANCELED, where=scheduled, due_at=None, ended_at=now) or move(
@@ -184,13 +186,13 @@ def cancel(member: Member, campaign: Campaign, address: str) -> bool:
 
 @transaction.atomic
 def delete(member: Member, campaign: Campaign, address: str) -> bool:
-    """Delete what was never sent, with its file; False where it was."""
-    gone, _ = Campaign.objects.filter(pk=campaign.pk, state__in=UNSENT).delete()
-    if gone:
+    """Delete an unsent campaign with its file; return False if it was sent."""
+    deleted, _ = Campaign.objects.filter(pk=campaign.pk, state__in=UNSENT).delete()
+    if deleted:
         if campaign.file is not None:
             campaign.file.delete()
         _record("campaign.deleted", member, campaign, address)
-    return bool(gone)
+    return bool(deleted)
 
 
 def _record(

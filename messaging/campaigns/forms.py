@@ -62,10 +62,10 @@ class RecipientsForm(forms.Form):
         self.initial.setdefault("campaign_id", fresh)
 
     def clean_campaign_id(self) -> uuid.UUID:
-        found = ids.parse_id(ids.CAMPAIGN, self.cleaned_data["campaign_id"])
-        if found is None:
+        campaign_id = ids.parse_id(ids.CAMPAIGN, self.cleaned_data["campaign_id"])
+        if campaign_id is None:
             raise forms.ValidationError(_("Please begin anew."))
-        return found
+        return campaign_id
 
     def clean_file(self) -> Any:
         upload = self.cleaned_data["file"]
@@ -86,10 +86,10 @@ class RecipientsForm(forms.Form):
         if cleaned.get("file") and cleaned["lists"]:
             self.add_error("lists", _("Choose a file or lists, not both."))
         if not cleaned.get("name"):
-            cleaned["name"] = self._usual_name(cleaned)
+            cleaned["name"] = self._default_name(cleaned)
         return cleaned
 
-    def _usual_name(self, cleaned: dict[str, Any]) -> str:
+    def _default_name(self, cleaned: dict[str, Any]) -> str:
         upload, lists = cleaned.get("file"), cleaned.get("lists", [])
         if upload:
             return str(upload.name).rsplit(".", 1)[0][:80] or _("Campaign")
@@ -138,8 +138,8 @@ class TextForm(forms.Form):
         self, campaign: Campaign, data: Any = None, initial: dict[str, Any] | None = None
     ) -> None:
         senders = approved_senders(campaign.organization)
-        usual = {"sender": campaign.sender, "text": campaign.text}
-        super().__init__(data, initial={**usual, **(initial or {})})
+        saved = {"sender": campaign.sender, "text": campaign.text}
+        super().__init__(data, initial={**saved, **(initial or {})})
         self.known = variables_known(campaign)
         self.senders = senders
         field = self.fields["sender"]
@@ -147,15 +147,15 @@ class TextForm(forms.Form):
         field.choices = [(name, name) for name in senders]
 
     def clean_text(self) -> str:
-        # Browsers post CR LF; a message counts, and says, one character for a new line.
+        # Browsers post CR LF; in a message, a new line is one character.
         text: str = self.cleaned_data["text"].replace("\r\n", "\n")
         if "\0" in text:
             raise forms.ValidationError(_("Null characters are not allowed."))
         unknown = [name for name in variables.variables_of(text) if name not in self.known]
         if unknown:
-            told = _("There is no column for %(names)s.")
+            error = _("There is no column for %(names)s.")
             names = ", ".join(f"{{{name}}}" for name in unknown[:5])
-            raise forms.ValidationError(told % {"names": names})
+            raise forms.ValidationError(error % {"names": names})
         return text
 
 

@@ -47,11 +47,11 @@ PAUSED: Final[dict[str, tuple[Promise, Promise]]] = {
         _("Ask support why it was revoked. Once it is approved again, resume the campaign."),
     ),
 }
-"""Why it is paused, and what to do."""
+"""The reason of a pause, and the action that resumes the campaign."""
 
 
 def next_step(campaign: Campaign) -> str:
-    """The name of the page on which the campaign goes on."""
+    """Return the name of the campaign's next page."""
     if campaign.state == State.DRAFT:
         if campaign.columns and campaign.number_column is None:
             return "campaign_columns"

@@ -1,6 +1,6 @@
-"""Results of a campaign: counted by a worker now and then, and shown from the campaign's row.
+"""Results of a campaign: counted periodically by a worker, and stored in the campaign's row.
 
-Counting 100,000 messages takes longer than a page may, so no page does it.
+Counting 100,000 messages takes too long for a page.
 """
 
 import uuid
@@ -18,13 +18,13 @@ from messaging.models.campaign_states import State
 from messaging.states import FINAL, UNDELIVERED, Status, sql_list
 
 SHORTEST, LONGEST = timedelta(seconds=2), timedelta(minutes=1)
-"""Between two counts: short at the beginning, longer as the campaign ages."""
+"""The interval between two counts: short at the start, longer as the campaign ages."""
 _AGE_SHARE: Final = 60
 
 _COUNTED: Final = [str(state) for state in (State.RUNNING, State.PAUSED, State.DELIVERING,
                                             State.CANCELING, State.CANCELED)]  # fmt: skip
 
-# A refund bears its message's id; few messages have one.
+# A refund has its message's id; few messages have one.
 _COUNTS = f"""
 SELECT m.status, m.error_code, count(*), sum(m.parts), sum(m.price), COALESCE(sum(r.amount), 0)
   FROM messaging_message m
@@ -37,7 +37,7 @@ SELECT m.status, m.error_code, count(*), sum(m.parts), sum(m.price), COALESCE(su
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """Messages by status, and of the failed and expired ones by reason; credits in micro."""
+    """Messages by status, failed and expired ones also by reason; prices in micro-credits."""
 
     by_status: dict[str, int] = field(default_factory=dict)
     by_reason: dict[str, int] = field(default_factory=dict)
@@ -63,14 +63,14 @@ class Results:
 
     @property
     def delivery_rate(self) -> float | None:
-        """The share of delivered ones, 0 to 100, among those that came to an end."""
+        """The percentage of delivered messages among the completed ones."""
         delivered = self.by_status.get(Status.DELIVERED, 0)
-        ended = delivered + self.failures
-        return 100 * delivered / ended if ended else None
+        completed = delivered + self.failures
+        return 100 * delivered / completed if completed else None
 
     @property
     def cost(self) -> int:
-        """Return what was charged, less the refunds."""
+        """The charged price less the refunds."""
         return self.price - self.refunded
 
     def as_json(self) -> dict[str, Any]:
@@ -84,37 +84,37 @@ class Results:
 
 
 def results_of(campaign: Campaign) -> Results:
-    """As they were counted last."""
+    """Return the results of the last count."""
     return Results(**campaign.results)
 
 
 def count(campaign_id: uuid.UUID) -> bool:
-    """Count the messages of a campaign that is due for it; it is over when all came to an end."""
+    """Count the messages of a campaign that is due; finish it when all are completed."""
     now = clock.now()
     due = Campaign.objects.filter(pk=campaign_id, state__in=_COUNTED, due_at__lte=now)
     campaign = due.first()
     if campaign is None or campaign.state in (State.RUNNING, State.CANCELING):
         return False
-    found = counted(campaign.batch_id)
-    settled = not found.unfinished
+    current = counted(campaign.batch_id)
+    settled = not current.unfinished
     if campaign.state == State.DELIVERING and settled:
-        move(campaign_id, State.FINISHED, due_at=None, results=found.as_json(), counted_at=now)
+        move(campaign_id, State.FINISHED, due_at=None, results=current.as_json(), counted_at=now)
     else:
-        # Paused or canceled, it is looked at again only while something of it is on its way.
+        # A paused or canceled campaign is counted again only while messages are unfinished.
         again = None if settled else now + _interval(campaign, now)
         same = Campaign.objects.filter(pk=campaign_id, state=campaign.state)
-        same.update(due_at=again, results=found.as_json(), counted_at=now)
+        same.update(due_at=again, results=current.as_json(), counted_at=now)
     return True
 
 
 def refresh(campaign_id: uuid.UUID) -> None:
-    """Count while it runs, where the last count is not of this moment."""
+    """Count a running campaign, unless it was counted a moment ago."""
     now = clock.now()
     campaign = Campaign.objects.only("counted_at", "batch_id").get(pk=campaign_id)
     if campaign.counted_at is not None and now - campaign.counted_at < SHORTEST:
         return
-    found = counted(campaign.batch_id)
-    Campaign.objects.filter(pk=campaign_id).update(results=found.as_json(), counted_at=now)
+    current = counted(campaign.batch_id)
+    Campaign.objects.filter(pk=campaign_id).update(results=current.as_json(), counted_at=now)
 
 
 def _interval(campaign: Campaign, now: datetime) -> timedelta:
@@ -123,7 +123,7 @@ def _interval(campaign: Campaign, now: datetime) -> timedelta:
 
 
 def counted(batch_id: uuid.UUID | None) -> Results:
-    """The results of a batch, straight from its messages."""
+    """Return the results of a batch, counted from its messages."""
     if batch_id is None:
         return Results()
     with server_cursor() as cursor:

@@ -1,8 +1,8 @@
-"""A campaign on its way: its rows are accepted in steps, each row once, whatever is killed when.
+"""Running campaigns: rows are accepted in steps, each row once, even if processes are killed.
 
-A step is one transaction under the campaign's row lock: it accepts some rows and moves the place
-up to which they are accepted. So both happen or neither does, and two workers that come together
-do not take the same rows: the second one passes over the locked row.
+A step is one transaction under the campaign's row lock: it accepts some rows and moves the
+campaign's position. So both happen or neither does, and concurrent workers do not accept the same
+rows: the second one skips the locked campaign.
 
 Locking rule: a campaign first, then messages, then balances.
 """
@@ -31,11 +31,11 @@ from messaging.sending.accept import Accepted
 from messaging.sending.evaluation import Draft, Refusal
 
 PACE_SECONDS: Final = 5
-"""The interval at which a campaign with a rate of its own accepts messages."""
+"""The interval of steps of a campaign with its own rate."""
 
 
-def begin(campaign_id: uuid.UUID) -> bool:
-    """Begin a scheduled campaign whose time has come."""
+def start(campaign_id: uuid.UUID) -> bool:
+    """Start a scheduled campaign that is due."""
     now = clock.now()
     where = {"state": State.SCHEDULED, "due_at__lte": now}
     return move(campaign_id, State.RUNNING, where=where, due_at=now, started_at=now)
@@ -44,35 +44,35 @@ def begin(campaign_id: uuid.UUID) -> bool:
 def step(campaign_id: uuid.UUID) -> bool:
     """Accept the next rows of a running campaign that is due.
 
-    False where there was nothing to do, because another worker does it, among others.
+    Returns False if there was nothing to do, for example because another worker does it.
     """
     with transaction.atomic():
         campaign = _locked(campaign_id)
         if campaign is None:
             return False
         if campaign.position >= campaign.good:
-            _hand_over(campaign)
+            _finish_accepting(campaign)
         elif campaign.organization.status != Organization.Status.ACTIVE:
             _pause(campaign, Campaign.Pause.SUSPENDED)
         else:
-            _take(campaign)
+            _accept_rows(campaign)
     return True
 
 
 def _locked(campaign_id: uuid.UUID) -> Campaign | None:
-    """The campaign, for this transaction alone; None where it is not due, or another has it."""
+    """Lock and return the campaign, or None if it is not due or locked by another worker."""
     due = Campaign.objects.filter(pk=campaign_id, state=State.RUNNING, due_at__lte=clock.now())
     locked = due.select_for_update(skip_locked=True, of=("self",), no_key=True)
     return locked.select_related("organization").first()
 
 
-def _take(campaign: Campaign) -> None:
-    """Accept the rows that come next, as many as may be accepted now."""
+def _accept_rows(campaign: Campaign) -> None:
+    """Accept the next rows, as many as the limits allow now."""
     chunk = chunk_of(campaign, campaign.position // CHUNK)
     if chunk is None:
         raise LookupError(f"chunk {campaign.position // CHUNK} of {campaign.public_id} is missing")
     allowed = _limit(campaign.organization)
-    most = min(allowed, _at_once(campaign))
+    most = min(allowed, _step_size(campaign))
     rows = good_rows(chunk)[campaign.position % CHUNK :][:most]
     usage = rate_limits.take(campaign.organization_id, LimitClass.BULK, allowed, len(rows))
     if usage.wait_seconds:
@@ -87,39 +87,39 @@ def _take(campaign: Campaign) -> None:
         _pause(campaign, Campaign.Pause.CREDITS)
         return
     refusals = [each for each in acceptance.outcomes if isinstance(each, Refusal)]
-    if len(refusals) == len(rows) and _all_for_the_sender(refusals):
+    if len(refusals) == len(rows) and _all_for_sender(refusals):
         _pause(campaign, Campaign.Pause.SENDER)
         return
-    _keep(chunk, rows, acceptance.outcomes)
-    _go_on(campaign, len(rows), len(refusals), acceptance)
+    _store_refusals(chunk, rows, acceptance.outcomes)
+    _advance(campaign, len(rows), len(refusals), acceptance)
 
 
 def _limit(organization: Organization) -> int:
-    """Messages in bulk that the organization may send a minute."""
+    """Return the organization's limit of bulk messages per minute."""
     return Limits(bulk=organization.bulk_per_minute).of(LimitClass.BULK)
 
 
-def _at_once(campaign: Campaign) -> int:
-    """Return how many rows one step takes, by the campaign's own pace."""
+def _step_size(campaign: Campaign) -> int:
+    """Return the number of rows in one step, by the campaign's own rate."""
     if campaign.per_minute is None:
         return CHUNK
     return max(1, campaign.per_minute * PACE_SECONDS // 60)
 
 
-def _pause_after(campaign: Campaign, taken: int) -> timedelta:
+def _pause_after(campaign: Campaign, accepted: int) -> timedelta:
     if campaign.per_minute is None:
         return timedelta()
-    return timedelta(seconds=60 * taken / campaign.per_minute)
+    return timedelta(seconds=60 * accepted / campaign.per_minute)
 
 
-def _all_for_the_sender(refusals: Sequence[Refusal]) -> bool:
+def _all_for_sender(refusals: Sequence[Refusal]) -> bool:
     return all(each.problems[0].code == "INVALID_SENDER" for each in refusals)
 
 
-def _keep(
+def _store_refusals(
     chunk: CampaignChunk, rows: Sequence[Good], outcomes: Sequence[Accepted | Refusal]
 ) -> None:
-    """Write down which rows were refused after all: somebody opted out since the check."""
+    """Store the rows that were refused after a successful check, for example after an opt-out."""
     refused = [
         Bad(row.line, row.to, *of_refusal(outcome.problems[0]))
         for row, outcome in zip(rows, outcomes, strict=True)
@@ -130,31 +130,33 @@ def _keep(
         chunk.save(update_fields=["refused"])
 
 
-def _go_on(campaign: Campaign, taken: int, refused: int, acceptance: accept.Acceptance) -> None:
-    """Move the place up to which the rows are accepted, in the transaction of the acceptance."""
+def _advance(
+    campaign: Campaign, processed: int, refused: int, acceptance: accept.Acceptance
+) -> None:
+    """Move the campaign's position, in the transaction that accepted the rows."""
     now = clock.now()
-    campaign.position += taken
+    campaign.position += processed
     campaign.refused += refused
     campaign.charged += acceptance.price
-    if taken > refused:
+    if processed > refused:
         campaign.batch_id = acceptance.batch_id
-    campaign.due_at = now + _pause_after(campaign, taken)
+    campaign.due_at = now + _pause_after(campaign, processed)
     campaign.save(update_fields=["position", "refused", "charged", "batch", "due_at"])
     if campaign.position >= campaign.good:
-        _hand_over(campaign)
+        _finish_accepting(campaign)
 
 
 def _wait(campaign: Campaign, seconds: float) -> None:
-    """Come again when the organization's limit lets the same rows pass."""
+    """Retry the same rows when the organization's limit allows them."""
     campaign.due_at = clock.now() + timedelta(seconds=seconds)
     campaign.save(update_fields=["due_at"])
 
 
-def _pause(campaign: Campaign, why: str) -> None:
-    move(campaign.id, State.PAUSED, pause=why, due_at=clock.now())
+def _pause(campaign: Campaign, reason: str) -> None:
+    move(campaign.id, State.PAUSED, pause=reason, due_at=clock.now())
 
 
-def _hand_over(campaign: Campaign) -> None:
-    """All rows are messages now, or refused: what becomes of them is counted from here on."""
+def _finish_accepting(campaign: Campaign) -> None:
+    """Finish accepting: all rows are messages or refused, and only results are counted now."""
     now = clock.now()
     move(campaign.id, State.DELIVERING, due_at=now, ended_at=now)

@@ -1,4 +1,4 @@
-"""The scheduler of campaigns: a worker takes a step of each that is due, in turn, until none is."""
+"""The scheduler of campaigns: a worker makes a step of each due one, in turn, until none is due."""
 
 import time
 import uuid
@@ -27,24 +27,24 @@ AT_ONCE: Final = 20
 AFTER_AN_ERROR: Final = timedelta(seconds=30)
 AFTER_AN_OUTAGE: Final = timedelta(seconds=2)
 
-_ACTS: Final[dict[str, Callable[[uuid.UUID], bool]]] = {
+_STEPS: Final[dict[str, Callable[[uuid.UUID], bool]]] = {
     State.CHECKING: check.check,
-    State.SCHEDULED: running.begin,
+    State.SCHEDULED: running.start,
     State.RUNNING: running.step,
     State.PAUSED: results.count,
     State.DELIVERING: results.count,
     State.CANCELING: cancel.step,
-    State.CANCELED: cancel.look_again,
+    State.CANCELED: cancel.recheck,
 }
-"""The step that is taken for a campaign that is due, by its state."""
+"""The step of a due campaign, by its state."""
 
 
 def run(seconds: float) -> bool:
-    """Take the campaigns that are due in turn, for so long; whether some are left."""
+    """Process due campaigns in turn for that many seconds; return whether some are left."""
     until = time.monotonic() + seconds
     while True:
-        done = [_act(campaign_id, state) for campaign_id, state in _due()]
-        # Nothing is to be done either where other workers are at all of them.
+        done = [_step(campaign_id, state) for campaign_id, state in _due()]
+        # There is also nothing to do if other workers process all of them.
         if not any(done):
             return False
         if time.monotonic() > until:
@@ -52,31 +52,31 @@ def run(seconds: float) -> bool:
 
 
 def _due() -> list[tuple[uuid.UUID, str]]:
-    """The longest overdue first, so that one with many steps does not hold up the others."""
+    """Return due campaigns, most overdue first, so that one with many steps blocks no other."""
     due = Campaign.objects.filter(due_at__lte=clock.now()).order_by("due_at")
     return list(due.values_list("id", "state")[:AT_ONCE])
 
 
-def _act(campaign_id: uuid.UUID, state: str) -> bool:
-    act = _ACTS.get(state)
-    if act is None:
+def _step(campaign_id: uuid.UUID, state: str) -> bool:
+    step = _STEPS.get(state)
+    if step is None:
         return False
     try:
-        done = act(campaign_id)
+        done = step(campaign_id)
         if done and state == State.RUNNING:
             results.refresh(campaign_id)
     except Exception as error:
-        # One that cannot go on holds up no other; it is tried again, and the log says why.
+        # A failing campaign must not block the others; it is retried, and the log has the error.
         log.exception("campaign_failed", campaign=str(campaign_id), state=state)
         if fault_of(error) is Fault.DATABASE:
             forget_broken_connections(error)
-            _put_off(campaign_id, state, AFTER_AN_OUTAGE)
+            _postpone(campaign_id, state, AFTER_AN_OUTAGE)
         else:
-            _put_off(campaign_id, state, AFTER_AN_ERROR)
+            _postpone(campaign_id, state, AFTER_AN_ERROR)
         return True
     return done
 
 
-def _put_off(campaign_id: uuid.UUID, state: str, wait: timedelta) -> None:
+def _postpone(campaign_id: uuid.UUID, state: str, wait: timedelta) -> None:
     later = clock.now() + wait
     Campaign.objects.filter(pk=campaign_id, state=state).update(due_at=later)

@@ -16,17 +16,17 @@ def move(
     where: Mapping[str, Any] | None = None,
     **fields: Any,
 ) -> bool:
-    """Put the campaign into that state, with those fields, where the table allows it.
+    """Move the campaign into that state, and set those fields, if the table allows it.
 
-    False where it does not, or another was faster: then nothing is changed. `where`: what else has
-    to be so, such as its state being a certain one of those that the table allows.
+    Returns False, without changes, if it does not, or if another process was faster. `where` has
+    further conditions, such as one certain state of those that the table allows.
     """
-    found = Campaign.objects.filter(
+    campaigns = Campaign.objects.filter(
         pk=campaign_id, state__in=states_before(target), **(where or {})
     )
-    return found.update(state=target, **fields) == 1
+    return campaigns.update(state=target, **fields) == 1
 
 
 def wake() -> None:
-    """Wake a worker: a campaign is due."""
+    """Wake a worker for a campaign that is due."""
     wakeups.wake("messaging.tasks.run_campaigns", queue="default")

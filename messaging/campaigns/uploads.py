@@ -1,4 +1,4 @@
-"""A file of recipients as somebody uploads it: whether it can be used, and how it is written."""
+"""Uploaded files of recipients: checking them and detecting their format."""
 
 import itertools
 from collections.abc import Iterable, Iterator
@@ -26,7 +26,7 @@ SAMPLE: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """A file as it was read: its columns, the one with the numbers, and its first rows."""
+    """A parsed file: its columns, the one with the numbers, and its first rows."""
 
     shape: Shape
     columns: list[str]
@@ -35,7 +35,7 @@ class Reading:
 
 
 def read_first(pieces: Iterable[bytes], again: Iterable[bytes], shape: Shape, home: str) -> Reading:
-    """The reading of a file in that shape; its bytes are asked for twice.
+    """Read the start of a file in that shape, given its bytes twice.
 
     `home`: the country of numbers without a code.
     """
@@ -47,15 +47,18 @@ def read_first(pieces: Iterable[bytes], again: Iterable[bytes], shape: Shape, ho
 
 
 def as_csv(upload: "UploadedFile[bytes]") -> "UploadedFile[bytes]":
-    """Return the upload; a workbook as a CSV file. Raises NotUsable."""
+    """Return the upload, converted to CSV if it is a workbook. Raise NotUsable."""
     if (upload.size or 0) > MAX_BYTES:
         raise NotUsable(FileReason.TOO_LARGE.problem(most=MAX_BYTES // 1024**2))
     return workbook_files.as_csv(upload, MOST_ROWS, MAX_BYTES)
 
 
 def evaluate(upload: "UploadedFile[bytes]", home: str) -> Reading:
-    """How the upload is to be read. Raises NotUsable for what is no CSV file, whatever it is called
-    or said to be, for one without rows, and for one with too many."""
+    """Return the detected reading of an upload.
+
+    Raises NotUsable if it is not a CSV file, whatever its name and type, or has no rows or too
+    many.
+    """
     if (upload.size or 0) > MAX_BYTES:
         raise NotUsable(FileReason.TOO_LARGE.problem(most=MAX_BYTES // 1024**2))
     head = next(_pieces(upload), b"")
@@ -75,7 +78,7 @@ def evaluate(upload: "UploadedFile[bytes]", home: str) -> Reading:
 
 
 def keep(organization: Organization, upload: "UploadedFile[bytes]") -> StoredFile:
-    """Store the upload for as long as its campaign may need it."""
+    """Store the upload for the time that its campaign may need it."""
     return stored_files.store(
         organization,
         name=upload.name or "recipients.csv",
@@ -86,5 +89,5 @@ def keep(organization: Organization, upload: "UploadedFile[bytes]") -> StoredFil
 
 
 def _pieces(upload: "UploadedFile[bytes]") -> Iterator[bytes]:
-    # From its beginning, each time.
+    # From the start, each time.
     yield from upload.chunks(stored_files.CHUNK_BYTES)

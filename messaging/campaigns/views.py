@@ -1,4 +1,4 @@
-"""The pages of campaigns: all of them, one with its progress and results, and what can be done."""
+"""The pages of campaigns: the list, one campaign with its progress and results, and its actions."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,19 +32,19 @@ from messaging.states import Status
 PAGE = 25
 
 
-def found(member: Member, campaign_id: str) -> Campaign:
-    """Return the campaign of an address. Raises Http404."""
-    mine = drafts.campaigns_of(member.organization)
-    shown = mine.select_related("file", "organization", "created_by", "batch")
-    return object_or_404(shown, ids.CAMPAIGN, campaign_id)
+def campaign_or_404(member: Member, campaign_id: str) -> Campaign:
+    """Return the campaign of an address. Raise Http404 if there is none."""
+    campaigns = drafts.campaigns_of(member.organization)
+    campaigns = campaigns.select_related("file", "organization", "created_by", "batch")
+    return object_or_404(campaigns, ids.CAMPAIGN, campaign_id)
 
 
 @member_page(Action.READ_MESSAGES)
 def campaign_list(request: HttpRequest, member: Member) -> HttpResponse:
-    mine = drafts.campaigns_of(member.organization)
+    campaigns = drafts.campaigns_of(member.organization)
     before = ids.parse_id(ids.CAMPAIGN, request.GET.get("before", ""))
-    rows = list((mine.filter(id__lt=before) if before else mine)[: PAGE + 1])
-    shown = [
+    rows = list((campaigns.filter(id__lt=before) if before else campaigns)[: PAGE + 1])
+    listed = [
         {
             "campaign": row,
             "results": results_of(row),
@@ -56,7 +56,7 @@ def campaign_list(request: HttpRequest, member: Member) -> HttpResponse:
     ]
     context = {
         "page": "campaigns",
-        "rows": shown,
+        "rows": listed,
         "older": rows[PAGE - 1].public_id if len(rows) > PAGE else "",
         "newer": before is not None,
     }
@@ -65,8 +65,8 @@ def campaign_list(request: HttpRequest, member: Member) -> HttpResponse:
 
 @member_page(Action.READ_MESSAGES)
 def campaign_page(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
-    """Its progress and results; what is written still goes on where it was left."""
-    campaign = found(member, campaign_id)
+    """Show progress and results; redirect to the next step of a draft."""
+    campaign = campaign_or_404(member, campaign_id)
     if campaign.state in UNSENT and may(member.role, Action.SEND):
         return redirect(next_step(campaign), public_id(member.organization), campaign.public_id)
     return live_page(
@@ -75,26 +75,26 @@ def campaign_page(request: HttpRequest, member: Member, campaign_id: str) -> Htt
 
 
 def _context(campaign: Campaign, member: Member) -> dict[str, Any]:
-    counted = results_of(campaign)
-    why = PAUSED.get(campaign.pause) if campaign.state == State.PAUSED else None
+    results = results_of(campaign)
+    pause_texts = PAUSED.get(campaign.pause) if campaign.state == State.PAUSED else None
     return {
         "page": "campaigns",
         "campaign": campaign,
-        "results": counted,
+        "results": results,
         "label": LABELS[campaign.state],
         "tone": TONES.get(campaign.state, "still"),
         "done_share": _share(campaign.position, campaign.good),
         "left": campaign.good - campaign.position,
-        "shares": _shares(counted),
-        "reasons": [(code, count, reason(code)) for code, count in counted.by_reason.items()],
-        "why": why,
+        "shares": _shares(results),
+        "reasons": [(code, count, reason(code)) for code, count in results.by_reason.items()],
+        "why": pause_texts,
         "short": _short(campaign, member) if campaign.pause == Campaign.Pause.CREDITS else None,
         "not_sent": campaign.rows - campaign.good + campaign.refused,
         "batch_id": ids.public_id(ids.BATCH, campaign.batch_id) if campaign.batch_id else "",
         "may_pause": campaign.state == State.RUNNING,
         "may_resume": campaign.state == State.PAUSED,
         "may_cancel": campaign.state in UNDER_WAY - {State.CANCELING}
-        and (campaign.state != State.DELIVERING or counted.cancelable > 0),
+        and (campaign.state != State.DELIVERING or results.cancelable > 0),
         "may_change": campaign.state == State.SCHEDULED,
         "live": campaign.state in UNDER_WAY or campaign.due_at is not None,
         "query": "",
@@ -103,7 +103,7 @@ def _context(campaign: Campaign, member: Member) -> dict[str, Any]:
 
 
 def _short(campaign: Campaign, member: Member) -> int | None:
-    """About what is missing for the rest, in micro-credits; None for who may not know."""
+    """Return the missing micro-credits, about; None for members without the permission."""
     if not may(member.role, Action.READ_CREDITS) or campaign.state != State.PAUSED:
         return None
     balance = Balance.objects.filter(organization=member.organization).first()
@@ -115,13 +115,13 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.3f}" if whole else "0"
 
 
-def _shares(counted: Results) -> list[dict[str, Any]]:
-    """Each status that has messages, with where its part of a bar of 100 begins and ends."""
+def _shares(results: Results) -> list[dict[str, Any]]:
+    """Return each status with messages, with its position and width in a bar of 100."""
     shares, start = [], 0.0
     for status in Status:
-        count = counted.by_status.get(status, 0)
+        count = results.by_status.get(status, 0)
         if count:
-            width = 100 * count / counted.messages
+            width = 100 * count / results.messages
             shares.append(
                 {
                     "status": str(status),
@@ -136,18 +136,18 @@ def _shares(counted: Results) -> list[dict[str, Any]]:
     return shares
 
 
-# ---------------------------------------------------------------- what can be done
+# ---------------------------------------------------------------- actions
 
 
-def _act(
+def _run_action(
     request: HttpRequest,
     member: Member,
     campaign: Campaign,
-    act: Callable[[Member, Campaign, str], bool],
+    action: Callable[[Member, Campaign, str], bool],
     done: str,
 ) -> HttpResponse:
-    """Do it and go back to its page; where it is too late, that page says what has become of it."""
-    if act(member, campaign, client_address(request)):
+    """Run an action and return to the campaign's page, which shows its state if it is too late."""
+    if action(member, campaign, client_address(request)):
         messages.success(request, done)
     return _back(member, campaign)
 
@@ -158,30 +158,30 @@ def _back(member: Member, campaign: Campaign) -> HttpResponse:
 
 @member_page(Action.SEND, POST)
 def pause(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
-    campaign = found(member, campaign_id)
-    return _act(request, member, campaign, drafts.pause, _("The campaign is paused."))
+    campaign = campaign_or_404(member, campaign_id)
+    return _run_action(request, member, campaign, drafts.pause, _("The campaign is paused."))
 
 
 @member_page(Action.SEND, POST)
 def resume(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
-    campaign = found(member, campaign_id)
-    return _act(request, member, campaign, drafts.resume, _("The campaign goes on."))
+    campaign = campaign_or_404(member, campaign_id)
+    return _run_action(request, member, campaign, drafts.resume, _("The campaign goes on."))
 
 
 @member_page(Action.SEND, POST)
 def unschedule(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
-    """Take a scheduled campaign back, to choose another time or text."""
-    campaign = found(member, campaign_id)
-    told = _("The campaign is not scheduled any more.")
-    return _act(request, member, campaign, drafts.unschedule, told)
+    """Unschedule a campaign, so that its time or text can be changed."""
+    campaign = campaign_or_404(member, campaign_id)
+    done = _("The campaign is not scheduled any more.")
+    return _run_action(request, member, campaign, drafts.unschedule, done)
 
 
 @member_page(Action.SEND, FORM)
 def cancel(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
-    """Say what is taken back; a POST cancels."""
-    campaign = found(member, campaign_id)
+    """Ask for confirmation; a POST cancels the campaign."""
+    campaign = campaign_or_404(member, campaign_id)
     if request.method == "POST":
-        return _act(request, member, campaign, drafts.cancel, _("The campaign is canceled."))
+        return _run_action(request, member, campaign, drafts.cancel, _("The campaign is canceled."))
     lines = []
     if campaign.position:
         lines.append(
@@ -202,14 +202,14 @@ def cancel(request: HttpRequest, member: Member, campaign_id: str) -> HttpRespon
 
 @member_page(Action.SEND, FORM)
 def delete(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
-    """Ask first; a POST deletes what was never sent."""
-    campaign = found(member, campaign_id)
+    """Ask for confirmation; a POST deletes an unsent campaign."""
+    campaign = campaign_or_404(member, campaign_id)
     if campaign.state not in UNSENT:
         return _back(member, campaign)
     if request.method == "POST":
         if drafts.delete(member, campaign, client_address(request)):
-            told = _("%(name)s is deleted.") % {"name": campaign.name}
-            messages.success(request, told)
+            done = _("%(name)s is deleted.") % {"name": campaign.name}
+            messages.success(request, done)
         return to_page(member, "campaigns")
     return confirmation_page(
         request,
@@ -228,12 +228,12 @@ def delete(request: HttpRequest, member: Member, campaign_id: str) -> HttpRespon
 @member_page(Action.READ_MESSAGES)
 def problems_file(request: HttpRequest, member: Member, campaign_id: str) -> StreamingHttpResponse:
     """Download the rows that the check refused, as CSV or XLSX."""
-    campaign = found(member, campaign_id)
+    campaign = campaign_or_404(member, campaign_id)
     return download(request, f"{campaign.name} - problems", exports.problems(campaign))
 
 
 @member_page(Action.READ_MESSAGES)
 def failures_file(request: HttpRequest, member: Member, campaign_id: str) -> StreamingHttpResponse:
     """Download the undelivered recipients with the reasons, as CSV or XLSX."""
-    campaign = found(member, campaign_id)
+    campaign = campaign_or_404(member, campaign_id)
     return download(request, f"{campaign.name} - failures", exports.failures(campaign))

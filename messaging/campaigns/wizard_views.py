@@ -1,7 +1,7 @@
-"""The way to a campaign, a page for each step: whom, which columns, what, the check, the start.
+"""The campaign wizard, one page for each step: recipients, columns, text, check, start.
 
-What a step was given is kept in the campaign's row, and each step has its address: a page can be
-reloaded, left and come back to, and the back button undoes nothing by itself.
+Each step is stored in the campaign's row and has its own address, so that members may reload or
+leave a page and return, and the back button undoes nothing.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ from imissive.core.lookups import row_of
 from messaging.campaigns import drafts
 from messaging.campaigns.chunks import Bad, Good, bad_rows, chunk_of, good_rows
 from messaging.campaigns.forms import ColumnsForm, RecipientsForm, StartForm, TextForm
-from messaging.campaigns.views import found
+from messaging.campaigns.views import campaign_or_404
 from messaging.compose.forms import template_of
 from messaging.importing import encodings as csv_encodings
 from messaging.importing import problems
@@ -42,16 +42,16 @@ StepView = Callable[[HttpRequest, Member, Campaign], HttpResponse]
 
 
 def _step(methods: Sequence[str]) -> Callable[[StepView], Callable[..., HttpResponseBase]]:
-    """Return a decorator for a step of a campaign that is still written.
+    """Return a decorator for a step of an unsent campaign.
 
-    Of another campaign the step redirects to its page, which shows where it stands.
+    For other campaigns, the step redirects to the campaign's page.
     """
 
     def decorate(view: StepView) -> Callable[..., HttpResponseBase]:
         @member_page(Action.SEND, methods)
         @wraps(view)
         def guarded(request: HttpRequest, member: Member, campaign_id: str) -> HttpResponse:
-            campaign = found(member, campaign_id)
+            campaign = campaign_or_404(member, campaign_id)
             if campaign.state not in UNSENT:
                 return _to("campaign", member, campaign)
             return view(request, member, campaign)
@@ -66,7 +66,7 @@ def _to(name: str, member: Member, campaign: Campaign) -> HttpResponse:
 
 
 def _context(campaign: Campaign | None, step: str, **more: Any) -> dict[str, Any]:
-    """Return the steps, the current one, and those that one can go back to."""
+    """Return the context with all steps, the current one, and links to the earlier ones."""
     names = [
         ("recipients", _("Recipients"), "campaign_recipients"),
         ("columns", _("Columns"), "campaign_columns"),
@@ -84,7 +84,7 @@ def _context(campaign: Campaign | None, step: str, **more: Any) -> dict[str, Any
     return {"page": "campaigns", "campaign": campaign, "steps": steps, **more}
 
 
-# ---------------------------------------------------------------- whom
+# ---------------------------------------------------------------- recipients
 
 
 @member_page(Action.SEND, FORM)
@@ -92,7 +92,7 @@ def _context(campaign: Campaign | None, step: str, **more: Any) -> dict[str, Any
 def new_campaign(request: HttpRequest, member: Member) -> HttpResponse:
     form = _recipients_form(request, member)
     if form.is_bound and form.is_valid():
-        return _begin(member, form)
+        return _create(member, form)
     return show_page(
         request,
         member,
@@ -104,7 +104,7 @@ def new_campaign(request: HttpRequest, member: Member) -> HttpResponse:
 @_step(FORM)
 @limit_posts(UPLOAD)
 def recipients(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
-    """Choose another file or other lists for a campaign that is being written."""
+    """Choose another file or other lists for a draft."""
     initial = {
         "campaign_id": campaign.public_id,
         "name": campaign.name,
@@ -113,7 +113,7 @@ def recipients(request: HttpRequest, member: Member, campaign: Campaign) -> Http
     form = _recipients_form(request, member, initial)
     if form.is_bound and form.is_valid():
         form.cleaned_data["campaign_id"] = campaign.id
-        return _begin(member, form)
+        return _create(member, form)
     context = _context(campaign, "recipients", form=form)
     return show_page(request, member, "messaging/campaigns/campaign_new.html", context)
 
@@ -126,26 +126,26 @@ def _recipients_form(
     return RecipientsForm(member.organization, initial=initial)
 
 
-def _begin(member: Member, form: RecipientsForm) -> HttpResponse:
-    asked = form.cleaned_data
-    campaign = drafts.begin(
+def _create(member: Member, form: RecipientsForm) -> HttpResponse:
+    cleaned = form.cleaned_data
+    campaign = drafts.create(
         member,
-        asked["campaign_id"],
-        asked["name"],
-        asked["file"] or None,
+        cleaned["campaign_id"],
+        cleaned["name"],
+        cleaned["file"] or None,
         form.reading,
         form.chosen_lists,
     )
     if campaign is None:
-        # The form of a campaign that was sent, come back to: there is nothing to begin.
-        campaign = row_of(drafts.campaigns_of(member.organization), asked["campaign_id"])
+        # The form of a campaign that was sent already, reached by the back button.
+        campaign = row_of(drafts.campaigns_of(member.organization), cleaned["campaign_id"])
         if campaign is None:
             return to_page(member, "campaigns")
         return _to("campaign", member, campaign)
     return _to("campaign_columns" if campaign.columns else "campaign_text", member, campaign)
 
 
-# ---------------------------------------------------------------- which columns
+# ---------------------------------------------------------------- columns
 
 
 @_step(FORM)
@@ -157,8 +157,8 @@ def columns(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRes
     if form.is_bound:
         shape = form.shape()
         if shape is not None and shape != shape_of(campaign):
-            # Other columns, perhaps: they are looked at again before one goes on.
-            if not drafts.read_anew(campaign, shape):
+            # The columns may have changed: the member reviews them before the next step.
+            if not drafts.set_shape(campaign, shape):
                 messages.error(request, _file_gone())
             return _to("campaign_columns", member, campaign)
         if form.is_valid():
@@ -186,24 +186,24 @@ def _file_gone() -> str:
     return _("The file was kept for 90 days. Upload it again.")
 
 
-# ---------------------------------------------------------------- what
+# ---------------------------------------------------------------- text
 
 
 @_step(FORM)
 @limit_posts(PREVIEW)
 def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
-    """Write the text; a template may be put into the form first."""
+    """Write the text; a template may fill the form first."""
     templates = list(member.organization.text_templates.order_by("name", "id"))
     if campaign.columns and campaign.number_column is None:
         return _to("campaign_columns", member, campaign)
     chosen = template_of(templates, request.POST.get("template", ""))
     if request.method == "POST" and request.POST.get("act") == "template" and chosen:
-        given = {"sender": request.POST.get("sender", ""), "text": chosen.text}
-        form = TextForm(campaign, initial=given)
+        initial = {"sender": request.POST.get("sender", ""), "text": chosen.text}
+        form = TextForm(campaign, initial=initial)
     else:
         form = TextForm(campaign, request.POST if request.method == "POST" else None)
         if form.is_bound and form.is_valid():
-            drafts.have_checked(campaign, **form.cleaned_data)
+            drafts.request_check(campaign, **form.cleaned_data)
             return _to("campaign_check", member, campaign)
     context = _context(
         campaign,
@@ -221,19 +221,19 @@ def write(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
 
 @_step(READ)
 def check(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
-    """Return the check's findings, while it runs and after."""
+    """Show the check's findings, during and after it."""
     if campaign.state == State.DRAFT:
         return _to("campaign_text", member, campaign)
     context = _context(campaign, "check", live=campaign.state == State.CHECKING)
     context |= {"query": "", "every": "1s"}
     if campaign.state == State.READY:
-        context |= _found(member, campaign)
+        context |= _findings(member, campaign)
     return live_page(
         request, member, "messaging/campaigns/campaign_check", "campaign_check_body", context
     )
 
 
-def _found(member: Member, campaign: Campaign) -> dict[str, Any]:
+def _findings(member: Member, campaign: Campaign) -> dict[str, Any]:
     findings = campaign.findings
     first = chunk_of(campaign, 0)
     good = good_rows(first)[:SHOWN_BUBBLES] if first else []
@@ -264,7 +264,7 @@ def _found(member: Member, campaign: Campaign) -> dict[str, Any]:
 
 
 def _suggested(campaign: Campaign, bad: Sequence[Bad]) -> str:
-    """Return a suggestion of another country for the numbers of a file, where one fits."""
+    """Return a suggestion of another country for the numbers of a file, or ""."""
     if not campaign.columns:
         return ""
     failed = [row.written for row in bad if row.kind == problems.Kind.NUMBER]
@@ -277,13 +277,13 @@ def _bubble(row: Good) -> dict[str, Any]:
 
 
 def _windows(campaign: Campaign) -> list[tuple[str, str]]:
-    """The hours in which countries of this campaign let this sender's messages go."""
-    found_ones = []
+    """Return the sending hours of the campaign's countries for its sender."""
+    hours_of_countries = []
     for country in campaign.findings.get("countries", {}):
         hours = tables().sending_hours(country, campaign.sender)
         if hours is not None:
-            found_ones.append((name_of(country), str(hours)))
-    return found_ones
+            hours_of_countries.append((name_of(country), str(hours)))
+    return hours_of_countries
 
 
 def _money(member: Member, campaign: Campaign) -> dict[str, Any]:
@@ -298,7 +298,7 @@ def _money(member: Member, campaign: Campaign) -> dict[str, Any]:
 
 @_step(FORM)
 def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpResponse:
-    """Choose when, and say yes to what it costs."""
+    """Choose the time, and confirm the cost."""
     if campaign.state != State.READY or not campaign.good:
         return _to("campaign_check", member, campaign)
     suspended = member.organization.status != Organization.Status.ACTIVE
@@ -310,14 +310,15 @@ def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
         seen=seen,
     )
     if form.is_bound and form.is_valid() and not suspended:
-        asked = form.cleaned_data
-        if asked["seen"] != seen:
+        cleaned = form.cleaned_data
+        if cleaned["seen"] != seen:
             messages.warning(request, _("The campaign was changed meanwhile. Look at it again."))
             return _to("campaign_check", member, campaign)
-        chosen = {name: asked[name] for name in ("scheduled_at", "per_minute", "validity")}
+        chosen = {name: cleaned[name] for name in ("scheduled_at", "per_minute", "validity")}
         if drafts.start(member, campaign, client_address(request), **chosen):
-            told = _("The campaign is scheduled.") if asked["scheduled_at"] else _("It is begun.")
-            messages.success(request, told)
+            scheduled = cleaned["scheduled_at"]
+            done = _("The campaign is scheduled.") if scheduled else _("It is begun.")
+            messages.success(request, done)
         return _to("campaign", member, campaign)
     context = _context(
         campaign,
@@ -332,6 +333,6 @@ def start(request: HttpRequest, member: Member, campaign: Campaign) -> HttpRespo
 
 
 def _seen(campaign: Campaign) -> str:
-    """Return what a member agrees to: this check's messages at this price."""
+    """Return a fingerprint of what a member confirms: this check's messages and their price."""
     at = campaign.checked_at.isoformat() if campaign.checked_at else ""
     return f"{campaign.good}:{campaign.price}:{at}"

@@ -1,4 +1,4 @@
-"""The status of binds as carrier workers report it: for people, and for failover."""
+"""The status of binds as carrier workers report it, for operators and for failover."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -33,7 +33,7 @@ class Row:
 
 
 def row(bind: client.CarrierBind) -> Row:
-    """A bind as it stands now."""
+    """Return a bind's current status."""
     return Row(
         bind.number,
         bind.mode,
@@ -52,8 +52,10 @@ def row(bind: client.CarrierBind) -> Row:
 def report(
     carrier_id: int, worker: str, rows: Sequence[Row], counted: Tally | None = None
 ) -> Carrier | None:
-    """Write the worker's binds, and what the carrier answered since the last time; the carrier's
-    row as it is now, or None if it is gone."""
+    """Write the status of the worker's binds and the carrier's traffic since the last report.
+
+    Returns the carrier's current row, or None if it was deleted.
+    """
     now = clock.now()
     if counted is not None:
         traffic.record(carrier_id, counted, now)
@@ -84,7 +86,7 @@ def report(
 
 
 def forget(carrier_id: int, worker: str) -> None:
-    """Say that the worker has unbound. The rows stay for a minute: it may only be restarting."""
+    """Record that the worker has unbound. The rows stay for a minute: it may be restarting."""
     now = clock.now()
     CarrierBind.objects.filter(carrier_id=carrier_id, worker=worker).update(
         state=CarrierBind.State.WAITING,
@@ -96,7 +98,7 @@ def forget(carrier_id: int, worker: str) -> None:
 
 
 def bound() -> QuerySet[CarrierBind]:
-    """The binds that can be submitted over, as their workers said a moment ago."""
+    """Return the binds that accept submits, by the recent reports of their workers."""
     fresh = clock.now() - timedelta(seconds=CarrierBind.STALE_AFTER_SECONDS)
     return CarrierBind.objects.filter(
         state=CarrierBind.State.BOUND, updated_at__gte=fresh, carrier__enabled=True
@@ -104,12 +106,12 @@ def bound() -> QuerySet[CarrierBind]:
 
 
 def carriers_up() -> set[int]:
-    """The carriers that are bound and take messages: a drained one does not."""
+    """Return the carriers that are bound and accept messages: one that is draining does not."""
     return set(bound().filter(carrier__draining=False).values_list("carrier_id", flat=True))
 
 
-def carriers_coming_back() -> set[int]:
-    """The carriers that were bound until a moment ago: a worker or a link is being restarted."""
+def carriers_reconnecting() -> set[int]:
+    """Return the carriers that were bound until a moment ago: a worker or link is restarting."""
     recently = clock.now() - RETURN_GRACE
     return set(
         CarrierBind.objects.filter(

@@ -1,4 +1,4 @@
-"""The table of command statuses: what a carrier's response to a submit_sm means. Pure."""
+"""The table of command statuses: the outcome of each submit_sm response. Pure."""
 
 from enum import Enum
 
@@ -9,14 +9,14 @@ class SubmitOutcome(Enum):
     ACCEPTED = "accepted"
     SLOW_DOWN = "throttled"  # the same carrier, later
     ELSEWHERE = "refused for now"  # the next carrier of the route, or the same one later
-    REFUSED = "refused"  # for good: it would be refused again
+    REFUSED = "refused"  # permanently: it would be refused again
 
 
-_DISPOSITIONS: dict[int, SubmitOutcome] = {
+_SUBMIT_OUTCOMES: dict[int, SubmitOutcome] = {
     Status.ESME_ROK: SubmitOutcome.ACCEPTED,
     Status.ESME_RTHROTTLED: SubmitOutcome.SLOW_DOWN,
     Status.ESME_RMSGQFUL: SubmitOutcome.SLOW_DOWN,
-    # The carrier is unwell or our bind is: nothing is wrong with the message.
+    # The carrier or our bind has a problem, not the message.
     Status.ESME_RSYSERR: SubmitOutcome.ELSEWHERE,
     Status.ESME_RINVBNDSTS: SubmitOutcome.ELSEWHERE,
     Status.ESME_RSUBMITFAIL: SubmitOutcome.ELSEWHERE,
@@ -29,13 +29,13 @@ _DISPOSITIONS: dict[int, SubmitOutcome] = {
 def submit_outcome(command_status: int) -> SubmitOutcome:
     """Return what to do with a message that got that command_status (SMPP 3.4, 5.1.3).
 
-    Every status that is not in the table speaks of the message itself and is final.
+    Every status that is not in the table is about the message itself and is final.
     """
-    return _DISPOSITIONS.get(command_status, SubmitOutcome.REFUSED)
+    return _SUBMIT_OUTCOMES.get(command_status, SubmitOutcome.REFUSED)
 
 
 def status_name(command_status: int) -> str:
-    """The specification's name, or the number in hex for a carrier's own."""
+    """Return the specification's name, or the number in hex for a carrier's own status."""
     try:
         return Status(command_status).name
     except ValueError:

@@ -1,4 +1,4 @@
-"""A carrier's row as the message path wants it: how to bind to it, and how to write for it."""
+"""The settings of a carrier's row for its worker: its binds, its submit_sm, its receipts."""
 
 from typing import TYPE_CHECKING, cast
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def wire_format(carrier: Carrier) -> WireFormat:
-    """Return how that carrier wants submit_sm written."""
+    """Return the format of submit_sm for that carrier."""
     return WireFormat(
         alphanumeric=Ton(carrier.source_ton_alphanumeric, carrier.source_npi_alphanumeric),
         numeric=Ton(carrier.source_ton_numeric, carrier.source_npi_numeric),
@@ -29,7 +29,7 @@ def wire_format(carrier: Carrier) -> WireFormat:
 
 
 def receipt_rules(carrier: Carrier) -> Rules:
-    """Return how that carrier writes its receipts."""
+    """Return the rules for that carrier's receipts."""
     return Rules(
         id_form=cast("IdForm", carrier.receipt_id_form),
         by_data_sm=carrier.receipts_by_data_sm,
@@ -40,7 +40,7 @@ def receipt_rules(carrier: Carrier) -> Rules:
 
 
 def pool_config(carrier: Carrier) -> PoolConfig:
-    """Return how to bind to that carrier."""
+    """Return the settings of the binds to that carrier."""
     return PoolConfig(
         host=carrier.host,
         port=carrier.port,
@@ -54,6 +54,6 @@ def pool_config(carrier: Carrier) -> PoolConfig:
         window=carrier.window,
         throughput=carrier.throughput,
         enquire_link_interval=carrier.enquire_link_interval,
-        # An answer that comes after the lease has ended would come too late.
+        # A response after the end of the lease would be too late.
         response_timeout=min(carrier.response_timeout, settings.CARRIER_LEASE * 0.4),
     )

@@ -9,34 +9,35 @@ from messaging.smpp.receipt import LONGEST_ID
 
 
 def unrecorded(result: Result) -> Result:
-    """What stands in for a result that the database refuses: else the message would be submitted
-    again each time its lease ends, for as long as it is valid."""
-    told = "The carrier's answer could not be recorded."
+    """Return a replacement for a result that the database refuses.
+
+    Without one, the message would be submitted again after each lease, as long as it is valid.
+    """
     return Result(
         result.message,
         result.submit_outcome,
         code="UNRECORDED",
-        detail=told,
+        detail="The carrier's answer could not be recorded.",
         unanswered=result.unanswered,
     )
 
 
 def unwritable(receipt: FinalReceipt | UnusedReceipt) -> FinalReceipt | UnusedReceipt:
-    """Return what stands in for a receipt that cannot be applied: that it came."""
-    shown = "".join(c for c in receipt.carrier_message_id if c.isprintable())
-    return UnusedReceipt(Reason.UNWRITABLE, shown[:LONGEST_ID], str(receipt.status))
+    """Return a replacement for a receipt that cannot be applied: a record of its arrival."""
+    printable = "".join(c for c in receipt.carrier_message_id if c.isprintable())
+    return UnusedReceipt(Reason.UNWRITABLE, printable[:LONGEST_ID], str(receipt.status))
 
 
 def apply_outcome(result: Result, outcome: Response | Exception) -> None:
-    """Fold one part's failure into its message's result; the gravest of several parts' counts."""
+    """Merge one part's failure into its message's result; the worst of several failures counts."""
     if isinstance(outcome, Response):
-        found = submit_outcome(outcome.status)
+        meaning = submit_outcome(outcome.status)
         name = status_name(outcome.status)
-        if found is SubmitOutcome.ACCEPTED:
-            # A generic_nack, whatever its status: what it answers was not even understood.
-            found, name = SubmitOutcome.REFUSED, "GENERIC_NACK"
-        if _graver(found, result):
-            result.submit_outcome = found
+        if meaning is SubmitOutcome.ACCEPTED:
+            # A generic_nack, whatever its status: the carrier did not understand the request.
+            meaning, name = SubmitOutcome.REFUSED, "GENERIC_NACK"
+        if _is_worse(meaning, result):
+            result.submit_outcome = meaning
             result.command_status = outcome.status
             result.code = name
             result.detail = f"The carrier answered {name}."
@@ -54,7 +55,7 @@ def apply_outcome(result: Result, outcome: Response | Exception) -> None:
         result.detail = f"The message could not be written for the carrier: {outcome}"
 
 
-_GRAVITY = {
+_SEVERITY = {
     SubmitOutcome.ACCEPTED: 0,
     None: 1,
     SubmitOutcome.SLOW_DOWN: 2,
@@ -63,11 +64,11 @@ _GRAVITY = {
 }
 
 
-def _graver(found: SubmitOutcome, result: Result) -> bool:
-    return _GRAVITY[found] > _GRAVITY[result.submit_outcome]
+def _is_worse(outcome: SubmitOutcome, result: Result) -> bool:
+    return _SEVERITY[outcome] > _SEVERITY[result.submit_outcome]
 
 
 def receipt_code(raw_state: str, error_code: str) -> str:
-    """The carrier's word for a failure with its error number, such as `UNDELIV 001`."""
+    """Return the carrier's word for a failure with its error number, such as `UNDELIV 001`."""
     number = error_code if error_code.strip("0") else ""
     return f"{raw_state} {number}".strip()

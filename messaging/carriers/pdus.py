@@ -1,4 +1,4 @@
-"""A message as the submit_sm PDUs that a given carrier wants. Pure."""
+"""The submit_sm PDUs of a message, in a carrier's format. Pure."""
 
 import uuid
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from messaging.smpp.pdus import SubmitSm
 from messaging.text import encoding as text
 from messaging.text import source_addresses
 
-ESM_UDHI = 0x40  # user data begins with a header (SMPP 3.4, 5.2.12)
+ESM_UDHI = 0x40  # user data starts with a header (SMPP 3.4, 5.2.12)
 DEFAULT_ALPHABET, LATIN1, UCS2 = 0x00, 0x03, 0x08  # data_coding (SMPP 3.4, 5.2.19)
 REQUEST_RECEIPT = 0x01  # registered_delivery (SMPP 3.4, 5.2.17)
 SHORT_CODE_DIGITS = 8
@@ -24,7 +24,7 @@ class Ton:
 
 @dataclass(frozen=True, slots=True)
 class WireFormat:
-    """The form in which a carrier wants addresses and texts."""
+    """A carrier's format of addresses and texts."""
 
     alphanumeric: Ton = Ton(5, 0)
     numeric: Ton = Ton(1, 1)
@@ -46,12 +46,12 @@ def submit_pdus(
     body: str,
     validity: timedelta | None,
 ) -> list[SubmitSm]:
-    """One submit_sm for each part, in order. `to` in E.164 with '+'."""
+    """Return one submit_sm for each part, in order. `to` in E.164 with '+'."""
     segments = text.split(body)
     source, ton = _source(format, sender)
     total = len(segments.parts)
-    # The last octet of the id is random, so two texts to one handset hardly share a reference,
-    # and a part that is submitted again joins its siblings.
+    # The last octet of the id is random, so two texts to one handset rarely share a reference, and
+    # a part that is submitted again has the reference of the other parts.
     reference = message_id.int & 0xFF
     pdus = []
     for index, part in enumerate(segments.parts, start=1):
@@ -102,14 +102,14 @@ def _user_data(
         latin = text.gsm_to_latin1(part)
         if latin is not None:
             return LATIN1, latin
-        # The euro sign and Greek capitals have no place in Latin-1; the default alphabet has them.
+        # Latin-1 lacks the euro sign and Greek capitals; the default alphabet has them.
     return DEFAULT_ALPHABET, part
 
 
 def relative_time(span: timedelta) -> str:
-    """A span as SMPP writes a relative time, `YYMMDDhhmmss000R` (SMPP 3.4, 7.1.1.2).
+    """Return a duration as an SMPP relative time, `YYMMDDhhmmss000R` (SMPP 3.4, 7.1.1.2).
 
-    A minute at least and 63 days at most, the range that a handset network knows.
+    It is limited to one minute up to 63 days, the range that mobile networks support.
     """
     seconds = int(min(max(span.total_seconds(), 60), 63 * 86_400))
     days, rest = divmod(seconds, 86_400)

@@ -1,6 +1,6 @@
-"""The Celery worker process of one carrier: its CarrierWorker, in an event loop of its own thread.
+"""The Celery worker process of one carrier. Its CarrierWorker runs in an event loop in a thread.
 
-`messaging.tasks` starts and stops it with the process; the broker's tasks wake it.
+`messaging.tasks` starts and stops it with the process, and wakes it by Celery tasks.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ class _Running:
         try:
             self.loop.run_until_complete(self._main())
         except Exception:
-            # What it held comes back by its lease; whoever supervises starts a whole worker.
+            # Its claims return to the queue when their lease ends; the supervisor restarts it.
             log.exception("carrier_worker_died", carrier=self.slug)
             os._exit(70)
 
@@ -51,7 +51,7 @@ class _Running:
         await limit
 
     async def _limit(self) -> None:
-        """Have the process end in time, whatever hangs: a statement that waits for a lock does."""
+        """End the process in time even if something hangs, such as a statement that waits."""
         await self.stop.wait()
         timer = threading.Timer(END_SECONDS, self._end)
         timer.daemon = True
@@ -62,11 +62,11 @@ class _Running:
         log.warning("carrier_worker_cut_short", carrier=self.slug, binds_ended=finished)
         sys.stdout.flush()
         sys.stderr.flush()
-        # What it held comes back by its lease.
+        # Its claims return to the queue when their lease ends.
         os._exit(0 if finished else 70)
 
     def _carrier(self) -> Carrier | None:
-        """The carrier's row, as soon as the database gives it; None if we shall stop before."""
+        """Return the carrier's row once the database responds; None if asked to stop before."""
         while not self.stop.is_set():
             try:
                 return Carrier.objects.get(slug=self.slug)
@@ -82,28 +82,28 @@ _running: _Running | None = None
 
 
 def start(slug: str) -> None:
-    """Hold that carrier's binds in this process from now on."""
+    """Start the worker of that carrier in this process."""
     global _running
     _running = _Running(slug)
     _running.thread.start()
 
 
 def wake(priority: str) -> None:
-    """There is something to claim in that priority. From any thread."""
+    """Wake the worker to claim messages of that priority. Callable from any thread."""
     running = _running
     if running is not None and running.worker is not None:
         running.loop.call_soon_threadsafe(running.worker.wakeups[priority].set)
 
 
 def stop_soon() -> None:
-    """Start to finish what is under way and to unbind. From any thread, and a signal's handler."""
+    """Start a graceful stop. Callable from any thread, and from a signal handler."""
     running = _running
     if running is not None and not running.loop.is_closed():
         running.loop.call_soon_threadsafe(running.stop.set)
 
 
 def stop() -> None:
-    """Finish what is under way, unbind and return."""
+    """Stop gracefully: finish submits in progress, unbind, then return."""
     stop_soon()
     if _running is not None:
         _running.thread.join(STOP_SECONDS * 2)

@@ -1,7 +1,8 @@
-"""A carrier worker's two dealings with the database: claim what is due, write what became of it.
+"""A carrier's queue in the database: a worker claims due messages and writes their results.
 
 A claim is a compare-and-swap from `queued` to `sending` under a lease; results are written only
-where the lease is still held, a whole batch in one transaction.
+where the lease is still held, a whole batch in one transaction. A message that a carrier refuses
+for now is queued again: for the same carrier after a delay, or for the next one (`failover`).
 """
 
 import random
@@ -18,20 +19,18 @@ from django.db import transaction
 from accounts.credits import ledger
 from imissive.core import clock
 from imissive.core.sql import server_cursor
-from messaging.carriers import receipts
+from messaging.carriers import failover, receipts
 from messaging.carriers.command_statuses import SubmitOutcome
 from messaging.lifecycle.events import MessageError, message_event
 from messaging.lifecycle.record import MessageRecord, columns
 from messaging.lifecycle.refunds import NOT_ACCEPTED, refunds
 from messaging.lifecycle.wakeups import wake_carriers
-from messaging.routing.cache import tables
-from messaging.routing.tables import CarrierChoice
 from messaging.states import Status, swap
 from webhooks.events import outbox
 
 FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 0.5, 60.0
 MAX_UNANSWERED = 2
-"""Submits of one message that may stay unanswered: each may have reached the handset."""
+"""Submits of one message that may get no response: each may have reached the handset."""
 NOT_ENCODABLE = "NOT_ENCODABLE"
 RECEIPT_GRACE = timedelta(seconds=5)
 
@@ -50,7 +49,7 @@ class Claimed(MessageRecord):
 
 
 class SubmittedPart(NamedTuple):
-    """A part that the carrier accepted at that time, under its id in matching form."""
+    """A part that the carrier accepted: the time, and the carrier's id in normalized form."""
 
     message_id: uuid.UUID
     number: int
@@ -62,7 +61,7 @@ class SubmittedPart(NamedTuple):
 class Result:
     """The result of one claimed message; `submitted` are the parts that the carrier accepted.
 
-    `submit_outcome` None: not every part was written to a bind, so nothing is known against it.
+    `submit_outcome` None: some part was not written to a bind, and no part was refused.
     """
 
     message: Claimed
@@ -84,7 +83,7 @@ WITH due AS MATERIALIZED (
      WHERE carrier_id = %(carrier)s AND urgent = %(urgent)s AND status IN {_CLAIMED.before_sql}
        AND due_at <= now() AND expires_at > now()
        AND (window_closes_at IS NULL OR window_closes_at > now())
-       -- Who has been taken for dead needs a new lease first.
+       -- A worker that was declared dead needs a new lease first.
        AND NOT EXISTS (SELECT FROM messaging_carrierworker w
                         WHERE w.id = %(lease)s AND w.died_at IS NOT NULL)
      ORDER BY due_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
@@ -100,7 +99,7 @@ RETURNING {columns("m", Claimed, but=2)}, m.tried,
 
 
 def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> list[Claimed]:
-    """Take up to `limit` due messages of that carrier's priority, oldest first."""
+    """Claim up to `limit` due messages of that carrier and priority, oldest first."""
     with server_cursor() as cursor:
         cursor.execute(
             _CLAIM,
@@ -114,7 +113,7 @@ def claim(carrier_id: int, *, urgent: bool, limit: int, lease: uuid.UUID) -> lis
         )
         rows: list[Any] = cursor.fetchall()
     claimed = [
-        # Django has psycopg hand jsonb over as text.
+        # Django makes psycopg return jsonb as text.
         Claimed(
             *stored,
             tried=tuple(orjson.loads(tried or "[]")),
@@ -154,7 +153,7 @@ class _Change:
 
 
 def write_results(carrier_id: int, lease: uuid.UUID, results: Sequence[Result]) -> None:
-    """Write a batch of results in one transaction, and wake whoever has to do with them next."""
+    """Write a batch of results in one transaction, then wake the workers that they concern."""
     now = clock.now()
     changes = [_change(carrier_id, result, now) for result in results]
     with transaction.atomic():
@@ -183,51 +182,47 @@ def _change(carrier_id: int, result: Result, now: datetime) -> _Change:
     if result.submit_outcome is SubmitOutcome.ACCEPTED:
         return _Change(Status.SENT, message.expires_at + RECEIPT_GRACE, carrier_id, sent_at=now)
     if result.submit_outcome is SubmitOutcome.REFUSED:
-        # What cannot be written for one carrier may be for another, which has other settings.
-        following = _following(carrier_id, result) if result.code == NOT_ENCODABLE else None
-        if following is not None:
-            return _Change(Status.QUEUED, now, following.id, [*message.tried, carrier_id])
+        # A text that this carrier's settings cannot encode may suit those of another one.
+        if result.code == NOT_ENCODABLE:
+            change = _move_to_next(carrier_id, result, now)
+            if change is not None:
+                return change
         return _failure(carrier_id, now, result.code, result.detail)
     if result.unanswered and message.unanswered + 1 >= MAX_UNANSWERED:
-        why = "The carrier did not answer, so the message may or may not have been sent."
-        return _failure(carrier_id, now, "NO_RESPONSE", why)
+        reason = "The carrier did not answer, so the message may or may not have been sent."
+        return _failure(carrier_id, now, "NO_RESPONSE", reason)
     if result.submit_outcome is None and not result.unanswered:
-        # Nothing was asked of the carrier: as due as it was before.
+        # Nothing was submitted: the message is due as before.
         return _Change(Status.QUEUED, now, carrier_id, list(message.tried) or None)
-    return _try_again(carrier_id, result, now)
+    return _retry(carrier_id, result, now)
 
 
-def _failure(carrier_id: int, now: datetime, code: str, why: str) -> _Change:
+def _failure(carrier_id: int, now: datetime, code: str, reason: str) -> _Change:
     return _Change(
         Status.FAILED,
         None,
         carrier_id,
         final_at=now,
         error_code=code[:40],
-        error_message=why[:200],
+        error_message=reason[:200],
     )
 
 
-def _try_again(carrier_id: int, result: Result, now: datetime) -> _Change:
-    """Back to the queue: of the next carrier at once, or of the same one after a while."""
-    message = result.message
+def _retry(carrier_id: int, result: Result, now: datetime) -> _Change:
+    """Return to the queue: of the next carrier immediately, or of the same one after a delay."""
     if result.submit_outcome is not SubmitOutcome.SLOW_DOWN:
-        following = _following(carrier_id, result)
-        if following is not None:
-            return _Change(Status.QUEUED, now, following.id, [*message.tried, carrier_id])
-    return _Change(Status.QUEUED, now + retry_delay(message.submits), carrier_id)
+        change = _move_to_next(carrier_id, result, now)
+        if change is not None:
+            return change
+    return _Change(Status.QUEUED, now + retry_delay(result.message.submits), carrier_id)
 
 
-def _following(carrier_id: int, result: Result) -> CarrierChoice | None:
-    """Return the carrier of the route that a message may go to next, or None."""
-    message = result.message
-    if message.submitted_parts or result.submitted:
-        # Parts of one message go through one carrier, or no handset could join them.
+def _move_to_next(carrier_id: int, result: Result, now: datetime) -> _Change | None:
+    """Return the change that queues a message for the route's next carrier; None without one."""
+    following = failover.next_carrier(carrier_id, result)
+    if following is None:
         return None
-    tried = [*message.tried, carrier_id]
-    return tables().after(
-        message.to, message.organization_id, tried, test=message.test, sender=message.sender
-    )
+    return _Change(Status.QUEUED, now, following.id, [*result.message.tried, carrier_id])
 
 
 def retry_delay(submits: int) -> timedelta:
@@ -261,7 +256,7 @@ RETURNING m.id
 def _swap(
     lease: uuid.UUID, results: Sequence[Result], changes: Sequence[_Change]
 ) -> frozenset[uuid.UUID]:
-    """Compare-and-swap all of them; the ids of those that this lease still held."""
+    """Compare-and-swap all results; return the ids of the messages that this lease still held."""
     with server_cursor() as cursor:
         cursor.execute(
             _SWAP,
@@ -288,7 +283,7 @@ def _was_submitted(result: Result) -> bool:
 
 
 def write_parts(carrier_id: int, parts: Sequence[SubmittedPart]) -> None:
-    """Keep parts that the carrier accepted, whoever holds their message: receipts will come."""
+    """Store parts that the carrier accepted, even if the lease was lost: receipts will arrive."""
     if not parts:
         return
     with server_cursor() as cursor:
@@ -339,7 +334,7 @@ def _insert_attempts(carrier_id: int, results: Sequence[Result], now: datetime) 
 
 
 def _stored_status(command_status: int | None) -> int | None:
-    """A command_status as the column holds it: none beyond 31 bits. `detail` has it anyway."""
+    """Return the command_status for its column, None beyond 31 bits; `detail` names it anyway."""
     return command_status if command_status is None or command_status < 1 << 31 else None
 
 

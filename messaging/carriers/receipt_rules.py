@@ -1,7 +1,7 @@
-"""A carrier's rules for its receipts: what each means, or why it is not used. Pure.
+"""A carrier's rules for its delivery receipts: the meaning of each, or why it is unused. Pure.
 
-Carriers agree on little but the name of a receipt. What can be forged by a handset, or contradicts
-itself, is used only where the carrier's settings say so; but none is dropped without a trace.
+Receipts differ a lot between carriers. One that a handset could have forged, or that contradicts
+itself, is used only if the carrier's settings allow it; none is dropped without a record.
 """
 
 from collections.abc import Mapping
@@ -28,9 +28,9 @@ ENDS = {
     "failed": Status.FAILED,
     "expired": Status.EXPIRED,
 }
-"""The meanings of a carrier's word that end a part; any other leaves it on its way."""
+"""The meanings of a status word that are final for a part."""
 MEANINGS = (*ENDS, "enroute")
-"""The statuses that a word may be mapped to."""
+"""The meanings that a status word may be mapped to."""
 _MARKS = frozenset({ESM_DELIVERY_RECEIPT, ESM_INTERMEDIATE})
 _TAGS = frozenset({RECEIPTED_MESSAGE_ID, MESSAGE_STATE})
 LONGEST_RAW = 200
@@ -38,7 +38,7 @@ LONGEST_RAW = 200
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """A carrier's form of receipts. `words` has its own status words, in upper case."""
+    """A carrier's settings of receipts. `words` has its own status words, in upper case."""
 
     id_form: IdForm = "as_is"
     by_data_sm: bool = True
@@ -47,39 +47,39 @@ class Rules:
     words: Mapping[str, str] = field(default_factory=dict)
 
     def meaning(self, word: str) -> str | None:
-        """Return what a status word means; None where nobody knows it."""
+        """Return the meaning of a status word; None if it is unknown."""
         return self.words.get(word) or STATES.get(word)
 
     def ends(self, word: str) -> bool:
-        """Return whether a status word says that a part has ended."""
+        """Return whether a status word is final."""
         return self.meaning(word) in ENDS
 
 
 def read(pdu: DeliverSm | DataSm, rules: Rules) -> FinalReceipt | UnusedReceipt | None:
-    """Return what a deliver_sm or data_sm says: how a part ended, or a receipt that is not used.
+    """Return the receipt in a deliver_sm or data_sm: the end of a part, or an unused receipt.
 
-    None where it is no receipt, or says that a part is on its way.
+    None if it is not a receipt, or not a final one.
     """
     # A handset can write a text that looks like a receipt, but sets none of these.
     marked = pdu.esm_class & ESM_MESSAGE_TYPE_MASK in _MARKS or not _TAGS.isdisjoint(pdu.tlvs)
     text = pdu.short_message if isinstance(pdu, DeliverSm) else b""
-    found = parse_receipt(text, pdu.tlvs, pdu.data_coding, marked=marked)
-    if found is None:
-        # A notification on the way ends nothing, whatever it says.
+    receipt = parse_receipt(text, pdu.tlvs, pdu.data_coding, marked=marked)
+    if receipt is None:
+        # An intermediate notification is never final.
         notified = pdu.esm_class & ESM_MESSAGE_TYPE_MASK == ESM_INTERMEDIATE
         return _unused(pdu, Reason.UNREADABLE) if marked and not notified else None
-    reason, word = _judge(found, rules)
+    reason, word = _status_word(receipt, rules)
     if not marked and (word == "" or not rules.ends(word)):
-        return None  # a person's text, as far as anybody can tell
+        return None  # most likely a text from a handset
     if reason is None and not rules.ends(word):
         return None
     if reason is None and not marked and not rules.unmarked:
         reason = Reason.UNMARKED
     if reason is None and isinstance(pdu, DataSm) and not rules.by_data_sm:
         reason = Reason.DATA_SM
-    carrier_message_id = normalize_id(found.message_id, rules.id_form)
+    carrier_message_id = normalize_id(receipt.message_id, rules.id_form)
     end = ENDS.get(rules.meaning(word) or "")
-    code = "" if end is Status.DELIVERED else receipt_code(word, found.error_code)
+    code = "" if end is Status.DELIVERED else receipt_code(word, receipt.error_code)
     if reason is None and end is not None:
         return FinalReceipt(carrier_message_id, end, code)
     return _unused(
@@ -92,14 +92,14 @@ def read(pdu: DeliverSm | DataSm, rules: Rules) -> FinalReceipt | UnusedReceipt 
     )
 
 
-def _judge(found: Receipt, rules: Rules) -> tuple[Reason | None, str]:
-    """Which of a receipt's two words counts, and what is wrong with it if anything is."""
-    told, text = found.told_word, found.text_word
-    word = told or text
+def _status_word(receipt: Receipt, rules: Rules) -> tuple[Reason | None, str]:
+    """Return the status word that counts, after the reason not to use the receipt, or None."""
+    tlv, text = receipt.tlv_word, receipt.text_word
+    word = tlv or text
     if not word:
         return Reason.UNREADABLE, ""
-    if told and text and not rules.ends(told):
-        # message_state leaves the part on its way: the text may know better.
+    if tlv and text and not rules.ends(tlv):
+        # message_state is not final, but the text may be.
         if rules.meaning(text) is None:
             return Reason.UNKNOWN_WORD, text
         if rules.ends(text):

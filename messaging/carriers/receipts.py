@@ -1,4 +1,8 @@
-"""Applying carriers' receipts: in batches, each effect once, in whatever order they come."""
+"""Applying of carriers' delivery receipts (DLR, delivery reports) to messages, in batches.
+
+Each receipt has its effect once, in any order of arrival. `receipt_rules` reads them from PDUs, and
+`receipt_intake` buffers them until they are stored here.
+"""
 
 import uuid
 from collections.abc import Iterable, Sequence
@@ -20,17 +24,17 @@ Reason = EarlyReceipt.Reason
 _ENDS = (Status.DELIVERED, Status.FAILED, Status.EXPIRED)
 
 KEEP_EARLY = timedelta(days=3)
-"""The time that a receipt that is not used is kept, for questions to its carrier."""
+"""The time that unused receipts are kept, so that operators can ask the carrier about them."""
 EARLY_AT_MOST = timedelta(hours=1)
-"""How long before its submit is written a receipt may come. An older one was somebody else's: some
-carriers count their ids anew."""
+"""The longest time that a receipt may arrive before its submit is written. An older one belongs to
+another message: some carriers reuse their ids."""
 _NO_ERROR = MessageError("", "")
 _FINISHED = swap(Status.DELIVERED, Status.FAILED, Status.EXPIRED)
 
 
 @dataclass(frozen=True, slots=True)
 class FinalReceipt:
-    """A receipt that ends a part: its carrier's id in matching form, and how it ended.
+    """A receipt that is final for a part: its carrier's id in normalized form, and its status.
 
     `code` is the carrier's own word for a failure with its error number, such as `UNDELIV 027`.
     """
@@ -42,10 +46,10 @@ class FinalReceipt:
 
 @dataclass(frozen=True, slots=True)
 class UnusedReceipt:
-    """A receipt that ends no part, kept for people, and for when its carrier's settings change.
+    """A receipt without effect, kept for operators and in case its carrier's settings change.
 
-    `status` is how it would end the part, where that is known; `word` the carrier's status word;
-    `raw` its fields as they were written.
+    `status` is the final status that it would set, if known; `word` is the carrier's status word;
+    `raw` has its fields as received.
     """
 
     reason: Reason
@@ -57,14 +61,14 @@ class UnusedReceipt:
 
 
 class _Ending(NamedTuple):
-    """The end of a message or a part; `code` as a FinalReceipt has it."""
+    """The final status of a message or a part; `code` as in FinalReceipt."""
 
     status: Status
     code: str
 
     @property
     def error(self) -> MessageError | None:
-        """A message's error: the carrier's word, and a sentence."""
+        """The message's error: the carrier's word, and a sentence."""
         if self.status is Status.DELIVERED:
             return None
         sentence = f"The carrier reported that the message was not delivered ({self.code})."
@@ -74,10 +78,10 @@ class _Ending(NamedTuple):
 
 
 def apply(carrier_id: int, batch: Sequence[FinalReceipt | UnusedReceipt]) -> None:
-    """Apply receipts in one transaction. After it they may be answered: their effect is committed.
+    """Apply receipts in one transaction. Afterwards the carrier may get its response.
 
-    A repeated or late receipt changes nothing; one that nobody submitted yet is kept for
-    `apply_early`, and one that is not used for people.
+    A repeated or late receipt changes nothing. One without a known submit is kept for
+    `apply_early`, and an unused one for operators.
     """
     if not batch:
         return
@@ -89,7 +93,7 @@ def apply(carrier_id: int, batch: Sequence[FinalReceipt | UnusedReceipt]) -> Non
 
 
 def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozenset[uuid.UUID]:
-    """Apply the receipts that came before these submits were written; in the caller's transaction.
+    """Apply receipts that arrived before these submits were written, in the caller's transaction.
 
     Returns the webhook endpoints to wake after the commit.
     """
@@ -110,9 +114,9 @@ def apply_early(carrier_id: int, carrier_message_ids: Sequence[str]) -> frozense
 
 
 def match_waiting(limit: int = 1000) -> int:
-    """Apply kept receipts whose submit was committed beside them; how many there were.
+    """Apply kept receipts whose submit was committed concurrently; return their number.
 
-    The two transactions may each have looked before the other was committed, so the sweep looks
+    Each of the two transactions may have read before the other was committed, so the sweep reads
     once more.
     """
     with server_cursor() as cursor:
@@ -132,7 +136,7 @@ def match_waiting(limit: int = 1000) -> int:
     return sum(map(len, found.values()))
 
 
-# What kept receipts mean once their carrier's settings take them.
+# Kept receipts that their carrier's current settings allow, with the status that they set.
 _NOW_USED = """
 WITH used AS MATERIALIZED (
     SELECT r.id, r.carrier_id, r.carrier_message_id, r.error_code,
@@ -153,7 +157,7 @@ RETURNING used.id, used.carrier_id, used.carrier_message_id, used.status, used.e
 
 
 def use_kept(limit: int = 1000) -> int:
-    """Apply kept receipts that their carriers' settings take by now; how many those were."""
+    """Apply kept receipts that their carriers' settings now allow; return their number."""
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(_NOW_USED, [limit])
@@ -172,9 +176,9 @@ def use_kept(limit: int = 1000) -> int:
 
 
 def forget_early(limit: int = 1000) -> int:
-    """Delete kept receipts that were never used; how many those were.
+    """Delete kept receipts that were never used; return their number.
 
-    The oldest are looked at, whose ids are the smallest, and no others: no index is needed.
+    It reads only the oldest, which have the smallest ids, so it needs no index.
     """
     with server_cursor() as cursor:
         cursor.execute(
@@ -185,8 +189,8 @@ def forget_early(limit: int = 1000) -> int:
             " WHERE r.id = oldest.id AND oldest.received_at < now() - %s * interval '1 second'",
             [limit, KEEP_EARLY.total_seconds()],
         )
-        forgotten: int = cursor.rowcount
-    return forgotten
+        deleted: int = cursor.rowcount
+    return deleted
 
 
 def _apply(
@@ -216,7 +220,7 @@ class _Part:
 
 
 def _known_parts(carrier_id: int, wanted: Iterable[str]) -> dict[str, _Part]:
-    """Parts by the carrier's id. Where a carrier used an id again, its latest use is meant."""
+    """Return parts by the carrier's id; of an id that the carrier reused, the latest part."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT carrier_message_id, id, message_id, status FROM messaging_messagepart"
@@ -282,10 +286,10 @@ def _end_parts(open_parts: Sequence[tuple[_Part, FinalReceipt]]) -> None:
 
 
 def settle(message_ids: Sequence[uuid.UUID]) -> frozenset[uuid.UUID]:
-    """End the messages all of whose parts have ended; in the caller's transaction.
+    """Complete the messages whose parts are all final, in the caller's transaction.
 
-    For messages that were submitted anew: receipts that came while they were queued again have
-    ended their parts only. Returns the webhook endpoints to wake after the commit.
+    It is for messages that were submitted again: receipts that arrived while they were queued
+    ended only their parts. Returns the webhook endpoints to wake after the commit.
     """
     if not message_ids:
         return frozenset()
@@ -297,7 +301,7 @@ def _end_messages(
     messages: dict[uuid.UUID, MessageRecord],
     open_parts: Sequence[tuple[_Part, FinalReceipt]],
 ) -> frozenset[uuid.UUID]:
-    """Give each message whose parts are now all final its own final status."""
+    """Set the final status of each message whose parts are now all final."""
     endings: dict[uuid.UUID, _Ending] = {}
     several = []
     for part, receipt in open_parts:
@@ -312,7 +316,7 @@ def _end_messages(
 def _finish(
     messages: dict[uuid.UUID, MessageRecord], endings: dict[uuid.UUID, _Ending]
 ) -> frozenset[uuid.UUID]:
-    """Swap messages into these statuses and write the events of those that changed."""
+    """Set these final statuses and write the events of the messages that changed."""
     now = clock.now()
     events = []
     for message_id in _swap(endings, now):
@@ -324,9 +328,9 @@ def _finish(
 def _endings_of_several(
     messages: dict[uuid.UUID, MessageRecord], message_ids: Sequence[uuid.UUID]
 ) -> dict[uuid.UUID, _Ending]:
-    """Return how messages with several parts ended, of those all of whose parts have.
+    """Return the final status of the messages with several parts that are all final.
 
-    One lost part makes the text unreadable: the message is delivered only if all its parts are.
+    One lost part makes the text unreadable, so a message is delivered only if all its parts are.
     """
     if not message_ids:
         return {}
@@ -340,8 +344,8 @@ def _endings_of_several(
         for message_id, status, code in cursor.fetchall():
             parts.setdefault(message_id, []).append((status, code))
     endings = {}
-    for message_id, found in parts.items():
-        ended = [_Ending(Status(status), code) for status, code in found if status != Status.SENT]
+    for message_id, rows in parts.items():
+        ended = [_Ending(Status(status), code) for status, code in rows if status != Status.SENT]
         if len(ended) == messages[message_id].parts:
             worst = [ending for ending in ended if ending.status is not Status.DELIVERED]
             endings[message_id] = worst[0] if worst else ended[0]

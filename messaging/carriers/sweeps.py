@@ -1,7 +1,7 @@
-"""Sweeps of messages by the clock: release, hold, requeue abandoned claims, wake, expire.
+"""Periodic sweeps of messages: release, hold, requeue abandoned claims, wake, expire.
 
-Each function makes one bounded step and says how many messages it moved, so that a test can call it
-directly and the task can call it again while there is more.
+Each function makes one bounded step and returns the number of messages moved, so that a test can
+call it directly and the task can repeat it while there are more.
 """
 
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ _EXPIRED_QUEUED = swap(Status.EXPIRED, before=[Status.QUEUED])
 
 
 def _moved(sql: str, parameters: dict[str, Any]) -> list[MessageRecord]:
-    """Run a statement that returns the columns of the messages that it has moved."""
+    """Return the messages that the statement moved, from the columns it returns."""
     return [MessageRecord(*row) for row in rows_of(sql, parameters)]
 
 
@@ -43,7 +43,7 @@ NOT_SUBMITTED = MessageError("EXPIRED", "The message could not be submitted with
 
 
 def release_scheduled(limit: int = STEP) -> int:
-    """Queue the scheduled messages whose time has come."""
+    """Queue the scheduled messages that are due; return their number."""
     now = clock.now()
     with transaction.atomic():
         released = _moved(
@@ -65,7 +65,7 @@ def release_scheduled(limit: int = STEP) -> int:
     return len(released)
 
 
-# Of what is scheduled already, the time alone changes.
+# For messages that are scheduled already, only the time changes.
 _LATE = f"""
 SELECT id, country, sender, submits > 0 AND EXISTS (
            SELECT FROM messaging_messagepart p WHERE p.message_id = m.id)
@@ -96,10 +96,10 @@ RETURNING id
 
 
 def hold_late(limit: int = STEP) -> int:
-    """Put off what was not submitted before the hours closed in which its country lets it go.
+    """Hold the messages that missed their country's sending hours (quiet hours); return how many.
 
-    It is scheduled for the next opening, and its validity counts from there. A message of which a
-    carrier has a part already goes on: half of it is of no use to anybody.
+    They are scheduled for the next opening, and their validity counts from there. A message with
+    an accepted part continues: half a text is useless.
     """
     with transaction.atomic():
         rows = rows_of(_LATE, {"limit": limit})
@@ -124,7 +124,7 @@ def hold_late(limit: int = STEP) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _NextHours:
-    """The hours in which a late message may go; None: at once, and at any time."""
+    """The next sending hours of a late message; None: immediately, and at any time."""
 
     opens: datetime | None = None
     closes: datetime | None = None
@@ -152,9 +152,9 @@ def release_dead(limit: int = STEP) -> int:
 
 
 def requeue_abandoned(limit: int = STEP) -> int:
-    """Queue again what a worker claimed and did not finish within its lease.
+    """Queue again the messages whose worker did not finish within its lease; return their number.
 
-    A worker that has just got its database back writes or renews first what it holds.
+    A worker whose database has just returned first writes or renews its claims.
     """
     requeued = _moved(
         f"""
@@ -184,7 +184,7 @@ def requeue_abandoned(limit: int = STEP) -> int:
 
 
 def wake_overdue() -> int:
-    """Wake every priority that has something due: the broker may have lost a wake-up."""
+    """Wake the workers of each priority with due messages: the broker may lose a wake-up."""
     rows = rows_of(
         """
         SELECT c.id, priority.urgent FROM messaging_carrier c
@@ -204,7 +204,7 @@ def wake_overdue() -> int:
 
 
 def expire_sent(limit: int = STEP) -> int:
-    """Expire what was sent and got no final receipt within its validity."""
+    """Expire sent messages without a final receipt within their validity; return their number."""
     now = clock.now()
     with transaction.atomic():
         expired = _moved(
@@ -231,7 +231,7 @@ def expire_sent(limit: int = STEP) -> int:
 
 
 def expire_queued(limit: int = STEP) -> int:
-    """Expire what was not submitted within its validity, and refund the parts not taken."""
+    """Expire messages not submitted within their validity, and refund the parts not accepted."""
     now = clock.now()
     with transaction.atomic():
         rows = rows_of(

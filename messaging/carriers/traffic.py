@@ -1,7 +1,7 @@
-"""Carriers' responses, counted by the minute: for operators, who see how each one performs.
+"""Carriers' traffic, counted by the minute, which shows operators the performance of each one.
 
-A worker counts in memory and writes with its report, every two seconds. What it counted since the
-last report dies with it: these are figures to look at, and nothing is charged by them.
+A worker counts in memory and writes the counts with its report, every two seconds. If it dies, the
+counts since the last report are lost: they are for display, and nothing is charged by them.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _MINUTE = timedelta(minutes=1)
 
 @dataclass(slots=True)
 class Tally:
-    """Parts by what became of their submit, and final receipts."""
+    """The number of submitted parts by outcome, and of final receipts."""
 
     accepted: int = 0
     throttled: int = 0
@@ -34,31 +34,32 @@ class Tally:
     delivered: int = 0
     failed: int = 0
 
-    def answer(self, outcome: Response | Exception) -> None:
-        """Count what became of one part's submit; what was not sent counts for nothing."""
+    def count_submit(self, outcome: Response | Exception) -> None:
+        """Count the outcome of one part's submit, unless it was not sent."""
         if isinstance(outcome, Response):
-            found = submit_outcome(outcome.status)
-            if found is SubmitOutcome.ACCEPTED and not isinstance(outcome, GenericNack):
+            meaning = submit_outcome(outcome.status)
+            if meaning is SubmitOutcome.ACCEPTED and not isinstance(outcome, GenericNack):
                 self.accepted += 1
-            elif found is SubmitOutcome.SLOW_DOWN:
+            elif meaning is SubmitOutcome.SLOW_DOWN:
                 self.throttled += 1
             else:
                 self.refused += 1
         elif isinstance(outcome, LinkError) and not isinstance(outcome, NotSent):
             self.unanswered += 1
 
-    def receipt(self, status: str) -> None:
+    def count_receipt(self, status: str) -> None:
+        """Count a final receipt."""
         if status == Status.DELIVERED:
             self.delivered += 1
         else:
             self.failed += 1
 
     def take(self) -> "Tally":
-        """Return the counts so far, and start again from zero."""
-        taken = Tally(**asdict(self))
+        """Return the counts so far, and reset them to zero."""
+        counts = Tally(**asdict(self))
         for field in fields(self):
             setattr(self, field.name, 0)
-        return taken
+        return counts
 
     def add(self, other: "Tally") -> None:
         for field in fields(self):
@@ -70,12 +71,12 @@ class Tally:
 
     @property
     def error_rate(self) -> float | None:
-        """Of a hundred submits, how many were not accepted; None where there were none."""
+        """The percentage of submits that were not accepted; None without submits."""
         return 100 * (self.submits - self.accepted) / self.submits if self.submits else None
 
     @property
     def delivery_rate(self) -> float | None:
-        """Of a hundred final receipts, how many said delivered; None where there were none."""
+        """The percentage of final receipts that report delivery; None without receipts."""
         final = self.delivered + self.failed
         return 100 * self.delivered / final if final else None
 
@@ -93,7 +94,7 @@ VALUES (%(carrier)s, date_trunc('minute', %(now)s::timestamptz), %(accepted)s, %
 
 
 def record(carrier_id: int, tally: Tally, now: datetime) -> None:
-    """Add to the minute's figures, and drop those that are too old; in the caller's transaction."""
+    """Add to the minute's counts and delete old ones, in the caller's transaction."""
     CarrierTraffic.objects.filter(carrier=carrier_id, minute__lt=now - KEPT).delete()
     if tally == Tally():
         return
@@ -102,19 +103,22 @@ def record(carrier_id: int, tally: Tally, now: datetime) -> None:
 
 
 def since(start: datetime, end: datetime | None = None) -> Mapping[int, Tally]:
-    """The figures of each carrier from `start`, to before `end`; without those that had none."""
-    found = CarrierTraffic.objects.filter(minute__gte=start)
+    """Return the counts of each carrier with traffic from `start`, and before `end` if given."""
+    minutes = CarrierTraffic.objects.filter(minute__gte=start)
     if end is not None:
-        found = found.filter(minute__lt=end)
+        minutes = minutes.filter(minute__lt=end)
     names = [field.name for field in fields(Tally)]
-    rows = found.order_by().values_list("carrier_id").annotate(*(Sum(name) for name in names))
+    rows = minutes.order_by().values_list("carrier_id").annotate(*(Sum(name) for name in names))
     return {row[0]: Tally(*map(int, row[1:])) for row in rows}
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """How a carrier does. `per_second`: parts accepted a second in the last whole minute;
-    `queued`: what waits for it, counted to QUEUE_COUNTED_TO."""
+    """A carrier's performance.
+
+    `per_second`: parts accepted per second in the last full minute; `queued`: messages in its
+    queue, counted up to QUEUE_COUNTED_TO.
+    """
 
     hour: Tally
     day: Tally
@@ -133,7 +137,7 @@ class Figures:
 
 
 def figures() -> dict[int, Figures]:
-    """Those of all carriers, by four queries whatever their number."""
+    """Return the figures of all carriers, by four queries whatever their number."""
     now = clock.now()
     minute = now.replace(second=0, microsecond=0)
     hour, day = since(now - timedelta(hours=1)), since(now - timedelta(days=1))
@@ -151,7 +155,7 @@ def figures() -> dict[int, Figures]:
 
 
 def _queues() -> list[tuple[int, int]]:
-    """Return the queue of each carrier: counted to a limit, since it may have millions."""
+    """Return the queue length of each carrier, up to a limit, since it may have millions."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT c.id, (SELECT count(*) FROM (SELECT FROM messaging_message m"

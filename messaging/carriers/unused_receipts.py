@@ -1,4 +1,4 @@
-"""The receipts that are not used, for people: counted by reason, their unknown words, a file."""
+"""Reports of unused delivery receipts: counts by reason, unknown status words, and the export."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ EXPORTED_AT_MOST = 100_000
 WORDS_SHOWN = 50
 _LONGEST_WORD = 20
 
-# A receipt may come a moment before its submit response is stored: such a one is not counted.
+# A receipt may arrive a moment before its submit_sm response is stored; it is not counted yet.
 _COUNTS = """
 SELECT reason, count(*) FILTER (WHERE received_at > now() - interval '1 hour'),
        count(*) FILTER (WHERE received_at > now() - interval '1 day'), count(*)
@@ -36,7 +36,7 @@ SELECT carrier_id, reason, count(*) FROM messaging_earlyreceipt
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """The receipts of one carrier that one reason has kept from being used."""
+    """The number of a carrier's receipts that are unused for one reason."""
 
     reason: str
     label: Any
@@ -46,7 +46,7 @@ class Count:
 
 
 def counts(carrier_id: int) -> list[Count]:
-    """Those of a carrier by reason, of the newest COUNTED_TO."""
+    """Return a carrier's counts by reason, of the newest COUNTED_TO receipts."""
     with server_cursor() as cursor:
         cursor.execute(_COUNTS, [carrier_id, COUNTED_TO])
         labels = dict(EarlyReceipt.Reason.choices)
@@ -54,14 +54,14 @@ def counts(carrier_id: int) -> list[Count]:
 
 
 def last_hour() -> list[tuple[str, str, int]]:
-    """(carrier's slug, reason, how many) of all carriers that have any, zeros included."""
+    """Return the carrier's slug, the reason and the count, for all carriers, zeros included."""
     with server_cursor() as cursor:
         cursor.execute(_LAST_HOUR)
-        found = {(row[0], row[1]): row[2] for row in cursor.fetchall()}
+        counts = {(row[0], row[1]): row[2] for row in cursor.fetchall()}
     slugs = Carrier.objects.order_by("slug").values_list("id", "slug")
     reasons = EarlyReceipt.Reason.values
     return [
-        (slug, reason, found.get((carrier_id, reason), 0))
+        (slug, reason, counts.get((carrier_id, reason), 0))
         for carrier_id, slug in slugs
         for reason in reasons
     ]
@@ -69,7 +69,7 @@ def last_hour() -> list[tuple[str, str, int]]:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A status word that nobody knows, with a receipt that has it."""
+    """An unknown status word, with an example of a receipt."""
 
     word: str
     count: int
@@ -78,7 +78,7 @@ class Word:
 
 
 def unknown_words(carrier_id: int) -> list[Word]:
-    """The words of a carrier's kept receipts that are in no table, the most frequent first."""
+    """Return the unknown words of a carrier's kept receipts, the most frequent first."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT word, count(*), max(received_at), min(raw) FROM messaging_earlyreceipt"
@@ -90,7 +90,7 @@ def unknown_words(carrier_id: int) -> list[Word]:
 
 
 def check_words(words: object) -> dict[str, str]:
-    """A carrier's table of status words as it is stored. Raises ValueError, for people."""
+    """Return a carrier's table of status words in stored form. Raise a readable ValueError."""
     if not isinstance(words, dict):
         raise ValueError('write an object, such as {"NODLV": "failed"}')
     checked: dict[str, str] = {}
@@ -103,13 +103,13 @@ def check_words(words: object) -> dict[str, str]:
     return checked
 
 
-def rows(found: QuerySet[EarlyReceipt]) -> Iterator[tuple[object, ...]]:
-    """The receipts as lines of a file, with a heading, the newest first."""
+def rows(receipts: QuerySet[EarlyReceipt]) -> Iterator[tuple[object, ...]]:
+    """Yield the rows of the receipts' export: a heading, then the newest first."""
     yield (
         "received_at", "carrier", "reason", "carrier_message_id", "status_word", "would_end_as",
         "error_code", "as_it_came",
     )  # fmt: skip
-    for row in found.select_related("carrier").order_by("-id")[:EXPORTED_AT_MOST].iterator():
+    for row in receipts.select_related("carrier").order_by("-id")[:EXPORTED_AT_MOST].iterator():
         yield (
             row.received_at.isoformat(timespec="seconds"),
             row.carrier.slug,

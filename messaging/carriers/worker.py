@@ -1,9 +1,9 @@
-"""A carrier worker: holds one carrier's binds, submits what is queued and takes receipts.
+"""A carrier worker: it keeps one carrier's binds, submits queued messages and stores receipts.
 
-It lives in one event loop, which `process` runs. A task for each priority claims what is due,
-submits it over the binds and goes on claiming; one writer commits the results in batches and only
-then gives the window's slots back; one writer commits receipts and only then answers them. The
-broker's tasks merely wake the pumps, which look by themselves once a second too.
+It belongs to one event loop, which `process` runs. A task for each priority claims due messages and
+submits them over the binds; one writer commits results in batches and only then releases the slots
+of the sending window; one writer commits receipts and only then responds to them. Celery tasks only
+wake the claiming tasks, which also poll once a second.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from messaging.carriers.config import receipt_rules as receipt_rules_of
 from messaging.carriers.outcomes import apply_outcome, unrecorded, unwritable
 from messaging.carriers.pdus import submit_pdus
 from messaging.carriers.queue import Claimed, Result, SubmittedPart
-from messaging.carriers.receipt_intake import Arrived, Intake
+from messaging.carriers.receipt_intake import Intake, PendingReceipt
 from messaging.carriers.traffic import Tally
 from messaging.models import Carrier
 from messaging.smpp.client import BindPool, CarrierBind
@@ -60,13 +60,13 @@ CLAIM_AT_MOST = 500
 TURN = 25
 WRITE_AT_MOST = 500
 GATHER_SECONDS, GATHER_WAITED_FOR_SECONDS = 0.015, 0.004
-"""How long results and receipts are gathered: what a batch costs is its transaction. The shorter
-time is for when submits wait for the slots that a commit gives back."""
+"""The time that results and receipts are gathered, because each batch costs one transaction. The
+shorter one is for when submits wait for the slots that a commit releases."""
 STOP_SECONDS = 4.0
 REBIND_SECONDS = 5.0
-"""The time that outstanding responses have when a carrier's settings need new binds."""
+"""The timeout of pending responses when a carrier's new settings need new binds."""
 DATABASE_THREADS = 6
-"""One for each pump, writer and report: an urgent claim waits for nobody else's."""
+"""One for each claiming task, writer and report, so that an urgent claim never waits for others."""
 
 
 @dataclass(slots=True)
@@ -79,24 +79,24 @@ class _InFlight:
 
 
 @dataclass(slots=True)
-class _AnsweredPart:
-    """An accepted part whose siblings are still open.
+class _AcceptedPart:
+    """An accepted part of a message whose other parts are still open.
 
-    It is written at once and its slot given back: a message may have more parts than there are
-    slots, and two of them waiting for each other's slots would wait for ever.
+    It is written immediately and its slot released: a message may have more parts than there are
+    slots, and two such messages that wait for each other's slots would deadlock.
     """
 
     part: SubmittedPart
     slot: CarrierBind
 
 
-def _unwritable(arrived: Arrived) -> Arrived:
-    """Return what is stored of a receipt whose effect the database refuses: that it came."""
-    return replace(arrived, receipt=unwritable(arrived.receipt))
+def _unwritable(pending: PendingReceipt) -> PendingReceipt:
+    """Return a replacement for a receipt that the database refuses: a record of its arrival."""
+    return replace(pending, receipt=unwritable(pending.receipt))
 
 
 class CarrierWorker:
-    """Everything that one process does for one carrier. Lives in one event loop."""
+    """The work of one process for one carrier. Belongs to one event loop."""
 
     def __init__(self, carrier: Carrier) -> None:
         self.carrier = carrier
@@ -110,24 +110,24 @@ class CarrierWorker:
             max_workers=DATABASE_THREADS, thread_name_prefix="database"
         )
         self._results: list[_InFlight] = []
-        self._answered: list[_AnsweredPart] = []
+        self._accepted_parts: list[_AcceptedPart] = []
         self._results_ready = asyncio.Event()
-        # Ids that came with answers which are not committed yet. Their receipts wait for that: who
-        # commits both at once may find neither.
+        # Ids from responses that are not committed yet. Their receipts wait for the commit: of two
+        # concurrent transactions, neither might see the other's row.
         self._uncommitted: set[str] = set()
         self._receipts = Intake()
-        # The messages that this worker has claimed and not written yet, and since when; in order.
+        # The messages claimed and not written yet, each with the time of its claim, in order.
         self._held: dict[uuid.UUID, float] = {}
         self._registered = False  # the lease is in the database
         self._changed = asyncio.Event()
-        self._flying = 0
+        self._open_messages = 0
         self._tally = Tally()
         self._stopping = False
 
-    # -- life --------------------------------------------------------------------------------
+    # -- lifecycle ---------------------------------------------------------------------------
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop` is set, then finish what is under way."""
+        """Work until `stop` is set, then finish the submits in progress."""
         self.pool.start()
         submitters = [
             asyncio.create_task(self._submit_priority(priority), name=f"submit {priority}")
@@ -144,39 +144,39 @@ class CarrierWorker:
         for task in [*submitters, *writers, reporter]:
             task.cancel()
         await asyncio.gather(*submitters, *writers, reporter, return_exceptions=True)
-        await self._leave()
+        await self._deregister()
 
     async def _finish(
         self, submitters: Sequence[asyncio.Task[None]], reporter: asyncio.Task[None]
     ) -> None:
-        """Hand back what is not submitted, wait for what is, unbind; in STOP_SECONDS at most."""
+        """Return unsubmitted messages, await pending results and unbind, within STOP_SECONDS."""
         deadline = time.monotonic() + STOP_SECONDS
         self._stopping = True
         self._changed.set()
         for wakeup in self.wakeups.values():
             wakeup.set()
-        # Messages that are begun get their slots still, if those come soon.
+        # Messages whose submission has started still get slots, if some become free soon.
         await asyncio.wait(submitters, timeout=STOP_SECONDS / 5)
         self.pool.close()
         await asyncio.wait([*submitters, reporter], timeout=STOP_SECONDS / 5)
         await self.pool.stop(max(0.5, deadline - STOP_SECONDS / 5 - time.monotonic()))
-        await self._until_landed(deadline)
+        await self._until_completed(deadline)
 
-    async def _leave(self) -> None:
-        def leave() -> None:
+    async def _deregister(self) -> None:
+        def deregister() -> None:
             worker_liveness.report_end(self.lease)
             bind_status.forget(self.carrier.id, self.name)
 
         try:
             async with asyncio.timeout(STOP_SECONDS / 5):
-                await self._in_database(leave)
+                await self._in_database(deregister)
         except (DatabaseError, InterfaceError, TimeoutError) as error:
-            # They are stale in a moment anyway.
+            # The rows become stale in a moment anyway.
             log.warning("status_not_written", error=str(error).strip())
         self._close_connections()
 
     def _close_connections(self) -> None:
-        """Have each thread that may have one give its database connection back."""
+        """Close the database connection of each thread."""
         threads = threading.Barrier(DATABASE_THREADS)
 
         def close() -> None:
@@ -191,14 +191,14 @@ class CarrierWorker:
     async def _until_stopped(
         self, stop: asyncio.Event, tasks: Sequence[asyncio.Task[None]]
     ) -> None:
-        """Wait for `stop`. Raises what a task died of: half a worker is worse than none."""
+        """Wait for `stop`. Raise the error of a failed task: half a worker is worse than none."""
         stopped = asyncio.create_task(stop.wait())
         done, _ = await asyncio.wait([stopped, *tasks], return_when=asyncio.FIRST_COMPLETED)
         for task in done - {stopped}:
             task.result()
 
-    async def _until_landed(self, deadline: float) -> None:
-        while (self._flying or self._receipts) and time.monotonic() < deadline:  # noqa: ASYNC110
+    async def _until_completed(self, deadline: float) -> None:
+        while (self._open_messages or self._receipts) and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 
     def _new_pool(self) -> BindPool:
@@ -222,10 +222,10 @@ class CarrierWorker:
 
         return await asyncio.get_running_loop().run_in_executor(self._database, run)
 
-    async def _insist(self, work: Callable[[], T]) -> T:
-        """Do database work that must be done, again and again until the database does it.
+    async def _retry_until_done(self, work: Callable[[], T]) -> T:
+        """Run database work and retry it for as long as the database is unavailable.
 
-        Raises what will not pass by waiting.
+        Raises errors that waiting cannot solve.
         """
         pause = 0.1
         while True:
@@ -241,7 +241,7 @@ class CarrierWorker:
     # -- submitting --------------------------------------------------------------------------
 
     async def _submit_priority(self, priority: str) -> None:
-        """Claim and submit, as long as there is something due and a bind to submit over."""
+        """Claim and submit messages while any are due and a bind is up."""
         wakeup = self.wakeups[priority]
         while not self._stopping:
             wakeup.clear()
@@ -254,18 +254,18 @@ class CarrierWorker:
             except (DatabaseError, InterfaceError) as error:
                 log.warning("claim_failed", error=str(error).strip())
                 await asyncio.sleep(POLL_SECONDS)
-            # The queue was empty then. Whoever fills it rings, and the clock looks too.
+            # The queue was empty. A wake-up follows when it fills, and it is polled as well.
             await _wait(wakeup, POLL_SECONDS)
 
     @property
     def _claim_limit(self) -> int:
-        """Return how many to claim at once: no more than can be submitted well within the lease."""
+        """The size of a claim: no more than can be submitted well within the lease."""
         if not self.carrier.throughput:
             return CLAIM_AT_MOST
         return max(1, min(CLAIM_AT_MOST, self.carrier.throughput * settings.CARRIER_LEASE // 4))
 
     async def _claim(self, priority: str, lease: uuid.UUID) -> list[Claimed]:
-        if not self._may_begin:
+        if not self._may_submit:
             return []
         limit = self._claim_limit
         carrier_id, urgent = self.carrier.id, priority == "urgent"
@@ -277,48 +277,48 @@ class CarrierWorker:
         return claimed
 
     async def _submit(self, claimed: Sequence[Claimed], lease: uuid.UUID, *, urgent: bool) -> None:
-        # What does not get a slot by then goes back: another worker may take it after the lease.
+        # Messages without a slot by then are returned: after the lease, others may claim them.
         deadline = time.monotonic() + settings.CARRIER_LEASE / 2
         now = clock.now()
         unsent: list[Claimed] = []
         for position, message in enumerate(claimed):
             if position % TURN == TURN - 1:
-                # Let answers, receipts and urgent traffic have the event loop meanwhile.
+                # Let the event loop handle responses, receipts and urgent messages.
                 await asyncio.sleep(0)
-            if self._may_begin and lease == self.lease and time.monotonic() < deadline:
+            if self._may_submit and lease == self.lease and time.monotonic() < deadline:
                 await self._submit_message(message, now, deadline, urgent=urgent)
             else:
                 unsent.append(message)
         if unsent:
-            await self._insist(lambda: queue.hand_back(unsent, lease))
+            await self._retry_until_done(lambda: queue.hand_back(unsent, lease))
             self._drop(message.id for message in unsent)
 
     def _drop(self, message_ids: Iterable[uuid.UUID]) -> None:
-        """Forget messages that this worker does not hold any more."""
+        """Remove messages that this worker does not hold any more."""
         for message_id in message_ids:
             self._held.pop(message_id, None)
 
     @property
-    def _may_begin(self) -> bool:
-        """Return whether to begin with a message now."""
-        held = self.carrier.paused or self.carrier.draining
-        return self._registered and self.pool.up and not held and not self._stopping
+    def _may_submit(self) -> bool:
+        """Return whether the worker may submit messages now."""
+        on_hold = self.carrier.paused or self.carrier.draining
+        return self._registered and self.pool.up and not on_hold and not self._stopping
 
     async def _submit_message(
         self, message: Claimed, now: datetime, deadline: float, *, urgent: bool
     ) -> None:
-        self._flying += 1
+        self._open_messages += 1
         flight = _InFlight(Result(message, SubmitOutcome.ACCEPTED), 0, [])
         try:
             pdus = self._pdus(message, now)
         except Exception as error:
-            # No text may take the worker with it, whatever is wrong with it.
+            # No text may crash the worker.
             log.error("message_not_encoded", id=str(message.id), error=type(error).__name__)
             apply_outcome(flight.result, error)
             pdus = []
         flight.open_parts = len(pdus)
         if not pdus:
-            self._land(flight)
+            self._complete(flight)
         for number, pdu in pdus:
             bind = self.pool.try_acquire(urgent=urgent)
             if bind is None:
@@ -330,12 +330,12 @@ class CarrierWorker:
                 continue
             flight.slots.append(bind)
             try:
-                bind.link.send(pdu, self._on_answer, (flight, number, bind))
+                bind.link.send(pdu, self._on_response, (flight, number, bind))
             except (LinkError, ValueError) as error:
                 self._part_done(flight, number, bind, error)
 
     def _pdus(self, message: Claimed, now: datetime) -> list[tuple[int, SubmitSm]]:
-        """The message's parts that no carrier has taken yet, by number."""
+        """Return the message's parts that no carrier has accepted yet, with their numbers."""
         parts = submit_pdus(
             self.format,
             message_id=message.id,
@@ -344,18 +344,18 @@ class CarrierWorker:
             body=message.text,
             validity=message.expires_at - now,
         )
-        taken = message.submitted_parts
-        return [(number, pdu) for number, pdu in enumerate(parts, 1) if number not in taken]
+        accepted = message.submitted_parts
+        return [(number, pdu) for number, pdu in enumerate(parts, 1) if number not in accepted]
 
     async def _wait_for_slot(self, deadline: float, *, urgent: bool) -> CarrierBind | None:
-        """A slot, or None where none comes in time: an answer after the lease helps nobody."""
+        """Return a bind with a slot, or None at the deadline: no response would be in time."""
         try:
             async with asyncio.timeout(deadline - time.monotonic()):
                 return await self.pool.acquire(urgent=urgent)
         except TimeoutError:
             return None
 
-    def _on_answer(self, context: Any, outcome: Response | LinkError) -> None:
+    def _on_response(self, context: Any, outcome: Response | LinkError) -> None:
         flight, number, bind = context
         self._part_done(flight, number, bind, outcome)
 
@@ -367,7 +367,7 @@ class CarrierWorker:
         outcome: Response | Exception,
     ) -> None:
         result = flight.result
-        self._tally.answer(outcome)
+        self._tally.count_submit(outcome)
         if isinstance(outcome, SubmitSmResp) and outcome.status == 0:
             carrier_message_id = self._id_of(outcome)
             part = SubmittedPart(result.message.id, number, carrier_message_id, clock.now())
@@ -378,30 +378,33 @@ class CarrierWorker:
                 bind.submitted += 1
                 if flight.open_parts > 1:
                     flight.slots.remove(bind)
-                    self._answered.append(_AnsweredPart(part, bind))
+                    self._accepted_parts.append(_AcceptedPart(part, bind))
                     self._results_ready.set()
         else:
             apply_outcome(result, outcome)
             if bind is not None and result.submit_outcome is SubmitOutcome.SLOW_DOWN:
                 bind.throttled += 1
             if bind is not None and flight.open_parts > 1:
-                # There is nothing to write of it yet, and its siblings may wait for its slot.
+                # There is nothing to write yet, and the other parts may wait for its slot.
                 flight.slots.remove(bind)
                 bind.pool.release(bind)
         flight.open_parts -= 1
         if flight.open_parts == 0:
-            self._land(flight)
+            self._complete(flight)
 
     def _id_of(self, accepted: SubmitSmResp) -> str:
-        """The carrier's id in matching form. Without one no receipt can be matched: the part is
-        sent all the same, for whoever said yes will charge us, and ends by its validity."""
+        """Return the carrier's id in normalized form, or "".
+
+        A part without an id is still sent, since the carrier charges for it, but no receipt can
+        match it, and it expires by its validity.
+        """
         form: Any = self.carrier.submit_id_form
         carrier_message_id = normalize_id(accepted.message_id[:LONGEST_ID], form)
         if not carrier_message_id:
             log.warning("accepted_without_id", carrier=self.carrier.slug)
         return carrier_message_id
 
-    def _land(self, flight: _InFlight) -> None:
+    def _complete(self, flight: _InFlight) -> None:
         self._results.append(flight)
         self._results_ready.set()
 
@@ -411,14 +414,14 @@ class CarrierWorker:
             if len(self._results) < WRITE_AT_MOST:
                 waited_for = self.pool.has_waiters
                 await asyncio.sleep(GATHER_WAITED_FOR_SECONDS if waited_for else GATHER_SECONDS)
-            answered, self._answered = self._answered, []
+            accepted, self._accepted_parts = self._accepted_parts, []
             batch, self._results = self._results[:WRITE_AT_MOST], self._results[WRITE_AT_MOST:]
             if not self._results:
                 self._results_ready.clear()
-            if answered:
-                await self._write([row.part for row in answered], self._write_part_batch)
-                self._committed(row.part.carrier_message_id for row in answered)
-                for row in answered:
+            if accepted:
+                await self._write([row.part for row in accepted], self._write_part_batch)
+                self._committed(row.part.carrier_message_id for row in accepted)
+                for row in accepted:
                     row.slot.pool.release(row.slot)
             if not batch:
                 continue
@@ -427,7 +430,7 @@ class CarrierWorker:
             self._committed(
                 part.carrier_message_id for result in results for part in result.submitted
             )
-            self._flying -= len(batch)
+            self._open_messages -= len(batch)
             self._drop(flight.result.message.id for flight in batch)
             for flight in batch:
                 for bind in flight.slots:
@@ -450,13 +453,13 @@ class CarrierWorker:
         write: Callable[[Sequence[T]], None],
         instead: Callable[[T], T] | None = None,
     ) -> list[T]:
-        """Write a batch; if the database refuses it, each row alone, so that one bad row holds up
-        no other. `instead` of a bad one: what can surely be written of it.
+        """Write a batch, or each row alone if the database refuses it, so that one bad row does
+        not block the others. `instead` returns a replacement for a bad row.
 
-        Returns those of which nothing could be written.
+        Returns the rows that could not be written even so.
         """
         try:
-            await self._insist(lambda: write(rows))
+            await self._retry_until_done(lambda: write(rows))
         except Exception as error:
             if len(rows) > 1:
                 return [bad for row in rows for bad in await self._write([row], write, instead)]
@@ -467,15 +470,15 @@ class CarrierWorker:
 
     # -- receipts ----------------------------------------------------------------------------
 
-    def _apply_receipt_batch(self, batch: Sequence[Arrived]) -> None:
-        receipts.apply(self.carrier.id, [arrived.receipt for arrived in batch])
+    def _apply_receipt_batch(self, batch: Sequence[PendingReceipt]) -> None:
+        receipts.apply(self.carrier.id, [pending.receipt for pending in batch])
 
     def _on_deliver(self, link: Link, pdu: DeliverSm | DataSm) -> None:
         receipt = receipt_rules.read(pdu, self.rules)
         if receipt is None:
-            # A handset's text, or a state on the way: nothing of it is kept, so nothing is owed.
-            taken = isinstance(pdu, DeliverSm) or self.rules.by_data_sm
-            link.respond(pdu, Smpp.ESME_ROK if taken else Smpp.ESME_RINVCMDID)
+            # A handset's text or an intermediate state: nothing is stored, so respond now.
+            accepted = isinstance(pdu, DeliverSm) or self.rules.by_data_sm
+            link.respond(pdu, Smpp.ESME_ROK if accepted else Smpp.ESME_RINVCMDID)
             return
         self._receipts.add(link, pdu, receipt)
 
@@ -488,19 +491,19 @@ class CarrierWorker:
             if not batch:
                 continue
             refused = await self._write(batch, self._apply_receipt_batch, _unwritable)
-            for arrived in self._receipts.stored(refused):
-                if isinstance(arrived.receipt, receipts.FinalReceipt):
-                    self._tally.receipt(arrived.receipt.status)
+            for pending in self._receipts.stored(refused):
+                if isinstance(pending.receipt, receipts.FinalReceipt):
+                    self._tally.count_receipt(pending.receipt.status)
 
     async def _refuse_late_receipts(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
             self._receipts.refuse_late()
 
-    # -- what operators see and set ----------------------------------------------------------
+    # -- status and settings -----------------------------------------------------------------
 
     async def _report(self) -> None:
-        """Tell the binds' state as it changes, and take in what operators changed."""
+        """Report the status of the binds when it changes, and apply changed settings."""
         while not self._stopping:
             self._changed.clear()
             rows = [bind_status.row(bind) for bind in self.pool.binds]
@@ -513,17 +516,17 @@ class CarrierWorker:
                     )
                 )
                 if fresh is not None:
-                    await self._adopt(fresh)
+                    await self._apply_settings(fresh)
             except (DatabaseError, InterfaceError) as error:
                 self._tally.add(counted)
                 log.warning("status_not_written", error=str(error).strip())
             await _wait(self._changed, STATUS_SECONDS)
 
     async def _report_alive(self) -> None:
-        """Report that this worker is alive, and queue again what dead ones of any carrier held."""
+        """Report that this worker is alive, and queue again the messages of dead workers."""
         now = time.monotonic()
-        older = now - settings.CARRIER_LEASE / 3
-        held = list(takewhile(lambda message_id: self._held[message_id] < older, self._held))
+        renewable = now - settings.CARRIER_LEASE / 3
+        held = list(takewhile(lambda message_id: self._held[message_id] < renewable, self._held))
 
         def report() -> bool:
             alive = worker_liveness.report_alive(self.lease, self.carrier.id, self.name, held)
@@ -531,7 +534,7 @@ class CarrierWorker:
             return alive
 
         if not await self._in_database(report):
-            # It had no database for long. Others have what it held: it submits no more of that.
+            # The database was unavailable for long. Other workers have its messages by now.
             log.warning("carrier_worker_was_taken_for_dead", carrier=self.carrier.slug)
             self.lease, self._registered = uuid.uuid4(), False
             self._changed.set()
@@ -544,19 +547,19 @@ class CarrierWorker:
             for wakeup in self.wakeups.values():
                 wakeup.set()
 
-    async def _adopt(self, carrier: Carrier) -> None:
-        """Take the carrier's settings as they are now; bind anew where that is called for."""
-        was, self.carrier = self.carrier, carrier
+    async def _apply_settings(self, carrier: Carrier) -> None:
+        """Apply the carrier's current settings, with new binds if they need some."""
+        old, self.carrier = self.carrier, carrier
         self.format = wire_format(carrier)
         self.rules = receipt_rules_of(carrier)
         config = pool_config(carrier)
         if config != self.pool.config and not self.pool.adapt(config):
             log.info("carrier_changed", carrier=carrier.slug, effect="binding anew")
-            # The old binds first: many carriers count them, and refuse one too many.
+            # The old binds are stopped first: many carriers limit the number of binds.
             await self.pool.stop(REBIND_SECONDS)
             self.pool = self._new_pool()
             self.pool.start()
-        if (was.paused or was.draining) and not (carrier.paused or carrier.draining):
+        if (old.paused or old.draining) and not (carrier.paused or carrier.draining):
             for wakeup in self.wakeups.values():
                 wakeup.set()
 

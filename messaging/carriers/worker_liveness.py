@@ -1,9 +1,9 @@
-"""Records in the database which carrier workers are alive: what a dead one held is free at once.
+"""Liveness of carrier workers, recorded in the database: claims of a dead one are freed at once.
 
-The supervisor of a worker sees it die and records that in its row (`imissive.run.carriers`), so the
-workers of other machines see it too. A worker whose whole machine is gone stops reporting, and
-counts as dead after a while, but only if the database took writes all that time: after an outage,
-no worker has reported. The end of a message's lease is the last resort.
+The supervisor of a worker notices its death and records it in its row (`imissive.run.carriers`),
+which the workers of other machines see, too. A worker whose whole machine is gone stops reporting,
+and counts as dead after a while, but only if the database accepted writes all that time: after an
+outage, no worker has reported. The end of a message's lease is the last resort.
 """
 
 import uuid
@@ -45,7 +45,7 @@ RETURNING id
 def report_alive(lease: uuid.UUID, carrier_id: int, name: str, held: Collection[uuid.UUID]) -> bool:
     """Record that the worker is alive, and renew its lease of the messages that it still holds.
 
-    Returns False if it was taken for dead: others have what it held, and it needs a new lease.
+    Returns False if it was declared dead: others have its messages, and it needs a new lease.
     """
     with server_cursor() as cursor:
         cursor.execute(
@@ -63,7 +63,7 @@ def report_alive(lease: uuid.UUID, carrier_id: int, name: str, held: Collection[
 
 
 def report_end(lease: uuid.UUID) -> None:
-    """Record that the worker has ended: nobody holds what it still held."""
+    """Record that the worker has stopped, which frees the messages that it still held."""
     with server_cursor() as cursor:
         cursor.execute(
             "UPDATE messaging_carrierworker SET died_at = now() WHERE id = %s AND died_at IS NULL",
@@ -88,8 +88,8 @@ UPDATE messaging_carrierworker SET died_at = now()
 def record_silent_deaths() -> int:
     """Record the death of workers that stopped reporting; return their number.
 
-    The sweep calls it every second. It waits until the sweep itself has run without a gap for as
-    long, which shows that the database was there.
+    The sweep calls it every second. It does nothing until the sweep itself has run without a gap
+    for as long, which shows that the database was available.
     """
     times = {"gap": GAP_SECONDS, "silent": SILENT_SECONDS}
     with server_cursor() as cursor:
@@ -113,7 +113,7 @@ UPDATE messaging_message m
 
 
 def release_dead(limit: int = STEP) -> list[tuple[int, bool]]:
-    """Queue again what dead workers hold; return each one's carrier and whether it is urgent."""
+    """Queue the messages of dead workers again; return the carrier and urgency of each."""
     dead = list(CarrierWorker.objects.exclude(died_at=None).values_list("id", flat=True))
     if not dead:
         return []

@@ -1,4 +1,4 @@
-"""An organization's contacts and their lists: kept by number, found, put on lists, taken in."""
+"""An organization's contacts and contact lists: search, import and export."""
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +15,7 @@ from messaging.contacts.reasons import ContactReason
 from messaging.importing.reasons import NotUsable
 from messaging.models import Contact, ContactList, ListEntry
 from messaging.numbers import e164
-from messaging.numbers.written import sought
+from messaging.numbers.written import search_terms
 
 MOST_FIELDS = 20
 MAX_VALUE = 500
@@ -28,7 +28,7 @@ _STEP = 2_000
 
 @dataclass(frozen=True, slots=True)
 class NewContact:
-    """A contact as it comes in: `number` in E.164."""
+    """A contact to import: `number` in E.164."""
 
     number: str
     name: str = ""
@@ -36,7 +36,7 @@ class NewContact:
 
 
 @dataclass(slots=True)
-class TakenIn:
+class ImportCounts:
     """The numbers of contacts that were created and that were updated."""
 
     added: int = 0
@@ -50,26 +50,28 @@ def contacts_of(organization: Organization) -> QuerySet[Contact]:
 def search(
     organization: Organization, words: str = "", contact_list: ContactList | None = None
 ) -> QuerySet[Contact]:
-    """The organization's contacts, of that list, that a search finds: by a whole number in any of
-    its spellings, by digits of one, or by a piece of the name."""
-    found = contacts_of(organization)
+    """Return the organization's contacts, of that list if given, that match a search.
+
+    They match by a full number in any spelling, by some of its digits, or by a part of the name.
+    """
+    contacts = contacts_of(organization)
     if contact_list is not None:
-        found = found.filter(entries__contact_list=contact_list)
+        contacts = contacts.filter(entries__contact_list=contact_list)
     if not words:
-        return found
-    number, digits = sought(words, organization.default_country)
+        return contacts
+    number, digits = search_terms(words, organization.default_country)
     if number:
-        return found.filter(number=number)
-    wanted = Q(name__icontains=words)
+        return contacts.filter(number=number)
+    matches = Q(name__icontains=words)
     if digits and not any(each.isalpha() for each in words):
-        wanted |= Q(number__contains=digits)
-    return found.filter(wanted)
+        matches |= Q(number__contains=digits)
+    return contacts.filter(matches)
 
 
 def lists_of(organization: Organization) -> QuerySet[ContactList]:
-    """Its lists by name, each with how many are on it as `size`."""
-    mine = ContactList.objects.filter(organization=organization)
-    return mine.annotate(size=Count("entries")).order_by("name", "id")
+    """Return the organization's lists by name, each with its number of contacts as `size`."""
+    lists = ContactList.objects.filter(organization=organization)
+    return lists.annotate(size=Count("entries")).order_by("name", "id")
 
 
 _UPSERT = """
@@ -90,20 +92,20 @@ SELECT %(list)s, contact FROM unnest(%(contacts)b::uuid[]) AS contact
 
 
 @transaction.atomic
-def take_in(
+def upsert(
     organization: Organization,
-    found: Iterable[NewContact],
+    new_contacts: Iterable[NewContact],
     contact_list: ContactList | None = None,
-) -> TakenIn:
-    """Keep these contacts, each number once among them, and put them on the list.
+) -> ImportCounts:
+    """Create or update these contacts, whose numbers must be unique, and add them to the list.
 
-    One who is known already keeps what is not said anew: the name where none is given, the values
-    of other variables. Raises NotUsable where that would be more than MOST_CONTACTS.
+    An existing contact keeps its name if none is given, and the values of other variables. Raises
+    NotUsable if that would be more than MOST_CONTACTS.
     """
     # One import at a time, so that concurrent ones count together.
     Organization.objects.select_for_update(no_key=True).get(pk=organization.pk)
-    done = TakenIn()
-    for step in _steps(found):
+    done = ImportCounts()
+    for step in _steps(new_contacts):
         with server_cursor() as cursor:
             cursor.execute(_UPSERT, _columns(organization, step))
             rows = cursor.fetchall()
@@ -124,9 +126,9 @@ def check_room(organization: Organization, *, more: int = 0) -> None:
         raise NotUsable(ContactReason.TOO_MANY.problem(most=f"{MOST_CONTACTS:,}"))
 
 
-def _steps(found: Iterable[NewContact]) -> Iterator[list[NewContact]]:
+def _steps(new_contacts: Iterable[NewContact]) -> Iterator[list[NewContact]]:
     step: list[NewContact] = []
-    for contact in found:
+    for contact in new_contacts:
         step.append(contact)
         if len(step) == _STEP:
             yield step
@@ -146,7 +148,7 @@ def _columns(organization: Organization, step: Sequence[NewContact]) -> dict[str
 
 
 def set_lists(contact: Contact, lists: Sequence[ContactList]) -> None:
-    """Have the contact on these lists and no others."""
+    """Put the contact on exactly these lists."""
     entries = ListEntry.objects.filter(contact=contact)
     entries.exclude(contact_list__in=lists).delete()
     ListEntry.objects.bulk_create(
@@ -155,21 +157,21 @@ def set_lists(contact: Contact, lists: Sequence[ContactList]) -> None:
 
 
 def rows_to_export(
-    found: QuerySet[Contact], names: Sequence[str], *, grouped: bool
+    contacts: QuerySet[Contact], names: Sequence[str], *, grouped: bool
 ) -> Iterator[list[str]]:
-    """Return a heading, then a row for each contact, newest first, with those variables' values.
+    """Yield a heading, then a row for each contact, newest first, with those variables' values.
 
-    `grouped` writes numbers in groups, for CSV files: a spreadsheet takes +966501234567 for a
-    quantity, and shows it as 9.66501E+11.
+    `grouped` writes numbers in groups, for CSV files: a spreadsheet treats +966501234567 as a
+    quantity, and displays it as 9.66501E+11.
     """
     yield ["number", "name", *names]
-    for contact in found.order_by("-pk").iterator(_STEP):
+    for contact in contacts.order_by("-pk").iterator(_STEP):
         number = e164.in_groups(contact.number) if grouped else contact.number
         yield [number, contact.name, *(str(contact.fields.get(name, "")) for name in names)]
 
 
 def field_names(organization: Organization) -> list[str]:
-    """The names of all variables that the organization's contacts have values of."""
+    """Return the names of all variables that the organization's contacts have values for."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT DISTINCT jsonb_object_keys(fields) FROM messaging_contact"

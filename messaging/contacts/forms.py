@@ -35,7 +35,7 @@ _CHUNK = 256 * 1024
 
 
 class UploadField(forms.FileField):
-    """A CSV, XLSX or text file, whatever it is called; a workbook becomes a CSV file."""
+    """A CSV, XLSX or text file, whatever its name; a workbook is converted to CSV."""
 
     def __init__(self, **options: Any) -> None:
         options.setdefault("label", gettext_lazy("CSV or XLSX file"))
@@ -59,19 +59,19 @@ class UploadField(forms.FileField):
 
 
 class PastedOrUploaded(forms.Form):
-    """Something in a field, or a file with it."""
+    """A form for pasted text or a file."""
 
     upload = UploadField()
 
     def pieces(self, pasted: str) -> Pieces:
-        """The bytes of the file, else of what was pasted, anew each time."""
+        """Return a function that yields the bytes of the file, or else of the pasted text."""
         upload = self.cleaned_data.get("upload")
         if upload is None:
             return lambda: [pasted.encode()]
         return lambda: upload.chunks(_CHUNK)
 
     def need_one(self, field: str) -> None:
-        """Tell at the field that it is empty, where no file was chosen instead."""
+        """Add an error to the field if it is empty and no file was chosen."""
         given = self.cleaned_data.get(field, "").strip() or self.cleaned_data.get("upload")
         if not given and not self.errors:
             self.add_error(field, _("Paste something, or choose a file."))
@@ -112,13 +112,15 @@ class ContactForm(forms.Form):
     ) -> None:
         self.organization, self.contact, self.contact_lists = organization, contact, list(lists)
         if contact is not None:
-            told_fields = "\n".join(f"{name}: {value}" for name, value in contact.fields.items())
-            on = contact.entries.values_list("contact_list_id", flat=True)
+            fields_text = "\n".join(f"{name}: {value}" for name, value in contact.fields.items())
+            list_ids = set(contact.entries.values_list("contact_list_id", flat=True))
             initial = {
                 "number": contact.number,
                 "name": contact.name,
-                "fields_text": told_fields,
-                "lists": [each.public_id for each in self.contact_lists if each.id in set(on)],
+                "fields_text": fields_text,
+                "lists": [
+                    each.public_id for each in self.contact_lists if each.id in set(list_ids)
+                ],
             }
         super().__init__(data, initial=initial)
         field = self.fields["lists"]
@@ -145,7 +147,7 @@ class ContactForm(forms.Form):
         return number
 
     def clean_fields_text(self) -> dict[str, str]:
-        found: dict[str, str] = {}
+        values: dict[str, str] = {}
         for line in self.cleaned_data["fields_text"].splitlines():
             if not line.strip():
                 continue
@@ -157,13 +159,13 @@ class ContactForm(forms.Form):
                 raise forms.ValidationError(
                     _("The value of %(name)s is too long.") % {"name": name}
                 )
-            found[name] = value
-        if len(found) > MOST_FIELDS:
+            values[name] = value
+        if len(values) > MOST_FIELDS:
             raise forms.ValidationError(_("At most %(most)s of these.") % {"most": MOST_FIELDS})
-        return found
+        return values
 
     def is_saved_already(self) -> bool:
-        """Return whether a new contact is just so: then the form came twice."""
+        """Return whether the same new contact exists already, because the form was posted twice."""
         if self.contact is not None or set(self.errors) != {"number"}:
             return False
         with contextlib.suppress(e164.InvalidNumber):
@@ -206,7 +208,7 @@ class ListForm(forms.Form):
 
 
 class ImportForm(PastedOrUploaded):
-    """The contacts; the next step says how they are read."""
+    """The contacts; the next step asks for their format."""
 
     pasted = forms.CharField(
         label=gettext_lazy("Contacts"),
@@ -228,7 +230,7 @@ class ImportForm(PastedOrUploaded):
 
 
 class ImportColumnsForm(FileForm):
-    """How the contacts are read, and the list that they are put on."""
+    """The format of the contacts, and the list to add them to."""
 
     name_column = forms.TypedChoiceField(
         label=gettext_lazy("Column with the names"), required=False, coerce=int, empty_value=None
@@ -265,7 +267,7 @@ class ImportColumnsForm(FileForm):
 
     @property
     def layout(self) -> Layout:
-        """How the file is read as the form says, as far as it is right."""
+        """The layout by the form's valid fields."""
         if not self.is_bound:
             return self._layout
         self.is_valid()
@@ -285,12 +287,12 @@ class ImportColumnsForm(FileForm):
         return str(self.cleaned_data.get("country", ""))
 
     def chosen_list(self) -> ContactList | None:
-        """The list they go on: of the new name, or the chosen one. It is stored."""
+        """Return the list to add them to, created if it has a new name; None for no list."""
         name = self.cleaned_data["new_list"]
         if name:
-            mine = ContactList.objects.filter(organization=self.organization)
-            found = mine.filter(name__iexact=name).first()
-            return found or mine.create(organization=self.organization, name=name)
+            lists = ContactList.objects.filter(organization=self.organization)
+            existing = lists.filter(name__iexact=name).first()
+            return existing or lists.create(organization=self.organization, name=name)
         chosen = self.cleaned_data["contact_list"]
         return next((each for each in self.contact_lists if each.public_id == chosen), None)
 

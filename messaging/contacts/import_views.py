@@ -1,4 +1,4 @@
-"""The pages of an import: choose a file, see how it is read and what would fail, import it."""
+"""The pages of an import: choose a file, review its format and problems, import it."""
 
 import uuid
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ from imissive.core.spreadsheets import wants_workbook
 from messaging.contacts import contacts, imports
 from messaging.contacts.forms import ImportColumnsForm, ImportForm
 from messaging.contacts.imports import Reading
-from messaging.contacts.views import list_asked_for, record
+from messaging.contacts.views import record, requested_list
 from messaging.importing import csv_reader, problems
 from messaging.importing.csv_reader import Shape
 from messaging.importing.reasons import FileReason, NotUsable
@@ -33,7 +33,7 @@ SHOWN_REJECTED = 200
 @member_page(Action.SEND, FORM)
 @limit_posts(UPLOAD)
 def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
-    """Take a file or pasted rows; the next page shows how they are read."""
+    """Ask for a file or pasted rows; the next page shows their format."""
     form = ImportForm(request.POST, request.FILES) if request.method == "POST" else ImportForm()
     if form.is_bound and form.is_valid():
         kept = imports.keep(member.organization, form.pieces(form.cleaned_data["pasted"]))
@@ -47,7 +47,7 @@ def import_contacts(request: HttpRequest, member: Member) -> HttpResponse:
 @member_page(Action.SEND, FORM)
 @limit_posts(UPLOAD)
 def import_columns(request: HttpRequest, member: Member, upload_id: uuid.UUID) -> HttpResponse:
-    """Show how the file is read and which rows would fail; import the others in one transaction."""
+    """Show the file's format and its invalid rows; import the valid ones in one transaction."""
     organization = member.organization
     kept = imports.kept_import(organization, upload_id)
     if kept is None:  # imported already, or expired
@@ -83,7 +83,7 @@ def _columns_form(
 ) -> ImportColumnsForm:
     organization, lists = member.organization, list(contacts.lists_of(member.organization))
     if request.method != "POST":
-        chosen = list_asked_for(request, member)
+        chosen = requested_list(request, member)
         return ImportColumnsForm(
             organization,
             lists,
@@ -99,7 +99,7 @@ def _columns_form(
         layout = imports.layout_of(pieces, organization.default_country, shape)
     if form.columns_are_of(shape):
         return ImportColumnsForm(organization, lists, layout, request.POST)
-    # Read in that shape, the file may have other columns than those that were chosen from.
+    # In that shape, the file may have other columns than the form offered.
     kept = {name: request.POST.get(name, "") for name in ("country", "contact_list", "new_list")}
     return ImportColumnsForm(organization, lists, layout, **kept)
 
@@ -108,22 +108,22 @@ def _columns_form(
 def _import(
     request: HttpRequest, member: Member, form: ImportColumnsForm, reading: Reading
 ) -> ContactList | None:
-    """Import the readable rows and return the list that they were put on. Raises NotUsable."""
+    """Import the valid rows and return their list. Raise NotUsable."""
     into = form.chosen_list()
-    done = contacts.take_in(member.organization, reading.contacts(), into)
+    done = contacts.upsert(member.organization, reading.contacts(), into)
     record(
         request, member, "contacts.imported", into.name if into else "",
         added=done.added, known=done.known, rejected=len(reading.rejected),
     )  # fmt: skip
-    _tell_imported(request, done)
+    _add_message(request, done)
     return into
 
 
-def _tell_imported(request: HttpRequest, done: contacts.TakenIn) -> None:
+def _add_message(request: HttpRequest, done: contacts.ImportCounts) -> None:
     added = ngettext("%(count)s contact is new", "%(count)s contacts are new", done.added)
     known = ngettext("%(count)s was known already", "%(count)s were known already", done.known)
-    told = f"{added % {'count': f'{done.added:,}'}} · {known % {'count': f'{done.known:,}'}}"
-    (messages.success if done.added + done.known else messages.warning)(request, told)
+    text = f"{added % {'count': f'{done.added:,}'}} · {known % {'count': f'{done.known:,}'}}"
+    (messages.success if done.added + done.known else messages.warning)(request, text)
 
 
 def _to_imported(member: Member, reading: Reading, into: ContactList | None) -> HttpResponse:
@@ -136,7 +136,7 @@ def _to_imported(member: Member, reading: Reading, into: ContactList | None) -> 
 
 @member_page(Action.SEND)
 def not_imported(request: HttpRequest, member: Member, file_id: uuid.UUID) -> HttpResponseBase:
-    """Show the rows that an import left out; with `download`, return all of them as a file."""
+    """Show the rows that an import skipped; with `download`, return all of them as a file."""
     kept = imports.read_rejected(member.organization, file_id)
     if kept is None:
         raise Http404

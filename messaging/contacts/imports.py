@@ -1,6 +1,6 @@
-"""Numbers and contacts out of what people upload or paste: read row by row, each problem told.
+"""Reading of numbers and contacts from uploaded files and pasted text, row by row.
 
-What can be read is taken in; what cannot is named with its line, for a file of it.
+Valid rows are imported; invalid ones are listed with their line and problem, for a report file.
 """
 
 import itertools
@@ -33,7 +33,7 @@ from messaging.text import variables as text_variables
 MOST_ROWS: Final = 50_000
 KEPT: Final = timedelta(days=1)
 SHOWN: Final = 5
-"""Contacts and failed rows that a preview shows."""
+"""The number of contacts and of invalid rows in a preview."""
 _TO_IMPORT: Final = "to-import.csv"
 _NAMES: Final = (
     "name",
@@ -49,8 +49,8 @@ _NAMES: Final = (
 Pieces = Callable[[], Iterable[bytes]]
 
 
-class _LeftOut(Exception):
-    """Nothing can be read of a row: `kind` and `detail` say why, as `importing.problems` does."""
+class _InvalidRow(Exception):
+    """A row cannot be imported; `kind` and `detail` are those of `importing.problems`."""
 
     def __init__(self, kind: problems.Kind, detail: str = "") -> None:
         super().__init__(kind)
@@ -59,8 +59,7 @@ class _LeftOut(Exception):
 
 @dataclass(slots=True)
 class Rejected:
-    """A row that was left out: where it stood, its number as written, its name, why, and the cells
-    of its other columns."""
+    """A skipped row: line, number as written, problem, name, and the cells of other columns."""
 
     line: int
     written: str
@@ -72,7 +71,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How a file of contacts is read, and its first rows."""
+    """The format of a file of contacts, and its first rows."""
 
     shape: Shape
     columns: list[str]
@@ -81,14 +80,14 @@ class Layout:
     sample: list[list[str]]
 
     def others(self) -> list[int]:
-        """Return the columns that hold values of variables: not those of a report of ours."""
-        taken = {self.number_column, self.name_column}
+        """Return the columns with values of variables, without those of our own reports."""
+        used = {self.number_column, self.name_column}
         first = columns_of_ours(self.columns) if self.shape.has_header else 0
-        return [each for each in range(first, len(self.columns)) if each not in taken]
+        return [each for each in range(first, len(self.columns)) if each not in used]
 
 
 def layout_of(pieces: Pieces, home: str, shape: Shape | None = None) -> Layout:
-    """Return how a file seems to be written; `home`: the country of numbers without a code."""
+    """Return the detected layout of a file; `home`: the country of numbers without a code."""
     shape = shape or csv_reader.detect(pieces)
     columns = csv_reader.columns(pieces(), shape)
     rows = csv_reader.rows(pieces(), shape)
@@ -101,20 +100,20 @@ def layout_of(pieces: Pieces, home: str, shape: Shape | None = None) -> Layout:
 def _guess_name_column(
     columns: Sequence[str], number_column: int | None, *, has_header: bool
 ) -> int | None:
-    """Return the column of names: by its heading; without one, the first beside the number."""
+    """Return the column of names, by its heading, or else the first except the number's."""
     if not has_header:
         return next((each for each in range(len(columns)) if each != number_column), None)
     names = variables(columns)
-    found = (names.index(each) for each in _NAMES if each in names)
-    return next((position for position in found if position != number_column), None)
+    positions = (names.index(each) for each in _NAMES if each in names)
+    return next((position for position in positions if position != number_column), None)
 
 
 @dataclass(slots=True)
 class Reading:
-    """Contacts as they are read; `rejected` fills while they are.
+    """A reading of contacts; `rejected` is filled during the iteration.
 
-    `country` and `home`: as of `importing.recipients.read_number`. Without a `layout`, the file is
-    read as it seems to be written.
+    `country` and `home`: see `importing.recipients.read_number`. Without a `layout`, it is
+    detected.
     """
 
     pieces: Pieces
@@ -125,7 +124,7 @@ class Reading:
     _others: list[int] = field(default_factory=list, init=False)
 
     def contacts(self) -> Iterator[NewContact]:
-        """Return each number's contact once. Raises NotUsable."""
+        """Yield each number's contact once. Raise NotUsable."""
         layout = self.layout or layout_of(self.pieces, self.country or self.home)
         column = layout.number_column
         if column is None:
@@ -139,13 +138,13 @@ class Reading:
             name = _cell(row, layout.name_column)
             try:
                 yield self._contact(row, column, name, names, lines)
-            except _LeftOut as out:
+            except _InvalidRow as invalid:
                 self.rejected.append(
                     Rejected(
                         row.line,
                         _cell(row, column)[:MAX_VALUE],
-                        out.kind,
-                        out.detail,
+                        invalid.kind,
+                        invalid.detail,
                         name[:MAX_NAME],
                         tuple(row.cells[each][:MAX_VALUE] for each in self._others),
                     )
@@ -159,22 +158,22 @@ class Reading:
         names: Sequence[str],
         lines: dict[str, int],
     ) -> NewContact:
-        """Return the contact of a row. Raises _LeftOut."""
+        """Return the contact of a row. Raise _InvalidRow."""
         if row.fault is not None and not row.fault.usable:
-            raise _LeftOut(problems.of_fault(row.fault))
+            raise _InvalidRow(problems.of_fault(row.fault))
         try:
             number = read_number(_cell(row, column), self.country, self.home).e164
         except e164.InvalidNumber as error:
-            raise _LeftOut(*problems.of_refusal(error.problem())) from None
+            raise _InvalidRow(*problems.of_refusal(error.problem())) from None
         if number in lines:
-            raise _LeftOut(problems.Kind.DUPLICATE, str(lines[number]))
+            raise _InvalidRow(problems.Kind.DUPLICATE, str(lines[number]))
         values = {
             names[each]: " ".join(row.cells[each].split())
             for each in self._others
             if row.cells[each].strip() and is_variable(names[each])
         }
         if len(name) > MAX_NAME or any(len(value) > MAX_VALUE for value in values.values()):
-            raise _LeftOut(problems.Kind.LONG_CELL)
+            raise _InvalidRow(problems.Kind.LONG_CELL)
         lines[number] = row.line
         return NewContact(number, name, dict(itertools.islice(values.items(), MOST_FIELDS)))
 
@@ -186,13 +185,13 @@ def _cell(row: csv_reader.Row, column: int | None) -> str:
 
 
 def is_variable(name: str) -> bool:
-    """Return whether a contact may have a value of that name beside its number and name."""
+    """Return whether a contact may have a variable of that name."""
     return text_variables.is_name(name) and name not in ("number", "name")
 
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What an import would take in and leave out; `suggestion` may name a country for the rest."""
+    """The valid and the skipped rows of an import; `suggestion` may name a country for the rest."""
 
     good: int
     first: list[NewContact]
@@ -217,7 +216,7 @@ def preview(reading: Reading) -> Preview:
 
 
 def keep(organization: Organization, pieces: Pieces) -> StoredFile:
-    """Keep what somebody wants to import until they have seen how it is read, for a day."""
+    """Store a file to import for a day, until its format is confirmed."""
     return stored_files.store(
         organization,
         name=_TO_IMPORT,
@@ -228,15 +227,15 @@ def keep(organization: Organization, pieces: Pieces) -> StoredFile:
 
 
 def kept_import(organization: Organization, file_id: uuid.UUID) -> StoredFile | None:
-    """Return that file, while it is kept."""
-    found = stored_files.file_of(organization, file_id)
-    return found if found is not None and found.name == _TO_IMPORT else None
+    """Return that file to import, or None if it is not kept any more."""
+    file = stored_files.file_of(organization, file_id)
+    return file if file is not None and file.name == _TO_IMPORT else None
 
 
 def keep_rejected(
     organization: Organization, rejected: Sequence[Rejected], layout: Layout | None = None
 ) -> StoredFile:
-    """Keep a file of what was left out, for a day: it can be corrected and imported again."""
+    """Store a file of the skipped rows for a day, so that they can be corrected and imported."""
     return stored_files.store(
         organization,
         name="not-imported.csv",
@@ -260,11 +259,11 @@ def _rejected_rows(
         others = [f"column{each}" for each in range(3, len(layout.columns) + 1)]
     yield [*heading(NOT_IMPORTED), number, name, *others]
     for each in rejected:
-        why = problems.in_words(each.kind, each.detail)
-        yield [each.line, why, each.written, each.name, *each.others]
+        problem = problems.in_words(each.kind, each.detail)
+        yield [each.line, problem, each.written, each.name, *each.others]
 
 
 def read_rejected(organization: Organization, file_id: uuid.UUID) -> StoredFile | None:
-    """That file, while it is kept."""
-    found = stored_files.file_of(organization, file_id)
-    return found if found is not None and found.name == "not-imported.csv" else None
+    """Return that file of skipped rows, or None if it is not kept any more."""
+    file = stored_files.file_of(organization, file_id)
+    return file if file is not None and file.name == "not-imported.csv" else None

@@ -1,4 +1,4 @@
-"""Why a change of contacts or of the suppression list is refused."""
+"""Reasons to refuse a change of contacts or of the suppression list."""
 
 from django.utils.translation import gettext_noop as _
 

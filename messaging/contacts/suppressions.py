@@ -1,4 +1,4 @@
-"""Numbers that an organization must not write to: their owners have opted out.
+"""The suppression list: numbers that an organization must not write to, mostly after an opt-out.
 
 `test`: the mode. An entry of a test key stops test messages only.
 """
@@ -24,7 +24,7 @@ from messaging.numbers import e164
 from messaging.sending import cancel
 
 MOST = 1000
-"""Numbers in one call."""
+"""The limit of numbers in one call."""
 MAX_REASON = 200
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}")
 
@@ -38,9 +38,11 @@ class Source(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """What became of an addition: how many numbers were new and how many known already, how many
-    messages that waited for them were canceled, and those that are no numbers, as they were given,
-    each with the reason."""
+    """The result of an addition.
+
+    It counts the numbers that were new and known already, and the pending messages canceled;
+    `rejected` has the invalid numbers as given, each with its problem.
+    """
 
     added: int
     known: int
@@ -66,14 +68,14 @@ def add(
     home: str,
     test: bool,
 ) -> Added:
-    """Write to those numbers no more, and cancel what waits for them, with the credits back.
+    """Add numbers to the list, and cancel and refund the pending messages to them.
 
-    A number that is on the list already keeps its reason. What is no number is left out and named.
-    Raises ApiError: INVALID_REQUEST for an unusable reason; INVALID_PHONE where no number is one.
+    A number that is on the list already keeps its reason; invalid numbers are skipped and returned.
+    Raises ApiError: INVALID_REQUEST for an invalid reason, INVALID_PHONE if no number is valid.
     """
     if len(reason) > MAX_REASON or "\0" in reason:
         raise ApiError(SuppressionReason.BAD_NOTE, "reason", most=MAX_REASON)
-    good, rejected = _sorted(written, home)
+    good, rejected = _parsed(written, home)
     if rejected and not good:
         problems = [problem for _, problem in rejected]
         raise ApiError.of(problems[0], problems[1:])
@@ -90,13 +92,13 @@ def add(
             },
         )
         added = len(cursor.fetchall())
-    # Of the known ones too: who repeats a call that broke off has them canceled now.
+    # Also for known numbers: a call may repeat one that failed before the cancellation.
     canceled = cancel.cancel_to(organization_id, good, test=test)
     return Added(added, len(good) - added, canceled.count, rejected)
 
 
-def _sorted(written: Iterable[str], home: str) -> tuple[list[str], list[tuple[str, Problem]]]:
-    """The numbers, each once, and what is none."""
+def _parsed(written: Iterable[str], home: str) -> tuple[list[str], list[tuple[str, Problem]]]:
+    """Return the valid numbers, each once, and the invalid ones with their problems."""
     good: dict[str, None] = {}
     rejected: list[tuple[str, Problem]] = []
     for position, text in enumerate(written):
@@ -112,18 +114,18 @@ def find(organization_id: uuid.UUID, written: str, *, home: str, test: bool) -> 
 
     Raises ApiError NOT_FOUND too.
     """
-    mine = Suppression.objects.filter(organization=organization_id, test=test)
-    found = mine.filter(number=number_of(written, home)).first()
-    if found is None:
+    entries = Suppression.objects.filter(organization=organization_id, test=test)
+    entry = entries.filter(number=number_of(written, home)).first()
+    if entry is None:
         raise ApiError(SuppressionReason.NOT_LISTED)
-    return found
+    return entry
 
 
 def number_of(written: str, home: str) -> str:
-    """Return a number of a path or a query in E.164. Raises ApiError INVALID_PHONE.
+    """Return a number of a path or a query in E.164. Raise ApiError INVALID_PHONE.
 
-    The plus may be missing, as it is where somebody did not encode it. What has the form of E.164
-    is taken as it is, whatever is known of its country by now: it was once put on the list.
+    The plus may be missing, as in URLs where it was not encoded. Any number in the form of E.164 is
+    accepted, even if its country's rules have changed since it was added to the list.
     """
     text = written.replace(" ", "")
     try:
@@ -144,9 +146,9 @@ def remove(
     address: str | None = None,
     api_key_id: uuid.UUID | None = None,
 ) -> None:
-    """Let the organization write to the number again. Raises ApiError NOT_FOUND.
+    """Allow messages to the number again. Raise ApiError NOT_FOUND.
 
-    It is audited, with the number's ends only: the audit log is kept for ever.
+    It is audited with a redacted number, because the audit log is kept forever.
     """
     removed, _ = Suppression.objects.filter(pk=suppression.pk).delete()
     if not removed:

@@ -31,7 +31,7 @@ class SuppressionsBody(Body):
     numbers: Annotated[list[str], Field(min_length=1, max_length=suppressions.MOST)] = Field(
         description="As the `to` of a message may be written.", examples=[["+966501234567"]]
     )
-    # Told, not checked here: the dashboard's additions pass the same check.
+    # Documented here, but checked by `suppressions.add`, like the dashboard's additions.
     reason: str = Field(
         "",
         description="Kept with the numbers that are new.",
@@ -91,12 +91,17 @@ class SuppressionsView(ApiView):
     def get(self, request: Request, query: SuppressionsQuery) -> Response:
         """The numbers that nothing of the key's mode is sent to, the newest first."""
         caller = caller_of(request)
-        found = SuppressionRow.objects.filter(organization=caller.organization_id, test=caller.test)
+        entries = SuppressionRow.objects.filter(
+            organization=caller.organization_id, test=caller.test
+        )
         if query.number is not None:
-            found = found.filter(number=suppressions.number_of(query.number, caller.home))
-        page, next_cursor = newest_first(found, query)
-        answer: Suppressions = {"data": [_as_json(row) for row in page], "next_cursor": next_cursor}
-        return Response(answer)
+            entries = entries.filter(number=suppressions.number_of(query.number, caller.home))
+        page, next_cursor = newest_first(entries, query)
+        content: Suppressions = {
+            "data": [_as_json(row) for row in page],
+            "next_cursor": next_cursor,
+        }
+        return Response(content)
 
     @operation(
         "add_suppressions",
@@ -120,7 +125,7 @@ class SuppressionsView(ApiView):
             home=caller.home,
             test=caller.test,
         )
-        answer: AddedSuppressions = {
+        content: AddedSuppressions = {
             "added": done.added,
             "known": done.known,
             "canceled": done.canceled,
@@ -129,7 +134,7 @@ class SuppressionsView(ApiView):
                 for number, problem in done.rejected
             ],
         }
-        return Response(answer, status=201)
+        return Response(content, status=201)
 
 
 class SuppressionView(ApiView):

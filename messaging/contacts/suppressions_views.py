@@ -1,4 +1,4 @@
-"""The page of numbers that an organization does not write to."""
+"""The pages of the suppression list."""
 
 from django.contrib import messages
 from django.http import Http404, HttpRequest, HttpResponse
@@ -24,7 +24,7 @@ from messaging.importing.problems import of_refusal
 from messaging.importing.reasons import FileReason, NotUsable
 from messaging.log.keyset import requested_page
 from messaging.models import Suppression
-from messaging.numbers.written import sought
+from messaging.numbers.written import search_terms
 
 
 @member_page(Action.READ_MESSAGES)
@@ -34,16 +34,18 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
     They are of live mode, or with `mode=test` those that test keys added.
     """
     test = _in_test(request)
-    found = Suppression.objects.filter(organization=member.organization, test=test)
+    entries = Suppression.objects.filter(organization=member.organization, test=test)
     words = request.GET.get("q", "").replace("\0", "").strip()[:64]
     if words:
-        number, digits = sought(words, member.organization.default_country)
-        found = found.filter(number=number) if number else found.filter(number__contains=digits)
-        found = found if number or digits else found.none()
+        number, digits = search_terms(words, member.organization.default_country)
+        if number:
+            entries = entries.filter(number=number)
+        else:
+            entries = entries.filter(number__contains=digits) if digits else entries.none()
     context = {
         "page": "contacts",
         "tab": "suppressions",
-        "found": requested_page(found, request, ids.SUPPRESSION),
+        "found": requested_page(entries, request, ids.SUPPRESSION),
         "words": words,
         "test": test,
         "any_test": Suppression.objects.filter(
@@ -57,7 +59,7 @@ def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
 @member_page(Action.SEND, FORM)
 @limit_posts(UPLOAD)
 def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
-    """Asks for numbers; a POST puts them on the list and cancels what waits for them."""
+    """Ask for numbers; a POST adds them to the list and cancels the pending messages to them."""
     given = (request.POST, request.FILES) if request.method == "POST" else ()
     form = SuppressForm(member.organization, *given)
     if form.is_bound and form.is_valid():
@@ -72,7 +74,7 @@ def add_suppressions(request: HttpRequest, member: Member) -> HttpResponse:
 
 
 def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpResponse:
-    """Raises NotUsable and ApiError where nothing of it can be used."""
+    """Add the numbers. Raise NotUsable or ApiError if none of them is valid."""
     organization, rejected, layout = member.organization, list[Rejected](), None
     written = form.written()
     if form.cleaned_data.get("upload"):
@@ -101,30 +103,30 @@ def _add(request: HttpRequest, member: Member, form: SuppressForm) -> HttpRespon
         detail={"added": done.added, "known": done.known, "canceled": done.canceled},
         address=client_address(request),
     )
-    _tell(request, done)
+    _add_message(request, done)
     if rejected:
         kept = imports.keep_rejected(organization, rejected, layout)
         return redirect("not_imported", public_id(organization), kept.id)
     return redirect("suppressions", public_id(organization))
 
 
-def _tell(request: HttpRequest, done: suppressions.Added) -> None:
+def _add_message(request: HttpRequest, done: suppressions.Added) -> None:
     added = ngettext("%(count)s number is new", "%(count)s numbers are new", done.added)
     known = ngettext("%(count)s was known already", "%(count)s were known already", done.known)
-    told_all = [added % {"count": f"{done.added:,}"}, known % {"count": f"{done.known:,}"}]
+    texts = [added % {"count": f"{done.added:,}"}, known % {"count": f"{done.known:,}"}]
     if done.canceled:
         canceled = ngettext(
             "%(count)s waiting message was canceled",
             "%(count)s waiting messages were canceled",
             done.canceled,
         )
-        told_all.append(canceled % {"count": f"{done.canceled:,}"})
-    messages.success(request, " · ".join(told_all))
+        texts.append(canceled % {"count": f"{done.canceled:,}"})
+    messages.success(request, " · ".join(texts))
 
 
 @member_page(Action.SEND, FORM)
 def remove_suppression(request: HttpRequest, member: Member, number: str) -> HttpResponse:
-    """Ask first; a POST lets the organization write to the number again."""
+    """Ask for confirmation; a POST removes the number from the list."""
     try:
         suppression = suppressions.find(
             member.organization_id, number, home="", test=_in_test(request)
@@ -134,8 +136,8 @@ def remove_suppression(request: HttpRequest, member: Member, number: str) -> Htt
     except ApiError:
         raise Http404 from None
     if request.method == "POST":
-        told_done = _("Messages may go to %(number)s again.") % {"number": suppression.number}
-        messages.success(request, told_done)
+        done = _("Messages may go to %(number)s again.") % {"number": suppression.number}
+        messages.success(request, done)
         return redirect(_list_url(member, test=suppression.test))
     return confirmation_page(
         request,

@@ -32,8 +32,8 @@ from messaging.models import Contact, ContactList
 
 @member_page(Action.READ_MESSAGES)
 def contact_list_page(request: HttpRequest, member: Member) -> HttpResponse:
-    """The contacts, newest first: all, of a list, or found by a number or a name."""
-    chosen = list_asked_for(request, member)
+    """Show the contacts, newest first: all, those of a list, or those that match a search."""
+    chosen = requested_list(request, member)
     words = request.GET.get("q", "").replace("\0", "").strip()[:120]
     found = contacts.search(member.organization, words, chosen)
     page = requested_page(found, request, ids.CONTACT)
@@ -52,7 +52,7 @@ def contact_list_page(request: HttpRequest, member: Member) -> HttpResponse:
 
 @member_page(Action.SEND, FORM)
 def new_contact(request: HttpRequest, member: Member) -> HttpResponse:
-    chosen = list_asked_for(request, member)
+    chosen = requested_list(request, member)
     initial = {"lists": [chosen.public_id]} if chosen else None
     return _edit(request, member, None, initial)
 
@@ -64,7 +64,7 @@ def change_contact(request: HttpRequest, member: Member, contact_id: str) -> Htt
 
 @member_page(Action.SEND, FORM)
 def remove_contact(request: HttpRequest, member: Member, contact_id: str) -> HttpResponse:
-    """Ask first; a POST removes."""
+    """Ask for confirmation; a POST removes the contact."""
     contact = _contact_of(member, contact_id)
     if request.method == "POST":
         with transaction.atomic():
@@ -99,11 +99,11 @@ def export_contacts(request: HttpRequest, member: Member) -> HttpResponseBase:
 
 @member_page(Action.READ_MESSAGES, FORM)
 def contact_lists(request: HttpRequest, member: Member) -> HttpResponse:
-    """The lists; a POST makes one, for who may."""
+    """Show the lists; a POST creates one, if the member has the permission."""
     lists = contacts.lists_of(member.organization)
-    may_make = may(member.role, Action.SEND)
+    may_create = may(member.role, Action.SEND)
     form = ListForm(member.organization, request.POST if request.method == "POST" else None)
-    if form.is_bound and may_make and form.is_valid():
+    if form.is_bound and may_create and form.is_valid():
         if lists.count() >= contacts.MOST_LISTS:
             form.add_error(
                 "name", _("Remove lists first: there are %(most)s.") % {"most": contacts.MOST_LISTS}
@@ -127,7 +127,7 @@ def change_list(request: HttpRequest, member: Member, list_id: str) -> HttpRespo
 
 @member_page(Action.SEND, FORM)
 def remove_list(request: HttpRequest, member: Member, list_id: str) -> HttpResponse:
-    """Ask first; a POST removes the list, and leaves who is on it."""
+    """Ask for confirmation; a POST removes the list, but not its contacts."""
     contact_list = _list_or_404(member, list_id)
     if request.method == "POST":
         with transaction.atomic():
@@ -171,26 +171,26 @@ def _edit(
 
 @transaction.atomic
 def _save_contact(request: HttpRequest, member: Member, form: ContactForm) -> Contact:
-    asked = form.cleaned_data
+    cleaned = form.cleaned_data
     contact = form.contact or Contact(organization=member.organization)
-    contact.number, contact.name = asked["number"], asked["name"]
-    contact.fields = asked["fields_text"]
+    contact.number, contact.name = cleaned["number"], cleaned["name"]
+    contact.fields = cleaned["fields_text"]
     contact.save()
     contacts.set_lists(contact, form.chosen_lists())
-    act = "contact.changed" if form.contact else "contact.added"
-    record(request, member, act, redact_text(contact.number))
+    action = "contact.changed" if form.contact else "contact.added"
+    record(request, member, action, redact_text(contact.number))
     return contact
 
 
 def _save_list(request: HttpRequest, member: Member, form: ListForm) -> bool:
-    """False where another list took the name meanwhile, which is told at the field."""
+    """Save the list; return False, with an error at the field, if the name was just taken."""
     contact_list = form.contact_list or ContactList(organization=member.organization)
     contact_list.name = form.cleaned_data["name"]
-    act = "contact_list.renamed" if form.contact_list else "contact_list.added"
+    action = "contact_list.renamed" if form.contact_list else "contact_list.added"
     try:
         with transaction.atomic():
             contact_list.save()
-            record(request, member, act, contact_list.name)
+            record(request, member, action, contact_list.name)
     except IntegrityError:
         form.add_error("name", _("There is a list of that name already."))
         return False
@@ -202,7 +202,7 @@ def _contact_of(member: Member, contact_id: str) -> Contact:
     return object_or_404(contacts.contacts_of(member.organization), ids.CONTACT, contact_id)
 
 
-def list_asked_for(request: HttpRequest, member: Member) -> ContactList | None:
+def requested_list(request: HttpRequest, member: Member) -> ContactList | None:
     return _list_of(member, request.GET.get("list", ""))
 
 
@@ -218,9 +218,9 @@ def _lists_of(member: Member) -> QuerySet[ContactList]:
     return ContactList.objects.filter(organization=member.organization)
 
 
-def record(request: HttpRequest, member: Member, act: str, target: str, **detail: int) -> None:
+def record(request: HttpRequest, member: Member, action: str, target: str, **detail: int) -> None:
     trail.record(
-        act,
+        action,
         actor=member.user,
         organization=member.organization,
         target=target,

@@ -29,7 +29,7 @@ from messaging.models import (
     Suppression,
     TextTemplate,
 )
-from messaging.numbers.written import sought
+from messaging.numbers.written import search_terms
 from messaging.sending.evaluation import MAX_REFERENCE
 
 MIN_DIGITS = 4
@@ -125,7 +125,7 @@ _BY_ID: dict[str, Callable[[Member, str], list[Hit]]] = {
 
 def _by_number(member: Member, text: str) -> list[Hit]:
     """Return the messages, contact and opt-out of a number in any spelling, or of its digits."""
-    number, digits = sought(text, member.organization.default_country)
+    number, digits = search_terms(text, member.organization.default_country)
     if not number:
         return _by_digits(member, text, digits)
     hits = _messages(member, number, number, message_query.Filter(to=number), number=number)

@@ -1,4 +1,4 @@
-"""One account on one server process: its binds, what they ask, and its receipts."""
+"""One account's session on one server process: its binds, their requests, and its receipts."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ _RECEIVING: Final = frozenset({CommandId.BIND_RECEIVER, CommandId.BIND_TRANSCEIV
 
 
 @dataclass(slots=True)
-class _Asked:
-    """A request that waits for its submits: one, or of submit_multi one for each number."""
+class _PendingRequest:
+    """A request with its pending submits: one, or one for each number of a submit_multi."""
 
     connection: Connection
     pdu: Request
@@ -62,17 +62,17 @@ class _Asked:
 
 
 class Customer:
-    """An account that has binds here."""
+    """An account with binds on this server process."""
 
     def __init__(self, server_id: UUID, account: SmppAccount, threads: Threads) -> None:
         self.account = account
         self.connections: set[Connection] = set()
         self.receipt_sender = ReceiptSender(server_id, account, threads)
         self._threads = threads
-        self._batcher: Batcher[_Asked] = Batcher(self._take)
+        self._batcher: Batcher[_PendingRequest] = Batcher(self._store)
 
     def add(self, connection: Connection) -> None:
-        """A bind was let in."""
+        """Add an accepted bind."""
         self.connections.add(connection)
         connection.customer = self
         link = connection.link
@@ -81,12 +81,12 @@ class Customer:
             self.receipt_sender.add(link)
 
     def remove(self, connection: Connection) -> None:
-        """A bind is gone."""
+        """Remove a closed bind."""
         self.connections.discard(connection)
         self.receipt_sender.remove(connection.link)
 
     def adopt(self, account: SmppAccount) -> None:
-        """Take the account's settings over as they are now."""
+        """Apply the account's current settings."""
         changed = account.window != self.account.window
         self.account = self.receipt_sender.account = account
         if changed:
@@ -96,13 +96,13 @@ class Customer:
 
     @property
     def idle(self) -> bool:
-        """Return whether it has no bind here and nothing under way."""
+        """Return whether there is no bind and no work in progress."""
         return not self.connections and self._batcher.idle and self.receipt_sender.idle
 
     # -- requests ----------------------------------------------------------------------------
 
     def on_request(self, connection: Connection, pdu: Request) -> None:
-        """Answer a request, now or later."""
+        """Respond to a request, now or later."""
         connection.console.note("<", pdu)
         if isinstance(pdu, SubmitSm):
             self._submit(connection, pdu, partial(read_submit, pdu))
@@ -111,23 +111,23 @@ class Customer:
         elif isinstance(pdu, SubmitMulti):
             self._submit_multi(connection, pdu)
         elif isinstance(pdu, QuerySm):
-            self._act(connection, pdu, queries.query)
+            self._start_query(connection, pdu, queries.query)
         elif isinstance(pdu, CancelSm):
-            self._act(connection, pdu, queries.cancel)
+            self._start_query(connection, pdu, queries.cancel)
         elif isinstance(pdu, ReplaceSm):
-            self._act(connection, pdu, replacement.replace)
+            self._start_query(connection, pdu, replacement.replace)
         else:
-            self._answer(connection, pdu, Status.ESME_RINVCMDID)
+            self._respond(connection, pdu, Status.ESME_RINVCMDID)
 
     def _submit(self, connection: Connection, pdu: Request, read: Callable[..., Any]) -> None:
         connection.submits += 1
         try:
-            wanted = read(self.account, clock.now())
+            parsed = read(self.account, clock.now())
         except Refused as refused:
             self._refuse(connection, pdu, refused.code)
         else:
-            submit = new_submit(wanted, bind=connection.session_id)
-            self._batcher.put(_Asked(connection, pdu, [submit], []))
+            submit = new_submit(parsed, bind=connection.session_id)
+            self._batcher.put(_PendingRequest(connection, pdu, [submit], []))
 
     def _submit_multi(self, connection: Connection, pdu: SubmitMulti) -> None:
         now = clock.now()
@@ -141,90 +141,92 @@ class Customer:
         connection.submits += len(destinations)
         for destination in destinations:
             try:
-                wanted = read_submit(single_of(pdu, destination), self.account, now)
+                parsed = read_submit(single_of(pdu, destination), self.account, now)
             except Refused as refused:
                 failed.append(self._unsuccessful(destination, refused.code))
             else:
                 shown_id = submits[0].id if submits else None
-                submits.append(new_submit(wanted, shown_id, connection.session_id))
-        self._batcher.put(_Asked(connection, pdu, submits, failed))
+                submits.append(new_submit(parsed, shown_id, connection.session_id))
+        self._batcher.put(_PendingRequest(connection, pdu, submits, failed))
 
     def _unsuccessful(self, destination: Address, code: str) -> UnsuccessfulSme:
         return UnsuccessfulSme(
             destination.ton, destination.npi, destination.written, self._status(code)
         )
 
-    async def _take(self, batch: list[_Asked]) -> None:
-        submits = [submit for asked in batch for submit in asked.submits]
+    async def _store(self, batch: list[_PendingRequest]) -> None:
+        submits = [submit for request in batch for submit in request.submits]
         try:
-            await self._threads.run(submit_batches.take_batch, self.account, submits)
+            await self._threads.run(submit_batches.store_batch, self.account, submits)
         except OutcomeUnknown:
-            # Neither yes nor no would be true: what is not answered may be sent again.
-            for asked in batch:
-                asked.connection.link.abort("the database is away")
+            # Any response might be wrong. Without one, the customer may submit again.
+            for request in batch:
+                request.connection.link.abort("the database is away")
             return
         except Exception:
             log.exception("smpp_submits_failed", account=str(self.account))
             for submit in submits:
                 submit.code = "SERVER_ERROR"
-        for asked in batch:
-            self._settle(asked)
+        for request in batch:
+            self._settle(request)
 
-    def _settle(self, asked: _Asked) -> None:
-        """Answer one request of a batch. What it raises must cost no other request its answer."""
+    def _settle(self, request: _PendingRequest) -> None:
+        """Respond to one request of a batch. An error must not affect the other requests."""
         try:
-            self._answer_submits(asked)
+            self._respond_to_submits(request)
         except Exception:
             log.exception("smpp_answer_failed", account=str(self.account))
-            # Accepted is accepted: a refusal would have the same text sent and charged again.
-            accepted = [submit for submit in asked.submits if not submit.code]
+            # After a refusal, the customer would send an accepted text again, and pay twice.
+            accepted = [submit for submit in request.submits if not submit.code]
             shown = self._shown_id(accepted[0]) if accepted else ""
-            self._answer_plainly(asked.connection, asked.pdu, shown)
+            self._respond_minimally(request.connection, request.pdu, shown)
 
-    def _answer_submits(self, asked: _Asked) -> None:
-        pdu, connection = asked.pdu, asked.connection
-        accepted = [submit for submit in asked.submits if not submit.code]
-        for submit in asked.submits:
+    def _respond_to_submits(self, request: _PendingRequest) -> None:
+        pdu, connection = request.pdu, request.connection
+        accepted = [submit for submit in request.submits if not submit.code]
+        for submit in request.submits:
             if submit.code:
-                asked.refused.append(self._unsuccessful(submit.wanted.destination, submit.code))
+                request.refused.append(self._unsuccessful(submit.parsed.destination, submit.code))
         if not accepted:
-            code = asked.submits[0].code if asked.submits else ""
-            status = self._status(code) if code else asked.refused[0].error_status_code
-            self._count_refusal(connection, status, len(asked.refused))
-            self._answer(connection, pdu, status)
+            code = request.submits[0].code if request.submits else ""
+            status = self._status(code) if code else request.refused[0].error_status_code
+            self._count_refusal(connection, status, len(request.refused))
+            self._respond(connection, pdu, status)
             return
-        fields: dict[str, Any] = {"message_id": self._shown_id(asked.submits[0])}
+        fields: dict[str, Any] = {"message_id": self._shown_id(request.submits[0])}
         if isinstance(pdu, SubmitMulti):
-            connection.refused += len(asked.refused)
-            fields["unsuccess_sme"] = asked.refused
-        self._answer(connection, pdu, Status.ESME_ROK, **fields)
+            connection.refused += len(request.refused)
+            fields["unsuccess_sme"] = request.refused
+        self._respond(connection, pdu, Status.ESME_ROK, **fields)
 
     def _shown_id(self, submit: Submit) -> str:
         return id_text(submit.shown_id or submit.id, self.account.id_format)
 
-    def _act(self, connection: Connection, pdu: Any, act: Callable[..., queries.Answer]) -> None:
-        self._threads.start(self._acted(connection, pdu, act))
+    def _start_query(
+        self, connection: Connection, pdu: Any, query: Callable[..., queries.Result]
+    ) -> None:
+        self._threads.start(self._query(connection, pdu, query))
 
-    async def _acted(
-        self, connection: Connection, pdu: Request, act: Callable[..., queries.Answer]
+    async def _query(
+        self, connection: Connection, pdu: Request, query: Callable[..., queries.Result]
     ) -> None:
         try:
-            answer = await self._threads.run(act, self.account, pdu)
+            result = await self._threads.run(query, self.account, pdu)
         except Exception as error:
             if fault_of(error) is Fault.DATABASE:
                 log.warning("smpp_database_failed", error=str(error).strip())
-                answer = queries.Answer("UNAVAILABLE")
+                result = queries.Result("UNAVAILABLE")
             else:
                 log.exception("smpp_act_failed", account=str(self.account))
-                answer = queries.Answer("SERVER_ERROR")
-        status = answer.status or (self._status(answer.code) if answer.code else Status.ESME_ROK)
+                result = queries.Result("SERVER_ERROR")
+        status = result.status or (self._status(result.code) if result.code else Status.ESME_ROK)
         try:
-            self._answer(connection, pdu, status, **answer.fields)
+            self._respond(connection, pdu, status, **result.fields)
         except Exception:
             log.exception("smpp_answer_failed", account=str(self.account))
-            self._answer_plainly(connection, pdu, "")
+            self._respond_minimally(connection, pdu, "")
 
-    # -- answers -----------------------------------------------------------------------------
+    # -- responses ---------------------------------------------------------------------------
 
     def _status(self, code: str) -> int:
         return status_of(code, self.account.statuses)
@@ -232,7 +234,7 @@ class Customer:
     def _refuse(self, connection: Connection, pdu: Request, code: str) -> None:
         status = self._status(code)
         self._count_refusal(connection, status, 1)
-        self._answer(connection, pdu, status)
+        self._respond(connection, pdu, status)
 
     def _count_refusal(self, connection: Connection, status: int, count: int) -> None:
         if status == Status.ESME_RTHROTTLED:
@@ -240,18 +242,18 @@ class Customer:
         else:
             connection.refused += count
 
-    def _answer(self, connection: Connection, pdu: Request, status: int, **fields: Any) -> None:
+    def _respond(self, connection: Connection, pdu: Request, status: int, **fields: Any) -> None:
         if pdu.response_type is None:
             return
         connection.link.respond(pdu, status, **fields)
-        connection.console.note_answer(pdu, status, fields.get("message_id", ""))
+        connection.console.note_response(pdu, status, fields.get("message_id", ""))
 
-    def _answer_plainly(self, connection: Connection, pdu: Request, message_id: str) -> None:
-        """Answer what could not be answered as it should have been: accepted, or a system error."""
+    def _respond_minimally(self, connection: Connection, pdu: Request, message_id: str) -> None:
+        """Respond with only an id, or a system error, after the full response failed."""
         try:
             if message_id:
                 connection.link.respond(pdu, message_id=message_id)
             else:
                 connection.link.respond(pdu, Status.ESME_RSYSERR)
         except LocalProtocolError:
-            return  # it had been answered before it failed
+            return  # the response was sent before the failure

@@ -1,4 +1,4 @@
-"""SMPP accounts: made, given passwords, checked."""
+"""SMPP accounts: creating them, rotating and verifying their passwords."""
 
 import hashlib
 import hmac
@@ -25,14 +25,14 @@ VERIFIED_SECONDS: Final = 300.0
 
 
 def new_password() -> str:
-    """Eight random letters and digits: 47 bits, behind a slow hash and a lockout."""
+    """Return eight random letters and digits: 47 bits, behind a slow hash and a lockout."""
     return "".join(secrets.choice(_ALPHABET) for _ in range(PASSWORD_LENGTH))
 
 
 def create_account(
     organization: Organization, system_id: str, *, name: str = "", test: bool = False
 ) -> tuple[SmppAccount, str]:
-    """A new account and its password, which cannot be read again."""
+    """Return a new account and its password, which cannot be read again."""
     password = new_password()
     account = SmppAccount.objects.create(
         organization=organization,
@@ -47,7 +47,7 @@ def create_account(
 
 @transaction.atomic
 def rotate_password(account: SmppAccount, overlap: timedelta = timedelta(0)) -> str:
-    """A new password; the one before stays good for `overlap` beside it. Binds stay up."""
+    """Return a new password; the old one stays valid for `overlap`, and binds stay up."""
     locked = SmppAccount.objects.select_for_update().get(pk=account.pk)
     password = new_password()
     now = clock.now()
@@ -63,16 +63,16 @@ def rotate_password(account: SmppAccount, overlap: timedelta = timedelta(0)) -> 
 
 
 class Verifier:
-    """Checks passwords by the slow hash, and remembers for a while which were right.
+    """A verifier of passwords by the slow hash, with a short-lived cache of correct ones.
 
-    What is remembered is a keyed digest; the key lives and dies with the process. Many binds of an
-    account that come back at once so cost one slow hash and not one each.
+    The cache holds keyed digests, with a key that exists only in this process. So many binds of an
+    account that reconnect at once cost one slow hash instead of one each.
     """
 
     def __init__(self) -> None:
         self._key = secrets.token_bytes(32)
-        self._right: dict[UUID, tuple[bytes, float]] = {}
-        self._nobody = make_password(secrets.token_hex(8))
+        self._verified: dict[UUID, tuple[bytes, float]] = {}
+        self._dummy_hash = make_password(secrets.token_hex(8))
 
     def verify(self, account: SmppAccount | None, password: str) -> bool:
         """Return whether it is the account's password.
@@ -82,19 +82,22 @@ class Verifier:
         """
         if account is None or not account.password_hash or len(password) > _LONGEST_PASSWORD:
             for _ in range(2):
-                check_password(password[:_LONGEST_PASSWORD], self._nobody)
+                check_password(password[:_LONGEST_PASSWORD], self._dummy_hash)
             return False
-        rotated = account.previous_hash and _lies_ahead(account.previous_until)
-        for encoded in (account.password_hash, account.previous_hash if rotated else self._nobody):
-            mark = hmac.digest(self._key, f"{encoded}\0{password}".encode(), hashlib.sha256)
-            known = self._right.get(account.id)
-            if known and time.monotonic() < known[1] and hmac.compare_digest(known[0], mark):
+        rotated = account.previous_hash and _is_future(account.previous_until)
+        for encoded in (
+            account.password_hash,
+            account.previous_hash if rotated else self._dummy_hash,
+        ):
+            digest = hmac.digest(self._key, f"{encoded}\0{password}".encode(), hashlib.sha256)
+            known = self._verified.get(account.id)
+            if known and time.monotonic() < known[1] and hmac.compare_digest(known[0], digest):
                 return True
             if check_password(password, encoded):
-                self._right[account.id] = mark, time.monotonic() + VERIFIED_SECONDS
+                self._verified[account.id] = digest, time.monotonic() + VERIFIED_SECONDS
                 return True
         return False
 
 
-def _lies_ahead(moment: datetime | None) -> bool:
+def _is_future(moment: datetime | None) -> bool:
     return moment is not None and moment > clock.now()

@@ -1,4 +1,4 @@
-"""Submits of one account gathered into batches: what comes during a commit shares the next one."""
+"""Batching of one account's submits: those that arrive during a commit share the next one."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ AT_MOST: Final = 500
 
 
 class Batcher(Generic[T]):
-    """Hands over what was put into it, in order, a batch at a time and one batch after the other.
+    """A queue that passes its items to `work` in order, one batch after the other.
 
-    `work` must not raise. Nobody waits for a batch to fill: the first item goes at once.
+    `work` must not raise. No item waits for a batch to fill: the first one is passed at once.
     """
 
     def __init__(self, work: Callable[[list[T]], Awaitable[None]]) -> None:
@@ -26,11 +26,11 @@ class Batcher(Generic[T]):
 
     @property
     def idle(self) -> bool:
-        """Return whether nothing waits and nothing is under way."""
+        """Return whether no item is waiting or in progress."""
         return self._task is None
 
     def put(self, item: T) -> None:
-        """Have the item done soon."""
+        """Add an item to the next batch."""
         self._waiting.append(item)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -38,7 +38,7 @@ class Batcher(Generic[T]):
     async def _run(self) -> None:
         try:
             while self._waiting:
-                # What the same read of a connection brings comes along.
+                # Items from the same read of a connection join this batch.
                 await asyncio.sleep(0)
                 batch, self._waiting = self._waiting[:AT_MOST], self._waiting[AT_MOST:]
                 await self._work(batch)

@@ -1,4 +1,4 @@
-"""The table of command statuses for our refusals, with an account's own choices. Pure."""
+"""The table of command statuses for refusals, which an account may override. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -7,7 +7,7 @@ from imissive.core.problems import Problem
 from messaging.gateway.reasons import StatusTableReason
 from messaging.smpp.constants import Status
 
-# The first group are the platform's own codes, the second what only SMPP can get wrong.
+# The first codes are the platform's own; from EMPTY_MESSAGE on, they are specific to SMPP.
 STATUSES: Final[dict[str, int]] = {
     "INVALID_PHONE": Status.ESME_RINVDSTADR,
     "DESTINATION_BLOCKED": Status.ESME_RINVDSTADR,
@@ -47,15 +47,15 @@ _LARGEST: Final = 0xFFFFFFFF
 
 
 def status_of(code: str, own: Mapping[str, Any]) -> int:
-    """The command_status for a code; `own` is the account's table, which goes before ours."""
-    wished = own.get(code)
-    if isinstance(wished, int) and 0 < wished <= _LARGEST:
-        return wished
+    """Return the command_status for a code. `own` is the account's table, which comes first."""
+    chosen = own.get(code)
+    if isinstance(chosen, int) and 0 < chosen <= _LARGEST:
+        return chosen
     return STATUSES.get(code, Status.ESME_RSUBMITFAIL)
 
 
 def problem_with(own: object) -> Problem | None:
-    """Return why an account's table cannot be one; None where it can."""
+    """Return the problem with an account's table, or None if it is valid."""
     if not isinstance(own, dict):
         return StatusTableReason.NOT_AN_OBJECT.problem()
     for code, status in own.items():

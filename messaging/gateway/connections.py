@@ -1,4 +1,4 @@
-"""One connection of a customer's as the server sees it, and the threads for database work."""
+"""One customer connection, and the threads for database work."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from django.db import connection
 from imissive.core import clock
 from imissive.core.sql import Fault, fault_of, forget_broken_connections
 from messaging.gateway.console import Console
-from messaging.gateway.sessions import Newcomer, Report
+from messaging.gateway.sessions import BindInfo, Report
 from messaging.smpp.constants import CommandId
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 HEARD_SECONDS: Final = 10.0
-"""A bind that only says that it is there is reported at most so often."""
+"""The shortest interval of reports for a bind that only sends enquire_link."""
 KINDS: Final = {
     CommandId.BIND_TRANSMITTER: "tx",
     CommandId.BIND_RECEIVER: "rx",
@@ -38,7 +38,7 @@ KINDS: Final = {
 
 
 class Threads:
-    """Runs blocking work in threads, each with a database connection of its own."""
+    """A pool of threads for blocking work, each with its own database connection."""
 
     def __init__(self, most: int) -> None:
         self._pool = ThreadPoolExecutor(most, thread_name_prefix="smpp-server")
@@ -50,13 +50,13 @@ class Threads:
         return await loop.run_in_executor(self._pool, partial(_work, work, *arguments))
 
     def start(self, work: Coroutine[Any, Any, None]) -> None:
-        """Have the coroutine run by itself."""
+        """Run the coroutine in the background."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
-        """Take no more work, and give the connections back."""
+        """Stop accepting work, and return the database connections."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -68,7 +68,7 @@ def _work(work: Callable[..., T], *arguments: Any) -> T:
             forget_broken_connections(error)
         raise
     finally:
-        # Back to the pool: there may be more threads than connections.
+        # Return it to the pool: there may be more threads than connections.
         connection.close()
 
 
@@ -83,8 +83,8 @@ class Connection:
         "console",
         "customer",
         "ended_by",
+        "info",
         "link",
-        "newcomer",
         "receipts",
         "refused",
         "refusing",
@@ -99,16 +99,16 @@ class Connection:
     def __init__(self, link: Link, *, tls: bool) -> None:
         self.link = link
         self.tls = tls
-        self.refusing = False  # there are too many: its bind will be refused
+        self.refusing = False  # over the limit of connections: its bind will be refused
         self.binds_refused = 0
         self.customer: Customer | None = None
         self.session_id: UUID | None = None
-        self.newcomer: Newcomer | None = None
+        self.info: BindInfo | None = None
         self.bound_at: datetime | None = None
         self.submits = self.refused = self.throttled = self.receipts = 0
-        self.tails = 0  # PDUs at whose end something could not be read
-        self.silent = 0  # deliver_sm in a row that it did not answer
-        self.ended_by = ""  # whose wish it was, in history.py's words
+        self.tails = 0  # PDUs with unreadable octets at their end
+        self.silent = 0  # consecutive deliver_sm without a response
+        self.ended_by = ""  # the reason of the end, in history.py's words
         self.console = Console()
         self._paced = (time.monotonic(), 0)
         self._reported: tuple[int, ...] = ()
@@ -118,10 +118,10 @@ class Connection:
         """The peer's address, without its port and an IPv6 address's zone."""
         return self.link.peer.rpartition(":")[0].partition("%")[0]
 
-    def introduce(self, pdu: Bind) -> Newcomer:
-        """Return the bind's report."""
+    def describe(self, pdu: Bind) -> BindInfo:
+        """Return the details of a bind request."""
         port = self.link.peer.rpartition(":")[2]
-        return Newcomer(
+        return BindInfo(
             kind=KINDS[CommandId(pdu.command_id)],
             address=self.address,
             port=int(port) if port.isdigit() else 0,
@@ -154,13 +154,13 @@ class Connection:
         self._paced = (now, self.submits)
         if self.session_id is None or self.customer is None:
             return None
-        if self.newcomer is None or self.bound_at is None or (marks == self._reported and not pace):
+        if self.info is None or self.bound_at is None or (marks == self._reported and not pace):
             return None
         self._reported = marks if not pace else ()
         return Report(
             self.session_id,
             self.customer.account.id,
-            self.newcomer,
+            self.info,
             self.bound_at,
             *marks[1:-1],
             round(pace, 1),

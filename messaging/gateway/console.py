@@ -1,4 +1,4 @@
-"""A bind's last PDUs and errors for people, texts and numbers masked."""
+"""A bind's last PDUs and errors for the live console, with texts and numbers masked."""
 
 import re
 from collections import deque
@@ -26,11 +26,11 @@ NOT_ANSWERED: Final = "no answer in time"
 _DIGITS: Final = re.compile(r"\d{7,}")
 _CODINGS: Final = {1: "ASCII", 3: "Latin-1", 8: "UCS-2"}
 
-# From the customer, to the customer.
+# "<" from the customer, ">" to the customer.
 Direction = Literal["<", ">"]
-Noted = tuple[float, Direction, str, int, str, Pdu | str]
-"""When (seconds since 1970), which way, command, sequence number, status, and what else of it: a
-PDU is put into words only where somebody is told."""
+Entry = tuple[float, Direction, str, int, str, Pdu | str]
+"""Time (seconds since 1970), direction, command, sequence number, status, and the PDU or a summary.
+A PDU is summarized only when it is displayed."""
 
 
 class Console:
@@ -39,62 +39,63 @@ class Console:
     __slots__ = ("errors", "noted")
 
     def __init__(self) -> None:
-        self.noted: deque[Noted] = deque(maxlen=KEPT)
-        self.errors: deque[Noted] = deque(maxlen=ERRORS_KEPT)
+        self.noted: deque[Entry] = deque(maxlen=KEPT)
+        self.errors: deque[Entry] = deque(maxlen=ERRORS_KEPT)
 
     def note(self, direction: Direction, pdu: Pdu) -> None:
-        """Keep what may be shown of a PDU."""
+        """Add a PDU."""
         status = short_status(pdu.status) if isinstance(pdu, Response) else ""
-        row: Noted = (
+        row: Entry = (
             clock.seconds(),
             direction,
             command_name(pdu.command_id),
             pdu.sequence,
             status,
-            _kept(direction, pdu),
+            _stored(direction, pdu),
         )
         self.noted.append(row)
         if isinstance(pdu, Response) and pdu.status:
             self.errors.append(row)
 
-    def note_answer(self, request: Pdu, status: int, message_id: str = "") -> None:
-        """Keep what a request of the customer's was answered with."""
+    def note_response(self, request: Pdu, status: int, message_id: str = "") -> None:
+        """Add the response to a request of the customer."""
         name = f"{command_name(request.command_id)}_resp"
         tail = f"message_id={message_id}" if message_id else ""
-        now, evaluation = clock.seconds(), short_status(status)
-        self.noted.append((now, ">", name, request.sequence, evaluation, tail))
+        now, text = clock.seconds(), short_status(status)
+        self.noted.append((now, ">", name, request.sequence, text, tail))
         if status:
-            # An error says by itself what was asked.
-            self.errors.append((now, ">", name, request.sequence, evaluation, _kept("<", request)))
+            # An error is listed with its request.
+            row: Entry = (now, ">", name, request.sequence, text, _stored("<", request))
+            self.errors.append(row)
 
     def note_silence(self, request: Pdu) -> None:
-        """A request of ours that the customer did not answer."""
+        """Add a request of the server that the customer did not respond to."""
         name = command_name(request.command_id)
         self.errors.append((clock.seconds(), ">", name, request.sequence, "", NOT_ANSWERED))
 
     def note_fault(self, fault: RemoteProtocolError) -> None:
-        """Note what the customer sent that is malformed or not allowed."""
+        """Add a malformed or forbidden PDU of the customer."""
         name, status = command_name(fault.command_id), short_status(fault.status)
-        row: Noted = (clock.seconds(), "<", name, fault.sequence, status, fault.reason)
+        row: Entry = (clock.seconds(), "<", name, fault.sequence, status, fault.reason)
         self.noted.append(row)
         self.errors.append(row)
 
     def lines(self) -> list[dict[str, Any]]:
-        """The last PDUs as they are stored, oldest first."""
+        """Return the last PDUs in stored form, oldest first."""
         return [_line(row) for row in self.noted]
 
     def error_lines(self) -> list[dict[str, Any]]:
-        """The last errors as they are stored, oldest first."""
+        """Return the last errors in stored form, oldest first."""
         return [_line(row) for row in self.errors]
 
 
-def _kept(direction: Direction, pdu: Pdu) -> Pdu | str:
-    """The PDU itself, but for a password and for what may be 64 KiB of the customer's."""
+def _stored(direction: Direction, pdu: Pdu) -> Pdu | str:
+    """Return the PDU, or its summary where it has a password or up to 64 KiB of TLVs."""
     whole = direction == ">" or not (isinstance(pdu, Bind) or getattr(pdu, "tlvs", None))
-    return pdu if whole else told(pdu)
+    return pdu if whole else summary(pdu)
 
 
-def _line(row: Noted) -> dict[str, Any]:
+def _line(row: Entry) -> dict[str, Any]:
     at, way, command, sequence, status, rest = row
     return {
         "at": round(at, 3),
@@ -102,26 +103,26 @@ def _line(row: Noted) -> dict[str, Any]:
         "command": command,
         "sequence": sequence,
         "status": status,
-        "told": rest if isinstance(rest, str) else told(rest),
+        "told": rest if isinstance(rest, str) else summary(rest),
     }
 
 
 def short_status(status: int) -> str:
-    """A status by its name, or as a number where it has none."""
+    """Return a status by its name, or as a number if it has none."""
     return status_name(status).partition(" ")[0]
 
 
 def masked_address(written: str) -> str:
-    """An address as it may be shown: of a number its beginning and its last two digits."""
-    return _DIGITS.sub(lambda found: f"{found[0][:5]}…{found[0][-2:]}", written)
+    """Return an address for display, with only the first and last digits of a number."""
+    return _DIGITS.sub(lambda match: f"{match[0][:5]}…{match[0][-2:]}", written)
 
 
-def told(pdu: Pdu) -> str:
-    """Return what may be shown of a PDU's fields."""
+def summary(pdu: Pdu) -> str:
+    """Return a PDU's fields for display."""
     if isinstance(pdu, Bind):
         version = f"interface_version=0x{pdu.interface_version:02X}"
         return f"{version} system_type={pdu.system_type}" if pdu.system_type else version
-    if isinstance(pdu, DeliverSm) and (receipt := _receipt_told(pdu)):
+    if isinstance(pdu, DeliverSm) and (receipt := _receipt_summary(pdu)):
         return receipt
     words = [
         f"{name}={masked_address(written)}"
@@ -133,11 +134,11 @@ def told(pdu: Pdu) -> str:
     if isinstance(pdu, QuerySmResp):
         words.append(f"message_state={pdu.message_state}")
     if isinstance(pdu, ShortMessage | SubmitMulti | DataSm):
-        words += _message_told(pdu)
+        words += _message_fields(pdu)
     return " ".join(words)
 
 
-def _message_told(pdu: ShortMessage | SubmitMulti | DataSm) -> list[str]:
+def _message_fields(pdu: ShortMessage | SubmitMulti | DataSm) -> list[str]:
     coding = pdu.data_coding
     words = [f"data_coding={coding} ({_CODINGS[coding]})" if coding in _CODINGS else ""]
     if coding and coding not in _CODINGS:
@@ -160,7 +161,7 @@ def _message_told(pdu: ShortMessage | SubmitMulti | DataSm) -> list[str]:
     return [word for word in words if word]
 
 
-def _receipt_told(pdu: DeliverSm) -> str:
+def _receipt_summary(pdu: DeliverSm) -> str:
     receipt = parse_receipt(pdu.short_message, pdu.tlvs, pdu.data_coding)
     if receipt is None:
         return ""

@@ -1,4 +1,4 @@
-"""Formatting for customers: message ids, receipts (delivery reports), states. Pure."""
+"""Formatting for customers: message ids, delivery receipts (DLR), message states. Pure."""
 
 import re
 import uuid
@@ -33,13 +33,13 @@ from messaging.states import Status as MessageStatus
 PUBLIC, UUID, HEX, DECIMAL = "public", "uuid", "hex", "decimal"
 _OCTET: Final = 0xFF
 _LARGEST_CODE: Final = 0xFFFF  # of network_error_code, SMPP 3.4, 5.3.2.31
-_REFUSED: Final = ("ESME_", "0x")  # how the code of a message begins that a carrier refused
-_NUMBERED: Final = re.compile(r"0x[0-9A-F]{8}")  # a command_status that has no name
+_REFUSED: Final = ("ESME_", "0x")  # prefixes of the codes of messages that a carrier refused
+_NUMBERED: Final = re.compile(r"0x[0-9A-F]{8}")  # a command_status without a name
 _LONGEST_ADDRESS: Final = 20
 _LARGEST_ID: Final = 1 << 128
 
-# The words of Appendix B and the codes of 5.2.28 for a message's states; failures tell by their
-# code whether a carrier took the message at all.
+# The words of Appendix B and the codes of 5.2.28 for a message's states. The code of a failure
+# shows whether a carrier accepted the message.
 _STATES: Final[dict[str, tuple[str, MessageState]]] = {
     MessageStatus.SCHEDULED: (RAW_STATES["enroute"], MessageState.ENROUTE),
     MessageStatus.QUEUED: (RAW_STATES["enroute"], MessageState.ENROUTE),
@@ -62,7 +62,7 @@ _FAILURES: Final = {
 
 
 def state_of(status: str, error_code: str = "") -> tuple[str, MessageState]:
-    """A message's state as Appendix B's word and as message_state."""
+    """Return a message's state as Appendix B's word and as message_state."""
     if status != MessageStatus.FAILED:
         return _STATES[status]
     if error_code.startswith(_REFUSED):
@@ -71,7 +71,7 @@ def state_of(status: str, error_code: str = "") -> tuple[str, MessageState]:
 
 
 def id_text(value: uuid.UUID, form: str) -> str:
-    """A message id as the account wants it."""
+    """Return a message id in the account's format."""
     if form == HEX:
         return value.hex
     if form == DECIMAL:
@@ -80,7 +80,7 @@ def id_text(value: uuid.UUID, form: str) -> str:
 
 
 def parse_id_text(text: str, form: str) -> uuid.UUID | None:
-    """The id behind what `id_text` wrote, or None."""
+    """Return the id of a text that `id_text` returned, or None."""
     if form == PUBLIC:
         return ids.parse_id(ids.MESSAGE, text)
     try:
@@ -94,17 +94,17 @@ def parse_id_text(text: str, form: str) -> uuid.UUID | None:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Why a message failed, as a number of whichever kind: the empty one says nothing."""
+    """A failed message's error number, of a network or of SMPP; empty if unknown."""
 
     number: str = ""
     network: int = NETWORK_GSM
 
 
 def error_of(code: str, part_code: str) -> Error:
-    """Return the error number of a failed message, whole, as its carrier gave it.
+    """Return the complete error number of a failed message, unchanged from its carrier.
 
-    `part_code` is what a carrier's receipt said, `UNDELIV 027` or, by a TLV, `UNDELIV 3:1027`;
-    `code` the message's own: a carrier that refused the submit said it by its command_status.
+    `part_code` is from the carrier's receipt, `UNDELIV 027` or, from a TLV, `UNDELIV 3:1027`;
+    `code` is the message's own, with the command_status if the carrier refused the submit.
     """
     network, colon, number = part_code.partition(" ")[2].rpartition(":")
     if colon and network.isascii() and network.isdigit() and int(network) <= _OCTET:
@@ -117,8 +117,8 @@ def error_of(code: str, part_code: str) -> Error:
 
 
 @dataclass(frozen=True, slots=True)
-class Owed:
-    """A receipt to be sent. `status` is the message's, `error` why it failed."""
+class DueReceipt:
+    """A pending receipt. `status` is the message's, `error` the reason of a failure."""
 
     id: int
     submit_id: uuid.UUID
@@ -135,72 +135,74 @@ class Owed:
 
 
 def receipt_pdu(
-    owed: Owed, dialect: Dialect, *, id_form: str, receipt_format: str, version: int
+    receipt: DueReceipt, dialect: Dialect, *, id_form: str, receipt_format: str, version: int
 ) -> DeliverSm:
-    """The deliver_sm (SMPP 3.4, 4.6.1, Appendix B) for a peer of that interface_version.
+    """Return the deliver_sm (SMPP 3.4, 4.6.1, Appendix B) for a peer of that interface_version.
 
-    An older peer than 3.4 gets no TLVs, whatever the account's format.
+    A peer older than 3.4 gets no TLVs, whatever the account's format.
     """
     data_coding = _data_coding(id_form, dialect)
-    word, _ = state_of(owed.status, owed.error_code)
+    word, _ = state_of(receipt.status, receipt.error_code)
     short_message, tlvs = format_receipt(
-        id_text(owed.submit_id, id_form),
+        id_text(receipt.submit_id, id_form),
         word,
-        owed.submitted_at,
-        owed.at,
-        error_code=_three_digits(owed.error),
-        text=owed.text,
+        receipt.submitted_at,
+        receipt.at,
+        error_code=_three_digits(receipt.error),
+        text=receipt.text,
         alphabet=partial(encode_text, coding_of(data_coding, dialect)),
     )
-    tlvs |= _more_tlvs(owed)
+    tlvs |= _more_tlvs(receipt)
     if version < VERSION_3_4 or receipt_format == "text":
         tlvs = {}
     elif receipt_format == "tlv":
         short_message = b""
     return DeliverSm(
-        source_addr_ton=owed.destination.ton,
-        source_addr_npi=owed.destination.npi,
-        source_addr=_short(owed.destination.written),
-        dest_addr_ton=owed.source.ton,
-        dest_addr_npi=owed.source.npi,
-        destination_addr=_short(owed.source.written),
+        source_addr_ton=receipt.destination.ton,
+        source_addr_npi=receipt.destination.npi,
+        source_addr=_short(receipt.destination.written),
+        dest_addr_ton=receipt.source.ton,
+        dest_addr_npi=receipt.source.npi,
+        destination_addr=_short(receipt.source.written),
         data_coding=data_coding,
-        esm_class=ESM_INTERMEDIATE if owed.status == MessageStatus.SENT else ESM_DELIVERY_RECEIPT,
+        esm_class=ESM_INTERMEDIATE
+        if receipt.status == MessageStatus.SENT
+        else ESM_DELIVERY_RECEIPT,
         short_message=short_message,
         tlvs=tlvs,
     )
 
 
 def _data_coding(id_form: str, dialect: Dialect) -> DataCoding:
-    """The data_coding of a receipt: 0, but where that would not do."""
-    # GSM's default alphabet has another code than ASCII's for the underscore of `msg_…`, and few
-    # clients unpack a receipt.
+    """Return the data_coding of a receipt: 0 unless that would not be readable."""
+    # The underscore of `msg_…` has different codes in GSM's default alphabet and ASCII, and few
+    # clients unpack receipts.
     if id_form == PUBLIC or dialect.default_coding == PACKED:
         return DataCoding.IA5
     return DataCoding.DEFAULT
 
 
 def _short(written: str) -> str:
-    """An address that fits: a data_sm's may be longer than a deliver_sm's (SMPP 3.4, 4.7.1)."""
+    """Return an address that fits a deliver_sm: a data_sm's may be longer (SMPP 3.4, 4.7.1)."""
     if len(written) <= _LONGEST_ADDRESS:
         return written
     return "".join(filter(str.isalnum, written))[:_LONGEST_ADDRESS]
 
 
 def _three_digits(error: Error) -> str:
-    """Return an error number as Appendix B has room for it: its last three characters."""
+    """Return the last three characters of an error number, the length in Appendix B."""
     return error.number.zfill(3)[-3:]
 
 
-def _more_tlvs(owed: Owed) -> Tlvs:
+def _more_tlvs(receipt: DueReceipt) -> Tlvs:
     tlvs: Tlvs = {}
-    number = owed.error.number
+    number = receipt.error.number
     if number.isascii() and number.isdigit() and 0 < int(number) <= _LARGEST_CODE:
         code = int(number).to_bytes(2, "big")
-        tlvs[Tag.NETWORK_ERROR_CODE] = bytes((owed.error.network,)) + code
+        tlvs[Tag.NETWORK_ERROR_CODE] = bytes((receipt.error.network,)) + code
     elif number.strip("0"):
-        # Letters, or a number that is too large: no other parameter has room for it.
+        # Letters, or a number that is too large for any other parameter.
         tlvs[Tag.ADDITIONAL_STATUS_INFO_TEXT] = number.encode("ascii", "replace") + b"\0"
-    if owed.reference is not None:
-        tlvs[Tag.USER_MESSAGE_REFERENCE] = owed.reference.to_bytes(2, "big")
+    if receipt.reference is not None:
+        tlvs[Tag.USER_MESSAGE_REFERENCE] = receipt.reference.to_bytes(2, "big")
     return tlvs

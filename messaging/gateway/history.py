@@ -1,6 +1,6 @@
-"""The history of an account's binds, for its owner: accepted, refused, ended. The latest are kept.
+"""The history of an account's latest binds, for its owner: accepted, refused, ended.
 
-None of it is told to a peer: who asks with a wrong password is no owner.
+It is never revealed to a peer, because a peer with a wrong password is not the owner.
 """
 
 from typing import Final
@@ -14,21 +14,21 @@ from django.utils.translation import gettext_lazy as _
 from imissive.core import clock
 from imissive.core.sql import server_cursor
 from messaging.gateway.console import short_status
-from messaging.gateway.sessions import Newcomer
+from messaging.gateway.sessions import BindInfo
 from messaging.models.smpp_accounts import SmppHappening
 from messaging.smpp.events import CloseReason
 
 log = structlog.get_logger(__name__)
 
 KEPT: Final = 100
-"""Of each account."""
+"""The number of entries of each account."""
 _LONGEST: Final = 120
 
 OFF: Final = "the account or its organization is off"
 ADDRESS: Final = "the address is not among the account's"
 TLS: Final = "the account needs TLS"
 TAKEN: Final = "all binds are taken"
-PASSWORD: Final = "wrong password"  # noqa: S105 - a reason, for people
+PASSWORD: Final = "wrong password"  # noqa: S105 - a reason for display
 OPERATOR: Final = "ended by an operator"
 
 REASONS: Final[dict[str, str | Promise]] = {
@@ -48,36 +48,36 @@ REASONS: Final[dict[str, str | Promise]] = {
 }
 
 
-def bound(account_id: UUID, newcomer: Newcomer) -> None:
-    """A bind was let in."""
-    _write(account_id, newcomer, SmppHappening.What.BOUND, 0, "")
+def bound(account_id: UUID, info: BindInfo) -> None:
+    """Record an accepted bind."""
+    _write(account_id, info, SmppHappening.What.BOUND, 0, "")
 
 
-def refused(account_id: UUID, newcomer: Newcomer, status: int, reason: str) -> None:
-    """A bind of that account was refused."""
-    _write(account_id, newcomer, SmppHappening.What.REFUSED, status, reason)
+def refused(account_id: UUID, info: BindInfo, status: int, reason: str) -> None:
+    """Record a refused bind of that account."""
+    _write(account_id, info, SmppHappening.What.REFUSED, status, reason)
 
 
-def ended(account_id: UUID, newcomer: Newcomer, reason: str) -> None:
-    """A bind is over."""
-    _write(account_id, newcomer, SmppHappening.What.ENDED, 0, reason)
+def ended(account_id: UUID, info: BindInfo, reason: str) -> None:
+    """Record the end of a bind."""
+    _write(account_id, info, SmppHappening.What.ENDED, 0, reason)
 
 
 def explained(reason: str) -> str | Promise:
-    """A reason as its owner is told it."""
+    """Return a reason as text for the account's owner."""
     head, _colon, detail = reason.partition(": ")
     return REASONS.get(detail) or REASONS.get(head) or reason
 
 
-def _write(account_id: UUID, newcomer: Newcomer, what: str, status: int, reason: str) -> None:
-    """A bind is let in and ends whether or not this can be written."""
+def _write(account_id: UUID, info: BindInfo, what: str, status: int, reason: str) -> None:
+    """Write an entry; failing to do so must not affect the bind."""
     try:
         row = SmppHappening.objects.create(
             account_id=account_id,
             at=clock.now(),
             what=what,
-            kind=newcomer.kind,
-            address=newcomer.address,
+            kind=info.kind,
+            address=info.address,
             status=short_status(status) if status else "",
             reason=reason[:_LONGEST],
         )

@@ -1,4 +1,4 @@
-"""The live SMPP console: accounts and their binds, for their owners and for operators."""
+"""The live SMPP console: accounts and their binds, for customers and operators."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -21,18 +21,18 @@ _REFUSED: Final = SmppHappening.What.REFUSED
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A PDU, or an error, of a bind. `way`: `<` from the customer, `>` to the customer."""
+    """A PDU or an error of a bind. `way`: `<` from the customer, `>` to the customer."""
 
     at: datetime
     way: str
     command: str
     sequence: int
     status: str
-    told: str
+    summary: str
 
     @property
     def failed(self) -> bool:
-        """Return whether it says that something was refused."""
+        """Return whether its status is an error."""
         return bool(self.status) and self.status != "ESME_ROK"
 
 
@@ -46,31 +46,31 @@ class Bind:
 
     @property
     def sends(self) -> bool:
-        """Return whether its customer may submit on it."""
+        """Return whether the customer may submit over it."""
         return self.session.kind != SmppSession.Kind.RECEIVER
 
     @property
     def receives(self) -> bool:
-        """Return whether receipts go out on it."""
+        """Return whether it gets receipts."""
         return self.session.kind != SmppSession.Kind.TRANSMITTER
 
 
 @dataclass(frozen=True, slots=True)
 class Happening:
-    """A bind that was let in, refused or ended, as its owner is told of it."""
+    """A bind that was accepted, refused or ended, with a readable reason."""
 
     row: SmppHappening
     reason: str | Promise
 
     @property
     def bad(self) -> bool:
-        """Return whether somebody should look at it."""
+        """Return whether it needs attention."""
         return self.row.what == _REFUSED
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """An account as it stands: its live binds, oldest first, and what went wrong lately."""
+class Overview:
+    """An account's current state: its live binds, oldest first, and its recent errors."""
 
     account: SmppAccount
     binds: list[Bind]
@@ -80,38 +80,38 @@ class Standing:
 
     @property
     def pace(self) -> float:
-        """Submits a second, over all binds."""
+        """The submits per second over all binds."""
         return round(sum(bind.session.pace for bind in self.binds), 1)
 
     @property
     def throttled(self) -> int:
-        """Submits that were throttled on the live binds."""
+        """The number of throttled submits on the live binds."""
         return sum(bind.session.throttled for bind in self.binds)
 
     @property
     def submits(self) -> int:
-        """Submits on the live binds."""
+        """The number of submits on the live binds."""
         return sum(bind.session.submits for bind in self.binds)
 
     @property
     def may_bind(self) -> bool:
-        """Return whether a bind would be let in."""
+        """Return whether binds are accepted."""
         active = self.account.organization.status == Organization.Status.ACTIVE
         return self.account.enabled and active
 
     @property
     def previous_works(self) -> bool:
-        """Return whether the password before is good beside the new one."""
+        """Return whether the previous password is still valid."""
         return previous_works(self.account)
 
 
 def previous_works(account: SmppAccount) -> bool:
-    """Return whether the account's password before is good beside the current one."""
+    """Return whether the account's previous password is still valid."""
     return account.previous_until is not None and account.previous_until > clock.now()
 
 
 def where() -> dict[str, Any]:
-    """Return the addresses that every account binds to."""
+    """Return the host and ports for binds, the same for all accounts."""
     return {
         "host": settings.SMPP_PUBLIC_HOST,
         "port": settings.SMPP_PORT,
@@ -119,44 +119,47 @@ def where() -> dict[str, Any]:
     }
 
 
-def standings(accounts: Iterable[SmppAccount]) -> list[Standing]:
-    """Those accounts in their order; they come with their organizations."""
-    found = list(accounts)
-    account_ids = [account.pk for account in found]
+def overviews(accounts: Iterable[SmppAccount]) -> list[Overview]:
+    """Return the overviews of those accounts, loaded with their organizations, in their order."""
+    accounts = list(accounts)
+    account_ids = [account.pk for account in accounts]
     waiting = receipt_queue.waiting(account_ids) if account_ids else {}
     binds = _binds(account_ids)
     happenings = _happenings(account_ids)
     return [
-        Standing(
+        Overview(
             account,
             binds.get(account.pk, []),
             waiting.get(account.pk, 0),
             _latest_errors(binds.get(account.pk, [])),
             happenings.get(account.pk, []),
         )
-        for account in found
+        for account in accounts
     ]
 
 
-def of_organization(organization: Organization) -> list[Standing]:
-    """The organization's accounts, by system_id."""
-    mine = SmppAccount.objects.filter(organization=organization).select_related("organization")
-    return standings(mine.order_by("-enabled", "system_id"))
+def of_organization(organization: Organization) -> list[Overview]:
+    """Return the overviews of the organization's accounts, enabled ones first, by system_id."""
+    accounts = SmppAccount.objects.filter(organization=organization).select_related("organization")
+    return overviews(accounts.order_by("-enabled", "system_id"))
 
 
 def lines(stored: Sequence[Any]) -> list[Line]:
     """Return the PDUs or errors of a bind's report, newest first."""
-    return [
-        Line(**{**row, "at": datetime.fromtimestamp(row["at"], UTC)}) for row in reversed(stored)
-    ]
+    return [_line(**row) for row in reversed(stored)]
+
+
+def _line(at: float, told: str, **fields: Any) -> Line:
+    """Return a stored PDU or error, whose summary is stored as `told`."""
+    return Line(at=datetime.fromtimestamp(at, UTC), summary=told, **fields)
 
 
 def _binds(account_ids: list[UUID]) -> dict[UUID, list[Bind]]:
-    found: dict[UUID, list[Bind]] = {}
+    binds: dict[UUID, list[Bind]] = {}
     for session in sessions.live().filter(account_id__in=account_ids).order_by("bound_at", "id"):
         bind = Bind(session, lines(session.pdus), lines(session.errors))
-        found.setdefault(session.account_id, []).append(bind)
-    return found
+        binds.setdefault(session.account_id, []).append(bind)
+    return binds
 
 
 def _latest_errors(binds: Sequence[Bind]) -> list[Line]:
@@ -165,10 +168,10 @@ def _latest_errors(binds: Sequence[Bind]) -> list[Line]:
 
 
 def _happenings(account_ids: list[UUID]) -> dict[UUID, list[Happening]]:
-    found: dict[UUID, list[Happening]] = {}
+    happenings: dict[UUID, list[Happening]] = {}
     # A hundred of each account are kept.
     for row in SmppHappening.objects.filter(account_id__in=account_ids).order_by("-id"):
-        mine = found.setdefault(row.account_id, [])
-        if len(mine) < HAPPENINGS_SHOWN:
-            mine.append(Happening(row, history.explained(row.reason)))
-    return found
+        own = happenings.setdefault(row.account_id, [])
+        if len(own) < HAPPENINGS_SHOWN:
+            own.append(Happening(row, history.explained(row.reason)))
+    return happenings

@@ -1,4 +1,4 @@
-"""Hears in the moment of their commit that receipts are owed: PostgreSQL's NOTIFY."""
+"""Notifications of new pending receipts, sent at commit by PostgreSQL's NOTIFY."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ PAUSE_SECONDS: Final = 2.0
 
 
 class Notifications:
-    """Calls `rung` with the account's id for each; with None after a time without hearing."""
+    """A listener that calls `on_receipts` with the account's id, or with None after a reconnect."""
 
-    def __init__(self, rung: Callable[[UUID | None], None]) -> None:
-        self._notified = rung
+    def __init__(self, on_receipts: Callable[[UUID | None], None]) -> None:
+        self._on_receipts = on_receipts
 
     async def run(self) -> None:
-        """Listen for ever. While the database is away, the server's own looking has to do."""
+        """Listen until canceled. While it is not connected, the server's polling finds receipts."""
         while True:
             try:
                 await self._listen()
@@ -38,8 +38,8 @@ class Notifications:
     async def _listen(self) -> None:
         async with await psycopg.AsyncConnection.connect(
             **own_parameters(), autocommit=True
-        ) as heard:
-            await heard.execute(f"LISTEN {CHANNEL}")
-            self._notified(None)
-            async for notify in heard.notifies():
-                self._notified(UUID(notify.payload))
+        ) as connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            self._on_receipts(None)
+            async for notify in connection.notifies():
+                self._on_receipts(UUID(notify.payload))

@@ -1,4 +1,4 @@
-"""The server as a process: options from the settings, signals, a draining end."""
+"""The server process: options from the settings, signals, a graceful stop."""
 
 import asyncio
 import contextlib
@@ -18,11 +18,11 @@ STOP_SECONDS = 2.5
 
 
 class CannotServe(Exception):
-    """Why the server does not start: one line for the person who tried."""
+    """The server cannot start; the message is one line for the operator."""
 
 
 def options() -> Options:
-    """Return the server's options. Raises CannotServe for a certificate that cannot be used."""
+    """Return the server's options. Raise CannotServe for an unusable certificate."""
     plain = Options(
         host=settings.SMPP_HOST,
         port=settings.SMPP_PORT,
@@ -42,7 +42,7 @@ def options() -> Options:
 
 
 def run() -> None:
-    """Serve until SIGTERM or SIGINT. Raises CannotServe."""
+    """Serve until SIGTERM or SIGINT. Raise CannotServe if it cannot start."""
     chosen = options()
     limit_statements()
     _allow_files()
@@ -67,7 +67,7 @@ async def _serve(chosen: Options) -> None:
 
 
 def _allow_files() -> None:
-    """As many open connections as the system lets us have."""
+    """Raise the limit of open files to the system's maximum."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""query_sm and cancel_sm: what customers ask of messages that they submitted before."""
+"""Message queries: query_sm and cancel_sm, for messages that a customer submitted before."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from uuid import UUID
 
 CANCEL_AT_MOST: Final = 1000
-"""Messages that one cancel_sm without an id takes back."""
+"""The limit of messages that one cancel_sm without an id cancels."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A response: a code of statuses.py or a status where it is a refusal, and its fields."""
+class Result:
+    """A response: for a refusal, a code of command_statuses.py or a status; and its fields."""
 
     code: str = ""
     status: int = 0
@@ -36,7 +36,7 @@ class Answer:
 
 
 def find(account: SmppAccount, message_id: str, source_addr: str) -> SmppSubmit | None:
-    """The submit meant: its source address must be the same (SMPP 3.4, 4.8.1 and 4.9.1)."""
+    """Return the submit if its source address is the same (SMPP 3.4, 4.8.1, 4.9.1), or None."""
     wanted = parse_id_text(message_id, account.id_format)
     if wanted is None:
         return None
@@ -44,15 +44,15 @@ def find(account: SmppAccount, message_id: str, source_addr: str) -> SmppSubmit 
     return submit if submit is not None and submit.source_addr == source_addr else None
 
 
-def query(account: SmppAccount, pdu: QuerySm) -> Answer:
-    """query_sm (SMPP 3.4, 4.8)."""
+def query(account: SmppAccount, pdu: QuerySm) -> Result:
+    """Return the result of a query_sm (SMPP 3.4, 4.8)."""
     submit = find(account, pdu.message_id, pdu.source_addr)
     if submit is None:
         fields = {"message_id": pdu.message_id, "message_state": MessageState.UNKNOWN}
-        return Answer(status=Status.ESME_RQUERYFAIL, fields=fields)
+        return Result(status=Status.ESME_RQUERYFAIL, fields=fields)
     state, final_date = _state(submit)
     fields = {"message_id": pdu.message_id, "final_date": final_date, "message_state": state}
-    return Answer(fields=fields)
+    return Result(fields=fields)
 
 
 def _state(submit: SmppSubmit) -> tuple[MessageState, str]:
@@ -63,24 +63,23 @@ def _state(submit: SmppSubmit) -> tuple[MessageState, str]:
         return state, format_time(final) if final else ""
     if submit.assembly_id is not None:
         return MessageState.ENROUTE, ""
-    # Its text never became whole, or its message is not kept any more.
+    # Some parts never arrived, or the message has been deleted.
     return (MessageState.UNKNOWN if submit.message_id else MessageState.EXPIRED), ""
 
 
-def cancel(account: SmppAccount, pdu: CancelSm) -> Answer:
-    """cancel_sm (SMPP 3.4, 4.9): one message by its id, or all from one address to another."""
+def cancel(account: SmppAccount, pdu: CancelSm) -> Result:
+    """Cancel one message by its id, or all from one address to another (SMPP 3.4, 4.9)."""
     if pdu.message_id:
         submit = find(account, pdu.message_id, pdu.source_addr)
         if submit is None:
-            return Answer("NOT_FOUND")
-        return Answer() if _cancel(account, submit) else Answer("NOT_CANCELABLE")
-    found = list(_between(account, pdu))
-    canceled = [_cancel(account, submit) for submit in found]
-    return Answer() if any(canceled) else Answer("NOT_CANCELABLE")
+            return Result("NOT_FOUND")
+        return Result() if _cancel(account, submit) else Result("NOT_CANCELABLE")
+    canceled = [_cancel(account, submit) for submit in list(_between(account, pdu))]
+    return Result() if any(canceled) else Result("NOT_CANCELABLE")
 
 
 def _between(account: SmppAccount, pdu: CancelSm) -> Any:
-    """The submits from that address to that one which may still be taken back."""
+    """Return the cancelable submits from one address to another."""
     address = Address(pdu.dest_addr_ton, pdu.dest_addr_npi, pdu.destination_addr)
     try:
         to = e164.parse(number_of(address, account.home)).e164

@@ -1,4 +1,4 @@
-"""Why a setting of an SMPP account is refused."""
+"""Reasons to refuse a setting of an SMPP account."""
 
 from django.utils.translation import gettext_noop as _
 
@@ -8,7 +8,7 @@ _CODE = "INVALID_REQUEST"
 
 
 class StatusTableReason(Reason):
-    """Of an account's own table of command statuses."""
+    """The problems of an account's table of command statuses."""
 
     NOT_AN_OBJECT = _CODE, _('Write an object, such as {"INSUFFICIENT_CREDITS": 1030}.')
     UNKNOWN_CODE = _CODE, _("There is no code %(code)s; the codes are %(codes)s."), "code", "codes"

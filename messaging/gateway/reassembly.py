@@ -1,13 +1,13 @@
-"""Long texts whose parts come one by one, in any order, over any bind of their account.
+"""Reassembly of concatenated messages (UDH, SAR) from parts that arrive one by one.
 
-Which text a part belongs to is said by its reference, its addresses and the number of parts. Where
-a part's place is taken by another one, its sender has used the reference again: by the same bind,
-it has given the earlier text up; by another one, both texts go on, and what else that bind sends
-under the reference belongs to its own.
+The parts may arrive in any order, over any bind of their account. Their reference, their addresses
+and the number of parts identify the text. If a different part is stored under the same number, the
+sender has reused the reference: over the same bind, it has abandoned the earlier text; over another
+bind, both texts continue, and further parts of that bind belong to the new one.
 
-Each part is answered as soon as it is stored. The first one has the whole text charged for; when
-the last one is there that comes back and the message is accepted as any other. A text that never
-becomes whole gives back what it was charged.
+Each part gets its response as soon as it is stored. The first one charges for the whole text; with
+the last one that is refunded, and the message is accepted like any other. An incomplete text is
+refunded when it expires.
 """
 
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ _HELD, _BACK, _INCOMPLETE = "held for its parts", "all parts came", "parts are m
 
 @dataclass(slots=True)
 class Assembly:
-    """A text that is being put together; locked until the transaction's end."""
+    """A text being reassembled; its row is locked until the end of the transaction."""
 
     id: UUID
     key: bytes
@@ -54,9 +54,9 @@ RETURNING id, key, total, xmax = 0, held, bind
 
 
 def lock(account_id: UUID, parts: Sequence[tuple[Part, UUID | None]]) -> dict[bytes, Assembly]:
-    """The assemblies of those parts, begun where there is none. By key, so nobody deadlocks.
+    """Lock the assemblies of those parts, created if missing; return them by key.
 
-    With each part comes the bind that it came by.
+    Each part comes with its bind. Locking in the order of the keys avoids deadlocks.
     """
     totals = {part.key: part.total for part, _ in parts}
     binds = {part.key: bind for part, bind in reversed(parts)}
@@ -74,12 +74,12 @@ def lock(account_id: UUID, parts: Sequence[tuple[Part, UUID | None]]) -> dict[by
                 "bind": [binds[key] for key in totals],
             },
         )
-        found = [Assembly(row[0], bytes(row[1]), *row[2:]) for row in cursor.fetchall()]
-        return {assembly.key: assembly for assembly in found}
+        assemblies = [Assembly(row[0], bytes(row[1]), *row[2:]) for row in cursor.fetchall()]
+        return {assembly.key: assembly for assembly in assemblies}
 
 
-def begun(account_id: UUID, keys: Iterable[bytes]) -> set[bytes]:
-    """Which of those keys there are assemblies for."""
+def existing(account_id: UUID, keys: Iterable[bytes]) -> set[bytes]:
+    """Return those of the keys that have an assembly."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT key FROM messaging_smppassembly WHERE account_id = %s"
@@ -89,8 +89,8 @@ def begun(account_id: UUID, keys: Iterable[bytes]) -> set[bytes]:
         return {bytes(row[0]) for row in cursor.fetchall()}
 
 
-def places(assembly_ids: Sequence[UUID]) -> dict[tuple[UUID, int], bytes]:
-    """Return the parts that are stored: by assembly and number, a digest of the part's octets."""
+def stored_parts(assembly_ids: Sequence[UUID]) -> dict[tuple[UUID, int], bytes]:
+    """Return the digests of the stored parts' octets, by assembly and part number."""
     if not assembly_ids:
         return {}
     with server_cursor() as cursor:
@@ -103,7 +103,7 @@ def places(assembly_ids: Sequence[UUID]) -> dict[tuple[UUID, int], bytes]:
 
 
 def reserve(organization_id: UUID, assembly: Assembly, price: int) -> bool:
-    """Charge the whole text's price; False where the balance does not cover it."""
+    """Charge the whole text's price; return False if the balance does not cover it."""
     if price <= 0:
         return True
     charge = LedgerEntry.Kind.CHARGE
@@ -121,8 +121,8 @@ def reserve(organization_id: UUID, assembly: Assembly, price: int) -> bool:
     return True
 
 
-def give_back(organization_id: UUID, assemblies: Sequence[Assembly]) -> None:
-    """Refund what was held: all parts are there, and the message itself is charged."""
+def refund(organization_id: UUID, assemblies: Sequence[Assembly]) -> None:
+    """Refund the reserved prices of complete texts, whose messages are charged instead."""
     kind = LedgerEntry.Kind.REFUND
     ledger.post(
         [
@@ -133,24 +133,24 @@ def give_back(organization_id: UUID, assemblies: Sequence[Assembly]) -> None:
     )
 
 
-_WHOLE = """
+_COMPLETE = """
 SELECT s.assembly_id, array_agg(s.id ORDER BY s.number), array_agg(s.content ORDER BY s.number)
   FROM messaging_smppsubmit s JOIN messaging_smppassembly a ON a.id = s.assembly_id
  WHERE a.id = ANY(%s::uuid[]) GROUP BY s.assembly_id, a.total HAVING count(*) = a.total
 """
 
 
-def whole(assembly_ids: Sequence[UUID]) -> dict[UUID, tuple[list[UUID], list[bytes]]]:
-    """Of those, the ones with all their parts: the parts' ids and octets, in order."""
+def complete(assembly_ids: Sequence[UUID]) -> dict[UUID, tuple[list[UUID], list[bytes]]]:
+    """Return the ids and octets of the parts, in order, of those assemblies that have all parts."""
     if not assembly_ids:
         return {}
     with server_cursor() as cursor:
-        cursor.execute(_WHOLE, [list(assembly_ids)])
+        cursor.execute(_COMPLETE, [list(assembly_ids)])
         return {row[0]: (row[1], [bytes(part) for part in row[2]]) for row in cursor.fetchall()}
 
 
 def join(message_id: UUID, part_ids: Sequence[UUID]) -> None:
-    """Those parts are that message now; their octets are not needed any more."""
+    """Link the parts to their message, and delete their octets, which are not needed any more."""
     with server_cursor() as cursor:
         cursor.execute(
             "UPDATE messaging_smppsubmit SET message_id = %s, content = '', assembly_id = NULL"
@@ -159,8 +159,8 @@ def join(message_id: UUID, part_ids: Sequence[UUID]) -> None:
         )
 
 
-def end(assembly_ids: Sequence[UUID]) -> None:
-    """Remove assemblies that are whole, or that were refused with their first part."""
+def remove(assembly_ids: Sequence[UUID]) -> None:
+    """Remove assemblies that are complete, or were refused with their first part."""
     with server_cursor() as cursor:
         cursor.execute(
             "DELETE FROM messaging_smppassembly WHERE id = ANY(%s::uuid[])", [list(assembly_ids)]
@@ -183,13 +183,13 @@ SELECT d.account_id, d.id, %(status)s::text, %(code)s, now(), now(),
 
 
 def drop(assembly_ids: Sequence[UUID], status: Status, code: str, but: Sequence[UUID] = ()) -> None:
-    """Give texts up: their parts (save `but`, which were not answered) end so, with receipts."""
+    """Drop incomplete texts: their parts, except `but`, get this status and its receipts."""
     with server_cursor() as cursor:
         cursor.execute(
             _DROP_PARTS,
             {"id": list(assembly_ids), "but": list(but), "status": str(status), "code": code},
         )
-    end(assembly_ids)
+    remove(assembly_ids)
 
 
 _EXPIRED = """
@@ -200,22 +200,22 @@ SELECT s.id, a.organization_id, s.held FROM messaging_smppassembly s
 
 
 def expire(limit: int = STEP) -> int:
-    """Give up the texts whose parts did not come in time; how many there were."""
-    return _give_up("s.expires_at <= now()", {"limit": limit}, Status.EXPIRED)
+    """Drop the texts whose parts did not arrive in time; return their number."""
+    return _abandon("s.expires_at <= now()", {"limit": limit}, Status.EXPIRED)
 
 
 def cancel(assembly_id: UUID) -> bool:
-    """Give up a text on its customer's wish; False where it is whole by now."""
+    """Drop a text that its customer cancels; return False if it is already complete."""
     which = "s.id = %(id)s"
-    return _give_up(which, {"limit": 1, "id": assembly_id}, Status.CANCELED) == 1
+    return _abandon(which, {"limit": 1, "id": assembly_id}, Status.CANCELED) == 1
 
 
 def supersede(assembly_id: UUID) -> None:
-    """Give up a text whose reference its sender uses for another one by now."""
-    _give_up("s.id = %(id)s", {"limit": 1, "id": assembly_id}, Status.EXPIRED)
+    """Drop a text whose sender has reused the reference for another one."""
+    _abandon("s.id = %(id)s", {"limit": 1, "id": assembly_id}, Status.EXPIRED)
 
 
-def _give_up(which: str, parameters: dict[str, Any], status: Status) -> int:
+def _abandon(which: str, parameters: dict[str, Any], status: Status) -> int:
     with transaction.atomic():
         with server_cursor() as cursor:
             cursor.execute(_EXPIRED.format(which=which), parameters)

@@ -1,7 +1,7 @@
-"""Receipts that are owed, in the database: claimed for a bind, done, or put back for later.
+"""The queue of pending delivery receipts in the database: claimed, acknowledged, or retried later.
 
-A receipt that a server process has under way carries its lease. It goes out again only where its
-bind or its process was lost before the customer's answer was committed.
+A claimed receipt has the lease of its server process. It is sent again only if its bind or process
+was lost before the customer's response was committed.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from django.db import transaction
 
 from imissive.core import clock, ids
 from imissive.core.sql import server_cursor
-from messaging.gateway.formatting import Owed, error_of
+from messaging.gateway.formatting import DueReceipt, error_of
 from messaging.gateway.submit_parser import Address
 from messaging.models.smpp_accounts import SmppServer
 
@@ -23,7 +23,7 @@ FIRST_RETRY_SECONDS, LONGEST_RETRY_SECONDS = 5, 300
 KNOWN_FOR: Final = timedelta(days=30)
 """The time that a message can be queried by the id of its submit_sm_resp."""
 ONCE_FOR: Final = timedelta(hours=24)
-"""The time that a repetition is recognized by its user_message_reference."""
+"""The time that a repeated submit is recognized by its user_message_reference."""
 
 _CLAIM = """
 WITH due AS MATERIALIZED (
@@ -48,17 +48,17 @@ SELECT c.id, COALESCE(s.shown_id, s.id), c.status, c.error_code,
 """
 
 
-def claim(server_id: UUID, account_id: UUID, limit: int) -> list[Owed]:
-    """Take up to `limit` due receipts of the account, oldest first."""
+def claim(server_id: UUID, account_id: UUID, limit: int) -> list[DueReceipt]:
+    """Claim up to `limit` due receipts of the account, oldest first."""
     if limit <= 0:
         return []
     with server_cursor() as cursor:
         cursor.execute(_CLAIM, {"account": account_id, "server": server_id, "limit": limit})
-        return [_owed(row) for row in cursor.fetchall()]
+        return [_due_receipt(row) for row in cursor.fetchall()]
 
 
-def _owed(row: Any) -> Owed:
-    return Owed(
+def _due_receipt(row: Any) -> DueReceipt:
+    return DueReceipt(
         id=row[0],
         submit_id=row[1],
         status=row[2],
@@ -75,7 +75,7 @@ def _owed(row: Any) -> Owed:
 
 
 def settle(server_id: UUID, done: Sequence[int], again: Sequence[tuple[int, int]]) -> None:
-    """Forget receipts that were acknowledged, and put others back: (id, seconds until due)."""
+    """Delete acknowledged receipts and queue others `again`: (id, seconds until due)."""
     with transaction.atomic(), server_cursor() as cursor:
         if done:
             cursor.execute(
@@ -92,12 +92,12 @@ def settle(server_id: UUID, done: Sequence[int], again: Sequence[tuple[int, int]
 
 
 def retry_seconds(attempts: int) -> int:
-    """Return the delay of a refused receipt: five seconds, doubled each time up to five minutes."""
+    """Return the delay of a refused receipt: five seconds, doubling up to five minutes."""
     return min(FIRST_RETRY_SECONDS << min(attempts - 1, 10), LONGEST_RETRY_SECONDS)
 
 
 def due(account_ids: Sequence[UUID]) -> set[UUID]:
-    """Which of those accounts have receipts that could go out now."""
+    """Return those of the accounts that have due receipts."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT wanted.id FROM unnest(%b::uuid[]) AS wanted(id) CROSS JOIN LATERAL ("
@@ -109,7 +109,7 @@ def due(account_ids: Sequence[UUID]) -> set[UUID]:
 
 
 def waiting(account_ids: Sequence[UUID]) -> dict[UUID, int]:
-    """Return how many receipts of those accounts wait for a bind; counted to COUNTED_AT_MOST."""
+    """Return the number of waiting receipts of each account, up to COUNTED_AT_MOST."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT wanted.id, counted.found FROM unnest(%b::uuid[]) AS wanted(id)"
@@ -122,7 +122,7 @@ def waiting(account_ids: Sequence[UUID]) -> dict[UUID, int]:
 
 
 def reclaim() -> int:
-    """Take back what servers had under way that are gone; how many receipts that were."""
+    """Release the receipts claimed by servers that are gone; return their number."""
     with server_cursor() as cursor:
         cursor.execute(
             "UPDATE messaging_smppreceipt SET lease = NULL WHERE lease IS NOT NULL"
@@ -134,7 +134,7 @@ def reclaim() -> int:
 
 
 def purge(limit: int = STEP) -> int:
-    """Drop receipts whose time is over and submits that nobody asks for any more."""
+    """Delete expired receipts, and submits that are too old for queries."""
     with transaction.atomic(), server_cursor() as cursor:
         cursor.execute(
             "DELETE FROM messaging_smppreceipt WHERE id IN (SELECT id FROM messaging_smppreceipt"

@@ -1,4 +1,4 @@
-"""Receipts on their way to one account: out in a window over its receiving binds, and settled."""
+"""Sending of delivery receipts to one account, in a window over its receiving binds."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from messaging.gateway.connections import Connection, Threads
     from messaging.gateway.console import Direction
-    from messaging.gateway.formatting import Owed
+    from messaging.gateway.formatting import DueReceipt
     from messaging.models.smpp_accounts import SmppAccount
     from messaging.smpp.link import Link
     from messaging.smpp.pdus import Pdu, Response
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 AT_MOST: Final = 500
-"""Receipts claimed at once."""
+"""The limit of receipts in one claim."""
 SILENT_TIMEOUTS: Final = 5
-"""Unanswered deliver_sm in a row after which a bind is dropped: its peer does not listen."""
+"""Consecutive deliver_sm without a response after which a bind is dropped."""
 FAILED_PAUSE: Final = 1.0
 _DELIVER_SM: Final = int(CommandId.DELIVER_SM)
 _GOOD: Final = frozenset({Status.ESME_ROK})
-# The customer will never want it: SMPP 3.4, 5.1.3.
+# The customer rejects it permanently: SMPP 3.4, 5.1.3.
 _FINAL: Final = frozenset({Status.ESME_RX_P_APPN, Status.ESME_RX_R_APPN})
 
 
 class ReceiptSender:
-    """Brings one account its receipts, for as long as it has a bind here that receives."""
+    """The sender of one account's receipts, while it has a receiving bind on this process."""
 
     def __init__(self, server_id: UUID, account: SmppAccount, threads: Threads) -> None:
         self.account = account
@@ -58,24 +58,24 @@ class ReceiptSender:
 
     @property
     def idle(self) -> bool:
-        """Return whether everything is settled and no bind receives."""
+        """Return whether all receipts are settled and there is no receiving bind."""
         return self._task is None
 
     def add(self, link: Link) -> None:
-        """A bind that receives."""
+        """Add a receiving bind."""
         self.links.append(link)
         if self._task is None:
             self._task = asyncio.get_running_loop().create_task(self._run())
         self.wake()
 
     def remove(self, link: Link) -> None:
-        """A bind is gone; what it had under way has come back already."""
+        """Remove a closed bind; its outstanding receipts have been requeued already."""
         if link in self.links:
             self.links.remove(link)
         self._wakeup.set()
 
     def wake(self) -> None:
-        """There may be receipts."""
+        """Check for new receipts."""
         self._more = True
         self._wakeup.set()
 
@@ -94,16 +94,16 @@ class ReceiptSender:
             self._task = None
 
     async def _step(self) -> None:
-        """Settle what came back, claim what the windows have room for, send it."""
+        """Settle the responses, claim as many receipts as the windows allow, and send them."""
         done, self._done = self._done, []
         again, self._again = self._again, []
-        room = self._room() if self._more else 0
-        if room:
+        slots = self._free_slots() if self._more else 0
+        if slots:
             self._more = False
-        if not (done or again or room):
+        if not (done or again or slots):
             return
         try:
-            claimed = await self._threads.run(self._exchange, done, again, room)
+            claimed = await self._threads.run(self._exchange, done, again, slots)
         except Exception as error:
             log.warning("smpp_receipts_failed", account=str(self.account), error=str(error))
             self._done += done
@@ -111,27 +111,29 @@ class ReceiptSender:
             self._more = True
             asyncio.get_running_loop().call_later(FAILED_PAUSE, self._wakeup.set)
             return
-        if room and len(claimed) == room:
+        if slots and len(claimed) == slots:
             self.wake()
         for receipt in claimed:
             self._send(receipt)
 
-    def _exchange(self, done: list[int], again: list[tuple[int, int]], room: int) -> list[Owed]:
+    def _exchange(
+        self, done: list[int], again: list[tuple[int, int]], slots: int
+    ) -> list[DueReceipt]:
         if done or again:
             receipt_queue.settle(self._server_id, done, again)
-        return receipt_queue.claim(self._server_id, self.account.id, room)
+        return receipt_queue.claim(self._server_id, self.account.id, slots)
 
-    def _room(self) -> int:
+    def _free_slots(self) -> int:
         window = self.account.receipt_window
         free = sum(
             max(0, window - link.outstanding) for link in self.links if link.may_send(_DELIVER_SM)
         )
         return min(free, AT_MOST)
 
-    def _send(self, receipt: Owed) -> None:
+    def _send(self, receipt: DueReceipt) -> None:
         link = self._turns.next(self.links, self.account.receipt_window, _DELIVER_SM)
         if link is None:
-            self._put_back(receipt, 0)
+            self._requeue(receipt, 0)
             return
         try:
             pdu = receipt_pdu(
@@ -141,27 +143,27 @@ class ReceiptSender:
                 receipt_format=self.account.receipt_format,
                 version=link.interface_version or 0,
             )
-            link.send(pdu, self._answered, (receipt, link, pdu))
+            link.send(pdu, self._on_response, (receipt, link, pdu))
         except NotSent:
-            self._put_back(receipt, 0)
+            self._requeue(receipt, 0)
         except Exception:
-            # It would fail each time, and those that were claimed with it wait behind it.
+            # It would fail each time, and block the receipts that were claimed with it.
             log.exception("smpp_receipt_unsendable", receipt=receipt.id)
             self._settled(receipt)
         else:
-            _show(link, ">", pdu)
+            _add_to_console(link, ">", pdu)
 
-    def _answered(self, context: Any, outcome: Response | LinkError) -> None:
+    def _on_response(self, context: Any, outcome: Response | LinkError) -> None:
         receipt, link, pdu = context
         connection = _connection(link)
-        # What becomes of the receipt comes first: nothing that is shown or counted may cost it.
+        # The receipt is settled first: an error in counting or in the console must not lose it.
         if isinstance(outcome, NotSent | LinkClosed):
-            self._put_back(receipt, 0)
+            self._requeue(receipt, 0)
             return
         if isinstance(outcome, LinkError):
-            self._put_back(receipt, receipt_queue.retry_seconds(receipt.attempts))
+            self._requeue(receipt, receipt_queue.retry_seconds(receipt.attempts))
             connection.console.note_silence(pdu)
-            self._count_silence(link, outcome)
+            self._count_timeout(link, outcome)
             return
         connection.silent = 0
         if outcome.status in _GOOD:
@@ -171,31 +173,31 @@ class ReceiptSender:
             log.info("smpp_receipt_rejected", account=str(self.account), status=outcome.status)
             self._settled(receipt)
         else:
-            self._put_back(receipt, receipt_queue.retry_seconds(receipt.attempts))
-        # Its place in the window is free.
+            self._requeue(receipt, receipt_queue.retry_seconds(receipt.attempts))
+        # A slot of the window is free.
         self._wakeup.set()
-        _show(link, "<", outcome)
+        _add_to_console(link, "<", outcome)
 
-    def _count_silence(self, link: Link, outcome: LinkError) -> None:
+    def _count_timeout(self, link: Link, outcome: LinkError) -> None:
         connection = _connection(link)
         if isinstance(outcome, ResponseTimeout):
             connection.silent += 1
             if connection.silent == SILENT_TIMEOUTS:
                 link.abort("does not answer deliver_sm")
 
-    def _settled(self, receipt: Owed) -> None:
+    def _settled(self, receipt: DueReceipt) -> None:
         self._done.append(receipt.id)
         self._more = True
         self._wakeup.set()
 
-    def _put_back(self, receipt: Owed, seconds: int) -> None:
+    def _requeue(self, receipt: DueReceipt, seconds: int) -> None:
         self._again.append((receipt.id, seconds))
         self._more = True
         self._wakeup.set()
 
 
-def _show(link: Link, direction: Direction, pdu: Pdu) -> None:
-    """Note a PDU for the console; whatever that raises ends no courier."""
+def _add_to_console(link: Link, direction: Direction, pdu: Pdu) -> None:
+    """Add a PDU to the console; an error there must not stop the sender."""
     try:
         _connection(link).console.note(direction, pdu)
     except Exception:

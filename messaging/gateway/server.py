@@ -1,4 +1,4 @@
-"""The server: it listens, lets customers bind, and keeps what all its binds share going."""
+"""The SMPP server: it listens, authenticates binds, and runs the work that all binds share."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from ssl import SSLContext
 
-    from messaging.gateway.sessions import Newcomer
+    from messaging.gateway.sessions import BindInfo
     from messaging.models.smpp_accounts import SmppAccount
     from messaging.smpp.events import Closed, UnexpectedResponse
     from messaging.smpp.pdus import Bind, Request
@@ -35,12 +35,12 @@ log = structlog.get_logger(__name__)
 
 SYSTEM_ID: Final = "imissive"
 REPORT_SECONDS: Final = 2.0
-LOOK_SECONDS: Final = 1.0
-"""The interval at which queued receipts are looked for without a wake-up."""
+POLL_SECONDS: Final = 1.0
+"""The interval of polling for receipts, besides notifications."""
 BINDS_REFUSED: Final = 3
 """Refused binds after which a connection is closed."""
 MOST_ADMISSIONS: Final = 200
-"""Binds that may wait for their password to be checked."""
+"""The limit of binds that wait for the check of their password."""
 REFUSING_SECONDS: Final = 2.0
 """The time that a connection over the limit has for its bind, which will be refused."""
 
@@ -67,7 +67,7 @@ class Options:
 
 
 class CustomerServer:
-    """An SMSC for customers. All of it belongs to one event loop."""
+    """An SMSC for customers. Belongs to one event loop."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -78,7 +78,7 @@ class CustomerServer:
         self.draining = False
         self._started_at = clock.now()
         self._threads = Threads(options.threads)
-        # Slow hashes have threads of their own: they must not hold up submits.
+        # Slow hashes have their own threads, so that they never delay submits.
         self._hashing = Threads(2)
         self._gate: Gate | None = None
         self._admissions = 0
@@ -87,28 +87,28 @@ class CustomerServer:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._notifications = Notifications(self._notified)
 
-    # -- from outside ------------------------------------------------------------------------
+    # -- start and stop ----------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Listen. Raises OSError where a port cannot be had, DatabaseError without a database."""
+        """Listen. Raise OSError if a port is unavailable, DatabaseError without a database."""
         self.server_id = await self._threads.run(sessions.open_server)
         self._gate = await self._hashing.run(Gate, self.server_id)
         options = self.options
         self.port = await self._listen(options.port, None)
         if options.tls is not None and options.tls_port is not None:
             self.tls_port = await self._listen(options.tls_port, options.tls)
-        for loop in (self._report_on, self._look_on, self._notifications.run):
+        for loop in (self._report_periodically, self._poll_periodically, self._notifications.run):
             self._loops.append(asyncio.create_task(loop()))
         log.info("smpp_server_listens", port=self.port, tls_port=self.tls_port or None)
 
     async def stop(self, seconds: float = 10.0) -> None:
-        """Let nobody in any more, answer what was asked, unbind all, and settle the receipts."""
+        """Stop accepting binds, respond to pending requests, unbind all, and settle receipts."""
         self.draining = True
         for server in self._servers:
             server.close()
         bound = [c for c in self.connections if c.session_id is not None]
-        for waiting in self.connections - set(bound):
-            waiting.link.close("the server ends")
+        for unbound in self.connections - set(bound):
+            unbound.link.close("the server ends")
         log.info("smpp_server_drains", binds=len(bound))
         ends = [connection.link.unbind(seconds) for connection in bound]
         await asyncio.gather(*ends, return_exceptions=True)
@@ -149,56 +149,56 @@ class CustomerServer:
     # -- connections -------------------------------------------------------------------------
 
     def _on_connected(self, link: Link, *, tls: bool) -> None:
-        made = link.owner = Connection(link, tls=tls)
-        self.connections.add(made)
+        connection = link.owner = Connection(link, tls=tls)
+        self.connections.add(connection)
         most = self.options.max_connections
         if len(self.connections) > 2 * most:
             link.abort("far too many connections")
         elif self.draining or len(self.connections) > most:
-            made.refusing = True
+            connection.refusing = True
             link.adopt(replace(link.config, session_init_timeout=REFUSING_SECONDS))
 
     def _on_bind(self, link: Link, pdu: Bind) -> None:
-        asking: Connection = link.owner
-        if asking.refusing or self.draining or self._admissions >= MOST_ADMISSIONS:
+        connection: Connection = link.owner
+        if connection.refusing or self.draining or self._admissions >= MOST_ADMISSIONS:
             link.refuse_bind(pdu, Status.ESME_RBINDFAIL)
             link.close("there are too many connections")
             return
         self._admissions += 1
-        self._start(self._admit(asking, pdu))
+        self._start(self._admit(connection, pdu))
 
-    async def _admit(self, asking: Connection, pdu: Bind) -> None:
-        link = asking.link
-        assert self._gate is not None  # noqa: S101 - made before anything listens
-        who = asking.introduce(pdu)
+    async def _admit(self, connection: Connection, pdu: Bind) -> None:
+        link = connection.link
+        assert self._gate is not None  # noqa: S101 - created before anything listens
+        info = connection.describe(pdu)
         try:
             account, session_id = await self._hashing.run(
-                self._gate.admit, pdu.system_id, pdu.password, who
+                self._gate.admit, pdu.system_id, pdu.password, info
             )
         except Denied as denied:
-            self._refuse(asking, pdu, denied.status)
+            self._refuse(connection, pdu, denied.status)
             return
         except Exception as error:
-            log.error("smpp_bind_failed", address=who.address, error=str(error).strip())
-            self._refuse(asking, pdu, Status.ESME_RSYSERR)
+            log.error("smpp_bind_failed", address=info.address, error=str(error).strip())
+            self._refuse(connection, pdu, Status.ESME_RSYSERR)
             return
         finally:
             self._admissions -= 1
         if self.draining or not link.accept_bind(pdu, SYSTEM_ID):
             link.close("the server ends")
-            await self._release(session_id, account.id, who, "it was gone before it was let in")
+            await self._release(session_id, account.id, info, "it was gone before it was let in")
             return
-        asking.newcomer, asking.bound_at = who, clock.now()
-        asking.session_id = session_id
-        asking.console.note("<", pdu)
-        self._customer(account).add(asking)
-        log.info("smpp_bound", system_id=account.system_id, kind=who.kind, peer=link.peer)
+        connection.info, connection.bound_at = info, clock.now()
+        connection.session_id = session_id
+        connection.console.note("<", pdu)
+        self._customer(account).add(connection)
+        log.info("smpp_bound", system_id=account.system_id, kind=info.kind, peer=link.peer)
 
-    def _refuse(self, asking: Connection, pdu: Bind, status: int) -> None:
-        asking.binds_refused += 1
-        asking.link.refuse_bind(pdu, status)
-        if asking.binds_refused >= BINDS_REFUSED:
-            asking.link.close("too many refused binds")
+    def _refuse(self, connection: Connection, pdu: Bind, status: int) -> None:
+        connection.binds_refused += 1
+        connection.link.refuse_bind(pdu, status)
+        if connection.binds_refused >= BINDS_REFUSED:
+            connection.link.close("too many refused binds")
 
     def _customer(self, account: SmppAccount) -> Customer:
         customer = self.customers.get(account.id)
@@ -210,22 +210,22 @@ class CustomerServer:
         return customer
 
     def _on_request(self, link: Link, pdu: Request) -> None:
-        asking: Connection = link.owner
-        if asking.customer is not None:
-            asking.customer.on_request(asking, pdu)
+        connection: Connection = link.owner
+        if connection.customer is not None:
+            connection.customer.on_request(connection, pdu)
 
     def _on_closed(self, link: Link, reason: Closed, _: object) -> None:
-        gone: Connection = link.owner
-        self.connections.discard(gone)
-        if gone.customer is None or gone.session_id is None or gone.newcomer is None:
+        closed: Connection = link.owner
+        self.connections.discard(closed)
+        if closed.customer is None or closed.session_id is None or closed.info is None:
             return
-        gone.customer.remove(gone)
-        account, who = gone.customer.account, gone.newcomer
-        why = gone.ended_by or str(reason)
+        closed.customer.remove(closed)
+        account, info = closed.customer.account, closed.info
+        text = closed.ended_by or str(reason)
         log.info(
-            "smpp_gone", system_id=account.system_id, kind=who.kind, peer=link.peer, reason=why
+            "smpp_gone", system_id=account.system_id, kind=info.kind, peer=link.peer, reason=text
         )
-        self._start(self._release(gone.session_id, account.id, who, why))
+        self._start(self._release(closed.session_id, account.id, info, text))
 
     def _on_protocol_error(
         self, link: Link, event: RemoteProtocolError | UnexpectedResponse
@@ -233,19 +233,21 @@ class CustomerServer:
         log_protocol_error(link, event)
         if not isinstance(event, RemoteProtocolError):
             return
-        made: Connection = link.owner
+        connection: Connection = link.owner
         if event.status == Status.ESME_ROK:
-            made.tails += 1
-            if made.tails > 1:
-                return  # a client that does it does it with each PDU: others would not be seen
-        made.console.note_fault(event)
+            connection.tails += 1
+            if connection.tails > 1:
+                return  # the client does it with each PDU, which would hide other errors
+        connection.console.note_fault(event)
 
-    async def _release(self, session_id: UUID, account_id: UUID, who: Newcomer, why: str) -> None:
+    async def _release(
+        self, session_id: UUID, account_id: UUID, info: BindInfo, reason: str
+    ) -> None:
         try:
             await self._threads.run(sessions.release, [session_id])
-            await self._threads.run(history.ended, account_id, who, why)
+            await self._threads.run(history.ended, account_id, info, reason)
         except Exception as error:
-            # The next report says that the server lives; this row ends with the server.
+            # The row is deleted with the server's, at the latest.
             log.warning("smpp_session_not_released", error=str(error).strip())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
@@ -253,77 +255,77 @@ class CustomerServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    # -- what goes on all the time -------------------------------------------------------------
+    # -- periodic work -----------------------------------------------------------------------
 
-    async def _report_on(self) -> None:
+    async def _report_periodically(self) -> None:
         while True:
             await asyncio.sleep(REPORT_SECONDS)
             await self._guarded("report", self._report)
 
-    async def _look_on(self) -> None:
+    async def _poll_periodically(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            await self._guarded("look", self._look)
+            await asyncio.sleep(POLL_SECONDS)
+            await self._guarded("poll", self._poll)
 
-    async def _guarded(self, what: str, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    async def _guarded(self, name: str, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
         try:
             await step()
         except Exception as error:
-            log.warning("smpp_server_step_failed", step=what, error=str(error).strip())
+            log.warning("smpp_server_step_failed", step=name, error=str(error).strip())
 
     async def _report(self) -> None:
-        """Say that we live and how the binds stand; take changed accounts over."""
-        reports = [row for row in (made.report() for made in self.connections) if row is not None]
+        """Report the server and its binds, and apply changed accounts."""
+        reports = [row for each in self.connections if (row := each.report()) is not None]
         forgotten = await self._threads.run(
             sessions.report, self.server_id, self._started_at, reports
         )
-        held = {made.session_id for made in self.connections}
-        if gone := [row.id for row in reports if row.id not in held]:
-            # Given back while it was being reported, which may have entered it again.
-            await self._threads.run(sessions.release, gone)
+        current = {connection.session_id for connection in self.connections}
+        if closed := [row.id for row in reports if row.id not in current]:
+            # Released during the report, which may have inserted it again.
+            await self._threads.run(sessions.release, closed)
         if forgotten:
-            for made in self.connections:
-                made.forget_report()
-        known = dict(self.customers)  # whose first bind comes meanwhile is not asked about
+            for connection in self.connections:
+                connection.forget_report()
+        known = dict(self.customers)  # without those whose first bind arrives meanwhile
         fresh = await self._threads.run(sessions.accounts_of, list(known))
         for account_id, customer in known.items():
             account = fresh.get(account_id)
             if account is not None and is_open(account):
                 customer.adopt(account)
             else:
-                self._turn_out(customer)
+                self._unbind_all(customer)
             if customer.idle:
                 del self.customers[account_id]
         await self._end_asked()
 
     async def _end_asked(self) -> None:
-        """Unbind the binds that operators have told to end."""
+        """Unbind the binds that operators asked to end."""
         asked = await self._threads.run(sessions.asked_to_end, self.server_id)
-        for made in list(self.connections):
-            if made.session_id in asked and not made.ended_by:
-                made.ended_by = history.OPERATOR
-                self._unbind(made)
+        for connection in list(self.connections):
+            if connection.session_id in asked and not connection.ended_by:
+                connection.ended_by = history.OPERATOR
+                self._unbind(connection)
 
-    def _turn_out(self, customer: Customer) -> None:
-        for made in list(customer.connections):
-            self._unbind(made)
+    def _unbind_all(self, customer: Customer) -> None:
+        for connection in list(customer.connections):
+            self._unbind(connection)
 
-    def _unbind(self, made: Connection) -> None:
-        if not made.link.unbinding:
-            self._start(made.link.unbind(self.options.link.response_timeout))
+    def _unbind(self, connection: Connection) -> None:
+        if not connection.link.unbinding:
+            self._start(connection.link.unbind(self.options.link.response_timeout))
 
-    async def _look(self) -> None:
-        """Ring for receipts that nobody rang for, and take back those of dead servers."""
+    async def _poll(self) -> None:
+        """Send due receipts without a notification, and release those of dead servers."""
         await self._threads.run(receipt_queue.reclaim)
-        listening = [
+        receiving = [
             key for key, customer in self.customers.items() if customer.receipt_sender.links
         ]
-        if listening:
-            for account_id in await self._threads.run(receipt_queue.due, listening):
+        if receiving:
+            for account_id in await self._threads.run(receipt_queue.due, receiving):
                 self._notified(account_id)
 
     def _notified(self, account_id: UUID | None) -> None:
-        """There are receipts for that account, or None: perhaps for any."""
+        """Wake the sender of that account's receipts; all senders for None."""
         if account_id is None:
             for customer in self.customers.values():
                 customer.receipt_sender.wake()

@@ -1,7 +1,7 @@
-"""Sessions: rows of live binds that all server processes share, alive while their process is.
+"""Sessions: the rows of live binds, which all server processes share; they live with their process.
 
-Rows are locked in one order, servers before accounts before sessions, and none so that another
-row's reference to it would have to wait: a bind and a report meet all the time.
+Rows are locked in one order, servers before accounts before sessions, and always by locks that
+foreign keys need not wait for, because binds and reports are concurrent all the time.
 """
 
 import os
@@ -20,8 +20,8 @@ from imissive.run.processes import command_line, process_name
 from messaging.models.smpp_accounts import SmppAccount, SmppServer, SmppSession
 
 COMMAND: Final = "smpp_server"
-"""The part of a command line by which a server is recognized."""
-_began = clock.now()
+"""The part of a command line that identifies a server."""
+_started_at = clock.now()
 FORGET_AFTER: Final = timedelta(minutes=1)
 _REPORTED: Final = (
     "submits",
@@ -40,8 +40,8 @@ _REPORTED: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Newcomer:
-    """A bind that asks to be let in."""
+class BindInfo:
+    """The details of a bind request."""
 
     kind: str
     address: str
@@ -53,11 +53,11 @@ class Newcomer:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A bind as it stands now; see SmppSession."""
+    """A bind's current status; see SmppSession."""
 
     id: UUID
     account_id: UUID
-    newcomer: Newcomer
+    info: BindInfo
     bound_at: datetime
     submits: int
     refused: int
@@ -77,26 +77,26 @@ def _alive_since() -> datetime:
 
 
 def live() -> QuerySet[SmppSession]:
-    """The binds there are, those of dead servers left out."""
+    """Return the current binds, without those of dead servers."""
     return SmppSession.objects.filter(server__seen_at__gte=_alive_since())
 
 
 def own_name() -> str:
-    """This process as people and its successor on this machine know it."""
+    """Return this process's name, by which its successor on this machine recognizes it."""
     return process_name(os.getpid())
 
 
-def _begin() -> None:
-    """Count as a process of its own from the fork on, not from what its parent imported."""
-    global _began
-    _began = clock.now()
+def _set_start() -> None:
+    """Set the start of a forked process to the fork, not to its parent's import."""
+    global _started_at
+    _started_at = clock.now()
 
 
-os.register_at_fork(after_in_child=_begin)
+os.register_at_fork(after_in_child=_set_start)
 
 
 def open_server() -> UUID:
-    """Enter this process among the servers, and strike off those of this machine that died."""
+    """Register this process as a server, and remove dead servers of this machine."""
     now = clock.now()
     dead = [row.pk for row in SmppServer.objects.all() if _died_here(row)]
     SmppServer.objects.filter(pk__in=dead).delete()
@@ -104,24 +104,24 @@ def open_server() -> UUID:
 
 
 def _died_here(server: SmppServer) -> bool:
-    """Return whether that server was a process of this machine that is no more."""
+    """Return whether that server was a process of this machine and has ended."""
     if server.name == own_name():
-        # A container's first process has the same number each time.
-        return server.started_at < _began
+        # A container's first process always has the same process id.
+        return server.started_at < _started_at
     pid = server.name.rpartition(":")[2]
     here = pid.isdigit() and server.name == process_name(int(pid))
     return here and COMMAND not in command_line(int(pid))
 
 
 @transaction.atomic
-def register(server_id: UUID, account: SmppAccount, newcomer: Newcomer) -> UUID | None:
-    """Take one of the account's places; its session's id, or None where all are taken."""
+def register(server_id: UUID, account: SmppAccount, info: BindInfo) -> UUID | None:
+    """Register a bind; return its session's id, or None if the account has its maximum."""
     _keep_server(server_id)
     locked = SmppAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
     if live().filter(account=locked).count() >= locked.max_binds:
         return None
     now = clock.now()
-    locked.last_bind_at, locked.last_bind_address = now, newcomer.address
+    locked.last_bind_at, locked.last_bind_address = now, info.address
     locked.save(update_fields=("last_bind_at", "last_bind_address"))
     session = SmppSession(
         id=ids.new_uuid(),
@@ -129,32 +129,33 @@ def register(server_id: UUID, account: SmppAccount, newcomer: Newcomer) -> UUID 
         server_id=server_id,
         bound_at=now,
         reported_at=now,
-        **_fields(newcomer),
+        **_fields(info),
     )
     session.save(force_insert=True)
     return session.id
 
 
 def _keep_server(server_id: UUID) -> None:
-    """Lock the server's row as a reference to it does."""
+    """Lock the server's row like a foreign key that refers to it."""
     with server_cursor() as cursor:
         cursor.execute("SELECT FROM messaging_smppserver WHERE id = %s FOR KEY SHARE", [server_id])
 
 
-def _fields(newcomer: Newcomer) -> dict[str, Any]:
-    return {name: getattr(newcomer, name) for name in Newcomer.__slots__}
+def _fields(info: BindInfo) -> dict[str, Any]:
+    return {name: getattr(info, name) for name in BindInfo.__slots__}
 
 
 def release(session_ids: Iterable[UUID]) -> None:
-    """Give the places back."""
+    """Remove ended sessions."""
     SmppSession.objects.filter(id__in=list(session_ids)).delete()
 
 
 @transaction.atomic
 def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> bool:
-    """Say that this server lives, and how those of its binds stand that have changed.
+    """Report that this server is alive, with the binds whose status changed.
 
-    True: it had been forgotten, as after a long time without the database, with all its binds.
+    Returns True if its row, with those of its binds, had been deleted, as after a long outage of
+    the database.
     """
     now = clock.now()
     # A plain update: one that reads the row first would lock out the sessions that refer to it.
@@ -169,7 +170,7 @@ def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> 
                 server_id=server_id,
                 bound_at=row.bound_at,
                 reported_at=now,
-                **_fields(row.newcomer),
+                **_fields(row.info),
                 **{name: getattr(row, name) for name in _REPORTED[:-1]},
             )
             for row in reports
@@ -183,22 +184,22 @@ def report(server_id: UUID, started_at: datetime, reports: Sequence[Report]) -> 
 
 
 def end(session: SmppSession) -> None:
-    """Have the bind ended by the server that holds it, within two seconds."""
+    """Ask the bind's server to end it, which takes up to two seconds."""
     SmppSession.objects.filter(pk=session.pk).update(end_asked_at=clock.now())
 
 
 def asked_to_end(server_id: UUID) -> set[UUID]:
-    """The binds of that server that shall end."""
-    found = SmppSession.objects.filter(server_id=server_id, end_asked_at__isnull=False)
-    return set(found.values_list("id", flat=True))
+    """Return the binds of that server that operators asked to end."""
+    rows = SmppSession.objects.filter(server_id=server_id, end_asked_at__isnull=False)
+    return set(rows.values_list("id", flat=True))
 
 
 def close_server(server_id: UUID) -> None:
-    """Take this process off the list, with whatever it still holds there."""
+    """Remove this process's row, with the sessions that it still has."""
     SmppServer.objects.filter(id=server_id).delete()
 
 
 def accounts_of(account_ids: Iterable[UUID]) -> dict[UUID, SmppAccount]:
-    """Those accounts as they are now, with their organizations."""
-    found = SmppAccount.objects.select_related("organization").in_bulk(list(account_ids))
-    return {key: account for key, account in found.items() if isinstance(key, UUID)}
+    """Return the current rows of those accounts, with their organizations."""
+    accounts = SmppAccount.objects.select_related("organization").in_bulk(list(account_ids))
+    return {key: account for key, account in accounts.items() if isinstance(key, UUID)}

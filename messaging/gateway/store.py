@@ -1,7 +1,7 @@
-"""Submits into the database: many of one account in one transaction, each with its own outcome.
+"""Storing of submits: many of one account in one transaction, each with its own outcome.
 
-Nothing is answered before that transaction is committed. What was accepted is a message like any
-other (messaging/sending/accept.py), with a row here that says under which id and in which form.
+No submit gets its response before that transaction is committed. An accepted submit is a message
+like any other (messaging/sending/accept.py), with a row here for its id and its SMPP fields.
 """
 
 from collections.abc import Sequence
@@ -19,9 +19,9 @@ from imissive.core.sql import server_cursor
 from messaging.gateway import reassembly
 from messaging.gateway.reassembly import Assembly
 from messaging.gateway.submit_parser import (
+    ParsedSubmit,
     Part,
     Refused,
-    Wanted,
     decode_text,
 )
 from messaging.models.smpp_accounts import SmppAccount
@@ -38,38 +38,40 @@ from messaging.states import Status
 log = structlog.get_logger(__name__)
 
 SOURCE: Final = "smpp"
-USED_AGAIN: Final = 10
+REUSED_AT_MOST: Final = 10
 """The number of times that a reference may be reused among the submits of one transaction."""
 
 
 @dataclass(slots=True)
 class Submit:
-    """One submit on its way: afterwards `code` says why not, or `id` what it is known by.
+    """A submit and its outcome: `code` of a refusal, or else the accepted `id`.
 
-    `shown_id`: the id that its customer knows it by where that is another's (submit_multi).
-    `bind`: the session that it came by.
+    `shown_id`: the id that its customer sees if that is another one's (submit_multi).
+    `bind`: the session that it arrived on.
     """
 
-    wanted: Wanted
+    parsed: ParsedSubmit
     id: UUID
     code: str = ""
     shown_id: UUID | None = None
     bind: UUID | None = None
 
 
-def new_submit(wanted: Wanted, shown_id: UUID | None = None, bind: UUID | None = None) -> Submit:
-    """A submit with the id that it will have."""
-    return Submit(wanted, ids.new_uuid(), "", shown_id, bind)
+def new_submit(
+    parsed: ParsedSubmit, shown_id: UUID | None = None, bind: UUID | None = None
+) -> Submit:
+    """Return a submit with a new id."""
+    return Submit(parsed, ids.new_uuid(), "", shown_id, bind)
 
 
 def take(account: SmppAccount, submits: Sequence[Submit]) -> None:
-    """Accept what is acceptable of them, in one transaction, and set their outcomes."""
+    """Accept the valid submits in one transaction, and set the outcome of each."""
     with transaction.atomic():
-        _Taking(account, submits).run()
+        _Transaction(account, submits).run()
 
 
 def stored(submits: Sequence[Submit]) -> set[UUID]:
-    """Which of them are in the database: for when a commit's outcome was not told."""
+    """Return the ids that are stored, for a commit whose outcome is unknown."""
     with server_cursor() as cursor:
         cursor.execute(
             "SELECT id FROM messaging_smppsubmit WHERE id = ANY(%s::uuid[])",
@@ -100,8 +102,8 @@ RETURNING id
 """
 
 
-class _Taking:
-    """One transaction's work."""
+class _Transaction:
+    """The work of one transaction."""
 
     def __init__(self, account: SmppAccount, submits: Sequence[Submit]) -> None:
         self.account = account
@@ -111,90 +113,91 @@ class _Taking:
         self.ended: set[UUID] = set()
 
     def run(self) -> None:
-        self._find_own()
-        left = self._round()
-        for _again in range(USED_AGAIN):
-            if not left:
+        self._assign_own_texts()
+        conflicting = self._round()
+        for _again in range(REUSED_AT_MOST):
+            if not conflicting:
                 return
-            self.submits = self._elsewhere(left)
-            left = self._round()
-        for submit in left:
+            self._resolve(conflicting)
+            self.submits = conflicting
+            conflicting = self._round()
+        for submit in conflicting:
             submit.code = "CONFLICT"
 
-    def _find_own(self) -> None:
-        """Parts of binds that have a text of their own under a reference used twice."""
-        apart = {
-            submit.id: submit.wanted.part.apart(submit.bind)
+    def _assign_own_texts(self) -> None:
+        """Assign parts to their bind's own text, where two binds use the same reference."""
+        own_parts = {
+            submit.id: submit.parsed.part.of_bind(submit.bind)
             for submit in self.submits
-            if submit.wanted.part is not None and submit.bind is not None
+            if submit.parsed.part is not None and submit.bind is not None
         }
-        if not apart:
+        if not own_parts:
             return
-        begun = reassembly.begun(self.account.id, {part.key for part in apart.values()})
+        keys = {part.key for part in own_parts.values()}
+        existing = reassembly.existing(self.account.id, keys)
         for submit in self.submits:
-            part = apart.get(submit.id)
-            if part is not None and part.key in begun:
-                submit.wanted = replace(submit.wanted, part=part)
+            part = own_parts.get(submit.id)
+            if part is not None and part.key in existing:
+                submit.parsed = replace(submit.parsed, part=part)
 
-    def _elsewhere(self, left: Sequence[Submit]) -> Sequence[Submit]:
-        """Make room for parts whose places are taken by those of another text."""
-        for submit in left:
-            part, assembly = submit.wanted.part, self._assembly(submit.wanted.part)
+    def _resolve(self, conflicting: Sequence[Submit]) -> None:
+        """Resolve conflicts with the parts of another text under the same reference."""
+        for submit in conflicting:
+            part, assembly = submit.parsed.part, self._assembly(submit.parsed.part)
             if part is None or assembly is None or assembly.id in self.ended:
                 continue
             if submit.bind is None or assembly.bind == submit.bind:
                 reassembly.supersede(assembly.id)
                 self.ended.add(assembly.id)
             else:
-                submit.wanted = replace(submit.wanted, part=part.apart(submit.bind))
-        return left
+                submit.parsed = replace(submit.parsed, part=part.of_bind(submit.bind))
 
     def _round(self) -> list[Submit]:
-        """Take the submits; those are left whose places are taken."""
-        parts = [(part, s.bind) for s in self.submits if (part := s.wanted.part) is not None]
+        """Store the submits; return those that conflict with the parts of another text."""
+        parts = [(part, s.bind) for s in self.submits if (part := s.parsed.part) is not None]
         self.assemblies = reassembly.lock(self.account.id, parts)
-        self.submits, left = self._in_order()
+        self.submits, conflicting = self._split()
         if not self.submits:
-            return left
+            return conflicting
         fresh = self._insert()
         repeated = [submit for submit in self.submits if submit.id not in fresh]
         new = [submit for submit in self.submits if submit.id in fresh]
-        self._begin_assemblies([submit for submit in new if submit.wanted.part])
-        self._accept([submit for submit in new if not submit.wanted.part])
-        self._finish_assemblies([submit for submit in new if submit.wanted.part])
+        self._start_assemblies([submit for submit in new if submit.parsed.part])
+        self._accept([submit for submit in new if not submit.parsed.part])
+        self._finish_assemblies([submit for submit in new if submit.parsed.part])
         self._remove([submit for submit in new if submit.code])
-        self._recall(repeated, new)
-        return left
+        self._resolve_repeated(repeated, new)
+        return conflicting
 
-    def _in_order(self) -> tuple[list[Submit], list[Submit]]:
-        """Those whose places are free, or theirs, and the others.
+    def _split(self) -> tuple[list[Submit], list[Submit]]:
+        """Return the submits to store, and those that conflict with other parts.
 
-        What a bind sends after a part that has no place is of that part's text, not of the one that
-        is there: or a mixture of both would be sent.
+        Further parts from the bind of a conflicting part belong to that part's text, too:
+        otherwise, a mixture of both texts would be sent.
         """
-        there = reassembly.places([a.id for a in self.assemblies.values() if not a.is_new])
-        another: set[tuple[UUID, UUID | None]] = set()
-        taken, left = [], []
+        digests = reassembly.stored_parts([a.id for a in self.assemblies.values() if not a.is_new])
+        other_texts: set[tuple[UUID, UUID | None]] = set()
+        storable, conflicting = [], []
         for submit in self.submits:
-            part, assembly = submit.wanted.part, self._assembly(submit.wanted.part)
+            part, assembly = submit.parsed.part, self._assembly(submit.parsed.part)
             if part is None or assembly is None:
-                taken.append(submit)
+                storable.append(submit)
                 continue
-            place, octets = (assembly.id, part.number), sha256(submit.wanted.content).digest()
-            if there.get(place) == octets:
-                taken.append(submit)
-            elif place in there or (assembly.id, submit.bind) in another:
-                another.add((assembly.id, submit.bind))
-                left.append(submit)
+            key, digest = (assembly.id, part.number), sha256(submit.parsed.content).digest()
+            if digests.get(key) == digest:
+                storable.append(submit)
+            elif key in digests or (assembly.id, submit.bind) in other_texts:
+                other_texts.add((assembly.id, submit.bind))
+                conflicting.append(submit)
             else:
-                there[place] = octets
-                taken.append(submit)
-        return taken, left
+                digests[key] = digest
+                storable.append(submit)
+        return storable, conflicting
 
     # -- rows ------------------------------------------------------------------------------------
 
     def _insert(self) -> set[UUID]:
-        """Write them all; the ids of those that are no repetition."""
+        """Insert all submits; return the ids of those that are not repeated."""
         rows = [self._row(submit) for submit in self.submits]
         columns: dict[str, Any] = {name: [row[name] for row in rows] for name in rows[0]}
         with server_cursor() as cursor:
@@ -202,25 +205,25 @@ class _Taking:
             return {row[0] for row in cursor.fetchall()}
 
     def _row(self, submit: Submit) -> dict[str, Any]:
-        wanted = submit.wanted
-        assembly = self._assembly(wanted.part)
+        parsed = submit.parsed
+        assembly = self._assembly(parsed.part)
         return {
             "id": submit.id,
             "message_id": None if assembly else submit.id,
-            "registered": wanted.registered_delivery,
-            "source_ton": wanted.source.ton,
-            "source_npi": wanted.source.npi,
-            "source_addr": wanted.source.written,
-            "dest_ton": wanted.destination.ton,
-            "dest_npi": wanted.destination.npi,
-            "dest_addr": wanted.destination.written,
-            "reference": wanted.reference,
-            "fingerprint": wanted.fingerprint,
+            "registered": parsed.registered_delivery,
+            "source_ton": parsed.source.ton,
+            "source_npi": parsed.source.npi,
+            "source_addr": parsed.source.written,
+            "dest_ton": parsed.destination.ton,
+            "dest_npi": parsed.destination.npi,
+            "dest_addr": parsed.destination.written,
+            "reference": parsed.reference,
+            "fingerprint": parsed.fingerprint,
             "assembly_id": assembly.id if assembly else None,
-            "number": wanted.part.number if wanted.part else None,
-            "content": wanted.content if assembly else b"",
+            "number": parsed.part.number if parsed.part else None,
+            "content": parsed.content if assembly else b"",
             "shown_id": submit.shown_id,
-            "data_coding": wanted.data_coding,
+            "data_coding": parsed.data_coding,
         }
 
     def _assembly(self, part: Part | None) -> Assembly | None:
@@ -234,14 +237,14 @@ class _Taking:
                     [[submit.id for submit in refused]],
                 )
 
-    def _recall(self, repeated: Sequence[Submit], new: Sequence[Submit]) -> None:
-        """Give repetitions the id that their first got, or its refusal."""
+    def _resolve_repeated(self, repeated: Sequence[Submit], new: Sequence[Submit]) -> None:
+        """Set the outcomes of repeated submits to those of the first ones."""
         for submit in repeated:
             first = _first_of(submit, new)
             if first is not None:
                 submit.id, submit.code = first.id, first.code
                 continue
-            wanted, assembly = submit.wanted, self._assembly(submit.wanted.part)
+            parsed, assembly = submit.parsed, self._assembly(submit.parsed.part)
             with server_cursor() as cursor:
                 cursor.execute(
                     "SELECT COALESCE(shown_id, id) FROM messaging_smppsubmit"
@@ -249,10 +252,10 @@ class _Taking:
                     " OR assembly_id = %s AND number = %s AND content = %b)",
                     [
                         self.account.id,
-                        wanted.fingerprint,
+                        parsed.fingerprint,
                         assembly.id if assembly else None,
-                        wanted.part.number if wanted.part else None,
-                        wanted.content,
+                        parsed.part.number if parsed.part else None,
+                        parsed.content,
                     ],
                 )
                 row = cursor.fetchone()
@@ -263,21 +266,21 @@ class _Taking:
 
     # -- messages --------------------------------------------------------------------------------
 
-    def _send_request(self, wanted: Wanted) -> SendRequest:
+    def _send_request(self, parsed: ParsedSubmit) -> SendRequest:
         return SendRequest(
             organization_id=self.organization_id,
             source=SOURCE,
             test=self.account.test,
-            urgent=wanted.urgent,
-            scheduled_at=wanted.scheduled_at,
-            validity=wanted.validity,
+            urgent=parsed.urgent,
+            scheduled_at=parsed.scheduled_at,
+            validity=parsed.validity,
         )
 
     def _accept(self, singles: Sequence[Submit]) -> None:
         requests = [
             (
-                self._send_request(submit.wanted),
-                _draft(submit.wanted, submit.wanted.text or "", submit.id),
+                self._send_request(submit.parsed),
+                _draft(submit.parsed, submit.parsed.text or "", submit.id),
             )
             for submit in singles
         ]
@@ -286,91 +289,91 @@ class _Taking:
 
     # -- long texts ------------------------------------------------------------------------------
 
-    def _begin_assemblies(self, parts: Sequence[Submit]) -> None:
-        """Judge and charge for what begins now; refuse its parts where it cannot be."""
+    def _start_assemblies(self, parts: Sequence[Submit]) -> None:
+        """Evaluate and charge new texts; refuse the parts of those that are not accepted."""
         codes: dict[bytes, str] = {}
         for submit in parts:
-            part, assembly = submit.wanted.part, self._assembly(submit.wanted.part)
+            part, assembly = submit.parsed.part, self._assembly(submit.parsed.part)
             if part is None or assembly is None:
                 continue
             if assembly.is_new and part.key not in codes:
-                codes[part.key] = self._begin(submit.wanted, assembly)
+                codes[part.key] = self._start(submit.parsed, assembly)
             submit.code = codes.get(part.key, "")
         refused = [self.assemblies[key].id for key, code in codes.items() if code]
-        reassembly.end(refused)
+        reassembly.remove(refused)
         self.ended.update(refused)
 
-    def _begin(self, wanted: Wanted, assembly: Assembly) -> str:
-        # Any short text: number and sender are judged, and a part's price is known.
-        draft = _draft(wanted, "x", None)
-        terms = terms_of(self._send_request(wanted), [draft])
-        opinion = examine(draft, terms)
-        if opinion.problems:
-            return opinion.problems[0].code
+    def _start(self, parsed: ParsedSubmit, assembly: Assembly) -> str:
+        # With any short text, the evaluation checks number and sender and finds a part's price.
+        draft = _draft(parsed, "x", None)
+        terms = terms_of(self._send_request(parsed), [draft])
+        evaluation = examine(draft, terms)
+        if evaluation.problems:
+            return evaluation.problems[0].code
         if assembly.total > terms.max_parts:
             return "MESSAGE_TOO_LONG"
         covered = reassembly.reserve(
-            self.organization_id, assembly, (opinion.unit_price or 0) * assembly.total
+            self.organization_id, assembly, (evaluation.unit_price or 0) * assembly.total
         )
         return "" if covered else "INSUFFICIENT_CREDITS"
 
     def _finish_assemblies(self, parts: Sequence[Submit]) -> None:
-        """Accept the texts that have become whole."""
+        """Accept the texts that are complete now."""
         open_parts = [submit for submit in parts if not submit.code]
         by_id = {
             assembly.id: assembly
-            for assembly in (self._assembly(submit.wanted.part) for submit in open_parts)
+            for assembly in (self._assembly(submit.parsed.part) for submit in open_parts)
             if assembly is not None
         }
-        for assembly_id, (part_ids, contents) in reassembly.whole(list(by_id)).items():
-            mine = [submit for submit in open_parts if submit.id in part_ids]
-            self._finish(by_id[assembly_id], part_ids, contents, mine)
+        for assembly_id, (part_ids, contents) in reassembly.complete(list(by_id)).items():
+            current = [submit for submit in open_parts if submit.id in part_ids]
+            self._finish(by_id[assembly_id], part_ids, contents, current)
 
     def _finish(
         self,
         assembly: Assembly,
         part_ids: Sequence[UUID],
         contents: Sequence[bytes],
-        mine: Sequence[Submit],
+        current: Sequence[Submit],
     ) -> None:
-        wanted = mine[0].wanted
-        reassembly.give_back(self.organization_id, [assembly])
+        parsed = current[0].parsed
+        reassembly.refund(self.organization_id, [assembly])
         try:
-            draft = _draft(wanted, decode_text(wanted.coding, contents), part_ids[0])
-            code = code_of(accept_each([(self._send_request(wanted), draft)])[0])
+            draft = _draft(parsed, decode_text(parsed.coding, contents), part_ids[0])
+            code = code_of(accept_each([(self._send_request(parsed), draft)])[0])
         except Refused as refused:
             code = refused.code
         if not code:
             reassembly.join(part_ids[0], part_ids)
-            reassembly.end([assembly.id])
+            reassembly.remove([assembly.id])
             self.ended.add(assembly.id)
             return
-        # The parts that were answered before end as failed; those of this moment are refused.
-        reassembly.drop([assembly.id], Status.FAILED, code, [submit.id for submit in mine])
+        # Parts that were acknowledged before fail with a receipt; the current ones are refused.
+        reassembly.drop([assembly.id], Status.FAILED, code, [submit.id for submit in current])
         self.ended.add(assembly.id)
-        for submit in mine:
+        for submit in current:
             submit.code = code
 
 
 def _first_of(submit: Submit, new: Sequence[Submit]) -> Submit | None:
-    """Return what identifies a repeated submit: its fingerprint, or the part and its octets."""
-    wanted = submit.wanted
+    """Return the submit that this one repeats, by its fingerprint, or by its part and octets."""
+    parsed = submit.parsed
     for other in new:
-        if wanted.fingerprint is not None and other.wanted.fingerprint == wanted.fingerprint:
+        if parsed.fingerprint is not None and other.parsed.fingerprint == parsed.fingerprint:
             return other
-        same = other.wanted.part == wanted.part and other.wanted.content == wanted.content
-        if wanted.part is not None and same:
+        same = other.parsed.part == parsed.part and other.parsed.content == parsed.content
+        if parsed.part is not None and same:
             return other
     return None
 
 
-def _draft(wanted: Wanted, text: str, message_id: UUID | None) -> Draft:
-    reference = "" if wanted.reference is None else str(wanted.reference)
-    return Draft(wanted.to, text, wanted.sender, reference, id=message_id)
+def _draft(parsed: ParsedSubmit, text: str, message_id: UUID | None) -> Draft:
+    reference = "" if parsed.reference is None else str(parsed.reference)
+    return Draft(parsed.to, text, parsed.sender, reference, id=message_id)
 
 
 def code_of(outcome: Accepted | Refusal | InsufficientCredits) -> str:
-    """Why it was refused; nothing where it was not."""
+    """Return the code of a refusal, or "" if it was accepted."""
     if isinstance(outcome, InsufficientCredits):
         return "INSUFFICIENT_CREDITS"
     if isinstance(outcome, Accepted):

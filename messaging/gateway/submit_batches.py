@@ -1,4 +1,4 @@
-"""A batch of submits through the limits and into the database, whatever the database does."""
+"""Processing of a batch of submits: throttling, storing, and handling of database faults."""
 
 import time
 from collections.abc import Sequence
@@ -13,17 +13,17 @@ from messaging.models.smpp_accounts import SmppAccount
 
 log = structlog.get_logger(__name__)
 
-ASK_SECONDS: Final = 20.0
-"""The time for which the database is asked about a commit whose outcome is unknown."""
-ASK_PAUSE: Final = 0.5
+OUTCOME_SECONDS: Final = 20.0
+"""The longest time of checking whether a commit with unknown outcome succeeded."""
+OUTCOME_PAUSE: Final = 0.5
 
 
 class OutcomeUnknown(Exception):
-    """Whether the submits were stored cannot be found out."""
+    """It cannot be determined whether the submits were stored."""
 
 
-def take_batch(account: SmppAccount, submits: Sequence[Submit]) -> None:
-    """Set the outcomes of the submits. Raises OutcomeUnknown: then none of them may be answered."""
+def store_batch(account: SmppAccount, submits: Sequence[Submit]) -> None:
+    """Set the outcomes of the submits. After OutcomeUnknown, none may get a response."""
     passing = throttling.admit(account, submits)
     if not passing:
         return
@@ -34,12 +34,12 @@ def take_batch(account: SmppAccount, submits: Sequence[Submit]) -> None:
             log.warning("smpp_database_failed", error=str(error).strip())
             _settle(passing, error)
             return
-        # A mistake of ours about one of them must not cost the others.
+        # A bug that one submit triggers must not affect the others.
         log.exception("smpp_submits_failed", account=str(account), submits=len(passing))
-        _take_singly(account, passing)
+        _store_singly(account, passing)
 
 
-def _take_singly(account: SmppAccount, submits: Sequence[Submit]) -> None:
+def _store_singly(account: SmppAccount, submits: Sequence[Submit]) -> None:
     for submit in submits:
         submit.code = ""
         try:
@@ -55,15 +55,15 @@ def _settle(submits: Sequence[Submit], error: Exception) -> None:
     """Set the outcomes of submits whose transaction failed because of the database."""
     forget_broken_connections(error)
     if not is_undone(error):
-        _ask(submits)
+        _find_outcomes(submits)
         return
     for submit in submits:
         submit.code = submit.code or "UNAVAILABLE"
 
 
-def _ask(submits: Sequence[Submit]) -> None:
-    """The connection was lost, perhaps after the commit: answer by what is there."""
-    until = time.monotonic() + ASK_SECONDS
+def _find_outcomes(submits: Sequence[Submit]) -> None:
+    """Set the outcomes by the stored rows, after a connection lost around the commit."""
+    until = time.monotonic() + OUTCOME_SECONDS
     while True:
         try:
             stored = store.stored(submits)
@@ -73,7 +73,7 @@ def _ask(submits: Sequence[Submit]) -> None:
             forget_broken_connections(error)
             if time.monotonic() > until:
                 raise OutcomeUnknown from None
-            time.sleep(ASK_PAUSE)
+            time.sleep(OUTCOME_PAUSE)
             continue
         for submit in submits:
             if submit.id not in stored and not submit.code:

@@ -1,7 +1,7 @@
-"""The parser of submits: what each asks for, from its PDU. Pure.
+"""The parser of submits: it reads a message from each PDU. Pure.
 
-Raises Refused with a code of statuses.py; what any message can have wrong (number, sender, length)
-is judged later, by the one function that judges all messages.
+It raises Refused with a code of command_statuses.py. Problems that any message can have (number,
+sender, length) are found later, by the evaluation that all messages share.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _BIG_ENDIAN, _LITTLE_ENDIAN, _UTF_8_MARK = b"\xfe\xff", b"\xff\xfe", b"\xef\xbb\
 _NO_WORD: Final = frozenset({b"", b" ", b"\n", b"\r", b"\0"})
 # data_coding, SMPP 3.4, 5.2.19; 0 and 1 are the account's.
 _CODINGS: Final = {0x03: LATIN_1, 0x08: UCS2}
-# Octets for a program on the handset, and no text: they cannot be sent as what they are.
+# Octets for a program on the handset instead of a text: they cannot be sent unchanged.
 _BINARY: Final = frozenset({0x02, 0x04})
 # 3GPP 23.038, 4: the alphabet in bits 3 and 2 of the general group, in bit 2 of the last one.
 _CONTROLS: Final = frozenset(map(chr, (*range(32), 127))) - frozenset("\t\n\f\r")
@@ -49,7 +49,7 @@ _GENERAL: Final = (GSM, None, UCS2, None)
 
 
 class Refused(Exception):
-    """A submit that cannot be what it says. `code` is of statuses.py."""
+    """An invalid submit. `code` is one of command_statuses.py."""
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(reason)
@@ -57,7 +57,7 @@ class Refused(Exception):
 
 
 class Dialect(Protocol):
-    """The settings of an account by which its submits are read."""
+    """The settings of an account for reading its submits."""
 
     @property
     def default_coding(self) -> str: ...
@@ -73,7 +73,7 @@ class Dialect(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """An address as the customer wrote it."""
+    """An address in the customer's form."""
 
     ton: int
     npi: int
@@ -82,24 +82,26 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """The place of a part in a long text. `key` is the same for all its parts, and for those of
-    another text only where its sender used the reference again."""
+    """The position of a part in a concatenated text.
+
+    `key` is the same for all its parts, and for another text only if the reference is reused.
+    """
 
     key: bytes
     total: int
     number: int
 
-    def apart(self, bind: UUID) -> Part:
-        """The part as that of a text that this bind alone has under the same reference."""
+    def of_bind(self, bind: UUID) -> Part:
+        """Return the part as one of a separate text that only this bind sends."""
         key = blake2b(self.key + bind.bytes, digest_size=16).digest()
         return Part(key, self.total, self.number)
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A submit, read. `content` is its user data in `coding`; `text` is None for a part.
+class ParsedSubmit:
+    """A parsed submit. `content` is its user data in `coding`; `text` is None for a part.
 
-    `fingerprint` tells a repetition, where the account wants that.
+    `fingerprint` identifies a repeated submit, if the account's settings ask for that.
     """
 
     source: Address
@@ -119,8 +121,8 @@ class Wanted:
     fingerprint: bytes | None
 
 
-def read_submit(pdu: SubmitSm, dialect: Dialect, now: datetime) -> Wanted:
-    """A submit_sm (SMPP 3.4, 4.4.1). Raises Refused."""
+def read_submit(pdu: SubmitSm, dialect: Dialect, now: datetime) -> ParsedSubmit:
+    """Parse a submit_sm (SMPP 3.4, 4.4.1). Raise Refused if it is invalid."""
     if pdu.replace_if_present_flag:
         raise Refused("REPLACE_NOT_OFFERED", "replace_if_present_flag is set")
     if pdu.sm_default_msg_id:
@@ -140,8 +142,8 @@ def read_submit(pdu: SubmitSm, dialect: Dialect, now: datetime) -> Wanted:
     )
 
 
-def read_data(pdu: DataSm, dialect: Dialect, now: datetime) -> Wanted:
-    """A data_sm (SMPP 3.4, 4.7.1); qos_time_to_live is its validity. Raises Refused."""
+def read_data(pdu: DataSm, dialect: Dialect, now: datetime) -> ParsedSubmit:
+    """Parse a data_sm (SMPP 3.4, 4.7.1), with its validity in qos_time_to_live. Raise Refused."""
     if Tag.MESSAGE_PAYLOAD not in pdu.tlvs:
         raise Refused("MISSING_PARAMETER", "message_payload is missing")
     seconds = pdu.tlv_int(Tag.QOS_TIME_TO_LIVE)
@@ -163,7 +165,7 @@ def _read(
     scheduled_at: datetime | None,
     validity: timedelta | None,
     urgent: bool,
-) -> Wanted:
+) -> ParsedSubmit:
     _check_classes(pdu)
     source = Address(pdu.source_addr_ton, pdu.source_addr_npi, pdu.source_addr)
     coding = coding_of(pdu.data_coding, dialect)
@@ -181,7 +183,7 @@ def _read(
     reference = pdu.tlv_int(Tag.USER_MESSAGE_REFERENCE)
     if reference is not None and reference > _LARGEST_REFERENCE:
         raise Refused("INVALID_PARAMETER", "user_message_reference has two octets")
-    return Wanted(
+    return ParsedSubmit(
         source=source,
         destination=destination,
         to=number_of(destination, dialect.home),
@@ -215,21 +217,21 @@ def _check_classes(pdu: SubmitSm | DataSm) -> None:
 
 
 def destinations_of(pdu: SubmitMulti) -> list[Address]:
-    """A submit_multi's numbers (SMPP 3.4, 4.5.1). Raises Refused for a distribution list."""
-    found = []
+    """Return a submit_multi's numbers (SMPP 3.4, 4.5.1). Raise Refused for distribution lists."""
+    addresses = []
     for destination in pdu.dest_address:
         if isinstance(destination, DistributionList):
             raise Refused("DISTRIBUTION_LIST_NOT_OFFERED", "there are no distribution lists")
-        found.append(
+        addresses.append(
             Address(
                 destination.dest_addr_ton, destination.dest_addr_npi, destination.destination_addr
             )
         )
-    return found
+    return addresses
 
 
 def single_of(pdu: SubmitMulti, destination: Address) -> SubmitSm:
-    """The submit_sm that a submit_multi stands for, for one of its destinations."""
+    """Return the equivalent submit_sm for one destination of a submit_multi."""
     return SubmitSm(
         pdu.service_type,
         pdu.source_addr_ton,
@@ -256,10 +258,10 @@ def single_of(pdu: SubmitMulti, destination: Address) -> SubmitSm:
 
 
 def number_of(address: Address, home: str) -> str:
-    """Return the destination as the evaluation takes it. Raises Refused.
+    """Return the destination in the form for the evaluation. Raise Refused.
 
-    `home` is the country of national numbers. Many clients write any number with TON 0, mostly with
-    its calling code and without a plus.
+    `home` is the country of national numbers. Many clients send all numbers with TON 0, mostly with
+    the calling code and without a plus.
     """
     if address.npi not in _NPIS:
         raise Refused("INVALID_DESTINATION_NPI", "this numbering plan is not served")
@@ -278,7 +280,7 @@ def number_of(address: Address, home: str) -> str:
 
 
 def _sender(address: Address) -> str | None:
-    """The sender ID that a source address names; None is the organization's default one."""
+    """Return the sender ID of a source address; None for the organization's default."""
     if not address.written:
         return None
     if address.ton > Ton.ABBREVIATED:
@@ -292,24 +294,24 @@ def _sender(address: Address) -> str | None:
 
 
 def coding_of(data_coding: int, dialect: Dialect) -> str:
-    """Return the coding of a text with that data_coding. Raises Refused where we cannot read it.
+    """Return the coding of a text with that data_coding. Raise Refused if it is unsupported.
 
-    A message class (3GPP 23.038, 4) only says how a handset shows the text, and is let go.
+    A message class (3GPP 23.038, 4) only affects how a handset displays the text, and is ignored.
     """
     default = dialect.default_coding
     if data_coding == 0:
         return default
     if data_coding == 1:
         return dialect.ascii_coding
-    found = _CODINGS.get(data_coding)
-    if found is None and data_coding & 0xF0 == 0x10:
-        found = _GENERAL[data_coding >> 2 & 3]
-    elif found is None and data_coding & 0xF0 == 0xF0:
-        found = None if data_coding & 4 else GSM
-    if found is None:
-        what = "binary data" if _is_binary(data_coding) else "not read"
-        raise Refused("INVALID_CODING", f"data_coding {data_coding} is {what}")
-    return default if found == GSM and default == PACKED else found
+    coding = _CODINGS.get(data_coding)
+    if coding is None and data_coding & 0xF0 == 0x10:
+        coding = _GENERAL[data_coding >> 2 & 3]
+    elif coding is None and data_coding & 0xF0 == 0xF0:
+        coding = None if data_coding & 4 else GSM
+    if coding is None:
+        problem = "binary data" if _is_binary(data_coding) else "not read"
+        raise Refused("INVALID_CODING", f"data_coding {data_coding} is {problem}")
+    return default if coding == GSM and default == PACKED else coding
 
 
 def _is_binary(data_coding: int) -> bool:
@@ -319,7 +321,7 @@ def _is_binary(data_coding: int) -> bool:
 
 
 def decode_text(coding: str, parts: Sequence[bytes]) -> str:
-    """The text of one or all parts, in order. Raises Refused where the octets are no such text."""
+    """Return the text of one or all parts, in order. Raise Refused for invalid octets."""
     try:
         if coding == GSM:
             return encoding.join("gsm7", parts)
@@ -329,7 +331,7 @@ def decode_text(coding: str, parts: Sequence[bytes]) -> str:
         if coding == UTF_8:
             octets = octets.removeprefix(_UTF_8_MARK)
         if coding == ASCII and not _CONTROLS.isdisjoint(octets.decode("ascii")):
-            # Most likely GSM's alphabet, which some clients write with data_coding 1.
+            # Most likely GSM's alphabet, which some clients send with data_coding 1.
             raise ValueError("there are control characters in it")
         return octets.decode(_CODECS[coding])
     except ValueError as error:
@@ -337,10 +339,12 @@ def decode_text(coding: str, parts: Sequence[bytes]) -> str:
 
 
 def _big_endian(parts: Sequence[bytes]) -> list[bytes]:
-    """Return UCS-2 parts without byte order marks, in the order that SMPP has where a mark says
-    that they are in the other one. A part without a mark is as the first one."""
+    """Return UCS-2 parts in SMPP's byte order, without byte order marks.
+
+    A part without a mark has the byte order of the first one.
+    """
     little = parts[0].startswith(_LITTLE_ENDIAN)
-    found = []
+    ordered = []
     for part in parts:
         swap = part.startswith(_LITTLE_ENDIAN) or (little and not part.startswith(_BIG_ENDIAN))
         if swap and len(part) % 2:
@@ -349,15 +353,15 @@ def _big_endian(parts: Sequence[bytes]) -> list[bytes]:
             swapped = bytearray(part)
             swapped[::2], swapped[1::2] = part[1::2], part[::2]
             part = bytes(swapped)
-        found.append(part.removeprefix(_BIG_ENDIAN))
-    return found
+        ordered.append(part.removeprefix(_BIG_ENDIAN))
+    return ordered
 
 
 def _without_counted_nul(coding: str, content: bytes, *, is_end: bool) -> bytes:
-    """Return a text without the NUL that some clients end it with, and count.
+    """Return a text without the final NUL that some clients add and count.
 
-    In GSM's alphabet that octet is `@` too. One behind a space, or alone, is taken for that; one
-    behind a word is not, for no word ends so. `is_end`: the text's own end, not that of a part.
+    In GSM's alphabet that octet is also `@`. After a space, or alone, it is read as `@`; after a
+    word it is not, since no word ends so. `is_end`: the end of the text, not of a part.
     """
     if not content.endswith(b"\0"):
         return content
@@ -372,14 +376,14 @@ def _without_counted_nul(coding: str, content: bytes, *, is_end: bool) -> bytes:
 
 
 def encode_text(coding: str, written: str) -> bytes:
-    """Return a text as octets of that coding, with `?` for what it lacks."""
+    """Return a text as octets of that coding, with `?` for characters that it lacks."""
     if coding == GSM:
         return encoding.written_in_gsm(written)
     return written.encode(_CODECS[coding], "replace")
 
 
 def read_replacement(pdu: ReplaceSm, data_coding: int, dialect: Dialect) -> str:
-    """The text of a replace_sm (SMPP 3.4, 4.10.1), in the coding of what it replaces."""
+    """Return the text of a replace_sm (SMPP 3.4, 4.10.1), in the coding of the original."""
     if pdu.sm_default_msg_id:
         raise Refused("PREDEFINED_NOT_OFFERED", "there are no predefined messages")
     if pdu.registered_delivery & ~_REGISTERED:
@@ -402,7 +406,7 @@ def _unpacked(octets: bytes, fill_bits: int) -> bytes:
 
 
 def _user_data(pdu: SubmitSm | DataSm, coding: str) -> tuple[encoding.Concat | None, bytes, int]:
-    """Which part it is, its octets without a header, and the bits that fill after the header."""
+    """Return the part's position, its octets without the header, and the fill bits after it."""
     content = pdu.content
     if not pdu.esm_class & ESM_UDHI:
         return _sar(pdu), content, 0
@@ -423,7 +427,7 @@ def _only_concat(header: bytes) -> bool:
 
 
 def _sar(pdu: SubmitSm | DataSm) -> encoding.Concat | None:
-    """The part by its SAR TLVs (SMPP 3.4, 5.3.2.22 to 24), which only count together."""
+    """Return the part's position by its SAR TLVs (SMPP 3.4, 5.3.2.22 to 24), or None."""
     reference = pdu.tlv_int(Tag.SAR_MSG_REF_NUM)
     total = pdu.tlv_int(Tag.SAR_TOTAL_SEGMENTS)
     number = pdu.tlv_int(Tag.SAR_SEGMENT_SEQNUM)
@@ -437,25 +441,25 @@ def _sar(pdu: SubmitSm | DataSm) -> encoding.Concat | None:
 
 
 def _key(source: Address, destination: Address, coding: str, concat: encoding.Concat) -> bytes:
-    # Part 2 of a text with SAR TLVs never belongs to one with a header.
-    how = "sar" if concat.octets == 0 else str(concat.width)
-    what = (source, destination, coding, how, concat.reference, concat.total)
-    return blake2b(repr(what).encode(), digest_size=16).digest()
+    # A part with SAR TLVs never belongs to a text with user data headers.
+    kind = "sar" if concat.octets == 0 else str(concat.width)
+    identity = (source, destination, coding, kind, concat.reference, concat.total)
+    return blake2b(repr(identity).encode(), digest_size=16).digest()
 
 
 def _fingerprint(
     reference: int, source: Address, destination: Address, pdu: SubmitSm | DataSm
 ) -> bytes:
-    what = (reference, source, destination, pdu.esm_class, pdu.data_coding, pdu.content)
+    identity = (reference, source, destination, pdu.esm_class, pdu.data_coding, pdu.content)
     sar = tuple(pdu.tlvs.get(tag) for tag in (Tag.SAR_MSG_REF_NUM, Tag.SAR_SEGMENT_SEQNUM))
-    return blake2b(repr((what, sar)).encode(), digest_size=16).digest()
+    return blake2b(repr((identity, sar)).encode(), digest_size=16).digest()
 
 
 # -- times -----------------------------------------------------------------------------------
 
 
 def schedule(written: str, now: datetime) -> datetime | None:
-    """A schedule_delivery_time; None where it is empty or just passed. Raises Refused."""
+    """Return a schedule_delivery_time; None if empty or just passed. Raise Refused."""
     if not written:
         return None
     try:
@@ -467,21 +471,21 @@ def schedule(written: str, now: datetime) -> datetime | None:
     return at if at > now else None
 
 
-def validity(written: str, begin: datetime, now: datetime) -> timedelta | None:
-    """A validity_period, from when the message begins; None where it is empty. Raises Refused."""
+def validity(written: str, start: datetime, now: datetime) -> timedelta | None:
+    """Return a validity_period, counted from `start`; None if empty. Raise Refused."""
     if not written:
         return None
     try:
-        # A relative period counts from when the message begins (SMPP 3.4, 4.4.1).
-        until = parse_time(written, begin if written.endswith("R") else now)
+        # A relative period counts from the start of the message (SMPP 3.4, 4.4.1).
+        until = parse_time(written, start if written.endswith("R") else now)
     except (ValueError, OverflowError) as error:
         raise Refused("INVALID_VALIDITY", str(error)) from None
-    return _bounded(until - begin)
+    return _bounded(until - start)
 
 
 def _bounded(validity: timedelta) -> timedelta:
-    """Longer than the platform keeps trying is no mistake; shorter than it can is one."""
+    """Limit a validity to the platform's maximum. Raise Refused if it is below the minimum."""
     if validity < MIN_VALIDITY:
-        told = f"shorter than {MIN_VALIDITY.total_seconds():g} s"
-        raise Refused("INVALID_VALIDITY", told)
+        reason = f"shorter than {MIN_VALIDITY.total_seconds():g} s"
+        raise Refused("INVALID_VALIDITY", reason)
     return min(validity, MAX_VALIDITY)

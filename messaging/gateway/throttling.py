@@ -17,10 +17,9 @@ THROTTLED: Final = "RATE_LIMITED"
 
 
 def admit(account: SmppAccount, submits: Sequence[Submit]) -> list[Submit]:
-    """Those that may pass, the first ones first; the others are marked as throttled.
+    """Return the submits within the limits, in order; the others are marked as throttled.
 
-    Parts count as what they are, one each. The organization's limit is the one that its bulk calls
-    of the API count against.
+    Each part counts as one. The organization's limit is that of its bulk calls to the API.
     """
     count = _admitted(account, len(submits))
     for submit in submits[count:]:
@@ -29,7 +28,7 @@ def admit(account: SmppAccount, submits: Sequence[Submit]) -> list[Submit]:
 
 
 def admit_one(account: SmppAccount) -> bool:
-    """Return whether something that costs as much as a submit may pass."""
+    """Return whether a request that counts as one submit is within the limits."""
     return _admitted(account, 1) == 1
 
 
@@ -40,12 +39,12 @@ def _admitted(account: SmppAccount, count: int) -> int:
     )
     if account.throughput:
         bucket, most = f"smpp:{account.id.hex}", account.throughput
-        count = _most(count, lambda cost: rate_limits.take_tokens(bucket, most, 1.0, cost))
-    return _most(count, lambda cost: rate_limits.take(own.id, LimitClass.BULK, limit, cost))
+        count = _take(count, lambda cost: rate_limits.take_tokens(bucket, most, 1.0, cost))
+    return _take(count, lambda cost: rate_limits.take(own.id, LimitClass.BULK, limit, cost))
 
 
-def _most(wanted: int, take: Callable[[int], LimitStatus | Tokens]) -> int:
-    """As many tokens as there are, `wanted` at most."""
+def _take(wanted: int, take: Callable[[int], LimitStatus | Tokens]) -> int:
+    """Take up to `wanted` tokens, as many as are available; return their number."""
     while wanted > 0:
         usage = take(wanted)
         if not usage.wait_seconds:

@@ -42,12 +42,12 @@ class PasswordForm(SingleUseForm):
 
 @member_page(Action.READ_MESSAGES)
 def console(request: HttpRequest, member: Member) -> HttpResponse:
-    standings = live_console.of_organization(member.organization)
+    overviews = live_console.of_organization(member.organization)
     context: dict[str, Any] = {
         "page": "smpp",
-        "standings": standings,
+        "overviews": overviews,
         "where": live_console.where(),
-        "live": bool(standings),
+        "live": bool(overviews),
         "query": "",
     }
     return live_page(request, member, "messaging/gateway/smpp", "smpp_console", context)
@@ -55,14 +55,14 @@ def console(request: HttpRequest, member: Member) -> HttpResponse:
 
 @member_page(Action.MANAGE_KEYS, FORM)
 def new_password(request: HttpRequest, member: Member, account_id: UUID) -> HttpResponse:
-    """Ask how long both shall work; a POST makes the new password and shows it, once."""
+    """Ask how long the old password stays valid; a POST creates a new one and shows it, once."""
     account = get_object_or_404(SmppAccount, organization=member.organization, pk=account_id)
     form = PasswordForm(request.POST if request.method == "POST" else None)
     if not form.is_bound or not form.is_valid():
-        return _ask(request, member, account, form)
+        return _password_form(request, member, account, form)
     if not form.is_first():
-        told = _("The password was made already, and shown then. If you lost it, make another one.")
-        messages.warning(request, told)
+        text = _("The password was made already, and shown then. If you lost it, make another one.")
+        messages.warning(request, text)
         return to_page(member, "smpp")
     overlap = _OVERLAPS[form.cleaned_data["overlap"]]
     with form.usable_after_failure(), transaction.atomic():
@@ -84,14 +84,14 @@ def new_password(request: HttpRequest, member: Member, account_id: UUID) -> Http
     return show_page(request, member, "messaging/gateway/smpp_password.html", context)
 
 
-def _ask(
+def _password_form(
     request: HttpRequest, member: Member, account: SmppAccount, form: PasswordForm
 ) -> HttpResponse:
     lines = []
     if live_console.previous_works(account) and account.previous_until:
-        told = _("The password before the current one still works until %(time)s. It ends at once.")
+        text = _("The password before the current one still works until %(time)s. It ends at once.")
         until = date_format(localtime(account.previous_until), "Y-m-d H:i")
-        lines.append(told % {"time": until})
+        lines.append(text % {"time": until})
     return confirmation_page(
         request,
         member,

@@ -1,4 +1,4 @@
-"""Which column of a file holds the numbers, by what its heading and its cells say. Pure."""
+"""Detection of a file's column of numbers, by its heading and its cells. Pure."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -8,14 +8,14 @@ from messaging.numbers import e164
 from messaging.numbers.reasons import InvalidNumber, NumberReason
 
 SAMPLE: Final = 50
-"""Rows that the guess looks at."""
+"""The number of rows that the detection reads."""
 
-_SAYS_SO: Final = (
+_NUMBER_WORDS: Final = (
     "phone", "mobile", "msisdn", "tel", "cell", "gsm", "whatsapp", "جوال", "هاتف", "موبايل",
     "محمول", "تلفون", "واتس",
 )  # fmt: skip
-_MAY_SAY_SO: Final = ("number", "رقم")
-# A heading outweighs cells that may be anything, but not cells that are numbers throughout.
+_HINT_WORDS: Final = ("number", "رقم")
+# A heading outweighs unclear cells, but not a column full of numbers.
 _HEADING, _HINT, _ENOUGH = 0.6, 0.1, 0.5
 _OTHER_KINDS: Final = frozenset(
     {
@@ -33,9 +33,9 @@ _OTHER_KINDS: Final = frozenset(
 def guess_number_column(
     columns: Sequence[str], rows: Sequence[Sequence[str]], home: str
 ) -> int | None:
-    """Return the position of the column of phone numbers, None where none looks like it.
+    """Return the position of the column of phone numbers, or None if no column looks like it.
 
-    `home` is the country of numbers without a code. An empty cell says nothing about its column.
+    `home` is the country of numbers without a code. Empty cells are ignored.
     """
     scores = [_score(position, heading, rows, home) for position, heading in enumerate(columns)]
     best = max(scores, default=0.0)
@@ -44,18 +44,20 @@ def guess_number_column(
 
 def _score(position: int, heading: str, rows: Sequence[Sequence[str]], home: str) -> float:
     cells = [row[position].strip() for row in rows[:SAMPLE] if position < len(row)]
-    worth = [_worth(cell, home) for cell in cells if cell]
-    return _of_heading(heading.lower()) + (sum(worth) / len(worth) if worth else 0.0)
+    likelihoods = [_likelihood(cell, home) for cell in cells if cell]
+    return _heading_score(heading.lower()) + (
+        sum(likelihoods) / len(likelihoods) if likelihoods else 0.0
+    )
 
 
-def _of_heading(heading: str) -> float:
-    if any(word in heading for word in _SAYS_SO):
+def _heading_score(heading: str) -> float:
+    if any(word in heading for word in _NUMBER_WORDS):
         return _HEADING
-    return _HINT if any(word in heading for word in _MAY_SAY_SO) else 0.0
+    return _HINT if any(word in heading for word in _HINT_WORDS) else 0.0
 
 
-def _worth(cell: str, home: str) -> float:
-    """Return how much a cell is like a phone number, from 0 to 1."""
+def _likelihood(cell: str, home: str) -> float:
+    """Return how likely a cell is a phone number, from 0 to 1."""
     reasons = set()
     for read in (e164.parse, e164.parse_with_code):
         try:

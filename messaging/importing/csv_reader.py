@@ -1,7 +1,7 @@
-"""CSV as people really send it: any common encoding and delimiter, with a heading or without. Pure.
+"""A tolerant CSV reader: any common encoding and delimiter, with a heading or without. Pure.
 
 Rows are read from bytes in pieces, so that a large file is never in memory as a whole. Nothing in a
-file stops the reading: what is wrong with a row is told with the row, by the number of its line.
+file stops the reading: the fault of a row is returned with the row and its line number.
 """
 
 import codecs
@@ -21,31 +21,31 @@ DELIMITERS: Final = (",", ";", "\t", "|", "،", "؛")
 """The delimiters of cells; the last two are the Arabic comma and semicolon."""
 
 CELL_LINE_END: Final = "\u2028"
-"""A line end within a cell of a workbook: to Unicode it is one, to CSV it is not."""
+"""A line end within a cell of a workbook: one to Unicode, but not to CSV."""
 MAX_CELL: Final = 4_000
 MAX_CELLS: Final = 100
 MAX_ROW: Final = 20_000
-"""Characters of a row at most; more is a quote that was never closed."""
+"""The maximum number of characters in a row; more means a quote that was never closed."""
 _REREAD_AT_MOST: Final = 50
-"""The number of open quotes after which the lines they swallowed are read again; see `_records`."""
+"""The number of open quotes up to which the lines within them are read again; see `_records`."""
 _SAMPLE_ROWS: Final = 50
 _HEAD: Final = 64 * 1024
 _LINES: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
 class Fault(StrEnum):
-    """A fault of a row as such, whatever it contains."""
+    """A fault of a row's format, whatever it contains."""
 
-    QUOTE = "quote"  # it is opened and never closed
-    LONG = "long"  # a cell or the row is longer than any of use
-    MANY_CELLS = "many_cells"  # more than the heading has: a delimiter within a cell, not quoted
-    FEW_CELLS = "few_cells"  # the missing ones are empty; spreadsheets leave them out at times
-    ENCODING = "encoding"  # bytes that are no characters in that encoding
+    QUOTE = "quote"  # a quote that is never closed
+    LONG = "long"  # a cell or the row is too long
+    MANY_CELLS = "many_cells"  # more than the heading: an unquoted delimiter within a cell
+    FEW_CELLS = "few_cells"  # the missing ones are empty; some spreadsheets omit them
+    ENCODING = "encoding"  # bytes that are invalid in that encoding
     NUL = "nul"
 
     @property
     def usable(self) -> bool:
-        """Return whether the cells can be relied on all the same."""
+        """Return whether the cells are reliable nevertheless."""
         return self is Fault.FEW_CELLS
 
 
@@ -68,7 +68,7 @@ class Row:
 
 
 class _Runaway(Exception):
-    """More lines belong to a row than any row has."""
+    """A row has more lines than any valid row."""
 
 
 def detect(pieces: Callable[[], Iterable[bytes]]) -> Shape:
@@ -83,7 +83,7 @@ def detect(pieces: Callable[[], Iterable[bytes]]) -> Shape:
 
 
 def columns(pieces: Iterable[bytes], shape: Shape) -> list[str]:
-    """The names of the columns: of the heading, or `column1` and so on; each name once."""
+    """Return unique names of the columns, from the heading, or else `column1` and so on."""
     first = next(_records(pieces, shape), None)
     if first is None:
         return []
@@ -99,7 +99,7 @@ def columns(pieces: Iterable[bytes], shape: Shape) -> list[str]:
 
 
 def rows(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
-    """The rows under the heading, if there is one. Empty rows are left out, but count as lines."""
+    """Yield the rows after the heading, if any. Empty rows are skipped, but count as lines."""
     width: int | None = None
     for row in _records(pieces, shape):
         if width is None:
@@ -125,13 +125,13 @@ def _fitted(row: Row, width: int) -> Row:
 def _records(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
     """Yield every record, the heading and empty ones included.
 
-    A quote that is never closed swallows up to MAX_ROW characters of the lines after it. They are
-    read anew, so that only the line with the quote is lost. In a file with very many such quotes
-    that would read each line thousands of times; there, what was swallowed is read line by line.
+    A quote that is never closed includes up to MAX_ROW characters of the following lines. They are
+    read again, so that only the line with the quote is lost. With very many such quotes, that would
+    read each line thousands of times, so the included lines are then read one by one.
     """
     source = _Lines(_lines(pieces, shape.encoding))
     reader = csv.reader(source, delimiter=shape.delimiter)
-    left_open = 0
+    open_quotes = 0
     while True:
         line = source.number + 1
         try:
@@ -140,18 +140,18 @@ def _records(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
             return
         except (_Runaway, csv.Error):
             reader = csv.reader(source, delimiter=shape.delimiter)
-            left_open += 1
-            if left_open <= _REREAD_AT_MOST:
+            open_quotes += 1
+            if open_quotes <= _REREAD_AT_MOST:
                 yield Row(line, [""], _fault_of(source.held[0]))
-                source.give_back_all_but_first()
+                source.return_all_but_first()
             else:
                 held, source.held = source.held, []
                 for number, text in enumerate(held, line):
-                    yield _alone(number, text, shape.delimiter)
+                    yield _single_row(number, text, shape.delimiter)
             continue
         held, source.held = source.held, []
         if line == 1 and _names_its_delimiter(cells, shape.delimiter, held):
-            source.number = 0  # spreadsheets do not show that line
+            source.number = 0  # spreadsheets do not display that line
             continue
         yield _checked(line, cells)
 
@@ -160,16 +160,16 @@ def _fault_of(line: str) -> Fault:
     return Fault.LONG if len(line) > MAX_ROW else Fault.QUOTE
 
 
-def _alone(number: int, text: str, delimiter: str) -> Row:
-    """Return a line as a row of its own; with a fault if a quote in it is left open."""
+def _single_row(number: int, text: str, delimiter: str) -> Row:
+    """Return a line as a separate row, with a fault if it has an open quote."""
     try:
-        return _checked(number, next(csv.reader(_only(text), delimiter=delimiter)))
+        return _checked(number, next(csv.reader(_single_line(text), delimiter=delimiter)))
     except (_Runaway, csv.Error):
         return Row(number, [""], _fault_of(text))
 
 
-def _only(text: str) -> Iterator[str]:
-    """Yield one line. Whoever asks for another one is within a quote."""
+def _single_line(text: str) -> Iterator[str]:
+    """Yield one line. A reader that needs another one is within a quote."""
     yield text
     raise _Runaway
 
@@ -188,16 +188,16 @@ def _checked(line: int, cells: list[str]) -> Row:
 
 
 def _names_its_delimiter(cells: list[str], delimiter: str, held: list[str]) -> bool:
-    """Return whether it is the line by which a file tells Excel its delimiter."""
+    """Return whether it is the `sep=` line, which names the delimiter for Excel."""
     return held[0].strip().lower() == f"sep={delimiter}".strip() and len(cells) <= 2
 
 
 class _Lines:
-    """Lines for the csv module, which keeps those of the record that is being read."""
+    """Lines for the csv module. `held` has those of the current record."""
 
     def __init__(self, lines: Iterator[str]) -> None:
         self._lines = lines
-        self._given_back: deque[str] = deque()
+        self._returned: deque[str] = deque()
         self.held: list[str] = []
         self.number = 0
         self._size = 0
@@ -208,7 +208,7 @@ class _Lines:
     def __next__(self) -> str:
         if not self.held:
             self._size = 0
-        line = self._given_back.popleft() if self._given_back else next(self._lines, None)
+        line = self._returned.popleft() if self._returned else next(self._lines, None)
         if line is None:
             if self.held:
                 raise _Runaway
@@ -220,39 +220,39 @@ class _Lines:
             raise _Runaway
         return line
 
-    def give_back_all_but_first(self) -> None:
-        self._given_back.extendleft(reversed(self.held[1:]))
+    def return_all_but_first(self) -> None:
+        self._returned.extendleft(reversed(self.held[1:]))
         self.number -= len(self.held) - 1
         self.held = []
 
 
 def _lines(pieces: Iterable[bytes], encoding: str) -> Iterator[str]:
-    """The lines with their ends: only CR, LF and CRLF end one, not what else Unicode calls so.
+    """Yield the lines with their ends: only CR, LF and CRLF, not Unicode's other line ends.
 
-    The ends stay as they are, since they may stand within a cell.
+    The ends are unchanged, because they may be within a cell.
     """
     decoder = codecs.getincrementaldecoder(encoding)("replace")
     rest, first = "", True
-    for piece in _and_then_end(pieces):
+    for piece in _with_end(pieces):
         text = decoder.decode(piece or b"", piece is None)
         if first and text:
             text, first = text.removeprefix("\ufeff"), False
         rest += text
-        # A carriage return at the end may be the half of a line's end.
+        # A carriage return at the end may be the first half of a CRLF.
         keep = "\r" if rest.endswith("\r") and piece is not None else ""
         parts = _with_ends(rest.removesuffix(keep))
         rest = (parts.pop() if parts and not parts[-1].endswith(("\r", "\n")) else "") + keep
         for part in parts:
             yield part if len(part) <= MAX_ROW else _bounded(part)
         if len(rest) > MAX_ROW:
-            # A line without end is not gathered: its beginning is enough to refuse it.
+            # An endless line is not buffered: its start is enough to refuse it.
             rest = rest[: MAX_ROW + 1] + keep
     if rest:
         yield _bounded(rest)
 
 
 def _with_ends(text: str) -> list[str]:
-    """Return the lines of a text with their ends, and what follows the last end."""
+    """Return the lines of a text with their ends, and the rest after the last end."""
     if "\r" in text:
         return _LINES.findall(text)
     parts = text.split("\n")
@@ -265,7 +265,7 @@ def _bounded(line: str) -> str:
     return text[: MAX_ROW + 1] + (line[len(text) :] or "\n")
 
 
-def _and_then_end(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
+def _with_end(pieces: Iterable[bytes]) -> Iterator[bytes | None]:
     yield from pieces
     yield None
 
@@ -280,13 +280,13 @@ def _head(pieces: Iterable[bytes]) -> bytes:
 
 
 def _delimiter(text: str, *, complete: bool) -> str:
-    """The delimiter by which the rows have most cells, and equally many."""
+    """Return the delimiter that gives the most, and equally many, cells in the rows."""
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if not complete and len(lines) > 1:
         lines.pop()
-    told = lines[0].strip(" ").lower()
-    if told.startswith("sep=") and told[4:] in DELIMITERS:
-        return told[4:]
+    first = lines[0].strip(" ").lower()
+    if first.startswith("sep=") and first[4:] in DELIMITERS:
+        return first[4:]
     sample = [line + "\n" for line in lines if line.strip()][:_SAMPLE_ROWS]
     return max(DELIMITERS, key=lambda each: _evenness(sample, each))
 
@@ -310,8 +310,10 @@ def looks_like_number(cell: str) -> bool:
 
 
 def _has_header(first: list[list[str]]) -> bool:
-    """Whether the first row names columns: it holds no number, and no cell that is empty or there
-    twice, unless rows below hold numbers."""
+    """Return whether the first row is a heading.
+
+    A heading has no numbers, and no empty or repeated cells unless later rows have numbers.
+    """
     if not first:
         return True
     head, below = first[0], first[1:]

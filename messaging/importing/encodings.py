@@ -1,9 +1,9 @@
-"""Which encoding a file of text is in, judged by its bytes. Pure.
+"""Detection of a text file's encoding by its bytes. Pure.
 
-A byte order mark says it; else bytes that are UTF-8 throughout are UTF-8, since nothing else looks
-like it by chance; else zero bytes at every other place are UTF-16. What is left has one byte for a
-character: Arabic (Windows-1256, ISO 8859-6) or Western (Windows-1252), told apart by which of them
-makes words of the bytes above ASCII.
+A byte order mark decides; else bytes that are all valid UTF-8 are UTF-8, which never happens by
+chance; else zero bytes in every other position mean UTF-16. The rest has one byte per character,
+Arabic (Windows-1256, ISO 8859-6) or Western (Windows-1252): the encoding in which the bytes above
+ASCII form words.
 """
 
 import codecs
@@ -24,7 +24,7 @@ NAMES: Final = {
     ISO_8859_6: "ISO 8859-6 (Arabic)",
     WINDOWS_1252: "Windows-1252 (Western)",
 }
-"""The encodings that files are read in, with their names for people."""
+"""The supported encodings, with their names for display."""
 
 _MARKS: Final = (
     (codecs.BOM_UTF8, UTF_8),
@@ -32,11 +32,11 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_BE, UTF_16_BE),
 )
 _SAMPLE: Final = 64 * 1024
-# No pattern that looks for a byte within a word: on a long word without it, that is quadratic.
+# Not a pattern that searches a byte within a word: it would be quadratic on long words without it.
 _WORDS: Final = re.compile(rb"[A-Za-z\x80-\xff]+")
 _LETTERS: Final = bytes(each for each in range(256) if _WORDS.fullmatch(bytes([each])))
 
-# What else is sent by mistake, by the bytes that it begins with.
+# Other files that are uploaded by mistake, by their first bytes.
 _FOREIGN: Final = (
     (b"PK\x03\x04", FileReason.WORKBOOK),
     (b"\xd0\xcf\x11\xe0", FileReason.WORKBOOK),
@@ -53,7 +53,7 @@ _FOREIGN: Final = (
 
 
 def foreign_kind(head: bytes) -> FileReason | None:
-    """Return why a file that begins so is not text; None: it is text, as far as can be seen."""
+    """Return the reason why a file with this start is not text; None if it seems to be text."""
     for mark, kind in _FOREIGN:
         if head.startswith(mark):
             return kind
@@ -64,15 +64,15 @@ def foreign_kind(head: bytes) -> FileReason | None:
 
 
 def mark_length(encoding: str, head: bytes) -> int:
-    """Return how many bytes of a byte order mark of that encoding the file begins with."""
+    """Return the length of the file's byte order mark of that encoding, or 0."""
     found = [mark for mark, name in _MARKS if name == encoding and head.startswith(mark)]
     return len(found[0]) if found else 0
 
 
 def detect(pieces: Iterable[bytes]) -> str:
-    """The encoding of a whole file, given in pieces of any size."""
+    """Return the encoding of a complete file, given in pieces of any size."""
     decoder = codecs.getincrementaldecoder(UTF_8)()
-    head, begun, sample = b"", b"", bytearray()
+    head, partial, sample = b"", b"", bytearray()
     valid = True
     for piece in pieces:
         if len(head) < _SAMPLE:
@@ -80,26 +80,26 @@ def detect(pieces: Iterable[bytes]) -> str:
         if not sample and (marked := _by_mark(head)) is not None:
             return marked
         if valid:
-            valid = _goes_on(decoder, piece)
+            valid = _is_valid(decoder, piece)
         if len(sample) < _SAMPLE:
-            begun += piece
-            end = len(begun.rstrip(_LETTERS))
-            words = _WORDS.findall(begun[:end])
+            partial += piece
+            end = len(partial.rstrip(_LETTERS))
+            words = _WORDS.findall(partial[:end])
             sample += b"".join(word + b"\n" for word in words if not word.isascii())
-            begun = begun[end:][-_SAMPLE:]
+            partial = partial[end:][-_SAMPLE:]
     sixteen = _utf16_by_zeros(head)
     if sixteen is not None:
         return sixteen
-    if valid and _goes_on(decoder, b"", final=True):
+    if valid and _is_valid(decoder, b"", final=True):
         return UTF_8
-    return _one_byte(bytes(sample[:_SAMPLE]) + b"\n" + begun)
+    return _one_byte(bytes(sample[:_SAMPLE]) + b"\n" + partial)
 
 
 def _by_mark(head: bytes) -> str | None:
     return next((name for mark, name in _MARKS if head.startswith(mark)), None)
 
 
-def _goes_on(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool = False) -> bool:
+def _is_valid(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool = False) -> bool:
     try:
         decoder.decode(piece, final)
     except UnicodeDecodeError:
@@ -108,7 +108,7 @@ def _goes_on(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool = 
 
 
 def _utf16_by_zeros(head: bytes) -> str | None:
-    """UTF-16 by its zero bytes: numbers and commas have one each, and text of one byte has none."""
+    """Return the kind of UTF-16 by its zero bytes, which single-byte text lacks, or None."""
     half = len(head) // 2
     if not half:
         return None
@@ -120,8 +120,8 @@ def _utf16_by_zeros(head: bytes) -> str | None:
     return None
 
 
-# How usual a letter is, roughly: those that make nine tenths of a text, and the rest.
-_USUAL: Final = {
+# The rough frequency of letters: those that make up nine tenths of a text, and the rest.
+_FREQUENT: Final = {
     WINDOWS_1256: "اليمنوترهبةدسعكأقفحىجإئصشطغخذءآثضزؤظ",
     WINDOWS_1252: "éèàçêâîôûùëïüöäßáíóúñãõåæøÉÀÇÖÜÄÑÁÍÓÚ",
 }
@@ -130,27 +130,26 @@ _LATIN: Final = re.compile("[A-Za-zÀ-ÖØ-öø-ÿœŒšŠžŽƒ]")
 
 
 def _one_byte(sample: bytes) -> str:
-    """The likeliest of the encodings with one byte for a character; of equals the Western one,
-    which then reads what was looked at alike."""
+    """Return the likeliest single-byte encoding; of equal ones, the Western one."""
     words = sample.split(b"\n")
     return max((WINDOWS_1252, WINDOWS_1256, ISO_8859_6), key=lambda each: _likelihood(each, words))
 
 
 def _likelihood(encoding: str, words: list[bytes]) -> float:
-    usual = _USUAL[WINDOWS_1252 if encoding == WINDOWS_1252 else WINDOWS_1256]
-    return sum(_of_word(word.decode(encoding, "replace"), usual) for word in words)
+    frequent = _FREQUENT[WINDOWS_1252 if encoding == WINDOWS_1252 else WINDOWS_1256]
+    return sum(_of_word(word.decode(encoding, "replace"), frequent) for word in words)
 
 
-def _of_word(word: str, usual: str) -> float:
-    """Score how much a word looks like one: usual letters, one script, no capitals midway."""
+def _of_word(word: str, frequent: str) -> float:
+    """Return a score of a word: frequent letters, one script, no capitals in the middle."""
     score = 0.0
     before = ""
     for letter in word:
         if not letter.isascii():
             if letter == "\ufffd":
                 score -= 4
-            elif letter in usual:
-                score += 1 - usual.index(letter) / len(usual) / 2
+            elif letter in frequent:
+                score += 1 - frequent.index(letter) / len(frequent) / 2
             elif letter.isalpha():
                 score -= 0.5
         if before and not (letter.isascii() and before.isascii()):

@@ -1,4 +1,4 @@
-"""The form of how a file is read: its columns, country and shape, for every page that has one."""
+"""The form of a file's format: its columns, country and shape, for every page with a file."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +19,7 @@ _DELIMITER_NAMES = {
     "،": gettext_lazy("Arabic comma"),
     "؛": gettext_lazy("Arabic semicolon"),
 }
-# Not the characters themselves: a browser may trim a tab.
+# Not the characters themselves, because browsers may trim a tab.
 _DELIMITER_KEYS = {str(ord(each)): each for each in DELIMITERS}
 
 
@@ -44,13 +44,13 @@ class FileForm(forms.Form):
     has_header = forms.BooleanField(
         label=gettext_lazy("The first row names the columns"), required=False
     )
-    # The shape in which the columns to choose from were read.
+    # The shape in which the offered columns were read.
     read_as = forms.CharField(required=False, max_length=80, widget=forms.HiddenInput)
 
     def __init__(
         self, columns: Sequence[str], shape: Shape, data: Any = None, **now: object
     ) -> None:
-        """`now` are the values of further fields, the column and the country among them."""
+        """`now` has the values of further fields, such as the column and the country."""
         initial = {
             "encoding": shape.encoding,
             "delimiter": str(ord(shape.delimiter or ",")),
@@ -73,7 +73,7 @@ class FileForm(forms.Form):
         return _DELIMITER_KEYS[self.cleaned_data["delimiter"]]
 
     def shape(self) -> Shape | None:
-        """Return how to read the file; None where these fields are invalid."""
+        """Return the chosen shape of the file; None if these fields are invalid."""
         self.full_clean()
         chosen = self.cleaned_data
         if "encoding" not in chosen or "delimiter" not in chosen:
@@ -81,7 +81,7 @@ class FileForm(forms.Form):
         return Shape(chosen["encoding"], chosen["delimiter"], chosen["has_header"])
 
     def columns_are_of(self, shape: Shape) -> bool:
-        """Return whether the chosen columns are those of a file that is read in that shape."""
+        """Return whether the columns were chosen from the file in that shape."""
         return self.data.get("read_as") == _signature(shape)
 
 

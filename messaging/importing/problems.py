@@ -1,4 +1,4 @@
-"""Problems of a campaign's rows, for people: what is wrong, and what to do."""
+"""Problems of a file's rows, with texts: the problem, and its solution."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """`what` it is, in two or three words, and what can be done (`to_do`)."""
+    """The problem (`what`) in two or three words, and its solution (`to_do`)."""
 
     what: Promise
     to_do: Promise
@@ -99,17 +99,17 @@ _OF_REASON: Final[dict[Reason, Kind]] = {
     SendingReason.OPTED_OUT: Kind.SUPPRESSED,
     SendingReason.EMPTY: Kind.EMPTY,
 }
-# The parameter of a refusal that is told with its kind.
+# The parameter of a refusal that is stored with its kind.
 _DETAILS: Final = {Kind.TOO_LONG: "parts", Kind.DESTINATION: "country"}
 
 
 def of_fault(fault: Fault) -> Kind:
-    """The problem with a row that is no good as such."""
+    """Return the problem of a row with an invalid format."""
     return _OF_FAULT.get(fault, Kind.OTHER)
 
 
 def of_refusal(problem: Problem) -> tuple[Kind, str]:
-    """Return the problem with a row whose message is refused, and its detail."""
+    """Return the problem of a row whose message is refused, and its detail."""
     kind = _OF_REASON.get(problem.reason, Kind.OTHER)
     if kind is Kind.NUMBER:
         return kind, problem.reason.name
@@ -117,7 +117,7 @@ def of_refusal(problem: Problem) -> tuple[Kind, str]:
 
 
 def in_words(kind: str, detail: str = "") -> str:
-    """Return the problem with a row in a sentence, with what it is about."""
+    """Return the problem of a row as a sentence, with its detail."""
     words = WORDS.get(kind, WORDS[Kind.OTHER])
     if kind == Kind.NUMBER and detail in NumberReason.__members__:
         return sentence(NumberReason[detail].problem())

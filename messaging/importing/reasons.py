@@ -1,4 +1,4 @@
-"""Why a file, or what was pasted, cannot be used as a whole."""
+"""Reasons why a file or pasted text cannot be used at all."""
 
 from django.utils.translation import gettext_noop as _
 
@@ -33,7 +33,7 @@ class FileReason(Reason):
 
 
 class NotUsable(Exception):
-    """Nothing of a file, or of what was pasted, can be used."""
+    """A file or pasted text cannot be used at all."""
 
     def __init__(self, problem: Problem) -> None:
         super().__init__(str(problem.reason))

@@ -20,8 +20,7 @@ _PAGE: Final = 2_000
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A row: `number` in E.164, or the problem with it (`kind`, `detail`); `values` of the text's
-    variables."""
+    """A row: `number` in E.164, or its problem (`kind`, `detail`); `values` of the variables."""
 
     line: int
     written: str
@@ -33,10 +32,10 @@ class Recipient:
 
 
 def read_number(written: str, country: str, home: str) -> e164.Number:
-    """Return the number of a row. Raises InvalidNumber.
+    """Return the number of a row. Raise InvalidNumber.
 
-    `country` is that of numbers without a code; empty: each has its own, though the plus may be
-    missing. `home` is the organization's default country.
+    `country` is that of numbers without a code. If it is empty, each number has its own code, even
+    if the plus is missing. `home` is the organization's default country.
     """
     if country:
         return e164.parse(written, country)
@@ -44,14 +43,14 @@ def read_number(written: str, country: str, home: str) -> e164.Number:
 
 
 def shape_of(campaign: Campaign) -> Shape:
-    """Return how the campaign's file is read."""
+    """Return the shape of the campaign's file."""
     return Shape(campaign.encoding, campaign.delimiter, campaign.has_header)
 
 
 def variables(columns: Sequence[str]) -> list[str]:
-    """Return the variable names of columns with those headings; each once.
+    """Return unique variable names for columns with those headings.
 
-    The columns that a report of ours has put before those of a file take the names that are left.
+    The columns that our own reports put before those of a file are named last.
     """
     ours = columns_of_ours(columns)
     order = [*range(ours, len(columns)), *range(ours)]
@@ -66,8 +65,8 @@ def variables(columns: Sequence[str]) -> list[str]:
 
 
 def recipients(campaign: Campaign) -> Iterator[Recipient]:
-    """The campaign's recipients in their order."""
-    # The file may be kept no longer; then there is nobody, rather than whoever is on no list.
+    """Yield the campaign's recipients in order."""
+    # If the file is not kept any more, there are no recipients, rather than those of no list.
     return _of_file(campaign) if campaign.columns else _of_lists(campaign)
 
 
@@ -92,16 +91,16 @@ def _of_file(campaign: Campaign) -> Iterator[Recipient]:
 
 
 def _value(cell: str) -> str:
-    """Return the text of a cell: a line end in it is one character, as in any text message."""
+    """Return the text of a cell, with each line end as one character, like in any message."""
     text = cell.strip().replace("\r\n", "\n").replace("\r", "\n")
     return text.replace(csv_reader.CELL_LINE_END, "\n")
 
 
 def _of_lists(campaign: Campaign) -> Iterator[Recipient]:
-    found = Contact.objects.filter(
+    contacts = Contact.objects.filter(
         organization=campaign.organization_id, entries__contact_list__in=campaign.lists.all()
     )
-    page, read, last = found.distinct().order_by("id"), 0, None
+    page, read, last = contacts.distinct().order_by("id"), 0, None
     while True:
         some = list((page if last is None else page.filter(id__gt=last))[:_PAGE])
         for position, contact in enumerate(some, read + 1):
@@ -113,13 +112,13 @@ def _of_lists(campaign: Campaign) -> Iterator[Recipient]:
 
 
 def variables_known(campaign: Campaign) -> list[str]:
-    """The variables that its text may have."""
+    """Return the variables that the campaign's text may have."""
     if campaign.columns:
         return variables(campaign.columns)
     seen: dict[str, None] = {"number": None, "name": None}
-    found = Contact.objects.filter(
+    contacts = Contact.objects.filter(
         organization=campaign.organization_id, entries__contact_list__in=campaign.lists.all()
     )
-    for fields in found.order_by("-id").values_list("fields", flat=True)[:200]:
+    for fields in contacts.order_by("-id").values_list("fields", flat=True)[:200]:
         seen |= dict.fromkeys(fields)
     return list(seen)

@@ -1,7 +1,7 @@
-"""The files that we write of rows that failed, so that they are known when they come back.
+"""Report files of failed rows, and their recognition when they are uploaded again.
 
-Their first columns say which row it was and why; then follow the columns of the file that the rows
-came from, with the values that stood there.
+Their first columns have the row's number and problem; the columns of the original file follow, with
+the original values.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ def heading(report: Sequence[str]) -> list[str]:
 
 
 def columns_of_ours(columns: Sequence[str]) -> int:
-    """Return how many columns a report of ours has put before those of the file."""
+    """Return the number of columns that our own report has put before those of the file."""
     for language, _name in settings.LANGUAGES:
         with translation.override(language):
             for report in (NOT_SENT, NOT_IMPORTED):

@@ -1,4 +1,4 @@
-"""Which country a file's numbers seem to be of, where they were read as another's."""
+"""Suggestion of another country for a file's numbers without a code."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -9,7 +9,7 @@ from imissive.core.countries import name_of
 from messaging.numbers import e164
 from messaging.numbers.reasons import InvalidNumber
 
-_LOOKED_AT: Final = 200
+_SAMPLE: Final = 200
 _LIKELY: Final = (
     "SA", "AE", "KW", "QA", "BH", "OM", "JO", "EG", "IQ", "LB", "YE", "SY", "PS", "MA", "DZ", "TN",
     "LY", "SD", "TR", "PK", "IN", "BD", "PH", "GB",
@@ -17,32 +17,32 @@ _LIKELY: Final = (
 
 
 def suggestion(failed: Sequence[str], home: str, chosen: str, good: int) -> str:
-    """Return a sentence that suggests another country for a file; empty where none fits better.
+    """Return a sentence that suggests another country for a file, or "" if none fits better.
 
-    `good`: rows that can be read now; most of them would fail in another country than the chosen.
+    `good`: the number of valid rows; most of them would fail in another country.
     """
     country, count = suggested_country(failed, home, chosen)
-    if count * 2 <= len(failed[:_LOOKED_AT]) or (chosen and count <= min(good, _LOOKED_AT)):
+    if count * 2 <= len(failed[:_SAMPLE]) or (chosen and count <= min(good, _SAMPLE)):
         return ""
-    told = ngettext(
+    text = ngettext(
         "%(count)s row can be read as a number of %(country)s: choose it as the default country.",
         "%(count)s rows can be read as numbers of %(country)s: choose it as the default country.",
         count,
     )
-    return told % {"count": f"{count:,}", "country": name_of(country)}
+    return text % {"count": f"{count:,}", "country": name_of(country)}
 
 
 def suggested_country(failed: Sequence[str], home: str, chosen: str) -> tuple[str, int]:
-    """Return the country of which most of these numbers are, and how many; none: empty and 0.
+    """Return the country that fits most of these numbers, and their count; "" and 0 for none.
 
-    `failed` are numbers as they were written, `home` is the organization's default country, which
-    goes before others that know as many of them; `chosen` is the country that they were read in.
+    `failed` are numbers as written. `home` is the organization's default country, preferred among
+    equals; `chosen` is the country that they were read in.
     """
-    looked_at = failed[:_LOOKED_AT]
+    sample = failed[:_SAMPLE]
     candidates = dict.fromkeys(each for each in (home, *_LIKELY) if each and each != chosen)
     best, most = "", 0
     for country in candidates:
-        count = sum(_is_of(written, country) for written in looked_at)
+        count = sum(_is_of(written, country) for written in sample)
         if count > most:
             best, most = country, count
     return best, most

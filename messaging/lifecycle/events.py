@@ -1,4 +1,4 @@
-"""The one builder of messages' events, from a record and the status that it has now."""
+"""The only builder of messages' events, from a record and its current status."""
 
 from collections.abc import Iterable
 from datetime import datetime
@@ -18,11 +18,11 @@ EVENT_TYPES: Final = {
     Status.EXPIRED: EventType.MESSAGE_EXPIRED,
     Status.CANCELED: EventType.MESSAGE_CANCELED,
 }
-"""The statuses that customers' webhooks are notified of. The others are the platform's own."""
+"""The statuses with webhook events. The others are internal."""
 
 
 class MessageError(NamedTuple):
-    """Why a message failed or expired: a code that programs read, and a sentence."""
+    """The reason why a message failed or expired: a code for programs, and a sentence."""
 
     code: str
     message: str
@@ -31,9 +31,9 @@ class MessageError(NamedTuple):
 def message_event(
     record: MessageRecord, status: Status, at: datetime, error: MessageError | None = None
 ) -> NewEvent:
-    """Return the event of a message that has come to that status.
+    """Return the event of a message that has reached that status.
 
-    Its `data` is what the documentation prints, and whatever else of the message is set.
+    Its `data` has the documented fields, and the message's optional fields that are set.
     """
     data: dict[str, object] = {"to": record.to, "status": str(status), f"{status}_at": at}
     if error is not None:
@@ -53,5 +53,5 @@ def message_events(
     at: datetime,
     error: MessageError | None = None,
 ) -> list[NewEvent]:
-    """Return the event of each of several messages that have come to one status together."""
+    """Return the events of several messages that have reached the same status."""
     return [message_event(record, status, at, error) for record in records]

@@ -7,4 +7,4 @@ from messaging.states import Status
 TAKEN: Final = f"""
 (SELECT id FROM messaging_message WHERE sent_at IS NOT NULL AND status <> '{Status.FAILED}')
 """  # noqa: S608
-"""The messages that a carrier took and has not given up, as a relation to join: `id`."""
+"""The messages that a carrier accepted and that did not fail, as a relation to join: `id`."""

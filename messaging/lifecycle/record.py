@@ -1,6 +1,6 @@
-"""The one record of a message: what its events, its refunds and its wake-ups are made from.
+"""The record of a message, from which its events, refunds and wake-ups are built.
 
-Every statement that moves messages returns them by `columns`, so that no place counts columns.
+Every statement that moves messages returns them by `columns`, so that no code counts columns.
 """
 
 import uuid
@@ -9,9 +9,10 @@ from dataclasses import dataclass, fields
 
 @dataclass(frozen=True, slots=True)
 class MessageRecord:
-    """A message as far as any room that moves it must know it.
+    """The fields of a message that every module that moves it needs.
 
-    `price`: micro-credits for all `parts`. `carrier_id`: whose queue it is in, or who has it.
+    `price`: micro-credits for all `parts`. `carrier_id`: the carrier whose queue it is in, or that
+    has it.
     """
 
     id: uuid.UUID
@@ -29,7 +30,7 @@ class MessageRecord:
 def columns(alias: str, record: type[MessageRecord] = MessageRecord, *, but: int = 0) -> str:
     """Return the columns of the message's row, `alias`, in the order of the record's fields.
 
-    `but` leaves out the last fields of a `record` that its row does not have as they are.
+    `but` omits the last fields of a `record`, which are not plain columns of its row.
     """
     names = [field.name for field in fields(record)]
     return ", ".join(f'{alias}."{name}"' for name in names[: len(names) - but])

@@ -1,4 +1,4 @@
-"""Credits back for a message that ends without all its parts having been submitted."""
+"""Refunds for a message that ends before all its parts were submitted."""
 
 from typing import Final
 
@@ -13,10 +13,9 @@ CANCELED: Final = "canceled"
 
 
 def refunds(record: MessageRecord, submitted: int, reason: str) -> list[Posting]:
-    """Return the posting that gives back the price of the parts that no carrier accepted.
+    """Return the posting that refunds the price of the parts that no carrier accepted, if any.
 
-    `submitted`: how many parts a carrier has accepted; it charges the platform for them too. None
-    where there is nothing to give back.
+    `submitted`: the number of parts that a carrier has accepted, and charges the platform for.
     """
     amount = record.price // record.parts * (record.parts - submitted)
     if amount <= 0:

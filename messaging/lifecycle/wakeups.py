@@ -1,4 +1,4 @@
-"""The queues of the carriers' workers, and how they are woken once there is something to claim."""
+"""The queues of carrier workers, and the wake-ups for new messages to claim."""
 
 from collections.abc import Iterable
 
@@ -13,7 +13,7 @@ def carrier_queue(slug: str, *, urgent: bool) -> str:
 
 
 def wake_carrier(slug: str, *, urgent: bool) -> None:
-    """Wake the carrier's workers for that priority. After the commit, never before."""
+    """Wake the carrier's workers for that priority. Call it after the commit, never before."""
     wakeups.wake(
         "messaging.tasks.wake",
         queue=carrier_queue(slug, urgent=urgent),
@@ -30,5 +30,5 @@ def wake_carriers(priorities: Iterable[tuple[int, bool]]) -> None:
 
 
 def wake_for(records: Iterable[MessageRecord]) -> None:
-    """Wake the workers that those queued messages wait for."""
+    """Wake the workers of those queued messages."""
     wake_carriers((record.carrier_id, record.urgent) for record in records)

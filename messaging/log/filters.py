@@ -19,7 +19,7 @@ from imissive.core.countries import country_choices
 from messaging.log import query as message_query
 from messaging.log.failure_reasons import STATUS_LABELS
 from messaging.log.sources import SOURCES, as_stored
-from messaging.numbers.written import sought
+from messaging.numbers.written import search_terms
 from messaging.sending.evaluation import MAX_REFERENCE
 
 _ANY = ("", gettext_lazy("Any"))
@@ -202,7 +202,7 @@ def _number(typed: str, home: str) -> tuple[str | None, str | None]:
     """Return the typed number in E.164, or the digits of a part of one."""
     if not typed:
         return None, None
-    number, digits = sought(typed, home)
+    number, digits = search_terms(typed, home)
     # A text without digits finds nothing, rather than everything.
     return (None, digits) if digits else (number, None)
 

@@ -1,7 +1,7 @@
-"""The characters of what people paste where digits belong, read alike for every field. Pure.
+"""Normalization of the characters in pasted numbers, the same for every field. Pure.
 
-Phones, chats, web pages and spreadsheets leave marks that nobody sees, write digits in other
-scripts, and have many spaces, dashes and dots. What each is says Unicode, not a list of ours.
+Phones, chats, web pages and spreadsheets add invisible marks, write digits in other scripts, and
+use many kinds of spaces, dashes and dots. Unicode defines each of them, not a list of ours.
 """
 
 import re
@@ -15,7 +15,7 @@ _IGNORABLE: Final = (
     (0x17B4, 0x17B5),
     (0x180B, 0x180F),
     (0x2065, 0x2065),
-    (0x20E3, 0x20E3),  # what makes a keycap of a digit
+    (0x20E3, 0x20E3),  # the mark that makes a digit a keycap
     (0x3164, 0x3164),
     (0xFE00, 0xFE0F),  # variation selectors
     (0xFFA0, 0xFFA0),
@@ -31,13 +31,13 @@ _MOST_KEPT: Final = 4_096
 
 
 class _Characters(dict[int, str]):
-    """What each character stands for, found on its first use."""
+    """The meaning of each character, computed on its first use."""
 
     def __missing__(self, code: int) -> str:
-        found = _meaning(chr(code))
-        if len(self) < _MOST_KEPT:  # whoever sends all of Unicode does not fill the memory
-            self[code] = found
-        return found
+        meaning = _meaning(chr(code))
+        if len(self) < _MOST_KEPT:  # limits the memory, even for a text with all of Unicode
+            self[code] = meaning
+        return meaning
 
 
 def _meaning(character: str) -> str:
@@ -64,14 +64,14 @@ _CHARACTERS: Final = _Characters()
 
 
 def plain(text: str) -> str:
-    """Return the text as it would be typed: digits, blanks and signs in ASCII, nothing unseen."""
+    """Return the text as typed: digits, blanks and signs in ASCII, without invisible marks."""
     if text.isascii():
         return text
     return text.translate(_CHARACTERS)
 
 
 def bare(text: str) -> str:
-    """Return the text without what people put between digits and around them."""
+    """Return the text without the characters that people put between digits."""
     return _BETWEEN.sub("", plain(text))
 
 

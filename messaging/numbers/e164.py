@@ -1,13 +1,13 @@
 """Phone numbers: E.164 form, country, and whether an SMS can reach them. Pure.
 
-`phonenumbers` is the truth, but costs tens of µs for a number and bulk traffic brings thousands a
-second. So each calling code's rules are compiled, on first use and out of phonenumbers' own
-metadata, into one pattern that accepts only what phonenumbers would accept unchanged. Whatever
-it does not match (refusals, secondary countries of a shared calling code, national prefixes
-written by mistake) goes to phonenumbers itself. The tests prove that the two agree.
+`phonenumbers` is the authority, but needs tens of µs for a number, and bulk traffic has thousands
+per second. So each calling code's rules are compiled, on first use and from phonenumbers' own
+metadata, into one pattern that accepts only numbers that phonenumbers would accept unchanged. All
+others (refusals, secondary countries of a shared calling code, national prefixes written by
+mistake) are parsed by phonenumbers itself. The tests prove that both agree.
 
-Everything that reads numbers reads them here: the API, pages, files, SMPP and searches. Ranges that
-operators have entered, because the library does not know them yet, go before the library.
+All parsing of numbers happens here: for the API, pages, files, SMPP and searches. Ranges entered by
+operators, because the library does not know them yet, take precedence over the library.
 """
 
 import contextlib
@@ -45,9 +45,9 @@ class Number:
 
 
 class Range(NamedTuple):
-    """Numbers of which an operator knows more than phonenumbers.
+    """A range of numbers that an operator has entered to correct phonenumbers.
 
-    `prefix` and the lengths are those of E.164, with '+'. `reachable`: whether SMS reach them.
+    `prefix` and the lengths are those of E.164, with '+'. `reachable`: whether SMS can reach them.
     """
 
     prefix: str
@@ -58,7 +58,7 @@ class Range(NamedTuple):
     reachable: bool
 
     def holds(self, e164: str) -> bool:
-        """Return whether a number is of this range."""
+        """Return whether a number is in this range."""
         digits = e164[1:]
         return (
             e164.startswith(self.prefix)
@@ -68,7 +68,7 @@ class Range(NamedTuple):
         )
 
     def number(self, e164: str) -> Number:
-        """Return a number of this range. Raises InvalidNumber where SMS do not reach it."""
+        """Return a number of this range. Raise InvalidNumber if SMS cannot reach it."""
         if not self.reachable:
             raise InvalidNumber(NumberReason.RANGE_NOT_SERVED)
         return Number(e164, self.country, self.calling_code)
@@ -77,14 +77,14 @@ class Range(NamedTuple):
 _ranges: Callable[[], Sequence[Range]] = tuple
 
 
-def take_ranges_from(source: Callable[[], Sequence[Range]]) -> None:
-    """Have the operators' ranges come from there, those with the longest prefixes first."""
+def set_ranges_source(source: Callable[[], Sequence[Range]]) -> None:
+    """Set the source of the operators' ranges, those with the longest prefixes first."""
     global _ranges
     _ranges = source
 
 
 class _Plan(NamedTuple):
-    """The plan of the numbers that begin with some three digits."""
+    """The numbering plan for the numbers with certain first three digits."""
 
     mobile: re.Pattern[str]
     country: str
@@ -107,7 +107,7 @@ _TYPE_REASONS: Final = {
 }
 _PARSE_REASONS: Final = {
     NumberParseException.INVALID_COUNTRY_CODE: NumberReason.UNKNOWN_COUNTRY,
-    NumberParseException.NOT_A_NUMBER: NumberReason.TOO_SHORT,  # of digits only: one or two
+    NumberParseException.NOT_A_NUMBER: NumberReason.TOO_SHORT,  # digits only, but one or two
     NumberParseException.TOO_SHORT_AFTER_IDD: NumberReason.TOO_SHORT,
     NumberParseException.TOO_SHORT_NSN: NumberReason.TOO_SHORT,
     NumberParseException.TOO_LONG: NumberReason.TOO_LONG,
@@ -121,7 +121,7 @@ _LENGTH_REASONS: Final = {
 
 
 def _calling_codes() -> dict[str, int]:
-    """Calling code by a number's first three digits: no calling code is another's beginning."""
+    """Return the calling codes by first three digits: no calling code is a prefix of another."""
     codes = {}
     for code in phonenumbers.COUNTRY_CODE_TO_REGION_CODE:
         tail = 3 - len(str(code))
@@ -135,12 +135,12 @@ _plans: Final[dict[str, _Plan]] = {}  # by first three digits; filled on first u
 
 
 def parse(raw: str, home: str = "") -> Number:
-    """Return the number that a person or program wrote, in E.164, if an SMS can reach it.
+    """Return a number, written by a person or program, in E.164 if an SMS can reach it.
 
-    `home`: the country (ISO 3166) whose numbers may stand there as they are dialed at home, or with
-    its calling code alone; a number without `+` or `00` is one of these or is refused. Empty: all
-    need `+` or `00`. A national prefix after a calling code (+966 050…) is dropped, as phonenumbers
-    does. Raises InvalidNumber.
+    `home`: the country (ISO 3166) whose numbers may have their national form, or the calling code
+    without `+`; other numbers without `+` or `00` are refused. If empty, all need `+` or `00`. A
+    national prefix after a calling code (+966 050…) is dropped, like in phonenumbers. Raises
+    InvalidNumber.
     """
     number = _parse_quickly(raw)
     if number is not None:
@@ -154,10 +154,10 @@ def parse(raw: str, home: str = "") -> Number:
 
 
 def parse_with_code(raw: str, home: str = "") -> Number:
-    """Return a number that has its calling code, though the `+` may be missing.
+    """Return a number with its calling code, even if the `+` is missing.
 
-    What could as well be a number of `home` without its code is refused: nobody knows which of the
-    two was meant. Raises InvalidNumber.
+    A number that could also be one of `home` without its code is ambiguous, and refused. Raises
+    InvalidNumber.
     """
     spelling = read(raw)
     if spelling.international:
@@ -176,7 +176,7 @@ def parse_with_code(raw: str, home: str = "") -> Number:
 
 
 def in_groups(e164: str) -> str:
-    """Return a number as people read it, such as +966 50 123 4567; what is none, as it is."""
+    """Return a number in readable groups, such as +966 50 123 4567; other text unchanged."""
     try:
         parsed = phonenumbers.parse(e164)
     except NumberParseException:
@@ -185,10 +185,10 @@ def in_groups(e164: str) -> str:
 
 
 def mask(e164: str) -> str:
-    """A number for logs: calling code, two digits, dots, and the last three (+96650••••567).
+    """Return a number for logs: calling code, two digits, dots, last three (+96650••••567).
 
-    With fewer than nine national digits it is the last two, and none after the calling code if
-    less than three would be hidden. What is not a number is hidden but for its length.
+    With fewer than nine national digits, it has the last two, and none after the calling code if
+    less than three would be hidden. Of other text, only the length remains.
     """
     code = _CALLING_CODES.get(e164[1:4])
     if code is None or e164[0] != "+":
@@ -204,9 +204,9 @@ def mask(e164: str) -> str:
 
 
 def _parse_quickly(e164: str) -> Number | None:
-    """Return the number if an operator's range or its calling code's pattern is certain of it.
+    """Return the number if an operator's range or its calling code's pattern matches, or None.
 
-    Raises InvalidNumber for a number of a range that SMS do not reach.
+    Raises InvalidNumber for a number of a range that SMS cannot reach.
     """
     for each in _ranges():
         if each.holds(e164):
@@ -224,7 +224,7 @@ def _parse_quickly(e164: str) -> Number | None:
 
 
 def _parse_international(digits: str) -> Number:
-    """Return the number of digits that begin with a calling code. Raises InvalidNumber."""
+    """Return the number for digits that start with a calling code. Raise InvalidNumber."""
     e164 = f"+{digits}"
     number = _parse_quickly(e164)
     if number is not None:
@@ -246,7 +246,7 @@ def _parse_international(digits: str) -> Number:
 
 
 def _parse_national(digits: str, home: str) -> Number:
-    """Return the number of that country that is dialed so there, or written with its calling code.
+    """Return the number of that country in its national form, or with the calling code only.
 
     Raises InvalidNumber.
     """
@@ -256,7 +256,7 @@ def _parse_national(digits: str, home: str) -> Number:
     try:
         return _parse_dialed(digits, home)
     except InvalidNumber as error:
-        # phonenumbers takes no calling code off where the digits could be a whole number.
+        # phonenumbers does not remove a calling code if the digits could be a complete number.
         with contextlib.suppress(InvalidNumber):
             number = _parse_international(digits)
             if number.country == home:
@@ -265,7 +265,7 @@ def _parse_national(digits: str, home: str) -> Number:
 
 
 def _parse_dialed(digits: str, home: str) -> Number:
-    """Return the number that phonenumbers finds. Raises InvalidNumber."""
+    """Return the number that phonenumbers parses. Raise InvalidNumber."""
     try:
         parsed = phonenumbers.parse(digits, home)
     except NumberParseException as error:
@@ -292,22 +292,22 @@ def _is_national(digits: str, home: str) -> bool:
 
 
 def _in_range_at_home(digits: str, home: str) -> Number | None:
-    """Return the number if it is of an operator's range of that country. Raises InvalidNumber."""
-    mine = [each for each in _ranges() if each.country == home]
-    if not mine:
+    """Return the number if an operator's range of that country has it. Raise InvalidNumber."""
+    own = [each for each in _ranges() if each.country == home]
+    if not own:
         return None
-    code = mine[0].calling_code
+    code = own[0].calling_code
     metadata = PhoneMetadata.metadata_for_region(home)
     trunk = (metadata.national_prefix if metadata else None) or ""
     for e164 in (f"+{code}{digits.removeprefix(trunk)}", f"+{code}{digits}", f"+{digits}"):
-        for each in mine:
+        for each in own:
             if each.holds(e164):
                 return each.number(e164)
     return None
 
 
 def _parse_national_quickly(digits: str, home: str) -> Number | None:
-    """Return the number if the pattern of the country's calling code is certain of it."""
+    """Return the number if the pattern of the country's calling code matches, or None."""
     trunk = _trunk_of(home)
     if trunk is None:
         return None
@@ -322,9 +322,9 @@ def _parse_national_quickly(digits: str, home: str) -> Number | None:
 
 @cache
 def _trunk_of(country: str) -> tuple[int, str] | None:
-    """Return a country's calling code and what is dialed there before a national number.
+    """Return a country's calling code and its national (trunk) prefix.
 
-    None where more than a prefix is taken off or put on, or the country is not known.
+    None if the rules are more complex than a prefix, or the country is unknown.
     """
     metadata = PhoneMetadata.metadata_for_region(country)
     if metadata is None or metadata.national_prefix_transform_rule:
@@ -338,9 +338,9 @@ def _trunk_of(country: str) -> tuple[int, str] | None:
 
 
 def _usable(parsed: PhoneNumber, country: str) -> Number | None:
-    """Return a valid number if an SMS can reach it; None where there is no such number.
+    """Return a valid number if an SMS can reach it; None if there is no such number.
 
-    Raises InvalidNumber for a kind of number that SMS do not reach.
+    Raises InvalidNumber for a kind of number that SMS cannot reach.
     """
     kind = phonenumbers.number_type(parsed)
     if kind in _USABLE:
@@ -352,11 +352,11 @@ def _usable(parsed: PhoneNumber, country: str) -> Number | None:
 
 
 def _plan(calling_code: int) -> _Plan:
-    """The pattern of the numbers of a calling code's main country that are surely usable.
+    """Return the pattern of the certainly usable numbers of a calling code's main country.
 
-    It asks, in this order, what phonenumbers asks: that no national prefix would be taken off,
-    that the number belongs to the main country if several share the code, that it is possible
-    there, that it is of no special type, and that it is mobile.
+    It checks the same as phonenumbers, in the same order: that no national prefix would be removed,
+    that the number belongs to the main country if several share the code, that its length is
+    possible there, that it is not of a special type, and that it is mobile.
     """
     country = phonenumbers.region_code_for_country_code(calling_code)
     metadata = PhoneMetadata.metadata_for_region(country)
@@ -385,7 +385,7 @@ def _plan(calling_code: int) -> _Plan:
 
 
 def _numbers(description: PhoneNumberDesc) -> str:
-    """The pattern of the national numbers that phonenumbers' description describes."""
+    """Return the pattern of the national numbers in a description of phonenumbers."""
     pattern = f"(?:{description.national_number_pattern or '(?!)'})"
     lengths = [length for length in description.possible_length if length > 0]
     if not lengths:

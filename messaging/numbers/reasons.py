@@ -1,4 +1,4 @@
-"""Why a phone number cannot be sent to."""
+"""Reasons why a phone number cannot receive messages."""
 
 from django.utils.translation import gettext_noop as _
 
@@ -55,12 +55,12 @@ class NumberReason(Reason):
 
 
 class InvalidNumber(ValueError):
-    """A number that cannot be sent to."""
+    """A number that cannot receive messages."""
 
     def __init__(self, reason: NumberReason) -> None:
         super().__init__(str(reason))
         self.reason = reason
 
     def problem(self, field: str | None = None) -> Problem:
-        """Return it as a problem with that field."""
+        """Return the problem, at that field."""
         return self.reason.problem(field)

@@ -1,7 +1,7 @@
-"""How people and programs spell a phone number: out of its signs, the digits. Pure.
+"""Extraction of a phone number's digits from the many spellings of people and programs. Pure.
 
-What a spreadsheet made of a number is undone where that is exact, and refused where digits are
-lost: a guess would reach somebody else.
+Changes by a spreadsheet are reverted if that is exact, and refused if digits are lost: a guess
+could reach the wrong person.
 """
 
 import re
@@ -12,12 +12,12 @@ from messaging.numbers.characters import bare, plain
 from messaging.numbers.reasons import InvalidNumber, NumberReason
 
 _LONGEST: Final = 64
-"""No number is longer, whatever stands between its digits."""
+"""The maximum length of a number, including all characters between its digits."""
 _QUOTED: Final = re.compile(r"=?\s*\"(.*)\"|=?\s*'(.*?)'?")
 _SCHEME: Final = re.compile(r"(?:tel|sms|smsto|callto|whatsapp)\s*:\s*(?://)?", re.IGNORECASE)
 # 9.66501234502E11, 9,66501E+11 and the like.
 _SCIENTIFIC: Final = re.compile(r"(\+?)\s*([0-9]+)(?:[.,]([0-9]*))?\s*[eE]\s*\+?\s*([0-9]{1,3})")
-# One dot or comma and nothing but zeros, or fewer digits than any group of a number has.
+# One dot or comma, followed by only zeros, or by fewer digits than any group of a number.
 _FRACTION: Final = re.compile(r"(\+?\s*[0-9]{7,})[.,](0+|[0-9]{1,2})")
 _THOUSANDS: Final = re.compile(r"\+?[0-9]{1,3}(?:,[0-9]{3})+(?:\.0+)?")
 _TRUNK: Final = re.compile(r"\(\s*0\s*\)")
@@ -26,15 +26,14 @@ _DIGITS: Final = re.compile(r"(\+|00)?([0-9]+)(\+)?")
 
 @dataclass(frozen=True, slots=True)
 class Spelling:
-    """The digits of a number, and whether they begin with a country's calling code: then there was
-    a `+` or `00` before them."""
+    """The digits of a number, and whether they start with a calling code, after `+` or `00`."""
 
     digits: str
     international: bool
 
 
 def read(raw: str) -> Spelling:
-    """Return the digits that were meant. Raises InvalidNumber."""
+    """Return the intended digits. Raise InvalidNumber."""
     if len(raw) > _LONGEST:
         raise InvalidNumber(NumberReason.TOO_LONG)
     text = plain(raw).strip()
@@ -42,26 +41,26 @@ def read(raw: str) -> Spelling:
     if quoted is not None:
         text = (quoted[1] or quoted[2] or "").strip()
     text = _SCHEME.sub("", text, count=1) if _SCHEME.match(text) else text
-    found = _DIGITS.fullmatch(bare(_without_trunk(_undone(text))))
-    if found is None or (found[3] and found[1] == "+"):
+    match = _DIGITS.fullmatch(bare(_without_trunk(_reverted(text))))
+    if match is None or (match[3] and match[1] == "+"):
         raise InvalidNumber(NumberReason.NOT_A_NUMBER)
-    sign, digits, after = found.groups()
+    sign, digits, after = match.groups()
     if sign == "+":
         digits = digits.removeprefix("00")
-    # In a line from right to left the plus is typed, or stored, after the number.
+    # In right-to-left text, the plus may be typed or stored after the number.
     return Spelling(digits, international=bool(sign or after))
 
 
-def _undone(text: str) -> str:
-    """Return the text as it was before a spreadsheet took the number for a quantity."""
-    found = _SCIENTIFIC.fullmatch(text)
-    if found is not None:
-        return found[1] + _exact(found[2], found[3] or "", int(found[4]))
-    found = _FRACTION.fullmatch(text)
-    if found is not None:
-        if found[2].strip("0"):
+def _reverted(text: str) -> str:
+    """Return the text as it was before a spreadsheet treated the number as a quantity."""
+    match = _SCIENTIFIC.fullmatch(text)
+    if match is not None:
+        return match[1] + _exact(match[2], match[3] or "", int(match[4]))
+    match = _FRACTION.fullmatch(text)
+    if match is not None:
+        if match[2].strip("0"):
             raise InvalidNumber(NumberReason.DAMAGED)
-        return found[1]
+        return match[1]
     if _THOUSANDS.fullmatch(text):
         return text.partition(".")[0].replace(",", "")
     return text
@@ -70,8 +69,8 @@ def _undone(text: str) -> str:
 def _exact(whole: str, fraction: str, exponent: int) -> str:
     """Return the digits of a number in scientific notation.
 
-    Raises InvalidNumber where not all of them are written: a program may have left out zeros, but a
-    spreadsheet rounds.
+    Raises InvalidNumber if some are missing: a program may have omitted zeros, but a spreadsheet
+    rounds.
     """
     rest = fraction[exponent:]
     if len(fraction) < exponent or rest.strip("0"):
@@ -80,10 +79,10 @@ def _exact(whole: str, fraction: str, exponent: int) -> str:
 
 
 def _without_trunk(text: str) -> str:
-    """Return the text without a `(0)` after a calling code, which is dialed at home only."""
-    found = _TRUNK.search(text)
-    if found is None:
+    """Return the text without a `(0)` after a calling code, which is only dialed nationally."""
+    match = _TRUNK.search(text)
+    if match is None:
         return text
-    before = text[: found.start()]
+    before = text[: match.start()]
     zero = "" if re.search(r"[0-9]", before) else "0"
-    return before + zero + text[found.end() :]
+    return before + zero + text[match.end() :]

@@ -1,4 +1,4 @@
-"""The phone numbers that somebody typed or pasted into one field. Pure."""
+"""Phone numbers that were typed or pasted into one field. Pure."""
 
 import re
 
@@ -12,15 +12,15 @@ _BETWEEN = re.compile(r"[\n\r\t,;،؛|]+")
 def written_numbers(written: str, home: str, at_most: int | None = None) -> list[str]:
     """Return the numbers of a text as written: one per line, or separated by commas and the like.
 
-    Blanks belong to a number, unless it is not one with them and each of its pieces is. `home` is
-    the country of numbers without a code. Reading stops after one more than `at_most`, so that the
-    caller sees that there are more.
+    Blanks belong to a number, unless each piece between them is a number but the whole is not.
+    `home` is the country of numbers without a code. Reading stops after one more than `at_most`, so
+    that the caller can tell that there are more.
     """
-    found: list[str] = []
+    numbers: list[str] = []
     for entry in map(str.strip, _BETWEEN.split(written)):
         if not entry:
             continue
-        if at_most is not None and len(found) > at_most:
+        if at_most is not None and len(numbers) > at_most:
             break
         pieces = entry.split()
         if (
@@ -28,17 +28,17 @@ def written_numbers(written: str, home: str, at_most: int | None = None) -> list
             and not _is_number(entry, home)
             and all(_is_number(piece, home) for piece in pieces)
         ):
-            found += pieces
+            numbers += pieces
         else:
-            found.append(entry)
-    return found
+            numbers.append(entry)
+    return numbers
 
 
-def sought(text: str, home: str) -> tuple[str, str]:
-    """Return what a search is for: a whole number in E.164, in any spelling, or digits of one.
+def search_terms(text: str, home: str) -> tuple[str, str]:
+    """Return a search's full number in E.164, or else its digits; the other one is empty.
 
-    The digits are as they stand in E.164, so without the `0` or `00` that is dialed before them.
-    Both are empty where there is no digit.
+    The digits are those of E.164, without a dialed `0` or `00` before them. Both are empty for a
+    text without digits.
     """
     for parse in (e164.parse, e164.parse_with_code):
         try:

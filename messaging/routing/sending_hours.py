@@ -1,4 +1,4 @@
-"""Sending hours: the times at which a country's rules allow messages. Pure.
+"""Sending hours (quiet hours): the times at which a country's rules allow messages. Pure.
 
 A rule is data (messaging.models.SendingRule). In Saudi Arabia a sender that ends in `-AD` is an
 advertiser's, and its messages are sent between 09:00 and 19:00 Riyadh time only.

@@ -113,7 +113,7 @@ class Receipt:
     `message_id` is unchanged (`normalize_id` makes it comparable), at most LONGEST_ID characters.
     `raw_state` is the carrier's word in upper case, at most 20 characters; `state` is ours.
     `error_code` is the text's code, or "type:code" from the TLV. Dates are on the carrier's clock,
-    without a time zone. `told_word` is the word of message_state and `text_word` that of the text,
+    without a time zone. `tlv_word` is the word of message_state and `text_word` that of the text,
     for a carrier's own rules; either may be empty.
     """
 
@@ -124,7 +124,7 @@ class Receipt:
     submit_date: datetime | None
     done_date: datetime | None
     final: bool
-    told_word: str = field(default="", compare=False)
+    tlv_word: str = field(default="", compare=False)
     text_word: str = field(default="", compare=False)
 
 
@@ -161,7 +161,7 @@ def parse_receipt(
         submit_date=_date(fields.get("submit", "")[:_MAX_TIME]),
         done_date=_date(fields.get("done", "")[:_MAX_TIME]),
         final=state in FINAL_STATES,
-        told_word=tlv_state,
+        tlv_word=tlv_state,
         text_word=text_state,
     )
 

@@ -21,7 +21,7 @@ from accounts.operators.site import site
 from accounts.templatetags.shown import ltr
 from imissive.core import clock, ids
 from imissive.core.api.requests import client_address
-from messaging.numbers.written import sought
+from messaging.numbers.written import search_terms
 from otp.limits import sms_pumping
 from otp.models import HeldPrefix, OtpSettings, Verification
 
@@ -77,7 +77,7 @@ class VerificationAdmin(LongTableAdmin):
         found = ids.parse_id(ids.OTP, term)
         if found is not None:
             return queryset.filter(pk=found), False
-        number, _digits = sought(term, DEFAULT_COUNTRY)
+        number, _digits = search_terms(term, DEFAULT_COUNTRY)
         # Through the sends, because their index begins with the number.
         sent = queryset.filter(sends__phone=number).distinct() if number else queryset.none()
         return sent, False

@@ -68,11 +68,11 @@ def create_draft(customer: Customer, upload: SimpleUploadedFile) -> Campaign:
                     lambda: uploads.evaluate(upload, "SA"))  # fmt: skip
     campaign = measure(
         "upload stored",
-        lambda: drafts.begin(mine, ids.new_uuid(), "Bench", upload, reading),
+        lambda: drafts.create(mine, ids.new_uuid(), "Bench", upload, reading),
     )
     assert campaign is not None
     fields = {"sender": SENDER, "text": "مرحبا {الاسم}، طلبك {الطلب} جاهز", "country": "SA"}
-    drafts.have_checked(campaign, **fields)
+    drafts.request_check(campaign, **fields)
     return campaign
 
 

@@ -1,7 +1,7 @@
-"""Counts what the decisions promise, by records that the platform did not write.
+"""Check of the promises in docs/decisions, by records that the platform did not write.
 
-The clients know what was accepted, the carrier what was submitted, the webhook receiver what was
-posted, and the SMPP client which receipts came. The database is compared with all of them.
+The clients know the accepted messages, the carrier the submits, the webhook receiver the posts, and
+the SMPP client the receipts. The database is compared with all of them.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ REPEATING = ("carriers", "carrier-simulator", "carrier connections", "postgres")
 """After one of these kills, the submits in the windows may be repeated."""
 EVENTS = ["message.sent", "message.delivered", "message.failed", "message.expired"]
 UNANSWERED_AT_MOST = 2
-"""A message that a carrier did not answer so often is failed (NO_RESPONSE): it may have arrived."""
+"""Submits without a response after which a message fails (NO_RESPONSE): it may have arrived."""
 
 
 @dataclass(frozen=True)
 class Promise:
-    """One line of the table: what was counted, with the decision that promises it."""
+    """One line of the table: a count, with the decision that promises it."""
 
     text: str
     decision: str
@@ -59,7 +59,7 @@ def until_accepted(site: Site, path: str, body: Any, refused: Counter[str]) -> A
         status, response = site.post(path, body, once=once)
         if status == 202:
             return response
-        # No connection, still in progress, or not available: anything else is a mistake.
+        # No connection, still in progress, or not available: anything else is a bug.
         assert status in (0, 409, 503), (status, response)
         refused[f"HTTP: {status or 'none'}"] += 1
         time.sleep(0.2)
@@ -129,7 +129,7 @@ def _equal(text: str, decision: str, expected: int, found: int) -> Promise:
 
 
 def table(drill: Drill, counted: list[Promise]) -> str:
-    """Return the table, and what was killed and refused on the way."""
+    """Return the table, with the kills and refusals."""
     kills, refused = drill.records.kills, drill.records.refused
     width = max(len(promise.text) for promise in counted)
     lines = [f"{'promise':{width}}  decision  expected     found"]

@@ -1,4 +1,4 @@
-"""`make drill`: kill parts of a platform under load, then count what was promised.
+"""`make drill`: kill parts of a platform under load, then check its promises.
 
 A carrier, a webhook receiver and clients over HTTP and SMPP run in this process and record what
 they see; the platform is started like `make run`. A killer with a seed ends a random process by
@@ -99,7 +99,7 @@ class Drill:
             raise self._errors[0]
 
     def settle(self) -> None:
-        """Wait until the platform owes nothing, and every receipt over SMPP has come."""
+        """Wait until the platform has no pending work, and every receipt has arrived over SMPP."""
         self.site.settle(SETTLE_SECONDS)
         until(lambda: self.esme.bound() and not self.missing_receipts, SETTLE_SECONDS)
         self.esme.close()

@@ -74,13 +74,13 @@ def together(works: list[Any], seconds: float = 120) -> None:
 
 
 class Sender:
-    """Customers who send, each call with its own key, and repeat it until it gets a response."""
+    """A customer that sends, each call with its own key, repeated until it gets a response."""
 
     def __init__(self, site: Site) -> None:
         self.site = site
         self.stop = threading.Event()
         self.numbers = itertools.count()
-        self.answers: dict[str, str] = {}
+        self.message_ids: dict[str, str] = {}
         """The message id in the response, by key."""
         self.broken = 0
         """The number of calls without a response, whose effect is unknown."""
@@ -91,7 +91,7 @@ class Sender:
         while not self.stop.is_set():
             number = next(self.numbers)
             key = f"order-{number}"
-            self.answers[key] = self._send(key, f"+96654{number:07d}")
+            self.message_ids[key] = self._send(key, f"+96654{number:07d}")
 
     def _send(self, key: str, to: str) -> str:
         body = {"to": to, "message": "Exactly once", "reference": key}
@@ -119,8 +119,8 @@ def test_a_web_process_killed_between_commit_and_response_does_not_send_twice(si
     kills = 0
     while kills < 3 or not sender.saved:
         assert time.monotonic() < deadline, f"{kills} kills, {sender.broken} broken calls"
-        enough = len(sender.answers) + 30
-        until(lambda enough=enough: len(sender.answers) > enough, 40)  # type: ignore[misc]
+        enough = len(sender.message_ids) + 30
+        until(lambda enough=enough: len(sender.message_ids) > enough, 40)  # type: ignore[misc]
         for process in web_processes(site):
             process.kill()
         kills += 1
@@ -129,22 +129,23 @@ def test_a_web_process_killed_between_commit_and_response_does_not_send_twice(si
         client.join(60)
     assert not any(client.is_alive() for client in clients)
     print(
-        f"{kills} kills, {len(sender.answers)} calls, {sender.broken} broken, {sender.saved} saved"
+        f"{kills} kills, {len(sender.message_ids)} calls,"
+        f" {sender.broken} broken, {sender.saved} saved"
     )
 
     stored = site.sql("SELECT reference, count(*) FROM messaging_message GROUP BY 1")
-    assert Counter(dict(stored)) == Counter(dict.fromkeys(sender.answers, 1))
+    assert Counter(dict(stored)) == Counter(dict.fromkeys(sender.message_ids, 1))
     [(messages, charges, charged, records)] = site.sql(
         "SELECT (SELECT count(*) FROM messaging_message),"
         " (SELECT count(*) FROM accounts_ledgerentry WHERE kind = 'charge'),"
         " (SELECT -sum(amount) / 1000000 FROM accounts_ledgerentry WHERE kind = 'charge'),"
         " (SELECT count(*) FROM accounts_idempotencyrecord)"
     )
-    assert messages == charges == charged == records == len(sender.answers)
-    for key in list(sender.answers)[:20]:
+    assert messages == charges == charged == records == len(sender.message_ids)
+    for key in list(sender.message_ids)[:20]:
         body = {"to": f"+96654{int(key[6:]):07d}", "message": "Exactly once", "reference": key}
         again = call_api(site, "/v1/sms/send", body, idempotency_key=key)
-        assert (again.replayed, again.body["message_id"]) == (True, sender.answers[key])
+        assert (again.replayed, again.body["message_id"]) == (True, sender.message_ids[key])
     assert site.manage("check_ledger").returncode == 0
 
 

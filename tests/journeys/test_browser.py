@@ -246,7 +246,7 @@ def test_the_log_is_live_while_open(site: Site) -> None:
     row = page.get_by_role("row").filter(has=link)
     expect(row).to_contain_text("Failed")
     change = Message.objects.filter(pk=site.shown.failed.pk)
-    with connection.cursor() as cursor, transitions.stand_aside(cursor.execute):
+    with connection.cursor() as cursor, transitions.disabled(cursor.execute):
         try:
             change.update(status=Status.EXPIRED)
             expect(row).to_contain_text("Expired")

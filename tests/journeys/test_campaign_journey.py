@@ -123,7 +123,7 @@ def test_an_upload_of_100_mb_is_refused_unread(site: Site) -> None:
 
 
 def _read_all(connection: socket.socket) -> str:
-    """Return what the other side sends until it closes."""
+    """Return the data that the other side sends until it closes the connection."""
     response = b""
     with contextlib.suppress(ConnectionError, TimeoutError):
         while piece := connection.recv(65_536):

@@ -29,7 +29,7 @@ from tests.support.webhook_receivers import receiver
 SKEWS = (-90, 90)
 
 
-# ---------------------------------------------------------------- what is measured
+# ---------------------------------------------------------------- measurements
 
 
 @pytest.fixture
@@ -51,11 +51,11 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
         (-0.9, 0.01, -0.9, 0),
         (90.0, 0.01, 90.0, 1),
         (-90.0, 0.01, -90.0, 1),
-        (90.0, 0.5, 0.0, 0),  # an answer that took too long to say anything
+        (90.0, 0.5, 0.0, 0),  # a response that took too long to be exact
         (90.0, -5.0, 0.0, 0),  # the clock was set meanwhile
     ],
 )
-def test_what_a_measurement_says(
+def test_the_result_of_a_measurement(
     behind: float, took: float, corrected: float, alarmed: int
 ) -> None:
     with capture_logs() as logs:
@@ -67,7 +67,7 @@ def test_what_a_measurement_says(
 
 
 @pytest.mark.usefixtures("fresh")
-def test_a_clock_that_is_put_right_is_believed_again() -> None:
+def test_a_corrected_clock_is_used_again() -> None:
     for behind in (90.0, 90.1, 0.1):
         clock.learn(1000.0 + behind, 1000.0, 1000.0)
     assert clock.offset() == pytest.approx(0.1)
@@ -75,7 +75,7 @@ def test_a_clock_that_is_put_right_is_believed_again() -> None:
 
 
 @pytest.mark.usefixtures("fresh")
-def test_it_is_measured_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_clock_is_measured_periodically(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [clock.is_due() for _ in range(3)] == [True, False, False]
     monkeypatch.setattr(clock, "_due_at", time.monotonic() - 1)
     assert clock.is_due()
@@ -158,21 +158,21 @@ def scene(site: Site) -> Iterator[Scene]:
         yield Scene(site, carrier, customer, set())
 
 
-def test_the_shim_tells_the_wrong_time(shim: Path) -> None:
+def test_the_shim_returns_the_wrong_time(shim: Path) -> None:
     code = "import time, datetime; print(time.time(), datetime.datetime.now().timestamp())"
-    said = subprocess.check_output(
+    output = subprocess.check_output(
         [sys.executable, "-c", code],
         env=os.environ | {"LD_PRELOAD": str(shim), "SKEW": "90"},
         text=True,
     )
-    for seconds in said.split():
+    for seconds in output.split():
         assert 85 < float(seconds) - time.time() < 95
 
 
 @pytest.mark.platform
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("skew", SKEWS)
-def test_what_a_web_host_accepts_whose_clock_is_wrong(scene: Scene, shim: Path, skew: int) -> None:
+def test_a_web_host_with_a_wrong_clock(scene: Scene, shim: Path, skew: int) -> None:
     """Neither delayed, which a clock that is ahead did, nor expired, which one behind did."""
     site, right = scene.site, scene.site.port
     with elsewhere(site, shim, skew, "imissive.run.web", PORT=str(port := free_port())) as log:
@@ -180,11 +180,11 @@ def test_what_a_web_host_accepts_whose_clock_is_wrong(scene: Scene, shim: Path, 
         try:
             until(lambda: site.request("GET", "/healthz")[0] == 200, 60, log.read_text)
             body = {"to": f"+{scene.number()}", "message": "In time", "validity": 30}
-            status, answer = site.post("/v1/sms/send", body)
-            assert status == 202, answer
-            scene.sent.add(answer["message_id"])
+            status, response = site.post("/v1/sms/send", body)
+            assert status == 202, response
+            scene.sent.add(response["message_id"])
             accepted = time.monotonic()
-            at = datetime.fromisoformat(answer["created_at"])
+            at = datetime.fromisoformat(response["created_at"])
             assert abs(at - datetime.now(UTC)) < timedelta(seconds=5)
             code = site.post("/v1/otp/send", {"phone": f"+{scene.number()}"})[1]
             until(lambda: len(scene.carrier.accepted) == 2, 20)
@@ -195,9 +195,9 @@ def test_what_a_web_host_accepts_whose_clock_is_wrong(scene: Scene, shim: Path, 
             assert site.post("/v1/otp/verify", check)[1]["verified"] is True
             later = (datetime.now(UTC) + timedelta(seconds=4)).isoformat()
             body = {"to": f"+{scene.number()}", "message": "Later", "scheduled_at": later}
-            status, answer = site.post("/v1/sms/send", body)
-            assert status == 202, answer
-            scene.sent.add(answer["message_id"])
+            status, response = site.post("/v1/sms/send", body)
+            assert status == 202, response
+            scene.sent.add(response["message_id"])
             until(lambda: len(scene.carrier.accepted) == 3, 20)
             until(lambda: "clock_is_off" in log.read_text(), 20, log.read_text)
         finally:
@@ -210,12 +210,12 @@ def test_what_a_web_host_accepts_whose_clock_is_wrong(scene: Scene, shim: Path, 
 @pytest.mark.platform
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("skew", SKEWS)
-def test_a_carrier_worker_whose_clock_is_wrong(scene: Scene, shim: Path, skew: int) -> None:
-    """It tries again when it should, and what it writes is in its time."""
+def test_a_carrier_worker_with_a_wrong_clock(scene: Scene, shim: Path, skew: int) -> None:
+    """It retries in time, and writes correct times."""
     site = scene.site
     with elsewhere(site, shim, skew, "imissive.run.carriers"):
         until(lambda: scene.carrier.bound == 2 * BINDS, 60, lambda: site.text[-3000:])
-        began = datetime.now(UTC) - timedelta(seconds=5)
+        started = datetime.now(UTC) - timedelta(seconds=5)
         for _ in range(40):
             scene.send_one()
         # Throttled twice, so queued again for a while from now.
@@ -226,4 +226,4 @@ def test_a_carrier_worker_whose_clock_is_wrong(scene: Scene, shim: Path, skew: i
             "SELECT min(least(sent_at, final_at)), max(greatest(sent_at, final_at))"
             " FROM messaging_message"
         )
-        assert began < first <= last < datetime.now(UTC) + timedelta(seconds=5)
+        assert started < first <= last < datetime.now(UTC) + timedelta(seconds=5)

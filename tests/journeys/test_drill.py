@@ -34,7 +34,7 @@ def test_nothing_is_lost_while_parts_are_killed_at_random(site: Site) -> None:
     assert [promise.text for promise in counted if not promise.kept] == []
 
 
-def test_what_is_missing_is_found(site: Site) -> None:
+def test_missing_records_are_found(site: Site) -> None:
     """Records that the database does not have, and a post that is missing, break promises."""
     with running_simulator(receipt_delay=0.05) as carrier, receiver() as posts:
         site.reset()

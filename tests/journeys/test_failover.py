@@ -49,7 +49,7 @@ def scene(servers: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             site.close()
 
 
-def test_nothing_is_lost_and_all_are_back_soon(scene: Scene, servers: Cluster) -> None:
+def test_nothing_is_lost_and_service_returns_soon(scene: Scene, servers: Cluster) -> None:
     site, carrier = scene.site, scene.carrier
     carrier.options.answer_delay = 0.05
     customer = SmppClient(site)
@@ -59,7 +59,7 @@ def test_nothing_is_lost_and_all_are_back_soon(scene: Scene, servers: Cluster) -
     carrier.wait_for(lambda carrier: len(carrier.submits) > 300, 30)
 
     servers.kill_primary()
-    time.sleep(2)  # for somebody, or some program, to notice
+    time.sleep(2)  # until a person or a program notices
     servers.promote()
     promoted = time.monotonic()
 
@@ -91,9 +91,9 @@ _SENT = "SELECT count(*) FROM messaging_message WHERE sent_at > %s"
 
 
 def _submit(customer: SmppClient, scene: Scene, to: str) -> bool:
-    answer = customer.submit(to, reference=4711)
-    if answer is None or answer.status == Smpp.ESME_RMSGQFUL:
+    response = customer.submit(to, reference=4711)
+    if response is None or response.status == Smpp.ESME_RMSGQFUL:
         return False
-    assert answer.status == Smpp.ESME_ROK
-    scene.sent.add(ids.public_id("msg", UUID(hex=answer.message_id)))
+    assert response.status == Smpp.ESME_ROK
+    scene.sent.add(ids.public_id("msg", UUID(hex=response.message_id)))
     return True

@@ -1,6 +1,6 @@
 """A Redis that is stopped by SIGSTOP: it accepts connections and never responds.
 
-Sends do not become slow, probes get responses, and what needs it gets 503.
+Sends do not become slow, probes get responses, and calls that need it get 503.
 """
 
 import os
@@ -38,9 +38,9 @@ def stopped(site: Site) -> Iterator[None]:
 
 
 def timed_send(scene: Scene) -> float:
-    began = time.monotonic()
+    started = time.monotonic()
     scene.send_one()
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
 def p99(scene: Scene, count: int) -> float:
@@ -49,7 +49,7 @@ def p99(scene: Scene, count: int) -> float:
     return statistics.quantiles(took, n=100)[98]
 
 
-def test_sends_and_probes_do_not_notice(site: Site) -> None:
+def test_sends_and_probes_are_not_delayed(site: Site) -> None:
     with running_simulator(receipt_delay=0.05) as carrier, receiver() as customer:
         site.use_simulator(carrier.port, binds=BINDS, window=WINDOW)
         scene = Scene(site, carrier, customer, set())
@@ -68,20 +68,20 @@ def test_sends_and_probes_do_not_notice(site: Site) -> None:
         with stopped(site):
             probed = []
             for _ in range(20):
-                began = time.monotonic()
+                started = time.monotonic()
                 assert site.get("/healthz")[0] == 200
                 status, body = site.get("/readyz")
-                probed.append(time.monotonic() - began)
+                probed.append(time.monotonic() - started)
                 assert status == 503
                 assert "broker" in body
             assert sorted(probed)[-2] < 1.0, "one may meet a busy machine"
-            # Workers look without wake-ups too: what was accepted goes out.
+            # Workers also poll without wake-ups: accepted messages are sent.
             sent = "SELECT count(*) FROM messaging_message WHERE sent_at IS NULL"
             until(lambda: site.sql(sent) == [(0,)], 20, lambda: site.sql(sent))
-            # What needs Redis is refused soon.
-            began = time.monotonic()
+            # Calls that need Redis are refused soon.
+            started = time.monotonic()
             check = {"otp_id": "otp_00000000000000000000000000", "code": "123456"}
             assert site.post("/v1/otp/verify", check)[0] == 503
-            assert time.monotonic() - began < 1.0
+            assert time.monotonic() - started < 1.0
         until(lambda: site.get("/readyz")[0] == 200, 20, lambda: site.text[-3000:])
         scene.everything_is_right(may_repeat=0)

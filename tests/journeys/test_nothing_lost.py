@@ -64,7 +64,7 @@ def test_carrier_worker_is_killed_with_2000_messages_in_flight(scene: Scene) -> 
     scene.everything_is_right(may_repeat=IN_DOUBT)
 
 
-def test_urgent_messages_of_a_killed_worker_wait_for_no_lease(scene: Scene) -> None:
+def test_urgent_messages_of_a_killed_worker_do_not_wait_for_the_lease(scene: Scene) -> None:
     """The lease is a minute. A second machine's worker has them within seconds; so has the new
     worker of the same machine, once it has started."""
     site, carrier = scene.site, scene.carrier
@@ -72,7 +72,7 @@ def test_urgent_messages_of_a_killed_worker_wait_for_no_lease(scene: Scene) -> N
     until(lambda: carrier.bound == 2 * BINDS, 40, lambda: site.text[-3000:])
     try:
         for kill in range(3):
-            # Submits of both workers are under way when one of them dies.
+            # Submits of both workers are outstanding when one of them dies.
             carrier.options.answer_delay = 1.0
             sent = [scene.send_one() for _ in range(12)]
             until(partial(_are_sending, site, sent, 12), 10)
@@ -175,7 +175,7 @@ def test_simulator_drops_every_connection(scene: Scene) -> None:
     scene.everything_is_right(may_repeat=IN_DOUBT)
 
 
-def test_web_process_is_killed_between_accepting_and_answering(scene: Scene) -> None:
+def test_web_process_is_killed_between_acceptance_and_response(scene: Scene) -> None:
     """Messages with a response are stored; those without a response are charged once as well."""
     stop = threading.Event()
 
@@ -214,7 +214,7 @@ def test_web_process_is_killed_between_accepting_and_answering(scene: Scene) -> 
     assert scene.site.manage("check_ledger").returncode == 0
 
 
-def test_a_one_time_password_reaches_the_handset_and_nobody_else(scene: Scene) -> None:
+def test_a_one_time_password_reaches_only_the_handset(scene: Scene) -> None:
     """It is sent, verified and reported; an unchecked one expires. No process logs the codes."""
     site = scene.site
     hook = {"url": scene.customer.url, "events": ["otp.verified", "otp.failed"]}

@@ -36,9 +36,9 @@ async def _by_smpp(site: Site, ton: int, to: str) -> int:
         LinkConfig(response_timeout=30),
         handlers=Handlers(on_request=_answered),
     )
-    answer = await link.request(SubmitSm("", 5, 0, "MyCompany", ton, 1, to, short_message=b"Hi"))
+    response = await link.request(SubmitSm("", 5, 0, "MyCompany", ton, 1, to, short_message=b"Hi"))
     await link.unbind(5)
-    return answer.status
+    return response.status
 
 
 def test_a_range_is_known_without_a_restart(site: Site) -> None:

@@ -1,6 +1,6 @@
 """A database that falls silent: packets vanish without a reset, or the server stops responding.
 
-Nothing waits forever: callers get 503, probes get responses all the while, and everything goes on
+Nothing waits forever: callers get 503, probes always get responses, and everything continues
 when the database is back.
 """
 
@@ -51,31 +51,31 @@ def direct(port: int) -> str:
     return DATABASE._replace(netloc=where).geturl()
 
 
-def test_a_connection_gives_up_on_a_server_that_does_not_answer(
+def test_a_connection_gives_up_on_an_unresponsive_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(ImpatientConnection, "patience", 0.5)
     with ImpatientConnection.connect(os.environ["DATABASE_URL"], autocommit=True) as connection:
         assert connection.execute("SELECT pg_sleep(0.2), 1").fetchone() == ("", 1)
-        began = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(psycopg.OperationalError, match=r"did not respond within 0\.5 s"):
             connection.execute("SELECT pg_sleep(20)")
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - started < 5
         # A response that comes later is never read as the response to something else.
         assert connection.broken or connection.closed
 
 
-def test_packets_that_vanish_end_a_connection_by_its_parameters() -> None:
+def test_lost_packets_end_a_connection_by_its_parameters() -> None:
     """This holds for every process, including those that handle no requests."""
     assert DATABASE.port is not None
     quick = "?keepalives_idle=1&keepalives_interval=1&keepalives_count=2&tcp_user_timeout=2000"
     with proxy(DATABASE.port) as before, psycopg.connect(direct(before.port) + quick) as there:
         there.execute("SELECT 1")
         before.vanish()
-        began = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(psycopg.OperationalError):
             there.execute("SELECT 2")
-        assert time.monotonic() - began < 15
+        assert time.monotonic() - started < 15
 
 
 # ---------------------------------------------------------------- the platform
@@ -145,9 +145,9 @@ class Probes:
 
     def _run(self) -> None:
         while not self._stop.wait(0.2):
-            began = time.monotonic()
+            started = time.monotonic()
             assert self._site.get("/healthz")[0] == 200
-            self.took.append(time.monotonic() - began)
+            self.took.append(time.monotonic() - started)
 
     def end(self) -> list[float]:
         self._stop.set()
@@ -155,7 +155,7 @@ class Probes:
         return self.took
 
 
-def test_everything_goes_on_after_packets_vanished(scene: Scene, cable: Proxy) -> None:
+def test_everything_continues_after_lost_packets(scene: Scene, cable: Proxy) -> None:
     site, carrier = scene.site, scene.carrier
     carrier.options.answer_delay = 0.05
     customer = SmppClient(site)
@@ -164,7 +164,7 @@ def test_everything_goes_on_after_packets_vanished(scene: Scene, cable: Proxy) -
     assert site.get("/readyz")[0] == 200
 
     probes = Probes(site)
-    began = time.monotonic()
+    started = time.monotonic()
     cable.vanish()
     try:
         with ThreadPoolExecutor(24) as callers:
@@ -172,7 +172,7 @@ def test_everything_goes_on_after_packets_vanished(scene: Scene, cable: Proxy) -
             submitted = callers.submit(customer.submit, "966550000000")
             ready = site.get("/readyz")
         refused = submitted.result(60)
-        time.sleep(max(0.0, SILENT_FOR - (time.monotonic() - began)))
+        time.sleep(max(0.0, SILENT_FOR - (time.monotonic() - started)))
     finally:
         cable.restore()
     back = time.monotonic()
@@ -196,9 +196,9 @@ def test_everything_goes_on_after_packets_vanished(scene: Scene, cable: Proxy) -
 
 
 def _timed_send(site: Site) -> tuple[int, float]:
-    began = time.monotonic()
+    started = time.monotonic()
     status, _ = site.post("/v1/sms/send", {"to": "+966550000000", "message": "Not now"})
-    return status, time.monotonic() - began
+    return status, time.monotonic() - started
 
 
 # ---------------------------------------------------------------- a server that is stopped
@@ -206,7 +206,7 @@ def _timed_send(site: Site) -> tuple[int, float]:
 
 @contextmanager
 def stopped(site: Site) -> Iterator[None]:
-    """Stop every process of its PostgreSQL, as when its disk hangs: TCP goes on."""
+    """Stop every process of its PostgreSQL, as when its disk hangs: TCP still works."""
     pid = site.pid("postgres")
     assert pid is not None
     processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
@@ -247,7 +247,7 @@ def test_callers_do_not_wait_for_a_stopped_server(tmp_path_factory: pytest.TempP
             scene.send_one()
             assert max(probes.end()) < PROBED_WITHIN
             site.settle(60)
-            # A send whose statement was on its way may have been stored after all: never in part.
+            # A send whose statement was in transit may be stored after all, but never partly.
             [(messages, charged)] = site.sql(
                 "SELECT (SELECT count(*) FROM messaging_message),"
                 " (SELECT -sum(amount) / 1000000 FROM accounts_ledgerentry WHERE kind = 'charge')"

@@ -22,10 +22,10 @@ def numbers(count: int, start: int = 0) -> list[str]:
 def made(customer: Customer, rows: Sequence[Sequence[str]], **fields: Any) -> Campaign:
     """Create a draft with those rows in its file, under the heading `phone,name`."""
     content = "\n".join(",".join(row) for row in [("phone", "name"), *rows])
-    return made_of(customer, [content.encode()], **fields)
+    return uploaded(customer, [content.encode()], **fields)
 
 
-def made_of(customer: Customer, content: Iterable[bytes], **fields: Any) -> Campaign:
+def uploaded(customer: Customer, content: Iterable[bytes], **fields: Any) -> Campaign:
     """Create a draft with that content of its file."""
     file = stored_files.store(
         customer.organization, name="people.csv", content_type="text/csv", content=content

@@ -1,7 +1,7 @@
 """A running platform between a carrier and a customer's receiver, under load.
 
-What was promised is then counted by independent records: the carrier records every submit, the
-receiver every post.
+Its promises are then checked by independent records: the carrier records every submit, the receiver
+every post.
 """
 
 import asyncio
@@ -128,13 +128,13 @@ class SmppClient:
     def __init__(self, site: Site) -> None:
         self._demo = site.demo
         self.receipts: set[str] = set()
-        """The public ids of the messages whose receipts came."""
+        """The public ids of the messages whose receipts arrived."""
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
         self._link = self._run(self._bind(site.demo))
 
     def submit(self, to: str, reference: int = 0, *, receipt: bool = False) -> SubmitSmResp | None:
-        """Submit a message and return the response, or None if none came.
+        """Submit a message and return the response, or None without one.
 
         A submit with the same reference is the same submit.
         """

@@ -39,7 +39,7 @@ def make(organization: Organization, now: datetime) -> SmppAccount:
         (bad, 0x0B, ""), (submit, 0x58, ""),
     ):  # fmt: skip
         console.note("<", pdu)
-        console.note_answer(pdu, status, message_id)
+        console.note_response(pdu, status, message_id)
     console.note(">", receipt)
     console.note("<", pdus.DeliverSmResp(sequence=1))
     for kind, port, submits, pace in (("trx", 51814, 48_211, 41.5), ("tx", 51820, 45_003, 38.0)):

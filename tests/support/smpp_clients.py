@@ -29,7 +29,7 @@ class SmpplibEsme:
         self.client = smpplib.client.Client(
             "127.0.0.1", port, timeout=5, logger_name="esme", allow_unknown_opt_params=True
         )
-        self.answers: list[Any] = []  # submit_sm_resp in their order
+        self.responses: list[Any] = []  # submit_sm_resp in their order
         self.delivered: list[Any] = []  # deliver_sm
         self.events: list[str] = []
         self.deliver_status = 0  # the status of responses to deliver_sm
@@ -38,7 +38,7 @@ class SmpplibEsme:
         self.client.set_error_pdu_handler(lambda pdu: None)
 
     def _answered(self, pdu: Any) -> None:
-        self.answers.append(pdu)
+        self.responses.append(pdu)
         self.events.append("answer")
 
     def _received(self, pdu: Any) -> int:
@@ -69,10 +69,10 @@ class SmpplibEsme:
 
     def submit(self, text: bytes | str, destination: str = "966512345678", **fields: Any) -> Any:
         """Send a submit and return its response."""
-        count = len(self.answers)
+        count = len(self.responses)
         self.send(text, destination, **fields)
-        self.wait(lambda: len(self.answers) > count)
-        return self.answers[-1]
+        self.wait(lambda: len(self.responses) > count)
+        return self.responses[-1]
 
     @property
     def receipts(self) -> list[Receipt]:
@@ -125,7 +125,7 @@ class RawEsme:
     def send_raw(self, octets: bytes) -> None:
         self.socket.sendall(octets)
 
-    def answer(self, request: pdus.Request, status: int = 0) -> None:
+    def respond(self, request: pdus.Request, status: int = 0) -> None:
         assert request.response_type is not None
         response = request.response_type(status=status, sequence=request.sequence)
         self.socket.sendall(encode(response))

@@ -45,7 +45,7 @@ def install(execute: Callable[[str], Any]) -> None:
 
 
 @contextmanager
-def stand_aside(execute: Callable[[str], Any]) -> Iterator[None]:
+def disabled(execute: Callable[[str], Any]) -> Iterator[None]:
     """Disable the trigger in the meantime, for changes that no code of the platform may make."""
     # PostgreSQL refuses to alter a table while a check of its rows is deferred.
     execute("SET CONSTRAINTS ALL IMMEDIATE")

@@ -7,7 +7,7 @@ from django.utils import translation
 from imissive.core.countries import countries_of, name_of
 
 
-def test_every_country_that_numbers_have_has_a_name_in_both_languages() -> None:
+def test_every_country_of_phone_numbers_has_a_name_in_both_languages() -> None:
     regions = {
         region
         for found in phonenumbers.COUNTRY_CODE_TO_REGION_CODE.values()

@@ -12,7 +12,7 @@ OLD, NEW, OTHER = (Fernet.generate_key().decode() for _ in range(3))
 
 
 def stored(column: str, table: str) -> str:
-    """Return the column of the table's only row, as it is in the database."""
+    """Return the stored value of a column in the table's only row."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT {column} FROM {table}")
         [(value,)] = cursor.fetchall()
@@ -23,7 +23,7 @@ def row_text(table: str) -> str:
     return stored("row_to_json(t)::text", f"{table} t")
 
 
-def test_what_is_encrypted_can_be_read_again(settings):
+def test_encrypted_text_can_be_decrypted(settings):
     settings.FIELD_ENCRYPTION_KEYS = [NEW]
     for text in ("hunter2", "", "سرّ", "a" * 10_000):
         token = crypto.encrypt(text)
@@ -36,7 +36,7 @@ def test_the_same_text_is_never_the_same_ciphertext(settings):
     assert crypto.encrypt("hunter2") != crypto.encrypt("hunter2")
 
 
-def test_after_a_rotation_the_old_is_read_and_the_new_key_writes(settings):
+def test_after_a_rotation_old_tokens_are_read_and_the_new_key_encrypts(settings):
     settings.FIELD_ENCRYPTION_KEYS = [OLD]
     old_token = crypto.encrypt("hunter2")
     settings.FIELD_ENCRYPTION_KEYS = [NEW, OLD]
@@ -48,7 +48,7 @@ def test_after_a_rotation_the_old_is_read_and_the_new_key_writes(settings):
         crypto.decrypt(old_token)
 
 
-def test_without_its_key_or_tampered_with_nothing_is_read(settings):
+def test_tokens_are_not_decrypted_without_their_key_or_after_tampering(settings):
     settings.FIELD_ENCRYPTION_KEYS = [OLD]
     token = crypto.encrypt("hunter2")
     for wrong in (token[:-8] + "AAAAAAA=", "", "hunter2"):
@@ -77,7 +77,7 @@ def test_an_endpoints_secrets_are_plain_on_the_model_only(world):
     assert (endpoint.secret, endpoint.previous_secret) == ("whsec_c2VjcmV0", "whsec_before")
 
 
-def test_no_secret_stays_empty_rather_than_becoming_ciphertext(world):
+def test_an_empty_secret_stays_empty(world):
     carrier = world.carrier(password="")
     assert stored("password", "messaging_carrier") == ""
     assert Carrier.objects.get(id=carrier.id).password == ""

@@ -20,7 +20,7 @@ def _milliseconds(value: uuid.UUID) -> int:
     return value.int >> 80
 
 
-def test_they_are_uuids_of_version_7() -> None:
+def test_ids_are_uuids_of_version_7() -> None:
     before = time.time_ns() // 1_000_000
     created = [ids.new_uuid() for _ in range(MANY)]
     after = time.time_ns() // 1_000_000
@@ -28,7 +28,7 @@ def test_they_are_uuids_of_version_7() -> None:
     assert all(before <= _milliseconds(value) <= after for value in created)
 
 
-def test_those_of_one_millisecond_are_in_their_order() -> None:
+def test_ids_of_one_millisecond_are_in_order() -> None:
     created = [ids.new_uuid() for _ in range(MANY)]
     assert created == sorted(set(created))
     within = [a for a, b in itertools.pairwise(created) if _milliseconds(a) == _milliseconds(b)]
@@ -54,7 +54,7 @@ def test_a_full_millisecond_starts_over(monkeypatch: pytest.MonkeyPatch) -> None
     assert _milliseconds(value) == 1_800_000_000_000
 
 
-def test_threads_make_none_twice_and_each_in_its_order() -> None:
+def test_threads_create_unique_ids_in_order() -> None:
     def make() -> list[uuid.UUID]:
         return [ids.new_uuid() for _ in range(MANY)]
 
@@ -64,7 +64,7 @@ def test_threads_make_none_twice_and_each_in_its_order() -> None:
 
 
 @given(st.uuids().filter(lambda value: value.int >> 80 < 253_402_300_800_000))
-def test_they_are_read_as_they_are_shown(value: uuid.UUID) -> None:
+def test_public_ids_are_parsed(value: uuid.UUID) -> None:
     shown = ids.public_id("msg", value)
     assert re.fullmatch(ids.pattern("msg"), shown)
     assert ids.parse_id("msg", shown) == value
@@ -72,7 +72,7 @@ def test_they_are_read_as_they_are_shown(value: uuid.UUID) -> None:
 
 
 @given(st.uuids(), st.uuids())
-def test_they_sort_as_they_are_shown(one: uuid.UUID, other: uuid.UUID) -> None:
+def test_public_ids_sort_like_their_uuids(one: uuid.UUID, other: uuid.UUID) -> None:
     assert (one < other) == (ids.public_id("msg", one) < ids.public_id("msg", other))
 
 
@@ -91,11 +91,11 @@ def test_they_sort_as_they_are_shown(one: uuid.UUID, other: uuid.UUID) -> None:
         "msg_7" + "z" * 25,
     ],
 )
-def test_what_is_no_id(text: str) -> None:
+def test_invalid_ids(text: str) -> None:
     assert ids.parse_id("msg", text) is None
 
 
 @given(st.datetimes(datetime(1970, 1, 1), datetime(2900, 1, 1), timezones=st.just(UTC)))
-def test_their_time_is_read_from_them(moment: datetime) -> None:
+def test_the_time_of_an_id(moment: datetime) -> None:
     first = ids.first_id_at(moment)
     assert timedelta(0) <= moment - ids.time_of(first) < timedelta(milliseconds=1)

@@ -53,7 +53,7 @@ SAFE = "[redacted]"
         "code", "otp_code", "body", "response_body", "text", "message_text",
     ],
 )  # fmt: skip
-def test_values_under_telling_names_never_come_out(name):
+def test_values_under_sensitive_keys_are_never_logged(name):
     assert redact(None, "info", {"event": "x", name: "hunter2"}) == {"event": "x", name: SAFE}
     assert redact(None, "info", {"event": "x", name: {"deep": "hunter2"}})[name] == SAFE
 
@@ -118,7 +118,7 @@ def test_the_databases_details_of_a_row_are_redacted(written, customer, carrier,
     assert "4711" not in out
 
 
-def test_what_needs_no_masking_comes_out_as_it_is():
+def test_other_values_are_logged_unchanged():
     event = {"event": "submitted", "count": 5, "at": 1.5, "missing": None, "slugs": ["a", "b"]}
     assert redact(None, "info", dict(event)) == event
 
@@ -153,7 +153,7 @@ def test_tracebacks_are_masked(written):
     assert "501234567" not in out
 
 
-def test_json_lines_are_one_object_a_line():
+def test_json_has_one_object_per_line():
     root = logging.getLogger()
     handlers, level = root.handlers, root.level
     try:
@@ -171,9 +171,7 @@ def test_json_lines_are_one_object_a_line():
     assert second["event"] == "three"
 
 
-def test_a_request_that_fails_on_our_side_logs_neither_text_nor_number(
-    api, written, monkeypatch, customer
-):
+def test_a_failing_request_logs_neither_text_nor_number(api, written, monkeypatch, customer):
     def broken(*_args):
         raise RuntimeError(f"could not send 'the code is 4711' to {PHONE}")
 

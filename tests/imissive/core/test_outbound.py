@@ -181,7 +181,7 @@ def test_the_setting_allows_loopback_and_nothing_else(settings: Any) -> None:
         "",
     ],
 )
-def test_urls_refused_at_once(url: str, settings: Any) -> None:
+def test_urls_refused_without_resolving(url: str, settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
     with pytest.raises(outbound.UrlRefused) as refusal:
         outbound.parse_url(url)
@@ -201,12 +201,12 @@ def test_urls_refused_at_once(url: str, settings: Any) -> None:
         "https://[2606:4700:4700::1111]/hook",
     ],
 )
-def test_urls_that_are_fine(url: str, settings: Any) -> None:
+def test_valid_urls(url: str, settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
     assert outbound.parse_url(url).scheme == "https"
 
 
-def test_with_the_setting_plain_http_to_loopback_is_fine(settings: Any) -> None:
+def test_with_the_setting_plain_http_to_loopback_is_allowed(settings: Any) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = True
     outbound.parse_url("http://127.0.0.1:8900/")
     outbound.parse_url("http://localhost:8900/")
@@ -283,7 +283,7 @@ def test_loopback_is_refused_when_connecting(there: Receiver, settings: Any) -> 
 
 
 @pytest.mark.parametrize("host", ["2130706433", "0x7f000001", "0177.0.0.1", "127.1", "0"])
-def test_odd_spellings_of_loopback_reach_nobody(there: Receiver, settings: Any, host: str) -> None:
+def test_odd_spellings_of_loopback_are_refused(there: Receiver, settings: Any, host: str) -> None:
     settings.WEBHOOK_ALLOW_LOOPBACK = False
     assert refusal(there.url.replace("127.0.0.1", host)) in (
         PostReason.HOST_REFUSED,
@@ -354,16 +354,14 @@ def test_a_name_that_does_not_exist(allowed: Any, monkeypatch: pytest.MonkeyPatc
     assert refusal("http://hook.example/") == PostReason.HOST_REFUSED
 
 
-def test_a_slow_answer_is_a_timeout(there: Receiver, allowed: Any) -> None:
+def test_a_slow_response_is_a_timeout(there: Receiver, allowed: Any) -> None:
     there.answer = lambda _post: Answer(200, delay=1.0)
     assert refusal(there.url) == PostReason.TIMEOUT
 
 
 @pytest.mark.parametrize("status", [200, 204, 302, 500])
 @pytest.mark.parametrize("close", [False, True])
-def test_the_status_counts_however_slowly_its_body_comes(
-    allowed: Any, status: int, close: bool
-) -> None:
+def test_the_status_counts_even_if_the_body_is_slow(allowed: Any, status: int, close: bool) -> None:
     sent = b"HTTP/1.1 %d X\r\nContent-Length: 100\r\n\r\n%s" % (status, b"x" * (status != 204))
     with _raw_server(sent, close=close) as url:
         response = post(url)
@@ -371,7 +369,7 @@ def test_the_status_counts_however_slowly_its_body_comes(
     assert response.body == b"x" * (status != 204)
 
 
-def test_nobody_listens(allowed: Any) -> None:
+def test_nothing_listens(allowed: Any) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         assert (
@@ -379,7 +377,7 @@ def test_nobody_listens(allowed: Any) -> None:
         )
 
 
-def test_no_certificate_no_post(there: Receiver, allowed: Any) -> None:
+def test_without_a_certificate_nothing_is_posted(there: Receiver, allowed: Any) -> None:
     assert refusal(there.url.replace("http://", "https://")) == PostReason.TLS_FAILED
     assert there.posts == []
 
@@ -433,17 +431,17 @@ def _self_signed(folder: Path) -> Path:
         (b"HTTP/1.1 200 OK\r\nA: " + b"x" * 100_000, PostReason.NOT_HTTP),
     ],
 )
-def test_what_is_not_an_answer(bytes_sent: bytes, reason: PostReason, allowed: Any) -> None:
+def test_invalid_responses(bytes_sent: bytes, reason: PostReason, allowed: Any) -> None:
     with _raw_server(bytes_sent, close=True) as url:
         assert refusal(url) == reason
 
 
-def test_only_the_beginning_of_a_long_answer_is_kept(there: Receiver, allowed: Any) -> None:
+def test_only_the_start_of_a_long_response_is_kept(there: Receiver, allowed: Any) -> None:
     there.answer = lambda _post: Answer(200, body=b"x" * 3_000_000)
     assert post(there.url).body == b"x" * outbound.KEPT_RESPONSE_BYTES
 
 
-def test_a_compressed_answer_is_not_unpacked(there: Receiver, allowed: Any) -> None:
+def test_a_compressed_response_is_not_decompressed(there: Receiver, allowed: Any) -> None:
     there.answer = lambda _post: Answer(200, headers={"Content-Encoding": "gzip"}, body=b"\x1f\x8b")
     assert post(there.url).body == b"\x1f\x8b"
 

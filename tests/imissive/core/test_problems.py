@@ -68,7 +68,7 @@ def test_a_reason_has_its_english_and_its_arabic(
         assert sentence(reason.problem(**_values(reason))).startswith(translated.split("%")[0])
 
 
-def test_there_are_reasons_and_no_two_are_the_same() -> None:
+def test_reasons_are_unique() -> None:
     assert len(REASONS) > 100
     assert len(set(REASONS)) == len(REASONS)
     assert {reason.code for reason in REASONS} - {""} == set(STATUS_OF_CODE)
@@ -119,7 +119,7 @@ def _reason_of(node: ast.expr) -> tuple[str, str] | None:
     return None
 
 
-def test_each_place_gives_the_parameters_of_its_reason() -> None:
+def test_every_use_gives_the_parameters_of_its_reason() -> None:
     """Without this test, a wrong parameter of a rare refusal would fail only when it is raised."""
     known, seen = _by_name(), 0
     for path, tree in _trees():

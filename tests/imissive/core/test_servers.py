@@ -1,6 +1,6 @@
-"""DATABASE_URL, REDIS_URL and BROKER_URL are honoured whole, by every process that connects.
+"""DATABASE_URL, REDIS_URL and BROKER_URL are used completely, by every process that connects.
 
-TLS is spoken by a proxy of the test before the real servers, with certificates of its own.
+For TLS, the tests run a proxy with its own certificates before the real servers.
 """
 
 import os
@@ -40,7 +40,7 @@ REDIS = urlsplit(os.environ["REDIS_URL"])
 PASSWORD = "p@ss/word"
 
 
-# ------------------------------------------------------------------ what is understood
+# ------------------------------------------------------------------ supported parameters
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_service_of_libpq(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
         ("BROKER_URL", "amqp://u:secret@h//;redis://:secret@h", "amqp"),
     ],
 )
-def test_what_is_not_understood_stops_the_start_with_its_name(
+def test_unsupported_parameters_stop_the_start_with_their_name(
     monkeypatch: pytest.MonkeyPatch, name: str, url: str, expected: str
 ) -> None:
     monkeypatch.setenv(name, url)
@@ -186,7 +186,7 @@ def environment_of(url: str) -> Env:
         ("sslmode=verify-full&sslrootcert=/nonexistent", None),
     ],
 )
-def test_encryption_that_is_asked_for_is_had_by_all(
+def test_requested_encryption_applies_to_all_connections(
     made: certificates.Certificates, query: str, in_use: bool | None
 ) -> None:
     assert DATABASE.port is not None
@@ -205,7 +205,7 @@ def test_encryption_that_is_asked_for_is_had_by_all(
         assert before.accepted > 1
 
 
-def test_a_server_without_tls_is_refused_where_it_is_asked_for() -> None:
+def test_a_server_without_tls_is_refused_if_tls_is_required() -> None:
     assert DATABASE.port is not None
     with proxy(DATABASE.port, asks_first=True) as before:
         url = database_url(before.port, "sslmode=require")
@@ -299,7 +299,7 @@ def valkeys(tmp_path: Path) -> Iterator[Valkeys]:
 LOGIN = "requirepass secret\nmasterauth secret"
 
 
-def test_the_primary_that_sentinels_name(valkeys: Valkeys) -> None:
+def test_the_primary_named_by_sentinels(valkeys: Valkeys) -> None:
     """The clients find it, and the next one after it has been killed."""
     first = valkeys.start(LOGIN)
     second = valkeys.start(f"{LOGIN}\nreplicaof 127.0.0.1 {first}")
@@ -332,7 +332,7 @@ def test_the_primary_that_sentinels_name(valkeys: Valkeys) -> None:
     until(lambda: primary() == second, 30)
     done = run(USED, REDIS_URL=url)
     assert done.stdout == "used\n", done.stderr
-    # What was in the queue was copied to the replica, and one more came.
+    # The queue was copied to the replica, and one task was added.
     assert redis.Redis(port=second, password="secret", db=3).llen("servers") == 2
 
 
@@ -346,7 +346,7 @@ def test_a_socket_of_this_machine(valkeys: Valkeys, tmp_path: Path) -> None:
     assert done.stdout == "used\n", done.stderr
 
 
-def test_a_client_asks_once_and_waits_no_longer_than_it_is_told() -> None:
+def test_a_client_tries_once_and_respects_its_timeout() -> None:
     assert REDIS.port is not None
     with proxy(REDIS.port) as before:
         url = f"redis://:{REDIS.password}@127.0.0.1:{before.port}/0"

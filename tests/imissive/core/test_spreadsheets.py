@@ -32,15 +32,15 @@ def test_a_formula_behind_a_semicolon_is_text(text: str, shown: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["+966501234567", "-1.5", "MyCompany", "", "a=b", "مرحبا", "5"])
-def test_what_computes_nothing_is_left(text: str) -> None:
+def test_other_cells_are_unchanged(text: str) -> None:
     assert safe_cell(text) == text
 
 
-def test_what_is_missing_is_empty() -> None:
+def test_missing_values_are_empty() -> None:
     assert safe_cell(None) == ""
 
 
-def test_the_file_is_read_again_as_it_was() -> None:
+def test_the_file_is_read_back_unchanged() -> None:
     rows = [["to", "text"]] + [[f"+9665{n:08}", 'مرحبا، "a"\nb'] for n in range(1200)]
     pieces = list(csv_lines(rows))
     assert len(pieces) == 3

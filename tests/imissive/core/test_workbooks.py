@@ -87,7 +87,7 @@ def test_a_value(value: Any, read: str) -> None:
         (966501234567, "General", "966501234567"),
     ],
 )
-def test_a_number_as_it_is_shown(stored: float, shown: str, read: str) -> None:
+def test_a_number_in_its_displayed_format(stored: float, shown: str, read: str) -> None:
     book = openpyxl.Workbook()
     sheet = book.worksheets[0]
     sheet["A1"], sheet["A1"].number_format = stored, shown
@@ -182,7 +182,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_nothing_costs_more_than_its_size(name: str) -> None:
+def test_reading_time_is_linear_for_any_workbook(name: str) -> None:
     content, flaw = BOMBS[name]
     before, memory = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     if flaw is None:
@@ -207,7 +207,7 @@ def test_nothing_costs_more_than_its_size(name: str) -> None:
     ],
     ids=range(8),
 )
-def test_what_is_no_workbook(content: bytes) -> None:
+def test_other_files_are_refused(content: bytes) -> None:
     assert _flaw(content) is Flaw.UNREADABLE
 
 
@@ -233,7 +233,7 @@ def _written(rows: list[list[Any]]) -> bytes:
     return b"".join(xlsx_pieces(rows))
 
 
-def test_what_is_a_text_stays_one() -> None:
+def test_text_stays_text() -> None:
     row = ["+966501234567", "0501234567", "=1+1", "@x", "007", "1e5", "مرحبا", "two\nlines", " a "]
     sheet = openpyxl.load_workbook(io.BytesIO(_written([["a"] * 9, row]))).worksheets[0]
     assert [cell.value for cell in sheet[2]] == row
@@ -241,7 +241,7 @@ def test_what_is_a_text_stays_one() -> None:
     assert {cell.number_format for cell in sheet[2]} == {"@"}
 
 
-def test_numbers_are_numbers_as_far_as_excel_keeps_them() -> None:
+def test_numbers_are_numbers_within_excels_precision() -> None:
     row = [5, -7, Decimal("1.25"), 123456789012345, 1234567890123456, True, None, ""]
     sheet = openpyxl.load_workbook(io.BytesIO(_written([row]))).worksheets[0]
     assert [cell.value for cell in sheet[1]] == [

@@ -38,14 +38,14 @@ def wrapped(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_exit_code_is_passed_on_and_nothing_stays(tmp_path: Path) -> None:
+def test_exit_code_is_passed_on_and_nothing_is_left(tmp_path: Path) -> None:
     done = wrapped("sh", "-c", "echo $DATA_DIR; exit 7", TMPDIR=str(tmp_path))
     assert done.returncode == 7
     assert done.stdout.startswith(str(tmp_path))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_command_that_is_killed_gives_a_shells_code() -> None:
+def test_a_killed_command_has_the_exit_code_of_a_shell() -> None:
     assert wrapped("sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
 
 
@@ -142,7 +142,7 @@ def test_start_after_a_crash_ends_the_orphan(folder: Path, tmp_path: Path) -> No
     successor.stop()
 
 
-def test_stale_pid_file_of_another_process_is_no_obstacle(folder: Path, tmp_path: Path) -> None:
+def test_stale_pid_file_of_another_process_is_ignored(folder: Path, tmp_path: Path) -> None:
     first = Running(Postgres(folder, fast=True), tmp_path / "log")
     first.wait()
     first.stop()
@@ -213,7 +213,7 @@ def test_each_way_runs_a_program_as_nobody(way: Way, tmp_path: Path) -> None:
 
 
 @ROOT_ONLY
-def test_no_folder_above_is_opened(tmp_path: Path) -> None:
+def test_no_parent_folder_is_opened(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     inner = closed / "inner"
     inner.mkdir(parents=True)
@@ -225,7 +225,7 @@ def test_no_folder_above_is_opened(tmp_path: Path) -> None:
 
 
 @ROOT_ONLY
-def test_postgres_runs_where_folders_above_it_are_closed(tmp_path: Path) -> None:
+def test_postgres_runs_under_closed_parent_folders(tmp_path: Path) -> None:
     """For example the project and its data in root's home."""
     tmp_path.chmod(0o700)
     data = tmp_path / "data"

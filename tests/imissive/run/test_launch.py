@@ -68,7 +68,7 @@ def mode(path: Path) -> int:
 
 
 @pytest.mark.platform
-def test_first_start_says_where_everything_is(first_start: tuple[Platform, str]) -> None:
+def test_first_start_prints_all_addresses(first_start: tuple[Platform, str]) -> None:
     platform, text = first_start
     demo = platform.demo
     assert list(demo) == DEMO_NAMES
@@ -86,14 +86,14 @@ def test_first_start_says_where_everything_is(first_start: tuple[Platform, str])
 
 
 @pytest.mark.platform
-def test_it_lives_and_is_ready(platform: Platform) -> None:
+def test_platform_is_live_and_ready(platform: Platform) -> None:
     assert platform.get("/healthz") == (200, '{"status": "ok"}')
     becomes_ready(platform)
 
 
 @pytest.mark.platform
 def test_the_printed_curl_works(platform: Platform) -> None:
-    """It is pasted into a shell as it is printed."""
+    """It is pasted into a shell unchanged."""
     found = re.search(r"^curl -X POST .*?^}'$", platform.text, re.M | re.S)
     assert found
     done = subprocess.run(["sh", "-c", found.group()], capture_output=True, text=True, timeout=20)
@@ -101,7 +101,7 @@ def test_the_printed_curl_works(platform: Platform) -> None:
 
 
 @pytest.mark.platform
-def test_manage_py_works_beside_it(platform: Platform) -> None:
+def test_manage_py_works_during_make_run(platform: Platform) -> None:
     done = subprocess.run(
         [sys.executable, "manage.py", "migrate", "--check"],
         capture_output=True,
@@ -117,7 +117,7 @@ def test_manage_py_works_beside_it(platform: Platform) -> None:
 @pytest.mark.parametrize(
     "name", ["worker", "smpp", "carrier-simulator", "carriers", "valkey", "postgres"]
 )
-def test_killed_process_is_started_again(platform: Platform, name: str) -> None:
+def test_killed_process_is_restarted(platform: Platform, name: str) -> None:
     platform.kill(name)
     becomes_ready(platform)
 
@@ -252,7 +252,7 @@ def test_a_database_of_ones_own_gets_the_demo_only_if_asked(
 
 @pytest.mark.platform
 def test_platform_ends_with_a_killed_test_run(platform: Platform) -> None:
-    """A killed test run cannot stop the platforms that it started; they must stop when it dies."""
+    """A killed test run cannot stop the platforms that it started; they must stop on their own."""
     if sys.platform != "linux":
         pytest.skip("only Linux signals children when their parent dies")
     platform.stop()
@@ -283,7 +283,9 @@ time.sleep(60)
 @pytest.mark.parametrize(
     ("setting", "value"), [("PORT", "http"), ("WEB_THREADS", "0"), ("LOG_LEVEL", "loud")]
 )
-def test_wrong_value_gives_one_line_with_its_name(tmp_path: Path, setting: str, value: str) -> None:
+def test_invalid_value_gives_one_line_with_its_name(
+    tmp_path: Path, setting: str, value: str
+) -> None:
     platform = Platform(tmp_path / "var", **{setting: value})
     done = subprocess.run(
         [sys.executable, "-m", "imissive.run.launch"],

@@ -23,16 +23,18 @@ class Watched(Supervisor):
     """A supervisor whose messages and lines a test reads."""
 
     def __init__(self, folder: Path) -> None:
-        self.said: list[str] = []
+        self.messages: list[str] = []
         self.lines: list[tuple[str, str]] = []
         super().__init__(
-            folder, say=self.said.append, emit=lambda name, line: self.lines.append((name, line))
+            folder,
+            say=self.messages.append,
+            emit=lambda name, line: self.lines.append((name, line)),
         )
 
     def until(self, true: Callable[[], object], seconds: float = 10.0) -> None:
         deadline = time.monotonic() + seconds
         while not true():
-            assert time.monotonic() < deadline, (self.said, self.lines)
+            assert time.monotonic() < deadline, (self.messages, self.lines)
             self.step(0.02)
 
 
@@ -45,7 +47,7 @@ def python(name: str, code: str, **more: object) -> Program:
     return Program(name, [sys.executable, "-uc", code], **more)  # type: ignore[arg-type]
 
 
-def test_lines_come_whole_and_under_the_programs_name(supervisor: Watched) -> None:
+def test_complete_lines_are_emitted_with_the_programs_name(supervisor: Watched) -> None:
     code = "import time; print('a', end=''); time.sleep(.1); print('b'); print('c', end='\\n\\n')"
     supervisor.start(python("one", code, once=True))
     supervisor.until(lambda: supervisor.exit_code("one") == 0)
@@ -54,11 +56,11 @@ def test_lines_come_whole_and_under_the_programs_name(supervisor: Watched) -> No
 
 def test_program_that_dies_is_restarted_after_growing_delays(supervisor: Watched) -> None:
     supervisor.start(python("weak", "raise SystemExit(3)"))
-    supervisor.until(lambda: len(supervisor.said) == 3)
-    assert [said.partition(" in ")[0] for said in supervisor.said] == [
+    supervisor.until(lambda: len(supervisor.messages) == 3)
+    assert [message.partition(" in ")[0] for message in supervisor.messages] == [
         "weak ended with code 3; starting it again"
     ] * 3
-    pauses = [float(said.split()[-2]) for said in supervisor.said]
+    pauses = [float(message.split()[-2]) for message in supervisor.messages]
     assert pauses == sorted(set(pauses))
     supervisor.stop_all()
     assert supervisor.names == []
@@ -71,7 +73,7 @@ def test_program_that_ignores_its_signal_is_killed(supervisor: Watched) -> None:
     started = time.monotonic()
     supervisor.stop_all()
     assert 0.2 < time.monotonic() - started < 3
-    assert supervisor.said == ["deaf did not end in time and is killed"]
+    assert supervisor.messages == ["deaf did not end in time and is killed"]
 
 
 def test_processes_of_a_dead_program_are_ended(supervisor: Watched) -> None:
@@ -90,8 +92,8 @@ def test_program_of_an_earlier_supervisor_is_ended_first(tmp_path: Path) -> None
     first = first_number(tmp_path / "sleeper.pid")
     later = Watched(tmp_path)
     later.start(sleeper)
-    earlier.until(lambda: earlier.said)
-    assert "SIGTERM" in earlier.said[0]
+    earlier.until(lambda: earlier.messages)
+    assert "SIGTERM" in earlier.messages[0]
     assert first_number(tmp_path / "sleeper.pid") != first
     earlier.stop_all()
     later.stop_all()
@@ -201,7 +203,7 @@ def forking(tmp_path: Path) -> Iterator[Callable[..., Forking]]:
         each.process.communicate()
 
 
-def test_fork_is_like_a_new_interpreter(forking: Callable[..., Forking]) -> None:
+def test_fork_behaves_like_a_new_interpreter(forking: Callable[..., Forking]) -> None:
     code = """
 import json, os, signal, sys, threading
 print(json.dumps({
@@ -280,7 +282,7 @@ def test_forks_draw_other_random_numbers(forking: Callable[..., Forking]) -> Non
     assert len({supervised.next()[1], supervised.next()[1]}) == 2
 
 
-def test_killed_fork_is_started_again_and_its_group_ended(forking: Callable[..., Forking]) -> None:
+def test_killed_fork_is_restarted_and_its_group_ended(forking: Callable[..., Forking]) -> None:
     code = (
         "import subprocess, time\n"
         "print(subprocess.Popen(['/bin/sleep', '61']).pid, flush=True)\n"

@@ -64,9 +64,9 @@ def _home(customer: Customer, *path: str) -> str:
 
 
 def _page(client: Client, url: str) -> str:
-    answer = client.get(url)
-    assert answer.status_code == 200, (url, answer.status_code)
-    return answer.content.decode()
+    response = client.get(url)
+    assert response.status_code == 200, (url, response.status_code)
+    return response.content.decode()
 
 
 def _hidden(client: Client, url: str, name: str) -> str:
@@ -118,42 +118,42 @@ def _start(client: Client, customer: Customer, campaign: Campaign, **fields: Any
 
 def test_from_the_file_to_the_messages(developer: Client, customer: Customer) -> None:
     assert "Begin a campaign" in _page(developer, _home(customer))
-    answer = _upload(developer, customer, name="May offers")
+    response = _upload(developer, customer, name="May offers")
     campaign = _only(customer)
-    assert answer["Location"] == _home(customer, campaign.public_id, "columns")
+    assert response["Location"] == _home(customer, campaign.public_id, "columns")
     assert (campaign.name, campaign.columns) == ("May offers", ["phone", "name", "order"])
-    page = _page(developer, answer["Location"])
+    page = _page(developer, response["Location"])
     for shown in ("0501234567", "نورة", "UTF-8", "Saudi Arabia (+966)"):
         assert shown in page
-    answer = developer.post(
+    response = developer.post(
         _home(customer, campaign.public_id, "columns"), _columns(reference_column="2")
     )
-    assert answer["Location"] == _home(customer, campaign.public_id, "text")
-    assert "{name}" in _page(developer, answer["Location"]).replace("&#123;", "{").replace(
+    assert response["Location"] == _home(customer, campaign.public_id, "text")
+    assert "{name}" in _page(developer, response["Location"]).replace("&#123;", "{").replace(
         "&#125;", "}"
     )
-    answer = developer.post(
-        answer["Location"], {"sender": "MyCompany", "text": "Hello {name}\r\nBye"}
+    response = developer.post(
+        response["Location"], {"sender": "MyCompany", "text": "Hello {name}\r\nBye"}
     )
-    assert answer["Location"] == _home(customer, campaign.public_id, "check")
-    assert "being checked" in _page(developer, answer["Location"])
+    assert response["Location"] == _home(customer, campaign.public_id, "check")
+    assert "being checked" in _page(developer, response["Location"])
     scheduler.run(0)
-    page = _page(developer, answer["Location"])
+    page = _page(developer, response["Location"])
     for shown in ("Hello Sara\nBye", "Hello نورة", "+966501234567", "12345", "Not a mobile number"):
         assert shown in page
     campaign = fresh(campaign)
     assert (campaign.good, campaign.price) == (2, 2 * MICRO)
     assert customer.stored()["messages"] == 0
     assert "Send 2 messages" in _page(developer, _home(customer, campaign.public_id, "start"))
-    answer = _start(developer, customer, campaign)
-    assert answer["Location"] == _home(customer, campaign.public_id)
+    response = _start(developer, customer, campaign)
+    assert response["Location"] == _home(customer, campaign.public_id)
     scheduler.run(0)
     messages = {message.to: (message.text, message.reference) for message in customer.messages()}
     assert messages == {
         "+966501234567": ("Hello Sara\nBye", "1"),
         "+966501234568": ("Hello نورة\nBye", "2"),
     }
-    page = _page(developer, answer["Location"])
+    page = _page(developer, response["Location"])
     for shown in ("May offers", "Delivering", "Queued", ids.public_id(ids.BATCH, _batch(campaign))):
         assert shown in page
     assert "May offers" in _page(developer, _home(customer))
@@ -171,7 +171,7 @@ def _batch(campaign: Campaign):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "error"),
     [
         ("", "The file is empty"),
         ("\n\n", "The file is empty"),
@@ -185,20 +185,20 @@ def _batch(campaign: Campaign):
         (b"0501234567\n" * 2_000_000, "larger than 20 MB"),
     ],
 )
-def test_files_that_are_refused(
-    developer: Client, customer: Customer, content: str | bytes, told: str
+def test_invalid_files_are_refused(
+    developer: Client, customer: Customer, content: str | bytes, error: str
 ) -> None:
-    """Whatever they are called, and whatever type they say they have."""
-    answer = _upload(developer, customer, content, name="Kept")
-    assert answer.status_code == 200
-    page = answer.content.decode()
-    assert told in page
+    """Whatever their names and content types are."""
+    response = _upload(developer, customer, content, name="Kept")
+    assert response.status_code == 200
+    page = response.content.decode()
+    assert error in page
     assert 'value="Kept"' in page
     assert not Campaign.objects.filter(organization=customer.organization).exists()
     assert not StoredFile.objects.filter(organization=customer.organization).exists()
 
 
-def test_nothing_chosen(developer: Client, customer: Customer) -> None:
+def test_recipients_are_required(developer: Client, customer: Customer) -> None:
     url = _home(customer, "new")
     form = {"campaign_id": _hidden(developer, url, "campaign_id")}
     assert "Choose a CSV or XLSX file." in developer.post(url, form).content.decode()
@@ -208,49 +208,49 @@ def test_an_upload_of_100_mb_is_refused_before_it_is_read(
     developer: Client, customer: Customer
 ) -> None:
     class Endless(io.RawIOBase):
-        """A body of which not one byte may be asked for."""
+        """A body of which not one byte may be read."""
 
         def read(self, size: int = -1) -> bytes:
             raise AssertionError("the body was read")
 
     unread: dict[str, Any] = {"CONTENT_LENGTH": str(100 * 1024 * 1024), "wsgi.input": Endless()}
     kind = "multipart/form-data; boundary=x"
-    answer = developer.generic("POST", _home(customer, "new"), b"", kind, **unread)
-    assert answer.status_code == 413
-    assert "too large" in answer.content.decode()
+    response = developer.generic("POST", _home(customer, "new"), b"", kind, **unread)
+    assert response.status_code == 413
+    assert "too large" in response.content.decode()
 
 
-def test_a_form_that_comes_twice_begins_one_campaign(developer: Client, customer: Customer) -> None:
+def test_a_form_posted_twice_creates_one_campaign(developer: Client, customer: Customer) -> None:
     url = _home(customer, "new")
     campaign_id = _hidden(developer, url, "campaign_id")
     for content in (PEOPLE, "mobile\n0509999999\n"):
-        answer = developer.post(url, {"campaign_id": campaign_id, "file": _file(content)})
-        assert answer.status_code == 302
+        response = developer.post(url, {"campaign_id": campaign_id, "file": _file(content)})
+        assert response.status_code == 302
     campaign = _only(customer)
-    # Gone back to, the form replaces the file.
+    # After a return by the back button, the form replaces the file.
     assert campaign.columns == ["mobile"]
     assert StoredFile.objects.filter(organization=customer.organization).count() == 1
     run(campaigns.started(campaign, text="Hello", sender="MyCompany"))
     assert len(customer.messages()) == 0 or fresh(campaign).state != State.DRAFT
-    answer = developer.post(url, {"campaign_id": campaign_id, "file": _file()})
-    assert answer["Location"] == _home(customer, campaign.public_id)
+    response = developer.post(url, {"campaign_id": campaign_id, "file": _file()})
+    assert response["Location"] == _home(customer, campaign.public_id)
     assert fresh(campaign).columns == ["mobile"]
 
 
-def test_another_organizations_id_begins_nothing(
+def test_another_organizations_id_creates_nothing(
     developer: Client, customer: Customer, outsider: Customer
 ) -> None:
     theirs = campaigns.made(outsider, [("0501234567", "Sara")])
     url = _home(customer, "new")
-    answer = developer.post(url, {"campaign_id": theirs.public_id, "file": _file()})
-    assert answer["Location"] == _home(customer)
+    response = developer.post(url, {"campaign_id": theirs.public_id, "file": _file()})
+    assert response["Location"] == _home(customer)
     assert fresh(theirs).columns == ["phone", "name"]
     for page in ("", "columns", "text", "check", "start", "cancel", "problems.csv"):
         path = _home(customer, theirs.public_id, *filter(None, [page]))
         assert developer.get(path.removesuffix("/") if "." in page else path).status_code == 404
 
 
-def test_to_contact_lists(developer: Client, customer: Customer) -> None:
+def test_a_campaign_to_contact_lists(developer: Client, customer: Customer) -> None:
     mine = customer.organization
     listed = ContactList.objects.create(organization=mine, name="VIP")
     person = Contact.objects.create(
@@ -260,11 +260,11 @@ def test_to_contact_lists(developer: Client, customer: Customer) -> None:
     url = _home(customer, "new")
     form: dict[str, Any] = {"lists": [listed.public_id]}
     form["campaign_id"] = _hidden(developer, url, "campaign_id")
-    answer = developer.post(url, form)
+    response = developer.post(url, form)
     campaign = _only(customer)
     assert campaign.name == "VIP"
-    assert answer["Location"] == _home(customer, campaign.public_id, "text")
-    developer.post(answer["Location"], {"sender": "MyCompany", "text": "{name}, {city}"})
+    assert response["Location"] == _home(customer, campaign.public_id, "text")
+    developer.post(response["Location"], {"sender": "MyCompany", "text": "{name}, {city}"})
     scheduler.run(0)
     _start(developer, customer, campaign)
     scheduler.run(0)
@@ -276,7 +276,7 @@ def test_to_contact_lists(developer: Client, customer: Customer) -> None:
 # ---------------------------------------------------------------- columns and text
 
 
-def test_it_is_read_in_another_way(developer: Client, customer: Customer) -> None:
+def test_the_shape_of_the_file_can_be_changed(developer: Client, customer: Customer) -> None:
     data = "الجوال;الاسم\n0501234567;سارة\n".encode("windows-1256")
     _upload(developer, customer, data)
     campaign = _only(customer)
@@ -293,7 +293,7 @@ def test_it_is_read_in_another_way(developer: Client, customer: Customer) -> Non
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "error"),
     [
         ({"number_column": ""}, "This field is required"),
         ({"number_column": "7"}, "not one of the available choices"),
@@ -302,20 +302,20 @@ def test_it_is_read_in_another_way(developer: Client, customer: Customer) -> Non
         ({"delimiter": "0"}, "not one of the available choices"),
     ],
 )
-def test_columns_that_are_refused(
-    developer: Client, customer: Customer, fields: dict[str, str], told: str
+def test_invalid_columns_are_refused(
+    developer: Client, customer: Customer, fields: dict[str, str], error: str
 ) -> None:
     _upload(developer, customer)
     before = _only(customer)
     url = _home(customer, before.public_id, "columns")
-    answer = developer.post(url, _columns(**fields))
-    assert answer.status_code == 200
-    assert told in answer.content.decode()
+    response = developer.post(url, _columns(**fields))
+    assert response.status_code == 200
+    assert error in response.content.decode()
     assert fresh(before).country == customer.organization.default_country == "SA"
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "error"),
     [
         ({"text": ""}, "This field is required"),
         ({"text": "x" * 5001}, "at most 5000 characters"),
@@ -323,18 +323,18 @@ def test_columns_that_are_refused(
         ({"sender": "Stranger"}, "not one of the available choices"),
     ],
 )
-def test_texts_that_are_refused(
-    developer: Client, customer: Customer, fields: dict[str, str], told: str
+def test_invalid_texts_are_refused(
+    developer: Client, customer: Customer, fields: dict[str, str], error: str
 ) -> None:
     campaign = campaigns.made(customer, [("0501234567", "Sara")])
     url = _home(customer, campaign.public_id, "text")
-    answer = developer.post(url, {"sender": "MyCompany", "text": "Hi"} | fields)
-    assert answer.status_code == 200
-    assert told in answer.content.decode()
+    response = developer.post(url, {"sender": "MyCompany", "text": "Hi"} | fields)
+    assert response.status_code == 200
+    assert error in response.content.decode()
     assert fresh(campaign).state == State.DRAFT
 
 
-def test_a_template_is_put_into_the_form(developer: Client, customer: Customer) -> None:
+def test_a_template_fills_the_form(developer: Client, customer: Customer) -> None:
     template = TextTemplate.objects.create(
         organization=customer.organization, name="Greeting", text="Welcome {name}!"
     )
@@ -345,7 +345,9 @@ def test_a_template_is_put_into_the_form(developer: Client, customer: Customer) 
     assert fresh(campaign).text == campaigns.TEXT
 
 
-def test_without_a_sender_it_says_what_to_do(developer: Client, customer: Customer) -> None:
+def test_the_page_without_a_sender_explains_what_to_do(
+    developer: Client, customer: Customer
+) -> None:
     SenderId.objects.filter(organization=customer.organization).delete()
     campaign = campaigns.made(customer, [("0501234567", "Sara")])
     page = _page(developer, _home(customer, campaign.public_id, "text"))
@@ -355,27 +357,25 @@ def test_without_a_sender_it_says_what_to_do(developer: Client, customer: Custom
 # ---------------------------------------------------------------- check and start
 
 
-def test_steps_can_be_gone_back_to_and_change_what_is_sent(
-    developer: Client, customer: Customer
-) -> None:
+def test_earlier_steps_can_be_changed(developer: Client, customer: Customer) -> None:
     campaign = _ready(developer, customer)
     url = _home(customer, campaign.public_id, "start")
     seen = _hidden(developer, url, "seen")
-    # In another tab the text is changed and checked anew; the first tab is stale now.
+    # Another tab changes and checks the text; the first tab is outdated now.
     developer.post(
         _home(customer, campaign.public_id, "text"), {"sender": "MyCompany", "text": "Bye {name}"}
     )
     assert developer.get(url)["Location"] == _home(customer, campaign.public_id, "check")
     scheduler.run(0)
-    answer = developer.post(url, {"seen": seen, "when": "now"}, follow=True)
-    assert "changed meanwhile" in answer.content.decode()
+    response = developer.post(url, {"seen": seen, "when": "now"}, follow=True)
+    assert "changed meanwhile" in response.content.decode()
     assert fresh(campaign).state == State.READY
     _start(developer, customer, campaign)
     scheduler.run(0)
     assert {message.text for message in customer.messages()} == {"Bye Sara", "Bye نورة"}
 
 
-def test_a_double_click_sends_once_and_the_way_back_leads_to_its_page(
+def test_a_double_click_sends_once_and_the_back_button_leads_to_its_page(
     developer: Client, customer: Customer
 ) -> None:
     campaign = _ready(developer, customer)
@@ -388,8 +388,8 @@ def test_a_double_click_sends_once_and_the_way_back_leads_to_its_page(
     assert len(customer.messages()) == 2
     for page in ("recipients", "columns", "text", "check", "start"):
         path = _home(customer, campaign.public_id, page)
-        for answer in (developer.get(path), developer.post(path, {})):
-            assert answer.status_code in (302, 405)
+        for response in (developer.get(path), developer.post(path, {})):
+            assert response.status_code in (302, 405)
     changed = {"sender": "MyCompany", "text": "Other"}
     developer.post(_home(customer, campaign.public_id, "text"), changed)
     assert fresh(campaign).text == "Hello {name}"
@@ -397,7 +397,7 @@ def test_a_double_click_sends_once_and_the_way_back_leads_to_its_page(
     assert fresh(campaign).state == State.DELIVERING
 
 
-def test_at_a_time(developer: Client, customer: Customer) -> None:
+def test_a_scheduled_campaign(developer: Client, customer: Customer) -> None:
     campaign = _ready(developer, customer)
     at = (datetime.now(UTC) + timedelta(days=2)).replace(second=0, microsecond=0)
     clock_time = (at + timedelta(hours=3)).strftime("%Y-%m-%dT%H:%M")
@@ -417,7 +417,7 @@ def test_at_a_time(developer: Client, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "error"),
     [
         ({"when": "later", "at": ""}, "Choose a day and a time"),
         ({"when": "later", "at": "soon"}, "Choose a day and a time"),
@@ -429,25 +429,23 @@ def test_at_a_time(developer: Client, customer: Customer) -> None:
         ({"validity": "1"}, "not one of the available choices"),
     ],
 )
-def test_starts_that_are_refused(
-    developer: Client, customer: Customer, fields: dict[str, str], told: str
+def test_invalid_starts_are_refused(
+    developer: Client, customer: Customer, fields: dict[str, str], error: str
 ) -> None:
     campaign = checked(campaigns.made(customer, [("0501234567", "Sara")]))
-    answer = _start(developer, customer, campaign, **fields)
-    assert answer.status_code == 200
-    assert told in answer.content.decode()
+    response = _start(developer, customer, campaign, **fields)
+    assert response.status_code == 200
+    assert error in response.content.decode()
     assert fresh(campaign).state == State.READY
 
 
-def test_what_the_balance_does_not_cover_is_begun_only_knowingly(
-    world: World, carrier: Carrier
-) -> None:
+def test_starting_without_enough_credits_needs_confirmation(world: World, carrier: Carrier) -> None:
     poor = world.customer(credits=1)
     owner = browser(member(poor.organization))
     campaign = checked(campaigns.made(poor, [(number, "Sara") for number in numbers(3)]))
     assert "does not cover" in _page(owner, _home(poor, campaign.public_id, "check"))
-    answer = _start(owner, poor, campaign)
-    assert "This field is required" in answer.content.decode()
+    response = _start(owner, poor, campaign)
+    assert "This field is required" in response.content.decode()
     assert fresh(campaign).state == State.READY
     _start(owner, poor, campaign, uncovered="on")
     scheduler.run(0)
@@ -460,14 +458,14 @@ def test_what_the_balance_does_not_cover_is_begun_only_knowingly(
     assert len(poor.messages()) == 3
 
 
-def test_a_suspended_organization_begins_nothing(developer: Client, customer: Customer) -> None:
+def test_a_suspended_organization_starts_nothing(developer: Client, customer: Customer) -> None:
     campaign = checked(campaigns.made(customer, [("0501234567", "Sara")]))
     Organization.objects.filter(pk=customer.id).update(status=Organization.Status.SUSPENDED)
     _start(developer, customer, campaign)
     assert fresh(campaign).state == State.READY
 
 
-# ---------------------------------------------------------------- one that is under way
+# ---------------------------------------------------------------- running campaigns
 
 
 def test_pause_resume_and_cancel(developer: Client, customer: Customer) -> None:
@@ -499,7 +497,7 @@ def test_pause_resume_and_cancel(developer: Client, customer: Customer) -> None:
     ]  # fmt: skip
 
 
-def test_a_viewer_sees_it_and_can_do_nothing(customer: Customer) -> None:
+def test_a_viewer_sees_the_campaign_without_actions(customer: Customer) -> None:
     viewer = browser(member(customer.organization, Role.VIEWER))
     campaign = running_one(customer, 3)
     page = _page(viewer, _home(customer, campaign.public_id))
@@ -521,19 +519,17 @@ def test_results(developer: Client, customer: Customer) -> None:
         assert shown in page
 
 
-def test_the_page_is_live_and_says_nothing_where_nothing_is_new(
-    developer: Client, customer: Customer
-) -> None:
+def test_the_live_page_sends_nothing_without_changes(developer: Client, customer: Customer) -> None:
     campaign = running_one(customer, 3)
     url = _home(customer, campaign.public_id)
     seen = re.search(r"seen=([0-9a-f]+)", _page(developer, url))
     assert seen
-    answer = developer.get(url, {"seen": seen[1]}, headers={"HX-Request": "true"})
-    assert answer.status_code == 204
+    response = developer.get(url, {"seen": seen[1]}, headers={"HX-Request": "true"})
+    assert response.status_code == 204
     run(campaign)
-    answer = developer.get(url, {"seen": seen[1]}, headers={"HX-Request": "true"})
-    assert "Delivering" in answer.content.decode()
-    assert "<html" not in answer.content.decode()
+    response = developer.get(url, {"seen": seen[1]}, headers={"HX-Request": "true"})
+    assert "Delivering" in response.content.decode()
+    assert "<html" not in response.content.decode()
 
 
 def test_a_draft_is_deleted_with_its_file(developer: Client, customer: Customer) -> None:
@@ -550,15 +546,15 @@ def test_a_draft_is_deleted_with_its_file(developer: Client, customer: Customer)
 
 
 def _csv(client: Client, url: str) -> list[list[str]]:
-    answer: Any = client.get(url)
-    assert answer.status_code == 200
-    assert "attachment" in answer["Content-Disposition"]
-    assert answer["X-Content-Type-Options"] == "nosniff"
-    text = b"".join(answer.streaming_content).decode("utf-8-sig")
+    response: Any = client.get(url)
+    assert response.status_code == 200
+    assert "attachment" in response["Content-Disposition"]
+    assert response["X-Content-Type-Options"] == "nosniff"
+    text = b"".join(response.streaming_content).decode("utf-8-sig")
     return list(csv.reader(io.StringIO(text, newline="")))
 
 
-def test_a_file_of_problems_is_safe_to_open(developer: Client, customer: Customer) -> None:
+def test_the_file_of_problems_is_safe_to_open(developer: Client, customer: Customer) -> None:
     rows = [
         ("12345", '=HYPERLINK("http://x.example")'),
         ("0501234567", "Sara"),
@@ -567,7 +563,7 @@ def test_a_file_of_problems_is_safe_to_open(developer: Client, customer: Custome
     ]
     content = io.StringIO()
     csv.writer(content).writerows([("phone", "name"), *rows])
-    campaign = checked(campaigns.made_of(customer, [content.getvalue().encode()]))
+    campaign = checked(campaigns.uploaded(customer, [content.getvalue().encode()]))
     url = _home(customer, campaign.public_id, "problems.csv").removesuffix("/")
     assert _csv(developer, url) == [
         ["Row", "Number", "Status", "Reason", "Code", "phone", "name"],
@@ -578,7 +574,7 @@ def test_a_file_of_problems_is_safe_to_open(developer: Client, customer: Custome
     ]  # fmt: skip
 
 
-def test_a_file_of_failures(developer: Client, customer: Customer) -> None:
+def test_the_file_of_failures(developer: Client, customer: Customer) -> None:
     rows = [("12345", "Bad"), *((number, "Sara") for number in numbers(3))]
     campaign = run(campaigns.started(campaigns.made(customer, rows)))
     mine = {message.to: message for message in customer.messages()}
@@ -592,7 +588,7 @@ def test_a_file_of_failures(developer: Client, customer: Customer) -> None:
         ["4", numbers(3)[1], "Failed", "UNDELIV", numbers(3)[1], "Sara"],
     ]
     assert "could not deliver" in found[2][3]
-    # Once the file is gone, what is known of the rows is still told.
+    # Without the file, the stored columns of the rows are still exported.
     assert campaign.file is not None
     campaign.file.delete()
     assert [row[:2] for row in _csv(developer, url)[1:]] == [
@@ -630,11 +626,11 @@ def test_a_fixed_number_of_queries(
             _page(developer, url)
 
 
-def test_an_organization_with_a_campaign_under_way_is_not_closed(customer: Customer) -> None:
+def test_an_organization_with_a_running_campaign_is_not_closed(customer: Customer) -> None:
     owner = browser(member(customer.organization))
     campaign = running_one(customer, 3)
     url = f"/dashboard/{public_id(customer.organization)}/settings/close/"
-    answer = owner.post(url, {"name": customer.organization.name})
-    assert "A campaign is not over yet" in answer.content.decode()
+    response = owner.post(url, {"name": customer.organization.name})
+    assert "A campaign is not over yet" in response.content.decode()
     Campaign.objects.filter(pk=campaign.pk).update(state=State.CANCELED, due_at=None)
     assert owner.post(url, {"name": customer.organization.name}).status_code == 302

@@ -1,4 +1,4 @@
-"""The check before a campaign: what every row is, what is counted, and that the last one wins."""
+"""The check of a campaign: rows, counts, and concurrent checks, of which the last one counts."""
 
 import uuid
 from datetime import UTC, datetime, time, timedelta
@@ -43,10 +43,10 @@ def _bad(campaign: Campaign) -> list[Bad]:
 
 
 def _of(customer: Customer, content: str, **fields: Any) -> Campaign:
-    return checked(campaigns.made_of(customer, [content.encode()], **fields))
+    return checked(campaigns.uploaded(customer, [content.encode()], **fields))
 
 
-def test_what_is_found(customer: Customer) -> None:
+def test_the_findings_of_a_check(customer: Customer) -> None:
     rows = [("0501234567", "Sara"), ("501234568", "نورة"), ("+966501234569", "x" * 160)]
     campaign = checked(campaigns.made(customer, rows))
     assert (campaign.state, campaign.due_at, campaign.check_id) == (State.READY, None, None)
@@ -83,7 +83,7 @@ def test_what_is_found(customer: Customer) -> None:
         ("0501111111,Sara\n+966501111111,Noor", Bad(3, "+966501111111", "duplicate", "2")),
     ],
 )
-def test_what_is_wrong_with_a_row(customer: Customer, row: str, bad: Bad) -> None:
+def test_the_problems_of_rows(customer: Customer, row: str, bad: Bad) -> None:
     Suppression.objects.create(
         organization=customer.organization, number="+966500000077", source="api"
     )
@@ -93,13 +93,13 @@ def test_what_is_wrong_with_a_row(customer: Customer, row: str, bad: Bad) -> Non
     assert _good(campaign)[-1].to == "+966509999999"
 
 
-def test_a_bad_row_does_not_count_as_the_first_of_its_number(customer: Customer) -> None:
+def test_an_invalid_row_does_not_count_as_the_first_of_its_number(customer: Customer) -> None:
     campaign = _of(customer, "phone,name\n0501234567,\n0501234567,Sara\n")
     assert [row.kind for row in _bad(campaign)] == ["variable"]
     assert [row.line for row in _good(campaign)] == [3]
 
 
-def test_values_are_texts_and_nothing_else(customer: Customer) -> None:
+def test_values_are_only_text(customer: Customer) -> None:
     campaign = _of(customer, "phone,name\n0501234567,{phone}=1+1\n", text="{name}")
     assert _good(campaign)[0].text == "{phone}=1+1"
 
@@ -115,13 +115,13 @@ def test_a_text_without_a_variable_and_a_file_without_a_heading(customer: Custom
     assert [row.line for row in _good(campaign)] == [1, 2]
 
 
-def test_an_unapproved_sender_spoils_every_row(customer: Customer) -> None:
+def test_an_unapproved_sender_refuses_every_row(customer: Customer) -> None:
     rows = [(number, "Sara") for number in numbers(3)]
     campaign = checked(campaigns.made(customer, rows, sender="Stranger"))
     assert (campaign.good, campaign.findings["problems"]) == (0, {"sender": 3})
 
 
-def test_rows_outside_of_a_countrys_hours_are_counted(customer: Customer) -> None:
+def test_rows_outside_sending_hours_are_counted(customer: Customer) -> None:
     now = datetime.now(UTC)
     opens = (now + timedelta(hours=2)).time().replace(microsecond=0)
     closes = (now + timedelta(hours=3)).time().replace(microsecond=0)
@@ -136,9 +136,7 @@ def test_rows_outside_of_a_countrys_hours_are_counted(customer: Customer) -> Non
     assert (campaign.good, campaign.findings["held"]) == (3, 3)
 
 
-def test_no_more_rows_than_there_may_be(
-    customer: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_limit_of_rows(customer: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "MOST_ROWS", 5)
     monkeypatch.setattr(check, "CHUNK", 2)
     rows = [(number, "Sara") for number in numbers(9)]
@@ -146,7 +144,7 @@ def test_no_more_rows_than_there_may_be(
     assert (campaign.rows, campaign.good, campaign.findings["too_many"]) == (5, 5, True)
 
 
-def test_chunks_are_full_whatever_lies_between(
+def test_chunks_are_full_despite_invalid_rows(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The place of a row is its chunk's number times CHUNK: no chunk but the last is short."""
@@ -159,13 +157,13 @@ def test_chunks_are_full_whatever_lies_between(
     assert [row.line for row in _good(campaign)] == sorted(row.line for row in _good(campaign))
 
 
-def test_the_check_that_began_last_is_the_one_that_counts(
+def test_the_check_that_started_last_counts(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign = campaigns.made(customer, [(ONE, "Sara")])
     mine = Campaign.objects.filter(pk=campaign.pk)
     mine.update(state=State.CHECKING, due_at=datetime.now(UTC))
-    goes_on = check._goes_on
+    goes_on = check._renew
 
     def overtaken(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
         held = goes_on(campaign_id, check_id, rows)
@@ -173,37 +171,37 @@ def test_the_check_that_began_last_is_the_one_that_counts(
         assert move(campaign_id, State.DRAFT, text="Changed", check_id=None, due_at=None)
         return held
 
-    monkeypatch.setattr(check, "_goes_on", overtaken)
+    monkeypatch.setattr(check, "_renew", overtaken)
     assert check.check(campaign.id)
     campaign = fresh(campaign)
     assert (campaign.state, campaign.good) == (State.DRAFT, 0)
     assert not campaign.chunks.exists()
-    monkeypatch.setattr(check, "_goes_on", goes_on)
+    monkeypatch.setattr(check, "_renew", goes_on)
     assert _good(checked(campaign))[0].text == "Changed"
 
 
-def test_a_check_that_finds_nothing_good_holds_its_lease_too(
+def test_a_check_without_valid_rows_renews_its_lease_too(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(check, "CHUNK", 2)
-    told: list[int] = []
-    goes_on = check._goes_on
+    renewed: list[int] = []
+    goes_on = check._renew
 
     def noting(campaign_id: uuid.UUID, check_id: uuid.UUID, rows: int) -> bool:
-        told.append(rows)
+        renewed.append(rows)
         return goes_on(campaign_id, check_id, rows)
 
-    monkeypatch.setattr(check, "_goes_on", noting)
+    monkeypatch.setattr(check, "_renew", noting)
     campaign = checked(campaigns.made(customer, [("12345", "Sara")] * 7))
-    assert told == [2, 4, 6, 7]
+    assert renewed == [2, 4, 6, 7]
     assert (campaign.state, campaign.good, len(_bad(campaign))) == (State.READY, 0, 7)
 
 
-def test_a_check_whose_worker_died_is_begun_anew(customer: Customer) -> None:
+def test_a_check_whose_worker_died_is_started_again(customer: Customer) -> None:
     campaign = campaigns.made(customer, [(ONE, "Sara")])
     mine = Campaign.objects.filter(pk=campaign.pk)
     mine.update(state=State.CHECKING, due_at=datetime.now(UTC))
-    assert check._begin(campaign.id) is not None
+    assert check._start(campaign.id) is not None
     assert not check.check(campaign.id)
     mine.update(due_at=datetime.now(UTC))
     assert check.check(campaign.id)
@@ -232,7 +230,7 @@ def test_contact_lists(customer: Customer, outsider: Customer, monkeypatch) -> N
     assert [(row.written, row.detail) for row in _bad(campaign)] == [(numbers(5)[4], "city")]
 
 
-def test_what_a_text_calls_its_columns() -> None:
+def test_the_variable_names_of_columns() -> None:
     headings = ["Phone", "First name", "first_name", "الاسم الأول", "12", "", "column5"]
     assert variables(headings) == [
         "phone", "first_name", "first_name_2", "الاسم_الأول", "column5", "column6", "column5_2",

@@ -1,4 +1,4 @@
-"""Campaigns on their way: every row once, whatever comes together, is killed, or is missing."""
+"""Running campaigns: every row once, despite concurrency, killed workers and missing credits."""
 
 import contextlib
 import os
@@ -77,7 +77,7 @@ def test_all_rows_become_messages_of_one_batch(customer: Customer) -> None:
     assert len(customer.messages()) == 25
 
 
-def test_references_come_from_a_column(customer: Customer) -> None:
+def test_references_are_read_from_a_column(customer: Customer) -> None:
     rows = [(number, f"order-{index}") for index, number in enumerate(numbers(3))]
     campaign = campaigns.made(customer, rows, reference_column=1, text="Hello")
     run(campaigns.started(campaign))
@@ -85,18 +85,18 @@ def test_references_come_from_a_column(customer: Customer) -> None:
     assert found == ["order-0", "order-1", "order-2"]
 
 
-# ---------------------------------------------------------------- once, whatever happens
+# ---------------------------------------------------------------- exactly once
 
 POINTS: dict[str, Callable[[pytest.MonkeyPatch, Callable[..., Any]], None]] = {
     "before the acceptance": lambda patch, bang: patch.setattr(sending, "accept", bang),
-    "after the acceptance": lambda patch, bang: patch.setattr(running, "_keep", bang),
-    "before the place moves": lambda patch, bang: patch.setattr(running, "_go_on", bang),
+    "after the acceptance": lambda patch, bang: patch.setattr(running, "_store_refusals", bang),
+    "before the place moves": lambda patch, bang: patch.setattr(running, "_advance", bang),
     "after the place moved": lambda patch, bang: patch.setattr(running, "_pause_after", bang),
 }
 
 
 @pytest.mark.parametrize("point", POINTS)
-def test_a_step_that_breaks_off_leaves_nothing(
+def test_a_failed_step_leaves_nothing(
     customer: Customer, point: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     campaign = running_one(customer, 12)
@@ -117,7 +117,7 @@ def test_a_step_that_breaks_off_leaves_nothing(
     assert _sent(campaign) == sorted(numbers(12))
 
 
-# Kills itself between the acceptance and the move of the place, or right after the commit.
+# Kills itself between the acceptance and the move of the position, or right after the commit.
 _KILLED = """
 import os, signal, sys, uuid
 import django
@@ -130,7 +130,7 @@ def die(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
 point, campaign = sys.argv[1], uuid.UUID(sys.argv[2])
 if point == "between":
-    run._go_on = die
+    run._advance = die
 elif point == "committed":
     accept.wake_carrier = die
 run.step(campaign)
@@ -138,16 +138,16 @@ print("lived", flush=True)
 """
 
 
-def test_a_worker_that_is_killed_neither_loses_nor_repeats_a_row(committed_world: World) -> None:
+def test_a_killed_worker_neither_loses_nor_repeats_a_row(committed_world: World) -> None:
     committed_world.serve()
     taken = {"between": 0, "committed": 10}
     customers = {point: committed_world.customer() for point in taken}
-    begun = {point: running_one(customers[point], 15) for point in taken}
-    workers = {point: _worker(point, campaign) for point, campaign in begun.items()}
+    started = {point: running_one(customers[point], 15) for point in taken}
+    workers = {point: _worker(point, campaign) for point, campaign in started.items()}
     for point, worker in workers.items():
-        _, told = worker.communicate(timeout=60)
-        assert worker.returncode == -signal.SIGKILL, (point, told)
-    for point, campaign in begun.items():
+        _, output = worker.communicate(timeout=60)
+        assert worker.returncode == -signal.SIGKILL, (point, output)
+    for point, campaign in started.items():
         customer = customers[point]
         assert fresh(campaign).position == len(customer.messages()) == taken[point], point
         assert customer.balance() == (100 - taken[point]) * MICRO
@@ -200,7 +200,7 @@ def _together(campaign: Campaign, count: int) -> list[BaseException]:
 
 
 @pytest.mark.parametrize("locked", [False, True])
-def test_workers_that_come_together(
+def test_concurrent_workers(
     committed_world: World, locked: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without the campaign's lock two of them take the same rows; with it each row is sent once."""
@@ -235,10 +235,10 @@ def test_workers_that_come_together(
         assert len(sent) > len(set(sent))
 
 
-# ---------------------------------------------------------------- what stands in the way
+# ---------------------------------------------------------------- pauses and limits
 
 
-def test_what_the_balance_does_not_cover_pauses_it(world: World, carrier: Carrier) -> None:
+def test_insufficient_credits_pause_the_campaign(world: World, carrier: Carrier) -> None:
     customer = world.customer(credits=14)
     campaign = run(running_one(customer, 25))
     assert (campaign.state, campaign.pause) == (State.PAUSED, Campaign.Pause.CREDITS)
@@ -253,7 +253,7 @@ def test_what_the_balance_does_not_cover_pauses_it(world: World, carrier: Carrie
     assert customer.balance() == 89 * MICRO
 
 
-def test_a_suspended_organization_pauses_it(customer: Customer) -> None:
+def test_a_suspended_organization_pauses_the_campaign(customer: Customer) -> None:
     campaign = running_one(customer, 25)
     running.step(campaign.id)
     Organization.objects.filter(pk=customer.id).update(status=Organization.Status.SUSPENDED)
@@ -262,7 +262,7 @@ def test_a_suspended_organization_pauses_it(customer: Customer) -> None:
     assert len(customer.messages()) == 10
 
 
-def test_a_revoked_sender_pauses_it_and_refuses_no_row(customer: Customer) -> None:
+def test_a_revoked_sender_pauses_the_campaign_and_refuses_no_row(customer: Customer) -> None:
     campaign = running_one(customer, 25)
     running.step(campaign.id)
     SenderId.objects.filter(organization=customer.organization).update(
@@ -273,7 +273,7 @@ def test_a_revoked_sender_pauses_it_and_refuses_no_row(customer: Customer) -> No
     assert (campaign.position, campaign.refused) == (10, 0)
 
 
-def test_who_opts_out_meanwhile_gets_nothing(customer: Customer) -> None:
+def test_a_number_that_opts_out_meanwhile_gets_nothing(customer: Customer) -> None:
     campaign = running_one(customer, 12)
     who = numbers(12)[3]
     Suppression.objects.create(organization=customer.organization, number=who, source="api")
@@ -285,11 +285,11 @@ def test_who_opts_out_meanwhile_gets_nothing(customer: Customer) -> None:
     assert chunks.refused_rows(chunk) == [chunks.Bad(5, who, "suppressed", "")]
 
 
-def test_the_limit_of_a_minute_is_obeyed(customer: Customer) -> None:
+def test_the_limit_per_minute_is_respected(customer: Customer) -> None:
     Organization.objects.filter(pk=customer.id).update(bulk_per_minute=15)
     campaign = run(running_one(customer, 25))
     assert campaign.state == State.RUNNING
-    # 10, then all of what is left of it a moment later: 6 rows need a minute's refill of 15.
+    # 10 rows, then all the others a moment later: 6 rows need part of a minute's refill of 15.
     assert campaign.position == 10
     assert campaign.due_at is not None
     wait = campaign.due_at - datetime.now(UTC)
@@ -298,13 +298,13 @@ def test_the_limit_of_a_minute_is_obeyed(customer: Customer) -> None:
     assert not running.step(campaign.id)
 
 
-def test_a_limit_smaller_than_a_step_still_gets_on(customer: Customer) -> None:
+def test_a_limit_below_the_step_size_still_progresses(customer: Customer) -> None:
     Organization.objects.filter(pk=customer.id).update(bulk_per_minute=4)
     campaign = run(running_one(customer, 25))
     assert campaign.position == 4
 
 
-def test_a_pace_of_its_own(customer: Customer) -> None:
+def test_the_campaigns_own_rate(customer: Customer) -> None:
     campaign = running_one(customer, 25, per_minute=36)
     assert running.step(campaign.id)
     assert not running.step(campaign.id)
@@ -315,7 +315,7 @@ def test_a_pace_of_its_own(customer: Customer) -> None:
     assert timedelta(seconds=3) < wait <= timedelta(seconds=5)
 
 
-def test_it_begins_at_its_time(customer: Customer) -> None:
+def test_a_scheduled_campaign_starts_when_due(customer: Customer) -> None:
     campaign = running_one(customer, 3)
     later = datetime.now(UTC) + timedelta(hours=1)
     mine = Campaign.objects.filter(pk=campaign.pk)
@@ -331,7 +331,7 @@ def test_it_begins_at_its_time(customer: Customer) -> None:
 # ---------------------------------------------------------------- the end
 
 
-def test_canceling_takes_back_what_no_carrier_has(
+def test_canceling_cancels_messages_that_no_carrier_has(
     customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("messaging.sending.cancel.STEP", 8)
@@ -351,16 +351,16 @@ def test_canceling_takes_back_what_no_carrier_has(
     assert found.by_status == {"sending": 1, "canceled": 19}
     assert (found.price, found.refunded, found.cost) == (20 * MICRO, 19 * MICRO, MICRO)
     assert customer.balance() == 99 * MICRO
-    # What was being submitted and was throttled comes back to the queue: it is not sent either.
+    # A message that was being submitted and was throttled is requeued: it is not sent either.
     Message.objects.filter(pk=first.pk).update(status=Status.QUEUED)
     Campaign.objects.filter(pk=campaign.pk).update(due_at=datetime.now(UTC))
-    assert cancel.look_again(campaign.id)
+    assert cancel.recheck(campaign.id)
     assert results.results_of(fresh(campaign)).by_status == {"canceled": 20}
     assert fresh(campaign).due_at is None
     assert customer.balance() == 100 * MICRO
 
 
-def test_it_is_over_when_all_its_messages_are(customer: Customer) -> None:
+def test_a_campaign_finishes_with_its_last_message(customer: Customer) -> None:
     campaign = run(running_one(customer, 6))
     assert results.count(campaign.id)
     assert fresh(campaign).state == State.DELIVERING
@@ -381,7 +381,7 @@ def test_it_is_over_when_all_its_messages_are(customer: Customer) -> None:
     assert found.delivery_rate == 50
 
 
-def test_one_that_cannot_go_on_holds_up_no_other(customer: Customer) -> None:
+def test_a_failing_campaign_does_not_block_others(customer: Customer) -> None:
     broken, fine = running_one(customer, 3), running_one(customer, 4)
     CampaignChunk.objects.filter(campaign=broken).delete()
     scheduler.run(5)
@@ -404,7 +404,7 @@ def test_the_table_of_states() -> None:
 
 
 @pytest.mark.parametrize("target", list(State))
-def test_only_what_the_table_allows(customer: Customer, target: State) -> None:
+def test_only_transitions_in_the_table_are_allowed(customer: Customer, target: State) -> None:
     campaign = campaigns.made(customer, [(numbers(1)[0], "Sara")])
     for state in State:
         pause = "member" if state == State.PAUSED else ""
@@ -414,7 +414,7 @@ def test_only_what_the_table_allows(customer: Customer, target: State) -> None:
         assert fresh(campaign).state == (target if moved else state)
 
 
-def test_no_charge_is_lost_or_made_twice(customer: Customer) -> None:
+def test_no_charge_is_lost_or_duplicated(customer: Customer) -> None:
     run(running_one(customer, 25))
     entries = LedgerEntry.objects.filter(organization=customer.organization, kind="charge")
     references = set(entries.values_list("reference", flat=True))

@@ -1,4 +1,4 @@
-"""What a carrier's answer means for the message: every status of the specification in a table."""
+"""Outcomes of submit_sm responses: every command_status of the specification in a table."""
 
 import pytest
 
@@ -36,12 +36,12 @@ CASES = [
 
 
 @pytest.mark.parametrize(("number", "name", "meaning"), CASES, ids=lambda value: str(value))
-def test_each_status_has_its_meaning_and_its_name(number, name, meaning):
+def test_each_status_has_an_outcome_and_a_name(number, name, meaning):
     assert submit_outcome(number) is meaning
     assert status_name(number) == name
 
 
-def test_every_other_status_speaks_of_the_message_and_is_final():
+def test_every_other_status_is_a_final_refusal():
     others = set(Status) - {0x00} - set(LATER) - set(ELSEWHERE)
     assert {submit_outcome(number) for number in others} == {SubmitOutcome.REFUSED}
 
@@ -49,7 +49,7 @@ def test_every_other_status_speaks_of_the_message_and_is_final():
 @pytest.mark.parametrize(
     ("number", "name"), [(0x400, "0x00000400"), (0x4FF, "0x000004FF"), (2**32 - 1, "0xFFFFFFFF")]
 )
-def test_a_carriers_own_status_is_final_and_told_by_its_number(number, name):
+def test_a_carriers_own_status_is_final_and_named_by_its_number(number, name):
     assert submit_outcome(number) is SubmitOutcome.REFUSED
     assert status_name(number) == name
 

@@ -1,4 +1,4 @@
-"""A message as submit_sm: octets, headers, addresses and times as each kind of carrier wants."""
+"""Messages as submit_sm PDUs: octets, headers, addresses and times in each carrier's format."""
 
 import uuid
 from datetime import timedelta
@@ -44,7 +44,7 @@ def only(body: str, format: WireFormat = UNPACKED, **more) -> SubmitSm:
 # ---------------------------------------------------------------- the whole PDU
 
 
-def test_a_plain_message_as_a_whole():
+def test_all_fields_of_a_simple_message():
     assert only("Hi", validity=timedelta(hours=48)) == SubmitSm(
         service_type="",
         source_addr_ton=5,
@@ -66,7 +66,7 @@ def test_a_plain_message_as_a_whole():
     )
 
 
-def test_every_part_asks_for_a_receipt():
+def test_every_part_requests_a_receipt():
     assert {pdu.registered_delivery for pdu in pdus("a" * 1530)} == {1}
 
 
@@ -112,12 +112,12 @@ def test_a_text_in_one_part(body, format, data_coding, octets):
         ("a" * 152 + "€" + "a" * 10, UNPACKED, [6 + 152, 6 + 12]),  # no pair is split
     ],
 )
-def test_lengths_of_the_parts(body, format, lengths):
+def test_part_lengths(body, format, lengths):
     assert [len(pdu.short_message) for pdu in pdus(body, format)] == lengths
 
 
 @pytest.mark.parametrize("format", [UNPACKED, PACKED, LATIN1])
-def test_parts_are_joined_by_a_header_that_the_esm_class_announces(format):
+def test_parts_have_a_concatenation_header_and_udhi(format):
     parts = pdus("a" * 400, format)
     assert [pdu.esm_class for pdu in parts] == [0x40] * 3
     assert [pdu.short_message[:6].hex() for pdu in parts] == [
@@ -127,11 +127,11 @@ def test_parts_are_joined_by_a_header_that_the_esm_class_announces(format):
     ]
 
 
-def test_a_part_that_is_submitted_again_joins_its_siblings():
+def test_a_resubmitted_part_keeps_its_reference():
     assert pdus("a" * 400) == pdus("a" * 400)
 
 
-def test_two_messages_to_one_handset_hardly_share_a_reference():
+def test_messages_to_one_handset_rarely_share_a_reference():
     other = uuid.UUID(int=ID.int + 1)
     first, second = pdus("a" * 400)[0], pdus("a" * 400, message_id=other)[0]
     assert first.short_message[3] != second.short_message[3]
@@ -141,7 +141,7 @@ def test_two_messages_to_one_handset_hardly_share_a_reference():
     st.one_of(st.text("abc@Δ€{ñ\n", min_size=1, max_size=500), st.text(min_size=1, max_size=300)),
     st.sampled_from([UNPACKED, PACKED, LATIN1]),
 )
-def test_a_handset_reads_what_was_written(body, format):
+def test_a_handset_decodes_the_original_text(body, format):
     read = ""
     parts = pdus(body, format)
     for index, pdu in enumerate(parts, start=1):
@@ -165,7 +165,7 @@ def test_a_handset_reads_what_was_written(body, format):
         assert decode(encode(pdu)) == pdu
     if format is PACKED and read != body:
         # Where a part ends in '@' or a carriage return that fills its last octet, the number of
-        # octets cannot tell it from filling (3GPP 23.038, 6.1.2.3.1).
+        # octets cannot distinguish it from filling (3GPP 23.038, 6.1.2.3.1).
         assert body.replace("@", "").replace("\r", "") == read.replace("@", "").replace("\r", "")
     else:
         assert read == body
@@ -188,19 +188,19 @@ def test_a_handset_reads_what_was_written(body, format):
         ("711", "711", 3, 0),
     ],
 )
-def test_a_sender_is_written_by_its_kind(sender, address, ton, npi):
+def test_source_address_depends_on_the_kind_of_sender(sender, address, ton, npi):
     pdu = only("Hi", sender=sender)
     assert (pdu.source_addr, pdu.source_addr_ton, pdu.source_addr_npi) == (address, ton, npi)
 
 
 @pytest.mark.parametrize(("plus", "address"), [(False, "966501234567"), (True, "+966501234567")])
-def test_the_destination_has_its_plus_where_the_carrier_wants_it(plus, address):
+def test_destination_plus_is_a_carrier_setting(plus, address):
     format = WireFormat(destination_plus=plus, destination=Ton(2, 8))
     pdu = only("Hi", format)
     assert (pdu.destination_addr, pdu.dest_addr_ton, pdu.dest_addr_npi) == (address, 2, 8)
 
 
-def test_every_setting_of_a_carrier_reaches_the_wire():
+def test_every_carrier_setting_affects_the_pdu():
     carrier = Carrier(
         source_ton_alphanumeric=11,
         source_npi_alphanumeric=12,
@@ -231,7 +231,7 @@ def test_every_setting_of_a_carrier_reaches_the_wire():
     assert (pdu.service_type, pdu.data_coding, pdu.validity_period) == ("CMT", 3, "")
 
 
-def test_a_carrier_as_it_is_made_wants_the_defaults():
+def test_a_new_carrier_has_the_default_format():
     assert wire_format(Carrier()) == WireFormat()
 
 
@@ -254,7 +254,7 @@ def test_a_carrier_as_it_is_made_wants_the_defaults():
         ("80123", "gsm", "80123"),
     ],
 )
-def test_a_sender_id_is_written_as_the_carrier_takes_it(sender, coding, source):
+def test_sender_id_coding_is_a_carrier_setting(sender, coding, source):
     format = WireFormat(source_coding=coding)
     if source is None:
         with pytest.raises(ValueError, match="sender ID"):
@@ -277,7 +277,7 @@ def test_a_sender_id_is_written_as_the_carrier_takes_it(sender, coding, source):
         (timedelta(seconds=90), "000000000130000R"),
         (timedelta(days=29, hours=23, minutes=59, seconds=59), "000029235959000R"),
         (timedelta(days=30), "000100000000000R"),
-        # Fractions are cut; less than a minute, and less than nothing, is a minute.
+        # Fractions are truncated; durations under a minute, negative ones too, become a minute.
         (timedelta(seconds=61.9), "000000000101000R"),
         (timedelta(seconds=5), "000000000100000R"),
         (timedelta(seconds=-5), "000000000100000R"),
@@ -285,17 +285,17 @@ def test_a_sender_id_is_written_as_the_carrier_takes_it(sender, coding, source):
         (timedelta(days=400), "000203000000000R"),
     ],
 )
-def test_validity_is_written_as_a_relative_time(span, written):
+def test_validity_is_a_relative_time(span, written):
     assert relative_time(span) == written
     assert {pdu.validity_period for pdu in pdus("a" * 200, validity=span)} == {written}
 
 
-def test_no_validity_is_written_where_there_is_none():
+def test_no_validity_means_an_empty_field():
     assert only("Hi", validity=None).validity_period == ""
 
 
 @given(st.timedeltas(min_value=timedelta(seconds=60), max_value=timedelta(days=63)))
-def test_a_relative_time_says_the_same_span(span):
+def test_a_relative_time_keeps_the_duration(span):
     written = relative_time(span)
     assert (len(written), written[-4:]) == (16, "000R")
     years, months, days, hours, minutes, seconds = (
@@ -303,5 +303,5 @@ def test_a_relative_time_says_the_same_span(span):
     )
     assert (years, months < 12, days < 30, hours < 24) == (0, True, True, True)
     assert minutes < 60 > seconds
-    said = timedelta(days=30 * months + days, hours=hours, minutes=minutes, seconds=seconds)
-    assert timedelta(0) <= span - said < timedelta(seconds=1)
+    parsed = timedelta(days=30 * months + days, hours=hours, minutes=minutes, seconds=seconds)
+    assert timedelta(0) <= span - parsed < timedelta(seconds=1)

@@ -1,4 +1,4 @@
-"""A carrier worker's claims and results: whoever holds a message writes what became of it, once."""
+"""A carrier worker's claims and results: only the holder of a message writes its result, once."""
 
 import json
 import threading
@@ -33,11 +33,11 @@ def claim(carrier, *, urgent=False, limit=100, lease=None) -> list[Claimed]:
 
 
 class Holder:
-    """A worker that holds one message of a carrier's."""
+    """A worker that has claimed one message of a carrier."""
 
     def __init__(self, carrier) -> None:
         self.carrier, self.lease = carrier, uuid.uuid4()
-        # PostgreSQL's now() is when the test's transaction began.
+        # PostgreSQL's now() is the start of the test's transaction.
         due = Message.objects.filter(carrier=carrier, status=Status.QUEUED, due_at__lte=now())
         due.update(due_at=now() - timedelta(minutes=1))
         [self.message] = claim(carrier, lease=self.lease)
@@ -51,12 +51,12 @@ class Holder:
 
 
 def refuse(holder: Holder, accepted=(), **more) -> None:
-    told = {
+    fields = {
         "command_status": 0x0B,
         "code": "ESME_RINVDSTADR",
         "detail": "The carrier answered ESME_RINVDSTADR.",
     }
-    holder.write(REFUSED, accepted, **(told | more))
+    holder.write(REFUSED, accepted, **(fields | more))
 
 
 def make_due(message: Message) -> None:
@@ -79,7 +79,7 @@ def state_of(message: Message) -> Status:
 # ---------------------------------------------------------------- claiming
 
 
-def test_a_claim_holds_a_message_for_the_length_of_the_lease(customer, carrier, world):
+def test_a_claim_lasts_as_long_as_the_lease(customer, carrier, world):
     message = world.message(customer, carrier, parts=2, price=2 * MICRO, reference="order 7")
     lease = uuid.uuid4()
     [claimed] = claim(carrier, lease=lease)
@@ -108,7 +108,7 @@ def test_a_claim_holds_a_message_for_the_length_of_the_lease(customer, carrier, 
     )
 
 
-def test_what_is_claimed_is_not_claimed_again(customer, carrier, world):
+def test_claimed_messages_are_not_claimed_again(customer, carrier, world):
     world.message(customer, carrier)
     assert len(claim(carrier)) == 1
     assert claim(carrier) == []
@@ -124,12 +124,12 @@ def test_what_is_claimed_is_not_claimed_again(customer, carrier, world):
     ],
     ids=str,
 )
-def test_only_what_is_due_in_that_lane_is_claimed(customer, carrier, world, fields):
+def test_only_due_messages_of_that_priority_are_claimed(customer, carrier, world, fields):
     world.message(customer, carrier, **fields)
     assert claim(carrier) == []
 
 
-def test_each_carrier_and_lane_has_its_own(customer, carrier, world):
+def test_each_carrier_and_priority_has_its_own_queue(customer, carrier, world):
     other = world.carrier()
     world.message(customer, other)
     urgent = world.message(customer, carrier, urgent=True)
@@ -137,7 +137,7 @@ def test_each_carrier_and_lane_has_its_own(customer, carrier, world):
     assert [claimed.id for claimed in claim(carrier, urgent=True)] == [urgent.id]
 
 
-def test_the_oldest_due_go_first(customer, carrier, world):
+def test_messages_due_longest_are_claimed_first(customer, carrier, world):
     messages = [
         world.message(customer, carrier, due_at=now() - timedelta(seconds=age))
         for age in (10, 30, 20)
@@ -147,14 +147,14 @@ def test_the_oldest_due_go_first(customer, carrier, world):
 
 
 def in_overlapping_transactions(carrier) -> tuple[list[uuid.UUID], list[uuid.UUID]]:
-    """What two workers claim, the second one while the first one's claim is not committed."""
+    """Return the claims of two workers, the second one created before the first is committed."""
     first_claimed, second_done = threading.Event(), threading.Event()
 
     def first():
         with transaction.atomic():
             claimed = claim(carrier, limit=10)
             first_claimed.set()
-            second_done.wait(0.5)  # it may be waiting for us
+            second_done.wait(0.5)  # it may be waiting for this one
         return [message.id for message in claimed]
 
     def second():
@@ -167,7 +167,7 @@ def in_overlapping_transactions(carrier) -> tuple[list[uuid.UUID], list[uuid.UUI
     return one, two
 
 
-def test_two_workers_at_once_claim_different_messages(committed_world):
+def test_concurrent_workers_claim_different_messages(committed_world):
     carrier, customer = committed_world.serve(), committed_world.customer()
     for _ in range(20):
         committed_world.message(customer, carrier)
@@ -176,8 +176,8 @@ def test_two_workers_at_once_claim_different_messages(committed_world):
     assert not set(first) & set(second)
 
 
-def test_without_the_lock_two_workers_would_claim_the_same(committed_world, monkeypatch):
-    """The race is real: what keeps them apart is the lock, not luck."""
+def test_without_the_lock_concurrent_workers_claim_the_same(committed_world, monkeypatch):
+    """The race is real: the lock separates them, not luck."""
     carrier, customer = committed_world.serve(), committed_world.customer()
     for _ in range(20):
         committed_world.message(customer, carrier)
@@ -188,9 +188,9 @@ def test_without_the_lock_two_workers_would_claim_the_same(committed_world, monk
     assert set(first) & set(second)
 
 
-def test_many_workers_share_a_queue_without_a_message_twice_or_never(committed_world):
+def test_many_workers_claim_each_message_exactly_once(committed_world):
     carrier, customer = committed_world.serve(), committed_world.customer()
-    made = {committed_world.message(customer, carrier).id for _ in range(150)}
+    created = {committed_world.message(customer, carrier).id for _ in range(150)}
 
     def work():
         found = []
@@ -200,10 +200,10 @@ def test_many_workers_share_a_queue_without_a_message_twice_or_never(committed_w
 
     claimed = [message_id for found in in_threads([work] * 6) for message_id in found]
     assert len(claimed) == len(set(claimed))
-    assert set(claimed) == made
+    assert set(claimed) == created
 
 
-def test_a_worker_hands_back_what_it_did_not_submit(customer, carrier, world):
+def test_a_worker_returns_unsubmitted_messages(customer, carrier, world):
     message = world.message(customer, carrier)
     holder = Holder(carrier)
     queue.hand_back([holder.message], uuid.uuid4())
@@ -217,7 +217,7 @@ def test_a_worker_hands_back_what_it_did_not_submit(customer, carrier, world):
 # ---------------------------------------------------------------- accepted
 
 
-def test_accepted_is_sent_with_its_part_and_told(customer, carrier, world):
+def test_an_accepted_message_is_sent_with_its_part_and_event(customer, carrier, world):
     world.endpoint(customer)
     message = world.message(customer, carrier, price=MICRO, reference="order 7")
     holder = Holder(carrier)
@@ -230,20 +230,20 @@ def test_accepted_is_sent_with_its_part_and_told(customer, carrier, world):
     assert (part.number, part.status, part.carrier) == (1, Status.SENT, carrier)
     assert part.carrier_message_id == f"{message.id}-1"
     [event] = customer.event_rows()
-    told = json.loads(event.body)
-    assert told["event"] == "message.sent"
-    assert told["message_id"] == message.public_id
-    assert told["data"] == {
+    payload = json.loads(event.body)
+    assert payload["event"] == "message.sent"
+    assert payload["message_id"] == message.public_id
+    assert payload["data"] == {
         "to": PHONE,
         "status": "sent",
-        "sent_at": told["timestamp"],
+        "sent_at": payload["timestamp"],
         "reference": "order 7",
     }
     assert [kind for kind, _, _ in customer.ledger()] == ["charge"]
     assert attempts_of(message) == []
 
 
-def test_a_batch_of_results_is_written_each_to_its_message(customer, carrier, world):
+def test_each_result_of_a_batch_is_written_to_its_message(customer, carrier, world):
     world.endpoint(customer)
     messages = [world.message(customer, carrier, price=MICRO) for _ in range(30)]
     lease = uuid.uuid4()
@@ -270,7 +270,7 @@ def test_a_batch_of_results_is_written_each_to_its_message(customer, carrier, wo
 # ---------------------------------------------------------------- refused
 
 
-def test_refused_is_failed_refunded_and_told(customer, carrier, world):
+def test_a_refused_message_fails_with_refund_and_event(customer, carrier, world):
     world.endpoint(customer)
     message = world.message(customer, carrier, parts=3, price=3 * MICRO)
     refuse(Holder(carrier))
@@ -282,11 +282,11 @@ def test_refused_is_failed_refunded_and_told(customer, carrier, world):
         ("charge", -3 * MICRO, message.id),
         ("refund", 3 * MICRO, message.id),
     ]
-    told = json.loads(customer.event_rows()[0].body)
-    assert told["event"] == "message.failed"
-    assert told["data"]["status"] == "failed"
-    assert told["data"]["failed_at"] == told["timestamp"]
-    assert told["data"]["error"] == {
+    payload = json.loads(customer.event_rows()[0].body)
+    assert payload["event"] == "message.failed"
+    assert payload["data"]["status"] == "failed"
+    assert payload["data"]["failed_at"] == payload["timestamp"]
+    assert payload["data"]["error"] == {
         "code": "ESME_RINVDSTADR",
         "message": "The carrier answered ESME_RINVDSTADR.",
     }
@@ -294,7 +294,7 @@ def test_refused_is_failed_refunded_and_told(customer, carrier, world):
     assert (attempt.outcome, attempt.command_status) == ("refused", 0x0B)
 
 
-def test_the_same_result_written_twice_refunds_and_tells_once(customer, carrier, world):
+def test_a_result_written_twice_has_one_refund_and_one_event(customer, carrier, world):
     world.endpoint(customer)
     world.message(customer, carrier, price=MICRO)
     holder = Holder(carrier)
@@ -305,30 +305,30 @@ def test_the_same_result_written_twice_refunds_and_tells_once(customer, carrier,
     assert Attempt.objects.filter(message=holder.message.id).count() == 1
 
 
-def test_what_cost_nothing_is_not_refunded(customer, carrier, world):
+def test_a_free_message_is_not_refunded(customer, carrier, world):
     world.message(customer, carrier, price=0, test=True)
     refuse(Holder(carrier))
     assert customer.ledger() == []
 
 
 @pytest.mark.parametrize("command_status", [0x400, 2**31 - 1, 2**31, 2**32 - 1])
-def test_any_status_that_a_carrier_can_send_is_written(customer, carrier, world, command_status):
+def test_any_command_status_can_be_written(customer, carrier, world, command_status):
     message = world.message(customer, carrier)
     refuse(Holder(carrier), command_status=command_status)
     assert state_of(message) == Status.FAILED
 
 
-def test_what_a_carrier_says_is_cut_to_what_the_columns_hold(customer, carrier, world):
+def test_carrier_texts_are_truncated_to_the_columns(customer, carrier, world):
     message = world.message(customer, carrier)
     refuse(Holder(carrier), code="X" * 300, detail="y" * 300)
     assert state_of(message) == Status.FAILED
     assert (message.error_code, message.error_message) == ("X" * 40, "y" * 200)
 
 
-# ---------------------------------------------------------------- later, and elsewhere
+# ---------------------------------------------------------------- retries and the next carrier
 
 
-def test_throttled_waits_and_is_then_claimed_again(customer, carrier, world):
+def test_a_throttled_message_is_retried_after_a_delay(customer, carrier, world):
     world.endpoint(customer)
     message = world.message(customer, carrier, price=MICRO)
     Holder(carrier).write(SLOW_DOWN, command_status=0x58)
@@ -348,7 +348,7 @@ def test_throttled_waits_and_is_then_claimed_again(customer, carrier, world):
     ("submits", "seconds"),
     [(0, 0.5), (1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (8, 60), (9999, 60)],
 )
-def test_the_wait_doubles_up_to_a_minute_and_is_never_quite_the_same(submits, seconds):
+def test_the_retry_delay_doubles_up_to_a_minute_with_jitter(submits, seconds):
     waits = {queue.retry_delay(submits).total_seconds() for _ in range(50)}
     assert len(waits) > 10
     assert all(0.8 * seconds <= wait <= 1.2 * seconds for wait in waits)
@@ -356,20 +356,22 @@ def test_the_wait_doubles_up_to_a_minute_and_is_never_quite_the_same(submits, se
 
 @pytest.fixture
 def three(world):
-    """The carriers of one route, first choice first."""
+    """The carriers of one route, in order."""
     carriers = [world.carrier() for _ in range(3)]
     world.route("96650", *carriers)
     return carriers
 
 
-def test_throttled_never_goes_elsewhere(customer, three, world):
+def test_a_throttled_message_stays_with_its_carrier(customer, three, world):
     message = world.message(customer, three[0])
     Holder(three[0]).write(SLOW_DOWN)
     assert state_of(message) == Status.QUEUED
     assert message.carrier == three[0]
 
 
-def test_refused_for_now_goes_down_the_route_at_once_and_then_waits(customer, three, world, wakes):
+def test_a_temporary_refusal_tries_all_carriers_of_the_route_then_waits(
+    customer, three, world, wakes
+):
     message = world.message(customer, three[0], urgent=False)
     for carrier, following in (three[:2], three[1:]):
         Holder(carrier).write(ELSEWHERE, command_status=0x08)
@@ -390,7 +392,7 @@ def test_refused_for_now_goes_down_the_route_at_once_and_then_waits(customer, th
     assert attempts_of(message) == ["refused for now"] * 4
 
 
-def test_what_was_not_submitted_is_due_as_it_was(customer, three, world):
+def test_an_unsubmitted_message_stays_due(customer, three, world):
     message = world.message(customer, three[0])
     Holder(three[0]).write(None)
     assert state_of(message) == Status.QUEUED
@@ -399,7 +401,7 @@ def test_what_was_not_submitted_is_due_as_it_was(customer, three, world):
     assert attempts_of(message) == []
 
 
-def test_what_was_not_submitted_remembers_who_was_asked(customer, three, world):
+def test_an_unsubmitted_message_keeps_its_tried_carriers(customer, three, world):
     message = world.message(customer, three[0])
     Holder(three[0]).write(ELSEWHERE)
     Holder(three[1]).write(None)
@@ -416,10 +418,10 @@ def test_a_test_message_stays_with_the_sandbox(customer, three, world):
     assert message.carrier == sandbox
 
 
-# ---------------------------------------------------------------- without an answer
+# ---------------------------------------------------------------- without a response
 
 
-def test_unanswered_once_is_tried_once_more_elsewhere(customer, three, world):
+def test_after_one_timeout_the_next_carrier_is_tried(customer, three, world):
     message = world.message(customer, three[0], price=MICRO)
     Holder(three[0]).write(None, unanswered=True, detail="no answer in 30 s")
     assert state_of(message) == Status.QUEUED
@@ -428,7 +430,7 @@ def test_unanswered_once_is_tried_once_more_elsewhere(customer, three, world):
     assert len(customer.ledger()) == 1
 
 
-def test_unanswered_twice_is_failed_and_refunded(customer, three, world):
+def test_after_two_timeouts_the_message_fails_with_a_refund(customer, three, world):
     world.endpoint(customer)
     message = world.message(customer, three[0], price=MICRO)
     for carrier in three[:2]:
@@ -439,7 +441,7 @@ def test_unanswered_twice_is_failed_and_refunded(customer, three, world):
     assert [kind for kind, _ in customer.events()] == ["message.failed"]
 
 
-def test_a_refusal_beside_an_unanswered_part_is_final(customer, carrier, world):
+def test_a_refused_part_is_final_despite_an_unanswered_one(customer, carrier, world):
     message = world.message(customer, carrier, parts=2, price=2 * MICRO)
     refuse(Holder(carrier), unanswered=True)
     assert state_of(message) == Status.FAILED
@@ -448,7 +450,7 @@ def test_a_refusal_beside_an_unanswered_part_is_final(customer, carrier, world):
 # ---------------------------------------------------------------- messages of several parts
 
 
-def test_only_the_missing_parts_are_submitted_again(customer, three, world):
+def test_only_missing_parts_are_resubmitted(customer, three, world):
     carrier = three[0]
     message = world.message(customer, carrier, parts=3, price=3 * MICRO)
     Holder(carrier).write(SLOW_DOWN, [1, 3])
@@ -463,9 +465,7 @@ def test_only_the_missing_parts_are_submitted_again(customer, three, world):
     assert len(customer.ledger()) == 1
 
 
-def test_parts_written_before_the_result_are_kept_whatever_becomes_of_the_worker(
-    customer, carrier, world
-):
+def test_parts_written_before_the_result_survive_the_worker(customer, carrier, world):
     world.endpoint(customer)
     message = world.message(customer, carrier, parts=3)
     dead = Holder(carrier)
@@ -486,7 +486,7 @@ def test_parts_written_before_the_result_are_kept_whatever_becomes_of_the_worker
     assert [kind for kind, _ in customer.events()] == ["message.sent", "message.delivered"]
 
 
-def test_a_part_written_before_its_result_and_with_it_is_one_part(customer, carrier, world):
+def test_a_part_written_twice_is_stored_once(customer, carrier, world):
     message = world.message(customer, carrier, parts=2)
     holder = Holder(carrier)
     receipts.apply(
@@ -501,10 +501,10 @@ def test_a_part_written_before_its_result_and_with_it_is_one_part(customer, carr
 @pytest.mark.parametrize(
     ("submit_outcome", "more"), [(ELSEWHERE, {}), (None, {"unanswered": True}), (None, {})]
 )
-def test_a_message_that_was_begun_stays_with_its_carrier(
+def test_a_partly_accepted_message_stays_with_its_carrier(
     customer, three, world, submit_outcome, more
 ):
-    """No handset could join parts of two carriers."""
+    """No handset could join the parts of two carriers."""
     message = world.message(customer, three[0], parts=2)
     Holder(three[0]).write(submit_outcome, [1], **more)
     assert state_of(message) == Status.QUEUED
@@ -521,7 +521,7 @@ def test_a_message_that_was_begun_stays_with_its_carrier(
 @pytest.mark.parametrize(
     ("first", "then", "refunded"), [([], [], 3), ([], [2], 2), ([1], [], 2), ([1], [2], 1)]
 )
-def test_only_the_parts_that_no_carrier_took_are_refunded(
+def test_only_parts_that_no_carrier_accepted_are_refunded(
     customer, carrier, world, first, then, refunded
 ):
     message = world.message(customer, carrier, parts=3, price=3 * MICRO)
@@ -535,7 +535,7 @@ def test_only_the_parts_that_no_carrier_took_are_refunded(
     ]
 
 
-def test_all_parts_taken_and_yet_failed_is_no_refund(customer, carrier, world):
+def test_a_failed_message_with_all_parts_accepted_is_not_refunded(customer, carrier, world):
     world.message(customer, carrier, parts=2, price=2 * MICRO)
     refuse(Holder(carrier), [1, 2])
     assert len(customer.ledger()) == 1
@@ -544,7 +544,7 @@ def test_all_parts_taken_and_yet_failed_is_no_refund(customer, carrier, world):
 # ---------------------------------------------------------------- the lease
 
 
-def test_who_lost_the_lease_writes_nothing_but_the_parts(customer, carrier, world):
+def test_a_worker_without_the_lease_writes_only_the_parts(customer, carrier, world):
     world.endpoint(customer)
     message = world.message(customer, carrier, price=MICRO)
     late = Holder(carrier)
@@ -561,7 +561,7 @@ def test_who_lost_the_lease_writes_nothing_but_the_parts(customer, carrier, worl
     assert parts_of(message) == [(1, "sent")], "its receipt will come"
 
 
-def test_who_lost_the_lease_does_not_undo_the_next_ones_result(customer, carrier, world):
+def test_a_worker_without_the_lease_does_not_undo_a_later_result(customer, carrier, world):
     world.endpoint(customer)
     message = world.message(customer, carrier, price=MICRO)
     late = Holder(carrier)
@@ -573,7 +573,7 @@ def test_who_lost_the_lease_does_not_undo_the_next_ones_result(customer, carrier
     assert [kind for kind, _ in customer.events()] == ["message.failed"]
 
 
-def test_what_the_late_one_submitted_is_not_submitted_again(customer, carrier, world):
+def test_parts_of_a_late_worker_are_not_resubmitted(customer, carrier, world):
     message = world.message(customer, carrier, parts=2)
     late = Holder(carrier)
     make_due(message)
@@ -586,7 +586,7 @@ def test_what_the_late_one_submitted_is_not_submitted_again(customer, carrier, w
     assert state_of(message) == Status.SENT
 
 
-def test_a_part_that_two_workers_submitted_is_kept_once(customer, carrier, world):
+def test_a_part_that_two_workers_submitted_is_stored_once(customer, carrier, world):
     message = world.message(customer, carrier)
     late = Holder(carrier)
     make_due(message)
@@ -601,9 +601,7 @@ def test_a_part_that_two_workers_submitted_is_kept_once(customer, carrier, world
 @pytest.mark.parametrize(
     ("ended", "status"), [("delivered", Status.DELIVERED), ("failed", Status.FAILED)]
 )
-def test_receipts_that_came_while_it_was_queued_again_are_not_lost(
-    customer, carrier, world, ended, status
-):
+def test_receipts_during_requeueing_are_not_lost(customer, carrier, world, ended, status):
     """As after an outage of the database that was longer than the lease."""
     world.endpoint(customer)
     message = world.message(customer, carrier, parts=2)
@@ -624,7 +622,7 @@ def test_receipts_that_came_while_it_was_queued_again_are_not_lost(
     assert parts_of(message) == [(1, "delivered"), (2, ended)]
 
 
-def test_a_message_that_ended_meanwhile_is_left_alone(customer, carrier, world):
+def test_a_message_completed_meanwhile_is_unchanged(customer, carrier, world):
     message = world.message(customer, carrier)
     holder = Holder(carrier)
     advance(Message.objects.filter(id=message.id), Status.DELIVERED)
@@ -634,7 +632,7 @@ def test_a_message_that_ended_meanwhile_is_left_alone(customer, carrier, world):
 
 
 @pytest.mark.parametrize("last", ["outbox.record", "receipts.apply_early", "ledger.post"])
-def test_a_batch_is_written_whole_or_not_at_all(customer, carrier, world, monkeypatch, last):
+def test_a_batch_is_written_atomically(customer, carrier, world, monkeypatch, last):
     world.endpoint(customer)
     messages = [world.message(customer, carrier, price=MICRO) for _ in range(3)]
     lease = uuid.uuid4()
@@ -664,7 +662,7 @@ def test_a_batch_is_written_whole_or_not_at_all(customer, carrier, world, monkey
 # ---------------------------------------------------------------- under load
 
 
-def test_results_of_several_workers_at_once_keep_messages_money_and_events_in_step(
+def test_concurrent_workers_keep_messages_credits_and_events_consistent(
     committed_world,
 ):
     """Workers on two carriers fail and send messages of the same organizations."""

@@ -1,4 +1,4 @@
-"""What a carrier's receipt means by the carrier's rules, and why one is not used: a table."""
+"""The meaning of receipts by a carrier's rules, and the reasons not to use one, as tables."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ USED = [
     (deliver(text()), Rules(), FinalReceipt("77", DELIVERED)),
     (deliver(text("UNDELIV", "1027")), Rules(), FinalReceipt("77", FAILED, "UNDELIV 1027")),
     (deliver(text("EXPIRED")), Rules(), FinalReceipt("77", EXPIRED, "EXPIRED")),
-    # Whatever marks it.
+    # With each kind of mark.
     (deliver(text(), 0, ID), Rules(), FinalReceipt("77", DELIVERED)),
     (deliver(text(), 0, state(2)), Rules(), FinalReceipt("77", DELIVERED)),
     (deliver(text(), INTERMEDIATE), Rules(), FinalReceipt("77", DELIVERED)),
@@ -59,7 +59,7 @@ USED = [
     # With esm_class 0 only where the carrier's setting is on.
     (deliver(text(), 0), Rules(unmarked=True), FinalReceipt("77", DELIVERED)),
     (data(text("UNDELIV"), 0), Rules(unmarked=True), FinalReceipt("77", FAILED, "UNDELIV")),
-    # message_state goes first, unless it leaves the part on its way and the setting is on.
+    # message_state takes precedence, unless it is not final and the setting is on.
     (deliver(text(), RECEIPT, state(5)), Rules(), FinalReceipt("77", FAILED, "UNDELIV")),
     (deliver(text(), RECEIPT, state(1)), Rules(text_first=True), FinalReceipt("77", DELIVERED)),
     (
@@ -67,7 +67,7 @@ USED = [
         Rules(text_first=True),
         FinalReceipt("77", DELIVERED),
     ),
-    # The carrier's own words go before the usual ones.
+    # The carrier's own words take precedence over the common ones.
     (deliver(text("NODLV")), Rules(words={"NODLV": "failed"}), FinalReceipt("77", FAILED, "NODLV")),
     (deliver(text("nodlv")), Rules(words={"NODLV": "failed"}), FinalReceipt("77", FAILED, "NODLV")),
     (
@@ -90,12 +90,12 @@ USED = [
 
 
 @pytest.mark.parametrize(("pdu", "rules", "expected"), USED)
-def test_used(pdu, rules, expected) -> None:
+def test_used_receipts(pdu, rules, expected) -> None:
     assert read(pdu, rules) == expected
 
 
 UNUSED = [
-    # A handset can write it.
+    # A handset can send it.
     (deliver(text(), 0), Rules(), Reason.UNMARKED, "delivered"),
     (deliver(text("UNDELIV"), 0x40), Rules(), Reason.UNMARKED, "failed"),
     (data(text(), 0), Rules(), Reason.UNMARKED, "delivered"),
@@ -114,17 +114,17 @@ UNUSED = [
 
 
 @pytest.mark.parametrize(("pdu", "rules", "reason", "status"), UNUSED)
-def test_not_used_and_why(pdu, rules, reason, status) -> None:
-    found = read(pdu, rules)
-    assert isinstance(found, UnusedReceipt)
-    assert (found.reason, found.status) == (reason, status)
-    # What it said is there for people, but for the message's text.
-    assert "123456" not in found.raw
-    assert "no receipt" not in found.raw
-    assert found.raw.startswith(("deliver_sm esm_class=0x", "data_sm esm_class=0x"))
+def test_unused_receipts_and_their_reasons(pdu, rules, reason, status) -> None:
+    receipt = read(pdu, rules)
+    assert isinstance(receipt, UnusedReceipt)
+    assert (receipt.reason, receipt.status) == (reason, status)
+    # Its fields are stored for operators, without the message's text.
+    assert "123456" not in receipt.raw
+    assert "no receipt" not in receipt.raw
+    assert receipt.raw.startswith(("deliver_sm esm_class=0x", "data_sm esm_class=0x"))
     if b"id:77" in (pdu.tlvs.get(Tag.MESSAGE_PAYLOAD) or getattr(pdu, "short_message", b"")):
-        assert found.carrier_message_id == "77"
-        assert "id:77 " in found.raw
+        assert receipt.carrier_message_id == "77"
+        assert "id:77 " in receipt.raw
 
 
 NEITHER = [
@@ -134,7 +134,7 @@ NEITHER = [
     deliver(text("BUFFRED"), INTERMEDIATE),
     deliver(b"", INTERMEDIATE),
     deliver(b"", RECEIPT, ID | state(1)),
-    # A person's text, whatever it is about.
+    # A text from a handset, whatever it contains.
     deliver(b"hello", 0),
     deliver(b"what does stat:DELIVRD mean?", 0),
     deliver(b"id: I have lost mine", 0),
@@ -145,7 +145,7 @@ NEITHER = [
 
 
 @pytest.mark.parametrize("pdu", NEITHER)
-def test_what_ends_nothing_and_is_no_trouble(pdu) -> None:
+def test_pdus_that_are_not_final_receipts_are_ignored(pdu) -> None:
     assert read(pdu, Rules()) is None
     assert read(pdu, Rules(unmarked=True, text_first=True)) is None
 
@@ -166,12 +166,12 @@ def test_what_ends_nothing_and_is_no_trouble(pdu) -> None:
         ("PENDING", "enroute"),
     ],
 )
-def test_the_usual_words_are_known(word, meaning) -> None:
+def test_common_status_words_are_known(word, meaning) -> None:
     assert Rules().meaning(word) == STATES[word] == meaning
     assert Rules(words={word: "enroute"}).meaning(word) == "enroute"
 
 
-def test_every_word_can_be_told_by_twenty_characters() -> None:
+def test_status_words_are_unique_within_twenty_characters() -> None:
     assert all(word == word.upper() and len(word) <= 20 for word in STATES)
 
 
@@ -188,14 +188,14 @@ def test_every_word_can_be_told_by_twenty_characters() -> None:
         words=st.dictionaries(st.text(max_size=20), st.sampled_from(MEANINGS), max_size=3),
     ),
 )
-def test_nothing_makes_it_raise_and_all_fits(content, esm_class, tlvs, rules) -> None:
+def test_no_input_raises_and_all_fields_fit(content, esm_class, tlvs, rules) -> None:
     for pdu in (deliver(content, esm_class, tlvs), DataSm(esm_class=esm_class, tlvs=tlvs)):
-        found = read(pdu, rules)
-        if found is not None:
-            assert len(found.carrier_message_id) <= 255
-            assert len(found.code) <= 41
-            assert "\0" not in found.carrier_message_id + found.code
-        if isinstance(found, UnusedReceipt):
-            assert len(found.raw) <= LONGEST_RAW
-            assert len(found.word) <= 20
-            assert "\0" not in found.raw + found.word
+        receipt = read(pdu, rules)
+        if receipt is not None:
+            assert len(receipt.carrier_message_id) <= 255
+            assert len(receipt.code) <= 41
+            assert "\0" not in receipt.carrier_message_id + receipt.code
+        if isinstance(receipt, UnusedReceipt):
+            assert len(receipt.raw) <= LONGEST_RAW
+            assert len(receipt.word) <= 20
+            assert "\0" not in receipt.raw + receipt.word

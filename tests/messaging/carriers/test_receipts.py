@@ -1,4 +1,4 @@
-"""Receipts: each effect once, in whatever order they come, and none of them lost."""
+"""Receipts: each has its effect once, in any order of arrival, and none is lost."""
 
 import itertools
 import json
@@ -73,7 +73,7 @@ def submit(carrier, message: Message, *carrier_message_ids: str) -> None:
     queue.write_results(carrier.id, lease, [Result(claimed, SubmitOutcome.ACCEPTED, accepted)])
 
 
-# ---------------------------------------------------------------- the three endings
+# ---------------------------------------------------------------- the three final statuses
 
 ENDINGS = [
     (DELIVERED, "", None, ""),
@@ -88,7 +88,7 @@ ENDINGS = [
     ),
     (
         FAILED,
-        "UNDELIVERABLE_BY_ALL 01234567890123456789",  # as long as both may be
+        "UNDELIVERABLE_BY_ALL 01234567890123456789",  # both at their maximum length
         {
             "code": "UNDELIVERABLE_BY_ALL",
             "message": "The carrier reported that the message was not delivered"
@@ -118,13 +118,13 @@ ENDINGS = [
 
 
 @pytest.mark.parametrize(("status", "code", "error", "part_code"), ENDINGS)
-def test_a_receipt_ends_the_message(sent, listening, carrier, status, code, error, part_code):
+def test_a_receipt_completes_the_message(sent, listening, carrier, status, code, error, part_code):
     receipts.apply(carrier.id, [FinalReceipt("c-1", status, code)])
     assert state_of(sent) == status
     assert abs(now() - sent.final_at) < timedelta(seconds=10)
     assert (sent.due_at, sent.lease) == (None, None)
-    told = {"code": sent.error_code, "message": sent.error_message}
-    assert told == (error or {"code": "", "message": ""})
+    stored = {"code": sent.error_code, "message": sent.error_message}
+    assert stored == (error or {"code": "", "message": ""})
     part = sent.submitted_parts.get()
     assert (part.status, part.error_code) == (status, part_code)
     assert part.final_at is not None
@@ -144,12 +144,12 @@ def test_a_receipt_ends_the_message(sent, listening, carrier, status, code, erro
 
 
 @pytest.mark.parametrize("status", [DELIVERED, FAILED, EXPIRED])
-def test_what_a_carrier_took_is_never_refunded(sent, listening, carrier, status):
+def test_accepted_messages_are_never_refunded(sent, listening, carrier, status):
     receipts.apply(carrier.id, [FinalReceipt("c-1", status, "X")])
     assert [kind for kind, _, _ in listening.ledger()] == ["charge"]
 
 
-def test_the_documented_event_has_exactly_its_fields(listening, carrier, world):
+def test_the_event_has_exactly_the_documented_fields(listening, carrier, world):
     message = world.message(listening, carrier, status=Status.SENT)
     world.part(message, "c-1")
     receipts.apply(carrier.id, delivered("c-1"))
@@ -158,7 +158,7 @@ def test_the_documented_event_has_exactly_its_fields(listening, carrier, world):
     assert set(body["data"]) == {"to", "status", "delivered_at"}
 
 
-def test_a_batch_ends_each_its_own(listening, carrier, world):
+def test_each_receipt_of_a_batch_completes_its_message(listening, carrier, world):
     messages = []
     for index in range(50):
         messages.append(world.message(listening, carrier, status=Status.SENT))
@@ -171,7 +171,7 @@ def test_a_batch_ends_each_its_own(listening, carrier, world):
     assert len(listening.events()) == 50
 
 
-def test_a_batch_takes_as_many_statements_as_one_receipt(
+def test_a_batch_needs_as_many_statements_as_one_receipt(
     listening, carrier, world, django_assert_max_num_queries
 ):
     for index in range(100):
@@ -184,7 +184,7 @@ def test_a_batch_takes_as_many_statements_as_one_receipt(
 # ---------------------------------------------------------------- repeated and late
 
 
-def test_a_receipt_twice_in_one_batch_counts_once(sent, listening, carrier):
+def test_a_duplicate_receipt_in_a_batch_counts_once(sent, listening, carrier):
     receipts.apply(carrier.id, delivered("c-1", "c-1"))
     assert kinds(listening) == ["message.delivered"]
 
@@ -192,7 +192,7 @@ def test_a_receipt_twice_in_one_batch_counts_once(sent, listening, carrier):
 @pytest.mark.parametrize("second", [DELIVERED, FAILED, EXPIRED])
 @pytest.mark.parametrize("first", [DELIVERED, FAILED, EXPIRED])
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "two batches"])
-def test_of_several_receipts_the_first_counts(sent, listening, carrier, first, second, together):
+def test_the_first_of_several_receipts_counts(sent, listening, carrier, first, second, together):
     batch = [FinalReceipt("c-1", first, "X"), FinalReceipt("c-1", second, "Y")]
     if together:
         receipts.apply(carrier.id, batch)
@@ -208,9 +208,7 @@ def test_of_several_receipts_the_first_counts(sent, listening, carrier, first, s
 
 
 @pytest.mark.parametrize("status", sorted(FINAL))
-def test_a_receipt_changes_nothing_about_a_message_that_has_ended(
-    listening, carrier, world, status
-):
+def test_a_receipt_for_a_completed_message_changes_nothing(listening, carrier, world, status):
     message = world.message(listening, carrier, status=status, final_at=now(), error_code="E")
     world.part(message, "c-1", status=Status.SENT)
     before = Message.objects.filter(id=message.id).values().get()
@@ -219,7 +217,7 @@ def test_a_receipt_changes_nothing_about_a_message_that_has_ended(
     assert listening.events() == []
 
 
-def test_no_receipts_are_no_work(django_assert_num_queries, db):
+def test_an_empty_batch_needs_no_query(django_assert_num_queries, db):
     with django_assert_num_queries(0):
         receipts.apply(1, [])
 
@@ -239,7 +237,9 @@ def test_an_unknown_receipt_is_kept(listening, carrier):
 
 
 @pytest.mark.parametrize(("status", "code"), [(DELIVERED, ""), (FAILED, "UNDELIV 001")])
-def test_it_is_applied_when_its_submit_is_written(listening, carrier, world, status, code):
+def test_an_early_receipt_is_applied_when_its_submit_is_written(
+    listening, carrier, world, status, code
+):
     message = world.message(listening, carrier)
     receipts.apply(carrier.id, [FinalReceipt("c-1", status, code)])
     submit(carrier, message, "c-1")
@@ -250,7 +250,7 @@ def test_it_is_applied_when_its_submit_is_written(listening, carrier, world, sta
     assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
 
 
-def test_kept_twice_the_first_counts(listening, carrier, world):
+def test_the_first_of_two_early_receipts_counts(listening, carrier, world):
     message = world.message(listening, carrier)
     receipts.apply(carrier.id, [FinalReceipt("c-1", FAILED, "X")])
     receipts.apply(carrier.id, delivered("c-1"))
@@ -260,7 +260,7 @@ def test_kept_twice_the_first_counts(listening, carrier, world):
     assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
 
 
-def test_early_and_late_receipts_of_one_message_join(listening, carrier, world):
+def test_early_and_late_receipts_of_one_message_are_combined(listening, carrier, world):
     message = world.message(listening, carrier, parts=3)
     receipts.apply(carrier.id, delivered("c-2"))
     submit(carrier, message, "c-1", "c-2", "c-3")
@@ -270,7 +270,7 @@ def test_early_and_late_receipts_of_one_message_join(listening, carrier, world):
     assert kinds(listening) == ["message.sent", "message.delivered"]
 
 
-def test_another_carriers_receipt_with_the_same_id_is_not_meant(listening, carrier, world):
+def test_another_carriers_receipt_with_the_same_id_does_not_match(listening, carrier, world):
     other = world.carrier()
     message = world.message(listening, carrier)
     receipts.apply(other.id, delivered("c-1"))
@@ -281,8 +281,8 @@ def test_another_carriers_receipt_with_the_same_id_is_not_meant(listening, carri
     assert EarlyReceipt.objects.filter(carrier=other).count() == 2
 
 
-def test_a_stale_receipt_of_nobodys_does_not_end_a_new_message(listening, carrier, world):
-    """A carrier that counts anew gives ids that somebody's forgotten receipts bear."""
+def test_a_stale_unmatched_receipt_does_not_complete_a_new_message(listening, carrier, world):
+    """A carrier that reuses its ids gives out ids of old, unmatched receipts."""
     receipts.apply(carrier.id, delivered("c-1"))
     long_ago = now() - receipts.EARLY_AT_MOST - timedelta(minutes=1)
     EarlyReceipt.objects.filter(carrier=carrier).update(received_at=long_ago)
@@ -294,7 +294,7 @@ def test_a_stale_receipt_of_nobodys_does_not_end_a_new_message(listening, carrie
     assert state_of(message) == FAILED
 
 
-def test_what_a_reused_id_means_is_its_latest_use(listening, carrier, world):
+def test_a_reused_id_matches_its_latest_part(listening, carrier, world):
     old = world.message(listening, carrier, status=DELIVERED)
     world.part(old, "c-1", status=DELIVERED)
     new = world.message(listening, carrier)
@@ -303,8 +303,8 @@ def test_what_a_reused_id_means_is_its_latest_use(listening, carrier, world):
     assert (state_of(old), state_of(new)) == (DELIVERED, FAILED)
 
 
-def test_the_sweep_applies_what_crossed_with_its_submit(committed_world):
-    """Each transaction looked for the other before it was committed."""
+def test_the_sweep_applies_receipts_concurrent_with_their_submit(committed_world):
+    """Each transaction read before the other one was committed."""
     carrier, customer = committed_world.serve(), committed_world.customer()
     committed_world.endpoint(customer)
     message = committed_world.message(customer, carrier)
@@ -329,7 +329,7 @@ def test_the_sweep_applies_what_crossed_with_its_submit(committed_world):
     assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
 
 
-def test_the_sweep_says_how_many_it_matched(listening, carrier, world):
+def test_the_sweep_returns_the_number_of_matches(listening, carrier, world):
     EarlyReceipt.objects.all().delete()
     for index in range(3):
         world.part(world.message(listening, carrier, status=Status.SENT), f"c-{index}")
@@ -345,7 +345,7 @@ def test_the_sweep_says_how_many_it_matched(listening, carrier, world):
 
 
 @pytest.mark.parametrize("order", [*itertools.permutations([1, 2, 3])], ids=str)
-def test_a_message_ends_with_its_last_part_in_any_order(listening, carrier, world, order):
+def test_a_message_completes_with_its_last_part_in_any_order(listening, carrier, world, order):
     message = world.message(listening, carrier, parts=3, status=Status.SENT)
     for number in (1, 2, 3):
         world.part(message, f"c-{number}", number)
@@ -368,7 +368,7 @@ def test_a_message_ends_with_its_last_part_in_any_order(listening, carrier, worl
     ],
 )
 @pytest.mark.parametrize("together", [True, False], ids=["one batch", "one by one"])
-def test_one_lost_part_is_a_lost_message(listening, carrier, world, parts, ending, together):
+def test_one_undelivered_part_fails_the_message(listening, carrier, world, parts, ending, together):
     message = world.message(listening, carrier, parts=3, status=Status.SENT)
     for number in (1, 2, 3):
         world.part(message, f"c-{number}", number)
@@ -383,7 +383,7 @@ def test_one_lost_part_is_a_lost_message(listening, carrier, world, parts, endin
     ]
 
 
-def test_a_part_repeated_does_not_stand_for_its_sibling(listening, carrier, world):
+def test_a_repeated_receipt_does_not_count_for_another_part(listening, carrier, world):
     message = world.message(listening, carrier, parts=2, status=Status.SENT)
     world.part(message, "c-1", 1)
     world.part(message, "c-2", 2)
@@ -393,9 +393,7 @@ def test_a_part_repeated_does_not_stand_for_its_sibling(listening, carrier, worl
     assert listening.events() == []
 
 
-def test_receipts_of_some_parts_wait_for_those_that_are_not_yet_submitted(
-    listening, carrier, world
-):
+def test_receipts_wait_for_parts_not_submitted_yet(listening, carrier, world):
     message = world.message(listening, carrier, parts=2)
     lease = uuid.uuid4()
     [claimed] = queue.claim(carrier.id, urgent=False, limit=1, lease=lease)
@@ -414,8 +412,8 @@ def test_receipts_of_some_parts_wait_for_those_that_are_not_yet_submitted(
     assert state_of(message) == DELIVERED
 
 
-def test_a_receipt_of_a_part_that_has_ended_says_nothing_more(listening, carrier, world):
-    """Not even while its message is open, being submitted again."""
+def test_a_receipt_of_a_final_part_changes_nothing(listening, carrier, world):
+    """Not even while its message is open because it is being resubmitted."""
     message = world.message(listening, carrier, status=Status.SENDING, lease=uuid.uuid4())
     world.part(message, "c-1", status=FAILED)
     receipts.apply(carrier.id, delivered("c-1"))
@@ -423,8 +421,8 @@ def test_a_receipt_of_a_part_that_has_ended_says_nothing_more(listening, carrier
     assert listening.events() == []
 
 
-def test_a_receipt_while_a_worker_submits_again_is_final(listening, carrier, world):
-    """The late worker's part was delivered while the next one holds the message."""
+def test_a_receipt_during_a_resubmit_is_final(listening, carrier, world):
+    """The late worker's part is delivered while the next worker holds the message."""
     message = world.message(listening, carrier, status=Status.SENDING, lease=uuid.uuid4())
     world.part(message, "c-1")
     receipts.apply(carrier.id, delivered("c-1"))
@@ -437,7 +435,7 @@ def test_a_receipt_while_a_worker_submits_again_is_final(listening, carrier, wor
 
 
 def many(world, count: int, parts: int = 1):
-    """A listening customer with that many messages sent over one carrier, and all their ids."""
+    """Return a customer with that many messages sent over one carrier, and all their ids."""
     carrier, customer = world.serve(), world.customer()
     world.endpoint(customer)
     messages = [
@@ -451,7 +449,7 @@ def many(world, count: int, parts: int = 1):
 
 
 @pytest.mark.parametrize("parts", [1, 3])
-def test_the_same_receipts_on_several_binds_at_once_tell_each_message_once(committed_world, parts):
+def test_concurrent_duplicates_on_several_binds_create_one_event_each(committed_world, parts):
     carrier, customer, messages, names = many(committed_world, 60, parts)
 
     def bind(seed: int):
@@ -465,15 +463,15 @@ def test_the_same_receipts_on_several_binds_at_once_tell_each_message_once(commi
 
     in_threads([partial(bind, seed) for seed in range(5)])
     assert {state_of(message) for message in messages} <= {DELIVERED, FAILED}
-    told = customer.events()
-    assert len(told) == len(messages)
-    assert {message_id: kind for kind, message_id in told} == {
+    events = customer.events()
+    assert len(events) == len(messages)
+    assert {message_id: kind for kind, message_id in events} == {
         message.id: f"message.{message.status}" for message in messages
     }
 
 
-def test_the_last_two_parts_at_once_end_the_message(committed_world):
-    """Neither may think that the other one's part is still open."""
+def test_concurrent_receipts_of_the_last_two_parts_complete_the_message(committed_world):
+    """Neither transaction may see the other one's part as still open."""
     carrier, customer, [message], _ = many(committed_world, 1, 2)
     first_applied, second_done = threading.Event(), threading.Event()
 
@@ -493,8 +491,8 @@ def test_the_last_two_parts_at_once_end_the_message(committed_world):
     assert kinds(customer) == ["message.delivered"]
 
 
-def test_two_endings_of_one_part_at_once_count_as_one(committed_world):
-    """The second one has seen the part open, and then waits for the first."""
+def test_concurrent_receipts_of_one_part_count_once(committed_world):
+    """The second one has read the part as open, and then waits for the first."""
     carrier, customer, [message], [name] = many(committed_world, 1)
     first_applied, second_done = threading.Event(), threading.Event()
 
@@ -515,7 +513,7 @@ def test_two_endings_of_one_part_at_once_count_as_one(committed_world):
     assert kinds(customer) == ["message.delivered"]
 
 
-def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_world):
+def test_receipts_concurrent_with_results_are_all_applied(committed_world):
     carrier, customer = committed_world.serve(), committed_world.customer()
     committed_world.endpoint(customer)
     messages = [committed_world.message(customer, carrier, parts=2) for _ in range(80)]
@@ -555,7 +553,7 @@ def test_receipts_racing_the_results_of_their_submits_are_all_applied(committed_
     assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
 
 
-# ---------------------------------------------------------------- receipts of nobody's
+# ---------------------------------------------------------------- unmatched receipts
 
 
 WORDS = {"receipt_words": {"NODLV": "failed", "GONE": "expired", "WAIT": "enroute"}}
@@ -572,7 +570,7 @@ WORDS = {"receipt_words": {"NODLV": "failed", "GONE": "expired", "WAIT": "enrout
         (Reason.CONTRADICTION, "DELIVRD", "delivered", {"receipt_text_first": True}, DELIVERED),
     ],
 )
-def test_kept_receipts_count_when_the_carrier_s_settings_take_them(
+def test_kept_receipts_are_applied_once_the_settings_allow_them(
     sent, listening, carrier, reason, word, status, setting, ends
 ):
     type(carrier).objects.filter(id=carrier.id).update(receipts_by_data_sm=False)
@@ -592,7 +590,7 @@ def test_kept_receipts_count_when_the_carrier_s_settings_take_them(
 
 
 @pytest.mark.parametrize("reason", [Reason.UNREADABLE, Reason.UNWRITABLE])
-def test_what_cannot_be_used_stays_whatever_the_settings(sent, carrier, reason):
+def test_unusable_receipts_stay_whatever_the_settings(sent, carrier, reason):
     receipts.apply(carrier.id, [UnusedReceipt(reason, "c-1", "delivered")])
     type(carrier).objects.filter(id=carrier.id).update(
         receipts_unmarked=True, receipt_text_first=True, **WORDS
@@ -602,7 +600,7 @@ def test_what_cannot_be_used_stays_whatever_the_settings(sent, carrier, reason):
     assert state_of(sent) == Status.SENT
 
 
-def test_what_is_not_used_is_not_taken_for_an_early_receipt(listening, carrier, world):
+def test_an_unused_receipt_is_not_an_early_receipt(listening, carrier, world):
     message = world.message(listening, carrier)
     receipts.apply(carrier.id, [UnusedReceipt(Reason.UNMARKED, "c-9", "delivered")])
     submit(carrier, message, "c-9")
@@ -611,7 +609,7 @@ def test_what_is_not_used_is_not_taken_for_an_early_receipt(listening, carrier, 
     assert EarlyReceipt.objects.get().reason == Reason.UNMARKED
 
 
-def test_a_kept_receipt_of_nobody_s_is_unmatched_once_it_is_taken(carrier):
+def test_an_allowed_receipt_without_a_message_becomes_unmatched(carrier):
     receipts.apply(carrier.id, [UnusedReceipt(Reason.UNMARKED, "c-9", "delivered")])
     type(carrier).objects.filter(id=carrier.id).update(receipts_unmarked=True)
     assert receipts.use_kept() == 1
@@ -619,8 +617,8 @@ def test_a_kept_receipt_of_nobody_s_is_unmatched_once_it_is_taken(carrier):
     assert (row.reason, row.carrier_message_id, row.status) == ("unmatched", "c-9", "delivered")
 
 
-def test_a_part_without_an_id_is_matched_by_nothing(listening, carrier, world):
-    """Its carrier said yes and no id; a receipt whose id cannot be read is not its."""
+def test_no_receipt_matches_a_part_without_an_id(listening, carrier, world):
+    """The carrier accepted it without an id; a receipt with an unreadable id is not its own."""
     message = world.message(listening, carrier)
     receipts.apply(carrier.id, [UnusedReceipt(Reason.UNREADABLE, "", "")])
     submit(carrier, message, "")
@@ -636,7 +634,7 @@ def kept(carrier, name: str, days: float) -> EarlyReceipt:
     return found
 
 
-def test_what_never_matched_is_forgotten_after_three_days(carrier):
+def test_unmatched_receipts_are_deleted_after_three_days(carrier):
     EarlyReceipt.objects.all().delete()
     for name, days in (("a", 4), ("b", 3.01), ("c", 2.99), ("d", 0)):
         kept(carrier, name, days)
@@ -646,7 +644,7 @@ def test_what_never_matched_is_forgotten_after_three_days(carrier):
     assert receipts.forget_early() == 0
 
 
-def test_forgetting_goes_by_bounded_steps(carrier):
+def test_deletion_has_bounded_steps(carrier):
     EarlyReceipt.objects.all().delete()
     for number in range(5):
         kept(carrier, str(number), 4)

@@ -1,4 +1,4 @@
-"""What the clock does: release, take back from the dead, send elsewhere, expire, ring again."""
+"""Periodic sweeps: release, requeue from dead workers, reroute, expire, wake up again."""
 
 import json
 import uuid
@@ -39,7 +39,7 @@ def wakeup(carrier, priority: str = BULK):
 
 
 def bind(carrier, *, state=CarrierBind.State.BOUND, age: float = 0, since: float = 60) -> None:
-    """A bind of a live worker's, as it said `age` seconds ago: so since `since` seconds."""
+    """Create a bind, reported `age` seconds ago, that has had its state for `since` seconds."""
     CarrierBind.objects.create(
         carrier=carrier,
         worker="w",
@@ -53,7 +53,7 @@ def bind(carrier, *, state=CarrierBind.State.BOUND, age: float = 0, since: float
 
 @pytest.fixture
 def listening(customer, world):
-    """The customer, with an endpoint that wants every event; nobody else has a message."""
+    """The customer, with an endpoint for every event; no other customer has messages."""
     Message.objects.all().delete()
     world.endpoint(customer)
     return customer
@@ -62,7 +62,7 @@ def listening(customer, world):
 # ---------------------------------------------------------------- release
 
 
-def test_what_is_due_is_released_told_and_rung(listening, carrier, world, wakes):
+def test_due_messages_are_released_with_event_and_wakeup(listening, carrier, world, wakes):
     message = world.message(
         listening, carrier, status=Status.SCHEDULED, due_at=ago(1), queued_at=None, reference="r"
     )
@@ -83,7 +83,7 @@ def test_what_is_due_is_released_told_and_rung(listening, carrier, world, wakes)
     assert sweeps.release_scheduled() == 0
 
 
-def test_what_is_not_due_yet_stays(listening, carrier, world):
+def test_messages_not_due_yet_stay_scheduled(listening, carrier, world):
     message = world.message(
         listening, carrier, status=Status.SCHEDULED, due_at=now() + timedelta(minutes=1)
     )
@@ -91,13 +91,13 @@ def test_what_is_not_due_yet_stays(listening, carrier, world):
     assert state_of(message) == Status.SCHEDULED
 
 
-def test_a_release_is_not_a_second_charge(listening, carrier, world):
+def test_a_release_charges_nothing(listening, carrier, world):
     world.message(listening, carrier, status=Status.SCHEDULED, due_at=ago(1), price=MICRO)
     sweeps.release_scheduled()
     assert len(listening.ledger()) == 1
 
 
-def test_a_step_is_bounded_and_takes_the_longest_due(listening, carrier, world):
+def test_a_step_is_bounded_and_releases_the_longest_due_first(listening, carrier, world):
     messages = [
         world.message(listening, carrier, status=Status.SCHEDULED, due_at=ago(seconds))
         for seconds in (10, 30, 20)
@@ -111,7 +111,7 @@ def test_a_step_is_bounded_and_takes_the_longest_due(listening, carrier, world):
     assert sweeps.release_scheduled(limit=2) == 1
 
 
-def test_sweeps_at_once_release_each_message_once(committed_world):
+def test_concurrent_sweeps_release_each_message_once(committed_world):
     carrier, customer = committed_world.serve(), committed_world.customer()
     committed_world.endpoint(customer)
     for _ in range(60):
@@ -126,10 +126,10 @@ def test_sweeps_at_once_release_each_message_once(committed_world):
     assert len(customer.events()) == 60
 
 
-# ---------------------------------------------------------------- a dead worker's
+# ---------------------------------------------------------------- dead workers
 
 
-def test_what_a_dead_worker_held_is_queued_again(listening, carrier, world, wakes):
+def test_messages_of_a_dead_worker_are_requeued(listening, carrier, world, wakes):
     message = world.message(
         listening, carrier, status=Status.SENDING, lease=uuid.uuid4(), due_at=ago(1), urgent=True
     )
@@ -142,13 +142,13 @@ def test_what_a_dead_worker_held_is_queued_again(listening, carrier, world, wake
     assert sweeps.requeue_abandoned() == 0
 
 
-def test_what_a_live_worker_holds_is_left_to_it(listening, carrier, world):
+def test_messages_of_a_live_worker_are_left_alone(listening, carrier, world):
     world.message(listening, carrier)
     carrier_queue.claim(carrier.id, urgent=False, limit=1, lease=uuid.uuid4())
     assert sweeps.requeue_abandoned() == 0
 
 
-def test_the_parts_that_the_dead_worker_wrote_are_not_submitted_again(listening, carrier, world):
+def test_parts_of_a_dead_worker_are_not_resubmitted(listening, carrier, world):
     message = world.message(
         listening, carrier, parts=2, status=Status.SENDING, lease=uuid.uuid4(), due_at=ago(1)
     )
@@ -158,19 +158,19 @@ def test_the_parts_that_the_dead_worker_wrote_are_not_submitted_again(listening,
     assert claimed.submitted_parts == {2}
 
 
-# ---------------------------------------------------------------- elsewhere
+# ---------------------------------------------------------------- failover
 
 
 @pytest.fixture
 def two(world):
-    """The carriers of one route: the first down, the second up."""
+    """Two carriers of one route: the first one is down, the second one up."""
     first, second = world.carrier(), world.carrier()
     world.route("96650", first, second)
     bind(second)
     return first, second
 
 
-def test_what_waits_for_a_carrier_that_is_down_goes_to_the_next(
+def test_messages_of_a_down_carrier_move_to_the_next(
     listening, two, world, wakes, django_capture_on_commit_callbacks
 ):
     first, second = two
@@ -195,14 +195,14 @@ def test_a_carrier_without_a_live_bind_is_down(listening, two, world, state, age
 
 
 @pytest.mark.parametrize(("since", "moved"), [(3, 0), (7, 1)])
-def test_a_carrier_that_was_up_a_moment_ago_is_waited_for(listening, two, world, since, moved):
-    """Its worker may only be restarting."""
+def test_a_carrier_that_was_recently_up_keeps_its_messages(listening, two, world, since, moved):
+    """Its worker may be restarting."""
     bind(two[0], state=CarrierBind.State.WAITING, since=since)
     world.message(listening, two[0])
     assert failover.reroute_from_down() == moved
 
 
-def test_what_waits_for_a_drained_carrier_moves_on(listening, two, world):
+def test_messages_of_a_draining_carrier_move(listening, two, world):
     bind(two[0])
     Carrier.objects.filter(pk=two[0].pk).update(draining=True)
     message = world.message(listening, two[0])
@@ -212,7 +212,7 @@ def test_what_waits_for_a_drained_carrier_moves_on(listening, two, world):
     assert message.carrier == two[1]
 
 
-def test_what_has_only_a_drained_carrier_waits(listening, two, world):
+def test_messages_with_only_a_draining_carrier_wait(listening, two, world):
     bind(two[0])
     Carrier.objects.update(draining=True)
     message = world.message(listening, two[0])
@@ -221,7 +221,7 @@ def test_what_has_only_a_drained_carrier_waits(listening, two, world):
     assert state_of(message) == Status.QUEUED
 
 
-def test_what_waits_for_a_carrier_that_is_up_stays(listening, two, world):
+def test_messages_of_a_carrier_that_is_up_stay(listening, two, world):
     bind(two[0], age=5)
     message = world.message(listening, two[0])
     assert failover.reroute_from_down() == 0
@@ -229,7 +229,7 @@ def test_what_waits_for_a_carrier_that_is_up_stays(listening, two, world):
     assert message.carrier == two[0]
 
 
-def test_where_no_carrier_of_the_route_is_up_it_waits(listening, two, world):
+def test_messages_wait_while_no_carrier_of_the_route_is_up(listening, two, world):
     CarrierBind.objects.all().delete()
     message = world.message(listening, two[0])
     assert failover.reroute_from_down() == 0
@@ -237,7 +237,7 @@ def test_where_no_carrier_of_the_route_is_up_it_waits(listening, two, world):
     assert message.carrier == two[0]
 
 
-def test_a_disabled_carriers_messages_go_on(listening, two, world):
+def test_messages_of_a_disabled_carrier_move(listening, two, world):
     first, second = two
     message = world.message(listening, first)
     type(first).objects.filter(id=first.id).update(enabled=False)
@@ -246,18 +246,18 @@ def test_a_disabled_carriers_messages_go_on(listening, two, world):
     assert message.carrier == second
 
 
-def test_a_message_some_of_whose_parts_were_accepted_stays(listening, two, world):
-    begun = world.message(listening, two[0], parts=2, submits=1)
-    world.part(begun, "c-1")
+def test_a_partly_accepted_message_stays(listening, two, world):
+    partial = world.message(listening, two[0], parts=2, submits=1)
+    world.part(partial, "c-1")
     untouched = world.message(listening, two[0], parts=2, submits=1)
     assert failover.reroute_from_down() == 1
-    begun.refresh_from_db()
+    partial.refresh_from_db()
     untouched.refresh_from_db()
-    assert (begun.carrier, untouched.carrier) == two
+    assert (partial.carrier, untouched.carrier) == two
 
 
-def test_each_message_goes_where_its_own_route_leads(listening, two, world):
-    """By organization, by prefix, and to the first of its route that is up."""
+def test_each_message_follows_its_own_route(listening, two, world):
+    """By organization, by prefix, and to the route's first carrier that is up."""
     first, second = two
     third, fourth = world.carrier(), world.carrier()
     bind(third)
@@ -286,8 +286,8 @@ def test_a_test_message_never_leaves_the_sandbox(listening, two, world):
     assert message.carrier == sandbox
 
 
-def test_messages_that_cannot_go_elsewhere_hold_up_none_that_can(listening, two, world):
-    """An organization with a route of its own over the dead carrier alone waits by itself."""
+def test_messages_without_another_carrier_do_not_block_others(listening, two, world):
+    """An organization whose own route has only the dead carrier waits alone."""
     first, second = two
     stuck_customer = world.customer()
     world.route("966", first, owner=stuck_customer)
@@ -303,7 +303,7 @@ def test_messages_that_cannot_go_elsewhere_hold_up_none_that_can(listening, two,
 # ---------------------------------------------------------------- expiry
 
 
-def test_what_was_sent_and_got_no_receipt_expires_without_a_refund(listening, carrier, world):
+def test_a_sent_message_without_receipt_expires_without_refund(listening, carrier, world):
     message = world.message(
         listening, carrier, parts=2, price=2 * MICRO, status=Status.SENT, due_at=ago(1)
     )
@@ -326,7 +326,7 @@ def test_what_was_sent_and_got_no_receipt_expires_without_a_refund(listening, ca
     assert sweeps.expire_sent() == 0
 
 
-def test_what_may_still_get_its_receipt_is_left(listening, carrier, world):
+def test_messages_within_their_receipt_deadline_are_left_alone(listening, carrier, world):
     message = world.message(
         listening, carrier, status=Status.SENT, due_at=now() + timedelta(seconds=5)
     )
@@ -334,9 +334,9 @@ def test_what_may_still_get_its_receipt_is_left(listening, carrier, world):
     assert state_of(message) == Status.SENT
 
 
-@pytest.mark.parametrize(("taken", "refunded"), [([], 3), ([2], 2), ([1, 3], 1), ([1, 2, 3], 0)])
-def test_what_was_not_submitted_in_time_expires_and_the_parts_not_taken_are_refunded(
-    listening, carrier, world, taken, refunded
+@pytest.mark.parametrize(("accepted", "refunded"), [([], 3), ([2], 2), ([1, 3], 1), ([1, 2, 3], 0)])
+def test_an_expired_queued_message_is_refunded_for_unaccepted_parts(
+    listening, carrier, world, accepted, refunded
 ):
     message = world.message(
         listening,
@@ -347,7 +347,7 @@ def test_what_was_not_submitted_in_time_expires_and_the_parts_not_taken_are_refu
         expires_at=ago(1),
         due_at=now() + timedelta(hours=1),
     )
-    for number in taken:
+    for number in accepted:
         world.part(message, f"c-{number}", number)
     assert sweeps.expire_queued() == 1
     assert state_of(message) == Status.EXPIRED
@@ -360,7 +360,7 @@ def test_what_was_not_submitted_in_time_expires_and_the_parts_not_taken_are_refu
 
 
 @pytest.mark.parametrize("status", [s for s in Status if s != Status.QUEUED])
-def test_only_what_is_queued_expires_there(listening, carrier, world, status):
+def test_only_queued_messages_expire_in_the_queue(listening, carrier, world, status):
     message = world.message(
         listening, carrier, status=status, expires_at=ago(1), due_at=now() + timedelta(hours=1)
     )
@@ -368,12 +368,12 @@ def test_only_what_is_queued_expires_there(listening, carrier, world, status):
     assert state_of(message) == status
 
 
-def test_what_is_still_valid_stays_queued(listening, carrier, world):
+def test_valid_messages_stay_queued(listening, carrier, world):
     world.message(listening, carrier)
     assert sweeps.expire_queued() == 0
 
 
-def test_sweeps_at_once_refund_each_message_once(committed_world):
+def test_concurrent_sweeps_refund_each_message_once(committed_world):
     carrier = committed_world.serve()
     customers = [committed_world.customer() for _ in range(3)]
     for customer in customers:
@@ -392,7 +392,7 @@ def test_sweeps_at_once_refund_each_message_once(committed_world):
         assert len(customer.events()) == 20
 
 
-def test_a_receipt_and_the_expiry_at_once_end_the_message_once(committed_world):
+def test_a_receipt_concurrent_with_expiry_completes_the_message_once(committed_world):
     carrier, customer = committed_world.serve(), committed_world.customer()
     committed_world.endpoint(customer)
     for index in range(60):
@@ -418,10 +418,10 @@ def test_a_receipt_and_the_expiry_at_once_end_the_message_once(committed_world):
         assert message.submitted_parts.get().status == message.status
 
 
-# ---------------------------------------------------------------- the bell again
+# ---------------------------------------------------------------- repeated wake-ups
 
 
-def test_every_lane_with_something_overdue_is_rung(listening, carrier, world, wakes):
+def test_every_priority_with_overdue_messages_is_woken(listening, carrier, world, wakes):
     world.message(listening, carrier, urgent=True)
     other = world.carrier()
     world.message(listening, other)
@@ -439,15 +439,13 @@ def test_every_lane_with_something_overdue_is_rung(listening, carrier, world, wa
     ],
     ids=str,
 )
-def test_what_is_not_overdue_is_not_rung_for(listening, carrier, world, wakes, fields):
+def test_messages_that_are_not_overdue_cause_no_wakeup(listening, carrier, world, wakes, fields):
     world.message(listening, carrier, **fields)
     assert sweeps.wake_overdue() == 0
     assert wakes == []
 
 
-def test_a_moment_is_not_overdue_and_a_disabled_carrier_is_not_rung(
-    listening, carrier, world, wakes
-):
+def test_no_wakeup_within_a_second_or_for_a_disabled_carrier(listening, carrier, world, wakes):
     world.message(listening, carrier, due_at=ago(0.5))
     disabled = world.carrier(enabled=False)
     world.message(listening, disabled)
@@ -458,7 +456,7 @@ def test_a_moment_is_not_overdue_and_a_disabled_carrier_is_not_rung(
 # ---------------------------------------------------------------- the tasks
 
 
-def test_the_tasks_take_step_after_step_until_all_is_moved(listening, carrier, world, monkeypatch):
+def test_tasks_repeat_steps_until_all_messages_moved(listening, carrier, world, monkeypatch):
     monkeypatch.setattr(sweeps, "STEP", 2)
     for step in ("release_scheduled", "requeue_abandoned", "expire_sent", "expire_queued"):
         whole = getattr(sweeps, step)

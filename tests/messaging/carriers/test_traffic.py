@@ -1,4 +1,4 @@
-"""What carriers answer, counted by the minute."""
+"""Carriers' responses, counted by the minute."""
 
 from datetime import timedelta
 
@@ -27,31 +27,31 @@ from messaging.states import Status
         (ValueError("too long"), Tally()),
     ],
 )
-def test_what_an_answer_counts_for(outcome, counted: Tally) -> None:
+def test_counts_by_outcome(outcome, counted: Tally) -> None:
     tally = Tally()
-    tally.answer(outcome)
+    tally.count_submit(outcome)
     assert tally == counted
 
 
 def test_receipts_and_rates() -> None:
     tally = Tally(accepted=6, refused=2)
     for status in (Status.DELIVERED, Status.DELIVERED, Status.FAILED, Status.EXPIRED):
-        tally.receipt(status)
+        tally.count_receipt(status)
     assert (tally.delivered, tally.failed) == (2, 2)
     assert (tally.error_rate, tally.delivery_rate) == (25, 50)
     assert (Tally().error_rate, Tally().delivery_rate) == (None, None)
 
 
-def test_what_is_taken_is_not_counted_twice_and_may_be_given_back() -> None:
+def test_taken_counts_are_reset_and_can_be_added_again() -> None:
     tally = Tally(accepted=2)
-    taken = tally.take()
-    assert (tally, taken) == (Tally(), Tally(accepted=2))
+    counts = tally.take()
+    assert (tally, counts) == (Tally(), Tally(accepted=2))
     tally.accepted = 1
-    tally.add(taken)
+    tally.add(counts)
     assert tally == Tally(accepted=3)
 
 
-def test_minutes_add_up_and_old_ones_go(carrier: Carrier) -> None:
+def test_minutes_add_up_and_old_ones_are_deleted(carrier: Carrier) -> None:
     now = timezone.now()
     for _ in range(2):
         traffic.record(carrier.pk, Tally(accepted=3, failed=1), now)

@@ -1,7 +1,7 @@
-"""A carrier's worker between a real database and a carrier that misbehaves.
+"""A carrier worker between a real database and a misbehaving carrier.
 
-The worker runs in a thread with its own event loop, as in its process; what the broker would ring
-and the sweeps would do, a test does itself.
+The worker runs in a thread with its own event loop, as in its process. The tests do the wake-ups
+and the sweeps themselves.
 """
 
 import asyncio
@@ -66,7 +66,7 @@ pytestmark = pytest.mark.timeout(60)
 
 T = TypeVar("T")
 SECONDS = 30.0
-"""How long a loaded machine may take to do what takes it no time."""
+"""A timeout for steps that take no time on an idle machine."""
 NUMBER = "+96650000000{}"
 ARABIC = "مرحبا بك في خدمة الرسائل"
 LONG = "A text that fits in no single part. " * 8
@@ -75,7 +75,7 @@ LONG_ARABIC = "رسالة طويلة لا تتسع لها رسالة واحدة.
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Look often, and try again soon."""
+    """Poll often and retry soon."""
     monkeypatch.setattr(carrier_worker, "POLL_SECONDS", 0.1)
     monkeypatch.setattr(carrier_worker, "STATUS_SECONDS", 0.1)
     monkeypatch.setattr(submitting, "FIRST_RETRY_SECONDS", 0.05)
@@ -85,7 +85,7 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class RunningWorker:
-    """A carrier's worker in a thread of its own."""
+    """A carrier worker in its own thread."""
 
     def __init__(self, carrier: Carrier, name: str) -> None:
         self.worker: CarrierWorker
@@ -93,10 +93,10 @@ class RunningWorker:
         self._carrier, self._name = carrier, name
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
-        self._begun = threading.Event()
+        self._started = threading.Event()
         self._thread = threading.Thread(target=self._run, name="carrier", daemon=True)
         self._thread.start()
-        assert self._begun.wait(SECONDS)
+        assert self._started.wait(SECONDS)
 
     def _run(self) -> None:
         try:
@@ -104,17 +104,17 @@ class RunningWorker:
         except BaseException as error:
             self.failure = error
         finally:
-            self._begun.set()
+            self._started.set()
 
     async def _main(self) -> None:
         self.worker = CarrierWorker(self._carrier)
         if self._name:
             self.worker.name = self._name
-        self._begun.set()
+        self._started.set()
         await self.worker.run(self._stop)
 
     def call(self, function: Callable[[], T]) -> T:
-        """Call a function in the worker's thread and give back what it returns."""
+        """Call a function in the worker's thread and return its result."""
 
         async def called() -> T:
             return function()
@@ -134,20 +134,20 @@ class RunningWorker:
         return sum(bind.submitted for bind in self.worker.pool.binds)
 
     def stop(self) -> float:
-        """Ask it to end, and wait for that; how many seconds it took."""
-        begun = time.monotonic()
+        """Stop it, wait until it has stopped, and return the seconds that it took."""
+        started = time.monotonic()
         if self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
         self._thread.join(SECONDS)
         assert not self._thread.is_alive(), "the worker does not end"
         if self.failure is not None:
             raise self.failure
-        return time.monotonic() - begun
+        return time.monotonic() - started
 
 
 @contextmanager
 def working(carrier: Carrier, *, name: str = "", bound: bool = True) -> Iterator[RunningWorker]:
-    """A worker of that carrier's, with its binds up unless not `bound`."""
+    """Run a worker of that carrier, and wait for its binds if `bound`."""
     running = RunningWorker(Carrier.objects.get(id=carrier.id), name)
     try:
         if bound:
@@ -165,14 +165,14 @@ class Scene:
         self.customer: Customer = world.customer()
 
     def carriers(self, *simulators: RunningSimulator, **fields: Any) -> list[Carrier]:
-        """A route of its own over a carrier for each simulator, first choice first."""
+        """Create the customer's own route over a carrier for each simulator, in order."""
         fields = {"password": "secret"} | fields
-        made = [self.world.carrier(port=each.port, **fields) for each in simulators]
-        self.world.route("966", *made, owner=self.customer)
-        return made
+        created = [self.world.carrier(port=each.port, **fields) for each in simulators]
+        self.world.route("966", *created, owner=self.customer)
+        return created
 
     def queue(self, carrier: Carrier, body: str = "Hello", **fields: Any) -> Message:
-        """One message as accepting leaves it, charged a credit a part."""
+        """Create one accepted message, charged one credit per part."""
         parts = encoding.split(body)
         fields = {
             "text": body,
@@ -183,9 +183,9 @@ class Scene:
         return self.world.message(self.customer, carrier, **fields)
 
     def queue_many(self, carrier: Carrier, count: int) -> list[Message]:
-        """As many messages that cost nothing, each to a number of its own."""
+        """Create that many free messages, each to a different number."""
         now = timezone.now()
-        made = [
+        created = [
             Message(
                 organization=self.customer.organization,
                 carrier=carrier,
@@ -204,14 +204,14 @@ class Scene:
             )
             for number in range(count)
         ]
-        return Message.objects.bulk_create(made)
+        return Message.objects.bulk_create(created)
 
     def statuses(self) -> Counter[str]:
         rows = Message.objects.filter(organization=self.customer.organization)
         return Counter(rows.values_list("status", flat=True))
 
     def settle(self, *also: Callable[[], object], seconds: float = SECONDS) -> None:
-        """Wait until every message is final, doing `also` again and again, as the sweep does."""
+        """Wait until every message is final; repeat the sweep's steps and `also` meanwhile."""
         final = {str(status) for status in FINAL}
 
         def ended() -> bool:
@@ -246,7 +246,7 @@ def wait_for(message: Message, status: Status) -> None:
 
 
 def times_submitted(*simulators: RunningSimulator) -> Counter[str]:
-    """How often each destination was submitted to."""
+    """Return the number of submits to each destination."""
     return Counter(submit.destination for each in simulators for submit in each.submits)
 
 
@@ -260,14 +260,14 @@ def receipt(carrier_message_id: str, state: str = "DELIVRD") -> DeliverSm:
 
 
 def deliver(simulator: RunningSimulator, pdu: DeliverSm) -> None:
-    """Have the simulator send a deliver_sm of the test's own to the carrier's worker."""
+    """Send a custom deliver_sm from the simulator to the carrier worker."""
     simulator.call(lambda: simulator._simulator._accounts.of("esme").outbox.put(pdu))
 
 
-# ---------------------------------------------------------------- what is written
+# ---------------------------------------------------------------- submits
 
 
-def test_texts_arrive_as_they_were_written(scene: Scene) -> None:
+def test_texts_arrive_unchanged(scene: Scene) -> None:
     with running_simulator(receipt_delay=0.01) as simulator:
         [carrier] = scene.carriers(simulator)
         bodies = ["Hello, world", ARABIC, LONG, LONG_ARABIC, "Euro: €, brackets: [~]"]
@@ -299,7 +299,7 @@ def test_texts_arrive_as_they_were_written(scene: Scene) -> None:
         assert refunds_of(scene.customer) == []
 
 
-def test_every_magic_number_ends_as_the_contract_says(scene: Scene) -> None:
+def test_every_magic_number_has_its_documented_outcome(scene: Scene) -> None:
     scene.world.endpoint(scene.customer, "message.sent", "message.delivered", "message.failed")
     with running_simulator(receipt_delay=0.01, time_scale=0.02) as simulator:
         [carrier] = scene.carriers(simulator)
@@ -328,30 +328,30 @@ def test_every_magic_number_ends_as_the_contract_says(scene: Scene) -> None:
             2: "UNDELIV",
             3: "ESME_RINVDSTADR",
         }
-        # What the carrier took it charges us for; what it refused is given back.
+        # The carrier charges for what it accepted; what it refused is refunded.
         assert scene.customer.ledger()[-1] == ("refund", MICRO, to[3].id)
         assert refunds_of(scene.customer) == [MICRO]
         throttled = ("throttled", Smpp.ESME_RTHROTTLED)
         assert attempts_of(to[4]) == [throttled, throttled]
         assert to[4].submits == 3
-        told = Counter(scene.customer.events())
+        events = Counter(scene.customer.events())
         for n, message in to.items():
             expected = ["message.sent"] if n != 3 else []
             if n != 5:
                 expected.append("message.failed" if n in (2, 3) else "message.delivered")
-            assert [kind for kind, about in told if about == message.id] == expected
-        assert set(told.values()) == {1}
+            assert [kind for kind, about in events if about == message.id] == expected
+        assert set(events.values()) == {1}
 
-        # 5 never gets a receipt: it ends with its validity.
+        # 5 never gets a receipt: it expires by its validity.
         Message.objects.filter(id=to[5].id).update(due_at=timezone.now())
         sweeps.expire_sent()
         assert status_of(to[5]) == "expired"
 
 
-# ---------------------------------------------------------------- answers other than "accepted"
+# ---------------------------------------------------------------- responses other than accepted
 
 
-def test_refused_is_final_and_credits_come_back_once(scene: Scene) -> None:
+def test_a_refusal_is_final_and_refunded_once(scene: Scene) -> None:
     with running_simulator(refusals={Smpp.ESME_RINVDSTADR: 1.0}) as simulator:
         [carrier] = scene.carriers(simulator)
         message = scene.queue(carrier, LONG)
@@ -366,7 +366,7 @@ def test_refused_is_final_and_credits_come_back_once(scene: Scene) -> None:
         assert scene.customer.balance() == 100 * MICRO
 
 
-def test_throttled_is_tried_again_until_it_passes(scene: Scene) -> None:
+def test_a_throttled_message_is_retried_until_accepted(scene: Scene) -> None:
     with running_simulator(
         refusals={Smpp.ESME_RTHROTTLED: 0.7, Smpp.ESME_RMSGQFUL: 0.3}, receipt_delay=0
     ) as simulator:
@@ -387,7 +387,7 @@ def test_throttled_is_tried_again_until_it_passes(scene: Scene) -> None:
         assert refunds_of(scene.customer) == []
 
 
-def test_a_carrier_that_is_unwell_hands_over_to_the_next(scene: Scene) -> None:
+def test_a_failing_carrier_hands_over_to_the_next(scene: Scene) -> None:
     with (
         running_simulator(refusals={Smpp.ESME_RSYSERR: 1.0}) as unwell,
         running_simulator(receipt_delay=0) as well,
@@ -411,7 +411,7 @@ def test_a_carrier_that_is_unwell_hands_over_to_the_next(scene: Scene) -> None:
         assert refunds_of(scene.customer) == []
 
 
-def test_an_unwell_carrier_without_a_next_one_is_tried_again(scene: Scene) -> None:
+def test_a_failing_carrier_without_a_next_one_is_retried(scene: Scene) -> None:
     with running_simulator(refusals={Smpp.ESME_RSYSERR: 1.0}, receipt_delay=0) as simulator:
         [carrier] = scene.carriers(simulator)
         message = scene.queue(carrier)
@@ -422,7 +422,7 @@ def test_an_unwell_carrier_without_a_next_one_is_tried_again(scene: Scene) -> No
         assert {outcome for outcome, _ in attempts_of(message)} == {"refused for now"}
 
 
-def test_without_answer_it_is_tried_once_more_and_then_given_up(scene: Scene, settings) -> None:
+def test_without_a_response_it_is_retried_once_and_then_fails(scene: Scene, settings) -> None:
     settings.CARRIER_LEASE = 4
     with running_simulator(blackhole=True) as simulator:
         [carrier] = scene.carriers(simulator, response_timeout=1)
@@ -438,8 +438,8 @@ def test_without_answer_it_is_tried_once_more_and_then_given_up(scene: Scene, se
 
 
 @pytest.mark.parametrize("body", line.ANSWER_BODIES)
-def test_a_positive_answer_is_an_acceptance_whatever_its_body(scene: Scene, body: Any) -> None:
-    """Taken for no answer, the text would go out twice and be refunded: we would pay for both."""
+def test_a_positive_response_is_an_acceptance_whatever_its_body(scene: Scene, body: Any) -> None:
+    """Ignoring it would send the text twice and refund it: the platform would pay for both."""
     with running_simulator(receipt_delay=0.05, answer_body=body) as simulator:
         [carrier] = scene.carriers(
             simulator, submit_id_form="decimal", receipt_id_form="decimal", response_timeout=1
@@ -457,7 +457,7 @@ def test_a_positive_answer_is_an_acceptance_whatever_its_body(scene: Scene, body
         )
         assert refunds_of(scene.customer) == []
         if "sent" in expected:
-            # No receipt can be matched: it ends by its validity, and is not sent again.
+            # No receipt can match: it expires by its validity, and is not sent again.
             Message.objects.filter(status="sent").update(due_at=timezone.now())
             sweeps.expire_sent()
             assert scene.statuses() == {"expired": 2}
@@ -465,7 +465,7 @@ def test_a_positive_answer_is_an_acceptance_whatever_its_body(scene: Scene, body
 
 
 @pytest.mark.parametrize("tail", ["00", "616263", "0204ffff", "2061206e6f7465"])
-def test_a_receipt_with_stray_octets_behind_it_is_taken(scene: Scene, tail: str) -> None:
+def test_a_receipt_with_trailing_octets_is_applied(scene: Scene, tail: str) -> None:
     with running_simulator(receipt_delay=0.05, receipt_tail=bytes.fromhex(tail)) as simulator:
         [carrier] = scene.carriers(simulator)
         scene.queue_many(carrier, 5)
@@ -476,7 +476,7 @@ def test_a_receipt_with_stray_octets_behind_it_is_taken(scene: Scene, tail: str)
         assert simulator.tally.receipts_refused == 0
 
 
-def test_a_text_that_cannot_be_written_fails_alone(
+def test_a_text_that_cannot_be_encoded_fails_alone(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = pdus.submit_pdus
@@ -498,8 +498,8 @@ def test_a_text_that_cannot_be_written_fails_alone(
         assert refunds_of(scene.customer) == [MICRO, MICRO]
 
 
-def test_what_cannot_be_written_for_one_carrier_goes_to_the_next(scene: Scene) -> None:
-    """As of a sender ID in characters that only the other one takes."""
+def test_a_text_that_one_carrier_cannot_encode_moves_to_the_next(scene: Scene) -> None:
+    """For example, a sender ID with characters that only the other carrier supports."""
     with running_simulator() as latin, running_simulator(receipt_delay=0) as gsm:
         first, second = scene.carriers(latin, gsm)
         change(second, source_coding="gsm")
@@ -514,9 +514,9 @@ def test_what_cannot_be_written_for_one_carrier_goes_to_the_next(scene: Scene) -
         assert refunds_of(scene.customer) == []
 
 
-def test_long_messages_wait_for_no_slot_of_their_own(scene: Scene) -> None:
-    """More parts than slots, and the first of them throttled: whoever holds its slot until the
-    last part is answered waits for ever."""
+def test_long_messages_do_not_deadlock_on_their_own_slots(scene: Scene) -> None:
+    """More parts than slots, the first of them throttled: holding its slot until the last part gets
+    its response would deadlock."""
     with running_simulator(receipt_delay=0) as simulator:
         [carrier] = scene.carriers(simulator, window=1)
         messages = [scene.queue(carrier, LONG, to=NUMBER.format(n)) for n in (4, 4, 9)]
@@ -531,7 +531,7 @@ def test_long_messages_wait_for_no_slot_of_their_own(scene: Scene) -> None:
 # ---------------------------------------------------------------- binds that are down
 
 
-def test_a_carrier_that_is_down_from_the_start_is_passed_over(
+def test_a_carrier_that_is_down_from_the_start_is_skipped(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bind_status, "RETURN_GRACE", timedelta(0))
@@ -549,7 +549,7 @@ def test_a_carrier_that_is_down_from_the_start_is_passed_over(
         assert (down.submits, len(up.submits)) == ([], 1)
 
 
-def test_what_a_lost_carrier_did_not_get_goes_to_the_next(
+def test_messages_that_a_lost_carrier_did_not_get_move_to_the_next(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bind_status, "RETURN_GRACE", timedelta(0))
@@ -565,7 +565,7 @@ def test_what_a_lost_carrier_did_not_get_goes_to_the_next(
             lost.options.refuse_binds = Smpp.ESME_RBINDFAIL
             lost.drop_all()
             until(lambda: swept() and not scene.statuses().keys() & {"queued", "sending"}, SECONDS)
-            # What the lost one took it has receipts for, once it is back.
+            # The lost carrier sends receipts for what it accepted, once it is back.
             lost.options.refuse_binds = Smpp.ESME_ROK
             scene.settle()
 
@@ -590,9 +590,7 @@ def swept() -> bool:
     ("written", "in_receipts"),
     [("decimal", "hex"), ("hex", "decimal"), ("hex", "same"), ("uuid", "same")],
 )
-def test_ids_are_matched_however_the_carrier_writes_them(
-    scene: Scene, written: Any, in_receipts: Any
-) -> None:
+def test_ids_match_in_every_format(scene: Scene, written: Any, in_receipts: Any) -> None:
     forms = {
         "submit_id_form": "as_is" if in_receipts == "same" else written,
         "receipt_id_form": "as_is" if in_receipts == "same" else in_receipts,
@@ -608,7 +606,7 @@ def test_ids_are_matched_however_the_carrier_writes_them(
         assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
 
 
-def test_a_receipt_that_comes_before_the_answer_is_kept_for_it(scene: Scene) -> None:
+def test_a_receipt_before_the_response_is_kept(scene: Scene) -> None:
     scene.world.endpoint(scene.customer, "message.sent", "message.delivered")
     with running_simulator(blackhole=True) as simulator:
         [carrier] = scene.carriers(simulator)
@@ -632,8 +630,8 @@ def test_a_receipt_that_comes_before_the_answer_is_kept_for_it(scene: Scene) -> 
         }
 
 
-def test_receipts_of_a_carrier_that_unbinds_are_taken_to_the_end(scene: Scene) -> None:
-    """It unbinds in mid-window, owes answers, and has receipts under way: none of them is lost."""
+def test_receipts_of_an_unbinding_carrier_are_applied_to_the_end(scene: Scene) -> None:
+    """It unbinds with responses and receipts outstanding: none of them is lost."""
     with running_simulator(
         unbind_after=40, answer_delay=0.3, receipt_delay=0.05, receipt_attempts=1
     ) as simulator:
@@ -644,11 +642,11 @@ def test_receipts_of_a_carrier_that_unbinds_are_taken_to_the_end(scene: Scene) -
             until(lambda: simulator.tally.receipts_answered >= 100, SECONDS)
         assert scene.statuses() == {"delivered": 100}
         assert simulator.tally.receipts_refused == simulator.tally.receipts_lost == 0
-        # What it still answered is not submitted again.
+        # Submits that still got a response are not repeated.
         assert set(times_submitted(simulator).values()) == {1}
 
 
-def test_a_receipt_that_comes_twice_counts_once_and_is_answered_twice(scene: Scene) -> None:
+def test_a_duplicate_receipt_counts_once_and_gets_two_responses(scene: Scene) -> None:
     scene.world.endpoint(scene.customer, "message.delivered")
     with running_simulator(time_scale=0) as simulator:
         [carrier] = scene.carriers(simulator)
@@ -661,7 +659,7 @@ def test_a_receipt_that_comes_twice_counts_once_and_is_answered_twice(scene: Sce
         }
 
 
-def test_receipts_of_nobody_and_what_is_no_receipt_are_answered(scene: Scene) -> None:
+def test_unmatched_receipts_and_other_pdus_get_a_response(scene: Scene) -> None:
     unknown, underway = receipt("123456"), receipt("77", "ENROUTE")
     forged = DeliverSm(source_addr="966512345678", short_message=receipt("78").short_message)
     reply = DeliverSm(source_addr="966512345678", short_message=b"Stop")
@@ -707,10 +705,10 @@ UNUSED: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
 @pytest.mark.parametrize(
     ("options", "setting", "reason", "word"), UNUSED, ids=[row[2] for row in UNUSED]
 )
-def test_receipts_that_are_not_used_are_kept_and_used_when_the_setting_takes_them(
+def test_unused_receipts_are_kept_and_applied_once_a_setting_allows_them(
     scene: Scene, options: dict[str, Any], setting: dict[str, Any], reason: str, word: str
 ) -> None:
-    """None is refused, none is dropped: operators see them, set the carrier, and they count."""
+    """None is refused or dropped: operators see them, change a setting, and they are applied."""
     with running_simulator(receipt_delay=0.05, **options) as simulator:
         [carrier] = scene.carriers(
             simulator, receipts_by_data_sm="receipts_by_data_sm" not in setting
@@ -731,13 +729,13 @@ def test_receipts_that_are_not_used_are_kept_and_used_when_the_setting_takes_the
             assert not EarlyReceipt.objects.filter(carrier=carrier).exists()
             assert status_of(failing) == Status.FAILED
             assert failing.error_code == (word or "UNDELIV")
-            # From now on they count as they come, as soon as the worker knows.
+            # From now on, they are applied on arrival, once the worker has the new setting.
             later = scene.queue(carrier, to=NUMBER.format(2))
             until(lambda: receipts.use_kept() or status_of(later) == Status.FAILED, SECONDS)
             wait_for(later, Status.FAILED)
 
 
-def test_receipts_by_data_sm_are_taken_by_default(scene: Scene) -> None:
+def test_receipts_by_data_sm_are_applied_by_default(scene: Scene) -> None:
     with running_simulator(receipt_delay=0.05, receipt_by="data_sm") as simulator:
         [carrier] = scene.carriers(simulator)
         scene.queue_many(carrier, 5)
@@ -746,7 +744,7 @@ def test_receipts_by_data_sm_are_taken_by_default(scene: Scene) -> None:
         assert scene.statuses() == {"delivered": 5}
 
 
-def test_receipts_with_fields_that_are_too_long_are_taken(scene: Scene) -> None:
+def test_receipts_with_too_long_fields_are_applied(scene: Scene) -> None:
     with running_simulator(receipt_delay=0.05, receipt_long=True) as simulator:
         [carrier] = scene.carriers(simulator)
         scene.queue_many(carrier, 5)
@@ -756,7 +754,7 @@ def test_receipts_with_fields_that_are_too_long_are_taken(scene: Scene) -> None:
         assert simulator.tally.receipts_refused == 0
 
 
-def test_a_receipt_that_cannot_be_applied_is_kept_as_such(
+def test_a_receipt_that_cannot_be_applied_is_kept_as_unwritable(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     original = receipts._apply
@@ -777,7 +775,7 @@ def test_a_receipt_that_cannot_be_applied_is_kept_as_such(
         assert kept.carrier_message_id == simulator.accepted[0].message_id
 
 
-def test_a_receipt_of_which_nothing_can_be_stored_is_left_with_the_carrier(
+def test_a_receipt_that_cannot_be_stored_at_all_stays_with_the_carrier(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_arguments: Any, **_named: Any) -> None:
@@ -797,7 +795,7 @@ def test_a_receipt_of_which_nothing_can_be_stored_is_left_with_the_carrier(
             wait_for(message, Status.DELIVERED)
 
 
-def test_a_receipt_is_answered_only_after_its_effect_is_committed(scene: Scene) -> None:
+def test_a_receipt_gets_its_response_only_after_the_commit(scene: Scene) -> None:
     with running_simulator(receipt_delay=600) as simulator:
         [carrier] = scene.carriers(simulator)
         message = scene.queue(carrier)
@@ -810,7 +808,7 @@ def test_a_receipt_is_answered_only_after_its_effect_is_committed(scene: Scene) 
                 assert locked.status == Status.SENT
                 assert simulator.tally.receipts_sent == 1
                 assert simulator.tally.receipts_answered == 0
-                time.sleep(0.1)  # nor in a while
+                time.sleep(0.1)  # nor after a while
                 assert simulator.tally.receipts_answered == 0
             until(lambda: simulator.tally.receipts_answered == 1, SECONDS)
             assert status_of(message) == Status.DELIVERED
@@ -825,14 +823,14 @@ def waits_for_a_lock() -> bool:
         return bool(cursor.fetchone()[0])
 
 
-# ---------------------------------------------------------------- what operators set and see
+# ---------------------------------------------------------------- settings and status
 
 
 def change(carrier: Carrier, **fields: Any) -> None:
     Carrier.objects.filter(id=carrier.id).update(**fields)
 
 
-def test_pause_stops_submitting_within_a_claim_and_unpause_goes_on(scene: Scene) -> None:
+def test_pause_stops_submitting_within_a_claim_and_resume_continues(scene: Scene) -> None:
     with running_simulator(receipt_delay=0) as simulator:
         [carrier] = scene.carriers(simulator, throughput=40)
         scene.queue_many(carrier, 300)
@@ -846,19 +844,19 @@ def test_pause_stops_submitting_within_a_claim_and_unpause_goes_on(scene: Scene)
             assert submitted < 300
             scene.queue(carrier)
             running.wake()
-            time.sleep(0.3)  # some looks at the queue
+            time.sleep(0.3)  # several polls of the queue
             assert len(simulator.submits) == submitted
             assert running.bound
 
             change(carrier, paused=False, throughput=0)
             scene.settle()
-            # Neither that nor another throughput costs the binds.
+            # Neither that nor a new throughput needs new binds.
             assert [bind.link for bind in running.worker.pool.binds] == links
         assert scene.statuses() == {"delivered": 301}
         assert set(times_submitted(simulator).values()) == {1}
 
 
-def test_draining_ends_submitting_while_receipts_still_come(scene: Scene) -> None:
+def test_draining_stops_submits_but_not_receipts(scene: Scene) -> None:
     with running_simulator(receipt_delay=1) as simulator:
         [carrier] = scene.carriers(simulator, throughput=40)
         scene.queue_many(carrier, 120)
@@ -871,19 +869,19 @@ def test_draining_ends_submitting_while_receipts_still_come(scene: Scene) -> Non
             assert delivered == len(simulator.submits) < 120
             assert running.bound
 
-            def told() -> bool:
+            def counted() -> bool:
                 counted = traffic.since(timezone.now() - timedelta(hours=1))
                 tally = counted.get(carrier.pk, Tally())
                 return (tally.accepted, tally.delivered) == (delivered, delivered)
 
-            until(told, SECONDS)
+            until(counted, SECONDS)
             change(carrier, draining=False, throughput=0)
             scene.settle()
         assert scene.statuses() == {"delivered": 120}
         assert set(times_submitted(simulator).values()) == {1}
 
 
-def test_another_window_is_used_without_new_binds(scene: Scene) -> None:
+def test_a_new_window_needs_no_new_binds(scene: Scene) -> None:
     with running_simulator(blackhole=True) as simulator:
         [carrier] = scene.carriers(simulator, window=2)
         scene.queue_many(carrier, 20)
@@ -893,10 +891,10 @@ def test_another_window_is_used_without_new_binds(scene: Scene) -> None:
             change(carrier, window=7)
             simulator.wait_for(lambda carrier: len(carrier.submits) == 7, SECONDS)
             assert running.worker.pool.binds[0].link is link
-            simulator.drop_all()  # or the stop would wait for the answers
+            simulator.drop_all()  # or the stop would wait for the responses
 
 
-def test_new_settings_are_bound_with_after_the_old_binds_are_gone(
+def test_new_settings_bind_after_the_old_binds_are_gone(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     refusals: list[int] = []
@@ -934,7 +932,7 @@ def bind_rows(carrier: Carrier) -> list[CarrierBind]:
     return list(CarrierBind.objects.filter(carrier=carrier).order_by("worker", "number"))
 
 
-def test_binds_are_reported_as_they_stand(scene: Scene) -> None:
+def test_current_bind_status_is_reported(scene: Scene) -> None:
     with running_simulator(password="secret", receipt_delay=0) as simulator:
         [carrier] = scene.carriers(simulator, binds=2, window=3, password="wrong")
         for worker, age in (("dead:1", 120), ("other:2", 20)):
@@ -953,10 +951,10 @@ def test_binds_are_reported_as_they_stand(scene: Scene) -> None:
             def mine() -> list[CarrierBind]:
                 return [row for row in bind_rows(carrier) if row.worker == running.worker.name]
 
-            told = "bind refused: ESME_RINVPASWD (0x0000000E): invalid password"
-            until(lambda: [row.last_error for row in mine()] == [told] * 2, SECONDS)
+            error = "bind refused: ESME_RINVPASWD (0x0000000E): invalid password"
+            until(lambda: [row.last_error for row in mine()] == [error] * 2, SECONDS)
             assert {row.state for row in mine()} <= {"connecting", "waiting"}
-            # The dead are forgotten; whoever may yet live is left alone.
+            # Dead workers' rows are deleted; those of workers that may be alive are kept.
             until(lambda: {row.worker for row in bind_rows(carrier)} == {
                 "other:2", running.worker.name,
             }, SECONDS)  # fmt: skip
@@ -979,10 +977,10 @@ def test_binds_are_reported_as_they_stand(scene: Scene) -> None:
             simulator.drop_all()
 
 
-# ---------------------------------------------------------------- the end
+# ---------------------------------------------------------------- shutdown
 
 
-def test_shutdown_finishes_what_is_submitted_and_hands_the_rest_back(
+def test_shutdown_finishes_pending_submits_and_returns_the_rest(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ends: list[CloseReason] = []
@@ -1021,7 +1019,7 @@ def test_shutdown_finishes_what_is_submitted_and_hands_the_rest_back(
         assert set(times_submitted(simulator).values()) == {1}
 
 
-def test_shutdown_does_not_wait_for_ever_and_notes_what_stays_unanswered(
+def test_shutdown_has_a_deadline_and_records_unanswered_submits(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(carrier_worker, "STOP_SECONDS", 1.0)
@@ -1035,14 +1033,14 @@ def test_shutdown_does_not_wait_for_ever_and_notes_what_stays_unanswered(
             assert running.stop() < 10
         assert scene.statuses() == {"queued": 31}
         rows = Message.objects.filter(carrier=carrier)
-        asked = {f"+{submit.destination}" for submit in simulator.submits}
-        assert {row.to for row in rows if row.unanswered == 1} == asked
-        assert {row.to for row in rows if row.submits == 1} == asked
+        unanswered_numbers = {f"+{submit.destination}" for submit in simulator.submits}
+        assert {row.to for row in rows if row.unanswered == 1} == unanswered_numbers
+        assert {row.to for row in rows if row.submits == 1} == unanswered_numbers
         assert {row.lease for row in rows} == {None}
         assert attempts_of(long) == [("unanswered", None)]
 
 
-def test_a_worker_that_ends_gives_its_database_connections_back(scene: Scene) -> None:
+def test_a_stopped_worker_returns_its_database_connections(scene: Scene) -> None:
     with running_simulator(receipt_delay=0) as simulator:
         [carrier] = scene.carriers(simulator)
         pool = connection.pool  # type: ignore[attr-defined]
@@ -1063,7 +1061,7 @@ def connections_in_use(pool: Any) -> int:
 
 @contextmanager
 def database_down() -> Iterator[None]:
-    """Every session but this thread's is cut, and no other let in."""
+    """Cut every database session but this thread's, and refuse new ones."""
     name = connection.settings_dict["NAME"]
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
@@ -1081,7 +1079,7 @@ def database_down() -> Iterator[None]:
             other.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true')
 
 
-def test_a_database_that_is_away_for_a_while_loses_nothing(scene: Scene, settings) -> None:
+def test_a_database_outage_loses_nothing(scene: Scene, settings) -> None:
     settings.CARRIER_LEASE = 10
     window = 9
     with running_simulator(answer_delay=0.02, receipt_delay=0.05) as simulator:
@@ -1090,7 +1088,7 @@ def test_a_database_that_is_away_for_a_while_loses_nothing(scene: Scene, setting
         with working(carrier) as running:
             simulator.wait_for(lambda carrier: len(carrier.accepted) >= 50, SECONDS)
             with database_down():
-                # No slot comes back without a commit, so a window is all that goes out.
+                # Only a commit releases a slot, so at most one window is submitted.
                 simulator.wait_for(
                     lambda carrier: running.worker.pool.binds[0].in_use == window, SECONDS
                 )
@@ -1111,7 +1109,7 @@ def test_a_database_that_is_away_for_a_while_loses_nothing(scene: Scene, setting
         assert sum(times.values()) - 300 <= window
 
 
-def test_sessions_that_are_cut_again_and_again_lose_nothing(scene: Scene, settings) -> None:
+def test_repeatedly_cut_database_sessions_lose_nothing(scene: Scene, settings) -> None:
     settings.CARRIER_LEASE = 10
     with running_simulator(answer_delay=0.005, receipt_delay=0.01) as simulator:
         [carrier] = scene.carriers(simulator, window=20)
@@ -1130,10 +1128,10 @@ def test_sessions_that_are_cut_again_and_again_lose_nothing(scene: Scene, settin
         assert len(times_submitted(simulator)) == 300
 
 
-def test_a_row_that_the_database_refuses_holds_up_no_other(
+def test_a_row_that_the_database_refuses_blocks_no_other(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here by an id that no column holds, in the answer and in the receipt."""
+    """Here because of an id that no column can hold, in the response and in the receipt."""
     original = smpp_receipt.normalize_id
     bad: set[str] = set()
 
@@ -1150,20 +1148,20 @@ def test_a_row_that_the_database_refuses_holds_up_no_other(
         scene.queue_many(carrier, 50)
         with working(carrier):
             until(lambda: simulator.tally.receipts_answered == 50, SECONDS)
-            # What cannot be applied is acknowledged only because it is kept for people.
+            # Receipts that cannot be applied are acknowledged because they are kept for operators.
             unwritable = EarlyReceipt.objects.filter(carrier=carrier, reason="unwritable")
             assert unwritable.count() == 5
             until(lambda: not scene.statuses().keys() & {"queued", "sending"}, SECONDS)
         assert len(bad) == 5
-        # It was taken once, and is not submitted again; its receipts cannot be told.
+        # It was accepted once and is not submitted again; its receipts cannot be matched.
         assert scene.statuses() == {"delivered": 45, "sent": 5}
         assert set(times_submitted(simulator).values()) == {1}
 
 
-def test_a_receipt_that_fails_costs_no_other_its_effect(
+def test_a_failing_receipt_does_not_affect_others(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here by a mistake of ours, which no database would have found."""
+    """Here because of a bug in the code, which no database would notice."""
     original = receipts.apply
 
     def apply(carrier_id: int, batch: Any) -> None:
@@ -1184,10 +1182,10 @@ def test_a_receipt_that_fails_costs_no_other_its_effect(
 
 
 @pytest.mark.parametrize("sqlstate", PASSING)
-def test_a_receipt_is_not_acknowledged_while_the_database_does_not_take_it(
+def test_a_receipt_is_not_acknowledged_during_a_database_outage(
     scene: Scene, monkeypatch: pytest.MonkeyPatch, sqlstate: str
 ) -> None:
-    monkeypatch.setattr(receipt_intake, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(receipt_intake, "RESPONSE_SECONDS", 0.2)
     with running_simulator(
         receipt_delay=0.05, receipt_attempts=1000, receipt_retry_delay=0.1
     ) as simulator:
@@ -1204,10 +1202,10 @@ def test_a_receipt_is_not_acknowledged_while_the_database_does_not_take_it(
         assert set(times_submitted(simulator).values()) == {1}
 
 
-def test_a_carrier_that_sends_no_receipt_again_loses_none(
+def test_a_carrier_that_never_resends_loses_no_receipt(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(receipt_intake, "PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(receipt_intake, "RESPONSE_SECONDS", 0.2)
     with running_simulator(receipt_delay=0.05, receipt_attempts=1) as simulator:
         [carrier] = scene.carriers(simulator)
         with working(carrier):
@@ -1219,14 +1217,14 @@ def test_a_carrier_that_sends_no_receipt_again_loses_none(
 
 
 @pytest.mark.parametrize("sqlstate", PASSING)
-def test_a_result_keeps_its_slot_until_the_database_takes_it(scene: Scene, sqlstate: str) -> None:
+def test_a_result_keeps_its_slot_until_it_is_committed(scene: Scene, sqlstate: str) -> None:
     with running_simulator(receipt_delay=0.05) as simulator:
         [carrier] = scene.carriers(simulator, window=7)
         with working(carrier) as running:
             with failing("messaging_messagepart", sqlstate):
                 scene.queue_many(carrier, 40)
                 simulator.wait_for(lambda carrier: len(carrier.accepted) == 7, SECONDS)
-                time.sleep(0.5)  # a while, in which nothing more may be submitted
+                time.sleep(0.5)  # nothing more may be submitted meanwhile
                 assert len(simulator.submits) == 7
                 assert running.worker.pool.binds[0].in_use == 7
             scene.settle()
@@ -1234,10 +1232,10 @@ def test_a_result_keeps_its_slot_until_the_database_takes_it(scene: Scene, sqlst
         assert set(times_submitted(simulator).values()) == {1}
 
 
-def test_a_database_that_is_away_for_longer_than_the_lease_repeats_nothing(
+def test_an_outage_longer_than_the_lease_resubmits_nothing(
     scene: Scene, settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody else takes what a living worker could not write, however the sweeps run."""
+    """No other worker claims what a live worker could not write, however the sweeps run."""
     settings.CARRIER_LEASE = 2
     monkeypatch.setattr(worker_liveness, "SILENT_SECONDS", 3.0)
     with running_simulator(receipt_delay=0.05) as simulator:
@@ -1256,14 +1254,14 @@ def test_a_database_that_is_away_for_longer_than_the_lease_repeats_nothing(
 
 
 def sweep() -> None:
-    """What the sweeps do about workers that hold messages."""
+    """Run the sweeps that concern workers with claimed messages."""
     sweeps.release_dead()
     sweeps.requeue_abandoned()
     time.sleep(0.05)
 
 
-def test_a_worker_that_was_thought_dead_goes_on(scene: Scene) -> None:
-    """What it had claimed is given to others; it submits none of that, and claims anew."""
+def test_a_worker_wrongly_declared_dead_continues_with_a_new_lease(scene: Scene) -> None:
+    """Its claims went to other workers: it submits none of them, and claims again."""
     with running_simulator(receipt_delay=0.05) as simulator:
         [carrier] = scene.carriers(simulator, window=1, throughput=4)
         scene.queue_many(carrier, 12)
@@ -1274,7 +1272,7 @@ def test_a_worker_that_was_thought_dead_goes_on(scene: Scene) -> None:
             scene.settle()
             assert running.worker._held == {}
         assert scene.statuses() == {"delivered": 12}
-        # Only what was on its way at that moment may go twice.
+        # Only messages outstanding at that moment may be sent twice.
         assert sum(times_submitted(simulator).values()) <= 13
 
 
@@ -1300,7 +1298,7 @@ def test_two_workers_of_one_carrier_share_its_queue(
         assert set(times_submitted(simulator).values()) == {1}
 
 
-def test_urgent_messages_wait_for_no_bulk_run(scene: Scene) -> None:
+def test_urgent_messages_overtake_bulk_messages(scene: Scene) -> None:
     with running_simulator(receipt_delay=0) as simulator:
         [carrier] = scene.carriers(simulator, throughput=50)
         scene.queue_many(carrier, 200)
@@ -1322,7 +1320,7 @@ def test_urgent_messages_wait_for_no_bulk_run(scene: Scene) -> None:
 
 @contextmanager
 def worker_process(carrier: Carrier) -> Iterator[subprocess.Popen[str]]:
-    """A carrier's worker as the platform starts it."""
+    """Start a carrier worker like the platform does."""
     environment = os.environ | {"IMISSIVE_CARRIER": carrier.slug, "DATABASE_URL": database_url()}
     process = subprocess.Popen(
         carrier_command(read_env(), carrier.slug),
@@ -1341,14 +1339,14 @@ def worker_process(carrier: Carrier) -> Iterator[subprocess.Popen[str]]:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[float, str]:
-    """Tell a process to end; how many seconds it took, and what it wrote."""
+    """Send SIGTERM to a process; return the seconds until it ended, and its output."""
     process.send_signal(signal.SIGTERM)
-    begun = time.monotonic()
+    started = time.monotonic()
     output, _ = process.communicate(timeout=SECONDS)
-    return time.monotonic() - begun, output
+    return time.monotonic() - started, output
 
 
-def test_a_real_worker_process_ends_in_order_when_it_is_told_to(scene: Scene) -> None:
+def test_a_real_worker_process_stops_gracefully_on_sigterm(scene: Scene) -> None:
     with running_simulator(answer_delay=0.2, receipt_delay=0.1) as simulator:
         [carrier] = scene.carriers(simulator, window=10)
         with worker_process(carrier) as process:
@@ -1369,7 +1367,7 @@ def test_a_real_worker_process_ends_in_order_when_it_is_told_to(scene: Scene) ->
         assert {row.state for row in bind_rows(carrier)} == {"waiting"}
 
 
-def test_a_real_worker_process_under_load_ends_within_its_grace(scene: Scene) -> None:
+def test_a_real_worker_process_under_load_stops_within_its_grace_period(scene: Scene) -> None:
     with running_simulator(receipt_delay=0.0) as simulator:
         [carrier] = scene.carriers(simulator, window=200, binds=2)
         with worker_process(carrier) as process:
@@ -1386,10 +1384,10 @@ def test_a_real_worker_process_under_load_ends_within_its_grace(scene: Scene) ->
         assert statuses["queued"] == 20_000 - simulator.tally.submits > 0
 
 
-def test_a_real_worker_process_that_hangs_in_the_database_ends_within_its_grace(
+def test_a_real_worker_process_hanging_in_the_database_stops_within_its_grace_period(
     scene: Scene,
 ) -> None:
-    """Else it is killed: its supervisor waits for no lock."""
+    """Otherwise it is killed: its supervisor does not wait for locks."""
     with running_simulator(answer_delay=0.2) as simulator:
         [carrier] = scene.carriers(simulator, window=10)
         with worker_process(carrier) as process:
@@ -1405,6 +1403,6 @@ def test_a_real_worker_process_that_hangs_in_the_database_ends_within_its_grace(
 
 
 def database_url() -> str:
-    """The test database, for another process."""
+    """Return the test database's URL, for another process."""
     name = connection.settings_dict["NAME"]
     return urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()

@@ -1,4 +1,4 @@
-"""What a dead carrier worker held is queued again immediately; a living one keeps what it holds."""
+"""Claims of a dead carrier worker are requeued immediately; a live one keeps its claims."""
 
 import uuid
 from datetime import UTC, datetime, timedelta
@@ -30,18 +30,18 @@ def status_of(message: Message) -> str:
 
 
 def lives(carrier: Carrier, *, seen: float = 0.0, steady: float = 3600.0) -> None:
-    """The worker said so that many seconds ago, and had done since that many."""
+    """Record that the worker reported that many seconds ago, without a gap since that many."""
     report_alive(LEASE, carrier.id, "here:1", [])
     CarrierWorker.objects.update(seen_at=ago(seen), steady_since=ago(steady))
 
 
 def swept_for(seconds: float) -> None:
-    """The sweep has run for so long, and ran a second ago."""
+    """Record that the sweep has run for that long, and last ran a second ago."""
     worker_liveness.record_silent_deaths()
     SweepRun.objects.update(last_at=ago(1), steady_since=ago(seconds))
 
 
-def test_what_a_worker_held_that_died_is_due_at_once(
+def test_messages_of_a_dead_worker_are_due_immediately(
     world: World, customer: Customer, carrier: Carrier
 ) -> None:
     message = held(world, customer, carrier)
@@ -50,14 +50,14 @@ def test_what_a_worker_held_that_died_is_due_at_once(
     worker_liveness.report_end(LEASE)
     assert sweeps.release_dead() == 1
     assert status_of(message) == Status.QUEUED
-    # It may have been submitted: the parts that a carrier took are looked for.
+    # It may have been submitted: accepted parts are looked up.
     assert (message.lease, message.submits) == (None, 1)
     assert message.due_at is not None
     assert message.due_at <= datetime.now(UTC)
     assert sweeps.release_dead() == 0
 
 
-def test_other_workers_keep_what_they_hold(
+def test_other_workers_keep_their_messages(
     world: World, customer: Customer, carrier: Carrier
 ) -> None:
     other = world.message(
@@ -69,7 +69,7 @@ def test_other_workers_keep_what_they_hold(
     assert status_of(other) == Status.SENDING
 
 
-def test_a_worker_that_was_taken_for_dead_needs_a_new_lease(
+def test_a_worker_declared_dead_needs_a_new_lease(
     world: World, customer: Customer, carrier: Carrier
 ) -> None:
     world.message(customer, carrier)
@@ -87,7 +87,7 @@ def test_a_worker_that_was_taken_for_dead_needs_a_new_lease(
     assert claim(another) == 1
 
 
-def test_a_report_renews_what_is_still_held(
+def test_a_report_renews_the_held_messages(
     world: World, customer: Customer, carrier: Carrier
 ) -> None:
     mine, given_up = held(world, customer, carrier, 5), held(world, customer, carrier, 5)
@@ -105,12 +105,12 @@ def test_a_report_renews_what_is_still_held(
     [
         (SILENT_SECONDS + 1, 3600, SILENT_SECONDS + 1, True),
         (SILENT_SECONDS - 1, 3600, 3600, False),
-        # After an outage everybody has been silent.
+        # After an outage, every worker has been silent.
         (3600, 7200, SILENT_SECONDS - 1, False),
         (3600, 7200, 0, False),
     ],
 )
-def test_a_worker_that_falls_silent_is_dead_after_a_while(
+def test_a_silent_worker_is_declared_dead_after_a_while(
     world: World, carrier: Carrier, seen: float, steady: float, swept: float, dead: bool
 ) -> None:
     lives(carrier, seen=seen, steady=steady)
@@ -119,7 +119,7 @@ def test_a_worker_that_falls_silent_is_dead_after_a_while(
     assert (CarrierWorker.objects.get().died_at is not None) is dead
 
 
-def test_a_gap_in_the_sweeps_is_a_new_beginning(world: World, carrier: Carrier) -> None:
+def test_a_gap_in_the_sweeps_restarts_the_waiting_time(world: World, carrier: Carrier) -> None:
     lives(carrier, seen=3600)
     swept_for(3600)
     SweepRun.objects.update(last_at=ago(GAP_SECONDS + 1))
@@ -130,12 +130,12 @@ def test_a_gap_in_the_sweeps_is_a_new_beginning(world: World, carrier: Carrier) 
 @pytest.mark.parametrize(
     ("seen", "steady", "released"),
     [
-        (0, 3600, True),  # it does not hold it any more
+        (0, 3600, True),  # it does not hold the message any more
         (0, SILENT_SECONDS - 1, False),  # it has just got its database back
         (GAP_SECONDS + 1, 3600, False),  # it has not, or is dead: see above
     ],
 )
-def test_a_lease_that_ends_under_a_living_worker(
+def test_a_lease_that_ends_under_a_live_worker(
     world: World, customer: Customer, carrier: Carrier, seen: float, steady: float, released: bool
 ) -> None:
     message = held(world, customer, carrier, 30)
@@ -144,7 +144,7 @@ def test_a_lease_that_ends_under_a_living_worker(
     assert (status_of(message) == Status.QUEUED) is released
 
 
-def test_a_gap_in_the_reports_is_a_new_beginning(world: World, carrier: Carrier) -> None:
+def test_a_gap_in_the_reports_restarts_the_waiting_time(world: World, carrier: Carrier) -> None:
     lives(carrier, seen=GAP_SECONDS + 1)
     report_alive(LEASE, carrier.id, "here:1", [])
     assert CarrierWorker.objects.get().steady_since > ago(1)
@@ -153,7 +153,7 @@ def test_a_gap_in_the_reports_is_a_new_beginning(world: World, carrier: Carrier)
     assert CarrierWorker.objects.get().steady_since < ago(50)
 
 
-def test_the_dead_are_forgotten(world: World, carrier: Carrier) -> None:
+def test_dead_workers_are_deleted(world: World, carrier: Carrier) -> None:
     lives(carrier)
     worker_liveness.report_end(LEASE)
     sweeps.release_dead()
@@ -163,10 +163,10 @@ def test_the_dead_are_forgotten(world: World, carrier: Carrier) -> None:
     assert CarrierWorker.objects.count() == 0
 
 
-def test_the_dead_are_found_without_reading_the_queue(
+def test_messages_of_dead_workers_are_found_without_reading_the_queue(
     world: World, customer: Customer, carrier: Carrier
 ) -> None:
-    """The release reads what is being sent, by its index, however much is queued."""
+    """The release reads only messages being sent, by their index, however many are queued."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL enable_seqscan = off")
         cursor.execute(

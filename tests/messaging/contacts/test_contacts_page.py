@@ -57,21 +57,21 @@ def _on(contact_list: ContactList) -> set[str]:
 
 
 def _page(client: Client, url: str, fields: dict[str, Any] | None = None) -> str:
-    answer = client.get(url) if fields is None else client.post(url, fields, follow=True)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url) if fields is None else client.post(url, fields, follow=True)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 # ---------------------------------------------------------------- one contact
 
 
-def test_nothing_there_yet_says_what_to_do(owner: Client, customer: Customer) -> None:
+def test_the_empty_page_explains_what_to_do(owner: Client, customer: Customer) -> None:
     page = _page(owner, _url(customer))
     assert "Import contacts" in page
     assert "No lists yet" in _page(owner, _url(customer, "lists/"))
 
 
-def test_a_contact_is_made_changed_and_removed(owner: Client, customer: Customer) -> None:
+def test_a_contact_is_created_changed_and_removed(owner: Client, customer: Customer) -> None:
     drivers, riders = _list(customer), _list(customer, "Riders")
     fields = {
         "number": "00966 50-123-4567",
@@ -101,7 +101,7 @@ def test_a_contact_is_made_changed_and_removed(owner: Client, customer: Customer
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "error"),
     [
         ({"number": ""}, "This field is required."),
         ({"number": "0401234567"}, "This is not a number of your default country."),
@@ -118,22 +118,24 @@ def test_a_contact_is_made_changed_and_removed(owner: Client, customer: Customer
         ({"name": "a\0"}, "Null characters are not allowed"),
     ],
 )
-def test_bad_input(owner: Client, customer: Customer, fields: dict[str, Any], told: str) -> None:
+def test_bad_input(owner: Client, customer: Customer, fields: dict[str, Any], error: str) -> None:
     _contact(customer)
     mine = _contact(customer, OTHER, name="Mine")
     _list(customer)
     before = _stored(customer)
     for path in ("new/", f"{mine.public_id}/"):
         filled = {"number": "+966501234569", "name": "Kept as typed"} | fields
-        answer = owner.post(_url(customer, path), filled)
-        assert answer.status_code == 200
-        page = answer.content.decode()
-        assert told in page
+        response = owner.post(_url(customer, path), filled)
+        assert response.status_code == 200
+        page = response.content.decode()
+        assert error in page
         assert "name" in fields or "Kept as typed" in page
     assert _stored(customer) == before
 
 
-def test_anothers_are_not_found(owner: Client, customer: Customer, outsider: Customer) -> None:
+def test_contacts_of_others_are_not_found(
+    owner: Client, customer: Customer, outsider: Customer
+) -> None:
     theirs = _contact(outsider, name="Secret")
     list_of_theirs = _list(outsider, "Theirs", theirs)
     _list(customer)
@@ -155,7 +157,7 @@ def test_anothers_are_not_found(owner: Client, customer: Customer, outsider: Cus
     assert _stored(outsider) == {PHONE: ("Secret", {})}
 
 
-def test_a_double_click_makes_one(owner: Client, customer: Customer) -> None:
+def test_a_double_click_creates_one_contact(owner: Client, customer: Customer) -> None:
     fields = {"number": PHONE, "name": "Sara", "fields_text": "city: Jeddah"}
     for _ in range(2):
         assert owner.post(_url(customer, "new/"), fields).status_code == 302
@@ -175,8 +177,8 @@ def many(customer: Customer) -> ContactList:
         NewContact(f"+9665000{index:05d}", f"Person {index}", {"city": "Riyadh"})
         for index in range(120)
     ]
-    contacts.take_in(customer.organization, new[::2], drivers)
-    contacts.take_in(customer.organization, new[1::2])
+    contacts.upsert(customer.organization, new[::2], drivers)
+    contacts.upsert(customer.organization, new[1::2])
     return drivers
 
 
@@ -215,7 +217,9 @@ def test_searching(
     assert len(_numbers(_page(owner, f"{_url(customer)}?{query}"))) == count
 
 
-def test_a_list_is_shown_by_itself(owner: Client, customer: Customer, many: ContactList) -> None:
+def test_a_list_shows_only_its_contacts(
+    owner: Client, customer: Customer, many: ContactList
+) -> None:
     page = _page(owner, f"{_url(customer)}?list={many.public_id}&q=Person 1")
     shown = _numbers(page)
     assert shown
@@ -240,7 +244,7 @@ def test_the_number_of_queries_is_fixed(
 # ---------------------------------------------------------------- lists
 
 
-def test_a_list_is_made_renamed_and_removed(owner: Client, customer: Customer) -> None:
+def test_a_list_is_created_renamed_and_removed(owner: Client, customer: Customer) -> None:
     _page(owner, _url(customer, "lists/"), {"name": "Drivers"})
     made = ContactList.objects.get(organization=customer.organization)
     again = _page(owner, _url(customer, "lists/"), {"name": "drivers"})
@@ -259,7 +263,7 @@ def test_a_list_is_made_renamed_and_removed(owner: Client, customer: Customer) -
     assert _stored(customer) == {PHONE: ("", {})}
 
 
-def test_a_viewer_reads_and_makes_nothing(customer: Customer) -> None:
+def test_a_viewer_cannot_create_anything(customer: Customer) -> None:
     _list(customer, "Drivers", _contact(customer, name="Sara"))
     viewer = browser(member(customer.organization, Role.VIEWER))
     assert "Sara" in _page(viewer, _url(customer))
@@ -272,14 +276,14 @@ def test_a_viewer_reads_and_makes_nothing(customer: Customer) -> None:
 
 
 def _upload(client: Client, customer: Customer, content: str | bytes) -> Any:
-    """Upload where it is bytes, else paste; the response after that."""
+    """Upload bytes or paste a text, and return the response."""
     name = "upload" if isinstance(content, bytes) else "pasted"
     given = SimpleUploadedFile("contacts.csv", content) if isinstance(content, bytes) else content
     return client.post(_url(customer, "import/"), {name: given}, follow=True)
 
 
 def _filled(page: str) -> dict[str, str]:
-    """Return the fields of a form as they stand on its page."""
+    """Return the values of a form's fields on its page."""
     found = dict(re.findall(r'<input type="\w+" name="(\w+)" value="([^"]*)"', page))
     for name, options in re.findall(r'<select name="(\w+)".*?>(.*?)</select>', page, re.DOTALL):
         chosen = re.search(r'<option value="([^"]*)" selected', options)
@@ -296,11 +300,11 @@ def _words(page: str) -> str:
 
 def _import(client: Client, customer: Customer, content: str | bytes, **fields: Any) -> str:
     """Go both steps of an import, as they are filled in but for `fields`."""
-    answer = _upload(client, customer, content)
-    page = answer.content.decode()
-    if not answer.redirect_chain:
+    response = _upload(client, customer, content)
+    page = response.content.decode()
+    if not response.redirect_chain:
         return page
-    path = answer.redirect_chain[-1][0]
+    path = response.redirect_chain[-1][0]
     return _page(client, path, _filled(page) | fields | {"act": "import"})
 
 
@@ -327,7 +331,7 @@ def test_importing(owner: Client, customer: Customer, content: str | bytes) -> N
     assert (entry.action, entry.detail["added"]) == ("contacts.imported", 2)
 
 
-def test_who_is_known_is_brought_up_to_date(owner: Client, customer: Customer) -> None:
+def test_existing_contacts_are_updated(owner: Client, customer: Customer) -> None:
     _contact(customer, name="Sara", fields={"city": "Jeddah", "order": "1"})
     drivers = _list(customer)
     content = f"number,name,order\n{PHONE},,2\n"
@@ -343,12 +347,12 @@ def test_without_a_heading(owner: Client, customer: Customer) -> None:
     assert _stored(customer) == {PHONE: ("Sara", {}), OTHER: ("Omar", {})}
 
 
-def test_numbers_as_they_are_dialled_at_home(owner: Client, customer: Customer) -> None:
+def test_national_numbers(owner: Client, customer: Customer) -> None:
     _import(owner, customer, "number\n0501234567\n501234568\n", country="SA")
     assert set(_stored(customer)) == {PHONE, OTHER}
 
 
-def test_each_row_that_is_no_good_is_told(owner: Client, customer: Customer) -> None:
+def test_every_invalid_row_is_listed(owner: Client, customer: Customer) -> None:
     content = f"number,name\n{PHONE},Sara\n12345,Omar\n00966501234567,Again\n=1+1,Evil\n"
     page = _import(owner, customer, content)
     assert "1 contact is new" in page
@@ -356,8 +360,8 @@ def test_each_row_that_is_no_good_is_told(owner: Client, customer: Customer) -> 
     assert "Not imported" in page
     assert set(_stored(customer)) == {PHONE}
     found = StoredFile.objects.get(organization=customer.organization)
-    answer = owner.get(_url(customer, f"not-imported/{found.id}/?download"))
-    rows = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
+    response = owner.get(_url(customer, f"not-imported/{found.id}/?download"))
+    rows = list(csv.reader(io.StringIO(b"".join(response).decode("utf-8-sig"))))
     assert rows[0] == ["Row", "Problem", "number", "name"]
     assert [(row[0], *row[2:]) for row in rows[1:4]] == [
         ("3", "12345", "Omar"),
@@ -369,7 +373,7 @@ def test_each_row_that_is_no_good_is_told(owner: Client, customer: Customer) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "error"),
     [
         ("", "Paste something, or choose a file."),
         ("name,city\nSara,Jeddah\n", "No column of phone numbers was found."),
@@ -378,11 +382,11 @@ def test_each_row_that_is_no_good_is_told(owner: Client, customer: Customer) -> 
         (b"", "The submitted file is empty."),
     ],
 )
-def test_what_cannot_be_imported(
-    owner: Client, customer: Customer, content: str | bytes, told: str
+def test_invalid_imports(
+    owner: Client, customer: Customer, content: str | bytes, error: str
 ) -> None:
     page = _import(owner, customer, content, new_list="New")
-    assert told in page
+    assert error in page
     assert _stored(customer) == {}
     assert not ContactList.objects.filter(organization=customer.organization).exists()
 
@@ -404,7 +408,7 @@ def test_contacts_are_limited(
     assert len(_stored(customer)) == 3
 
 
-def test_an_import_is_all_or_nothing(
+def test_an_import_is_atomic(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(imports, "MOST_ROWS", 60)
@@ -417,7 +421,7 @@ def test_an_import_is_all_or_nothing(
     assert _stored(customer) == {}
 
 
-def test_anothers_import_is_not_found(
+def test_an_import_of_others_is_not_found(
     owner: Client, customer: Customer, outsider: Customer
 ) -> None:
     theirs = imports.keep_rejected(outsider.organization, [])
@@ -431,26 +435,24 @@ def test_exporting(owner: Client, customer: Customer) -> None:
     sara = _contact(customer, name="=cmd()", fields={"city": "جدة"})
     _contact(customer, OTHER, fields={"order": "1"})
     drivers = _list(customer, "Drivers", sara)
-    answer = owner.post(_url(customer, "export/"))
-    assert "attachment" in answer["Content-Disposition"]
-    rows = list(csv.reader(io.StringIO(b"".join(answer).decode("utf-8-sig"))))
+    response = owner.post(_url(customer, "export/"))
+    assert "attachment" in response["Content-Disposition"]
+    rows = list(csv.reader(io.StringIO(b"".join(response).decode("utf-8-sig"))))
     assert rows == [
         ["number", "name", "city", "order"],
         ["+966 50 123 4568", "", "", "1"],
         ["+966 50 123 4567", "'=cmd()", "جدة", ""],
     ]
-    answer = owner.post(_url(customer, "export/"), {"list": drivers.public_id})
-    assert b"+966 50 123 4568" not in b"".join(answer)
+    response = owner.post(_url(customer, "export/"), {"list": drivers.public_id})
+    assert b"+966 50 123 4568" not in b"".join(response)
     acts = AuditEntry.objects.filter(organization=customer.organization)
     assert {entry.action for entry in acts} == {"contacts.exported"}
 
 
-# ---------------------------------------------------------------- how a file is read
+# ---------------------------------------------------------------- the format of a file
 
 
-def test_a_preview_says_what_would_happen_and_stores_nothing(
-    owner: Client, customer: Customer
-) -> None:
+def test_a_preview_stores_nothing(owner: Client, customer: Customer) -> None:
     content = f"order,phone,name\n1000001,{PHONE},Sara\n1000002,,Omar\n1000003,0112345678,Noor\n"
     page = _upload(owner, customer, content).content.decode()
     assert "1 contact can be imported. 2 rows will be skipped." in _words(page)
@@ -462,8 +464,8 @@ def test_a_preview_says_what_would_happen_and_stores_nothing(
 
 def test_columns_and_the_country_are_chosen(owner: Client, customer: Customer) -> None:
     content = "who;to;second\nSara;0501234567;0551234567\n"
-    answer = _upload(owner, customer, content.encode())
-    path, page = answer.redirect_chain[-1][0], answer.content.decode()
+    response = _upload(owner, customer, content.encode())
+    path, page = response.redirect_chain[-1][0], response.content.decode()
     assert _filled(page) | {"number_column": "1", "country": "SA"} == _filled(page)
     chosen = _filled(page) | {"number_column": "2", "name_column": "0", "country": "AE"}
     page = _page(owner, path, chosen | {"act": "read"})
@@ -475,9 +477,9 @@ def test_columns_and_the_country_are_chosen(owner: Client, customer: Customer) -
     assert again["Location"].endswith("/contacts/import/"), "imported once, the file is gone"
 
 
-def test_a_file_that_is_read_in_another_shape(owner: Client, customer: Customer) -> None:
-    answer = _upload(owner, customer, f"name|number\nSara|{PHONE}\n".encode())
-    path, page = answer.redirect_chain[-1][0], answer.content.decode()
+def test_the_shape_of_an_import_can_be_changed(owner: Client, customer: Customer) -> None:
+    response = _upload(owner, customer, f"name|number\nSara|{PHONE}\n".encode())
+    path, page = response.redirect_chain[-1][0], response.content.decode()
     merged = _page(owner, path, _filled(page) | {"delimiter": str(ord(";")), "act": "import"})
     assert "name|number" in merged
     assert _stored(customer) == {}, "other columns are shown before anything is taken in"
@@ -492,8 +494,8 @@ def test_a_file_that_is_read_in_another_shape(owner: Client, customer: Customer)
 
 
 def test_a_country_is_suggested(owner: Client, customer: Customer) -> None:
-    answer = _upload(owner, customer, "number\n0501234567\n0501234568\n")
-    path, page = answer.redirect_chain[-1][0], answer.content.decode()
+    response = _upload(owner, customer, "number\n0501234567\n0501234568\n")
+    path, page = response.redirect_chain[-1][0], response.content.decode()
     assert "2 contacts can be imported." in _words(page)
     page = _page(owner, path, _filled(page) | {"country": "", "act": "read"})
     assert "2 rows can be read as numbers of Saudi Arabia" in _words(page)
@@ -501,9 +503,7 @@ def test_a_country_is_suggested(owner: Client, customer: Customer) -> None:
     assert "can be read as" not in page
 
 
-def test_what_was_not_imported_is_corrected_and_comes_back(
-    owner: Client, customer: Customer
-) -> None:
+def test_skipped_rows_can_be_corrected_and_imported(owner: Client, customer: Customer) -> None:
     content = f"الجوال,الاسم,city\n{PHONE},سارة,جدة\n050123456,عمر,=1+1\n"
     _import(owner, customer, content)
     assert set(_stored(customer)) == {PHONE}
@@ -514,14 +514,16 @@ def test_what_was_not_imported_is_corrected_and_comes_back(
     assert _stored(customer)[OTHER] == ("عمر", {"city": "=1+1"})
 
 
-def test_anothers_file_is_not_read(owner: Client, customer: Customer, outsider: Customer) -> None:
+def test_a_file_of_others_is_not_read(
+    owner: Client, customer: Customer, outsider: Customer
+) -> None:
     theirs = imports.keep(outsider.organization, lambda: [f"number\n{PHONE}\n".encode()])
-    answer = owner.post(_url(customer, f"import/{theirs.id}/"), {"act": "import"})
-    assert answer["Location"].endswith("/contacts/import/")
+    response = owner.post(_url(customer, f"import/{theirs.id}/"), {"act": "import"})
+    assert response["Location"].endswith("/contacts/import/")
     assert _stored(customer) == _stored(outsider) == {}
 
 
-def test_the_export_is_read_back_as_it_was(owner: Client, customer: Customer) -> None:
+def test_an_export_can_be_imported_unchanged(owner: Client, customer: Customer) -> None:
     _contact(customer, name="=cmd()", fields={"city": "'=quoted", "contact": "-AD", "note": "@x"})
     _contact(customer, OTHER, fields={"customer": "No name", "city": "+1+1"})
     before = _stored(customer)

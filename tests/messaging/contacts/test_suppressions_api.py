@@ -33,9 +33,9 @@ TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 
 
 def added(api: Api, *numbers: str, **fields: Any) -> Any:
-    answer = api.post(URL, {"numbers": list(numbers)} | fields)
-    assert answer.status_code == 201, answer.content
-    return answer.json()
+    response = api.post(URL, {"numbers": list(numbers)} | fields)
+    assert response.status_code == 201, response.content
+    return response.json()
 
 
 def listed(customer: Customer) -> set[str]:
@@ -43,9 +43,9 @@ def listed(customer: Customer) -> set[str]:
     return set(mine.values_list("number", flat=True))
 
 
-def refused(answer: Any, status: int, code: str, field: str | None = None) -> dict[str, Any]:
-    error: dict[str, Any] = answer.json()["error"]
-    assert (answer.status_code, error["code"], error["field"]) == (status, code, field)
+def refused(response: Any, status: int, code: str, field: str | None = None) -> dict[str, Any]:
+    error: dict[str, Any] = response.json()["error"]
+    assert (response.status_code, error["code"], error["field"]) == (status, code, field)
     return error
 
 
@@ -69,7 +69,7 @@ def test_numbers_are_added_once(api: Api, customer: Customer) -> None:
     assert api.get(f"{URL}/{OTHER}").json()["reason"] == "Replied STOP", "the first one stays"
 
 
-def test_they_are_written_as_numbers_of_messages_are(api: Api, customer: Customer) -> None:
+def test_numbers_may_be_written_like_those_of_messages(api: Api, customer: Customer) -> None:
     many = [
         "+966 50-123-4567", "00966501234567", "+٩٦٦٥٠١٢٣٤٥٦٧", PHONE,
         "0501234567", "501234567", "966501234567",
@@ -77,24 +77,24 @@ def test_they_are_written_as_numbers_of_messages_are(api: Api, customer: Custome
     assert (added(api, *many)["added"], listed(customer)) == (1, {PHONE})
 
 
-def test_what_is_no_number_is_named_and_the_others_are_taken(api: Api, customer: Customer) -> None:
-    answer = added(api, "nobody", PHONE, "", "+966112345678", "0401234567")
-    assert (answer["added"], listed(customer)) == (1, {PHONE})
-    assert [row["number"] for row in answer["rejected"]] == [
+def test_invalid_numbers_are_listed_and_the_others_added(api: Api, customer: Customer) -> None:
+    response = added(api, "nobody", PHONE, "", "+966112345678", "0401234567")
+    assert (response["added"], listed(customer)) == (1, {PHONE})
+    assert [row["number"] for row in response["rejected"]] == [
         "nobody",
         "",
         "+966112345678",
         "0401234567",
     ]
-    errors = [row["error"] for row in answer["rejected"]]
+    errors = [row["error"] for row in response["rejected"]]
     assert {error["code"] for error in errors} == {"INVALID_PHONE"}
     assert [error["field"] for error in errors] == [f"numbers[{n}]" for n in (0, 2, 3, 4)]
     assert "fixed line" in errors[2]["message"]
 
 
-def test_where_none_is_a_number_nothing_is_done(api: Api, customer: Customer) -> None:
-    answer = api.post(URL, {"numbers": ["nobody", "123"]})
-    error = refused(answer, 400, "INVALID_PHONE", "numbers[0]")
+def test_without_a_valid_number_nothing_is_added(api: Api, customer: Customer) -> None:
+    response = api.post(URL, {"numbers": ["nobody", "123"]})
+    error = refused(response, 400, "INVALID_PHONE", "numbers[0]")
     assert [detail["field"] for detail in error["details"]] == ["numbers[1]"]
     assert listed(customer) == set()
 
@@ -123,16 +123,16 @@ def test_a_thousand_at_once(api: Api, customer: Customer) -> None:
         ([], None),
     ],
 )
-def test_bodies_that_are_refused(api: Api, customer: Customer, body: Any, field: str) -> None:
+def test_invalid_bodies_are_refused(api: Api, customer: Customer, body: Any, field: str) -> None:
     refused(api.post(URL, body), 400, "INVALID_REQUEST", field)
     assert listed(customer) == set()
 
 
-def test_two_who_add_the_same_at_once(committed_world: World) -> None:
+def test_concurrent_additions_of_the_same_number(committed_world: World) -> None:
     customer = committed_world.customer()
-    answers = in_threads([partial(added, customer.api, PHONE, OTHER)] * 8)
-    assert sum(answer["added"] for answer in answers) == 2
-    assert sum(answer["known"] for answer in answers) == 14
+    responses = in_threads([partial(added, customer.api, PHONE, OTHER)] * 8)
+    assert sum(response["added"] for response in responses) == 2
+    assert sum(response["known"] for response in responses) == 14
     assert listed(customer) == {PHONE, OTHER}
     Suppression.objects.filter(organization=customer.id).delete()
 
@@ -140,7 +140,7 @@ def test_two_who_add_the_same_at_once(committed_world: World) -> None:
 # ---------------------------------------------------------------- reading
 
 
-def test_they_are_listed_newest_first(api: Api, customer: Customer) -> None:
+def test_numbers_are_listed_newest_first(api: Api, customer: Customer) -> None:
     for number in (PHONE, OTHER, THIRD):
         added(api, number)
     body = api.get(URL).json()
@@ -155,7 +155,7 @@ def test_they_are_listed_newest_first(api: Api, customer: Customer) -> None:
     assert api.get(f"{URL}/{first['number']}").json() == first
 
 
-def test_pages_stay_right_while_others_come(api: Api) -> None:
+def test_pages_stay_consistent_during_additions(api: Api) -> None:
     numbers = {f"+96650000{number:04d}" for number in range(7)}
     added(api, *numbers)
     seen: list[str] = []
@@ -183,7 +183,7 @@ def test_pages_stay_right_while_others_come(api: Api) -> None:
         "501234567.0",
     ],
 )
-def test_a_number_is_found_however_it_is_written(api: Api, written: str) -> None:
+def test_a_number_is_found_in_any_spelling(api: Api, written: str) -> None:
     added(api, PHONE, OTHER)
     assert api.get(f"{URL}/{written.replace(' ', '%20')}").json()["number"] == PHONE
     query = written.replace(" ", "%20")
@@ -193,14 +193,14 @@ def test_a_number_is_found_however_it_is_written(api: Api, written: str) -> None
 @pytest.mark.parametrize(
     "written", ["nobody", "0401234567", "050123456", "+", "+0", "+12345678901234567", "%00"]
 )
-def test_what_is_no_number(api: Api, written: str) -> None:
+def test_invalid_numbers(api: Api, written: str) -> None:
     refused(api.get(f"{URL}/{written}"), 400, "INVALID_PHONE", "number")
     refused(delete(api, written), 400, "INVALID_PHONE", "number")
     if written != "%00":
         refused(api.get(f"{URL}?number={written}"), 400, "INVALID_PHONE", "number")
 
 
-def test_who_is_not_listed_is_not_found(api: Api) -> None:
+def test_an_unlisted_number_is_not_found(api: Api) -> None:
     added(api, OTHER)
     refused(api.get(f"{URL}/{PHONE}"), 404, "NOT_FOUND")
     assert api.get(f"{URL}?number=%2B966501234567").json() == {"data": [], "next_cursor": None}
@@ -216,11 +216,11 @@ def test_who_is_not_listed_is_not_found(api: Api) -> None:
         ("number=%00", "number"),
     ],
 )
-def test_queries_that_are_refused(api: Api, query: str, field: str) -> None:
+def test_invalid_queries_are_refused(api: Api, query: str, field: str) -> None:
     refused(api.get(f"{URL}?{query}"), 400, "INVALID_REQUEST", field)
 
 
-def test_another_organizations_list_is_another(api: Api, outsider: Customer) -> None:
+def test_lists_of_organizations_are_separate(api: Api, outsider: Customer) -> None:
     added(outsider.api, PHONE)
     refused(api.get(f"{URL}/{PHONE}"), 404, "NOT_FOUND")
     refused(delete(api, PHONE), 404, "NOT_FOUND")
@@ -232,16 +232,16 @@ def test_another_organizations_list_is_another(api: Api, outsider: Customer) -> 
 # ---------------------------------------------------------------- removing
 
 
-def test_a_removed_number_is_written_to_again(api: Api, customer: Customer) -> None:
+def test_a_removed_number_gets_messages_again(api: Api, customer: Customer) -> None:
     added(api, PHONE, OTHER)
-    answer = delete(api, "%2B966501234567")
-    assert (answer.status_code, answer.content) == (204, b"")
+    response = delete(api, "%2B966501234567")
+    assert (response.status_code, response.content) == (204, b"")
     assert listed(customer) == {OTHER}
     refused(delete(api, PHONE), 404, "NOT_FOUND")
     assert api.post("/v1/sms/send", {"to": PHONE, "message": "Hello"}).status_code == 202
 
 
-def test_a_removal_is_audited_without_the_whole_number(api: Api, customer: Customer) -> None:
+def test_a_removal_is_audited_with_a_redacted_number(api: Api, customer: Customer) -> None:
     added(api, PHONE)
     delete(api, PHONE)
     entry = AuditEntry.objects.get(organization=customer.organization)
@@ -250,7 +250,7 @@ def test_a_removal_is_audited_without_the_whole_number(api: Api, customer: Custo
     assert entry.address == "127.0.0.1"
 
 
-def test_a_number_that_no_plan_knows_any_more_can_be_removed(api: Api, customer: Customer) -> None:
+def test_a_number_outside_the_current_plan_can_be_removed(api: Api, customer: Customer) -> None:
     Suppression.objects.create(
         organization=customer.organization, number="+999123", source="api", reason=""
     )
@@ -265,8 +265,8 @@ def test_a_send_is_refused(api: Api, customer: Customer) -> None:
     added(api, PHONE)
     before = customer.stored()
     for written in (PHONE, "00966 50 123 4567"):
-        answer = api.post("/v1/sms/send", {"to": written, "message": "Hello"})
-        error = refused(answer, 403, "DESTINATION_BLOCKED", "to")
+        response = api.post("/v1/sms/send", {"to": written, "message": "Hello"})
+        error = refused(response, 403, "DESTINATION_BLOCKED", "to")
         assert "opted out" in error["message"]
     assert customer.stored() == before
 
@@ -286,33 +286,33 @@ def test_a_test_keys_send_is_refused(world: World, customer: Customer) -> None:
     refused(customer.test_api.post("/v1/sms/send", body), 403, "DESTINATION_BLOCKED", "to")
 
 
-def test_a_bulk_call_leaves_them_out(api: Api, customer: Customer) -> None:
+def test_a_bulk_call_refuses_suppressed_numbers(api: Api, customer: Customer) -> None:
     added(api, PHONE)
     body = {"messages": [{"to": to, "message": "Hello"} for to in (PHONE, OTHER)]}
-    answer = api.post("/v1/sms/bulk", body).json()
-    assert (answer["accepted"], answer["rejected"], answer["credits"]) == (1, 1, "1")
-    assert answer["messages"][0]["error"]["code"] == "DESTINATION_BLOCKED"
+    response = api.post("/v1/sms/bulk", body).json()
+    assert (response["accepted"], response["rejected"], response["credits"]) == (1, 1, "1")
+    assert response["messages"][0]["error"]["code"] == "DESTINATION_BLOCKED"
     assert [message.to for message in customer.messages()] == [OTHER]
 
 
-def test_an_estimate_says_so(api: Api) -> None:
+def test_an_estimate_reports_suppressed_numbers(api: Api) -> None:
     added(api, PHONE)
-    answer = api.post("/v1/sms/estimate", {"to": PHONE, "message": "Hello"}).json()
-    assert answer["accepted"] is False
-    assert [problem["code"] for problem in answer["problems"]] == ["DESTINATION_BLOCKED"]
+    response = api.post("/v1/sms/estimate", {"to": PHONE, "message": "Hello"}).json()
+    assert response["accepted"] is False
+    assert [problem["code"] for problem in response["problems"]] == ["DESTINATION_BLOCKED"]
 
 
 def test_a_one_time_password_is_refused(api: Api, customer: Customer) -> None:
     added(api, PHONE)
-    answer = api.post("/v1/otp/send", {"phone": PHONE})
-    assert refused(answer, 403, "DESTINATION_BLOCKED", "phone")
+    response = api.post("/v1/otp/send", {"phone": PHONE})
+    assert refused(response, 403, "DESTINATION_BLOCKED", "phone")
     assert customer.messages() == []
 
 
-# ---------------------------------------------------------------- what waits already
+# ---------------------------------------------------------------- pending messages
 
 
-def test_what_waits_is_canceled_with_its_credits_back(api: Api, customer: Customer) -> None:
+def test_pending_messages_are_canceled_and_refunded(api: Api, customer: Customer) -> None:
     tomorrow = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     body = {"message": "Hello", "scheduled_at": tomorrow}
     for to in (PHONE, PHONE, OTHER):
@@ -329,7 +329,7 @@ def test_what_waits_is_canceled_with_its_credits_back(api: Api, customer: Custom
     assert added(api, PHONE)["canceled"] == 0
 
 
-def test_what_is_on_its_way_stays(
+def test_submitted_messages_are_not_canceled(
     world: World, customer: Customer, outsider: Customer, carrier: Any
 ) -> None:
     for status in (Status.SENDING, Status.SENT, Status.DELIVERED):
@@ -341,7 +341,7 @@ def test_what_is_on_its_way_stays(
     assert theirs.status == Status.QUEUED
 
 
-def test_a_call_that_broke_off_is_finished_by_its_repetition(
+def test_a_repeated_call_finishes_an_interrupted_one(
     api: Api, customer: Customer, world: World, carrier: Any, monkeypatch: Any
 ) -> None:
     world.message(customer, carrier, status=Status.SCHEDULED)
@@ -356,8 +356,8 @@ def test_a_call_that_broke_off_is_finished_by_its_repetition(
     }
 
 
-def test_a_cancel_and_a_release_that_come_together(committed_world: World) -> None:
-    """One of them wins: what is released is not canceled too, and nothing is refunded twice."""
+def test_a_cancel_concurrent_with_a_release(committed_world: World) -> None:
+    """One of them wins: released messages are not canceled, and nothing is refunded twice."""
     carrier = committed_world.serve()
     customer = committed_world.customer()
     for _ in range(20):

@@ -31,9 +31,9 @@ def _url(customer: Customer, path: str = "") -> str:
 
 
 def _page(client: Client, url: str, fields: dict[str, Any] | None = None) -> str:
-    answer = client.get(url) if fields is None else client.post(url, fields, follow=True)
-    assert answer.status_code == 200
-    return answer.content.decode()
+    response = client.get(url) if fields is None else client.post(url, fields, follow=True)
+    assert response.status_code == 200
+    return response.content.decode()
 
 
 def _stored(customer: Customer) -> dict[str, str]:
@@ -47,18 +47,18 @@ def _suppress(customer: Customer, number: str = PHONE) -> Suppression:
     )
 
 
-def test_nothing_there_yet_says_what_it_is_for(owner: Client, customer: Customer) -> None:
+def test_the_empty_page_explains_the_list(owner: Client, customer: Customer) -> None:
     assert "does not want to be written to" in _page(owner, _url(customer))
 
 
-def test_several_are_added_and_what_waits_for_them_is_canceled(
+def test_numbers_are_added_and_pending_messages_canceled(
     owner: Client, customer: Customer, world: World, carrier: Carrier
 ) -> None:
     message = world.message(customer, carrier, status=Status.SCHEDULED, price=1_000_000)
     fields = {"numbers": f"{PHONE}\n00966 50 123 4568", "reason": "STOP"}
-    for told in ("2 numbers are new", "2 were known already"):
+    for error in ("2 numbers are new", "2 were known already"):
         page = _page(owner, _url(customer, "add/"), fields)
-        assert told in page
+        assert error in page
     assert _stored(customer) == {PHONE: "STOP", OTHER: "STOP"}
     message.refresh_from_db()
     assert message.status == Status.CANCELED
@@ -70,7 +70,7 @@ def test_several_are_added_and_what_waits_for_them_is_canceled(
     assert row.source == "dashboard"
 
 
-def test_a_file_of_them(owner: Client, customer: Customer) -> None:
+def test_a_file_of_numbers(owner: Client, customer: Customer) -> None:
     content = f"name;phone\nSara;{PHONE}\nOmar;12\n".encode("utf-16")
     page = _page(owner, _url(customer, "add/"), {"upload": SimpleUploadedFile("x.csv", content)})
     assert "1 number is new" in page
@@ -79,7 +79,7 @@ def test_a_file_of_them(owner: Client, customer: Customer) -> None:
     assert _stored(customer) == {PHONE: ""}
 
 
-def test_what_is_no_number_is_told_and_the_rest_is_taken(owner: Client, customer: Customer) -> None:
+def test_invalid_numbers_are_reported_and_the_rest_added(owner: Client, customer: Customer) -> None:
     page = _page(owner, _url(customer, "add/"), {"numbers": f"{PHONE}, 0501, 0551234567"})
     assert "The number is too short." in page
     assert _stored(customer) == {PHONE: "", "+966551234567": ""}
@@ -96,7 +96,7 @@ def test_without_a_default_country_a_number_needs_its_code(
 
 
 @pytest.mark.parametrize(
-    ("fields", "told"),
+    ("fields", "error"),
     [
         ({}, "Paste something, or choose a file."),
         ({"numbers": "x, y"}, "This is not a phone number."),
@@ -106,14 +106,14 @@ def test_without_a_default_country_a_number_needs_its_code(
         ({"upload": SimpleUploadedFile("x.csv", b"name\nSara\n")}, "No column of phone numbers"),
     ],
 )
-def test_bad_input(owner: Client, customer: Customer, fields: dict[str, Any], told: str) -> None:
+def test_bad_input(owner: Client, customer: Customer, fields: dict[str, Any], error: str) -> None:
     page = _page(owner, _url(customer, "add/"), fields)
-    assert told in page
+    assert error in page
     assert "numbers" not in fields or fields["numbers"].replace("\0", "") in page.replace("\0", "")
     assert _stored(customer) == {}
 
 
-def test_one_is_removed(owner: Client, customer: Customer) -> None:
+def test_a_number_is_removed(owner: Client, customer: Customer) -> None:
     _suppress(customer)
     url = _url(customer, f"{PHONE}/remove/")
     assert f"Write to {PHONE} again?" in _page(owner, url)
@@ -143,7 +143,9 @@ def test_those_of_test_mode_are_a_list_of_their_own(owner: Client, customer: Cus
     assert _stored(customer) == {PHONE: ""}
 
 
-def test_anothers_is_not_found(owner: Client, customer: Customer, outsider: Customer) -> None:
+def test_a_number_of_others_is_not_found(
+    owner: Client, customer: Customer, outsider: Customer
+) -> None:
     _suppress(outsider)
     for number in (PHONE, "x", "+1"):
         assert owner.get(_url(customer, f"{number}/remove/")).status_code == 404
@@ -167,6 +169,6 @@ def test_anothers_is_not_found(owner: Client, customer: Customer, outsider: Cust
 def test_searching(owner: Client, customer: Customer, words: str, shown: set[str]) -> None:
     _suppress(customer)
     _suppress(customer, OTHER)
-    answer = owner.get(_url(customer), {"q": words})
-    page = answer.content.decode()
+    response = owner.get(_url(customer), {"q": words})
+    page = response.content.decode()
     assert {each for each in (PHONE, OTHER) if f"{each}</bdi>" in page} == shown

@@ -1,4 +1,4 @@
-"""Binding to the customers' SMPP server: kinds, versions, timers, ends of both sides, TLS."""
+"""Binds to the customers' SMPP server: kinds, versions, timers, ends by either side, TLS."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ from tests.support.smpp_servers import (
 def member(committed_world, settings):
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
-    made = Member(committed_world)
-    yield made
-    made.close()
+    created = Member(committed_world)
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def server(test_database, django_db_blocker):
 
 
 def certificate(folder) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """A server's context and one of a client that trusts it."""
+    """The TLS context of a server, and that of a client that trusts it."""
     key, chain = folder / "key.pem", folder / "cert.pem"
     subprocess.run(
         ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -82,27 +82,27 @@ def test_each_kind_binds_and_unbinds(server: RunningServer, member, kind, name) 
     eventually(lambda: not SmppSession.objects.exists())
 
 
-@pytest.mark.parametrize(("version", "told"), [(0x34, 0x34), (0x50, 0x34), (0x33, None)])
-def test_version_is_negotiated(server: RunningServer, member, version, told) -> None:
-    esme, answer = bind(
+@pytest.mark.parametrize(("version", "negotiated"), [(0x34, 0x34), (0x50, 0x34), (0x33, None)])
+def test_version_is_negotiated(server: RunningServer, member, version, negotiated) -> None:
+    esme, response = bind(
         server.port, system_id="acme", password=member.password, interface_version=version
     )
-    assert (answer.status, answer.system_id) == (0, "imissive")
-    assert answer.tlv_int(Tag.SC_INTERFACE_VERSION) == told
+    assert (response.status, response.system_id) == (0, "imissive")
+    assert response.tlv_int(Tag.SC_INTERFACE_VERSION) == negotiated
     esme.socket.close()
 
 
 def test_wrong_password_and_unknown_system_id(server: RunningServer, member) -> None:
     for system_id, password in (("acme", "wrong"), ("nobody", member.password)):
-        esme, answer = bind(server.port, system_id=system_id, password=password)
-        assert answer.status == Status.ESME_RINVPASWD
+        esme, response = bind(server.port, system_id=system_id, password=password)
+        assert response.status == Status.ESME_RINVPASWD
         esme.socket.close()
     assert not SmppSession.objects.exists()
 
 
-def test_a_refused_peer_may_try_again_but_not_for_ever(server: RunningServer, member) -> None:
-    esme, answer = bind(server.port, system_id="acme", password="wrong")
-    assert answer.status == Status.ESME_RINVPASWD
+def test_a_refused_peer_may_retry_a_few_times(server: RunningServer, member) -> None:
+    esme, response = bind(server.port, system_id="acme", password="wrong")
+    assert response.status == Status.ESME_RINVPASWD
     assert esme.request(pdus.BindTransceiver("acme", member.password)).status == 0
     esme.socket.close()
     esme = RawEsme(server.port)
@@ -119,13 +119,15 @@ def test_binds_are_counted_over_two_servers(server: RunningServer, member) -> No
         member.bound(second.port),
     ):
         for port in (server.port, second.port):
-            esme, answer = bind(port, system_id="acme", password=member.password)
-            assert answer.status == Status.ESME_RALYBND
+            esme, response = bind(port, system_id="acme", password=member.password)
+            assert response.status == Status.ESME_RALYBND
             esme.socket.close()
 
 
 @pytest.mark.parametrize("tail", [b"\0", b"abc", b"and more than that"])
-def test_bind_with_an_unreadable_tail_is_let_in(server: RunningServer, member, tail) -> None:
+def test_bind_with_unreadable_trailing_octets_is_accepted(
+    server: RunningServer, member, tail
+) -> None:
     esme = RawEsme(server.port)
     octets = encode(pdus.BindTransceiver("acme", member.password, sequence=3)) + tail
     esme.send_raw(len(octets).to_bytes(4, "big") + octets[4:])
@@ -141,7 +143,7 @@ def test_second_bind_on_one_connection(server: RunningServer, member) -> None:
         assert esme.request(pdus.EnquireLink()).status == 0
 
 
-def test_what_a_bind_may_not_send(server: RunningServer, member) -> None:
+def test_pdus_that_a_bind_may_not_send(server: RunningServer, member) -> None:
     with member.bound(server.port, pdus.BindReceiver) as esme:
         assert esme.request(submit()).status == Status.ESME_RINVBNDSTS
     esme = RawEsme(server.port)
@@ -151,17 +153,17 @@ def test_what_a_bind_may_not_send(server: RunningServer, member) -> None:
 
 def test_silent_connection_is_closed(server: RunningServer) -> None:
     esme = RawEsme(server.port)
-    begun = time.monotonic()
+    started = time.monotonic()
     assert esme.closed()
-    assert 0.3 < time.monotonic() - begun < 1.5
+    assert 0.3 < time.monotonic() - started < 1.5
 
 
-def test_bound_peer_is_asked_and_dropped_where_it_does_not_answer(member) -> None:
+def test_unresponsive_peer_is_dropped_after_enquire_link(member) -> None:
     config = LinkConfig(enquire_link_interval=0.2, response_timeout=0.3)
     with running_server(link=config) as server, member.bound(server.port) as esme:
-        asked = esme.receive()
-        assert isinstance(asked, pdus.EnquireLink)
-        esme.answer(asked)
+        request = esme.receive()
+        assert isinstance(request, pdus.EnquireLink)
+        esme.respond(request)
         assert isinstance(esme.receive(), pdus.EnquireLink)
         assert esme.receive() is None
 
@@ -169,9 +171,9 @@ def test_bound_peer_is_asked_and_dropped_where_it_does_not_answer(member) -> Non
 def test_inactive_bind_is_unbound(member) -> None:
     config = LinkConfig(inactivity_timeout=0.3)
     with running_server(link=config) as server, member.bound(server.port) as esme:
-        asked = esme.receive()
-        assert isinstance(asked, pdus.Unbind)
-        esme.answer(asked)
+        request = esme.receive()
+        assert isinstance(request, pdus.Unbind)
+        esme.respond(request)
         assert esme.closed()
 
 
@@ -179,19 +181,19 @@ def test_account_that_is_switched_off_is_unbound(server: RunningServer, member) 
     with member.bound(server.port) as esme:
         SmppAccount.objects.update(enabled=False)
         server.report()
-        asked = esme.receive()
-        assert isinstance(asked, pdus.Unbind)
-        esme.answer(asked)
+        request = esme.receive()
+        assert isinstance(request, pdus.Unbind)
+        esme.respond(request)
         assert esme.closed()
 
 
-def test_draining_answers_what_was_asked_and_unbinds(member) -> None:
+def test_draining_responds_to_pending_requests_and_unbinds(member) -> None:
     with running_server() as server, member.bound(server.port, pdus.BindReceiver) as esme:
         ending = threading.Thread(target=server.stop)
         ending.start()
-        asked = esme.receive()
-        assert isinstance(asked, pdus.Unbind)
-        esme.answer(asked)
+        request = esme.receive()
+        assert isinstance(request, pdus.Unbind)
+        esme.respond(request)
         assert esme.closed()
         ending.join(10)
         assert not ending.is_alive()
@@ -200,13 +202,13 @@ def test_draining_answers_what_was_asked_and_unbinds(member) -> None:
     assert not SmppSession.objects.exists()
 
 
-def test_connections_over_the_limit_are_refused_politely(member) -> None:
+def test_connections_over_the_limit_get_a_bind_response(member) -> None:
     with running_server(max_connections=3) as server:
         held = [RawEsme(server.port) for _ in range(3)]
-        late, answer = bind(server.port, system_id="acme", password=member.password)
-        assert answer.status == Status.ESME_RBINDFAIL
+        late, response = bind(server.port, system_id="acme", password=member.password)
+        assert response.status == Status.ESME_RBINDFAIL
         assert late.closed()
-        for _ in range(10):  # beyond twice the limit they are closed at once
+        for _ in range(10):  # beyond twice the limit, they are closed immediately
             held.append(RawEsme(server.port))
         assert held[-1].closed()
         for esme in held:
@@ -216,10 +218,8 @@ def test_connections_over_the_limit_are_refused_politely(member) -> None:
             pass
 
 
-def test_a_bind_that_ends_while_it_is_reported_leaves_no_place_taken(
-    server, member, monkeypatch
-) -> None:
-    """The report was made before the end and is written after it."""
+def test_a_bind_that_ends_during_a_report_leaves_no_session(server, member, monkeypatch) -> None:
+    """The report is prepared before the end and written after it."""
     report = sessions.report
     with contextlib.ExitStack() as held:
         esme = held.enter_context(member.bound(server.port))
@@ -235,25 +235,25 @@ def test_a_bind_that_ends_while_it_is_reported_leaves_no_place_taken(
     eventually(lambda: not SmppSession.objects.exists())
 
 
-def test_a_bind_that_begins_while_accounts_are_read_stays(
+def test_a_bind_that_starts_while_accounts_are_read_stays(
     server: RunningServer, member, monkeypatch
 ) -> None:
-    """The first of its account: the answer does not speak of it."""
+    """It is the first bind of its account, which the query does not include."""
     eventually(lambda: not server.connections)
     server.report()
     read = sessions.accounts_of
-    begun: list[tuple[RawEsme, pdus.BindResp]] = []
+    started: list[tuple[RawEsme, pdus.BindResp]] = []
 
     def slow(account_ids):
         found = read(account_ids)
-        if not begun:
-            begun.append(bind(server.port, system_id="acme", password=member.password))
+        if not started:
+            started.append(bind(server.port, system_id="acme", password=member.password))
         return found
 
     monkeypatch.setattr(sessions, "accounts_of", slow)
     server.report()
-    ((esme, answer),) = begun
-    assert answer.status == 0
+    ((esme, response),) = started
+    assert response.status == 0
     assert esme.request(pdus.EnquireLink()).status == 0
     assert server.bound == 1
     esme.socket.close()
@@ -263,15 +263,15 @@ def test_tls(member, tmp_path) -> None:
     member.set(tls_only=True)
     server_side, client_side = certificate(tmp_path)
     with running_server(tls=server_side, tls_port=0) as server:
-        esme, answer = bind(server.port, system_id="acme", password=member.password)
-        assert answer.status == Status.ESME_RBINDFAIL
+        esme, response = bind(server.port, system_id="acme", password=member.password)
+        assert response.status == Status.ESME_RBINDFAIL
         esme.socket.close()
         esme = RawEsme(server.server.tls_port)
         esme.socket = client_side.wrap_socket(esme.socket, server_hostname="localhost")
         assert esme.request(pdus.BindTransceiver("acme", member.password)).status == 0
         assert SmppSession.objects.get().tls
         esme.socket.close()
-        # A peer that never shakes hands holds up nobody.
+        # A peer without a TLS handshake does not block others.
         silent = socket.create_connection(("127.0.0.1", server.server.tls_port))
         esme = RawEsme(server.server.tls_port)
         esme.socket = client_side.wrap_socket(esme.socket, server_hostname="localhost")
@@ -285,16 +285,16 @@ def test_console_has_the_last_pdus_masked(server: RunningServer, member) -> None
         esme.request(submit(b"the secret text", "966509999999"))
         server.report()
         session = SmppSession.objects.get()
-    shown = "\n".join(str(line) for line in session.pdus)
+    displayed = "\n".join(str(line) for line in session.pdus)
     assert [line["command"] for line in session.pdus[1:]] == ["submit_sm", "submit_sm_resp"]
-    assert "destination_addr=96650…99" in shown
+    assert "destination_addr=96650…99" in displayed
     assert session.system_type == "VMS"
     for hidden in ("secret text", "966509999999", member.password):
-        assert hidden not in shown
+        assert hidden not in displayed
 
 
 def test_operator_ends_a_bind(server: RunningServer, member) -> None:
-    """Within the next report; what was asked is answered, and the owner is told why."""
+    """At the next report; pending requests get their responses, and the history has the reason."""
     with member.bound(server.port) as esme, member.bound(server.port) as other:
         session = SmppSession.objects.order_by("bound_at").first()
         assert session is not None
@@ -302,14 +302,14 @@ def test_operator_ends_a_bind(server: RunningServer, member) -> None:
         server.report()
         unbind = esme.receive()
         assert isinstance(unbind, pdus.Unbind)
-        esme.answer(unbind)
+        esme.respond(unbind)
         assert esme.closed()
         assert other.request(pdus.EnquireLink()).status == 0
-    told = member.account.smpphappening_set.filter(what="ended", reason="ended by an operator")
-    eventually(told.exists)
+    entries = member.account.smpphappening_set.filter(what="ended", reason="ended by an operator")
+    eventually(entries.exists)
 
 
-def test_owner_is_told_what_became_of_binds(server: RunningServer, member) -> None:
+def test_history_of_binds(server: RunningServer, member) -> None:
     with member.bound(server.port) as esme:
         esme.send_raw(struct.pack(">IIII", 16, 0x00000063, 0, 9))  # no such command
         assert esme.receive().status == Status.ESME_RINVCMDID

@@ -1,6 +1,6 @@
-"""The customers' SMPP server with clients that nobody here wrote: smpplib, smpp34, aiosmpplib.
+"""The customers' SMPP server with third-party clients: smpplib, smpp34, aiosmpplib.
 
-Each binds, sends a plain, an Arabic and a long text, and gets its receipts.
+Each binds, sends an English, an Arabic and a long text, and gets its receipts.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ def member(committed_world, settings):
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
     committed_world.serve()
-    made = Member(committed_world, "demo", id_format="hex")
+    created = Member(committed_world, "demo", id_format="hex")
     SmppAccount.objects.update(password_hash=make_password("secret"))
-    yield made
-    made.close()
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def deliver_all() -> None:
 
 
 async def beside(work: Callable[[], Any]) -> Any:
-    """Database work in a thread, which gives its connection back."""
+    """Run database work in a thread, which returns its connection afterwards."""
 
     def closing() -> Any:
         try:
@@ -89,15 +89,15 @@ def test_smpplib(server: RunningServer, member) -> None:
         for body in TEXTS:
             parts, data_coding, esm_class = smpplib.gsm.make_parts(body)
             for part in parts:
-                answer = esme.submit(
+                response = esme.submit(
                     part, "966501234567", data_coding=data_coding, esm_class=esm_class
                 )
-                assert answer.status == Status.ESME_ROK
+                assert response.status == Status.ESME_ROK
         assert texts(member) == TEXTS
         deliver_all()
-        esme.wait(lambda: len(esme.delivered) == len(esme.answers))
-        told = {receipt.message_id for receipt in esme.receipts}
-        assert told == {answer.message_id.decode() for answer in esme.answers}
+        esme.wait(lambda: len(esme.delivered) == len(esme.responses))
+        received_ids = {receipt.message_id for receipt in esme.receipts}
+        assert received_ids == {response.message_id.decode() for response in esme.responses}
         assert {receipt.state for receipt in esme.receipts} == {"delivered"}
         all_acknowledged()
         esme.client.unbind()
@@ -124,11 +124,11 @@ def test_smpp34(server: RunningServer, member) -> None:
     async def run() -> None:
         client = smpp34.Client("127.0.0.1", server.port, "demo", "secret", bind_type="TRX")
         smsc = await soon(client.connect())
-        answers = []
+        responses = []
         for body in TEXTS:
             parts, data_coding, esm_class = smpplib.gsm.make_parts(body)
             for part in parts:
-                answer = await soon(
+                response = await soon(
                     smsc.submit_sm(
                         "966501234567",
                         part,
@@ -140,18 +140,18 @@ def test_smpp34(server: RunningServer, member) -> None:
                         registered_delivery=1,
                     )
                 )
-                assert answer.is_success
-                answers.append(answer.message_id)
+                assert response.is_success
+                responses.append(response.message_id)
         await beside(deliver_all)
-        told = set()
-        for _ in answers:
+        received_ids = set()
+        for _ in responses:
             event = await soon(smsc.next())
             tlvs = {tlv.tag: tlv.value for tlv in event.tlvs}
             receipt = parse_receipt(event.short_message, tlvs)
             assert receipt is not None
             assert (receipt.state, event.esm_class) == ("delivered", 0x04)
-            told.add(receipt.message_id)
-        assert told == set(answers)
+            received_ids.add(receipt.message_id)
+        assert received_ids == set(responses)
         await soon(smsc.unbind())
         assert isinstance(await soon(smsc.next()), smpp34.Disconnected)
 
@@ -167,7 +167,7 @@ def test_smpp34_in_a_window(server: RunningServer, member) -> None:
             "127.0.0.1", server.port, "demo", "secret", bind_type="TRX", window_size=50
         )
         smsc = await soon(client.connect())
-        answers = await soon(
+        responses = await soon(
             asyncio.gather(
                 *(
                     smsc.submit_sm(
@@ -177,8 +177,8 @@ def test_smpp34_in_a_window(server: RunningServer, member) -> None:
                 )
             )
         )
-        assert all(answer.is_success for answer in answers)
-        assert len({answer.message_id for answer in answers}) == 90
+        assert all(response.is_success for response in responses)
+        assert len({response.message_id for response in responses}) == 90
         await soon(smsc.unbind())
 
     asyncio.run(run())
@@ -194,8 +194,8 @@ def test_aiosmpplib(server: RunningServer, member, body) -> None:
             pdu = aiosmpplib_message(body, "one", registered_delivery=1, **how)
             pdu.destination = aiosmpplib.PhoneNumber("966501234567", aiosmpplib.TON.INTERNATIONAL)
             await esme.broker.enqueue(pdu)
-            answer = await soon(hook.messages.get())
-            assert isinstance(answer, aiosmpplib.SubmitSmResp)
+            response = await soon(hook.messages.get())
+            assert isinstance(response, aiosmpplib.SubmitSmResp)
             await beside(lambda: eventually(lambda: texts(member) == [body]))
             await beside(deliver_all)
             receipt = await soon(hook.messages.get())

@@ -1,4 +1,4 @@
-"""Peers of the customers' SMPP server that mean harm, or do it: it goes on serving the others."""
+"""Malicious and broken peers of the customers' SMPP server, which keeps serving the others."""
 
 from __future__ import annotations
 
@@ -58,9 +58,9 @@ def member(committed_world, settings):
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
     committed_world.serve()
-    made = Member(committed_world, customer={"credits": 10_000})
-    yield made
-    made.close()
+    created = Member(committed_world, customer={"credits": 10_000})
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -73,13 +73,13 @@ def server(test_database, django_db_blocker):
 
 
 def serves(server: RunningServer, member: Member) -> bool:
-    """Return whether a newcomer binds and submits."""
+    """Return whether a new peer binds and submits."""
     with member.bound(server.port) as esme:
         return bool(esme.request(submit()).status == 0)
 
 
 def test_ten_thousand_connections(member) -> None:
-    """All from one place, and silent: they are closed, memory stays, and a customer binds."""
+    """All silent, from one address: they are closed, memory stays low, and a customer binds."""
     if resource.getrlimit(resource.RLIMIT_NOFILE)[0] < MANY + 3_000:
         pytest.skip("the system allows too few open files")
     with running_server(max_connections=500, link=LinkConfig(session_init_timeout=3.0)) as server:
@@ -96,10 +96,10 @@ def test_ten_thousand_connections(member) -> None:
 
 
 def test_slow_loris(server, member) -> None:
-    """Binds that come an octet at a time never come to an end, and hold up nobody."""
+    """Binds that arrive one octet at a time, and never completely, do not block others."""
     frame = encode(pdus.BindTransceiver("acme", member.password, sequence=1))
     slow = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(50)]
-    begun = time.monotonic()
+    started = time.monotonic()
     for octet in frame[:8]:
         for peer in slow:
             with contextlib.suppress(OSError):
@@ -110,11 +110,11 @@ def test_slow_loris(server, member) -> None:
         peer.settimeout(5)
         assert peer.recv(100) == b""
         peer.close()
-    assert time.monotonic() - begun < 4
+    assert time.monotonic() - started < 4
 
 
 def test_peer_that_never_reads(server, member) -> None:
-    """It floods and reads no answer: it is read from no more, then dropped; memory stays."""
+    """It floods and reads no response: reading from it stops, it is dropped, memory stays low."""
     with member.bound(server.port) as esme:
         esme.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         before = psutil.Process().memory_info().rss
@@ -137,16 +137,16 @@ def test_peer_that_never_reads(server, member) -> None:
         thread.join(5)
 
 
-def test_flood_beyond_the_window_waits_and_loses_nothing(server, member) -> None:
+def test_flood_beyond_the_window_loses_nothing(server, member) -> None:
     member.set(window=5)
     with member.bound(server.port) as esme:
         sequences = esme.send(*(submit() for _ in range(300)))
-        answers = [esme.receive() for _ in sequences]
-    assert [answer.sequence for answer in answers] == sequences
-    assert {answer.status for answer in answers} == {0}
+        responses = [esme.receive() for _ in sequences]
+    assert [response.sequence for response in responses] == sequences
+    assert {response.status for response in responses} == {0}
 
 
-def test_sequence_numbers_used_again(server, member) -> None:
+def test_reused_sequence_numbers(server, member) -> None:
     with member.bound(server.port) as esme:
         frames = []
         for _ in range(20):
@@ -154,12 +154,12 @@ def test_sequence_numbers_used_again(server, member) -> None:
             pdu.sequence = 7
             frames.append(encode(pdu))
         esme.send_raw(b"".join(frames))
-        answers = [esme.receive() for _ in frames]
-        assert {(answer.sequence, answer.status) for answer in answers} == {(7, 0)}
-        assert len({answer.message_id for answer in answers}) == 20
+        responses = [esme.receive() for _ in frames]
+        assert {(response.sequence, response.status) for response in responses} == {(7, 0)}
+        assert len({response.message_id for response in responses}) == 20
 
 
-def test_connection_reset_while_submits_are_under_way(server, member) -> None:
+def test_connection_reset_during_submits(server, member) -> None:
     for _ in range(5):
         with member.bound(server.port) as esme:
             esme.send(*(submit() for _ in range(50)))
@@ -203,7 +203,7 @@ def test_garbage(server, member, octets) -> None:
     )
 )
 def test_any_octets(server, member, caplog, chunks) -> None:
-    """Whatever comes, there is no traceback, and the next one is served."""
+    """Whatever octets arrive, there is no traceback, and the next peer is served."""
     caplog.clear()
     with member.bound(server.port) as esme:
         for chunk in chunks:
@@ -217,7 +217,7 @@ def test_any_octets(server, member, caplog, chunks) -> None:
 
 
 def octets(pdu: pdus.SubmitSm) -> bytes:
-    """A submit_sm whose TLVs nobody has looked at."""
+    """A submit_sm with unchecked TLVs."""
     frame = encode(replace(pdu, tlvs={})) + write_tlvs(pdu.tlvs)
     return struct.pack(">I", len(frame)) + frame[4:]
 
@@ -245,36 +245,36 @@ def octets(pdu: pdus.SubmitSm) -> bytes:
         },
     )
 )  # fmt: skip
-# Found: our own encoder refuses short_message and message_payload together, as peers may not.
+# Found by this test: the encoder refuses short_message and message_payload together; peers may not.
 @example(fields={"tlvs": {int(Tag.MESSAGE_PAYLOAD): b""}})
 def test_any_submit(server, member, fields) -> None:
-    """Whatever a submit says, it is answered, never by ESME_RSYSERR, and the bind holds."""
+    """Any submit gets a response, never ESME_RSYSERR, and the bind stays up."""
     pdu = submit()
     for name, value in fields.items():
         setattr(pdu, name, value)
     pdu.sequence = 7
     with member.bound(server.port) as esme:
         esme.send_raw(octets(pdu))
-        answer = esme.receive()
-        assert (type(answer), answer.sequence) == (pdus.SubmitSmResp, 7)
-        assert answer.status != Status.ESME_RSYSERR
+        response = esme.receive()
+        assert (type(response), response.sequence) == (pdus.SubmitSmResp, 7)
+        assert response.status != Status.ESME_RSYSERR
         if pdu.short_message and Tag.MESSAGE_PAYLOAD in pdu.tlvs:
-            assert answer.status != Status.ESME_ROK
+            assert response.status != Status.ESME_ROK
         assert esme.request(pdus.EnquireLink()).status == 0
 
 
-# The ways in which one request of a batch may fail after all of it was committed.
+# The ways in which one request of a batch may fail after the batch was committed.
 FAULTS = {
-    "its answer cannot be made": "id_text",
-    "its answer cannot be written": "respond",
-    "its answer cannot be shown": "note_answer",
+    "its response cannot be created": "id_text",
+    "its response cannot be written": "respond",
+    "its response cannot be displayed": "note_response",
 }
 
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
-def test_request_that_fails_costs_no_other_its_answer(server, member, monkeypatch, fault) -> None:
-    """Whatever raises for one request of a batch, each is answered, and each exactly once."""
-    owner: Any = {"id_text": account_session, "respond": Link, "note_answer": Console}[fault]
+def test_failing_request_does_not_affect_the_others(server, member, monkeypatch, fault) -> None:
+    """Whatever raises for one request of a batch, each request gets exactly one response."""
+    owner: Any = {"id_text": account_session, "respond": Link, "note_response": Console}[fault]
     was, calls = getattr(owner, fault), iter(range(1_000))
 
     def failing(*arguments: Any, **named: Any) -> Any:
@@ -285,57 +285,57 @@ def test_request_that_fails_costs_no_other_its_answer(server, member, monkeypatc
     with member.bound(server.port) as esme:
         monkeypatch.setattr(owner, fault, failing)
         sequences = esme.send(*(submit() for _ in range(6)))
-        answers = answers_of(esme, sequences)
+        responses = responses_of(esme, sequences)
     assert len(member.customer.messages()) == 6
-    # Each was accepted, so each is told so, whatever failed on the way.
-    assert {answer.status for answer in answers} == {0}
-    assert len({answer.message_id for answer in answers}) == 6
+    # Each was accepted, so each gets that response, whatever failed in between.
+    assert {response.status for response in responses} == {0}
+    assert len({response.message_id for response in responses}) == 6
 
 
-def test_act_whose_answer_fails_is_answered(server, member, monkeypatch) -> None:
-    def answer(*_arguments: Any) -> queries.Answer:
-        return queries.Answer(fields={"message_id": "x" * 70})
+def test_query_whose_response_fails_gets_a_response(server, member, monkeypatch) -> None:
+    def response(*_arguments: Any) -> queries.Result:
+        return queries.Result(fields={"message_id": "x" * 70})
 
-    monkeypatch.setattr(queries, "query", answer)
+    monkeypatch.setattr(queries, "query", response)
     with member.bound(server.port) as esme:
         assert esme.request(pdus.QuerySm("1")).status == Status.ESME_RSYSERR
         assert esme.request(submit()).status == 0
 
 
-def answers_of(esme: RawEsme, sequences: Sequence[int]) -> list[Any]:
-    """The answers to those requests: one to each, and no other, in whatever order."""
-    answers = [esme.receive() for _ in sequences]
+def responses_of(esme: RawEsme, sequences: Sequence[int]) -> list[Any]:
+    """Return the responses to those requests: one for each, and no other, in any order."""
+    responses = [esme.receive() for _ in sequences]
     (fence,) = esme.send(pdus.EnquireLink())
     last = esme.receive()
     assert (type(last), last.sequence) == (pdus.EnquireLinkResp, fence)
-    # What comes from a thread would come after the fence.
+    # Responses from a thread would arrive after the fence.
     with pytest.raises(TimeoutError):
         esme.receive(0.05)
-    assert sorted(answer.sequence for answer in answers) == sorted(sequences)
-    return answers
+    assert sorted(response.sequence for response in responses) == sorted(sequences)
+    return responses
 
 
-# As it was found: number_of_dests is 0, and its answer took those of its whole batch with it.
+# A regression: with number_of_dests 0, the failing response lost those of its whole batch.
 TO_NOBODY = bytes.fromhex(
     "0000002a0000002100000000000000020005004d79436f6d70616e790000000000000000000000026869"
 )
 
 
-def test_submit_multi_to_nobody(server, member) -> None:
+def test_submit_multi_without_destinations(server, member) -> None:
     with member.bound(server.port) as esme:
         before, nobody, after = submit(b"before"), submit(), submit(b"after")
         for sequence, pdu in enumerate((before, nobody, after), 1):
             pdu.sequence = sequence
         esme.send_raw(encode(before) + TO_NOBODY + encode(after))
         esme._sequence = 3
-        answers = {answer.sequence: answer for answer in answers_of(esme, [1, 2, 3])}
-    assert type(answers[2]) is pdus.SubmitMultiResp
-    assert answers[2].status == Status.ESME_RINVNUMDESTS
-    assert [answers[1].status, answers[3].status] == [0, 0]
+        responses = {response.sequence: response for response in responses_of(esme, [1, 2, 3])}
+    assert type(responses[2]) is pdus.SubmitMultiResp
+    assert responses[2].status == Status.ESME_RINVNUMDESTS
+    assert [responses[1].status, responses[3].status] == [0, 0]
     assert {message.text for message in member.customer.messages()} == {"before", "after"}
 
 
-def test_hundred_submit_multi_to_nobody_leave_the_window_open(server, member) -> None:
+def test_submit_multi_without_destinations_releases_the_window(server, member) -> None:
     with member.bound(server.port) as esme:
         esme.send_raw(TO_NOBODY * member.account.window)
         for _ in range(member.account.window):
@@ -378,8 +378,8 @@ _REQUESTS = st.lists(
 @settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(requests=_REQUESTS)
 @example(requests=[(0x4, encode(submit())[16:]), (0x21, TO_NOBODY[16:])])
-def test_each_request_is_answered_once(server, member, requests) -> None:
-    """Whatever is asked in one go, well or badly, each request has one answer of its sequence."""
+def test_each_request_gets_one_response(server, member, requests) -> None:
+    """Of many valid and invalid requests at once, each gets one response by its sequence."""
     frames = [
         struct.pack(">IIII", 16 + len(body), command, 0, number) + body
         for number, (command, body) in enumerate(requests, 1)
@@ -387,7 +387,7 @@ def test_each_request_is_answered_once(server, member, requests) -> None:
     with member.bound(server.port) as esme:
         esme.send_raw(b"".join(frames))
         esme._sequence = len(frames)
-        answers_of(esme, range(1, len(frames) + 1))
+        responses_of(esme, range(1, len(frames) + 1))
 
 
 def test_never_acknowledging_peer_does_not_stop_another_account(
@@ -400,17 +400,17 @@ def test_never_acknowledging_peer_does_not_stop_another_account(
                 assert esme.request(submit(receipt=1)).status == 0
             now = datetime.now(UTC)
             advance(Message.objects.all(), "delivered", sent_at=now, final_at=now)
-            told = good.receive()
-            assert isinstance(told, pdus.DeliverSm)
-            good.answer(told)
+            receipt = good.receive()
+            assert isinstance(receipt, pdus.DeliverSm)
+            good.respond(receipt)
             assert isinstance(silent.receive(), pdus.DeliverSm)
             assert good.request(submit()).status == 0
     finally:
         other.close()
 
 
-def test_binds_that_hammer_are_locked_out_at_once(server, member) -> None:
-    """A thousand wrong binds cost no thousand slow hashes, and another address gets in."""
+def test_rapid_failed_binds_are_locked_out_quickly(server, member) -> None:
+    """A thousand wrong binds do not cost a thousand slow hashes, and other addresses may bind."""
     statuses = []
     for number in range(30):
         esme = RawEsme(server.port)

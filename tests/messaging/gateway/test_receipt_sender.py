@@ -1,4 +1,4 @@
-"""Receipts to customers over SMPP: who gets which, in which form, over which bind, how often."""
+"""Receipts to customers over SMPP: their recipients, formats, binds and repetitions."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def member(committed_world, settings):
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
     committed_world.serve()
-    made = Member(committed_world)
-    yield made
-    made.close()
+    created = Member(committed_world)
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -54,14 +54,14 @@ def server(test_database, django_db_blocker):
 
 
 def accepted(esme: RawEsme, receipt: int = 1, **fields) -> str:
-    """Submit, and give back the message id that answered."""
-    answer = esme.request(submit(receipt=receipt, **fields))
-    assert answer.status == 0
-    return str(answer.message_id)
+    """Submit, and return the message id of the response."""
+    response = esme.request(submit(receipt=receipt, **fields))
+    assert response.status == 0
+    return str(response.message_id)
 
 
 def ends(status: str = "delivered", code: str = "") -> None:
-    """Every message ends so, by plain updates: whichever code changes a message owes a receipt."""
+    """Set every message to that status by plain updates: any change of status queues a receipt."""
     now = datetime.now(UTC)
     advance(
         Message.objects.filter(final_at=None),
@@ -74,10 +74,10 @@ def ends(status: str = "delivered", code: str = "") -> None:
 
 
 def received(esme: RawEsme, status: int = 0) -> pdus.DeliverSm:
-    """The next receipt, answered so."""
+    """Receive the next receipt, and respond with that status."""
     pdu = esme.receive()
     assert isinstance(pdu, pdus.DeliverSm), pdu
-    esme.answer(pdu, status)
+    esme.respond(pdu, status)
     return pdu
 
 
@@ -86,7 +86,7 @@ def nothing(esme: RawEsme, seconds: float = 0.3) -> None:
         esme.receive(seconds)
 
 
-def test_receipt_says_what_became_of_the_message(server: RunningServer, member) -> None:
+def test_receipt_reports_the_outcome(server: RunningServer, member) -> None:
     with member.bound(server.port) as esme:
         message_id = accepted(esme)
         ends()
@@ -142,14 +142,14 @@ def test_states(server, member, status, code, word, state) -> None:
         ("UNDELIV E21", b"E21", None, "E21"),
         ("UNDELIV 0x0B", b"x0B", None, "0x0B"),
         ("UNDELIV ABSENT_SUBSCRIBER_XY", b"_XY", None, "ABSENT_SUBSCRIBER_XY"),
-        # As network_error_code said it, with the kind of network.
+        # Like in network_error_code, with the kind of network.
         ("UNDELIV 3:27", b"027", b"\x03\x00\x1b", None),
         ("UNDELIV 8:1027", b"027", b"\x08\x04\x03", None),
         ("UNDELIV 300:5", b"0:5", None, "300:5"),
         ("UNDELIV", b"000", None, None),
     ],
 )
-def test_carriers_error_number_is_passed_on_whole(
+def test_carriers_error_number_is_passed_on_completely(
     server, member, committed_world, part_code, err, network, whole
 ) -> None:
     with member.bound(server.port) as esme:
@@ -174,7 +174,9 @@ def test_carriers_error_number_is_passed_on_whole(
         ("NO_RESPONSE", b"000", None, None),
     ],
 )
-def test_refusal_s_number_is_passed_on(server, member, code, err, network, whole) -> None:
+def test_command_status_of_a_refusal_is_passed_on(
+    server, member, code, err, network, whole
+) -> None:
     with member.bound(server.port) as esme:
         accepted(esme)
         ends("failed", code)
@@ -185,7 +187,7 @@ def test_refusal_s_number_is_passed_on(server, member, code, err, network, whole
 
 
 @pytest.mark.parametrize(
-    ("registered", "told"),
+    ("registered", "statuses"),
     [
         (0x00, []),
         (0x01, ["delivered", "failed", "expired", "canceled"]),
@@ -196,12 +198,12 @@ def test_refusal_s_number_is_passed_on(server, member, code, err, network, whole
         (0x0C, []),
     ],
 )
-def test_registered_delivery(server, member, registered, told) -> None:
+def test_registered_delivery(server, member, registered, statuses) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         for status in ("sent", "delivered", "failed", "expired", "canceled"):
             accepted(esme, registered)
             ends(status)
-    assert sorted(SmppReceipt.objects.values_list("status", flat=True)) == sorted(told)
+    assert sorted(SmppReceipt.objects.values_list("status", flat=True)) == sorted(statuses)
 
 
 def test_intermediate_notification_and_receipt(server, member) -> None:
@@ -236,7 +238,7 @@ EXCERPT = "[a_b] @ $ é € مرحبا"
         ({}, 0, encoding.written_in_gsm("[a_b] @ $ é € ?????")),
         ({"default_coding": "latin1"}, 0, "[a_b] @ $ é ? ?????".encode("latin-1")),
         ({"default_coding": "utf8"}, 0, EXCERPT.encode()),
-        # Packed texts are one thing; a receipt in them is read by nobody.
+        # Customers that pack their texts cannot read packed receipts.
         ({"default_coding": "packed"}, 1, b"[a_b] @ $ ? ? ?????"),
         ({"id_format": "public"}, 1, b"[a_b] @ $ ? ? ?????"),
         (
@@ -246,19 +248,19 @@ EXCERPT = "[a_b] @ $ é € مرحبا"
         ),
     ],
 )
-def test_receipt_is_in_the_alphabet_that_its_data_coding_says(
+def test_receipt_alphabet_matches_its_data_coding(
     server, member, fields, data_coding, excerpt
 ) -> None:
     member.set(**{"id_format": "hex"} | fields)
     with member.bound(server.port) as esme:
-        answer = esme.request(submit(EXCERPT.encode("utf-16-be"), receipt=1, data_coding=8))
+        response = esme.request(submit(EXCERPT.encode("utf-16-be"), receipt=1, data_coding=8))
         ends()
         pdu = received(esme)
     assert pdu.data_coding == data_coding
     assert pdu.short_message.rpartition(b" text:")[2] == excerpt
-    assert pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == answer.message_id
+    assert pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == response.message_id
     written = encoding.written_in_gsm if fields.get("ascii_coding") == "gsm" else str.encode
-    assert pdu.short_message.startswith(b"id:" + written(answer.message_id) + b" sub:001")
+    assert pdu.short_message.startswith(b"id:" + written(response.message_id) + b" sub:001")
 
 
 def test_an_older_peer_gets_no_tlvs(server, member) -> None:
@@ -276,24 +278,24 @@ def test_id_formats(server, member, id_format) -> None:
     member.set(id_format=id_format)
     with member.bound(server.port) as esme:
         message_id = accepted(esme)
-        asked = esme.request(pdus.QuerySm(message_id, 5, 0, "MyCompany"))
-        assert (asked.status, asked.message_id) == (0, message_id)
+        response = esme.request(pdus.QuerySm(message_id, 5, 0, "MyCompany"))
+        assert (response.status, response.message_id) == (0, message_id)
         ends()
         assert received(esme).tlv_text(Tag.RECEIPTED_MESSAGE_ID) == message_id
 
 
 def test_each_part_of_a_long_text_has_its_receipt(server, member) -> None:
     with member.bound(server.port) as esme:
-        answers = [esme.request(pdu) for pdu in parts_of(LONG, "8", receipt=1)]
+        responses = [esme.request(pdu) for pdu in parts_of(LONG, "8", receipt=1)]
         ends()
-        told = {received(esme).tlv_text(Tag.RECEIPTED_MESSAGE_ID) for _ in answers}
-    assert told == {answer.message_id for answer in answers}
+        received_ids = {received(esme).tlv_text(Tag.RECEIPTED_MESSAGE_ID) for _ in responses}
+    assert received_ids == {response.message_id for response in responses}
 
 
-def test_receipt_of_submit_multi_has_the_id_that_answered(server, member) -> None:
+def test_receipt_of_submit_multi_has_the_id_of_its_response(server, member) -> None:
     numbers = [f"96650123456{n}" for n in range(3)]
     with member.bound(server.port) as esme:
-        answer = esme.request(
+        response = esme.request(
             pdus.SubmitMulti(
                 "",
                 5,
@@ -305,22 +307,22 @@ def test_receipt_of_submit_multi_has_the_id_that_answered(server, member) -> Non
             )
         )
         ends()
-        told = [received(esme) for _ in numbers]
-    assert {pdu.source_addr for pdu in told} == set(numbers)
-    assert {pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) for pdu in told} == {answer.message_id}
+        receipts = [received(esme) for _ in numbers]
+    assert {pdu.source_addr for pdu in receipts} == set(numbers)
+    assert {pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) for pdu in receipts} == {response.message_id}
 
 
-def test_receipts_wait_for_a_bind_that_receives(server, member) -> None:
+def test_receipts_wait_for_a_receiving_bind(server, member) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as sending:
         message_id = accepted(sending)
         ends()
         nothing(sending)
         with member.bound(server.port, pdus.BindReceiver) as receiving:
-            told = received(receiving).tlv_text(Tag.RECEIPTED_MESSAGE_ID)
-    assert told == message_id
+            received_ids = received(receiving).tlv_text(Tag.RECEIPTED_MESSAGE_ID)
+    assert received_ids == message_id
 
 
-def test_a_lost_bind_s_receipts_go_out_again_on_the_next(server, member) -> None:
+def test_receipts_of_a_lost_bind_are_sent_on_the_next(server, member) -> None:
     with member.bound(server.port) as esme:
         wanted = {accepted(esme) for _ in range(5)}
         ends()
@@ -345,10 +347,10 @@ def test_window_of_receipts(server, member) -> None:
         with pytest.raises(TimeoutError):
             esme.receive(0.15)
         for pdu in held:
-            esme.answer(pdu)
-        told = {pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) for pdu in held}
-        told |= {received(esme).tlv_text(Tag.RECEIPTED_MESSAGE_ID) for _ in range(4)}
-    assert len(told) == 7
+            esme.respond(pdu)
+        received_ids = {pdu.tlv_text(Tag.RECEIPTED_MESSAGE_ID) for pdu in held}
+        received_ids |= {received(esme).tlv_text(Tag.RECEIPTED_MESSAGE_ID) for _ in range(4)}
+    assert len(received_ids) == 7
 
 
 @pytest.mark.parametrize(
@@ -368,7 +370,7 @@ def test_a_refused_receipt(server, member, status, comes_again, monkeypatch) -> 
         nothing(esme)
 
 
-def test_receipt_that_cannot_be_written_costs_no_other_its_way(
+def test_receipt_that_cannot_be_encoded_does_not_block_others(
     server, member, monkeypatch, caplog
 ) -> None:
     was = formatting.receipt_pdu
@@ -383,16 +385,14 @@ def test_receipt_that_cannot_be_written_costs_no_other_its_way(
         for text in (b"one", b"bad", b"two", b"three"):
             assert esme.request(submit(text, receipt=1)).status == 0
         ends()
-        told = {received(esme).short_message.rpartition(b"text:")[2] for _ in range(3)}
+        received_ids = {received(esme).short_message.rpartition(b"text:")[2] for _ in range(3)}
         nothing(esme)
-        assert told == {b"one", b"two", b"three"}
+        assert received_ids == {b"one", b"two", b"three"}
         eventually(lambda: not SmppReceipt.objects.exists())
     assert "smpp_receipt_unsendable" in caplog.text
 
 
-def test_receipt_counts_as_answered_whatever_cannot_be_shown_of_it(
-    server, member, monkeypatch
-) -> None:
+def test_receipt_is_settled_even_if_the_console_fails(server, member, monkeypatch) -> None:
     def note(*_arguments):
         raise RuntimeError("made up")
 
@@ -404,7 +404,7 @@ def test_receipt_counts_as_answered_whatever_cannot_be_shown_of_it(
         eventually(lambda: not SmppReceipt.objects.exists())
 
 
-def test_peer_that_never_answers_is_dropped_and_others_are_served(server, member) -> None:
+def test_unresponsive_peer_is_dropped_and_others_are_served(server, member) -> None:
     with (
         member.bound(server.port, pdus.BindTransmitter) as sending,
         member.bound(server.port, pdus.BindReceiver) as silent,
@@ -416,7 +416,7 @@ def test_peer_that_never_answers_is_dropped_and_others_are_served(server, member
             assert isinstance(silent.receive(), pdus.DeliverSm)
         assert silent.receive(2.0) is None
         assert sending.request(pdus.EnquireLink()).status == 0
-    # Nothing is lost: they are due again, a little later.
+    # Nothing is lost: they are due again after a delay.
     eventually(lambda: SmppReceipt.objects.filter(lease=None).count() == SILENT_TIMEOUTS)
 
 
@@ -428,7 +428,7 @@ def test_receipts_of_a_dead_server_are_taken_over(server, member) -> None:
     dead = SmppServer.objects.create(name="dead", started_at=now, seen_at=now)
     assert len(receipt_queue.claim(dead.id, member.account.id, 10)) == 1
     assert not receipt_queue.claim(dead.id, member.account.id, 10)
-    # Not before: the server looks at any time for what dead ones have left.
+    # Not before: the server polls at any time for receipts of dead servers.
     SmppServer.objects.filter(id=dead.id).update(seen_at=now - timedelta(minutes=1))
     with member.bound(server.port, pdus.BindReceiver) as esme:
         received(esme)
@@ -445,7 +445,7 @@ def test_expired_receipts_are_dropped(server, member) -> None:
     assert SmppSubmit.objects.exists()  # still known by its id
 
 
-def test_a_change_that_is_rolled_back_owes_nothing(server, member) -> None:
+def test_a_change_that_is_rolled_back_queues_no_receipt(server, member) -> None:
     with member.bound(server.port) as esme:
         accepted(esme)
         with transaction.atomic():
@@ -456,14 +456,14 @@ def test_a_change_that_is_rolled_back_owes_nothing(server, member) -> None:
         nothing(esme)
 
 
-def test_messages_of_the_api_owe_nothing(server, member) -> None:
-    answer = member.customer.api.post("/v1/sms/send", {"to": "+966501234567", "message": "hello"})
-    assert answer.status_code == 202
+def test_messages_of_the_api_queue_no_receipts(server, member) -> None:
+    response = member.customer.api.post("/v1/sms/send", {"to": "+966501234567", "message": "hello"})
+    assert response.status_code == 202
     ends()
     assert not SmppReceipt.objects.exists()
 
 
-def test_sweeps_and_cancels_owe_receipts_too(server, member) -> None:
+def test_sweeps_and_cancels_queue_receipts_too(server, member) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         accepted(esme)
         Message.objects.update(expires_at=datetime.now(UTC) - timedelta(seconds=1))
@@ -473,7 +473,7 @@ def test_sweeps_and_cancels_owe_receipts_too(server, member) -> None:
     assert sorted(SmppReceipt.objects.values_list("status", flat=True)) == ["canceled", "expired"]
 
 
-# -- query_sm, cancel_sm and what is not offered -------------------------------------------------
+# -- query_sm, cancel_sm and unsupported operations -----------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -492,21 +492,21 @@ def test_query(server, member, status, state, final) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         message_id = accepted(esme, 0)
         advance(Message.objects.all(), status, final_at=now if final else None)
-        answer = esme.request(pdus.QuerySm(message_id, 5, 0, "MyCompany"))
-    assert (answer.status, answer.message_id, answer.message_state) == (0, message_id, state)
-    assert answer.final_date == (f"{now:%y%m%d%H%M%S}000+" if final else "")
+        response = esme.request(pdus.QuerySm(message_id, 5, 0, "MyCompany"))
+    assert (response.status, response.message_id, response.message_state) == (0, message_id, state)
+    assert response.final_date == (f"{now:%y%m%d%H%M%S}000+" if final else "")
 
 
 @pytest.mark.parametrize(
     ("message_id", "source"),
     [("", "MyCompany"), ("msg_x", "MyCompany"), (None, "Another"), (None, "")],
 )
-def test_query_for_what_is_not_there(server, member, message_id, source) -> None:
+def test_query_for_an_unknown_message(server, member, message_id, source) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         known = accepted(esme)
-        asked = known if message_id is None else message_id
-        answer = esme.request(pdus.QuerySm(asked, 5, 0, source))
-    assert answer.status == Status.ESME_RQUERYFAIL
+        request = known if message_id is None else message_id
+        response = esme.request(pdus.QuerySm(request, 5, 0, source))
+    assert response.status == Status.ESME_RQUERYFAIL
 
 
 def test_another_customer_s_message_is_not_found(server, member, committed_world) -> None:
@@ -523,7 +523,7 @@ def test_another_customer_s_message_is_not_found(server, member, committed_world
         other.close()
 
 
-def test_cancel_by_id_gives_the_credits_back(server, member) -> None:
+def test_cancel_by_id_refunds_the_credits(server, member) -> None:
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         known = accepted(esme)
         before = member.customer.balance()
@@ -539,13 +539,13 @@ def test_cancel_by_addresses(server, member) -> None:
         for _ in range(3):
             accepted(esme)
         accepted(esme, to="966501234568")
-        asked = pdus.CancelSm("", "", 5, 0, "MyCompany", 1, 1, "966501234567")
-        assert esme.request(asked).status == 0
-        assert esme.request(asked).status == Status.ESME_RCANCELFAIL
+        request = pdus.CancelSm("", "", 5, 0, "MyCompany", 1, 1, "966501234567")
+        assert esme.request(request).status == 0
+        assert esme.request(request).status == Status.ESME_RCANCELFAIL
     assert Message.objects.filter(status="canceled").count() == 3
 
 
-def test_cancel_of_a_text_that_is_not_whole(server, member) -> None:
+def test_cancel_of_an_incomplete_text(server, member) -> None:
     before = member.customer.balance()
     with member.bound(server.port, pdus.BindTransmitter) as esme:
         known = esme.request(parts_of(LONG, "8")[0]).message_id
@@ -555,7 +555,7 @@ def test_cancel_of_a_text_that_is_not_whole(server, member) -> None:
     assert member.customer.balance() == before
 
 
-def test_what_is_not_offered_is_refused(server, member) -> None:
+def test_unsupported_operations_are_refused(server, member) -> None:
     with member.bound(server.port) as esme:
         listed = pdus.SubmitMulti(
             "", 5, 0, "MyCompany", [pdus.DistributionList("friends")], short_message=b"hi"

@@ -1,4 +1,4 @@
-"""replace_sm: another text for a message that no carrier has yet, under the same id."""
+"""replace_sm: a new text for a message that is not submitted yet, under the same id."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def member(committed_world, settings):
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
     committed_world.serve()
-    made = Member(committed_world)
-    yield made
-    made.close()
+    created = Member(committed_world)
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def esme(server: RunningServer, member):
 
 
 def scheduled(**fields) -> pdus.SubmitSm:
-    """A submit for in two hours."""
+    """Submit a message scheduled in two hours."""
     at = datetime.now(UTC) + timedelta(hours=2)
     return submit(schedule_delivery_time=format_time(at), **fields)
 
@@ -60,7 +60,7 @@ def texts(member: Member) -> dict[str, str]:
     return {message.text: message.status for message in member.customer.messages()}
 
 
-def test_text_and_charge_are_the_new_ones_and_the_id_stays(esme, member) -> None:
+def test_text_and_charge_change_and_the_id_stays(esme, member) -> None:
     known = esme.request(scheduled(receipt=1)).message_id
     before = Message.objects.get()
     long = b"It takes two parts now. " * 10
@@ -70,19 +70,19 @@ def test_text_and_charge_are_the_new_ones_and_the_id_stays(esme, member) -> None
     assert (new.scheduled_at, new.to, new.sender) == (before.scheduled_at, before.to, before.sender)
     assert new.expires_at == before.expires_at
     assert (new.parts, member.customer.balance()) == (2, 98 * MICRO)
-    asked = esme.request(pdus.QuerySm(known, 5, 0, "MyCompany"))
-    assert (asked.status, asked.message_state) == (0, MessageState.ENROUTE)
-    # The old one's end is told to nobody, the new one's under the id that the customer knows.
+    response = esme.request(pdus.QuerySm(known, 5, 0, "MyCompany"))
+    assert (response.status, response.message_state) == (0, MessageState.ENROUTE)
+    # Only the new message has a receipt, under the id that the customer knows.
     assert not SmppReceipt.objects.exists()
     now = datetime.now(UTC)
     advance(Message.objects.filter(id=new.id), "delivered", sent_at=now, final_at=now)
     receipt = esme.receive()
     assert receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == known
     assert receipt.tlv_int(Tag.MESSAGE_STATE) == MessageState.DELIVERED
-    esme.answer(receipt)
+    esme.respond(receipt)
 
 
-def test_it_may_be_replaced_again_and_canceled(esme, member) -> None:
+def test_replaced_message_may_be_replaced_again_and_canceled(esme, member) -> None:
     known = esme.request(scheduled()).message_id
     for text in (b"second", b"third"):
         assert esme.request(replacement(known, text)).status == 0
@@ -92,7 +92,7 @@ def test_it_may_be_replaced_again_and_canceled(esme, member) -> None:
     assert member.customer.balance() == 100 * MICRO
 
 
-def test_times_are_replaced_where_they_are_given(esme, member) -> None:
+def test_given_times_are_replaced(esme, member) -> None:
     known = esme.request(scheduled()).message_id
     at = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=5)
     wanted = replacement(
@@ -104,15 +104,15 @@ def test_times_are_replaced_where_they_are_given(esme, member) -> None:
 
 
 def test_queued_message_and_its_coding(esme, member) -> None:
-    """A replace_sm has no data_coding: it is the submit's."""
+    """A replace_sm has no data_coding: the submit's applies."""
     known = esme.request(submit("مرحبا".encode("utf-16-be"), data_coding=8)).message_id
     assert esme.request(replacement(known, "وداعا".encode("utf-16-be"))).status == 0
     assert texts(member) == {"مرحبا": "canceled", "وداعا": "queued"}
 
 
 def test_long_text_by_the_id_of_any_part(esme, member) -> None:
-    answers = [esme.request(pdu) for pdu in parts_of(LONG, "8")]
-    assert esme.request(replacement(answers[1].message_id, b"short now")).status == 0
+    responses = [esme.request(pdu) for pdu in parts_of(LONG, "8")]
+    assert esme.request(replacement(responses[1].message_id, b"short now")).status == 0
     assert texts(member) == {LONG: "canceled", "short now": "queued"}
     new = Message.objects.get(status="queued")
     assert {row.message_id for row in SmppSubmit.objects.all()} == {new.id}
@@ -132,7 +132,7 @@ def test_long_text_by_the_id_of_any_part(esme, member) -> None:
         ({"validity_period": "200101000000000+"}, Status.ESME_RINVEXPIRY),
     ],
 )
-def test_refused_and_nothing_changed(esme, member, fields, status) -> None:
+def test_refused_replacement_changes_nothing(esme, member, fields, status) -> None:
     known = esme.request(scheduled()).message_id
     wanted = replacement(known)
     for name, value in fields.items():
@@ -143,14 +143,14 @@ def test_refused_and_nothing_changed(esme, member, fields, status) -> None:
 
 
 @pytest.mark.parametrize("status", ["sending", "sent", "delivered", "canceled"])
-def test_what_a_carrier_has_is_not_replaced(esme, member, status) -> None:
+def test_submitted_message_is_not_replaced(esme, member, status) -> None:
     known = esme.request(submit()).message_id
     advance(Message.objects.all(), status)
     assert esme.request(replacement(known)).status == Status.ESME_RREPLACEFAIL
     assert texts(member) == {"hello": status}
 
 
-def test_text_of_which_parts_are_missing_is_not_replaced(esme, member) -> None:
+def test_incomplete_text_is_not_replaced(esme, member) -> None:
     known = esme.request(parts_of(LONG, "8")[0]).message_id
     assert esme.request(replacement(known)).status == Status.ESME_RREPLACEFAIL
 
@@ -162,9 +162,9 @@ def test_balance_that_does_not_cover_the_new_text_changes_nothing(
     try:
         with poor.bound(server.port) as esme:
             known = esme.request(scheduled(receipt=1)).message_id
-            answer = esme.request(replacement(known, b"x" * 200))
-            assert answer.status == Status.ESME_RSUBMITFAIL
-            # What the old text cost counts: as long a text is covered.
+            response = esme.request(replacement(known, b"x" * 200))
+            assert response.status == Status.ESME_RSUBMITFAIL
+            # The refund of the old text counts: a text as long is covered.
             assert esme.request(replacement(known, b"as short")).status == 0
         assert texts(poor) == {"hello": "canceled", "as short": "scheduled"}
         assert poor.customer.balance() == 0
@@ -173,7 +173,7 @@ def test_balance_that_does_not_cover_the_new_text_changes_nothing(
         poor.close()
 
 
-def test_carrier_that_takes_it_in_that_moment_wins(esme, member, monkeypatch) -> None:
+def test_concurrent_claim_of_a_carrier_worker_wins(esme, member, monkeypatch) -> None:
     known = esme.request(submit()).message_id
     exchange = replace._exchange
 
@@ -183,12 +183,12 @@ def test_carrier_that_takes_it_in_that_moment_wins(esme, member, monkeypatch) ->
 
     monkeypatch.setattr(replace, "_exchange", late)
     assert esme.request(replacement(known)).status == Status.ESME_RREPLACEFAIL
-    # The test's own update was undone with the rest.
+    # The test's own update was rolled back, too.
     assert texts(member) == {"hello": "queued"}
     assert {row.message_id for row in SmppSubmit.objects.all()} == {Message.objects.get().id}
 
 
-def test_replacing_counts_as_submitting(server, member) -> None:
+def test_replacement_counts_as_a_submit(server, member) -> None:
     member.set(throughput=1)
     with member.bound(server.port) as esme:
         known = esme.request(scheduled()).message_id

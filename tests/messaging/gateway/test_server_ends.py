@@ -1,4 +1,4 @@
-"""The ends of binds under load: whatever was accepted has been answered, whoever ends the bind."""
+"""Ends of binds under load: every accepted submit gets a response, whichever side unbinds."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ if TYPE_CHECKING:
     from tests.support.factories import World
 
 A_SECOND = 400
-"""Submits of one busy bind."""
-ON_ITS_WAY = 40
-"""What an ESME has sent when our unbind arrives: a tenth of a second's, as over a real network."""
+"""Submits per second of one busy bind."""
+IN_TRANSIT = 40
+"""Submits in transit when our unbind arrives: those of a tenth of a second."""
 
 
 @pytest.fixture
@@ -51,16 +51,16 @@ def member(committed_world, settings) -> Iterator[Member]:
 
 @pytest.fixture
 def member_of_process(committed_world) -> Iterator[Member]:
-    """With the slow hash: the process knows no other."""
+    """With the slow hash, the only one that the process supports."""
     yield from _members(committed_world)
 
 
 def _members(world: World) -> Iterator[Member]:
     cache.clear()
     world.serve()
-    made = Member(world, customer={"credits": 100_000})
-    yield made
-    made.close()
+    created = Member(world, customer={"credits": 100_000})
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -73,11 +73,11 @@ def server(test_database, django_db_blocker) -> Iterator[RunningServer]:
 
 
 class Busy:
-    """An ESME that submits all the time, and unbinds politely when it is asked to."""
+    """An ESME that submits all the time, and responds to an unbind."""
 
     def __init__(self, esme: RawEsme) -> None:
         self.esme = esme
-        self.answers: list[Any] = []
+        self.responses: list[Any] = []
         self.sent = 0
         self.unbound = False
         self._over = threading.Event()
@@ -97,7 +97,7 @@ class Busy:
         try:
             while (pdu := self.esme.receive(20.0)) is not None:
                 if isinstance(pdu, pdus.SubmitSmResp):
-                    self.answers.append(pdu)
+                    self.responses.append(pdu)
                 elif isinstance(pdu, pdus.Unbind):
                     self._unbind(pdu)
         finally:
@@ -107,13 +107,13 @@ class Busy:
         self._over.set()
         with self._lock:
             self.unbound = True
-            late = [submit() for _ in range(ON_ITS_WAY)]
+            late = [submit() for _ in range(IN_TRANSIT)]
             for late_one in late:
                 self.esme._sequence += 1
                 late_one.sequence = self.esme._sequence
-            self.sent += ON_ITS_WAY
-            answer = pdus.UnbindResp(sequence=pdu.sequence)
-            self.esme.send_raw(b"".join(map(encode, [*late, answer])))
+            self.sent += IN_TRANSIT
+            response = pdus.UnbindResp(sequence=pdu.sequence)
+            self.esme.send_raw(b"".join(map(encode, [*late, response])))
 
     def finished(self) -> None:
         """Wait until the connection is closed."""
@@ -122,15 +122,17 @@ class Busy:
             assert not thread.is_alive()
 
 
-def told(busy: Busy) -> set[Any]:
-    """The messages that it was told are accepted."""
+def acknowledged(busy: Busy) -> set[Any]:
+    """Return the messages that the ESME got a positive response for."""
     return {
-        ids.parse_id(ids.MESSAGE, answer.message_id) for answer in busy.answers if not answer.status
+        ids.parse_id(ids.MESSAGE, response.message_id)
+        for response in busy.responses
+        if not response.status
     }
 
 
 def is_accounted_for(busy: Busy, member: Member) -> None:
-    """Each message that is stored was answered with its id, and each id is of a message."""
+    """Check that the stored messages are exactly those with a positive response."""
     assert busy.unbound
     stored = set(
         Message.objects.filter(organization=member.customer.organization).values_list(
@@ -138,10 +140,11 @@ def is_accounted_for(busy: Busy, member: Member) -> None:
         )
     )
     assert len(stored) > A_SECOND / 4
-    assert stored == told(busy), f"{len(stored - told(busy))} of {len(stored)} were not answered"
-    # What came too late may be sent again, and says so.
-    assert {answer.status for answer in busy.answers} <= {0, Status.ESME_RMSGQFUL}
-    assert len(busy.answers) == busy.sent
+    missing = len(stored - acknowledged(busy))
+    assert stored == acknowledged(busy), f"{missing} of {len(stored)} got no response"
+    # Late submits may be sent again, as their status says.
+    assert {response.status for response in busy.responses} <= {0, Status.ESME_RMSGQFUL}
+    assert len(busy.responses) == busy.sent
 
 
 def stop_it(running: RunningServer, _member: Member) -> None:
@@ -165,19 +168,19 @@ def suspend(running: RunningServer, member: Member) -> None:
 
 
 @pytest.mark.parametrize("end", [end_bind, disable, suspend, stop_it])
-def test_nothing_that_was_accepted_stays_unanswered(
+def test_every_accepted_submit_gets_a_response(
     member: Member, end: Callable[[RunningServer, Member], None]
 ) -> None:
     with running_server() as running, member.bound(running.port) as esme:
         busy = Busy(esme)
-        eventually(lambda: len(busy.answers) > A_SECOND / 2, 20)
+        eventually(lambda: len(busy.responses) > A_SECOND / 2, 20)
         end(running, member)
         busy.finished()
         is_accounted_for(busy, member)
 
 
 @pytest.mark.timeout(180)
-def test_server_process_that_is_ended_answers_all_that_it_accepted(
+def test_stopped_server_process_responds_to_all_accepted_submits(
     member_of_process: Member,
 ) -> None:
     member = member_of_process
@@ -187,7 +190,7 @@ def test_server_process_that_is_ended_answers_all_that_it_accepted(
         eventually(lambda: _serves(port), 60)
         with member.bound(port) as esme:
             busy = Busy(esme)
-            eventually(lambda: len(busy.answers) > A_SECOND / 2, 20)
+            eventually(lambda: len(busy.responses) > A_SECOND / 2, 20)
             process.send_signal(signal.SIGTERM)
             busy.finished()
             assert process.wait(20) == 0
@@ -204,22 +207,22 @@ def _serves(port: int) -> bool:
     return False
 
 
-def test_silent_receiver_does_not_keep_its_submits_from_being_answered(
+def test_silent_receiver_does_not_delay_submit_responses(
     server: RunningServer, member: Member
 ) -> None:
-    """It acknowledges no receipt: that is not waited for longer than a moment."""
+    """It acknowledges no receipts, which must delay the stop only for a moment."""
     with member.bound(server.port) as esme:
         assert esme.request(submit(receipt=1)).status == 0
         delivered()
         assert isinstance(esme.receive(), pdus.DeliverSm)
         busy = Busy(esme)
-        eventually(lambda: len(busy.answers) > A_SECOND / 4, 20)
-        begun = time.monotonic()
+        eventually(lambda: len(busy.responses) > A_SECOND / 4, 20)
+        started = time.monotonic()
         end_bind(server, member)
         busy.finished()
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - started < 5
         stored = {message.id for message in member.customer.messages()}
-        assert len(stored - told(busy)) == 1  # the first, whose answer was read here
+        assert len(stored - acknowledged(busy)) == 1  # the first, whose response was read here
 
 
 # -- the customer unbinds ----------------------------------------------------------------------
@@ -232,36 +235,36 @@ def delivered() -> None:
     )
 
 
-def test_unbind_of_who_owes_acknowledgements_is_answered_at_once(
+def test_unbind_with_pending_receipts_gets_an_immediate_response(
     server: RunningServer, member: Member
 ) -> None:
-    """What it did not acknowledge goes back to the queue, and out over the next bind."""
+    """Unacknowledged receipts return to the queue, and are sent over the next bind."""
     with member.bound(server.port) as esme:
         for _ in range(3):
             assert esme.request(submit(receipt=1)).status == 0
         delivered()
-        owed = [esme.receive() for _ in range(3)]
-        assert {type(pdu) for pdu in owed} == {pdus.DeliverSm}
-        begun = time.monotonic()
+        pending = [esme.receive() for _ in range(3)]
+        assert {type(pdu) for pdu in pending} == {pdus.DeliverSm}
+        started = time.monotonic()
         assert type(esme.request(pdus.Unbind())) is pdus.UnbindResp
         assert esme.closed()
-        assert time.monotonic() - begun < 1
+        assert time.monotonic() - started < 1
     with member.bound(server.port) as esme:
         again = [esme.receive() for _ in range(3)]
         for pdu in again:
-            esme.answer(pdu)
-        assert sorted(p.short_message for p in again) == sorted(p.short_message for p in owed)
+            esme.respond(pdu)
+        assert sorted(p.short_message for p in again) == sorted(p.short_message for p in pending)
         eventually(lambda: not SmppReceipt.objects.exists())
 
 
-def test_unbind_behind_submits_comes_after_their_answers(
+def test_unbind_response_comes_after_the_submit_responses(
     server: RunningServer, member: Member
 ) -> None:
     with member.bound(server.port) as esme:
         sequences = esme.send(*(submit() for _ in range(50)), pdus.Unbind())
-        answers = [esme.receive() for _ in sequences]
+        responses = [esme.receive() for _ in sequences]
         assert esme.closed()
-    assert [type(answer) for answer in answers[:-1]] == [pdus.SubmitSmResp] * 50
-    assert {answer.status for answer in answers} == {0}
-    assert type(answers[-1]) is pdus.UnbindResp
+    assert [type(response) for response in responses[:-1]] == [pdus.SubmitSmResp] * 50
+    assert {response.status for response in responses} == {0}
+    assert type(responses[-1]) is pdus.UnbindResp
     assert len(member.customer.messages()) == 50

@@ -1,7 +1,7 @@
-"""The SMPP server is really killed under load, on the running platform: nothing is lost.
+"""The SMPP server is killed under load, on the running platform: nothing is lost.
 
-What was answered is stored once; what was not answered may be sent again; receipts go on with the
-next bind, and only those that were under way may come twice.
+Submits with a response are stored once; those without one may be sent again. Receipts continue on
+the next bind, and only outstanding ones may arrive twice.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def _without_earlier_messages(site: Site) -> None:
 
 
 class Load:
-    """Clients that bind, submit in a window, and come back whenever they are cut off."""
+    """Clients that bind, submit in a window, and reconnect whenever they are cut off."""
 
     def __init__(self, site: Site) -> None:
         self.demo = site.demo
@@ -58,8 +58,8 @@ class Load:
     def start(self) -> None:
         self._thread.start()
 
-    def answers_more(self, site: Site) -> None:
-        """Wait until several hundred more submits have been answered."""
+    def gets_more_responses(self, site: Site) -> None:
+        """Wait for several hundred more submit responses."""
         wanted = len(self.answered) + 300
         until(lambda: len(self.answered) > wanted, 40, lambda: site.text[-3000:])
 
@@ -125,9 +125,9 @@ class Load:
 
 
 def test_magic_numbers_of_a_test_account(site: Site) -> None:
-    """To the simulator and back, for nothing."""
+    """They go to the simulator and back, free of charge."""
     site.sql("UPDATE messaging_smppaccount SET test = true")
-    demo, told = site.demo, {}
+    demo, reported = site.demo, {}
     before = site.sql("SELECT micro FROM accounts_balance")
     fates = {
         "966500000001": "DELIVRD",
@@ -145,10 +145,10 @@ def test_magic_numbers_of_a_test_account(site: Site) -> None:
             assert isinstance(pdu, DeliverSm)
             receipt = parse_receipt(pdu.short_message, pdu.tlvs)
             assert receipt is not None
-            assert pdu.source_addr not in told
-            told[pdu.source_addr] = receipt.raw_state
+            assert pdu.source_addr not in reported
+            reported[pdu.source_addr] = receipt.raw_state
             link.respond(pdu)
-            if len(told) == len(fates):
+            if len(reported) == len(fates):
                 done.set()
 
         bind = BindTransceiver(demo["IMISSIVE_SMPP_SYSTEM_ID"], demo["IMISSIVE_SMPP_PASSWORD"])
@@ -162,25 +162,25 @@ def test_magic_numbers_of_a_test_account(site: Site) -> None:
             )
             assert (await link.request(pdu)).status == 0
         await asyncio.wait_for(done.wait(), 40)
-        await asyncio.sleep(0.5)  # nothing comes twice, whatever the carrier does
+        await asyncio.sleep(0.5)  # no receipt arrives twice, whatever the carrier does
         await link.unbind()
 
     asyncio.run(run())
-    assert told == fates
+    assert reported == fates
     assert site.sql("SELECT micro FROM accounts_balance") == before
 
 
-def test_server_is_killed_under_load(site: Site) -> None:
+def test_server_killed_under_load_loses_nothing(site: Site) -> None:
     load = Load(site)
     load.start()
     until(lambda: len(load.answered) > 300, 30, lambda: site.text[-3000:])
     for _ in range(2):
         site.kill("smpp")
-        load.answers_more(site)
+        load.gets_more_responses(site)
     load.stop_sending()
     site.settle(60)
-    owed = "SELECT count(*) FROM messaging_smppreceipt"
-    until(lambda: site.sql(owed) == [(0,)], 60, lambda: site.sql(owed))
+    pending = "SELECT count(*) FROM messaging_smppreceipt"
+    until(lambda: site.sql(pending) == [(0,)], 60, lambda: site.sql(pending))
     time.sleep(0.5)
     load.end()
 
@@ -188,7 +188,7 @@ def test_server_is_killed_under_load(site: Site) -> None:
     assert len(set(load.answered)) == len(load.answered)
     assert set(load.answered) <= stored
     assert not load.refused
-    # Of what was not answered some is stored, never more than was in the dead server's windows.
+    # Some submits without a response are stored, never more than the dead server's windows.
     assert len(stored - set(load.answered)) <= load.unanswered <= 2 * WINDOW * BINDS
     [(messages, charged)] = site.sql(
         "SELECT (SELECT count(*) FROM messaging_message),"
@@ -202,8 +202,8 @@ def test_server_is_killed_under_load(site: Site) -> None:
     assert site.manage("check_ledger").returncode == 0
 
 
-def test_server_that_is_ended_drains(site: Site) -> None:
-    """SIGTERM: every submit that was written is answered, and no receipt comes twice."""
+def test_stopped_server_drains(site: Site) -> None:
+    """After SIGTERM, every stored submit gets its response, and no receipt arrives twice."""
     load = Load(site)
     load.start()
     until(lambda: len(load.answered) > 200, 30, lambda: site.text[-3000:])
@@ -212,13 +212,13 @@ def test_server_that_is_ended_drains(site: Site) -> None:
     assert before is not None
     os.kill(before, signal.SIGTERM)
     until(lambda: site.pid("smpp") not in (None, before), 30)
-    load.answers_more(site)
+    load.gets_more_responses(site)
     load.stop_sending()
     site.settle(60)
-    owed = "SELECT count(*) FROM messaging_smppreceipt"
-    until(lambda: site.sql(owed) == [(0,)], 60, lambda: site.sql(owed))
+    pending = "SELECT count(*) FROM messaging_smppreceipt"
+    until(lambda: site.sql(pending) == [(0,)], 60, lambda: site.sql(pending))
     load.end()
     assert set(load.answered) <= set(load.receipts)
     assert set(load.receipts.values()) == {1}
-    # What was on its way when the server sent its unbind may be sent again: nothing is stored.
+    # Submits in transit when the server sent its unbind may be sent again: they are not stored.
     assert set(load.refused) <= {Status.ESME_RMSGQFUL}

@@ -1,4 +1,4 @@
-"""Several SMPP server processes on one port (SMPP_REUSE_PORT): what they share, and their ends."""
+"""Several SMPP server processes on one port (SMPP_REUSE_PORT): shared state, and their ends."""
 
 from __future__ import annotations
 
@@ -34,16 +34,16 @@ BINDS = 16
 
 @pytest.fixture
 def member(committed_world):
-    """With the slow hash: the processes know no other."""
+    """With the slow hash, the only one that the processes support."""
     cache.clear()
     committed_world.serve()
-    made = Member(committed_world, "shared", max_binds=BINDS)
-    yield made
-    made.close()
+    created = Member(committed_world, "shared", max_binds=BINDS)
+    yield created
+    created.close()
 
 
 def server(port: int, *, reuse: bool = True) -> subprocess.Popen[bytes]:
-    """`manage.py smpp_server` on that port, on this test's database."""
+    """Start `manage.py smpp_server` on that port, with this test's database."""
     database = urlsplit(os.environ["DATABASE_URL"])
     path = f"/{connection.settings_dict['NAME']}"
     env = {
@@ -63,7 +63,7 @@ def server(port: int, *, reuse: bool = True) -> subprocess.Popen[bytes]:
 
 @pytest.fixture
 def port() -> Iterator[int]:
-    """A port that is held for those that share it: nobody else gets it."""
+    """Reserve a port for the processes that share it."""
     with socket.socket() as held:
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         held.bind(("127.0.0.1", 0))
@@ -83,7 +83,7 @@ def pair(member, port) -> Iterator[list[subprocess.Popen[bytes]]]:
 
 
 def _listening(running: list[subprocess.Popen[bytes]], port: int) -> bool:
-    """Return whether both have entered themselves and somebody answers."""
+    """Return whether both servers are registered and one responds."""
     assert all(process.poll() is None for process in running), [p.stderr for p in running]
     names = {f":{process.pid}" for process in running}
     seen = {f":{name.rpartition(':')[2]}" for name in _names()}
@@ -105,7 +105,7 @@ def _bind(port: int, member: Member) -> tuple[RawEsme, int]:
 
 @pytest.mark.timeout(180)
 def test_two_processes_on_one_port(member, port, pair) -> None:
-    """They share the binds out, count them together, join one text; one ends, the other serves."""
+    """They share the binds and their count, and one text; one stops, the other serves."""
     with contextlib.ExitStack() as stack:
         esmes = []
         for _ in range(BINDS):

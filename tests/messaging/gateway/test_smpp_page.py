@@ -1,4 +1,4 @@
-"""The SMPP pages: the live console, and a new password that is shown once."""
+"""The SMPP pages: the live console, and a new password that is displayed once."""
 
 import re
 from datetime import timedelta
@@ -14,7 +14,7 @@ from accounts.roles import Role
 from messaging.gateway import accounts, history, sessions
 from messaging.gateway.bind_auth import Denied, Gate
 from messaging.gateway.console import Console
-from messaging.gateway.sessions import Newcomer
+from messaging.gateway.sessions import BindInfo
 from messaging.models import SmppAccount, SmppServer, SmppSession
 from messaging.smpp import pdus
 from tests.support.factories import Customer
@@ -27,7 +27,7 @@ from tests.support.people import (
 from tests.support.smpp_servers import QUICK_HASHERS, submit
 
 PASSWORD = re.compile(r'id="the-secret">(\w{8})<')
-NEWCOMER = Newcomer("trx", "203.0.113.9", 40000, True, 0x34, "")
+BIND_INFO = BindInfo("trx", "203.0.113.9", 40000, True, 0x34, "")
 
 
 @pytest.fixture(autouse=True)
@@ -60,7 +60,7 @@ def _text(client: Client, url: str, **headers: str) -> str:
 
 
 def bind(account: SmppAccount, console: Console | None = None, **fields: object) -> SmppSession:
-    """A live bind, as its server reports it."""
+    """Create a live bind, as its server reports it."""
     console = console or Console()
     now = timezone.now()
     server = SmppServer.objects.create(name="there:1", started_at=now, seen_at=now)
@@ -75,14 +75,14 @@ def bind(account: SmppAccount, console: Console | None = None, **fields: object)
 # -- the console -------------------------------------------------------------------------------
 
 
-def test_without_an_account_it_tells_how_to_get_one(developer, customer: Customer) -> None:
+def test_page_without_an_account_explains_how_to_get_one(developer, customer: Customer) -> None:
     page = _text(developer, _smpp(customer))
     assert "Ask support" in page
     assert "hx-get" not in page
     assert f'href="{_smpp(customer)}"' not in _text(developer, _home(customer))
 
 
-def test_the_menu_has_it_for_whom_it_is_switched_on(
+def test_menu_entry_depends_on_the_setting(
     developer, customer: Customer, account, outsider: Customer
 ) -> None:
     assert f'href="{_smpp(customer)}"' in _text(developer, _home(customer))
@@ -90,12 +90,12 @@ def test_the_menu_has_it_for_whom_it_is_switched_on(
     assert "/smpp/" not in _text(theirs, _home(outsider))
 
 
-def test_what_to_bind_to(developer, customer: Customer, account, settings) -> None:
+def test_page_shows_host_and_ports(developer, customer: Customer, account, settings) -> None:
     settings.SMPP_PUBLIC_HOST, settings.SMPP_PORT = "smpp.example.com", 27755
     SmppAccount.objects.update(networks=["198.51.100.0/24"], throughput=1500)
     page = _text(developer, _smpp(customer))
-    for shown in ("smpp.example.com", "27755", "acme", "198.51.100.0/24", "1,500", "Not bound"):
-        assert shown in page, shown
+    for displayed in ("smpp.example.com", "27755", "acme", "198.51.100.0/24", "1,500", "Not bound"):
+        assert displayed in page, displayed
     assert "Port with TLS" not in page
     settings.SMPP_TLS_CERT, settings.SMPP_TLS_PORT = "cert.pem", 35500
     assert "35500" in _text(developer, _smpp(customer))
@@ -107,11 +107,11 @@ def test_binds_with_their_window_pace_and_throttles(developer, customer, account
     bind(account, pending=14, submits=4821, pace=41.5, throttled=90, receipts=777, outstanding=3)
     bind(account, kind="rx", port=40001)
     page = _text(developer, _smpp(customer))
-    for shown in (
+    for displayed in (
         "2</bdi> of", "203.0.113.9:40000", "14 / 100", "41.5", "4,821", "90</bdi> throttled",
         "777", "3</bdi> under way", "Receiver",
     ):  # fmt: skip
-        assert shown in page, shown
+        assert displayed in page, displayed
 
 
 def test_a_dead_servers_binds_are_not_shown(developer, customer, account) -> None:
@@ -125,10 +125,10 @@ def test_a_dead_servers_binds_are_not_shown(developer, customer, account) -> Non
 def test_pdus_and_errors_are_decoded_and_masked(developer, customer, account) -> None:
     console = Console()
     console.note("<", pdus.BindTransceiver("acme", "pass1234", sequence=1))
-    asked = submit(b"\x05\x00\x03\x11\x03\x02the secret text", "966509999999", esm_class=0x40)
-    asked.sequence = 2
-    console.note("<", asked)
-    console.note_answer(asked, 0x0B)
+    request = submit(b"\x05\x00\x03\x11\x03\x02the secret text", "966509999999", esm_class=0x40)
+    request.sequence = 2
+    console.note("<", request)
+    console.note_response(request, 0x0B)
     receipt = pdus.DeliverSm(
         "", 1, 1, "966509999999", 5, 0, "MyCompany", 4, sequence=3,
         short_message=b"id:abc123 stat:DELIVRD err:000 text:the secret text",
@@ -137,39 +137,39 @@ def test_pdus_and_errors_are_decoded_and_masked(developer, customer, account) ->
     console.note_silence(receipt)
     bind(account, console)
     page = _text(developer, _smpp(customer))
-    for shown in (
+    for displayed in (
         "bind_transceiver #1", "submit_sm #2", "destination_addr=96650…99", "part=2/3",
         "ESME_RINVDSTADR", "id=abc123 stat=DELIVRD", "no answer in time", "text=••••",
     ):  # fmt: skip
-        assert shown in page, shown
+        assert displayed in page, displayed
     for hidden in ("the secret", "966509999999", "pass1234"):
         assert hidden not in page, hidden
 
 
-def test_refused_binds_are_told_with_their_reason(developer, customer, account) -> None:
+def test_refused_binds_are_listed_with_their_reason(developer, customer, account) -> None:
     gate = Gate(sessions.open_server())
     with pytest.raises(Denied):
-        gate.admit("acme", "wrong", NEWCOMER)
+        gate.admit("acme", "wrong", BIND_INFO)
     page = _text(developer, _smpp(customer))
     assert "ESME_RINVPASWD" in page
     assert "Wrong password." in page
-    history.ended(account.id, NEWCOMER, "closed by us: whatever")
-    history.ended(account.id, NEWCOMER, "unbound by the peer")
+    history.ended(account.id, BIND_INFO, "closed by us: whatever")
+    history.ended(account.id, BIND_INFO, "unbound by the peer")
     page = _text(developer, _smpp(customer))
     assert "Closed by us." in page
     assert "You unbound." in page
 
 
-def test_a_hundred_happenings_are_kept(account, monkeypatch) -> None:
+def test_a_hundred_history_entries_are_kept(account, monkeypatch) -> None:
     monkeypatch.setattr(history, "KEPT", 3)
     for _ in range(5):
-        history.bound(account.id, NEWCOMER)
-    history.refused(account.id, NEWCOMER, 0x0E, history.PASSWORD)
+        history.bound(account.id, BIND_INFO)
+    history.refused(account.id, BIND_INFO, 0x0E, history.PASSWORD)
     kept = list(account.smpphappening_set.order_by("id").values_list("what", flat=True))
     assert kept == ["bound", "bound", "refused"]
 
 
-def test_it_refreshes_only_where_there_is_something_new(developer, customer, account) -> None:
+def test_page_refreshes_only_changed_fragments(developer, customer, account) -> None:
     url = _smpp(customer)
     seen = re.search(r"seen=(\w+)", _text(developer, url))
     assert seen
@@ -181,7 +181,7 @@ def test_it_refreshes_only_where_there_is_something_new(developer, customer, acc
     assert "<html" not in page
 
 
-def test_the_page_costs_the_same_with_many_binds(
+def test_number_of_queries_is_constant_with_many_binds(
     developer, customer, account, django_assert_max_num_queries
 ) -> None:
     bind(account)
@@ -200,11 +200,11 @@ def test_the_page_costs_the_same_with_many_binds(
 def _rotate(client: Client, url: str, **fields: str) -> str:
     found = re.search(r'name="once" value="([^"]+)"', _text(client, url))
     assert found
-    answer = client.post(url, {"once": found[1], "overlap": "24", **fields}, follow=True)
-    return answer.content.decode()
+    response = client.post(url, {"once": found[1], "overlap": "24", **fields}, follow=True)
+    return response.content.decode()
 
 
-def test_new_password_is_shown_once_and_works_beside_the_old_one(
+def test_new_password_is_shown_once_and_the_old_one_stays_valid(
     developer, customer: Customer, account
 ) -> None:
     old = accounts.rotate_password(account)
@@ -213,7 +213,7 @@ def test_new_password_is_shown_once_and_works_beside_the_old_one(
     assert found
     gate = Gate(sessions.open_server())
     for password in (old, found[1]):
-        gate.admit("acme", password, NEWCOMER)
+        gate.admit("acme", password, BIND_INFO)
     for path in (_smpp(customer), url):
         assert found[1] not in _text(developer, path)
     entry = AuditEntry.objects.get(action="smpp_account.password_rotated")
@@ -221,27 +221,27 @@ def test_new_password_is_shown_once_and_works_beside_the_old_one(
     assert "still works until" in _text(developer, url)
 
 
-def test_a_leaked_password_ends_at_once(developer, customer: Customer, account) -> None:
+def test_a_leaked_password_is_revoked_immediately(developer, customer: Customer, account) -> None:
     old = accounts.rotate_password(account)
     assert PASSWORD.search(
         _rotate(developer, _smpp(customer, f"{account.pk}/password/"), overlap="0")
     )
     with pytest.raises(Denied):
-        Gate(sessions.open_server()).admit("acme", old, NEWCOMER)
+        Gate(sessions.open_server()).admit("acme", old, BIND_INFO)
 
 
-def test_double_click_makes_one_password(developer, customer: Customer, account) -> None:
+def test_double_click_creates_one_password(developer, customer: Customer, account) -> None:
     url = _smpp(customer, f"{account.pk}/password/")
     form = {"once": "the-same", "overlap": "24"}
     assert PASSWORD.search(developer.post(url, form).content.decode())
-    made = SmppAccount.objects.get(pk=account.pk).password_hash
+    created = SmppAccount.objects.get(pk=account.pk).password_hash
     again = developer.post(url, form, follow=True).content.decode()
     assert "made already" in again
-    assert SmppAccount.objects.get(pk=account.pk).password_hash == made
+    assert SmppAccount.objects.get(pk=account.pk).password_hash == created
 
 
 @pytest.mark.parametrize("fields", [{"overlap": "1000"}, {"overlap": ""}, {"once": ""}])
-def test_bad_form_changes_nothing(developer, customer: Customer, account, fields) -> None:
+def test_invalid_form_changes_nothing(developer, customer: Customer, account, fields) -> None:
     url = _smpp(customer, f"{account.pk}/password/")
     assert not PASSWORD.search(_rotate(developer, url, **fields))
     before = account.password_hash
@@ -261,13 +261,13 @@ def test_another_organizations_account_is_not_found(developer, customer, outside
 def test_operator_sees_the_same_and_ends_a_bind(account, settings) -> None:
     admin = browser(operator())
     console = Console()
-    asked = submit(b"the secret text", "966509999999")
-    console.note("<", asked)
-    console.note_answer(asked, 0x58)
+    request = submit(b"the secret text", "966509999999")
+    console.note("<", request)
+    console.note_response(request, 0x58)
     session = bind(account, console)
     page = _text(admin, f"/admin/messaging/smppaccount/{account.pk}/console/")
-    for shown in ("203.0.113.9:40000", "ESME_RTHROTTLED", "96650…99", "every 4s"):
-        assert shown in page, shown
+    for displayed in ("203.0.113.9:40000", "ESME_RTHROTTLED", "96650…99", "every 4s"):
+        assert displayed in page, displayed
     assert "secret text" not in page
     url = f"/admin/messaging/smppsession/{session.pk}/end/"
     assert url in page

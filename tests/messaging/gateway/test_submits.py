@@ -50,9 +50,9 @@ def member(committed_world, settings):
     settings.PASSWORD_HASHERS = QUICK_HASHERS
     cache.clear()
     committed_world.serve()
-    made = Member(committed_world)
-    yield made
-    made.close()
+    created = Member(committed_world)
+    yield created
+    created.close()
 
 
 @pytest.fixture(scope="module")
@@ -73,30 +73,30 @@ def stored(member: Member) -> Message:
 
 
 def refused(esme, member, pdu: pdus.Request) -> int:
-    """The status that a submit is refused with; nothing of it is kept or charged."""
+    """Return the status of a refused submit, of which nothing may be stored or charged."""
     before = member.customer.stored()
-    answer = esme.request(pdu)
+    response = esme.request(pdu)
     assert member.customer.stored() == before
     assert not SmppSubmit.objects.exists()
-    assert not getattr(answer, "message_id", "")
-    return int(answer.status)
+    assert not getattr(response, "message_id", "")
+    return int(response.status)
 
 
-# -- what is accepted --------------------------------------------------------------------------
+# -- accepted submits --------------------------------------------------------------------------
 
 
-def test_submit_is_stored_and_charged_before_it_is_answered(esme, member) -> None:
-    answer = esme.request(submit(b"hello"))
-    assert answer.status == 0
+def test_submit_is_stored_and_charged_before_the_response(esme, member) -> None:
+    response = esme.request(submit(b"hello"))
+    assert response.status == 0
     message = stored(member)
-    assert ids.parse_id(ids.MESSAGE, answer.message_id) == message.id
+    assert ids.parse_id(ids.MESSAGE, response.message_id) == message.id
     assert (message.to, message.sender, message.text) == (PHONE, SENDER, "hello")
     assert (message.source, message.status, message.test) == ("smpp", "queued", False)
     assert member.customer.ledger() == [("charge", -MICRO, message.id)]
     assert [kind for kind, _ in member.customer.events()] == []
 
 
-def test_webhooks_hear_of_it(esme, member, committed_world) -> None:
+def test_submit_creates_webhook_events(esme, member, committed_world) -> None:
     committed_world.endpoint(member.customer)
     esme.request(submit())
     assert member.customer.events() == [("message.queued", stored(member).id)]
@@ -134,22 +134,22 @@ SEVENTY = "مرحبا بكم " * 7
         (BOM_BE + "مرحبا".encode("utf-16-be") + b"\0", "مرحبا"),
     ],
 )
-def test_byte_order_marks_are_no_text(esme, member, octets, expected) -> None:
-    """70 letters stay one part, and none is read the wrong way round."""
+def test_byte_order_marks_are_removed(esme, member, octets, expected) -> None:
+    """70 letters stay one part, and all have the right byte order."""
     assert esme.request(submit(octets, data_coding=8)).status == 0
     message = stored(member)
     assert (message.text, message.parts, message.price) == (expected, 1, MICRO)
 
 
 @pytest.mark.parametrize("octets", [BOM_BE, BOM_LE, BOM_BE + b"\0", BOM_LE + b"a"])
-def test_a_byte_order_mark_alone_is_no_text(esme, member, octets) -> None:
+def test_a_byte_order_mark_alone_is_an_empty_text(esme, member, octets) -> None:
     refused(esme, member, submit(octets, data_coding=8))
 
 
 @pytest.mark.parametrize("order", ["utf-16-be", "utf-16-le"])
 @pytest.mark.parametrize("marks", ["first", "each"])
 def test_byte_order_marks_of_parts(esme, member, order, marks) -> None:
-    """As of a text that was written whole and then cut, or of parts that were written singly."""
+    """Of a text encoded as a whole and then split, or of parts encoded one by one."""
     long = "رسالة طويلة 👋 إلى العميل " * 5
     mark = BOM_BE if order == "utf-16-be" else BOM_LE
     octets = long.encode(order)
@@ -176,7 +176,7 @@ def test_byte_order_marks_of_parts(esme, member, order, marks) -> None:
         ({"tlvs": {int(Tag.MESSAGE_PAYLOAD): b"hello\0"}}, b""),
     ],
 )
-def test_counted_nul_at_the_end_is_no_text(esme, member, fields, octets) -> None:
+def test_counted_final_nul_is_removed(esme, member, fields, octets) -> None:
     assert esme.request(submit(octets, **fields)).status == 0
     assert stored(member).text == "hello"
 
@@ -192,14 +192,14 @@ def test_counted_nul_in_an_account_s_own_coding(server, member, coding) -> None:
 
 
 @pytest.mark.parametrize("written", ["see you @", "@", "@@", "at\n@"])
-def test_at_sign_that_stands_alone_stays(esme, member, written) -> None:
-    """In GSM's alphabet it has the octet 0."""
+def test_single_at_sign_is_kept(esme, member, written) -> None:
+    """In GSM's alphabet, its octet is 0."""
     assert esme.request(submit(encoding.written_in_gsm(written))).status == 0
     assert stored(member).text == written
 
 
 def test_counted_nul_of_parts(esme, member) -> None:
-    """Only the last part ends the text: in GSM's alphabet another part may well end in `@`."""
+    """Only the last part ends the text: in GSM's alphabet, other parts may end in `@`."""
     for number, piece in enumerate((b"write to me\0", b"example.com, and soon\0"), 1):
         header = encoding.concat_udh(9, 2, number)
         assert esme.request(submit(header + piece, esm_class=0x40)).status == 0
@@ -223,7 +223,7 @@ def test_nul_within_a_text_is_refused(esme, member, fields, octets) -> None:
 
 @pytest.mark.parametrize("data_coding", [0x02, 0x04, 0x14, 0x15, 0x16, 0x17, 0xF4, 0xF5, 0xF7])
 def test_binary_data_is_refused(esme, member, data_coding) -> None:
-    """It is no text: as Latin-1 it would be charged, and be nonsense on the handset."""
+    """It is not a text: as Latin-1, it would be charged and be unreadable on the handset."""
     logo = bytes.fromhex("300504d6ff0a4c4f474f")
     tlvs = {int(Tag.MESSAGE_PAYLOAD): logo}
     to: list[Any] = [pdus.SmeAddress(1, 1, "966501234567")]
@@ -252,7 +252,7 @@ def test_default_coding_of_an_account(server, member, coding, octets, expected) 
     assert stored(member).text == expected
 
 
-def test_coding_of_table() -> None:
+def test_table_of_codings() -> None:
     plain = SmppAccount()
     for data_coding in (2, 4, 5, 6, 9, 13, 0x14, 0x1C, 0x40, 0xC0, 0xF4):
         with pytest.raises(Refused):
@@ -261,7 +261,7 @@ def test_coding_of_table() -> None:
 
 
 def test_gsm_under_data_coding_1(server, member) -> None:
-    """As node-smpp writes it: its control characters are refused, or the account reads it so."""
+    """As node-smpp sends it: its control characters are refused, or the account allows GSM."""
     octets = encoding.split("12 € [paid] a_b").parts[0]
     with member.bound(server.port) as esme:
         assert refused(esme, member, submit(octets, data_coding=1)) == Status.ESME_RSUBMITFAIL
@@ -317,28 +317,28 @@ def test_message_payload(esme, member) -> None:
 @pytest.mark.parametrize(
     "tail", [b"\0", b"abc", b"\x02\x04", b"\x14\x00\x00\x05a", b"\x04\x24\xff\xff"]
 )
-def test_submit_with_an_unreadable_tail_is_taken(server, member, tail) -> None:
-    """A common PHP client writes a NUL behind the text, and could never send anything."""
+def test_submit_with_unreadable_trailing_octets_is_accepted(server, member, tail) -> None:
+    """A common PHP client sends a NUL after the text, which must not refuse all its submits."""
     pdu = submit(b"hello", receipt=1, tlvs={int(Tag.USER_MESSAGE_REFERENCE): b"\x01\x02"})
     with member.bound(server.port) as esme:
         for sequence in (7, 8):
             pdu.sequence = sequence
             octets = encode(pdu) + tail
             esme.send_raw(len(octets).to_bytes(4, "big") + octets[4:])
-            answer = esme.receive()
-            assert (answer.status, answer.sequence) == (0, sequence)
+            response = esme.receive()
+            assert (response.status, response.sequence) == (0, sequence)
         server.report()
         session = SmppSession.objects.get()
-        # Counted each time, and shown once.
+        # Counted each time, and displayed once.
         assert session.protocol_errors == 2
-        told = [line["told"] for line in session.errors]
-        assert told == [f"{len(tail)} octets at its end were not read"]
+        reported = [line["told"] for line in session.errors]
+        assert reported == [f"{len(tail)} octets at its end were not read"]
     assert [(m.text, m.reference) for m in member.customer.messages()] == [("hello", "258")] * 2
 
 
 @pytest.mark.parametrize("length", [0, 3, 200])
-def test_length_that_lies_about_the_text_is_refused(esme, member, length) -> None:
-    """Nobody gets half a text, and nobody is charged for it."""
+def test_wrong_sm_length_is_refused(esme, member, length) -> None:
+    """Half a text is never sent or charged."""
     octets = bytearray(encode(submit(b"hello, here is all of it")))
     place = octets.index(b"hello") - 1
     octets[place] = length
@@ -349,7 +349,7 @@ def test_length_that_lies_about_the_text_is_refused(esme, member, length) -> Non
 
 
 def test_data_sm(esme, member) -> None:
-    answer = esme.request(
+    response = esme.request(
         pdus.DataSm(
             "", 5, 0, SENDER, 1, 1, "966501234567", registered_delivery=1, data_coding=8,
             tlvs={
@@ -358,7 +358,7 @@ def test_data_sm(esme, member) -> None:
             },
         )
     )  # fmt: skip
-    assert (answer.status, answer.command_id) == (0, pdus.DataSmResp.command_id)
+    assert (response.status, response.command_id) == (0, pdus.DataSmResp.command_id)
     message = stored(member)
     assert message.text == "مرحبا"
     assert message.expires_at - message.created_at == timedelta(minutes=1)
@@ -386,7 +386,7 @@ def test_data_sm_s_long_address_and_long_time(esme, member) -> None:
 
 
 def test_submit_multi(esme, member) -> None:
-    answer = esme.request(
+    response = esme.request(
         pdus.SubmitMulti(
             "", 5, 0, SENDER, registered_delivery=1, short_message=b"to many",
             dest_address=[
@@ -397,12 +397,12 @@ def test_submit_multi(esme, member) -> None:
             ],
         )
     )  # fmt: skip
-    assert answer.status == 0
-    failed = {sme.destination_addr: sme.error_status_code for sme in answer.unsuccess_sme}
+    assert response.status == 0
+    failed = {sme.destination_addr: sme.error_status_code for sme in response.unsuccess_sme}
     assert failed == {"12": Status.ESME_RINVDSTADR, "966501234568": Status.ESME_RINVDSTTON}
     assert sorted(m.to for m in member.customer.messages()) == [PHONE, "+966501234569"]
-    shown = {submit.shown_id or submit.id for submit in SmppSubmit.objects.all()}
-    assert shown == {ids.parse_id(ids.MESSAGE, answer.message_id)}
+    displayed = {submit.shown_id or submit.id for submit in SmppSubmit.objects.all()}
+    assert displayed == {ids.parse_id(ids.MESSAGE, response.message_id)}
 
 
 def test_test_account_is_never_charged(committed_world, server, member, settings) -> None:
@@ -417,25 +417,23 @@ def test_test_account_is_never_charged(committed_world, server, member, settings
         tester.close()
 
 
-def test_test_account_names_any_sender_that_may_be_one(
-    committed_world, server, member, settings
-) -> None:
+def test_test_account_may_use_any_valid_sender(committed_world, server, member, settings) -> None:
     committed_world.carrier(is_sandbox=True)
     tester = Member(committed_world, "tester", test=True)
-    answers = {}
+    responses = {}
     try:
         with tester.bound(server.port) as esme:
             for sender in ("NewShop", "New[Shop]"):
                 pdu = submit()
                 pdu.source_addr = sender
-                answers[sender] = esme.request(pdu).status
-        assert answers == {"NewShop": 0, "New[Shop]": Status.ESME_RINVSRCADR}
+                responses[sender] = esme.request(pdu).status
+        assert responses == {"NewShop": 0, "New[Shop]": Status.ESME_RINVSRCADR}
         assert stored(tester).sender == "NewShop"
     finally:
         tester.close()
 
 
-# -- times, lanes, references ------------------------------------------------------------------
+# -- times, priorities, references -------------------------------------------------------------
 
 
 def test_schedule_and_validity(esme, member) -> None:
@@ -475,7 +473,7 @@ def test_times(written, expected) -> None:
     "written",
     ["", "x" * 16, "261331120000000+", "260731250000000+", "260731120000049+", "26073112000000 R"],
 )
-def test_wrong_times(written) -> None:
+def test_invalid_times(written) -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_time(written, datetime(2026, 1, 1, tzinfo=UTC))
 
@@ -491,14 +489,14 @@ def test_priority(server, member, may, priority, urgent) -> None:
     assert stored(member).urgent is urgent
 
 
-def test_reference_is_the_messages_and_no_key_unless_asked_for(esme, member) -> None:
+def test_reference_is_no_idempotency_key_by_default(esme, member) -> None:
     pdu = submit(tlvs={Tag.USER_MESSAGE_REFERENCE: b"\x12\x34"})
     ids_ = {esme.request(pdu).message_id for _ in range(2)}
     assert len(ids_) == 2
     assert {m.reference for m in member.customer.messages()} == {str(0x1234)}
 
 
-def test_reference_once(server, member) -> None:
+def test_reference_as_an_idempotency_key(server, member) -> None:
     member.set(references_once=True)
     tlvs = {Tag.USER_MESSAGE_REFERENCE: b"\x12\x34"}
     with member.bound(server.port) as one, member.bound(server.port) as two:
@@ -508,18 +506,18 @@ def test_reference_once(server, member) -> None:
         two.send(
             *(submit(tlvs={int(tag): value for tag, value in tlvs.items()}) for _ in range(20))
         )
-        answers = [esme.receive() for esme in (one, two) for _ in sequences]
-        assert {answer.status for answer in answers} == {0}
-        assert len({answer.message_id for answer in answers}) == 1
+        responses = [esme.receive() for esme in (one, two) for _ in sequences]
+        assert {response.status for response in responses} == {0}
+        assert len({response.message_id for response in responses}) == 1
         other = one.request(
             submit(b"another text", tlvs={int(tag): value for tag, value in tlvs.items()})
         )
-        assert other.message_id != answers[0].message_id
+        assert other.message_id != responses[0].message_id
     assert len(member.customer.messages()) == 2
     assert member.customer.balance() == 98 * MICRO
 
 
-def test_refused_reference_may_be_used_again(server, member) -> None:
+def test_refused_reference_may_be_reused(server, member) -> None:
     member.set(references_once=True)
     pdu = submit(tlvs={Tag.USER_MESSAGE_REFERENCE: b"\0\x01"})
     with member.bound(server.port) as esme:
@@ -642,7 +640,7 @@ def test_throughput_of_the_account_over_two_servers(server, member) -> None:
             statuses = [esme.receive().status for esme in (one, two) for _ in range(10)]
         passed = statuses.count(0)
         assert set(statuses) == {0, Status.ESME_RTHROTTLED}
-        assert 10 <= passed <= 14  # a second's worth, and what comes during the test
+        assert 10 <= passed <= 14  # those of one second, and those of the test's duration
         eventually(lambda: one.request(submit()).status == 0, 2)
     assert len(member.customer.messages()) == passed + 1
 
@@ -650,34 +648,34 @@ def test_throughput_of_the_account_over_two_servers(server, member) -> None:
 # -- long texts --------------------------------------------------------------------------------
 
 
-def parts_of(body: str, how: str, reference: int = 7, **fields) -> list[pdus.SubmitSm]:
-    """The submits of a long text: "8" or "16" bits in a header, or "sar" parameters."""
-    segments = encoding.split(body, 16 if how == "16" else 8)
+def parts_of(body: str, header: str, reference: int = 7, **fields) -> list[pdus.SubmitSm]:
+    """Return the submits of a long text, with "8" or "16" bit headers or "sar" parameters."""
+    segments = encoding.split(body, 16 if header == "16" else 8)
     total = len(segments.parts)
     data_coding = 8 if segments.encoding == "ucs2" else 0
-    made = []
+    submits = []
     for number, octets in enumerate(segments.parts, start=1):
-        if how == "sar":
+        if header == "sar":
             tlvs = {
                 Tag.SAR_MSG_REF_NUM: reference.to_bytes(2, "big"),
                 Tag.SAR_TOTAL_SEGMENTS: bytes((total,)),
                 Tag.SAR_SEGMENT_SEQNUM: bytes((number,)),
             }
-            made.append(submit(octets, data_coding=data_coding, tlvs=tlvs, **fields))
+            submits.append(submit(octets, data_coding=data_coding, tlvs=tlvs, **fields))
             continue
-        udh = encoding.concat_udh(reference, total, number, 16 if how == "16" else 8)
-        made.append(submit(udh + octets, data_coding=data_coding, esm_class=0x40, **fields))
-    return made
+        udh = encoding.concat_udh(reference, total, number, 16 if header == "16" else 8)
+        submits.append(submit(udh + octets, data_coding=data_coding, esm_class=0x40, **fields))
+    return submits
 
 
-@pytest.mark.parametrize("how", ["8", "16", "sar"])
+@pytest.mark.parametrize("header", ["8", "16", "sar"])
 @pytest.mark.parametrize("body", [ARABIC, LONG])
-def test_long_text_becomes_one_message(esme, member, how, body) -> None:
-    pdus_ = parts_of(body, how)
+def test_long_text_becomes_one_message(esme, member, header, body) -> None:
+    pdus_ = parts_of(body, header)
     random.Random(1).shuffle(pdus_)
-    answers = [esme.request(pdu) for pdu in pdus_]
-    assert {answer.status for answer in answers} == {0}
-    assert len({answer.message_id for answer in answers}) == len(pdus_)
+    responses = [esme.request(pdu) for pdu in pdus_]
+    assert {response.status for response in responses} == {0}
+    assert len({response.message_id for response in responses}) == len(pdus_)
     message = stored(member)
     assert (message.text, message.parts) == (body, encoding.measure(body).parts)
     assert member.customer.balance() == 100 * MICRO - message.price
@@ -708,11 +706,11 @@ def test_parts_over_several_binds_at_once(server, member) -> None:
     )
 
 
-def test_parts_are_charged_from_the_first_on_and_given_back(esme, member) -> None:
+def test_first_part_is_charged_for_all_and_refunded_on_expiry(esme, member) -> None:
     first, *_ = parts_of(LONG, "8", receipt=1)
     total = len(parts_of(LONG, "8"))
-    answer = esme.request(first)
-    assert answer.status == 0
+    response = esme.request(first)
+    assert response.status == 0
     assert member.customer.balance() == (100 - total) * MICRO
     assert not member.customer.messages()
     SmppAssembly.objects.update(expires_at=datetime.now(UTC))
@@ -720,23 +718,23 @@ def test_parts_are_charged_from_the_first_on_and_given_back(esme, member) -> Non
     assert member.customer.balance() == 100 * MICRO
     receipt = esme.receive()
     assert isinstance(receipt, pdus.DeliverSm)
-    assert receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == answer.message_id
+    assert receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == response.message_id
     assert receipt.tlv_int(Tag.MESSAGE_STATE) == MessageState.EXPIRED
-    esme.answer(receipt)
+    esme.respond(receipt)
     eventually(lambda: not SmppReceipt.objects.exists())
     assert reassembly.expire() == 0
 
 
-def both(esme: RawEsme, answers: int, receipts: int) -> tuple[list[Any], list[Any]]:
-    """So many answers and receipts, whichever come first: both go out after the commit."""
+def both(esme: RawEsme, responses: int, receipts: int) -> tuple[list[Any], list[Any]]:
+    """Receive that many responses and receipts in any order: both are sent after the commit."""
     got: tuple[list[Any], list[Any]] = [], []
-    while (len(got[0]), len(got[1])) != (answers, receipts):
+    while (len(got[0]), len(got[1])) != (responses, receipts):
         pdu = esme.receive()
         got[isinstance(pdu, pdus.DeliverSm)].append(pdu)
     return got
 
 
-def test_repeated_part_is_the_same(esme, member) -> None:
+def test_repeated_part_gets_the_same_id(esme, member) -> None:
     one, *rest = parts_of(LONG, "8")
     first = esme.request(one).message_id
     assert esme.request(one).message_id == first
@@ -751,35 +749,35 @@ def test_repeated_part_is_the_same(esme, member) -> None:
 OTHER = "Quite another text under the same reference, and as many parts! " * 9
 
 
-def test_reference_used_again_by_a_bind_gives_the_first_text_up(esme, member) -> None:
-    """No mixture of both is ever sent, and what the first was charged comes back."""
+def test_reference_reused_by_a_bind_drops_the_first_text(esme, member) -> None:
+    """No mixture of both is ever sent, and the first one is refunded."""
     one, *_ = parts_of(LONG, "8", receipt=1)
     second = parts_of(OTHER, "8")
     assert len(second) == len(parts_of(LONG, "8"))
     first = esme.request(one).message_id
-    answers, (told,) = both(esme, len(esme.send(*second)), 1)
-    assert told.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == first
-    assert told.tlv_int(Tag.MESSAGE_STATE) == MessageState.EXPIRED
-    esme.answer(told)
-    assert {answer.status for answer in answers} == {0}
+    responses, (reported,) = both(esme, len(esme.send(*second)), 1)
+    assert reported.tlv_text(Tag.RECEIPTED_MESSAGE_ID) == first
+    assert reported.tlv_int(Tag.MESSAGE_STATE) == MessageState.EXPIRED
+    esme.respond(reported)
+    assert {response.status for response in responses} == {0}
     assert stored(member).text == OTHER
     assert member.customer.balance() == 100 * MICRO - stored(member).price
     assert not SmppAssembly.objects.exists()
 
 
-def test_two_texts_under_one_reference_in_one_write(esme, member) -> None:
+def test_two_texts_with_one_reference_in_one_write(esme, member) -> None:
     sequences = esme.send(*parts_of(LONG, "8"), *parts_of(OTHER, "8"))
     assert {esme.receive().status for _ in sequences} == {0}
     assert sorted(m.text for m in member.customer.messages()) == sorted([LONG, OTHER])
 
 
-def test_two_binds_under_one_reference_each_send_their_text(server, member) -> None:
-    """Two programs of one customer that count their references alike."""
+def test_two_binds_with_one_reference_each_send_their_text(server, member) -> None:
+    """Two programs of one customer that use the same references."""
     with member.bound(server.port) as one, member.bound(server.port) as two:
         for mine, theirs in zip(parts_of(LONG, "8"), parts_of(OTHER, "8"), strict=True):
             assert one.request(mine).status == two.request(theirs).status == 0
         assert sorted(m.text for m in member.customer.messages()) == sorted([LONG, OTHER])
-        # And both go on: neither bind is held to what was.
+        # And both continue: later references of either bind are independent.
         for esme, pdu in zip((one, two, one), parts_of(LONG, "8", 8)[:3], strict=True):
             assert esme.request(pdu).status == 0
     assert (
@@ -790,8 +788,8 @@ def test_two_binds_under_one_reference_each_send_their_text(server, member) -> N
     )
 
 
-def test_reference_used_for_one_text_after_the_other_is_refused_in_the_end(esme, member) -> None:
-    """So often in one write that nobody could mean it: it costs no more than a few rounds."""
+def test_reference_reused_too_often_is_refused(esme, member) -> None:
+    """Reused implausibly often in one write, it costs only a few rounds."""
     header = encoding.concat_udh(7, 2, 1)
     wild = [submit(header + f"text {n}".encode(), esm_class=0x40) for n in range(40)]
     statuses = {esme.receive().status for _ in esme.send(*wild)}
@@ -807,7 +805,7 @@ def test_reference_used_for_one_text_after_the_other_is_refused_in_the_end(esme,
         ({"source_addr": "Other"}, Status.ESME_RINVSRCADR),
     ],
 )
-def test_first_part_is_judged(esme, member, change, status) -> None:
+def test_first_part_is_evaluated(esme, member, change, status) -> None:
     part = parts_of(LONG, "8")[1]
     for name, value in change.items():
         setattr(part, name, value)
@@ -830,24 +828,24 @@ def test_long_text_without_the_credits(server, committed_world, member) -> None:
         poor.close()
 
 
-def test_text_that_is_refused_when_whole(esme, member) -> None:
-    """A text that only turns out wrong with its last part: what was answered ends as failed."""
+def test_text_that_is_refused_when_complete(esme, member) -> None:
+    """A text that is invalid only with its last part: its acknowledged parts fail."""
     *first, last = parts_of(ARABIC, "8", receipt=1)
-    answers = [esme.request(pdu) for pdu in first]
+    responses = [esme.request(pdu) for pdu in first]
     last.short_message += "م".encode("utf-16-be")[:1]  # half a character
     esme.send(last)
-    (refusal,), receipts = both(esme, 1, len(answers))
+    (refusal,), receipts = both(esme, 1, len(responses))
     assert refusal.status == Status.ESME_RSUBMITFAIL
-    told = {}
+    reported = {}
     for receipt in receipts:
-        told[receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID)] = receipt.tlv_int(Tag.MESSAGE_STATE)
-        esme.answer(receipt)
-    assert set(told) == {answer.message_id for answer in answers}
-    assert set(told.values()) == {MessageState.UNDELIVERABLE}
+        reported[receipt.tlv_text(Tag.RECEIPTED_MESSAGE_ID)] = receipt.tlv_int(Tag.MESSAGE_STATE)
+        esme.respond(receipt)
+    assert set(reported) == {response.message_id for response in responses}
+    assert set(reported.values()) == {MessageState.UNDELIVERABLE}
     assert member.customer.balance() == 100 * MICRO
 
 
-def test_surrogates_cut_by_the_customer_are_healed(esme, member) -> None:
+def test_surrogates_split_between_parts_are_joined(esme, member) -> None:
     body = "👋" * 40
     octets = body.encode("utf-16-be")
     cut = [octets[:70], octets[70:140], octets[140:]]  # in the middle of pairs
@@ -864,14 +862,14 @@ def test_single_part_with_a_header(esme, member) -> None:
 
 
 def test_windows_of_many_submits(esme, member) -> None:
-    """All in one write: they share commits, and each has an answer of its own."""
+    """All in one write: they share commits, and each has its own response."""
     sequences = esme.send(*(submit(f"number {n}".encode()) for n in range(90)))
-    answers = {answer.sequence: answer for answer in (esme.receive() for _ in sequences)}
-    assert set(answers) == set(sequences)
-    assert {answer.status for answer in answers.values()} == {0}
+    responses = {response.sequence: response for response in (esme.receive() for _ in sequences)}
+    assert set(responses) == set(sequences)
+    assert {response.status for response in responses.values()} == {0}
     texts = {m.id: m.text for m in member.customer.messages()}
     for number, sequence in enumerate(sequences):
-        known = ids.parse_id(ids.MESSAGE, answers[sequence].message_id)
+        known = ids.parse_id(ids.MESSAGE, responses[sequence].message_id)
         assert texts[known] == f"number {number}"
     assert member.customer.balance() == 10 * MICRO
 
@@ -879,8 +877,8 @@ def test_windows_of_many_submits(esme, member) -> None:
 # -- the database fails --------------------------------------------------------------------------
 
 
-def test_commit_whose_outcome_was_not_told_is_found_out(esme, member, monkeypatch) -> None:
-    """The connection is lost right after the commit: the answer is by what is stored."""
+def test_unknown_commit_outcome_is_looked_up(esme, member, monkeypatch) -> None:
+    """The connection is lost right after the commit: the stored rows decide the response."""
     take = store.take
 
     def cut_off(account, submits) -> None:
@@ -888,13 +886,13 @@ def test_commit_whose_outcome_was_not_told_is_found_out(esme, member, monkeypatc
         raise OperationalError("server closed the connection unexpectedly")
 
     monkeypatch.setattr(store, "take", cut_off)
-    answers = [esme.request(submit()) for _ in range(3)]
-    assert {answer.status for answer in answers} == {0}
-    known = {ids.parse_id(ids.MESSAGE, answer.message_id) for answer in answers}
+    responses = [esme.request(submit()) for _ in range(3)]
+    assert {response.status for response in responses} == {0}
+    known = {ids.parse_id(ids.MESSAGE, response.message_id) for response in responses}
     assert known == {message.id for message in member.customer.messages()}
 
 
-def test_commit_that_was_not_is_answered_so(esme, member, monkeypatch) -> None:
+def test_failed_commit_is_reported(esme, member, monkeypatch) -> None:
     def cut_off(account, submits) -> None:
         raise OperationalError("deadlock detected")
 
@@ -902,34 +900,36 @@ def test_commit_that_was_not_is_answered_so(esme, member, monkeypatch) -> None:
     assert refused(esme, member, submit()) == Status.ESME_RMSGQFUL
 
 
-def test_nobody_is_told_what_nobody_knows(esme, member, monkeypatch) -> None:
+def test_unknown_outcome_gets_no_response(esme, member, monkeypatch) -> None:
     def cut_off(*_) -> None:
         raise OperationalError("the database system is shutting down")
 
     for name in ("take", "stored"):
         monkeypatch.setattr(store, name, cut_off)
-    monkeypatch.setattr(submit_batches, "ASK_SECONDS", 0.1)
-    monkeypatch.setattr(submit_batches, "ASK_PAUSE", 0.01)
+    monkeypatch.setattr(submit_batches, "OUTCOME_SECONDS", 0.1)
+    monkeypatch.setattr(submit_batches, "OUTCOME_PAUSE", 0.01)
     esme.send(submit())
     assert esme.receive() is None
 
 
-def test_one_submit_that_we_cannot_take_costs_no_other(esme, member, monkeypatch) -> None:
+def test_one_failing_submit_does_not_affect_others(esme, member, monkeypatch) -> None:
     take = store.take
 
     def stumbles(account, submits) -> None:
-        if any(submit.wanted.text == "trap" for submit in submits):
+        if any(submit.parsed.text == "trap" for submit in submits):
             raise ValueError("a mistake of ours")
         take(account, submits)
 
     monkeypatch.setattr(store, "take", stumbles)
     sequences = esme.send(submit(b"one"), submit(b"trap"), submit(b"two"))
-    statuses = {answer.sequence: answer.status for answer in (esme.receive() for _ in range(3))}
+    statuses = {
+        response.sequence: response.status for response in (esme.receive() for _ in range(3))
+    }
     assert [statuses[n] for n in sequences] == [0, Status.ESME_RSYSERR, 0]
     assert sorted(m.text for m in member.customer.messages()) == ["one", "two"]
 
 
-def test_a_mistake_of_ours_is_a_system_error(esme, member, monkeypatch) -> None:
+def test_internal_error_is_a_system_error(esme, member, monkeypatch) -> None:
     monkeypatch.setattr(store, "take", lambda *_: 1 / 0)
     assert refused(esme, member, submit()) == Status.ESME_RSYSERR
     monkeypatch.undo()

@@ -33,7 +33,7 @@ PHONES = ["0501234567", "0501234568", "0501234569"]
         (["mobile", "whatsapp"], [PHONES, PHONES], 0),
         # a heading that says so is not believed against cells that are no numbers
         (["phone model", "x"], [["iPhone", "Galaxy", "Pixel"], PHONES], 1),
-        # nothing says so: somebody has to choose
+        # no hint: the member has to choose
         (["order", "invoice"], [ORDERS, ORDERS], None),
         (["date", "total"], [["2026-01-15"] * 3, ["1500000.50"] * 3], None),
     ],
@@ -75,9 +75,9 @@ def test_a_country_is_suggested_for_numbers_that_fail(
         ([], "SA", 0, ""),
     ],
 )
-def test_a_country_is_suggested_where_more_rows_are_won_than_lost(
+def test_a_country_is_suggested_if_more_rows_become_valid_than_invalid(
     failed: list[str], chosen: str, good: int, suggested: str
 ) -> None:
-    told = suggestion(failed, "SA", chosen, good)
-    assert suggested in told
-    assert bool(told) == bool(suggested)
+    text = suggestion(failed, "SA", chosen, good)
+    assert suggested in text
+    assert bool(text) == bool(suggested)

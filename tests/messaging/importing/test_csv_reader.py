@@ -63,7 +63,7 @@ def _rows(data: bytes, shape: Shape | None = None, size: int = 7) -> list[Row]:
         ("phone,text\n+966501234567,Caf\u00e9 \u2013 \u20ac5\n", "windows-1252", "windows-1252"),
     ],
 )
-def test_the_encoding_is_found_and_read(text: str, written: str, found: str, size: int) -> None:
+def test_the_encoding_is_detected(text: str, written: str, found: str, size: int) -> None:
     data = text.encode(written)
     assert encodings.detect(_in(size, data)()) == found
     expected = list(csv.reader(io.StringIO(text), delimiter=";" if ";" in text else ","))
@@ -72,7 +72,7 @@ def test_the_encoding_is_found_and_read(text: str, written: str, found: str, siz
     assert [row.line for row in rows] == list(range(2, len(expected) + 1))
 
 
-def test_what_is_not_ascii_may_come_late() -> None:
+def test_non_ascii_characters_may_come_late() -> None:
     data = b"phone,name\n" + b"+966501234567,Sara\n" * 20_000
     late = data + "+966501234567,نورة العتيبي\n".encode("windows-1256")
     assert encodings.detect(_in(65_536, data)()) == "utf-8"
@@ -84,13 +84,13 @@ def test_what_is_not_ascii_may_come_late() -> None:
 WORDS = "الرياض جدة محمد عبدالله موعدك غدا شكرا لزيارتكم العميل رقم الشحنة نورة فاطمة خالد"
 
 ALIKE = {("نورة", "windows-1256"), ("غدا", "iso-8859-6"), ("شكرا", "iso-8859-6")}
-"""Words whose bytes look at least as much like a word in the other Arabic encoding: by itself no
-letter tells them. Six different words outweigh them, whichever they are."""
+"""Words whose bytes look at least as likely in the other Arabic encoding, since no single letter
+decides. Any six different words outweigh them."""
 
 
 @pytest.mark.parametrize("written", ["windows-1256", "iso-8859-6"])
 @pytest.mark.parametrize("word", WORDS.split(" "))
-def test_one_arabic_word_is_enough_but_for_some(word: str, written: str) -> None:
+def test_one_arabic_word_is_enough_with_few_exceptions(word: str, written: str) -> None:
     data = word.encode(written)
     read = data.decode(encodings.detect([data]))
     assert (read == word) == ((word, written) not in ALIKE)
@@ -101,7 +101,9 @@ def test_one_arabic_word_is_enough_but_for_some(word: str, written: str) -> None
     st.sampled_from(["windows-1256", "iso-8859-6"]),
     st.integers(1, 30),
 )
-def test_arabic_words_are_told_from_western_ones(words: list[str], written: str, size: int) -> None:
+def test_arabic_words_are_distinguished_from_western_ones(
+    words: list[str], written: str, size: int
+) -> None:
     data = " ".join(words).encode(written)
     # Many letters are alike in both Arabic encodings: then it is all one.
     assert data.decode(encodings.detect(_in(size, data)())) == " ".join(words)
@@ -125,7 +127,7 @@ def test_arabic_words_are_told_from_western_ones(words: list[str], written: str,
         (b"", None),
     ],
 )
-def test_what_is_no_text_is_named(head: bytes, kind: FileReason | None) -> None:
+def test_other_kinds_of_files_are_named(head: bytes, kind: FileReason | None) -> None:
     assert encodings.foreign_kind(head) == kind
 
 
@@ -146,7 +148,7 @@ def test_what_is_no_text_is_named(head: bytes, kind: FileReason | None) -> None:
         ("\n\n", ","),
     ],
 )
-def test_the_delimiter_is_found(text: str, delimiter: str) -> None:
+def test_the_delimiter_is_detected(text: str, delimiter: str) -> None:
     assert csv_reader.detect(_in(11, text.encode())).delimiter == delimiter
 
 
@@ -164,7 +166,7 @@ def test_the_delimiter_is_found(text: str, delimiter: str) -> None:
         ("", True, []),
     ],
 )
-def test_the_heading_is_found(text: str, has_header: bool, names: list[str]) -> None:
+def test_the_heading_is_detected(text: str, has_header: bool, names: list[str]) -> None:
     pieces = _in(5, text.encode())
     shape = csv_reader.detect(pieces)
     assert shape.has_header is has_header
@@ -173,7 +175,7 @@ def test_the_heading_is_found(text: str, has_header: bool, names: list[str]) -> 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("size", [1, 2, 5, 1000])
-def test_line_ends_and_quoted_ones(ending: str, size: int) -> None:
+def test_line_ends_within_and_outside_quotes(ending: str, size: int) -> None:
     text = ending.join(["phone,text", '1,"two', 'lines"', "", ",", "2,\u2028\x0b\x85", "3,last"])
     assert _rows(text.encode(), Shape(), size) == [
         Row(2, ["1", f"two{ending}lines"]),
@@ -203,7 +205,7 @@ def test_line_ends_and_quoted_ones(ending: str, size: int) -> None:
         ),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_told_with_its_line(text: str, rows: list[Row]) -> None:
+def test_faults_have_their_line_number(text: str, rows: list[Row]) -> None:
     for size in (1, 4, 100_000):
         found = _rows(text.encode(), Shape(), size)
         assert found == [
@@ -212,16 +214,16 @@ def test_what_is_wrong_is_told_with_its_line(text: str, rows: list[Row]) -> None
         ]
 
 
-def test_bytes_that_are_no_characters() -> None:
+def test_invalid_bytes() -> None:
     rows = _rows(b"a,b\n1,\xff\n2,x\n", Shape("utf-8"))
     assert [row.fault for row in rows] == [Fault.ENCODING, None]
     assert _rows("a,b\n1,ä".encode("utf-16-le")[:-1], Shape("utf-16-le"))[0].fault is Fault.ENCODING
 
 
-def test_an_open_quote_costs_its_own_line_only() -> None:
+def test_an_open_quote_loses_only_its_own_line() -> None:
     text = "a,b\n" + "".join(f'{number},"x\n' for number in range(1, 401)) + "0,last\n"
     rows = _rows(text.encode(), Shape(), 1000)
-    # Two open quotes close each other; whatever they make of the lines, the last one is read.
+    # Two open quotes close each other; whatever the rows are then, the last line is read.
     assert rows[-1].cells == ["0", "last"]
     assert rows[-1].line == 402
     text = 'a,b\n1,"open\n' + "2,fine\n" * 50_000
@@ -251,7 +253,7 @@ def test_an_open_quote_costs_its_own_line_only() -> None:
         ("\xe9\n", None),
     ],
 )
-def test_no_bytes_cost_more_than_their_number(line: str, fault: Fault | None) -> None:
+def test_reading_time_is_linear_for_any_bytes(line: str, fault: Fault | None) -> None:
     """Four times the bytes cost about four times as much (a square would be sixteen times)."""
     pairs = ((_cost(line, 240_000, fault), _cost(line, 60_000, fault)) for _ in range(5))
     assert any(more < 8 * fewer for more, fewer in pairs)
@@ -270,7 +272,7 @@ def _cost(line: str, size: int, fault: Fault | None) -> float:
     return cost
 
 
-def test_many_open_quotes_cost_their_own_lines_only() -> None:
+def test_many_open_quotes_lose_only_their_own_lines() -> None:
     text = "a,b\n" + ('x","\n' + "1,fine\n" * 3_000) * 60 + '2,"two\nlines"\n'
     rows = _rows(text.encode(), Shape(), 4096)
     assert sum(row.fault is Fault.QUOTE for row in rows) == 60
@@ -294,7 +296,7 @@ CELLS = st.text(
     st.sampled_from(["\n", "\r\n"]),
     st.integers(1, 9),
 )
-def test_what_is_written_is_read(
+def test_written_csv_is_read_unchanged(
     table: list[list[str]], delimiter: str, encoding: str, ending: str, size: int
 ) -> None:
     file = io.StringIO(newline="")
@@ -303,10 +305,10 @@ def test_what_is_written_is_read(
     )
     data = file.getvalue().encode(encoding)
     shape = Shape(encoding, delimiter, has_header=False)
-    told = table[0][0].lower() == f"sep={delimiter}"
+    has_sep_line = table[0][0].lower() == f"sep={delimiter}"
     found = _rows(data, shape, size)
     assert all(row.fault is None for row in found)
-    expected = [row for row in table[told:] if any(cell.strip() for cell in row)]
+    expected = [row for row in table[has_sep_line:] if any(cell.strip() for cell in row)]
     normal = [[cell.replace("\r\n", "\n") for cell in row] for row in expected]
     assert [row.cells for row in found] == normal
 

@@ -39,7 +39,7 @@ def _read(content: bytes) -> tuple[list[str], list[list[str]]]:
 
 
 @given(CELLS)
-def test_a_cell_is_as_it_was(text: str) -> None:
+def test_a_cell_is_read_back_unchanged(text: str) -> None:
     assert original_cell(safe_cell(text)) == text
 
 
@@ -57,7 +57,7 @@ def test_values_that_programs_change(text: str) -> None:
 
 
 def test_all_files_are_written_by_one_function() -> None:
-    """So what holds for it holds for messages, ledger, audit and usage too."""
+    """So its properties hold for messages, ledger, audit and usage, too."""
     writers = [
         str(path.relative_to(ROOT))
         for app in ("accounts", "imissive", "messaging", "otp", "webhooks")
@@ -76,7 +76,7 @@ def test_problems_and_failures_of_a_campaign(customer: Customer) -> None:
     rows: list[Any] = [("050123456", "=Sara", "good"), ("0501234567", "-Omar", "'=x")]
     content = b"".join(csv_lines([("phone", "name", "status"), *rows]))
     fields = {"columns": ["phone", "name", "status"], "text": "{name} {status}"}
-    campaign = campaigns.checked(campaigns.made_of(customer, [content], **fields))
+    campaign = campaigns.checked(campaigns.uploaded(customer, [content], **fields))
     for report in (exports.problems(campaign), exports.failures(campaign)):
         columns, read = _read(b"".join(csv_lines(report)))
         names = variables(columns)

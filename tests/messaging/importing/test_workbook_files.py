@@ -66,8 +66,8 @@ def _campaign(client: Client, customer: Customer, content: bytes) -> Any:
 
 
 def test_a_campaign(owner: Client, customer: Customer) -> None:
-    answer = _campaign(owner, customer, saved(PEOPLE))
-    assert answer.status_code == 200
+    response = _campaign(owner, customer, saved(PEOPLE))
+    assert response.status_code == 200
     campaign = Campaign.objects.get(organization=customer.organization)
     assert campaign.name == "people"
     assert (campaign.columns, campaign.number_column) == (["phone", "name", "order", "due"], 0)
@@ -90,8 +90,8 @@ def test_a_campaign(owner: Client, customer: Customer) -> None:
 
 def test_contacts(owner: Client, customer: Customer) -> None:
     url = _url(customer, "contacts/import/")
-    answer = owner.post(url, {"upload": _file(saved(PEOPLE))}, follow=True)
-    page, path = answer.content.decode(), answer.redirect_chain[-1][0]
+    response = owner.post(url, {"upload": _file(saved(PEOPLE))}, follow=True)
+    page, path = response.content.decode(), response.redirect_chain[-1][0]
     assert "Nobody" in page
     chosen = {"number_column": "0", "name_column": "1", "country": "SA", "encoding": "utf-8"}
     chosen |= {"delimiter": str(ord(",")), "has_header": "on", "read_as": "utf-8 44 1"}
@@ -112,7 +112,7 @@ def test_suppressions(owner: Client, customer: Customer) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "error"),
     [
         (saved([]), "The file is empty"),
         (saved([["phone", "name"]]), "a heading, but no row"),
@@ -123,16 +123,16 @@ def test_suppressions(owner: Client, customer: Customer) -> None:
     ],
     ids=range(6),
 )
-def test_workbooks_that_are_refused(
-    owner: Client, customer: Customer, content: bytes, told: str
+def test_invalid_workbooks_are_refused(
+    owner: Client, customer: Customer, content: bytes, error: str
 ) -> None:
-    answer = _campaign(owner, customer, content)
-    assert told in answer.content.decode()
+    response = _campaign(owner, customer, content)
+    assert error in response.content.decode()
     assert not Campaign.objects.filter(organization=customer.organization).exists()
     assert not StoredFile.objects.filter(organization=customer.organization).exists()
 
 
-def test_its_rows_become_no_more_than_a_file_may_have(
+def test_the_limit_of_rows_applies_to_workbooks(
     owner: Client, customer: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(uploads, "MAX_BYTES", 200_000)

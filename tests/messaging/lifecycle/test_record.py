@@ -1,4 +1,4 @@
-"""One record of a message, and the one place of each thing that is made from it."""
+"""The record of a message, and the events, refunds and wake-ups that are built from it."""
 
 import ast
 from dataclasses import replace
@@ -45,7 +45,7 @@ BATCH = ids.new_uuid()
 # ---------------------------------------------------------------- the record
 
 
-def test_its_columns_are_its_fields() -> None:
+def test_columns_match_the_fields() -> None:
     assert columns("m").split(", ") == [
         'm."id"', 'm."organization_id"', 'm."batch_id"', 'm."carrier_id"', 'm."test"',
         'm."urgent"', 'm."to"', 'm."reference"', 'm."parts"', 'm."price"',
@@ -54,7 +54,7 @@ def test_its_columns_are_its_fields() -> None:
     assert "tried" not in columns("m", Claimed, but=2)
 
 
-def test_it_is_read_from_a_row_by_its_columns(
+def test_a_record_is_read_from_a_row_by_its_columns(
     customer: Customer, carrier: Carrier, world: World
 ) -> None:
     message = world.message(customer, carrier, reference="order 7", parts=2, price=4, urgent=True)
@@ -73,7 +73,7 @@ def test_it_is_read_from_a_row_by_its_columns(
 
 
 @pytest.mark.parametrize("status", EVENT_TYPES)
-def test_an_event_says_what_is_documented(status: Status) -> None:
+def test_an_event_has_the_documented_data(status: Status) -> None:
     event = message_event(RECORD, status, AT)
     assert orjson.loads(outbox.body_of(event)) == {
         "event": f"message.{status}",
@@ -97,7 +97,7 @@ def test_an_event_says_what_is_documented(status: Status) -> None:
         ({}, MessageError("UNDELIV", "Why."), {"error": {"code": "UNDELIV", "message": "Why."}}),
     ],
 )
-def test_an_event_says_what_else_is_set(
+def test_an_event_has_optional_data(
     fields: dict[str, Any], error: MessageError | None, more: dict[str, Any]
 ) -> None:
     plain = message_event(RECORD, Status.FAILED, AT).data
@@ -105,7 +105,7 @@ def test_an_event_says_what_else_is_set(
     assert event.data == plain | more
 
 
-def test_every_type_of_a_message_has_its_status() -> None:
+def test_every_message_event_type_has_a_status() -> None:
     assert set(EVENT_TYPES.values()) == {kind for kind in EventType if kind.startswith("message.")}
     assert set(EVENT_TYPES) == FINAL | {Status.QUEUED, Status.SENT}
     assert [event.type for event in message_events([RECORD] * 2, Status.SENT, AT)] == [
@@ -113,7 +113,7 @@ def test_every_type_of_a_message_has_its_status() -> None:
     ] * 2
 
 
-def test_no_other_room_builds_them() -> None:
+def test_no_other_module_builds_message_events() -> None:
     naming = {
         str(path)
         for path in files()
@@ -133,7 +133,7 @@ def test_no_other_room_builds_them() -> None:
 @pytest.mark.parametrize(
     ("submitted", "amount"), [(0, 3 * MICRO), (1, 2 * MICRO), (2, MICRO), (3, 0)]
 )
-def test_the_parts_that_no_carrier_accepted_come_back(submitted: int, amount: int) -> None:
+def test_parts_that_no_carrier_accepted_are_refunded(submitted: int, amount: int) -> None:
     found = refunds(RECORD, submitted, "canceled")
     assert [posting.amount for posting in found] == ([amount] if amount else [])
     for posting in found:
@@ -142,14 +142,14 @@ def test_the_parts_that_no_carrier_accepted_come_back(submitted: int, amount: in
         assert (posting.kind, posting.reason) == (LedgerEntry.Kind.REFUND, "canceled")
 
 
-def test_what_cost_nothing_gives_nothing_back() -> None:
+def test_free_messages_are_not_refunded() -> None:
     assert refunds(replace(RECORD, price=0), 0, "canceled") == []
 
 
 # ---------------------------------------------------------------- wake-ups
 
 
-def test_a_carriers_worker_listens_to_its_queues() -> None:
+def test_a_carrier_worker_listens_to_its_queues() -> None:
     command = programs.carrier_command(read_env(), "north")
     queues = command[command.index("-Q") + 1].split(",")
     assert set(queues) == {carrier_queue("north", urgent=urgent) for urgent in (True, False)}
@@ -168,7 +168,7 @@ def test_each_priority_is_woken_once(world: World, wakes: list[Any]) -> None:
     )
 
 
-def test_a_carrier_that_is_gone_is_not_woken(db: None, wakes: list[Any]) -> None:
+def test_a_deleted_carrier_is_not_woken(db: None, wakes: list[Any]) -> None:
     assert not Message.objects.exists()
     wake_carriers([(2_000_000_000, False)])
     assert wakes == []

@@ -228,7 +228,7 @@ def test_what_expires_in_the_queue_is_found_by_its_index(many):
     """The plan must hold for a queue of any length: the expiry sweep runs every few
     seconds."""
     with connection.cursor() as cursor:
-        with transitions.stand_aside(cursor.execute):
+        with transitions.disabled(cursor.execute):
             cursor.execute("UPDATE messaging_message SET status = 'queued', due_at = now()")
         # An empty table is scanned sequentially.
         cursor.execute(

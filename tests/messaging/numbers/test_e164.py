@@ -1,4 +1,4 @@
-"""Numbers: what is accepted and refused, and that the fast path says what phonenumbers says."""
+"""Parsing of numbers: accepted, refused, and the agreement with phonenumbers."""
 
 import contextlib
 import random
@@ -27,7 +27,7 @@ EXAMPLES = sorted({number for region in REGIONS for number in examples(region)})
 
 
 def truth(e164: str) -> Number | None:
-    """What phonenumbers alone says."""
+    """Return the result of phonenumbers alone."""
     try:
         parsed = phonenumbers.parse(e164)
     except phonenumbers.NumberParseException:
@@ -88,7 +88,7 @@ def test_magic_numbers_are_valid(last):
     [
         ("+971501234567", "AE", 971),
         ("+201001234567", "EG", 20),
-        ("+12015550123", "US", 1),  # fixed or mobile, nobody can tell
+        ("+12015550123", "US", 1),  # fixed or mobile, which is unknown
         ("+15062345678", "CA", 1),
         ("+447400123456", "GB", 44),
         ("+447781123456", "GG", 44),
@@ -176,7 +176,7 @@ def test_fast_path_covers_nearly_every_calling_code():
 
 @st.composite
 def near_numbers(draw):
-    """A number that exists, with a few digits changed, added or taken away."""
+    """Existing numbers with a few digits changed, added or removed."""
     digits = list(draw(st.sampled_from(EXAMPLES))[1:])
     for _ in range(draw(st.integers(0, 4))):
         place = draw(st.integers(0, len(digits) - 1))
@@ -237,9 +237,9 @@ def test_mask(e164, masked):
 
 
 def truth_at_home(digits: str, home: str) -> Number | None:
-    """Return what phonenumbers alone says of digits that are dialed in that country.
+    """Return the result of phonenumbers alone for digits dialed in that country.
 
-    Where it finds no number, it is asked again with a plus before them.
+    If it finds no number, it parses them again with a plus before them.
     """
     found = None
     with contextlib.suppress(phonenumbers.NumberParseException):
@@ -282,7 +282,7 @@ def test_agrees_with_phonenumbers_at_home(home: str) -> None:
 
 
 @given(st.text(alphabet="0123456789", min_size=1, max_size=16), st.sampled_from(REGIONS))
-def test_no_number_without_a_code_goes_abroad(digits: str, home: str) -> None:
+def test_a_number_without_a_code_never_becomes_foreign(digits: str, home: str) -> None:
     number = ours_at_home(digits, home)
     if number is not None and not digits.startswith("00"):
         assert number.country == home

@@ -1,4 +1,4 @@
-"""One table of spellings, with what each of them is, for every door that numbers come in by."""
+"""One table of spellings and their numbers, for every interface that accepts numbers."""
 
 import csv
 import io
@@ -19,7 +19,7 @@ from messaging.models import Carrier, Contact, Suppression
 from messaging.numbers import characters, e164
 from messaging.numbers.e164 import InvalidNumber
 from messaging.numbers.reasons import NumberReason
-from messaging.numbers.written import sought, written_numbers
+from messaging.numbers.written import search_terms, written_numbers
 from tests.support import campaigns
 from tests.support.factories import Customer, World
 from tests.support.people import PLAIN_STATIC, browser, member
@@ -27,7 +27,7 @@ from tests.support.people import PLAIN_STATIC, browser, member
 ONE = "+966501234567"
 EXCEL = "+966501234502"
 
-# As it is written, and what it is for an organization in Saudi Arabia.
+# The spelling, and its number for an organization in Saudi Arabia.
 SPELLINGS: list[tuple[str, str | NumberReason]] = [
     # with the country's code
     ("+966501234567", ONE),
@@ -45,7 +45,7 @@ SPELLINGS: list[tuple[str, str | NumberReason]] = [
     ("00966(0)501234567", ONE),
     ("+971501234567", "+971501234567"),
     ("00447400123456", "+447400123456"),
-    # as it is dialed at home
+    # in national form
     ("0501234567", ONE),
     ("050 123 4567", ONE),
     ("(0)501234567", ONE),
@@ -62,7 +62,7 @@ SPELLINGS: list[tuple[str, str | NumberReason]] = [
     ("٩٦٦٥٠١٢٣٤٥٦٧+", ONE),
     ("\u202b966501234567+\u202c", ONE),
     ("\u2067+966\u2069 50 123 4567\u200f", ONE),
-    # what nobody sees, and what is seen as a blank, a dash or a dot
+    # invisible characters, and those that look like a blank, a dash or a dot
     ("\ufeff0501234567", ONE),
     ("050\u200b123\u200c45\u200d67", ONE),
     ("050\ufe0f1234567", ONE),
@@ -183,7 +183,7 @@ def test_without_a_default_country_a_number_needs_its_code() -> None:
         ("9.66501E+11", NumberReason.DAMAGED),
     ],
 )
-def test_a_list_whose_numbers_have_their_code(raw: str, wanted: str | NumberReason) -> None:
+def test_a_list_of_numbers_with_their_codes(raw: str, wanted: str | NumberReason) -> None:
     try:
         found: str | NumberReason = e164.parse_with_code(raw, "SA").e164
     except InvalidNumber as error:
@@ -192,8 +192,8 @@ def test_a_list_whose_numbers_have_their_code(raw: str, wanted: str | NumberReas
 
 
 @given(st.characters(exclude_categories=["Cs"]))
-def test_what_is_not_seen_changes_no_number(character: str) -> None:
-    """By Unicode's categories, whatever character it is."""
+def test_invisible_characters_do_not_change_a_number(character: str) -> None:
+    """By Unicode's categories, for any character."""
     category = unicodedata.category(character)
     if category in ("Cf", "Zs", "Zl", "Zp", "Pd"):
         assert _read(f"050{character}1234567") == ONE
@@ -217,8 +217,8 @@ def _messages(customer: Customer) -> list[str]:
 def test_the_api(customer: Customer) -> None:
     served = [(raw, wanted) for raw, wanted in SPELLINGS if wanted not in ("+447400123456",)]
     rows = [{"to": raw, "message": "Hi"} for raw, _ in served]
-    answer = customer.api.post("/v1/sms/bulk", {"messages": rows}).json()
-    for (raw, wanted), row in zip(served, answer["messages"], strict=True):
+    response = customer.api.post("/v1/sms/bulk", {"messages": rows}).json()
+    for (raw, wanted), row in zip(served, response["messages"], strict=True):
         if isinstance(wanted, str) and wanted.startswith("+966"):
             assert row["to"] == wanted, raw
         else:
@@ -229,26 +229,26 @@ def test_the_api(customer: Customer) -> None:
 def test_an_organization_without_a_default_country(customer: Customer) -> None:
     Organization.objects.update(default_country="")
     for raw, status in ((ONE, 202), ("0501234567", 400), ("501234567", 400), ("966501234567", 400)):
-        answer = customer.api.post("/v1/sms/send", {"to": raw, "message": "Hi"})
-        assert answer.status_code == status, raw
+        response = customer.api.post("/v1/sms/send", {"to": raw, "message": "Hi"})
+        assert response.status_code == status, raw
     Organization.objects.update(default_country="AE")
-    answer = customer.api.post("/v1/sms/estimate", {"to": "0501234567", "message": "Hi"})
-    assert answer.json()["to"] == "+971501234567"
+    response = customer.api.post("/v1/sms/estimate", {"to": "0501234567", "message": "Hi"})
+    assert response.json()["to"] == "+971501234567"
 
 
-def test_who_opted_out_is_not_missed_for_a_spelling(customer: Customer) -> None:
-    """Whatever way the number came on the list, and whatever way it is written to."""
+def test_an_opt_out_applies_to_every_spelling(customer: Customer) -> None:
+    """Whichever interface added the number, and whichever one sends to it."""
     for raw, wanted in GOOD:
         Suppression.objects.all().delete()
-        answer = customer.api.post("/v1/suppressions", {"numbers": [raw]})
-        assert (answer.status_code, answer.json()["added"]) == (201, 1), raw
+        response = customer.api.post("/v1/suppressions", {"numbers": [raw]})
+        assert (response.status_code, response.json()["added"]) == (201, 1), raw
         assert Suppression.objects.get().number == wanted, raw
     Suppression.objects.all().delete()
     Suppression.objects.create(organization=customer.organization, number=ONE, source="api")
     for raw, wanted in GOOD:
         if wanted == ONE:
-            answer = customer.api.post("/v1/sms/send", {"to": raw, "message": "Hi"})
-            assert answer.json()["error"]["code"] == "DESTINATION_BLOCKED", raw
+            response = customer.api.post("/v1/sms/send", {"to": raw, "message": "Hi"})
+            assert response.json()["error"]["code"] == "DESTINATION_BLOCKED", raw
     assert _messages(customer) == []
 
 
@@ -262,7 +262,7 @@ FILED = [(raw, wanted) for raw, wanted in SPELLINGS if "\0" not in raw]
 
 
 def test_a_campaign(customer: Customer) -> None:
-    campaign = campaigns.checked(campaigns.made_of(customer, [_file(FILED)], country="SA"))
+    campaign = campaigns.checked(campaigns.uploaded(customer, [_file(FILED)], country="SA"))
     rows = [row for each in chunks.chunks_of(campaign) for row in chunks.bad_rows(each)]
     refused = {row.line: (row.kind, row.detail) for row in rows}
     for line, (raw, wanted) in enumerate(FILED, 2):
@@ -296,7 +296,7 @@ def test_compose_and_searches(customer: Customer, settings: Any) -> None:
         if "," not in raw and "\u2028" not in raw:
             [entry] = written_numbers(raw, "SA")
             assert _read(entry) == wanted, raw
-        assert sought(raw, "SA") == (wanted, ""), raw
+        assert search_terms(raw, "SA") == (wanted, ""), raw
     Contact.objects.create(organization=customer.organization, number=ONE, name="Sara")
     owner = browser(member(customer.organization, Role.OWNER))
     for raw in ("0501234567", "٠٥٠ ١٢٣ ٤٥٦٧", "966501234567+", "tel:0501234567", "501234567.0"):

@@ -48,7 +48,7 @@ def _decisions(customer: Customer) -> dict[str, Any]:
         if name not in ("a time", "a field"):
             found[f"{name} by SMPP"] = code_of(accept_each([(request, draft)])[0])
             found[f"{name} again"] = type(accept(request, [draft]).outcomes[0]).__name__
-    campaign = campaigns.checked(campaigns.made_of(customer, [ROWS.encode()]))
+    campaign = campaigns.checked(campaigns.uploaded(customer, [ROWS.encode()]))
     found["rows"] = [
         row[:4] for each in chunks.chunks_of(campaign) for row in chunks.bad_rows(each)
     ]

@@ -263,7 +263,7 @@ def test_without_the_lock_both_would_win(racing, monkeypatch):
     lockless = cancellation._CANCEL.replace("FOR UPDATE", "")
     assert lockless != cancellation._CANCEL
     monkeypatch.setattr(cancellation, "_CANCEL", lockless)
-    with connection.cursor() as cursor, transitions.stand_aside(cursor.execute):
+    with connection.cursor() as cursor, transitions.disabled(cursor.execute):
         claimed, won = overlapping(lambda: claim(carrier), lambda: canceled(customer, message))
     assert ([one.id for one in claimed], won) == ([message.id], True)
 

@@ -185,7 +185,7 @@ def test_receipt_before_the_response(esme):
     esme.send("x", PREFIX + "7")
     esme.wait(lambda: len(esme.events) == 2)
     assert esme.events == ["receipt", "answer"]
-    assert esme.receipts[0].message_id == esme.answers[0].message_id.decode()
+    assert esme.receipts[0].message_id == esme.responses[0].message_id.decode()
 
 
 def test_receipt_before_the_response_on_another_bind(simulator):
@@ -193,9 +193,9 @@ def test_receipt_before_the_response_on_another_bind(simulator):
     with smpplib_esme(port, "receiver") as receiver, smpplib_esme(port, "transmitter") as sender:
         sender.send("x", PREFIX + "7")
         receiver.wait(lambda: receiver.delivered)
-        assert not sender.answers
-        sender.wait(lambda: sender.answers)
-    assert receiver.receipts[0].message_id == sender.answers[0].message_id.decode()
+        assert not sender.responses
+        sender.wait(lambda: sender.responses)
+    assert receiver.receipts[0].message_id == sender.responses[0].message_id.decode()
 
 
 @pytest.mark.parametrize(("last", "seconds"), [("1", 1.0), ("8", 60.0), ("9", 0.5)])

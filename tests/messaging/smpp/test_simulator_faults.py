@@ -146,7 +146,7 @@ def test_unbind_all():
         unbinding.start()
         unbind = esme.receive()
         assert isinstance(unbind, pdus.Unbind)
-        esme.answer(unbind)
+        esme.respond(unbind)
         assert esme.closed()
         unbinding.join(5)
         assert simulator.connections == 0
@@ -248,14 +248,14 @@ def test_receipts_without_a_response_are_sent_again_on_another_bind():
             received = [esme.receive() for _ in range(8)]
             receipts = [pdu for pdu in received if isinstance(pdu, pdus.DeliverSm)]
             assert len(receipts) == 3  # the window is full
-            esme.answer(receipts[0])
+            esme.respond(receipts[0])
             fourth = esme.receive()
             assert isinstance(fourth, pdus.DeliverSm)
         with raw_esme(simulator.port, pdus.BindReceiver) as esme:
             again = []
             for _ in range(4):
                 pdu = esme.receive()
-                esme.answer(pdu)
+                esme.respond(pdu)
                 again.append(pdu.tlv_text(0x001E))
             ids = [submit.message_id for submit in simulator.submits]
             assert receipts[0].tlv_text(0x001E) == ids[0]
@@ -274,7 +274,7 @@ def test_a_refused_receipt_is_retried_a_few_times():
         assert isinstance(esme.receive(), pdus.SubmitSmResp)
         for _ in range(3):
             receipt = esme.receive()
-            esme.answer(receipt, Status.ESME_RX_T_APPN)
+            esme.respond(receipt, Status.ESME_RX_T_APPN)
         with pytest.raises(TimeoutError):
             esme.receive(0.1)
         assert simulator.tally.receipts_refused == 3

@@ -46,7 +46,7 @@ def test_the_process(tmp_path):
             os.kill(process.pid, signal.SIGUSR2)
             unbind = esme.receive()
             assert isinstance(unbind, pdus.Unbind)
-            esme.answer(unbind)
+            esme.respond(unbind)
             assert esme.closed()
         with raw_esme(port) as esme:
             start = time.monotonic()
