@@ -14,7 +14,8 @@ from pydantic_core import PydanticUndefined
 from imissive.env import Env, read_env
 from imissive.run.programs import ROOT
 
-KEY = Fernet.generate_key().decode()
+# Fixed: it is part of the names of tests, which each test process must find alike.
+KEY = "2ve8sSN5u_HRoFY04nXMAZJnlLm5FSZrHfOhAlrxm8s="
 GOOD = {
     "SECRET_KEY": secrets.token_urlsafe(50),
     "FIELD_ENCRYPTION_KEYS": KEY,
