@@ -273,7 +273,10 @@ def number_of(address: Address, home: str) -> str:
         try:
             return e164.parse(written, home).e164
         except e164.InvalidNumber as error:
-            if address.ton == Ton.NATIONAL:
+            with_a_code = written.startswith(("+", "00"))
+            if address.ton == Ton.NATIONAL or (
+                not with_a_code and e164.starts_like_national(written, home)
+            ):
                 raise Refused("INVALID_PHONE", error.reason.name) from None
             return with_code
     raise Refused("INVALID_DESTINATION_TON", "this type of number is not served")

@@ -1,5 +1,6 @@
 """Detection of a file's column of numbers, by its heading and its cells. Pure."""
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -12,11 +13,20 @@ SAMPLE: Final = 50
 
 _NUMBER_WORDS: Final = (
     "phone", "mobile", "msisdn", "tel", "cell", "gsm", "whatsapp", "جوال", "هاتف", "موبايل",
-    "محمول", "تلفون", "واتس",
+    "محمول", "تلفون", "واتس", "contact no", "contact num",
 )  # fmt: skip
-_HINT_WORDS: Final = ("number", "رقم")
+_PHONE_WORDS: Final = frozenset({"mob", "ph", "hp"})
+# Whole words of headings: a nine-digit order number that starts with 5 looks like a mobile number.
+_OTHER_WORDS: Final = frozenset(
+    {"order", "customer", "client", "invoice", "account", "id", "date", "total", "amount", "price",
+     "balance", "reference", "ref", "code", "iban", "national", "passport", "employee", "طلب",
+     "الطلب", "فاتورة", "الفاتورة", "حساب", "الحساب", "هوية", "الهوية", "تاريخ", "التاريخ",
+     "مبلغ", "المبلغ", "المجموع", "الإجمالي", "مرجع", "المرجع"}
+)  # fmt: skip
+_HINT_WORDS: Final = ("number", "contact", "رقم")
+_WORD: Final = re.compile(r"[^\W_]+")
 # A heading outweighs unclear cells, but not a column full of numbers.
-_HEADING, _HINT, _ENOUGH = 0.6, 0.1, 0.5
+_HEADING, _HINT, _OTHER, _ENOUGH = 0.6, 0.1, -0.6, 0.5
 _OTHER_KINDS: Final = frozenset(
     {
         NumberReason.FIXED_LINE,
@@ -51,8 +61,11 @@ def _score(position: int, heading: str, rows: Sequence[Sequence[str]], home: str
 
 
 def _heading_score(heading: str) -> float:
-    if any(word in heading for word in _NUMBER_WORDS):
+    words = set(_WORD.findall(heading))
+    if words & _PHONE_WORDS or any(word in heading for word in _NUMBER_WORDS):
         return _HEADING
+    if words & _OTHER_WORDS:
+        return _OTHER
     return _HINT if any(word in heading for word in _HINT_WORDS) else 0.0
 
 

@@ -175,6 +175,29 @@ def parse_with_code(raw: str, home: str = "") -> Number:
     return number
 
 
+def starts_like_national(digits: str, home: str) -> bool:
+    """Return whether the digits start like a mobile number of that country, whatever follows.
+
+    Such a number without `+` or `00` is one of that country with an error in it, even where other
+    countries have a number with these digits.
+    """
+    return digits[:1] in _first_digits(home)
+
+
+@cache
+def _first_digits(home: str) -> frozenset[str]:
+    """Return the first digits of the country's mobile numbers in national form."""
+    example = phonenumbers.example_number_for_type(home, PhoneNumberType.MOBILE)
+    if example is None:
+        return frozenset()
+    national = str(example.national_number)
+    return frozenset(
+        digit
+        for digit in "123456789"
+        if digit == national[0] or _is_national(digit + national[1:], home)
+    )
+
+
 def in_groups(e164: str) -> str:
     """Return a number in readable groups, such as +966 50 123 4567; other text unchanged."""
     try:

@@ -20,6 +20,9 @@ _SCIENTIFIC: Final = re.compile(r"(\+?)\s*([0-9]+)(?:[.,]([0-9]*))?\s*[eE]\s*\+?
 # One dot or comma, followed by only zeros, or by fewer digits than any group of a number.
 _FRACTION: Final = re.compile(r"(\+?\s*[0-9]{7,})[.,](0+|[0-9]{1,2})")
 _THOUSANDS: Final = re.compile(r"\+?[0-9]{1,3}(?:,[0-9]{3})+(?:\.0+)?")
+# 1234567.0 with separators before: neither the separator of a group nor a spreadsheet's own.
+_UNCLEAR_ZEROS: Final = re.compile(r"[^.,]*[0-9][^.,]*[.,]0{1,2}")
+_EXIT_CODE: Final = re.compile(r"[^0-9]*00")
 _TRUNK: Final = re.compile(r"\(\s*0\s*\)")
 _DIGITS: Final = re.compile(r"(\+|00)?([0-9]+)(\+)?")
 
@@ -41,8 +44,12 @@ def read(raw: str) -> Spelling:
     if quoted is not None:
         text = (quoted[1] or quoted[2] or "").strip()
     text = _SCHEME.sub("", text, count=1) if _SCHEME.match(text) else text
-    match = _DIGITS.fullmatch(bare(_without_trunk(_reverted(text))))
+    text = _without_trunk(_reverted(text))
+    match = _DIGITS.fullmatch(bare(text))
     if match is None or (match[3] and match[1] == "+"):
+        raise InvalidNumber(NumberReason.NOT_A_NUMBER)
+    if match[1] == "00" and not _EXIT_CODE.match(text):
+        # "0 0966…": two zeros that only come together here do not mean another country.
         raise InvalidNumber(NumberReason.NOT_A_NUMBER)
     sign, digits, after = match.groups()
     if sign == "+":
@@ -63,6 +70,8 @@ def _reverted(text: str) -> str:
         return match[1]
     if _THOUSANDS.fullmatch(text):
         return text.partition(".")[0].replace(",", "")
+    if _UNCLEAR_ZEROS.fullmatch(text):
+        raise InvalidNumber(NumberReason.DAMAGED)
     return text
 
 
@@ -83,6 +92,6 @@ def _without_trunk(text: str) -> str:
     match = _TRUNK.search(text)
     if match is None:
         return text
-    before = text[: match.start()]
-    zero = "" if re.search(r"[0-9]", before) else "0"
-    return before + zero + text[match.end() :]
+    before, after = text[: match.start()], text[match.end() :]
+    written = re.search(r"[0-9]", before) or re.match(r"[^0-9]*0", after)
+    return before + ("" if written else "0") + after

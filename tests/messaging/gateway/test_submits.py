@@ -538,6 +538,9 @@ def test_refused_reference_may_be_reused(server, member) -> None:
         ({"to": "12025550123"}, Status.ESME_RINVDSTADR),
         ({"dest_addr_ton": 2, "to": "971501234567"}, Status.ESME_RINVDSTADR),
         ({"dest_addr_ton": 2, "to": "5016345670"}, Status.ESME_RINVDSTADR),
+        # a Saudi number with a digit too many, and by luck one of Belize or Guyana
+        ({"dest_addr_ton": 0, "to": "5016345670"}, Status.ESME_RINVDSTADR),
+        ({"dest_addr_ton": 0, "to": "5926123456"}, Status.ESME_RINVDSTADR),
         ({"dest_addr_ton": 5}, Status.ESME_RINVDSTTON),
         ({"dest_addr_npi": 3}, Status.ESME_RINVDSTNPI),
         ({"source_addr": "Other"}, Status.ESME_RINVSRCADR),

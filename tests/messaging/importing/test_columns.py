@@ -31,6 +31,12 @@ PHONES = ["0501234567", "0501234568", "0501234569"]
         (["order", "x"], [ORDERS, ["٠٥٠١٢٣٤٥٦٧", "", "+971501234567"]], 1),
         (["office", "mobile"], [["0112345678"] * 3, PHONES], 1),
         (["mobile", "whatsapp"], [PHONES, PHONES], 0),
+        # other numbers that look like mobile numbers
+        (["customer number", "mob"], [["501234567", "509876543"], ["0501110080", "0501110081"]], 1),
+        (["Order", "Contact No."], [["512345678"] * 2, ["0501110078", "0501110079"]], 1),
+        (["order", "contact"], [["512345678"] * 2, ["0501110078", ""]], 1),
+        (["order", "date", "total"], [["512345678"], ["2026-01-15"], ["1500"]], None),
+        (["رقم الطلب", "رقم العميل"], [["512345678"], ["0501110078"]], 1),
         # a heading that says so is not believed against cells that are no numbers
         (["phone model", "x"], [["iPhone", "Galaxy", "Pixel"], PHONES], 1),
         # no hint: the member has to choose

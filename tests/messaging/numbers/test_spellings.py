@@ -49,6 +49,18 @@ SPELLINGS: list[tuple[str, str | NumberReason]] = [
     ("0501234567", ONE),
     ("050 123 4567", ONE),
     ("(0)501234567", ONE),
+    ("(0) 0501234567", ONE),
+    # two zeros that only come together here mean no other country
+    ("(0)05351234567", NumberReason.NOT_OF_COUNTRY),
+    ("(0)05016345670", NumberReason.NOT_OF_COUNTRY),
+    ("0 05351234567", NumberReason.NOT_A_NUMBER),
+    ("0-05351234567", NumberReason.NOT_A_NUMBER),
+    ("(00) 966501234567", ONE),
+    # the zero of a fraction is no digit, and with separators nobody knows what it is
+    ("+49 160 1234567.0", NumberReason.DAMAGED),
+    ("+62 812 3456 789.0", NumberReason.DAMAGED),
+    ("+43 664 1234567,0", NumberReason.DAMAGED),
+    ("+358 40 123456.00", NumberReason.DAMAGED),
     ("501234567", ONE),
     ("٠٥٠١٢٣٤٥٦٧", ONE),
     ("۰۵۰۱۲۳۴۵۶۷", ONE),
