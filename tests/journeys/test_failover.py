@@ -35,7 +35,12 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
 
 @pytest.fixture(scope="module")
 def scene(servers: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
-    site = Site(tmp_path_factory.mktemp("site"), WEBHOOK_TIMEOUT="2", DATABASE_URL=servers.url)
+    site = Site(
+        tmp_path_factory.mktemp("site"),
+        WEBHOOK_TIMEOUT="2",
+        SEED_DEMO="1",
+        DATABASE_URL=servers.url,
+    )
     with (
         running_simulator(receipt_delay=0.05, receipt_attempts=100) as carrier,
         receiver() as customer,

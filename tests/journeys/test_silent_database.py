@@ -100,7 +100,10 @@ class Behind(Site):
         through = urlsplit(url)
         where = f"{through.username}:{through.password}@127.0.0.1:{before.port}"
         super().__init__(
-            folder, WEBHOOK_TIMEOUT="2", DATABASE_URL=through._replace(netloc=where).geturl()
+            folder,
+            WEBHOOK_TIMEOUT="2",
+            SEED_DEMO="1",
+            DATABASE_URL=through._replace(netloc=where).geturl(),
         )
         self._direct = url
 

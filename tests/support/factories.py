@@ -30,6 +30,7 @@ from messaging.models import (
     Route,
     SenderDocument,
     SenderId,
+    SmppAccount,
 )
 from messaging.models import MessagePart as Part
 from messaging.routing import cache
@@ -243,6 +244,7 @@ class World:
         SenderId.in_any_mode.filter(**mine).delete()
         for model in (Event, Endpoint, Campaign, Message, Batch, ApiKey):
             model.objects.filter(**mine).delete()
+        SmppAccount.objects.filter(**mine).delete()
         EarlyReceipt.objects.filter(carrier__in=self.carriers).delete()
         for row in (*self.routes, *self.prices, *self.carriers):
             row.delete()

@@ -25,7 +25,9 @@ def nothing(_customer: Customer) -> str:
 
 
 def smpp_account(customer: Customer) -> str:
-    account, _ = accounts.create_account(customer.organization, "acme")
+    account, _ = accounts.create_account(
+        customer.organization, f"of-{customer.organization.id.hex[-8:]}"
+    )
     return f"{account.pk}"
 
 
@@ -36,8 +38,8 @@ FORMS: dict[str, tuple[str, dict[str, str], str, str, Callable[[Customer], str]]
     ),
     "export": ("messages/exports/new/", {}, "messaging_export", "INSERT", nothing),
     "endpoint": (
-        "webhooks/new/", {"url": ENDPOINT, "description": "x"}, "webhooks_endpoint", "INSERT",
-        nothing,
+        "webhooks/new/", {"mode": "live", "url": ENDPOINT, "description": "x"},
+        "webhooks_endpoint", "INSERT", nothing,
     ),
     "SMPP password": (
         "smpp/{}/password/", {"overlap": "24"}, "messaging_smppaccount", "UPDATE", smpp_account,

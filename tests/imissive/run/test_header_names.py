@@ -16,7 +16,8 @@ from django.test import RequestFactory
 
 from imissive.core.api.requests import client_address
 from imissive.env import read_env
-from imissive.run.programs import commands
+from imissive.run.processes import free_port
+from imissive.run.programs import ROOT
 from tests.support.platforms import until
 
 REAL, EVIL = "198.51.100.1", "192.0.2.66"
@@ -28,23 +29,17 @@ def application(environ, start_response):
 """
 
 
-def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
-
-
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """Start the web program with an application that returns its headers; return its port."""
     folder = tmp_path_factory.mktemp("web")
     (folder / "headers.py").write_text(APPLICATION)
-    env = read_env(port=str(_free_port()), web_workers="1", web_threads="1")
-    command = ["headers:application" if "wsgi:" in word else word for word in commands(env)["web"]]
-    assert "headers:application" in command
-    process = subprocess.Popen(
-        [sys.executable, *command[1:]], cwd=folder, env={"PATH": os.environ["PATH"]}
-    )
+    env = read_env(port=str(free_port()), web_workers="1", web_threads="1")
+    # The web program itself, with another application.
+    program = "from imissive.run import web; web.APPLICATION = 'headers'; web.main()"
+    # Of the folder, `python -c` finds the application; of the project, our modules.
+    variables = os.environ | {"PORT": str(env.port), "WEB_WORKERS": "1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=folder, env=variables)
     try:
         until(lambda: _answers(env.port), 30)
         yield env.port
