@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import Any, TypeVar
 
 import structlog
@@ -71,8 +71,12 @@ DATABASE_THREADS = 6
 
 @dataclass(slots=True)
 class _InFlight:
-    """A message whose parts are being submitted; `result` is ready when `open_parts` is 0."""
+    """A message whose parts are being submitted; `result` is ready when `open_parts` is 0.
 
+    `lease` is the one under which it was claimed.
+    """
+
+    lease: uuid.UUID
     result: Result
     open_parts: int
     slots: list[CarrierBind]
@@ -272,8 +276,9 @@ class CarrierWorker:
         claimed = await self._in_database(
             lambda: queue.claim(carrier_id, urgent=urgent, limit=limit, lease=lease)
         )
-        now = time.monotonic()
-        self._held.update((message.id, now) for message in claimed)
+        if lease == self.lease:
+            now = time.monotonic()
+            self._held.update((message.id, now) for message in claimed)
         return claimed
 
     async def _submit(self, claimed: Sequence[Claimed], lease: uuid.UUID, *, urgent: bool) -> None:
@@ -286,17 +291,21 @@ class CarrierWorker:
                 # Let the event loop handle responses, receipts and urgent messages.
                 await asyncio.sleep(0)
             if self._may_submit and lease == self.lease and time.monotonic() < deadline:
-                await self._submit_message(message, now, deadline, urgent=urgent)
+                await self._submit_message(message, lease, now, deadline, urgent=urgent)
             else:
                 unsent.append(message)
         if unsent:
             await self._retry_until_done(lambda: queue.hand_back(unsent, lease))
-            self._drop(message.id for message in unsent)
+            self._drop(lease, (message.id for message in unsent))
 
-    def _drop(self, message_ids: Iterable[uuid.UUID]) -> None:
-        """Remove messages that this worker does not hold any more."""
-        for message_id in message_ids:
-            self._held.pop(message_id, None)
+    def _drop(self, lease: uuid.UUID, message_ids: Iterable[uuid.UUID]) -> None:
+        """Remove messages that this worker does not hold any more.
+
+        Not those of an earlier lease, which it may have claimed again.
+        """
+        if lease == self.lease:
+            for message_id in message_ids:
+                self._held.pop(message_id, None)
 
     @property
     def _may_submit(self) -> bool:
@@ -305,10 +314,10 @@ class CarrierWorker:
         return self._registered and self.pool.up and not on_hold and not self._stopping
 
     async def _submit_message(
-        self, message: Claimed, now: datetime, deadline: float, *, urgent: bool
+        self, message: Claimed, lease: uuid.UUID, now: datetime, deadline: float, *, urgent: bool
     ) -> None:
         self._open_messages += 1
-        flight = _InFlight(Result(message, SubmitOutcome.ACCEPTED), 0, [])
+        flight = _InFlight(lease, Result(message, SubmitOutcome.ACCEPTED), 0, [])
         try:
             pdus = self._pdus(message, now)
         except Exception as error:
@@ -323,10 +332,11 @@ class CarrierWorker:
             bind = self.pool.try_acquire(urgent=urgent)
             if bind is None:
                 bind = await self._wait_for_slot(deadline, urgent=urgent)
-            if bind is None or bind.link is None:
+            # While it waited, the worker may have been declared dead, and others have the message.
+            if bind is None or bind.link is None or lease != self.lease:
                 if bind is not None:
                     bind.pool.release(bind)
-                self._part_done(flight, number, None, NotSent("no bind is up"))
+                self._part_done(flight, number, None, NotSent("no bind, or no lease"))
                 continue
             flight.slots.append(bind)
             try:
@@ -425,16 +435,23 @@ class CarrierWorker:
                     row.slot.pool.release(row.slot)
             if not batch:
                 continue
-            results = [flight.result for flight in batch]
-            await self._write(results, self._write_result_batch, unrecorded)
-            self._committed(
-                part.carrier_message_id for result in results for part in result.submitted
-            )
-            self._open_messages -= len(batch)
-            self._drop(flight.result.message.id for flight in batch)
-            for flight in batch:
-                for bind in flight.slots:
-                    bind.pool.release(bind)
+            for lease, flights in groupby(batch, key=lambda flight: flight.lease):
+                await self._write_results_of(lease, list(flights))
+
+    async def _write_results_of(self, lease: uuid.UUID, flights: Sequence[_InFlight]) -> None:
+        """Write results under the lease of their claims, then release the slots."""
+        results = [flight.result for flight in flights]
+        await self._write(
+            results,
+            lambda rows: queue.write_results(self.carrier.id, lease, rows),
+            unrecorded,
+        )
+        self._committed(part.carrier_message_id for result in results for part in result.submitted)
+        self._open_messages -= len(flights)
+        self._drop(lease, (result.message.id for result in results))
+        for flight in flights:
+            for bind in flight.slots:
+                bind.pool.release(bind)
 
     def _committed(self, carrier_message_ids: Iterable[str]) -> None:
         self._uncommitted.difference_update(carrier_message_ids)
@@ -443,9 +460,6 @@ class CarrierWorker:
 
     def _write_part_batch(self, parts: Sequence[SubmittedPart]) -> None:
         queue.write_parts(self.carrier.id, parts)
-
-    def _write_result_batch(self, results: Sequence[Result]) -> None:
-        queue.write_results(self.carrier.id, self.lease, results)
 
     async def _write(
         self,
@@ -537,6 +551,7 @@ class CarrierWorker:
             # The database was unavailable for long. Other workers have its messages by now.
             log.warning("carrier_worker_was_taken_for_dead", carrier=self.carrier.slug)
             self.lease, self._registered = uuid.uuid4(), False
+            self._held.clear()
             self._changed.set()
             return
         for message_id in held:
