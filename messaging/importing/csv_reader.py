@@ -30,6 +30,8 @@ _REREAD_AT_MOST: Final = 50
 """The number of open quotes up to which the lines within them are read again; see `_records`."""
 _SAMPLE_ROWS: Final = 50
 _HEAD: Final = 64 * 1024
+# What makes a cell more than its text: protection from formulas, NUL, undecodable bytes.
+_UNUSUAL: Final = re.compile("['\0\ufffd]")
 _LINES: Final = re.compile(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+")
 
 
@@ -123,7 +125,7 @@ def _fitted(row: Row, width: int) -> Row:
 
 
 def _records(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
-    """Yield every record, the heading and empty ones included.
+    """Yield every record that is not an empty line, the heading included.
 
     A quote that is never closed includes up to MAX_ROW characters of the following lines. They are
     read again, so that only the line with the quote is lost. With very many such quotes, that would
@@ -150,6 +152,8 @@ def _records(pieces: Iterable[bytes], shape: Shape) -> Iterator[Row]:
                     yield _single_row(number, text, shape.delimiter)
             continue
         held, source.held = source.held, []
+        if not cells:
+            continue
         if line == 1 and _names_its_delimiter(cells, shape.delimiter, held):
             source.number = 0  # spreadsheets do not display that line
             continue
@@ -175,8 +179,11 @@ def _single_line(text: str) -> Iterator[str]:
 
 
 def _checked(line: int, cells: list[str]) -> Row:
+    whole = "".join(cells)
+    if len(whole) <= MAX_CELL and not _UNUSUAL.search(whole):
+        return Row(line, cells)
     fault = None
-    cells = [original_cell(cell) if cell[:1] == "'" else cell for cell in cells]
+    cells = [original_cell(cell) if "'" in cell else cell for cell in cells]
     if any(len(cell) > MAX_CELL for cell in cells):
         cells, fault = [cell[:MAX_CELL] for cell in cells], Fault.LONG
     whole = "".join(cells)

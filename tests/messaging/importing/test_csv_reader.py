@@ -272,6 +272,22 @@ def _cost(line: str, size: int, fault: Fault | None) -> float:
     return cost
 
 
+@pytest.mark.parametrize("line", ["\n", "\xe9\n", ",\n", 'a","\n'])
+def test_half_a_megabyte_costs_less_than_a_second(line: str) -> None:
+    """The best of five, because other programs share the machine."""
+    assert any(_cost(line, 500_000, None) < 1 for _ in range(5))
+
+
+def test_lines_before_the_heading_may_be_empty() -> None:
+    data = b"\n\r\n\nphone,name\n0501110406,A\n\n0501110407,B\n"
+    shape = csv_reader.detect(lambda: [data])
+    assert csv_reader.columns([data], shape) == ["phone", "name"]
+    assert [(row.line, row.cells) for row in csv_reader.rows([data], shape)] == [
+        (5, ["0501110406", "A"]),
+        (7, ["0501110407", "B"]),
+    ]
+
+
 def test_many_open_quotes_lose_only_their_own_lines() -> None:
     text = "a,b\n" + ('x","\n' + "1,fine\n" * 3_000) * 60 + '2,"two\nlines"\n'
     rows = _rows(text.encode(), Shape(), 4096)

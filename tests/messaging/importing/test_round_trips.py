@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 HOSTILE = [
     "=1+1", "+1+1", "-AD", "@SUM(A1)", "'=quoted", "''=twice", "' =x", " =1", "＝1", "-1.5",
     "+966501234567", "'0501234567", 'a "b", c;d|e', "two\nlines", "two\r\nlines", "\rx", "\t=1",
-    "مرحبا، سارة", "0501234567", "1e5", "007", "",
+    "a;=1+1", "=a;=b", "a;'=b", ";-x", "O'Brien", "مرحبا، سارة", "0501234567", "1e5", "007", "",
 ]  # fmt: skip
 CELLS = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0\ufffd\ufeff"), max_size=40
