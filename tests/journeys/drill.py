@@ -77,8 +77,11 @@ class Drill:
         self._over = threading.Event()
         self._errors: list[BaseException] = []
 
-    def run(self, seconds: float, kills: int | None = None) -> None:
-        """Load the platform and kill its parts for that time, or for that many kills."""
+    def run(self, seconds: float, kills: int | None = None, *, at_least: int = 0) -> None:
+        """Load the platform and kill its parts for that time, or for that many kills.
+
+        The load goes on until that many messages are accepted.
+        """
         work: list[Callable[[], None]] = [
             lambda: self._send_singles("50"),
             lambda: self._send_singles("51"),
@@ -90,6 +93,7 @@ class Drill:
             client.start()
         try:
             self._kill_until(time.monotonic() + seconds, kills)
+            until(lambda: len(self.records.accepted) >= at_least, SETTLE_SECONDS)
         finally:
             self._over.set()
             for client in clients:

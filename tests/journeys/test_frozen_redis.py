@@ -54,18 +54,12 @@ def test_sends_and_probes_are_not_delayed(site: Site) -> None:
         site.use_simulator(carrier.port, binds=BINDS, window=WINDOW)
         scene = Scene(site, carrier, customer, set())
         until(lambda: site.get("/readyz")[0] == 200, 20)
-        # Other programs share the machine: one of three measurements must be in the limit.
-        for left in reversed(range(3)):
-            before = p99(scene, 500)
-            with stopped(site):
-                during = p99(scene, SENDS)
-            print(f"p99 {before * 1000:.0f} ms, while it is stopped {during * 1000:.0f} ms")
-            if during < max(SECONDS, 2 * before):
-                break
-            assert left, (before, during)
-            until(lambda: site.get("/readyz")[0] == 200, 20, lambda: site.text[-3000:])
-
+        before = p99(scene, 500)
         with stopped(site):
+            during = p99(scene, SENDS)
+            print(f"p99 {before * 1000:.0f} ms, while it is stopped {during * 1000:.0f} ms")
+            assert during < max(SECONDS, 2 * before)
+
             probed = []
             for _ in range(20):
                 started = time.monotonic()
@@ -74,7 +68,10 @@ def test_sends_and_probes_are_not_delayed(site: Site) -> None:
                 probed.append(time.monotonic() - started)
                 assert status == 503
                 assert "broker" in body
-            assert sorted(probed)[-2] < 1.0, "one may meet a busy machine"
+            # The first probe of one of the two web processes waits a second for the first results.
+            *others, first = sorted(probed)
+            assert first < 2.0
+            assert max(others) < 1.0
             # Workers also poll without wake-ups: accepted messages are sent.
             sent = "SELECT count(*) FROM messaging_message WHERE sent_at IS NULL"
             until(lambda: site.sql(sent) == [(0,)], 20, lambda: site.sql(sent))

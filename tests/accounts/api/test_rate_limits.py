@@ -1,7 +1,6 @@
 """Rate limits: headers on every response, allowed traffic, Retry-After, and without Redis."""
 
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -456,10 +455,8 @@ def test_a_restart_of_redis_is_not_noticed(api: Api, customer: Customer) -> None
 
 def test_nothing_of_a_bucket_stays_once_it_is_full() -> None:
     organization = uuid4()
-    rate_limits.take(organization, LimitClass.SEND, 6000, 3)
+    rate_limits.take(organization, LimitClass.SEND, 60, 2)
     client = redis.Redis.from_url(django_settings.REDIS_URL)
     key = f"imissive:rate:{organization.hex}:send"
-    # It is gone (-2) where this process was slow, and never without an end (-1).
-    assert client.pttl(key) in (-2, *range(32))
-    threading.Event().wait(0.05)
-    assert not client.exists(key)
+    assert 0 < client.pttl(key) <= 2001
+    until(lambda: not client.exists(key), 10)
