@@ -335,7 +335,7 @@ class Env(BaseSettings):
 
     @model_validator(mode="after")
     def _safe_in_production(self) -> "Env":
-        """Refuse what is only for development where people reach the platform over HTTPS."""
+        """Refuse development settings if the platform is reached over HTTPS."""
         if not self.https:
             return self
         wrong = [

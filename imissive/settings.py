@@ -137,7 +137,7 @@ CACHES = {
     "default": {
         "BACKEND": "imissive.core.shared_cache.SharedCache",
         "LOCATION": REDIS_URL,
-        # Values of versions before, in another form, are not read.
+        # Values of earlier versions have another form, and are not read.
         "KEY_PREFIX": "imissive.json",
     }
 }

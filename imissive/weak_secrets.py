@@ -1,6 +1,6 @@
-"""Secrets that somebody could guess: placeholders of documents, repetitions, keyboard rows.
+"""Detection of guessable secrets: placeholders from documentation, repetitions, keyboard rows.
 
-It is no proof of strength. It refuses what people paste to get a start to pass.
+It does not prove strength: it refuses values that people paste just to make the start pass.
 """
 
 import base64
@@ -14,7 +14,7 @@ _PLACEHOLDER: Final = re.compile(
     re.IGNORECASE,
 )
 _FEWEST_CHARACTERS: Final = 8
-"""Different ones. Hardly any 24 random characters have fewer, not even hexadecimal ones."""
+"""Distinct characters. 24 random characters almost never have fewer, not even hexadecimal ones."""
 _ADVICE: Final = "python3 -c 'import secrets; print(secrets.token_urlsafe(50))'"
 
 
@@ -30,14 +30,14 @@ def check_text(secret: str, *, shortest: int) -> str:
 def check_key(key: str) -> str:
     """Return a Fernet key. Raises ValueError for one whose bytes can be guessed."""
     found = base64.urlsafe_b64decode(key)
-    # 32 random bytes are hardly ever all printable; a passphrase is.
+    # 32 random bytes are almost never all printable; a passphrase is.
     if all(32 <= byte < 127 for byte in found) or _is_regular(found.decode("latin-1")):
         raise ValueError("can be guessed; make a random one, as compose.yaml says at its top")
     return key
 
 
 def _is_regular(text: str) -> bool:
-    """Return whether a text has few characters, repeats itself, or counts up or down."""
+    """Return whether a text has few distinct characters, repeats itself, or counts up or down."""
     if len(set(text)) < _FEWEST_CHARACTERS:
         return True
     if any(text.startswith(text[period:]) for period in range(1, len(text) // 2 + 1)):

@@ -35,7 +35,7 @@ class Endpoint(models.Model):
     organization = models.ForeignKey(
         Organization, models.CASCADE, related_name="endpoints", verbose_name=_("organization")
     )
-    # Only events of its mode are posted to it. It never changes.
+    # Only events of its mode are posted to it. The mode never changes.
     test = models.BooleanField(_("test"), default=False, db_default=False)
     url = models.URLField(_("URL"), max_length=500)
     description = models.CharField(_("description"), max_length=200, blank=True)

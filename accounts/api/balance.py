@@ -25,7 +25,7 @@ class AccountBalance(TypedDict):
 
 
 class TestBalance(AccountBalance):
-    """The balance of a test key: always 1,000,000 credits, which nothing takes away."""
+    """The play balance of a test key: always 1,000,000 credits."""
 
     test: Literal[True]
 

@@ -180,7 +180,7 @@ def take(
 ) -> LimitStatus:
     """Take `cost` tokens of the organization's limit per minute in that limit class.
 
-    The modes have a bucket each, so that test calls take nothing from live ones.
+    Each mode has its own bucket, so that test calls do not use up the limit of live ones.
     """
     bucket = f"{organization_id.hex}:{limit_class}{':test' if test else ''}"
     found = take_tokens(bucket, limit, PERIOD_SECONDS, cost)

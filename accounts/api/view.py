@@ -113,7 +113,7 @@ class ApiView(APIView):
         return response
 
     def check_replay(self, first: dict[str, Any]) -> None:
-        """Raise ApiError where the first response, as parsed, must not be given a second time."""
+        """Raise ApiError if the first response, as parsed, must not be returned again."""
 
     def _once(self, request: Request, key: str) -> HttpResponseBase:
         idempotency.check_key(key)

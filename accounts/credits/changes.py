@@ -31,10 +31,10 @@ def balance_of(organization: Organization) -> int:
 
 
 def needs_second_operator(organization: Organization, micro: int) -> bool:
-    """Return whether a change of so much has to be approved by another operator.
+    """Return whether a change by that amount needs another operator's approval.
 
-    It does where it and the organization's changes of PERIOD that nobody approved are more than
-    CREDITS_SECOND_OPERATOR_ABOVE together, whatever their signs.
+    It does if the absolute amounts of this change and of the organization's unapproved changes in
+    PERIOD add up to more than CREDITS_SECOND_OPERATOR_ABOVE.
     """
     alone = CreditChange.objects.filter(
         organization=organization,
@@ -55,10 +55,10 @@ def request_change(
     actor: User,
     address: str = "",
 ) -> CreditChange:
-    """Change the balance by `micro` micro-credits, or keep the change for a second operator.
+    """Change the balance by `micro` micro-credits, or store the change for a second operator.
 
-    Raises ApiError: CONFLICT where the form was posted already, INSUFFICIENT_CREDITS where the
-    balance does not cover a correction.
+    Raises ApiError: CONFLICT if the form was already posted, INSUFFICIENT_CREDITS if the balance
+    does not cover a correction.
     """
     with transaction.atomic():
         # One at a time, so that concurrent changes count together.
@@ -86,8 +86,8 @@ def request_change(
 def approve(change: CreditChange, *, actor: User, address: str = "") -> None:
     """Apply a waiting change as its second operator.
 
-    Raises ApiError: FORBIDDEN for the operator who requested it, CONFLICT where it was decided
-    already, INSUFFICIENT_CREDITS where the balance does not cover a correction.
+    Raises ApiError: FORBIDDEN for the operator who requested it, CONFLICT if it is decided,
+    INSUFFICIENT_CREDITS if the balance does not cover a correction.
     """
     with transaction.atomic():
         change = _locked(change)
@@ -98,7 +98,7 @@ def approve(change: CreditChange, *, actor: User, address: str = "") -> None:
 
 
 def decline(change: CreditChange, *, actor: User, address: str = "") -> None:
-    """Decline a waiting change; who requested it may withdraw it so. Raises ApiError CONFLICT."""
+    """Decline a waiting change, also one's own. Raises ApiError CONFLICT."""
     with transaction.atomic():
         change = _locked(change)
         _decide(change, Status.DECLINED, actor)

@@ -16,7 +16,7 @@ from accounts.models import MICRO, LedgerEntry, Organization, User
 from imissive.core.sql import server_cursor
 
 TEST_BALANCE = 1_000_000 * MICRO
-"""The balance that a test key reads. It is not money, and never changes."""
+"""The balance that a test key reads: not real credits, and constant."""
 
 
 class InsufficientCredits(Exception):

@@ -6,7 +6,7 @@ from imissive.core.problems import Reason
 
 
 class CreditsReason(Reason):
-    """Reasons why a balance does not cover a charge, or is not changed."""
+    """Reasons to refuse a charge, or a change of a balance."""
 
     NOT_COVERED = (
         "INSUFFICIENT_CREDITS",

@@ -26,7 +26,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return settings.SIGNUP_OPEN or invitations.pending(request) is not None
 
     def get_client_ip(self, request: HttpRequest) -> str:
-        """Return the address that every other limit counts; allauth reads a header of its own."""
+        """Return the address that all other limits use, not the one that allauth would read."""
         return client_address(request) or str(super().get_client_ip(request))
 
     def _get_login_attempts_cache_key(self, request: HttpRequest, **credentials: Any) -> str:
@@ -45,7 +45,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         context: dict[str, Any],
         headers: dict[str, str] | None = None,
     ) -> EmailMessage:
-        """Render a mail whose links lead to PUBLIC_URL; allauth takes the request's Host."""
+        """Render a mail with links to PUBLIC_URL, instead of the request's Host as in allauth."""
         links = {
             name: _public(value)
             for name, value in context.items()

@@ -40,7 +40,7 @@ class User(AbstractBaseUser, PermissionsMixin):
     # which needs a verified address, so that anonymous visitors cannot create organizations.
     wanted_organization = models.CharField(max_length=120, blank=True, editable=False)
     is_staff = models.BooleanField(_("operator"), default=False)
-    # True for ever: customers' audit logs show a former operator as "Support" still.
+    # Never reset: customers' audit logs show former operators as "Support", too.
     was_operator = models.BooleanField(default=False, db_default=False, editable=False)
     is_active = models.BooleanField(_("active"), default=True)
     date_joined = models.DateTimeField(_("date joined"), default=timezone.now, editable=False)
@@ -57,7 +57,7 @@ class User(AbstractBaseUser, PermissionsMixin):
         return self.email
 
     def save(self, **named: Any) -> None:
-        """Save, and remember whoever is an operator now as one for ever."""
+        """Save, and mark a present operator as one permanently."""
         if self.is_staff and not self.was_operator:
             self.was_operator = True
             if named.get("update_fields") is not None:

@@ -287,7 +287,7 @@ def secret_page(
     heading: str,
     advice: Any,
 ) -> HttpResponse:
-    """Show a secret in this response only: a message would put it into a cookie."""
+    """Show a secret in this response only: Django's messages would store it in a cookie."""
     context = {
         **admin.admin_site.each_context(request),
         "title": title,

@@ -1,4 +1,4 @@
-"""Admin pages of top-ups and corrections: ask, confirm with both balances, approve large ones."""
+"""Admin pages of top-ups and corrections: request, confirm with both balances, approve."""
 
 import uuid
 from typing import Any
@@ -55,7 +55,7 @@ class ChangeForm(forms.Form):
 
 
 class ConfirmationForm(ChangeForm):
-    """The same values, unseen, once more."""
+    """The same values in hidden fields."""
 
     confirmed = forms.BooleanField(widget=forms.HiddenInput, initial=True)
 
@@ -66,7 +66,7 @@ class ConfirmationForm(ChangeForm):
 
 
 def change_page(model_admin: ModelAdmin, request: HttpRequest, object_id: str) -> HttpResponse:
-    """Ask for a change of the balance, then for its confirmation, then do it. Raises Http404."""
+    """Show the form, then the confirmation, then apply the change. Raises Http404."""
     organization: Organization | None = model_admin.get_object(request, object_id)
     if organization is None:
         raise Http404
@@ -124,7 +124,7 @@ def _confirm(
 
 
 def _facts(organization: Organization, micro: int, reason: str) -> list[tuple[Any, str]]:
-    """Return what an operator confirms: the balance before and after, the change, its reason."""
+    """Return the facts to confirm: the balance before and after, the change, its reason."""
     before = changes.balance_of(organization)
     return [
         (_("Balance before"), credits_shown(before)),
@@ -164,7 +164,7 @@ def _organization_url(organization: Organization) -> str:
 
 @admin.register(CreditChange, site=site)
 class CreditChangeAdmin(ReadOnlyAdmin):
-    """Top-ups and corrections, of which the waiting ones need a second operator."""
+    """Top-ups and corrections; waiting ones need a second operator."""
 
     actions_detail = ("approve", "decline")
     list_display = (
@@ -205,7 +205,7 @@ class CreditChangeAdmin(ReadOnlyAdmin):
         return operator(request).has_perm("accounts.add_ledgerentry")
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[Any]:
-        """Return only what the operator may do: nobody approves their own change."""
+        """Return the allowed actions: nobody may approve their own change."""
         buttons: list[Any] = super().get_actions_detail(request, object_id)  # type: ignore[misc]
         change = self.get_object(request, str(object_id))
         if change is None or change.status != CreditChange.Status.WAITING:

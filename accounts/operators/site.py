@@ -42,7 +42,7 @@ _PRIMARY = {
 
 
 def _item(title: Any, icon: str, model: str, *, permission: str = "") -> dict[str, Any]:
-    """Return a menu item; `permission` is that to view the model by default."""
+    """Return a menu item; `permission` defaults to the one to view the model."""
     app, name = model.split(".")
     needed = permission or f"{app}.view_{name}"
     item: dict[str, Any] = {

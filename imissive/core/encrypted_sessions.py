@@ -1,8 +1,8 @@
 """Sessions in the database, encrypted with FIELD_ENCRYPTION_KEYS.
 
-Django only signs a session's data, so whoever reads the table reads it: password reset keys and
-TOTP secrets that allauth keeps there between two pages, an invitation, a test key of the guide.
-Encrypting all of it spares each of them, and those to come, its own protection.
+Django only signs a session's data, so the table would show it to anyone: password reset keys and
+TOTP secrets that allauth stores there between two pages, invitations, the guide's test keys.
+So all of it is encrypted, and no secret needs protection of its own.
 """
 
 import json

@@ -97,7 +97,7 @@ def parse_id(prefix: str, text: str) -> uuid.UUID | None:
         if value is None:
             return None
         number = number << 5 | value
-    # Beyond the last day of year 9999 no row was created, and its time could not be told.
+    # Python has no time after the year 9999, and no row was created then.
     return uuid.UUID(int=number) if number >> 80 <= _LAST_MILLISECOND else None
 
 

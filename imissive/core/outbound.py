@@ -71,7 +71,7 @@ _REFUSED_V6 = [
 
 
 _WEB_PORTS = (80, 443)
-"""The only ports below 1024 of a webhook: behind the others are mail, file and login servers."""
+"""The only ports below 1024 for webhooks: others belong to mail, file and login servers."""
 
 
 class OutboundError(Exception):
@@ -250,7 +250,7 @@ class Client:
 
 _REASONS: list[tuple[type[Exception], PostReason]] = [
     (TimeoutError, PostReason.TIMEOUT),
-    # One reason for both, or a customer could ask which internal names there are.
+    # One reason for both: otherwise a customer could find out which internal names exist.
     (AddressRefused, PostReason.HOST_REFUSED),
     (aiohttp.ClientConnectorDNSError, PostReason.HOST_REFUSED),
     (aiohttp.ClientConnectorCertificateError, PostReason.CERTIFICATE),

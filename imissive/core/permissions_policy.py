@@ -1,4 +1,4 @@
-"""The Permissions-Policy header: pages may use what they need of a browser, and nothing else."""
+"""The Permissions-Policy header: pages may use only the browser features that they need."""
 
 from collections.abc import Callable
 from typing import Final

@@ -73,9 +73,9 @@ class CacheClient(RedisCacheClient):
 
 
 class JsonSerializer:
-    """Values as JSON. Django's own serializer is pickle: whoever writes to Redis runs code here.
+    """Values as JSON. Django's serializer is pickle: anyone who can write to Redis could run code.
 
-    What is not JSON raises TypeError at `set`, in a test at the latest.
+    Values that are not JSON raise TypeError in `set`.
     """
 
     def dumps(self, value: Any) -> str | int:

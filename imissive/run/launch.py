@@ -166,7 +166,7 @@ class Launch:
             done.add(job)
 
     def _seeds_demo(self) -> bool:
-        """Return whether the demo belongs into this database.
+        """Return whether the demo should be seeded into this database.
 
         Its logins and keys are printed in the terminal, so a database of somebody's own gets them
         only where they ask for it.

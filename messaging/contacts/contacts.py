@@ -22,7 +22,7 @@ MAX_VALUE = 500
 MAX_NAME = 120
 MOST_LISTS = 500
 MOST_CONTACTS = 1_000_000
-"""The most contacts of an organization."""
+"""The maximum number of contacts of an organization."""
 _STEP = 2_000
 
 
@@ -121,7 +121,7 @@ def upsert(
 
 
 def check_room(organization: Organization, *, more: int = 0) -> None:
-    """Raise NotUsable where the organization has too many contacts, with so many more."""
+    """Raise NotUsable if the organization would have too many contacts with `more` added."""
     if contacts_of(organization).count() + more > MOST_CONTACTS:
         raise NotUsable(ContactReason.TOO_MANY.problem(most=f"{MOST_CONTACTS:,}"))
 

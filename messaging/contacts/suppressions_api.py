@@ -89,7 +89,7 @@ class SuppressionsView(ApiView):
         responses={200: Suppressions},
     )
     def get(self, request: Request, query: SuppressionsQuery) -> Response:
-        """The numbers that nothing of the key's mode is sent to, the newest first."""
+        """Return the suppressed numbers of the key's mode, newest first."""
         caller = caller_of(request)
         entries = SuppressionRow.objects.filter(
             organization=caller.organization_id, test=caller.test

@@ -31,7 +31,7 @@ from messaging.numbers.written import search_terms
 def suppression_list(request: HttpRequest, member: Member) -> HttpResponse:
     """Show the numbers, newest first, or those that a search finds.
 
-    They are of live mode, or with `mode=test` those that test keys added.
+    They are those of live mode, or with `mode=test` of test mode.
     """
     test = _in_test(request)
     entries = Suppression.objects.filter(organization=member.organization, test=test)

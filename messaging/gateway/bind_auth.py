@@ -73,7 +73,7 @@ class Gate:
             reason = history.PASSWORD if account else "no such system_id"
             raise Denied(Status.ESME_RINVPASWD, reason, account)
         if not ip_allow_list.allowed(info.address, account.networks):
-            # As for a wrong password: nobody elsewhere learns that this one is right.
+            # As for a wrong password, so that the response does not reveal a correct one.
             _count_failure(keys)
             raise Denied(Status.ESME_RINVPASWD, history.ADDRESS, account)
         _check(account, info)

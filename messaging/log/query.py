@@ -92,7 +92,7 @@ def read(
     if narrowed.test is not None:
         found = found.filter(test=narrowed.test)
     order = "-id" if newer_than is None else "id"
-    # The index of test messages serves a sender or a status alone as well.
+    # The index of test messages also serves filters by sender or status alone.
     if _by_one_of_two(narrowed) and not narrowed.test:
         found = _merged(found, organization_id, narrowed, order, limit)
     rows = list(found.order_by(order)[:limit])

@@ -117,7 +117,7 @@ class Suppression(models.Model):
         db_index=False,
         verbose_name=_("organization"),
     )
-    # It stops messages of its mode only.
+    # An entry applies to messages of its mode only.
     test = models.BooleanField(_("test"), default=False, db_default=False)
     number = models.CharField(_("number"), max_length=16)
     reason = models.CharField(_("reason"), max_length=200, blank=True)

@@ -11,9 +11,9 @@ from imissive.core import ids
 
 
 class LiveSenders(models.Manager["SenderId"]):
-    """The sender IDs of live mode: all that pages, operators and live messages are concerned with.
+    """The sender IDs of live mode, which pages, operators and live messages use.
 
-    Those that test keys requested reach no operator and no handset.
+    Those requested by test keys are not reviewed and reach no handset.
     """
 
     def get_queryset(self) -> models.QuerySet["SenderId"]:

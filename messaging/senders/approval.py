@@ -30,7 +30,7 @@ MAX_SAMPLE: Final = 2000
 MOST_PENDING: Final = 50
 """The most requests of one organization that may wait for a decision."""
 MOST_IN_TEST: Final = 50
-"""The most sender IDs of test mode of one organization."""
+"""The maximum number of an organization's sender IDs in test mode."""
 
 # By status, the statuses from which a sender ID may change to it.
 _SOURCES: Final[dict[str, list[str]]] = {
@@ -136,7 +136,7 @@ def register_in_test(
     address: str | None = None,
     api_key_id: uuid.UUID | None = None,
 ) -> SenderId:
-    """Create a sender ID of test mode, approved at once: it reaches no operator and no handset.
+    """Create a sender ID in test mode, approved immediately: it reaches no handset.
 
     Raises ApiError: INVALID_REQUEST as `request_sender`; CONFLICT where there is one already, or
     MOST_IN_TEST are there.

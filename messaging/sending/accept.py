@@ -263,7 +263,7 @@ def _known(organization_id: uuid.UUID, given: Sequence[Any] | None = None) -> Kn
 
 
 def _suppressed(send_request: SendRequest, drafts: Sequence[Draft], home: str) -> frozenset[str]:
-    """Those of the drafts' numbers that the organization must not write to, in that mode."""
+    """Return the drafts' numbers that are suppressed in that mode."""
     wanted = []
     for draft in drafts:
         with contextlib.suppress(e164.InvalidNumber):

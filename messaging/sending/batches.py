@@ -27,7 +27,7 @@ SELECT m.status, count(*), sum(m.parts), sum(m.price), COALESCE(sum(r.amount), 0
 
 
 def find(organization_id: uuid.UUID, batch_id: uuid.UUID | None, *, test: bool | None) -> Batch:
-    """Return that batch of the organization, in that mode (None: in either).
+    """Return the organization's batch in that mode (None: either mode).
 
     Raises ApiError NOT_FOUND, for another organization's or the other mode's too.
     """

@@ -58,7 +58,7 @@ RETURNING {columns("m")}
 def cancel(
     organization_id: uuid.UUID, message_id: uuid.UUID | None, *, test: bool | None
 ) -> Message:
-    """Cancel one message of that mode (None: of either) and give its credits back.
+    """Cancel one message of that mode (None: either mode) and refund its credits.
 
     Raises ApiError: NOT_FOUND, for another organization's or the other mode's too; NOT_CANCELABLE.
     """

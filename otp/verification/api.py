@@ -191,7 +191,7 @@ class OtpVerifyView(ApiView):
         return Response(content)
 
     def check_replay(self, first: dict[str, Any]) -> None:
-        """Refuse to say `verified: true` twice: whoever repeats the request has not proved it."""
+        """Refuse to return `verified: true` again: repeating a request proves nothing."""
         if first.get("verified"):
             raise ApiError(VerificationReason.VERIFIED)
 

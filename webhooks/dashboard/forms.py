@@ -68,7 +68,7 @@ class EndpointForm(SingleUseForm):
 
 
 class NewEndpointForm(EndpointForm):
-    """Those fields, and the mode, which an endpoint keeps."""
+    """The same fields and the mode, which never changes."""
 
     mode = forms.ChoiceField(
         label=gettext_lazy("Events of"),

@@ -54,7 +54,7 @@ class Filter:
 def find(
     organization_id: uuid.UUID, delivery_id: uuid.UUID | None, *, test: bool | None
 ) -> Delivery:
-    """Return the organization's delivery with that id, in that mode (None: in either).
+    """Return the organization's delivery with that id, in that mode (None: either mode).
 
     Raises ApiError NOT_FOUND.
     """

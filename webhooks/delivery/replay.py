@@ -57,7 +57,7 @@ def replay(organization_id: uuid.UUID, delivery: Delivery) -> uuid.UUID:
     its way there.
     """
     with transaction.atomic():
-        # Of the delivery's own mode, in which it was found.
+        # In the mode of the delivery itself.
         endpoint = _lock_enabled(organization_id, delivery.endpoint_id, test=None)
         same = Delivery.objects.filter(event=delivery.event_id, endpoint=endpoint)
         if same.filter(status__in=_UNDER_WAY).exists():

@@ -21,7 +21,7 @@ from webhooks.events import outbox
 from webhooks.models import Endpoint
 
 MOST = 50
-"""Maximum number of endpoints of an organization's mode: each event is posted to each of them."""
+"""Maximum number of an organization's endpoints in each mode: each event is posted to all."""
 ROTATION = timedelta(hours=24)
 """Overlap after a rotation, in which the previous secret signs too."""
 
