@@ -19,7 +19,7 @@ import os
 import runpy
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -36,26 +36,37 @@ _MODULES = (
 )
 
 
+@contextlib.contextmanager
+def shared_by_forks() -> Iterator[None]:
+    """Keep garbage collections away from what is imported in this context.
+
+    None of it becomes garbage. A collection in a child would make the kernel copy each page that it
+    touches.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def preload() -> None:
     """Import the applications and the programs, and read the settings.
 
     Connections and threads do not survive a fork: importing must not create any, as a test checks.
     """
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "imissive.settings")
-    # None of these objects becomes garbage. A garbage collection in a child would make the kernel
-    # copy each page that it touches.
-    gc.disable()
-    import django
-    from django.conf import settings
+    with shared_by_forks():
+        import django
+        from django.conf import settings
 
-    from imissive.celery import app
+        from imissive.celery import app
 
-    django.setup()
-    app.loader.import_default_modules()
-    for name in (settings.ROOT_URLCONF, *_MODULES):
-        importlib.import_module(name)
-    gc.freeze()
-    gc.enable()
+        django.setup()
+        app.loader.import_default_modules()
+        for name in (settings.ROOT_URLCONF, *_MODULES):
+            importlib.import_module(name)
 
 
 class Forked:

@@ -5,7 +5,6 @@ milliseconds. Each is restarted without the others, while granian's own loop end
 of them dies twice within some seconds.
 """
 
-import gc
 import importlib
 import multiprocessing
 import sys
@@ -20,7 +19,7 @@ from granian.log import LogLevels
 from granian.server import MPServer
 
 from imissive.env import Env, read_env
-from imissive.run.forking import FORKS
+from imissive.run.forking import FORKS, shared_by_forks
 from imissive.run.supervisor import FIRST_PAUSE, LONGEST_PAUSE, SETTLED_SECONDS
 
 APPLICATION = "imissive.wsgi"
@@ -87,12 +86,8 @@ def main() -> int:
         # Python 3.14 has another default.
         multiprocessing.set_start_method("fork", force=True)
     web = server(env)
-    # Workers share the memory of the imported modules. A garbage collection in a worker would make
-    # the kernel copy it.
-    gc.disable()
-    importlib.import_module(APPLICATION)
-    gc.freeze()
-    gc.enable()
+    with shared_by_forks():
+        importlib.import_module(APPLICATION)
     web.serve()
     return 0
 
