@@ -24,7 +24,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from imissive import weak_secrets
+from imissive.core import weak_secrets
 from imissive.core.servers import (
     AMQP_SCHEMES,
     REDIS_SCHEMES,
